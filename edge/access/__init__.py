@@ -1,0 +1,1 @@
+"""From what was recognised to whether the door may open."""

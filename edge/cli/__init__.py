@@ -1,0 +1,1 @@
+"""The `edge-voice` command, one thin file a subcommand."""

@@ -1,0 +1,61 @@
+"""What can go wrong, each with the exit code that a script can act on.
+
+Every message is one line that says what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_REJECTED = 1
+EXIT_INPUT = 2
+EXIT_ENVIRONMENT = 3
+
+
+class EdgeVoiceError(Exception):
+    """Base of every error that a user can meet; its text is one line for that user."""
+
+    exit_code = EXIT_ENVIRONMENT
+
+
+class InputError(EdgeVoiceError):
+    """What was given (a file, a setting, an argument) cannot be used as it is."""
+
+    exit_code = EXIT_INPUT
+
+
+class EnvironmentFault(EdgeVoiceError):
+    """What the software stands on (a device, a model, a broker, a disk) is not as it must be."""
+
+    exit_code = EXIT_ENVIRONMENT
+
+
+class AudioFormatError(InputError):
+    """A recording cannot be decoded, or is nothing that this software can listen to."""
+
+
+class MicrophoneError(EnvironmentFault):
+    """The microphone cannot be opened, or has stopped delivering."""
+
+
+class ConfigError(InputError):
+    """A configuration value is unknown, of a wrong type, or impossible."""
+
+
+class ModelError(EnvironmentFault):
+    """A model file is missing, damaged, or not the one its card describes."""
+
+
+class StoreError(EnvironmentFault):
+    """The signature store cannot be read or written."""
+
+
+class ProfileError(InputError):
+    """A profile does not exist, exists already, or is not ready for what was asked of it."""
+
+
+class EnrolmentRejected(InputError):
+    """An enrolment utterance was refused; nothing was stored. `reason` is a `ReasonCode` value."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

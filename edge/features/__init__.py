@@ -1,0 +1,1 @@
+"""Log-mel filterbanks: what the models eat."""

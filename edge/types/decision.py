@@ -1,0 +1,117 @@
+"""The one thing that leaves the device."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Mapping, Optional
+
+from edge.types.audio import Quality
+
+
+class Outcome(str, enum.Enum):
+    """Whether the door may open."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+
+
+class ReasonCode(str, enum.Enum):
+    """Why: a closed set, safe to switch on."""
+
+    ACCEPTED = "accepted"
+    """The right voice said its phrase."""
+    WRONG_PHRASE = "wrong_phrase"
+    """An enrolled voice, but not its phrase."""
+    UNKNOWN_SPEAKER = "unknown_speaker"
+    """An enrolled phrase, but not the voice that it belongs to."""
+    NO_MATCH = "no_match"
+    """Neither the voice nor the phrase is enrolled."""
+    TOO_SHORT = "too_short"
+    """Too little speech to judge."""
+    TOO_LONG = "too_long"
+    """Longer than any passphrase may be."""
+    TOO_NOISY = "too_noisy"
+    """Speech does not stand out enough from the noise."""
+    TOO_QUIET = "too_quiet"
+    """Speech is too faint to judge."""
+    CLIPPED = "clipped"
+    """The recording is overdriven."""
+    NOBODY_ENROLLED = "nobody_enrolled"
+    """There is no profile to match against."""
+
+
+class Confidence(str, enum.Enum):
+    """How sure the decision is."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+
+@dataclass(frozen=True)
+class AccessDecision:
+    """A decision, complete: what is published is exactly this.
+
+    Attributes:
+        id: a UUID, unique to the decision.
+        time: Unix time at which it was made, seconds.
+        device: id of the device that made it.
+        outcome: granted or denied.
+        reason: why.
+        confidence: how sure.
+        profile_id: whose voice it was taken for; None when nobody's.
+        name: their display name; None when nobody's.
+        phrase: the phrase that was matched, in writing; None when none was.
+        scores: the figures behind the decision, by name.
+        utterance_s: how long the utterance was, seconds.
+        quality: what the recording was worth; None when it was not measured.
+        timings_ms: how long each stage took, milliseconds, by name.
+        lifetime_s: for how long the decision may be acted on, seconds.
+    """
+
+    id: str
+    time: float
+    device: str
+    outcome: Outcome
+    reason: ReasonCode
+    confidence: Confidence
+    profile_id: Optional[str] = None
+    name: Optional[str] = None
+    phrase: Optional[str] = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    utterance_s: float = 0.0
+    quality: Optional[Quality] = None
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    lifetime_s: float = 5.0
+
+    @property
+    def granted(self) -> bool:
+        """Whether the door may open."""
+        return self.outcome is Outcome.GRANTED
+
+    def as_dict(self) -> dict[str, Any]:
+        """The decision under its JSON names; times are ISO 8601 in UTC."""
+        stamp = datetime.fromtimestamp(self.time, tz=timezone.utc)
+        return {
+            "id": self.id,
+            "time": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "device": self.device,
+            "decision": self.outcome.value,
+            "reason": self.reason.value,
+            "confidence": self.confidence.value,
+            "profile_id": self.profile_id,
+            "name": self.name,
+            "phrase": self.phrase,
+            "scores": {name: round(value, 4) for name, value in self.scores.items()},
+            "utterance_s": round(self.utterance_s, 2),
+            "quality": self.quality.as_dict() if self.quality else None,
+            "timings_ms": {name: round(value, 1) for name, value in self.timings_ms.items()},
+            "lifetime_s": self.lifetime_s,
+        }
+
+    def to_json(self) -> str:
+        """The decision as one line of JSON."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,49 @@
+"""What recognition found: how near a voice and a phrase came to a profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SpeakerMatch:
+    """A voice held against one profile.
+
+    Attributes:
+        profile_id: whose signature.
+        name: their display name.
+        score: cosine similarity, -1 to 1; higher is nearer.
+        threshold: the score from which the voice counts as theirs.
+    """
+
+    profile_id: str
+    name: str
+    score: float
+    threshold: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the voice is near enough."""
+        return self.score >= self.threshold
+
+
+@dataclass(frozen=True)
+class PhraseMatch:
+    """What was said held against one profile's phrase.
+
+    Attributes:
+        profile_id: whose phrase.
+        phrase: the phrase in writing, empty when not given.
+        distance: cost of the best warping path, 0 and up; lower is nearer.
+        threshold: the distance up to which the phrase counts as the right one.
+    """
+
+    profile_id: str
+    phrase: str
+    distance: float
+    threshold: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the phrase is near enough."""
+        return self.distance <= self.threshold

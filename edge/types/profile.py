@@ -1,0 +1,107 @@
+"""Who is enrolled: profiles, and the samples that their signatures are made of."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from edge.types.audio import FloatArray
+
+
+class ProfileKind(str, enum.Enum):
+    """What a profile is enrolled for."""
+
+    PHRASE = "phrase"
+    """Text-dependent: one self-chosen phrase, said at least three times."""
+    VOICE = "voice"
+    """Text-independent: free speech, counted in seconds."""
+
+
+class ProfileStatus(str, enum.Enum):
+    """Whether a profile can be recognised yet."""
+
+    ENROLLING = "enrolling"
+    ENROLLED = "enrolled"
+
+
+@dataclass(frozen=True)
+class EnrolmentSample:
+    """What is kept of one enrolment utterance; never the recording.
+
+    Attributes:
+        speaker_embedding: unit length, shape (d,).
+        phrase_embedding: one row per hop, shape (t, e); None for a text-independent profile.
+        net_speech_s: seconds of speech in the utterance.
+        snr_db: its estimated signal-to-noise ratio, dB.
+        created_at: Unix time, seconds.
+    """
+
+    speaker_embedding: FloatArray = field(repr=False)
+    phrase_embedding: Optional[FloatArray] = field(repr=False)
+    net_speech_s: float
+    snr_db: float
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A person as the device knows them.
+
+    Attributes:
+        id: a UUID, never reused.
+        name: display name, unique without regard to case.
+        kind: what the profile is for.
+        phrase: the phrase in writing, only for people to read; empty when not given.
+        speaker_model: SHA-256 of the speaker model that made the embeddings; empty before any.
+        phrase_model: SHA-256 of the phrase model; empty before any, or for free speech.
+        required: what makes it complete: repetitions (`PHRASE`) or seconds of speech (`VOICE`).
+        samples: what has been enrolled so far, in order.
+        created_at: Unix time, seconds.
+        updated_at: Unix time of the last change, seconds.
+    """
+
+    id: str
+    name: str
+    kind: ProfileKind
+    phrase: str
+    speaker_model: str
+    phrase_model: str
+    required: float
+    samples: tuple[EnrolmentSample, ...]
+    created_at: float
+    updated_at: float
+
+    @property
+    def progress(self) -> float:
+        """How far enrolment is, in the unit of `required`."""
+        if self.kind is ProfileKind.PHRASE:
+            return float(len(self.samples))
+        return sum(sample.net_speech_s for sample in self.samples)
+
+    @property
+    def remaining(self) -> float:
+        """What is missing until the profile is enrolled, in the unit of `required`; 0 when it is."""
+        return max(0.0, self.required - self.progress)
+
+    @property
+    def status(self) -> ProfileStatus:
+        """Enrolled once nothing remains."""
+        return ProfileStatus.ENROLLED if self.remaining <= 0 else ProfileStatus.ENROLLING
+
+    def as_dict(self) -> dict[str, Any]:
+        """What may be shown of a profile: everything but what its signature is made of."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "kind": self.kind.value,
+            "phrase": self.phrase or None,
+            "status": self.status.value,
+            "enrolments": len(self.samples),
+            "net_speech_s": round(sum(s.net_speech_s for s in self.samples), 2),
+            "required": self.required,
+            "remaining": round(self.remaining, 2),
+            "unit": "repetitions" if self.kind is ProfileKind.PHRASE else "seconds",
+            "created_at": round(self.created_at, 3),
+            "updated_at": round(self.updated_at, 3),
+        }
