@@ -81,7 +81,7 @@ class Profile:
 
     @property
     def remaining(self) -> float:
-        """What is missing until the profile is enrolled, in the unit of `required`; 0 when it is."""
+        """What is missing until the profile is enrolled, in the unit of `required`."""
         return max(0.0, self.required - self.progress)
 
     @property
