@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tools.metrics import eer, false_accept_at, false_reject_at
+
+scores = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5, width=16))
+
+
+def test_separated_scores_have_no_error_and_a_threshold_in_the_gap() -> None:
+    rate, threshold = eer([0.7, 0.9, 0.8], [0.1, 0.3])
+    assert rate == 0.0
+    assert threshold == pytest.approx(0.5)
+
+
+def test_equal_error_of_two_unit_gaussians() -> None:
+    # Closed form: with means d apart, both errors are Phi(-d / 2) at the middle.
+    rng = np.random.default_rng(1)
+    d = 2.0
+    rate, threshold = eer(rng.normal(d, 1, 200_000), rng.normal(0, 1, 200_000))
+    assert rate == pytest.approx(0.5 * math.erfc(d / 2 / math.sqrt(2)), abs=0.002)
+    assert threshold == pytest.approx(d / 2, abs=0.02)
+
+
+def test_one_error_on_each_side() -> None:
+    targets = [0.2, 0.6, 0.7, 0.8, 0.9]
+    nontargets = [0.0, 0.1, 0.1, 0.3, 0.65]
+    assert eer(targets, nontargets).rate == pytest.approx(0.2)
+
+
+def test_reversed_scores_are_all_wrong() -> None:
+    assert eer([0.0, 0.1], [0.8, 0.9]).rate == pytest.approx(1.0)
+
+
+def test_identical_scores_are_a_coin() -> None:
+    assert eer([0.5, 0.5], [0.5, 0.5, 0.5]).rate == pytest.approx(0.5)
+
+
+@given(scores, scores)
+def test_rate_does_not_change_when_scores_are_swapped_and_negated(
+    targets: np.ndarray, nontargets: np.ndarray
+) -> None:
+    assert eer(targets, nontargets).rate == pytest.approx(eer(-nontargets, -targets).rate)
+
+
+@given(scores, scores, st.floats(0, 1))
+def test_thresholds_keep_their_promise(
+    targets: np.ndarray, nontargets: np.ndarray, allowed: float
+) -> None:
+    rejected, threshold = false_reject_at(targets, nontargets, allowed)
+    assert np.mean(nontargets >= threshold) <= allowed + 1e-9
+    assert np.mean(targets < threshold) == pytest.approx(rejected)
+    accepted, threshold = false_accept_at(targets, nontargets, allowed)
+    assert np.mean(targets < threshold) <= allowed + 1e-9
+    assert np.mean(nontargets >= threshold) == pytest.approx(accepted)
+
+
+def test_false_reject_at_one_in_ten() -> None:
+    nontargets = np.arange(10) / 10  # 0.9 may pass, 0.8 may not
+    rate, threshold = false_reject_at([0.82, 0.85, 0.95, 0.99], nontargets, 0.1)
+    assert rate == 0.0
+    assert 0.8 < threshold <= 0.82
+
+
+def test_impossible_questions() -> None:
+    with pytest.raises(ValueError, match="target"):
+        eer([], [1.0])
+    with pytest.raises(ValueError, match="finite"):
+        eer([float("nan")], [1.0])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        false_reject_at([1.0], [0.0], 1.5)
