@@ -38,7 +38,12 @@ class MicrophoneError(EnvironmentFault):
 
 
 class ConfigError(InputError):
-    """A configuration value is unknown, of a wrong type, or impossible."""
+    """The configuration has mistakes; `problems` has one line for each, the text is the first."""
+
+    def __init__(self, *problems: str) -> None:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__((problems[0] if problems else "the configuration has a mistake") + more)
+        self.problems = problems
 
 
 class ModelError(EnvironmentFault):

@@ -1,0 +1,33 @@
+"""Settings: one commented YAML file in, frozen dataclasses out."""
+
+from edge.config.loading import find_config, load_config, parse_config
+from edge.config.settings import (
+    AccessConfig,
+    AudioConfig,
+    Config,
+    DeviceConfig,
+    EnrolmentConfig,
+    MqttConfig,
+    RecognitionConfig,
+    Rule,
+    Setting,
+    TlsConfig,
+    all_settings,
+)
+
+__all__ = [
+    "AccessConfig",
+    "AudioConfig",
+    "Config",
+    "DeviceConfig",
+    "EnrolmentConfig",
+    "MqttConfig",
+    "RecognitionConfig",
+    "Rule",
+    "Setting",
+    "TlsConfig",
+    "all_settings",
+    "find_config",
+    "load_config",
+    "parse_config",
+]

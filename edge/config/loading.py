@@ -1,0 +1,197 @@
+"""Find the configuration file, read it, and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import yaml
+
+from edge.config.document import MAX_BYTES, DocumentError, compose
+from edge.config.settings import Config, Setting, all_settings, children
+from edge.config.values import ValueProblem, convert, is_empty, quoted
+from edge.errors import ConfigError
+
+VARIABLE = "EDGE_VOICE_CONFIG"
+SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
+_MAX_SUGGESTIONS = 50
+
+
+def find_config(path: Optional[Path] = None) -> Optional[Path]:
+    """The file that settings are read from.
+
+    Args:
+        path: a file that the user named; it goes before every other.
+
+    Returns:
+        `path`, else $EDGE_VOICE_CONFIG, else the first of /etc/edge-voice/config.yaml and
+        ~/.config/edge-voice/config.yaml that exists, else None.
+    """
+    if path is not None:
+        return path
+    named = os.environ.get(VARIABLE, "")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    user = (Path(home) if home else Path.home() / ".config") / "edge-voice" / "config.yaml"
+    # lexists, not exists: a dangling link or a closed folder must be reported, not passed over.
+    return next((file for file in (SYSTEM_FILE, user) if os.path.lexists(file)), None)
+
+
+def load_config(path: Optional[Path] = None) -> Config:
+    """Read the settings.
+
+    Args:
+        path: the file; None looks for it as `find_config` does. Without any file the settings
+            are the defaults.
+
+    Returns:
+        The settings. Relative paths in the file are taken from the file's own folder.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds a mistake; `problems` names each of them.
+    """
+    file = find_config(path)
+    if file is None:
+        return Config()
+    return parse_config(_read(file), file)
+
+
+def parse_config(data: bytes, file: Path) -> Config:
+    """Read settings from bytes; `file` names them in messages and anchors relative paths.
+
+    Raises:
+        ConfigError: as for `load_config`.
+    """
+    try:
+        root = compose(data)
+    except DocumentError as error:
+        raise ConfigError(f"{file}:{error.line}: {error}") from None
+    builder = _Builder(file)
+    config = builder.build(root)
+    if builder.problems:
+        found = sorted(builder.problems, key=lambda problem: problem[0])
+        raise ConfigError(*(f"{file}:{line}: {text}" for line, text in found))
+    return config
+
+
+def _read(file: Path) -> bytes:
+    try:
+        # Looked at before it is opened: opening a named pipe would wait for a writer.
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ConfigError(f"{file}: not a regular file; name a YAML file")
+        with file.open("rb") as handle:
+            return handle.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: no such file; create it, or name another with --config or ${VARIABLE}"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable file name"
+        raise ConfigError(f"{file}: cannot be read ({reason}); check its permissions") from None
+
+
+class _Builder:
+    """Walks the nodes beside the table of settings, and collects problems as it goes."""
+
+    def __init__(self, file: Path) -> None:
+        self.folder = file.parent
+        self.problems: list[tuple[int, str]] = []
+        self.lines: dict[str, int] = {}
+        self.suggestions = 0
+
+    def build(self, root: Optional[yaml.Node]) -> Config:
+        config: Config = self._group(root, Config, "")
+        if not self.problems:
+            for path, text in _contradictions(config):
+                self._report(self._line_of(path), path, text)
+        return config
+
+    def _group(self, node: Optional[yaml.Node], kind: type, path: str) -> Any:
+        if node is None or is_empty(node):
+            return kind()
+        rows = children(kind, path)
+        if not isinstance(node, yaml.MappingNode):
+            some = ", ".join(list(rows)[:3])
+            text = f"must be a group of keys; give `key: value` lines, such as {some}"
+            self._report(_line(node), path, text)
+            return kind()
+        values: dict[str, Any] = {}
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            where = f"{path}.{name}" if path else name
+            row = rows.get(name)
+            if row is None:
+                self._report(_line(key), path, self._unknown(name, rows, path))
+            elif name in seen:
+                text = f"given twice (first in line {seen[name]}); keep one of them"
+                self._report(_line(key), where, text)
+            else:
+                seen[name] = self.lines[where] = _line(key)
+                self._take(row, value, name, values)
+        return kind(**values)
+
+    def _take(self, row: Setting, node: yaml.Node, name: str, values: dict[str, Any]) -> None:
+        if row.is_section:
+            values[name] = self._group(node, row.kind, row.path)
+            return
+        try:
+            value = convert(node, row)
+        except ValueProblem as problem:
+            self._report(_line(node), row.path, str(problem))
+            return
+        except RuntimeError:  # pathlib's word for a home directory that does not exist
+            self._report(_line(node), row.path, "no such home directory; give a full path")
+            return
+        if isinstance(value, Path) and name != "password_file":
+            value = self.folder / value
+        values[name] = value
+
+    def _unknown(self, name: str, rows: dict[str, Setting], path: str) -> str:
+        if not name:
+            return "a key that is no word; see the commented example"
+        text = f"unknown key {quoted(name)}"
+        self.suggestions += 1
+        if self.suggestions > _MAX_SUGGESTIONS:  # each costs a comparison with every setting
+            return text
+        near = difflib.get_close_matches(name[:64].lower(), list(rows), n=1)
+        if near:
+            return f"{text}; did you mean {near[0]}?"
+        elsewhere = [row.path for row in all_settings() if row.path.split(".")[-1] == name]
+        if elsewhere:
+            return f"{text}; did you mean {' or '.join(elsewhere)}?"
+        return f"{text}; {path or 'the top level'} knows {', '.join(rows)}"
+
+    def _report(self, line: int, path: str, text: str) -> None:
+        self.problems.append((line, f"{path}: {text}" if path else text))
+
+    def _line_of(self, path: str) -> int:
+        while path and path not in self.lines:
+            path = path.rpartition(".")[0]
+        return self.lines.get(path, 1)
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
+    """Values that are fine alone and impossible together."""
+    mqtt, tls = config.mqtt, config.mqtt.tls
+    if config.recognition.min_net_speech_s >= config.audio.max_utterance_s:
+        longest = f"{config.audio.max_utterance_s:g}"
+        text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"
+        yield "recognition.min_net_speech_s", text
+    if mqtt.password_file is not None and mqtt.username is None:
+        yield "mqtt.password_file", "a password without a user; set mqtt.username too"
+    if (tls.cert_file is None) != (tls.key_file is None):
+        present = "cert_file" if tls.cert_file else "key_file"
+        yield f"mqtt.tls.{present}", "half of a pair; set cert_file and key_file, or neither"
+    files = [name for name in ("ca_file", "cert_file", "key_file") if getattr(tls, name)]
+    if files and not tls.enabled:
+        yield f"mqtt.tls.{files[0]}", "has no effect without TLS; set mqtt.tls.enabled to true"

@@ -1,0 +1,370 @@
+"""Every setting there is: its name, default, range, unit and meaning, in one table.
+
+The dataclasses below are the table. Reading a file, checking it and documenting it are all
+derived from their fields; there is no second list to keep in step.
+"""
+
+# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a setting may be, and what it is for.
+
+    Attributes:
+        doc: its meaning, in sentences for the person who sets it.
+        unit: the unit of a number, empty for others.
+        least: the smallest number allowed; None for no limit.
+        most: the largest number allowed; None for no limit.
+        choices: the words allowed; empty for any.
+        pattern: a regular expression that the whole text must match; empty for any text.
+        pattern_doc: the pattern in words.
+        empty: what leaving it out (or null) means, for a setting whose default is None.
+    """
+
+    doc: str
+    unit: str = ""
+    least: Optional[float] = None
+    most: Optional[float] = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    pattern_doc: str = ""
+    empty: str = ""
+
+
+def _setting(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    least: Optional[float] = None,
+    most: Optional[float] = None,
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+    pattern_doc: str = "",
+    empty: str = "",
+) -> Any:
+    rule = Rule(doc, unit, least, most, choices, pattern, pattern_doc, empty)
+    return field(default=default, metadata={"rule": rule})
+
+
+def _section(kind: type, doc: str) -> Any:
+    return field(default_factory=kind, metadata={"rule": Rule(doc)})
+
+
+_TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Which device this is."""
+
+    id: str = _setting(
+        "front-door",
+        "Name of this device in MQTT topics; every device on one broker needs its own.",
+        pattern=r"[A-Za-z0-9_-]{1,64}",
+        pattern_doc="1 to 64 letters, digits, - or _",
+    )
+    name: str = _setting(
+        "Front door",
+        "Name of this device for people.",
+        pattern=r".{1,64}",
+        pattern_doc="1 to 64 characters",
+    )
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The microphone, and how speech is cut out of its stream."""
+
+    device: Optional[Union[int, str]] = _setting(
+        None,
+        "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
+        least=0,
+        most=1000,
+        pattern=r".{1,200}",
+        pattern_doc="a device number or name",
+        empty="the system's default microphone",
+    )
+    end_silence_s: float = _setting(
+        0.6,
+        "Silence after which an utterance is over. Shorter answers sooner, but cuts a phrase"
+        " that is spoken with pauses.",
+        unit="s",
+        least=0.2,
+        most=3.0,
+    )
+    min_speech_s: float = _setting(
+        0.3,
+        "Speech shorter than this is taken for a noise and ignored.",
+        unit="s",
+        least=0.1,
+        most=2.0,
+    )
+    max_utterance_s: float = _setting(
+        15.0, "An utterance is cut at this length.", unit="s", least=3.0, most=60.0
+    )
+    pre_roll_s: float = _setting(
+        0.3,
+        "How much of what came before the speech is kept with it.",
+        unit="s",
+        least=0.0,
+        most=2.0,
+    )
+    ring_s: float = _setting(
+        20.0,
+        "How much audio waits while the processor is busy; what does not fit is lost, counted"
+        " and published.",
+        unit="s",
+        least=10.0,
+        most=120.0,
+    )
+
+
+@dataclass(frozen=True)
+class RecognitionConfig:
+    """How near a voice and a phrase must come, and what a recording must be worth."""
+
+    voice_threshold: Optional[float] = _setting(
+        None,
+        "Similarity from which a voice counts as the enrolled one. Higher lets fewer strangers"
+        " in and turns more residents away.",
+        unit="cosine similarity",
+        least=-1.0,
+        most=1.0,
+        empty="the speaker model's own threshold, from its card",
+    )
+    phrase_threshold: Optional[float] = _setting(
+        None,
+        "Distance up to which a phrase counts as the enrolled one. Lower is stricter.",
+        unit="warping path cost",
+        least=0.0,
+        most=10.0,
+        empty="the phrase model's own threshold, from its card",
+    )
+    min_net_speech_s: float = _setting(
+        0.6,
+        "Least speech, silence not counted, that is judged at all.",
+        unit="s",
+        least=0.2,
+        most=5.0,
+    )
+    min_snr_db: float = _setting(
+        6.0, "How far speech must stand out from the noise.", unit="dB", least=0.0, most=40.0
+    )
+    min_level_dbfs: float = _setting(
+        -50.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
+    )
+    max_clipped_fraction: float = _setting(
+        0.02, "Share of the samples that may be overdriven.", least=0.0, most=1.0
+    )
+    threads: int = _setting(
+        1, "Processor threads that a model runs on.", unit="threads", least=1, most=16
+    )
+
+
+@dataclass(frozen=True)
+class EnrolmentConfig:
+    """What makes a signature complete."""
+
+    repetitions: int = _setting(
+        3, "How often a passphrase is said to enrol it.", unit="repetitions", least=3, most=20
+    )
+    voice_seconds: float = _setting(
+        30.0,
+        "How much speech enrols a voice without a passphrase. Less than 20 s costs accuracy.",
+        unit="s",
+        least=1.0,
+        most=300.0,
+    )
+
+
+@dataclass(frozen=True)
+class AccessConfig:
+    """How long a decision holds."""
+
+    decision_lifetime_s: float = _setting(
+        5.0,
+        "A decision that could not be delivered within this time is dropped, never sent late.",
+        unit="s",
+        least=0.5,
+        most=60.0,
+    )
+
+
+@dataclass(frozen=True)
+class TlsConfig:
+    """Encryption of the connection to the broker."""
+
+    enabled: bool = _setting(
+        False, "Whether to encrypt. The broker's certificate is always verified."
+    )
+    ca_file: Optional[Path] = _setting(
+        None,
+        "PEM file with the certificate authority that signed the broker's certificate.",
+        empty="the system's certificate authorities",
+    )
+    cert_file: Optional[Path] = _setting(
+        None, "PEM file with this device's own certificate.", empty="none is shown to the broker"
+    )
+    key_file: Optional[Path] = _setting(
+        None, "PEM file with the key of `cert_file`.", empty="no certificate is shown"
+    )
+
+
+@dataclass(frozen=True)
+class MqttConfig:
+    """The broker that decisions are published to."""
+
+    enabled: bool = _setting(True, "Whether to publish at all.")
+    host: str = _setting(
+        "localhost",
+        "Name or address of the broker.",
+        pattern=r"[^\s/@]{1,253}",
+        pattern_doc="a host name or an address, without mqtt:// and without a port",
+    )
+    port: Optional[int] = _setting(
+        None, "Port of the broker.", least=1, most=65535, empty="1883, or 8883 with TLS"
+    )
+    username: Optional[str] = _setting(
+        None,
+        "User name at the broker.",
+        pattern=r".{1,256}",
+        pattern_doc="1 to 256 characters",
+        empty="no user name is sent",
+    )
+    password_file: Optional[Path] = _setting(
+        None,
+        "File whose only line is the password; others must not be able to read it. A bare name"
+        " is first looked for among the service's systemd credentials.",
+        empty="no password is sent",
+    )
+    tls: TlsConfig = _section(TlsConfig, "Encryption of the connection to the broker.")
+    base_topic: str = _setting(
+        "edge-voice",
+        "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
+        pattern=_TOPIC,
+        pattern_doc="topic levels between single slashes, without + and #, not starting with $",
+    )
+    keepalive_s: int = _setting(
+        30,
+        "How often the connection proves that it is alive. A silent one is given up, and the"
+        " broker tells the home that the device is offline, after one and a half times this.",
+        unit="s",
+        least=5,
+        most=3600,
+    )
+    client_id: Optional[str] = _setting(
+        None,
+        "Name of the connection at the broker; two clients with one name throw each other out.",
+        pattern=r"[A-Za-z0-9_.:-]{1,128}",
+        pattern_doc="1 to 128 letters, digits, or one of - _ . :",
+        empty="edge-voice-DEVICE",
+    )
+    reconnect_max_s: float = _setting(
+        10.0,
+        "Longest wait between two attempts to reach the broker; it starts at half a second and"
+        " doubles.",
+        unit="s",
+        least=1.0,
+        most=600.0,
+    )
+
+    @property
+    def broker_port(self) -> int:
+        """The port to connect to, default filled in."""
+        if self.port is not None:
+            return self.port
+        return 8883 if self.tls.enabled else 1883
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings; `Config()` is the defaults."""
+
+    device: DeviceConfig = _section(DeviceConfig, "Which device this is.")
+    audio: AudioConfig = _section(
+        AudioConfig, "The microphone, and how speech is cut out of its stream."
+    )
+    recognition: RecognitionConfig = _section(
+        RecognitionConfig,
+        "How near a voice and a phrase must come, and what a recording must be worth.",
+    )
+    enrolment: EnrolmentConfig = _section(EnrolmentConfig, "What makes a signature complete.")
+    access: AccessConfig = _section(AccessConfig, "How long a decision holds.")
+    mqtt: MqttConfig = _section(MqttConfig, "The broker that decisions are published to.")
+    state_directory: Optional[Path] = _setting(
+        None,
+        "Folder where signatures are kept.",
+        empty="$STATE_DIRECTORY (systemd sets it), else ~/.local/state/edge-voice",
+    )
+    models_directory: Optional[Path] = _setting(
+        None, "Folder of the models and their cards.", empty="the models that were installed"
+    )
+    log_level: str = _setting(
+        "info", "How much is logged.", choices=("debug", "info", "warning", "error")
+    )
+
+    @property
+    def state_path(self) -> Path:
+        """The state directory, default filled in; it need not exist yet."""
+        if self.state_directory is not None:
+            return self.state_directory
+        # systemd separates several directories by colons; the first one is ours.
+        given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        if given:
+            return Path(given)
+        base = os.environ.get("XDG_STATE_HOME", "")
+        return (Path(base) if base else Path.home() / ".local" / "state") / "edge-voice"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: a setting or a section.
+
+    Attributes:
+        path: its keys from the top, joined by dots.
+        kind: its type as declared; a dataclass for a section.
+        default: its default; None for a section.
+        rule: what it may be, and what it is for.
+    """
+
+    path: str
+    kind: Any
+    default: Any
+    rule: Rule
+
+    @property
+    def is_section(self) -> bool:
+        """Whether it holds other settings."""
+        return dataclasses.is_dataclass(self.kind)
+
+
+def children(section: type, prefix: str = "") -> dict[str, Setting]:
+    """The rows directly inside a section, by key; `prefix` is the section's own path."""
+    hints = typing.get_type_hints(section)
+    rows = {}
+    for item in dataclasses.fields(section):
+        path = f"{prefix}.{item.name}" if prefix else item.name
+        default = None if item.default is dataclasses.MISSING else item.default
+        rows[item.name] = Setting(path, hints[item.name], default, item.metadata["rule"])
+    return rows
+
+
+def all_settings(section: type = Config, prefix: str = "") -> Iterator[Setting]:
+    """Every row of the table in order, each section before what is inside it."""
+    for row in children(section, prefix).values():
+        yield row
+        if row.is_section:
+            yield from all_settings(row.kind, row.path)

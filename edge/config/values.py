@@ -1,0 +1,139 @@
+"""What a piece of YAML text means for the setting that it is given to."""
+
+from __future__ import annotations
+
+import math
+import re
+import typing
+from pathlib import Path
+from typing import Any, Union
+
+import yaml
+
+from edge.config.settings import Setting
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_EMPTY = ("", "~", "null", "Null", "NULL")
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class ValueProblem(Exception):
+    """A value cannot be used; the text says what is wrong and what would be right."""
+
+
+def is_empty(node: yaml.Node) -> bool:
+    """Whether a value was left out or given as null."""
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _EMPTY
+
+
+def convert(node: yaml.Node, setting: Setting) -> Any:
+    """Read the value of a setting.
+
+    Args:
+        node: the value as it stands in the file.
+        setting: what it is for.
+
+    Returns:
+        The value in the setting's type.
+
+    Raises:
+        ValueProblem: it is of another type, or outside what the setting allows.
+    """
+    kinds = _kinds(setting)
+    if is_empty(node):
+        if type(None) in kinds:
+            return None
+        raise ValueProblem(f"has no value; give {expected(setting)}")
+    if not isinstance(node, yaml.ScalarNode):
+        found = "a list" if isinstance(node, yaml.SequenceNode) else "a group of keys"
+        raise ValueProblem(f"{found} is not possible here; give {expected(setting)}")
+    text = node.value
+    plain = node.style is None
+    if bool in kinds:
+        return _truth(text, plain, setting)
+    # A quoted number is a name (a device may be called "2"), a plain one a number.
+    if int in kinds and (str not in kinds or (plain and _INTEGER.fullmatch(text))):
+        return _in_range(int(_digits(text, plain, setting, _INTEGER)), setting)
+    if float in kinds:
+        return _in_range(float(_digits(text, plain, setting, _NUMBER)), setting)
+    _check_text(text, setting)
+    return Path(text).expanduser() if Path in kinds else text
+
+
+def expected(setting: Setting) -> str:
+    """What would be right for a setting, in words."""
+    rule = setting.rule
+    kinds = _kinds(setting)
+    if bool in kinds:
+        return "true or false"
+    if rule.choices:
+        return "one of " + ", ".join(rule.choices)
+    if rule.pattern_doc:
+        return rule.pattern_doc
+    if Path in kinds:
+        return "a file name"
+    number = "a whole number" if int in kinds else "a number"
+    limits = f" from {rule.least:g} to {rule.most:g}" if rule.least is not None else ""
+    unit = f" ({rule.unit})" if rule.unit else ""
+    example = f", such as {setting.default}" if setting.default is not None else ""
+    return f"{number}{limits}{unit}{example}"
+
+
+def quoted(text: str) -> str:
+    """A piece of a file as it can be shown in one short line."""
+    shown = _CONTROL.sub("\ufffd", text)
+    return "'" + (shown if len(shown) <= 40 else shown[:37] + "...") + "'"
+
+
+def _kinds(setting: Setting) -> tuple[Any, ...]:
+    if typing.get_origin(setting.kind) is Union:
+        return typing.get_args(setting.kind)
+    return (setting.kind,)
+
+
+def _truth(text: str, plain: bool, setting: Setting) -> bool:
+    if not plain or text.lower() not in _TRUTHS:
+        raise ValueProblem(f"{quoted(text)} is neither true nor false; give {expected(setting)}")
+    return _TRUTHS[text.lower()]
+
+
+def _digits(text: str, plain: bool, setting: Setting, form: re.Pattern[str]) -> str:
+    if plain and form.fullmatch(text) and len(text) <= 40:
+        return text
+    right = expected(setting)
+    what = "a whole number" if form is _INTEGER else "a number"
+    if not plain and form.fullmatch(text):
+        raise ValueProblem(f"{quoted(text)} is text because of its quotes; give {right}")
+    if form is _INTEGER and re.fullmatch(r"[-+]?0[0-9_]+", text):
+        raise ValueProblem(f"{quoted(text)} begins with a zero, octal to YAML; give {right}")
+    if text.lower().lstrip("+-") in (".nan", ".inf", "nan", "inf"):
+        raise ValueProblem(f"{quoted(text)} is not {what} to work with; give {right}")
+    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text):
+        raise ValueProblem(f"{quoted(text)} has a comma for its point; give {right}")
+    if re.fullmatch(r"[-+]?[0-9.]+ *[A-Za-z%]+", text) and not re.match(r"0[xob]", text):
+        raise ValueProblem(f"{quoted(text)} has a unit after it; give {right}")
+    raise ValueProblem(f"{quoted(text)} is not {what}; give {right}")
+
+
+def _in_range(value: Any, setting: Setting) -> Any:
+    rule = setting.rule
+    low = rule.least is not None and value < rule.least
+    high = rule.most is not None and value > rule.most
+    if low or high or not math.isfinite(value):
+        size = "too small" if low else "too large"
+        raise ValueProblem(f"{value:g} is {size}; give {expected(setting)}")
+    return value
+
+
+def _check_text(text: str, setting: Setting) -> None:
+    rule = setting.rule
+    if _CONTROL.search(text):
+        raise ValueProblem(f"{quoted(text)} holds a control character; give {expected(setting)}")
+    if rule.choices and text not in rule.choices:
+        raise ValueProblem(f"{quoted(text)} is unknown; give {expected(setting)}")
+    if rule.pattern and not re.fullmatch(rule.pattern, text):
+        raise ValueProblem(f"{quoted(text)} cannot be used; give {expected(setting)}")
+    if not text.strip():
+        raise ValueProblem(f"is blank; give {expected(setting)}")
