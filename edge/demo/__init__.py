@@ -1,0 +1,1 @@
+"""`edge-voice demo`: the whole way of a voice, shown with nothing attached."""

@@ -1,0 +1,96 @@
+"""An MQTT broker for as long as the demo runs: amqtt, on a free port of the loopback interface.
+
+amqtt speaks MQTT 3.1.1 only: a client that connects with version 5 is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from contextlib import suppress
+from typing import Any, Optional
+
+from edge.errors import EnvironmentFault
+
+_HOST = "127.0.0.1"
+_START_TIMEOUT_S = 15.0
+_STOP_TIMEOUT_S = 5.0
+
+
+class DemoBroker:
+    """A broker in a thread of its own, for anybody on this machine, without a password.
+
+    Use it as a context manager; `host` and `port` are valid inside.
+
+    Raises:
+        EnvironmentFault: amqtt is not there (it needs Python 3.10), or could not start.
+    """
+
+    def __init__(self) -> None:
+        self.host = _HOST
+        self.port = 0
+        self._thread = threading.Thread(target=self._run, name="demo-broker", daemon=True)
+        self._started = threading.Event()
+        self._failure: Optional[BaseException] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._stop: Optional[asyncio.Event] = None
+
+    def __enter__(self) -> DemoBroker:
+        # amqtt reports every connection, and every client that leaves without saying goodbye.
+        for name in ("amqtt", "transitions"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._thread.start()
+        if not self._started.wait(_START_TIMEOUT_S):
+            raise EnvironmentFault(f"the demo's MQTT broker did not start in {_START_TIMEOUT_S} s")
+        if isinstance(self._failure, ImportError):
+            raise EnvironmentFault(
+                f"the demo's MQTT broker is missing ({self._failure}); it needs Python 3.10 or"
+                " newer: pip install amqtt"
+            )
+        if self._failure is not None:
+            raise EnvironmentFault(f"the demo's MQTT broker did not start: {self._failure}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._loop is not None and self._stop is not None:
+            # The loop may have ended by itself, and closed.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_STOP_TIMEOUT_S)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            self._failure = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter  # noqa: PLC0415
+        from amqtt.broker import Broker  # noqa: PLC0415
+
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        configuration: dict[str, Any] = {
+            # Listening is done here and not by amqtt, which does not tell the port it was given.
+            "listeners": {"default": {"type": "external"}},
+            "plugins": {
+                "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+            },
+        }
+        broker = Broker(configuration)
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await broker.external_connected(
+                StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default"
+            )
+
+        await broker.start()
+        server = await asyncio.start_server(connected, _HOST, 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+        await broker.shutdown()
