@@ -1,0 +1,455 @@
+"""The signature store: who is enrolled, on disk, whole after every power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+from edge.errors import ProfileError, StoreError
+from edge.store import codec, schema
+from edge.store.names import clean_name, clean_phrase, did_you_mean, name_key
+from edge.types import EnrolmentSample, Profile, ProfileKind
+
+MAX_PROFILES = 200
+MAX_SAMPLES = 50
+"""Samples of one profile."""
+MAX_REQUIRED_SECONDS = 3600.0
+
+_PROFILE_COLUMNS = (
+    "id, name, kind, phrase, speaker_model, phrase_model, required, created_at, updated_at"
+)
+_ONE_AT_A_TIME = threading.RLock()
+"""Held by every access of this process to any store; why: `schema.inspect_header`."""
+
+_log = logging.getLogger(__name__)
+
+_Profiles = list[Profile]  # inside the class, `list` is the method
+
+
+class ProfileStore:
+    """Profiles and their enrolment samples in one SQLite file.
+
+    Every method is one transaction: after a crash or a power cut at any moment its effect is there
+    whole, or not at all. Several processes may have a store open at once, and any thread may use
+    it. Where a method takes a profile, it takes the profile's id or its name, the latter without
+    regard to case.
+
+    All methods raise `StoreError` when the file cannot be read or written, or is damaged.
+
+    Args:
+        path: the file; it and its folder are made if missing, private to the user (0600, 0700).
+
+    Raises:
+        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _ONE_AT_A_TIME:
+            self._database = schema.open_database(path)
+            self._file = self._file_identity()
+        self._closed = False
+        self._reopened = 0
+
+    def __enter__(self) -> ProfileStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        with _ONE_AT_A_TIME:
+            if not self._closed:
+                self._closed = True
+                self._database.close()
+
+    def create(self, name: str, kind: ProfileKind, phrase: str = "", *, required: float) -> Profile:
+        """Add a profile without samples.
+
+        Args:
+            name: 1 to 64 characters that print; unique without regard to case.
+            kind: what it is enrolled for.
+            phrase: the phrase in writing, only for people to read; up to 200 characters.
+            required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
+                make it complete.
+
+        Raises:
+            ProfileError: the name is impossible or taken, or there are `MAX_PROFILES` already.
+        """
+        return self.create_with_samples(name, kind, phrase, required=required)
+
+    def create_with_samples(
+        self,
+        name: str,
+        kind: ProfileKind,
+        phrase: str = "",
+        *,
+        required: float,
+        samples: Sequence[EnrolmentSample] = (),
+        speaker_model: str = "",
+        phrase_model: str = "",
+    ) -> Profile:
+        """Add a profile together with its samples: all of it, or nothing.
+
+        Raises:
+            ProfileError: as `create`, or there are more than `MAX_SAMPLES` samples.
+            ValueError: as `add_sample`.
+        """
+        name, phrase = clean_name(name), clean_phrase(phrase)
+        _check_required(kind, required)
+        now = time.time()
+        with self._writing() as database:
+            self._refuse_taken(name)
+            if self.count() >= MAX_PROFILES:
+                raise ProfileError(
+                    f"the store holds {MAX_PROFILES} profiles, which is the most:"
+                    " delete one that is no longer needed"
+                )
+            profile_id = str(uuid.uuid4())
+            database.execute(
+                "INSERT INTO profile (id, name, name_key, kind, phrase, required,"
+                " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (profile_id, name, name_key(name), kind.value, phrase, float(required), now, now),
+            )
+            for sample in samples:
+                self._append(profile_id, sample, speaker_model, phrase_model)
+            return self._load(profile_id)
+
+    def add_sample(
+        self, profile: str, sample: EnrolmentSample, speaker_model: str, phrase_model: str
+    ) -> Profile:
+        """Add one enrolment sample to a profile.
+
+        Args:
+            profile: id or name.
+            sample: what is kept of the utterance.
+            speaker_model: SHA-256 of the model that made the speaker embedding.
+            phrase_model: SHA-256 of the model that made the phrase embedding; empty for `VOICE`.
+
+        Raises:
+            ProfileError: no such profile, it is full, or its samples are of other models.
+            ValueError: the sample is not one of this kind of profile, or no embedding at all.
+        """
+        with self._writing():
+            profile_id = self._resolve(profile)
+            self._append(profile_id, sample, speaker_model, phrase_model)
+            return self._load(profile_id)
+
+    def replace_samples(
+        self,
+        profile: str,
+        samples: Sequence[EnrolmentSample],
+        speaker_model: str,
+        phrase_model: str,
+        *,
+        phrase: Optional[str] = None,
+        required: Optional[float] = None,
+    ) -> Profile:
+        """Exchange a signature for a new one: until it returns, the old one stands.
+
+        Args:
+            profile: id or name.
+            samples: the new samples, all of them.
+            speaker_model: as `add_sample`.
+            phrase_model: as `add_sample`.
+            phrase: the new phrase in writing; None keeps what is there.
+            required: what makes the new signature complete; None keeps what is there.
+
+        Raises:
+            ProfileError: no such profile, or more than `MAX_SAMPLES` samples.
+            ValueError: as `add_sample`.
+        """
+        with self._erasing() as database:
+            profile_id = self._resolve(profile)
+            self._clear(profile_id)
+            if phrase is not None:
+                database.execute(
+                    "UPDATE profile SET phrase = ? WHERE id = ?",
+                    (clean_phrase(phrase), profile_id),
+                )
+            if required is not None:
+                _check_required(self._load(profile_id).kind, required)
+                database.execute(
+                    "UPDATE profile SET required = ? WHERE id = ?", (float(required), profile_id)
+                )
+            for sample in samples:
+                self._append(profile_id, sample, speaker_model, phrase_model)
+            return self._load(profile_id)
+
+    def reset(self, profile: str) -> Profile:
+        """Forget a profile's samples; its id, name and phrase in writing stay.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._erasing():
+            profile_id = self._resolve(profile)
+            self._clear(profile_id)
+            return self._load(profile_id)
+
+    def rename(self, profile: str, name: str) -> Profile:
+        """Give a profile another name.
+
+        Raises:
+            ProfileError: no such profile, or the new name is impossible or taken.
+        """
+        name = clean_name(name)
+        with self._writing() as database:
+            profile_id = self._resolve(profile)
+            self._refuse_taken(name, except_for=profile_id)
+            database.execute(
+                "UPDATE profile SET name = ?, name_key = ?, updated_at = ? WHERE id = ?",
+                (name, name_key(name), time.time(), profile_id),
+            )
+            return self._load(profile_id)
+
+    def delete(self, profile: str) -> None:
+        """Delete a profile; nothing of its signature stays in the file, nor in the journal's.
+
+        What a flash chip keeps of overwritten sectors is out of reach from here.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._erasing() as database:
+            database.execute("DELETE FROM profile WHERE id = ?", (self._resolve(profile),))
+
+    def get(self, profile: str) -> Profile:
+        """One profile by id or name.
+
+        Raises:
+            ProfileError: no such profile; the message names the nearest ones.
+        """
+        with self._reading():
+            return self._load(self._resolve(profile))
+
+    def list(self) -> _Profiles:
+        """All profiles, in the order in which they were created."""
+        with self._reading() as database:
+            ids = database.execute("SELECT id FROM profile ORDER BY created_at, rowid").fetchall()
+            return [self._load(profile_id) for (profile_id,) in ids]
+
+    def count(self) -> int:
+        """How many profiles there are, enrolled or not."""
+        with self._reading() as database:
+            return int(database.execute("SELECT count(*) FROM profile").fetchone()[0])
+
+    def data_version(self) -> tuple[int, int, int]:
+        """A cheap mark of what the store holds: it differs after any change by any process.
+
+        To be compared for equality with an earlier mark of the same object. A file that was put in
+        the store's place, such as a backup, is opened here and counts as a change.
+
+        Raises:
+            StoreError: the file is gone, or another one in its place is no store.
+        """
+        with _ONE_AT_A_TIME, schema.translated(self.path):
+            self._follow_file()
+            version = self._database.execute("PRAGMA data_version").fetchone()[0]
+            return (self._reopened, int(version), self._database.total_changes)
+
+    def _file_identity(self) -> tuple[int, int]:
+        status = self.path.stat()
+        return (status.st_dev, status.st_ino)
+
+    def _follow_file(self) -> None:
+        try:
+            if self._file_identity() == self._file:
+                return
+        except OSError:
+            raise StoreError(
+                f"the signature store {self.path} has been removed: put it back,"
+                " or restart to begin with an empty one"
+            ) from None
+        database = schema.open_database(self.path)
+        self._database.close()
+        self._database = database
+        self._file = self._file_identity()
+        self._reopened += 1
+        _log.warning("%s was replaced by another file: reading that one now", self.path)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view of all tables; inside a write, a part of it."""
+        with _ONE_AT_A_TIME, schema.translated(self.path):
+            if self._database.in_transaction:
+                yield self._database
+                return
+            self._database.execute("BEGIN")
+            try:
+                yield self._database
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with _ONE_AT_A_TIME, schema.translated(self.path):
+            # Taking the write lock at once, not at the first write, cannot deadlock two writers.
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _erasing(self) -> Iterator[sqlite3.Connection]:
+        """A write that removes signatures: rebuilds the file, and overwrites its journal after.
+
+        A rollback journal holds the pages as they were before; it is normally just unlinked.
+        """
+        with _ONE_AT_A_TIME:
+            with schema.translated(self.path):
+                self._database.execute("PRAGMA journal_mode = PERSIST")
+            try:
+                with self._writing() as database:
+                    yield database
+                self._scrub()
+            finally:
+                with schema.translated(self.path):
+                    self._database.execute("PRAGMA journal_mode = DELETE")
+
+    def _scrub(self) -> None:
+        """Best effort: the signature is deleted already, and a full disk must not deny that."""
+        journal = self.path.with_name(self.path.name + "-journal")
+        try:
+            self._database.execute("VACUUM")
+            # The write lock keeps other processes from beginning a journal of theirs meanwhile.
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                with journal.open("r+b") as file:
+                    file.write(bytes(os.fstat(file.fileno()).st_size))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                self._database.execute("ROLLBACK")
+        except (sqlite3.Error, OSError) as error:
+            _log.warning("%s: remains of what was deleted may be left: %s", self.path, error)
+
+    def _resolve(self, profile: str) -> str:
+        """A profile's id, found without reading its samples: they may be what is damaged."""
+        # A command line that is not UTF-8 arrives with surrogates, which SQLite does not take.
+        profile = profile.strip().encode(errors="replace").decode()
+        row = self._database.execute(
+            "SELECT id FROM profile WHERE id = ? OR name_key = ?",
+            (profile.lower(), name_key(profile)),
+        ).fetchone()
+        if row is None:
+            names = [name for (name,) in self._database.execute("SELECT name FROM profile")]
+            shown = profile if len(profile) <= 80 else profile[:80] + "..."
+            raise ProfileError(f"there is no profile {shown!r}: {did_you_mean(profile, names)}")
+        return str(row[0])
+
+    def _load(self, profile_id: str) -> Profile:
+        row = self._database.execute(
+            f"SELECT {_PROFILE_COLUMNS} FROM profile WHERE id = ?",  # noqa: S608 (a constant)
+            (profile_id,),
+        ).fetchone()
+        name = row[1]
+        rows = self._database.execute(
+            f"SELECT {codec.COLUMNS} FROM sample"  # noqa: S608 (a constant)
+            " WHERE profile_id = ? ORDER BY position",
+            (profile_id,),
+        )
+        try:
+            return Profile(
+                id=row[0],
+                name=name,
+                kind=ProfileKind(row[2]),
+                phrase=row[3],
+                speaker_model=row[4],
+                phrase_model=row[5],
+                required=row[6],
+                samples=tuple(codec.decode(each) for each in rows),
+                created_at=row[7],
+                updated_at=row[8],
+            )
+        except ValueError as error:
+            raise StoreError(
+                f"the signature of {name} in {self.path} is damaged ({error}): put a backup in"
+                f" place, or 'edge-voice profiles reset' it and enrol again"
+            ) from None
+
+    def _refuse_taken(self, name: str, except_for: str = "") -> None:
+        row = self._database.execute(
+            "SELECT name FROM profile WHERE name_key = ? AND id <> ?", (name_key(name), except_for)
+        ).fetchone()
+        if row is not None:
+            raise ProfileError(f"there is a profile {row[0]!r} already: choose another name")
+
+    def _clear(self, profile_id: str) -> None:
+        self._database.execute("DELETE FROM sample WHERE profile_id = ?", (profile_id,))
+        self._database.execute(
+            "UPDATE profile SET speaker_model = '', phrase_model = '', updated_at = ? WHERE id = ?",
+            (time.time(), profile_id),
+        )
+
+    def _append(
+        self, profile_id: str, sample: EnrolmentSample, speaker_model: str, phrase_model: str
+    ) -> None:
+        name, kind, *models = self._database.execute(
+            "SELECT name, kind, speaker_model, phrase_model FROM profile WHERE id = ?",
+            (profile_id,),
+        ).fetchone()
+        _check_sample(ProfileKind(kind), sample, speaker_model, phrase_model)
+        (used,) = self._database.execute(
+            "SELECT count(*) FROM sample WHERE profile_id = ?", (profile_id,)
+        ).fetchone()
+        if used >= MAX_SAMPLES:
+            raise ProfileError(
+                f"{name} has {MAX_SAMPLES} enrolment samples, which is the most:"
+                " reset the profile to enrol anew"
+            )
+        if used and models != [speaker_model, phrase_model]:
+            raise ProfileError(
+                f"{name} was enrolled with another model: reset the profile and enrol again,"
+                " or go back to the model it was enrolled with"
+            )
+        values: tuple[Any, ...] = codec.encode(sample)
+        marks = ", ".join("?" * (2 + len(values)))
+        self._database.execute(
+            f"INSERT INTO sample (profile_id, position, {codec.COLUMNS})"  # noqa: S608 (constants)
+            f" VALUES ({marks})",
+            (profile_id, used, *values),
+        )
+        self._database.execute(
+            "UPDATE profile SET speaker_model = ?, phrase_model = ?, updated_at = ? WHERE id = ?",
+            (speaker_model, phrase_model, time.time(), profile_id),
+        )
+
+
+def _check_required(kind: ProfileKind, required: float) -> None:
+    most = MAX_SAMPLES if kind is ProfileKind.PHRASE else MAX_REQUIRED_SECONDS
+    if not (math.isfinite(required) and 0 < required <= most):
+        raise ProfileError(f"an enrolment can require more than 0 and up to {most:g}: {required}")
+
+
+def _check_sample(
+    kind: ProfileKind, sample: EnrolmentSample, speaker_model: str, phrase_model: str
+) -> None:
+    if not speaker_model:
+        raise ValueError("a sample needs the model that made it")
+    by_phrase = kind is ProfileKind.PHRASE
+    if by_phrase is not (sample.phrase_embedding is not None) or by_phrase is not bool(
+        phrase_model
+    ):
+        raise ValueError("a phrase embedding and its model go with a phrase profile, and only it")
