@@ -1,0 +1,147 @@
+# shellcheck shell=sh
+# Set-up shared by tools/demo and tools/test; sourced, not run. Plain POSIX shell.
+# The caller has changed into the root of the checkout.
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 3
+}
+
+# as_root COMMAND...: run it as root, by sudo where needed.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null 2>&1; then
+        sudo -- "$@"
+    else
+        fail "this needs root and there is no sudo; as root, run: $*"
+    fi
+}
+
+have_package() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# need_packages NAME...: install those Debian packages that are missing.
+need_packages() {
+    missing=
+    if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+        say "note: this is no Debian; what it calls $* must be there already"
+        return 0
+    fi
+    for package in "$@"; do
+        have_package "$package" || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "Installing system packages:$missing"
+    # The lists are fetched where there are none, or where what they name is gone by now.
+    # shellcheck disable=SC2086 # names of packages, to be split
+    if ! { apt_lists_there && apt_install $missing; }; then
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -q -o DPkg::Lock::Timeout=300 update >&2 ||
+            fail "apt-get update failed; is there a connection to the network?"
+        apt_install $missing || fail "apt-get could not install:$missing"
+    fi
+}
+
+apt_lists_there() {
+    for list in /var/lib/apt/lists/*_Packages* /var/lib/apt/lists/*_InRelease; do
+        [ -e "$list" ] && return 0
+    done
+    return 1
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 install "$@" >&2
+}
+
+# The libraries that the Python packages load. Debian knows PortAudio under one name everywhere.
+need_audio_libraries() {
+    case $(uname -m) in
+        x86_64 | aarch64) need_packages libportaudio2 ;;
+        # The soundfile package brings its library along for 64 bit only.
+        *) need_packages libportaudio2 libsndfile1 ;;
+    esac
+}
+
+# python_works PROGRAM FROM BELOW: whether it is a Python that can make virtual environments, of a
+# version from 3.FROM up to, and without, 3.BELOW.
+python_works() {
+    "$1" -c "import sys, venv, ensurepip; sys.exit(not (3, $2) <= sys.version_info[:2] < (3, $3))" \
+        >/dev/null 2>&1
+}
+
+# find_python FROM BELOW: print the first such Python there is; false where there is none.
+find_python() {
+    for program in python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do
+        if python_works "$program" "$1" "$2"; then
+            # The program itself: what stands in the path may be a script that chooses one.
+            "$program" -c 'import sys; print(sys.executable)'
+            return 0
+        fi
+    done
+    return 1
+}
+
+# need_python: print a Python that the software runs on; installs Debian's where there is none.
+# Python 3.9 comes last: it does everything but the demo, whose broker needs 3.10.
+need_python() {
+    find_python 10 99 || find_python 9 99 || {
+        need_packages python3 python3-venv
+        find_python 9 99 || fail "no Python 3.9 or newer that can make virtual environments"
+    }
+}
+
+# stamp PYTHON WHAT: what a virtual environment was made from; another one means to make it anew.
+stamp() {
+    printf '%s\n%s\n' "$PWD" "$2"
+    "$1" -c 'import sys; print(sys.version)'
+    cksum <pyproject.toml
+}
+
+# environment_is DIRECTORY STAMP: whether the environment works and was made from STAMP.
+environment_is() {
+    [ -f "$1/edge-voice.stamp" ] && [ "$(cat "$1/edge-voice.stamp")" = "$2" ] &&
+        "$1/bin/python" -c 'import edge, numpy' >/dev/null 2>&1
+}
+
+# new_environment DIRECTORY PYTHON: an empty virtual environment in place of what is there.
+new_environment() {
+    rm -rf "$1"
+    "$2" -m venv "$1" >&2 || fail "$2 could not make a virtual environment in $1"
+}
+
+# pip_install DIRECTORY ARGUMENT...: install into a virtual environment, quietly.
+pip_install() {
+    directory=$1
+    shift
+    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+        fail "pip could not install $*; is there a connection to the network?"
+}
+
+# need_environment EXTRA: the virtual environment .venv with the software and its EXTRA ("dev" or
+# none), made anew where it is broken or older than pyproject.toml.
+need_environment() {
+    base=$(need_python) || exit 3
+    wanted=$(stamp "$base" "$1")
+    full=$(stamp "$base" dev)
+    if environment_is .venv "$wanted" || environment_is .venv "$full"; then
+        return 0
+    fi
+    say "Setting up .venv with $("$base" --version); the first time takes a minute or a few"
+    # An environment for the demo grows into one for the tests; any other is not to be trusted.
+    environment_is .venv "$(stamp "$base" "")" || new_environment .venv "$base"
+    rm -f .venv/edge-voice.stamp
+    if [ -n "$1" ]; then
+        pip_install .venv -e ".[$1]"
+    else
+        pip_install .venv -e .
+    fi
+    printf '%s\n' "$wanted" >.venv/edge-voice.stamp
+}
