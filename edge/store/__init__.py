@@ -1,5 +1,21 @@
 """Signatures on disk."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 from edge.store.profiles import MAX_PROFILES, MAX_SAMPLES, ProfileStore
 
-__all__ = ["MAX_PROFILES", "MAX_SAMPLES", "ProfileStore"]
+FILE_NAME = "signatures.sqlite"
+"""The store's file inside the state directory."""
+
+__all__ = ["FILE_NAME", "MAX_PROFILES", "MAX_SAMPLES", "ProfileStore", "open_store"]
+
+
+def open_store(state_directory: Path) -> ProfileStore:
+    """Open the device's own store, creating it where there is none.
+
+    Raises:
+        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
+    """
+    return ProfileStore(state_directory / FILE_NAME)

@@ -371,6 +371,7 @@ class ProfileStore:
             (profile_id,),
         )
         try:
+            _check_row(row)
             return Profile(
                 id=row[0],
                 name=name,
@@ -441,6 +442,15 @@ def _check_required(kind: ProfileKind, required: float) -> None:
     most = MAX_SAMPLES if kind is ProfileKind.PHRASE else MAX_REQUIRED_SECONDS
     if not (math.isfinite(required) and 0 < required <= most):
         raise ProfileError(f"an enrolment can require more than 0 and up to {most:g}: {required}")
+
+
+def _check_row(row: Sequence[Any]) -> None:
+    # SQLite stores any type in any column.
+    texts, figures = row[:6], row[6:]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text is not one")
+    if not all(isinstance(figure, float) and math.isfinite(figure) for figure in figures):
+        raise ValueError("a figure is not one")
 
 
 def _check_sample(

@@ -91,6 +91,9 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
     findings = [str(row[0]) for row in database.execute("PRAGMA quick_check(1)")]
     if findings != ["ok"]:
         raise StoreError(_damaged(path, findings[0].splitlines()[0]))
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if not tables >= {"profile", "sample"}:
+        raise StoreError(_damaged(path, "tables are missing"))
 
 
 def inspect_header(path: Path) -> None:
@@ -105,7 +108,7 @@ def inspect_header(path: Path) -> None:
         StoreError: it is not a store, or one that a newer version wrote.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise StoreError(f"{path} is not a file: set 'store' to where signatures may be kept")
+        raise StoreError(f"{path} is not a file: move it away, signatures are kept under that name")
     with path.open("rb") as file:
         header = file.read(100)
     try:
