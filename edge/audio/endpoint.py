@@ -1,0 +1,233 @@
+"""End-pointing: where an utterance begins, where it ends, and when to be sure of it.
+
+An utterance begins when the detector finds speech and ends after `end_silence_s` without any.
+The detector judges up to 0.38 s in retrospect, and `pre_roll_s` more is kept before that, so that
+the first syllable is whole.
+
+Two things are never let through, because a passphrase with a piece missing must not be guessed:
+
+- An utterance in which samples were lost. It is dropped and counted in `discarded`.
+- The rest of one that was cut at `max_utterance_s`; the part before is let go as `truncated`.
+
+After either, and after any loss, the next utterance begins only once `end_silence_s` of silence
+has been heard: what follows sooner may be the tail of something whose head nobody heard.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Optional
+
+import numpy as np
+
+from edge.audio.frames import FRAME_S, FRAME_SAMPLES
+from edge.audio.quality import measure_quality
+from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
+
+_LOG = logging.getLogger(__name__)
+
+_BEGIN = 0.5
+_CONTINUE = 0.35
+"""Speech begins above one probability and goes on above a lower one, as Silero's authors advise."""
+
+
+@dataclass(frozen=True)
+class EndPointSettings:
+    """When an utterance begins and ends; all in seconds.
+
+    Attributes:
+        end_silence_s: silence after which an utterance is over. A decision waits this long.
+        min_speech_s: speech that an utterance must hold; less is a cough or a door, and dropped.
+        max_utterance_s: length at which an utterance is cut, whatever is still being said.
+        pre_roll_s: kept before the first speech.
+        post_roll_s: kept after the last speech, `end_silence_s` at most.
+    """
+
+    end_silence_s: float = 0.6
+    min_speech_s: float = 0.3
+    max_utterance_s: float = 15.0
+    pre_roll_s: float = 0.3
+    post_roll_s: float = 0.2
+
+
+@dataclass
+class _Frame:
+    samples: FloatArray
+    start_s: float
+    captured_at: float
+    probability: float
+
+
+@dataclass
+class _Open:
+    """The utterance being heard: its frames, which are speech, and how long it has been quiet."""
+
+    frames: list[_Frame]
+    speech: list[bool] = field(default_factory=list)
+    last_speech: int = 0
+    speech_frames: int = 0
+
+    def add(self, frame: _Frame) -> None:
+        self.frames.append(frame)
+        self.judge(frame)
+
+    def judge(self, frame: _Frame) -> None:
+        was_speech = bool(self.speech) and self.speech[-1]
+        spoken = frame.probability >= (_CONTINUE if was_speech else _BEGIN)
+        if spoken:
+            self.last_speech = len(self.speech)
+            self.speech_frames += 1
+        self.speech.append(spoken)
+
+    @property
+    def quiet_frames(self) -> int:
+        return len(self.frames) - 1 - self.last_speech
+
+
+class EndPointer:
+    """Cuts a stream of blocks into utterances.
+
+    Blocks may be of any length. Not for use by two threads at once; `speaking` and `level_dbfs`
+    may be read from any.
+
+    Attributes:
+        discarded: utterances dropped because samples were lost within them.
+    """
+
+    def __init__(
+        self,
+        settings: Optional[EndPointSettings] = None,
+        detector: Optional[SpeechDetector] = None,
+    ) -> None:
+        self.settings = settings or EndPointSettings()
+        self._detector = detector or SpeechDetector()
+        self._end_frames = max(1, _frames(self.settings.end_silence_s))
+        self._min_frames = max(1, _frames(self.settings.min_speech_s))
+        self._max_frames = max(1, _frames(self.settings.max_utterance_s))
+        self._pre_frames = _frames(self.settings.pre_roll_s)
+        self._post_frames = min(_frames(self.settings.post_roll_s), self._end_frames)
+        self._recent: deque[_Frame] = deque(maxlen=self._pre_frames + BACKLOG_FRAMES)
+        self._rest: FloatArray = np.zeros(0, np.float32)
+        self._open: Optional[_Open] = None
+        self._quiet_wanted = 0
+        self.discarded = 0
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance is being heard right now."""
+        return self._open is not None
+
+    @property
+    def level_dbfs(self) -> float:
+        """Level of the last 32 ms, dB relative to full scale."""
+        return self._detector.level_dbfs
+
+    @property
+    def detector(self) -> SpeechDetector:
+        """The detector in use, for those who measure it."""
+        return self._detector
+
+    def feed(self, block: AudioBlock) -> list[Utterance]:
+        """Take in a block and return the utterances that ended with it, mostly none."""
+        if block.lost_samples:
+            self._lose(block.lost_samples)
+        carried = len(self._rest)
+        samples = np.concatenate((self._rest, block.samples)) if carried else block.samples
+        start_s = block.start_s - carried / SAMPLE_RATE
+        done: list[Utterance] = []
+        whole = len(samples) - len(samples) % FRAME_SAMPLES
+        for at in range(0, whole, FRAME_SAMPLES):
+            after = len(samples) - at - FRAME_SAMPLES
+            utterance = self._take(
+                samples[at : at + FRAME_SAMPLES],
+                start_s + at / SAMPLE_RATE,
+                block.captured_at - after / SAMPLE_RATE,
+            )
+            if utterance is not None:
+                done.append(utterance)
+        self._rest = samples[whole:]
+        return done
+
+    def flush(self) -> list[Utterance]:
+        """End the stream: return the utterance that was still being heard, if it is one."""
+        self._rest = self._rest[:0]
+        utterance = self._close(truncated=False) if self._open else None
+        self._recent.clear()
+        return [utterance] if utterance else []
+
+    def _take(self, samples: FloatArray, start_s: float, captured_at: float) -> Optional[Utterance]:
+        probabilities = self._detector.feed(samples)
+        frame = _Frame(samples, start_s, captured_at, probabilities[-1])
+        if self._open is not None:
+            self._open.add(frame)
+            if self._open.quiet_frames >= self._end_frames:
+                return self._close(truncated=False)
+            if len(self._open.frames) >= self._max_frames:
+                self._quiet_wanted = self._end_frames
+                return self._close(truncated=True)
+            return None
+        self._recent.append(frame)
+        if self._quiet_wanted > 0:
+            spoken = probabilities[-1] >= _CONTINUE
+            self._quiet_wanted = self._end_frames if spoken else self._quiet_wanted - 1
+            if self._quiet_wanted == 0 or spoken:
+                self._recent.clear()
+            return None
+        self._revise(probabilities)
+        self._begin(len(probabilities))
+        return None
+
+    def _revise(self, probabilities: list[float]) -> None:
+        """The gate has just opened: the detector has judged frames that it had let pass."""
+        for back, probability in enumerate(reversed(probabilities[:-1]), start=2):
+            if back > len(self._recent):
+                return
+            self._recent[-back].probability = probability
+
+    def _begin(self, judged: int) -> None:
+        count = len(self._recent)
+        for index in range(max(0, count - judged), count):
+            if self._recent[index].probability >= _BEGIN:
+                keep = list(self._recent)[max(0, index - self._pre_frames) :]
+                self._open = _Open(keep)
+                for frame in keep:
+                    self._open.judge(frame)
+                self._recent.clear()
+                return
+
+    def _close(self, truncated: bool) -> Optional[Utterance]:
+        utterance, self._open = self._open, None
+        if utterance is None or utterance.speech_frames < self._min_frames:
+            return None
+        kept = utterance.frames[: utterance.last_speech + 1 + self._post_frames]
+        samples = np.concatenate([frame.samples for frame in kept])
+        last = utterance.frames[utterance.last_speech]
+        # Noise is measured over all that was heard, also what is not kept of the silence.
+        heard = np.concatenate([frame.samples for frame in utterance.frames])
+        return Utterance(
+            samples=samples,
+            start_s=kept[0].start_s,
+            end_s=last.start_s + FRAME_S,
+            quality=measure_quality(heard, np.array(utterance.speech)),
+            speech_ended_at=last.captured_at,
+            closed_at=time.monotonic(),
+            truncated=truncated,
+        )
+
+    def _lose(self, samples: int) -> None:
+        if self._open is not None:
+            self.discarded += 1
+            _LOG.warning("dropped an utterance in which %d samples were lost", samples)
+        self._open = None
+        self._recent.clear()
+        self._rest = self._rest[:0]
+        self._quiet_wanted = self._end_frames
+        self._detector.reset()
+
+
+def _frames(seconds: float) -> int:
+    return round(seconds / FRAME_S)

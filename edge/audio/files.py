@@ -1,0 +1,216 @@
+"""Recordings on disk: WAV and FLAC in, 16 kHz mono out, everything else refused in one line."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Optional, Union
+
+import numpy as np
+import soundfile
+import soxr
+
+from edge.errors import AudioFormatError
+from edge.types import SAMPLE_RATE, FloatArray
+
+MIN_RATE = 8_000
+MAX_RATE = 192_000
+MAX_CHANNELS = 8
+
+STREAMED_SIZE = 0x7FFF_0000
+"""A chunk size from here on (or 0) is what a program writes that cannot know the length yet."""
+
+_FORMATS = {"WAV", "WAVEX", "RF64", "FLAC"}
+_FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording, decoded and brought to the one rate that is used inside.
+
+    Attributes:
+        samples: mono audio at `SAMPLE_RATE`, shape (n,), within [-1, 1].
+        original_rate: samples per second in the file.
+        channels: channels in the file; they were mixed into one.
+        narrowband: the file's rate is below `SAMPLE_RATE`, so the upper half of the spectrum is
+            missing and voices are harder to tell apart.
+    """
+
+    samples: FloatArray = field(repr=False)
+    original_rate: int
+    channels: int
+    narrowband: bool
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / SAMPLE_RATE
+
+
+def read_audio(path: Union[str, Path], max_s: float = 300.0) -> Recording:
+    """Read a WAV or FLAC file of 8 to 192 kHz as mono audio at `SAMPLE_RATE`.
+
+    Memory is bounded by `max_s`, whatever the header promises. A file that ends before its header
+    says it does is refused: half a passphrase must be neither enrolled nor judged.
+
+    Args:
+        path: the file.
+        max_s: longest recording accepted, seconds.
+
+    Raises:
+        AudioFormatError: the file is missing, empty, truncated, too long, or no such recording.
+    """
+    path = Path(path)
+    size = _size_of(path)
+    try:
+        with path.open("rb") as file:
+            if file.read(4) in (b"RIFF", b"RF64"):
+                _refuse_truncated_wav(path, file, size)
+            file.seek(0)
+            with soundfile.SoundFile(file) as sound:
+                return _decode(path, sound, max_s)
+    except soundfile.LibsndfileError as error:
+        raise AudioFormatError(
+            f"{path}: not a WAV or FLAC recording ({error.error_string.rstrip('.')}); "
+            "convert it to 16 kHz mono WAV"
+        ) from error
+    except OSError as error:
+        raise AudioFormatError(f"{path}: cannot be read ({error.strerror}); check it") from error
+
+
+def _size_of(path: Path) -> int:
+    """Size in bytes of what must be a regular file; a FIFO or device would block or never end."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise AudioFormatError(f"{path}: {what}; give the path of a WAV or FLAC file") from error
+    if not stat.S_ISREG(status.st_mode):
+        what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise AudioFormatError(f"{path}: is {what}; give the path of a WAV or FLAC file")
+    if status.st_size == 0:
+        raise AudioFormatError(f"{path}: is empty (0 bytes); record or copy it again")
+    return status.st_size
+
+
+def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int) -> None:
+    """Hold the data chunk's size against the file's; libsndfile would shorten it in silence.
+
+    Chunk layout: Microsoft/IBM, "Multimedia Programming Interface and Data Specifications 1.0".
+    """
+    position = 12
+    bytes_per_second = 0
+    while position + 8 <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", file.read(8))
+        body = position + 8
+        if name == b"fmt " and body + 16 <= size:
+            bytes_per_second = struct.unpack("<I", file.read(16)[8:12])[0]
+        if name == b"data":
+            there = size - body
+            if 0 < length < STREAMED_SIZE and length > there:
+                scale = max(bytes_per_second, 1)
+                raise AudioFormatError(
+                    f"{path}: is truncated, its header promises {length / scale:.2f} s and "
+                    f"{there / scale:.2f} s are there; record or copy it again"
+                )
+            return
+        position = body + length + (length & 1)
+    raise AudioFormatError(f"{path}: is truncated, it ends before any sound; record it again")
+
+
+def _decode(path: Path, sound: Any, max_s: float) -> Recording:
+    rate, channels = int(sound.samplerate), int(sound.channels)
+    if sound.format not in _FORMATS:
+        raise AudioFormatError(
+            f"{path}: is {sound.format_info}; only WAV and FLAC are read, convert it to WAV"
+        )
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioFormatError(
+            f"{path}: {rate} samples per second; use {MIN_RATE} to {MAX_RATE}, best {SAMPLE_RATE}"
+        )
+    if channels > MAX_CHANNELS:
+        raise AudioFormatError(f"{path}: {channels} channels; use at most {MAX_CHANNELS}, best one")
+    promised = int(sound.frames)
+    # A FLAC made on the fly does not know its length, which libsndfile reports as 2^63 - 1.
+    known = 0 < promised < 2**62
+    if known and promised > max_s * rate:
+        raise _too_long(path, promised / rate, max_s)
+
+    parts: list[FloatArray] = []
+    frames = 0
+    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, channels)
+    peak = 0.0
+    for chunk in _chunks(path, sound, rate):
+        frames += len(chunk)
+        if frames > max_s * rate:
+            raise _too_long(path, None, max_s)
+        peak = max(peak, float(np.abs(chunk).max()))
+        if not np.isfinite(peak):
+            raise AudioFormatError(f"{path}: holds samples that are no numbers; record it again")
+        parts.append(_resampled(resampler, chunk, last=False))
+    if frames == 0:
+        raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
+    if known and frames < promised:
+        raise AudioFormatError(
+            f"{path}: is truncated, its header promises {promised / rate:.2f} s and "
+            f"{frames / rate:.2f} s are there; record or copy it again"
+        )
+    parts.append(_resampled(resampler, np.zeros((0, channels), np.float32), last=True))
+    samples = mix_down(np.concatenate(parts))
+    if peak > 1.0 and sound.subtype in _FLOAT_SUBTYPES:
+        # Float files have room above full scale: nothing was cut off there, so nothing is now.
+        samples = samples / np.float32(peak)
+    return Recording(np.clip(samples, -1.0, 1.0), rate, channels, rate < SAMPLE_RATE)
+
+
+def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
+    """Second by second, so that no header decides how much memory is taken."""
+    while True:
+        try:
+            chunk = sound.read(rate, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioFormatError(
+                f"{path}: is damaged or truncated ({error.error_string.rstrip('.')}); "
+                "record or copy it again"
+            ) from error
+        if len(chunk) == 0:
+            return
+        yield chunk
+
+
+def _resampled(resampler: Optional[Any], chunk: FloatArray, last: bool) -> FloatArray:
+    if resampler is None:
+        return chunk
+    out: FloatArray = resampler.resample_chunk(chunk, last=last)
+    return out
+
+
+def _too_long(path: Path, seconds: Optional[float], max_s: float) -> AudioFormatError:
+    length = "longer" if seconds is None else f"{seconds:.0f} s long, more"
+    return AudioFormatError(f"{path}: is {length} than the {max_s:.0f} s allowed; cut it shorter")
+
+
+def mix_down(samples: FloatArray) -> FloatArray:
+    """Mix channels into one: their mean, or the loudest one where the mean would cancel.
+
+    The mean of channels that have nothing to do with each other has the power sum(p_i) / C^2;
+    with less than half of that they work against each other (a microphone wired in antiphase).
+
+    Args:
+        samples: shape (n, channels).
+
+    Returns:
+        Shape (n,).
+    """
+    if samples.shape[1] == 1:
+        return samples[:, 0]
+    mean: FloatArray = samples.mean(axis=1, dtype=np.float32)
+    power = np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
+    mean_power = float(np.dot(mean, mean))
+    if mean_power < 0.5 * float(power.sum()) / samples.shape[1] ** 2:
+        return np.ascontiguousarray(samples[:, int(power.argmax())])
+    return mean

@@ -1,0 +1,62 @@
+"""What a recording is worth, measured on the speech and on what lies around it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.audio.frames import FRAME_S, FRAME_SAMPLES, QUIETEST_DB, power_db
+from edge.types import FloatArray, Quality
+
+FULL_SCALE = 0.999
+"""From here on a sample counts as clipped; 16-bit full scale is 0.99997, resampling rings."""
+
+MAX_SNR_DB = 60.0
+
+
+def measure_quality(samples: FloatArray, speech: NDArray[np.bool_]) -> Quality:
+    """Measure an utterance.
+
+    The frames that are not speech are the noise: their median, and without the frames that touch
+    speech where there are others, since a fading syllable or a breath is no noise. The noise's power is taken off the
+    speech's, so that the ratio is of speech to noise, not of both to noise. Where everything is
+    speech, the quietest tenth of it stands for the noise, so that the ratio comes out too low
+    rather than too high.
+
+    Args:
+        samples: mono audio at `SAMPLE_RATE`, shape (n,).
+        speech: whether each frame of `FRAME_SAMPLES` is speech, shape (n // FRAME_SAMPLES,).
+
+    Returns:
+        The figures; levels are `QUIETEST_DB` where there is nothing to measure.
+    """
+    frames = min(len(samples) // FRAME_SAMPLES, len(speech))
+    if frames == 0:
+        return Quality(QUIETEST_DB, QUIETEST_DB, 0.0, 0.0, 0.0)
+    grid = samples[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES)
+    speech = speech[:frames]
+    power = np.einsum("fn,fn->f", grid, grid, dtype=np.float64) / FRAME_SAMPLES
+    if not speech.any():
+        return Quality(QUIETEST_DB, power_db(float(power.mean())), 0.0, 0.0, 0.0)
+
+    noise_power = _noise_power(power, speech)
+    loud_power = float(power[speech].mean())
+    speech_power = max(loud_power - noise_power, 1e-10)
+    snr_db = 10.0 * np.log10(speech_power / max(noise_power, 1e-12))
+    clipped = float((np.abs(grid[speech]) >= FULL_SCALE).mean())
+    return Quality(
+        level_dbfs=power_db(loud_power),
+        noise_dbfs=power_db(noise_power),
+        snr_db=float(np.clip(snr_db, -MAX_SNR_DB, MAX_SNR_DB)),
+        clipped_fraction=clipped,
+        net_speech_s=float(speech.sum()) * FRAME_S,
+    )
+
+
+def _noise_power(power: NDArray[np.float64], speech: NDArray[np.bool_]) -> float:
+    padded = np.concatenate(([False], speech, [False]))
+    clear = ~(padded[:-2] | padded[1:-1] | padded[2:])
+    for quiet in (clear, ~speech):
+        if quiet.any():
+            return float(np.median(power[quiet]))
+    return float(np.sort(power)[: max(1, len(power) // 10)].mean())

@@ -1,0 +1,38 @@
+"""A recording that is one utterance: an enrolment file, a repetition, a test file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.frames import FRAME_SAMPLES
+from edge.audio.quality import measure_quality
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
+
+_FOREVER_S = 1e6
+_PAUSE_FRAMES = 6
+"""Silence kept at either side of speech by `speech_only`, 0.19 s: pauses within words stay."""
+
+
+def utterance_of(samples: FloatArray) -> Utterance:
+    """Cut a recording of one utterance from its first to its last speech.
+
+    It is the end-pointer of the live stream, told that no pause ends the utterance, so that a
+    recording comes out as the microphone would have cut it.
+
+    Args:
+        samples: mono audio at `SAMPLE_RATE`, shape (n,).
+
+    Returns:
+        The utterance. Where there is no speech, all of the recording with `net_speech_s` 0.
+    """
+    settings = EndPointSettings(
+        end_silence_s=_FOREVER_S, min_speech_s=0.0, max_utterance_s=_FOREVER_S
+    )
+    pointer = EndPointer(settings)
+    padded = np.concatenate((samples, np.zeros(-len(samples) % FRAME_SAMPLES, np.float32)))
+    done = pointer.feed(AudioBlock(padded, 0.0, 0.0)) + pointer.flush()
+    if done:
+        return done[0]
+    nothing = np.zeros(len(samples) // FRAME_SAMPLES, np.bool_)
+    return Utterance(samples, 0.0, len(samples) / SAMPLE_RATE, measure_quality(samples, nothing))
