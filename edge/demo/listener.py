@@ -1,0 +1,106 @@
+"""A subscriber like any other in the home: hears the device's status and its decisions."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.errors import EnvironmentFault
+from edge.mqtt.topics import Topics
+
+_CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A decision as it came over MQTT.
+
+    Attributes:
+        decision: the payload.
+        at: `time.monotonic()` when it was there.
+    """
+
+    decision: dict[str, Any]
+    at: float
+
+
+class Listener:
+    """Subscribed while used as a context manager.
+
+    Raises:
+        EnvironmentFault: the broker does not answer.
+    """
+
+    def __init__(self, host: str, port: int, topics: Topics) -> None:
+        self._host, self._port, self._topics = host, port, topics
+        self._arrivals: queue.Queue[Arrival] = queue.Queue()
+        self._subscribed = threading.Event()
+        self._online = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="edge-voice-demo")
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+
+    def __enter__(self) -> Listener:
+        try:
+            self._client.connect(self._host, self._port)
+        except OSError as error:
+            raise EnvironmentFault(f"the demo's MQTT broker does not answer: {error}") from error
+        self._client.loop_start()
+        if not self._subscribed.wait(_CONNECT_TIMEOUT_S):
+            self.__exit__()
+            raise EnvironmentFault("the demo's MQTT broker does not answer")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def online(self) -> bool:
+        """Whether the device has said that it is there, and not that it has gone."""
+        return self._online.is_set()
+
+    def wait_online(self, timeout_s: float) -> bool:
+        """Wait until the device has said that it is there; false when it has not in time."""
+        return self._online.wait(timeout_s)
+
+    def next_decision(self, timeout_s: float) -> Optional[Arrival]:
+        """Wait for the next decision; None when none came in time."""
+        try:
+            return self._arrivals.get(timeout=max(0.0, timeout_s))
+        except queue.Empty:
+            return None
+
+    def forget(self) -> None:
+        """Drop decisions that have come and were not asked for."""
+        while self.next_decision(0.0) is not None:
+            pass
+
+    def _on_connect(self, client: paho.Client, *_: Any) -> None:
+        client.subscribe([(self._topics.status, 1), (self._topics.decision, 1)])
+
+    def _on_subscribe(self, *_: Any) -> None:
+        self._subscribed.set()
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        at = time.monotonic()
+        try:
+            content = json.loads(message.payload)
+        except ValueError:
+            return
+        if not isinstance(content, dict):
+            return
+        if message.topic == self._topics.decision:
+            self._arrivals.put(Arrival(content, at))
+        elif content.get("state") == "online":
+            self._online.set()
+        else:
+            self._online.clear()

@@ -1,0 +1,100 @@
+"""The daemon as a process of its own, as systemd would start it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Optional
+
+import yaml
+
+import edge
+from edge.errors import EnvironmentFault
+
+_STOP_TIMEOUT_S = 5.0
+
+
+def write_config(folder: Path, settings: dict[str, Any]) -> Path:
+    """Write settings as the YAML file `config.yaml` in a folder, and return its path."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of `edge-voice ARGUMENTS`, run by the Python that runs this."""
+    return [sys.executable, "-m", "edge.cli", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """An environment in which `command` finds the very package that this is a part of."""
+    here = str(Path(edge.__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(part for part in (here, inherited) if part)
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+class Daemon:
+    """`edge-voice run`, while used as a context manager.
+
+    Args:
+        config: its configuration file.
+        piped: whether it hears what is written to `sound`, and not the microphone.
+    """
+
+    def __init__(self, config: Path, *, piped: bool) -> None:
+        self._config = config
+        self._piped = piped
+        self._log = config.with_name("daemon.log")
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def __enter__(self) -> Daemon:
+        arguments = ["run", "--config", str(self._config)]
+        if self._piped:
+            arguments += ["--input", "-"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - this very program
+                command(*arguments),
+                stdin=subprocess.PIPE if self._piped else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                cwd=self._config.parent,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            # Closing writes what is left in the buffer, to nobody.
+            with suppress(OSError):
+                process.stdin.close()
+
+    @property
+    def sound(self) -> IO[bytes]:
+        """Where sound goes in: raw mono 16-bit little-endian PCM at 16 kHz."""
+        if self._process is None or self._process.stdin is None:
+            raise ValueError("the daemon does not listen to a pipe")
+        return self._process.stdin
+
+    def fault(self, what: str) -> EnvironmentFault:
+        """An error that says what went wrong and what the daemon's last words were."""
+        status = self._process.poll() if self._process else None
+        ended = f"; the daemon ended with status {status}" if status is not None else ""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            lines = []
+        words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return EnvironmentFault(f"{what}{ended}" + (f"; its last words: {words}" if words else ""))
