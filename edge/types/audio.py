@@ -77,6 +77,7 @@ class Utterance:
         speech_ended_at: `time.monotonic()` at the end of speech as it arrived at the device.
         closed_at: `time.monotonic()` when the end-pointer was sure and let the utterance go.
         truncated: cut at the longest length allowed while speech was still going on.
+        lead_s: how much silence is kept before the speech, seconds.
     """
 
     samples: FloatArray = field(repr=False)
@@ -86,8 +87,14 @@ class Utterance:
     speech_ended_at: float = 0.0
     closed_at: float = 0.0
     truncated: bool = False
+    lead_s: float = 0.0
 
     @property
     def duration_s(self) -> float:
         """Length of `samples` in seconds."""
         return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def tail_s(self) -> float:
+        """How much silence is kept after the speech, in seconds."""
+        return max(0.0, self.start_s + self.duration_s - self.end_s)

@@ -1,0 +1,268 @@
+"""The recogniser: models and thresholds, applied to utterances and profiles.
+
+It holds no state between calls, touches no disk after it was opened, and knows nothing of doors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+
+from edge.config import Config
+from edge.errors import EnrolmentRejected, ProfileError
+from edge.recognition import gate
+from edge.recognition.confidence import confidence_of, phrase_margin, voice_margin
+from edge.recognition.embedders import Models, open_models
+from edge.recognition.framing import phrase_samples, voice_samples
+from edge.recognition.results import Analysis, Identification, Verification
+from edge.recognition.thresholds import Thresholds
+from edge.recognition.voice import cosine, signature_of
+from edge.recognition.warping import warping_distances
+from edge.types import (
+    Confidence,
+    EnrolmentSample,
+    PhraseMatch,
+    Profile,
+    ProfileKind,
+    ProfileStatus,
+    ReasonCode,
+    SpeakerMatch,
+    Utterance,
+)
+
+MAX_VOICE_S = 300.0
+"""Longest recording of free speech that is judged at once."""
+
+
+class Engine:
+    """Embeds, enrols, verifies and identifies.
+
+    Use one from one thread at a time: the models' tensors are shared between calls.
+
+    Args:
+        models: the two opened models.
+        config: what a recording must be worth, and thresholds that override the models' own.
+
+    Raises:
+        ModelError: if a model's card lacks a threshold that the configuration leaves to it.
+
+    """
+
+    def __init__(self, models: Models, config: Optional[Config] = None) -> None:
+        self.models = models
+        self.config = config or Config()
+        self.thresholds = Thresholds.of(models, self.config.recognition)
+
+    @classmethod
+    def open(cls, config: Optional[Config] = None) -> Engine:
+        """Open the models that the configuration names, or those that were installed.
+
+        Raises:
+            ModelError: if a model is missing, damaged, or not the one its card describes.
+
+        """
+        config = config or Config()
+        models = open_models(config.models_directory, threads=config.recognition.threads)
+        return cls(models, config)
+
+    def analyse(self, utterance: Utterance, *, with_phrase: bool = True) -> Analysis:
+        """Embed an utterance, whatever it is worth."""
+        started = time.perf_counter()
+        speaker = self.models.speaker.embed(voice_samples(utterance))
+        spoken = time.perf_counter()
+        timings = {"speaker": (spoken - started) * 1e3}
+        phrase = None
+        if with_phrase:
+            phrase = self.models.phrase.embed(phrase_samples(utterance))
+            timings["phrase"] = (time.perf_counter() - spoken) * 1e3
+        return Analysis(speaker, phrase, utterance.quality, timings)
+
+    def refusal(self, utterance: Utterance, kind: ProfileKind) -> Optional[ReasonCode]:
+        """Why an utterance cannot be judged, or None when it can."""
+        longest = gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
+        return gate.reason_to_refuse(
+            utterance.quality,
+            self.config.recognition,
+            duration_s=utterance.duration_s,
+            max_duration_s=longest,
+        )
+
+    def enrol(self, profile: Profile, utterance: Utterance) -> EnrolmentSample:
+        """Turn an utterance into the next sample of a profile, without storing it.
+
+        Args:
+            profile: whose; every repetition must match its first one in phrase and in voice, and
+                free speech the voice of what was enrolled before.
+            utterance: one saying of the phrase, or a stretch of free speech.
+
+        Raises:
+            EnrolmentRejected: if the utterance does not fit, with what to do about it.
+            ProfileError: if the profile was begun with another model.
+
+        """
+        self.require_models(profile)
+        reason = self.refusal(utterance, profile.kind)
+        if reason is not None:
+            message = gate.explain(reason, utterance.quality, self.config.recognition)
+            raise EnrolmentRejected(reason.value, message)
+        wants_phrase = profile.kind is ProfileKind.PHRASE
+        analysis = self.analyse(utterance, with_phrase=wants_phrase)
+        if profile.samples:
+            self._check_against_earlier(profile, analysis)
+        return EnrolmentSample(
+            speaker_embedding=analysis.speaker_embedding,
+            phrase_embedding=analysis.phrase_embedding,
+            net_speech_s=utterance.quality.net_speech_s,
+            snr_db=utterance.quality.snr_db,
+            created_at=time.time(),
+        )
+
+    def _check_against_earlier(self, profile: Profile, analysis: Analysis) -> None:
+        first = profile.samples[0]
+        if first.phrase_embedding is not None and analysis.phrase_embedding is not None:
+            distance = warping_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
+            limit = self.thresholds.enrolment_phrase
+            if distance > limit:
+                raise EnrolmentRejected(
+                    ReasonCode.WRONG_PHRASE.value,
+                    f"not the phrase of the first repetition (distance {distance:.2f}, at most "
+                    f"{limit:.2f}): say exactly the same words, at the same pace",
+                )
+        earlier = (
+            first.speaker_embedding
+            if profile.kind is ProfileKind.PHRASE
+            else signature_of(profile.samples)
+        )
+        score = cosine(earlier, analysis.speaker_embedding)
+        limit = self.thresholds.enrolment_voice
+        if score < limit:
+            raise EnrolmentRejected(
+                ReasonCode.UNKNOWN_SPEAKER.value,
+                f"not the voice of what was enrolled before (similarity {score:.2f}, at least "
+                f"{limit:.2f}): one person at a time, with the same microphone",
+            )
+
+    def verify(self, profile: Profile, utterance: Utterance) -> Verification:
+        """Is it this person, and, for a phrase profile, saying their phrase?
+
+        Raises:
+            ProfileError: if the profile is not enrolled yet, or was enrolled with another model.
+
+        """
+        self.require_ready(profile)
+        reason = self.refusal(utterance, profile.kind)
+        if reason is not None:
+            return Verification(False, reason, Confidence.HIGH, None, None, utterance.quality)
+        wants_phrase = profile.kind is ProfileKind.PHRASE
+        analysis = self.analyse(utterance, with_phrase=wants_phrase)
+        started = time.perf_counter()
+        speaker = self.match_speaker(profile, analysis)
+        phrase = self.match_phrases([profile], analysis)[0] if wants_phrase else None
+        margins = [voice_margin(speaker)] + ([phrase_margin(phrase)] if phrase else [])
+        timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
+        reason = _verdict(speaker.accepted, phrase.accepted if phrase else True)
+        return Verification(
+            accepted=reason is ReasonCode.ACCEPTED,
+            reason=reason,
+            confidence=confidence_of(margins),
+            speaker=speaker,
+            phrase=phrase,
+            quality=utterance.quality,
+            timings_ms=timings,
+        )
+
+    def identify(self, profiles: Sequence[Profile], utterance: Utterance) -> Identification:
+        """Who of a group speaks, whatever is said; or nobody of them.
+
+        Profiles of both kinds can be asked about; a phrase profile's voice is known too.
+
+        Raises:
+            ProfileError: if the group is empty, or one of it is not ready.
+
+        """
+        if not profiles:
+            raise ProfileError("nobody to choose from: enrol someone first, or name a group")
+        for profile in profiles:
+            self.require_ready(profile)
+        reason = self.refusal(utterance, ProfileKind.VOICE)
+        if reason is not None:
+            return Identification(reason, Confidence.HIGH, None, (), utterance.quality)
+        analysis = self.analyse(utterance, with_phrase=False)
+        started = time.perf_counter()
+        ranking = sorted(
+            (self.match_speaker(profile, analysis) for profile in profiles),
+            key=lambda match: match.score,
+            reverse=True,
+        )
+        best = ranking[0]
+        timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
+        return Identification(
+            reason=ReasonCode.ACCEPTED if best.accepted else ReasonCode.UNKNOWN_SPEAKER,
+            confidence=confidence_of([voice_margin(best)]),
+            best=best if best.accepted else None,
+            ranking=tuple(ranking),
+            quality=utterance.quality,
+            timings_ms=timings,
+        )
+
+    def match_speaker(self, profile: Profile, analysis: Analysis) -> SpeakerMatch:
+        """Hold a voice against a profile's signature."""
+        score = cosine(signature_of(profile.samples), analysis.speaker_embedding)
+        return SpeakerMatch(profile.id, profile.name, score, self.thresholds.voice)
+
+    def match_phrases(
+        self, profiles: Sequence[Profile], analysis: Analysis
+    ) -> list[PhraseMatch]:
+        """Hold what was said against the phrases of several profiles, the nearest example of each.
+
+        Raises:
+            ValueError: if the analysis or a profile has no phrase.
+
+        """
+        if analysis.phrase_embedding is None:
+            raise ValueError("this utterance was analysed without its phrase")
+        examples = []
+        for profile in profiles:
+            for sample in profile.samples:
+                if sample.phrase_embedding is None:
+                    raise ValueError(f"{profile.name} has no phrase")
+                examples.append(sample.phrase_embedding)
+        distances = np.asarray(warping_distances(examples, analysis.phrase_embedding))
+        bounds = np.cumsum([len(profile.samples) for profile in profiles])[:-1]
+        return [
+            PhraseMatch(profile.id, profile.phrase, float(own.min()), self.thresholds.phrase)
+            for profile, own in zip(profiles, np.split(distances, bounds))
+        ]
+
+    def fits(self, profile: Profile) -> bool:
+        """Whether a profile's embeddings are of the models that are open now."""
+        return profile.speaker_model in ("", self.models.speaker.sha256) and (
+            profile.phrase_model in ("", self.models.phrase.sha256)
+        )
+
+    def require_models(self, profile: Profile) -> None:
+        """Raise `ProfileError` if a profile was made with another model than is open now."""
+        if not self.fits(profile):
+            raise ProfileError(
+                f"{profile.name} was enrolled with another model, and embeddings of different "
+                f"models cannot be compared: reset the profile and enrol again"
+            )
+
+    def require_ready(self, profile: Profile) -> None:
+        """Raise `ProfileError` if a profile cannot be matched against."""
+        self.require_models(profile)
+        if profile.status is not ProfileStatus.ENROLLED:
+            unit = "repetitions" if profile.kind is ProfileKind.PHRASE else "seconds of speech"
+            raise ProfileError(
+                f"{profile.name} is not enrolled yet, {profile.remaining:.3g} more {unit} needed: "
+                f"run edge-voice enroll {profile.name!r}"
+            )
+
+
+def _verdict(voice: bool, phrase: bool) -> ReasonCode:
+    if voice:
+        return ReasonCode.ACCEPTED if phrase else ReasonCode.WRONG_PHRASE
+    return ReasonCode.UNKNOWN_SPEAKER if phrase else ReasonCode.NO_MATCH

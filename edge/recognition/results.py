@@ -1,0 +1,130 @@
+"""What recognition says: an utterance analysed, a claim verified, a speaker identified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from edge.types import (
+    Confidence,
+    FloatArray,
+    PhraseMatch,
+    Quality,
+    ReasonCode,
+    SpeakerMatch,
+)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An utterance as the models see it; made once, matched against any number of profiles.
+
+    Attributes:
+        speaker_embedding: unit length, shape (192,).
+        phrase_embedding: one row per hop, shape (t, 96); None where no phrase was asked for.
+        quality: what the recording was worth.
+        timings_ms: milliseconds by stage (`speaker`, `phrase`).
+
+    """
+
+    speaker_embedding: FloatArray = field(repr=False)
+    phrase_embedding: Optional[FloatArray] = field(repr=False)
+    quality: Quality
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a voice is who it claims to be, and says their phrase.
+
+    Attributes:
+        accepted: whether everything asked for is right.
+        reason: why.
+        confidence: how sure.
+        speaker: the voice held against the profile; None when the recording was not judged.
+        phrase: the phrase held against the profile's; None when not judged or not asked for.
+        quality: what the recording was worth.
+        timings_ms: milliseconds by stage.
+
+    """
+
+    accepted: bool
+    reason: ReasonCode
+    confidence: Confidence
+    speaker: Optional[SpeakerMatch]
+    phrase: Optional[PhraseMatch]
+    quality: Quality
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result under its JSON names."""
+        return {
+            "result": "accept" if self.accepted else "reject",
+            "reason": self.reason.value,
+            "confidence": self.confidence.value,
+            "speaker": speaker_dict(self.speaker) if self.speaker else None,
+            "phrase": phrase_dict(self.phrase) if self.phrase else None,
+            "quality": self.quality.as_dict(),
+            "timings_ms": {name: round(value, 1) for name, value in self.timings_ms.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Who of a group speaks, or nobody.
+
+    Attributes:
+        reason: `ACCEPTED` when it is one of the group, else why not.
+        confidence: how sure.
+        best: the profile that it is; None for nobody.
+        ranking: every profile asked about, nearest first.
+        quality: what the recording was worth.
+        timings_ms: milliseconds by stage.
+
+    """
+
+    reason: ReasonCode
+    confidence: Confidence
+    best: Optional[SpeakerMatch]
+    ranking: tuple[SpeakerMatch, ...]
+    quality: Quality
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the speaker is one of the group."""
+        return self.best is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result under its JSON names."""
+        return {
+            "identified": speaker_dict(self.best) if self.best else None,
+            "reason": self.reason.value,
+            "confidence": self.confidence.value,
+            "ranking": [speaker_dict(match) for match in self.ranking],
+            "quality": self.quality.as_dict(),
+            "timings_ms": {name: round(value, 1) for name, value in self.timings_ms.items()},
+        }
+
+
+def speaker_dict(match: SpeakerMatch) -> dict[str, Any]:
+    """A speaker match under its JSON names."""
+    return {
+        "profile_id": match.profile_id,
+        "name": match.name,
+        "score": round(match.score, 4),
+        "threshold": round(match.threshold, 4),
+        "accepted": match.accepted,
+    }
+
+
+def phrase_dict(match: PhraseMatch) -> dict[str, Any]:
+    """A phrase match under its JSON names."""
+    return {
+        "profile_id": match.profile_id,
+        "phrase": match.phrase or None,
+        "distance": round(match.distance, 4),
+        "threshold": round(match.threshold, 4),
+        "accepted": match.accepted,
+    }

@@ -1,0 +1,135 @@
+"""How far apart two sayings of a phrase are: dynamic time warping of their embeddings.
+
+The path is found with the symmetric step pattern of Sakoe and Chiba, "Dynamic programming
+algorithm optimization for spoken word recognition" (1978), slope unconstrained, on the cosine
+distance of the frames. Its ends are open by a few frames, since end-pointing is only that exact.
+A phrase with one word changed is near everywhere but in one place, which a mean hides; so the
+distance is the mean cost along the path plus the mean over its worst stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.types import FloatArray
+
+OPEN_ENDS = 5
+"""Frames that may go unmatched at either end of either saying (0.2 s at a 40 ms hop)."""
+WORST_STEPS = 8
+"""Path steps that make the worst stretch (about a third of a second)."""
+
+_REFERENCE, _QUERY = 1, 2  # a move that advances only there; 0 advances in both
+_FAR = np.float32(1e9)
+
+
+def warping_distances(references: Sequence[FloatArray], query: FloatArray) -> list[float]:
+    """Distance of one saying from each of several others.
+
+    All references go through the dynamic programme together, one anti-diagonal at a time, which
+    is what makes it fast in NumPy.
+
+    Args:
+        references: embeddings of enrolled sayings, each of shape (t, e) with t >= 1.
+        query: embedding of what was said, shape (u, e) with u >= 1.
+
+    Returns:
+        One distance a reference, 0 (the same) to 4; two different phrases are mostly above 0.5.
+
+    Raises:
+        ValueError: if a shape does not fit or a saying has no frame.
+
+    """
+    if not references:
+        return []
+    if query.ndim != 2 or any(r.ndim != 2 or r.shape[1] != query.shape[1] for r in references):
+        raise ValueError("embeddings must have shape (frames, dimensions), dimensions alike")
+    if len(query) == 0 or any(len(r) == 0 for r in references):
+        raise ValueError("an embedding without frames cannot be warped")
+    costs = _cosine_costs(references, query)
+    totals, moves = _accumulate(costs, [len(r) for r in references])
+    return [
+        _path_distance(costs[k], totals[k], moves[k], len(reference), len(query))
+        for k, reference in enumerate(references)
+    ]
+
+
+def _cosine_costs(references: Sequence[FloatArray], query: FloatArray) -> FloatArray:
+    """Cosine distances, shape (references, longest t, u); `_FAR` where a reference has ended."""
+    longest = max(len(r) for r in references)
+    costs = np.full((len(references), longest, len(query)), _FAR, dtype=np.float32)
+    unit_query = _unit(query).T
+    for k, reference in enumerate(references):
+        costs[k, : len(reference)] = 1.0 - _unit(reference) @ unit_query
+    return np.maximum(costs, 0.0)
+
+
+def _unit(frames: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(frames, axis=1, keepdims=True)
+    unit: FloatArray = (frames / np.maximum(norms, 1e-9)).astype(np.float32, copy=False)
+    return unit
+
+
+def _accumulate(
+    costs: FloatArray, lengths: Sequence[int]
+) -> tuple[FloatArray, NDArray[np.int8]]:
+    """Cheapest cost up to each cell, and the move that led there, both of the shape of `costs`."""
+    count, rows, columns = costs.shape
+    free_rows = np.minimum(OPEN_ENDS, np.asarray(lengths) // 4)
+    free_columns = min(OPEN_ENDS, columns // 4)
+    totals = np.full((count, rows + 1, columns + 1), _FAR, dtype=np.float32)
+    totals[:, 0, : free_columns + 1] = 0.0
+    for k, free in enumerate(free_rows):
+        totals[k, : free + 1, 0] = 0.0
+    moves = np.zeros((count, rows, columns), dtype=np.int8)
+    flat = totals.reshape(count, -1)
+    flat_costs = costs.reshape(count, -1)
+    flat_moves = moves.reshape(count, -1)
+    width = columns + 1
+    for diagonal in range(rows + columns - 1):
+        row = np.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
+        column = diagonal - row
+        above_left = row * width + column
+        # Stacked in the order of the move codes.
+        before = np.stack(
+            (flat[:, above_left], flat[:, above_left + 1], flat[:, above_left + width])
+        )
+        move = np.argmin(before, axis=0)
+        cell = row * columns + column
+        flat[:, above_left + width + 1] = (
+            np.take_along_axis(before, move[None], axis=0)[0] + flat_costs[:, cell]
+        )
+        flat_moves[:, cell] = move
+    return totals[:, 1:, 1:], moves
+
+
+def _path_distance(
+    costs: FloatArray, totals: FloatArray, moves: NDArray[np.int8], rows: int, columns: int
+) -> float:
+    row, column = _best_end(totals, rows, columns)
+    steps = []
+    while row >= 0 and column >= 0:
+        steps.append(costs[row, column])
+        move = moves[row, column]
+        row -= move != _QUERY
+        column -= move != _REFERENCE
+    path = np.asarray(steps, dtype=np.float32)
+    width = min(WORST_STEPS, len(path))
+    sums = np.concatenate(([0.0], np.cumsum(path, dtype=np.float64)))
+    worst = float(np.max(sums[width:] - sums[:-width])) / width
+    return float(path.mean()) + worst
+
+
+def _best_end(totals: FloatArray, rows: int, columns: int) -> tuple[int, int]:
+    """The cheapest cell to end in, by cost for the length of both sayings that it covers."""
+    best = (rows - 1, columns - 1)
+    least = float(totals[best]) / (rows + columns)
+    ends = [(r, columns - 1) for r in range(rows - 1 - min(OPEN_ENDS, rows // 4), rows - 1)]
+    ends += [(rows - 1, c) for c in range(columns - 1 - min(OPEN_ENDS, columns // 4), columns - 1)]
+    for row, column in ends:
+        cost = float(totals[row, column]) / (row + column + 2)
+        if cost < least:
+            best, least = (row, column), cost
+    return best
