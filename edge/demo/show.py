@@ -67,7 +67,7 @@ class Show:
         return True
 
     def _render(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
         table.add_column("Played")
         table.add_column("Expected", min_width=15)
         table.add_column("Came over MQTT", min_width=15)
