@@ -1,0 +1,265 @@
+"""The device's voice at the broker: keeps a connection, says how it is, delivers decisions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from paho.mqtt.enums import MQTTProtocolVersion
+
+import edge
+from edge.config import DeviceConfig, MqttConfig
+from edge.mqtt.credentials import read_password, tls_context
+from edge.mqtt.delivery import Delivery
+from edge.mqtt.link import Link, LinkLost, Waker
+from edge.mqtt.outbox import Outbox, now
+from edge.mqtt.topics import OFFLINE, Topics
+from edge.types import AccessDecision
+
+_FIRST_WAIT_S = 0.5
+_STATUS_GAP_S = 0.25
+_FAREWELL_S = 0.3
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PublisherCounters:
+    """What became of the decisions since the start.
+
+    Attributes:
+        confirmed: taken by the broker.
+        dropped: never confirmed by the broker, or by MQTT 5's word received by nobody.
+        waiting: still within their lifetime and not confirmed yet.
+        connections: how often the broker was reached.
+    """
+
+    confirmed: int
+    dropped: int
+    waiting: int
+    connections: int
+
+
+class MqttPublisher:
+    """Publishes decisions and the device's status, from a thread of its own.
+
+    Nothing here waits for the network but `close`, and that for less than a second. Every method
+    may be called from any thread.
+    """
+
+    def __init__(self, mqtt: MqttConfig, device: DeviceConfig) -> None:
+        """Read password and certificates; nothing is sent before `start`.
+
+        Args:
+            mqtt: the broker and how to reach it.
+            device: whose decisions these are.
+
+        Raises:
+            ConfigError: the password file or a certificate file cannot be used.
+        """
+        self.topics = Topics(mqtt.base_topic, device.id)
+        self._mqtt = mqtt
+        self._client_id = mqtt.client_id or f"edge-voice-{device.id}"
+        self._password: Optional[str] = None
+        if mqtt.enabled and mqtt.password_file is not None:
+            self._password = read_password(mqtt.password_file)
+        self._tls = tls_context(mqtt.tls) if mqtt.enabled else None
+        self._outbox = Outbox()
+        self._waker = Waker()
+        self._lock = threading.Lock()
+        self._status: dict[str, Any] = {"device": device.id, "name": device.name}
+        self._status["version"] = edge.__version__
+        self._connected = False
+        self._confirmed = 0
+        self._connections = 0
+        self._last_trouble = ""
+        self._stop_at: Optional[float] = None
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the present connection."""
+        return self._connected
+
+    @property
+    def counters(self) -> PublisherCounters:
+        """What became of the decisions so far."""
+        return PublisherCounters(
+            self._confirmed, self._outbox.dropped, len(self._outbox), self._connections
+        )
+
+    def start(self) -> None:
+        """Begin to connect, and keep at it. Does nothing where MQTT is switched off."""
+        if not self._mqtt.enabled:
+            return
+        bare = self._password is not None and self._tls is None
+        if bare and self._mqtt.host not in _LOCAL_HOSTS:
+            _log.warning(
+                "the broker's password crosses the network unencrypted; "
+                "set mqtt.tls.enabled to true"
+            )
+        self._thread.start()
+
+    def publish_decision(self, decision: AccessDecision) -> None:
+        """Hand over a decision. Its lifetime starts now; after it the decision is dropped.
+
+        A receiver may get a decision twice, with the same id, when the line broke before the
+        broker's confirmation came back.
+        """
+        if self._mqtt.enabled:
+            self._outbox.put(decision)
+            self._waker.wake()
+
+    def set_status(self, **fields: Any) -> None:
+        """Change what the retained status says about the device.
+
+        Args:
+            **fields: values that JSON can hold; None takes a field out again.
+
+        Raises:
+            TypeError: a value that JSON cannot hold.
+            ValueError: a value that JSON cannot hold (NaN), or the field `state`, which is not
+                the caller's.
+        """
+        if "state" in fields:
+            raise ValueError("the state is online while the connection stands; it cannot be set")
+        json.dumps(fields, allow_nan=False)
+        with self._lock:
+            for name, value in fields.items():
+                if value is None:
+                    self._status.pop(name, None)
+                else:
+                    self._status[name] = value
+        self._waker.wake()
+
+    def close(self, timeout: float = 0.8) -> None:
+        """Deliver what still waits, say `offline`, and stop; drop what takes too long.
+
+        Args:
+            timeout: longest time that this may take, in seconds.
+        """
+        started = now()
+        self._stop_at = started + timeout
+        self._waker.wake()
+        if self._thread.is_alive():
+            # A thread that hangs in connect() is left behind; it sends nothing when it wakes.
+            self._thread.join(timeout)
+        if not self._thread.is_alive():
+            self._waker.close()
+        self._outbox.close()
+        self._connected = False
+
+    def _stopping(self) -> bool:
+        return self._stop_at is not None
+
+    def _run(self) -> None:
+        wait = _FIRST_WAIT_S
+        version = MQTTProtocolVersion.MQTTv5
+        while not self._stopping():
+            link = Link(
+                self._mqtt,
+                self.topics,
+                client_id=self._client_id,
+                password=self._password,
+                tls=self._tls,
+                version=version,
+            )
+            reached = False
+            try:
+                link.open(self._waker, self._stopping)
+                reached = True
+                self._greet(link)
+                self._serve(link)
+            except LinkLost as lost:
+                link.abort()
+                self._connected = False
+                if lost.try_older and version == MQTTProtocolVersion.MQTTv5:
+                    version = MQTTProtocolVersion.MQTTv311
+                    continue
+                self._complain(str(lost), reached)
+            # Always begin with MQTT 5 again: the broker may have been replaced meanwhile.
+            version = MQTTProtocolVersion.MQTTv5
+            wait = _FIRST_WAIT_S if reached else min(2 * wait, self._mqtt.reconnect_max_s)
+            self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
+
+    def _greet(self, link: Link) -> None:
+        self._connected = True
+        self._connections += 1
+        self._last_trouble = ""
+        older = link.version != MQTTProtocolVersion.MQTTv5
+        note = " (MQTT 3.1.1: it cannot expire decisions kept for absent receivers)"
+        _log.info("connected to the broker at %s%s", self._place, note if older else "")
+
+    def _serve(self, link: Link) -> None:
+        delivery = Delivery(link, self._outbox, self.topics)
+        before = self._confirmed
+        said = ""
+        asked: Optional[int] = None
+        said_at = 0.0
+        while not self._stopping():
+            due = said_at + _STATUS_GAP_S
+            if asked is not None and link.answers.pop(asked, None) is not None:
+                asked = None
+            text = self._status_text()
+            changed = text != said
+            if changed and asked is None and now() >= due:
+                asked = link.publish(self.topics.status, text, retain=True)
+                said, said_at, changed = text, now(), False
+            wait = delivery.step()
+            self._confirmed = before + delivery.confirmed
+            if changed and asked is None:
+                wait = min(wait, due - now())
+            link.pump(wait, self._waker)
+        self._say_goodbye(link, delivery, before)
+
+    def _say_goodbye(self, link: Link, delivery: Delivery, before: int) -> None:
+        stop_at = self._stop_at or now()
+        while len(self._outbox) and now() < stop_at - _FAREWELL_S:
+            wait = delivery.step()
+            if len(self._outbox):
+                link.pump(min(wait, stop_at - _FAREWELL_S - now()), self._waker)
+        self._confirmed = before + delivery.confirmed
+        self._outbox.close()
+        asked = link.publish(self.topics.status, OFFLINE, retain=True)
+        while asked not in link.answers:
+            if now() >= stop_at - 0.1:
+                raise LinkLost("the broker did not confirm the last message")
+            link.pump(stop_at - 0.1 - now(), self._waker)
+        link.close()
+        _log.info("disconnected from the broker at %s", self._place)
+
+    def _pause(self, seconds: float) -> None:
+        started = now()
+        while not self._stopping():
+            waited = now() - started
+            # A decision does not wait for the back-off, which may be longer than its life.
+            longest = min(seconds, _FIRST_WAIT_S) if len(self._outbox) else seconds
+            if waited >= longest:
+                return
+            self._waker.wait(longest - waited)
+
+    def _complain(self, trouble: str, reached: bool) -> None:
+        if self._stopping():
+            return
+        # Said once, not at every attempt.
+        level = logging.DEBUG if trouble == self._last_trouble else logging.WARNING
+        self._last_trouble = trouble
+        if reached:
+            _log.log(level, "lost the broker at %s: %s; reconnecting", self._place, trouble)
+        else:
+            _log.log(level, "cannot use the broker at %s: %s", self._place, trouble)
+
+    def _status_text(self) -> str:
+        with self._lock:
+            fields = dict(self._status)
+        fields = {"state": "online", **fields, "dropped_decisions": self._outbox.dropped}
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def _place(self) -> str:
+        return f"{self._mqtt.host}:{self._mqtt.broker_port}"

@@ -1,0 +1,93 @@
+"""The broker's password and certificates, read so that mistakes show before the first try."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from pathlib import Path
+from typing import Optional
+
+from edge.config import TlsConfig
+from edge.errors import ConfigError
+
+_MAX_PASSWORD_BYTES = 4096
+
+
+def locate_password(file: Path) -> Path:
+    """Where the password is: a bare name may be one of the service's systemd credentials."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if folder and len(file.parts) == 1 and (Path(folder) / file).is_file():
+        return Path(folder) / file
+    return file
+
+
+def read_password(file: Path) -> Optional[str]:
+    """Read a password from a file of its own.
+
+    Args:
+        file: `mqtt.password_file`; one line of text, which only its owner and group may read.
+
+    Returns:
+        The password; None when the file is empty, which is how systemd gives an absent one.
+
+    Raises:
+        ConfigError: the file cannot be read, is open to everyone, or holds no single line.
+    """
+    place = locate_password(file)
+    try:
+        status = place.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{place}: mqtt.password_file is not a regular file; name one")
+        if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise ConfigError(
+                f"{place}: everyone on this machine may read or change the broker's password; "
+                f"run: chmod o-rwx {place}"
+            )
+        with place.open("rb") as handle:
+            data = handle.read(_MAX_PASSWORD_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{place}: mqtt.password_file cannot be read ({error.strerror}); "
+            "check its name and permissions"
+        ) from None
+    try:
+        text = data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{place}: the password is not UTF-8 text; save it as UTF-8") from None
+    if len(data) > _MAX_PASSWORD_BYTES or "\n" in text or "\0" in text:
+        raise ConfigError(f"{place}: mqtt.password_file must hold the password in one line only")
+    return text or None
+
+
+def tls_context(tls: TlsConfig) -> Optional[ssl.SSLContext]:
+    """The encryption that is asked for; None without.
+
+    The broker's certificate and name are always verified, and TLS is 1.2 at least.
+
+    Raises:
+        ConfigError: a certificate file cannot be used.
+    """
+    if not tls.enabled:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(_unusable(tls.ca_file, "mqtt.tls.ca_file", error)) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.cert_file is not None:
+        try:
+            # An empty passphrase: without one, OpenSSL would ask for it at the terminal and wait.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password="")
+        except (OSError, ValueError) as error:
+            name = "mqtt.tls.cert_file or mqtt.tls.key_file"
+            raise ConfigError(_unusable(tls.cert_file, name, error)) from None
+    return context
+
+
+def _unusable(file: Optional[Path], setting: str, error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        why = "it is no matching, unencrypted PEM file"
+    else:
+        why = getattr(error, "strerror", None) or "cannot be read"
+    return f"{file}: {setting} cannot be used ({why}); check its name, content and permissions"

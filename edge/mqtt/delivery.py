@@ -1,0 +1,105 @@
+"""Hands decisions to one connection, one at a time, so that none can arrive late.
+
+Three things keep a decision from being delivered after its lifetime:
+
+- It leaves the outbox only over a line that answered a moment ago. Where nothing was heard for a
+  while, the broker is asked for a sign of life first; a decision written to a frozen broker would
+  lie in its socket buffer and be read whenever it wakes.
+- The next one waits until the broker has confirmed the one before. When the confirmation does not
+  come, the connection is aborted, which throws away what this machine has not sent yet; the
+  decision is offered again on the next connection while it lives.
+- A broker that speaks MQTT 5 is told how long it may keep the decision for an absent receiver.
+
+Such a broker also says when nobody was there to receive: right after its restart the lock may come
+back later than this device. The decision is then offered again while it lives.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Optional
+
+from edge.mqtt.link import Link, LinkLost
+from edge.mqtt.outbox import Outbox, Outgoing, now
+from edge.mqtt.topics import Topics
+
+_FRESH_S = 0.2
+_IDLE_WAIT_S = 1.0
+_UNHEARD_WAIT_S = 0.25
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """What is under way on one connection.
+
+    Attributes:
+        confirmed: decisions that the broker has taken on this connection.
+    """
+
+    def __init__(self, link: Link, outbox: Outbox, topics: Topics) -> None:
+        self.confirmed = 0
+        self._link = link
+        self._outbox = outbox
+        self._topic = topics.decision
+        self._flight: Optional[tuple[Outgoing, int]] = None
+        self._asked_at: Optional[float] = None
+        self._not_before = 0.0
+        self._told = False
+
+    def step(self) -> float:
+        """Do what can be done now.
+
+        Returns:
+            Seconds until the next step is due, if nothing happens before.
+
+        Raises:
+            LinkLost: the line can no longer be trusted, or broke.
+        """
+        if self._flight is not None and not self._landed(*self._flight):
+            return max(0.0, self._flight[0].remaining_s)
+        entry = self._outbox.head()
+        if entry is None:
+            self._asked_at = None
+            return _IDLE_WAIT_S
+        if now() < self._not_before:
+            return min(entry.remaining_s, self._not_before - now())
+        if not self._line_is_fresh():
+            return entry.remaining_s
+        lifetime = entry.remaining_s
+        number = self._link.publish(self._topic, entry.payload, retain=False, lifetime_s=lifetime)
+        self._flight = (entry, number)
+        return lifetime
+
+    def _line_is_fresh(self) -> bool:
+        if now() - self._link.heard_at <= _FRESH_S:
+            self._asked_at = None
+            return True
+        if self._asked_at is None:
+            self._asked_at = now()
+            self._link.probe()
+        return False
+
+    def _landed(self, entry: Outgoing, number: int) -> bool:
+        answer = self._link.answers.pop(number, None)
+        if answer is None:
+            if entry.remaining_s <= 0:
+                raise LinkLost("the broker did not confirm a decision in time")
+            return False
+        self._flight = None
+        if answer.is_failure:
+            why = f"the broker refused it ({answer.getName()}); check its access list"
+            self._outbox.refuse(entry, why)
+        elif answer.getName() == "No matching subscribers":
+            self._unheard(entry)
+        else:
+            self._outbox.remove(entry)
+            self.confirmed += 1
+        return True
+
+    def _unheard(self, entry: Outgoing) -> None:
+        self._outbox.blame(entry, f"nobody subscribes to {self._topic}")
+        self._not_before = now() + _UNHEARD_WAIT_S
+        if not self._told:
+            self._told = True
+            _log.warning("nobody subscribes to %s; a decision waits there", self._topic)

@@ -1,0 +1,245 @@
+"""A real Mosquitto on a loopback port of its own, to be killed, frozen and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+
+def require(*programs: str) -> None:
+    """Skip where a program is missing; fail instead where CI=true promises that it is there."""
+    for program in programs:
+        if find(program) is None:
+            text = f"{program} is not installed (Debian: apt install mosquitto openssl)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(text)
+            pytest.skip(text)
+
+
+def find(program: str) -> Optional[str]:
+    """Path of a program, also of those in sbin, which are not on every user's PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Authority:
+    """A throw-away certificate authority with one certificate, for localhost."""
+
+    def __init__(self, folder: Path, name: str = "localhost") -> None:
+        require("openssl")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.ca_file = folder / "ca.pem"
+        self.cert_file = folder / "cert.pem"
+        self.key_file = folder / "key.pem"
+        ca_key, request = folder / "ca.key", folder / "cert.csr"
+        extensions = folder / "extensions"
+        extensions.write_text(f"subjectAltName=DNS:{name}\n")
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        self._openssl(
+            "req", "-x509", *curve, "-keyout", ca_key, "-out", self.ca_file,
+            "-subj", "/CN=test authority", "-days", "2",
+        )  # fmt: skip
+        self._openssl(
+            "req", *curve, "-keyout", self.key_file, "-out", request, "-subj", f"/CN={name}"
+        )
+        self._openssl(
+            "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", ca_key,
+            "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", self.cert_file,
+        )  # fmt: skip
+
+    @staticmethod
+    def _openssl(*arguments: object) -> None:
+        command = ["openssl", *map(str, arguments)]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+class Broker:
+    """Mosquitto with a configuration of its own.
+
+    Use as a context manager; it listens when the block begins and is gone when it ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        login: Optional[tuple[str, str]] = None,
+        tls: Optional[Authority] = None,
+        acl: str = "",
+        options: str = "",
+    ) -> None:
+        require("mosquitto")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.login = login
+        self.tls = tls
+        self.log_file = folder / "mosquitto.log"
+        self._config = folder / "mosquitto.conf"
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        lines = [f"listener {self.port} 127.0.0.1", "persistence false", options]
+        if os.getuid() == 0:
+            lines.append("user root")  # otherwise it changes user, and cannot read its files
+        if login is not None:
+            passwords = folder / "passwords"
+            passwords.touch(mode=0o600)
+            require("mosquitto_passwd")
+            subprocess.run(
+                [str(find("mosquitto_passwd")), "-b", str(passwords), *login],
+                check=True,
+                capture_output=True,
+                timeout=30,
+            )
+            lines += ["allow_anonymous false", f"password_file {passwords}"]
+        else:
+            lines.append("allow_anonymous true")
+        if acl:
+            rules = folder / "acl"
+            rules.write_text(acl)
+            rules.chmod(0o600)
+            lines.append(f"acl_file {rules}")
+        if tls is not None:
+            lines += [f"certfile {tls.cert_file}", f"keyfile {tls.key_file}"]
+        self._config.write_text("\n".join(lines) + "\n")
+
+    def __enter__(self) -> Broker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, on the same port each time, and wait until it listens."""
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(find("mosquitto")), "-c", str(self._config)], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"mosquitto did not start: {self.log_file.read_text()}")
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye to anyone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open, nothing is answered any more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on where it was, and reads what has arrived meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+class Received:
+    """One message as a subscriber got it."""
+
+    def __init__(self, message: paho.MQTTMessage) -> None:
+        self.topic = message.topic
+        self.text = message.payload.decode()
+        self.retain = message.retain
+        self.qos = message.qos
+        self.at = time.monotonic()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Subscriber:
+    """Listens at a broker and keeps what arrives; comes back when the broker does."""
+
+    def __init__(
+        self, broker: Broker, topic: str = "#", *, client_id: str = "", keep_session: bool = False
+    ) -> None:
+        self.messages: list[Received] = []
+        self._topic = topic
+        self._arrived = threading.Condition()
+        self._ready = threading.Event()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            clean_session=not keep_session,
+        )
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.on_message = self._on_message
+        if broker.login is not None:
+            self._client.username_pw_set(*broker.login)
+        if broker.tls is not None:
+            self._client.tls_set(ca_certs=str(broker.tls.ca_file))
+        self._client.connect("localhost", broker.port)
+        self._client.loop_start()
+
+    def __enter__(self) -> Subscriber:
+        assert self._ready.wait(10), "the test's own subscriber could not subscribe"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def ready_again(self) -> None:
+        """Wait for the subscription after the broker came back; call `lost` before it does."""
+        assert self._ready.wait(10), "the test's own subscriber could not come back"
+
+    def lost(self) -> None:
+        self._ready.clear()
+
+    def on(self, ending: str) -> list[Received]:
+        """What came on topics that end like this."""
+        with self._arrived:
+            return [message for message in self.messages if message.topic.endswith(ending)]
+
+    def wait_for(
+        self, ending: str, check: Callable[[Any], bool] = lambda _: True, timeout: float = 10.0
+    ) -> Received:
+        """The first message on such a topic whose JSON passes the check."""
+        deadline = time.monotonic() + timeout
+        with self._arrived:
+            while True:
+                for message in self.messages:
+                    if message.topic.endswith(ending) and check(message.json):
+                        return message
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._arrived.wait(left):
+                    seen = [(message.topic, message.text) for message in self.messages]
+                    raise AssertionError(f"nothing on {ending} within {timeout} s; got {seen}")
+
+    def _on_connect(self, client: paho.Client, *_: Any) -> None:
+        client.subscribe(self._topic, qos=1)
+
+    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        with self._arrived:
+            self.messages.append(Received(message))
+            self._arrived.notify_all()
