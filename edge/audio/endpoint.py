@@ -50,8 +50,8 @@ class EndPointSettings:
     end_silence_s: float = 0.6
     min_speech_s: float = 0.3
     max_utterance_s: float = 15.0
-    pre_roll_s: float = 0.3
-    post_roll_s: float = 0.2
+    pre_roll_s: float = 0.55
+    post_roll_s: float = 0.55
 
 
 @dataclass
@@ -205,6 +205,7 @@ class EndPointer:
             return None
         kept = utterance.frames[: utterance.last_speech + 1 + self._post_frames]
         samples = np.concatenate([frame.samples for frame in kept])
+        first = utterance.frames[utterance.speech.index(True)]
         last = utterance.frames[utterance.last_speech]
         # Noise is measured over all that was heard, also what is not kept of the silence.
         heard = np.concatenate([frame.samples for frame in utterance.frames])
@@ -216,6 +217,7 @@ class EndPointer:
             speech_ended_at=last.captured_at,
             closed_at=time.monotonic(),
             truncated=truncated,
+            lead_s=first.start_s - kept[0].start_s,
         )
 
     def _lose(self, samples: int) -> None:

@@ -116,8 +116,9 @@ class AudioConfig:
         15.0, "An utterance is cut at this length.", unit="s", least=3.0, most=60.0
     )
     pre_roll_s: float = _setting(
-        0.3,
-        "How much of what came before the speech is kept with it.",
+        0.55,
+        "How much of what came before the speech is kept with it. The phrase model listens to"
+        " half a second on both sides.",
         unit="s",
         least=0.0,
         most=2.0,
