@@ -239,6 +239,17 @@ class ProfileStore:
         with self._reading():
             return self._load(self._resolve(profile))
 
+    def find(self, profile: str) -> tuple[str, str]:
+        """Id and name of a profile, without reading its samples: those may be what is damaged.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._reading() as database:
+            profile_id = self._resolve(profile)
+            row = database.execute("SELECT name FROM profile WHERE id = ?", (profile_id,))
+            return profile_id, str(row.fetchone()[0])
+
     def list(self) -> _Profiles:
         """All profiles, in the order in which they were created."""
         with self._reading() as database:
@@ -346,7 +357,6 @@ class ProfileStore:
             _log.warning("%s: remains of what was deleted may be left: %s", self.path, error)
 
     def _resolve(self, profile: str) -> str:
-        """A profile's id, found without reading its samples: they may be what is damaged."""
         # A command line that is not UTF-8 arrives with surrogates, which SQLite does not take.
         profile = profile.strip().encode(errors="replace").decode()
         row = self._database.execute(

@@ -1,0 +1,47 @@
+"""`edge-voice config`: whether the configuration is right, before a door depends on it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edge.cli import options
+from edge.cli.output import complain, show, show_json
+from edge.errors import EXIT_INPUT, EXIT_OK, ConfigError
+
+NAME = "config"
+HELP = "check the configuration file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and what each takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser(
+        "check", help="show every mistake in it", description="Show every mistake in the file."
+    )
+    check.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="the file; else the one in use"
+    )
+    options.add_common(check)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the file and show all that is wrong with it."""
+    from edge.config import find_config, load_config  # noqa: PLC0415 (keeps --help quick)
+
+    file = find_config(args.file or args.config)
+    try:
+        load_config(file)
+    except ConfigError as error:
+        if args.json:
+            show_json({"file": str(file), "valid": False, "problems": list(error.problems)})
+        for problem in error.problems:
+            complain(problem, kind="error")
+        return EXIT_INPUT
+    if args.json:
+        show_json({"file": str(file) if file else None, "valid": True, "problems": []})
+    elif file is None:
+        show("There is no configuration file: every setting has its default.")
+    else:
+        show(f"{file}: fine")
+    return EXIT_OK

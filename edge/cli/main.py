@@ -1,0 +1,153 @@
+"""The `edge-voice` command: finds the subcommand, runs it, and turns errors into exit codes.
+
+A subcommand is a module of this package named in `COMMANDS`, with
+
+- `NAME` and `HELP`, a line for the list of commands,
+- `add_arguments(parser)`, which declares what it takes,
+- `run(args) -> int`, which does it and returns the exit code.
+
+Only the module of the command that was asked for is imported, so that listing profiles does not
+wait for a machine learning runtime; inside it, what is slow to import is imported by `run`.
+
+Exit codes: 0 done or accepted, 1 rejected, 2 usage or bad input, 3 environment; 130 and 141 as
+shells give them for an interrupt and a closed pipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Optional, cast
+
+from edge import __version__
+from edge.cli import options
+from edge.cli.output import PROGRAM, report
+from edge.errors import InputError
+
+COMMANDS = ("run", "demo", "profiles", "config")
+
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+
+
+class UsageError(InputError):
+    """The command line makes no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `UsageError` in place of printing half a screen and exiting."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line in one line that says where to read more."""
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run a command line.
+
+    Args:
+        argv: the arguments without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in arguments
+    verbose = False
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not stop a command half way.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        args = _parse(arguments)
+        as_json, verbose = args.json, args.verbose > 0
+        _log_to_stderr(args.verbose)
+        run = cast("Callable[[argparse.Namespace], int]", args.run)
+        code = run(args)
+        sys.stdout.flush()
+    except SystemExit as error:  # argparse, after --help and --version
+        return error.code if isinstance(error.code, int) else 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{PROGRAM}: interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left; the interpreter's own flush at exit must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 (the last resort of a program used at a door)
+        if verbose:
+            traceback.print_exc()
+        return report(error, as_json=as_json)
+    return code
+
+
+def entry_point() -> NoReturn:
+    """Run the process's command line and exit."""
+    sys.exit(main())
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _top_parser()
+    args = parser.parse_args(arguments, options.defaults())
+    if args.command == "help":
+        parser.print_help()
+        parser.exit()
+    if args.command not in COMMANDS:
+        near = difflib.get_close_matches(args.command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"there is no command {args.command!r}: {hint}")
+    module: Any = importlib.import_module(f"edge.cli.{args.command}")
+    command = Parser(prog=f"{PROGRAM} {args.command}", description=module.HELP)
+    module.add_arguments(command)
+    options.add_common(command)
+    command.set_defaults(run=module.run)
+    rest = args.rest
+    del args.rest
+    return command.parse_args(rest, args)
+
+
+class _TopParser(Parser):
+    def error(self, message: str) -> NoReturn:
+        if "COMMAND" in message:
+            message = f"name a command ({', '.join(COMMANDS)})"
+        super().error(message)
+
+    def format_help(self) -> str:
+        # Imports every command's module, hence only once somebody asks.
+        modules = [importlib.import_module(f"edge.cli.{name}") for name in COMMANDS]
+        lines = [f"  {module.NAME:<10} {module.HELP}" for module in modules]
+        self.epilog = "\n".join(
+            ["commands:", *lines, "", f"'{PROGRAM} COMMAND --help' says what a command takes."]
+        )
+        return super().format_help()
+
+
+def _top_parser() -> Parser:
+    parser = _TopParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [options] COMMAND ...",
+        description="Voice access control on the device.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options.add_common(parser)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return parser
+
+
+def _log_to_stderr(verbose: int) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=level, format=f"{PROGRAM}: %(levelname)s: %(message)s", stream=sys.stderr, force=True
+    )

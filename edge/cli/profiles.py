@@ -1,0 +1,166 @@
+"""`edge-voice profiles`: who is enrolled on this device."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from edge.cli import options
+from edge.cli.output import console, show, show_json
+from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
+
+if TYPE_CHECKING:
+    from edge.types import Profile
+
+NAME = "profiles"
+HELP = "list, show, reset, rename or delete who is enrolled"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and what each takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, help_text, run in (
+        ("list", "list everybody", _list),
+        ("show", "show one profile", _show),
+        ("reset", "forget a signature; the name and id stay", _reset),
+        ("rename", "give a profile another name", _rename),
+        ("delete", "delete a profile and its signature", _delete),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        if name != "list":
+            action.add_argument("profile", metavar="NAME", help="the profile's name or id")
+        if name == "rename":
+            action.add_argument("new_name", metavar="NEW_NAME", help="its new name")
+        if name in ("reset", "delete"):
+            action.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        options.add_common(action)
+        action.set_defaults(perform=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Perform the action."""
+    code: int = args.perform(args)
+    return code
+
+
+def _list(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        profiles = store.list()
+    if args.json:
+        show_json({"profiles": [profile.as_dict() for profile in profiles]})
+    elif not profiles:
+        show("Nobody is enrolled yet: run 'edge-voice enroll NAME'.")
+    else:
+        _print_table(profiles)
+    return EXIT_OK
+
+
+def _show(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        profile = store.get(args.profile)
+    if args.json:
+        show_json({"profile": profile.as_dict()})
+        return EXIT_OK
+    show(profile.name)
+    for title, value in (
+        ("id", profile.id),
+        ("kind", _kind(profile)),
+        ("phrase", profile.phrase or "not written down"),
+        ("status", f"{profile.status.value}, {_progress(profile)}"),
+        ("created", _when(profile.created_at)),
+        ("changed", _when(profile.updated_at)),
+        ("models", _models(profile)),
+    ):
+        if title != "phrase" or profile.kind.value == "phrase":
+            show(f"  {title:<8} {value}")
+    return EXIT_OK
+
+
+def _reset(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        profile_id, name = store.find(args.profile)
+        if not _confirmed(args, f"Forget the signature of {name}?"):
+            return EXIT_REJECTED
+        profile = store.reset(profile_id)
+    if args.json:
+        show_json({"profile": profile.as_dict()})
+    else:
+        show(f"{name} is reset: run 'edge-voice enroll' to enrol again.")
+    return EXIT_OK
+
+
+def _rename(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        profile_id, name = store.find(args.profile)
+        profile = store.rename(profile_id, args.new_name)
+    if args.json:
+        show_json({"profile": profile.as_dict()})
+    else:
+        show(f"{name} is now {profile.name}.")
+    return EXIT_OK
+
+
+def _delete(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        profile_id, name = store.find(args.profile)
+        if not _confirmed(args, f"Delete {name} and their signature?"):
+            return EXIT_REJECTED
+        store.delete(profile_id)
+    if args.json:
+        show_json({"deleted": {"id": profile_id, "name": name}})
+    else:
+        show(f"{name} is deleted.")
+    return EXIT_OK
+
+
+def _confirmed(args: argparse.Namespace, question: str) -> bool:
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError(f"{question} Nobody is there to answer: add --yes to do it")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    sys.stderr.write("Nothing was changed.\n")
+    return False
+
+
+def _print_table(profiles: list[Profile]) -> None:
+    from rich.table import Table  # noqa: PLC0415 (costs a tenth of a second)
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED"):
+        table.add_column(title, overflow="fold")
+    for profile in profiles:
+        done = profile.remaining <= 0
+        table.add_row(
+            Text(profile.name),
+            _kind(profile),
+            Text(profile.status.value, style="green" if done else "yellow"),
+            _progress(profile),
+            _when(profile.updated_at),
+        )
+    console(sys.stdout).print(table)
+
+
+def _kind(profile: Profile) -> str:
+    return "passphrase" if profile.kind.value == "phrase" else "voice"
+
+
+def _progress(profile: Profile) -> str:
+    if profile.kind.value == "phrase":
+        return f"{profile.progress:.0f} of {profile.required:.0f} repetitions"
+    return f"{profile.progress:.1f} of {profile.required:.0f} s of speech"
+
+
+def _models(profile: Profile) -> str:
+    models = [model[:12] for model in (profile.speaker_model, profile.phrase_model) if model]
+    return ", ".join(models) or "none yet"
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
