@@ -1,0 +1,74 @@
+"""`edge-voice run`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from edge.cli import options
+from edge.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from edge.audio.sources import Source
+    from edge.types import AccessDecision
+
+NAME = "run"
+HELP = "listen, decide and publish, until told to stop"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own options."""
+    parser.add_argument(
+        "--device", metavar="NAME", help="microphone: its number, or a part of its name"
+    )
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="listen to a WAV or FLAC file, or with - to standard input (a WAV stream, or raw "
+        "16-bit mono at 16 kHz), in place of the microphone; ends with it",
+    )
+    parser.add_argument(
+        "--realtime", action="store_true", help="take a file in no faster than it would be spoken"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM, SIGINT or the end of the input; 0 when it ended as it should."""
+    from edge.daemon import Daemon  # noqa: PLC0415 - what the other commands do not load
+
+    config = options.config_of(args)
+    if args.device is not None:
+        device = int(args.device) if args.device.isdecimal() else args.device
+        config = replace(config, audio=replace(config.audio, device=device))
+    if not args.verbose:
+        # A service says what it does; the systemd journal keeps it.
+        logging.getLogger().setLevel(config.log_level.upper())
+    daemon = Daemon(
+        config,
+        source=_source(args.input, args.realtime),
+        on_decision=_print if args.json else None,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: daemon.stop())
+    daemon.run()
+    return EXIT_OK
+
+
+def _source(name: Optional[str], realtime: bool) -> Optional[Source]:
+    from edge.audio.sources import FileSource, StandardInputSource  # noqa: PLC0415
+
+    if name is None:
+        return None
+    if name == "-":
+        return StandardInputSource(sys.stdin.buffer)
+    return FileSource(Path(name), realtime=realtime)
+
+
+def _print(decision: AccessDecision) -> None:
+    sys.stdout.write(decision.to_json() + "\n")
+    sys.stdout.flush()

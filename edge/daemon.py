@@ -1,0 +1,203 @@
+"""The daemon: listens without pause, decides, publishes, and watches that it still does.
+
+One worker thread takes blocks from the source, cuts utterances and decides on them; the MQTT
+client has a thread of its own; the main thread looks after health and the service manager.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Optional
+
+from edge.access.decider import Decider
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.sources import Source
+from edge.audio.supervisor import MicrophoneState, PersistentMicrophone
+from edge.config import AudioConfig, Config
+from edge.errors import EdgeVoiceError
+from edge.mqtt import MqttPublisher
+from edge.notify import Notifier
+from edge.recognition import Engine
+from edge.store import open_store
+from edge.types import AccessDecision, Profile, Utterance
+
+
+_TICK_S = 0.5
+_WORKER_GRACE_S = 1.0
+"""How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
+_STALLED_S = 10.0
+"""A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
+
+_log = logging.getLogger(__name__)
+
+
+def endpoint_settings(audio: AudioConfig) -> EndPointSettings:
+    """The end-pointer's settings as the configuration gives them."""
+    return EndPointSettings(
+        end_silence_s=audio.end_silence_s,
+        min_speech_s=audio.min_speech_s,
+        max_utterance_s=audio.max_utterance_s,
+        pre_roll_s=audio.pre_roll_s,
+    )
+
+
+class Daemon:
+    """Everything put together.
+
+    Args:
+        config: all settings.
+        source: where sound comes from; None for the microphone that the configuration names,
+            kept open through loss and return.
+        on_decision: called in the worker thread with every decision, after it was handed to MQTT.
+
+    Raises:
+        EdgeVoiceError: if a model, the store or a credential cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        source: Optional[Source] = None,
+        on_decision: Optional[Callable[[AccessDecision], None]] = None,
+    ) -> None:
+        self._config = config
+        self._on_decision = on_decision
+        self._publisher = MqttPublisher(config.mqtt, config.device)
+        self._store = open_store(config.state_path)
+        self._engine = Engine.open(config)
+        self._decider = Decider(self._engine, config)
+        self._endpointer = EndPointer(endpoint_settings(config.audio))
+        self._microphone: Optional[PersistentMicrophone] = None
+        if source is None:
+            self._microphone = PersistentMicrophone(
+                config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
+            )
+        self._source: Source = source or self._microphone_source()
+        self._profiles: list[Profile] = []
+        self._profiles_version: object = None
+        self._lost_samples = 0
+        self._moved_at = time.monotonic()
+        self._stop = threading.Event()
+        self._failure: Optional[BaseException] = None
+        self._worker = threading.Thread(target=self._work, name="recogniser", daemon=True)
+
+    def run(self) -> None:
+        """Listen until `stop` is called or the source ends.
+
+        Raises:
+            EdgeVoiceError: if the worker met something that it cannot go on from.
+
+        """
+        notifier = Notifier()
+        self._publisher.start()
+        try:
+            self._refresh_profiles()
+            self._publish_health()
+            self._worker.start()
+            notifier.ready()
+            while not self._stop.wait(_TICK_S):
+                self._refresh_profiles()
+                self._publish_health()
+                if self._alive():
+                    notifier.watchdog()
+        finally:
+            notifier.stopping()
+            self._shut_down()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Make `run` return within 2 s; may be called from any thread or a signal handler."""
+        self._stop.set()
+
+    def _microphone_source(self) -> Source:
+        assert self._microphone is not None  # noqa: S101 - narrows the type; set just before
+        return self._microphone
+
+    def _work(self) -> None:
+        try:
+            with self._source:
+                for block in self._source.blocks():
+                    self._moved_at = time.monotonic()
+                    self._lost_samples += block.lost_samples
+                    for utterance in self._endpointer.feed(block):
+                        self._decide(utterance)
+                    if self._stop.is_set():
+                        return
+                for utterance in self._endpointer.flush():
+                    self._decide(utterance)
+        except EdgeVoiceError as error:
+            self._failure = error
+        except Exception as error:  # noqa: BLE001 - nothing may end the worker unseen
+            _log.debug("the recogniser failed", exc_info=True)
+            self._failure = error
+        finally:
+            self._stop.set()
+
+    def _decide(self, utterance: Utterance) -> None:
+        self._refresh_profiles()
+        decision = self._decider.decide(utterance, self._profiles)
+        self._publisher.publish_decision(decision)
+        _log.info(
+            "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
+            decision.outcome.value,
+            decision.reason.value,
+            decision.confidence.value,
+            f" {decision.name}" if decision.name else "",
+            decision.utterance_s,
+            decision.timings_ms["decide"],
+        )
+        if self._on_decision is not None:
+            self._on_decision(decision)
+        self._moved_at = time.monotonic()
+
+    def _refresh_profiles(self) -> None:
+        """Notice what the command line has enrolled or deleted meanwhile."""
+        version = self._store.data_version()
+        if version == self._profiles_version:
+            return
+        profiles = self._store.list()
+        for profile in profiles:
+            if not self._engine.fits(profile):
+                _log.warning(
+                    "%s was enrolled with another model and is passed over: reset and enrol again",
+                    profile.name,
+                )
+        self._profiles, self._profiles_version = profiles, version
+
+    def _microphone_changed(self, state: MicrophoneState) -> None:
+        name = "listening" if state.listening else "lost"
+        if state.listening:
+            _log.info("listening on %s", state.device)
+        else:
+            _log.warning("microphone lost: %s", state.reason)
+        self._publisher.set_status(microphone=name, reason=state.reason or None)
+
+    def _publish_health(self) -> None:
+        self._publisher.set_status(
+            enrolled=len(self._decider.eligible(self._profiles)),
+            lost_samples=self._lost_samples,
+            discarded_utterances=self._endpointer.discarded,
+        )
+
+    def _alive(self) -> bool:
+        """Whether blocks arrive and are worked on, or a lost microphone is really being sought."""
+        moved_at = self._moved_at
+        if self._microphone is not None:
+            moved_at = max(moved_at, self._microphone.tried_at)
+        return time.monotonic() - moved_at < _STALLED_S
+
+    def _shut_down(self) -> None:
+        if self._microphone is not None:
+            with contextlib.suppress(EdgeVoiceError):
+                self._microphone.close()
+        if self._worker.is_alive():
+            self._worker.join(_WORKER_GRACE_S)
+        self._publisher.close()
+        self._store.close()

@@ -1,0 +1,93 @@
+"""Whether the daemon decides what its parts, called one by one, say it should."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.progress import track
+
+from edge.audio.files import read_audio
+from edge.audio.sources import FileSource
+from edge.audio.utterance import utterance_of
+from edge.config import Config, MqttConfig
+from edge.daemon import Daemon
+from edge.recognition import Engine
+from edge.store import open_store
+from edge.types import AccessDecision, Profile, ProfileKind
+from tools.corpus import Item, find_items
+
+ENROLLED = 3
+
+
+def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
+    """Enrol each speaker in turn and hold the daemon's decisions against `Engine.verify`.
+
+    Args:
+        engine: the recogniser, as the daemon would open it.
+        folder: `SPEAKER/PHRASE/*.flac`, two speakers with two phrases at least.
+
+    Returns:
+        Number of decisions, largest differences of the two scores, files that the daemon cut into
+        another number of utterances than one, and decisions that differ.
+    """
+    items = find_items(folder)
+    speakers = sorted({item.speaker for item in items})
+    voice: list[float] = []
+    phrase: list[float] = []
+    disagreements = cut_otherwise = 0
+    for number, speaker in enumerate(track(speakers, description="daemon", transient=True)):
+        own = [item for item in items if item.speaker == speaker]
+        said = [item for item in own if item.phrase == own[0].phrase]
+        other = [item for item in own if item.phrase != own[0].phrase]
+        stranger_name = speakers[(number + 1) % len(speakers)]
+        stranger = [
+            item for item in items if (item.speaker, item.phrase) == (stranger_name, said[0].phrase)
+        ]
+        if len(said) < ENROLLED + 2:
+            continue
+        with tempfile.TemporaryDirectory() as state:
+            config = replace(
+                engine.config, mqtt=MqttConfig(enabled=False), state_directory=Path(state)
+            )
+            profile = _enrol(engine, config, said[:ENROLLED])
+            for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:
+                offline = engine.verify(profile, utterance_of(read_audio(item.path).samples))
+                decisions = _decisions(config, item)
+                if len(decisions) != 1:
+                    cut_otherwise += 1
+                    continue
+                decision = decisions[0]
+                disagreements += decision.granted != offline.accepted
+                if decision.scores and offline.speaker and offline.phrase:
+                    voice.append(abs(decision.scores["voice"] - offline.speaker.score))
+                    phrase.append(abs(decision.scores["phrase_distance"] - offline.phrase.distance))
+    return {
+        "decisions": len(voice),
+        "largest_voice_difference": max(voice, default=0.0),
+        "largest_phrase_difference": max(phrase, default=0.0),
+        "cut_otherwise": cut_otherwise,
+        "disagreements": disagreements,
+    }
+
+
+def _enrol(engine: Engine, config: Config, items: list[Item]) -> Profile:
+    with open_store(config.state_path) as store:
+        profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
+        for item in items:
+            sample = engine.enrol(
+                replace(profile, samples=()), utterance_of(read_audio(item.path).samples)
+            )
+            models = engine.models
+            profile = store.add_sample(
+                profile.id, sample, models.speaker.sha256, models.phrase.sha256
+            )
+    return profile
+
+
+def _decisions(config: Config, item: Item) -> list[AccessDecision]:
+    decisions: list[AccessDecision] = []
+    Daemon(config, source=FileSource(item.path), on_decision=decisions.append).run()
+    return decisions

@@ -1,0 +1,133 @@
+"""Trials: the scores of the right and the wrong voice, of the right and the wrong phrase."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.recognition.voice import signature_of
+from edge.recognition.warping import warping_distances
+from edge.types import EnrolmentSample, FloatArray
+from tools.corpus import Spoken
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Scores of trials, higher meaning nearer.
+
+    Attributes:
+        targets: of what should be accepted, shape (m,).
+        nontargets: of what should be rejected, shape (n,).
+    """
+
+    targets: Scores
+    nontargets: Scores
+
+
+def sample_of(spoken: Spoken) -> EnrolmentSample:
+    """What enrolment would keep of a recording."""
+    analysis = spoken.analysis
+    return EnrolmentSample(
+        speaker_embedding=analysis.speaker_embedding,
+        phrase_embedding=analysis.phrase_embedding,
+        net_speech_s=analysis.quality.net_speech_s,
+        snr_db=analysis.quality.snr_db,
+        created_at=0.0,
+    )
+
+
+def signature(spoken: Sequence[Spoken]) -> FloatArray:
+    """The voice signature that enrolling these recordings would give."""
+    return signature_of([sample_of(one) for one in spoken])
+
+
+def enrolments(count: int, size: int, most: int = 20) -> list[tuple[int, ...]]:
+    """Different ways to enrol `size` of `count` recordings, `most` of them spread evenly."""
+    every = list(itertools.combinations(range(count), size))
+    if len(every) <= most:
+        return every
+    return [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+
+
+def voice_trials(
+    groups: Sequence[tuple[str, Sequence[Spoken], Sequence[Spoken]]], size: int, most: int = 20
+) -> Trials:
+    """Every voice against every other one.
+
+    Args:
+        groups: (speaker, what may be enrolled, what is tested) each; what is enrolled in a trial
+            is not tested in it.
+        size: recordings enrolled at a time.
+        most: enrolments tried for each group.
+    """
+    targets: list[float] = []
+    nontargets: list[float] = []
+    tests = [
+        (speaker, index, one)
+        for index, (speaker, _, tested) in enumerate(groups)
+        for one in tested
+    ]
+    matrix = np.stack([one.analysis.speaker_embedding for _, _, one in tests])
+    for index, (speaker, enrolled, _) in enumerate(groups):
+        for chosen in enrolments(len(enrolled), size, most):
+            members = [enrolled[i] for i in chosen]
+            paths = {one.item.path for one in members}
+            scores = matrix @ signature(members)
+            for score, (other, of_group, one) in zip(scores, tests):
+                if other != speaker:
+                    nontargets.append(float(score))
+                elif of_group == index and one.item.path not in paths:
+                    targets.append(float(score))
+    return Trials(np.asarray(targets), np.asarray(nontargets))
+
+
+def phrase_trials(
+    own: Sequence[Spoken],
+    tested: Sequence[Spoken],
+    others: Sequence[Spoken],
+    size: int,
+    most: int = 20,
+) -> Trials:
+    """One voice: its phrase against other phrases, the nearest enrolled example counting.
+
+    Args:
+        own: sayings of the phrase that may be enrolled.
+        tested: sayings of the phrase that are tested, where they are not enrolled.
+        others: what else the same voice says.
+        size: recordings enrolled at a time.
+        most: enrolments tried.
+    """
+    examples = [_phrase(one) for one in own]
+    right = np.asarray([warping_distances(examples, _phrase(one)) for one in tested])
+    wrong = np.asarray([warping_distances(examples, _phrase(one)) for one in others])
+    targets: list[float] = []
+    nontargets: list[float] = []
+    for chosen in enrolments(len(own), size, most):
+        paths = {own[i].item.path for i in chosen}
+        rows = [i for i, one in enumerate(tested) if one.item.path not in paths]
+        if rows:
+            targets += list(-right[np.ix_(rows, chosen)].min(axis=1))
+        if len(others):
+            nontargets += list(-wrong[:, chosen].min(axis=1))
+    return Trials(np.asarray(targets), np.asarray(nontargets))
+
+
+def joined(trials: Sequence[Trials]) -> Trials:
+    """All trials as one list."""
+    return Trials(
+        np.concatenate([one.targets for one in trials]),
+        np.concatenate([one.nontargets for one in trials]),
+    )
+
+
+def _phrase(spoken: Spoken) -> FloatArray:
+    phrase = spoken.analysis.phrase_embedding
+    if phrase is None:
+        raise ValueError(f"{spoken.item.path} was analysed without its phrase")
+    return phrase
