@@ -42,7 +42,7 @@ need_packages() {
     # shellcheck disable=SC2086 # names of packages, to be split
     if ! { apt_lists_there && apt_install $missing; }; then
         as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get -q -o DPkg::Lock::Timeout=300 update >&2 ||
+            apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 ||
             fail "apt-get update failed; is there a connection to the network?"
         apt_install $missing || fail "apt-get could not install:$missing"
     fi
@@ -56,8 +56,9 @@ apt_lists_there() {
 }
 
 apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
-        -o DPkg::Lock::Timeout=300 install "$@" >&2
+    # What it does is a page for each package; what goes wrong is on standard error.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "$@" >/dev/null
 }
 
 # The libraries that the Python packages load. Debian knows PortAudio under one name everywhere.
