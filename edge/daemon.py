@@ -16,7 +16,7 @@ from typing import Optional
 from edge.access.decider import Decider
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.sources import Source
-from edge.audio.supervisor import MicrophoneState, PersistentMicrophone
+from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.config import AudioConfig, Config
 from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
@@ -172,12 +172,9 @@ class Daemon:
         self._profiles, self._profiles_version = profiles, version
 
     def _microphone_changed(self, state: MicrophoneState) -> None:
-        name = "listening" if state.listening else "lost"
-        if state.listening:
-            _log.info("listening on %s", state.device)
-        else:
-            _log.warning("microphone lost: %s", state.reason)
-        self._publisher.set_status(microphone=name, reason=state.reason or None)
+        self._publisher.set_status(
+            microphone="listening" if state.listening else "lost", reason=state.reason or None
+        )
 
     def _publish_health(self) -> None:
         self._publisher.set_status(
