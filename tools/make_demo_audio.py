@@ -273,13 +273,13 @@ def _manifest() -> dict[str, Any]:
     return {"made_with": "flite 2.2", "people": people, "recordings": recordings}
 
 
-def main() -> int:
+def main(argv: Optional[list[str]] = None) -> int:
     """Write every recording and the manifest; 0 when done, 3 when flite is missing or fails."""
     parser = argparse.ArgumentParser(description="Make the recordings of `edge-voice demo`.")
     here = Path(__file__).resolve().parent
     parser.add_argument("--output", type=Path, default=here.parent / "edge" / "demo" / "recordings")
     parser.add_argument("--flite", default="flite", help="the program (default: flite)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     arguments.output.mkdir(parents=True, exist_ok=True)
     total = 0
     for recording in RECORDINGS:

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -63,14 +63,21 @@ class Listener:
         self._client.disconnect()
         self._client.loop_stop()
 
-    @property
-    def online(self) -> bool:
-        """Whether the device has said that it is there, and not that it has gone."""
-        return self._online.is_set()
+    def wait_online(self, timeout_s: float, worth_it: Callable[[], bool]) -> bool:
+        """Wait until the device has said that it is there.
 
-    def wait_online(self, timeout_s: float) -> bool:
-        """Wait until the device has said that it is there; false when it has not in time."""
-        return self._online.wait(timeout_s)
+        Args:
+            timeout_s: how long at most.
+            worth_it: asked every now and then; false ends the wait.
+
+        Returns:
+            Whether it has.
+        """
+        give_up = time.monotonic() + timeout_s
+        while not self._online.wait(0.1):
+            if time.monotonic() > give_up or not worth_it():
+                return False
+        return True
 
     def next_decision(self, timeout_s: float) -> Optional[Arrival]:
         """Wait for the next decision; None when none came in time."""
@@ -79,10 +86,9 @@ class Listener:
         except queue.Empty:
             return None
 
-    def forget(self) -> None:
-        """Drop decisions that have come and were not asked for."""
-        while self.next_decision(0.0) is not None:
-            pass
+    def rest(self) -> list[Arrival]:
+        """The decisions that have come and were not asked for."""
+        return list(iter(lambda: self.next_decision(0.0), None))
 
     def _on_connect(self, client: paho.Client, *_: Any) -> None:
         client.subscribe([(self._topics.status, 1), (self._topics.decision, 1)])

@@ -82,6 +82,11 @@ class Daemon:
                 process.stdin.close()
 
     @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def sound(self) -> IO[bytes]:
         """Where sound goes in: raw mono 16-bit little-endian PCM at 16 kHz."""
         if self._process is None or self._process.stdin is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -74,3 +75,54 @@ class Result:
         name = self.decision.get("name")
         who = f" ({name})" if name else ""
         return f"{self.decision.get('decision')}, {self.decision.get('reason')}{who}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The whole demo.
+
+    Attributes:
+        results: one for each recording, in the order in which they were played.
+        unasked: decisions that came although nothing had been said.
+        end_silence_s: how long the daemon waits in silence until it takes speech for ended.
+    """
+
+    results: tuple[Result, ...]
+    unasked: int
+    end_silence_s: float
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether every decision was what it had to be, and there was no other."""
+        return not self.unasked and all(result.as_expected for result in self.results)
+
+    @property
+    def median_after_s(self) -> Optional[float]:
+        """From the end of the speech until the decision arrived, seconds; None where none did."""
+        times = [result.after_s for result in self.results if result.after_s is not None]
+        return statistics.median(times) if times else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The outcome under its JSON names."""
+        median = self.median_after_s
+        return {
+            "as_expected": self.as_expected,
+            "passed": sum(result.as_expected for result in self.results),
+            "failed": sum(not result.as_expected for result in self.results),
+            "unasked": self.unasked,
+            "median_after_speech_s": None if median is None else round(median, 3),
+            "end_silence_s": self.end_silence_s,
+            "results": [result.as_dict() for result in self.results],
+        }
+
+    def __str__(self) -> str:
+        passed = sum(result.as_expected for result in self.results)
+        parts = [f"{passed} of {len(self.results)} decisions as expected"]
+        if self.unasked:
+            parts.append(f"{self.unasked} that nobody asked for")
+        if self.median_after_s is not None:
+            parts.append(
+                f"{self.median_after_s:.2f} s after the end of speech (median), "
+                f"{self.end_silence_s:.2f} s of it the wait for silence"
+            )
+        return "; ".join(parts) + "."

@@ -1,0 +1,225 @@
+"""The demo's parts: its broker, its subscriber, its recordings and how they are played."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+import soundfile
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.utterance import utterance_of
+from edge.demo.listener import Listener
+from edge.demo.player import Player
+from edge.demo.recordings import load_play
+from edge.demo.result import Expectation, Outcome, Result
+from edge.errors import EnvironmentFault
+from edge.mqtt.topics import OFFLINE, Topics
+from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE, AudioBlock
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TOPICS = Topics("edge-voice", "demo-door")
+
+needs_amqtt = pytest.mark.skipif(
+    importlib.util.find_spec("amqtt") is None, reason="amqtt needs Python 3.10"
+)
+
+
+def client_of(name: str) -> paho.Client:
+    return paho.Client(CallbackAPIVersion.VERSION2, client_id=name)
+
+
+@needs_amqtt
+def test_broker_carries_status_will_and_decisions() -> None:
+    from edge.demo.broker import DemoBroker
+
+    with DemoBroker() as broker, Listener(broker.host, broker.port, TOPICS) as listener:
+        device = client_of("device")
+        device.will_set(TOPICS.status, OFFLINE, qos=1, retain=True)
+        device.connect(broker.host, broker.port)
+        device.loop_start()
+        device.publish(TOPICS.status, '{"state":"online"}', qos=1, retain=True)
+        assert listener.wait_online(5.0, lambda: True)
+
+        for junk in ("no JSON", "[]", ""):
+            device.publish(TOPICS.decision, junk, qos=1)
+        device.publish(TOPICS.decision, '{"decision":"denied"}', qos=1).wait_for_publish(5.0)
+        arrival = listener.next_decision(5.0)
+        assert arrival is not None
+        assert arrival.decision == {"decision": "denied"}
+        assert listener.rest() == []
+
+        line: Any = device.socket()
+        line.shutdown(socket.SHUT_RDWR)  # no goodbye: the broker speaks the will
+        device.loop_stop()
+        gone = time.monotonic() + 5.0
+        while listener.wait_online(0.0, lambda: True):
+            assert time.monotonic() < gone
+            time.sleep(0.02)
+
+
+@needs_amqtt
+def test_broker_is_gone_afterwards() -> None:
+    from edge.demo.broker import DemoBroker
+
+    with DemoBroker() as broker:
+        guest = client_of("guest")
+        guest.connect(broker.host, broker.port)
+        guest.loop_start()
+    guest.loop_stop()
+    assert "demo-broker" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(EnvironmentFault, match="does not answer"):
+        Listener(broker.host, broker.port, TOPICS).__enter__()
+
+
+def test_broker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge.demo.broker import DemoBroker
+
+    monkeypatch.setitem(sys.modules, "amqtt.broker", None)
+    with pytest.raises(EnvironmentFault, match="pip install amqtt"):
+        DemoBroker().__enter__()
+
+
+def test_recordings_are_small_and_tell_the_whole_story() -> None:
+    files = list(demo_directory().iterdir())
+    assert sum(file.stat().st_size for file in files) < 1_000_000
+    named = json.loads((demo_directory() / "manifest.json").read_text("utf-8"))["recordings"]
+    assert {file.name for file in files} == {one["file"] for one in named} | {"manifest.json"}
+    for file in files:
+        if file.suffix == ".flac":
+            found = soundfile.info(file)
+            assert (found.samplerate, found.channels) == (SAMPLE_RATE, 1)
+
+    play = load_play()
+    assert [len(person.repetitions) for person in play.people] == [3, 3]
+    assert len({person.phrase for person in play.people}) == 2
+    enrolled = {len(one) for person in play.people for one in person.repetitions}
+    assert not enrolled & {len(scene.samples) for scene in play.scenes}
+    reasons = {scene.reason for scene in play.scenes}
+    assert reasons == {"accepted", "wrong_phrase", "unknown_speaker", "no_match"}
+    assert {scene.name for scene in play.scenes if scene.decision == "granted"} == {
+        person.name for person in play.people
+    }
+
+
+def test_every_recording_is_one_good_utterance() -> None:
+    play = load_play()
+    for person in play.people:
+        for samples in person.repetitions:
+            assert utterance_of(samples).quality.net_speech_s > 1.5
+    for scene in play.scenes:
+        pointer = EndPointer(EndPointSettings())
+        quiet = np.full(SAMPLE_RATE // 2, 1e-4, np.float32)
+        samples = np.concatenate([scene.samples, quiet])
+        found = pointer.feed(AudioBlock(samples, 0.0, 0.0))
+        assert len(found) == 1, scene.title
+        # What the demo takes for the end of speech is what it measures the answer from.
+        assert found[0].end_s == pytest.approx(scene.speech_end_s, abs=0.2)
+
+
+def test_damaged_manifest_is_one_line(tmp_path: Path) -> None:
+    for content in ("", "[]", '{"people": []}', '{"people": [{}], "recordings": [{}]}'):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(EnvironmentFault, match=r"manifest\.json: cannot be used"):
+            load_play(tmp_path)
+    with pytest.raises(EnvironmentFault, match=r"manifest\.json: cannot be used"):
+        load_play(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="flite makes the recordings")
+def test_recordings_are_what_the_tool_makes(tmp_path: Path) -> None:
+    place = REPOSITORY / "tools" / "make_demo_audio.py"
+    spec = importlib.util.spec_from_file_location("make_demo_audio", place)
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = tool
+    spec.loader.exec_module(tool)
+    assert tool.main(["--output", str(tmp_path)]) == 0
+    shipped = {file.name: file for file in demo_directory().iterdir()}
+    made = {file.name: file for file in tmp_path.iterdir()}
+    assert made.keys() == shipped.keys()
+    for name, file in made.items():
+        if name == "manifest.json":
+            assert file.read_text() == shipped[name].read_text()
+            continue
+        ours, _ = soundfile.read(file, dtype="int16")
+        theirs, _ = soundfile.read(shipped[name], dtype="int16")
+        # Another processor may round differently.
+        np.testing.assert_allclose(ours.astype(int), theirs.astype(int), atol=2)
+
+
+def test_player_keeps_the_pace_of_a_microphone() -> None:
+    reading, writing = os.pipe()
+    heard = bytearray()
+
+    def listen() -> None:
+        while chunk := os.read(reading, 4096):
+            heard.extend(chunk)
+
+    ear = threading.Thread(target=listen, daemon=True)
+    ear.start()
+    tone = np.full(SAMPLE_RATE // 2 + 7, 0.5, np.float32)
+    with os.fdopen(writing, "wb") as sink, Player(sink) as player:
+        time.sleep(0.1)
+        before = time.monotonic()
+        begun = player.play(tone)
+        took = time.monotonic() - before
+    ear.join(5.0)
+    os.close(reading)
+    assert begun is not None
+    # In time with the last sample heard, give or take a block; a busy machine may be late.
+    assert 0.45 <= took <= 2.0
+    assert abs(begun - before) < 1.0
+    samples = np.frombuffer(bytes(heard), "<i2")
+    loud = np.flatnonzero(samples == 16383)
+    assert len(loud) == len(tone)
+    assert loud[-1] - loud[0] == len(tone) - 1
+    room = np.delete(samples, loud)
+    assert 0 < np.abs(room).mean() < 100
+
+
+def test_player_notices_that_nobody_listens() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    sink = os.fdopen(writing, "wb", buffering=0)
+    with Player(sink) as player:
+        assert player.play(np.zeros(SAMPLE_RATE, np.float32)) is None
+        assert player.broken
+    sink.close()
+
+
+GRANTED = Expectation("Ada says her phrase", "words", "granted", "accepted", "Ada")
+
+
+@pytest.mark.parametrize(
+    ("decision", "right"),
+    [
+        ({"decision": "granted", "reason": "accepted", "name": "Ada"}, True),
+        ({"decision": "granted", "reason": "accepted", "name": "Robin"}, False),
+        ({"decision": "granted", "reason": "accepted"}, False),
+        ({"decision": "denied", "reason": "accepted", "name": "Ada"}, False),
+        ({"decision": "denied", "reason": "wrong_phrase", "name": "Ada"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_only_the_expected_decision_counts(decision: Any, right: bool) -> None:
+    result = Result(GRANTED, decision, 0.8)
+    assert result.as_expected is right
+    assert Outcome((result,), 0, 0.6).as_expected is right
+    assert not Outcome((result,), 1, 0.6).as_expected
+    assert json.loads(json.dumps(Outcome((result,), 0, 0.6).as_dict()))["passed"] == int(right)
