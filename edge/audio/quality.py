@@ -18,10 +18,10 @@ def measure_quality(samples: FloatArray, speech: NDArray[np.bool_]) -> Quality:
     """Measure an utterance.
 
     The frames that are not speech are the noise: their median, and without the frames that touch
-    speech where there are others, since a fading syllable or a breath is no noise. The noise's power is taken off the
-    speech's, so that the ratio is of speech to noise, not of both to noise. Where everything is
-    speech, the quietest tenth of it stands for the noise, so that the ratio comes out too low
-    rather than too high.
+    speech where there are others, since a fading syllable or a breath is no noise. The noise's
+    power is taken off the speech's, so that the ratio is of speech to noise, not of both to noise.
+    Where everything is speech, the quietest tenth of it stands for the noise, so that the ratio
+    comes out too low rather than too high.
 
     Args:
         samples: mono audio at `SAMPLE_RATE`, shape (n,).

@@ -1,0 +1,181 @@
+"""The one thread that talks to PortAudio.
+
+PortAudio may be used by one thread at a time, and some of its calls never return: stopping a
+stream waits for a sound server that has stopped answering. So every call is made by one thread of
+its own, callers wait for as long as they say, and while that thread is stuck they are told so at
+once. When it comes free, what was left half done is undone, and it goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+import time
+from typing import Any, Callable, Generic, Optional, TypeVar
+
+from edge.errors import MicrophoneError
+
+T = TypeVar("T")
+
+CALL_S = 3.0
+"""Longest that a call into PortAudio is waited for, seconds."""
+
+_EXIT_S = 0.5
+_POLL_S = 0.05
+
+
+class _Job(Generic[T]):
+    def __init__(self, function: Callable[[Any], T], undo: Optional[Callable[[T], None]]) -> None:
+        self.function = function
+        self.undo = undo
+        self.done = threading.Event()
+        self.lock = threading.Lock()
+        self.abandoned = False
+        self.result: Optional[T] = None
+        self.error: Optional[BaseException] = None
+
+    def run(self) -> None:
+        try:
+            result = self.function(_sounddevice())
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it was called
+            self.error = error
+            self.done.set()
+            return
+        with self.lock:
+            self.result = result
+            self.done.set()
+            if not self.abandoned or self.undo is None:
+                return
+        self.undo(result)
+
+
+class _Worker:
+    def __init__(self) -> None:
+        self._jobs: queue.Queue[_Job[Any]] = queue.Queue()
+        self._lock = threading.Lock()
+        self._thread: Optional[threading.Thread] = None
+        self._running_since: Optional[float] = None
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the call under way has been running; 0 without one."""
+        since = self._running_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def put(self, job: _Job[Any]) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="portaudio", daemon=True)
+                self._thread.start()
+        self._jobs.put(job)
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            self._running_since = time.monotonic()
+            try:
+                job.run()
+            finally:
+                self._running_since = None
+
+
+_WORKER = _Worker()
+_OPEN_STREAMS: set[int] = set()
+_LIBRARY: list[Any] = []
+
+
+def call(
+    function: Callable[[Any], T],
+    timeout_s: float = CALL_S,
+    undo: Optional[Callable[[T], None]] = None,
+    cancelled: Optional[threading.Event] = None,
+) -> T:
+    """Run `function(sounddevice)` on PortAudio's thread and return what it returns.
+
+    Args:
+        function: what to do.
+        timeout_s: how long to wait for it.
+        undo: called with the result if that comes after the caller has left.
+        cancelled: stop waiting when this is set.
+
+    Raises:
+        MicrophoneError: PortAudio is missing, reports an error, or does not answer in time.
+    """
+    if _WORKER.busy_s > CALL_S:
+        raise _no_answer(_WORKER.busy_s)
+    job: _Job[T] = _Job(function, undo)
+    _WORKER.put(job)
+    deadline = time.monotonic() + timeout_s
+    while not job.done.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
+        stop = cancelled is not None and cancelled.is_set()
+        if not stop and time.monotonic() < deadline:
+            continue
+        with job.lock:
+            if not job.done.is_set():
+                job.abandoned = True
+                raise _no_answer(timeout_s)
+    if job.error is not None:
+        raise _explained(job.error) from job.error
+    return job.result  # type: ignore[return-value]
+
+
+def submit(function: Callable[[Any], None]) -> threading.Event:
+    """Have `function(sounddevice)` run when PortAudio is free; the event tells when it has been."""
+    job: _Job[None] = _Job(function, None)
+    _WORKER.put(job)
+    return job.done
+
+
+def stream_opened(stream: Any) -> None:
+    """Note an open stream, on PortAudio's thread: `rescan` must not pull it away."""
+    _OPEN_STREAMS.add(id(stream))
+
+
+def stream_closed(stream: Any) -> None:
+    """Note that a stream is open no more."""
+    _OPEN_STREAMS.discard(id(stream))
+
+
+def rescan(sounddevice: Any) -> None:
+    """Have PortAudio look again at what devices there are; on PortAudio's thread.
+
+    It looks only once, when it is initialised. With a stream open it is left as it is.
+    """
+    if not _OPEN_STREAMS:
+        sounddevice._terminate()
+        sounddevice._initialize()
+
+
+def _sounddevice() -> Any:
+    """The library, imported on PortAudio's thread at first use: importing it starts PortAudio."""
+    if not _LIBRARY:
+        import sounddevice  # noqa: PLC0415 - machines without PortAudio still read files
+
+        # Its own exit handler would wait for ever for a sound server that does not answer.
+        atexit.unregister(sounddevice._exit_handler)
+        atexit.register(_terminate)
+        _LIBRARY.append(sounddevice)
+    return _LIBRARY[0]
+
+
+def _terminate() -> None:
+    submit(lambda sounddevice: sounddevice._exit_handler()).wait(_EXIT_S)
+
+
+def _no_answer(seconds: float) -> MicrophoneError:
+    return MicrophoneError(
+        f"the sound system has not answered for {seconds:.1f} s; check PulseAudio, PipeWire or ALSA"
+    )
+
+
+def _explained(error: BaseException) -> BaseException:
+    if isinstance(error, OSError) and "PortAudio" in str(error):
+        return MicrophoneError("PortAudio is not installed; run: sudo apt install libportaudio2")
+    if _LIBRARY and isinstance(error, _LIBRARY[0].PortAudioError):
+        return MicrophoneError(f"PortAudio: {error.args[0] if error.args else error}")
+    return error

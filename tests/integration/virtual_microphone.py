@@ -1,0 +1,160 @@
+"""A virtual microphone: a private PulseAudio whose null sink is recorded through ALSA.
+
+What is played into it comes out of PortAudio's default device, on machines without sound hardware
+and as root too. Everything lives in a folder of its own and ends with the test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Optional
+
+import pytest
+
+_ALSA = """
+pcm_type.pulse { lib libasound_module_pcm_pulse.so }
+ctl_type.pulse { lib libasound_module_ctl_pulse.so }
+pcm.!default { type pulse hint { show on description "virtual microphone" } }
+ctl.!default { type pulse }
+"""
+
+_PROGRAMS = {"pulseaudio": "pulseaudio", "paplay": "pulseaudio-utils", "pactl": "pulseaudio-utils"}
+_SINK = "room"
+
+
+def missing_parts() -> str:
+    """What is not installed of what a virtual microphone needs, as an apt command; empty if all."""
+    packages = {package for name, package in _PROGRAMS.items() if shutil.which(name) is None}
+    if not list(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
+        packages.add("libasound2-plugins")
+    if not list(Path("/usr/lib").glob("*/libportaudio.so.2")):
+        packages.add("libportaudio2")
+    return f"sudo apt install {' '.join(sorted(packages))}" if packages else ""
+
+
+def skip_or_fail_without_parts() -> None:
+    """Skip the test where parts are missing; on CI, where they must be there, fail."""
+    command = missing_parts()
+    if not command:
+        return
+    message = f"a virtual microphone needs: {command}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+class VirtualMicrophone:
+    """A private sound server with a room to play into; `environment` is for who records there.
+
+    PortAudio is one per process, so the recording part of a test is a process of its own, started
+    with `environment`.
+
+    Attributes:
+        environment: environment variables that lead PortAudio, paplay and pactl to the room.
+        pid: process id of the sound server, to stop and continue it.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="virtual-microphone-"))
+        alsa = self._folder / "alsa.conf"
+        alsa.write_text(_ALSA, encoding="utf-8")
+        unwanted = {"DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "PULSE_SINK"}
+        self.environment = {k: v for k, v in os.environ.items() if k not in unwanted}
+        self.environment.update(
+            HOME=str(self._folder),
+            XDG_RUNTIME_DIR=str(self._folder),
+            XDG_CONFIG_HOME=str(self._folder / "config"),
+            PULSE_RUNTIME_PATH=str(self._folder / "run"),
+            PULSE_STATE_PATH=str(self._folder / "state"),
+            PULSE_COOKIE=str(self._folder / "cookie"),
+            PULSE_SERVER=f"unix:{self._folder / 'native'}",
+            ALSA_CONFIG_PATH=str(alsa),
+        )
+        self._server: Optional[subprocess.Popen[bytes]] = None
+        self._drain: Optional[subprocess.Popen[bytes]] = None
+
+    def __enter__(self) -> VirtualMicrophone:
+        self.plug_in()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.unplug()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    def plug_in(self) -> None:
+        """Start the sound server, and wait until the room can be heard."""
+        self._server = subprocess.Popen(
+            [
+                *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
+                *("--use-pid-file=no", "--disable-shm=yes", "--log-target=stderr"),
+                *("-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._folder}/native"),
+                *("-L", f"module-null-sink sink_name={_SINK} rate=16000 channels=1"),
+            ],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self._folder / "pulseaudio.log").open("ab"),
+        )
+        deadline = time.monotonic() + 10.0
+        while self._control("info") != 0:
+            assert time.monotonic() < deadline, (self._folder / "pulseaudio.log").read_text()
+            assert self._server.poll() is None, (self._folder / "pulseaudio.log").read_text()
+            time.sleep(0.05)
+        assert self._control("set-default-source", f"{_SINK}.monitor") == 0
+        # A null sink that nobody has recorded from yet delivers its first sound after up to 2 s,
+        # which no microphone does; a recording that is thrown away keeps it awake.
+        self._drain = subprocess.Popen(
+            ["parec", "--raw", "--latency-msec=32", f"--device={_SINK}.monitor"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def unplug(self) -> None:
+        """Kill the sound server: the microphone is gone without a goodbye."""
+        for process in (self._server, self._drain):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
+        self._server = self._drain = None
+
+    def freeze(self) -> None:
+        """Stop the sound server: it is there, says nothing and answers nobody."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen sound server go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def play(self, path: Path) -> None:
+        """Play a sound file into the room and wait until it has been played."""
+        self.play_in_background(path).wait(timeout=120)
+
+    def play_in_background(self, path: Path) -> subprocess.Popen[bytes]:
+        """Play a sound file into the room; the caller waits for the process."""
+        return subprocess.Popen(
+            ["paplay", f"--device={_SINK}", "--latency-msec=50", str(path)], env=self.environment
+        )
+
+    def _control(self, *arguments: str) -> int:
+        return subprocess.run(
+            ["pactl", *arguments], env=self.environment, capture_output=True, check=False
+        ).returncode
