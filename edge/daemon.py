@@ -15,8 +15,8 @@ from typing import Optional
 
 from edge.access.decider import Decider
 from edge.audio.endpoint import EndPointer, EndPointSettings
-from edge.audio.sources import Source
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
+from edge.audio.sources import Source
 from edge.config import AudioConfig, Config
 from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
@@ -24,7 +24,6 @@ from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import AccessDecision, Profile, Utterance
-
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 1.0

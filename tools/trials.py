@@ -69,9 +69,7 @@ def voice_trials(
     targets: list[float] = []
     nontargets: list[float] = []
     tests = [
-        (speaker, index, one)
-        for index, (speaker, _, tested) in enumerate(groups)
-        for one in tested
+        (speaker, index, one) for index, (speaker, _, tested) in enumerate(groups) for one in tested
     ]
     matrix = np.stack([one.analysis.speaker_embedding for _, _, one in tests])
     for index, (speaker, enrolled, _) in enumerate(groups):

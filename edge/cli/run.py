@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM, SIGINT or the end of the input; 0 when it ended as it should."""
-    from edge.daemon import Daemon  # noqa: PLC0415 - what the other commands do not load
+    from edge.daemon import Daemon
 
     config = options.config_of(args)
     if args.device is not None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _source(name: Optional[str], realtime: bool) -> Optional[Source]:
-    from edge.audio.sources import FileSource, StandardInputSource  # noqa: PLC0415
+    from edge.audio.sources import FileSource, StandardInputSource
 
     if name is None:
         return None

@@ -213,9 +213,7 @@ class Engine:
         score = cosine(signature_of(profile.samples), analysis.speaker_embedding)
         return SpeakerMatch(profile.id, profile.name, score, self.thresholds.voice)
 
-    def match_phrases(
-        self, profiles: Sequence[Profile], analysis: Analysis
-    ) -> list[PhraseMatch]:
+    def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
         """Hold what was said against the phrases of several profiles, the nearest example of each.
 
         Raises:

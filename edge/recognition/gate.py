@@ -23,19 +23,15 @@ def reason_to_refuse(
     The order is that of what helps the speaker most: a faint recording measures as noisy too, and
     a clipped one as loud enough.
     """
-    if quality.net_speech_s <= 0.0:
-        return ReasonCode.TOO_SHORT
-    if duration_s > max_duration_s:
-        return ReasonCode.TOO_LONG
-    if quality.clipped_fraction > config.max_clipped_fraction:
-        return ReasonCode.CLIPPED
-    if quality.level_dbfs < config.min_level_dbfs:
-        return ReasonCode.TOO_QUIET
-    if quality.snr_db < config.min_snr_db:
-        return ReasonCode.TOO_NOISY
-    if quality.net_speech_s < config.min_net_speech_s:
-        return ReasonCode.TOO_SHORT
-    return None
+    checks = (
+        (quality.net_speech_s <= 0.0, ReasonCode.TOO_SHORT),
+        (duration_s > max_duration_s, ReasonCode.TOO_LONG),
+        (quality.clipped_fraction > config.max_clipped_fraction, ReasonCode.CLIPPED),
+        (quality.level_dbfs < config.min_level_dbfs, ReasonCode.TOO_QUIET),
+        (quality.snr_db < config.min_snr_db, ReasonCode.TOO_NOISY),
+        (quality.net_speech_s < config.min_net_speech_s, ReasonCode.TOO_SHORT),
+    )
+    return next((reason for bad, reason in checks if bad), None)
 
 
 def explain(reason: ReasonCode, quality: Quality, config: RecognitionConfig) -> str:

@@ -72,9 +72,7 @@ def _unit(frames: FloatArray) -> FloatArray:
     return unit
 
 
-def _accumulate(
-    costs: FloatArray, lengths: Sequence[int]
-) -> tuple[FloatArray, NDArray[np.int8]]:
+def _accumulate(costs: FloatArray, lengths: Sequence[int]) -> tuple[FloatArray, NDArray[np.int8]]:
     """Cheapest cost up to each cell, and the move that led there, both of the shape of `costs`."""
     count, rows, columns = costs.shape
     free_rows = np.minimum(OPEN_ENDS, np.asarray(lengths) // 4)

@@ -1,0 +1,105 @@
+"""Writes the thresholds into the model cards, from speech whose licence allows it.
+
+    python -m tools.set_operating_points [FOLDER] [--print]
+
+FOLDER holds `SPEAKER/*.flac`, text differing (speechocean762, CC BY 4.0). Voice thresholds stand
+where a given share of other speakers would pass. Nobody says the same phrase twice there, so the
+phrase thresholds stand where a given share of other sentences by the same voice would pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge.recognition import Engine, open_models
+from edge.resources import models_directory
+from tools.corpus import Spoken, analyse_all, find_items, grouped
+from tools.metrics import false_reject_at
+from tools.trials import joined, phrase_trials, voice_trials
+
+ENROLLED = 3
+VERIFICATION_RATE = 0.001
+"""False accepts of the other voice, and of the other sentence, that a decision allows."""
+ENROLMENT_RATE = 0.01
+"""The same while enrolling, where a repetition is compared with a single other one."""
+SOURCE = "speechocean762 (CC BY 4.0)"
+
+
+def voice_points(groups: list[list[Spoken]]) -> dict[str, Any]:
+    """Operating points of the speaker model."""
+    points = {}
+    for name, size, rate in (
+        ("verification", ENROLLED, VERIFICATION_RATE),
+        ("enrolment", 1, ENROLMENT_RATE),
+    ):
+        rows = [(own[0].item.speaker, own, own) for own in groups if len(own) > size]
+        trials = voice_trials(rows, size, most=5)
+        at = false_reject_at(trials.targets, trials.nontargets, rate)
+        points[name] = _point(at.threshold, rate, len(trials.nontargets), at.rate)
+    return points
+
+
+def phrase_points(groups: list[list[Spoken]]) -> dict[str, Any]:
+    """Operating points of the phrase model; its scores are distances."""
+    points = {}
+    for name, size, rate in (
+        ("verification", ENROLLED, VERIFICATION_RATE),
+        ("enrolment", 1, ENROLMENT_RATE),
+    ):
+        every = []
+        for own in groups:
+            for start in range(0, len(own) - size + 1, size):
+                chosen = own[start : start + size]
+                rest = [one for one in own if one not in chosen]
+                # Each sentence against itself stands in for the target, and is not used.
+                every.append(phrase_trials(chosen, chosen, rest, size, most=1))
+        wrong = sorted(joined(every).nontargets)
+        threshold = -float(wrong[len(wrong) - 1 - int(rate * len(wrong))])
+        points[name] = _point(threshold, rate, len(wrong))
+    return points
+
+
+def _point(
+    threshold: float, rate: float, trials: int, false_reject: float | None = None
+) -> dict[str, Any]:
+    point: dict[str, Any] = {
+        "threshold": round(threshold, 4),
+        "false_accept_rate": rate,
+        "trials": trials,
+        "measured_on": SOURCE,
+    }
+    if false_reject is not None:
+        point["false_reject_rate"] = round(false_reject, 4)
+    return point
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and write the cards, or only print."""
+    parser = argparse.ArgumentParser(prog="python -m tools.set_operating_points")
+    default = Path("../shared/speech/read_sentences")
+    parser.add_argument("folder", type=Path, nargs="?", default=default)
+    parser.add_argument("--print", action="store_true", help="leave the cards as they are")
+    options = parser.parse_args(arguments)
+    engine = Engine(open_models())
+    spoken = analyse_all(engine, find_items(options.folder), with_phrase=True)
+    groups = list(grouped(spoken, lambda item: (item.speaker,)).values())
+    points = {
+        "speaker_embedding.json": voice_points(groups),
+        "phrase_embedding.json": phrase_points(groups),
+    }
+    print(json.dumps(points, indent=2))
+    if not options.print:
+        for name, found in points.items():
+            path = models_directory() / name
+            card = json.loads(path.read_text(encoding="utf-8"))
+            card["operating_points"] = found
+            path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
