@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the file and show all that is wrong with it."""
-    from edge.config import find_config, load_config  # noqa: PLC0415 (keeps --help quick)
+    from edge.config import find_config, load_config
 
     file = find_config(args.file or args.config)
     try:

@@ -30,7 +30,7 @@ from edge.cli import options
 from edge.cli.output import PROGRAM, report
 from edge.errors import InputError
 
-COMMANDS = ("run", "demo", "profiles", "config")
+COMMANDS = ("run", "demo", "enroll", "verify", "identify", "profiles", "devices", "config")
 
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141

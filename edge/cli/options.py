@@ -34,6 +34,28 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_microphone(parser: argparse.ArgumentParser) -> None:
+    """Add `--device` and `--wait`, which matter where the microphone is listened to."""
+    parser.add_argument(
+        "--device", metavar="DEVICE", help="microphone, by number or part of its name"
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=60.0,
+        help="give up when nobody speaks for so long (default: 60)",
+    )
+
+
+def _seconds(text: str) -> float:
+    """An argument that is a number of seconds, more than 0 and up to an hour."""
+    value = float(text)
+    if not 0.0 < value <= 3600.0:
+        raise ValueError(text)
+    return value
+
+
 def defaults() -> argparse.Namespace:
     """What the common options are when nobody gave them."""
     return argparse.Namespace(config=None, json=False, verbose=0)
@@ -45,7 +67,7 @@ def config_of(args: argparse.Namespace) -> Config:
     Raises:
         ConfigError: the file cannot be read, or holds a mistake.
     """
-    from edge.config import load_config  # noqa: PLC0415 (keeps the start quick)
+    from edge.config import load_config
 
     return load_config(args.config)
 
@@ -57,6 +79,6 @@ def store_of(args: argparse.Namespace) -> ProfileStore:
         ConfigError: as `config_of`.
         StoreError: it cannot be opened.
     """
-    from edge.store import open_store  # noqa: PLC0415 (keeps the start quick)
+    from edge.store import open_store
 
     return open_store(config_of(args).state_path)

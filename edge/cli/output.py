@@ -32,7 +32,7 @@ def console(stream: TextIO) -> Console:
     Args:
         stream: standard output or error. Where it is no terminal, lines are wide and plain.
     """
-    from rich.console import Console  # noqa: PLC0415 (costs a tenth of a second)
+    from rich.console import Console
 
     return Console(
         file=stream,

@@ -129,8 +129,8 @@ def _confirmed(args: argparse.Namespace, question: str) -> bool:
 
 
 def _print_table(profiles: list[Profile]) -> None:
-    from rich.table import Table  # noqa: PLC0415 (costs a tenth of a second)
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED"):

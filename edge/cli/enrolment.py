@@ -1,0 +1,194 @@
+"""An enrolment as it goes on: what has been accepted, and when it is written down.
+
+Every accepted utterance is stored at once, so that an interrupted enrolment can be continued. A
+new profile appears with its first one, so that an enrolment refused altogether leaves nothing.
+Enrolling somebody *again* holds all of it back until the new signature is complete, and then
+exchanges the two: whatever goes wrong before, the old one stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from edge.config import EnrolmentConfig
+from edge.errors import EnrolmentRejected, ProfileError
+from edge.recognition.engine import Engine
+from edge.store import ProfileStore
+from edge.store.names import clean_name, clean_phrase
+from edge.types import Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
+
+SHORT_SECONDS = 1.0
+"""Speech that the short mode asks for; enough to try it out, not to guard a door."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for.
+
+    Attributes:
+        name: whom to enrol, a new name or that of a profile.
+        kind: for what.
+        phrase: the phrase in writing; None when not given.
+        short: whether `SHORT_SECONDS` of free speech are enough.
+        again: whether to replace what is there.
+    """
+
+    name: str
+    kind: ProfileKind
+    phrase: Optional[str] = None
+    short: bool = False
+    again: bool = False
+
+
+class Enrolment:
+    """One person's enrolment, begun or continued.
+
+    Args:
+        store: where profiles are kept.
+        wish: what was asked for.
+        config: how much is required.
+
+    Attributes:
+        profile: what has been accepted so far; its id is empty until it is stored.
+
+    Raises:
+        ProfileError: the name is impossible, or the profile is enrolled already, or of another
+            kind, or has another phrase.
+    """
+
+    def __init__(self, store: ProfileStore, wish: Wish, config: EnrolmentConfig) -> None:
+        self._store = store
+        self._wish = wish
+        existing = _existing(store, wish.name)
+        required = _required(wish, config)
+        if existing is None:
+            self.profile = _blank(wish, required)
+        elif wish.again:
+            self.profile = replace(
+                existing,
+                kind=self._same_kind(existing),
+                phrase=existing.phrase if wish.phrase is None else clean_phrase(wish.phrase),
+                required=required,
+                samples=(),
+                speaker_model="",
+                phrase_model="",
+            )
+        else:
+            self._refuse_what_differs(existing)
+            self.profile = existing
+        self._held_back = existing is not None and wish.again
+        self.stored = existing is not None and not wish.again
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing remains."""
+        return self.profile.status is ProfileStatus.ENROLLED
+
+    @property
+    def keeps_old(self) -> bool:
+        """Whether an old signature still stands, since the new one is not complete."""
+        return self._held_back and not self.stored
+
+    def add(self, engine: Engine, utterance: Utterance) -> None:
+        """Take an utterance, and store what may be stored.
+
+        Raises:
+            EnrolmentRejected: it does not fit; nothing has changed.
+            ProfileError: the profile was begun with another model, or has gone meanwhile.
+        """
+        if utterance.truncated and self.profile.kind is ProfileKind.PHRASE:
+            raise EnrolmentRejected(
+                ReasonCode.TOO_LONG.value, "too long: say the phrase alone, then pause"
+            )
+        sample = engine.enrol(self.profile, utterance)
+        speaker_model = engine.models.speaker.sha256
+        phrase_model = engine.models.phrase.sha256 if sample.phrase_embedding is not None else ""
+        if self._held_back:
+            self.profile = replace(
+                self.profile,
+                samples=(*self.profile.samples, sample),
+                speaker_model=speaker_model,
+                phrase_model=phrase_model,
+            )
+        elif self.profile.id:
+            self.profile = self._store.add_sample(
+                self.profile.id, sample, speaker_model, phrase_model
+            )
+        else:
+            self.profile = self._store.create_with_samples(
+                self.profile.name,
+                self.profile.kind,
+                self.profile.phrase,
+                required=self.profile.required,
+                samples=[sample],
+                speaker_model=speaker_model,
+                phrase_model=phrase_model,
+            )
+            self.stored = True
+
+    def finish(self) -> Profile:
+        """Exchange the signatures if that was held back and the new one is complete."""
+        if self.keeps_old and self.complete:
+            self.profile = self._store.replace_samples(
+                self.profile.id,
+                self.profile.samples,
+                self.profile.speaker_model,
+                self.profile.phrase_model,
+                phrase=self.profile.phrase,
+                required=self.profile.required,
+            )
+            self.stored = True
+        return self.profile
+
+    def _refuse_what_differs(self, existing: Profile) -> None:
+        if existing.status is ProfileStatus.ENROLLED:
+            raise ProfileError(
+                f"{existing.name} is enrolled already: add --again to replace the signature"
+            )
+        self._same_kind(existing)
+        phrase = self._wish.phrase
+        if phrase is not None and clean_phrase(phrase) != existing.phrase:
+            raise ProfileError(
+                f"{existing.name} has begun with another phrase ({existing.phrase or 'unwritten'}):"
+                " leave out --phrase to continue, or add --again to start over"
+            )
+
+    def _same_kind(self, existing: Profile) -> ProfileKind:
+        if existing.kind is self._wish.kind:
+            return existing.kind
+        by_voice = existing.kind is ProfileKind.VOICE
+        raise ProfileError(
+            f"{existing.name} is enrolled by {'free speech' if by_voice else 'passphrase'}:"
+            f" {'add' if by_voice else 'leave out'} --voice, or choose another name"
+        )
+
+
+def _existing(store: ProfileStore, name: str) -> Optional[Profile]:
+    with contextlib.suppress(ProfileError):
+        return store.get(name)
+    return None
+
+
+def _required(wish: Wish, config: EnrolmentConfig) -> float:
+    if wish.kind is ProfileKind.PHRASE:
+        return float(config.repetitions)
+    return SHORT_SECONDS if wish.short else config.voice_seconds
+
+
+def _blank(wish: Wish, required: float) -> Profile:
+    now = time.time()
+    return Profile(
+        id="",
+        name=clean_name(wish.name),
+        kind=wish.kind,
+        phrase=clean_phrase(wish.phrase or ""),
+        speaker_model="",
+        phrase_model="",
+        required=required,
+        samples=(),
+        created_at=now,
+        updated_at=now,
+    )

@@ -1,0 +1,142 @@
+"""Utterances for the commands that need one: from files, standard input or the microphone."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional, Union
+
+import numpy as np
+
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.files import read_audio
+from edge.audio.sources import StandardInputSource
+from edge.audio.utterance import utterance_of
+from edge.cli.display import HEARING, LISTENING, WORKING, Display
+from edge.cli.output import complain
+from edge.config import AudioConfig
+from edge.errors import AudioFormatError, InputError
+from edge.types import Utterance
+
+if TYPE_CHECKING:
+    from edge.config import Config
+
+STANDARD_INPUT = Path("-")
+LONGEST_S = 300.0
+"""Longest recording that is read, seconds."""
+
+
+class NothingHeard(InputError):
+    """Nobody spoke into the microphone."""
+
+
+def utterance_from(path: Path) -> Utterance:
+    """The utterance in a file, or in what standard input brings when the path is `-`.
+
+    Raises:
+        AudioFormatError: it cannot be used; the message says why.
+    """
+    if path == STANDARD_INPUT:
+        return _from_standard_input()
+    recording = read_audio(path, max_s=LONGEST_S)
+    if recording.narrowband:
+        complain(
+            f"{path}: recorded at {recording.original_rate} samples per second, which makes voices"
+            " harder to tell apart; record at 16000"
+        )
+    return utterance_of(recording.samples)
+
+
+def utterances_from_microphone(
+    audio: AudioConfig,
+    device: Optional[Union[int, str]],
+    display: Display,
+    *,
+    wait_s: float,
+    longest_s: Optional[float] = None,
+) -> Generator[Utterance, None, None]:
+    """Utterances as they are spoken, while the display's meter follows.
+
+    Args:
+        audio: how utterances are cut.
+        device: the microphone; None for the configured one.
+        display: where the level is shown.
+        wait_s: how long to wait for somebody to speak.
+        longest_s: longest utterance; None for the configured length.
+
+    Raises:
+        MicrophoneError: it cannot be opened, or has gone away.
+        NothingHeard: nobody spoke for `wait_s`.
+    """
+    # Not at the top: files are read on machines that have no PortAudio.
+    from edge.audio.microphone import Microphone
+
+    settings = end_pointing(audio)
+    if longest_s is not None:
+        settings = replace(settings, max_utterance_s=longest_s)
+    pointer = EndPointer(settings)
+    chosen = audio.device if device is None else device
+    with Microphone(chosen, audio.ring_s) as microphone:
+        display.say(f"Microphone: {microphone.name}", style="dim")
+        spoke_at = time.monotonic()
+        for block in microphone.blocks():
+            lost_before = pointer.discarded
+            for utterance in pointer.feed(block):
+                display.level(pointer.level_dbfs, WORKING)
+                yield utterance
+                spoke_at = time.monotonic()
+            if pointer.discarded > lost_before:
+                display.say("Some of the sound was lost: say it again.", style="yellow")
+            if pointer.speaking:
+                spoke_at = time.monotonic()
+            elif time.monotonic() - spoke_at > wait_s:
+                raise NothingHeard(
+                    f"nobody spoke into '{microphone.name}' for {wait_s:.0f} s: come closer,"
+                    " or choose another with --device ('edge-voice devices' lists them)"
+                )
+            display.level(pointer.level_dbfs, HEARING if pointer.speaking else LISTENING)
+
+
+def one_utterance(
+    path: Optional[Path], config: Config, args: argparse.Namespace, prompt: str
+) -> Utterance:
+    """The one utterance that is to be judged: of a file, or else of the microphone."""
+    if path is not None:
+        return utterance_from(path)
+    with Display() as display:
+        display.say(prompt, style="bold")
+        heard = utterances_from_microphone(config.audio, args.device, display, wait_s=args.wait)
+        with contextlib.closing(heard):
+            for utterance in heard:
+                return utterance
+    raise NothingHeard("the microphone was closed before anybody spoke: try again")
+
+
+def end_pointing(audio: AudioConfig) -> EndPointSettings:
+    """How utterances are cut, as configured."""
+    return EndPointSettings(
+        end_silence_s=audio.end_silence_s,
+        min_speech_s=audio.min_speech_s,
+        max_utterance_s=audio.max_utterance_s,
+        pre_roll_s=audio.pre_roll_s,
+    )
+
+
+def _from_standard_input() -> Utterance:
+    if sys.stdin.isatty():
+        raise AudioFormatError("standard input: is a keyboard; pipe a recording into it")
+    parts, length_s = [], 0.0
+    with StandardInputSource(sys.stdin.buffer) as source:
+        for block in source.blocks():
+            parts.append(block.samples)
+            length_s = block.end_s
+            if length_s > LONGEST_S:
+                raise AudioFormatError(
+                    f"standard input: is longer than the {LONGEST_S:.0f} s allowed; cut it shorter"
+                )
+    return utterance_of(np.concatenate(parts))

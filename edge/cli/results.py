@@ -1,0 +1,32 @@
+"""Scores and refusals in words, for the commands that judge an utterance."""
+
+from __future__ import annotations
+
+from edge.config import Config
+from edge.recognition.gate import explain
+from edge.types import PhraseMatch, Quality, ReasonCode, SpeakerMatch
+
+
+def speaker_line(match: SpeakerMatch) -> str:
+    """How near the voice came."""
+    verdict = "ok" if match.accepted else "too far"
+    return f"similarity {match.score:.2f}, at least {match.threshold:.2f}: {verdict}"
+
+
+def phrase_line(match: PhraseMatch) -> str:
+    """How near the phrase came."""
+    verdict = "ok" if match.accepted else "too far"
+    return f"distance {match.distance:.2f}, at most {match.threshold:.2f}: {verdict}"
+
+
+def quality_line(quality: Quality) -> str:
+    """What the recording was worth."""
+    return (
+        f"{quality.net_speech_s:.1f} s of speech at {quality.level_dbfs:.0f} dB,"
+        f" {quality.snr_db:.0f} dB above the noise"
+    )
+
+
+def refusal(reason: ReasonCode, quality: Quality, config: Config) -> str:
+    """Why an utterance was not judged at all, and what to do about it."""
+    return explain(reason, quality, config.recognition)
