@@ -45,16 +45,22 @@ class Engine:
     Args:
         models: the two opened models.
         config: what a recording must be worth, and thresholds that override the models' own.
+        thresholds: where the lines are; None for those of the models and the configuration.
 
     Raises:
         ModelError: if a model's card lacks a threshold that the configuration leaves to it.
 
     """
 
-    def __init__(self, models: Models, config: Optional[Config] = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        config: Optional[Config] = None,
+        thresholds: Optional[Thresholds] = None,
+    ) -> None:
         self.models = models
         self.config = config or Config()
-        self.thresholds = Thresholds.of(models, self.config.recognition)
+        self.thresholds = thresholds or Thresholds.of(models, self.config.recognition)
 
     @classmethod
     def open(cls, config: Optional[Config] = None) -> Engine:
