@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional
 
 import numpy as np
@@ -124,6 +125,24 @@ class Engine:
             net_speech_s=utterance.quality.net_speech_s,
             snr_db=utterance.quality.snr_db,
             created_at=time.time(),
+        )
+
+    def extend(self, profile: Profile, utterance: Utterance) -> Profile:
+        """The profile with one more utterance enrolled, in memory; for use without a store.
+
+        Raises:
+            EnrolmentRejected: as `enrol`.
+            ProfileError: as `enrol`.
+
+        """
+        sample = self.enrol(profile, utterance)
+        wants_phrase = profile.kind is ProfileKind.PHRASE
+        return replace(
+            profile,
+            samples=(*profile.samples, sample),
+            speaker_model=self.models.speaker.sha256,
+            phrase_model=self.models.phrase.sha256 if wants_phrase else "",
+            updated_at=sample.created_at,
         )
 
     def _check_against_earlier(self, profile: Profile, analysis: Analysis) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import time
+import uuid
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -71,6 +73,26 @@ class Profile:
     samples: tuple[EnrolmentSample, ...]
     created_at: float
     updated_at: float
+
+    @classmethod
+    def begin(
+        cls,
+        name: str,
+        kind: ProfileKind = ProfileKind.PHRASE,
+        *,
+        required: float = 3,
+        phrase: str = "",
+    ) -> Profile:
+        """A new profile in memory, with nothing enrolled yet.
+
+        Args:
+            name: display name.
+            kind: what it is enrolled for.
+            required: repetitions (`PHRASE`) or seconds of speech (`VOICE`) that make it complete.
+            phrase: the phrase in writing.
+        """
+        now = time.time()
+        return cls(str(uuid.uuid4()), name, kind, phrase, "", "", required, (), now, now)
 
     @property
     def progress(self) -> float:
