@@ -266,6 +266,12 @@ class MqttConfig:
         least=5,
         most=3600,
     )
+    protocol: str = _setting(
+        "auto",
+        "Version of MQTT. With 5 a broker also drops decisions that a receiver was not there for"
+        " in time; auto falls back to 3.1.1 for a broker that does not answer to 5.",
+        choices=("auto", "5", "3.1.1"),
+    )
     client_id: Optional[str] = _setting(
         None,
         "Name of the connection at the broker; two clients with one name throw each other out.",

@@ -18,11 +18,16 @@ from edge.mqtt.delivery import Delivery
 from edge.mqtt.link import Link, LinkLost, Waker
 from edge.mqtt.outbox import Outbox, now
 from edge.mqtt.topics import OFFLINE, Topics
+from edge.mqtt.trouble import flapping
 from edge.types import AccessDecision
 
 _FIRST_WAIT_S = 0.5
 _STATUS_GAP_S = 0.25
 _FAREWELL_S = 0.3
+_STABLE_S = 5.0
+"""A connection that stood this long was a good one; shorter ones count as failures."""
+_FLAPPING = 3
+_NEWER, _OLDER = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
@@ -77,7 +82,8 @@ class MqttPublisher:
         self._connected = False
         self._confirmed = 0
         self._connections = 0
-        self._last_trouble = ""
+        self._complaints: set[str] = set()
+        self._brief = 0
         self._stop_at: Optional[float] = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
@@ -158,8 +164,8 @@ class MqttPublisher:
         return self._stop_at is not None
 
     def _run(self) -> None:
-        wait = _FIRST_WAIT_S
-        version = MQTTProtocolVersion.MQTTv5
+        wait = _FIRST_WAIT_S / 2
+        older = self._mqtt.protocol == "3.1.1"
         while not self._stopping():
             link = Link(
                 self._mqtt,
@@ -167,33 +173,37 @@ class MqttPublisher:
                 client_id=self._client_id,
                 password=self._password,
                 tls=self._tls,
-                version=version,
+                version=_OLDER if older else _NEWER,
             )
-            reached = False
+            reached_at: Optional[float] = None
             try:
                 link.open(self._waker, self._stopping)
-                reached = True
+                reached_at = now()
                 self._greet(link)
                 self._serve(link)
             except LinkLost as lost:
                 link.abort()
                 self._connected = False
-                if lost.try_older and version == MQTTProtocolVersion.MQTTv5:
-                    version = MQTTProtocolVersion.MQTTv311
+                if lost.try_older and self._mqtt.protocol == "auto" and not older:
+                    older = True
                     continue
-                self._complain(str(lost), reached)
-            # Always begin with MQTT 5 again: the broker may have been replaced meanwhile.
-            version = MQTTProtocolVersion.MQTTv5
-            wait = _FIRST_WAIT_S if reached else min(2 * wait, self._mqtt.reconnect_max_s)
+                stable = reached_at is not None and now() - reached_at >= _STABLE_S
+                self._complain(str(lost), reached_at is not None, stable)
+                if stable:
+                    wait = _FIRST_WAIT_S / 2
+            # Begin with MQTT 5 again: an older broker may have been replaced meanwhile, and a
+            # newer one only slow.
+            older = self._mqtt.protocol == "3.1.1"
+            wait = min(2 * wait, self._mqtt.reconnect_max_s)
             self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
 
     def _greet(self, link: Link) -> None:
         self._connected = True
         self._connections += 1
-        self._last_trouble = ""
-        older = link.version != MQTTProtocolVersion.MQTTv5
+        older = link.version == _OLDER
         note = " (MQTT 3.1.1: it cannot expire decisions kept for absent receivers)"
-        _log.info("connected to the broker at %s%s", self._place, note if older else "")
+        level = logging.DEBUG if self._brief >= _FLAPPING else logging.INFO
+        _log.log(level, "connected to the broker at %s%s", self._place, note if older else "")
 
     def _serve(self, link: Link) -> None:
         delivery = Delivery(link, self._outbox, self.topics)
@@ -243,12 +253,19 @@ class MqttPublisher:
                 return
             self._waker.wait(longest - waited)
 
-    def _complain(self, trouble: str, reached: bool) -> None:
+    def _complain(self, trouble: str, reached: bool, stable: bool) -> None:
         if self._stopping():
             return
+        if stable:
+            self._brief = 0
+            self._complaints.clear()
+        elif reached:
+            self._brief += 1
+        if self._brief >= _FLAPPING:
+            trouble = flapping(trouble, self._client_id)
         # Said once, not at every attempt.
-        level = logging.DEBUG if trouble == self._last_trouble else logging.WARNING
-        self._last_trouble = trouble
+        level = logging.DEBUG if trouble in self._complaints else logging.WARNING
+        self._complaints.add(trouble)
         if reached:
             _log.log(level, "lost the broker at %s: %s; reconnecting", self._place, trouble)
         else:

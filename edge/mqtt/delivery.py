@@ -102,4 +102,4 @@ class Delivery:
         self._not_before = now() + _UNHEARD_WAIT_S
         if not self._told:
             self._told = True
-            _log.warning("nobody subscribes to %s; a decision waits there", self._topic)
+            _log.warning("nobody subscribes to %s; decisions reach nobody", self._topic)

@@ -28,6 +28,7 @@ from edge.mqtt.outbox import now
 from edge.mqtt.topics import OFFLINE, Topics
 
 CONNECT_TIMEOUT_S = 4.0
+_ACCEPT_TIMEOUT_S = 3.0
 SILENCE_TIMEOUT_S = 2.0
 """How long the broker may leave a message unconfirmed before the line counts as dead."""
 
@@ -78,7 +79,6 @@ class Link:
         Raises:
             LinkLost: no connection came about, or `stopping` has become true.
         """
-        started = now()
         try:
             if self.version == MQTTProtocolVersion.MQTTv5:
                 self._client.connect(
@@ -93,11 +93,13 @@ class Link:
                 )
         except (OSError, ValueError) as error:
             raise LinkLost(trouble.connect_trouble(error, self._mqtt)) from None
+        started = now()
         while not self._accepted:
             if stopping():
                 raise LinkLost("the service is stopping")
-            if now() - started > 2 * CONNECT_TIMEOUT_S:
-                raise LinkLost("it accepts connections but does not answer; check the broker")
+            if now() - started > _ACCEPT_TIMEOUT_S:
+                text = "it accepts connections but does not answer; check the broker and mqtt.port"
+                raise LinkLost(text, try_older=True)
             self.pump(0.5, waker)
 
     def publish(
@@ -161,7 +163,7 @@ class Link:
         if waker in readable:
             waker.drain()
         if ready or line in readable:
-            self._client.loop_read()
+            self._read()
         if writable:
             self._client.loop_write()
         self._client.loop_misc()
@@ -211,6 +213,13 @@ class Link:
         client.on_publish = self._on_publish
         client.on_unsubscribe = self._on_unsubscribe
         return client
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except Exception as error:  # noqa: BLE001 - paho lets its parser's own errors through
+            kind = type(error).__name__
+            raise LinkLost(f"it sent what is no MQTT ({kind}); check mqtt.port") from None
 
     def _until_due(self, timeout_s: float) -> float:
         # A second at most, for paho's keep-alive to be looked after.

@@ -19,7 +19,7 @@ def connect_trouble(error: Exception, mqtt: MqttConfig) -> str:
             f"its certificate is not trusted ({error.verify_message.rstrip('.')}); "
             "check mqtt.tls.ca_file, and that mqtt.host is a name in the certificate"
         )
-    if isinstance(error, ssl.SSLError):
+    if mqtt.tls.enabled and isinstance(error, (ssl.SSLError, ConnectionResetError)):
         return "no TLS connection came about; check mqtt.port, and that the broker offers TLS there"
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return "its name cannot be resolved; check mqtt.host and the network's name server"
@@ -55,3 +55,15 @@ def farewell(reason: ReasonCode) -> str:
             "give every device its own device.id (or mqtt.client_id)"
         )
     return f"the broker ended the connection ({name})"
+
+
+def flapping(trouble: str, client_id: str) -> str:
+    """The same when connections keep being lost right after they came about.
+
+    That is what two clients of one name look like that throw each other out; not every broker
+    says so.
+    """
+    return (
+        f"{trouble}, again and again right after connecting; if another client is called "
+        f"{client_id} too, give every device its own device.id (or mqtt.client_id)"
+    )

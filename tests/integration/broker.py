@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Protocol
 
 import paho.mqtt.client as paho
 import pytest
@@ -159,6 +159,12 @@ class Broker:
         self._process.send_signal(signal.SIGCONT)
 
 
+class AnyBroker(Protocol):
+    """A broker on this machine, of whatever make."""
+
+    port: int
+
+
 class Received:
     """One message as a subscriber got it."""
 
@@ -178,7 +184,12 @@ class Subscriber:
     """Listens at a broker and keeps what arrives; comes back when the broker does."""
 
     def __init__(
-        self, broker: Broker, topic: str = "#", *, client_id: str = "", keep_session: bool = False
+        self,
+        broker: AnyBroker,
+        topic: str = "#",
+        *,
+        client_id: str = "",
+        keep_session: bool = False,
     ) -> None:
         self.messages: list[Received] = []
         self._topic = topic
@@ -194,9 +205,9 @@ class Subscriber:
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = self._on_message
-        if broker.login is not None:
+        if isinstance(broker, Broker) and broker.login is not None:
             self._client.username_pw_set(*broker.login)
-        if broker.tls is not None:
+        if isinstance(broker, Broker) and broker.tls is not None:
             self._client.tls_set(ca_certs=str(broker.tls.ca_file))
         self._client.connect("localhost", broker.port)
         self._client.loop_start()

@@ -1,0 +1,351 @@
+"""What the home gets to see, with a real broker in between."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.config import DeviceConfig, MqttConfig
+from edge.mqtt import MqttPublisher
+from edge.types import AccessDecision, Confidence, Outcome, ReasonCode
+from tests.integration.broker import Broker, Subscriber
+
+DEVICE = DeviceConfig(id="hall", name="Hall")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def decision(lifetime_s: float = 5.0) -> AccessDecision:
+    return AccessDecision(
+        id=str(uuid.uuid4()),
+        time=time.time(),
+        device=DEVICE.id,
+        outcome=Outcome.GRANTED,
+        reason=ReasonCode.ACCEPTED,
+        confidence=Confidence.HIGH,
+        name="Ada",
+        lifetime_s=lifetime_s,
+    )
+
+
+@contextmanager
+def publisher(port: int, **settings: Any) -> Iterator[MqttPublisher]:
+    subject = MqttPublisher(MqttConfig(port=port, **settings), DEVICE)
+    subject.start()
+    try:
+        yield subject
+    finally:
+        subject.close()
+
+
+def online(status: Any) -> bool:
+    return bool(status["state"] == "online")
+
+
+def offline(status: Any) -> bool:
+    return bool(status["state"] == "offline")
+
+
+def ids(listener: Subscriber) -> list[str]:
+    return [message.json["id"] for message in listener.on("/decision")]
+
+
+def settled(condition: Any, timeout: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+def test_birth_and_goodbye_are_retained(broker: Broker) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as early:
+        subject.set_status(microphone="listening")
+        early.wait_for("/status", lambda status: status.get("microphone") == "listening")
+        with Subscriber(broker) as late:
+            birth = late.wait_for("/status")
+            assert birth.topic == "edge-voice/hall/status"
+            assert birth.retain
+            assert birth.json["state"] == "online"
+            assert birth.json["name"] == "Hall"
+            assert birth.json["microphone"] == "listening"
+        subject.close()
+        early.wait_for("/status", offline)
+    with Subscriber(broker) as later:
+        assert later.wait_for("/status", offline).retain
+
+
+def test_decision_arrives_once_and_is_not_retained(broker: Broker) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        made = decision()
+        subject.publish_decision(made)
+        got = listener.wait_for("/decision")
+        assert got.topic == "edge-voice/hall/decision"
+        assert got.text == made.to_json()
+        assert got.qos == 1
+        assert not got.retain
+        assert settled(lambda: subject.counters.confirmed == 1)
+        with Subscriber(broker) as late:
+            late.wait_for("/status")
+            time.sleep(0.3)
+            assert late.on("/decision") == []
+        assert ids(listener) == [made.id]
+
+
+def test_several_decisions_arrive_in_order(broker: Broker) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        made = [decision() for _ in range(20)]
+        for one in made:
+            subject.publish_decision(one)
+        listener.wait_for("/decision", lambda got: got["id"] == made[-1].id)
+        assert ids(listener) == [one.id for one in made]
+
+
+def test_decision_in_flight_survives_the_death_of_the_broker(broker: Broker) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        first, second = decision(), decision(lifetime_s=20)
+        subject.publish_decision(first)
+        listener.wait_for("/decision")
+        # The broker answered just now, so the second one is really sent, and never confirmed.
+        broker.freeze()
+        subject.publish_decision(second)
+        time.sleep(0.2)
+        listener.lost()
+        broker.kill()
+        time.sleep(1.0)
+        assert subject.counters.confirmed == 1
+        broker.start()
+        listener.ready_again()
+        listener.wait_for("/decision", lambda got: got["id"] == second.id)
+        listener.wait_for("/status", online)
+        assert settled(lambda: subject.counters.confirmed == 2)
+        assert subject.counters.dropped == 0
+
+
+def test_decision_is_dropped_when_the_broker_returns_too_late(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        listener.wait_for("/status", online)
+        broker.freeze()
+        late = decision(lifetime_s=0.8)
+        subject.publish_decision(late)
+        time.sleep(0.2)
+        listener.lost()
+        broker.kill()
+        time.sleep(0.8)
+        broker.start()
+        listener.ready_again()
+        listener.wait_for("/status", lambda status: status["dropped_decisions"] == 1)
+        # The line works again, and what comes now comes alone.
+        fresh = decision()
+        subject.publish_decision(fresh)
+        listener.wait_for("/decision")
+        assert ids(listener) == [fresh.id]
+        assert subject.counters.dropped == 1
+    dropped = [record.getMessage() for record in caplog.records if late.id in record.getMessage()]
+    assert len(dropped) == 1
+    assert "within its lifetime" in dropped[0]
+
+
+def test_a_frozen_broker_does_not_deliver_late_when_it_wakes(broker: Broker) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        subject.publish_decision(decision())
+        known = listener.wait_for("/decision").json["id"]
+        time.sleep(0.5)
+        broker.freeze()
+        subject.publish_decision(decision(lifetime_s=0.8))
+        time.sleep(1.5)
+        broker.thaw()
+        listener.wait_for("/status", lambda status: status.get("dropped_decisions") == 1)
+        fresh = decision()
+        subject.publish_decision(fresh)
+        listener.wait_for("/decision", lambda got: got["id"] == fresh.id)
+        assert ids(listener) == [known, fresh.id]
+
+
+def test_decision_does_not_wait_for_an_absent_receiver_past_its_lifetime(broker: Broker) -> None:
+    with Subscriber(broker, client_id="lock", keep_session=True):
+        pass
+    with publisher(broker.port) as subject:
+        made = decision(lifetime_s=1.0)
+        subject.publish_decision(made)
+        assert settled(lambda: subject.counters.confirmed == 1)
+        time.sleep(2.5)
+        with Subscriber(broker, client_id="lock", keep_session=True) as lock:
+            fresh = decision()
+            subject.publish_decision(fresh)
+            lock.wait_for("/decision")
+            assert ids(lock) == [fresh.id]
+
+
+def test_decision_is_offered_again_until_somebody_listens(broker: Broker) -> None:
+    with publisher(broker.port) as subject:
+        assert settled(lambda: subject.connected)
+        made = decision(lifetime_s=20)
+        subject.publish_decision(made)
+        time.sleep(0.6)
+        assert subject.counters.waiting == 1
+        with Subscriber(broker) as listener:
+            listener.wait_for("/decision")
+            assert settled(lambda: subject.counters.confirmed == 1)
+            time.sleep(0.5)
+            assert ids(listener) == [made.id]
+
+
+def test_broker_that_starts_later_is_found(broker: Broker) -> None:
+    broker.kill()
+    with publisher(broker.port) as subject:
+        time.sleep(0.3)
+        assert not subject.connected
+        broker.start()
+        assert settled(lambda: subject.connected)
+
+
+def test_the_will_is_published_when_the_process_is_killed(broker: Broker) -> None:
+    script = (
+        "import sys, time\n"
+        "from edge.config import DeviceConfig, MqttConfig\n"
+        "from edge.mqtt import MqttPublisher\n"
+        "subject = MqttPublisher(MqttConfig(port=int(sys.argv[1])), DeviceConfig(id='hall'))\n"
+        "subject.start()\n"
+        "time.sleep(60)\n"
+    )
+    with Subscriber(broker) as listener:
+        process = subprocess.Popen([sys.executable, "-c", script, str(broker.port)], cwd=REPOSITORY)
+        try:
+            listener.wait_for("/status", online, timeout=20)
+            process.send_signal(signal.SIGKILL)
+            listener.wait_for("/status", offline)
+        finally:
+            process.kill()
+            process.wait(10)
+    with Subscriber(broker) as late:
+        assert late.wait_for("/status", offline).retain
+
+
+def test_many_status_changes_become_few_messages(broker: Broker) -> None:
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        listener.wait_for("/status", online)
+        for count in range(1, 2001):
+            subject.set_status(lost_samples=count)
+        listener.wait_for("/status", lambda status: status.get("lost_samples") == 2000)
+        assert len(listener.on("/status")) < 10
+        subject.set_status(lost_samples=None)
+        listener.wait_for("/status", lambda status: "lost_samples" not in status)
+
+
+def test_two_devices_of_one_name_are_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    with publisher(broker.port) as one:
+        assert settled(lambda: one.connected)
+        with publisher(broker.port) as two:
+            assert settled(lambda: two.connected)
+            assert settled(lambda: "its own device.id" in caplog.text, timeout=20)
+    assert caplog.text.count("its own device.id") <= 2  # each of them says it once
+
+
+def test_a_decision_that_the_access_list_forbids_is_dropped_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = "topic read #\ntopic write edge-voice/hall/status\n"
+    with Broker(tmp_path, acl=rules) as broker, publisher(broker.port) as subject:
+        subject.publish_decision(decision())
+        assert settled(lambda: subject.counters.dropped == 1)
+        assert subject.connected
+    assert "the broker refused it (Not authorized); check its access list" in caplog.text
+
+
+def test_switched_off_it_does_nothing(broker: Broker) -> None:
+    with Subscriber(broker) as listener:
+        with publisher(broker.port, enabled=False) as subject:
+            subject.publish_decision(decision())
+            time.sleep(0.3)
+            assert not subject.connected
+            assert subject.counters.dropped == 0
+        assert listener.messages == []
+
+
+def test_log_tells_of_an_outage_once(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    broker.kill()
+    with publisher(broker.port, reconnect_max_s=1.0):
+        time.sleep(4)
+    told = re.findall("nothing listens there", caplog.text)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+        b"\x20\x00",  # CONNACK without content
+        b"\x20\x02\x00\x01",  # MQTT 3.1.1: this protocol version is not accepted
+        b"\x20\xff\xff\xff\xff\xff",  # a length that never ends
+        b"\x20\x03\x00\xee\x00",  # a reason code that does not exist
+        b"\x20\x05\x00\x00\x02\x7f\x7f",  # a property that does not exist
+        b"\xf0\x00",
+        bytes(range(256)),
+        b"",
+    ],
+)
+def test_whatever_answers_at_the_port_does_no_harm(
+    answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    with server, publisher(server.getsockname()[1]) as subject:
+        subject.publish_decision(decision(lifetime_s=1.0))
+        for _ in range(3):  # it tries again and again
+            server.settimeout(10)
+            visitor, _ = server.accept()
+            with visitor:
+                visitor.settimeout(5)
+                assert visitor.recv(1000)
+                visitor.sendall(answer)
+        assert not subject.connected
+        assert settled(lambda: "cannot use the broker" in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("protocol", ["auto", "3.1.1"])
+def test_a_broker_that_speaks_only_the_older_protocol(
+    protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("amqtt")
+    from edge.demo.broker import DemoBroker
+
+    caplog.set_level(logging.INFO, logger="edge")
+    with (
+        DemoBroker() as old,
+        publisher(old.port, host=old.host, protocol=protocol) as subject,
+        Subscriber(old) as listener,
+    ):
+        listener.wait_for("/status", online)
+        made = decision()
+        subject.publish_decision(made)
+        listener.wait_for("/decision")
+        time.sleep(0.5)  # the line is no longer fresh, so the next one is asked about first
+        other = decision()
+        subject.publish_decision(other)
+        listener.wait_for("/decision", lambda got: got["id"] == other.id)
+        assert ids(listener) == [made.id, other.id]
+        subject.close()
+        listener.wait_for("/status", offline)
+    assert "MQTT 3.1.1" in caplog.text
