@@ -25,10 +25,12 @@ class Arrival:
     Attributes:
         decision: the payload.
         at: `time.monotonic()` when it was there.
+        clock: `time.time()` then.
     """
 
     decision: dict[str, Any]
     at: float
+    clock: float
 
 
 class Listener:
@@ -42,7 +44,8 @@ class Listener:
         self._host, self._port, self._topics = host, port, topics
         self._arrivals: queue.Queue[Arrival] = queue.Queue()
         self._subscribed = threading.Event()
-        self._online = threading.Event()
+        self._changed = threading.Condition()
+        self._status: dict[str, Any] = {}
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="edge-voice-demo")
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -63,20 +66,28 @@ class Listener:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def wait_online(self, timeout_s: float, worth_it: Callable[[], bool]) -> bool:
-        """Wait until the device has said that it is there.
+    def wait_for(
+        self,
+        condition: Callable[[dict[str, Any]], bool],
+        timeout_s: float,
+        worth_it: Callable[[], bool],
+    ) -> bool:
+        """Wait until what the device says of itself fulfils a condition.
 
         Args:
+            condition: given the latest status; empty until there is one.
             timeout_s: how long at most.
             worth_it: asked every now and then; false ends the wait.
 
         Returns:
-            Whether it has.
+            Whether it does.
         """
         give_up = time.monotonic() + timeout_s
-        while not self._online.wait(0.1):
-            if time.monotonic() > give_up or not worth_it():
-                return False
+        with self._changed:
+            while not condition(self._status):
+                if time.monotonic() >= give_up or not worth_it():
+                    return False
+                self._changed.wait(0.1)
         return True
 
     def next_decision(self, timeout_s: float) -> Optional[Arrival]:
@@ -97,7 +108,7 @@ class Listener:
         self._subscribed.set()
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        at = time.monotonic()
+        at, clock = time.monotonic(), time.time()
         try:
             content = json.loads(message.payload)
         except ValueError:
@@ -105,8 +116,13 @@ class Listener:
         if not isinstance(content, dict):
             return
         if message.topic == self._topics.decision:
-            self._arrivals.put(Arrival(content, at))
-        elif content.get("state") == "online":
-            self._online.set()
+            self._arrivals.put(Arrival(content, at, clock))
         else:
-            self._online.clear()
+            with self._changed:
+                self._status = content
+                self._changed.notify_all()
+
+
+def is_online(status: dict[str, Any]) -> bool:
+    """Whether a status says that the device is there."""
+    return status.get("state") == "online"

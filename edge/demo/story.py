@@ -10,7 +10,7 @@ from typing import Any, Optional
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
 from edge.demo.broker import DemoBroker
-from edge.demo.listener import Listener
+from edge.demo.listener import Listener, is_online
 from edge.demo.player import Player
 from edge.demo.process import Daemon, write_config
 from edge.demo.recordings import Person, Play, Scene, load_play
@@ -68,7 +68,7 @@ def run_recorded(folder: Path, show: Show, play: Optional[Play] = None) -> Outco
         started = time.monotonic()
         daemon = stack.enter_context(Daemon(path, piped=True))
         player = stack.enter_context(Player(daemon.sound))
-        if not listener.wait_online(START_TIMEOUT_S, lambda: daemon.running):
+        if not listener.wait_for(is_online, START_TIMEOUT_S, lambda: daemon.running):
             raise daemon.fault("the daemon did not report on MQTT that it is there")
         show.say(f"The daemon was listening after {time.monotonic() - started:.1f} s.")
         show.say("")

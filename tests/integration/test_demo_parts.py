@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
-from edge.demo.listener import Listener
+from edge.demo.listener import Listener, is_online
 from edge.demo.player import Player
 from edge.demo.recordings import load_play
 from edge.demo.result import Expectation, Outcome, Result
@@ -52,7 +52,7 @@ def test_broker_carries_status_will_and_decisions() -> None:
         device.connect(broker.host, broker.port)
         device.loop_start()
         device.publish(TOPICS.status, '{"state":"online"}', qos=1, retain=True)
-        assert listener.wait_online(5.0, lambda: True)
+        assert listener.wait_for(is_online, 5.0, lambda: True)
 
         for junk in ("no JSON", "[]", ""):
             device.publish(TOPICS.decision, junk, qos=1)
@@ -65,10 +65,8 @@ def test_broker_carries_status_will_and_decisions() -> None:
         line: Any = device.socket()
         line.shutdown(socket.SHUT_RDWR)  # no goodbye: the broker speaks the will
         device.loop_stop()
-        gone = time.monotonic() + 5.0
-        while listener.wait_online(0.0, lambda: True):
-            assert time.monotonic() < gone
-            time.sleep(0.02)
+        assert listener.wait_for(lambda status: not is_online(status), 5.0, lambda: True)
+        assert not listener.wait_for(is_online, 60.0, lambda: False)
 
 
 @needs_amqtt

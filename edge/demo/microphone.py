@@ -1,0 +1,119 @@
+"""The demo with a person: enrol at the microphone, then speak to the daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.config import AudioConfig, load_config
+from edge.demo.broker import DemoBroker
+from edge.demo.listener import Arrival, Listener, is_online
+from edge.demo.process import Daemon, command, environment, write_config
+from edge.demo.result import Expectation, Outcome, Result
+from edge.demo.show import Show
+from edge.demo.story import START_TIMEOUT_S, demo_settings, topics_of
+
+NAME = "Guest"
+_ANSWER_TIMEOUT_S = 30.0
+"""How long somebody may take to speak up."""
+
+_EXPECTED = (
+    Expectation("Say your phrase", "", "granted", "accepted", NAME),
+    Expectation("Say something else, as long", "", "denied", "wrong_phrase", NAME),
+    Expectation("Say your phrase again", "", "granted", "accepted", NAME),
+)
+
+
+class EnrolmentEnded(Exception):
+    """`edge-voice enroll` said why it did not finish.
+
+    Attributes:
+        exit_code: its exit code.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"edge-voice enroll ended with exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> Outcome:
+    """Run the guided demo.
+
+    Args:
+        folder: an empty one, for everything that is written.
+        show: told what happens.
+        audio: which microphone, and how utterances are cut.
+
+    Raises:
+        EnrolmentEnded: the person could not be enrolled.
+        EdgeVoiceError: something that it stands on is not as it must be.
+    """
+    with ExitStack() as stack:
+        broker = stack.enter_context(DemoBroker())
+        settings = demo_settings(folder, broker)
+        settings["audio"] = {"end_silence_s": audio.end_silence_s}
+        if audio.device is not None:
+            settings["audio"]["device"] = audio.device
+        path = write_config(folder, settings)
+        config = load_config(path)
+        show.say("Think of a phrase of two seconds or more, in any language.")
+        _enrol(path)
+        listener = stack.enter_context(Listener(broker.host, broker.port, topics_of(config)))
+        daemon = stack.enter_context(Daemon(path, piped=False))
+        if not listener.wait_for(_listening, START_TIMEOUT_S, lambda: daemon.running):
+            raise daemon.fault("the daemon did not report on MQTT that it listens")
+        show.say("")
+        show.say("The daemon listens now. Do what the table says, line by line.")
+        results = []
+        with show.table(_EXPECTED):
+            for expectation in _EXPECTED:
+                listener.rest()
+                show.playing(expectation)
+                arrival = listener.next_decision(_ANSWER_TIMEOUT_S)
+                if arrival is None and not daemon.running:
+                    raise daemon.fault("the daemon stopped listening")
+                result = Result(expectation, *_answer(arrival))
+                show.came(result)
+                results.append(result)
+        return Outcome(tuple(results), 0, config.audio.end_silence_s)
+
+
+def _listening(status: dict[str, Any]) -> bool:
+    return is_online(status) and status.get("microphone") == "listening"
+
+
+def _enrol(config: Path) -> None:
+    # Standard output is for the result of the demo.
+    done = subprocess.run(  # noqa: S603 - this very program
+        command("enroll", NAME, "--config", str(config)),
+        env=environment(),
+        stdout=sys.stderr,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise EnrolmentEnded(done.returncode)
+
+
+def _answer(arrival: Optional[Arrival]) -> tuple[Optional[dict[str, Any]], Optional[float]]:
+    """The decision, and how long after the end of the speech it was here, seconds.
+
+    Only the daemon knows when the speech ended: what it measured up to the decision is added to
+    the way that the decision had over MQTT, by the clock that both share.
+    """
+    if arrival is None:
+        return None, None
+    decision = arrival.decision
+    try:
+        timings = decision["timings_ms"]
+        until_decision = (timings["endpoint"] + timings["decide"]) / 1000.0
+        return decision, until_decision + max(0.0, arrival.clock - _unix(decision["time"]))
+    except (KeyError, TypeError, ValueError):
+        return decision, None
+
+
+def _unix(stamp: str) -> float:
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()

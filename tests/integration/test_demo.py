@@ -1,0 +1,58 @@
+"""`edge-voice demo` as a person runs it: real models, a real daemon, a real broker."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from edge.demo.recordings import load_play
+from edge.demo.show import Show
+from edge.demo.story import run_recorded
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("amqtt") is None, reason="amqtt needs Python 3.10"
+)
+
+
+def test_every_decision_is_as_expected_within_a_minute(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "edge.cli", "demo", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    took = time.monotonic() - started
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    outcome = json.loads(done.stdout)
+    assert (outcome["passed"], outcome["failed"], outcome["unasked"]) == (6, 0, 0)
+    decisions = [result["decision"] for result in outcome["results"]]
+    assert [decision["decision"] for decision in decisions].count("granted") == 2
+    assert len({decision["id"] for decision in decisions}) == 6
+    # The wait for silence is a part of it, so no answer can come sooner.
+    assert outcome["median_after_speech_s"] >= outcome["end_silence_s"] - 0.1
+    assert took < 60.0
+
+
+def test_a_decision_that_is_not_as_expected_is_told(tmp_path: Path) -> None:
+    play = load_play()
+    stranger = next(scene for scene in play.scenes if scene.reason == "unknown_speaker")
+    welcome = replace(stranger, decision="granted", reason="accepted", name="Ada")
+    with (tmp_path / "screen.txt").open("w") as screen:
+        show = Show(Console(file=screen, width=100))
+        outcome = run_recorded(tmp_path, show, replace(play, scenes=(welcome,)))
+    assert not outcome.as_expected
+    assert "0 of 1 decisions as expected" in str(outcome)
+    said = (tmp_path / "screen.txt").read_text()
+    assert "denied, unknown_speaker" in said
+    assert "EXPECTED granted, accepted" in said
