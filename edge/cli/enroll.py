@@ -55,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a signature; the old one stands until the new one is complete",
     )
-    from edge.cli.hearing import add_device_argument
-
-    add_device_argument(parser)
+    options.add_microphone(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,NAME,...",
         help="whom it may be, names or ids; without it, everybody who is enrolled",
     )
-    from edge.cli.hearing import add_device_argument
-
-    add_device_argument(parser)
+    options.add_microphone(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a WAV or FLAC recording, or - for standard input; without it, the microphone",
     )
     parser.add_argument("--voice", action="store_true", help="the voice alone, whatever it says")
-    from edge.cli.hearing import add_device_argument
-
-    add_device_argument(parser)
+    options.add_microphone(parser)
 
 
 def run(args: argparse.Namespace) -> int:
