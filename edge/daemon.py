@@ -82,6 +82,8 @@ class Daemon:
         self._profiles_version: object = None
         self._lost_samples = 0
         self._moved_at = time.monotonic()
+        self._notifier = Notifier()
+        self._settled = False
         self._stop = threading.Event()
         self._failure: Optional[BaseException] = None
         self._worker = threading.Thread(target=self._work, name="recogniser", daemon=True)
@@ -93,20 +95,18 @@ class Daemon:
             EdgeVoiceError: if the worker met something that it cannot go on from.
 
         """
-        notifier = Notifier()
         self._publisher.start()
         try:
             self._refresh_profiles()
             self._publish_health()
             self._worker.start()
-            notifier.ready()
             while not self._stop.wait(_TICK_S):
                 self._refresh_profiles()
                 self._publish_health()
                 if self._alive():
-                    notifier.watchdog()
+                    self._notifier.watchdog()
         finally:
-            notifier.stopping()
+            self._notifier.stopping()
             self._shut_down()
         if self._failure is not None:
             raise self._failure
@@ -124,6 +124,7 @@ class Daemon:
             with self._source:
                 for block in self._source.blocks():
                     self._moved_at = time.monotonic()
+                    self._settle()
                     self._lost_samples += block.lost_samples
                     for utterance in self._endpointer.feed(block):
                         self._decide(utterance)
@@ -138,6 +139,15 @@ class Daemon:
             self._failure = error
         finally:
             self._stop.set()
+
+    def _settle(self) -> None:
+        """Report once that the start is over: sound arrives, or it is known that none does."""
+        if self._settled:
+            return
+        self._settled = True
+        if self._microphone is None:
+            self._publisher.set_status(microphone="listening")
+        self._notifier.ready()
 
     def _decide(self, utterance: Utterance) -> None:
         self._refresh_profiles()
@@ -174,6 +184,7 @@ class Daemon:
         self._publisher.set_status(
             microphone="listening" if state.listening else "lost", reason=state.reason or None
         )
+        self._settle()
 
     def _publish_health(self) -> None:
         self._publisher.set_status(

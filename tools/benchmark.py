@@ -1,0 +1,143 @@
+"""How fast the product is, and what it takes: measured, never asserted.
+
+    python -m tools.benchmark [--runs N] [--idle SECONDS] [--float CHECKPOINT] [--json FILE]
+
+Every stage runs on one thread, the stages in turn, and the median of the runs counts. With PyTorch
+installed and `--float` given (`python -m tools.build_models --help` says where the checkpoint
+comes from), the float network that the speaker model was made from takes its turn in the same
+rounds. The daemon is then started as a process of its own and fed in real time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from edge.audio.utterance import utterance_of
+from edge.demo.recordings import load_play
+from edge.features.kaldi import log_mel
+from edge.recognition import Engine
+from edge.recognition.framing import phrase_samples, voice_samples
+from edge.types import Profile, Utterance
+from tools.benchmark_daemon import measure_daemon
+
+AIMS = {
+    "decision after the end of speech, beyond the end-pointer's wait": "300 ms",
+    "idle, nobody speaks": "2 %",
+    "peak memory": "120 MB",
+    "start to listening": "1.5 s",
+}
+
+
+def stages(
+    engine: Engine, profile: Profile, utterance: Utterance
+) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    voice, phrase = voice_samples(utterance), phrase_samples(utterance)
+    return {
+        "speaker features": lambda: log_mel(voice),
+        "speaker embedding, with features": lambda: engine.models.speaker.embed(voice),
+        "phrase embedding, with features": lambda: engine.models.phrase.embed(phrase),
+        "all of a verification": lambda: engine.verify(profile, utterance),
+    }
+
+
+def float_stage(checkpoint: Path, utterance: Utterance) -> Callable[[], object]:
+    """The float network in PyTorch on the same speech, features included."""
+    from tools.models.reference import float_embedder  # noqa: PLC0415 - needs PyTorch
+
+    embed = float_embedder(checkpoint)
+    voice = voice_samples(utterance)
+    return lambda: embed(voice)
+
+
+def median_ms(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Median wall time of each call, the calls taking turns so that drift meets them all alike."""
+    for call in calls.values():
+        call()
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in track(range(runs), description="stages", transient=True):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            taken[name].append((time.perf_counter() - started) * 1e3)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Print both tables."""
+    stage_table = Table(
+        "stage", title=f"One thread, {report['speech_s']:.1f} s of speech, median of runs"
+    )
+    stage_table.add_column("ms", justify="right")
+    for name, value in report["stages_ms"].items():
+        stage_table.add_row(name, f"{value:.1f}")
+    console.print(stage_table)
+    daemon_table = Table("the daemon", title="As a process of its own, fed in real time")
+    daemon_table.add_column("measured", justify="right")
+    daemon_table.add_column("aim", justify="right")
+    for name, value in report["daemon"].items():
+        daemon_table.add_row(name, value, AIMS.get(name, ""))
+    console.print(daemon_table)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmark")
+    parser.add_argument("--runs", type=int, default=25, metavar="N")
+    parser.add_argument("--idle", type=float, default=20.0, metavar="SECONDS")
+    parser.add_argument("--float", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    console = Console()
+
+    play = load_play()
+    engine = Engine.open()
+    person = play.people[0]
+    profile = Profile.begin(person.name)
+    for samples in person.repetitions:
+        profile = engine.extend(profile, utterance_of(samples))
+    scene = next(scene for scene in play.scenes if scene.name == person.name)
+    utterance = utterance_of(scene.samples)
+
+    calls = stages(engine, profile, utterance)
+    if options.float:
+        calls["float CAM++ in PyTorch, with features"] = float_stage(options.float, utterance)
+    report: dict[str, Any] = {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "runtime": engine.models.speaker.runtime,
+        "speech_s": utterance.quality.net_speech_s,
+        "stages_ms": median_ms(calls, options.runs),
+    }
+    console.print(f"{report['processor']}, {report['runtime']}, Python {report['python']}")
+    report["daemon"] = measure_daemon(person, scene, options.idle)
+    show(report, console)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""What the running daemon takes: time to start, processor while idle, memory, time to decide."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from edge.config import load_config
+from edge.demo.broker import DemoBroker
+from edge.demo.listener import Listener
+from edge.demo.player import Player
+from edge.demo.process import Daemon, write_config
+from edge.demo.recordings import Person, Scene
+from edge.demo.show import Show
+from edge.demo.story import demo_settings, enrol, topics_of
+
+STARTS = 5
+PLAYS = 8
+_PATIENCE_S = 15.0
+
+
+def measure_daemon(person: Person, scene: Scene, idle_s: float) -> dict[str, str]:
+    """Start the daemon several times, leave it idle, then speak to it.
+
+    Args:
+        person: who is enrolled.
+        scene: what is played, and must be granted.
+        idle_s: how long it is left in a quiet room, seconds.
+
+    Returns:
+        Figures with their units, by name.
+    """
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        broker = stack.enter_context(DemoBroker())
+        path = write_config(folder, demo_settings(folder, broker))
+        enrol((person,), load_config(path), Show(None))
+        starts = []
+        for _ in range(STARTS):
+            with _ready_socket(folder) as ready, Daemon(path, piped=True) as daemon:
+                started = time.monotonic()
+                with Player(daemon.sound):
+                    ready.recv(4096)
+                    starts.append(time.monotonic() - started)
+        config = load_config(path)
+        listener = stack.enter_context(Listener(broker.host, broker.port, topics_of(config)))
+        daemon = stack.enter_context(Daemon(path, piped=True))
+        player = stack.enter_context(Player(daemon.sound))
+        time.sleep(5.0)
+        before = _processor_s(daemon.pid)
+        time.sleep(idle_s)
+        idle = (_processor_s(daemon.pid) - before) / idle_s
+        delays, granted = [], 0
+        for _ in range(PLAYS):
+            begun = player.play(scene.samples)
+            arrival = listener.next_decision(_PATIENCE_S)
+            if begun is None or arrival is None:
+                raise daemon.fault("no decision came")
+            granted += arrival.decision["decision"] == "granted"
+            delays.append(arrival.at - begun - scene.speech_end_s)
+        wait = config.audio.end_silence_s
+        median = statistics.median(delays)
+        return {
+            "start to listening": f"{statistics.median(starts):.2f} s",
+            "idle, nobody speaks": f"{100 * idle:.2f} %",
+            "decision after the end of speech": f"{1e3 * median:.0f} ms",
+            "decision after the end of speech, beyond the end-pointer's wait": (
+                f"{1e3 * (median - wait):.0f} ms"
+            ),
+            "granted": f"{granted} of {PLAYS}",
+            "peak memory": f"{_peak_mb(daemon.pid):.0f} MB",
+        }
+
+
+@contextmanager
+def _ready_socket(folder: Path) -> Iterator[socket.socket]:
+    """The service manager's end: the daemon says READY=1 once sound arrives."""
+    address = folder / "notify"
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(address))
+        server.settimeout(_PATIENCE_S)
+        os.environ["NOTIFY_SOCKET"] = str(address)
+        try:
+            yield server
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+
+
+def _processor_s(process: int) -> float:
+    """User and system time of a process so far, seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_mb(process: int) -> float:
+    """Largest resident size of a process so far, megabytes."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no VmHWM for process {process}")
