@@ -61,7 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Enrol from the files, or else guided at the microphone."""
     from edge.cli.enrolment import Enrolment, Wish
-    from edge.recognition.engine import Engine
     from edge.store import open_store
     from edge.types import ProfileKind
 
@@ -74,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     with open_store(config.state_path) as store:
         wish = Wish(args.name, kind, args.phrase, short=args.short, again=args.again)
         enrolment = Enrolment(store, wish, config.enrolment)
+        from edge.recognition.engine import Engine
+
         engine = Engine.open(config)
         engine.require_models(enrolment.profile)
         try:

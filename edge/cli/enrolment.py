@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from edge.config import EnrolmentConfig
 from edge.errors import EnrolmentRejected, ProfileError
-from edge.recognition.engine import Engine
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
 from edge.types import Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
+
+if TYPE_CHECKING:
+    from edge.recognition.engine import Engine
 
 SHORT_SECONDS = 1.0
 """Speech that the short mode asks for; enough to try it out, not to guard a door."""

@@ -46,14 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Identify the speaker of one utterance."""
-    from edge.cli.hearing import one_utterance
-    from edge.recognition.engine import Engine
     from edge.store import open_store
 
     config = options.config_of(args)
     with open_store(config.state_path) as store:
         group = _named(store, args.group) if args.group is not None else None
         everybody = store.list() if group is None else []
+    # From here on it is slow: the model runtime and the audio library.
+    from edge.cli.hearing import one_utterance
+    from edge.recognition.engine import Engine
+
     engine = Engine.open(config)
     if group is None:
         group = _ready(engine, everybody)

@@ -34,7 +34,11 @@ def console(stream: TextIO) -> Console:
     """
     from rich.console import Console
 
-    return Console(
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 (called while handling it; rich itself would exit with 1)
+
+    return Plain(
         file=stream,
         markup=False,
         emoji=False,

@@ -39,14 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify one utterance."""
-    from edge.cli.hearing import one_utterance
-    from edge.recognition.engine import Engine
     from edge.store import open_store
     from edge.types import ProfileKind
 
     config = options.config_of(args)
     with open_store(config.state_path) as store:
         profile = store.get(args.name)
+    # From here on it is slow: the model runtime and the audio library.
+    from edge.cli.hearing import one_utterance
+    from edge.recognition.engine import Engine
+
     engine = Engine.open(config)
     engine.require_ready(profile)
     if args.voice:
