@@ -79,7 +79,8 @@ python_works() {
 
 # find_python FROM BELOW: print the first such Python there is; false where there is none.
 find_python() {
-    for program in python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10 python3.9 \
+    for program in python3 /usr/bin/python3 \
+        python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 \
         "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do
         if python_works "$program" "$1" "$2"; then
             # The program itself: what stands in the path may be a script that chooses one.
