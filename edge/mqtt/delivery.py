@@ -23,7 +23,7 @@ from edge.mqtt.link import Link, LinkLost
 from edge.mqtt.outbox import Outbox, Outgoing, now
 from edge.mqtt.topics import Topics
 
-_FRESH_S = 0.2
+_FRESH_S = 0.05
 _IDLE_WAIT_S = 1.0
 _UNHEARD_WAIT_S = 0.25
 

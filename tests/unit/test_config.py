@@ -1,0 +1,249 @@
+"""Settings: what a file gives, where it is looked for, and the examples that ship."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+import edge.config.loading
+from edge.config import Config, Setting, all_settings, find_config, load_config
+from edge.errors import EXIT_INPUT, ConfigError
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "config"
+SETTINGS = [setting for setting in all_settings() if not setting.is_section]
+
+
+def read(tmp_path: Path, text: str) -> Config:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(file)
+
+
+def value(config: Config, path: str) -> object:
+    found: object = config
+    for key in path.split("."):
+        found = getattr(found, key)
+    return found
+
+
+def document(path: str, text: str) -> str:
+    """A file in which one setting is given."""
+    keys = path.split(".")
+    lines = [f"{'  ' * depth}{key}:" for depth, key in enumerate(keys)]
+    return "\n".join(lines) + f" {text}\n"
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without any configuration."""
+    monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(edge.config.loading, "SYSTEM_FILE", tmp_path / "etc" / "config.yaml")
+    return tmp_path
+
+
+def test_without_a_file_the_defaults_hold(nowhere: Path) -> None:
+    assert find_config() is None
+    assert load_config() == Config()
+
+
+def test_where_a_file_is_looked_for(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {
+        "user": nowhere / "home" / ".config" / "edge-voice" / "config.yaml",
+        "system": nowhere / "etc" / "config.yaml",
+        "named": nowhere / "named.yaml",
+        "given": nowhere / "given.yaml",
+    }
+    for name, file in places.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"device: {{id: {name}}}\n")
+        if name == "named":
+            monkeypatch.setenv("EDGE_VOICE_CONFIG", str(file))
+        given = file if name == "given" else None
+        assert load_config(given).device.id == name
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "audio:\n", "audio: {}\nmqtt: ~\n"])
+def test_empty_files_and_sections_are_the_defaults(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == Config()
+
+
+def test_a_file_with_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
+    config = read(tmp_path, "\ufeffdevice:\r\n  name: Tür\r\n")
+    assert config.device.name == "Tür"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("audio.device", "2", 2),
+        ("audio.device", '"2"', "2"),
+        ("audio.device", "USB Audio", "USB Audio"),
+        ("audio.device", "null", None),
+        ("audio.end_silence_s", "1", 1.0),
+        ("audio.end_silence_s", "5e-1", 0.5),
+        ("audio.max_utterance_s", "1e1", 10.0),
+        ("audio.end_silence_s", ".5", 0.5),
+        ("recognition.voice_threshold", "-0.25", -0.25),
+        ("recognition.voice_threshold", "", None),
+        ("mqtt.enabled", "off", False),
+        ("mqtt.enabled", "Yes", True),
+        ("mqtt.username", "on", "on"),
+        ("mqtt.username", "0123", "0123"),
+        ("mqtt.username", "1:30", "1:30"),
+        ("mqtt.protocol", "5", "5"),
+        ("mqtt.protocol", "3.1.1", "3.1.1"),
+        ("mqtt.base_topic", "home/voice", "home/voice"),
+        ("mqtt.host", "fe80::1%eth0", "fe80::1%eth0"),
+        ("device.name", "2026-01-01", "2026-01-01"),
+        ("device.name", "'yes'", "yes"),
+        ("state_directory", "/srv/x", Path("/srv/x")),
+        ("log_level", "debug", "debug"),
+    ],
+)
+def test_values_mean_what_their_setting_needs(
+    tmp_path: Path, path: str, text: str, expected: object
+) -> None:
+    found = value(read(tmp_path, document(path, text)), path)
+    assert found == expected
+    assert type(found) is type(expected) or isinstance(expected, Path)
+
+
+def test_relative_files_are_taken_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    text = "state_directory: here/state\nmodels_directory: ~/models\n"
+    config = read(tmp_path, text)
+    assert config.state_directory == tmp_path / "here" / "state"
+    assert config.models_directory == Path("/home/ada/models")
+
+
+def test_state_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/edge-voice:/var/lib/other")
+    assert Config().state_path == Path("/var/lib/edge-voice")
+    assert Config(state_directory=Path("/srv/x")).state_path == Path("/srv/x")
+    monkeypatch.delenv("STATE_DIRECTORY")
+    assert Config().state_path == Path("/home/ada/.local/state/edge-voice")
+
+
+def test_broker_port() -> None:
+    mqtt = Config().mqtt
+    assert mqtt.broker_port == 1883
+    secured = dataclasses.replace(mqtt, tls=dataclasses.replace(mqtt.tls, enabled=True))
+    assert secured.broker_port == 8883
+    assert dataclasses.replace(secured, port=1234).broker_port == 1234
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().audio.end_silence_s = 1.0  # type: ignore[misc]
+
+
+# --- the table of settings and the examples ---
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: str(setting.path))
+def test_every_setting_is_documented_and_its_default_is_allowed(
+    tmp_path: Path, setting: Setting
+) -> None:
+    assert setting.rule.doc.endswith(".")
+    if setting.default is None:
+        assert setting.rule.empty, "what does leaving it out mean?"
+        return
+    numeric = isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool)
+    assert (setting.rule.least is not None and setting.rule.most is not None) == numeric
+    text = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+    config = read(tmp_path, document(setting.path, str(text)))
+    assert config == Config()
+
+
+def test_the_example_names_every_setting_with_its_default_and_its_range() -> None:
+    file = EXAMPLES / "edge-voice.yaml"
+    assert load_config(file) == Config()
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    named = []
+    waiting = [("", tree)]
+    while waiting:
+        prefix, group = waiting.pop()
+        for key, found in group.items():
+            path = f"{prefix}.{key}" if prefix else key
+            if isinstance(found, dict):
+                waiting.append((path, found))
+            else:
+                named.append(path)
+    assert sorted(named) == sorted(setting.path for setting in SETTINGS)
+
+
+def test_the_example_states_each_range_as_the_code_has_it() -> None:
+    comment = ""
+    stated = {}
+    for line in (EXAMPLES / "edge-voice.yaml").read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text.startswith("#"):
+            comment += " " + text.lstrip("# ")
+        elif text:
+            stated[text.split(":")[0]] = comment
+            comment = ""
+    for setting in SETTINGS:
+        rule = setting.rule
+        if rule.least is not None and setting.path not in ("audio.device", "mqtt.port"):
+            assert f"{rule.least:g} to {rule.most:g}" in stated[setting.path.split(".")[-1]]
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: str(file.name))
+def test_every_example_is_right(file: Path) -> None:
+    config = load_config(file)
+    assert (config == Config()) == (file.name == "edge-voice.yaml")
+
+
+# --- files that cannot be read ---
+
+
+def refused(file: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert caught.value.exit_code == EXIT_INPUT
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+    return caught.value
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert "no such file" in str(refused(tmp_path / "absent.yaml"))
+
+
+def test_a_folder_and_a_pipe(tmp_path: Path) -> None:
+    assert "not a regular file" in str(refused(tmp_path))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "not a regular file" in str(refused(pipe))
+
+
+def test_a_dangling_link_in_the_usual_place_is_not_passed_over(nowhere: Path) -> None:
+    link = edge.config.loading.SYSTEM_FILE
+    link.parent.mkdir()
+    link.symlink_to(nowhere / "absent")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config()
+
+
+def test_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    file.write_bytes(b"# long\n" * 20_000)
+    assert "longer than 64 KiB" in str(refused(file))
+
+
+def test_not_text(tmp_path: Path) -> None:
+    file = tmp_path / "binary.yaml"
+    file.write_bytes(b"device:\n  name: T\xfcr\n")
+    assert str(refused(file)).startswith(f"{file}:2: not UTF-8 text")
+    file.write_bytes(b"device:\n  name: \x00\n")
+    assert str(refused(file)).startswith(f"{file}:2: a control character")
