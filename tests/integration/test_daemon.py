@@ -1,0 +1,266 @@
+"""The daemon as it runs at a door: virtual microphone in, decisions at an MQTT subscriber out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from edge.resources import demo_directory
+from tests.integration.broker import Broker, Subscriber
+from tests.integration.virtual_microphone import (
+    VirtualMicrophone,
+    skip_or_fail_without_parts,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEMO = demo_directory()
+LISTENING = 20.0
+
+
+class House:
+    """A state directory with Ada enrolled, a configuration, and a daemon to start and stop."""
+
+    def __init__(self, folder: Path, broker: Broker, environment: dict[str, str]) -> None:
+        self.config = folder / "config.yaml"
+        self.environment = {**environment, "PYTHONPATH": str(REPOSITORY)}
+        settings = {
+            "device": {"id": "test-door"},
+            "mqtt": {"host": "127.0.0.1", "port": broker.port},
+            "state_directory": str(folder / "state"),
+        }
+        self.config.write_text(yaml.safe_dump(settings))
+        self.log = folder / "daemon.log"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "edge.cli", *arguments, "--config", str(self.config)]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def enrol_ada(self) -> None:
+        files = [str(DEMO / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
+        done = self.run("enroll", "Ada", "--phrase", "what Ada says", *files)
+        assert done.returncode == 0, done.stderr
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command("run", *arguments),
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+
+def stop(process: subprocess.Popen[bytes]) -> float:
+    """SIGTERM, and how many seconds it took to end cleanly."""
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def microphone() -> Iterator[VirtualMicrophone]:
+    skip_or_fail_without_parts()
+    with VirtualMicrophone() as virtual:
+        yield virtual
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+def is_listening(status: Any) -> bool:
+    return bool(status.get("microphone") == "listening")
+
+
+def as_wave(name: str, folder: Path) -> Path:
+    """A demo recording as a WAV file, which the player of the sound server reads everywhere."""
+    samples, rate = soundfile.read(DEMO / f"{name}.flac")
+    path = folder / f"{name}.wav"
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return path
+
+
+def test_a_voice_opens_the_door_and_others_do_not(
+    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
+) -> None:
+    house = House(tmp_path, broker, microphone.environment)
+    house.enrol_ada()
+    expected = [
+        ("ada_right_phrase", "granted", "accepted", "Ada"),
+        ("ada_wrong_phrase", "denied", "wrong_phrase", "Ada"),
+        ("stranger_adas_phrase", "denied", "unknown_speaker", None),
+        ("stranger_other_phrase", "denied", "no_match", None),
+    ]
+    with Subscriber(broker) as home:
+        daemon = house.start()
+        try:
+            status = home.wait_for("/status", is_listening, LISTENING)
+            assert status.json["state"] == "online"
+            assert status.json["enrolled"] == 1
+            for number, (name, *_) in enumerate(expected, start=1):
+                microphone.play(as_wave(name, tmp_path))
+                deadline = time.monotonic() + 5.0
+                while len(home.on("/decision")) < number and time.monotonic() < deadline:
+                    time.sleep(0.02)
+            decisions = [message.json for message in home.on("/decision")]
+            assert [(d["decision"], d["reason"], d["name"]) for d in decisions] == [
+                tuple(rest) for _, *rest in expected
+            ]
+            assert all(not message.retain for message in home.on("/decision"))
+            assert {d["device"] for d in decisions} == {"test-door"}
+            assert decisions[0]["phrase"] == "what Ada says"
+            assert set(decisions[0]["timings_ms"]) == {
+                "endpoint", "speaker", "phrase", "match", "decide",
+            }  # fmt: skip
+        finally:
+            took = stop(daemon)
+        assert took < 2.0
+        home.wait_for("/status", lambda status: status["state"] == "offline", 5.0)
+
+
+def test_a_lost_microphone_is_told_and_comes_back(
+    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
+) -> None:
+    house = House(tmp_path, broker, microphone.environment)
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        daemon = house.start()
+        try:
+            home.wait_for("/status", is_listening, LISTENING)
+            microphone.unplug()
+            lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost", 10.0)
+            assert lost.json["reason"]
+            home.messages.clear()
+            microphone.plug_in()
+            home.wait_for("/status", is_listening, 5.0)
+            microphone.play(as_wave("ada_right_phrase", tmp_path))
+            decision = home.wait_for("/decision", timeout=5.0).json
+            assert decision["decision"] == "granted"
+        finally:
+            stop(daemon)
+
+
+def test_a_stalled_microphone_is_noticed_and_reopened(
+    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
+) -> None:
+    house = House(tmp_path, broker, microphone.environment)
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        daemon = house.start()
+        try:
+            home.wait_for("/status", is_listening, LISTENING)
+            microphone.freeze()
+            frozen = time.monotonic()
+            try:
+                lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost", 10.0)
+                # 3 s to notice, and what publishing may take beside it.
+                assert lost.at - frozen < 3.5
+            finally:
+                microphone.thaw()
+            home.messages.clear()
+            home.wait_for("/status", is_listening, 5.0)
+        finally:
+            assert stop(daemon) < 2.0
+
+
+def test_starts_without_a_microphone_and_says_so(broker: Broker, tmp_path: Path) -> None:
+    # No sound server and no device: ALSA's default leads nowhere.
+    configuration = tmp_path / "alsa.conf"
+    configuration.write_text("pcm.!default { type null_and_void }\n")
+    environment = {**os.environ, "ALSA_CONFIG_PATH": str(configuration)}
+    house = House(tmp_path, broker, environment)
+    with Subscriber(broker) as home:
+        daemon = house.start()
+        try:
+            status = home.wait_for("/status", lambda s: s.get("microphone") == "lost", LISTENING)
+            assert status.json["state"] == "online"
+            assert status.json["reason"]
+        finally:
+            assert stop(daemon) < 2.0
+
+
+def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> None:
+    house = House(tmp_path, broker, dict(os.environ))
+    with Subscriber(broker) as home:
+        daemon = house.start("--input", "-")
+        try:
+            assert daemon.stdin is not None
+            feed(daemon, np.zeros(16_000))
+            home.wait_for("/status", lambda s: s.get("enrolled") == 0, LISTENING)
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
+            house.enrol_ada()
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1, 10.0)
+            speak(daemon, "ada_right_phrase")
+            granted = home.wait_for("/decision", lambda d: d["decision"] == "granted").json
+            assert granted["name"] == "Ada"
+            assert house.run("profiles", "delete", "Ada", "--yes").returncode == 0
+            home.messages.clear()
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
+        finally:
+            stop(daemon)
+
+
+def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        house = House(tmp_path, broker, dict(os.environ))
+        house.enrol_ada()
+    # The broker is gone: decisions are still made, and the daemon still ends by itself.
+    done = house.run("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
+    assert done.returncode == 0, done.stderr
+    decisions = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [decision["reason"] for decision in decisions] == ["accepted"]
+    assert "cannot use the broker" in done.stderr
+
+
+def test_nothing_secret_is_logged(broker: Broker, tmp_path: Path) -> None:
+    house = House(tmp_path, broker, dict(os.environ))
+    house.enrol_ada()
+    done = house.run("run", "-vv", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
+    assert done.returncode == 0
+    text = done.stderr + done.stdout
+    # An embedding would show as a run of numbers, or as an array.
+    assert "array(" not in text
+    assert "[[" not in text
+    assert max(len(line) for line in text.splitlines()) < 1200
+
+
+def speak(daemon: subprocess.Popen[bytes], name: str) -> None:
+    samples, _ = soundfile.read(DEMO / f"{name}.flac")
+    feed(daemon, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=16_000))))
+
+
+def feed(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
+    assert daemon.stdin is not None
+    daemon.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    daemon.stdin.flush()

@@ -1,0 +1,140 @@
+"""The recogniser on the demo's voices, with the real models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge.audio.files import read_audio
+from edge.audio.utterance import utterance_of
+from edge.config import Config, RecognitionConfig
+from edge.errors import EnrolmentRejected, ProfileError
+from edge.recognition import Engine
+from edge.recognition.framing import PHRASE_CONTEXT_S, phrase_samples, voice_samples
+from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
+
+
+def recording(name: str) -> Utterance:
+    return utterance_of(read_audio(demo_directory() / f"{name}.flac").samples)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.open()
+
+
+def enrolled(engine: Engine, person: str, kind: ProfileKind = ProfileKind.PHRASE) -> Profile:
+    profile = Profile.begin(person, kind, required=3 if kind is ProfileKind.PHRASE else 2.0)
+    for number in (1, 2, 3):
+        profile = engine.extend(profile, recording(f"{person}_enrol_{number}"))
+    assert profile.status is ProfileStatus.ENROLLED
+    return profile
+
+
+@pytest.fixture(scope="module")
+def ada(engine: Engine) -> Profile:
+    return enrolled(engine, "ada")
+
+
+@pytest.fixture(scope="module")
+def robin(engine: Engine) -> Profile:
+    return enrolled(engine, "robin")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ada_right_phrase", ReasonCode.ACCEPTED),
+        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE),
+        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER),
+        ("stranger_other_phrase", ReasonCode.NO_MATCH),
+    ],
+)
+def test_verifies_voice_and_phrase(
+    engine: Engine, ada: Profile, name: str, reason: ReasonCode
+) -> None:
+    result = engine.verify(ada, recording(name))
+    assert result.reason is reason
+    assert result.accepted is (reason is ReasonCode.ACCEPTED)
+    assert result.speaker is not None
+    assert result.phrase is not None
+    assert set(result.timings_ms) == {"speaker", "phrase", "match"}
+
+
+def test_verifies_a_voice_whatever_is_said(engine: Engine) -> None:
+    profile = enrolled(engine, "ada", ProfileKind.VOICE)
+    assert engine.verify(profile, recording("ada_wrong_phrase")).accepted
+    result = engine.verify(profile, recording("stranger_adas_phrase"))
+    assert result.reason is ReasonCode.UNKNOWN_SPEAKER
+    assert result.phrase is None
+
+
+def test_identifies_one_of_a_group_or_nobody(engine: Engine, ada: Profile, robin: Profile) -> None:
+    found = engine.identify([ada, robin], recording("robin_near_phrase"))
+    assert found.best is not None
+    assert found.best.name == "robin"
+    assert [match.name for match in found.ranking] == ["robin", "ada"]
+    nobody = engine.identify([ada, robin], recording("stranger_other_phrase"))
+    assert nobody.best is None
+    assert nobody.reason is ReasonCode.UNKNOWN_SPEAKER
+    assert len(nobody.ranking) == 2
+    with pytest.raises(ProfileError, match="nobody to choose from"):
+        engine.identify([], recording("ada_right_phrase"))
+
+
+def test_a_repetition_must_match_the_first(engine: Engine) -> None:
+    begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
+    with pytest.raises(EnrolmentRejected, match="not the phrase") as phrase:
+        engine.enrol(begun, recording("ada_wrong_phrase"))
+    assert phrase.value.reason == ReasonCode.WRONG_PHRASE.value
+    with pytest.raises(EnrolmentRejected, match="not the voice") as voice:
+        engine.enrol(begun, recording("stranger_adas_phrase"))
+    assert voice.value.reason == ReasonCode.UNKNOWN_SPEAKER.value
+    with pytest.raises(EnrolmentRejected, match="too quiet"):
+        quiet = recording("ada_enrol_2")
+        engine.enrol(begun, replace(quiet, quality=replace(quiet.quality, level_dbfs=-70.0)))
+    free = engine.extend(
+        Profile.begin("Ada", ProfileKind.VOICE, required=30.0), recording("ada_enrol_1")
+    )
+    with pytest.raises(EnrolmentRejected, match="not the voice"):
+        engine.enrol(free, recording("stranger_other_phrase"))
+    assert free.status is ProfileStatus.ENROLLING
+    assert 27.0 < free.remaining < 29.5
+
+
+def test_does_not_judge_with_half_a_profile_or_another_model(engine: Engine, ada: Profile) -> None:
+    begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
+    with pytest.raises(ProfileError, match="not enrolled yet, 2 more repetitions"):
+        engine.verify(begun, recording("ada_enrol_2"))
+    foreign = replace(ada, speaker_model="0" * 64)
+    with pytest.raises(ProfileError, match="another model"):
+        engine.verify(foreign, recording("ada_right_phrase"))
+    with pytest.raises(ProfileError, match="another model"):
+        engine.enrol(foreign, recording("ada_right_phrase"))
+
+
+def test_does_not_judge_what_is_too_bad(engine: Engine, ada: Profile) -> None:
+    silence = utterance_of(np.zeros(2 * SAMPLE_RATE, np.float32))
+    result = engine.verify(ada, silence)
+    assert result.reason is ReasonCode.TOO_SHORT
+    assert result.speaker is None
+    assert not result.accepted
+    assert engine.identify([ada], silence).best is None
+
+
+def test_the_configuration_moves_the_thresholds(ada: Profile) -> None:
+    strict = Engine.open(Config(recognition=RecognitionConfig(voice_threshold=0.99)))
+    assert strict.verify(ada, recording("ada_right_phrase")).reason is ReasonCode.UNKNOWN_SPEAKER
+    literal = Engine.open(Config(recognition=RecognitionConfig(phrase_threshold=0.01)))
+    assert literal.verify(ada, recording("ada_right_phrase")).reason is ReasonCode.WRONG_PHRASE
+
+
+def test_missing_context_is_filled_the_same_way_each_time() -> None:
+    whole = recording("ada_right_phrase")
+    bare = utterance_of(voice_samples(whole))
+    speech = len(voice_samples(bare))
+    assert len(phrase_samples(bare)) == speech + 2 * int(PHRASE_CONTEXT_S * SAMPLE_RATE)
+    assert np.array_equal(phrase_samples(bare), phrase_samples(bare))
