@@ -1,0 +1,187 @@
+"""`enroll`, `verify` and `identify` at a virtual microphone, as somebody at a terminal would."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from edge.resources import demo_directory
+from edge.store import ProfileStore
+from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECORDINGS = demo_directory()
+
+
+class Command:
+    """A running `edge-voice`, whose lines can be waited for."""
+
+    def __init__(self, microphone: VirtualMicrophone, config: Path, *arguments: str) -> None:
+        environment = {**microphone.environment, "PYTHONPATH": str(REPOSITORY)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge.cli", "--config", str(config), *arguments],
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: queue.Queue[Optional[str]] = queue.Queue()
+        self.seen: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
+
+    def wait_for(self, text: str, timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            line = self.lines.get(timeout=max(0.01, deadline - time.monotonic()))
+            assert line is not None, f"it ended before {text!r}: {self.seen}"
+            self.seen.append(line)
+            if text in line:
+                return
+
+    def finish(self) -> tuple[int, str]:
+        """Exit code and standard output."""
+        assert self.process.stdout is not None
+        output = self.process.stdout.read()
+        return self.process.wait(timeout=20), output
+
+
+@pytest.fixture(scope="module")
+def microphone() -> Iterator[VirtualMicrophone]:
+    skip_or_fail_without_parts()
+    with VirtualMicrophone() as microphone:
+        yield microphone
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text("state_directory: state\n")
+    return file
+
+
+def run(microphone: VirtualMicrophone, config: Path, *arguments: str) -> Command:
+    return Command(microphone, config, *arguments)
+
+
+def say(microphone: VirtualMicrophone, name: str) -> None:
+    microphone.play(RECORDINGS / f"{name}.flac")
+
+
+def test_devices_are_listed(microphone: VirtualMicrophone, config: Path) -> None:
+    code, output = run(microphone, config, "devices", "--json").finish()
+    assert code == 0
+    devices = json.loads(output)["devices"]
+    assert sum(device["is_default"] for device in devices) == 1
+
+
+def test_enrol_be_interrupted_go_on_and_be_recognised(
+    microphone: VirtualMicrophone, config: Path, tmp_path: Path
+) -> None:
+    command = run(microphone, config, "enroll", "Ada", "--phrase", "open up")
+    command.wait_for("Microphone: ")
+    say(microphone, "ada_enrol_1")
+    command.wait_for("1 of 3")
+    command.process.send_signal(signal.SIGINT)
+    code, output = command.finish()
+    assert (code, output) == (130, "")
+    with ProfileStore(tmp_path / "state" / "signatures.sqlite") as store:
+        assert store.get("Ada").remaining == 2
+
+    command = run(microphone, config, "enroll", "Ada")
+    command.wait_for("Microphone: ")
+    say(microphone, "ada_wrong_phrase")
+    command.wait_for("Not taken: not the phrase")
+    say(microphone, "ada_enrol_2")
+    command.wait_for("2 of 3")
+    say(microphone, "ada_enrol_3")
+    assert command.finish() == (0, "Ada is enrolled.\n")
+
+    for spoken, code in (("ada_right_phrase", 0), ("ada_wrong_phrase", 1)):
+        command = run(microphone, config, "verify", "Ada", "--json")
+        command.wait_for("Microphone: ")
+        say(microphone, spoken)
+        assert command.finish()[0] == code
+    command = run(microphone, config, "identify", "--json")
+    command.wait_for("Microphone: ")
+    say(microphone, "ada_wrong_phrase")
+    code, output = command.finish()
+    assert (code, json.loads(output)["identified"]["name"]) == (0, "Ada")
+
+
+def test_silence_is_given_up_on(microphone: VirtualMicrophone, config: Path) -> None:
+    command = run(microphone, config, "enroll", "Ada", "--wait", "1")
+    command.wait_for("nobody spoke into")
+    assert command.finish() == (2, "")
+    code, output = run(microphone, config, "profiles", "list", "--json").finish()
+    assert (code, json.loads(output)) == (0, {"profiles": []})
+
+
+def test_unknown_microphone_is_3(microphone: VirtualMicrophone, config: Path) -> None:
+    command = run(microphone, config, "enroll", "Ada", "--device", "no such thing")
+    command.wait_for("no such thing")
+    assert command.finish() == (3, "")
+
+
+def test_meter_moves_on_a_terminal(microphone: VirtualMicrophone, config: Path) -> None:
+    """On a real pseudo-terminal, 80 columns wide."""
+    leader, follower = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "--config", str(config), "enroll", "Ada"],
+        cwd=REPOSITORY,
+        env={
+            **microphone.environment,
+            "PYTHONPATH": str(REPOSITORY),
+            "TERM": "xterm",
+            "COLUMNS": "80",
+        },
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    chunks: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # the other end closes
+            while chunk := os.read(leader, 4096):
+                chunks.append(chunk)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+
+    def wait_for(text: str) -> None:
+        deadline = time.monotonic() + 20
+        while text not in b"".join(chunks).decode(errors="replace"):
+            assert time.monotonic() < deadline, b"".join(chunks)
+            time.sleep(0.02)
+
+    wait_for("listening")
+    playing = microphone.play_in_background(RECORDINGS / "ada_enrol_1.flac")
+    wait_for("hearing you")
+    wait_for("1 of 3")
+    playing.wait(timeout=20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    reader.join(timeout=5)
+    os.close(leader)
+    assert "what was taken is kept" in b"".join(chunks).decode(errors="replace")
