@@ -46,6 +46,18 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+        self._has_actions = False
+
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        """Remember that this command has actions of its own."""
+        self._has_actions = True
+        return super().add_subparsers(**kwargs)
+
+    def parse(self, arguments: list[str], namespace: argparse.Namespace) -> argparse.Namespace:
+        """Parse a command's arguments, with options between or after its files too."""
+        if self._has_actions:  # which argparse cannot mix
+            return self.parse_args(arguments, namespace)
+        return self.parse_intermixed_args(arguments, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line in one line that says where to read more."""
@@ -113,7 +125,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     command.set_defaults(run=module.run)
     rest = args.rest
     del args.rest
-    return command.parse_args(rest, args)
+    return command.parse(rest, args)
 
 
 class _TopParser(Parser):
