@@ -116,11 +116,10 @@ def test_enrol_be_interrupted_go_on_and_be_recognised(
     say(microphone, "ada_enrol_3")
     assert command.finish() == (0, "Ada is enrolled.\n")
 
-    for spoken, code in (("ada_right_phrase", 0), ("ada_wrong_phrase", 1)):
-        command = run(microphone, config, "verify", "Ada", "--json")
-        command.wait_for("Microphone: ")
-        say(microphone, spoken)
-        assert command.finish()[0] == code
+    command = run(microphone, config, "verify", "Ada", "--json")
+    command.wait_for("Microphone: ")
+    say(microphone, "ada_right_phrase")
+    assert command.finish()[0] == 0
     command = run(microphone, config, "identify", "--json")
     command.wait_for("Microphone: ")
     say(microphone, "ada_wrong_phrase")
