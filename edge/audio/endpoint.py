@@ -1,8 +1,8 @@
 """End-pointing: where an utterance begins, where it ends, and when to be sure of it.
 
 An utterance begins when the detector finds speech and ends after `end_silence_s` without any.
-The detector judges up to 0.38 s in retrospect, and `pre_roll_s` more is kept before that, so that
-the first syllable is whole.
+The detector judges up to half a second in retrospect, and `pre_roll_s` more is kept before that, so
+that the first syllable is whole.
 
 Two things are never let through, because a passphrase with a piece missing must not be guessed:
 
@@ -18,21 +18,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Optional
+from dataclasses import dataclass
+from typing import Optional, Union
 
 import numpy as np
 
 from edge.audio.frames import FRAME_S, FRAME_SAMPLES
 from edge.audio.quality import measure_quality
-from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector
+from edge.audio.vad import BACKLOG_FRAMES, SPEECH, SpeechDetector
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
 _LOG = logging.getLogger(__name__)
 
-_BEGIN = 0.5
 _CONTINUE = 0.35
-"""Speech begins above one probability and goes on above a lower one, as Silero's authors advise."""
+"""Speech goes on down to a lower probability than it begins at, as Silero's authors advise."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +61,29 @@ class _Frame:
     probability: float
 
 
-@dataclass
 class _Open:
-    """The utterance being heard: its frames, which are speech, and how long it has been quiet."""
+    """The utterance being heard: its frames, and which of them are speech."""
 
-    frames: list[_Frame]
-    speech: list[bool] = field(default_factory=list)
-    last_speech: int = 0
-    speech_frames: int = 0
+    def __init__(self, frames: list[_Frame]) -> None:
+        self.frames = frames
+        self.speech: list[bool] = []
+        self.last_speech = 0
+        self.judge()
 
-    def add(self, frame: _Frame) -> None:
+    def add(self, frame: _Frame, judged: int) -> None:
+        """Take in a frame with which the last `judged` frames, itself included, were judged."""
         self.frames.append(frame)
-        self.judge(frame)
+        # The frames judged in retrospect were no speech before: only they can change.
+        del self.speech[max(0, len(self.frames) - judged) :]
+        self.judge()
 
-    def judge(self, frame: _Frame) -> None:
-        was_speech = bool(self.speech) and self.speech[-1]
-        spoken = frame.probability >= (_CONTINUE if was_speech else _BEGIN)
-        if spoken:
-            self.last_speech = len(self.speech)
-            self.speech_frames += 1
-        self.speech.append(spoken)
+    def judge(self) -> None:
+        spoken = bool(self.speech) and self.speech[-1]
+        for index in range(len(self.speech), len(self.frames)):
+            spoken = self.frames[index].probability >= (_CONTINUE if spoken else SPEECH)
+            self.speech.append(spoken)
+            if spoken:
+                self.last_speech = index
 
     @property
     def quiet_frames(self) -> int:
@@ -163,13 +165,15 @@ class EndPointer:
         probabilities = self._detector.feed(samples)
         frame = _Frame(samples, start_s, captured_at, probabilities[-1])
         if self._open is not None:
-            self._open.add(frame)
+            _revise(self._open.frames, probabilities)
+            self._open.add(frame, len(probabilities))
             if self._open.quiet_frames >= self._end_frames:
                 return self._close(truncated=False)
             if len(self._open.frames) >= self._max_frames:
                 self._quiet_wanted = self._end_frames
                 return self._close(truncated=True)
             return None
+        _revise(self._recent, probabilities)
         self._recent.append(frame)
         if self._quiet_wanted > 0:
             spoken = probabilities[-1] >= _CONTINUE
@@ -177,31 +181,21 @@ class EndPointer:
             if self._quiet_wanted == 0 or spoken:
                 self._recent.clear()
             return None
-        self._revise(probabilities)
         self._begin(len(probabilities))
         return None
-
-    def _revise(self, probabilities: list[float]) -> None:
-        """The gate has just opened: the detector has judged frames that it had let pass."""
-        for back, probability in enumerate(reversed(probabilities[:-1]), start=2):
-            if back > len(self._recent):
-                return
-            self._recent[-back].probability = probability
 
     def _begin(self, judged: int) -> None:
         count = len(self._recent)
         for index in range(max(0, count - judged), count):
-            if self._recent[index].probability >= _BEGIN:
+            if self._recent[index].probability >= SPEECH:
                 keep = list(self._recent)[max(0, index - self._pre_frames) :]
                 self._open = _Open(keep)
-                for frame in keep:
-                    self._open.judge(frame)
                 self._recent.clear()
                 return
 
     def _close(self, truncated: bool) -> Optional[Utterance]:
         utterance, self._open = self._open, None
-        if utterance is None or utterance.speech_frames < self._min_frames:
+        if utterance is None or sum(utterance.speech) < self._min_frames:
             return None
         kept = utterance.frames[: utterance.last_speech + 1 + self._post_frames]
         samples = np.concatenate([frame.samples for frame in kept])
@@ -229,6 +223,14 @@ class EndPointer:
         self._rest = self._rest[:0]
         self._quiet_wanted = self._end_frames
         self._detector.reset()
+
+
+def _revise(frames: Union[list[_Frame], deque[_Frame]], probabilities: list[float]) -> None:
+    """The gate has just opened: put in what was found about the frames before the newest one."""
+    for back, probability in enumerate(reversed(probabilities[:-1]), start=1):
+        if back > len(frames):
+            return
+        frames[-back].probability = probability
 
 
 def _frames(seconds: float) -> int:

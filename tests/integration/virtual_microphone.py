@@ -26,6 +26,7 @@ ctl.!default { type pulse }
 """
 
 _PROGRAMS = {"pulseaudio": "pulseaudio", "paplay": "pulseaudio-utils", "pactl": "pulseaudio-utils"}
+_PROTOCOL = "module-native-protocol-unix"
 _SINK = "room"
 
 
@@ -104,7 +105,7 @@ class VirtualMicrophone:
             [
                 *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
                 *("--use-pid-file=no", "--disable-shm=yes", "--log-target=stderr"),
-                *("-L", f"module-native-protocol-unix auth-anonymous=1 socket={self._folder}/native"),
+                *("-L", f"{_PROTOCOL} auth-anonymous=1 socket={self._folder}/native"),
                 *("-L", f"module-null-sink sink_name={_SINK} rate=16000 channels=1"),
             ],
             env=self.environment,
@@ -119,14 +120,18 @@ class VirtualMicrophone:
             time.sleep(0.05)
         assert self._control("set-default-source", f"{_SINK}.monitor") == 0
         # A null sink that nobody has recorded from yet delivers its first sound after up to 2 s,
-        # which no microphone does; a recording that is thrown away keeps it awake.
+        # which no microphone does; a recording that nobody reads keeps it awake.
+        drained = self._folder / "drained"
         self._drain = subprocess.Popen(
             ["parec", "--raw", "--latency-msec=32", f"--device={_SINK}.monitor"],
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=drained.open("wb"),
             stderr=subprocess.DEVNULL,
         )
+        while drained.stat().st_size == 0:
+            assert time.monotonic() < deadline, "the sound server delivers nothing"
+            time.sleep(0.02)
 
     def unplug(self) -> None:
         """Kill the sound server: the microphone is gone without a goodbye."""
