@@ -9,14 +9,13 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from paho.mqtt.enums import MQTTProtocolVersion
-
 import edge
 from edge.config import DeviceConfig, MqttConfig
 from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.link import Link, LinkLost, Waker
 from edge.mqtt.outbox import Outbox, now
+from edge.mqtt.protocol import OLDER, ProtocolChoice
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.mqtt.trouble import flapping
 from edge.types import AccessDecision
@@ -27,7 +26,6 @@ _FAREWELL_S = 0.3
 _STABLE_S = 5.0
 """A connection that stood this long was a good one; shorter ones count as failures."""
 _FLAPPING = 3
-_NEWER, _OLDER = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
@@ -165,7 +163,7 @@ class MqttPublisher:
 
     def _run(self) -> None:
         wait = _FIRST_WAIT_S / 2
-        older = self._mqtt.protocol == "3.1.1"
+        protocol = ProtocolChoice(self._mqtt.protocol)
         while not self._stopping():
             link = Link(
                 self._mqtt,
@@ -173,34 +171,31 @@ class MqttPublisher:
                 client_id=self._client_id,
                 password=self._password,
                 tls=self._tls,
-                version=_OLDER if older else _NEWER,
+                version=protocol.version,
             )
             reached_at: Optional[float] = None
             try:
                 link.open(self._waker, self._stopping)
                 reached_at = now()
+                protocol.accepted()
                 self._greet(link)
                 self._serve(link)
             except LinkLost as lost:
                 link.abort()
                 self._connected = False
-                if lost.try_older and self._mqtt.protocol == "auto" and not older:
-                    older = True
+                if protocol.failed(try_older=lost.try_older):
                     continue
                 stable = reached_at is not None and now() - reached_at >= _STABLE_S
                 self._complain(str(lost), reached_at is not None, stable)
                 if stable:
                     wait = _FIRST_WAIT_S / 2
-            # Begin with MQTT 5 again: an older broker may have been replaced meanwhile, and a
-            # newer one only slow.
-            older = self._mqtt.protocol == "3.1.1"
             wait = min(2 * wait, self._mqtt.reconnect_max_s)
             self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
 
     def _greet(self, link: Link) -> None:
         self._connected = True
         self._connections += 1
-        older = link.version == _OLDER
+        older = link.version == OLDER
         note = " (MQTT 3.1.1: it cannot expire decisions kept for absent receivers)"
         level = logging.DEBUG if self._brief >= _FLAPPING else logging.INFO
         _log.log(level, "connected to the broker at %s%s", self._place, note if older else "")

@@ -10,8 +10,12 @@ Three things keep a decision from being delivered after its lifetime:
   decision is offered again on the next connection while it lives.
 - A broker that speaks MQTT 5 is told how long it may keep the decision for an absent receiver.
 
-Such a broker also says when nobody was there to receive: right after its restart the lock may come
-back later than this device. The decision is then offered again while it lives.
+What remains is a broker that freezes in the moment after it has answered: the decision is in its
+hands then, and it publishes it when it wakes. A decision carries its time and its lifetime for this
+case; a receiver that opens a door should compare them with its own clock.
+
+A broker that speaks MQTT 5 also says when nobody was there to receive: right after its restart the
+lock may come back later than this device. The decision is then offered again while it lives.
 """
 
 from __future__ import annotations

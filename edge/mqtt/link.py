@@ -25,6 +25,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import MqttConfig
 from edge.mqtt import trouble
 from edge.mqtt.outbox import now
+from edge.mqtt.protocol import NEWER
 from edge.mqtt.topics import OFFLINE, Topics
 
 CONNECT_TIMEOUT_S = 4.0
@@ -80,7 +81,7 @@ class Link:
             LinkLost: no connection came about, or `stopping` has become true.
         """
         try:
-            if self.version == MQTTProtocolVersion.MQTTv5:
+            if self.version == NEWER:
                 self._client.connect(
                     self._mqtt.host,
                     self._mqtt.broker_port,
@@ -123,7 +124,7 @@ class Link:
         properties = None
         if lifetime_s is not None:
             self._limit_retransmission(lifetime_s)
-            if self.version == MQTTProtocolVersion.MQTTv5:
+            if self.version == NEWER:
                 properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
                 # Whole seconds, rounded down: later is worse than not at all. Never 0, which
                 # Mosquitto takes for no limit.

@@ -9,65 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from edge.config import DeviceConfig, MqttConfig
-from edge.mqtt import MqttPublisher
-from edge.types import AccessDecision, Confidence, Outcome, ReasonCode
 from tests.integration.broker import Broker, Subscriber
+from tests.integration.home import decision, ids, offline, online, publisher, settled
 
-DEVICE = DeviceConfig(id="hall", name="Hall")
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def decision(lifetime_s: float = 5.0) -> AccessDecision:
-    return AccessDecision(
-        id=str(uuid.uuid4()),
-        time=time.time(),
-        device=DEVICE.id,
-        outcome=Outcome.GRANTED,
-        reason=ReasonCode.ACCEPTED,
-        confidence=Confidence.HIGH,
-        name="Ada",
-        lifetime_s=lifetime_s,
-    )
-
-
-@contextmanager
-def publisher(port: int, **settings: Any) -> Iterator[MqttPublisher]:
-    subject = MqttPublisher(MqttConfig(port=port, **settings), DEVICE)
-    subject.start()
-    try:
-        yield subject
-    finally:
-        subject.close()
-
-
-def online(status: Any) -> bool:
-    return bool(status["state"] == "online")
-
-
-def offline(status: Any) -> bool:
-    return bool(status["state"] == "offline")
-
-
-def ids(listener: Subscriber) -> list[str]:
-    return [message.json["id"] for message in listener.on("/decision")]
-
-
-def settled(condition: Any, timeout: float = 10.0) -> bool:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return bool(condition())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from edge.config import MqttConfig
 from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.test_mqtt import DEVICE, decision, ids, offline, settled
+from tests.integration.home import DEVICE, decision, ids, offline, settled
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from edge.config import MqttConfig, TlsConfig
 from edge.errors import ConfigError
 from edge.mqtt import MqttPublisher
 from tests.integration.broker import Authority, Broker, Subscriber
-from tests.integration.test_mqtt import DEVICE, decision, ids, publisher, settled
+from tests.integration.home import DEVICE, decision, ids, publisher, settled
 
 LOGIN = ("door", "open sesame 42")
 

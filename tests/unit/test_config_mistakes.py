@@ -163,7 +163,7 @@ def test_any_bytes_give_settings_or_a_line_that_says_why(data: bytes) -> None:
     assert all(found.startswith("config.yaml:") for found in complaints(data))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from([setting.path for setting in all_settings()]),
     st.one_of(

@@ -1,0 +1,60 @@
+"""A device that publishes, and what tests ask about it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edge.config import DeviceConfig, MqttConfig
+from edge.mqtt import MqttPublisher
+from edge.types import AccessDecision, Confidence, Outcome, ReasonCode
+from tests.integration.broker import Subscriber
+
+DEVICE = DeviceConfig(id="hall", name="Hall")
+
+
+def decision(lifetime_s: float = 5.0) -> AccessDecision:
+    return AccessDecision(
+        id=str(uuid.uuid4()),
+        time=time.time(),
+        device=DEVICE.id,
+        outcome=Outcome.GRANTED,
+        reason=ReasonCode.ACCEPTED,
+        confidence=Confidence.HIGH,
+        name="Ada",
+        lifetime_s=lifetime_s,
+    )
+
+
+@contextmanager
+def publisher(port: int, **settings: Any) -> Iterator[MqttPublisher]:
+    subject = MqttPublisher(MqttConfig(port=port, **settings), DEVICE)
+    subject.start()
+    try:
+        yield subject
+    finally:
+        subject.close()
+
+
+def online(status: Any) -> bool:
+    return bool(status["state"] == "online")
+
+
+def offline(status: Any) -> bool:
+    return bool(status["state"] == "offline")
+
+
+def ids(listener: Subscriber) -> list[str]:
+    return [message.json["id"] for message in listener.on("/decision")]
+
+
+def settled(condition: Any, timeout: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())
