@@ -1,0 +1,244 @@
+"""Model cards: what a model file is, where it comes from and what it may be trusted with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.errors import ModelError
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What goes into a model or comes out of it.
+
+    Attributes:
+        name: the tensor's name.
+        shape: its sizes; None where the size is free.
+        dtype: `float32` or `int8`.
+        meaning: axes and units, in words.
+    """
+
+    name: str
+    shape: tuple[Optional[int], ...]
+    dtype: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's weights come from.
+
+    Attributes:
+        package: the Python package that carries the original weights.
+        version: its version.
+        file: their path inside the package.
+        sha256: hash of that file, hexadecimal.
+        upstream: who made the weights, and where they describe them.
+    """
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    upstream: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the JSON file beside a model says.
+
+    Attributes:
+        name: short name.
+        task: what the model does, in a sentence.
+        file: name of the model file, beside the card.
+        sha256: hash of the model file, hexadecimal.
+        size_bytes: its size.
+        licence: SPDX identifier.
+        source: where the weights come from.
+        input: what goes in.
+        output: what comes out.
+        quantization: how the weights and activations are stored, in words.
+        runtimes: runtimes that it was tested under, each with its version.
+        calibration: recordings behind any figure of this card, with their licence and credit.
+        measured: figures that the tools measured, by name.
+        operating_points: thresholds and what they were measured at, by name.
+    """
+
+    name: str
+    task: str
+    file: str
+    sha256: str
+    size_bytes: int
+    licence: str
+    source: ModelSource
+    input: TensorSpec
+    output: TensorSpec
+    quantization: str
+    runtimes: tuple[str, ...]
+    calibration: str
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    operating_points: Mapping[str, Any] = field(default_factory=dict)
+
+    def threshold(self, name: str) -> float:
+        """The threshold of one operating point.
+
+        Raises:
+            ModelError: the card has no such operating point, or it has no threshold.
+        """
+        point = self.operating_points.get(name)
+        value = point.get("threshold") if isinstance(point, dict) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ModelError(
+                f"the card of {self.file} gives no threshold for {name!r}; "
+                "reinstall the software, or run tools/set_operating_points.py"
+            )
+        return float(value)
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read a model card, strictly.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The card.
+
+    Raises:
+        ModelError: the file cannot be read, is not JSON, or a key is missing, unknown or of a
+            wrong type; the message names the file and the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{path}: the model card cannot be read ({error}); reinstall the software"
+        ) from error
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{path}: the model card is not JSON ({error}); reinstall the software"
+        ) from error
+    return _card(_Reader(path, "", document))
+
+
+class _Reader:
+    """An object of the card; knows where it stands, for the message."""
+
+    def __init__(self, path: Path, where: str, value: object) -> None:
+        self._path = path
+        self._where = where
+        if not isinstance(value, dict):
+            raise self.fault("", f"must be an object, not {_kind(value)}")
+        self._rest: dict[str, Any] = dict(value)
+
+    def fault(self, key: str, text: str) -> ModelError:
+        """The error to raise about a key."""
+        name = ".".join(part for part in (self._where, key) if part) or "the card"
+        return ModelError(f"{self._path}: {name} {text}; reinstall the software")
+
+    def take(self, key: str, *types: type) -> Any:
+        """Value of a key that must be there."""
+        if key not in self._rest:
+            raise self.fault(key, "is missing")
+        value = self._rest.pop(key)
+        if not isinstance(value, types) or isinstance(value, bool):
+            wanted = " or ".join(_NAMES[kind] for kind in types)
+            raise self.fault(key, f"must be {wanted}, not {_kind(value)}")
+        return value
+
+    def text(self, key: str) -> str:
+        """A string that must be there."""
+        return str(self.take(key, str))
+
+    def digest(self, key: str) -> str:
+        """A SHA-256, hexadecimal."""
+        value = self.text(key)
+        if len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+            raise self.fault(key, "must be a SHA-256 of 64 lower-case hexadecimal digits")
+        return value
+
+    def inner(self, key: str) -> _Reader:
+        """An object that must be there."""
+        where = f"{self._where}.{key}" if self._where else key
+        return _Reader(self._path, where, self.take(key, dict))
+
+    def items(self, key: str, *types: type) -> tuple[Any, ...]:
+        """A list whose items all are of one of the types."""
+        values = self.take(key, list)
+        if any(not isinstance(value, types) or isinstance(value, bool) for value in values):
+            wanted = " or ".join(_NAMES[kind] for kind in types)
+            raise self.fault(key, f"must be a list of {wanted}")
+        return tuple(values)
+
+    def end(self) -> None:
+        """Refuse what nobody asked for."""
+        for key in self._rest:
+            raise self.fault(key, "is not known")
+
+
+_NAMES = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
+
+
+def _kind(value: object) -> str:
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+def _card(reader: _Reader) -> ModelCard:
+    card = ModelCard(
+        name=reader.text("name"),
+        task=reader.text("task"),
+        file=reader.text("file"),
+        sha256=reader.digest("sha256"),
+        size_bytes=reader.take("size_bytes", int),
+        licence=reader.text("licence"),
+        source=_source(reader.inner("source")),
+        input=_tensor(reader.inner("input")),
+        output=_tensor(reader.inner("output")),
+        quantization=reader.text("quantization"),
+        runtimes=reader.items("runtimes", str),
+        calibration=reader.text("calibration"),
+        measured=reader.take("measured", dict),
+        operating_points=reader.take("operating_points", dict),
+    )
+    reader.end()
+    if Path(card.file).name != card.file:
+        raise reader.fault("file", "must be a file name without a folder")
+    return card
+
+
+def _source(reader: _Reader) -> ModelSource:
+    source = ModelSource(
+        package=reader.text("package"),
+        version=reader.text("version"),
+        file=reader.text("file"),
+        sha256=reader.digest("sha256"),
+        upstream=reader.text("upstream"),
+    )
+    reader.end()
+    return source
+
+
+def _tensor(reader: _Reader) -> TensorSpec:
+    spec = TensorSpec(
+        name=reader.text("name"),
+        shape=reader.items("shape", int, type(None)),
+        dtype=reader.text("dtype"),
+        meaning=reader.text("meaning"),
+    )
+    reader.end()
+    if spec.dtype not in ("float32", "int8"):
+        raise reader.fault("dtype", "must be float32 or int8")
+    return spec

@@ -1,0 +1,152 @@
+"""A model file with its card: checked, opened, run."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import ModelError
+from edge.inference.card import ModelCard, TensorSpec, read_card
+from edge.inference.runtime import new_interpreter
+from edge.types import FloatArray
+
+
+class Model:
+    """A model ready to run. One inference runs at a time, whoever calls.
+
+    Attributes:
+        card: what the model is.
+        sha256: hash of the file as it was loaded, the same as the card's.
+    """
+
+    def __init__(self, card: ModelCard, content: bytes, threads: int = 1) -> None:
+        """Open a model from the bytes of its file; `open_model` is the usual way.
+
+        Args:
+            card: its card.
+            content: the bytes of the `.tflite` file.
+            threads: how many threads an inference may use.
+
+        Raises:
+            ModelError: the bytes are not those that the card describes, or no runtime opens them.
+        """
+        self.card = card
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        if self.sha256 != card.sha256:
+            raise ModelError(
+                f"{card.file} is not the file that its card describes "
+                f"(SHA-256 {self.sha256[:12]}..., card {card.sha256[:12]}...); "
+                "reinstall the software, or put back the model that belongs to the card"
+            )
+        self._lock = threading.Lock()
+        self._content = content  # the interpreter reads the weights out of it
+        try:
+            self._interpreter = new_interpreter(content, threads)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{card.file} cannot be opened by the TensorFlow Lite runtime "
+                f"({_first_line(error)}); reinstall the software"
+            ) from error
+        self._read_details()
+        _check(card, "input", card.input, self._input)
+        _check(card, "output", card.output, self._output)
+
+    def run(self, values: FloatArray) -> FloatArray:
+        """One inference.
+
+        Args:
+            values: the input, of the shape that the card gives; sizes that the card leaves free may
+                differ from call to call.
+
+        Returns:
+            The output, of the shape that the card gives. Where the model's own tensors are 8-bit
+            integers, the values are converted by the tensors' scale and zero point.
+
+        Raises:
+            ValueError: the input has another shape than the card gives.
+            ModelError: the runtime failed.
+        """
+        wanted = self.card.input.shape
+        if len(values.shape) != len(wanted) or any(
+            size is not None and size != given for size, given in zip(wanted, values.shape)
+        ):
+            raise ValueError(f"{self.card.name} takes {wanted}, not {values.shape}")
+        with self._lock:
+            try:
+                if tuple(self._input["shape"]) != values.shape:
+                    self._interpreter.resize_tensor_input(self._input["index"], list(values.shape))
+                    self._interpreter.allocate_tensors()
+                    self._read_details()
+                self._interpreter.set_tensor(self._input["index"], _to_tensor(values, self._input))
+                self._interpreter.invoke()
+                result = self._interpreter.get_tensor(self._output["index"])
+            except (ValueError, RuntimeError) as error:
+                raise ModelError(
+                    f"{self.card.file} failed while running ({_first_line(error)})"
+                ) from error
+            return _from_tensor(result, self._output)
+
+    def _read_details(self) -> None:
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+
+
+def open_model(path: Path, threads: int = 1) -> Model:
+    """Open a model file with the card beside it (`name.tflite` and `name.json`).
+
+    Args:
+        path: the `.tflite` file.
+        threads: how many threads an inference may use.
+
+    Returns:
+        The model, ready to run.
+
+    Raises:
+        ModelError: the file or its card is missing or damaged, the file is not the one that the
+            card describes, or no runtime opens it.
+    """
+    card = read_card(path.with_suffix(".json"))
+    if card.file != path.name:
+        raise ModelError(f"{path.with_suffix('.json')}: file is {card.file}, not {path.name}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: the model cannot be read ({error.strerror}); reinstall the software"
+        ) from error
+    return Model(card, content, threads)
+
+
+def _to_tensor(values: FloatArray, detail: dict[str, Any]) -> Any:
+    if detail["dtype"] is not np.int8:
+        return np.ascontiguousarray(values, dtype=np.float32)
+    scale, zero_point = detail["quantization"]
+    return np.clip(np.rint(values / scale) + zero_point, -128, 127).astype(np.int8)
+
+
+def _from_tensor(values: Any, detail: dict[str, Any]) -> FloatArray:
+    if detail["dtype"] is not np.int8:
+        return np.asarray(values, dtype=np.float32)
+    scale, zero_point = detail["quantization"]
+    return np.asarray((values.astype(np.float32) - zero_point) * scale, dtype=np.float32)
+
+
+def _check(card: ModelCard, side: str, spec: TensorSpec, detail: dict[str, Any]) -> None:
+    shape = tuple(int(size) for size in detail["shape"])
+    dtype = np.dtype(detail["dtype"]).name
+    same = len(shape) == len(spec.shape) and all(
+        size is None or size == given for size, given in zip(spec.shape, shape)
+    )
+    if not same or dtype != spec.dtype:
+        raise ModelError(
+            f"{card.file}: its {side} is {dtype} {shape}, "
+            f"but its card says {spec.dtype} {spec.shape}; reinstall the software"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,201 @@
+"""From sound to numbers: whose voice it is, and what it says moment by moment."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from edge import resources
+from edge.errors import InputError
+from edge.features import log_mel, mel_frames, remove_mean
+from edge.inference import Model, ModelCard, open_model
+from edge.types import SAMPLE_RATE, FloatArray
+
+SPEAKER_FILE = "speaker_embedding.tflite"
+PHRASE_FILE = "phrase_embedding.tflite"
+
+SHORTEST_S = 0.1
+"""Less audio than this says nothing about anyone."""
+
+_PHRASE_WINDOW = 76
+_PHRASE_STRIDE = 8
+_PHRASE_HOP = 4
+_LONGEST_CALL = 3_000
+
+
+class SpeakerEmbedder:
+    """A voice as one vector.
+
+    The network sees windows of fixed length. A shorter utterance is repeated until it fills one; a
+    longer one is covered by windows that overlap by half or more, whose embeddings are averaged.
+    """
+
+    def __init__(self, model: Model) -> None:
+        frames = model.card.input.shape[1]
+        if frames is None:
+            raise ValueError("the speaker model's card gives no window length")
+        self._model = model
+        self._window = frames
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the model."""
+        return self._model.card
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model; embeddings compare only where it is the same."""
+        return self._model.sha256
+
+    @property
+    def dimensions(self) -> int:
+        """Length of an embedding."""
+        return int(self._model.card.output.shape[-1] or 0)
+
+    def embed(self, samples: FloatArray) -> FloatArray:
+        """Embed an utterance, best with its silence trimmed.
+
+        Args:
+            samples: mono audio at 16 kHz, shape (n,), full scale is [-1, 1); at least 0.1 s.
+
+        Returns:
+            Embedding of unit length, shape (192,). The cosine of two is their dot product.
+
+        Raises:
+            InputError: shorter than 0.1 s.
+        """
+        _require(samples)
+        features = remove_mean(log_mel(samples))
+        total = np.zeros(self.dimensions, dtype=np.float32)
+        for window in self._windows(features):
+            total += _unit(self._model.run(window[np.newaxis])[0])
+        return _unit(total)
+
+    def _windows(self, features: FloatArray) -> list[FloatArray]:
+        length, frames = self._window, len(features)
+        if frames <= length:
+            return [features[np.arange(length) % frames]]
+        count = 1 + math.ceil((frames - length) / (length / 2))
+        starts = np.linspace(0, frames - length, count).round().astype(int)
+        return [features[start : start + length] for start in starts]
+
+
+class PhraseEmbedder:
+    """What is said, as one vector every 40 ms.
+
+    Each vector sees 0.76 s of sound. The network is a stack of convolutions without padding in
+    time, so one pass over the whole utterance gives what window after window would, every 80 ms; a
+    second pass, shifted by 40 ms, gives the vectors between.
+    """
+
+    hop_s = 0.04
+    """Seconds from one vector to the next."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the model."""
+        return self._model.card
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model; embeddings compare only where it is the same."""
+        return self._model.sha256
+
+    @property
+    def dimensions(self) -> int:
+        """Length of one vector."""
+        return int(self._model.card.output.shape[-1] or 0)
+
+    def embed(self, samples: FloatArray) -> FloatArray:
+        """Embed an utterance moment by moment, best with its silence trimmed.
+
+        Args:
+            samples: mono audio at 16 kHz, shape (n,), full scale is [-1, 1); at least 0.1 s. What
+                is shorter than 0.79 s is followed by its own quietest level until it fills a
+                window.
+
+        Returns:
+            Vectors as the network gives them, shape (t, 96), one every 40 ms.
+
+        Raises:
+            InputError: shorter than 0.1 s.
+        """
+        _require(samples)
+        frames = mel_frames(samples)
+        missing = _PHRASE_WINDOW - len(frames)
+        if missing > 0:
+            frames = np.concatenate([frames, np.tile(frames.min(axis=0), (missing, 1))])
+        count = 1 + (len(frames) - _PHRASE_WINDOW) // _PHRASE_HOP
+        vectors = np.empty((count, self.dimensions), dtype=np.float32)
+        for shift in range(_PHRASE_STRIDE // _PHRASE_HOP):
+            rows = vectors[shift :: _PHRASE_STRIDE // _PHRASE_HOP]
+            if len(rows):
+                rows[:] = self._pass(frames[shift * _PHRASE_HOP :], len(rows))
+        return vectors
+
+    def _pass(self, frames: FloatArray, count: int) -> FloatArray:
+        """`count` vectors, 80 ms apart, from the first frame on."""
+        per_call = _LONGEST_CALL // _PHRASE_STRIDE
+        parts = []
+        for first in range(0, count, per_call):
+            rows = min(per_call, count - first)
+            start = first * _PHRASE_STRIDE
+            end = start + (rows - 1) * _PHRASE_STRIDE + _PHRASE_WINDOW
+            output = self._model.run(frames[np.newaxis, start:end, :, np.newaxis])
+            parts.append(output.reshape(rows, -1))
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that recognition stands on, open.
+
+    Attributes:
+        speaker: whose voice.
+        phrase: what is said.
+    """
+
+    speaker: SpeakerEmbedder
+    phrase: PhraseEmbedder
+
+
+def open_models(directory: Optional[Path] = None, threads: int = 1) -> Models:
+    """Open both models.
+
+    Args:
+        directory: folder of the `.tflite` files and their cards; those that come with the software
+            when not given.
+        threads: how many threads an inference may use.
+
+    Returns:
+        Both models, ready to run.
+
+    Raises:
+        ModelError: a model is missing, damaged, or not the one that its card describes.
+    """
+    folder = resources.models_directory() if directory is None else directory
+    return Models(
+        speaker=SpeakerEmbedder(open_model(folder / SPEAKER_FILE, threads)),
+        phrase=PhraseEmbedder(open_model(folder / PHRASE_FILE, threads)),
+    )
+
+
+def _require(samples: FloatArray) -> None:
+    if len(samples) < SHORTEST_S * SAMPLE_RATE:
+        raise InputError(
+            f"{len(samples) / SAMPLE_RATE:.3f} s of audio is too short to recognise anything; "
+            f"give at least {SHORTEST_S} s"
+        )
+
+
+def _unit(vector: FloatArray) -> FloatArray:
+    # The floor only keeps an all-zero vector from dividing by zero.
+    unit: FloatArray = vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
+    return unit
