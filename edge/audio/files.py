@@ -23,6 +23,9 @@ MAX_CHANNELS = 8
 STREAMED_SIZE = 0x7FFF_0000
 """A chunk size from here on (or 0) is what a program writes that cannot know the length yet."""
 
+_UNKNOWN_LENGTH = 2**36
+"""What libsndfile reports for a FLAC made on the fly is the largest number that it has."""
+
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC"}
 _FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
 
@@ -111,6 +114,11 @@ def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int) -> None:
             bytes_per_second = struct.unpack("<I", file.read(16)[8:12])[0]
         if name == b"data":
             there = size - body
+            if length == 0 and there > 0:
+                raise AudioFormatError(
+                    f"{path}: was never finished, its header does not count the sound in it; "
+                    "record it again"
+                )
             if 0 < length < STREAMED_SIZE and length > there:
                 scale = max(bytes_per_second, 1)
                 raise AudioFormatError(
@@ -135,10 +143,13 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     if channels > MAX_CHANNELS:
         raise AudioFormatError(f"{path}: {channels} channels; use at most {MAX_CHANNELS}, best one")
     promised = int(sound.frames)
-    # A FLAC made on the fly does not know its length, which libsndfile reports as 2^63 - 1.
-    known = 0 < promised < 2**62
-    if known and promised > max_s * rate:
-        raise _too_long(path, promised / rate, max_s)
+    if promised >= _UNKNOWN_LENGTH:
+        raise AudioFormatError(f"{path}: does not say how long it is; convert it to WAV")
+    if promised > max_s * rate:
+        raise AudioFormatError(
+            f"{path}: is {promised / rate:.0f} s long, more than the {max_s:.0f} s allowed; "
+            "cut it shorter"
+        )
 
     parts: list[FloatArray] = []
     frames = 0
@@ -146,15 +157,13 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     peak = 0.0
     for chunk in _chunks(path, sound, rate):
         frames += len(chunk)
-        if frames > max_s * rate:
-            raise _too_long(path, None, max_s)
-        peak = max(peak, float(np.abs(chunk).max()))
-        if not np.isfinite(peak):
+        if not np.isfinite(chunk).all():
             raise AudioFormatError(f"{path}: holds samples that are no numbers; record it again")
+        peak = max(peak, float(np.abs(chunk).max()))
         parts.append(_resampled(resampler, chunk, last=False))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
-    if known and frames < promised:
+    if frames < promised:
         raise AudioFormatError(
             f"{path}: is truncated, its header promises {promised / rate:.2f} s and "
             f"{frames / rate:.2f} s are there; record or copy it again"
@@ -187,11 +196,6 @@ def _resampled(resampler: Optional[Any], chunk: FloatArray, last: bool) -> Float
         return chunk
     out: FloatArray = resampler.resample_chunk(chunk, last=last)
     return out
-
-
-def _too_long(path: Path, seconds: Optional[float], max_s: float) -> AudioFormatError:
-    length = "longer" if seconds is None else f"{seconds:.0f} s long, more"
-    return AudioFormatError(f"{path}: is {length} than the {max_s:.0f} s allowed; cut it shorter")
 
 
 def mix_down(samples: FloatArray) -> FloatArray:

@@ -1,0 +1,161 @@
+"""Files and pipes as streams of blocks."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge.audio.blocks import BlockMaker
+from edge.audio.frames import FRAME_SAMPLES
+from edge.audio.sources import FileSource, Source, StandardInputSource
+from edge.errors import AudioFormatError
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
+
+
+def _noise(count: int, seed: int = 1) -> FloatArray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, count).astype(np.float32)
+
+
+def _joined(blocks: list[AudioBlock]) -> FloatArray:
+    return np.concatenate([block.samples for block in blocks])
+
+
+def _read(source: Source) -> list[AudioBlock]:
+    with source:
+        return list(source.blocks())
+
+
+def _wav(samples: FloatArray, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate, format="WAV", subtype=subtype)
+    return out.getvalue()
+
+
+def test_file_comes_out_whole_and_in_order(tmp_path: Path) -> None:
+    samples = _noise(10_000)
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+
+    blocks = _read(FileSource(tmp_path / "a.wav"))
+
+    np.testing.assert_array_equal(_joined(blocks), samples)
+    assert {len(block.samples) for block in blocks[:-1]} == {FRAME_SAMPLES}
+    for one, other in zip(blocks, blocks[1:]):
+        assert other.start_s == pytest.approx(one.end_s)
+        assert other.captured_at >= one.captured_at
+
+
+def test_file_in_real_time_takes_as_long_as_it_lasts(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", _noise(4800), SAMPLE_RATE)
+    started = time.monotonic()
+
+    blocks = _read(FileSource(tmp_path / "a.wav", realtime=True))
+
+    assert time.monotonic() - started >= 0.3
+    assert blocks[4].captured_at - blocks[0].captured_at >= 0.05
+
+
+def test_bad_file_is_refused_on_entering(tmp_path: Path) -> None:
+    with pytest.raises(AudioFormatError), FileSource(tmp_path / "none.wav"):
+        pass
+
+
+def test_bare_samples_through_a_real_pipe() -> None:
+    pcm = (_noise(5_001) * 32767).astype("<i2")
+    reader, writer = os.pipe()
+
+    def write_in_odd_pieces() -> None:
+        data = pcm.tobytes()
+        with os.fdopen(writer, "wb", buffering=0) as out:
+            for at in range(0, len(data), 777):
+                out.write(data[at : at + 777])
+
+    thread = threading.Thread(target=write_in_odd_pieces)
+    thread.start()
+    with os.fdopen(reader, "rb", buffering=0) as stream:
+        blocks = _read(StandardInputSource(stream))
+    thread.join()
+
+    np.testing.assert_allclose(_joined(blocks), pcm / 32768.0)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
+def test_wav_stream_of_any_width(subtype: str) -> None:
+    samples = _noise(3_000)
+
+    blocks = _read(StandardInputSource(io.BytesIO(_wav(samples, subtype=subtype))))
+
+    np.testing.assert_allclose(_joined(blocks), samples, atol=0.01 if "8" in subtype else 1e-4)
+
+
+def test_wav_stream_is_resampled_as_a_whole() -> None:
+    time_s = np.arange(24_000) / 48_000
+    tone = (0.5 * np.sin(2 * np.pi * 300 * time_s)).astype(np.float32)
+    two = np.stack([tone, tone], axis=1)
+
+    out = _joined(_read(StandardInputSource(io.BytesIO(_wav(two, 48_000)))))
+
+    expected = 0.5 * np.sin(2 * np.pi * 300 * np.arange(8_000) / SAMPLE_RATE)
+    assert len(out) == pytest.approx(8_000, abs=2)
+    np.testing.assert_allclose(out[500:7_500], expected[500:7_500], atol=2e-3)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0x7FFF_FFFF])
+def test_wav_of_unknown_length_ends_with_the_pipe(size: int) -> None:
+    wav = _wav(_noise(2_000))
+    at = wav.index(b"data") + 4
+    stream = io.BytesIO(wav[:at] + struct.pack("<I", size) + wav[at + 4 :])
+
+    assert len(_joined(_read(StandardInputSource(stream)))) == 2_000
+
+
+def test_what_follows_the_sound_in_a_wav_is_not_played() -> None:
+    stream = io.BytesIO(_wav(_noise(2_000)) + b"LIST" + struct.pack("<I", 400) + bytes(400))
+
+    assert len(_joined(_read(StandardInputSource(stream)))) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no sound"),
+        (b"fLaC" + bytes(100), "only WAV"),
+        (b"RIFF\0\0\0\0AVI " + bytes(100), "no WAV"),
+        (_wav(_noise(2_000))[:1_000], "ends before its header says"),
+        (_wav(_noise(2_000))[:30], "format is cut off"),
+        (_wav(_noise(2_000))[:40], "before any sound"),
+        (_wav(_noise(2_000), 4_000), "8000 to 192000"),
+        (_wav(_noise(2_000), subtype="ULAW"), "convert it to 16 bits"),
+        (_wav(np.full(600, np.nan, np.float32), subtype="FLOAT"), "no numbers"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_bad_streams_are_refused_in_one_line(data: bytes, message: str) -> None:
+    with pytest.raises(AudioFormatError, match=message) as caught:
+        _read(StandardInputSource(io.BytesIO(data)))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_chunk_of_a_hostile_wav_is_believed() -> None:
+    head = b"RIFF\0\0\0\0WAVE" + b"junk" + struct.pack("<I", 0x7000_0000)
+
+    with pytest.raises(AudioFormatError, match="1879048192 bytes"):
+        _read(StandardInputSource(io.BytesIO(head + bytes(100))))
+
+
+def test_loss_is_told_once_and_moves_the_stream_on() -> None:
+    maker = BlockMaker(48_000)
+    before = list(maker.feed(_noise(48_000), 1.0))
+    after = list(maker.feed(_noise(48_000), 3.0, lost=48_000))
+
+    assert all(block.lost_samples == 0 for block in before + after[1:])
+    first = after[0]
+    assert first.lost_samples == pytest.approx(SAMPLE_RATE, abs=2 * FRAME_SAMPLES)
+    assert first.start_s == pytest.approx(before[-1].end_s + first.lost_samples / SAMPLE_RATE)
