@@ -115,7 +115,8 @@ def test_handing_over_never_waits(broker: Broker) -> None:
     for _ in range(1000):
         subject.publish_decision(decision(lifetime_s=60))
         subject.set_status(enrolled=1)
-    assert time.monotonic() - begun < 2.0
+    # Waiting for the frozen broker but once in each of these would take half an hour.
+    assert time.monotonic() - begun < 20.0
     assert subject.counters.waiting <= 32
     assert subject.counters.waiting + subject.counters.dropped >= 999
     subject.close()

@@ -48,7 +48,8 @@ def test_wrong_password_is_said_once_and_never_shown(
     with Broker(tmp_path / "broker", login=LOGIN) as broker:
         wrong = {"username": LOGIN[0], "password_file": file, "reconnect_max_s": 1.0}
         with publisher(broker.port, **wrong) as subject:
-            time.sleep(3)
+            assert settled(lambda: "refused user" in caplog.text)
+            time.sleep(2.5)  # two more attempts
             assert not subject.connected
     told = [record.getMessage() for record in caplog.records if record.name.startswith("edge")]
     assert len(told) == 1
