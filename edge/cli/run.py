@@ -65,7 +65,10 @@ def _source(name: Optional[str], realtime: bool) -> Optional[Source]:
     if name is None:
         return None
     if name == "-":
-        return StandardInputSource(sys.stdin.buffer)
+        # Unbuffered: the buffer's lock, held by a thread that waits for sound, would make the
+        # interpreter abort at its end.
+        raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
+        return StandardInputSource(raw)
     return FileSource(Path(name), realtime=realtime)
 
 

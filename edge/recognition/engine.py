@@ -147,27 +147,26 @@ class Engine:
 
     def _check_against_earlier(self, profile: Profile, analysis: Analysis) -> None:
         first = profile.samples[0]
-        if first.phrase_embedding is not None and analysis.phrase_embedding is not None:
-            distance = warping_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
-            limit = self.thresholds.enrolment_phrase
-            if distance > limit:
-                raise EnrolmentRejected(
-                    ReasonCode.WRONG_PHRASE.value,
-                    f"not the phrase of the first repetition (distance {distance:.2f}, at most "
-                    f"{limit:.2f}): say exactly the same words, at the same pace",
-                )
-        earlier = (
-            first.speaker_embedding
-            if profile.kind is ProfileKind.PHRASE
-            else signature_of(profile.samples)
-        )
+        by_phrase = profile.kind is ProfileKind.PHRASE
+        earlier = first.speaker_embedding if by_phrase else signature_of(profile.samples)
         score = cosine(earlier, analysis.speaker_embedding)
-        limit = self.thresholds.enrolment_voice
-        if score < limit:
+        least = self.thresholds.enrolment_voice
+        # The voice first: another person's saying of the phrase is further away in phrase too.
+        if score < least:
             raise EnrolmentRejected(
                 ReasonCode.UNKNOWN_SPEAKER.value,
                 f"not the voice of what was enrolled before (similarity {score:.2f}, at least "
-                f"{limit:.2f}): one person at a time, with the same microphone",
+                f"{least:.2f}): one person at a time, with the same microphone",
+            )
+        if first.phrase_embedding is None or analysis.phrase_embedding is None:
+            return
+        distance = warping_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
+        most = self.thresholds.enrolment_phrase
+        if distance > most:
+            raise EnrolmentRejected(
+                ReasonCode.WRONG_PHRASE.value,
+                f"not the phrase of the first repetition (distance {distance:.2f}, at most "
+                f"{most:.2f}): say exactly the same words, at the same pace",
             )
 
     def verify(self, profile: Profile, utterance: Utterance) -> Verification:

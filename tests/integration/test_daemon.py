@@ -34,7 +34,9 @@ class House:
 
     def __init__(self, folder: Path, broker: Broker, environment: dict[str, str]) -> None:
         self.config = folder / "config.yaml"
-        self.environment = {**environment, "PYTHONPATH": str(REPOSITORY)}
+        inherited = os.environ.get("PYTHONPATH", "")
+        path = os.pathsep.join(part for part in (str(REPOSITORY), inherited) if part)
+        self.environment = {**environment, "PYTHONPATH": path}
         settings = {
             "device": {"id": "test-door"},
             "mqtt": {"host": "127.0.0.1", "port": broker.port},

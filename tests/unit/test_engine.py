@@ -93,9 +93,10 @@ def test_a_repetition_must_match_the_first(engine: Engine) -> None:
     with pytest.raises(EnrolmentRejected, match="not the voice") as voice:
         engine.enrol(begun, recording("stranger_adas_phrase"))
     assert voice.value.reason == ReasonCode.UNKNOWN_SPEAKER.value
+    second = recording("ada_enrol_2")
+    faint = replace(second, quality=replace(second.quality, level_dbfs=-70.0))
     with pytest.raises(EnrolmentRejected, match="too quiet"):
-        quiet = recording("ada_enrol_2")
-        engine.enrol(begun, replace(quiet, quality=replace(quiet.quality, level_dbfs=-70.0)))
+        engine.enrol(begun, faint)
     free = engine.extend(
         Profile.begin("Ada", ProfileKind.VOICE, required=30.0), recording("ada_enrol_1")
     )
