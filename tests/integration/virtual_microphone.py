@@ -156,7 +156,7 @@ class VirtualMicrophone:
     def play_in_background(self, path: Path) -> subprocess.Popen[bytes]:
         """Play a sound file into the room; the caller waits for the process."""
         return subprocess.Popen(
-            ["paplay", f"--device={_SINK}", "--latency-msec=50", str(path)], env=self.environment
+            ["paplay", f"--device={_SINK}", "--latency-msec=500", str(path)], env=self.environment
         )
 
     def _control(self, *arguments: str) -> int:

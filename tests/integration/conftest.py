@@ -1,0 +1,17 @@
+"""Fixtures of the integration tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
+
+
+@pytest.fixture
+def virtual_microphone() -> Iterator[VirtualMicrophone]:
+    """A sound server of the test's own to play into and to record from."""
+    skip_or_fail_without_parts()
+    with VirtualMicrophone() as room:
+        yield room

@@ -1,0 +1,293 @@
+"""A real PortAudio capture through a virtual microphone, also when its sound server dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge.audio.files import read_audio
+from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE, FloatArray
+from tests.integration.virtual_microphone import VirtualMicrophone
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+LISTENER = """
+import json, sys, threading, time
+import numpy as np
+from edge.audio.persistent import PersistentMicrophone
+
+def tell(**what):
+    print(json.dumps({"at": time.monotonic(), **what}), flush=True)
+
+microphone = PersistentMicrophone(
+    device=sys.argv[1] if len(sys.argv) > 1 else None,
+    on_change=lambda s: tell(listening=s.listening, reason=s.reason, device=s.device),
+)
+
+def close_when_told():
+    sys.stdin.readline()
+    tell(closing=True)
+    microphone.close()
+
+threading.Thread(target=close_when_told, daemon=True).start()
+heard = []
+with microphone:
+    for block in microphone.blocks():
+        heard.append(block)
+        if block.lost_samples:
+            tell(lost_s=block.lost_samples / 16000, start_s=block.start_s)
+tell(closed=True, late_s=max([0.0] + [b.start_s for b in heard[-1:]]))
+np.save("heard.npy", np.concatenate([np.zeros(0, np.float32)] + [b.samples for b in heard]))
+"""
+
+
+class Listener:
+    """A process that listens with the virtual microphone's environment and reports in JSON."""
+
+    def __init__(self, room: VirtualMicrophone, folder: Path, *arguments: str) -> None:
+        environment = {**room.environment, "PYTHONPATH": str(REPOSITORY)}
+        self._folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", LISTENER, *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reports: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._reports.put(json.loads(line))
+        self._reports.put(None)
+
+    def report(self, key: str, timeout_s: float) -> dict[str, Any]:
+        """The next report that has `key`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            report = self._reports.get(timeout=max(0.01, deadline - time.monotonic()))
+            assert report is not None, "the listener ended"
+            if key in report:
+                return report
+
+    def close(self) -> dict[str, Any]:
+        """Have it close the microphone and end; how both went."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        closing = self.report("closing", 5.0)
+        closed = self.report("closed", 5.0)
+        assert self.process.wait(timeout=5.0) == 0
+        return {**closed, "took_s": closed["at"] - closing["at"]}
+
+    def heard(self) -> FloatArray:
+        samples: FloatArray = np.load(self._folder / "heard.npy")
+        return samples
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def listener(virtual_microphone: VirtualMicrophone, tmp_path: Path) -> Iterator[Listener]:
+    process = Listener(virtual_microphone, tmp_path)
+    try:
+        assert process.report("listening", 15.0)["listening"]
+        yield process
+    finally:
+        process.kill()
+
+
+def _alignment(heard: FloatArray, played: FloatArray) -> tuple[int, float]:
+    """Where `played` lies in `heard`, and how well: the peak of the normalised correlation."""
+    size = 1 << (len(heard) + len(played)).bit_length()
+    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size))
+    at = int(np.fft.irfft(spectrum, size)[: len(heard)].argmax())
+    part = heard[at : at + len(played)]
+    played = played[: len(part)]
+    norm = float(np.linalg.norm(part) * np.linalg.norm(played))
+    return at, float(np.dot(part, played)) / norm
+
+
+def test_what_is_played_is_what_is_heard(
+    virtual_microphone: VirtualMicrophone, listener: Listener, tmp_path: Path
+) -> None:
+    played = read_audio(demo_directory() / "ada_right_phrase.flac").samples
+    soundfile.write(tmp_path / "played.wav", played, SAMPLE_RATE)
+
+    virtual_microphone.play(tmp_path / "played.wav")
+    time.sleep(0.5)
+    closed = listener.close()
+
+    heard = listener.heard()
+    at, likeness = _alignment(heard, played)
+    assert likeness > 0.999
+    np.testing.assert_allclose(heard[at : at + len(played)], played, atol=2e-3)
+    assert closed["took_s"] < 0.5
+
+
+def test_dead_sound_server_is_told_and_its_return_is_heard(
+    virtual_microphone: VirtualMicrophone, listener: Listener, tmp_path: Path
+) -> None:
+    played = read_audio(demo_directory() / "ada_right_phrase.flac").samples
+    soundfile.write(tmp_path / "played.wav", played, SAMPLE_RATE)
+
+    died_at = time.monotonic()
+    virtual_microphone.unplug()
+    gone = listener.report("listening", 5.0)
+    time.sleep(2.0)
+    virtual_microphone.plug_in()
+    back_at = time.monotonic()
+    back = listener.report("listening", 10.0)
+    lost = listener.report("lost_s", 1.0)
+    virtual_microphone.play(tmp_path / "played.wav")
+    time.sleep(0.5)
+    listener.close()
+
+    assert not gone["listening"]
+    assert "gone away" in gone["reason"]
+    assert gone["at"] - died_at < 3.0
+    assert back["listening"]
+    assert back["at"] - back_at < 5.0
+    assert lost["lost_s"] == pytest.approx(back["at"] - died_at, abs=0.5)
+    assert lost["start_s"] > lost["lost_s"]
+    assert _alignment(listener.heard(), played)[1] > 0.999
+
+
+def test_stall_without_an_error_is_noticed_and_the_stream_reopened(
+    virtual_microphone: VirtualMicrophone, listener: Listener
+) -> None:
+    frozen_at = time.monotonic()
+    virtual_microphone.freeze()
+    try:
+        stalled = listener.report("listening", 5.0)
+        time.sleep(4.0)  # longer than a call into PortAudio is waited for
+    finally:
+        virtual_microphone.thaw()
+    thawed_at = time.monotonic()
+    back = listener.report("listening", 10.0)
+    lost = listener.report("lost_s", 1.0)
+    listener.close()
+
+    assert not stalled["listening"]
+    assert "delivered nothing" in stalled["reason"]
+    assert stalled["at"] - frozen_at < 3.0
+    assert back["listening"]
+    assert back["at"] - thawed_at < 5.0
+    assert lost["lost_s"] == pytest.approx(back["at"] - frozen_at, abs=0.5)
+
+
+def test_frozen_sound_server_does_not_keep_the_process_from_ending(
+    virtual_microphone: VirtualMicrophone, listener: Listener
+) -> None:
+    virtual_microphone.freeze()
+    try:
+        assert not listener.report("listening", 5.0)["listening"]
+        started = time.monotonic()
+        closed = listener.close()
+        assert closed["took_s"] < 0.5
+        assert time.monotonic() - started < 2.0
+    finally:
+        virtual_microphone.thaw()
+
+
+def _python(environment: Mapping[str, str], code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+
+
+def test_devices_are_listed_and_a_wrong_name_lists_them_too(
+    virtual_microphone: VirtualMicrophone,
+) -> None:
+    out = _python(
+        virtual_microphone.environment,
+        "from edge.audio.devices import list_devices\n"
+        "from edge.audio.microphone import Microphone\n"
+        "from edge.errors import MicrophoneError\n"
+        "print([(d.name, d.is_default) for d in list_devices()])\n"
+        "try:\n"
+        "    Microphone('webcam').__enter__()\n"
+        "except MicrophoneError as error:\n"
+        "    print(error)\n",
+    ).splitlines()
+
+    assert out[0] == "[('default', True)]"
+    assert out[1] == "no microphone is called 'webcam'; there are: 0 'default'"
+
+
+def test_device_at_its_own_rate_is_resampled(
+    virtual_microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
+    """A device that refuses 16 kHz, as most USB microphones do: it is told to."""
+    seconds = np.arange(2 * 48_000) / 48_000
+    tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
+    soundfile.write(tmp_path / "tone.wav", tone, 48_000)
+    code = (
+        "import sys, numpy as np, edge.audio.microphone as m\n"
+        "real = m._refusal\n"
+        "m._refusal = lambda s, d, rate, c: 'no' if rate == 16000 else real(s, d, rate, c)\n"
+        "with m.Microphone() as microphone:\n"
+        "    print('ready', flush=True)\n"
+        "    blocks = [b for b, _ in zip(microphone.blocks(), range(120))]\n"
+        "assert microphone._opened is None\n"
+        "np.save(sys.argv[1], np.concatenate([b.samples for b in blocks]))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "heard.npy")],
+        env={**virtual_microphone.environment, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    virtual_microphone.play(tmp_path / "tone.wav")
+    assert process.wait(timeout=20) == 0
+
+    heard = np.load(tmp_path / "heard.npy")
+    loud = heard[np.flatnonzero(np.abs(heard) > 0.2)[0] :][2_000:18_000]
+    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud))))
+    assert spectrum.argmax() * SAMPLE_RATE / len(loud) == pytest.approx(440, abs=2)
+    assert np.sqrt(np.mean(loud**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.03)
+
+
+def test_machine_without_portaudio_says_what_to_install(tmp_path: Path) -> None:
+    """Files can still be read there; only the microphone cannot."""
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    code = (
+        "import edge.audio.files, edge.audio.endpoint\n"
+        "from edge.audio.devices import list_devices\n"
+        "from edge.errors import MicrophoneError\n"
+        "try:\n"
+        "    list_devices()\n"
+        "except MicrophoneError as error:\n"
+        "    print(error)\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{REPOSITORY}"
+
+    out = _python({**os.environ, "PYTHONPATH": path}, code)
+
+    assert "sudo apt install libportaudio2" in out
