@@ -89,14 +89,15 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
 
 
 def _print(result: Identification, config: Config) -> None:
-    from edge.cli.results import quality_line, refusal, speaker_line
+    from edge.cli.results import quality_line, speaker_line
+    from edge.recognition.gate import explain
 
     if result.best:
         show(f"Accepted: this is {result.best.name}.")
     elif result.ranking:
         show("Rejected: this is nobody of them.")
     else:
-        show(f"Rejected: {refusal(result.reason, result.quality, config)}.")
+        show(f"Rejected: {explain(result.reason, result.quality, config.recognition)}.")
     show(f"  confidence  {result.confidence.value}")
     title: Optional[str] = "nearest"
     for match in result.ranking[:_SHOWN]:

@@ -1,10 +1,8 @@
-"""Scores and refusals in words, for the commands that judge an utterance."""
+"""Scores in words, for the commands that judge an utterance."""
 
 from __future__ import annotations
 
-from edge.config import Config
-from edge.recognition.gate import explain
-from edge.types import PhraseMatch, Quality, ReasonCode, SpeakerMatch
+from edge.types import PhraseMatch, Quality, SpeakerMatch
 
 
 def speaker_line(match: SpeakerMatch) -> str:
@@ -25,8 +23,3 @@ def quality_line(quality: Quality) -> str:
         f"{quality.net_speech_s:.1f} s of speech at {quality.level_dbfs:.0f} dB,"
         f" {quality.snr_db:.0f} dB above the noise"
     )
-
-
-def refusal(reason: ReasonCode, quality: Quality, config: Config) -> str:
-    """Why an utterance was not judged at all, and what to do about it."""
-    return explain(reason, quality, config.recognition)

@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: Verification, profile: Profile, config: Config) -> None:
-    from edge.cli.results import phrase_line, quality_line, refusal, speaker_line
+    from edge.cli.results import phrase_line, quality_line, speaker_line
+    from edge.recognition.gate import explain
 
     reason = result.reason.value
     if result.accepted:
@@ -78,7 +79,7 @@ def _print(result: Verification, profile: Profile, config: Config) -> None:
             "unknown_speaker": f"the voice is not {profile.name}'s"
             + (", the phrase is" if result.phrase else ""),
             "no_match": f"neither the voice nor the phrase is {profile.name}'s",
-        }.get(reason) or refusal(result.reason, result.quality, config)
+        }.get(reason) or explain(result.reason, result.quality, config.recognition)
     show(f"{'Accepted' if result.accepted else 'Rejected'}: {what}.")
     show(f"  confidence  {result.confidence.value}")
     if result.speaker:

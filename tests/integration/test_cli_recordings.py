@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from edge.cli.main import main
+from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, Profile
@@ -34,6 +35,15 @@ def _config(folder: Path) -> Path:
     file = folder / "config.yaml"
     file.write_text("state_directory: state\nenrolment: {voice_seconds: 4}\n")
     return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine() -> Iterator[None]:
+    """The real models, opened once for all of these tests and not for each command."""
+    opened = Engine.open()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "open", lambda _config: opened)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +193,22 @@ def test_identify(capsys: Capture) -> None:
     assert "Accepted: this is Ada." in capsys.readouterr().out
     assert main(["identify", wrong_phrase, "--group", "Ada,Nobody"]) == 2
     assert "no profile 'Nobody'" in capsys.readouterr().err
+
+
+def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Capture) -> None:
+    assert main(["enroll", "Grace", ADA[0]]) == 0
+    robin = enrolled.get("Robin")
+    enrolled.replace_samples(robin.id, robin.samples, "5" * 64, robin.phrase_model)
+    capsys.readouterr()
+    assert main(["identify", str(ADA_RIGHT)]) == 0
+    shown = capsys.readouterr()
+    assert "Ada" in shown.out
+    assert "Robin" not in shown.out
+    assert "Grace is left out, since not enrolled yet" in shown.err
+    assert "Robin is left out, since enrolled with another model" in shown.err
+    assert main(["identify", str(ADA_RIGHT), "--group", "robin"]) == 2
+    assert main(["verify", "Robin", str(ADA_RIGHT)]) == 2
+    assert main(["enroll", "Robin", "--again", *ROBIN]) == 0
 
 
 def test_identify_among_nobody(nobody: ProfileStore, capsys: Capture) -> None:
