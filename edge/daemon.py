@@ -17,7 +17,7 @@ from edge.access.decider import Decider
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
-from edge.config import AudioConfig, Config
+from edge.config import Config
 from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
@@ -32,16 +32,6 @@ _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
 
 _log = logging.getLogger(__name__)
-
-
-def endpoint_settings(audio: AudioConfig) -> EndPointSettings:
-    """The end-pointer's settings as the configuration gives them."""
-    return EndPointSettings(
-        end_silence_s=audio.end_silence_s,
-        min_speech_s=audio.min_speech_s,
-        max_utterance_s=audio.max_utterance_s,
-        pre_roll_s=audio.pre_roll_s,
-    )
 
 
 class Daemon:
@@ -71,7 +61,7 @@ class Daemon:
         self._store = open_store(config.state_path)
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
-        self._endpointer = EndPointer(endpoint_settings(config.audio))
+        self._endpointer = EndPointer(EndPointSettings.of(config.audio))
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             self._microphone = PersistentMicrophone(

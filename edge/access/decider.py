@@ -58,8 +58,6 @@ class Decider:
         started = time.perf_counter()
         candidates = self.eligible(profiles)
         reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
-        if reason is None and utterance.truncated:
-            reason = ReasonCode.TOO_LONG
         if reason is None and not candidates:
             reason = ReasonCode.NOBODY_ENROLLED
         if reason is not None:

@@ -26,6 +26,7 @@ import numpy as np
 from edge.audio.frames import FRAME_S, FRAME_SAMPLES
 from edge.audio.quality import measure_quality
 from edge.audio.vad import BACKLOG_FRAMES, SPEECH, SpeechDetector
+from edge.config import AudioConfig
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +52,16 @@ class EndPointSettings:
     max_utterance_s: float = 15.0
     pre_roll_s: float = 0.55
     post_roll_s: float = 0.55
+
+    @classmethod
+    def of(cls, audio: AudioConfig) -> EndPointSettings:
+        """As the configuration gives them."""
+        return cls(
+            end_silence_s=audio.end_silence_s,
+            min_speech_s=audio.min_speech_s,
+            max_utterance_s=audio.max_utterance_s,
+            pre_roll_s=audio.pre_roll_s,
+        )
 
 
 @dataclass

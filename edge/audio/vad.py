@@ -1,7 +1,23 @@
-"""Speech detection: a gate that costs nothing, and a network that decides.
+"""Speech detection: a gate that is always on and costs nothing, and a network that decides.
 
-WebRTC's detector and an adaptive noise floor are always on (hardly any work) and open a gate;
-Silero's network listens only while the gate is open, and its word alone counts as speech.
+The gate is WebRTC's detector together with a noise floor that follows the room: it opens when
+three of four frames sound voiced and stand 8 dB above the floor. Only while it is open does
+Silero's network listen, and its word alone counts as speech. When the gate opens, the network is
+given the last half second too, so that a late gate cuts no syllable.
+
+Why both: Silero tells speech from a kitchen, which WebRTC does not, but listening without pause it
+takes 4 % of an x86-64 core, and several times that of a Raspberry Pi's, while nobody speaks; the
+aim is 2 % for everything. Both are kept up and have aarch64 wheels, for Python 3.9 too.
+
+Measured on an x86-64 core, end-pointer included: 0.05 % of the core in a quiet room, 0.2 % beside
+a synthetic fan that sways and hums. On 121 sentences of speechocean762 (CC BY 4.0), one in eight,
+each after a second of quiet, with pink noise added, against what the network finds in the clean
+sentence when it listens without pause:
+
+    signal to noise         40 dB   20 dB   10 dB   5 dB
+    speech frames missed    2.2 %   3.9 %   4.6 %   6.7 %
+    frames falsely speech   0.1 %   0.4 %   1.0 %   1.4 %
+    sentences not found     0       0       0       0
 """
 
 from __future__ import annotations
@@ -22,12 +38,18 @@ SPEECH = 0.5
 """Probability from which a frame is speech."""
 
 _WEBRTC_SAMPLES = 480
+"""WebRTC takes 10, 20 or 30 ms; the last 2 ms of a frame it does not hear."""
+
 _WEBRTC_MODE = 3
+"""The strictest: in a busy room it votes half as often as mode 1, and misses nothing more."""
+
 _GATE_ABOVE_FLOOR_DB = 8.0
 _GATE_HOLD_FRAMES = 8
 _LOWEST_FLOOR_DB = -75.0
 _FLOOR_FALL = 0.2
 _FLOOR_RISE_DB = 0.3
+"""The floor falls with a pause at once and rises by 9 dB a second, while nobody speaks."""
+
 _VOTES = 3
 _STILL_SPEECH = 0.2
 _MAYBE_SPEECH = 0.05

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Optional
 
 from edge.config import EnrolmentConfig
-from edge.errors import EnrolmentRejected, ProfileError
+from edge.errors import ProfileError
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
-from edge.types import Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
+from edge.types import Profile, ProfileKind, ProfileStatus, Utterance
 
 if TYPE_CHECKING:
     from edge.recognition.engine import Engine
@@ -101,10 +101,6 @@ class Enrolment:
             EnrolmentRejected: it does not fit; nothing has changed.
             ProfileError: the profile was begun with another model, or has gone meanwhile.
         """
-        if utterance.truncated and self.profile.kind is ProfileKind.PHRASE:
-            raise EnrolmentRejected(
-                ReasonCode.TOO_LONG.value, "too long: say the phrase alone, then pause"
-            )
         sample = engine.enrol(self.profile, utterance)
         speaker_model = engine.models.speaker.sha256
         phrase_model = engine.models.phrase.sha256 if sample.phrase_embedding is not None else ""

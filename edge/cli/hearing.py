@@ -76,7 +76,7 @@ def utterances_from_microphone(
     # Not at the top: files are read on machines that have no PortAudio.
     from edge.audio.microphone import Microphone
 
-    settings = end_pointing(audio)
+    settings = EndPointSettings.of(audio)
     if longest_s is not None:
         settings = replace(settings, max_utterance_s=longest_s)
     pointer = EndPointer(settings)
@@ -115,16 +115,6 @@ def one_utterance(
             for utterance in heard:
                 return utterance
     raise NothingHeard("the microphone was closed before anybody spoke: try again")
-
-
-def end_pointing(audio: AudioConfig) -> EndPointSettings:
-    """How utterances are cut, as configured."""
-    return EndPointSettings(
-        end_silence_s=audio.end_silence_s,
-        min_speech_s=audio.min_speech_s,
-        max_utterance_s=audio.max_utterance_s,
-        pre_roll_s=audio.pre_roll_s,
-    )
 
 
 def _from_standard_input() -> Utterance:

@@ -90,6 +90,8 @@ class Engine:
     def refusal(self, utterance: Utterance, kind: ProfileKind) -> Optional[ReasonCode]:
         """Why an utterance cannot be judged, or None when it can."""
         longest = gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
+        if utterance.truncated and kind is ProfileKind.PHRASE:
+            return ReasonCode.TOO_LONG
         return gate.reason_to_refuse(
             utterance.quality,
             self.config.recognition,

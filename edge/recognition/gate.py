@@ -52,7 +52,7 @@ def explain(reason: ReasonCode, quality: Quality, config: RecognitionConfig) -> 
             f"{config.min_snr_db:.0f} needed): find a quieter moment or come closer"
         )
     if reason is ReasonCode.TOO_LONG:
-        return f"longer than {MAX_PHRASE_S:.0f} s: say the phrase alone"
+        return "too long: say the phrase alone, then pause"
     if quality.net_speech_s <= 0.0:
         return "no speech was found: speak after the recording starts"
     return (

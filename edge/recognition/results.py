@@ -16,7 +16,7 @@ from edge.types import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Analysis:
     """An utterance as the models see it; made once, matched against any number of profiles.
 

@@ -13,8 +13,10 @@ SAMPLE_RATE = 16_000
 
 FloatArray = NDArray[np.float32]
 
+# Types that hold arrays compare by identity: arrays have no single answer to ==.
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class AudioBlock:
     """A stretch of the stream as a source delivers it.
 
@@ -65,7 +67,7 @@ class Quality:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Utterance:
     """One stretch of speech, cut from the stream.
 

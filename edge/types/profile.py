@@ -27,7 +27,7 @@ class ProfileStatus(str, enum.Enum):
     ENROLLED = "enrolled"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EnrolmentSample:
     """What is kept of one enrolment utterance; never the recording.
 

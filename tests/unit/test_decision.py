@@ -1,0 +1,149 @@
+"""Decisions: what is published of what was recognised."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge.access.decider import Decider
+from edge.audio.files import read_audio
+from edge.audio.utterance import utterance_of
+from edge.config import AccessConfig, Config, DeviceConfig
+from edge.recognition import Engine
+from edge.resources import demo_directory
+from edge.types import Outcome, Profile, ProfileKind, Quality, ReasonCode, Utterance
+
+CONFIG = Config(device=DeviceConfig(id="back-door"), access=AccessConfig(decision_lifetime_s=3.0))
+
+
+def recording(name: str) -> Utterance:
+    return utterance_of(read_audio(demo_directory() / f"{name}.flac").samples)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.open(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def household(engine: Engine) -> list[Profile]:
+    profiles = []
+    for name in ("ada", "robin"):
+        profile = Profile.begin(name, phrase=f"what {name} says")
+        for number in (1, 2, 3):
+            profile = engine.extend(profile, recording(f"{name}_enrol_{number}"))
+        profiles.append(profile)
+    return profiles
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "name", "phrase"),
+    [
+        ("ada_right_phrase", ReasonCode.ACCEPTED, "ada", "what ada says"),
+        ("robin_right_phrase", ReasonCode.ACCEPTED, "robin", "what robin says"),
+        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, "ada", None),
+        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, None, "what ada says"),
+        ("stranger_other_phrase", ReasonCode.NO_MATCH, None, None),
+    ],
+)
+def test_says_who_what_and_why(
+    engine: Engine, household: list[Profile], said: str, reason: ReasonCode, name: str, phrase: str
+) -> None:
+    decision = Decider(engine, CONFIG).decide(recording(said), household)
+    assert decision.reason is reason
+    assert decision.outcome is (
+        Outcome.GRANTED if reason is ReasonCode.ACCEPTED else Outcome.DENIED
+    )
+    assert (decision.name, decision.phrase) == (name, phrase)
+    assert (decision.profile_id is None) is (name is None)
+    assert decision.device == "back-door"
+    assert decision.lifetime_s == 3.0
+    content = json.loads(decision.to_json())
+    assert content["reason"] == reason.value
+    assert set(content["scores"]) == {
+        "voice", "voice_threshold", "phrase_distance", "phrase_threshold",
+    }  # fmt: skip
+
+
+def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(
+    engine: Engine, household: list[Profile]
+) -> None:
+    ada, robin = household
+    # Robin's voice and Ada's phrase are both known, but do not belong together.
+    swapped = [
+        replace(ada, samples=tuple(
+            replace(own, phrase_embedding=other.phrase_embedding)
+            for own, other in zip(ada.samples, robin.samples)
+        ))
+    ]  # fmt: skip
+    decision = Decider(engine, CONFIG).decide(recording("robin_right_phrase"), swapped)
+    assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
+
+
+def test_only_whole_phrase_profiles_of_these_models_open(
+    engine: Engine, household: list[Profile]
+) -> None:
+    ada = household[0]
+    useless = [
+        replace(ada, samples=ada.samples[:2]),
+        replace(ada, kind=ProfileKind.VOICE, required=1.0),
+        replace(ada, speaker_model="0" * 64),
+    ]
+    decider = Decider(engine, CONFIG)
+    assert decider.eligible(useless) == []
+    decision = decider.decide(recording("ada_right_phrase"), useless)
+    assert decision.reason is ReasonCode.NOBODY_ENROLLED
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"net_speech_s": 0.1}, ReasonCode.TOO_SHORT),
+        ({"snr_db": 0.0}, ReasonCode.TOO_NOISY),
+        ({"level_dbfs": -80.0}, ReasonCode.TOO_QUIET),
+        ({"clipped_fraction": 0.3}, ReasonCode.CLIPPED),
+    ],
+)
+def test_a_bad_recording_is_denied_with_its_reason(
+    engine: Engine, household: list[Profile], changes: dict[str, float], reason: ReasonCode
+) -> None:
+    good = recording("ada_right_phrase")
+    bad = replace(good, quality=replace(good.quality, **changes))
+    decision = Decider(engine, CONFIG).decide(bad, household)
+    assert not decision.granted
+    assert decision.reason is reason
+    assert decision.scores == {}
+    assert decision.quality == bad.quality
+
+
+def test_endless_speech_is_no_passphrase(engine: Engine, household: list[Profile]) -> None:
+    good = recording("ada_right_phrase")
+    decider = Decider(engine, CONFIG)
+    assert decider.decide(replace(good, truncated=True), household).reason is ReasonCode.TOO_LONG
+    endless = Utterance(
+        np.tile(good.samples, 10), 0.0, 30.0, replace(good.quality, net_speech_s=30.0)
+    )
+    assert decider.decide(endless, household).reason is ReasonCode.TOO_LONG
+
+
+def test_no_embedding_leaves_the_device(engine: Engine, household: list[Profile]) -> None:
+    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), household)
+    assert len(decision.to_json()) < 1200
+    for value in decision.as_dict().values():
+        assert not isinstance(value, list)
+    printed = repr(decision) + repr(household[0]) + repr(recording("ada_right_phrase"))
+    assert "array" not in printed
+
+
+def test_quality_is_published_rounded() -> None:
+    quality = Quality(-23.456, -61.01, 37.55, 0.00012, 1.8449)
+    assert quality.as_dict() == {
+        "level_dbfs": -23.5,
+        "noise_dbfs": -61.0,
+        "snr_db": 37.5,
+        "clipped_fraction": 0.0001,
+        "net_speech_s": 1.84,
+    }

@@ -1,0 +1,46 @@
+"""What the README shows is true: its example runs, and says what its comments say."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+
+from edge.cli.main import COMMANDS
+from edge.types import ReasonCode
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_example_runs_and_prints_what_it_says() -> None:
+    (example,) = blocks("python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102
+    promised = re.findall(r"print\(.*\)  # (.+)", example)
+    assert printed.getvalue().splitlines() == promised
+
+
+def test_the_example_payload_is_a_decision() -> None:
+    (payload,) = blocks("json")
+    decision = json.loads(payload)
+    assert decision["decision"] == "granted"
+    assert decision["reason"] == ReasonCode.ACCEPTED.value
+
+
+def test_names_every_reason_and_every_command() -> None:
+    for reason in ReasonCode:
+        assert f"`{reason.value}`" in README
+    for command in COMMANDS:
+        assert f"| `{command}" in README
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (REPOSITORY / target).exists(), target
