@@ -91,7 +91,7 @@ def test_a_repetition_must_match_the_first(engine: Engine) -> None:
         engine.enrol(begun, recording("ada_wrong_phrase"))
     assert phrase.value.reason == ReasonCode.WRONG_PHRASE.value
     with pytest.raises(EnrolmentRejected, match="not the voice") as voice:
-        engine.enrol(begun, recording("stranger_adas_phrase"))
+        engine.enrol(begun, recording("robin_right_phrase"))
     assert voice.value.reason == ReasonCode.UNKNOWN_SPEAKER.value
     second = recording("ada_enrol_2")
     faint = replace(second, quality=replace(second.quality, level_dbfs=-70.0))
