@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def main(arguments: list[str]) -> int:
         "machine": platform.machine(),
         "processor": _processor(),
         "python": platform.python_version(),
-        "runtime": engine.models.speaker.runtime,
+        "runtime": _runtime(),
         "speech_s": utterance.quality.net_speech_s,
         "stages_ms": median_ms(calls, options.runs),
     }
@@ -130,6 +131,17 @@ def main(arguments: list[str]) -> int:
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _runtime() -> str:
+    """The TensorFlow Lite runtime in use, with its version."""
+    for package, module in (
+        ("ai-edge-litert", "ai_edge_litert"),
+        ("tflite-runtime", "tflite_runtime"),
+    ):
+        if module in sys.modules:
+            return f"{package} {metadata.version(package)}"
+    return "no runtime"
 
 
 def _processor() -> str:

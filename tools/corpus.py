@@ -7,9 +7,11 @@ said several times). Where file names begin with a style (`neutral1_1.flac`), th
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from rich.progress import track
 
@@ -17,6 +19,7 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.recognition import Engine
 from edge.recognition.results import Analysis
+from edge.types import ProfileKind, ReasonCode
 
 AUDIO_SUFFIXES = (".flac", ".wav")
 _STYLE = re.compile(r"[a-z]+")
@@ -41,10 +44,17 @@ class Item:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A recording as the models see it."""
+    """A recording as the models see it.
+
+    Attributes:
+        item: which one.
+        analysis: what the models made of it.
+        refusal: why the product would not judge it; None when it would.
+    """
 
     item: Item
     analysis: Analysis
+    refusal: Optional[ReasonCode]
 
 
 def find_items(folder: Path) -> list[Item]:
@@ -75,8 +85,15 @@ def analyse_all(engine: Engine, items: Iterable[Item], *, with_phrase: bool) -> 
     for item in track(list(items), description="listening", transient=True):
         utterance = utterance_of(read_audio(item.path).samples)
         if utterance.quality.net_speech_s > 0:
-            spoken.append(Spoken(item, engine.analyse(utterance, with_phrase=with_phrase)))
+            analysis = engine.analyse(utterance, with_phrase=with_phrase)
+            kind = ProfileKind.PHRASE if with_phrase else ProfileKind.VOICE
+            spoken.append(Spoken(item, analysis, engine.refusal(utterance, kind)))
     return spoken
+
+
+def refusals(spoken: Iterable[Spoken]) -> dict[str, int]:
+    """How many recordings the product would not judge, by reason."""
+    return dict(Counter(one.refusal.value for one in spoken if one.refusal))
 
 
 def grouped(

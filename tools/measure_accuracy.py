@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.recognition import Engine
-from tools.corpus import Spoken, analyse_all, find_items, grouped
+from tools.corpus import Spoken, analyse_all, find_items, grouped, refusals
 from tools.end_to_end import agreement
 from tools.metrics import eer, error_curves, false_reject_at
 from tools.trials import Trials, joined, phrase_trials, voice_trials
@@ -56,7 +56,13 @@ def read_sentences(engine: Engine, folder: Path) -> dict[str, Any]:
         if len(own) > ENROLLED
     ]
     trials = voice_trials(groups, ENROLLED)
-    return {"read sentences: voice": figures(trials, engine.thresholds.voice)}
+    return {
+        "read sentences: voice": {
+            **figures(trials, engine.thresholds.voice),
+            "recordings": len(spoken),
+            "refused": refusals(spoken),
+        }
+    }
 
 
 def same_phrase(engine: Engine, spoken: list[Spoken]) -> dict[str, Any]:
@@ -68,6 +74,7 @@ def same_phrase(engine: Engine, spoken: list[Spoken]) -> dict[str, Any]:
         return not styled or one.item.style in CALM
 
     results: dict[str, Any] = {}
+    counts = {"recordings": len(spoken), "refused": refusals(spoken)}
     for label, keep in (("calm", is_calm), ("excited", lambda one: not is_calm(one))):
         voices = []
         for phrase in sorted({key[1] for key in groups}):
@@ -81,7 +88,10 @@ def same_phrase(engine: Engine, spoken: list[Spoken]) -> dict[str, Any]:
                 voices.append(voice_trials(rows, ENROLLED))
         if not voices:
             continue
-        results[f"same phrase, {label}: voice"] = figures(joined(voices), engine.thresholds.voice)
+        results[f"same phrase, {label}: voice"] = {
+            **figures(joined(voices), engine.thresholds.voice),
+            **counts,
+        }
         phrases = [
             phrase_trials(
                 [one for one in own if is_calm(one)],
@@ -104,17 +114,9 @@ def same_phrase(engine: Engine, spoken: list[Spoken]) -> dict[str, Any]:
 
 def show(results: dict[str, Any], console: Console) -> None:
     """Print the table."""
-    table = Table(title="Error rates (percent)")
-    for heading in (
-        "trials",
-        "right",
-        "wrong",
-        "EER",
-        "false rejects\nat 0.1 % FA",
-        "false rejects\nas shipped",
-        "false accepts\nas shipped",
-    ):
-        table.add_column(heading, justify="left" if heading == "trials" else "right")
+    table = Table("trials", title="Error rates (percent)")
+    for heading in ("right", "wrong", "EER", "FR at\n0.1 % FA", "FR\nshipped", "FA\nshipped"):
+        table.add_column(heading, justify="right")
     for name, row in results.items():
         table.add_row(
             name,
@@ -126,6 +128,12 @@ def show(results: dict[str, Any], console: Console) -> None:
             f"{row['false_accept_percent']:.3f}",
         )
     console.print(table)
+    console.print("FR: false rejects; FA: false accepts; shipped: at the cards' thresholds")
+    for name, row in results.items():
+        if "recordings" in row:
+            corpus = name.split(":")[0].split(",")[0]
+            refused = row["refused"] or "none"
+            console.print(f"{corpus}: of {row['recordings']} recordings, not judged: {refused}")
 
 
 def main(arguments: list[str]) -> int:
@@ -134,7 +142,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/speech"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(arguments)
-    console = Console()
+    # A report that goes to a file must not be folded to the width of no terminal.
+    console = Console(width=None if sys.stdout.isatty() else 100)
     engine = Engine.open()
     results: dict[str, Any] = {}
     if (options.folder / "read_sentences").is_dir():

@@ -165,7 +165,7 @@ class RecognitionConfig:
         6.0, "How far speech must stand out from the noise.", unit="dB", least=0.0, most=40.0
     )
     min_level_dbfs: float = _setting(
-        -50.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
+        -60.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
     )
     max_clipped_fraction: float = _setting(
         0.02, "Share of the samples that may be overdriven.", least=0.0, most=1.0

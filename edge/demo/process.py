@@ -87,6 +87,17 @@ class Daemon:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Its process id.
+
+        Raises:
+            ValueError: it has not been started.
+        """
+        if self._process is None:
+            raise ValueError("the daemon has not been started")
+        return self._process.pid
+
+    @property
     def sound(self) -> IO[bytes]:
         """Where sound goes in: raw mono 16-bit little-endian PCM at 16 kHz."""
         if self._process is None or self._process.stdin is None:

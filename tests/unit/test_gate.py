@@ -21,7 +21,7 @@ CONFIG = RecognitionConfig()
     [
         ({"net_speech_s": 0.0, "level_dbfs": -100.0}, ReasonCode.TOO_SHORT, "no speech"),
         ({"net_speech_s": 0.3}, ReasonCode.TOO_SHORT, "longer phrase"),
-        ({"level_dbfs": -60.0, "snr_db": 1.0}, ReasonCode.TOO_QUIET, "speak up"),
+        ({"level_dbfs": -70.0, "snr_db": 1.0}, ReasonCode.TOO_QUIET, "speak up"),
         ({"snr_db": 1.0}, ReasonCode.TOO_NOISY, "quieter moment"),
         ({"clipped_fraction": 0.5, "snr_db": 1.0}, ReasonCode.CLIPPED, "step back"),
     ],
