@@ -86,7 +86,7 @@ AWB = Voice("awb", 131.0, 21.0)
 RMS = Voice("rms", 108.0, 18.0)
 KAL = Voice("kal16", 104.0, 12.0)
 
-ADA = Person("Ada", SLT, "The lanterns are lit along the harbour")
+ADA = Person("Ada", SLT, "My morning coffee tastes of cinnamon")
 ROBIN = Person("Robin", AWB, "Seven grey herons fly over the river")
 
 
@@ -166,7 +166,7 @@ RECORDINGS = (
         "robin_near_phrase.flac",
         "Robin gets his phrase half wrong",
         AWB,
-        "Seven grey herons swim in the fountain",
+        "Seven grey horses stand below the mountain",
         Manner(1.05, 1.00, 1.0, 0.0, 35),
         ROBIN,
         "wrong_phrase",

@@ -102,15 +102,23 @@ class Outcome:
         times = [result.after_s for result in self.results if result.after_s is not None]
         return statistics.median(times) if times else None
 
+    @property
+    def median_decide_s(self) -> Optional[float]:
+        """What the daemon needed to decide, seconds, as it says itself; None where it does not."""
+        timings = [(result.decision or {}).get("timings_ms", {}) for result in self.results]
+        times = [one["decide"] / 1000.0 for one in timings if "decide" in one]
+        return statistics.median(times) if times else None
+
     def as_dict(self) -> dict[str, Any]:
         """The outcome under its JSON names."""
-        median = self.median_after_s
+        median, decide = self.median_after_s, self.median_decide_s
         return {
             "as_expected": self.as_expected,
             "passed": sum(result.as_expected for result in self.results),
             "failed": sum(not result.as_expected for result in self.results),
             "unasked": self.unasked,
             "median_after_speech_s": None if median is None else round(median, 3),
+            "median_decide_s": None if decide is None else round(decide, 3),
             "end_silence_s": self.end_silence_s,
             "results": [result.as_dict() for result in self.results],
         }
@@ -122,7 +130,9 @@ class Outcome:
             parts.append(f"{self.unasked} that nobody asked for")
         if self.median_after_s is not None:
             parts.append(
-                f"{self.median_after_s:.2f} s after the end of speech (median), "
-                f"{self.end_silence_s:.2f} s of it the wait for silence"
+                f"they came {self.median_after_s:.2f} s after the end of speech (median), of which"
+                f" {self.end_silence_s:.2f} s is the wait for silence"
             )
+        if self.median_decide_s is not None:
+            parts.append(f"deciding took {self.median_decide_s:.2f} s")
         return "; ".join(parts) + "."
