@@ -41,7 +41,7 @@ _WEBRTC_SAMPLES = 480
 """WebRTC takes 10, 20 or 30 ms; the last 2 ms of a frame it does not hear."""
 
 _WEBRTC_MODE = 3
-"""The strictest: in a busy room it votes half as often as mode 1, and misses nothing more."""
+"""The strictest: it lets the least noise pass, and no more speech was missed for it."""
 
 _GATE_ABOVE_FLOOR_DB = 8.0
 _GATE_HOLD_FRAMES = 8
