@@ -15,7 +15,8 @@ def saying(seed: int, frames: int) -> FloatArray:
     steps = rng.standard_normal((frames + 20, 24)).astype(np.float32)
     kernel = np.hanning(9) / np.hanning(9).sum()
     smooth = np.stack([np.convolve(column, kernel, "same") for column in steps.T], axis=1)
-    return np.ascontiguousarray(smooth[10:-10], dtype=np.float32)
+    frames: FloatArray = np.ascontiguousarray(smooth[10:-10], dtype=np.float32)
+    return frames
 
 
 def stretched(frames: FloatArray, factor: float) -> FloatArray:
