@@ -15,13 +15,14 @@ def saying(seed: int, frames: int) -> FloatArray:
     steps = rng.standard_normal((frames + 20, 24)).astype(np.float32)
     kernel = np.hanning(9) / np.hanning(9).sum()
     smooth = np.stack([np.convolve(column, kernel, "same") for column in steps.T], axis=1)
-    frames: FloatArray = np.ascontiguousarray(smooth[10:-10], dtype=np.float32)
-    return frames
+    walk: FloatArray = np.ascontiguousarray(smooth[10:-10], dtype=np.float32)
+    return walk
 
 
 def stretched(frames: FloatArray, factor: float) -> FloatArray:
     at = np.clip((np.arange(int(len(frames) * factor)) / factor).astype(int), 0, len(frames) - 1)
-    return frames[at]
+    result: FloatArray = frames[at]
+    return result
 
 
 def plain(reference: FloatArray, query: FloatArray) -> float:
