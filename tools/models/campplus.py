@@ -1,0 +1,254 @@
+"""CAM++, the speaker network, as a PyTorch module that converts to a static TensorFlow Lite graph.
+
+Written from H. Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using
+Context-Aware Masking", arXiv 2303.00332 (section 2 and table 1), around the published checkpoint,
+whose tensors it takes by their names. A residual 2-D front end shrinks the 80 bands by 8; a
+time-delay layer halves the frame rate; three densely connected blocks follow, each of whose layers
+masks its output by the context of its segment and of the whole window; mean and standard deviation
+over time lead to 192 numbers.
+
+Three things differ from a textbook module, for the device's sake. Batch normalisations that follow
+a linear layer are folded into it. The segment means are written out for the fixed length given. And
+the weights of each output of a linear layer are divided by their largest magnitude, so that 8-bit
+integers with a single scale for the whole layer lose no more than scales of each output's own
+would: tflite-runtime 2.14 multiplies fully connected layers right only with a single scale. The
+outputs are multiplied by those magnitudes afterwards, which costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BANDS = 80
+DIMENSIONS = 192
+SEGMENT = 100
+"""Frames (after the frame rate is halved) that share a mask context: 2 s."""
+
+_EPSILON = 1e-5
+_BLOCKS = ((12, 1), (24, 2), (16, 2))
+"""Layers and dilation of the three dense blocks."""
+
+State = Mapping[str, Tensor]
+
+
+def _scale_and_shift(state: State, name: str) -> tuple[Tensor, Tensor]:
+    """A batch normalisation at rest: `y = x * scale + shift`."""
+    mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+    scale = torch.rsqrt(variance + _EPSILON)
+    if f"{name}.weight" in state:
+        scale = scale * state[f"{name}.weight"]
+    shift = -mean * scale
+    if f"{name}.bias" in state:
+        shift = shift + state[f"{name}.bias"]
+    return scale, shift
+
+
+class _Affine(nn.Module):
+    """Normalisation and rectifier ahead of a linear layer, where folding is impossible.
+
+    `reads` is what the stored inputs must be multiplied by to be what the network means.
+    """
+
+    def __init__(self, state: State, name: str, reads: Tensor) -> None:
+        super().__init__()
+        scale, shift = _scale_and_shift(state, name)
+        self.register_buffer("scale", scale * reads)
+        self.register_buffer("shift", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x * self.scale + self.shift)
+
+
+class _Convolution(nn.Module):
+    """A 2-D convolution that keeps the frames, its normalisation folded in."""
+
+    def __init__(self, state: State, name: str, norm: str, stride: int = 1) -> None:
+        super().__init__()
+        weight = state[f"{name}.weight"]
+        scale, shift = _scale_and_shift(state, norm)
+        self.register_buffer("weight", weight * scale[:, None, None, None])
+        self.register_buffer("bias", shift)
+        self._stride = (stride, 1)
+        self._padding = weight.shape[-1] // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight, self.bias, self._stride, self._padding)
+
+
+class _Linear(nn.Module):
+    """A linear layer over channels, each frame alone; a normalisation that follows is folded in.
+
+    Attributes:
+        scale: what the stored outputs must be multiplied by to be what the network means.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        name: str,
+        norm: Optional[str] = None,
+    ) -> None:
+        super().__init__()
+        weight = state[f"{name}.weight"].squeeze(2)
+        bias = state.get(f"{name}.bias")
+        if norm is not None:
+            scale, shift = _scale_and_shift(state, norm)
+            weight = weight * scale[:, None]
+            bias = shift if bias is None else bias * scale + shift
+        self.register_buffer("scale", weight.abs().amax(dim=1))
+        self.register_buffer("weight", weight / self.scale[:, None])
+        self.register_buffer("bias", None if bias is None else bias / self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+class _Taps(nn.Module):
+    """A dilated convolution over time of three taps, as one linear layer and two shifts.
+
+    All taps are computed for each frame at once and then added where they belong: a plain matrix
+    product runs fast on every runtime.
+
+    Attributes:
+        scale: what the stored outputs must be multiplied by to be what the network means.
+    """
+
+    def __init__(self, state: State, name: str, dilation: int) -> None:
+        super().__init__()
+        weight = state[f"{name}.weight"]
+        self.register_buffer("scale", weight.abs().amax(dim=(1, 2)))
+        weight = weight / self.scale[:, None, None]
+        self.outputs = weight.shape[0]
+        self.register_buffer("weight", weight.permute(2, 0, 1).reshape(-1, weight.shape[1]))
+        self._dilation = dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        length, n, d = x.shape[1], self.outputs, self._dilation
+        taps = functional.pad(functional.linear(x, self.weight), (0, 0, d, d))
+        before = taps[:, :length, :n]
+        here = taps[:, d : d + length, n : 2 * n]
+        after = taps[:, 2 * d : 2 * d + length, 2 * n :]
+        return before + here + after
+
+
+class _Halving(nn.Module):
+    """A time-delay layer of five taps and stride 2, its normalisation folded in."""
+
+    def __init__(self, state: State, name: str, norm: str) -> None:
+        super().__init__()
+        scale, shift = _scale_and_shift(state, norm)
+        weight = state[f"{name}.weight"] * scale[:, None, None]
+        self.register_buffer("weight", weight[:, :, None, :])
+        self.register_buffer("bias", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight, self.bias, (1, 2), (0, 2))
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut; `stride` thins the bands, never the frames."""
+
+    def __init__(self, state: State, name: str, stride: int) -> None:
+        super().__init__()
+        self.first = _Convolution(state, f"{name}.conv1", f"{name}.bn1", stride)
+        self.second = _Convolution(state, f"{name}.conv2", f"{name}.bn2")
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1:
+            self.shortcut = _Convolution(state, f"{name}.shortcut.0", f"{name}.shortcut.1", stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
+
+
+class _MaskedLayer(nn.Module):
+    """One layer of a dense block: bottleneck, dilated convolution, context-aware mask."""
+
+    def __init__(self, state: State, name: str, dilation: int, reads: Tensor) -> None:
+        super().__init__()
+        self.enter = _Affine(state, f"{name}.nonlinear1.batchnorm", reads)
+        self.bottleneck = _Linear(state, f"{name}.linear1", f"{name}.nonlinear2.batchnorm")
+        mask = f"{name}.cam_layer"
+        self.local = _Taps(state, f"{mask}.linear_local", dilation)
+        self.squeeze = _Linear(state, f"{mask}.linear1")
+        self.gate = _Linear(state, f"{mask}.linear2")
+        self.scale = self.local.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.bottleneck(self.enter(x))) * self.bottleneck.scale
+        local = self.local(hidden)
+        overall = hidden.mean(dim=1, keepdim=True)
+        length = hidden.shape[1]
+        masked = []
+        for start in range(0, length, SEGMENT):
+            end = min(start + SEGMENT, length)
+            whole = length <= SEGMENT
+            segment = overall if whole else hidden[:, start:end].mean(dim=1, keepdim=True)
+            squeezed = torch.relu(self.squeeze(overall + segment)) * self.squeeze.scale
+            mask = torch.sigmoid(self.gate(squeezed) * self.gate.scale)
+            masked.append(local[:, start:end] * mask)
+        return masked[0] if len(masked) == 1 else torch.cat(masked, dim=1)
+
+
+class CampPlus(nn.Module):
+    """The network with its weights, for windows of any fixed length."""
+
+    def __init__(self, state: State) -> None:
+        """Take the weights from the published checkpoint's state dictionary."""
+        super().__init__()
+        self.front = nn.Sequential(
+            _Convolution(state, "head.conv1", "head.bn1"),
+            nn.ReLU(),
+            _Residual(state, "head.layer1.0", 2),
+            _Residual(state, "head.layer1.1", 1),
+            _Residual(state, "head.layer2.0", 2),
+            _Residual(state, "head.layer2.1", 1),
+            _Convolution(state, "head.conv2", "head.bn2", 2),
+            nn.ReLU(),
+        )
+        self.halve = _Halving(state, "xvector.tdnn.linear", "xvector.tdnn.nonlinear.batchnorm")
+        self.blocks = nn.ModuleList()
+        self.between = nn.ModuleList()
+        reads = torch.ones(self.halve.bias.shape)
+        for number, (count, dilation) in enumerate(_BLOCKS, start=1):
+            layers = nn.ModuleList()
+            for index in range(1, count + 1):
+                name = f"xvector.block{number}.tdnnd{index}"
+                layers.append(_MaskedLayer(state, name, dilation, reads))
+                reads = torch.cat([reads, layers[-1].scale])
+            self.blocks.append(layers)
+            transit = f"xvector.transit{number}"
+            norm = "xvector.out_nonlinear.batchnorm" if number == len(_BLOCKS) else None
+            linear = _Linear(state, f"{transit}.linear", norm)
+            enter = _Affine(state, f"{transit}.nonlinear.batchnorm", reads)
+            self.between.append(nn.Sequential(enter, linear))
+            reads = linear.scale
+        self.last = _Linear(state, "xvector.dense.linear", "xvector.dense.nonlinear.batchnorm")
+        self.register_buffer("scale", reads)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embed windows.
+
+        Args:
+            features: log-mel features without their mean, shape (n, frames, 80).
+
+        Returns:
+            Embeddings, not normalised, shape (n, 192).
+        """
+        x = self.front(features.transpose(1, 2)[:, None])
+        # One row of channels a frame: from here on every layer is a product over the last axis.
+        x = torch.relu(self.halve(x.reshape(x.shape[0], -1, 1, x.shape[3])))
+        x = x.squeeze(2).transpose(1, 2)
+        for block, between in zip(self.blocks, self.between):
+            for layer in block:
+                x = torch.cat([x, layer(x)], dim=2)
+            x = between(x)
+        x = torch.relu(x) * self.scale
+        mean = x.mean(dim=1)
+        variance = torch.square(x - mean[:, None]).sum(dim=1) / (x.shape[1] - 1)
+        pooled = torch.cat([mean, torch.sqrt(variance)], dim=1)
+        return self.last(pooled) * self.last.scale

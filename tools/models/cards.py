@@ -1,0 +1,140 @@
+"""What the cards of the built models say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tools.models.sources import CHECKPOINT, PACKAGES, PHRASE_NETWORK, WINDOW
+
+RUNTIMES = ["ai-edge-litert 2.3", "tflite-runtime 2.14"]
+CREDIT = (
+    "Figures and thresholds are measured on speechocean762 (J. Zhang et al., Interspeech 2021), "
+    "CC BY 4.0; no recording is needed to quantize"
+)
+QUANTIZATION = (
+    "dynamic-range int8: weights as 8-bit integers, activations quantized as they come, "
+    "input and output float32"
+)
+
+
+def _source(package_index: int, file: str, upstream: str) -> dict[str, Any]:
+    package = PACKAGES[package_index]
+    return {
+        "package": package.name,
+        "version": package.version,
+        "file": file,
+        "sha256": dict(package.files)[file],
+        "upstream": upstream,
+    }
+
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "speaker_embedding": {
+        "name": "speaker-embedding",
+        "task": "a voice as one vector; the cosine of two tells whether they are the same voice",
+        "licence": "Apache-2.0",
+        "source": _source(
+            0,
+            CHECKPOINT,
+            "CAM++ (arXiv 2303.00332), trained on 200,000 Chinese and English speakers by "
+            "3D-Speaker, Alibaba (github.com/modelscope/3D-Speaker, model "
+            "iic/speech_campplus_sv_zh_en_16k-common_advanced)",
+        ),
+        "input": {
+            "name": "features",
+            "shape": [1, WINDOW, 80],
+            "dtype": "float32",
+            "meaning": "window, frames of 10 ms, mel bands: natural logarithm of the energy at "
+            "16-bit scale, the mean over the utterance removed",
+        },
+        "output": {
+            "name": "embedding",
+            "shape": [1, 192],
+            "dtype": "float32",
+            "meaning": "window, dimension; without unit, to be scaled to unit length",
+        },
+        "quantization": QUANTIZATION + "; one scale for a fully connected layer, its outputs "
+        "evened out beforehand, and one for each output of a convolution",
+    },
+    "phrase_embedding": {
+        "name": "phrase-embedding",
+        "task": "what is said, as one vector for each 0.76 s of sound, every 80 ms",
+        "licence": "Apache-2.0",
+        "source": _source(
+            1,
+            PHRASE_NETWORK,
+            "speech embedding by Google (J. Lin et al., arXiv 2002.01322), as the openWakeWord "
+            "project distributes it (github.com/dscripka/openWakeWord)",
+        ),
+        "input": {
+            "name": "frames",
+            "shape": [1, None, 32, 1],
+            "dtype": "float32",
+            "meaning": "window, frames of 10 ms (76 or more), mel bands from 60 Hz to 3.8 kHz as "
+            "decibels / 10 + 2, channel",
+        },
+        "output": {
+            "name": "embedding",
+            "shape": [1, None, 1, 96],
+            "dtype": "float32",
+            "meaning": "window, moment (one every 80 ms, each seeing 76 frames), band, dimension; "
+            "without unit",
+        },
+        "quantization": QUANTIZATION + "; one scale for each output of a convolution",
+    },
+}
+
+
+def card(
+    name: str, model: Path, former: dict[str, Any], measured: dict[str, Any]
+) -> dict[str, Any]:
+    """The card of a model that has just been built.
+
+    Args:
+        name: which of `TEXTS`.
+        model: its file.
+        former: the card that is there, or an empty one; its operating points and figures stay
+            where it describes the very same file.
+        measured: figures measured now; empty to keep the former ones.
+
+    Returns:
+        The card's document.
+    """
+    content = model.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    same = former.get("sha256") == digest
+    text = TEXTS[name]
+    return {
+        "name": text["name"],
+        "task": text["task"],
+        "file": f"{name}.tflite",
+        "sha256": digest,
+        "size_bytes": len(content),
+        "licence": text["licence"],
+        "source": text["source"],
+        "input": text["input"],
+        "output": text["output"],
+        "quantization": text["quantization"],
+        "runtimes": RUNTIMES,
+        "calibration": CREDIT,
+        "measured": measured or (former.get("measured", {}) if same else {}),
+        "operating_points": former.get("operating_points", {}) if same else {},
+    }
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Write a card as people like to read it."""
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The card that is there; empty when none is."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document
