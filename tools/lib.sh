@@ -119,11 +119,11 @@ new_environment() {
     "$2" -m venv "$1" >&2 || fail "$2 could not make a virtual environment in $1"
 }
 
-# pip_install DIRECTORY ARGUMENT...: install into a virtual environment, quietly.
+# pip_install DIRECTORY ARGUMENT...: install into a virtual environment; only errors are shown.
 pip_install() {
     directory=$1
     shift
-    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+    "$directory/bin/python" -m pip install -qq --disable-pip-version-check "$@" >&2 ||
         fail "pip could not install $*; is there a connection to the network?"
 }
 
