@@ -52,6 +52,7 @@ class Model:
                 f"({_first_line(error)}); reinstall the software"
             ) from error
         self._read_details()
+        self._least = tuple(int(size) for size in self._input["shape"])
         _check(card, "input", card.input, self._input)
         _check(card, "output", card.output, self._output)
 
@@ -60,7 +61,7 @@ class Model:
 
         Args:
             values: the input, of the shape that the card gives; sizes that the card leaves free may
-                differ from call to call.
+                differ from call to call, from the one that the file has upwards.
 
         Returns:
             The output, of the shape that the card gives. Where the model's own tensors are 8-bit
@@ -71,10 +72,14 @@ class Model:
             ModelError: the runtime failed.
         """
         wanted = self.card.input.shape
+        # tflite-runtime crashes, rather than fails, where a free size is too small for the layers.
         if len(values.shape) != len(wanted) or any(
-            size is not None and size != given for size, given in zip(wanted, values.shape)
+            given < least if size is None else given != size
+            for size, least, given in zip(wanted, self._least, values.shape)
         ):
-            raise ValueError(f"{self.card.name} takes {wanted}, not {values.shape}")
+            raise ValueError(
+                f"{self.card.name} takes {wanted}, at least {self._least}, not {values.shape}"
+            )
         with self._lock:
             try:
                 if tuple(self._input["shape"]) != values.shape:

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.errors import ModelError
+from edge.inference import read_card
+from edge.resources import models_directory
+
+CARD = models_directory() / "speaker_embedding.json"
+
+
+def changed(folder: Path, change: dict[str, Any], remove: str = "") -> Path:
+    document = json.loads(CARD.read_text(encoding="utf-8"))
+    document.update(change)
+    document.pop(remove, None)
+    path = folder / "card.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["speaker_embedding", "phrase_embedding"])
+def test_shipped_cards(name: str) -> None:
+    card = read_card(models_directory() / f"{name}.json")
+    model = models_directory() / card.file
+    assert card.size_bytes == model.stat().st_size
+    assert card.licence == "Apache-2.0"
+    assert "int8" in card.quantization
+    assert card.source.package
+    assert -1 < card.threshold("verification") < 10
+
+
+def test_sizes_keep_their_limits() -> None:
+    assert read_card(CARD).size_bytes <= 9_000_000
+    assert read_card(models_directory() / "phrase_embedding.json").size_bytes < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "remove", "words"),
+    [
+        ({}, "licence", ["licence", "missing"]),
+        ({"colour": "red"}, "", ["colour", "not known"]),
+        ({"size_bytes": "big"}, "", ["size_bytes", "an integer", "a string"]),
+        ({"size_bytes": True}, "", ["size_bytes", "an integer"]),
+        ({"sha256": "ABC"}, "", ["sha256", "64 lower-case"]),
+        ({"source": {"package": "x"}}, "", ["source.version", "missing"]),
+        ({"source": 3}, "", ["source", "an object"]),
+        ({"runtimes": [1]}, "", ["runtimes", "a list of a string"]),
+        ({"file": "../other.tflite"}, "", ["file", "without a folder"]),
+        ({"output": {"name": "e", "shape": [1, 2], "dtype": "int4", "meaning": ""}}, "", ["dtype"]),
+    ],
+)
+def test_every_fault_is_named(
+    tmp_path: Path, change: dict[str, Any], remove: str, words: list[str]
+) -> None:
+    path = changed(tmp_path, change, remove)
+    with pytest.raises(ModelError) as caught:
+        read_card(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in [str(path), *words]:
+        assert word in message
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+def test_not_a_card_at_all(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "card.json"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"card\.json"):
+        read_card(path)
+    with pytest.raises(ModelError, match=r"other\.json"):
+        read_card(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("points", [{}, {"door": 3}, {"door": {"threshold": "high"}}])
+def test_missing_threshold(tmp_path: Path, points: dict[str, Any]) -> None:
+    card = read_card(changed(tmp_path, {"operating_points": points}))
+    with pytest.raises(ModelError, match="door"):
+        card.threshold("door")
