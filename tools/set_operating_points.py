@@ -15,12 +15,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rich.progress import track
+
 from edge.recognition import Engine, open_models
 from edge.recognition.thresholds import Thresholds
 from edge.resources import models_directory
 from tools.corpus import Spoken, analyse_all, find_items, grouped
 from tools.metrics import false_reject_at
-from tools.trials import joined, phrase_trials, voice_trials
+from tools.trials import distance_matrix, voice_trials
 
 ENROLLED = 3
 VERIFICATION_RATE = 0.001
@@ -46,22 +49,24 @@ def voice_points(groups: list[list[Spoken]]) -> dict[str, Any]:
 
 def phrase_points(groups: list[list[Spoken]]) -> dict[str, Any]:
     """Operating points of the phrase model; its scores are distances."""
-    points = {}
-    for name, size, rate in (
-        ("verification", ENROLLED, VERIFICATION_RATE),
-        ("enrolment", 1, ENROLMENT_RATE),
-    ):
-        every = []
-        for own in groups:
-            for start in range(0, len(own) - size + 1, size):
-                chosen = own[start : start + size]
-                rest = [one for one in own if one not in chosen]
-                # Each sentence against itself stands in for the target, and is not used.
-                every.append(phrase_trials(chosen, chosen, rest, size, most=1))
-        wrong = sorted(joined(every).nontargets)
-        threshold = -float(wrong[len(wrong) - 1 - int(rate * len(wrong))])
-        points[name] = _point(threshold, rate, len(wrong))
-    return points
+    three: list[float] = []
+    single: list[float] = []
+    for own in track(groups, description="phrases", transient=True):
+        matrix = distance_matrix(own)
+        for start in range(0, len(own) - ENROLLED + 1, ENROLLED):
+            enrolled = np.arange(start, start + ENROLLED)
+            others = np.setdiff1d(np.arange(len(own)), enrolled)
+            three += list(matrix[np.ix_(enrolled, others)].min(axis=0))
+        single += list(matrix[~np.eye(len(own), dtype=bool)])
+    return {
+        "verification": _point(_quantile(three, VERIFICATION_RATE), VERIFICATION_RATE, len(three)),
+        "enrolment": _point(_quantile(single, ENROLMENT_RATE), ENROLMENT_RATE, len(single)),
+    }
+
+
+def _quantile(distances: list[float], rate: float) -> float:
+    """The distance that a share of `rate` stays below."""
+    return float(np.quantile(distances, rate, method="lower"))
 
 
 def _point(

@@ -85,6 +85,12 @@ def voice_trials(
     return Trials(np.asarray(targets), np.asarray(nontargets))
 
 
+def distance_matrix(spoken: Sequence[Spoken]) -> Scores:
+    """Warping distance of every recording (column) from every example (row), shape (n, n)."""
+    phrases = [_phrase(one) for one in spoken]
+    return np.asarray([warping_distances(phrases, phrase) for phrase in phrases]).T
+
+
 def phrase_trials(
     own: Sequence[Spoken],
     tested: Sequence[Spoken],
