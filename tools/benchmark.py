@@ -30,6 +30,7 @@ from edge.audio.utterance import utterance_of
 from edge.demo.recordings import load_play
 from edge.features.kaldi import log_mel
 from edge.recognition import Engine
+from edge.recognition.embedders import SpeakerEmbedder
 from edge.recognition.framing import phrase_samples, voice_samples
 from edge.types import Profile, Utterance
 from tools.benchmark_daemon import measure_daemon
@@ -55,13 +56,16 @@ def stages(
     }
 
 
-def float_stage(checkpoint: Path, utterance: Utterance) -> Callable[[], object]:
-    """The float network in PyTorch on the same speech, features included."""
-    from tools.models.reference import float_embedder  # noqa: PLC0415 - needs PyTorch
+def float_stage(engine: Engine, checkpoint: Path, utterance: Utterance) -> Callable[[], object]:
+    """The float network in PyTorch on the same speech, features included, on one thread."""
+    import torch  # noqa: PLC0415 - only for those who ask for it
 
-    embed = float_embedder(checkpoint)
+    from tools.measure_quantization import open_float  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    embedder = SpeakerEmbedder(open_float(checkpoint, engine.models.speaker.card))
     voice = voice_samples(utterance)
-    return lambda: embed(voice)
+    return lambda: embedder.embed(voice)
 
 
 def median_ms(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
@@ -116,7 +120,9 @@ def main(arguments: list[str]) -> int:
 
     calls = stages(engine, profile, utterance)
     if options.float:
-        calls["float CAM++ in PyTorch, with features"] = float_stage(options.float, utterance)
+        calls["float CAM++ in PyTorch, with features"] = float_stage(
+            engine, options.float, utterance
+        )
     report: dict[str, Any] = {
         "machine": platform.machine(),
         "processor": _processor(),
