@@ -15,11 +15,17 @@ fail() {
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo -- "$@"
     else
-        fail "this needs root and there is no sudo; as root, run: $*"
+        sudo -- "$@"
     fi
+}
+
+# need_root FOR: end with what to do by hand where nobody here can be root.
+need_root() {
+    [ "$(id -u)" -eq 0 ] && return 0
+    command -v sudo >/dev/null 2>&1 || fail "there is no sudo; as root, run: $1"
+    # Something to ask the password for; `sudo -v` asks for it even where none is needed.
+    sudo -- true || fail "sudo did not let you; as root, run: $1"
 }
 
 have_package() {
@@ -38,6 +44,7 @@ need_packages() {
     done
     [ -n "$missing" ] || return 0
     say "Installing system packages:$missing"
+    need_root "apt-get install$missing"
     # The lists are fetched where there are none, or where what they name is gone by now.
     # shellcheck disable=SC2086 # names of packages, to be split
     if ! { apt_lists_there && apt_install $missing; }; then
