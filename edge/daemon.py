@@ -18,7 +18,7 @@ from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
-from edge.errors import EdgeVoiceError
+from edge.errors import EdgeVoiceError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
@@ -70,6 +70,7 @@ class Daemon:
         self._source: Source = source or self._microphone_source()
         self._profiles: list[Profile] = []
         self._profiles_version: object = None
+        self._store_failed = False
         self._lost_samples = 0
         self._moved_at = time.monotonic()
         self._notifier = Notifier()
@@ -157,11 +158,24 @@ class Daemon:
         self._moved_at = time.monotonic()
 
     def _refresh_profiles(self) -> None:
-        """Notice what the command line has enrolled or deleted meanwhile."""
-        version = self._store.data_version()
-        if version == self._profiles_version:
+        """Notice what the command line has enrolled or deleted meanwhile.
+
+        While the store cannot be read, nobody can open: it may be about to say who was deleted.
+        """
+        try:
+            version = self._store.data_version()
+            if version == self._profiles_version:
+                return
+            profiles = self._store.list()
+        except StoreError as error:
+            if not self._store_failed:
+                _log.error("nobody can open: %s", error)
+                self._publisher.set_status(problem=str(error))
+            self._profiles, self._profiles_version, self._store_failed = [], None, True
             return
-        profiles = self._store.list()
+        if self._store_failed:
+            self._store_failed = False
+            self._publisher.set_status(problem=None)
         for profile in profiles:
             if not self._engine.fits(profile):
                 _log.warning(

@@ -233,6 +233,32 @@ def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> 
             stop(daemon)
 
 
+def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: Path) -> None:
+    house = House(tmp_path, broker, dict(os.environ))
+    house.enrol_ada()
+    store = tmp_path / "state" / "signatures.sqlite"
+    good = store.read_bytes()
+    with Subscriber(broker) as home:
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+            store.write_bytes(b"not a store at all" * 1000)
+            broken = home.wait_for("/status", lambda s: "problem" in s, 10.0)
+            assert "signatures.sqlite" in broken.json["problem"]
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
+            home.messages.clear()
+            replacement = tmp_path / "state" / "backup"
+            replacement.write_bytes(good)
+            replacement.replace(store)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s, 10.0)
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["decision"] == "granted"
+        finally:
+            stop(daemon)
+
+
 def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) -> None:
     with Broker(tmp_path / "broker") as broker:
         house = House(tmp_path, broker, dict(os.environ))
