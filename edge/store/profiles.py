@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import os
-import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
 from edge.errors import ProfileError, StoreError
-from edge.store import codec, schema
+from edge.store import codec
+from edge.store.database import StoreFile
 from edge.store.names import clean_name, clean_phrase, did_you_mean, name_key
 from edge.types import EnrolmentSample, Profile, ProfileKind
 
@@ -28,11 +24,6 @@ MAX_REQUIRED_SECONDS = 3600.0
 _PROFILE_COLUMNS = (
     "id, name, kind, phrase, speaker_model, phrase_model, required, created_at, updated_at"
 )
-_ONE_AT_A_TIME = threading.RLock()
-"""Held by every access of this process to any store; why: `schema.inspect_header`."""
-
-_log = logging.getLogger(__name__)
-
 _Profiles = list[Profile]  # inside the class, `list` is the method
 
 
@@ -55,11 +46,7 @@ class ProfileStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _ONE_AT_A_TIME:
-            self._database = schema.open_database(path)
-            self._file = self._file_identity()
-        self._closed = False
-        self._reopened = 0
+        self._file = StoreFile(path)
 
     def __enter__(self) -> ProfileStore:
         return self
@@ -74,10 +61,7 @@ class ProfileStore:
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
-        with _ONE_AT_A_TIME:
-            if not self._closed:
-                self._closed = True
-                self._database.close()
+        self._file.close()
 
     def create(self, name: str, kind: ProfileKind, phrase: str = "", *, required: float) -> Profile:
         """Add a profile without samples.
@@ -114,7 +98,7 @@ class ProfileStore:
         name, phrase = clean_name(name), clean_phrase(phrase)
         _check_required(kind, required)
         now = time.time()
-        with self._writing() as database:
+        with self._file.writing() as database:
             self._refuse_taken(name)
             if self.count() >= MAX_PROFILES:
                 raise ProfileError(
@@ -146,7 +130,7 @@ class ProfileStore:
             ProfileError: no such profile, it is full, or its samples are of other models.
             ValueError: the sample is not one of this kind of profile, or no embedding at all.
         """
-        with self._writing():
+        with self._file.writing():
             profile_id = self._resolve(profile)
             self._append(profile_id, sample, speaker_model, phrase_model)
             return self._load(profile_id)
@@ -175,7 +159,7 @@ class ProfileStore:
             ProfileError: no such profile, or more than `MAX_SAMPLES` samples.
             ValueError: as `add_sample`.
         """
-        with self._erasing() as database:
+        with self._file.erasing() as database:
             profile_id = self._resolve(profile)
             self._clear(profile_id)
             if phrase is not None:
@@ -198,7 +182,7 @@ class ProfileStore:
         Raises:
             ProfileError: no such profile.
         """
-        with self._erasing():
+        with self._file.erasing():
             profile_id = self._resolve(profile)
             self._clear(profile_id)
             return self._load(profile_id)
@@ -210,7 +194,7 @@ class ProfileStore:
             ProfileError: no such profile, or the new name is impossible or taken.
         """
         name = clean_name(name)
-        with self._writing() as database:
+        with self._file.writing() as database:
             profile_id = self._resolve(profile)
             self._refuse_taken(name, except_for=profile_id)
             database.execute(
@@ -227,7 +211,7 @@ class ProfileStore:
         Raises:
             ProfileError: no such profile.
         """
-        with self._erasing() as database:
+        with self._file.erasing() as database:
             database.execute("DELETE FROM profile WHERE id = ?", (self._resolve(profile),))
 
     def get(self, profile: str) -> Profile:
@@ -236,7 +220,7 @@ class ProfileStore:
         Raises:
             ProfileError: no such profile; the message names the nearest ones.
         """
-        with self._reading():
+        with self._file.reading():
             return self._load(self._resolve(profile))
 
     def find(self, profile: str) -> tuple[str, str]:
@@ -245,20 +229,20 @@ class ProfileStore:
         Raises:
             ProfileError: no such profile.
         """
-        with self._reading() as database:
+        with self._file.reading() as database:
             profile_id = self._resolve(profile)
             row = database.execute("SELECT name FROM profile WHERE id = ?", (profile_id,))
             return profile_id, str(row.fetchone()[0])
 
     def list(self) -> _Profiles:
         """All profiles, in the order in which they were created."""
-        with self._reading() as database:
+        with self._file.reading() as database:
             ids = database.execute("SELECT id FROM profile ORDER BY created_at, rowid").fetchall()
             return [self._load(profile_id) for (profile_id,) in ids]
 
     def count(self) -> int:
         """How many profiles there are, enrolled or not."""
-        with self._reading() as database:
+        with self._file.reading() as database:
             return int(database.execute("SELECT count(*) FROM profile").fetchone()[0])
 
     def data_version(self) -> tuple[int, int, int]:
@@ -270,112 +254,28 @@ class ProfileStore:
         Raises:
             StoreError: the file is gone, or another one in its place is no store.
         """
-        with _ONE_AT_A_TIME, schema.translated(self.path):
-            self._follow_file()
-            version = self._database.execute("PRAGMA data_version").fetchone()[0]
-            return (self._reopened, int(version), self._database.total_changes)
-
-    def _file_identity(self) -> tuple[int, int]:
-        status = self.path.stat()
-        return (status.st_dev, status.st_ino)
-
-    def _follow_file(self) -> None:
-        try:
-            if self._file_identity() == self._file:
-                return
-        except OSError:
-            raise StoreError(
-                f"the signature store {self.path} has been removed: put it back,"
-                " or restart to begin with an empty one"
-            ) from None
-        database = schema.open_database(self.path)
-        self._database.close()
-        self._database = database
-        self._file = self._file_identity()
-        self._reopened += 1
-        _log.warning("%s was replaced by another file: reading that one now", self.path)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view of all tables; inside a write, a part of it."""
-        with _ONE_AT_A_TIME, schema.translated(self.path):
-            if self._database.in_transaction:
-                yield self._database
-                return
-            self._database.execute("BEGIN")
-            try:
-                yield self._database
-            finally:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with _ONE_AT_A_TIME, schema.translated(self.path):
-            # Taking the write lock at once, not at the first write, cannot deadlock two writers.
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _erasing(self) -> Iterator[sqlite3.Connection]:
-        """A write that removes signatures: rebuilds the file, and overwrites its journal after.
-
-        A rollback journal holds the pages as they were before; it is normally just unlinked.
-        """
-        with _ONE_AT_A_TIME:
-            with schema.translated(self.path):
-                self._database.execute("PRAGMA journal_mode = PERSIST")
-            try:
-                with self._writing() as database:
-                    yield database
-                self._scrub()
-            finally:
-                with schema.translated(self.path):
-                    self._database.execute("PRAGMA journal_mode = DELETE")
-
-    def _scrub(self) -> None:
-        """Best effort: the signature is deleted already, and a full disk must not deny that."""
-        journal = self.path.with_name(self.path.name + "-journal")
-        try:
-            self._database.execute("VACUUM")
-            # The write lock keeps other processes from beginning a journal of theirs meanwhile.
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                with journal.open("r+b") as file:
-                    file.write(bytes(os.fstat(file.fileno()).st_size))
-                    file.flush()
-                    os.fsync(file.fileno())
-            finally:
-                self._database.execute("ROLLBACK")
-        except (sqlite3.Error, OSError) as error:
-            _log.warning("%s: remains of what was deleted may be left: %s", self.path, error)
+        return self._file.version()
 
     def _resolve(self, profile: str) -> str:
         # A command line that is not UTF-8 arrives with surrogates, which SQLite does not take.
         profile = profile.strip().encode(errors="replace").decode()
-        row = self._database.execute(
+        row = self._file.execute(
             "SELECT id FROM profile WHERE id = ? OR name_key = ?",
             (profile.lower(), name_key(profile)),
         ).fetchone()
         if row is None:
-            names = [name for (name,) in self._database.execute("SELECT name FROM profile")]
+            names = [name for (name,) in self._file.execute("SELECT name FROM profile")]
             shown = profile if len(profile) <= 80 else profile[:80] + "..."
             raise ProfileError(f"there is no profile {shown!r}: {did_you_mean(profile, names)}")
         return str(row[0])
 
     def _load(self, profile_id: str) -> Profile:
-        row = self._database.execute(
+        row = self._file.execute(
             f"SELECT {_PROFILE_COLUMNS} FROM profile WHERE id = ?",  # noqa: S608 (a constant)
             (profile_id,),
         ).fetchone()
         name = row[1]
-        rows = self._database.execute(
+        rows = self._file.execute(
             f"SELECT {codec.COLUMNS} FROM sample"  # noqa: S608 (a constant)
             " WHERE profile_id = ? ORDER BY position",
             (profile_id,),
@@ -401,15 +301,15 @@ class ProfileStore:
             ) from None
 
     def _refuse_taken(self, name: str, except_for: str = "") -> None:
-        row = self._database.execute(
+        row = self._file.execute(
             "SELECT name FROM profile WHERE name_key = ? AND id <> ?", (name_key(name), except_for)
         ).fetchone()
         if row is not None:
             raise ProfileError(f"there is a profile {row[0]!r} already: choose another name")
 
     def _clear(self, profile_id: str) -> None:
-        self._database.execute("DELETE FROM sample WHERE profile_id = ?", (profile_id,))
-        self._database.execute(
+        self._file.execute("DELETE FROM sample WHERE profile_id = ?", (profile_id,))
+        self._file.execute(
             "UPDATE profile SET speaker_model = '', phrase_model = '', updated_at = ? WHERE id = ?",
             (time.time(), profile_id),
         )
@@ -417,12 +317,12 @@ class ProfileStore:
     def _append(
         self, profile_id: str, sample: EnrolmentSample, speaker_model: str, phrase_model: str
     ) -> None:
-        name, kind, *models = self._database.execute(
+        name, kind, *models = self._file.execute(
             "SELECT name, kind, speaker_model, phrase_model FROM profile WHERE id = ?",
             (profile_id,),
         ).fetchone()
         _check_sample(ProfileKind(kind), sample, speaker_model, phrase_model)
-        (used,) = self._database.execute(
+        (used,) = self._file.execute(
             "SELECT count(*) FROM sample WHERE profile_id = ?", (profile_id,)
         ).fetchone()
         if used >= MAX_SAMPLES:
@@ -437,12 +337,12 @@ class ProfileStore:
             )
         values: tuple[Any, ...] = codec.encode(sample)
         marks = ", ".join("?" * (2 + len(values)))
-        self._database.execute(
+        self._file.execute(
             f"INSERT INTO sample (profile_id, position, {codec.COLUMNS})"  # noqa: S608 (constants)
             f" VALUES ({marks})",
             (profile_id, used, *values),
         )
-        self._database.execute(
+        self._file.execute(
             "UPDATE profile SET speaker_model = ?, phrase_model = ?, updated_at = ? WHERE id = ?",
             (speaker_model, phrase_model, time.time(), profile_id),
         )
