@@ -10,6 +10,7 @@ phrase thresholds stand where a given share of other sentences by the same voice
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -53,8 +54,7 @@ def phrase_points(groups: list[list[Spoken]]) -> dict[str, Any]:
     single: list[float] = []
     for own in track(groups, description="phrases", transient=True):
         matrix = distance_matrix(own)
-        for start in range(0, len(own) - ENROLLED + 1, ENROLLED):
-            enrolled = np.arange(start, start + ENROLLED)
+        for enrolled in itertools.combinations(range(len(own)), ENROLLED):
             others = np.setdiff1d(np.arange(len(own)), enrolled)
             three += list(matrix[np.ix_(enrolled, others)].min(axis=0))
         single += list(matrix[~np.eye(len(own), dtype=bool)])
