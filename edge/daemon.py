@@ -26,7 +26,7 @@ from edge.store import open_store
 from edge.types import AccessDecision, Profile, Utterance
 
 _TICK_S = 0.5
-_WORKER_GRACE_S = 1.0
+_WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""

@@ -194,6 +194,22 @@ def test_a_stalled_microphone_is_noticed_and_reopened(
             assert stop(daemon) < 2.0
 
 
+def test_ends_in_time_with_microphone_and_broker_frozen(
+    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
+) -> None:
+    house = House(tmp_path, broker, microphone.environment)
+    with Subscriber(broker) as home:
+        daemon = house.start()
+        home.wait_for("/status", is_listening, LISTENING)
+        microphone.freeze()
+        broker.freeze()
+        try:
+            assert stop(daemon) < 2.0
+        finally:
+            microphone.thaw()
+            broker.thaw()
+
+
 def test_starts_without_a_microphone_and_says_so(broker: Broker, tmp_path: Path) -> None:
     # No sound server and no device: ALSA's default leads nowhere.
     configuration = tmp_path / "alsa.conf"
