@@ -48,7 +48,7 @@ def _scale_and_shift(state: State, name: str) -> tuple[Tensor, Tensor]:
     return scale, shift
 
 
-class _Affine(nn.Module):
+class _Affine(nn.Module):  # type: ignore[misc,unused-ignore]
     """Normalisation and rectifier ahead of a linear layer, where folding is impossible.
 
     `reads` is what the stored inputs must be multiplied by to be what the network means.
@@ -64,7 +64,7 @@ class _Affine(nn.Module):
         return torch.relu(x * self.scale + self.shift)
 
 
-class _Convolution(nn.Module):
+class _Convolution(nn.Module):  # type: ignore[misc,unused-ignore]
     """A 2-D convolution that keeps the frames, its normalisation folded in."""
 
     def __init__(self, state: State, name: str, norm: str, stride: int = 1) -> None:
@@ -80,7 +80,7 @@ class _Convolution(nn.Module):
         return functional.conv2d(x, self.weight, self.bias, self._stride, self._padding)
 
 
-class _Linear(nn.Module):
+class _Linear(nn.Module):  # type: ignore[misc,unused-ignore]
     """A linear layer over channels, each frame alone; a normalisation that follows is folded in.
 
     Attributes:
@@ -108,7 +108,7 @@ class _Linear(nn.Module):
         return functional.linear(x, self.weight, self.bias)
 
 
-class _Taps(nn.Module):
+class _Taps(nn.Module):  # type: ignore[misc,unused-ignore]
     """A dilated convolution over time of three taps, as one linear layer and two shifts.
 
     All taps are computed for each frame at once and then added where they belong: a plain matrix
@@ -136,7 +136,7 @@ class _Taps(nn.Module):
         return before + here + after
 
 
-class _Halving(nn.Module):
+class _Halving(nn.Module):  # type: ignore[misc,unused-ignore]
     """A time-delay layer of five taps and stride 2, its normalisation folded in."""
 
     def __init__(self, state: State, name: str, norm: str) -> None:
@@ -150,7 +150,7 @@ class _Halving(nn.Module):
         return functional.conv2d(x, self.weight, self.bias, (1, 2), (0, 2))
 
 
-class _Residual(nn.Module):
+class _Residual(nn.Module):  # type: ignore[misc,unused-ignore]
     """Two 3 x 3 convolutions beside a shortcut; `stride` thins the bands, never the frames."""
 
     def __init__(self, state: State, name: str, stride: int) -> None:
@@ -165,7 +165,7 @@ class _Residual(nn.Module):
         return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
 
 
-class _MaskedLayer(nn.Module):
+class _MaskedLayer(nn.Module):  # type: ignore[misc,unused-ignore]
     """One layer of a dense block: bottleneck, dilated convolution, context-aware mask."""
 
     def __init__(self, state: State, name: str, dilation: int, reads: Tensor) -> None:
@@ -194,7 +194,7 @@ class _MaskedLayer(nn.Module):
         return masked[0] if len(masked) == 1 else torch.cat(masked, dim=1)
 
 
-class CampPlus(nn.Module):
+class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
     """The network with its weights, for windows of any fixed length."""
 
     def __init__(self, state: State) -> None:
