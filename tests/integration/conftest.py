@@ -10,7 +10,7 @@ from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail
 
 
 @pytest.fixture
-def virtual_microphone() -> Iterator[VirtualMicrophone]:
+def microphone() -> Iterator[VirtualMicrophone]:
     """A sound server of the test's own to play into and to record from."""
     skip_or_fail_without_parts()
     with VirtualMicrophone() as room:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -19,7 +18,7 @@ import pytest
 
 from edge.resources import demo_directory
 from edge.store import ProfileStore
-from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
+from tests.integration.virtual_microphone import VirtualMicrophone
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
@@ -63,13 +62,6 @@ class Command:
         assert self.process.stdout is not None
         output = self.process.stdout.read()
         return self.process.wait(timeout=20), output
-
-
-@pytest.fixture(scope="module")
-def microphone() -> Iterator[VirtualMicrophone]:
-    skip_or_fail_without_parts()
-    with VirtualMicrophone() as microphone:
-        yield microphone
 
 
 @pytest.fixture

@@ -19,10 +19,7 @@ import yaml
 
 from edge.resources import demo_directory
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.virtual_microphone import (
-    VirtualMicrophone,
-    skip_or_fail_without_parts,
-)
+from tests.integration.virtual_microphone import VirtualMicrophone
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = demo_directory()
@@ -84,13 +81,6 @@ def stop(process: subprocess.Popen[bytes]) -> float:
         process.kill()
         process.wait()
     return time.monotonic() - started
-
-
-@pytest.fixture
-def microphone() -> Iterator[VirtualMicrophone]:
-    skip_or_fail_without_parts()
-    with VirtualMicrophone() as virtual:
-        yield virtual
 
 
 @pytest.fixture

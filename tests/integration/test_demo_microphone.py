@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edge.resources import demo_directory
-from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
+from tests.integration.virtual_microphone import VirtualMicrophone
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,26 +24,24 @@ ANSWERS = {
 }
 
 
-def test_guided_demo() -> None:
-    skip_or_fail_without_parts()
+def test_guided_demo(microphone: VirtualMicrophone) -> None:
     said = []
-    with VirtualMicrophone() as room:
-        demo = subprocess.Popen(
-            [sys.executable, "-u", "-m", "edge.cli", "demo", "--microphone"],
-            env={**room.environment, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            said.append(line)
-            for question, files in ANSWERS.items():
-                if question in line:
-                    for file in files:
-                        room.play(demo_directory() / f"{file}.flac")
-        status = demo.wait(30.0)
+    demo = subprocess.Popen(
+        [sys.executable, "-u", "-m", "edge.cli", "demo", "--microphone"],
+        env={**microphone.environment, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        said.append(line)
+        for question, files in ANSWERS.items():
+            if question in line:
+                for file in files:
+                    microphone.play(demo_directory() / f"{file}.flac")
+    status = demo.wait(30.0)
     text = "".join(said)
     assert status == 0, text
     assert "3 of 3 decisions as expected" in text

@@ -107,8 +107,8 @@ class Listener:
 
 
 @pytest.fixture
-def listener(virtual_microphone: VirtualMicrophone, tmp_path: Path) -> Iterator[Listener]:
-    process = Listener(virtual_microphone, tmp_path)
+def listener(microphone: VirtualMicrophone, tmp_path: Path) -> Iterator[Listener]:
+    process = Listener(microphone, tmp_path)
     try:
         assert process.report("listening", 15.0)["listening"]
         yield process
@@ -128,12 +128,12 @@ def _alignment(heard: FloatArray, played: FloatArray) -> tuple[int, float]:
 
 
 def test_what_is_played_is_what_is_heard(
-    virtual_microphone: VirtualMicrophone, listener: Listener, tmp_path: Path
+    microphone: VirtualMicrophone, listener: Listener, tmp_path: Path
 ) -> None:
     played = read_audio(demo_directory() / "ada_right_phrase.flac").samples
     soundfile.write(tmp_path / "played.wav", played, SAMPLE_RATE)
 
-    virtual_microphone.play(tmp_path / "played.wav")
+    microphone.play(tmp_path / "played.wav")
     time.sleep(0.5)
     closed = listener.close()
 
@@ -145,20 +145,20 @@ def test_what_is_played_is_what_is_heard(
 
 
 def test_dead_sound_server_is_told_and_its_return_is_heard(
-    virtual_microphone: VirtualMicrophone, listener: Listener, tmp_path: Path
+    microphone: VirtualMicrophone, listener: Listener, tmp_path: Path
 ) -> None:
     played = read_audio(demo_directory() / "ada_right_phrase.flac").samples
     soundfile.write(tmp_path / "played.wav", played, SAMPLE_RATE)
 
     died_at = time.monotonic()
-    virtual_microphone.unplug()
+    microphone.unplug()
     gone = listener.report("listening", 5.0)
     time.sleep(2.0)
-    virtual_microphone.plug_in()
+    microphone.plug_in()
     back_at = time.monotonic()
     back = listener.report("listening", 10.0)
     lost = listener.report("lost_s", 1.0)
-    virtual_microphone.play(tmp_path / "played.wav")
+    microphone.play(tmp_path / "played.wav")
     time.sleep(0.5)
     listener.close()
 
@@ -173,15 +173,15 @@ def test_dead_sound_server_is_told_and_its_return_is_heard(
 
 
 def test_stall_without_an_error_is_noticed_and_the_stream_reopened(
-    virtual_microphone: VirtualMicrophone, listener: Listener
+    microphone: VirtualMicrophone, listener: Listener
 ) -> None:
     frozen_at = time.monotonic()
-    virtual_microphone.freeze()
+    microphone.freeze()
     try:
         stalled = listener.report("listening", 5.0)
         time.sleep(4.0)  # longer than a call into PortAudio is waited for
     finally:
-        virtual_microphone.thaw()
+        microphone.thaw()
     thawed_at = time.monotonic()
     back = listener.report("listening", 10.0)
     lost = listener.report("lost_s", 1.0)
@@ -196,9 +196,9 @@ def test_stall_without_an_error_is_noticed_and_the_stream_reopened(
 
 
 def test_frozen_sound_server_does_not_keep_the_process_from_ending(
-    virtual_microphone: VirtualMicrophone, listener: Listener
+    microphone: VirtualMicrophone, listener: Listener
 ) -> None:
-    virtual_microphone.freeze()
+    microphone.freeze()
     try:
         assert not listener.report("listening", 5.0)["listening"]
         started = time.monotonic()
@@ -206,7 +206,7 @@ def test_frozen_sound_server_does_not_keep_the_process_from_ending(
         assert closed["took_s"] < 0.5
         assert time.monotonic() - started < 2.0
     finally:
-        virtual_microphone.thaw()
+        microphone.thaw()
 
 
 def _python(environment: Mapping[str, str], code: str) -> str:
@@ -221,10 +221,10 @@ def _python(environment: Mapping[str, str], code: str) -> str:
 
 
 def test_devices_are_listed_and_a_wrong_name_lists_them_too(
-    virtual_microphone: VirtualMicrophone,
+    microphone: VirtualMicrophone,
 ) -> None:
     out = _python(
-        virtual_microphone.environment,
+        microphone.environment,
         "from edge.audio.devices import list_devices\n"
         "from edge.audio.microphone import Microphone\n"
         "from edge.errors import MicrophoneError\n"
@@ -239,9 +239,7 @@ def test_devices_are_listed_and_a_wrong_name_lists_them_too(
     assert out[1] == "no microphone is called 'webcam'; there are: 0 'default'"
 
 
-def test_device_at_its_own_rate_is_resampled(
-    virtual_microphone: VirtualMicrophone, tmp_path: Path
-) -> None:
+def test_device_at_its_own_rate_is_resampled(microphone: VirtualMicrophone, tmp_path: Path) -> None:
     """A device that refuses 16 kHz, as most USB microphones do: it is told to."""
     seconds = np.arange(2 * 48_000) / 48_000
     tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
@@ -258,13 +256,13 @@ def test_device_at_its_own_rate_is_resampled(
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "heard.npy")],
-        env={**virtual_microphone.environment, "PYTHONPATH": str(REPOSITORY)},
+        env={**microphone.environment, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    virtual_microphone.play(tmp_path / "tone.wav")
+    microphone.play(tmp_path / "tone.wav")
     assert process.wait(timeout=20) == 0
 
     heard = np.load(tmp_path / "heard.npy")
