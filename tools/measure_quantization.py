@@ -2,9 +2,9 @@
 
     python -m tools.measure_quantization FOLDER [--float FILE] [--json FILE]
 
-FOLDER holds `SPEAKER/*.flac` or `SPEAKER/PHRASE/*.flac`, or folders of these, `read_sentences`
-and `same_phrase`. FILE is the float model: a `.tflite` file, as `tools/build_models.py` leaves it in
-its build folder, or the published checkpoint (`.pt`), which is then run by PyTorch.
+FOLDER holds `SPEAKER/*.flac` or `SPEAKER/PHRASE/*.flac`, or folders of these that are named
+`read_sentences` and `same_phrase`. FILE is the float model: the `.tflite` file that build_models
+leaves in its build folder, or the published checkpoint (`.pt`), which is then run by PyTorch.
 """
 
 from __future__ import annotations
