@@ -173,7 +173,7 @@ def measure(speech: Path, work: Path) -> Optional[dict[str, dict[str, Any]]]:
     options = ("--float", work / FLOAT_SPEAKER, "--json", figures)
     run(sys.executable, "-m", "tools.measure_quantization", speech, *options)
     document = json.loads(figures.read_text(encoding="utf-8"))
-    (part,) = document["parts"].values()
+    part = next(iter(document["parts"].values()))
     return {"speaker_embedding": {"on": "speechocean762 (CC BY 4.0), all pairs", **part}}
 
 

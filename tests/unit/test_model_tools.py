@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.build_models import BuildError, expect
+from tools.corpus import Item
+from tools.measure_quantization import compare
+from tools.models import cards
+
+
+def test_a_source_of_another_hash_stops_the_build(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    with pytest.raises(BuildError, match="missing"):
+        expect(path, "0" * 64)
+    path.write_bytes(b"weights")
+    expect(path, hashlib.sha256(b"weights").hexdigest())
+    with pytest.raises(BuildError, match="not the pinned"):
+        expect(path, "0" * 64)
+
+
+def test_thresholds_stay_only_with_the_very_same_file(tmp_path: Path) -> None:
+    model = tmp_path / "phrase_embedding.tflite"
+    model.write_bytes(b"a model")
+    former = {
+        "sha256": hashlib.sha256(b"a model").hexdigest(),
+        "operating_points": {"verification": {"threshold": 0.5}},
+    }
+    kept = cards.card("phrase_embedding", model, former, {})
+    assert kept["operating_points"] == former["operating_points"]
+    model.write_bytes(b"another model")
+    assert cards.card("phrase_embedding", model, former, {})["operating_points"] == {}
+
+
+def test_comparison_of_models() -> None:
+    items = [Item(Path(f"{n}.flac"), "ab"[n // 2], "", "") for n in range(4)]
+    exact = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
+    mixed = exact[[0, 2, 1, 3]]  # every speaker split in two
+    figures = compare(items, mixed, exact)
+    assert figures["pairs_same"] == 2
+    assert figures["pairs_different"] == 4
+    assert figures["eer_percent_float"] == 0.0
+    assert figures["eer_percent_int8"] > 50.0
+    assert figures["eer_points_worse"] == figures["eer_percent_int8"]
+    assert figures["cosine_int8_float_min"] == 0.0
+    with pytest.raises(ValueError, match="same and of different"):
+        compare(items[:1], exact[:1], exact[:1])
