@@ -42,6 +42,13 @@ class Model:
                 f"(SHA-256 {self.sha256[:12]}..., card {card.sha256[:12]}...); "
                 "reinstall the software, or put back the model that belongs to the card"
             )
+        if len(content) != card.size_bytes:
+            # tflite-runtime does not verify what it is given: it reads past the end of a file that
+            # is cut short, and may take the process down.
+            raise ModelError(
+                f"{card.file} cannot be opened: it has {len(content)} bytes and its card says "
+                f"{card.size_bytes}; reinstall the software"
+            )
         self._lock = threading.Lock()
         self._content = content  # the interpreter reads the weights out of it
         try:
