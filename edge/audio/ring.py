@@ -51,6 +51,7 @@ class Ring:
         self._buffer: FloatArray = np.zeros(capacity, np.float32)
         self._capacity = capacity
         self._rate = rate
+        self._claimed = 0
         self._written = 0
         self._read = 0
         self._latest = (0, time.monotonic())
@@ -75,6 +76,8 @@ class Ring:
         if count < len(samples):
             self._losses.append((self._written, len(samples) - count))
             samples = samples[-count:]
+        # Claimed before it is overwritten: a reader that copies meanwhile must find out.
+        self._claimed = self._written + count
         at = self._written % self._capacity
         first = min(count, self._capacity - at)
         self._buffer[at : at + first] = samples[:first]
@@ -111,22 +114,22 @@ class Ring:
             lost += self._skip_overwritten()
             while self._losses and self._losses[0][0] <= self._read:
                 lost += self._losses.popleft()[1]
-            until = self._read + count
+            until = min(self._read + count, self._written)
             if self._losses:
                 until = min(until, self._losses[0][0])
             samples = self._copy(self._read, until - self._read)
             # NumPy lets go of the interpreter's lock while it copies: the writer may have come by.
-            if self._written - self._read <= self._capacity:
+            if self._claimed - self._read <= self._capacity:
                 break
         self._read = until
         written, at = self._latest
         return Stretch(samples, lost, at - (written - until) / self._rate)
 
     def _skip_overwritten(self) -> int:
-        behind = self._written - self._read
+        behind = self._claimed - self._read
         if behind <= self._capacity:
             return 0
-        skipped = behind - self._capacity // 2
+        skipped = min(behind - self._capacity // 2, self._written - self._read)
         self._read += skipped
         return skipped
 

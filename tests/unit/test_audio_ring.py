@@ -136,3 +136,17 @@ def test_every_sample_is_read_or_counted_with_two_threads() -> None:
 
     assert expected > total - 600
     assert gaps > 0
+
+
+def test_what_is_being_overwritten_is_not_read() -> None:
+    ring = Ring(1000, rate=1000)
+    ring.write(_count(0, 1000))
+    ring._claimed += 500  # a writer in the middle of its copy
+
+    stretch = ring.read(100, 0.0)
+
+    assert stretch is not None
+    assert stretch.lost >= 500
+    np.testing.assert_array_equal(
+        stretch.samples, _count(stretch.lost, stretch.lost + len(stretch.samples))
+    )
