@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -91,9 +91,11 @@ def analyse_all(engine: Engine, items: Iterable[Item], *, with_phrase: bool) -> 
     return spoken
 
 
-def refusals(spoken: Iterable[Spoken]) -> dict[str, int]:
-    """How many recordings the product would not judge, by reason."""
-    return dict(Counter(one.refusal.value for one in spoken if one.refusal))
+def refusals(items: Sequence[Item], spoken: Sequence[Spoken]) -> dict[str, int]:
+    """How many of all recordings the product would not judge, by reason."""
+    found = Counter(one.refusal.value for one in spoken if one.refusal)
+    found["no speech found"] = len(items) - len(spoken)
+    return {reason: count for reason, count in found.items() if count}
 
 
 def grouped(

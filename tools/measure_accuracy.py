@@ -49,7 +49,8 @@ def figures(trials: Trials, threshold: float) -> dict[str, Any]:
 
 def read_sentences(engine: Engine, folder: Path) -> dict[str, Any]:
     """Voices only, whatever is said: three sentences enrolled, the rest tested."""
-    spoken = analyse_all(engine, find_items(folder), with_phrase=False)
+    items = find_items(folder)
+    spoken = analyse_all(engine, items, with_phrase=False)
     groups = [
         (key[0], own[:ENROLLED], own[ENROLLED:])
         for key, own in grouped(spoken, lambda item: (item.speaker,)).items()
@@ -59,14 +60,16 @@ def read_sentences(engine: Engine, folder: Path) -> dict[str, Any]:
     return {
         "read sentences: voice": {
             **figures(trials, engine.thresholds.voice),
-            "recordings": len(spoken),
-            "refused": refusals(spoken),
+            "recordings": len(items),
+            "refused": refusals(items, spoken),
         }
     }
 
 
-def same_phrase(engine: Engine, spoken: list[Spoken]) -> dict[str, Any]:
+def same_phrase(engine: Engine, folder: Path) -> dict[str, Any]:
     """Three calm sayings of a phrase enrolled; calm ones tested, and again excited ones."""
+    items = find_items(folder)
+    spoken = analyse_all(engine, items, with_phrase=True)
     groups = grouped(spoken, lambda item: (item.speaker, item.phrase))
     styled = any(one.item.style in CALM for one in spoken)
 
@@ -74,7 +77,7 @@ def same_phrase(engine: Engine, spoken: list[Spoken]) -> dict[str, Any]:
         return not styled or one.item.style in CALM
 
     results: dict[str, Any] = {}
-    counts = {"recordings": len(spoken), "refused": refusals(spoken)}
+    counts = {"recordings": len(items), "refused": refusals(items, spoken)}
     for label, keep in (("calm", is_calm), ("excited", lambda one: not is_calm(one))):
         voices = []
         for phrase in sorted({key[1] for key in groups}):
@@ -149,9 +152,7 @@ def main(arguments: list[str]) -> int:
     if (options.folder / "read_sentences").is_dir():
         results.update(read_sentences(engine, options.folder / "read_sentences"))
     if (options.folder / "same_phrase").is_dir():
-        items = find_items(options.folder / "same_phrase")
-        spoken = analyse_all(engine, items, with_phrase=True)
-        results.update(same_phrase(engine, spoken))
+        results.update(same_phrase(engine, options.folder / "same_phrase"))
     if not results:
         console.print(f"{options.folder} holds neither read_sentences nor same_phrase")
         return 2

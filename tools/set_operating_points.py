@@ -56,7 +56,7 @@ def phrase_points(groups: list[list[Spoken]]) -> dict[str, Any]:
         matrix = distance_matrix(own)
         for enrolled in itertools.combinations(range(len(own)), ENROLLED):
             others = np.setdiff1d(np.arange(len(own)), enrolled)
-            three += list(matrix[np.ix_(list(enrolled), others)].min(axis=0))
+            three += list(matrix[np.ix_(np.asarray(enrolled), others)].min(axis=0))
         single += list(matrix[~np.eye(len(own), dtype=bool)])
     return {
         "verification": _point(_quantile(three, VERIFICATION_RATE), VERIFICATION_RATE, len(three)),
