@@ -66,7 +66,8 @@ def open_float(path: Path, card: ModelCard) -> Model:
         return TorchModel(card, path)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    return Model(dataclasses.replace(card, file=path.name, sha256=digest), content)
+    own = dataclasses.replace(card, file=path.name, sha256=digest, size_bytes=len(content))
+    return Model(own, content)
 
 
 def embed_all(
