@@ -57,7 +57,7 @@ TEXTS: dict[str, dict[str, Any]] = {
             "meaning": "window, dimension; without unit, to be scaled to unit length",
         },
         "quantization": QUANTIZATION + "; one scale for a fully connected layer, its outputs "
-        "evened out beforehand, and one for each output of a convolution",
+        "evened out beforehand; convolutions in float32",
     },
     "phrase_embedding": {
         "name": "phrase-embedding",

@@ -11,9 +11,9 @@ from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
 def quantize_speaker(source: Path) -> bytes:
     """CAM++ with 8-bit weights; activations are quantized as they come, layer by layer.
 
-    Convolutions get a scale for each output. Fully connected layers get a single one, which is all
-    that tflite-runtime 2.14 can read; the network is written so that nothing is lost by it (see
-    `campplus`).
+    Fully connected layers get a single scale, which is all that tflite-runtime 2.14 can read; the
+    network is written so that nothing is lost by it (see `campplus`). The 2-D convolutions of the
+    front end, 1 % of the weights, stay in float: they cause four tenths of the error.
 
     Args:
         source: the float model.
@@ -28,7 +28,6 @@ def quantize_speaker(source: Path) -> bytes:
         num_bits=8,
         granularity=QuantGranularity.TENSORWISE,
     )
-    work.add_dynamic_config(regex=".*", operation_name=TFLOperationName.CONV_2D, num_bits=8)
     return bytes(work.quantize().quantized_model)
 
 
