@@ -5,6 +5,9 @@ algorithm optimization for spoken word recognition" (1978), slope unconstrained,
 distance of the frames. Its ends are open by a few frames, since end-pointing is only that exact.
 A phrase with one word changed is near everywhere but in one place, which a mean hides; so the
 distance is the mean cost along the path plus the mean over its worst stretch.
+
+A phrase that was left unfinished is squeezed into a path too: its last sound stands in for all that
+was not said. So standing still while the enrolled saying goes on costs extra.
 """
 
 from __future__ import annotations
@@ -21,6 +24,11 @@ OPEN_ENDS = 5
 WORST_STEPS = 8
 """Path steps that make the worst stretch (about a third of a second)."""
 
+STALL_FREE = 3
+"""Steps that the enrolled saying may go on alone; in second sayings it never went on for more."""
+STALL_COST = 0.1
+"""What each further one in a row adds to the distance."""
+
 _REFERENCE, _QUERY = 1, 2  # a move that advances only there; 0 advances in both
 _FAR = np.float32(1e9)
 
@@ -36,7 +44,7 @@ def warping_distances(references: Sequence[FloatArray], query: FloatArray) -> li
         query: embedding of what was said, shape (u, e) with u >= 1.
 
     Returns:
-        One distance a reference, 0 (the same) to 4; two different phrases are mostly above 0.5.
+        One distance a reference, from 0 (the same) on; two different phrases are mostly above 0.5.
 
     Raises:
         ValueError: if a shape does not fit or a saying has no frame.
@@ -108,16 +116,19 @@ def _path_distance(
 ) -> float:
     row, column = _best_end(totals, rows, columns)
     steps = []
+    alone = longest = 0
     while row >= 0 and column >= 0:
         steps.append(costs[row, column])
+        longest = max(longest, alone)
         move = moves[row, column]
+        alone = alone + 1 if move == _REFERENCE else 0
         row -= move != _QUERY
         column -= move != _REFERENCE
     path = np.asarray(steps, dtype=np.float32)
     width = min(WORST_STEPS, len(path))
     sums = np.concatenate(([0.0], np.cumsum(path, dtype=np.float64)))
     worst = float(np.max(sums[width:] - sums[:-width])) / width
-    return float(path.mean()) + worst
+    return float(path.mean()) + worst + STALL_COST * max(0, longest - STALL_FREE)
 
 
 def _best_end(totals: FloatArray, rows: int, columns: int) -> tuple[int, int]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.recognition.warping import OPEN_ENDS, WORST_STEPS, warping_distances
+from edge.recognition.warping import (
+    OPEN_ENDS,
+    STALL_COST,
+    STALL_FREE,
+    WORST_STEPS,
+    warping_distances,
+)
 from edge.types import FloatArray
 
 
@@ -42,13 +48,16 @@ def plain(reference: FloatArray, query: FloatArray) -> float:
     ends += [(i, columns) for i in range(rows - free_rows, rows)]
     i, j = min(ends, key=lambda end: total[end] / sum(end))
     path = []
+    columns_met = []
     while i > 0 and j > 0:
         path.append(cost[i - 1, j - 1])
+        columns_met.append(j)
         moves = [(i - 1, j - 1), (i - 1, j), (i, j - 1)]
         i, j = min(moves, key=lambda move: total[move])
+    stay = max(columns_met.count(column) for column in columns_met) - 1
     width = min(WORST_STEPS, len(path))
     worst = max(np.mean(path[k : k + width]) for k in range(len(path) - width + 1))
-    return float(np.mean(path) + worst)
+    return float(np.mean(path) + worst + STALL_COST * max(0, stay - STALL_FREE))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -99,3 +108,13 @@ def test_no_references_no_distances() -> None:
 def test_refuses_what_cannot_be_warped(reference: tuple[int, ...], query: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="embedding"):
         warping_distances([np.ones(reference, np.float32)], np.ones(query, np.float32))
+
+
+def test_an_unfinished_phrase_is_far_from_the_whole_one() -> None:
+    phrase = saying(8, 60)
+    # The end is one long sound in both, so that nothing but the missing time tells them apart.
+    phrase[40:] = phrase[40]
+    unfinished = phrase[:42]
+    assert warping_distances([phrase], unfinished)[0] > 0.8
+    spoken_faster = stretched(saying(9, 60), 0.7)
+    assert warping_distances([saying(9, 60)], spoken_faster)[0] < 0.2
