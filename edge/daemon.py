@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Optional
 
-from edge.access.decider import Decider
+from edge.access.decider import Decider, age_of
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
@@ -28,6 +28,10 @@ from edge.types import AccessDecision, Profile, Utterance
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
+_STORE_BUSY_S = 0.25
+"""How long a reading of the store waits for a writer; a stop must not wait for it."""
+_STORE_PATIENCE = 4
+"""Readings in a row that may fail before nobody can open."""
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
 
@@ -58,7 +62,7 @@ class Daemon:
         self._config = config
         self._on_decision = on_decision
         self._publisher = MqttPublisher(config.mqtt, config.device)
-        self._store = open_store(config.state_path)
+        self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S)
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
         self._endpointer = EndPointer(EndPointSettings.of(config.audio))
@@ -70,8 +74,9 @@ class Daemon:
         self._source: Source = source or self._microphone_source()
         self._profiles: list[Profile] = []
         self._profiles_version: object = None
-        self._store_failed = False
+        self._store_failing = 0
         self._lost_samples = 0
+        self._late = 0
         self._moved_at = time.monotonic()
         self._notifier = Notifier()
         self._settled = False
@@ -141,9 +146,15 @@ class Daemon:
         self._notifier.ready()
 
     def _decide(self, utterance: Utterance) -> None:
-        self._refresh_profiles()
-        decision = self._decider.decide(utterance, self._profiles)
-        self._publisher.publish_decision(decision)
+        profiles = self._profiles
+        decision = self._decider.decide(utterance, profiles)
+        # A worker that was held up must not open the door for somebody who has left.
+        age = age_of(utterance)
+        if age > decision.lifetime_s:
+            self._late += 1
+            _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            return
+        self._publisher.publish_decision(decision, age)
         _log.info(
             "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
             decision.outcome.value,
@@ -165,17 +176,18 @@ class Daemon:
         try:
             version = self._store.data_version()
             if version == self._profiles_version:
+                self._store_recovered()
                 return
             profiles = self._store.list()
         except StoreError as error:
-            if not self._store_failed:
+            # A writer on a slow card may hold the file for a second; that is no reason to shut up.
+            self._store_failing += 1
+            if self._store_failing == _STORE_PATIENCE:
                 _log.error("nobody can open: %s", error)
                 self._publisher.set_status(problem=str(error))
-            self._profiles, self._profiles_version, self._store_failed = [], None, True
+                self._profiles, self._profiles_version = [], None
             return
-        if self._store_failed:
-            self._store_failed = False
-            self._publisher.set_status(problem=None)
+        self._store_recovered()
         for profile in profiles:
             if not self._engine.fits(profile):
                 _log.warning(
@@ -183,6 +195,11 @@ class Daemon:
                     profile.name,
                 )
         self._profiles, self._profiles_version = profiles, version
+
+    def _store_recovered(self) -> None:
+        if self._store_failing >= _STORE_PATIENCE:
+            self._publisher.set_status(problem=None)
+        self._store_failing = 0
 
     def _microphone_changed(self, state: MicrophoneState) -> None:
         self._publisher.set_status(
@@ -195,6 +212,7 @@ class Daemon:
             enrolled=len(self._decider.eligible(self._profiles)),
             lost_samples=self._lost_samples,
             discarded_utterances=self._endpointer.discarded,
+            late_decisions=self._late,
         )
 
     def _alive(self) -> bool:

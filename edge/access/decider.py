@@ -24,6 +24,13 @@ from edge.types import (
 )
 
 
+def age_of(utterance: Utterance) -> float:
+    """Seconds since the speech of an utterance ended, as it arrived at the device."""
+    if utterance.speech_ended_at <= 0.0:  # a recording, which was never heard
+        return 0.0
+    return max(0.0, time.monotonic() - utterance.speech_ended_at)
+
+
 class Decider:
     """Decides on utterances.
 
@@ -128,7 +135,7 @@ class Decider:
         }
         return AccessDecision(
             id=str(uuid.uuid4()),
-            time=time.time(),
+            time=time.time() - age_of(utterance),
             device=self._config.device.id,
             outcome=Outcome.GRANTED if granted else Outcome.DENIED,
             reason=reason,

@@ -59,8 +59,8 @@ class Outbox:
         self._closed = False
         self._dropped = 0
 
-    def put(self, decision: AccessDecision) -> bool:
-        """Add a decision; its lifetime starts now.
+    def put(self, decision: AccessDecision, age_s: float = 0.0) -> bool:
+        """Add a decision; its lifetime started `age_s` seconds ago.
 
         When the queue is full its oldest decision is dropped: the newest is about whoever stands
         at the door.
@@ -72,7 +72,7 @@ class Outbox:
             decision.id,
             decision.to_json(),
             decision.outcome.value,
-            now() + decision.lifetime_s,
+            now() + decision.lifetime_s - age_s,
         )
         with self._lock:
             self._expire()

@@ -12,10 +12,14 @@ FILE_NAME = "signatures.sqlite"
 __all__ = ["FILE_NAME", "MAX_PROFILES", "MAX_SAMPLES", "ProfileStore", "open_store"]
 
 
-def open_store(state_directory: Path) -> ProfileStore:
+def open_store(state_directory: Path, busy_s: float = 5.0) -> ProfileStore:
     """Open the device's own store, creating it where there is none.
+
+    Args:
+        state_directory: its folder.
+        busy_s: how long to wait for a writer in another process, seconds.
 
     Raises:
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
-    return ProfileStore(state_directory / FILE_NAME)
+    return ProfileStore(state_directory / FILE_NAME, busy_s)

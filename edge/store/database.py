@@ -28,15 +28,17 @@ class StoreFile:
 
     Args:
         path: the file; made if missing.
+        busy_s: how long to wait for a writer in another process, seconds.
 
     Raises:
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_s: float = 5.0) -> None:
         self.path = path
+        self._busy_s = busy_s
         with _ONE_AT_A_TIME:
-            self._database = schema.open_database(path)
+            self._database = self._open()
             self._known = self._identity()
         self._closed = False
         self._reopened = 0
@@ -125,6 +127,11 @@ class StoreFile:
         except (sqlite3.Error, OSError) as error:
             _log.warning("%s: remains of what was deleted may be left: %s", self.path, error)
 
+    def _open(self) -> sqlite3.Connection:
+        database = schema.open_database(self.path)
+        database.execute(f"PRAGMA busy_timeout = {round(self._busy_s * 1000)}")
+        return database
+
     def _identity(self) -> tuple[int, int]:
         status = self.path.stat()
         return (status.st_dev, status.st_ino)
@@ -138,7 +145,7 @@ class StoreFile:
                 f"the signature store {self.path} has been removed: put it back,"
                 " or restart to begin with an empty one"
             ) from None
-        database = schema.open_database(self.path)
+        database = self._open()
         self._database.close()
         self._database = database
         self._known = self._identity()

@@ -39,14 +39,15 @@ class ProfileStore:
 
     Args:
         path: the file; it and its folder are made if missing, private to the user (0600, 0700).
+        busy_s: how long to wait for a writer in another process, seconds.
 
     Raises:
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_s: float = 5.0) -> None:
         self.path = path
-        self._file = StoreFile(path)
+        self._file = StoreFile(path, busy_s)
 
     def __enter__(self) -> ProfileStore:
         return self

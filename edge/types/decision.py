@@ -42,6 +42,8 @@ class ReasonCode(str, enum.Enum):
     """The recording is overdriven."""
     NOBODY_ENROLLED = "nobody_enrolled"
     """There is no profile to match against."""
+    REPEATED = "repeated"
+    """While enrolling: the very recording that was enrolled before."""
 
 
 class Confidence(str, enum.Enum):
@@ -58,7 +60,7 @@ class AccessDecision:
 
     Attributes:
         id: a UUID, unique to the decision.
-        time: Unix time at which it was made, seconds.
+        time: Unix time at which the speech ended, seconds; the lifetime counts from here.
         device: id of the device that made it.
         outcome: granted or denied.
         reason: why.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,11 @@ import pytest
 import soundfile
 import yaml
 
+from edge.audio.sources import FileSource
+from edge.config import Config, MqttConfig
+from edge.daemon import Daemon
 from edge.resources import demo_directory
+from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.virtual_microphone import VirtualMicrophone
 
@@ -233,6 +240,7 @@ def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> 
             assert granted["name"] == "Ada"
             assert house.run("profiles", "delete", "Ada", "--yes").returncode == 0
             home.messages.clear()
+            home.wait_for("/status", lambda s: s.get("enrolled") == 0, 5.0)
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
         finally:
@@ -298,3 +306,32 @@ def feed(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None
     assert daemon.stdin is not None
     daemon.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
     daemon.stdin.flush()
+
+
+def test_ends_in_time_while_another_process_holds_the_store(broker: Broker, tmp_path: Path) -> None:
+    house = House(tmp_path, broker, dict(os.environ))
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        daemon = house.start("--input", "-")
+        feed(daemon, np.zeros(16_000))
+        home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+        with closing(sqlite3.connect(tmp_path / "state" / "signatures.sqlite")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            home.wait_for("/status", lambda s: "problem" in s, 10.0)
+            assert stop(daemon) < 2.0
+
+
+def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:
+    class Backlog(FileSource):
+        """A recording that was heard half a minute ago, when nobody had time for it."""
+
+        def blocks(self) -> Iterator[AudioBlock]:
+            for block in super().blocks():
+                yield replace(block, captured_at=block.captured_at - 30.0)
+
+    config = Config(mqtt=MqttConfig(enabled=False), state_directory=tmp_path)
+    decisions: list[AccessDecision] = []
+    recording = DEMO / "ada_right_phrase.flac"
+    for source in (FileSource(recording), Backlog(recording)):
+        Daemon(config, source=source, on_decision=decisions.append).run()
+    assert len(decisions) == 1
