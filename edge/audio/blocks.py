@@ -36,6 +36,9 @@ class BlockMaker:
         """
         if lost:
             self._lose(lost)
+        if not np.isfinite(samples).all():
+            # A driver's glitch; one infinite sample would deafen every running estimate after it.
+            samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples)
         yield from self._cut(samples, captured_at)

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Callable, Optional
 
+from edge.audio import portaudio
 from edge.audio.devices import DeviceChoice
 from edge.audio.microphone import Microphone
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock
+
+_STUCK_S = 20.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -124,7 +127,9 @@ class PersistentMicrophone:
         """Blocks of 32 ms, until `close`; what was missed is in their `lost_samples`."""
         timeline = Timeline()
         while not self._closed.is_set():
-            self._tried_at = time.monotonic()
+            # Behind a call that never returns every attempt fails at once; that is no sign of life.
+            if portaudio.busy_s() < _STUCK_S:
+                self._tried_at = time.monotonic()
             microphone = Microphone(self._device, self._ring_s, self._stall_s)
             self._current = microphone
             try:

@@ -124,6 +124,11 @@ def call(
     return job.result  # type: ignore[return-value]
 
 
+def busy_s() -> float:
+    """For how long the present call has been going on, seconds; 0 while there is none."""
+    return _WORKER.busy_s
+
+
 def submit(function: Callable[[Any], None]) -> threading.Event:
     """Have `function(sounddevice)` run when PortAudio is free; the event tells when it has been."""
     job: _Job[None] = _Job(function, None)

@@ -159,3 +159,13 @@ def test_loss_is_told_once_and_moves_the_stream_on() -> None:
     first = after[0]
     assert first.lost_samples == pytest.approx(SAMPLE_RATE, abs=2 * FRAME_SAMPLES)
     assert first.start_s == pytest.approx(before[-1].end_s + first.lost_samples / SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("glitch", [np.inf, -np.inf, np.nan])
+def test_a_glitch_of_the_driver_is_silence(glitch: float) -> None:
+    maker = BlockMaker(SAMPLE_RATE)
+    samples = np.full(FRAME_SAMPLES, 0.25, np.float32)
+    samples[100] = glitch
+    (block,) = maker.feed(samples, 1.0)
+    assert block.samples[100] == 0.0
+    assert np.count_nonzero(block.samples) == FRAME_SAMPLES - 1
