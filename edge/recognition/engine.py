@@ -34,6 +34,9 @@ from edge.types import (
     Utterance,
 )
 
+_SAME_RECORDING = 0.9999
+"""Similarity that no second saying reaches: the voice is never twice the same to four digits."""
+
 MAX_VOICE_S = 300.0
 """Longest recording of free speech that is judged at once."""
 
@@ -148,6 +151,14 @@ class Engine:
         )
 
     def _check_against_earlier(self, profile: Profile, analysis: Analysis) -> None:
+        if any(
+            cosine(sample.speaker_embedding, analysis.speaker_embedding) > _SAME_RECORDING
+            for sample in profile.samples
+        ):
+            raise EnrolmentRejected(
+                ReasonCode.REPEATED.value,
+                "this is the very recording that was enrolled before: say it again",
+            )
         first = profile.samples[0]
         by_phrase = profile.kind is ProfileKind.PHRASE
         earlier = first.speaker_embedding if by_phrase else signature_of(profile.samples)
@@ -279,10 +290,12 @@ class Engine:
         """Raise `ProfileError` if a profile cannot be matched against."""
         self.require_models(profile)
         if profile.status is not ProfileStatus.ENROLLED:
-            unit = "repetitions" if profile.kind is ProfileKind.PHRASE else "seconds of speech"
+            by_phrase = profile.kind is ProfileKind.PHRASE
+            unit = "repetitions" if by_phrase else "seconds of speech"
+            command = f"edge-voice enroll {'' if by_phrase else '--voice '}{profile.name!r}"
             raise ProfileError(
                 f"{profile.name} is not enrolled yet, {profile.remaining:.3g} more {unit} needed: "
-                f"run edge-voice enroll {profile.name!r}"
+                f"run {command}"
             )
 
 

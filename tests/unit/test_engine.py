@@ -139,3 +139,23 @@ def test_missing_context_is_filled_the_same_way_each_time() -> None:
     speech = len(voice_samples(bare))
     assert len(phrase_samples(bare)) == speech + 2 * int(PHRASE_CONTEXT_S * SAMPLE_RATE)
     assert np.array_equal(phrase_samples(bare), phrase_samples(bare))
+
+
+def test_the_same_recording_twice_is_no_repetition(engine: Engine) -> None:
+    begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
+    with pytest.raises(EnrolmentRejected, match="very recording") as error:
+        engine.enrol(begun, recording("ada_enrol_1"))
+    assert error.value.reason == ReasonCode.REPEATED.value
+
+
+def test_half_of_a_phrase_is_not_the_phrase(engine: Engine, ada: Profile, robin: Profile) -> None:
+    for profile, name in ((ada, "ada_right_phrase"), (robin, "robin_right_phrase")):
+        samples = read_audio(demo_directory() / f"{name}.flac").samples
+        whole = utterance_of(samples)
+        begin = int((whole.start_s + whole.lead_s) * SAMPLE_RATE)
+        end = int(whole.end_s * SAMPLE_RATE)
+        for share in (0.5, 0.6):
+            stop = begin + int(share * (end - begin))
+            cut = np.concatenate((samples[:stop], samples[-SAMPLE_RATE // 2 :]))
+            result = engine.verify(profile, utterance_of(cut))
+            assert result.reason is ReasonCode.WRONG_PHRASE, (name, share)
