@@ -217,6 +217,8 @@ class Daemon:
 
     def _alive(self) -> bool:
         """Whether blocks arrive and are worked on, or a lost microphone is really being sought."""
+        if not self._publisher.alive:
+            return False
         moved_at = self._moved_at
         if self._microphone is not None:
             moved_at = max(moved_at, self._microphone.tried_at)
