@@ -14,7 +14,8 @@ from edge.config.settings import Setting
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _EMPTY = ("", "~", "null", "Null", "NULL")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -83,7 +84,7 @@ def expected(setting: Setting) -> str:
 
 def quoted(text: str) -> str:
     """A piece of a file as it can be shown in one short line."""
-    shown = _CONTROL.sub("\ufffd", text)
+    shown = _SURROGATE.sub("\ufffd", _CONTROL.sub("\ufffd", text))
     return "'" + (shown if len(shown) <= 40 else shown[:37] + "...") + "'"
 
 
@@ -131,6 +132,10 @@ def _check_text(text: str, setting: Setting) -> None:
     rule = setting.rule
     if _CONTROL.search(text):
         raise ValueProblem(f"{quoted(text)} holds a control character; give {expected(setting)}")
+    if _SURROGATE.search(text):
+        # YAML's "\ud83d\ude00" is two of them; neither can be sent, stored or printed.
+        what = "holds half a character (\\ud800 to \\udfff); write the character itself"
+        raise ValueProblem(f"{quoted(text)} {what}; give {expected(setting)}")
     if rule.choices and text not in rule.choices:
         raise ValueProblem(f"{quoted(text)} is unknown; give {expected(setting)}")
     if rule.pattern and not re.fullmatch(rule.pattern, text):

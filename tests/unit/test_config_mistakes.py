@@ -94,6 +94,11 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ("device: {id: a/b}", "device.id: 'a/b' cannot be used; give 1 to 64 letters"),
         ("device: {id: Tür}", "device.id: 'Tür' cannot be used"),
         ('device: {name: "a\\nb"}', "device.name: 'a\ufffdb' holds a control character"),
+        ('device: {name: "a\\u0085b"}', "device.name: 'a\ufffdb' holds a control character"),
+        ('device: {name: "a\\ud800b"}', "device.name: 'a\ufffdb' holds half a character"),
+        ('audio: {device: "\\udfff"}', "audio.device: '\ufffd' holds half a character"),
+        ('mqtt: {username: "\\ud83d\\ude00"}', "write the character itself; give 1 to 256"),
+        ('state_directory: "/a\\udc80"', "state_directory: '/a\ufffd' holds half a character"),
         ("device: {name: ' '}", "device.name: is blank"),
         ("log_level: loud", "log_level: 'loud' is unknown; give one of debug, info"),
         ("enrolment: {repetitions: 2}", "2 is too small; give a whole number from 3 to 20"),
@@ -154,7 +159,8 @@ def test_thousands_of_mistakes_take_no_age() -> None:
 
 def test_a_long_value_is_shown_shortened() -> None:
     assert "xxx...'" in problem(f"log_level: {'x' * 5000}")
-    assert "xxx...'" in problem(f"{'x' * 500}: 1")
+    assert f": unknown key '{'x' * 37}...'; " in problem(f"{'x' * 500}: 1")
+    assert problem('"a\\ud800b": 1').startswith("config.yaml:1: unknown key 'a\ufffdb'; ")
 
 
 @settings(max_examples=300, deadline=None)
