@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -91,6 +92,14 @@ class MqttPublisher:
         return self._connected
 
     @property
+    def alive(self) -> bool:
+        """Whether the thread that publishes is running; also true where none was started.
+
+        False after `close`, and otherwise only when the thread has died.
+        """
+        return self._thread.ident is None or self._thread.is_alive()
+
+    @property
     def counters(self) -> PublisherCounters:
         """What became of the decisions so far."""
         return PublisherCounters(
@@ -165,28 +174,31 @@ class MqttPublisher:
         wait = _FIRST_WAIT_S / 2
         protocol = ProtocolChoice(self._mqtt.protocol)
         while not self._stopping():
-            link = Link(
-                self._mqtt,
-                self.topics,
-                client_id=self._client_id,
-                password=self._password,
-                tls=self._tls,
-                version=protocol.version,
-            )
+            link: Optional[Link] = None
             reached_at: Optional[float] = None
             try:
+                link = Link(
+                    self._mqtt,
+                    self.topics,
+                    client_id=self._client_id,
+                    password=self._password,
+                    tls=self._tls,
+                    version=protocol.version,
+                )
                 link.open(self._waker, self._stopping)
                 reached_at = now()
                 protocol.accepted()
                 self._greet(link)
                 self._serve(link)
-            except LinkLost as lost:
-                link.abort()
+            except Exception as error:  # noqa: BLE001 (a dead thread would never publish again)
                 self._connected = False
-                if protocol.failed(try_older=lost.try_older):
+                if link is not None:
+                    with contextlib.suppress(Exception):  # whatever it is in, it is given up
+                        link.abort()
+                if isinstance(error, LinkLost) and protocol.failed(try_older=error.try_older):
                     continue
                 stable = reached_at is not None and now() - reached_at >= _STABLE_S
-                self._complain(str(lost), reached_at is not None, stable)
+                self._complain(error, reached_at is not None, stable)
                 if stable:
                     wait = _FIRST_WAIT_S / 2
             wait = min(2 * wait, self._mqtt.reconnect_max_s)
@@ -248,7 +260,7 @@ class MqttPublisher:
                 return
             self._waker.wait(longest - waited)
 
-    def _complain(self, trouble: str, reached: bool, stable: bool) -> None:
+    def _complain(self, error: Exception, reached: bool, stable: bool) -> None:
         if self._stopping():
             return
         if stable:
@@ -256,7 +268,8 @@ class MqttPublisher:
             self._complaints.clear()
         elif reached:
             self._brief += 1
-        if self._brief >= _FLAPPING:
+        trouble = _trouble(error)
+        if self._brief >= _FLAPPING and isinstance(error, LinkLost):
             trouble = flapping(trouble, self._client_id)
         # Said once, not at every attempt.
         level = logging.DEBUG if trouble in self._complaints else logging.WARNING
@@ -275,3 +288,12 @@ class MqttPublisher:
     @property
     def _place(self) -> str:
         return f"{self._mqtt.host}:{self._mqtt.broker_port}"
+
+
+def _trouble(error: Exception) -> str:
+    """What to say of an error, in one line."""
+    if isinstance(error, LinkLost):
+        return str(error)
+    _log.debug("unexpected error of the connection", exc_info=error)
+    text = " ".join(str(error).split())[:200]
+    return f"unexpected {type(error).__name__}: {text} (log_level: debug shows where)"

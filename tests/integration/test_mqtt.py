@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.config import MqttConfig
+from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import decision, ids, offline, online, publisher, settled
+from tests.integration.home import DEVICE, decision, ids, offline, online, publisher, settled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -41,6 +43,28 @@ def test_birth_and_goodbye_are_retained(broker: Broker) -> None:
         early.wait_for("/status", offline)
     with Subscriber(broker) as later:
         assert later.wait_for("/status", offline).retain
+
+
+def test_an_unforeseen_error_does_not_end_it(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert MqttPublisher(MqttConfig(enabled=False), DEVICE).alive
+    with publisher(broker.port) as subject, Subscriber(broker) as listener:
+        listener.wait_for("/status", online)
+        # Half of a surrogate pair is a string to Python, and cannot be sent.
+        subject.set_status(microphone="\ud800")
+        reached = subject.counters.connections
+        assert settled(lambda: subject.counters.connections >= reached + 2)
+        assert subject.alive
+        said = [line for line in caplog.messages if "UnicodeEncodeError" in line]
+        assert len(said) == 1
+        assert "\n" not in said[0]
+        subject.set_status(microphone="listening")
+        listener.wait_for("/status", lambda status: status.get("microphone") == "listening")
+        made = decision()
+        subject.publish_decision(made)
+        listener.wait_for("/decision", lambda got: got["id"] == made.id)
+    assert not subject.alive
 
 
 def test_decision_arrives_once_and_is_not_retained(broker: Broker) -> None:
