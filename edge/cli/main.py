@@ -16,10 +16,10 @@ shells give them for an interrupt and a closed pipe.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from typing import Any, NoReturn, Optional, cast
 
 from edge import __version__
 from edge.cli import options
-from edge.cli.output import PROGRAM, report
+from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show
 from edge.errors import InputError
 
 COMMANDS = ("run", "demo", "enroll", "verify", "identify", "profiles", "devices", "config")
@@ -59,6 +59,13 @@ class Parser(argparse.ArgumentParser):
             return self.parse_args(arguments, namespace)
         return self.parse_intermixed_args(arguments, namespace)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse itself passes over help that could not be written.
+        if file is None or file is sys.stdout:
+            show(message.rstrip("\n"))
+        else:
+            super()._print_message(message, file)
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line in one line that says where to read more."""
         raise UsageError(f"{message}; see '{self.prog} --help'")
@@ -81,24 +88,29 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        args = _parse(arguments)
-        as_json, verbose = args.json, args.verbose > 0
-        _log_to_stderr(args.verbose)
-        run = cast("Callable[[argparse.Namespace], int]", args.run)
-        code = run(args)
-        sys.stdout.flush()
-    except SystemExit as error:  # argparse, after --help and --version
-        return error.code if isinstance(error.code, int) else 0
+        try:
+            args = _parse(arguments)
+            as_json, verbose = args.json, args.verbose > 0
+            _log_to_stderr(args.verbose)
+            run = cast("Callable[[argparse.Namespace], int]", args.run)
+            code = run(args)
+        except SystemExit as error:  # argparse, after --help and --version
+            code = error.code if isinstance(error.code, int) else 0
+        flush()
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{PROGRAM}: interrupted\n")
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(f"\n{PROGRAM}: interrupted\n")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has left; the interpreter's own flush at exit must not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output has left
+        discard(sys.stdout)
         return EXIT_PIPE_CLOSED
+    except OutputError as error:
+        discard(sys.stdout)
+        return report(error, as_json=False)
     except Exception as error:  # noqa: BLE001 (the last resort of a program used at a door)
         if verbose:
-            traceback.print_exc()
+            with contextlib.suppress(OSError, ValueError):
+                traceback.print_exc()
         return report(error, as_json=as_json)
     return code
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Optional, TextIO
 
-from edge.errors import EXIT_ENVIRONMENT, ConfigError, EdgeVoiceError, EnrolmentRejected
+from edge.errors import (
+    EXIT_ENVIRONMENT,
+    ConfigError,
+    EdgeVoiceError,
+    EnrolmentRejected,
+    EnvironmentFault,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,14 +24,59 @@ PROGRAM = "edge-voice"
 _PIPE_WIDTH = 200
 
 
+class OutputError(EnvironmentFault):
+    """Standard output cannot be written."""
+
+
 def show(text: str) -> None:
-    """Print a line for people."""
-    sys.stdout.write(text + "\n")
+    """Print a line for people.
+
+    Raises:
+        OutputError: standard output cannot be written.
+        BrokenPipeError: whoever read it has left.
+    """
+    with printing():
+        sys.stdout.write(text + "\n")
 
 
 def show_json(value: Mapping[str, Any]) -> None:
-    """Print a result for programs: one line of JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """Print a result for programs: one line of JSON. Raises as `show` does."""
+    show(json.dumps(value, ensure_ascii=False))
+
+
+def flush() -> None:
+    """Bring out what was printed so far. Raises as `show` does."""
+    if sys.stdout is not None:  # as after the shell's >&-; show() has complained if need be
+        with printing():
+            sys.stdout.flush()
+
+
+def discard(stream: Optional[TextIO]) -> None:
+    """Let everything that is still to be written to a broken stream go nowhere.
+
+    The interpreter flushes once more at its end, and would complain and exit with 120.
+    """
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Inside, standard output is written to by whatever means. Raises as `show` does."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; leave it open, or send it to /dev/null")
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        text = f"standard output cannot be written ({reason}); check where it goes"
+        raise OutputError(text) from None
 
 
 def console(stream: TextIO) -> Console:
@@ -50,6 +103,8 @@ def console(stream: TextIO) -> Console:
 def report(error: Exception, *, as_json: bool) -> int:
     """Say what went wrong: a line on standard error, with `--json` also an object.
 
+    Where neither can be written, the exit code alone says it; nothing is raised.
+
     Returns:
         The exit code: the error's own, or 3 for one that nobody foresaw.
     """
@@ -64,14 +119,22 @@ def report(error: Exception, *, as_json: bool) -> int:
             content["reason"] = error.reason
         if isinstance(error, ConfigError):
             content["problems"] = list(error.problems)
-        show_json({"error": {**content, "exit_code": exit_code}})
+        try:
+            show_json({"error": {**content, "exit_code": exit_code}})
+            flush()
+        except (OSError, ValueError, AttributeError, OutputError):
+            discard(sys.stdout)  # the line below still says it
     complain(message, kind="error")
     return exit_code
 
 
 def complain(message: str, *, kind: str = "warning") -> None:
-    """Print a line on standard error, whatever the message has in it."""
-    sys.stderr.write(f"{PROGRAM}: {kind}: {one_line(message)}\n")
+    """Print a line on standard error, whatever the message has in it; if it is gone, nowhere."""
+    try:
+        sys.stderr.write(f"{PROGRAM}: {kind}: {one_line(message)}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        discard(sys.stderr)
 
 
 def one_line(text: str) -> str:

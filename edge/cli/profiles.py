@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import console, show, show_json
+from edge.cli.output import console, printing, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
 
 if TYPE_CHECKING:
@@ -144,7 +144,8 @@ def _print_table(profiles: list[Profile]) -> None:
             _progress(profile),
             _when(profile.updated_at),
         )
-    console(sys.stdout).print(table)
+    with printing():
+        console(sys.stdout).print(table)
 
 
 def _kind(profile: Profile) -> str:

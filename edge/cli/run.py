@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from edge.cli import options
-from edge.errors import EXIT_OK
+from edge.cli.output import OutputError, flush, show
+from edge.errors import EXIT_ENVIRONMENT, EXIT_OK
 
 if TYPE_CHECKING:
     from edge.audio.sources import Source
     from edge.types import AccessDecision
+
+_log = logging.getLogger(__name__)
 
 NAME = "run"
 HELP = "listen, decide and publish, until told to stop"
@@ -38,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM, SIGINT or the end of the input; 0 when it ended as it should."""
+    """Run until SIGTERM, SIGINT or the end of the input.
+
+    Returns:
+        0 when it ended as it should, 3 when decisions that `--json` asked for were not printed.
+    """
     from edge.daemon import Daemon
 
     config = options.config_of(args)
@@ -48,15 +55,16 @@ def run(args: argparse.Namespace) -> int:
     if not args.verbose:
         # A service says what it does; the systemd journal keeps it.
         logging.getLogger().setLevel(config.log_level.upper())
+    printer = _Printer()
     daemon = Daemon(
         config,
         source=_source(args.input, args.realtime),
-        on_decision=_print if args.json else None,
+        on_decision=printer if args.json else None,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     daemon.run()
-    return EXIT_OK
+    return EXIT_ENVIRONMENT if printer.failed else EXIT_OK
 
 
 def _source(name: Optional[str], realtime: bool) -> Optional[Source]:
@@ -72,6 +80,17 @@ def _source(name: Optional[str], realtime: bool) -> Optional[Source]:
     return FileSource(Path(name), realtime=realtime)
 
 
-def _print(decision: AccessDecision) -> None:
-    sys.stdout.write(decision.to_json() + "\n")
-    sys.stdout.flush()
+class _Printer:
+    """Prints decisions. Where they cannot be written, the door goes on being watched."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def __call__(self, decision: AccessDecision) -> None:
+        try:
+            show(decision.to_json())
+            flush()
+        except OutputError as error:
+            if not self.failed:
+                _log.error("%s; decisions are still made and published", error)
+            self.failed = True

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from edge import __version__
-from edge.cli import devices, profiles
+from edge.cli import devices, identify, profiles
 from edge.cli.main import COMMANDS, main
-from edge.errors import EnrolmentRejected
+from edge.errors import EnrolmentRejected, ProfileError
 from edge.store import ProfileStore
 from edge.types import ProfileKind
 from tests.unit.test_store import enrol, make_sample
@@ -351,3 +351,39 @@ def test_real_process_has_the_exit_codes(store_path: Path) -> None:
     store_path.write_bytes(b"")
     done = run_process("--json", "profiles", "list")
     assert done.returncode == json.loads(done.stdout)["error"]["exit_code"] == 3
+
+
+def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with its standard output as a shell's redirection makes it."""
+    inherited = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(part for part in (str(REPOSITORY), inherited) if part)
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {output}', "sh", sys.executable, "-m", "edge.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("store_path")
+@pytest.mark.parametrize("output", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written(output: str, options: list[str]) -> None:
+    done = _with_output(["profiles", "list", *options], output)
+    assert done.returncode == 3
+    said = "edge-voice: error: standard output (is closed|cannot be written)[^\\n]*\\n"
+    assert re.fullmatch(said, done.stderr)
+    # What goes wrong before anything is printed keeps its own code and line.
+    done = _with_output(["profiles", "show", "Nobody", *options], output)
+    assert done.returncode == 2
+    assert re.fullmatch("edge-voice: error: [^\\n]*'Nobody'[^\\n]*\\n", done.stderr)
+
+
+def test_help_that_cannot_be_written() -> None:
+    done = _with_output(["--version"], ">/dev/full")
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert _with_output(["profiles", "list"], ">/dev/full 2>/dev/full").returncode == 3
+    assert _with_output(["nonsense", "--json"], ">&- 2>&-").returncode == 2
