@@ -50,9 +50,14 @@ def add_microphone(parser: argparse.ArgumentParser) -> None:
 
 def _seconds(text: str) -> float:
     """An argument that is a number of seconds, more than 0 and up to an hour."""
-    value = float(text)
-    if not 0.0 < value <= 3600.0:
-        raise ValueError(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 3600.0:  # nan neither
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} cannot be used; give seconds, more than 0 and up to 3600"
+        )
     return value
 
 

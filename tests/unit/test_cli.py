@@ -387,3 +387,11 @@ def test_help_that_cannot_be_written() -> None:
     assert done.stderr.count("\n") == 1
     assert _with_output(["profiles", "list"], ">/dev/full 2>/dev/full").returncode == 3
     assert _with_output(["nonsense", "--json"], ">&- 2>&-").returncode == 2
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "0", "inf", "4000", "soon", "1" * 5000])
+def test_how_long_to_wait_is_explained(capsys: Capture, text: str) -> None:
+    assert main(["verify", "Ada", f"--wait={text}"]) == 2
+    error = capsys.readouterr().err
+    assert f"argument --wait: '{text[:40]}' cannot be used; give seconds, more than 0" in error
+    assert len(error) < 200
