@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 from edge.cli import options
 from edge.cli.output import complain, show, show_json
-from edge.errors import EXIT_OK, EXIT_REJECTED
+from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -71,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _named(store: ProfileStore, names: str) -> list[Profile]:
-    wanted = [store.get(name) for name in names.split(",") if name.strip()]
+    try:
+        return [store.get(names)]  # a name may hold a comma: "Lovelace, Ada"
+    except ProfileError:
+        wanted = [store.get(name) for name in names.split(",") if name.strip()]
     return list({profile.id: profile for profile in wanted}.values())
 
 

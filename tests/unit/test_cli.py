@@ -395,3 +395,16 @@ def test_how_long_to_wait_is_explained(capsys: Capture, text: str) -> None:
     error = capsys.readouterr().err
     assert f"argument --wait: '{text[:40]}' cannot be used; give seconds, more than 0" in error
     assert len(error) < 200
+
+
+def test_a_group_may_be_a_name_with_a_comma(store_path: Path) -> None:
+    with ProfileStore(store_path) as store:
+        store.create("Lovelace, Ada", ProfileKind.VOICE, required=30)
+
+        def named(group: str) -> list[str]:
+            return [profile.name for profile in identify._named(store, group)]
+
+        assert named("lovelace, ada") == ["Lovelace, Ada"]
+        assert named("Grace, Ada,Grace") == ["Grace", "Ada"]
+        with pytest.raises(ProfileError, match="'Nobody'"):
+            named("Ada,Nobody")
