@@ -118,14 +118,14 @@ class MqttPublisher:
             )
         self._thread.start()
 
-    def publish_decision(self, decision: AccessDecision) -> None:
-        """Hand over a decision. Its lifetime starts now; after it the decision is dropped.
+    def publish_decision(self, decision: AccessDecision, age_s: float = 0.0) -> None:
+        """Hand over a decision that is `age_s` old; once its lifetime is over it is dropped.
 
         A receiver may get a decision twice, with the same id, when the line broke before the
         broker's confirmation came back.
         """
         if self._mqtt.enabled:
-            self._outbox.put(decision)
+            self._outbox.put(decision, age_s)
             self._waker.wake()
 
     def set_status(self, **fields: Any) -> None:
