@@ -142,7 +142,7 @@ class RecognitionConfig:
         "Similarity from which a voice counts as the enrolled one. Higher lets fewer strangers"
         " in and turns more residents away.",
         unit="cosine similarity",
-        least=-1.0,
+        least=0.2,
         most=1.0,
         empty="the speaker model's own threshold, from its card",
     )
@@ -151,7 +151,7 @@ class RecognitionConfig:
         "Distance up to which a phrase counts as the enrolled one. Lower is stricter.",
         unit="warping path cost",
         least=0.0,
-        most=10.0,
+        most=0.8,
         empty="the phrase model's own threshold, from its card",
     )
     min_net_speech_s: float = _setting(
@@ -165,7 +165,7 @@ class RecognitionConfig:
         6.0, "How far speech must stand out from the noise.", unit="dB", least=0.0, most=40.0
     )
     min_level_dbfs: float = _setting(
-        -60.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
+        -65.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
     )
     max_clipped_fraction: float = _setting(
         0.02, "Share of the samples that may be overdriven.", least=0.0, most=1.0

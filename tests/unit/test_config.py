@@ -89,7 +89,7 @@ def test_a_file_with_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None
         ("audio.end_silence_s", "5e-1", 0.5),
         ("audio.max_utterance_s", "1e1", 10.0),
         ("audio.end_silence_s", ".5", 0.5),
-        ("recognition.voice_threshold", "-0.25", -0.25),
+        ("recognition.voice_threshold", "0.25", 0.25),
         ("recognition.voice_threshold", "", None),
         ("mqtt.enabled", "off", False),
         ("mqtt.enabled", "Yes", True),
