@@ -23,6 +23,11 @@ from edge.types import (
     Utterance,
 )
 
+NEAREST_VOICES = 10
+"""Profiles whose phrases are compared, those of all accepted voices apart: comparing takes time.
+With more people than this, whoever says the phrase of someone with a distant voice is told
+`no_match` in place of `unknown_speaker`; what opens is the same."""
+
 
 def age_of(utterance: Utterance) -> float:
     """Seconds since the speech of an utterance ended, as it arrived at the device."""
@@ -71,8 +76,12 @@ class Decider:
             return self._decision(utterance, reason, Confidence.HIGH, {}, started)
         analysis = self._engine.analyse(utterance)
         analysed = time.perf_counter()
-        voices = [self._engine.match_speaker(profile, analysis) for profile in candidates]
-        phrases = self._engine.match_phrases(candidates, analysis)
+        every = [self._engine.match_speaker(profile, analysis) for profile in candidates]
+        nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
+        accepted = sum(voice.accepted for voice in every)
+        chosen = nearest[: max(NEAREST_VOICES, accepted)]
+        voices = [every[index] for index in chosen]
+        phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analysed) * 1e3}
         return self._weigh(utterance, voices, phrases, timings, started)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.access.decider import Decider
+from edge.access.decider import NEAREST_VOICES, Decider
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import AccessConfig, Config, DeviceConfig
@@ -81,6 +81,16 @@ def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(
     ]  # fmt: skip
     decision = Decider(engine, CONFIG).decide(recording("robin_right_phrase"), swapped)
     assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
+
+
+def test_among_many_the_right_one_is_found(engine: Engine, household: list[Profile]) -> None:
+    ada, robin = household
+    crowd = [replace(robin, id=f"robin-{number}") for number in range(3 * NEAREST_VOICES)]
+    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), [*crowd, ada])
+    assert decision.granted
+    assert decision.name == "ada"
+    stranger = Decider(engine, CONFIG).decide(recording("stranger_other_phrase"), [*crowd, ada])
+    assert stranger.reason is ReasonCode.NO_MATCH
 
 
 def test_only_whole_phrase_profiles_of_these_models_open(
