@@ -27,19 +27,11 @@ _PHRASE_HOP = 4
 _LONGEST_CALL = 3_000
 
 
-class SpeakerEmbedder:
-    """A voice as one vector.
-
-    The network sees windows of fixed length. A shorter utterance is repeated until it fills one; a
-    longer one is covered by windows that overlap by half or more, whose embeddings are averaged.
-    """
+class _Embedder:
+    """What both embedders tell of the model that they run."""
 
     def __init__(self, model: Model) -> None:
-        frames = model.card.input.shape[1]
-        if frames is None:
-            raise ValueError("the speaker model's card gives no window length")
         self._model = model
-        self._window = frames
 
     @property
     def card(self) -> ModelCard:
@@ -55,6 +47,21 @@ class SpeakerEmbedder:
     def dimensions(self) -> int:
         """Length of an embedding."""
         return int(self._model.card.output.shape[-1] or 0)
+
+
+class SpeakerEmbedder(_Embedder):
+    """A voice as one vector.
+
+    The network sees windows of fixed length. A shorter utterance is repeated until it fills one; a
+    longer one is covered by windows that overlap by half or more, whose embeddings are averaged.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        frames = model.card.input.shape[1]
+        if frames is None:
+            raise ValueError("the speaker model's card gives no window length")
+        self._window = frames
 
     def embed(self, samples: FloatArray) -> FloatArray:
         """Embed an utterance, best with its silence trimmed.
@@ -84,7 +91,7 @@ class SpeakerEmbedder:
         return [features[start : start + length] for start in starts]
 
 
-class PhraseEmbedder:
+class PhraseEmbedder(_Embedder):
     """What is said, as one vector every 40 ms.
 
     Each vector sees 0.76 s of sound. The network is a stack of convolutions without padding in
@@ -94,24 +101,6 @@ class PhraseEmbedder:
 
     hop_s = 0.04
     """Seconds from one vector to the next."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    @property
-    def card(self) -> ModelCard:
-        """Card of the model."""
-        return self._model.card
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the model; embeddings compare only where it is the same."""
-        return self._model.sha256
-
-    @property
-    def dimensions(self) -> int:
-        """Length of one vector."""
-        return int(self._model.card.output.shape[-1] or 0)
 
     def embed(self, samples: FloatArray) -> FloatArray:
         """Embed an utterance moment by moment, best with its silence trimmed.
