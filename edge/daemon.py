@@ -68,10 +68,10 @@ class Daemon:
         self._endpointer = EndPointer(EndPointSettings.of(config.audio))
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
-            self._microphone = PersistentMicrophone(
+            source = self._microphone = PersistentMicrophone(
                 config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
             )
-        self._source: Source = source or self._microphone_source()
+        self._source: Source = source
         self._profiles: list[Profile] = []
         self._profiles_version: object = None
         self._store_failing = 0
@@ -110,10 +110,6 @@ class Daemon:
     def stop(self) -> None:
         """Make `run` return within 2 s; may be called from any thread or a signal handler."""
         self._stop.set()
-
-    def _microphone_source(self) -> Source:
-        assert self._microphone is not None  # noqa: S101 - narrows the type; set just before
-        return self._microphone
 
     def _work(self) -> None:
         try:
