@@ -1,0 +1,1 @@
+"""What an entrance does to sound: noise, rooms and microphones, for `tools.conditions`."""
