@@ -56,7 +56,7 @@ def _loud_part(samples: FloatArray) -> tuple[int, int]:
 
 @pytest.mark.parametrize("joint", ["gap", "abutting"])
 def test_phrase_is_where_the_event_says(joint: str) -> None:
-    stream = Stream.compose(BACKGROUND, [Splice("Robin", PHRASE, 0.0, joint)], seed=1)
+    stream = Stream.compose(BACKGROUND[:3], [Splice("Robin", PHRASE, 0.0, joint)], seed=1)
     samples = _listen(stream)
 
     (event,) = _phrases(stream)
@@ -72,15 +72,15 @@ def test_phrase_is_where_the_event_says(joint: str) -> None:
 
 @pytest.mark.parametrize(("joint", "low", "high"), [("gap", 0.3, 1.5), ("abutting", 0.06, 0.12)])
 def test_gaps_around_a_phrase(joint: str, low: float, high: float) -> None:
-    splices = [Splice("Robin", PHRASE, 0.0, joint)] * 5
-    stream = Stream.compose(BACKGROUND, splices, seed=2)
+    splices = [Splice("Robin", PHRASE, 0.0, joint)] * 3
+    stream = Stream.compose(BACKGROUND[:4], splices, seed=2)
     _listen(stream)
 
     events = stream.events
-    assert [event.kind for event in events] == ["foreign", "phrase"] * 5 + ["foreign"]
+    assert [event.kind for event in events] == ["foreign", "phrase"] * 3 + ["foreign"]
     gaps = [after.start_s - before.speech_end_s for before, after in zip(events, events[1:])]
     assert all(low - 1e-3 <= gap <= high + 1e-3 for gap in gaps)
-    assert len(set(np.round(gaps, 3))) > 5
+    assert len(set(np.round(gaps, 3))) > 3
 
 
 def test_gap_is_room_tone_and_abutting_speech_is_one_utterance_to_the_product() -> None:
@@ -105,7 +105,7 @@ def test_gap_is_room_tone_and_abutting_speech_is_one_utterance_to_the_product() 
 
 def test_gain_is_what_the_level_says_and_never_clips() -> None:
     splices = [Splice("Robin", PHRASE, gain_db) for gain_db in (0.0, -12.0, 60.0)]
-    stream = Stream.compose(BACKGROUND, splices, seed=3)
+    stream = Stream.compose(BACKGROUND[:4], splices, seed=3)
     samples = _listen(stream)
 
     quiet, plain, loud = sorted(event.level_db for event in _phrases(stream))
@@ -120,14 +120,14 @@ def test_gain_is_what_the_level_says_and_never_clips() -> None:
 
 def test_same_seed_same_stream_and_again_from_the_beginning() -> None:
     splices = [Splice("Robin", PHRASE, gain_db) for gain_db in (0.0, -6.0)]
-    stream = Stream.compose(BACKGROUND, splices, seed=4)
+    stream = Stream.compose(BACKGROUND[:3], splices, seed=4)
     once, events = _listen(stream), list(stream.events)
 
     assert stream.duration_s == pytest.approx(len(once) / SAMPLE_RATE)
     assert np.array_equal(_listen(stream), once)
     assert stream.events == events
-    assert np.array_equal(_listen(Stream.compose(BACKGROUND, splices, seed=4)), once)
-    other = Stream.compose(BACKGROUND, splices, seed=5)
+    assert np.array_equal(_listen(Stream.compose(BACKGROUND[:3], splices, seed=4)), once)
+    other = Stream.compose(BACKGROUND[:3], splices, seed=5)
     _listen(other)
     assert other.events != events
 
