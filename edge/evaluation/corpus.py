@@ -88,9 +88,9 @@ def find_items(folder: Path) -> list[Item]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the one that holds the recordings")
     items = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted([*folder.glob("*/*"), *folder.glob("*/*/*")]):
         parts = path.relative_to(folder).parts
-        if path.suffix.lower() not in AUDIO_SUFFIXES or len(parts) not in (2, 3):
+        if path.suffix.lower() not in AUDIO_SUFFIXES:
             continue
         if any(part.startswith(".") for part in parts):
             continue

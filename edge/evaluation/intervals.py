@@ -12,8 +12,7 @@ false rejects, pairs of people for false accepts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Optional
 
 import numpy as np
@@ -28,25 +27,6 @@ TRIALS_A_RATE_NEEDS = 10
 """Trials for each expected error from which a rate can be told at all."""
 
 Weights = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A measured figure and how far it can be trusted.
-
-    Attributes:
-        value: the figure; None where it cannot be told from so few trials.
-        low: lower limit of the 95 % interval.
-        high: its upper limit.
-        trials: how many trials it rests on.
-        errors: how many of them went wrong, where the figure is a share of them; else None.
-    """
-
-    value: Optional[float]
-    low: float
-    high: float
-    trials: int
-    errors: Optional[int] = None
 
 
 def bound_without_error(count: int) -> float:
@@ -81,34 +61,17 @@ class Resampler:
         self._draws = rng.multinomial(count, np.full(count, 1.0 / count), size=rounds)
         self._trials = trials
 
-    def limits(self, figure: Callable[[Trials, Weights], float]) -> tuple[float, float]:
-        """The 95 % interval of a figure.
-
-        Args:
-            figure: gives it from the trials and how often each counts; NaN where a draw has no
-                trial to give it from, which is then passed over.
-
-        Returns:
-            (lower, upper); NaN where no draw gave it.
-        """
-        found = np.asarray([figure(self._trials, weights) for weights in self._weights()])
-        found = found[np.isfinite(found)]
-        if not len(found):
-            return float("nan"), float("nan")
-        tail = 50.0 * (1.0 - CONFIDENCE)
-        low, high = np.percentile(found, [tail, 100.0 - tail])
-        return float(low), float(high)
-
-    def all_limits(
+    def limits(
         self, figures: Callable[[Trials, Weights], NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The 95 % intervals of several figures that are found together, as `limits`.
+        """The 95 % intervals of several figures that are found together.
 
         Args:
-            figures: gives them, shape (k,).
+            figures: gives them, shape (k,), from the trials and how often each counts, shape (n,);
+                NaN where a draw has no trial to give one from, which is then passed over.
 
         Returns:
-            (lower, upper), each of shape (k,).
+            (lower, upper), each of shape (k,); NaN where no draw gave the figure.
         """
         found = np.asarray([figures(self._trials, weights) for weights in self._weights()])
         tail = 50.0 * (1.0 - CONFIDENCE)
@@ -117,14 +80,12 @@ class Resampler:
         limits[:, told] = np.nanpercentile(found[:, told], [tail, 100.0 - tail], axis=0)
         return limits[0], limits[1]
 
-    def _weights(self) -> list[Weights]:
+    def _weights(self) -> Iterator[Weights]:
         trials = self._trials
         own = trials.owner == trials.speaker
-        weights = []
         for draw in self._draws.astype(np.float64):
             owner = draw[trials.owner]
-            weights.append(np.where(own, owner, owner * draw[trials.speaker]))
-        return weights
+            yield np.where(own, owner, owner * draw[trials.speaker])
 
 
 class Order:
