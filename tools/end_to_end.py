@@ -14,10 +14,10 @@ from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
 from edge.config import Config, MqttConfig
 from edge.daemon import Daemon
+from edge.evaluation.corpus import Item, find_items
 from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import AccessDecision, Profile, ProfileKind
-from tools.corpus import Item, find_items
 
 ENROLLED = 3
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
+from edge.evaluation.corpus import Spoken, analyse_all, find_items, grouped, refusals
+from edge.evaluation.metrics import eer, error_curves, false_reject_at
 from edge.recognition import Engine
-from tools.corpus import Spoken, analyse_all, find_items, grouped, refusals
 from tools.end_to_end import agreement
-from tools.metrics import eer, error_curves, false_reject_at
 from tools.trials import Trials, joined, phrase_trials, voice_trials
 
 CALM = ("neutral", "calm")
@@ -50,7 +51,7 @@ def figures(trials: Trials, threshold: float) -> dict[str, Any]:
 def read_sentences(engine: Engine, folder: Path) -> dict[str, Any]:
     """Voices only, whatever is said: three sentences enrolled, the rest tested."""
     items = find_items(folder)
-    spoken = analyse_all(engine, items, with_phrase=False)
+    spoken = analyse_all(engine, items, with_phrase=False, track=track)
     groups = [
         (key[0], own[:ENROLLED], own[ENROLLED:])
         for key, own in grouped(spoken, lambda item: (item.speaker,)).items()
@@ -69,7 +70,7 @@ def read_sentences(engine: Engine, folder: Path) -> dict[str, Any]:
 def same_phrase(engine: Engine, folder: Path) -> dict[str, Any]:
     """Three calm sayings of a phrase enrolled; calm ones tested, and again excited ones."""
     items = find_items(folder)
-    spoken = analyse_all(engine, items, with_phrase=True)
+    spoken = analyse_all(engine, items, with_phrase=True, track=track)
     groups = grouped(spoken, lambda item: (item.speaker, item.phrase))
     styled = any(one.item.style in CALM for one in spoken)
 

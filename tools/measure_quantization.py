@@ -25,13 +25,14 @@ from rich.table import Table
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
+from edge.errors import InputError
+from edge.evaluation.corpus import Item, find_items
+from edge.evaluation.metrics import eer
 from edge.inference import Model, ModelCard, open_model
 from edge.recognition.embedders import SHORTEST_S, SPEAKER_FILE, SpeakerEmbedder
 from edge.recognition.framing import voice_samples
 from edge.resources import models_directory
 from edge.types import SAMPLE_RATE, FloatArray
-from tools.corpus import Item, find_items
-from tools.metrics import eer
 
 PARTS = ("read_sentences", "same_phrase")
 DEFAULT_FLOAT = Path("build/models/speaker_embedding_float.tflite")
@@ -138,7 +139,8 @@ def measure(folder: Path, float_path: Path, models: Optional[Path] = None) -> di
         Sizes, and the figures of `compare` by the name of the part.
 
     Raises:
-        FileNotFoundError: there are no recordings, or no float model.
+        FileNotFoundError: there is no float model.
+        InputError: there are no recordings.
         ModelError: the shipped model is missing or damaged.
     """
     quantized = open_model((models or models_directory()) / SPEAKER_FILE)
@@ -193,7 +195,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         results = measure(options.folder, options.float_path, options.models)
-    except (FileNotFoundError, ValueError) as error:
+    except (InputError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     show(results, Console())

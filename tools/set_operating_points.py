@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from edge.evaluation.corpus import Spoken, analyse_all, find_items, grouped
+from edge.evaluation.metrics import false_reject_at
 from edge.recognition import Engine, open_models
 from edge.recognition.thresholds import Thresholds
 from edge.resources import models_directory
-from tools.corpus import Spoken, analyse_all, find_items, grouped
-from tools.metrics import false_reject_at
 from tools.trials import distance_matrix, voice_trials
 
 ENROLLED = 3
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     # The thresholds are what is to be found; none is used on the way.
     engine = Engine(open_models(), thresholds=Thresholds(0.0, 0.0, 0.0, 0.0))
-    spoken = analyse_all(engine, find_items(options.folder), with_phrase=True)
+    spoken = analyse_all(engine, find_items(options.folder), with_phrase=True, track=track)
     groups = list(grouped(spoken, lambda item: (item.speaker,)).values())
     points = {
         "speaker_embedding.json": voice_points(groups),

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.evaluation.corpus import Spoken
 from edge.recognition.voice import signature_of
 from edge.recognition.warping import warping_distances
 from edge.types import EnrolmentSample, FloatArray
-from tools.corpus import Spoken
 
 Scores = NDArray[np.float64]
 

@@ -30,7 +30,18 @@ from edge.cli import options
 from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show
 from edge.errors import InputError
 
-COMMANDS = ("run", "demo", "enroll", "verify", "identify", "profiles", "devices", "config")
+COMMANDS = (
+    "run",
+    "demo",
+    "enroll",
+    "verify",
+    "identify",
+    "profiles",
+    "evaluate",
+    "calibrate",
+    "devices",
+    "config",
+)
 
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141

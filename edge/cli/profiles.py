@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from edge.cli import options
+from edge.cli.confirm import confirmed
 from edge.cli.output import console, printing, show, show_json
-from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
+from edge.errors import EXIT_OK, EXIT_REJECTED
 
 if TYPE_CHECKING:
     from edge.types import Profile
@@ -81,7 +82,7 @@ def _show(args: argparse.Namespace) -> int:
 def _reset(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
-        if not _confirmed(args, f"Forget the signature of {name}?"):
+        if not confirmed(f"Forget the signature of {name}?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.reset(profile_id)
     if args.json:
@@ -105,7 +106,7 @@ def _rename(args: argparse.Namespace) -> int:
 def _delete(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
-        if not _confirmed(args, f"Delete {name} and their signature?"):
+        if not confirmed(f"Delete {name} and their signature?", yes=args.yes):
             return EXIT_REJECTED
         store.delete(profile_id)
     if args.json:
@@ -113,19 +114,6 @@ def _delete(args: argparse.Namespace) -> int:
     else:
         show(f"{name} is deleted.")
     return EXIT_OK
-
-
-def _confirmed(args: argparse.Namespace, question: str) -> bool:
-    if args.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is there to answer: add --yes to do it")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    sys.stderr.write("Nothing was changed.\n")
-    return False
 
 
 def _print_table(profiles: list[Profile]) -> None:

@@ -58,7 +58,7 @@ def load_config(path: Optional[Path] = None) -> Config:
     file = find_config(path)
     if file is None:
         return Config()
-    return parse_config(_read(file), file)
+    return parse_config(read_config(file), file)
 
 
 def parse_config(data: bytes, file: Path) -> Config:
@@ -79,7 +79,12 @@ def parse_config(data: bytes, file: Path) -> Config:
     return config
 
 
-def _read(file: Path) -> bytes:
+def read_config(file: Path) -> bytes:
+    """The content of a configuration file, one byte more than is allowed at most.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         # Looked at before it is opened: opening a named pipe would wait for a writer.
         if not stat.S_ISREG(file.stat().st_mode):

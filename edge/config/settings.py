@@ -175,6 +175,32 @@ class RecognitionConfig:
     )
 
 
+FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
+"""The false-accept rates that have a name, from the most forgiving to the strictest."""
+
+
+@dataclass(frozen=True)
+class SecurityConfig:
+    """How often a stranger may get in."""
+
+    false_accept_rate: Union[float, str] = _setting(
+        "balanced",
+        "Share of strangers' attempts that may be accepted: a number, or relaxed (1 in 100),"
+        " balanced (1 in 1,000) or strict (1 in 10,000). Fewer strangers let in means residents"
+        " turned away more often; `edge-voice evaluate` shows how often.",
+        least=1e-6,
+        most=0.1,
+        choices=tuple(FALSE_ACCEPT_PRESETS),
+    )
+
+    @property
+    def far(self) -> float:
+        """The false-accept rate asked for, 1e-6 to 0.1."""
+        if isinstance(self.false_accept_rate, str):
+            return FALSE_ACCEPT_PRESETS[self.false_accept_rate]
+        return self.false_accept_rate
+
+
 @dataclass(frozen=True)
 class EnrolmentConfig:
     """What makes a signature complete."""
@@ -308,6 +334,7 @@ class Config:
         RecognitionConfig,
         "How near a voice and a phrase must come, and what a recording must be worth.",
     )
+    security: SecurityConfig = _section(SecurityConfig, "How often a stranger may get in.")
     enrolment: EnrolmentConfig = _section(EnrolmentConfig, "What makes a signature complete.")
     access: AccessConfig = _section(AccessConfig, "How long a decision holds.")
     mqtt: MqttConfig = _section(MqttConfig, "The broker that decisions are published to.")

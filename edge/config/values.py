@@ -14,6 +14,7 @@ from edge.config.settings import Setting
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_NUMERIC = re.compile(r"[-+]?\.?[0-9]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _EMPTY = ("", "~", "null", "Null", "NULL")
@@ -57,7 +58,8 @@ def convert(node: yaml.Node, setting: Setting) -> Any:
     # A quoted number is a name (a device may be called "2"), a plain one a number.
     if int in kinds and (str not in kinds or (plain and _INTEGER.fullmatch(text))):
         return _in_range(int(_digits(text, plain, setting, _INTEGER)), setting)
-    if float in kinds:
+    # What begins like a number must be one, so that its mistake is explained as a number's.
+    if float in kinds and (str not in kinds or _NUMERIC.match(text)):
         return _in_range(float(_digits(text, plain, setting, _NUMBER)), setting)
     _check_text(text, setting)
     return Path(text).expanduser() if Path in kinds else text
@@ -70,16 +72,22 @@ def expected(setting: Setting) -> str:
     if bool in kinds:
         return "true or false"
     if rule.choices:
-        return "one of " + ", ".join(rule.choices)
+        words = "one of " + ", ".join(rule.choices)
+        return f"{words}, or {_number(setting)}" if float in kinds else words
     if rule.pattern_doc:
         return rule.pattern_doc
     if Path in kinds:
         return "a file name"
-    number = "a whole number" if int in kinds else "a number"
+    example = f", such as {setting.default}" if setting.default is not None else ""
+    return _number(setting) + example
+
+
+def _number(setting: Setting) -> str:
+    rule = setting.rule
+    number = "a whole number" if int in _kinds(setting) else "a number"
     limits = f" from {rule.least:g} to {rule.most:g}" if rule.least is not None else ""
     unit = f" ({rule.unit})" if rule.unit else ""
-    example = f", such as {setting.default}" if setting.default is not None else ""
-    return f"{number}{limits}{unit}{example}"
+    return f"{number}{limits}{unit}"
 
 
 def quoted(text: str) -> str:

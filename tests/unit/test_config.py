@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import Union
 
 import pytest
 import yaml
 
 import edge.config.loading
-from edge.config import Config, Setting, all_settings, find_config, load_config
+from edge.config import Config, SecurityConfig, Setting, all_settings, find_config, load_config
 from edge.errors import EXIT_INPUT, ConfigError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "config"
@@ -91,6 +92,8 @@ def test_a_file_with_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None
         ("audio.end_silence_s", ".5", 0.5),
         ("recognition.voice_threshold", "0.25", 0.25),
         ("recognition.voice_threshold", "", None),
+        ("security.false_accept_rate", "strict", "strict"),
+        ("security.false_accept_rate", "1e-3", 0.001),
         ("mqtt.enabled", "off", False),
         ("mqtt.enabled", "Yes", True),
         ("mqtt.username", "on", "on"),
@@ -142,6 +145,12 @@ def test_broker_port() -> None:
     assert dataclasses.replace(secured, port=1234).broker_port == 1234
 
 
+def test_false_accept_rate() -> None:
+    assert Config().security.far == 0.001
+    assert SecurityConfig("strict").far == 0.0001
+    assert SecurityConfig(0.005).far == 0.005
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().audio.end_silence_s = 1.0  # type: ignore[misc]
@@ -159,6 +168,7 @@ def test_every_setting_is_documented_and_its_default_is_allowed(
         assert setting.rule.empty, "what does leaving it out mean?"
         return
     numeric = isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool)
+    numeric = numeric or setting.kind == Union[float, str]
     assert (setting.rule.least is not None and setting.rule.most is not None) == numeric
     text = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
     config = read(tmp_path, document(setting.path, str(text)))

@@ -55,6 +55,13 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ("access: {xyz: 1}", "access: unknown key 'xyz'; access knows decision_lifetime_s"),
         ("<<: {}", "unknown key '<<'"),
         ("[a]: 1", "a key that is no word"),
+        (
+            "security: {false_accept_rate: lax}",
+            "'lax' is unknown; give one of relaxed, balanced, strict, or a number from 1e-06 to",
+        ),
+        ("security: {false_accept_rate: 0}", "0 is too small; give one of relaxed"),
+        ("security: {false_accept_rate: '0.01'}", "'0.01' is text because of its quotes"),
+        ("security: {false_accept_rate: 0.1 %}", "'0.1 %' has a unit after it"),
         ("audio: 5", "audio: must be a group of keys"),
         ("audio: [ring_s]", "audio: must be a group of keys"),
         ("- audio", "must be a group of keys"),

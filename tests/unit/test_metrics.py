@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tools.metrics import eer, false_accept_at, false_reject_at
+from edge.evaluation.metrics import eer, false_accept_at, false_reject_at
 
 scores = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5, width=16))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.evaluation.corpus import Item
 from tools.build_models import BuildError, expect
-from tools.corpus import Item
 from tools.measure_quantization import compare
 from tools.models import cards
 

@@ -16,6 +16,30 @@ from numpy.typing import NDArray
 Scores = Union[Sequence[float], NDArray[np.floating]]
 
 
+Curves = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Thresholds, false-reject and false-accept rates at them, each of shape (k,)."""
+
+
+class Costs(NamedTuple):
+    """What the two errors cost, and how often the right person is there.
+
+    Attributes:
+        p_target: prior probability of a target trial.
+        c_miss: cost of a false reject.
+        c_fa: cost of a false accept.
+    """
+
+    p_target: float
+    c_miss: float
+    c_fa: float
+
+
+NIST = Costs(p_target=0.01, c_miss=1.0, c_fa=1.0)
+"""NIST's Speaker Recognition Evaluation: first operating point of its plans of 2016 and 2018."""
+CHALLENGE = Costs(p_target=0.01, c_miss=10.0, c_fa=1.0)
+"""The Text-dependent Speaker Verification Challenge 2024; also NIST's of 1996 to 2008."""
+
+
 class Rate(NamedTuple):
     """An error rate and the threshold that gives it.
 
@@ -28,9 +52,7 @@ class Rate(NamedTuple):
     threshold: float
 
 
-def error_curves(
-    targets: Scores, nontargets: Scores
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def error_curves(targets: Scores, nontargets: Scores) -> Curves:
     """False rejects and false accepts at every threshold that makes a difference.
 
     Args:
@@ -75,7 +97,12 @@ def eer(targets: Scores, nontargets: Scores) -> Rate:
     Raises:
         ValueError: one of the two is empty or holds a value that is not finite.
     """
-    thresholds, false_reject, false_accept = error_curves(targets, nontargets)
+    return eer_of(error_curves(targets, nontargets))
+
+
+def eer_of(curves: Curves) -> Rate:
+    """`eer` from the curves."""
+    thresholds, false_reject, false_accept = curves
     gap = false_reject - false_accept
     above = int(np.argmax(gap >= 0))
     if above == 0 or gap[above] == 0:
@@ -106,9 +133,14 @@ def false_reject_at(targets: Scores, nontargets: Scores, far: float) -> Rate:
     Raises:
         ValueError: `far` is no rate, or the scores are empty or not finite.
     """
+    return false_reject_of(error_curves(targets, nontargets), far)
+
+
+def false_reject_of(curves: Curves, far: float) -> Rate:
+    """`false_reject_at` from the curves."""
     if not 0.0 <= far <= 1.0:
         raise ValueError(f"a false-accept rate lies between 0 and 1, not {far}")
-    thresholds, false_reject, false_accept = error_curves(targets, nontargets)
+    thresholds, false_reject, false_accept = curves
     first = int(np.argmax(false_accept <= far + 1e-12))
     return Rate(float(false_reject[first]), float(thresholds[first]))
 
@@ -132,3 +164,40 @@ def false_accept_at(targets: Scores, nontargets: Scores, frr: float) -> Rate:
     thresholds, false_reject, false_accept = error_curves(targets, nontargets)
     last = int(np.flatnonzero(false_reject <= frr + 1e-12)[-1])
     return Rate(float(false_accept[last]), float(thresholds[last]))
+
+
+def min_dcf(
+    targets: Scores, nontargets: Scores, p_target: float, c_miss: float, c_fa: float
+) -> float:
+    """Normalized minimum of the detection cost function.
+
+    C = c_miss * P_miss * p_target + c_fa * P_fa * (1 - p_target), the least over all thresholds,
+    divided by the cost of the better of accepting everything and rejecting everything,
+    min(c_miss * p_target, c_fa * (1 - p_target)). That is how the NIST 2016 Speaker Recognition
+    Evaluation Plan ("Performance Measurement") defines and normalizes it; for its costs see
+    `NIST`, for those of the challenge in text-dependent verification `CHALLENGE`.
+
+    Args:
+        targets: scores of target trials, shape (m,), m >= 1.
+        nontargets: scores of non-target trials, shape (n,), n >= 1.
+        p_target: prior probability of a target trial, above 0 and below 1.
+        c_miss: cost of a false reject, above 0.
+        c_fa: cost of a false accept, above 0.
+
+    Returns:
+        0 (no error) to 1 (no better than deciding without listening).
+
+    Raises:
+        ValueError: a cost or the prior is impossible, or the scores are empty or not finite.
+    """
+    return min_dcf_of(error_curves(targets, nontargets), Costs(p_target, c_miss, c_fa))
+
+
+def min_dcf_of(curves: Curves, costs: Costs) -> float:
+    """`min_dcf` from the curves."""
+    p_target, c_miss, c_fa = costs
+    if not (0.0 < p_target < 1.0 and c_miss > 0.0 and c_fa > 0.0):
+        raise ValueError(f"these are no costs to decide by: {costs}")
+    _, false_reject, false_accept = curves
+    cost = c_miss * p_target * false_reject + c_fa * (1.0 - p_target) * false_accept
+    return float(cost.min() / min(c_miss * p_target, c_fa * (1.0 - p_target)))

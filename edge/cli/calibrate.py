@@ -1,0 +1,89 @@
+"""`edge-voice calibrate`: put the setting that an evaluation suggests into the configuration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.cli.confirm import confirmed
+from edge.cli.evaluate import add_enrol, evaluated
+from edge.cli.output import complain, show, show_json
+from edge.errors import EXIT_OK, EXIT_REJECTED, ConfigError
+
+if TYPE_CHECKING:
+    from edge.config import Config
+    from edge.evaluation.results import Suggestion
+
+NAME = "calibrate"
+HELP = "put the setting that an evaluation suggests into the configuration"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what it takes."""
+    parser.description = (
+        "Sets security.false_accept_rate in the configuration file to what an evaluation suggests."
+        " Nothing else in the file changes, and the former one stays beside it with .bak after its"
+        " name."
+    )
+    parser.add_argument(
+        "source",
+        metavar="REPORT_OR_FOLDER",
+        type=Path,
+        help="report.json, the folder that holds it, or recordings to evaluate",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_enrol(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Apply the suggestion; 0 when it is in the file, 1 when somebody said no."""
+    from edge.config import find_config
+    from edge.config.editing import changed, replace_file
+    from edge.config.loading import parse_config, read_config
+
+    file = find_config(args.config)
+    if file is None:
+        raise ConfigError(
+            "there is no configuration file to change; copy config/edge-voice.yaml to"
+            " ~/.config/edge-voice/config.yaml, or name one with --config"
+        )
+    former = read_config(file)
+    config = parse_config(former, file)
+    suggestion = _suggestion(args, config)
+    new = changed(former, file, "security", "false_accept_rate", suggestion.preset)
+    old = config.security.false_accept_rate
+    done = {"file": str(file), "former": old, "false_accept_rate": suggestion.preset}
+    if not args.json:
+        show(f"The suggestion is {suggestion.preset}: {suggestion.reason}")
+    for warning in suggestion.warnings:
+        complain(warning)
+    if old == suggestion.preset:
+        if args.json:
+            show_json({**done, "changed": False, "backup": None})
+        else:
+            show(f"{file}: is set to {old} already, nothing to change.")
+        return EXIT_OK
+    question = f"Set security.false_accept_rate in {file} from {old} to {suggestion.preset}?"
+    if not confirmed(question, yes=args.yes):
+        return EXIT_REJECTED
+    backup = replace_file(file, former, new)
+    if args.json:
+        show_json({**done, "changed": True, "backup": str(backup)})
+    else:
+        show(f"{file}: security.false_accept_rate is {suggestion.preset} now, was {old}.")
+        show(f"The former file is {backup}. Start the daemon again to use the new one.")
+    return EXIT_OK
+
+
+def _suggestion(args: argparse.Namespace, config: Config) -> Suggestion:
+    from edge.evaluation.reading import find_report, read_suggestion
+
+    report = find_report(args.source)
+    if report.is_dir():
+        args.folder = args.source
+        return evaluated(args).evaluation.suggestion
+    from edge.recognition.embedders import open_models
+
+    models = open_models(config.models_directory, threads=config.recognition.threads)
+    return read_suggestion(report, models.speaker.sha256, models.phrase.sha256)

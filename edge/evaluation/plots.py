@@ -1,0 +1,193 @@
+"""The two plots of an evaluation, as PNG: error trade-off, and where the scores lie.
+
+Matplotlib is an extra (`edge-voice[evaluate]`): a device at a door has no use for it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import EnvironmentFault
+from edge.evaluation.metrics import error_curves
+from edge.evaluation.scores import PRESETS
+from edge.evaluation.trials import (
+    STRANGER,
+    STRANGER_WRONG_PHRASE,
+    VOICE_STRANGER,
+    WRONG_PHRASE,
+    Trials,
+)
+from edge.evaluation.words import LABELS, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind people too; line styles for print in grey.
+_STYLES: Mapping[str, tuple[str, str]] = {
+    STRANGER: ("#D55E00", "solid"),
+    VOICE_STRANGER: ("#D55E00", "solid"),
+    WRONG_PHRASE: ("#0072B2", "dashed"),
+    STRANGER_WRONG_PHRASE: ("#555555", "dotted"),
+}
+_TARGET_COLOUR = "#009E73"
+_MARKERS = {"relaxed": "s", "balanced": "o", "strict": "^"}
+_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5)
+_LEAST, _MOST = 0.00001, 0.6
+"""Ends of the axes; the lower one stands for no error at all."""
+_DPI = 120
+
+
+def require_matplotlib() -> None:
+    """Say early what is missing, before the long work.
+
+    Raises:
+        EnvironmentFault: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401, PLC0415 (an extra)
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"the plots need matplotlib ({error}); install it with: pip install"
+            " 'edge-voice[evaluate]'"
+        ) from error
+
+
+def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
+    """Detection error trade-off: false rejects against false accepts, a line for each kind.
+
+    Both axes are normal deviates (Martin et al., "The DET curve in assessment of detection task
+    performance", 1997), on which normally distributed scores give straight lines.
+
+    Args:
+        trials: targets and non-targets.
+        thresholds: the score from which each preset accepts, by its name.
+
+    Returns:
+        A PNG file.
+    """
+    figure, axes = _canvas(6.4, 6.0)
+    targets = trials.scores[trials.target]
+    for kind in trials.nontarget_kinds:
+        others = trials.scores[trials.kind == kind]
+        _, rejects, accepts = error_curves(targets, others)
+        colour, style = _STYLES[kind]
+        label = f"{LABELS[kind]}, {len(others):,} trials"
+        axes.plot(
+            _deviate(accepts), _deviate(rejects), color=colour, linestyle=style, lw=2, label=label
+        )
+        for name, _ in PRESETS:
+            accepted = float(np.mean(others >= thresholds[name]))
+            rejected = float(np.mean(targets < thresholds[name]))
+            axes.plot(
+                _deviate(np.asarray([accepted])),
+                _deviate(np.asarray([rejected])),
+                marker=_MARKERS[name],
+                color=colour,
+                markeredgecolor="black",
+                markersize=8,
+                linestyle="none",
+                clip_on=False,
+                zorder=3,
+            )
+    for name, _ in PRESETS:
+        axes.plot([], [], _MARKERS[name], color="white", markeredgecolor="black", label=name)
+    ticks = _deviate(np.asarray((_LEAST, *_TICKS)))
+    names = ["none", *(percent(tick) for tick in _TICKS)]
+    limits = tuple(_deviate(np.asarray([_LEAST, _MOST])))
+    axes.set_xticks(ticks, names)
+    axes.set_yticks(ticks, names)
+    axes.set_xlim(*limits)
+    axes.set_ylim(*limits)
+    axes.plot(limits, limits, color="#BBBBBB", lw=1, zorder=0)
+    axes.set_aspect("equal")
+    axes.grid(color="#E5E5E5")
+    axes.set_xlabel("got in though they should not (false accepts)")
+    axes.set_ylabel("turned away though they should not (false rejects)")
+    axes.set_title(f"Error trade-off, {len(targets):,} attempts by residents", fontsize=11)
+    axes.legend(loc="upper right", fontsize=9, framealpha=0.95)
+    return _png(figure)
+
+
+def score_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
+    """Where the scores of each kind of trial lie, and from where each preset accepts.
+
+    Args:
+        trials: targets and non-targets.
+        thresholds: the score from which each preset accepts, by its name.
+
+    Returns:
+        A PNG file.
+    """
+    figure, axes = _canvas(7.6, 4.4)
+    groups = [(LABELS["TC" if "TC" in trials.kind else "target"], trials.target)]
+    groups += [(LABELS[kind], trials.kind == kind) for kind in trials.nontarget_kinds]
+    colours = [_TARGET_COLOUR] + [_STYLES[kind][0] for kind in trials.nontarget_kinds]
+    styles = ["solid"] + [_STYLES[kind][1] for kind in trials.nontarget_kinds]
+    least, most = np.percentile(trials.scores, [0.05, 99.95])
+    bins = np.linspace(float(least), float(most), 60).tolist()
+    for (label, keep), colour, style in zip(groups, colours, styles):
+        scores = np.clip(trials.scores[keep], bins[0], bins[-1])
+        shares = np.full(len(scores), 100.0 / len(scores))
+        axes.hist(
+            scores, bins=bins, weights=shares, color=colour, alpha=0.18, histtype="stepfilled"
+        )
+        axes.hist(
+            scores,
+            bins=bins,
+            weights=shares,
+            color=colour,
+            linestyle=style,
+            lw=1.8,
+            histtype="step",
+            label=f"{label}, {len(scores):,}",
+        )
+    axes.margins(x=0.02)
+    axes.set_ylim(0.0, axes.get_ylim()[1] * 1.18)  # room for the names of the thresholds
+    for name, _ in PRESETS:
+        axes.axvline(thresholds[name], color="black", lw=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            name,
+            (thresholds[name], 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(-3, -4),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
+    axes.set_xlabel("score (log-likelihood ratio, higher is nearer)")
+    axes.set_ylabel("% of the trials of a kind")
+    axes.set_title("Scores, and from where each setting accepts", fontsize=11)
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=2, fontsize=9, frameon=False)
+    return _png(figure)
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    require_matplotlib()
+    from matplotlib.figure import Figure  # noqa: PLC0415 (an extra)
+
+    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _png(figure: Figure) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 (an extra)
+
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _deviate(rates: NDArray[Any]) -> NDArray[np.float64]:
+    """Normal deviates of rates; those outside the axes come to lie on their edge."""
+    inverse = NormalDist().inv_cdf
+    return np.asarray([inverse(rate) for rate in np.clip(rates, _LEAST, _MOST)])

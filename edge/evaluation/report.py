@@ -1,0 +1,239 @@
+"""The report: one page of HTML with everything in it, and the same as JSON.
+
+The page holds no script and loads nothing. What comes from outside it (the folder's name) is
+escaped, so that a folder can be called anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from edge.errors import EnvironmentFault
+from edge.evaluation.evaluate import Evaluated
+from edge.evaluation.intervals import TRIALS_A_RATE_NEEDS
+from edge.evaluation.plots import det_plot, score_plot
+from edge.evaluation.results import Evaluation
+from edge.evaluation.words import (
+    LABELS,
+    one_in,
+    residents_sentence,
+    strangers_sentence,
+    thousands,
+    told,
+    told_cost,
+)
+
+JSON_NAME = "report.json"
+HTML_NAME = "report.html"
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; }
+h2 { font-size: 1.15rem; margin-top: 2rem; }
+.made { opacity: 0.75; margin-top: 0.2rem; }
+.answer { border-left: 0.3rem solid #0072B2; padding: 0.2rem 0 0.2rem 1rem; font-size: 1.1rem; }
+.warning { border-left: 0.3rem solid #D55E00; padding-left: 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+th, td { border-bottom: 1px solid #8886; padding: 0.35rem 0.6rem 0.35rem 0; text-align: left;
+         vertical-align: top; }
+tr.suggested td { font-weight: 600; }
+img { max-width: 100%; background: white; border-radius: 0.4rem; }
+.small { font-size: 0.85rem; opacity: 0.85; }
+@media print {
+  :root { color-scheme: light; }
+  body { margin: 0; max-width: none; font-size: 10pt; }
+  img { max-height: 11cm; }
+  h2, tr, img { break-inside: avoid; break-after: avoid; }
+}
+"""
+
+
+_HOW_TO_USE = (
+    "<p>To use it, run <code>edge-voice calibrate</code> with this report's folder, then start the"
+    " daemon again.</p>"
+)
+
+
+def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
+    """Write `report.html`, `report.json`, `det.png` and `scores.png`.
+
+    Args:
+        evaluated: what was found.
+        folder: where to, made if need be.
+
+    Returns:
+        The files, by name.
+
+    Raises:
+        EnvironmentFault: matplotlib is missing, or a file cannot be written.
+    """
+    det = det_plot(evaluated.trials, evaluated.thresholds)
+    scores = score_plot(evaluated.trials, evaluated.thresholds)
+    page = html_page(evaluated.evaluation, det, scores)
+    content = json.dumps(evaluated.evaluation.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    files = {
+        "det.png": det,
+        "scores.png": scores,
+        # A folder's name may be bytes that are no text, which Python keeps as lone surrogates.
+        JSON_NAME: content.encode("utf-8", "replace"),
+        HTML_NAME: page.encode("utf-8", "replace"),
+    }
+    make_folder(folder)
+    for name, data in files.items():
+        _write(folder / name, data)
+    return {name: folder / name for name in files}
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path}: cannot be written ({error.strerror}); name another folder with --output"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder that the report goes into, where it is not there yet.
+
+    Raises:
+        EnvironmentFault: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable name"
+        raise EnvironmentFault(
+            f"{folder}: cannot be made ({reason}); name another folder with --output"
+        ) from error
+
+
+def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
+    """The report as one page of HTML.
+
+    Args:
+        evaluation: what was found.
+        det: the error trade-off, PNG.
+        scores: the score distributions, PNG.
+    """
+    suggestion = evaluation.suggestion
+    parts = [
+        f"<h1>How well does Edge Voice know these {evaluation.people} people?</h1>",
+        f'<p class="made">{escape(_made(evaluation))}</p>',
+        _answer(evaluation),
+        *(f'<p class="warning">{escape(text)}</p>' for text in suggestion.warnings),
+        "<h2>What each setting would do</h2>",
+        _presets(evaluation),
+        "<h2>What was measured</h2>",
+        _counts(evaluation),
+        _kinds(evaluation),
+        f'<p class="small">{escape(_notes(evaluation))}</p>',
+        "<h2>Error trade-off</h2>",
+        _image(det, "Detection error trade-off: false rejects against false accepts"),
+        "<h2>Scores</h2>",
+        _image(scores, "Distribution of the scores of each kind of trial"),
+        "<h2>The suggested setting, and why</h2>",
+        f"<p><b>{escape(suggestion.preset)}</b>: {escape(suggestion.reason)}</p>",
+        _HOW_TO_USE,
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Edge Voice: {escape(evaluation.folder)}</title>\n"
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+    )
+
+
+def _answer(evaluation: Evaluation) -> str:
+    lines = [
+        f"With the suggested setting, <b>{escape(evaluation.suggestion.preset)}</b>:",
+        escape(strangers_sentence(evaluation, evaluation.suggested)),
+        escape(residents_sentence(evaluation.suggested)),
+    ]
+    return f'<div class="answer"><p>{"<br>".join(lines)}</p></div>'
+
+
+def _made(evaluation: Evaluation) -> str:
+    return (
+        f"{evaluation.folder}, {evaluation.made_at[:16].replace('T', ' ')}, Edge Voice"
+        f" {evaluation.software}"
+    )
+
+
+def _presets(evaluation: Evaluation) -> str:
+    kinds = [kind for kind, _ in evaluation.presets[0].false_accepts]
+    heading = ["setting", "stands for", "residents turned away"]
+    heading += [f"got in: {LABELS[kind]}" for kind in kinds]
+    rows = [
+        [preset.name, one_in(preset.asked), told(preset.false_reject)]
+        + [told(figure) for _, figure in preset.false_accepts]
+        for preset in evaluation.presets
+    ]
+    marked = [preset.name for preset in evaluation.presets].index(evaluation.suggestion.preset)
+    return _table(heading, rows, marked)
+
+
+def _counts(evaluation: Evaluation) -> str:
+    refused = ", ".join(
+        f"{reason.replace('_', ' ')} {count}" for reason, count in evaluation.refused.items()
+    )
+    unit = "phrases" if evaluation.by_phrase else "voices"
+    rows = [
+        ["people", str(evaluation.people)],
+        ["recordings", thousands(evaluation.recordings)],
+        ["not judged", refused or "none"],
+        [
+            "enrolled",
+            f"{evaluation.profiles} {unit}, {evaluation.enrol} recordings each",
+        ],
+        ["tested", f"{thousands(evaluation.tested)} recordings"],
+    ]
+    return _table([], rows)
+
+
+def _kinds(evaluation: Evaluation) -> str:
+    heading = ["residents against", "trials", "equal error rate", "minDCF (NIST)"]
+    heading += ["minDCF (challenge)"]
+    heading += [f"turned away at {one_in(far)}" for far, _ in evaluation.kinds[0].false_rejects]
+    rows = [
+        [LABELS[row.kind], thousands(row.trials), told(row.eer), told_cost(row.min_dcf_nist)]
+        + [told_cost(row.min_dcf_challenge)]
+        + [told(figure) for _, figure in row.false_rejects]
+        for row in evaluation.kinds
+    ]
+    return _table(heading, rows)
+
+
+def _notes(evaluation: Evaluation) -> str:
+    least = evaluation.kinds[0].false_rejects[-1][0]
+    needed = thousands(round(TRIALS_A_RATE_NEEDS / least))
+    return (
+        "In parentheses: 95 % confidence intervals, by drawing the people again; never narrower"
+        " than what no error at all would show, counted in recordings for residents and in pairs of"
+        " people for strangers. 'Turned away at 1 in 1,000': false rejects at the threshold that"
+        f" lets 1 in 1,000 in; such a rate needs ten times as many trials ({needed} for"
+        f" {one_in(least)}). minDCF: least detection cost, 0 is perfect and 1 useless; NIST:"
+        " P(target) 0.01, both errors cost 1; challenge (text-dependent speaker verification,"
+        " 2024): a false reject costs 10."
+    )
+
+
+def _image(png: bytes, text: str) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    return f'<p><img alt="{escape(text)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _table(heading: list[str], rows: Iterable[list[str]], marked: int = -1) -> str:
+    lines = ['<div class="wide"><table>']
+    if heading:
+        lines.append(f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in heading)}</tr>")
+    for index, row in enumerate(rows):
+        kind = ' class="suggested"' if index == marked else ""
+        lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
+    return "\n".join([*lines, "</table></div>"])

@@ -1,0 +1,188 @@
+"""Trials: every test recording held against every profile that it was not enrolled in.
+
+In folders of passphrases there are four kinds, under the names of the field: TC (target, correct
+phrase), TW (target, wrong phrase), IC (impostor, correct phrase) and IW (impostor, wrong phrase).
+Where the text differs, there are targets and impostors.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import InputError
+from edge.evaluation.corpus import Item, Spoken, Track, grouped, unwatched
+from edge.evaluation.scores import joint_scores, phrase_scores, voice_scores
+from edge.recognition import Engine
+from edge.types import EnrolmentSample, Profile, ProfileKind
+
+TARGET = "TC"
+WRONG_PHRASE = "TW"
+STRANGER = "IC"
+STRANGER_WRONG_PHRASE = "IW"
+VOICE_TARGET = "target"
+VOICE_STRANGER = "impostor"
+
+TARGET_KINDS = (TARGET, VOICE_TARGET)
+NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE)
+"""The kinds of trial that must be rejected, the one that a door fears most first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Scored trials, higher meaning nearer; every array has shape (n,).
+
+    Attributes:
+        scores: log-likelihood ratios.
+        kind: what kind each is of, such as `TC`.
+        owner: whose profile it was held against, an index into `people`.
+        speaker: who spoke, an index into `people`.
+        recording: which test recording it was.
+        people: everybody who speaks, in order.
+    """
+
+    scores: NDArray[np.float64]
+    kind: NDArray[np.str_]
+    owner: NDArray[np.intp]
+    speaker: NDArray[np.intp]
+    recording: NDArray[np.intp]
+    people: tuple[str, ...]
+
+    @property
+    def target(self) -> NDArray[np.bool_]:
+        """Which trials should be accepted."""
+        return np.isin(self.kind, TARGET_KINDS)
+
+    @property
+    def nontarget_kinds(self) -> tuple[str, ...]:
+        """The kinds that should be rejected, of which there are any."""
+        return tuple(kind for kind in NONTARGET_KINDS if (self.kind == kind).any())
+
+    def of(self, keep: NDArray[np.bool_]) -> Trials:
+        """Some of the trials."""
+        return replace(
+            self,
+            scores=self.scores[keep],
+            kind=self.kind[keep],
+            owner=self.owner[keep],
+            speaker=self.speaker[keep],
+            recording=self.recording[keep],
+        )
+
+    def against(self, *kinds: str) -> Trials:
+        """The targets, and the non-targets of some kinds."""
+        return self.of(self.target | np.isin(self.kind, kinds))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What is enrolled and what is tested.
+
+    Attributes:
+        enrolled: recordings of each profile.
+        tested: recordings that are held against the profiles.
+    """
+
+    enrolled: tuple[tuple[Spoken, ...], ...]
+    tested: tuple[Spoken, ...]
+
+
+def split(spoken: Sequence[Spoken], enrol: int) -> Split:
+    """Enrol the first recordings of each person (and phrase), test the rest.
+
+    Who has not more than that is not enrolled; all of their recordings are tested, as strangers'.
+
+    Args:
+        spoken: recordings that the product would judge.
+        enrol: recordings enrolled.
+
+    Raises:
+        InputError: there are too few people or recordings; the message says what is needed.
+    """
+    enrolled, tested = [], []
+    for own in grouped(spoken, _group).values():
+        if len(own) > enrol:
+            enrolled.append(tuple(own[:enrol]))
+            tested += own[enrol:]
+        else:
+            tested += own
+    people = {one.item.speaker for one in spoken}
+    if not enrolled or len(people) < 2:
+        by_phrase = any(one.item.phrase for one in spoken)
+        what = "a phrase" if by_phrase else "one of them"
+        raise InputError(
+            f"too little to evaluate: {len(spoken)} usable recordings of {len(people)} people; it"
+            f" takes two people and more than {enrol} recordings of {what} ({enrol} are enrolled,"
+            " the rest tested), better ten people with ten each"
+        )
+    return Split(tuple(enrolled), tuple(tested))
+
+
+def _group(item: Item) -> tuple[str, ...]:
+    return (item.speaker, phrase_name(item))
+
+
+def phrase_name(item: Item) -> str:
+    """The phrase's folder, so that `Front door` and `front door` are the same phrase."""
+    return " ".join(unicodedata.normalize("NFC", item.phrase).casefold().split())
+
+
+def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
+    """The profile that enrolling these recordings would give."""
+    item = spoken[0].item
+    kind = ProfileKind.PHRASE if item.phrase else ProfileKind.VOICE
+    samples = tuple(
+        EnrolmentSample(
+            speaker_embedding=one.analysis.speaker_embedding,
+            phrase_embedding=one.analysis.phrase_embedding,
+            net_speech_s=one.analysis.quality.net_speech_s,
+            snr_db=one.analysis.quality.snr_db,
+            created_at=0.0,
+        )
+        for one in spoken
+    )
+    return replace(
+        Profile.begin(item.speaker, kind, required=0, phrase=item.phrase),
+        samples=samples,
+        speaker_model=engine.models.speaker.sha256,
+        phrase_model=engine.models.phrase.sha256 if item.phrase else "",
+    )
+
+
+def score(engine: Engine, parts: Split, track: Track = unwatched) -> Trials:
+    """Hold every test recording against every profile.
+
+    Args:
+        engine: the recogniser.
+        parts: what is enrolled and tested.
+        track: shows how far it is.
+    """
+    profiles = [profile_of(engine, own) for own in parts.enrolled]
+    analyses = [one.analysis for one in parts.tested]
+    scores = voice_scores(engine, profiles, analyses)
+    by_phrase = bool(parts.tested[0].item.phrase)
+    if by_phrase:
+        scores = joint_scores(engine, scores, phrase_scores(engine, profiles, analyses, track))
+    people = sorted({one.item.speaker for one in parts.tested})
+    number = {name: n for n, name in enumerate(people)}
+    owner = np.asarray([number[own[0].item.speaker] for own in parts.enrolled])[:, np.newaxis]
+    speaker = np.asarray([number[one.item.speaker] for one in parts.tested])[np.newaxis]
+    enrolled_phrase = np.asarray([phrase_name(own[0].item) for own in parts.enrolled])
+    said = np.asarray([phrase_name(one.item) for one in parts.tested])
+    same_voice = owner == speaker
+    same_phrase = enrolled_phrase[:, np.newaxis] == said[np.newaxis]
+    if by_phrase:
+        own_kind = np.where(same_phrase, TARGET, WRONG_PHRASE)
+        other_kind = np.where(same_phrase, STRANGER, STRANGER_WRONG_PHRASE)
+        kind = np.where(same_voice, own_kind, other_kind)
+    else:
+        kind = np.where(same_voice, VOICE_TARGET, VOICE_STRANGER)
+    recording = np.arange(len(parts.tested))[np.newaxis]
+    owner, speaker, recording = (
+        np.broadcast_to(one, scores.shape).ravel() for one in (owner, speaker, recording)
+    )
+    return Trials(scores.ravel(), kind.ravel(), owner, speaker, recording, tuple(people))
