@@ -153,8 +153,8 @@ def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
         shutil.copy(output / f"{name}.tflite", MODELS)
         cards.write(path, document)
         print(f"{name}: {document['size_bytes'] / 1e6:.2f} MB, SHA-256 {document['sha256']}")
-        if not document["operating_points"]:
-            print(f"{name}: without thresholds yet; run python -m tools.set_operating_points")
+        if document["calibration"].get("made_for") != document["sha256"]:
+            print(f"{name}: without calibration yet; run python -m tools.calibrate_models")
 
 
 def measure(speech: Path, work: Path) -> Optional[dict[str, dict[str, Any]]]:

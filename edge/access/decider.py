@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional
 
 from edge.config import Config
-from edge.recognition.confidence import confidence_of, phrase_margin, voice_margin
+from edge.recognition.confidence import confidence_of
 from edge.recognition.engine import Engine
 from edge.types import (
     AccessDecision,
@@ -76,20 +77,25 @@ class Decider:
             return self._decision(utterance, reason, Confidence.HIGH, {}, started)
         analysis = self._engine.analyse(utterance)
         analysed = time.perf_counter()
-        every = [self._engine.match_speaker(profile, analysis) for profile in candidates]
+        every = self._engine.match_speakers(candidates, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
         voices = [every[index] for index in chosen]
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
+        # Whoever shares a phrase is another person that a stranger may be taken for.
+        sharing = max(1, sum(phrase.accepted for phrase in phrases))
+        threshold = self._engine.scorer.voice_threshold(sharing)
+        voices = [replace(voice, threshold=threshold) for voice in voices]
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analysed) * 1e3}
-        return self._weigh(utterance, voices, phrases, timings, started)
+        return self._weigh(utterance, voices, phrases, sharing, timings, started)
 
     def _weigh(
         self,
         utterance: Utterance,
         voices: Sequence[SpeakerMatch],
         phrases: Sequence[PhraseMatch],
+        sharing: int,
         timings: dict[str, float],
         started: float,
     ) -> AccessDecision:
@@ -103,16 +109,16 @@ class Decider:
             voice, phrase = max(pairs, key=lambda pair: pair[0].score)
             reason = ReasonCode.WRONG_PHRASE
         elif any(phrase.accepted for phrase in phrases):
-            voice, phrase = min(pairs, key=lambda pair: pair[1].distance)
+            voice, phrase = max(pairs, key=lambda pair: pair[1].score)
             reason = ReasonCode.UNKNOWN_SPEAKER
         else:
-            # Whom it came nearest to, each part in its own steps.
-            voice, phrase = max(
-                pairs, key=lambda pair: min(voice_margin(pair[0]), phrase_margin(pair[1]))
-            )
+            # Whom it came nearest to.
+            voice, phrase = max(pairs, key=lambda pair: min(pair[0].margin, pair[1].margin))
             reason = ReasonCode.NO_MATCH
-        confidence = confidence_of((voice_margin(voice), phrase_margin(phrase)))
-        return self._decision(utterance, reason, confidence, timings, started, voice, phrase)
+        confidence = confidence_of((voice.margin, phrase.margin))
+        return self._decision(
+            utterance, reason, confidence, timings, started, voice, phrase, sharing
+        )
 
     def _decision(
         self,
@@ -123,14 +129,19 @@ class Decider:
         started: float,
         voice: Optional[SpeakerMatch] = None,
         phrase: Optional[PhraseMatch] = None,
+        sharing: int = 1,
     ) -> AccessDecision:
         scores = {}
         if voice is not None and phrase is not None:
             scores = {
+                "joint": self._engine.scorer.joint(voice.score, phrase.score, sharing),
+                "joint_threshold": self._engine.scorer.joint_threshold,
                 "voice": voice.score,
                 "voice_threshold": voice.threshold,
-                "phrase_distance": phrase.distance,
+                "voice_similarity": voice.similarity,
+                "phrase": phrase.score,
                 "phrase_threshold": phrase.threshold,
+                "phrase_distance": phrase.distance,
             }
         # A voice that was not accepted is nobody's: naming whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.

@@ -7,7 +7,8 @@ that the first syllable is whole.
 Two things are never let through, because a passphrase with a piece missing must not be guessed:
 
 - An utterance in which samples were lost. It is dropped and counted in `discarded`.
-- The rest of one that was cut at `max_utterance_s`; the part before is let go as `truncated`.
+- The rest of one that was cut at `max_utterance_s`; the part before is let go as `truncated`. Or,
+  where speech runs on without end (`rolling`), its beginning, and what is let go is `truncated`.
 
 After either, and after any loss, the next utterance begins only once `end_silence_s` of silence
 has been heard: what follows sooner may be the tail of something whose head nobody heard.
@@ -16,7 +17,6 @@ has been heard: what follows sooner may be the tail of something whose head nobo
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Optional, Union
@@ -24,15 +24,12 @@ from typing import Optional, Union
 import numpy as np
 
 from edge.audio.frames import FRAME_S, FRAME_SAMPLES
-from edge.audio.quality import measure_quality
+from edge.audio.opened import CONTINUE, Frame, OpenUtterance
 from edge.audio.vad import BACKLOG_FRAMES, SPEECH, SpeechDetector
 from edge.config import AudioConfig
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
 _LOG = logging.getLogger(__name__)
-
-_CONTINUE = 0.35
-"""Speech goes on down to a lower probability than it begins at, as Silero's authors advise."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,8 @@ class EndPointSettings:
         max_utterance_s: length at which an utterance is cut, whatever is still being said.
         pre_roll_s: kept before the first speech.
         post_roll_s: kept after the last speech, `end_silence_s` at most.
+        rolling: whether speech longer than `max_utterance_s` is heard to its end, the oldest part
+            being forgotten, in place of cutting it there.
     """
 
     end_silence_s: float = 0.6
@@ -52,53 +51,18 @@ class EndPointSettings:
     max_utterance_s: float = 15.0
     pre_roll_s: float = 0.55
     post_roll_s: float = 0.55
+    rolling: bool = False
 
     @classmethod
-    def of(cls, audio: AudioConfig) -> EndPointSettings:
+    def of(cls, audio: AudioConfig, *, rolling: bool = False) -> EndPointSettings:
         """As the configuration gives them."""
         return cls(
             end_silence_s=audio.end_silence_s,
             min_speech_s=audio.min_speech_s,
             max_utterance_s=audio.max_utterance_s,
             pre_roll_s=audio.pre_roll_s,
+            rolling=rolling,
         )
-
-
-@dataclass
-class _Frame:
-    samples: FloatArray
-    start_s: float
-    captured_at: float
-    probability: float
-
-
-class _Open:
-    """The utterance being heard: its frames, and which of them are speech."""
-
-    def __init__(self, frames: list[_Frame]) -> None:
-        self.frames = frames
-        self.speech: list[bool] = []
-        self.last_speech = 0
-        self.judge()
-
-    def add(self, frame: _Frame, judged: int) -> None:
-        """Take in a frame with which the last `judged` frames, itself included, were judged."""
-        self.frames.append(frame)
-        # The frames judged in retrospect were no speech before: only they can change.
-        del self.speech[max(0, len(self.frames) - judged) :]
-        self.judge()
-
-    def judge(self) -> None:
-        spoken = bool(self.speech) and self.speech[-1]
-        for index in range(len(self.speech), len(self.frames)):
-            spoken = self.frames[index].probability >= (_CONTINUE if spoken else SPEECH)
-            self.speech.append(spoken)
-            if spoken:
-                self.last_speech = index
-
-    @property
-    def quiet_frames(self) -> int:
-        return len(self.frames) - 1 - self.last_speech
 
 
 class EndPointer:
@@ -123,9 +87,9 @@ class EndPointer:
         self._max_frames = max(1, _frames(self.settings.max_utterance_s))
         self._pre_frames = _frames(self.settings.pre_roll_s)
         self._post_frames = min(_frames(self.settings.post_roll_s), self._end_frames)
-        self._recent: deque[_Frame] = deque(maxlen=self._pre_frames + BACKLOG_FRAMES)
+        self._recent: deque[Frame] = deque(maxlen=self._pre_frames + BACKLOG_FRAMES)
         self._rest: FloatArray = np.zeros(0, np.float32)
-        self._open: Optional[_Open] = None
+        self._open: Optional[OpenUtterance] = None
         self._quiet_wanted = 0
         self.discarded = 0
 
@@ -133,6 +97,11 @@ class EndPointer:
     def speaking(self) -> bool:
         """Whether an utterance is being heard right now."""
         return self._open is not None
+
+    @property
+    def opened(self) -> Optional[OpenUtterance]:
+        """The utterance being heard, None while there is none; for the thread that feeds."""
+        return self._open
 
     @property
     def level_dbfs(self) -> float:
@@ -168,26 +137,30 @@ class EndPointer:
     def flush(self) -> list[Utterance]:
         """End the stream: return the utterance that was still being heard, if it is one."""
         self._rest = self._rest[:0]
-        utterance = self._close(truncated=False) if self._open else None
+        utterance = self._close() if self._open else None
         self._recent.clear()
         return [utterance] if utterance else []
 
     def _take(self, samples: FloatArray, start_s: float, captured_at: float) -> Optional[Utterance]:
         probabilities = self._detector.feed(samples)
-        frame = _Frame(samples, start_s, captured_at, probabilities[-1])
+        frame = Frame(samples, start_s, captured_at, probabilities[-1])
         if self._open is not None:
             _revise(self._open.frames, probabilities)
             self._open.add(frame, len(probabilities))
             if self._open.quiet_frames >= self._end_frames:
-                return self._close(truncated=False)
+                return self._close()
             if len(self._open.frames) >= self._max_frames:
+                if self.settings.rolling:
+                    self._open.drop_first(1)
+                    return None
                 self._quiet_wanted = self._end_frames
-                return self._close(truncated=True)
+                self._open.truncated = True
+                return self._close()
             return None
         _revise(self._recent, probabilities)
         self._recent.append(frame)
         if self._quiet_wanted > 0:
-            spoken = probabilities[-1] >= _CONTINUE
+            spoken = probabilities[-1] >= CONTINUE
             self._quiet_wanted = self._end_frames if spoken else self._quiet_wanted - 1
             if self._quiet_wanted == 0 or spoken:
                 self._recent.clear()
@@ -200,30 +173,15 @@ class EndPointer:
         for index in range(max(0, count - judged), count):
             if self._recent[index].probability >= SPEECH:
                 keep = list(self._recent)[max(0, index - self._pre_frames) :]
-                self._open = _Open(keep)
+                self._open = OpenUtterance(keep)
                 self._recent.clear()
                 return
 
-    def _close(self, truncated: bool) -> Optional[Utterance]:
+    def _close(self) -> Optional[Utterance]:
         utterance, self._open = self._open, None
         if utterance is None or sum(utterance.speech) < self._min_frames:
             return None
-        kept = utterance.frames[: utterance.last_speech + 1 + self._post_frames]
-        samples = np.concatenate([frame.samples for frame in kept])
-        first = utterance.frames[utterance.speech.index(True)]
-        last = utterance.frames[utterance.last_speech]
-        # Noise is measured over all that was heard, also what is not kept of the silence.
-        heard = np.concatenate([frame.samples for frame in utterance.frames])
-        return Utterance(
-            samples=samples,
-            start_s=kept[0].start_s,
-            end_s=last.start_s + FRAME_S,
-            quality=measure_quality(heard, np.array(utterance.speech)),
-            speech_ended_at=last.captured_at,
-            closed_at=time.monotonic(),
-            truncated=truncated,
-            lead_s=first.start_s - kept[0].start_s,
-        )
+        return utterance.whole(self._post_frames)
 
     def _lose(self, samples: int) -> None:
         if self._open is not None:
@@ -236,7 +194,7 @@ class EndPointer:
         self._detector.reset()
 
 
-def _revise(frames: Union[list[_Frame], deque[_Frame]], probabilities: list[float]) -> None:
+def _revise(frames: Union[list[Frame], deque[Frame]], probabilities: list[float]) -> None:
     """The gate has just opened: put in what was found about the frames before the newest one."""
     for back, probability in enumerate(reversed(probabilities[:-1]), start=1):
         if back > len(frames):

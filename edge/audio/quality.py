@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,9 @@ FULL_SCALE = 0.999
 MAX_SNR_DB = 60.0
 
 
-def measure_quality(samples: FloatArray, speech: NDArray[np.bool_]) -> Quality:
+def measure_quality(
+    samples: FloatArray, speech: NDArray[np.bool_], part: Optional[NDArray[np.bool_]] = None
+) -> Quality:
     """Measure an utterance.
 
     The frames that are not speech are the noise: their median, and without the frames that touch
@@ -26,6 +30,8 @@ def measure_quality(samples: FloatArray, speech: NDArray[np.bool_]) -> Quality:
     Args:
         samples: mono audio at `SAMPLE_RATE`, shape (n,).
         speech: whether each frame of `FRAME_SAMPLES` is speech, shape (n // FRAME_SAMPLES,).
+        part: the frames whose speech is measured, of the same shape; None for all. The noise is
+            measured over all of the recording in either case.
 
     Returns:
         The figures; levels are `QUIETEST_DB` where there is nothing to measure.
@@ -36,20 +42,21 @@ def measure_quality(samples: FloatArray, speech: NDArray[np.bool_]) -> Quality:
     grid = samples[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES)
     speech = speech[:frames]
     power = np.einsum("fn,fn->f", grid, grid, dtype=np.float64) / FRAME_SAMPLES
-    if not speech.any():
+    measured = speech if part is None else speech & part[:frames]
+    if not measured.any():
         return Quality(QUIETEST_DB, power_db(float(power.mean())), 0.0, 0.0, 0.0)
 
     noise_power = _noise_power(power, speech)
-    loud_power = float(power[speech].mean())
+    loud_power = float(power[measured].mean())
     speech_power = max(loud_power - noise_power, 1e-10)
     snr_db = 10.0 * np.log10(speech_power / max(noise_power, 1e-12))
-    clipped = float((np.abs(grid[speech]) >= FULL_SCALE).mean())
+    clipped = float((np.abs(grid[measured]) >= FULL_SCALE).mean())
     return Quality(
         level_dbfs=power_db(loud_power),
         noise_dbfs=power_db(noise_power),
         snr_db=float(np.clip(snr_db, -MAX_SNR_DB, MAX_SNR_DB)),
         clipped_fraction=clipped,
-        net_speech_s=float(speech.sum()) * FRAME_S,
+        net_speech_s=float(measured.sum()) * FRAME_S,
     )
 
 

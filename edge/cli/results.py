@@ -8,13 +8,19 @@ from edge.types import PhraseMatch, Quality, SpeakerMatch
 def speaker_line(match: SpeakerMatch) -> str:
     """How near the voice came."""
     verdict = "ok" if match.accepted else "too far"
-    return f"similarity {match.score:.2f}, at least {match.threshold:.2f}: {verdict}"
+    return (
+        f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
+        f" (similarity {match.similarity:.2f})"
+    )
 
 
 def phrase_line(match: PhraseMatch) -> str:
     """How near the phrase came."""
     verdict = "ok" if match.accepted else "too far"
-    return f"distance {match.distance:.2f}, at most {match.threshold:.2f}: {verdict}"
+    return (
+        f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
+        f" (distance {match.distance:.2f})"
+    )
 
 
 def quality_line(quality: Quality) -> str:

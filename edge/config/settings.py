@@ -135,25 +135,8 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class RecognitionConfig:
-    """How near a voice and a phrase must come, and what a recording must be worth."""
+    """What a recording must be worth to be judged."""
 
-    voice_threshold: Optional[float] = _setting(
-        None,
-        "Similarity from which a voice counts as the enrolled one. Higher lets fewer strangers"
-        " in and turns more residents away.",
-        unit="cosine similarity",
-        least=0.2,
-        most=1.0,
-        empty="the speaker model's own threshold, from its card",
-    )
-    phrase_threshold: Optional[float] = _setting(
-        None,
-        "Distance up to which a phrase counts as the enrolled one. Lower is stricter.",
-        unit="warping path cost",
-        least=0.0,
-        most=0.8,
-        empty="the phrase model's own threshold, from its card",
-    )
     min_net_speech_s: float = _setting(
         0.6,
         "Least speech, silence not counted, that is judged at all.",
@@ -332,7 +315,7 @@ class Config:
     )
     recognition: RecognitionConfig = _section(
         RecognitionConfig,
-        "How near a voice and a phrase must come, and what a recording must be worth.",
+        "What a recording must be worth to be judged.",
     )
     security: SecurityConfig = _section(SecurityConfig, "How often a stranger may get in.")
     enrolment: EnrolmentConfig = _section(EnrolmentConfig, "What makes a signature complete.")

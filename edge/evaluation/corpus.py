@@ -17,7 +17,7 @@ from typing import Optional, Protocol, TypeVar
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import AudioFormatError, InputError
-from edge.recognition import Engine
+from edge.recognition.analyser import Analyser
 from edge.recognition.results import Analysis
 from edge.types import ProfileKind, ReasonCode
 
@@ -106,7 +106,7 @@ def find_items(folder: Path) -> list[Item]:
 
 
 def analyse_all(
-    engine: Engine,
+    analyser: Analyser,
     items: Sequence[Item],
     *,
     with_phrase: bool,
@@ -116,7 +116,7 @@ def analyse_all(
     """Cut and embed every recording as the product would; those without speech are left out.
 
     Args:
-        engine: the recogniser.
+        analyser: the recogniser.
         items: which recordings.
         with_phrase: whether to embed what is said too.
         track: shows how far it is; gets the recordings and a word, and gives them one by one.
@@ -133,10 +133,10 @@ def analyse_all(
         if utterance.quality.net_speech_s <= 0:
             continue
         try:
-            analysis = engine.analyse(utterance, with_phrase=with_phrase)
+            analysis = analyser.analyse(utterance, with_phrase=with_phrase)
         except InputError:  # too little sound for the models, which is no speech to speak of
             continue
-        spoken.append(Spoken(item, analysis, engine.refusal(utterance, kind)))
+        spoken.append(Spoken(item, analysis, analyser.refusal(utterance, kind)))
     return spoken
 
 

@@ -63,9 +63,10 @@ class ModelCard:
         output: what comes out.
         quantization: how the weights and activations are stored, in words.
         runtimes: runtimes that it was tested under, each with its version.
-        calibration: recordings behind any figure of this card, with their licence and credit.
+        credit: recordings behind any figure of this card, with their licence.
         measured: figures that the tools measured, by name.
         operating_points: thresholds and what they were measured at, by name.
+        calibration: from a score to what it means, and for which model file that was measured.
     """
 
     name: str
@@ -79,9 +80,10 @@ class ModelCard:
     output: TensorSpec
     quantization: str
     runtimes: tuple[str, ...]
-    calibration: str
+    credit: str
     measured: Mapping[str, Any] = field(default_factory=dict)
     operating_points: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def threshold(self, name: str) -> float:
         """The threshold of one operating point.
@@ -94,7 +96,7 @@ class ModelCard:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ModelError(
                 f"the card of {self.file} gives no threshold for {name!r}; "
-                "reinstall the software, or run tools/set_operating_points.py"
+                "reinstall the software, or run tools/calibrate_models.py"
             )
         return float(value)
 
@@ -209,9 +211,10 @@ def _card(reader: _Reader) -> ModelCard:
         output=_tensor(reader.inner("output")),
         quantization=reader.text("quantization"),
         runtimes=reader.items("runtimes", str),
-        calibration=reader.text("calibration"),
+        credit=reader.text("credit"),
         measured=reader.take("measured", dict),
         operating_points=reader.take("operating_points", dict),
+        calibration=reader.take("calibration", dict),
     )
     reader.end()
     if Path(card.file).name != card.file:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from edge.types import Confidence, PhraseMatch, SpeakerMatch
+from edge.types import Confidence
 
-_VOICE_STEP = 0.05
-"""Cosine similarity that makes one step of confidence."""
-_PHRASE_STEP = 0.06
-"""Warping distance that makes one step of confidence."""
-
-
-def voice_margin(match: SpeakerMatch) -> float:
-    """How far a voice is from its threshold, in steps; positive when accepted."""
-    return (match.score - match.threshold) / _VOICE_STEP
-
-
-def phrase_margin(match: PhraseMatch) -> float:
-    """How far a phrase is from its threshold, in steps; positive when accepted."""
-    return (match.threshold - match.distance) / _PHRASE_STEP
+NORMAL_FROM = math.log(3.0)
+"""Margin over the threshold from which a result is not a close one: three times the odds."""
+HIGH_FROM = math.log(10.0)
+"""Margin from which it is sure: ten times the odds."""
 
 
 def confidence_of(margins: Iterable[float]) -> Confidence:
-    """Confidence in a result from the margins of its parts, each in steps.
+    """Confidence in a result from the margins of its parts, log-likelihood ratios.
 
     Something is accepted only if every part is, so the weakest part says how sure it is; it is
     rejected as soon as one part is, so then the most clearly missed part does.
     """
     margin = abs(min(margins))
-    if margin >= 2.0:
+    if margin >= HIGH_FROM:
         return Confidence.HIGH
-    return Confidence.NORMAL if margin >= 1.0 else Confidence.LOW
+    return Confidence.NORMAL if margin >= NORMAL_FROM else Confidence.LOW

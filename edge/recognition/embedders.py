@@ -129,6 +129,17 @@ class PhraseEmbedder(_Embedder):
                 rows[:] = self._pass(frames[shift * _PHRASE_HOP :], len(rows))
         return vectors
 
+    def embed_window(self, frames: FloatArray) -> FloatArray:
+        """The one vector of a single window.
+
+        Args:
+            frames: mel frames, shape (76, 32).
+
+        Returns:
+            Shape (96,), as the network gives it.
+        """
+        return self._pass(frames, 1)[0]
+
     def _pass(self, frames: FloatArray, count: int) -> FloatArray:
         """`count` vectors, 80 ms apart, from the first frame on."""
         per_call = _LONGEST_CALL // _PHRASE_STRIDE
@@ -149,10 +160,12 @@ class Models:
     Attributes:
         speaker: whose voice.
         phrase: what is said.
+        directory: the folder that they and their cards are in.
     """
 
     speaker: SpeakerEmbedder
     phrase: PhraseEmbedder
+    directory: Path
 
 
 def open_models(directory: Optional[Path] = None, threads: int = 1) -> Models:
@@ -173,6 +186,7 @@ def open_models(directory: Optional[Path] = None, threads: int = 1) -> Models:
     return Models(
         speaker=SpeakerEmbedder(open_model(folder / SPEAKER_FILE, threads)),
         phrase=PhraseEmbedder(open_model(folder / PHRASE_FILE, threads)),
+        directory=folder,
     )
 
 

@@ -15,11 +15,11 @@ import numpy as np
 from edge.config import Config
 from edge.errors import EnrolmentRejected, ProfileError
 from edge.recognition import gate
-from edge.recognition.confidence import confidence_of, phrase_margin, voice_margin
+from edge.recognition.analyser import Analyser
+from edge.recognition.confidence import confidence_of
 from edge.recognition.embedders import Models, open_models
-from edge.recognition.framing import phrase_samples, voice_samples
 from edge.recognition.results import Analysis, Identification, Verification
-from edge.recognition.thresholds import Thresholds
+from edge.recognition.scorer import Scorer
 from edge.recognition.voice import cosine, signature_of
 from edge.recognition.warping import warping_distances
 from edge.types import (
@@ -37,34 +37,29 @@ from edge.types import (
 _SAME_RECORDING = 0.9999
 """Similarity that no second saying reaches: the voice is never twice the same to four digits."""
 
-MAX_VOICE_S = 300.0
-"""Longest recording of free speech that is judged at once."""
 
-
-class Engine:
+class Engine(Analyser):
     """Embeds, enrols, verifies and identifies.
 
     Use one from one thread at a time: the models' tensors are shared between calls.
 
     Args:
         models: the two opened models.
-        config: what a recording must be worth, and thresholds that override the models' own.
-        thresholds: where the lines are; None for those of the models and the configuration.
+        config: what a recording must be worth, and how often a wrong one may be accepted.
+        scorer: what scores mean; None for what the models' cards say.
 
     Raises:
-        ModelError: if a model's card lacks a threshold that the configuration leaves to it.
+        ModelError: if a model's card lacks its calibration or a threshold.
 
     """
 
     def __init__(
-        self,
-        models: Models,
-        config: Optional[Config] = None,
-        thresholds: Optional[Thresholds] = None,
+        self, models: Models, config: Optional[Config] = None, scorer: Optional[Scorer] = None
     ) -> None:
-        self.models = models
-        self.config = config or Config()
-        self.thresholds = thresholds or Thresholds.of(models, self.config.recognition)
+        super().__init__(models, config)
+        self.scorer = scorer or Scorer.of(models, self.config.security.far)
+        self._enrolment_voice = models.speaker.card.threshold("enrolment")
+        self._enrolment_phrase = models.phrase.card.threshold("enrolment")
 
     @classmethod
     def open(cls, config: Optional[Config] = None) -> Engine:
@@ -77,30 +72,6 @@ class Engine:
         config = config or Config()
         models = open_models(config.models_directory, threads=config.recognition.threads)
         return cls(models, config)
-
-    def analyse(self, utterance: Utterance, *, with_phrase: bool = True) -> Analysis:
-        """Embed an utterance, whatever it is worth."""
-        started = time.perf_counter()
-        speaker = self.models.speaker.embed(voice_samples(utterance))
-        spoken = time.perf_counter()
-        timings = {"speaker": (spoken - started) * 1e3}
-        phrase = None
-        if with_phrase:
-            phrase = self.models.phrase.embed(phrase_samples(utterance))
-            timings["phrase"] = (time.perf_counter() - spoken) * 1e3
-        return Analysis(speaker, phrase, utterance.quality, timings)
-
-    def refusal(self, utterance: Utterance, kind: ProfileKind) -> Optional[ReasonCode]:
-        """Why an utterance cannot be judged, or None when it can."""
-        longest = gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
-        if utterance.truncated and kind is ProfileKind.PHRASE:
-            return ReasonCode.TOO_LONG
-        return gate.reason_to_refuse(
-            utterance.quality,
-            self.config.recognition,
-            duration_s=utterance.duration_s,
-            max_duration_s=longest,
-        )
 
     def enrol(self, profile: Profile, utterance: Utterance) -> EnrolmentSample:
         """Turn an utterance into the next sample of a profile, without storing it.
@@ -163,7 +134,7 @@ class Engine:
         by_phrase = profile.kind is ProfileKind.PHRASE
         earlier = first.speaker_embedding if by_phrase else signature_of(profile.samples)
         score = cosine(earlier, analysis.speaker_embedding)
-        least = self.thresholds.enrolment_voice
+        least = self._enrolment_voice
         # The voice first: another person's saying of the phrase is further away in phrase too.
         if score < least:
             raise EnrolmentRejected(
@@ -174,7 +145,7 @@ class Engine:
         if first.phrase_embedding is None or analysis.phrase_embedding is None:
             return
         distance = warping_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
-        most = self.thresholds.enrolment_phrase
+        most = self._enrolment_phrase
         if distance > most:
             raise EnrolmentRejected(
                 ReasonCode.WRONG_PHRASE.value,
@@ -196,9 +167,9 @@ class Engine:
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyse(utterance, with_phrase=wants_phrase)
         started = time.perf_counter()
-        speaker = self.match_speaker(profile, analysis)
+        speaker = self.match_speakers([profile], analysis)[0]
         phrase = self.match_phrases([profile], analysis)[0] if wants_phrase else None
-        margins = [voice_margin(speaker)] + ([phrase_margin(phrase)] if phrase else [])
+        margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         reason = _verdict(speaker.accepted, phrase.accepted if phrase else True)
         return Verification(
@@ -230,7 +201,7 @@ class Engine:
         analysis = self.analyse(utterance, with_phrase=False)
         started = time.perf_counter()
         ranking = sorted(
-            (self.match_speaker(profile, analysis) for profile in profiles),
+            self.match_speakers(profiles, analysis, among=len(profiles)),
             key=lambda match: match.score,
             reverse=True,
         )
@@ -238,17 +209,32 @@ class Engine:
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         return Identification(
             reason=ReasonCode.ACCEPTED if best.accepted else ReasonCode.UNKNOWN_SPEAKER,
-            confidence=confidence_of([voice_margin(best)]),
+            confidence=confidence_of([best.margin]),
             best=best if best.accepted else None,
             ranking=tuple(ranking),
             quality=utterance.quality,
             timings_ms=timings,
         )
 
-    def match_speaker(self, profile: Profile, analysis: Analysis) -> SpeakerMatch:
-        """Hold a voice against a profile's signature."""
-        score = cosine(signature_of(profile.samples), analysis.speaker_embedding)
-        return SpeakerMatch(profile.id, profile.name, score, self.thresholds.voice)
+    def match_speakers(
+        self, profiles: Sequence[Profile], analysis: Analysis, *, among: int = 1
+    ) -> list[SpeakerMatch]:
+        """Hold a voice against the signatures of several profiles.
+
+        Args:
+            profiles: whose.
+            analysis: the utterance.
+            among: to how many people the voice may belong; the more, the nearer it must come, so
+                that the false-accept rate of all together is the one asked for.
+        """
+        scores = self.scorer.voice_scores(profiles, [analysis])
+        threshold = self.scorer.voice_threshold(among)
+        return [
+            SpeakerMatch(profile.id, profile.name, float(similarity), float(ratio), threshold)
+            for profile, similarity, ratio in zip(
+                profiles, scores.similarity[:, 0], scores.ratio[:, 0]
+            )
+        ]
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
         """Hold what was said against the phrases of several profiles, the nearest example of each.
@@ -267,8 +253,15 @@ class Engine:
                 examples.append(sample.phrase_embedding)
         distances = np.asarray(warping_distances(examples, analysis.phrase_embedding))
         bounds = np.cumsum([len(profile.samples) for profile in profiles])[:-1]
+        threshold = self.scorer.phrase_threshold()
         return [
-            PhraseMatch(profile.id, profile.phrase, float(own.min()), self.thresholds.phrase)
+            PhraseMatch(
+                profile.id,
+                profile.phrase,
+                float(own.min()),
+                self.scorer.phrase.ratio(float(own.min())),
+                threshold,
+            )
             for profile, own in zip(profiles, np.split(distances, bounds))
         ]
 

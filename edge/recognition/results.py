@@ -113,6 +113,7 @@ def speaker_dict(match: SpeakerMatch) -> dict[str, Any]:
     return {
         "profile_id": match.profile_id,
         "name": match.name,
+        "similarity": round(match.similarity, 4),
         "score": round(match.score, 4),
         "threshold": round(match.threshold, 4),
         "accepted": match.accepted,
@@ -125,6 +126,7 @@ def phrase_dict(match: PhraseMatch) -> dict[str, Any]:
         "profile_id": match.profile_id,
         "phrase": match.phrase or None,
         "distance": round(match.distance, 4),
+        "score": round(match.score, 4),
         "threshold": round(match.threshold, 4),
         "accepted": match.accepted,
     }

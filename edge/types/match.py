@@ -12,14 +12,21 @@ class SpeakerMatch:
     Attributes:
         profile_id: whose signature.
         name: their display name.
-        score: cosine similarity, -1 to 1; higher is nearer.
+        similarity: cosine of voice and signature, -1 to 1; higher is nearer.
+        score: log-likelihood ratio that the voice is theirs, natural logarithm.
         threshold: the score from which the voice counts as theirs.
     """
 
     profile_id: str
     name: str
+    similarity: float
     score: float
     threshold: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is above its threshold; negative below it."""
+        return self.score - self.threshold
 
     @property
     def accepted(self) -> bool:
@@ -35,15 +42,22 @@ class PhraseMatch:
         profile_id: whose phrase.
         phrase: the phrase in writing, empty when not given.
         distance: cost of the best warping path, 0 and up; lower is nearer.
-        threshold: the distance up to which the phrase counts as the right one.
+        score: log-likelihood ratio that the phrase is the right one, natural logarithm.
+        threshold: the score from which the phrase counts as the right one.
     """
 
     profile_id: str
     phrase: str
     distance: float
+    score: float
     threshold: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is above its threshold; negative below it."""
+        return self.score - self.threshold
 
     @property
     def accepted(self) -> bool:
         """Whether the phrase is near enough."""
-        return self.distance <= self.threshold
+        return self.score >= self.threshold

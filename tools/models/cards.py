@@ -119,9 +119,11 @@ def card(
         "output": text["output"],
         "quantization": text["quantization"],
         "runtimes": RUNTIMES,
-        "calibration": CREDIT,
+        "credit": CREDIT,
         "measured": measured or (former.get("measured", {}) if same else {}),
         "operating_points": former.get("operating_points", {}) if same else {},
+        # Kept for another file too: its own hash inside says that it is not for this one.
+        "calibration": former.get("calibration", {}),
     }
 
 

@@ -1,0 +1,103 @@
+"""From the stream to decisions: on whole utterances, and on phrases found inside running speech.
+
+An utterance that is a passphrase by itself is decided on as it was cut. Somebody who says "hello,
+it's me, open the front door please" says no such utterance, so while speech is heard the enrolled
+phrases are looked for inside it, and what is found is decided on alone, as if nothing had been said
+around it. That also answers a lone passphrase before the end-pointer is sure that it is over.
+
+A phrase found in mid-speech opens at once only where the decision is not a close one. A close one,
+and every denial, waits for the end: then all that was heard counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+from edge.access.decider import Decider, Judgement
+from edge.audio.endpoint import EndPointer
+from edge.audio.opened import OpenUtterance
+from edge.recognition import Engine
+from edge.recognition.spotting import PhraseSpotter, Spot
+from edge.types import AudioBlock, Confidence, Profile, Utterance
+
+_MARGINS_S = (0.0, 0.06, 0.12)
+"""How much more is taken on both sides of what was found: its ends are only that exact."""
+_MOST_TRIED = 4
+"""Places in one utterance that are looked at again when it is over."""
+
+
+class Listener:
+    """Cuts the stream, looks into it, and decides. Use it from one thread.
+
+    Args:
+        endpointer: cuts the stream into utterances.
+        engine: the recogniser.
+        decider: decides on an utterance.
+    """
+
+    def __init__(self, endpointer: EndPointer, engine: Engine, decider: Decider) -> None:
+        self.endpointer = endpointer
+        self._engine = engine
+        self._decider = decider
+        self._profiles: Sequence[Profile] = ()
+        self._candidates: list[Profile] = []
+        self._spotter = PhraseSpotter(engine.models.phrase, [])
+        self._opened: Optional[OpenUtterance] = None
+        self._answered = False
+        self._close_ones: list[Judgement] = []
+        self._places: list[Spot] = []
+
+    def use(self, profiles: Sequence[Profile]) -> None:
+        """Decide by these profiles from the next block on."""
+        if profiles is self._profiles:
+            return
+        self._profiles = profiles
+        self._candidates = self._decider.eligible(profiles)
+        examples = [
+            [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
+            for profile in self._candidates
+        ]
+        self._spotter = PhraseSpotter(self._engine.models.phrase, examples)
+        if self._opened is not None:
+            self._spotter.reset(self._opened.start_s)
+
+    def feed(self, block: AudioBlock) -> Iterator[Judgement]:
+        """Take in a block and give out what is decided with it, mostly nothing."""
+        ended = self.endpointer.feed(block)
+        for utterance in ended:
+            yield from self._end(utterance)
+        self._follow()
+        if self._opened is not None and not self._answered:
+            yield from self._look(self._opened, self._spotter.feed(self._unheard(self._opened)))
+
+    def flush(self) -> Iterator[Judgement]:
+        """The stream is over: decide on what was still being heard."""
+        for utterance in self.endpointer.flush():
+            yield from self._end(utterance)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Begin anew with each utterance."""
+        opened = self.endpointer.opened
+        if opened is self._opened:
+            return
+        self._opened = opened
+        self._answered = False
+        self._close_ones, self._places = [], []
+        if opened is not None:
+            self._spotter.reset(opened.start_s)
+
+    def _unheard(self, opened: OpenUtterance) -> FloatArray:
+        return opened.samples_from(self._spotter.position_s)
+
+    def _look(self, opened: OpenUtterance, spots: Sequence[Spot]) -> Iterator[Judgement]:
+        for spot in spots:
+            judgement = self._judge(opened, spot)
+            if judgement is None:
+                continue
+            if judgement.decision.confidence is not Confidence.LOW:
+                self._answered = True
+                yield judgement
+                return
+            self._close_ones.append(judgement)

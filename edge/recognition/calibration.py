@@ -1,0 +1,252 @@
+"""What a score means: log-likelihood ratios, and the ratio that a false-accept rate asks for.
+
+A log-likelihood ratio says how much likelier a score is if the voice (or the phrase) is the right
+one than if it is not, as a natural logarithm: 0 tells nothing, 4.6 stands for a hundred to one. It
+is an affine function of the score and of what is known of the recording, fitted by logistic
+regression (N. Brümmer and J. du Preez, "Application-independent evaluation of speaker detection",
+2006; with quality measures as in M. I. Mandasari et al., "Quality measure functions for
+calibration of speaker recognition systems in various duration conditions", 2013).
+
+A ratio alone does not say how often a stranger gets past it. So the calibration also holds the
+ratios that given shares of wrong trials really passed: the operating curve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge.errors import ModelError
+from edge.inference import ModelCard
+from edge.types import FloatArray
+
+REFERENCE_SPEECH_S = 2.0
+"""Net speech at which its logarithm adds nothing."""
+REFERENCE_SNR_DB = 25.0
+"""Signal-to-noise ratio that adds nothing."""
+SPEECH_RANGE_S = (0.4, 6.0)
+SNR_RANGE_DB = (0.0, 40.0)
+ENROLMENTS_RANGE = (1.0, 5.0)
+"""Beyond what was measured, the end of the range counts."""
+
+
+@dataclass(frozen=True)
+class OperatingCurve:
+    """Which ratio is passed by which share of wrong trials.
+
+    Attributes:
+        points: (false-accept rate, log-likelihood ratio), rates falling, ratios rising.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def threshold(self, rate: float) -> float:
+        """The log-likelihood ratio from which to accept, so that `rate` of wrong trials pass.
+
+        Between the points, and beyond them, the ratio is a straight line over the logarithm of
+        the rate.
+
+        Args:
+            rate: false-accept rate, above 0 and below 1.
+
+        Raises:
+            ValueError: `rate` is none.
+        """
+        if not 0.0 < rate < 1.0:
+            raise ValueError(f"a false-accept rate lies between 0 and 1, not {rate}")
+        points = self.points
+        index = next((i for i in range(1, len(points)) if points[i][0] <= rate), len(points) - 1)
+        (before, low), (after, high) = points[index - 1], points[index]
+        share = math.log(rate / before) / math.log(after / before)
+        return low + share * (high - low)
+
+    def rarity(self, ratio: Any) -> Any:
+        """How rare it is that a wrong trial comes that far: the inverse of `threshold`.
+
+        Args:
+            ratio: log-likelihood ratios, any shape.
+
+        Returns:
+            The negative logarithm of the false-accept rate at which each would just be accepted,
+            of the same shape: 6.9 is one in a thousand. It goes on below 0, where it only orders.
+        """
+        rarities = -np.log([rate for rate, _ in self.points])
+        ratios = np.asarray([value for _, value in self.points])
+        index = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
+        slope = (rarities[index] - rarities[index - 1]) / (ratios[index] - ratios[index - 1])
+        return (rarities[index - 1] + slope * (ratio - ratios[index - 1])).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class VoiceCalibration:
+    """From a normalized similarity to the log-likelihood ratio of a voice.
+
+    Attributes:
+        offset: added to everything.
+        similarity: what one unit of normalized similarity adds.
+        speech: what each factor of e in net speech adds: a long utterance should come nearer.
+        enrolments: what each factor of e in enrolment utterances adds.
+        snr: what each 10 dB of signal-to-noise ratio add.
+        curve: the operating curve.
+    """
+
+    offset: float
+    similarity: float
+    speech: float
+    enrolments: float
+    snr: float
+    curve: OperatingCurve
+
+    def ratio(
+        self,
+        normalized: FloatArray,
+        enrolments: Sequence[int],
+        net_speech_s: Sequence[float],
+        snr_db: Sequence[float],
+    ) -> FloatArray:
+        """Log-likelihood ratios of voices.
+
+        Args:
+            normalized: similarity of each signature to each voice, shape (n, m).
+            enrolments: utterances behind each signature, n of them.
+            net_speech_s: seconds of speech behind each voice, m of them.
+            snr_db: signal-to-noise ratio of each voice's recording, m of them.
+
+        Returns:
+            Shape (n, m), natural logarithms.
+        """
+        rows, columns = quality_terms(enrolments, net_speech_s, snr_db)
+        of_test = self.speech * columns[0] + self.snr * columns[1]
+        ratios: FloatArray = np.asarray(
+            self.offset
+            + self.similarity * normalized.astype(np.float64)
+            + (self.enrolments * rows)[:, None]
+            + of_test[None, :],
+            dtype=np.float32,
+        )
+        return ratios
+
+
+def quality_terms(
+    enrolments: Sequence[int], net_speech_s: Sequence[float], snr_db: Sequence[float]
+) -> tuple[Any, Any]:
+    """What the calibration knows of the recordings, each within its range.
+
+    Returns:
+        Of the signatures, shape (n,): the logarithm of the utterances. Of the voices, shape (2, m):
+        the logarithm of the speech over `REFERENCE_SPEECH_S`, and tens of dB above
+        `REFERENCE_SNR_DB`.
+    """
+    rows = np.log(np.clip(np.asarray(enrolments, dtype=np.float64), *ENROLMENTS_RANGE))
+    speech = np.log(np.clip(np.asarray(net_speech_s), *SPEECH_RANGE_S) / REFERENCE_SPEECH_S)
+    snr = (np.clip(np.asarray(snr_db), *SNR_RANGE_DB) - REFERENCE_SNR_DB) / 10.0
+    return rows, np.stack((speech, snr))
+
+
+@dataclass(frozen=True)
+class PhraseCalibration:
+    """From a warping distance to the log-likelihood ratio of a phrase.
+
+    Attributes:
+        offset: the ratio at distance 0.
+        distance: what one unit of distance adds; negative.
+        curve: the operating curve.
+    """
+
+    offset: float
+    distance: float
+    curve: OperatingCurve
+
+    def ratio(self, distance: float) -> float:
+        """Log-likelihood ratio of a phrase at a warping distance, natural logarithm."""
+        return self.offset + self.distance * distance
+
+
+def voice_calibration(card: ModelCard) -> VoiceCalibration:
+    """The calibration of a speaker model, from its card.
+
+    Raises:
+        ModelError: the card has none, it is damaged, or it was made for another model file.
+    """
+    ratio = _ratio(card)
+    return VoiceCalibration(
+        offset=_number(card, ratio, "offset"),
+        similarity=_number(card, ratio, "similarity"),
+        speech=_number(card, ratio, "speech"),
+        enrolments=_number(card, ratio, "enrolments"),
+        snr=_number(card, ratio, "snr"),
+        curve=_curve(card),
+    )
+
+
+def phrase_calibration(card: ModelCard) -> PhraseCalibration:
+    """The calibration of a phrase model, from its card.
+
+    Raises:
+        ModelError: the card has none, it is damaged, or it was made for another model file.
+    """
+    ratio = _ratio(card)
+    return PhraseCalibration(
+        offset=_number(card, ratio, "offset"),
+        distance=_number(card, ratio, "distance"),
+        curve=_curve(card),
+    )
+
+
+def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
+    """The calibration as the card has it, if it was made for the card's own model.
+
+    Raises:
+        ModelError: there is none, or it belongs to another model file.
+    """
+    made_for = card.calibration.get("made_for")
+    if made_for != card.sha256:
+        made = "none" if not card.calibration else f"one for the model {str(made_for)[:12]}..."
+        raise ModelError(
+            f"the card of {card.file} holds {made} in place of a calibration for this model "
+            f"({card.sha256[:12]}...), and scores of an uncalibrated model mean nothing; reinstall "
+            "the software, or run tools/calibrate_models.py"
+        )
+    return card.calibration
+
+
+def _ratio(card: ModelCard) -> Mapping[str, Any]:
+    ratio = require_calibrated(card).get("ratio")
+    if not isinstance(ratio, dict):
+        raise _damaged(card, "ratio")
+    return ratio
+
+
+def _number(card: ModelCard, values: Mapping[str, Any], key: str) -> float:
+    value = values.get(key)
+    if not _is_number(value):
+        raise _damaged(card, f"ratio.{key}")
+    return float(value)  # type: ignore[arg-type]  # a number: checked just above
+
+
+def _curve(card: ModelCard) -> OperatingCurve:
+    points = card.calibration.get("operating_curve")
+    if not isinstance(points, list) or len(points) < 2:
+        raise _damaged(card, "operating_curve")
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
+            raise _damaged(card, "operating_curve")
+    for (before, low), (after, high) in zip(points, points[1:]):
+        if not 0.0 < after < before < 1.0 or high <= low:
+            raise _damaged(card, "operating_curve")
+    return OperatingCurve(tuple((float(rate), float(ratio)) for rate, ratio in points))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _damaged(card: ModelCard, key: str) -> ModelError:
+    return ModelError(
+        f"the card of {card.file} holds no usable calibration.{key}; reinstall the software, or "
+        "run tools/calibrate_models.py"
+    )

@@ -1,0 +1,155 @@
+"""Scores of voices and phrases, and the score from which each is accepted.
+
+Everything here is a log-likelihood ratio (natural logarithm), and every threshold follows from one
+figure: how often a wrong one may be accepted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from edge.errors import ModelError
+from edge.inference import ModelCard
+from edge.recognition.calibration import (
+    PhraseCalibration,
+    VoiceCalibration,
+    phrase_calibration,
+    require_calibrated,
+    voice_calibration,
+)
+from edge.recognition.cohort import Cohort, read_embeddings
+from edge.recognition.embedders import Models
+from edge.recognition.results import Analysis
+from edge.recognition.voice import signature_of
+from edge.types import FloatArray, Profile
+
+
+@dataclass(frozen=True, eq=False)
+class VoiceScores:
+    """Voices held against signatures.
+
+    Attributes:
+        similarity: cosine of each signature and voice, shape (n, m), -1 to 1.
+        ratio: log-likelihood ratios, shape (n, m).
+    """
+
+    similarity: FloatArray = field(repr=False)
+    ratio: FloatArray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """The calibrations of both models, and the rate that is asked for.
+
+    Attributes:
+        cohort: the voices that similarities are normalized against.
+        voice: calibration of voices.
+        phrase: calibration of phrases.
+        rate: share of wrong attempts that may be accepted, above 0 and below 1.
+    """
+
+    cohort: Cohort
+    voice: VoiceCalibration
+    phrase: PhraseCalibration
+    rate: float
+
+    @classmethod
+    def of(cls, models: Models, rate: float) -> Scorer:
+        """As the models' cards give it.
+
+        Raises:
+            ModelError: a card holds no calibration, or that of another model.
+        """
+        return cls(
+            _cohort(models.speaker.card, models.directory, models.speaker.dimensions),
+            voice_calibration(models.speaker.card),
+            phrase_calibration(models.phrase.card),
+            rate,
+        )
+
+    def voice_scores(
+        self, profiles: Sequence[Profile], analyses: Sequence[Analysis]
+    ) -> VoiceScores:
+        """Hold each of m voices against each of n signatures."""
+        signatures = np.stack([signature_of(profile.samples) for profile in profiles])
+        voices = np.stack([analysis.speaker_embedding for analysis in analyses])
+        similarity: FloatArray = np.clip(signatures @ voices.T, -1.0, 1.0)
+        normalized = self.cohort.normalize(
+            similarity, self.cohort.nearness(signatures), self.cohort.nearness(voices)
+        )
+        ratio = self.voice.ratio(
+            normalized,
+            [len(profile.samples) for profile in profiles],
+            [analysis.quality.net_speech_s for analysis in analyses],
+            [analysis.quality.snr_db for analysis in analyses],
+        )
+        return VoiceScores(similarity, ratio)
+
+    def voice_threshold(self, among: int = 1, rate: Optional[float] = None) -> float:
+        """The ratio from which a voice is accepted.
+
+        A stranger has as many chances as there are people to be taken for. So that all of them
+        together stay at the rate, each is given its part of it (Bonferroni's bound).
+
+        Args:
+            among: to how many people the voice may belong.
+            rate: false-accept rate; None for the one asked for.
+        """
+        rate = self.rate if rate is None else rate
+        return self.voice.curve.threshold(rate / among)
+
+    def phrase_threshold(self, rate: Optional[float] = None) -> float:
+        """The ratio from which a phrase is accepted; `rate` as for `voice_threshold`."""
+        return self.phrase.curve.threshold(self.rate if rate is None else rate)
+
+    @property
+    def joint_threshold(self) -> float:
+        """The joint score from which voice and phrase together are accepted."""
+        return -math.log(self.rate)
+
+    def joint(self, voice: float, phrase: float, among: int = 1) -> float:
+        """One score of voice and phrase together: how rare it is that a wrong one comes that far.
+
+        Whatever is wrong, the voice, the phrase or both, the worse of the two has to give it away.
+        So it is that one which counts, each on the scale of its own operating curve. Accepting
+        from -log(rate) on keeps each of the three kinds of wrong attempt at the rate.
+
+        Args:
+            voice: log-likelihood ratio of the voice.
+            phrase: log-likelihood ratio of the phrase.
+            among: to how many people the voice may belong, as in `voice_threshold`.
+
+        Returns:
+            A natural logarithm.
+        """
+        return float(self.joints(np.float32(voice), np.float32(phrase), among))
+
+    def joints(self, voice: Any, phrase: Any, among: int = 1) -> Any:
+        """`joint` of many at once, arrays of one shape."""
+        alone = self.voice.curve.rarity(voice) - np.float32(math.log(among))
+        return np.minimum(alone, self.phrase.curve.rarity(phrase))
+
+
+def _cohort(card: ModelCard, directory: Path, dimensions: int) -> Cohort:
+    given: Any = require_calibrated(card).get("cohort")
+    try:
+        file, sha256 = Path(str(given["file"])), str(given["sha256"])
+        nearest, weight = int(given["nearest"]), float(given["weight"])
+    except (TypeError, KeyError, ValueError):
+        raise _no_cohort(card) from None
+    if file.name != str(file) or nearest < 1 or not 0.0 <= weight <= 1.0:
+        raise _no_cohort(card)
+    return Cohort(read_embeddings(directory / file, sha256, dimensions), nearest, weight)
+
+
+def _no_cohort(card: ModelCard) -> ModelError:
+    return ModelError(
+        f"the card of {card.file} holds no usable calibration.cohort; reinstall the software, or "
+        "run tools/calibrate_models.py"
+    )

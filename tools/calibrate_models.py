@@ -1,0 +1,116 @@
+"""Writes cohort and calibration into the models' folder, from speech whose licence allows it.
+
+    python -m tools.calibrate_models [FOLDER] [--print]
+
+FOLDER holds `SPEAKER/*.flac`, text differing (speechocean762, CC BY 4.0). Everything is measured
+on what the models themselves make of the recordings, so it has to be done again for every change
+of a model or of the speech detection; a model whose card has none for it is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.evaluation.corpus import find_items
+from edge.evaluation.metrics import false_reject_at
+from edge.recognition import open_models
+from edge.recognition.analyser import Analyser
+from edge.resources import models_directory
+from tools.calibration import phrases
+from tools.calibration.voice import FittedVoice, fit_voice
+from tools.calibration.voices import Voices, gather
+from tools.conditions import conditions, pink_noise
+from tools.models import cards
+
+COHORT_FILE = "speaker_cohort.npy"
+SOURCE = "speechocean762 (CC BY 4.0)"
+ENROLMENT_RATE = 0.01
+"""False accepts while enrolling, where a repetition is compared with a single other one."""
+
+
+def cohort_content(fitted: FittedVoice) -> bytes:
+    """The cohort's file: half precision, which changes a similarity by 0.0002 at most."""
+    file = io.BytesIO()
+    np.save(file, fitted.cohort.embeddings.astype(np.float16))
+    return file.getvalue()
+
+
+def enrolment_voice(voices: Voices) -> dict[str, Any]:
+    """Operating point between two single recordings: cosine similarity."""
+    whole = voices.of(voices.whole)
+    matrix = whole.embeddings @ whole.embeddings.T
+    same = whole.speaker[:, None] == whole.speaker[None]
+    upper = np.triu(np.ones_like(same), 1)
+    at = false_reject_at(matrix[same & upper], matrix[~same & upper], ENROLMENT_RATE)
+    return _point(at.threshold, int((~same & upper).sum()), at.rate)
+
+
+def enrolment_phrase(distances: phrases.Distances) -> dict[str, Any]:
+    """Operating point between two single sayings: warping distance."""
+    limit = float(np.quantile(distances.single, ENROLMENT_RATE, method="lower"))
+    return _point(limit, len(distances.single))
+
+
+def _point(threshold: float, trials: int, false_reject: float | None = None) -> dict[str, Any]:
+    point: dict[str, Any] = {
+        "threshold": round(threshold, 4),
+        "false_accept_rate": ENROLMENT_RATE,
+        "trials": trials,
+        "measured_on": SOURCE,
+    }
+    if false_reject is not None:
+        point["false_reject_rate"] = round(false_reject, 4)
+    return point
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and write, or only print."""
+    parser = argparse.ArgumentParser(prog="python -m tools.calibrate_models", description=__doc__)
+    default = Path("../shared/speech/read_sentences")
+    parser.add_argument("folder", type=Path, nargs="?", default=default)
+    parser.add_argument("--print", action="store_true", help="leave the models' folder as it is")
+    options = parser.parse_args(arguments)
+    models = open_models()
+    analyser = Analyser(models)
+    items = find_items(options.folder)
+    altered = conditions(pink_noise(20.0, seed=1))[1:]
+    voices = gather(analyser, items, altered)
+    fitted = fit_voice(voices)
+    distances = phrases.measure(analyser, items)
+    cohort = cohort_content(fitted)
+    voice = fitted.document()
+    voice["cohort"] = {
+        "file": COHORT_FILE,
+        "sha256": hashlib.sha256(cohort).hexdigest(),
+        "voices": len(fitted.cohort.embeddings),
+        "speakers": len(voices.speakers),
+        **voice["cohort"],
+    }
+    phrase = phrases.document(distances, phrases.fit_phrase(distances))
+    for name, model, calibration, enrolment in (
+        ("speaker_embedding", models.speaker, voice, enrolment_voice(voices)),
+        ("phrase_embedding", models.phrase, phrase, enrolment_phrase(distances)),
+    ):
+        found = {"made_for": model.sha256, "measured_on": SOURCE, **calibration}
+        print(json.dumps({name: {"enrolment": enrolment, "calibration": found}}, indent=2))
+        if not options.print:
+            path = models_directory() / f"{name}.json"
+            points = {"enrolment": enrolment}
+            cards.write(
+                path, {**cards.read(path), "operating_points": points, "calibration": found}
+            )
+    if not options.print:
+        (models_directory() / COHORT_FILE).write_bytes(cohort)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

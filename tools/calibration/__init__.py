@@ -1,0 +1,1 @@
+"""What scores mean, found from recordings: the cohort, the ratios and the operating curves."""

@@ -1,0 +1,170 @@
+"""The calibration of a phrase model, and the sayings that it is found from.
+
+Nobody in the corpus says anything twice. So a saying is made again: faster or slower, in noise, in
+a room. What must not pass is of two kinds: other sentences by the same voice, as they are, and near
+misses, in which a third of the phrase is replaced by something else that the same voice says.
+
+A near miss can come as near as a true second saying that was said in haste, so one rate for both
+kinds would shut the door. Of near misses 5 in 100 may pass at the rate of 1 in 1,000, twice as
+many at ten times that rate, half as many at a tenth of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soxr
+from rich.progress import track
+
+from edge.audio.files import read_audio
+from edge.audio.utterance import utterance_of
+from edge.evaluation.corpus import Item
+from edge.recognition.analyser import Analyser
+from edge.recognition.calibration import OperatingCurve, PhraseCalibration
+from edge.recognition.framing import phrase_samples, voice_samples
+from edge.recognition.warping import warping_distances
+from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
+from tools.acoustics.noise import add_noise, pink_noise
+from tools.acoustics.rooms import ROOMS, reverberate, room_response
+from tools.calibration.logistic import fit
+from tools.calibration.voice import RATES
+
+ENROLLED = 3
+LENGTHS_S = (1.2, 3.2)
+"""Sentences of the length of a passphrase."""
+REPLACED = 1 / 3
+_ENROLLED_SPEEDS = (1.0, 0.93, 1.07)
+_SPOKEN_SPEEDS = (0.85, 0.95, 1.12, 1.2)
+_PRIOR = 0.5
+_NEAR_MISSES = 0.05
+_NEAR_MISSES_AT = 0.001
+_NEAR_MISS_POWER = float(np.log10(2.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Warping distances to the nearest of three enrolled sayings.
+
+    Attributes:
+        right: of the phrase, said again.
+        near: of near misses.
+        other: of other sentences by the same voice.
+        single: of other sentences from one saying, by the same voice.
+    """
+
+    right: FloatArray
+    near: FloatArray
+    other: FloatArray
+    single: FloatArray
+
+
+def measure(analyser: Analyser, items: Sequence[Item], seed: int = 0) -> Distances:
+    """All distances among the recordings of each speaker."""
+    chance = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {"right": [], "near": [], "other": [], "single": []}
+    speakers = sorted({item.speaker for item in items})
+    for speaker in track(speakers, description="phrases", transient=True):
+        said = [
+            utterance
+            for item in items
+            if item.speaker == speaker
+            and (utterance := utterance_of(read_audio(item.path).samples)).quality.net_speech_s
+        ]
+        embedded = [analyser.models.phrase.embed(phrase_samples(one)) for one in said]
+        _among_sentences(embedded, found)
+        speech = [voice_samples(one) for one in said]
+        fitting = [one for one in speech if LENGTHS_S[0] < len(one) / SAMPLE_RATE < LENGTHS_S[1]]
+        if len(fitting) > 1:
+            _said_again(analyser, fitting[0], fitting[1], chance, found)
+    return Distances(**{name: np.asarray(values, np.float32) for name, values in found.items()})
+
+
+def _among_sentences(embedded: Sequence[FloatArray], found: dict[str, list[float]]) -> None:
+    matrix = np.asarray([warping_distances(embedded, one) for one in embedded]).T
+    for enrolled in itertools.combinations(range(len(embedded)), ENROLLED):
+        others = np.setdiff1d(np.arange(len(embedded)), enrolled)
+        found["other"] += list(matrix[np.ix_(np.asarray(enrolled), others)].min(axis=0))
+    found["single"] += list(matrix[~np.eye(len(embedded), dtype=bool)])
+
+
+def _said_again(
+    analyser: Analyser,
+    phrase: FloatArray,
+    foreign: FloatArray,
+    chance: np.random.Generator,
+    found: dict[str, list[float]],
+) -> None:
+    enrolled = [_embed(analyser, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
+    for speed in _SPOKEN_SPEEDS:
+        again = _in_a_room(_altered(phrase, speed, chance), chance)
+        found["right"].append(min(warping_distances(enrolled, _embed(analyser, again))))
+        missed = _with_a_part_replaced(again, _altered(foreign, speed, chance), chance)
+        found["near"].append(min(warping_distances(enrolled, _embed(analyser, missed))))
+
+
+def _altered(speech: FloatArray, speed: float, chance: np.random.Generator) -> FloatArray:
+    """Said faster or slower (the pitch goes with it), with a little noise."""
+    said = np.asarray(soxr.resample(speech, SAMPLE_RATE * speed, SAMPLE_RATE), np.float32)
+    seed = int(chance.integers(1 << 31))
+    return add_noise(said, pink_noise(len(said) / SAMPLE_RATE + 0.1, seed), 25.0, seed)
+
+
+def _in_a_room(speech: FloatArray, chance: np.random.Generator) -> FloatArray:
+    room = ROOMS[int(chance.integers(len(ROOMS)))]
+    return reverberate(speech, room_response(room, int(chance.integers(8))))
+
+
+def _with_a_part_replaced(
+    phrase: FloatArray, foreign: FloatArray, chance: np.random.Generator
+) -> FloatArray:
+    length = min(int(REPLACED * len(phrase)), len(foreign))
+    start = int(chance.integers(0, len(phrase) - length + 1))
+    source = int(chance.integers(0, len(foreign) - length + 1))
+    missed = phrase.copy()
+    missed[start : start + length] = foreign[source : source + length]
+    return missed
+
+
+def _embed(analyser: Analyser, speech: FloatArray) -> FloatArray:
+    seconds = len(speech) / SAMPLE_RATE
+    alone = Utterance(speech, 0.0, seconds, Quality(0.0, 0.0, 0.0, 0.0, seconds))
+    return analyser.models.phrase.embed(phrase_samples(alone))
+
+
+def fit_phrase(distances: Distances) -> PhraseCalibration:
+    """From distances to log-likelihood ratios, and the operating curve."""
+    wrong = np.concatenate((distances.near, _as_many(distances.other, len(distances.near))))
+    values = np.concatenate((distances.right, wrong)).astype(np.float64)
+    target = np.arange(len(values)) < len(distances.right)
+    offset, slope = fit(np.stack((np.ones_like(values), values), axis=1), target, _PRIOR)
+    points = tuple((rate, float(offset + slope * _limit(distances, rate))) for rate in RATES)
+    return PhraseCalibration(float(offset), float(slope), OperatingCurve(points))
+
+
+def _limit(distances: Distances, rate: float) -> float:
+    """The distance up to which no more than allowed pass of either kind."""
+    near = _NEAR_MISSES * (rate / _NEAR_MISSES_AT) ** _NEAR_MISS_POWER
+    return float(min(np.quantile(distances.other, rate), np.quantile(distances.near, near)))
+
+
+def _as_many(values: FloatArray, count: int) -> FloatArray:
+    """Some of the values, evenly over their range."""
+    spread: FloatArray = np.sort(values)[np.linspace(0, len(values) - 1, count).astype(int)]
+    return spread
+
+
+def document(distances: Distances, found: PhraseCalibration) -> dict[str, Any]:
+    """The calibration as a card holds it, without the model's hash."""
+    return {
+        "ratio": {"offset": round(found.offset, 4), "distance": round(found.distance, 4)},
+        "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
+        "trials": {
+            "said again": len(distances.right),
+            "near misses": len(distances.near),
+            "other sentences": len(distances.other),
+        },
+    }

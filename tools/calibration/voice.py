@@ -1,0 +1,153 @@
+"""The calibration of a speaker model: cohort, log-likelihood ratio, operating curve.
+
+Trials are made among the speakers at hand: signatures of one to five whole recordings against
+every recording of everybody, whole, cut and in noise. The cohort is of the same speakers, so in
+each trial both of its speakers are taken out of it, as if they had never been there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.recognition.calibration import OperatingCurve, VoiceCalibration, quality_terms
+from edge.recognition.cohort import Cohort, unit
+from edge.types import FloatArray
+from tools.calibration.logistic import fit
+from tools.calibration.voices import Voices
+
+NEAREST = 20
+WEIGHT = 0.15
+"""Part of the cohort's nearness that is taken off. In full it helps most on the corpus that the
+cohort is from, and lets in strangers of every other one; see docs/accuracy.md."""
+PRIOR = 0.01
+RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+SIZES = (1, 3, 5)
+"""How many recordings are enrolled."""
+SIGNATURES = 6
+"""Signatures of each size and speaker."""
+_USUAL = 3
+_KEPT = 80
+"""Neighbours kept of each voice, so that `NEAREST` are left when two speakers are taken out."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedVoice:
+    """What was found.
+
+    Attributes:
+        cohort: the voices to normalize against.
+        calibration: from normalized similarity to ratio.
+        trials: non-target trials behind the operating curve.
+    """
+
+    cohort: Cohort
+    calibration: VoiceCalibration
+    trials: int
+
+    def document(self) -> dict[str, Any]:
+        """The calibration as a card holds it, without the cohort's file and the model's hash."""
+        found = self.calibration
+        names = ("offset", "similarity", "speech", "enrolments", "snr")
+        return {
+            "ratio": {name: round(getattr(found, name), 4) for name in names},
+            "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
+            "trials": self.trials,
+            "cohort": {"nearest": self.cohort.nearest, "weight": self.cohort.weight},
+        }
+
+
+def fit_voice(voices: Voices, seed: int = 0) -> FittedVoice:
+    """Find cohort and calibration from recordings of many speakers."""
+    cohort = voices.of(voices.whole)
+    normal = Cohort(cohort.embeddings, NEAREST, WEIGHT)
+    features, targets, curve_rows = [], [], []
+    chance = np.random.default_rng(seed)
+    for size in SIZES:
+        signatures, owners, members = _signatures(cohort, size, chance)
+        similarity = signatures @ voices.embeddings.T
+        common = _nearness(signatures, owners, cohort, voices.speaker)
+        common += _nearness(voices.embeddings, voices.speaker, cohort, owners).T
+        normalized = similarity - np.float32(WEIGHT) * common / np.float32(2)
+        own = owners[:, None] == voices.speaker[None]
+        enrolled = np.asarray([np.isin(voices.recording, rows) for rows in members])
+        rows, columns = quality_terms(
+            [size] * len(owners), voices.net_speech_s.tolist(), voices.snr_db.tolist()
+        )
+        table = np.stack(
+            (
+                np.ones_like(normalized),
+                normalized,
+                np.broadcast_to(columns[0], normalized.shape),
+                np.broadcast_to(rows[:, None], normalized.shape),
+                np.broadcast_to(columns[1], normalized.shape),
+            ),
+            axis=-1,
+        ).astype(np.float64)
+        # There are a hundred times as many non-targets; a part of them says the same.
+        few = ~own & (chance.random(own.shape) < 0.1)
+        chosen = (own & ~enrolled) | few
+        features.append(table[chosen])
+        targets.append(own[chosen])
+        if size == _USUAL:
+            curve_rows.append(table[~own])
+    offset, similarity_, speech, enrolments, snr = fit(
+        np.concatenate(features), np.concatenate(targets), PRIOR
+    )
+    wrong = np.concatenate(curve_rows) @ np.asarray([offset, similarity_, speech, enrolments, snr])
+    curve = OperatingCurve(tuple((rate, float(np.quantile(wrong, 1 - rate))) for rate in RATES))
+    calibration = VoiceCalibration(
+        float(offset), float(similarity_), float(speech), float(enrolments), float(snr), curve
+    )
+    return FittedVoice(normal, calibration, len(wrong))
+
+
+def _signatures(
+    cohort: Voices, size: int, chance: np.random.Generator
+) -> tuple[FloatArray, NDArray[np.str_], list[NDArray[np.intp]]]:
+    """Signatures of `size` recordings: the vectors, whose they are, and of which recordings."""
+    vectors, owners, members = [], [], []
+    weights = np.minimum(cohort.net_speech_s, 3.0)
+    for speaker in cohort.speakers:
+        own = np.flatnonzero(cohort.speaker == speaker)
+        if len(own) <= size:
+            continue
+        for _ in range(SIGNATURES):
+            rows = chance.choice(own, size, replace=False)
+            vectors.append(weights[rows] @ cohort.embeddings[rows])
+            owners.append(speaker)
+            members.append(cohort.recording[rows])
+    return unit(np.stack(vectors).astype(np.float32)), np.asarray(owners), members
+
+
+def _nearness(
+    voices: FloatArray, own: NDArray[np.str_], cohort: Voices, other: NDArray[np.str_]
+) -> FloatArray:
+    """Nearness of each voice to the cohort without its own speaker and without another one.
+
+    Args:
+        voices: shape (n, d).
+        own: their speakers, shape (n,).
+        cohort: everybody.
+        other: the speakers to leave out beside the own one, shape (m,).
+
+    Returns:
+        Shape (n, m).
+    """
+    similarity = voices @ cohort.embeddings.T
+    similarity[own[:, None] == cohort.speaker[None]] = -2.0
+    kept = min(_KEPT, similarity.shape[1])
+    order = np.argsort(-similarity, axis=1)[:, :kept]
+    nearest = np.take_along_axis(similarity, order, axis=1)
+    speakers = cohort.speaker[order]
+    names, index = np.unique(other, return_inverse=True)
+    found = np.empty((len(voices), len(names)), dtype=np.float32)
+    for column, name in enumerate(names):
+        allowed = speakers != name
+        counted = allowed & (np.cumsum(allowed, axis=1) <= NEAREST)
+        found[:, column] = (nearest * counted).sum(axis=1) / counted.sum(axis=1)
+    nearness: FloatArray = found[:, index]
+    return nearness

@@ -1,0 +1,121 @@
+"""Voices to calibrate with: recordings whole, cut short, in noise and in rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from edge.audio.files import read_audio
+from edge.audio.utterance import utterance_of
+from edge.evaluation.corpus import Item
+from edge.recognition.analyser import Analyser
+from edge.recognition.framing import voice_samples
+from edge.types import SAMPLE_RATE, FloatArray, ProfileKind, Quality, Utterance
+from tools.conditions import Condition
+
+CUTS_S = (1.2, 1.8)
+"""Lengths to which speech is cut: a passphrase is shorter than most sentences."""
+
+
+@dataclass(frozen=True, eq=False)
+class Voices:
+    """Embedded recordings.
+
+    Attributes:
+        embeddings: unit length, shape (n, d).
+        speaker: who speaks, shape (n,).
+        recording: number of the recording that it was made of, shape (n,).
+        whole: whether it is the recording as it was; only these are enrolled, shape (n,).
+        net_speech_s: seconds of speech, shape (n,).
+        snr_db: as the product measures it, shape (n,).
+    """
+
+    embeddings: FloatArray = field(repr=False)
+    speaker: NDArray[np.str_]
+    recording: NDArray[np.intp]
+    whole: NDArray[np.bool_]
+    net_speech_s: NDArray[np.float64]
+    snr_db: NDArray[np.float64]
+
+    def of(self, keep: NDArray[np.bool_]) -> Voices:
+        """Some of them."""
+        return replace(
+            self,
+            embeddings=self.embeddings[keep],
+            speaker=self.speaker[keep],
+            recording=self.recording[keep],
+            whole=self.whole[keep],
+            net_speech_s=self.net_speech_s[keep],
+            snr_db=self.snr_db[keep],
+        )
+
+    def of_speakers(self, speakers: Iterable[str]) -> Voices:
+        """Those of some speakers."""
+        return self.of(np.isin(self.speaker, list(speakers)))
+
+    @property
+    def speakers(self) -> list[str]:
+        """Everybody who speaks, in order."""
+        return sorted(set(self.speaker.tolist()))
+
+
+def gather(
+    analyser: Analyser, items: Sequence[Item], conditions: Sequence[Condition], seed: int = 0
+) -> Voices:
+    """Embed every recording whole, cut to `CUTS_S`, and every second one under a condition.
+
+    What the product would refuse to judge is left out.
+
+    Args:
+        analyser: the models, and what a recording must be worth.
+        items: the recordings.
+        conditions: noise, rooms and microphones, taken in turn.
+        seed: of everything that is left to chance.
+    """
+    chance = np.random.default_rng(seed)
+    rows: list[tuple[FloatArray, str, int, bool, float, float]] = []
+
+    def add(utterance: Utterance, item: Item, number: int, whole: bool) -> None:
+        if analyser.refusal(utterance, ProfileKind.VOICE) is None:
+            analysis = analyser.analyse(utterance, with_phrase=False)
+            quality = analysis.quality
+            row = (analysis.speaker_embedding, item.speaker, number, whole)
+            rows.append((*row, quality.net_speech_s, quality.snr_db))
+
+    for number, item in enumerate(track(items, description="voices", transient=True)):
+        samples = read_audio(item.path).samples
+        utterance = utterance_of(samples)
+        add(utterance, item, number, whole=True)
+        for seconds in CUTS_S:
+            part = _cut(utterance, seconds, chance)
+            if part is not None:
+                add(part, item, number, whole=False)
+        if conditions and number % 2 == 0:
+            condition = conditions[number // 2 % len(conditions)]
+            add(utterance_of(condition.apply(samples, number)), item, number, whole=False)
+    columns = tuple(zip(*rows))
+    return Voices(
+        embeddings=np.stack(columns[0]),
+        speaker=np.asarray(columns[1]),
+        recording=np.asarray(columns[2]),
+        whole=np.asarray(columns[3]),
+        net_speech_s=np.asarray(columns[4]),
+        snr_db=np.asarray(columns[5]),
+    )
+
+
+def _cut(utterance: Utterance, seconds: float, chance: np.random.Generator) -> Utterance | None:
+    """A piece of an utterance's speech; None where there is hardly more than that."""
+    speech = voice_samples(utterance)
+    length = int(seconds * SAMPLE_RATE)
+    if len(speech) < 1.15 * length:
+        return None
+    start = int(chance.integers(0, len(speech) - length))
+    quality: Quality = replace(
+        utterance.quality, net_speech_s=utterance.quality.net_speech_s * length / len(speech)
+    )
+    return Utterance(speech[start : start + length], 0.0, seconds, quality)
