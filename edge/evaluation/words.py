@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Optional
 
 from edge.evaluation.results import Evaluation, Figure, PresetFigures
@@ -98,4 +99,4 @@ def residents_sentence(preset: PresetFigures) -> str:
 def _of(rate: float) -> str:
     """A rate as a count: `3 of 1,000`, rounded up, since it is a limit."""
     size = 100 if rate >= 0.01 else 1_000 if rate >= 0.001 else 10_000
-    return f"{thousands(min(size, int(rate * size) + 1))} of {thousands(size)}"
+    return f"{thousands(math.ceil(rate * size - 1e-9))} of {thousands(size)}"
