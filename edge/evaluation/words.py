@@ -46,7 +46,8 @@ def one_in(rate: float) -> str:
 def told(figure: Figure) -> str:
     """A rate with its interval, or why there is none."""
     if figure.value is None:
-        text = f"cannot be told from {thousands(figure.trials)} trials"
+        plural = "" if figure.trials == 1 else "s"
+        text = f"cannot be told from {thousands(figure.trials)} trial{plural}"
         if figure.errors is not None and figure.high is not None:
             text += f" (none; at most {percent(figure.high)})"
         return text

@@ -87,7 +87,7 @@ def test_from_recordings_to_the_configuration(
     assert [kind["errors"] for kind in balanced["false_accepts"].values()] == [0, 0, 0]
     assert balanced["false_accepts"]["IC"]["value"] is None
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "cannot be told from 1 trials" in page
+    assert "cannot be told from 1 trial " in page
     assert "&lt;b&gt;house" in page
     assert "<b>house" not in page
 

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.evaluation import metrics
-from edge.evaluation.intervals import Order, Resampler, Weights, bound_without_error, supports
+from edge.evaluation.intervals import (
+    Order,
+    Resampler,
+    Weights,
+    bound_without_error,
+    independent_limits,
+    supports,
+)
 from edge.evaluation.measure import kind_figures, preset_figures, units
 from edge.evaluation.trials import Trials
 from tests.unit.evaluation import THRESHOLDS, voices
@@ -21,6 +28,18 @@ def test_what_no_error_shows() -> None:
     assert bound_without_error(59) == pytest.approx(0.05, abs=0.001)
     assert bound_without_error(3000) == pytest.approx(3 / 3000, rel=0.01)  # the rule of three
     assert bound_without_error(0) == 1.0
+
+
+def test_independent_attempts_by_hand() -> None:
+    # Wilson's interval of 1 in 10: (0.1 + 0.19207 +- 1.95996 * 0.13640) / 1.38415.
+    low, high = independent_limits(0.1, 10)
+    assert low == pytest.approx(0.0179, abs=1e-4)
+    assert high == pytest.approx(0.4042, abs=1e-4)
+    assert independent_limits(0.0, 59) == (0.0, bound_without_error(59))
+    assert independent_limits(0.5, 0) == (0.0, 1.0)
+    # Fewer errors never allow for a higher upper limit.
+    tops = [independent_limits(errors / 40, 40)[1] for errors in range(41)]
+    assert tops == sorted(tops)
 
 
 def test_how_many_trials_a_rate_needs() -> None:
