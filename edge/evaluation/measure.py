@@ -58,8 +58,9 @@ def units(trials: Trials) -> int:
     Of different voices, the pairs of people; of a person's own trials, their test recordings.
     """
     own = trials.owner == trials.speaker
-    pairs = np.stack([trials.owner[~own], trials.speaker[~own]])
-    return len(np.unique(np.sort(pairs, axis=0), axis=1).T) + len(np.unique(trials.recording[own]))
+    one, other = trials.owner[~own], trials.speaker[~own]
+    pairs = np.minimum(one, other) * len(trials.people) + np.maximum(one, other)
+    return len(np.unique(pairs)) + len(np.unique(trials.recording[own]))
 
 
 def _against(trials: Trials, kind: str) -> KindFigures:
@@ -132,10 +133,11 @@ def _share(trials: Trials, wrong: NDArray[np.bool_], asked: Optional[float]) -> 
         wrong: which of them went wrong, shape (n,).
         asked: the error rate that it should have; None where any will do.
     """
+    where = np.flatnonzero(wrong)  # mostly few, so that their sum beats a product with all
 
     def share(_trials: Trials, weights: Weights) -> NDArray[np.float64]:
         total = weights.sum()
-        return np.asarray([(weights @ wrong) / total if total > 0.0 else np.nan])
+        return np.asarray([weights[where].sum() / total if total > 0.0 else np.nan])
 
     errors, count = int(wrong.sum()), len(wrong)
     attempts = units(trials)

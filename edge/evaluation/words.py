@@ -72,7 +72,9 @@ def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
     high = figure.high if figure.high is not None else 1.0
     if not figure.value:
         attempts = f"{thousands(figure.trials)} attempts by {who}"
-        return f"Of {attempts}, none got in; so few can only show that at most {_of(high)} would."
+        return (
+            f"Of {attempts}, none got in, which shows no more than that at most {_of(high)} would."
+        )
     size = 1_000
     while figure.value * size < 1.0:
         size *= 10

@@ -100,8 +100,8 @@ def test_sentences_for_the_householder() -> None:
         "Of 10,000 strangers who know the phrase, about 3 would get in (at most 6 of 10,000)."
     )
     assert says(Figure(None, 0.0, 0.0951, 500, 0)) == (
-        "Of 500 attempts by strangers who know the phrase, none got in; so few can only show that"
-        " at most 10 of 100 would."
+        "Of 500 attempts by strangers who know the phrase, none got in, which shows no more"
+        " than that at most 10 of 100 would."
     )
     assert words.residents_sentence(presets(0.04, 0, 0)[0]) == (
         "Residents are turned away 4 times in 100 (between 2 % and 8 %)."
@@ -115,11 +115,17 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, Optional[str]]]] = []
         self.text = ""
+        self.open: list[str] = []
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -129,6 +135,7 @@ def test_the_page_runs_nothing_and_loads_nothing() -> None:
     evaluation = evaluation_of(folder=HOSTILE)
     page = Page(html_page(evaluation, b"one", b"two"))
     assert "script" not in {tag for tag, _ in page.tags}
+    assert page.open == []
     assert HOSTILE in page.text
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
