@@ -5,14 +5,16 @@ is people who are drawn again, with replacement, not trials: a person drawn twic
 a trial of two people as often as both were drawn together (Bolle, Ratha, Pankanti, "Error analysis
 of pattern recognition systems: the subsets bootstrap", 2004, with people as the subsets).
 
-Drawing again cannot show an error that never occurred. So no upper limit is below the one that
-would hold had no error been seen at all, counted in what is as good as independent: recordings for
-false rejects, pairs of people for false accepts.
+Drawing few people again shows too little, and an error that never occurred not at all. So no
+interval is narrower than that of as many attempts as are nearly independent: recordings for false
+rejects, pairs of people for false accepts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from statistics import NormalDist
 from typing import Optional
 
 import numpy as np
@@ -39,6 +41,25 @@ def bound_without_error(count: int) -> float:
         count: independent attempts, 0 or more; with none, anything is possible (1).
     """
     return 1.0 if count <= 0 else float(1.0 - (1.0 - CONFIDENCE) ** (1.0 / count))
+
+
+def independent_limits(rate: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of an error rate seen in so many independent attempts.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference" (1927); where
+    there was no error, 0 to `bound_without_error`.
+
+    Args:
+        rate: the share that went wrong, 0 to 1.
+        count: independent attempts, 0 or more; with none, anything is possible.
+    """
+    if count <= 0 or rate <= 0.0:
+        return 0.0, bound_without_error(count)
+    z = NormalDist().inv_cdf(0.5 + 0.5 * CONFIDENCE)
+    scale = 1.0 + z * z / count
+    middle = rate + z * z / (2.0 * count)
+    half = z * math.sqrt(rate * (1.0 - rate) / count + z * z / (4.0 * count * count))
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def supports(trials: int, rate: float) -> bool:

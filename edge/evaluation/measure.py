@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.evaluation import metrics
-from edge.evaluation.intervals import Order, Resampler, Weights, bound_without_error, supports
+from edge.evaluation.intervals import (
+    Order,
+    Resampler,
+    Weights,
+    bound_without_error,
+    independent_limits,
+    supports,
+)
 from edge.evaluation.metrics import Curves
 from edge.evaluation.results import Figure, KindFigures, PresetFigures
 from edge.evaluation.scores import PRESETS
@@ -51,8 +58,9 @@ def units(trials: Trials) -> int:
     Of different voices, the pairs of people; of a person's own trials, their test recordings.
     """
     own = trials.owner == trials.speaker
-    pairs = np.stack([trials.owner[~own], trials.speaker[~own]])
-    return len(np.unique(np.sort(pairs, axis=0), axis=1).T) + len(np.unique(trials.recording[own]))
+    one, other = trials.owner[~own], trials.speaker[~own]
+    pairs = np.minimum(one, other) * len(trials.people) + np.maximum(one, other)
+    return len(np.unique(pairs)) + len(np.unique(trials.recording[own]))
 
 
 def _against(trials: Trials, kind: str) -> KindFigures:
@@ -69,21 +77,41 @@ def _against(trials: Trials, kind: str) -> KindFigures:
         raise ValueError("error rates need target and non-target trials")
     values = _figures(plain)
     low, high = Resampler(trials).limits(figures)
-    recordings = units(trials.of(trials.target))
     nontargets = int((~trials.target).sum())
-    floor = bound_without_error(recordings)
+    attempts = units(trials.of(trials.target))
+    others = units(trials.of(~trials.target))
 
-    def figure(index: int, least_high: float = 0.0) -> Figure:
-        top = max(high[index], least_high, values[index])
+    def rate(index: int) -> Figure:
+        return _figure(values[index], low[index], high[index], attempts, nontargets)
+
+    def cost(index: int, costs: metrics.Costs) -> Figure:
+        bounds = bound_without_error(attempts), bound_without_error(others)
+        top = max(high[index], values[index], min(1.0, metrics.normalized_cost(costs, *bounds)))
         return Figure(
             float(values[index]), float(min(low[index], values[index])), float(top), nontargets
         )
 
-    rejects = []
-    for index, rate in enumerate(RATES, start=3):
-        told = supports(nontargets, rate)
-        rejects.append((rate, figure(index, floor) if told else unknown(nontargets)))
-    return KindFigures(kind, nontargets, figure(0, floor), figure(1), figure(2), tuple(rejects))
+    return KindFigures(
+        kind=kind,
+        trials=nontargets,
+        eer=rate(0),
+        min_dcf_nist=cost(1, metrics.NIST),
+        min_dcf_challenge=cost(2, metrics.CHALLENGE),
+        false_rejects=tuple(
+            (far, rate(index) if supports(nontargets, far) else unknown(nontargets))
+            for index, far in enumerate(RATES, start=3)
+        ),
+    )
+
+
+def _figure(
+    value: float, low: float, high: float, attempts: int, trials: int, errors: Optional[int] = None
+) -> Figure:
+    """A rate with the wider of its two intervals."""
+    least, most = independent_limits(value, attempts)
+    return Figure(
+        float(value), float(np.fmin(low, least)), float(np.fmax(high, most)), trials, errors
+    )
 
 
 def _figures(curves: Curves) -> NDArray[np.float64]:
@@ -105,19 +133,18 @@ def _share(trials: Trials, wrong: NDArray[np.bool_], asked: Optional[float]) -> 
         wrong: which of them went wrong, shape (n,).
         asked: the error rate that it should have; None where any will do.
     """
+    where = np.flatnonzero(wrong)  # mostly few, so that their sum beats a product with all
 
     def share(_trials: Trials, weights: Weights) -> NDArray[np.float64]:
         total = weights.sum()
-        return np.asarray([(weights @ wrong) / total if total > 0.0 else np.nan])
+        return np.asarray([weights[where].sum() / total if total > 0.0 else np.nan])
 
     errors, count = int(wrong.sum()), len(wrong)
-    bound = bound_without_error(units(trials))
-    if not errors:
-        told = asked is None or supports(count, asked)
-        return Figure(0.0 if told else None, 0.0, bound, count, 0)
+    attempts = units(trials)
+    if not errors and asked is not None and not supports(count, asked):
+        return Figure(None, 0.0, bound_without_error(attempts), count, 0)
     (low,), (high,) = Resampler(trials).limits(share)
-    value = errors / count
-    return Figure(value, float(min(low, value)), float(max(high, value, bound)), count, errors)
+    return _figure(errors / count, low, high, attempts, count, errors)
 
 
 def unknown(trials: int) -> Figure:

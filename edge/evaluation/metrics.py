@@ -200,4 +200,16 @@ def min_dcf_of(curves: Curves, costs: Costs) -> float:
         raise ValueError(f"these are no costs to decide by: {costs}")
     _, false_reject, false_accept = curves
     cost = c_miss * p_target * false_reject + c_fa * (1.0 - p_target) * false_accept
-    return float(cost.min() / min(c_miss * p_target, c_fa * (1.0 - p_target)))
+    return float(cost.min()) / _least_effort(costs)
+
+
+def normalized_cost(costs: Costs, false_reject: float, false_accept: float) -> float:
+    """The normalized detection cost of two error rates, each 0 to 1."""
+    p_target, c_miss, c_fa = costs
+    cost = c_miss * p_target * false_reject + c_fa * (1.0 - p_target) * false_accept
+    return cost / _least_effort(costs)
+
+
+def _least_effort(costs: Costs) -> float:
+    """What deciding without listening costs: always yes, or always no."""
+    return min(costs.c_miss * costs.p_target, costs.c_fa * (1.0 - costs.p_target))

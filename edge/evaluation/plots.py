@@ -80,7 +80,13 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
         colour, style = _STYLES[kind]
         label = f"{LABELS[kind]}, {len(others):,} trials"
         axes.plot(
-            _deviate(accepts), _deviate(rejects), color=colour, linestyle=style, lw=2, label=label
+            _deviate(accepts),
+            _deviate(rejects),
+            color=colour,
+            linestyle=style,
+            lw=2,
+            clip_on=False,
+            label=label,
         )
         for name, _ in PRESETS:
             accepted = float(np.mean(others >= thresholds[name]))
@@ -97,7 +103,9 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
                 zorder=3,
             )
     for name, _ in PRESETS:
-        axes.plot([], [], _MARKERS[name], color="white", markeredgecolor="black", label=name)
+        axes.plot(
+            [], [], _MARKERS[name], color="white", markeredgecolor="black", label=f"set to {name}"
+        )
     ticks = _deviate(np.asarray((_LEAST, *_TICKS)))
     names = ["none", *(percent(tick) for tick in _TICKS)]
     limits = tuple(_deviate(np.asarray([_LEAST, _MOST])))
@@ -130,8 +138,9 @@ def score_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
     groups += [(LABELS[kind], trials.kind == kind) for kind in trials.nontarget_kinds]
     colours = [_TARGET_COLOUR] + [_STYLES[kind][0] for kind in trials.nontarget_kinds]
     styles = ["solid"] + [_STYLES[kind][1] for kind in trials.nontarget_kinds]
-    least, most = np.percentile(trials.scores, [0.05, 99.95])
-    bins = np.linspace(float(least), float(most), 60).tolist()
+    # A far-off score must not squeeze all others together; what lies outside is shown at the end.
+    ends = np.asarray([np.percentile(trials.scores[keep], [0.2, 99.8]) for _, keep in groups])
+    bins = np.linspace(float(ends[:, 0].min()), float(ends[:, 1].max()), 60).tolist()
     for (label, keep), colour, style in zip(groups, colours, styles):
         scores = np.clip(trials.scores[keep], bins[0], bins[-1])
         shares = np.full(len(scores), 100.0 / len(scores))

@@ -214,10 +214,11 @@ def _notes(evaluation: Evaluation) -> str:
     least = evaluation.kinds[0].false_rejects[-1][0]
     needed = thousands(round(TRIALS_A_RATE_NEEDS / least))
     return (
-        "In parentheses: 95 % confidence intervals, by drawing the people again; never narrower"
-        " than what no error at all would show, counted in recordings for residents and in pairs of"
-        " people for strangers. 'Turned away at 1 in 1,000': false rejects at the threshold that"
-        f" lets 1 in 1,000 in; such a rate needs ten times as many trials ({needed} for"
+        "Recordings that were not judged count in no rate. In parentheses: 95 % confidence"
+        " intervals, by drawing the people again, and at least as wide as so many recordings (of"
+        " residents) or pairs of people (for strangers) allow. 'Turned away at 1 in 1,000': how"
+        " many residents are where 1 in 1,000 of those who should not get in does; to tell such a"
+        f" rate takes {TRIALS_A_RATE_NEEDS} times as many trials as its denominator ({needed} for"
         f" {one_in(least)}). minDCF: least detection cost, 0 is perfect and 1 useless; NIST:"
         " P(target) 0.01, both errors cost 1; challenge (text-dependent speaker verification,"
         " 2024): a false reject costs 10."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Optional
 
 from edge.evaluation.results import Evaluation, Figure, PresetFigures
@@ -45,7 +46,8 @@ def one_in(rate: float) -> str:
 def told(figure: Figure) -> str:
     """A rate with its interval, or why there is none."""
     if figure.value is None:
-        text = f"cannot be told from {thousands(figure.trials)} trials"
+        plural = "" if figure.trials == 1 else "s"
+        text = f"cannot be told from {thousands(figure.trials)} trial{plural}"
         if figure.errors is not None and figure.high is not None:
             text += f" (none; at most {percent(figure.high)})"
         return text
@@ -70,7 +72,9 @@ def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
     high = figure.high if figure.high is not None else 1.0
     if not figure.value:
         attempts = f"{thousands(figure.trials)} attempts by {who}"
-        return f"Of {attempts}, none got in; so few can only show that at most {_of(high)} would."
+        return (
+            f"Of {attempts}, none got in, which shows no more than that at most {_of(high)} would."
+        )
     size = 1_000
     while figure.value * size < 1.0:
         size *= 10
@@ -98,4 +102,4 @@ def residents_sentence(preset: PresetFigures) -> str:
 def _of(rate: float) -> str:
     """A rate as a count: `3 of 1,000`, rounded up, since it is a limit."""
     size = 100 if rate >= 0.01 else 1_000 if rate >= 0.001 else 10_000
-    return f"{thousands(min(size, int(rate * size) + 1))} of {thousands(size)}"
+    return f"{thousands(math.ceil(rate * size - 1e-9))} of {thousands(size)}"

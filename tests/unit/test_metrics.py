@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edge.evaluation.metrics import eer, false_accept_at, false_reject_at
+from edge.evaluation.metrics import CHALLENGE, NIST, eer, false_accept_at, false_reject_at, min_dcf
 
 scores = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5, width=16))
 
@@ -68,6 +68,38 @@ def test_false_reject_at_one_in_ten() -> None:
     assert 0.8 < threshold <= 0.82
 
 
+def test_detection_cost_by_hand() -> None:
+    # Rejecting 1 of 4 targets lets no stranger in; accepting all four lets in 1 of 10.
+    targets, nontargets = [1.0, 5.0, 6.0, 7.0], [2.0] + [0.0] * 9
+    # NIST: 0.01 * 0.25 = 0.0025 against 0.99 * 0.1 = 0.099; normalized by 0.01.
+    assert min_dcf(targets, nontargets, *NIST) == pytest.approx(0.25)
+    # The challenge: 10 * 0.01 * 0.25 = 0.025 against 0.099; normalized by 0.1.
+    assert min_dcf(targets, nontargets, *CHALLENGE) == pytest.approx(0.25)
+    # Misses so dear that the one false accept is the lesser evil: 0.9 * 0.1 against 25 * 0.1.
+    assert min_dcf(targets, nontargets, 0.1, 100.0, 1.0) == pytest.approx(0.1)
+
+
+def test_detection_cost_of_two_unit_gaussians() -> None:
+    # Closed form: the least cost is at score = d/2 + ln(c_fa (1 - p) / (c_miss p)) / d.
+    rng = np.random.default_rng(2)
+    d = 4.0
+    targets, nontargets = rng.normal(d, 1, 400_000), rng.normal(0, 1, 400_000)
+    for p, miss, alarm in (NIST, CHALLENGE):
+        at = d / 2 + math.log(alarm * (1 - p) / (miss * p)) / d
+        misses = 0.5 * math.erfc((d - at) / math.sqrt(2))
+        alarms = 0.5 * math.erfc(at / math.sqrt(2))
+        cost = (miss * p * misses + alarm * (1 - p) * alarms) / min(miss * p, alarm * (1 - p))
+        assert min_dcf(targets, nontargets, p, miss, alarm) == pytest.approx(cost, rel=0.04)
+
+
+@given(scores, scores)
+def test_detection_cost_is_never_worse_than_not_listening(
+    targets: np.ndarray, nontargets: np.ndarray
+) -> None:
+    assert 0.0 <= min_dcf(targets, nontargets, *NIST) <= 1.0 + 1e-12
+    assert 0.0 <= min_dcf(targets, nontargets, *CHALLENGE) <= 1.0 + 1e-12
+
+
 def test_impossible_questions() -> None:
     with pytest.raises(ValueError, match="target"):
         eer([], [1.0])
@@ -75,3 +107,5 @@ def test_impossible_questions() -> None:
         eer([float("nan")], [1.0])
     with pytest.raises(ValueError, match="between 0 and 1"):
         false_reject_at([1.0], [0.0], 1.5)
+    with pytest.raises(ValueError, match="costs"):
+        min_dcf([1.0], [0.0], 1.0, 1.0, 1.0)

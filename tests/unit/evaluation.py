@@ -1,0 +1,61 @@
+"""Made-up people whose trials are made of random numbers, for the tests of evaluation."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from edge.evaluation.measure import kind_figures, preset_figures
+from edge.evaluation.results import Evaluation
+from edge.evaluation.suggestion import suggest
+from edge.evaluation.trials import Trials
+
+THRESHOLDS = {"relaxed": -1.0, "balanced": 0.0, "strict": 1.0}
+
+
+def voices(
+    people: int = 8,
+    tests: int = 5,
+    *,
+    target: float = 5.0,
+    stranger: float = -5.0,
+    person_spread: float = 0.5,
+    seed: int = 0,
+) -> Trials:
+    """Trials of voices only: each person's targets lie higher or lower together."""
+    rng = np.random.default_rng(seed)
+    owner, recording = np.meshgrid(np.arange(people), np.arange(people * tests), indexing="ij")
+    speaker = recording // tests
+    own = owner == speaker
+    means = rng.normal(target, person_spread, people)
+    strangers = rng.normal(stranger, 1.0, owner.shape)
+    scores = np.where(own, means[owner] + rng.normal(0.0, 1.0, owner.shape), strangers)
+    kind = np.where(own, "target", "impostor")
+    names = tuple(f"p{n}" for n in range(people))
+    return Trials(
+        scores.ravel(), kind.ravel(), owner.ravel(), speaker.ravel(), recording.ravel(), names
+    )
+
+
+def evaluation_of(trials: Optional[Trials] = None, folder: str = "home") -> Evaluation:
+    """What those trials show."""
+    trials = trials or voices()
+    presets = preset_figures(trials, THRESHOLDS)
+    return Evaluation(
+        folder=folder,
+        made_at="2026-05-01T10:00:00+00:00",
+        software="0.1.0",
+        speaker_model="1" * 64,
+        phrase_model="2" * 64,
+        by_phrase=False,
+        enrol=3,
+        people=len(trials.people),
+        profiles=len(trials.people),
+        recordings=64,
+        tested=40,
+        refused={"too_noisy": 2},
+        kinds=kind_figures(trials),
+        presets=presets,
+        suggestion=suggest(presets, len(trials.people)),
+    )

@@ -1,0 +1,233 @@
+"""The suggestion, the report in words, HTML and JSON, and the report read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from edge.errors import EnvironmentFault, InputError
+from edge.evaluation import words
+from edge.evaluation.evaluate import Evaluated
+from edge.evaluation.reading import find_report, read_suggestion
+from edge.evaluation.report import html_page, make_folder, write_report
+from edge.evaluation.results import Figure, PresetFigures
+from edge.evaluation.scores import PRESETS
+from edge.evaluation.suggestion import suggest
+from tests.unit.evaluation import THRESHOLDS, evaluation_of, voices
+
+HOSTILE = "<script>alert('x')</script>\"&\nhome"
+
+
+def presets(
+    *rejects: float, trials: int = 200, accepted: Optional[Figure] = None
+) -> list[PresetFigures]:
+    strangers = accepted or Figure(0.0, 0.0, 0.001, 100_000, 0)
+    return [
+        PresetFigures(
+            name, asked, 0.0, Figure(rate, rate / 2, rate * 2, trials), (("IC", strangers),)
+        )
+        for (name, asked), rate in zip(PRESETS, rejects)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rejects", "expected"),
+    [
+        ((0.0, 0.01, 0.05), "strict"),
+        ((0.0, 0.05, 0.0501), "balanced"),
+        ((0.04, 0.2, 0.3), "relaxed"),
+        ((0.1, 0.2, 0.3), "relaxed"),
+        ((0.1, 0.1, 0.3), "balanced"),
+        ((0.0, 0.0, 0.0), "strict"),
+    ],
+)
+def test_suggests_the_strictest_that_residents_can_bear(
+    rejects: tuple[float, float, float], expected: str
+) -> None:
+    suggestion = suggest(presets(*rejects), people=20)
+    assert suggestion.preset == expected
+    assert suggestion.preset in suggestion.reason
+    assert suggestion.warnings == ()
+
+
+def test_warns_of_what_cannot_be_told() -> None:
+    (few_people,) = suggest(presets(0, 0, 0), people=4).warnings
+    assert few_people.startswith("4 people cannot show")
+    (few_recordings,) = suggest(presets(0, 0, 0, trials=12), people=20).warnings
+    assert few_recordings.startswith("12 attempts by residents are few")
+    alarming = Figure(0.02, 0.01, 0.03, 1_000, 20)
+    (often,) = suggest(presets(0, 0, 0, accepted=alarming), people=20).warnings
+    assert "20 of 1,000" in often
+    nobody = [dataclasses.replace(one, false_accepts=()) for one in presets(0, 0, 0)]
+    (unknown,) = suggest(nobody, people=20).warnings
+    assert "each other's phrases" in unknown
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0.0, "0 %"), (0.123, "12 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (0.00012, "0.012 %")],
+)
+def test_percent(rate: float, text: str) -> None:
+    assert words.percent(rate) == text
+
+
+def test_figures_in_words() -> None:
+    assert words.told(Figure(0.01, 0.005, 0.02, 500)) == "1 % (0.5 % to 2 %)"
+    assert words.told(Figure(0.0, 0.0, 0.02, 150, 0)) == "0 % (at most 2 %)"
+    assert words.told(Figure(None, None, None, 500)) == "cannot be told from 500 trials"
+    few = words.told(Figure(None, 0.0, 0.1, 500, 0))
+    assert few == "cannot be told from 500 trials (none; at most 10 %)"
+    assert words.one_in(0.0001) == "1 in 10,000"
+
+
+def test_sentences_for_the_householder() -> None:
+    evaluation = dataclasses.replace(evaluation_of(), by_phrase=True)
+
+    def says(accepted: Figure) -> str:
+        return words.strangers_sentence(evaluation, presets(0, 0, 0, accepted=accepted)[0])
+
+    assert says(Figure(0.0034, 0.001, 0.006, 5_000, 17)) == (
+        "Of 1,000 strangers who know the phrase, about 3.4 would get in (at most 6 of 1,000)."
+    )
+    assert says(Figure(0.0003, 0.0, 0.0006, 50_000, 15)) == (
+        "Of 10,000 strangers who know the phrase, about 3 would get in (at most 6 of 10,000)."
+    )
+    assert says(Figure(None, 0.0, 0.0951, 500, 0)) == (
+        "Of 500 attempts by strangers who know the phrase, none got in, which shows no more"
+        " than that at most 10 of 100 would."
+    )
+    assert words.residents_sentence(presets(0.04, 0, 0)[0]) == (
+        "Residents are turned away 4 times in 100 (between 2 % and 8 %)."
+    )
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, Optional[str]]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_runs_nothing_and_loads_nothing() -> None:
+    evaluation = evaluation_of(folder=HOSTILE)
+    page = Page(html_page(evaluation, b"one", b"two"))
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.open == []
+    assert HOSTILE in page.text
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:image/png;base64,").startswith("data:image/png")
+    assert [tag for tag, _ in page.tags].count("img") == 2
+
+
+def test_the_page_says_what_was_found() -> None:
+    page = Page(html_page(evaluation_of(), b"", b""))
+    for text in (
+        "suggested setting",
+        "too noisy 2",
+        "1 in 10,000",
+        "cannot be told from",
+        "minDCF",
+    ):
+        assert text in page.text
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> dict[str, Path]:
+    trials = voices()
+    evaluated = Evaluated(evaluation_of(trials, HOSTILE + "\udcff"), trials, THRESHOLDS)
+    return write_report(evaluated, tmp_path / "new" / "report")
+
+
+def test_the_files(written: dict[str, Path]) -> None:
+    assert sorted(written) == ["det.png", "report.html", "report.json", "scores.png"]
+    for name in ("det.png", "scores.png"):
+        assert written[name].read_bytes().startswith(b"\x89PNG")
+    content = json.loads(written["report.json"].read_bytes())
+    assert content["format"] == "edge-voice evaluation"
+    assert content["presets"][1]["false_accepts"]["impostor"]["trials"] == 280
+    assert content["kinds"][0]["false_rejects"][0]["false_accept_rate"] == 0.01
+    # Every plot is in the page itself.
+    page = written["report.html"].read_text(encoding="utf-8")
+    assert len(re.findall(r"data:image/png;base64,[A-Za-z0-9+/=]{1000,}", page)) == 2
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(EnvironmentFault, match="--output"):
+        make_folder(tmp_path / "file" / "report")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_report_is_read_again(written: dict[str, Path]) -> None:
+    report = find_report(written["report.json"].parent)
+    assert report == written["report.json"]
+    suggestion = read_suggestion(report, "1" * 64, "2" * 64)
+    assert suggestion == evaluation_of().suggestion
+
+
+def _without(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda content: {name: value for name, value in content.items() if name != key}
+
+
+def _with(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda content: {**content, key: value}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_without("format"), "not a report"),
+        (_with("version", 2), "not a report"),
+        (_with("speaker_model", "3" * 64), "another speaker model"),
+        (_without("phrase_model"), "another phrase model"),
+        (_with("suggestion", "strict"), "no suggestion"),
+        (_with("suggestion", {"preset": "off", "reason": "", "warnings": []}), "'off'"),
+        (_with("suggestion", {"preset": 1, "reason": "", "warnings": []}), "no sense"),
+        (_with("suggestion", {"preset": "strict", "reason": "", "warnings": "x"}), "no sense"),
+        (lambda content: [content], "no report"),
+        (lambda _: "x" * 2_000_000, "too large"),
+    ],
+)
+def test_a_foreign_or_damaged_report_is_refused(
+    written: dict[str, Path], spoil: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    report = written["report.json"]
+    report.write_text(json.dumps(spoil(json.loads(report.read_bytes()))))
+    with pytest.raises(InputError, match=message) as caught:
+        read_suggestion(report, "1" * 64, "2" * 64)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", "NaN"])
+def test_what_is_no_report_at_all(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match="evaluate"):
+        read_suggestion(file, "1" * 64, "2" * 64)
+    with pytest.raises(InputError, match="is no file"):
+        read_suggestion(tmp_path / "absent", "1" * 64, "2" * 64)
