@@ -10,15 +10,17 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Optional
 
-from edge.access.decider import Decider, age_of
+from edge.access.decider import Decider, Judgement, age_of
+from edge.access.learning import Lesson, lesson_from
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
-from edge.errors import EdgeVoiceError, StoreError
+from edge.errors import EdgeVoiceError, ProfileError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
@@ -32,6 +34,8 @@ _STORE_BUSY_S = 0.25
 """How long a reading of the store waits for a writer; a stop must not wait for it."""
 _STORE_PATIENCE = 4
 """Readings in a row that may fail before nobody can open."""
+_MOST_LESSONS = 8
+"""What was learned and waits to be stored; more than can be said between two ticks."""
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
 
@@ -75,6 +79,7 @@ class Daemon:
         self._profiles: list[Profile] = []
         self._profiles_version: object = None
         self._store_failing = 0
+        self._lessons: deque[Lesson] = deque(maxlen=_MOST_LESSONS)
         self._lost_samples = 0
         self._late = 0
         self._moved_at = time.monotonic()
@@ -99,6 +104,7 @@ class Daemon:
             while not self._stop.wait(_TICK_S):
                 self._refresh_profiles()
                 self._publish_health()
+                self._store_lessons()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
@@ -143,7 +149,8 @@ class Daemon:
 
     def _decide(self, utterance: Utterance) -> None:
         profiles = self._profiles
-        decision = self._decider.decide(utterance, profiles)
+        judgement = self._decider.judge(utterance, profiles)
+        decision = judgement.decision
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(utterance)
         if age > decision.lifetime_s:
@@ -162,7 +169,33 @@ class Daemon:
         )
         if self._on_decision is not None:
             self._on_decision(decision)
+        self._learn(utterance, judgement)
         self._moved_at = time.monotonic()
+
+    def _learn(self, utterance: Utterance, judgement: Judgement) -> None:
+        """After the decision is on its way; the main thread stores it, which may take a second."""
+        if self._config.enrolment.adapt:
+            lesson = lesson_from(utterance, judgement, self._engine, self._config.enrolment)
+            if lesson is not None:
+                self._lessons.append(lesson)
+
+    def _store_lessons(self) -> None:
+        """What cannot be stored now is skipped: there will be another lesson."""
+        while self._lessons:
+            lesson = self._lessons.popleft()
+            most = self._config.enrolment.adapt_samples
+            try:
+                profile = self._store.adapt(lesson.profile, lesson.sample, most=most)
+            except ProfileError as error:
+                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
+            except StoreError as error:
+                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
+                return  # not to wait for the same writer twice in a row
+            else:
+                learned = len(profile.adapted)
+                _log.info(
+                    "%s: learned from %d of at most %d utterances", profile.name, learned, most
+                )
 
     def _refresh_profiles(self) -> None:
         """Notice what the command line has enrolled or deleted meanwhile.
@@ -227,4 +260,6 @@ class Daemon:
         if self._worker.is_alive():
             self._worker.join(_WORKER_GRACE_S)
         self._publisher.close()
+        if not self._worker.is_alive():  # else the time that a stop may take is used up
+            self._store_lessons()
         self._store.close()

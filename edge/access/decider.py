@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Optional
 
 from edge.config import Config
 from edge.recognition.confidence import confidence_of, phrase_margin, voice_margin
 from edge.recognition.engine import Engine
+from edge.recognition.results import Analysis
 from edge.types import (
     AccessDecision,
     Confidence,
@@ -34,6 +36,36 @@ def age_of(utterance: Utterance) -> float:
     if utterance.speech_ended_at <= 0.0:  # a recording, which was never heard
         return 0.0
     return max(0.0, time.monotonic() - utterance.speech_ended_at)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a decision was made of; it never leaves the device.
+
+    Attributes:
+        analysis: the utterance as the models see it.
+        profile: whom it was held against in the end.
+        voice: the voice held against that profile.
+        phrase: the phrase held against that profile.
+    """
+
+    analysis: Analysis
+    profile: Profile
+    voice: SpeakerMatch
+    phrase: PhraseMatch
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision and what is behind it.
+
+    Attributes:
+        decision: what is published.
+        finding: what it was made of; None when the utterance was not judged.
+    """
+
+    decision: AccessDecision
+    finding: Optional[Finding] = None
 
 
 class Decider:
@@ -67,13 +99,17 @@ class Decider:
             profiles: everybody; those that cannot open are passed over.
 
         """
+        return self.judge(utterance, profiles).decision
+
+    def judge(self, utterance: Utterance, profiles: Sequence[Profile]) -> Judgement:
+        """As `decide`, with what the decision was made of."""
         started = time.perf_counter()
         candidates = self.eligible(profiles)
         reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
         if reason is None and not candidates:
             reason = ReasonCode.NOBODY_ENROLLED
         if reason is not None:
-            return self._decision(utterance, reason, Confidence.HIGH, {}, started)
+            return Judgement(self._decision(utterance, reason, Confidence.HIGH, {}, started))
         analysis = self._engine.analyse(utterance)
         analysed = time.perf_counter()
         every = [self._engine.match_speaker(profile, analysis) for profile in candidates]
@@ -83,7 +119,9 @@ class Decider:
         voices = [every[index] for index in chosen]
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analysed) * 1e3}
-        return self._weigh(utterance, voices, phrases, timings, started)
+        decision, voice, phrase = self._weigh(utterance, voices, phrases, timings, started)
+        profile = next(each for each in candidates if each.id == voice.profile_id)
+        return Judgement(decision, Finding(analysis, profile, voice, phrase))
 
     def _weigh(
         self,
@@ -92,7 +130,7 @@ class Decider:
         phrases: Sequence[PhraseMatch],
         timings: dict[str, float],
         started: float,
-    ) -> AccessDecision:
+    ) -> tuple[AccessDecision, SpeakerMatch, PhraseMatch]:
         pairs = list(zip(voices, phrases))
         both = [pair for pair in pairs if pair[0].accepted and pair[1].accepted]
         if both:
@@ -112,7 +150,8 @@ class Decider:
             )
             reason = ReasonCode.NO_MATCH
         confidence = confidence_of((voice_margin(voice), phrase_margin(phrase)))
-        return self._decision(utterance, reason, confidence, timings, started, voice, phrase)
+        decision = self._decision(utterance, reason, confidence, timings, started, voice, phrase)
+        return decision, voice, phrase
 
     def _decision(
         self,

@@ -159,9 +159,9 @@ class Engine:
                 ReasonCode.REPEATED.value,
                 "this is the very recording that was enrolled before: say it again",
             )
-        first = profile.samples[0]
+        first = profile.enrolled[0]
         by_phrase = profile.kind is ProfileKind.PHRASE
-        earlier = first.speaker_embedding if by_phrase else signature_of(profile.samples)
+        earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
         score = cosine(earlier, analysis.speaker_embedding)
         least = self.thresholds.enrolment_voice
         # The voice first: another person's saying of the phrase is further away in phrase too.
