@@ -171,6 +171,9 @@ def test_learned_samples_never_weigh_more_than_enrolled_ones() -> None:
         signature = signature_of([one, *[other] * count])
         # Equal weights: halfway between the two, however many there are.
         assert signature[:2] == pytest.approx([math.sqrt(0.5)] * 2, abs=1e-5)
+    # Learned samples that disagree make a shorter sum, which is no reason to count more of them.
+    apart = signature_of([one, other, sample(towards(0.0, 2), adapted=True)])
+    assert apart[1] / apart[0] == pytest.approx(0.5, abs=1e-5)
     # Not so many that it matters: each counts in full.
     three = signature_of([one, one, one, other])
     assert three[1] / three[0] == pytest.approx(1 / 3, abs=1e-5)
