@@ -10,20 +10,23 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Optional
 
-from edge.access.decider import Decider, age_of
+from edge.access.decider import Decider, Judgement, age_of
+from edge.access.learning import Lesson, lesson_from
+from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
-from edge.errors import EdgeVoiceError, StoreError
+from edge.errors import EdgeVoiceError, ProfileError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import AccessDecision, Profile, Utterance
+from edge.types import AccessDecision, Profile
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
@@ -32,6 +35,8 @@ _STORE_BUSY_S = 0.25
 """How long a reading of the store waits for a writer; a stop must not wait for it."""
 _STORE_PATIENCE = 4
 """Readings in a row that may fail before nobody can open."""
+_MOST_LESSONS = 8
+"""What was learned and waits to be stored; more than can be said between two ticks."""
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
 
@@ -65,7 +70,8 @@ class Daemon:
         self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S)
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
-        self._endpointer = EndPointer(EndPointSettings.of(config.audio))
+        self._endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
+        self._listener = Listener(self._endpointer, self._engine, self._decider)
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
@@ -75,6 +81,7 @@ class Daemon:
         self._profiles: list[Profile] = []
         self._profiles_version: object = None
         self._store_failing = 0
+        self._lessons: deque[Lesson] = deque(maxlen=_MOST_LESSONS)
         self._lost_samples = 0
         self._late = 0
         self._moved_at = time.monotonic()
@@ -99,6 +106,7 @@ class Daemon:
             while not self._stop.wait(_TICK_S):
                 self._refresh_profiles()
                 self._publish_health()
+                self._store_lessons()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
@@ -118,12 +126,13 @@ class Daemon:
                     self._moved_at = time.monotonic()
                     self._settle()
                     self._lost_samples += block.lost_samples
-                    for utterance in self._endpointer.feed(block):
-                        self._decide(utterance)
+                    self._listener.use(self._profiles)
+                    for judgement in self._listener.feed(block):
+                        self._publish(judgement)
                     if self._stop.is_set():
                         return
-                for utterance in self._endpointer.flush():
-                    self._decide(utterance)
+                for judgement in self._listener.flush():
+                    self._publish(judgement)
         except EdgeVoiceError as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - nothing may end the worker unseen
@@ -141,11 +150,10 @@ class Daemon:
             self._publisher.set_status(microphone="listening")
         self._notifier.ready()
 
-    def _decide(self, utterance: Utterance) -> None:
-        profiles = self._profiles
-        decision = self._decider.decide(utterance, profiles)
+    def _publish(self, judgement: Judgement) -> None:
+        decision = judgement.decision
         # A worker that was held up must not open the door for somebody who has left.
-        age = age_of(utterance)
+        age = age_of(judgement.utterance)
         if age > decision.lifetime_s:
             self._late += 1
             _log.warning("a decision came %.1f s after the speech and was dropped", age)
@@ -162,7 +170,33 @@ class Daemon:
         )
         if self._on_decision is not None:
             self._on_decision(decision)
+        self._learn(judgement)
         self._moved_at = time.monotonic()
+
+    def _learn(self, judgement: Judgement) -> None:
+        """After the decision is on its way; the main thread stores it, which may take a second."""
+        if self._config.enrolment.adapt:
+            lesson = lesson_from(judgement, self._engine, self._config.enrolment)
+            if lesson is not None:
+                self._lessons.append(lesson)
+
+    def _store_lessons(self) -> None:
+        """What cannot be stored now is skipped: there will be another lesson."""
+        while self._lessons:
+            lesson = self._lessons.popleft()
+            most = self._config.enrolment.adapt_samples
+            try:
+                profile = self._store.adapt(lesson.profile, lesson.sample, most=most)
+            except ProfileError as error:
+                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
+            except StoreError as error:
+                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
+                return  # not to wait for the same writer twice in a row
+            else:
+                learned = len(profile.adapted)
+                _log.info(
+                    "%s: learned from %d of at most %d utterances", profile.name, learned, most
+                )
 
     def _refresh_profiles(self) -> None:
         """Notice what the command line has enrolled or deleted meanwhile.
@@ -227,4 +261,6 @@ class Daemon:
         if self._worker.is_alive():
             self._worker.join(_WORKER_GRACE_S)
         self._publisher.close()
+        if not self._worker.is_alive():  # else the time that a stop may take is used up
+            self._store_lessons()
         self._store.close()

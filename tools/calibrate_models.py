@@ -26,7 +26,7 @@ from edge.recognition.analyser import Analyser
 from edge.resources import models_directory
 from tools.calibration import phrases
 from tools.calibration.voice import FittedVoice, fit_voice
-from tools.calibration.voices import Voices, gather
+from tools.calibration.voices import Voices, gather, listen
 from tools.conditions import conditions, pink_noise
 from tools.models import cards
 
@@ -80,11 +80,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     models = open_models()
     analyser = Analyser(models)
-    items = find_items(options.folder)
+    heard = listen(find_items(options.folder))
     altered = conditions(pink_noise(20.0, seed=1))[1:]
-    voices = gather(analyser, items, altered)
+    voices = gather(analyser, heard, altered)
     fitted = fit_voice(voices)
-    distances = phrases.measure(analyser, items)
+    distances = phrases.measure(analyser, heard)
     cohort = cohort_content(fitted)
     voice = fitted.document()
     voice["cohort"] = {

@@ -52,7 +52,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
             config = replace(
                 engine.config, mqtt=MqttConfig(enabled=False), state_directory=Path(state)
             )
-            profile = _enrol(engine, config, said[:ENROLLED])
+            profile = enrol(engine, config, said[:ENROLLED])
             for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:
                 offline = engine.verify(profile, utterance_of(read_audio(item.path).samples))
                 decisions = _decisions(config, item)
@@ -73,7 +73,8 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
     }
 
 
-def _enrol(engine: Engine, config: Config, items: list[Item]) -> Profile:
+def enrol(engine: Engine, config: Config, items: list[Item]) -> Profile:
+    """Enrol a person into the configuration's store, whatever their recordings are worth."""
     with open_store(config.state_path) as store:
         profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
         for item in items:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from edge.config import Config
 from edge.recognition.confidence import confidence_of
 from edge.recognition.engine import Engine
+from edge.recognition.results import Analysis
 from edge.types import (
     AccessDecision,
     Confidence,
@@ -35,6 +36,40 @@ def age_of(utterance: Utterance) -> float:
     if utterance.speech_ended_at <= 0.0:  # a recording, which was never heard
         return 0.0
     return max(0.0, time.monotonic() - utterance.speech_ended_at)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a decision was made of; it never leaves the device.
+
+    Attributes:
+        analysis: the utterance as the models see it.
+        profile: whom it was held against in the end.
+        voice: the voice held against that profile.
+        phrase: the phrase held against that profile.
+        sharing: how many people have the phrase that was said, 1 at least.
+    """
+
+    analysis: Analysis
+    profile: Profile
+    voice: SpeakerMatch
+    phrase: PhraseMatch
+    sharing: int = 1
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision and what is behind it.
+
+    Attributes:
+        utterance: what was decided on.
+        decision: what is published.
+        finding: what it was made of; None when the utterance was not judged.
+    """
+
+    utterance: Utterance
+    decision: AccessDecision
+    finding: Optional[Finding] = None
 
 
 class Decider:
@@ -68,57 +103,43 @@ class Decider:
             profiles: everybody; those that cannot open are passed over.
 
         """
+        return self.judge(utterance, profiles).decision
+
+    def judge(self, utterance: Utterance, profiles: Sequence[Profile]) -> Judgement:
+        """As `decide`, with what the decision was made of."""
         started = time.perf_counter()
         candidates = self.eligible(profiles)
         reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
         if reason is None and not candidates:
             reason = ReasonCode.NOBODY_ENROLLED
         if reason is not None:
-            return self._decision(utterance, reason, Confidence.HIGH, {}, started)
+            decision = self._decision(utterance, reason, Confidence.HIGH, {}, started)
+            return Judgement(utterance, decision)
         analysis = self._engine.analyse(utterance)
         analysed = time.perf_counter()
         every = self._engine.match_speakers(candidates, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
-        voices = [every[index] for index in chosen]
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
         # Whoever shares a phrase is another person that a stranger may be taken for.
         sharing = max(1, sum(phrase.accepted for phrase in phrases))
         threshold = self._engine.scorer.voice_threshold(sharing)
-        voices = [replace(voice, threshold=threshold) for voice in voices]
+        findings = [
+            Finding(
+                analysis,
+                candidates[index],
+                replace(every[index], threshold=threshold),
+                phrase,
+                sharing,
+            )
+            for index, phrase in zip(chosen, phrases)
+        ]
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analysed) * 1e3}
-        return self._weigh(utterance, voices, phrases, sharing, timings, started)
-
-    def _weigh(
-        self,
-        utterance: Utterance,
-        voices: Sequence[SpeakerMatch],
-        phrases: Sequence[PhraseMatch],
-        sharing: int,
-        timings: dict[str, float],
-        started: float,
-    ) -> AccessDecision:
-        pairs = list(zip(voices, phrases))
-        both = [pair for pair in pairs if pair[0].accepted and pair[1].accepted]
-        if both:
-            # Two people may share a phrase; the nearer voice is who it is.
-            voice, phrase = max(both, key=lambda pair: pair[0].score)
-            reason = ReasonCode.ACCEPTED
-        elif any(voice.accepted for voice in voices):
-            voice, phrase = max(pairs, key=lambda pair: pair[0].score)
-            reason = ReasonCode.WRONG_PHRASE
-        elif any(phrase.accepted for phrase in phrases):
-            voice, phrase = max(pairs, key=lambda pair: pair[1].score)
-            reason = ReasonCode.UNKNOWN_SPEAKER
-        else:
-            # Whom it came nearest to.
-            voice, phrase = max(pairs, key=lambda pair: min(pair[0].margin, pair[1].margin))
-            reason = ReasonCode.NO_MATCH
-        confidence = confidence_of((voice.margin, phrase.margin))
-        return self._decision(
-            utterance, reason, confidence, timings, started, voice, phrase, sharing
-        )
+        reason, finding = _weigh(findings)
+        confidence = confidence_of((finding.voice.margin, finding.phrase.margin))
+        decision = self._decision(utterance, reason, confidence, timings, started, finding)
+        return Judgement(utterance, decision, finding)
 
     def _decision(
         self,
@@ -127,24 +148,11 @@ class Decider:
         confidence: Confidence,
         timings: dict[str, float],
         started: float,
-        voice: Optional[SpeakerMatch] = None,
-        phrase: Optional[PhraseMatch] = None,
-        sharing: int = 1,
+        finding: Optional[Finding] = None,
     ) -> AccessDecision:
-        scores = {}
-        if voice is not None and phrase is not None:
-            scores = {
-                "joint": self._engine.scorer.joint(voice.score, phrase.score, sharing),
-                "joint_threshold": self._engine.scorer.joint_threshold,
-                "voice": voice.score,
-                "voice_threshold": voice.threshold,
-                "voice_similarity": voice.similarity,
-                "phrase": phrase.score,
-                "phrase_threshold": phrase.threshold,
-                "phrase_distance": phrase.distance,
-            }
         # A voice that was not accepted is nobody's: naming whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.
+        voice, phrase = (finding.voice, finding.phrase) if finding else (None, None)
         known = voice if voice is not None and voice.accepted else None
         heard = phrase if phrase is not None and phrase.accepted else None
         granted = reason is ReasonCode.ACCEPTED
@@ -163,9 +171,37 @@ class Decider:
             profile_id=known.profile_id if known else None,
             name=known.name if known else None,
             phrase=(heard.phrase or None) if heard else None,
-            scores=scores,
+            scores=self._scores(finding) if finding else {},
             utterance_s=utterance.duration_s - utterance.lead_s - utterance.tail_s,
             quality=utterance.quality,
             timings_ms=timings,
             lifetime_s=self._config.access.decision_lifetime_s,
         )
+
+    def _scores(self, finding: Finding) -> dict[str, float]:
+        scorer, voice, phrase = self._engine.scorer, finding.voice, finding.phrase
+        return {
+            "joint": scorer.joint(voice.score, phrase.score, finding.sharing),
+            "joint_threshold": scorer.joint_threshold,
+            "voice": voice.score,
+            "voice_threshold": voice.threshold,
+            "voice_similarity": voice.similarity,
+            "phrase": phrase.score,
+            "phrase_threshold": phrase.threshold,
+            "phrase_distance": phrase.distance,
+        }
+
+
+def _weigh(findings: Sequence[Finding]) -> tuple[ReasonCode, Finding]:
+    """What an utterance was, and whom it was held against in the end."""
+    both = [each for each in findings if each.voice.accepted and each.phrase.accepted]
+    if both:
+        # Two people may share a phrase; the nearer voice is who it is.
+        return ReasonCode.ACCEPTED, max(both, key=lambda each: each.voice.score)
+    if any(each.voice.accepted for each in findings):
+        return ReasonCode.WRONG_PHRASE, max(findings, key=lambda each: each.voice.score)
+    if any(each.phrase.accepted for each in findings):
+        return ReasonCode.UNKNOWN_SPEAKER, max(findings, key=lambda each: each.phrase.score)
+    # Whom it came nearest to.
+    nearest = max(findings, key=lambda each: min(each.voice.margin, each.phrase.margin))
+    return ReasonCode.NO_MATCH, nearest

@@ -13,10 +13,11 @@ from edge.cli.output import console, printing, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED
 
 if TYPE_CHECKING:
+    from edge.config import EnrolmentConfig
     from edge.types import Profile
 
 NAME = "profiles"
-HELP = "list, show, reset, rename or delete who is enrolled"
+HELP = "list, show, revert, reset, rename or delete who is enrolled"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, help_text, run in (
         ("list", "list everybody", _list),
         ("show", "show one profile", _show),
+        ("revert", "forget what was learned since enrolment", _revert),
         ("reset", "forget a signature; the name and id stay", _reset),
         ("rename", "give a profile another name", _rename),
         ("delete", "delete a profile and its signature", _delete),
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("profile", metavar="NAME", help="the profile's name or id")
         if name == "rename":
             action.add_argument("new_name", metavar="NEW_NAME", help="its new name")
-        if name in ("reset", "delete"):
+        if name in ("revert", "reset", "delete"):
             action.add_argument("-y", "--yes", action="store_true", help="do not ask")
         options.add_common(action)
         action.set_defaults(perform=run)
@@ -62,20 +64,35 @@ def _show(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile = store.get(args.profile)
     if args.json:
-        show_json({"profile": profile.as_dict()})
+        show_json({"profile": {**profile.as_dict(), "drift": round(_drift(profile), 4)}})
         return EXIT_OK
+    settings = options.config_of(args).enrolment
     show(profile.name)
     for title, value in (
         ("id", profile.id),
         ("kind", _kind(profile)),
         ("phrase", profile.phrase or "not written down"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
+        ("adapted", _adapted(profile, settings)),
         ("created", _when(profile.created_at)),
         ("changed", _when(profile.updated_at)),
         ("models", _models(profile)),
     ):
-        if title != "phrase" or profile.kind.value == "phrase":
+        if title not in ("phrase", "adapted") or profile.kind.value == "phrase":
             show(f"  {title:<8} {value}")
+    return EXIT_OK
+
+
+def _revert(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        profile_id, name = store.find(args.profile)
+        if not confirmed(args, f"Forget what was learned of {name} since enrolment?"):
+            return EXIT_REJECTED
+        profile = store.forget_adaptation(profile_id)
+    if args.json:
+        show_json({"profile": profile.as_dict()})
+    else:
+        show(f"{name} is known by the enrolment alone.")
     return EXIT_OK
 
 
@@ -144,6 +161,25 @@ def _progress(profile: Profile) -> str:
     if profile.kind.value == "phrase":
         return f"{profile.progress:.0f} of {profile.required:.0f} repetitions"
     return f"{profile.progress:.1f} of {profile.required:.0f} s of speech"
+
+
+def _adapted(profile: Profile, settings: EnrolmentConfig) -> str:
+    if not profile.adapted:
+        return "nothing yet" if settings.adapt else "no (enrolment.adapt is off)"
+    latest = max(sample.created_at for sample in profile.adapted)
+    return (
+        f"{len(profile.adapted)} of at most {settings.adapt_samples} utterances,"
+        f" drift {_drift(profile):.3f} (0 none, 1 another voice); latest {_when(latest)}"
+        f"{'' if settings.adapt else '; now off'}"
+    )
+
+
+def _drift(profile: Profile) -> float:
+    if not profile.adapted:
+        return 0.0
+    from edge.recognition.adaptation import drift_of
+
+    return drift_of(profile)
 
 
 def _models(profile: Profile) -> str:

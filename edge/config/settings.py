@@ -198,6 +198,25 @@ class EnrolmentConfig:
         least=1.0,
         most=300.0,
     )
+    adapt: bool = _setting(
+        False,
+        "Whether the running service learns from utterances that it accepts with high confidence,"
+        " since voices change. `edge-voice profiles revert` forgets what was learned.",
+    )
+    adapt_samples: int = _setting(
+        5,
+        "How many such utterances a signature holds at most; the newest ones stay.",
+        unit="utterances",
+        least=1,
+        most=20,
+    )
+    adapt_interval_s: float = _setting(
+        21600.0,
+        "Least time between two utterances that are learned from, for each person.",
+        unit="s",
+        least=60.0,
+        most=604800.0,
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from edge.recognition import gate
 from edge.recognition.analyser import Analyser
 from edge.recognition.confidence import confidence_of
 from edge.recognition.embedders import Models, open_models
+from edge.recognition.framing import phrase_samples
 from edge.recognition.results import Analysis, Identification, Verification
 from edge.recognition.scorer import Scorer
 from edge.recognition.voice import cosine, signature_of
@@ -130,9 +131,9 @@ class Engine(Analyser):
                 ReasonCode.REPEATED.value,
                 "this is the very recording that was enrolled before: say it again",
             )
-        first = profile.samples[0]
+        first = profile.enrolled[0]
         by_phrase = profile.kind is ProfileKind.PHRASE
-        earlier = first.speaker_embedding if by_phrase else signature_of(profile.samples)
+        earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
         score = cosine(earlier, analysis.speaker_embedding)
         least = self._enrolment_voice
         # The voice first: another person's saying of the phrase is further away in phrase too.
@@ -264,6 +265,15 @@ class Engine(Analyser):
             )
             for profile, own in zip(profiles, np.split(distances, bounds))
         ]
+
+    def phrase_distance(self, profile: Profile, utterance: Utterance) -> float:
+        """Warping distance of an utterance from the nearest saying of a profile's phrase."""
+        examples = [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
+        return min(warping_distances(examples, self.models.phrase.embed(phrase_samples(utterance))))
+
+    def is_phrase(self, distance: float) -> bool:
+        """Whether what is that far from an enrolled phrase counts as it."""
+        return self.scorer.phrase.ratio(distance) >= self.scorer.phrase_threshold()
 
     def fits(self, profile: Profile) -> bool:
         """Whether a profile's embeddings are of the models that are open now."""

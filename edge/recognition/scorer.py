@@ -85,7 +85,7 @@ class Scorer:
         )
         ratio = self.voice.ratio(
             normalized,
-            [len(profile.samples) for profile in profiles],
+            [len(profile.enrolled) for profile in profiles],
             [analysis.quality.net_speech_s for analysis in analyses],
             [analysis.quality.snr_db for analysis in analyses],
         )

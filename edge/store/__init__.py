@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.store.profiles import MAX_PROFILES, MAX_SAMPLES, ProfileStore
+from edge.store.checks import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
+from edge.store.profiles import ProfileStore
 
 FILE_NAME = "signatures.sqlite"
 """The store's file inside the state directory."""
 
-__all__ = ["FILE_NAME", "MAX_PROFILES", "MAX_SAMPLES", "ProfileStore", "open_store"]
+__all__ = [
+    "FILE_NAME",
+    "MAX_ADAPTED",
+    "MAX_PROFILES",
+    "MAX_SAMPLES",
+    "ProfileStore",
+    "open_store",
+]
 
 
 def open_store(state_directory: Path, busy_s: float = 5.0) -> ProfileStore:

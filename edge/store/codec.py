@@ -23,7 +23,7 @@ _DISK = np.dtype("<f4")
 
 COLUMNS = (
     "speaker, speaker_size, phrase, phrase_rows, phrase_size,"
-    " net_speech_s, snr_db, created_at, digest"
+    " net_speech_s, snr_db, created_at, adapted, digest"
 )
 """The columns of `encode` and `decode`, in their order."""
 
@@ -50,6 +50,7 @@ def encode(sample: EnrolmentSample) -> tuple[Any, ...]:
         float(sample.net_speech_s),
         float(sample.snr_db),
         float(sample.created_at),
+        int(sample.adapted),
     )
     return (*values, _digest(values))
 
@@ -61,7 +62,7 @@ def decode(values: Sequence[Any]) -> EnrolmentSample:
         ValueError: the row is damaged.
     """
     *content, digest = values
-    speaker, speaker_size, phrase, rows, size, net_speech_s, snr_db, created_at = content
+    speaker, speaker_size, phrase, rows, size, net_speech_s, snr_db, created_at, adapted = content
     try:
         if digest != _digest(content):
             raise ValueError("its digest does not fit")
@@ -69,12 +70,15 @@ def decode(values: Sequence[Any]) -> EnrolmentSample:
             raise ValueError("its speaker embedding has the wrong size")
         if phrase is not None and len(phrase) != rows * size * _DISK.itemsize:
             raise ValueError("its phrase embedding has the wrong size")
+        if adapted not in (0, 1):
+            raise ValueError("it is neither enrolled nor learned")
         sample = EnrolmentSample(
             speaker_embedding=_array(speaker),
             phrase_embedding=None if phrase is None else _array(phrase).reshape(rows, size),
             net_speech_s=net_speech_s,
             snr_db=snr_db,
             created_at=created_at,
+            adapted=bool(adapted),
         )
         _check(sample)
     except TypeError:
@@ -109,7 +113,10 @@ def _check(sample: EnrolmentSample) -> None:
 
 def _digest(values: Sequence[Any]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    for value in values:
+    # An enrolled sample has the digest that it had before samples could be learned: a store of
+    # the first format is brought up to date without touching a signature, sound or damaged.
+    *first_format, adapted = values
+    for value in first_format if adapted == 0 else values:
         content = value if isinstance(value, bytes) else repr(value).encode()
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)

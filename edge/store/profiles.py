@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Sequence
@@ -12,14 +11,17 @@ from typing import Any, Optional
 
 from edge.errors import ProfileError, StoreError
 from edge.store import codec
+from edge.store.checks import (
+    MAX_PROFILES,
+    MAX_SAMPLES,
+    check_learned,
+    check_required,
+    check_row,
+    check_sample,
+)
 from edge.store.database import StoreFile
 from edge.store.names import clean_name, clean_phrase, did_you_mean, name_key
 from edge.types import EnrolmentSample, Profile, ProfileKind
-
-MAX_PROFILES = 200
-MAX_SAMPLES = 50
-"""Samples of one profile."""
-MAX_REQUIRED_SECONDS = 3600.0
 
 _PROFILE_COLUMNS = (
     "id, name, kind, phrase, speaker_model, phrase_model, required, created_at, updated_at"
@@ -97,7 +99,7 @@ class ProfileStore:
             ValueError: as `add_sample`.
         """
         name, phrase = clean_name(name), clean_phrase(phrase)
-        _check_required(kind, required)
+        check_required(kind, required)
         now = time.time()
         with self._file.writing() as database:
             self._refuse_taken(name)
@@ -136,6 +138,58 @@ class ProfileStore:
             self._append(profile_id, sample, speaker_model, phrase_model)
             return self._load(profile_id)
 
+    def adapt(self, profile: Profile, sample: EnrolmentSample, *, most: int) -> Profile:
+        """Add a sample that was learned from an accepted utterance; no enrolled one is touched.
+
+        Args:
+            profile: as it was when the utterance was accepted: who has been enrolled anew
+                meanwhile has not been accepted yet.
+            sample: what is kept of the utterance, with `adapted` set, of the profile's models.
+            most: how many learned samples there may be afterwards, 1 to `MAX_ADAPTED`; the oldest
+                ones make room.
+
+        Raises:
+            ProfileError: no such profile any more, it has changed meanwhile, or has nothing
+                enrolled.
+            ValueError: the sample is not a learned one, not one of this kind of profile, or no
+                embedding at all; or `most` is out of range.
+        """
+        check_learned(sample, most)
+        with self._file.writing() as database:
+            now = self._load(self._resolve(profile.id))
+            if now.updated_at != profile.updated_at:
+                raise ProfileError(f"{now.name} has changed since the utterance was accepted")
+            if not now.enrolled:
+                raise ProfileError(f"{now.name} has nothing enrolled that could be added to")
+            check_sample(now.kind, sample, now.speaker_model, now.phrase_model)
+            database.execute(
+                "DELETE FROM sample WHERE profile_id = ?1 AND adapted = 1 AND position NOT IN"
+                " (SELECT position FROM sample WHERE profile_id = ?1 AND adapted = 1"
+                " ORDER BY position DESC LIMIT ?2)",
+                (now.id, most - 1),
+            )
+            self._insert(now.id, sample)
+            self._touch(now.id)
+            return self._load(now.id)
+
+    def forget_adaptation(self, profile: str) -> Profile:
+        """Remove all learned samples: the signature is that of the enrolment again.
+
+        Args:
+            profile: id or name.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._file.erasing() as database:
+            profile_id = self._resolve(profile)
+            removed = database.execute(
+                "DELETE FROM sample WHERE profile_id = ? AND adapted = 1", (profile_id,)
+            ).rowcount
+            if removed:
+                self._touch(profile_id)
+            return self._load(profile_id)
+
     def replace_samples(
         self,
         profile: str,
@@ -169,7 +223,7 @@ class ProfileStore:
                     (clean_phrase(phrase), profile_id),
                 )
             if required is not None:
-                _check_required(self._load(profile_id).kind, required)
+                check_required(self._load(profile_id).kind, required)
                 database.execute(
                     "UPDATE profile SET required = ? WHERE id = ?", (float(required), profile_id)
                 )
@@ -282,7 +336,7 @@ class ProfileStore:
             (profile_id,),
         )
         try:
-            _check_row(row)
+            check_row(row)
             return Profile(
                 id=row[0],
                 name=name,
@@ -322,9 +376,11 @@ class ProfileStore:
             "SELECT name, kind, speaker_model, phrase_model FROM profile WHERE id = ?",
             (profile_id,),
         ).fetchone()
-        _check_sample(ProfileKind(kind), sample, speaker_model, phrase_model)
+        if sample.adapted:
+            raise ValueError("a sample that is enrolled cannot be a learned one")
+        check_sample(ProfileKind(kind), sample, speaker_model, phrase_model)
         (used,) = self._file.execute(
-            "SELECT count(*) FROM sample WHERE profile_id = ?", (profile_id,)
+            "SELECT count(*) FROM sample WHERE profile_id = ? AND adapted = 0", (profile_id,)
         ).fetchone()
         if used >= MAX_SAMPLES:
             raise ProfileError(
@@ -336,41 +392,26 @@ class ProfileStore:
                 f"{name} was enrolled with another model: reset the profile and enrol again,"
                 " or go back to the model it was enrolled with"
             )
-        values: tuple[Any, ...] = codec.encode(sample)
-        marks = ", ".join("?" * (2 + len(values)))
-        self._file.execute(
-            f"INSERT INTO sample (profile_id, position, {codec.COLUMNS})"  # noqa: S608 (constants)
-            f" VALUES ({marks})",
-            (profile_id, used, *values),
-        )
+        self._insert(profile_id, sample)
         self._file.execute(
             "UPDATE profile SET speaker_model = ?, phrase_model = ?, updated_at = ? WHERE id = ?",
             (speaker_model, phrase_model, time.time(), profile_id),
         )
 
+    def _insert(self, profile_id: str, sample: EnrolmentSample) -> None:
+        # Not the number of samples: one that made room for a newer one has left a gap.
+        (position,) = self._file.execute(
+            "SELECT coalesce(max(position) + 1, 0) FROM sample WHERE profile_id = ?", (profile_id,)
+        ).fetchone()
+        values: tuple[Any, ...] = codec.encode(sample)
+        marks = ", ".join("?" * (2 + len(values)))
+        self._file.execute(
+            f"INSERT INTO sample (profile_id, position, {codec.COLUMNS})"  # noqa: S608 (constants)
+            f" VALUES ({marks})",
+            (profile_id, position, *values),
+        )
 
-def _check_required(kind: ProfileKind, required: float) -> None:
-    most = MAX_SAMPLES if kind is ProfileKind.PHRASE else MAX_REQUIRED_SECONDS
-    if not (math.isfinite(required) and 0 < required <= most):
-        raise ProfileError(f"an enrolment can require more than 0 and up to {most:g}: {required}")
-
-
-def _check_row(row: Sequence[Any]) -> None:
-    # SQLite stores any type in any column.
-    texts, figures = row[:6], row[6:]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a text is not one")
-    if not all(isinstance(figure, float) and math.isfinite(figure) for figure in figures):
-        raise ValueError("a figure is not one")
-
-
-def _check_sample(
-    kind: ProfileKind, sample: EnrolmentSample, speaker_model: str, phrase_model: str
-) -> None:
-    if not speaker_model:
-        raise ValueError("a sample needs the model that made it")
-    by_phrase = kind is ProfileKind.PHRASE
-    if by_phrase is not (sample.phrase_embedding is not None) or by_phrase is not bool(
-        phrase_model
-    ):
-        raise ValueError("a phrase embedding and its model go with a phrase profile, and only it")
+    def _touch(self, profile_id: str) -> None:
+        self._file.execute(
+            "UPDATE profile SET updated_at = ? WHERE id = ?", (time.time(), profile_id)
+        )

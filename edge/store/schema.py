@@ -17,14 +17,15 @@ from edge.errors import StoreError
 APPLICATION_ID = 0x45645643
 """In the header of every store ("EdVC"), which tells it from any other SQLite database."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The format; 2 added `sample.adapted`."""
 
 _BUSY_TIMEOUT_S = 5.0
 _MAGIC = b"SQLite format 3\x00"
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _MOST_RECORDS = 65536
 
-_SCHEMA = """
+_FIRST_SCHEMA = """
 CREATE TABLE profile (
     id            TEXT PRIMARY KEY NOT NULL,
     name          TEXT NOT NULL,
@@ -53,6 +54,12 @@ CREATE TABLE sample (
 );
 """
 
+_STEPS = {
+    1: "ALTER TABLE sample ADD COLUMN"
+    " adapted INTEGER NOT NULL DEFAULT 0 CHECK (adapted IN (0, 1));",
+}
+"""What leads from each format to the next one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +71,8 @@ def open_database(path: Path) -> sqlite3.Connection:
     signature is never left behind in a log. `synchronous=EXTRA` is what makes a commit of that
     journal durable, since it also syncs the directory after the journal is removed. `psow=0` makes
     SQLite assume that a write cut short may spoil the whole sector around it, as flash does.
+
+    A store of an earlier format is brought up to date.
 
     Raises:
         StoreError: it cannot be opened or created, is damaged, or is not a store; the file is
@@ -80,6 +89,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         database = _connect(path)
         try:
             _check(database, path)
+            _bring_up_to_date(database)
         except BaseException:
             database.close()
             raise
@@ -94,6 +104,32 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     if not tables >= {"profile", "sample"}:
         raise StoreError(_damaged(path, "tables are missing"))
+
+
+def _bring_up_to_date(database: sqlite3.Connection) -> None:
+    """One transaction: power may fail at any moment, and the store is of one format or the other.
+
+    No row is rewritten, so what is enrolled cannot suffer: a new column's default is in the schema.
+    """
+    if _version(database) == SCHEMA_VERSION:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been quicker.
+        found = _version(database)
+        for version in range(found, SCHEMA_VERSION):
+            database.execute(_STEPS[version])
+            database.execute(f"PRAGMA user_version = {version + 1}")
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+    _log.info("the signature store is now of format %d, it was %d", SCHEMA_VERSION, found)
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 def inspect_header(path: Path) -> None:
@@ -236,7 +272,8 @@ def _create(path: Path) -> None:
         with translated(path), contextlib.closing(_connect(fresh)) as database:
             database.executescript(
                 f"BEGIN; PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} COMMIT;"
+                f" PRAGMA user_version = {SCHEMA_VERSION}; {_FIRST_SCHEMA}"
+                f" {' '.join(_STEPS.values())} COMMIT;"
             )
         with contextlib.suppress(FileExistsError):  # another process was quicker
             os.link(fresh, path)

@@ -37,6 +37,7 @@ class EnrolmentSample:
         net_speech_s: seconds of speech in the utterance.
         snr_db: its estimated signal-to-noise ratio, dB.
         created_at: Unix time, seconds.
+        adapted: whether it was learned from an accepted utterance, not enrolled by the person.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -44,6 +45,7 @@ class EnrolmentSample:
     net_speech_s: float
     snr_db: float
     created_at: float
+    adapted: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Profile:
         speaker_model: SHA-256 of the speaker model that made the embeddings; empty before any.
         phrase_model: SHA-256 of the phrase model; empty before any, or for free speech.
         required: what makes it complete: repetitions (`PHRASE`) or seconds of speech (`VOICE`).
-        samples: what has been enrolled so far, in order.
+        samples: what has been enrolled so far, and what was learned since, in order.
         created_at: Unix time, seconds.
         updated_at: Unix time of the last change, seconds.
     """
@@ -95,11 +97,21 @@ class Profile:
         return cls(str(uuid.uuid4()), name, kind, phrase, "", "", required, (), now, now)
 
     @property
+    def enrolled(self) -> tuple[EnrolmentSample, ...]:
+        """The samples that the person enrolled."""
+        return tuple(sample for sample in self.samples if not sample.adapted)
+
+    @property
+    def adapted(self) -> tuple[EnrolmentSample, ...]:
+        """The samples that were learned from accepted utterances, oldest first."""
+        return tuple(sample for sample in self.samples if sample.adapted)
+
+    @property
     def progress(self) -> float:
         """How far enrolment is, in the unit of `required`."""
         if self.kind is ProfileKind.PHRASE:
-            return float(len(self.samples))
-        return sum(sample.net_speech_s for sample in self.samples)
+            return float(len(self.enrolled))
+        return sum(sample.net_speech_s for sample in self.enrolled)
 
     @property
     def remaining(self) -> float:
@@ -119,8 +131,9 @@ class Profile:
             "kind": self.kind.value,
             "phrase": self.phrase or None,
             "status": self.status.value,
-            "enrolments": len(self.samples),
-            "net_speech_s": round(sum(s.net_speech_s for s in self.samples), 2),
+            "enrolments": len(self.enrolled),
+            "adapted": len(self.adapted),
+            "net_speech_s": round(sum(s.net_speech_s for s in self.enrolled), 2),
             "required": self.required,
             "remaining": round(self.remaining, 2),
             "unit": "repetitions" if self.kind is ProfileKind.PHRASE else "seconds",

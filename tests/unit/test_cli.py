@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,9 @@ def test_show_never_shows_a_signature(capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("store_path")
-@pytest.mark.parametrize("action", ["show", "reset", "rename", "delete"])
+@pytest.mark.parametrize("action", ["show", "revert", "reset", "rename", "delete"])
 def test_unknown_profile_is_2_and_hints(capsys: Capture, action: str) -> None:
-    extra = {"rename": ["Augusta"], "reset": ["--yes"], "delete": ["--yes"]}.get(action, [])
+    extra = {"rename": ["Augusta"], "show": []}.get(action, ["--yes"])
     assert main(["profiles", action, "Adda", *extra]) == 2
     assert "did you mean Ada?" in capsys.readouterr().err
 
@@ -192,6 +193,57 @@ def test_erasing_asks_first(
     with ProfileStore(store_path) as store:
         kept = any(profile.name == "Ada" and profile.samples for profile in store.list())
     assert kept is (code != 0)
+
+
+def _teach(store_path: Path, *seeds: int) -> None:
+    with ProfileStore(store_path) as store:
+        for seed in seeds:
+            store.adapt(store.get("Ada"), replace(make_sample(seed), adapted=True), most=5)
+
+
+def test_show_tells_what_was_learned_and_revert_forgets_it(
+    capsys: Capture, store_path: Path, config: Path
+) -> None:
+    def adapted() -> str:
+        assert main(["profiles", "show", "Ada"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return next(line for line in lines if line.startswith("  adapted "))
+
+    assert adapted() == "  adapted  no (enrolment.adapt is off)"
+    config.write_text("state_directory: state\nenrolment: {adapt: true, adapt_samples: 7}\n")
+    assert adapted() == "  adapted  nothing yet"
+    code, before = run_json(capsys, "profiles", "show", "Ada")
+    assert (code, before["profile"]["adapted"], before["profile"]["drift"]) == (0, 0, 0.0)
+    _teach(store_path, 7, 8)
+    assert re.fullmatch(
+        r"  adapted  2 of at most 7 utterances, drift 0\.\d{3} \(0 none, 1 another voice\);"
+        r" latest 2023-11-1\d \d\d:\d\d",
+        adapted(),
+    )
+    code, value = run_json(capsys, "profiles", "show", "Ada")
+    assert (code, value["profile"]["adapted"], value["profile"]["enrolments"]) == (0, 2, 3)
+    assert 0.05 < value["profile"]["drift"] < 0.3  # random numbers, which no voice is
+    code, value = run_json(capsys, "profiles", "list")
+    assert [each["adapted"] for each in value["profiles"]] == [2, 0]
+    config.write_text("state_directory: state\n")
+    assert adapted().endswith("; now off")
+    assert main(["profiles", "revert", "Ada", "--yes"]) == 0
+    assert "Ada is known by the enrolment alone" in capsys.readouterr().out
+    code, after = run_json(capsys, "profiles", "show", "Ada")
+    assert (code, after["profile"]["adapted"], after["profile"]["enrolments"]) == (0, 0, 3)
+    code, value = run_json(capsys, "profiles", "revert", "Ada", "-y")
+    assert (code, value["profile"]["adapted"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("\n", 1, 1)])
+def test_reverting_asks_first(
+    monkeypatch: pytest.MonkeyPatch, store_path: Path, answer: str, code: int, left: int
+) -> None:
+    _teach(store_path, 7)
+    monkeypatch.setattr(sys, "stdin", _Answers(answer, terminal=True))
+    assert main(["profiles", "revert", "Ada"]) == code
+    with ProfileStore(store_path) as store:
+        assert len(store.get("Ada").adapted) == left
 
 
 def test_damaged_signature_can_be_reset(capsys: Capture, store_path: Path) -> None:

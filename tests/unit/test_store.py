@@ -49,6 +49,7 @@ def same(one: EnrolmentSample, other: EnrolmentSample) -> bool:
         and one.net_speech_s == other.net_speech_s
         and one.snr_db == other.snr_db
         and one.created_at == other.created_at
+        and one.adapted is other.adapted
     )
 
 

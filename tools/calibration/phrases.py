@@ -20,9 +20,6 @@ import numpy as np
 import soxr
 from rich.progress import track
 
-from edge.audio.files import read_audio
-from edge.audio.utterance import utterance_of
-from edge.evaluation.corpus import Item
 from edge.recognition.analyser import Analyser
 from edge.recognition.calibration import OperatingCurve, PhraseCalibration
 from edge.recognition.framing import phrase_samples, voice_samples
@@ -32,6 +29,7 @@ from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import ROOMS, reverberate, room_response
 from tools.calibration.logistic import fit
 from tools.calibration.voice import RATES
+from tools.calibration.voices import Heard
 
 ENROLLED = 3
 LENGTHS_S = (1.2, 3.2)
@@ -39,7 +37,11 @@ LENGTHS_S = (1.2, 3.2)
 REPLACED = 1 / 3
 _ENROLLED_SPEEDS = (1.0, 0.93, 1.07)
 _SPOKEN_SPEEDS = (0.85, 0.95, 1.12, 1.2)
+_IN_ROOMS = 0.5
+"""Share of the true sayings that are said in a room with an echo."""
 _PRIOR = 0.5
+_LEAST_STEP = 0.05
+"""By how much the ratio rises at least from one rate to the next; few trials give no more."""
 _NEAR_MISSES = 0.05
 _NEAR_MISSES_AT = 0.001
 _NEAR_MISS_POWER = float(np.log10(2.0))
@@ -62,18 +64,13 @@ class Distances:
     single: FloatArray
 
 
-def measure(analyser: Analyser, items: Sequence[Item], seed: int = 0) -> Distances:
+def measure(analyser: Analyser, heard: Sequence[Heard], seed: int = 0) -> Distances:
     """All distances among the recordings of each speaker."""
     chance = np.random.default_rng(seed)
     found: dict[str, list[float]] = {"right": [], "near": [], "other": [], "single": []}
-    speakers = sorted({item.speaker for item in items})
+    speakers = sorted({one.item.speaker for one in heard})
     for speaker in track(speakers, description="phrases", transient=True):
-        said = [
-            utterance
-            for item in items
-            if item.speaker == speaker
-            and (utterance := utterance_of(read_audio(item.path).samples)).quality.net_speech_s
-        ]
+        said = [one.utterance for one in heard if one.item.speaker == speaker]
         embedded = [analyser.models.phrase.embed(phrase_samples(one)) for one in said]
         _among_sentences(embedded, found)
         speech = [voice_samples(one) for one in said]
@@ -100,9 +97,12 @@ def _said_again(
 ) -> None:
     enrolled = [_embed(analyser, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
     for speed in _SPOKEN_SPEEDS:
-        again = _in_a_room(_altered(phrase, speed, chance), chance)
-        found["right"].append(min(warping_distances(enrolled, _embed(analyser, again))))
+        again = _altered(phrase, speed, chance)
+        # Whoever tries a near miss stands where it is heard best.
         missed = _with_a_part_replaced(again, _altered(foreign, speed, chance), chance)
+        if chance.random() < _IN_ROOMS:
+            again = _in_a_room(again, chance)
+        found["right"].append(min(warping_distances(enrolled, _embed(analyser, again))))
         found["near"].append(min(warping_distances(enrolled, _embed(analyser, missed))))
 
 
@@ -141,8 +141,11 @@ def fit_phrase(distances: Distances) -> PhraseCalibration:
     values = np.concatenate((distances.right, wrong)).astype(np.float64)
     target = np.arange(len(values)) < len(distances.right)
     offset, slope = fit(np.stack((np.ones_like(values), values), axis=1), target, _PRIOR)
-    points = tuple((rate, float(offset + slope * _limit(distances, rate))) for rate in RATES)
-    return PhraseCalibration(float(offset), float(slope), OperatingCurve(points))
+    points: list[tuple[float, float]] = []
+    for rate in RATES:
+        ratio = float(offset + slope * _limit(distances, rate))
+        points.append((rate, max(ratio, points[-1][1] + _LEAST_STEP) if points else ratio))
+    return PhraseCalibration(float(offset), float(slope), OperatingCurve(tuple(points)))
 
 
 def _limit(distances: Distances, rate: float) -> float:

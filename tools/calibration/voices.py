@@ -63,8 +63,25 @@ class Voices:
         return sorted(set(self.speaker.tolist()))
 
 
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A recording as the end-pointer cuts it."""
+
+    item: Item
+    utterance: Utterance
+
+
+def listen(items: Sequence[Item]) -> list[Heard]:
+    """Cut every recording; those without speech are left out."""
+    heard = [
+        Heard(item, utterance_of(read_audio(item.path).samples))
+        for item in track(items, description="listening", transient=True)
+    ]
+    return [one for one in heard if one.utterance.quality.net_speech_s > 0.0]
+
+
 def gather(
-    analyser: Analyser, items: Sequence[Item], conditions: Sequence[Condition], seed: int = 0
+    analyser: Analyser, heard: Sequence[Heard], conditions: Sequence[Condition], seed: int = 0
 ) -> Voices:
     """Embed every recording whole, cut to `CUTS_S`, and every second one under a condition.
 
@@ -72,7 +89,7 @@ def gather(
 
     Args:
         analyser: the models, and what a recording must be worth.
-        items: the recordings.
+        heard: the recordings.
         conditions: noise, rooms and microphones, taken in turn.
         seed: of everything that is left to chance.
     """
@@ -86,9 +103,8 @@ def gather(
             row = (analysis.speaker_embedding, item.speaker, number, whole)
             rows.append((*row, quality.net_speech_s, quality.snr_db))
 
-    for number, item in enumerate(track(items, description="voices", transient=True)):
-        samples = read_audio(item.path).samples
-        utterance = utterance_of(samples)
+    for number, one in enumerate(track(heard, description="voices", transient=True)):
+        item, utterance = one.item, one.utterance
         add(utterance, item, number, whole=True)
         for seconds in CUTS_S:
             part = _cut(utterance, seconds, chance)
@@ -96,6 +112,7 @@ def gather(
                 add(part, item, number, whole=False)
         if conditions and number % 2 == 0:
             condition = conditions[number // 2 % len(conditions)]
+            samples = read_audio(item.path).samples
             add(utterance_of(condition.apply(samples, number)), item, number, whole=False)
     columns = tuple(zip(*rows))
     return Voices(

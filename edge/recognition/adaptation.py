@@ -1,0 +1,111 @@
+"""Voices change: which accepted utterances a signature may learn from, and how far it has moved.
+
+Whoever is let in once by mistake must not be able to move in. Every rule therefore holds against
+what the person enrolled, alone: learned samples cannot vouch for one another, so a signature cannot
+be led away from its owner step by step. How much they can weigh at most: `voice.signature_of`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Optional
+
+from edge.recognition.confidence import confidence_of
+from edge.recognition.results import Analysis
+from edge.recognition.voice import cosine, signature_of
+from edge.types import Confidence, PhraseMatch, Profile, SpeakerMatch
+
+MIN_SNR_DB = 15.0
+"""How far speech must stand out from the noise, which would be learned with it."""
+MIN_SPEECH = 0.7
+"""Share of the net speech of the shortest enrolled sample: less is not the whole phrase."""
+REPEATED = 0.98
+"""Similarity to a sample from which an utterance adds nothing, or is a recording played back."""
+
+
+class Refusal(str, enum.Enum):
+    """Why an accepted utterance is not learned from."""
+
+    UNSURE = "not of high confidence"
+    STRAYED = "not of high confidence by what was enrolled alone"
+    CUT = "cut short"
+    NOISY = "too noisy"
+    SHORT = "too little speech"
+    TOO_SOON = "too soon after the last one"
+    REPEATED = "too much like one that is there"
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near an utterance came to a profile in both respects."""
+
+    voice: SpeakerMatch
+    phrase: PhraseMatch
+
+    @property
+    def certain(self) -> bool:
+        """Whether each is accepted with high confidence by itself."""
+        return all(
+            part.accepted and confidence_of([part.margin]) is Confidence.HIGH
+            for part in (self.voice, self.phrase)
+        )
+
+
+def reason_not_to_adapt(
+    profile: Profile,
+    analysis: Analysis,
+    *,
+    confidence: Confidence,
+    nearness: Nearness,
+    to_enrolled: Nearness,
+    truncated: bool,
+    now: float,
+    interval_s: float,
+) -> Optional[Refusal]:
+    """Why an utterance that was accepted for a profile may not be learned from, or None.
+
+    Args:
+        profile: whose utterance it was taken for.
+        analysis: the utterance.
+        confidence: that of the decision.
+        nearness: to the whole profile.
+        to_enrolled: to what was enrolled alone.
+        truncated: whether the utterance was cut at its longest.
+        now: when it was said, Unix time, seconds.
+        interval_s: least time between two learned samples of a profile, seconds. A clock that was
+            set back lengthens it, never shortens it.
+
+    """
+    quality = analysis.quality
+    shortest_s = min((sample.net_speech_s for sample in profile.enrolled), default=0.0)
+    latest = max((sample.created_at for sample in profile.adapted), default=None)
+    checks = (
+        (confidence is not Confidence.HIGH or not nearness.certain, Refusal.UNSURE),
+        (not to_enrolled.certain, Refusal.STRAYED),
+        (truncated, Refusal.CUT),
+        (not quality.snr_db >= MIN_SNR_DB, Refusal.NOISY),
+        (not quality.net_speech_s >= MIN_SPEECH * shortest_s, Refusal.SHORT),
+        (latest is not None and now - latest < interval_s, Refusal.TOO_SOON),
+        (
+            any(
+                cosine(sample.speaker_embedding, analysis.speaker_embedding) > REPEATED
+                for sample in profile.samples
+            ),
+            Refusal.REPEATED,
+        ),
+    )
+    return next((refusal for refused, refusal in checks if refused), None)
+
+
+def drift_of(profile: Profile) -> float:
+    """How far what was learned has moved a profile's signature from the enrolled one.
+
+    Returns:
+        1 - cosine similarity of the signatures with and without what was learned: 0 when nothing
+        was, about 1 for two unrelated voices.
+
+    """
+    if not profile.adapted or not profile.enrolled:
+        return 0.0
+    return max(0.0, 1.0 - cosine(signature_of(profile.enrolled), signature_of(profile.samples)))

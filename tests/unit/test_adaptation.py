@@ -1,0 +1,216 @@
+"""What may be learned from an accepted utterance: each rule by itself, and how far it can lead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.recognition import Analysis
+from edge.recognition.adaptation import Nearness, Refusal, drift_of, reason_not_to_adapt
+from edge.recognition.voice import cosine, signature_of
+from edge.types import (
+    Confidence,
+    EnrolmentSample,
+    FloatArray,
+    PhraseMatch,
+    Profile,
+    Quality,
+    SpeakerMatch,
+)
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+SIZE = 12
+
+
+def towards(cosine_to_first: float, axis: int = 1) -> FloatArray:
+    """A voice with a given cosine to the first axis, leaning towards another one."""
+    vector = np.zeros(SIZE, np.float32)
+    vector[0] = cosine_to_first
+    vector[axis] = math.sqrt(1.0 - cosine_to_first**2)
+    return vector
+
+
+def sample(voice: FloatArray, *, adapted: bool = False, **changes: Any) -> EnrolmentSample:
+    plain = EnrolmentSample(voice, np.ones((4, 3), np.float32), 2.0, 30.0, NOW - 9 * HOUR, adapted)
+    return replace(plain, **changes)
+
+
+def profile_of(*samples: EnrolmentSample) -> Profile:
+    return replace(Profile.begin("Ada"), samples=samples)
+
+
+ADA = profile_of(*(sample(towards(0.95, axis)) for axis in (1, 2, 3)))
+
+
+def nearness(voice: float = 0.75, distance: float = 0.2) -> Nearness:
+    """Thresholds at 0.6 and 0.4: high confidence from 0.7, and up to 0.28."""
+    return Nearness(
+        SpeakerMatch(ADA.id, "Ada", voice, 0.6), PhraseMatch(ADA.id, "mellon", distance, 0.4)
+    )
+
+
+def reason(
+    profile: Profile = ADA, *, voice: Optional[FloatArray] = None, **changes: Any
+) -> Optional[Refusal]:
+    quality = Quality(-23.0, -60.0, changes.pop("snr_db", 30.0), 0.0, changes.pop("speech_s", 2.0))
+    analysis = Analysis(towards(0.9, 4) if voice is None else voice, None, quality, {})
+    facts: dict[str, Any] = {
+        "confidence": Confidence.HIGH,
+        "nearness": nearness(),
+        "to_enrolled": nearness(),
+        "truncated": False,
+        "now": NOW,
+        "interval_s": 6 * HOUR,
+        **changes,
+    }
+    return reason_not_to_adapt(profile, analysis, **facts)
+
+
+def test_a_good_utterance_is_learned_from() -> None:
+    assert reason() is None
+
+
+@pytest.mark.parametrize("confidence", [Confidence.NORMAL, Confidence.LOW])
+def test_a_decision_that_was_not_sure_teaches_nothing(confidence: Confidence) -> None:
+    assert reason(confidence=confidence) is Refusal.UNSURE
+
+
+@pytest.mark.parametrize(
+    "borderline",
+    [
+        pytest.param(nearness(voice=0.69), id="voice nearly sure"),
+        pytest.param(nearness(voice=0.60), id="voice at the threshold"),
+        pytest.param(nearness(voice=0.30), id="voice not accepted at all"),
+        pytest.param(nearness(distance=0.29), id="phrase nearly sure"),
+        pytest.param(nearness(distance=0.40), id="phrase at the threshold"),
+        pytest.param(nearness(distance=0.90), id="phrase not accepted at all"),
+    ],
+)
+def test_both_parts_must_be_sure_with_and_without_what_was_learned(borderline: Nearness) -> None:
+    assert reason(nearness=borderline) is Refusal.UNSURE
+    assert reason(to_enrolled=borderline) is Refusal.STRAYED
+
+
+def test_noise_is_not_learned() -> None:
+    assert reason(snr_db=15.0) is None
+    assert reason(snr_db=14.9) is Refusal.NOISY
+    assert reason(snr_db=math.nan) is Refusal.NOISY
+
+
+def test_half_a_phrase_is_not_learned() -> None:
+    shortest = profile_of(*ADA.samples[:2], sample(towards(0.95, 3), net_speech_s=1.0))
+    assert reason(ADA, speech_s=1.39) is Refusal.SHORT
+    assert reason(ADA, speech_s=1.41) is None
+    assert reason(shortest, speech_s=0.71) is None
+    # A learned sample does not lower the bar for the next one.
+    eased = profile_of(
+        *ADA.samples, sample(towards(0.95, 5), adapted=True, net_speech_s=1.5, created_at=0.0)
+    )
+    assert reason(eased, speech_s=1.2) is Refusal.SHORT
+
+
+def test_what_was_cut_is_not_learned() -> None:
+    assert reason(truncated=True) is Refusal.CUT
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_what_is_there_already_is_not_learned(adapted: bool) -> None:
+    there = sample(towards(0.9, 5), adapted=adapted, created_at=0.0)
+    profile = profile_of(*ADA.samples, there)
+    one_more = towards(0.9, 5)
+    assert cosine(one_more, there.speaker_embedding) > 0.999
+    assert reason(profile, voice=one_more) is Refusal.REPEATED
+    assert reason(ADA, voice=one_more) is None
+
+
+def test_one_at_a_time() -> None:
+    def learned(hours_ago: float) -> Profile:
+        old = sample(towards(0.9, 6), adapted=True, created_at=NOW - 20 * HOUR)
+        new = sample(towards(0.9, 5), adapted=True, created_at=NOW - hours_ago * HOUR)
+        return profile_of(*ADA.samples, new, old)
+
+    assert reason(learned(5.9)) is Refusal.TOO_SOON
+    assert reason(learned(6.1)) is None
+    assert reason(learned(6.1), interval_s=7 * HOUR) is Refusal.TOO_SOON
+    # A clock that was set back makes it slower, never faster.
+    assert reason(learned(-1000.0)) is Refusal.TOO_SOON
+    # What was enrolled a minute ago is no reason to wait.
+    fresh = profile_of(*(replace(each, created_at=NOW - 60.0) for each in ADA.samples))
+    assert reason(fresh) is None
+
+
+def test_drift_is_none_without_learning_and_grows_with_it() -> None:
+    assert drift_of(ADA) == 0.0
+    drifts = [
+        drift_of(profile_of(*ADA.samples, *(sample(towards(0.7, 5), adapted=True),) * count))
+        for count in (1, 2, 3)
+    ]
+    assert 0.0 < drifts[0] < drifts[1] < drifts[2] < 0.1
+    opposite = profile_of(*ADA.samples, sample(-towards(0.9, 5), adapted=True))
+    assert drift_of(opposite) > 0.0
+    # Nothing is claimed of a profile that has only learned.
+    assert drift_of(profile_of(sample(towards(0.9), adapted=True))) == 0.0
+
+
+def test_a_signature_needs_something_enrolled() -> None:
+    with pytest.raises(ValueError, match="enrolment"):
+        signature_of([sample(towards(0.9), adapted=True)])
+
+
+def test_learned_samples_never_weigh_more_than_enrolled_ones() -> None:
+    one = sample(towards(1.0))
+    other = sample(towards(0.0, 1), adapted=True)
+    for count in (1, 2, 20):
+        signature = signature_of([one, *[other] * count])
+        # Equal weights: halfway between the two, however many there are.
+        assert signature[:2] == pytest.approx([math.sqrt(0.5)] * 2, abs=1e-5)
+    # Learned samples that disagree make a shorter sum, which is no reason to count more of them.
+    apart = signature_of([one, other, sample(towards(0.0, 2), adapted=True)])
+    assert apart[1] / apart[0] == pytest.approx(0.5, abs=1e-5)
+    # Not so many that it matters: each counts in full.
+    three = signature_of([one, one, one, other])
+    assert three[1] / three[0] == pytest.approx(1 / 3, abs=1e-5)
+    # Enrolled samples that disagree make a shorter sum, which must still not be outweighed.
+    scattered = [sample(towards(0.6, axis)) for axis in (1, 2, 3)]
+    own = signature_of(scattered)
+    pulled = signature_of([*scattered, *[sample(towards(0.0, 9), adapted=True)] * 3])
+    assert cosine(own, pulled) >= math.sqrt(0.5) - 1e-6
+    assert cosine(own, pulled) >= pulled[9] - 1e-6
+
+
+_PLACES = st.lists(st.integers(-100, 100), min_size=4, max_size=4).filter(any)
+
+
+@settings(deadline=None)
+@given(
+    enrolled=st.lists(st.tuples(_PLACES, st.floats(0.1, 5.0)), min_size=1, max_size=5),
+    learned=st.lists(st.tuples(_PLACES, st.floats(0.1, 5.0)), min_size=1, max_size=8),
+    least=st.floats(0.3, 0.95),
+)
+def test_drift_has_a_bound_whatever_is_learned(
+    enrolled: list[tuple[list[int], float]],
+    learned: list[tuple[list[int], float]],
+    least: float,
+) -> None:
+    """With every learned voice near the enrolled signature, no more than half of that angle."""
+
+    def made(place: list[int], seconds: float, *, adapted: bool) -> EnrolmentSample:
+        vector = np.asarray(place, np.float32)
+        unit = vector / np.linalg.norm(vector)
+        return sample(unit, adapted=adapted, net_speech_s=seconds)
+
+    own = [made(*each, adapted=False) for each in enrolled]
+    signature = signature_of(own)
+    if abs(float(np.linalg.norm(signature)) - 1.0) > 1e-3:
+        return  # voices that cancel one another out
+    near = [made(*each, adapted=True) for each in learned]
+    near = [each for each in near if cosine(each.speaker_embedding, signature) >= least]
+    bound = 1.0 - math.sqrt((1.0 + least) / 2.0)
+    assert drift_of(profile_of(*own, *near)) <= bound + 1e-5

@@ -1,0 +1,73 @@
+"""What every part of the measurement needs: the scores to compare with, and rows of figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.config.settings import FALSE_ACCEPT_PRESETS
+from edge.evaluation.metrics import CHALLENGE, eer, error_curves, false_reject_at, min_dcf
+
+Scores = NDArray[np.float64]
+PRESETS: Mapping[str, float] = FALSE_ACCEPT_PRESETS
+
+PLAIN_VOICE = 0.5691
+"""Cosine from which a voice was accepted before there was a calibration: 0.1 % of the strangers of
+speechocean762 came that near."""
+PLAIN_PHRASE = 0.428
+"""Warping distance up to which a phrase was accepted before, by the same measure."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Error rates of one list of trials, all 0 to 1 (minDCF: 0 and up).
+
+    Attributes:
+        targets: how many trials should be accepted.
+        nontargets: how many should be rejected.
+        eer: equal error rate.
+        rejects: false rejects at 0.1 % false accepts.
+        min_dcf: the challenge's, normalized.
+    """
+
+    targets: int
+    nontargets: int
+    eer: float
+    rejects: float
+    min_dcf: float
+
+    @classmethod
+    def of(cls, targets: Scores, nontargets: Scores) -> Row:
+        """From scores, higher meaning nearer."""
+        return cls(
+            len(targets),
+            len(nontargets),
+            eer(targets, nontargets).rate,
+            false_reject_at(targets, nontargets, 0.001).rate,
+            min_dcf(targets, nontargets, *CHALLENGE),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, rates in percent."""
+        return {
+            "targets": self.targets,
+            "nontargets": self.nontargets,
+            "eer_percent": round(100 * self.eer, 3),
+            "false_reject_percent_at_far_0.1_percent": round(100 * self.rejects, 3),
+            "min_dcf": round(self.min_dcf, 4),
+        }
+
+
+def false_accepts(targets: Scores, nontargets: Scores, rejects: float) -> float:
+    """False accepts where `rejects` of the targets are turned away."""
+    _, false_reject, false_accept = error_curves(targets, nontargets)
+    return float(false_accept[false_reject <= rejects + 1e-12].min())
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """A rate for a table."""
+    return f"{100 * share:.{digits}f}"

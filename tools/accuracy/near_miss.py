@@ -1,0 +1,116 @@
+"""Near misses of a phrase, and other people's keywords.
+
+The recordings are of many voices and nobody wrote down whose. So the voice model groups them, and
+each voice that says the phrase often enough is enrolled with three of its sayings, many times over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from edge.evaluation.trials import profile_of
+from edge.recognition import Engine
+from edge.recognition.warping import warping_distances
+from edge.types import FloatArray
+from tools.accuracy.figures import PRESETS, Scores, false_accepts
+from edge.evaluation.corpus import Spoken
+
+ENROLLED = 3
+ENROLMENTS = 60
+SAME_VOICE = 0.25
+"""Mean similarity down to which groups of these short recordings are joined into one voice."""
+FEWEST_SAYINGS = 8
+
+
+def voices(spoken: Sequence[Spoken]) -> NDArray[np.intp]:
+    """A number for each recording's voice: average-linkage clustering of the embeddings."""
+    embeddings = np.stack([one.analysis.speaker_embedding for one in spoken])
+    distance = 1.0 - np.clip(embeddings @ embeddings.T, -1.0, 1.0)
+    np.fill_diagonal(distance, 0.0)
+    tree = linkage(squareform(distance, checks=False), "average")
+    return np.asarray(fcluster(tree, 1.0 - SAME_VOICE, "distance"), dtype=np.intp)
+
+
+def measure(
+    engine: Engine, spoken: Sequence[Spoken], strangers: Sequence[Spoken], phrase: str
+) -> dict[str, Any]:
+    """False accepts of near misses against false rejects, in the same voice.
+
+    Args:
+        engine: the recogniser.
+        spoken: the phrase and its near misses; `item.speaker` is the word that is said.
+        strangers: keywords by other people.
+        phrase: which word is enrolled.
+    """
+    voice = voices(spoken)
+    said = np.asarray([one.item.speaker for one in spoken])
+    chance = np.random.default_rng(0)
+    right: list[float] = []
+    wrong: list[float] = []
+    joint: list[float] = []
+    opened = {name: 0 for name in PRESETS}
+    near = {name: [0, 0] for name in PRESETS}
+    groups = []
+    for number in np.unique(voice):
+        own = np.flatnonzero((voice == number) & (said == phrase))
+        others = np.flatnonzero((voice == number) & (said != phrase))
+        if len(own) < FEWEST_SAYINGS or not len(others):
+            continue
+        groups.append({"sayings": len(own), "near misses": len(others)})
+        sayings = [_phrase(spoken[i]) for i in own]
+        to_own = np.asarray([warping_distances(sayings, one) for one in sayings])
+        to_near = np.asarray([warping_distances(sayings, _phrase(spoken[i])) for i in others])
+        to_foreign = np.asarray([warping_distances(sayings, _phrase(one)) for one in strangers])
+        for _ in range(ENROLMENTS):
+            chosen = chance.choice(len(own), ENROLLED, replace=False)
+            rest = np.setdiff1d(np.arange(len(own)), chosen)
+            right += list(-to_own[np.ix_(rest, chosen)].min(axis=1))
+            wrong += list(-to_near[:, chosen].min(axis=1))
+            profile = profile_of(engine, [spoken[own[i]] for i in chosen])
+            ratios = engine.scorer.voice_scores([profile], [one.analysis for one in strangers])
+            joint += list(_joint(engine, ratios.ratio[0], to_foreign[:, chosen].min(axis=1)))
+            for name, rate in PRESETS.items():
+                limit = _limit(engine, rate)
+                near[name][0] += int((to_own[np.ix_(rest, chosen)].min(axis=1) > limit).sum())
+                near[name][1] += int((to_near[:, chosen].min(axis=1) <= limit).sum())
+    for name, rate in PRESETS.items():
+        opened[name] = int((np.asarray(joint) >= -np.log(rate)).sum())
+    if not right or not wrong:
+        return {"voices": groups}
+    targets, nontargets = np.asarray(right), np.asarray(wrong)
+    return {
+        "voices": groups,
+        "near misses accepted at 5 % false rejects, percent": round(
+            100 * false_accepts(targets, nontargets, 0.05), 2
+        ),
+        "phrase alone, by preset, percent": {
+            name: {
+                "false rejects": round(100 * rejected / len(right), 2),
+                "near misses accepted": round(100 * accepted / len(wrong), 2),
+            }
+            for name, (rejected, accepted) in near.items()
+        },
+        "keywords by strangers": {"trials": len(joint), "granted": opened},
+    }
+
+
+def _limit(engine: Engine, rate: float) -> float:
+    phrase = engine.scorer.phrase
+    return (engine.scorer.phrase_threshold(rate) - phrase.offset) / phrase.distance
+
+
+def _joint(engine: Engine, ratio: FloatArray, distance: Scores) -> Scores:
+    phrase = engine.scorer.phrase
+    return np.asarray(engine.scorer.joints(ratio, phrase.offset + phrase.distance * distance))
+
+
+def _phrase(spoken: Spoken) -> FloatArray:
+    if spoken.analysis.phrase_embedding is None:
+        raise ValueError("analysed without its phrase")
+    return spoken.analysis.phrase_embedding

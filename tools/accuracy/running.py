@@ -1,0 +1,173 @@
+"""Running speech through the whole daemon: what opens by mistake, what is missed, how soon.
+
+The stream is taken as fast as the daemon can. Time in it is counted in sound, so the time to a
+decision is what has been heard since the phrase ended, to which the time of deciding is added.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+import numpy as np
+
+from edge.audio.sources import Source
+from edge.config import Config, MqttConfig
+from edge.daemon import Daemon
+from edge.evaluation.corpus import Item
+from edge.recognition import Engine
+from edge.types import AccessDecision, AudioBlock
+from tools.end_to_end import enrol
+from tools.running_speech import ABUTTING, GAP, PHRASE, Event, Splice, Stream
+
+PEOPLE = 4
+ENROLLED = 3
+SPLICES = 100
+GAINS_DB = (-6.0, 0.0, 6.0, 12.0)
+_SOONEST_S = -0.6
+_LATEST_S = 2.5
+"""When, seconds after the end of a phrase, a grant is taken to be for that phrase."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A decision to open.
+
+    Attributes:
+        at_s: how much of the stream had been heard.
+        decide_ms: how long the decision took on top.
+        name: for whom.
+    """
+
+    at_s: float
+    decide_ms: float
+    name: str
+
+
+class _Watched:
+    """A source that says how far it was taken."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.position_s = 0.0
+
+    def __enter__(self) -> _Watched:
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._source.__exit__(kind, error, trace)
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        for block in self._source.blocks():
+            self.position_s = block.end_s
+            yield block
+
+
+def measure(
+    engine: Engine, people: Sequence[Item], background: Sequence[Path], calm: Sequence[str]
+) -> dict[str, Any]:
+    """Enrol some people, then let the daemon hear the background, without and with their phrases.
+
+    Args:
+        engine: the recogniser; the daemon opens one with the same configuration.
+        people: `SPEAKER/PHRASE/*` recordings.
+        background: recordings of other people's speech.
+        calm: styles that are enrolled and said; those of all recordings where none has any.
+    """
+    styled = any(item.style in calm for item in people)
+    usable = [item for item in people if not styled or item.style in calm]
+    enrolled, said = _choose(usable)
+    with tempfile.TemporaryDirectory() as state:
+        config = replace(engine.config, mqtt=MqttConfig(enabled=False), state_directory=Path(state))
+        for items in enrolled:
+            enrol(engine, config, items)
+        order = [background[i] for i in np.random.default_rng(1).permutation(len(background))]
+        plain = Stream.compose(order, [], seed=1)
+        grants = _grants(config, plain)
+        hours = plain.duration_s / 3600
+        splices = [
+            Splice(
+                said[n % len(said)].speaker,
+                said[n % len(said)].path,
+                GAINS_DB[n // len(said) % len(GAINS_DB)],
+                (GAP, ABUTTING)[n % 2],
+            )
+            for n in range(SPLICES)
+        ]
+        # As much background as a hundred phrases need, and no more.
+        spliced = Stream.compose(order[: 3 * SPLICES], splices, seed=2)
+        heard = _grants(config, spliced)
+    return {
+        "people": len(enrolled),
+        "foreign speech, hours": round(hours, 2),
+        "false grants": len(grants),
+        "with phrases": _misses(heard, [e for e in spliced.events if e.kind == PHRASE]),
+    }
+
+
+def _choose(items: Sequence[Item]) -> tuple[list[list[Item]], list[Item]]:
+    """Three recordings of one phrase of each of `PEOPLE`, and what else they say of that phrase."""
+    speakers = sorted({item.speaker for item in items})
+    step = max(1, len(speakers) // PEOPLE)
+    enrolled, said = [], []
+    for speaker in speakers[::step][:PEOPLE]:
+        own = [item for item in items if item.speaker == speaker]
+        own = [item for item in own if item.phrase == own[0].phrase]
+        enrolled.append(own[:ENROLLED])
+        said.append(own[ENROLLED:])
+    longest = max(len(own) for own in said)
+    return enrolled, [own[n] for n in range(longest) for own in said if n < len(own)]
+
+
+def _grants(config: Config, stream: Stream) -> list[Grant]:
+    source = _Watched(stream)
+    grants: list[Grant] = []
+
+    def note(decision: AccessDecision) -> None:
+        if decision.granted:
+            taken = decision.timings_ms["decide"]
+            grants.append(Grant(source.position_s, taken, decision.name or ""))
+
+    Daemon(config, source=source, on_decision=note).run()
+    return grants
+
+
+def _misses(grants: Sequence[Grant], events: Sequence[Event]) -> dict[str, Any]:
+    delays: dict[str, list[float]] = {GAP: [], ABUTTING: []}
+    missed = {GAP: 0, ABUTTING: 0}
+    left = list(grants)
+    for event in events:
+        own = [
+            grant
+            for grant in left
+            if grant.name == event.person
+            and _SOONEST_S < grant.at_s - event.speech_end_s < _LATEST_S
+        ]
+        if not own:
+            missed[event.joint] += 1
+            continue
+        left.remove(own[0])
+        delays[event.joint].append(own[0].at_s - event.speech_end_s + own[0].decide_ms / 1e3)
+    found = delays[GAP] + delays[ABUTTING]
+    return {
+        "phrases": len(events),
+        "missed": sum(missed.values()),
+        "missed_by_joint": missed,
+        "other grants": len(left),
+        "seconds from the end of the phrase to the decision": {
+            name: round(float(np.quantile(found, share)), 2)
+            for name, share in (("median", 0.5), ("nine in ten", 0.9), ("longest", 1.0))
+        }
+        if found
+        else {},
+    }

@@ -1,0 +1,165 @@
+"""Voices whatever they say: plain cosine against calibrated ratios, on speakers never seen.
+
+The speakers are divided in two. Cohort and calibration are made anew from each half and measured
+on the other one, so no voice that is tested has had a part in what judges it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.recognition.cohort import unit
+from edge.types import FloatArray
+from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
+from tools.calibration.voice import FittedVoice, fit_voice
+from tools.calibration.voices import Voices
+from tools.trials import enrolments
+
+ENROLLED = 3
+FEWEST_SPEAKERS = 32
+"""With fewer there is too little left to calibrate with."""
+GROUPS = (2, 5, 10, 20)
+GROUP_DRAWS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Half:
+    """Half of the speakers as the other half's calibration scores them.
+
+    Attributes:
+        plain: cosine of each signature and recording, shape (n, m).
+        ratio: calibrated, shape (n, m).
+        owner: whose signature, shape (n,).
+        speaker: who speaks, shape (m,).
+        enrolled: whether a signature is made of a recording, shape (n, m).
+        fitted: the calibration.
+    """
+
+    plain: FloatArray
+    ratio: FloatArray
+    owner: NDArray[np.str_]
+    speaker: NDArray[np.str_]
+    enrolled: NDArray[np.bool_]
+    fitted: FittedVoice
+
+    def targets(self, scores: FloatArray) -> Scores:
+        """Scores of the right voice."""
+        own = self.owner[:, None] == self.speaker[None]
+        return scores[own & ~self.enrolled].astype(np.float64)
+
+    def nontargets(self, scores: FloatArray) -> Scores:
+        """Scores of every other voice."""
+        return scores[self.owner[:, None] != self.speaker[None]].astype(np.float64)
+
+
+def halves(voices: Voices, seed: int = 0) -> list[Half]:
+    """Each half of the speakers, scored by what was learned from the other one."""
+    speakers = np.random.default_rng(seed).permutation(voices.speakers)
+    middle = len(speakers) // 2
+    found = []
+    for learned, tested in (
+        (speakers[:middle], speakers[middle:]),
+        (speakers[middle:], speakers[:middle]),
+    ):
+        fitted = fit_voice(voices.of_speakers(learned))
+        recordings = voices.of_speakers(tested)
+        found.append(_scored(recordings.of(recordings.whole), fitted))
+    return found
+
+
+def _scored(voices: Voices, fitted: FittedVoice) -> Half:
+    signatures, owners, enrolled = [], [], []
+    weights = np.minimum(voices.net_speech_s, 3.0)
+    for speaker in voices.speakers:
+        own = np.flatnonzero(voices.speaker == speaker)
+        if len(own) <= ENROLLED:
+            continue
+        for chosen in enrolments(len(own), ENROLLED):
+            rows = own[list(chosen)]
+            signatures.append(weights[rows] @ voices.embeddings[rows])
+            owners.append(speaker)
+            enrolled.append(np.isin(np.arange(len(voices.speaker)), rows))
+    vectors = unit(np.stack(signatures).astype(np.float32))
+    plain: FloatArray = vectors @ voices.embeddings.T
+    cohort = fitted.cohort
+    normalized = cohort.normalize(
+        plain, cohort.nearness(vectors), cohort.nearness(voices.embeddings)
+    )
+    ratio = fitted.calibration.ratio(
+        normalized,
+        [ENROLLED] * len(vectors),
+        voices.net_speech_s.tolist(),
+        voices.snr_db.tolist(),
+    )
+    return Half(plain, ratio, np.asarray(owners), voices.speaker, np.stack(enrolled), fitted)
+
+
+def measure(voices: Voices) -> dict[str, Any]:
+    """Before and after, in one table."""
+    found = halves(voices)
+    plain = [(half.targets(half.plain), half.nontargets(half.plain)) for half in found]
+    after = [(half.targets(half.ratio), half.nontargets(half.ratio)) for half in found]
+    before_row = Row.of(*(np.concatenate(part) for part in zip(*plain)))
+    after_row = Row.of(*(np.concatenate(part) for part in zip(*after)))
+    presets = {}
+    for name, rate in PRESETS.items():
+        limits = [half.fitted.calibration.curve.threshold(rate) for half in found]
+        passed = [(wrong >= limit).mean() for (_, wrong), limit in zip(after, limits)]
+        refused = [(right < limit).mean() for (right, _), limit in zip(after, limits)]
+        presets[name] = {
+            "asked_percent": 100 * rate,
+            "false_accept_percent": round(100 * float(np.mean(passed)), 4),
+            "false_accept_percent_of_each_half": [round(100 * float(p), 4) for p in passed],
+            "false_reject_percent": round(100 * float(np.mean(refused)), 2),
+        }
+    before = np.concatenate([right for right, _ in plain])
+    return {
+        "speakers": len(voices.speakers),
+        "plain cosine": before_row.as_dict(),
+        "calibrated": after_row.as_dict(),
+        "plain cosine, false rejects at its fixed threshold, percent": round(
+            100 * float((before < PLAIN_VOICE).mean()), 2
+        ),
+        "presets": presets,
+        "groups": _groups(found),
+    }
+
+
+def _groups(found: list[Half]) -> dict[str, Any]:
+    """Identification: strangers taken for one of a group, at the rate asked for."""
+    rate = PRESETS["balanced"]
+    chance = np.random.default_rng(0)
+    rows: dict[str, Any] = {}
+    for size in GROUPS:
+        strangers = taken = trials = right = 0
+        for half in found:
+            people = np.unique(half.owner)
+            if len(people) <= size:
+                continue
+            limit = half.fitted.calibration.curve.threshold(rate / size)
+            for _ in range(GROUP_DRAWS):
+                members = chance.choice(people, size, replace=False)
+                signatures = np.asarray(
+                    [chance.choice(np.flatnonzero(half.owner == one)) for one in members]
+                )
+                scores = half.ratio[signatures]
+                best = scores.max(axis=0)
+                stranger = ~np.isin(half.speaker, members)
+                strangers += int(stranger.sum())
+                taken += int((best[stranger] >= limit).sum())
+                known = ~stranger & ~half.enrolled[signatures].any(axis=0)
+                who = members[scores.argmax(axis=0)]
+                trials += int(known.sum())
+                right += int(((best >= limit) & (who == half.speaker))[known].sum())
+        if strangers:
+            rows[str(size)] = {
+                "asked_percent": 100 * rate,
+                "strangers": strangers,
+                "false_accept_percent": round(100 * taken / strangers, 4),
+                "identified_percent": round(100 * right / max(1, trials), 2),
+            }
+    return rows
