@@ -1,11 +1,18 @@
-"""How often the product is wrong, on a folder of speech.
+"""How often the product is wrong, before and after its scores were calibrated.
 
-    python -m tools.measure_accuracy FOLDER [--json FILE]
+    python -m tools.measure_accuracy FOLDER [--only PART ...] [--json FILE]
 
-FOLDER holds `read_sentences/SPEAKER/*.flac` and `same_phrase/SPEAKER/PHRASE/*.flac`; either may
-be missing. Every recording goes through the product's own end-pointer, models and scores. A part
-of the recordings then goes through the whole daemon, file in and decision out, and the scores in
-its decisions are held against those computed here.
+FOLDER holds any of these, and only what is there is measured:
+
+    read_sentences/SPEAKER/*     voices, on speakers that calibration has not seen
+    same_phrase/SPEAKER/PHRASE/* voice and phrase: four kinds of trial, calm and excited
+    noise/*                      with same_phrase: the same in noise, rooms, other microphones
+    near_miss/WORD/*             near misses of one phrase (`--phrase`)
+    keywords/WORD/*              other people's keywords, against the same phrase
+    all of them                  running speech through the daemon
+
+Every recording goes through the product's own end-pointer, models and scores. Parts: sentences,
+same_phrase, conditions, near_miss, running, agreement. Without noise/, pink noise takes its place.
 """
 
 from __future__ import annotations
@@ -13,163 +20,143 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from edge.evaluation.corpus import Spoken, analyse_all, find_items, grouped, refusals
-from edge.evaluation.metrics import eer, error_curves, false_reject_at
+from edge.audio.files import read_audio
+from edge.evaluation.corpus import Spoken, analyse_all, find_items, refusals
 from edge.recognition import Engine
+from edge.types import FloatArray
+from tools.accuracy import near_miss, running, same_phrase, sentences
+from tools.accuracy.tables import show
+from tools.calibration.voices import gather, listen
+from tools.conditions import conditions, pink_noise
 from tools.end_to_end import agreement
-from tools.trials import Trials, joined, phrase_trials, voice_trials
 
-CALM = ("neutral", "calm")
-ENROLLED = 3
+PARTS = ("sentences", "same_phrase", "conditions", "near_miss", "running", "agreement")
 
 
-def figures(trials: Trials, threshold: float) -> dict[str, Any]:
-    """The error rates of a list of trials, in percent, and those at the product's threshold."""
-    thresholds, rejects, accepts = error_curves(trials.targets, trials.nontargets)
-    at = int(min(len(thresholds) - 1, (thresholds < threshold).sum()))
-    equal = eer(trials.targets, trials.nontargets)
-    strict = false_reject_at(trials.targets, trials.nontargets, 0.001)
-    return {
-        "targets": len(trials.targets),
-        "nontargets": len(trials.nontargets),
-        "eer_percent": round(100 * equal.rate, 3),
-        "eer_threshold": round(equal.threshold, 4),
-        "false_reject_percent_at_far_0.1_percent": round(100 * strict.rate, 3),
-        "threshold": round(threshold, 4),
-        "false_reject_percent": round(100 * float(rejects[at]), 3),
-        "false_accept_percent": round(100 * float(accepts[at]), 4),
-    }
+class Measurement:
+    """One folder, measured part by part; what two parts need is made once.
 
+    Args:
+        folder: the recordings.
+        phrase: the word of `near_miss` that is enrolled.
+    """
 
-def read_sentences(engine: Engine, folder: Path) -> dict[str, Any]:
-    """Voices only, whatever is said: three sentences enrolled, the rest tested."""
-    items = find_items(folder)
-    spoken = analyse_all(engine, items, with_phrase=False, track=track)
-    groups = [
-        (key[0], own[:ENROLLED], own[ENROLLED:])
-        for key, own in grouped(spoken, lambda item: (item.speaker,)).items()
-        if len(own) > ENROLLED
-    ]
-    trials = voice_trials(groups, ENROLLED)
-    return {
-        "read sentences: voice": {
-            **figures(trials, engine.thresholds.voice),
-            "recordings": len(items),
-            "refused": refusals(items, spoken),
-        }
-    }
+    def __init__(self, folder: Path, phrase: str) -> None:
+        self.engine = Engine.open()
+        self._folder = folder
+        self._phrase = phrase
+        self._spoken: dict[str, list[Spoken]] = {}
 
+    def has(self, *names: str) -> bool:
+        """Whether the folder holds all of these."""
+        return all((self._folder / name).is_dir() for name in names)
 
-def same_phrase(engine: Engine, folder: Path) -> dict[str, Any]:
-    """Three calm sayings of a phrase enrolled; calm ones tested, and again excited ones."""
-    items = find_items(folder)
-    spoken = analyse_all(engine, items, with_phrase=True, track=track)
-    groups = grouped(spoken, lambda item: (item.speaker, item.phrase))
-    styled = any(one.item.style in CALM for one in spoken)
+    def sentences(self) -> dict[str, Any]:
+        """Voices, plain and calibrated."""
+        heard = listen(find_items(self._folder / "read_sentences"))
+        altered = conditions(pink_noise(20.0, seed=1))[1:]
+        voices = gather(self.engine, heard, altered)
+        if len(voices.speakers) < sentences.FEWEST_SPEAKERS:
+            return {"too few speakers to calibrate with": len(voices.speakers)}
+        return sentences.measure(voices)
 
-    def is_calm(one: Spoken) -> bool:
-        return not styled or one.item.style in CALM
+    def same_phrase(self) -> dict[str, Any]:
+        """Four kinds of trial."""
+        return same_phrase.measure(self.engine, self._of("same_phrase"))
 
-    results: dict[str, Any] = {}
-    counts = {"recordings": len(items), "refused": refusals(items, spoken)}
-    for label, keep in (("calm", is_calm), ("excited", lambda one: not is_calm(one))):
-        voices = []
-        for phrase in sorted({key[1] for key in groups}):
-            # The impostor says the same phrase: what else would somebody try at a door?
-            rows = [
-                (key[0], [one for one in own if is_calm(one)], [one for one in own if keep(one)])
-                for key, own in groups.items()
-                if key[1] == phrase
-            ]
-            if any(tested for _, _, tested in rows):
-                voices.append(voice_trials(rows, ENROLLED))
-        if not voices:
-            continue
-        results[f"same phrase, {label}: voice"] = {
-            **figures(joined(voices), engine.thresholds.voice),
-            **counts,
-        }
-        phrases = [
-            phrase_trials(
-                [one for one in own if is_calm(one)],
-                [one for one in own if keep(one)],
-                [
-                    one
-                    for other, said in groups.items()
-                    if other[0] == key[0] and other[1] != key[1]
-                    for one in said
-                    if keep(one)
-                ],
-                ENROLLED,
-            )
-            for key, own in groups.items()
-        ]
-        limit = -engine.thresholds.phrase
-        results[f"same phrase, {label}: phrase"] = figures(joined(phrases), limit)
-    return results
-
-
-def show(results: dict[str, Any], console: Console) -> None:
-    """Print the table."""
-    table = Table("trials", title="Error rates (percent)")
-    for heading in ("right", "wrong", "EER", "FR at\n0.1 % FA", "FR\nshipped", "FA\nshipped"):
-        table.add_column(heading, justify="right")
-    for name, row in results.items():
-        table.add_row(
-            name,
-            str(row["targets"]),
-            str(row["nontargets"]),
-            f"{row['eer_percent']:.2f}",
-            f"{row['false_reject_percent_at_far_0.1_percent']:.2f}",
-            f"{row['false_reject_percent']:.2f}",
-            f"{row['false_accept_percent']:.3f}",
+    def conditions(self) -> dict[str, Any]:
+        """The same in noise and rooms."""
+        every = conditions(self._noise())
+        return same_phrase.in_conditions(
+            self.engine,
+            self._of("same_phrase"),
+            every,
+            lambda some: track(some, description="conditions", transient=True),
         )
-    console.print(table)
-    console.print("FR: false rejects; FA: false accepts; shipped: at the cards' thresholds")
-    for name, row in results.items():
-        if "recordings" in row:
-            corpus = name.split(":")[0].split(",")[0]
-            refused = row["refused"] or "none"
-            console.print(f"{corpus}: of {row['recordings']} recordings, not judged: {refused}")
+
+    def near_miss(self) -> dict[str, Any]:
+        """Near misses, and keywords by strangers."""
+        strangers = self._of("keywords") if self.has("keywords") else []
+        return near_miss.measure(self.engine, self._of("near_miss"), strangers, self._phrase)
+
+    def running(self) -> dict[str, Any]:
+        """Running speech through the daemon."""
+        background = [
+            item.path
+            for name in ("read_sentences", "keywords")
+            if self.has(name)
+            for item in find_items(self._folder / name)
+        ]
+        people = find_items(self._folder / "same_phrase")
+        return running.measure(self.engine, people, background, same_phrase.CALM)
+
+    def agreement(self) -> dict[str, Any]:
+        """The daemon against its parts."""
+        return agreement(self.engine, self._folder / "same_phrase")
+
+    def _of(self, name: str) -> list[Spoken]:
+        if name not in self._spoken:
+            items = find_items(self._folder / name)
+            self._spoken[name] = analyse_all(
+                self.engine,
+                items,
+                with_phrase=True,
+                track=lambda some, description: track(
+                    some, description=description, transient=True
+                ),
+            )
+            print(f"{name}: {len(items)} recordings, not judged: ", end="")
+            print(refusals(items, self._spoken[name]) or "none")
+        return self._spoken[name]
+
+    def _noise(self) -> FloatArray:
+        if self.has("noise"):
+            files = sorted(p for p in (self._folder / "noise").iterdir() if p.is_file())
+            if files:
+                return read_audio(files[0]).samples
+        return pink_noise(20.0, seed=1)
 
 
 def main(arguments: list[str]) -> int:
     """Measure, print, and write JSON where asked to."""
-    parser = argparse.ArgumentParser(prog="python -m tools.measure_accuracy", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.measure_accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/speech"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--phrase", default="HeySavant", help="the word of near_miss to enrol")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(arguments)
     # A report that goes to a file must not be folded to the width of no terminal.
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    engine = Engine.open()
-    results: dict[str, Any] = {}
-    if (options.folder / "read_sentences").is_dir():
-        results.update(read_sentences(engine, options.folder / "read_sentences"))
-    if (options.folder / "same_phrase").is_dir():
-        results.update(same_phrase(engine, options.folder / "same_phrase"))
-    if not results:
-        console.print(f"{options.folder} holds neither read_sentences nor same_phrase")
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    measurement = Measurement(options.folder, options.phrase)
+    parts: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...]]] = {
+        "sentences": (measurement.sentences, ("read_sentences",)),
+        "same_phrase": (measurement.same_phrase, ("same_phrase",)),
+        "conditions": (measurement.conditions, ("same_phrase",)),
+        "near_miss": (measurement.near_miss, ("near_miss",)),
+        "running": (measurement.running, ("same_phrase", "read_sentences")),
+        "agreement": (measurement.agreement, ("same_phrase",)),
+    }
+    report: dict[str, Any] = {}
+    for name, (measure, needs) in parts.items():
+        if name in options.only and measurement.has(*needs):
+            report[name] = measure()
+            show(name, report[name], console)
+            if options.json:
+                options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if not report:
+        console.print(f"{options.folder} holds nothing of what is asked for: see --help")
         return 2
-    show(results, console)
-    report: dict[str, Any] = {"error_rates": results}
-    if (options.folder / "same_phrase").is_dir():
-        report["end_to_end"] = agreement(engine, options.folder / "same_phrase")
-        console.print(
-            "daemon against offline, {decisions} decisions: largest difference of a voice score "
-            "{largest_voice_difference:.6f}, of a phrase distance "
-            "{largest_phrase_difference:.6f}; {disagreements} decided otherwise".format(
-                **report["end_to_end"]
-            )
-        )
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

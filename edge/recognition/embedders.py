@@ -138,7 +138,8 @@ class PhraseEmbedder(_Embedder):
         Returns:
             Shape (96,), as the network gives it.
         """
-        return self._pass(frames, 1)[0]
+        vector: FloatArray = self._pass(frames, 1)[0]
+        return vector
 
     def _pass(self, frames: FloatArray, count: int) -> FloatArray:
         """`count` vectors, 80 ms apart, from the first frame on."""

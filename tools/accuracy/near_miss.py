@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from edge.evaluation.corpus import Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
 from edge.recognition.warping import warping_distances
 from edge.types import FloatArray
 from tools.accuracy.figures import PRESETS, Scores, false_accepts
-from edge.evaluation.corpus import Spoken
 
 ENROLLED = 3
 ENROLMENTS = 60
@@ -54,13 +54,13 @@ def measure(
     right: list[float] = []
     wrong: list[float] = []
     joint: list[float] = []
-    opened = {name: 0 for name in PRESETS}
+    opened = dict.fromkeys(PRESETS, 0)
     near = {name: [0, 0] for name in PRESETS}
     groups = []
     for number in np.unique(voice):
-        own = np.flatnonzero((voice == number) & (said == phrase))
-        others = np.flatnonzero((voice == number) & (said != phrase))
-        if len(own) < FEWEST_SAYINGS or not len(others):
+        own = np.flatnonzero((voice == number) & (said == phrase)).tolist()
+        others = np.flatnonzero((voice == number) & (said != phrase)).tolist()
+        if len(own) < FEWEST_SAYINGS or not others:
             continue
         groups.append({"sayings": len(own), "near misses": len(others)})
         sayings = [_phrase(spoken[i]) for i in own]

@@ -33,7 +33,7 @@ ENROLMENTS = 5
 _REFUSED = -1e3
 """Score of what is not judged: it does not open."""
 _PLAIN_STEPS = (0.05, 0.06)
-"""What makes one step of cosine and of warping distance; so they were weighed against each other."""
+"""What makes one step of cosine and of distance: so they were weighed against each other."""
 KINDS = ("TC", "TW", "IC", "IW")
 
 

@@ -49,11 +49,13 @@ class Half:
     def targets(self, scores: FloatArray) -> Scores:
         """Scores of the right voice."""
         own = self.owner[:, None] == self.speaker[None]
-        return scores[own & ~self.enrolled].astype(np.float64)
+        found: Scores = scores[own & ~self.enrolled].astype(np.float64)
+        return found
 
     def nontargets(self, scores: FloatArray) -> Scores:
         """Scores of every other voice."""
-        return scores[self.owner[:, None] != self.speaker[None]].astype(np.float64)
+        found: Scores = scores[self.owner[:, None] != self.speaker[None]].astype(np.float64)
+        return found
 
 
 def halves(voices: Voices, seed: int = 0) -> list[Half]:
