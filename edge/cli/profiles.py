@@ -86,7 +86,7 @@ def _show(args: argparse.Namespace) -> int:
 def _revert(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
-        if not confirmed(f"Forget what was learned of {name} since enrolment?", args.yes):
+        if not confirmed(f"Forget what was learned of {name} since enrolment?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.forget_adaptation(profile_id)
     if args.json:
