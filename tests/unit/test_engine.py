@@ -126,13 +126,6 @@ def test_does_not_judge_what_is_too_bad(engine: Engine, ada: Profile) -> None:
     assert engine.identify([ada], silence).best is None
 
 
-def test_the_configuration_moves_the_thresholds(ada: Profile) -> None:
-    strict = Engine.open(Config(recognition=RecognitionConfig(voice_threshold=0.99)))
-    assert strict.verify(ada, recording("ada_right_phrase")).reason is ReasonCode.UNKNOWN_SPEAKER
-    literal = Engine.open(Config(recognition=RecognitionConfig(phrase_threshold=0.01)))
-    assert literal.verify(ada, recording("ada_right_phrase")).reason is ReasonCode.WRONG_PHRASE
-
-
 def test_missing_context_is_filled_the_same_way_each_time() -> None:
     whole = recording("ada_right_phrase")
     bare = utterance_of(voice_samples(whole))
