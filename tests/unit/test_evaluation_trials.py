@@ -47,7 +47,7 @@ def phrases(monkeypatch: pytest.MonkeyPatch) -> None:
     def near(_engine: Any, profiles: Any, analyses: Any, _track: Any) -> np.ndarray:
         said = np.asarray([one.phrase_embedding[0, 0] for one in analyses])
         own = np.asarray([one.samples[0].phrase_embedding[0, 0] for one in profiles])
-        return np.where(own[:, None] == said, 3.0, -1.0)
+        return np.where(own[:, None] == said, 3.0, 0.2)
 
     monkeypatch.setattr(trials, "phrase_scores", near)
 
@@ -88,7 +88,7 @@ def test_a_joint_score_is_as_good_as_its_worse_part() -> None:
     by_kind = {kind: set(found.scores[found.kind == kind].round(3)) for kind in ("TC", "IW")}
     # The right voice is surer than the right phrase; the wrong voice is worse than the phrase.
     assert VOICE_CURVE.rarity(21.0) > PHRASE_CURVE.rarity(3.0)
-    assert VOICE_CURVE.rarity(-9.0) < PHRASE_CURVE.rarity(-1.0)
+    assert VOICE_CURVE.rarity(-9.0) < PHRASE_CURVE.rarity(0.2)
     assert by_kind == {
         "TC": {PHRASE_CURVE.rarity(3.0).round(3)},
         "IW": {VOICE_CURVE.rarity(-9.0).round(3)},
