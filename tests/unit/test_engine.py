@@ -9,7 +9,6 @@ import pytest
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.config import Config, RecognitionConfig
 from edge.errors import EnrolmentRejected, ProfileError
 from edge.recognition import Engine
 from edge.recognition.framing import PHRASE_CONTEXT_S, phrase_samples, voice_samples
