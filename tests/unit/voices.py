@@ -61,7 +61,7 @@ def spliced(*parts: str, gap_s: float = 0.08) -> FloatArray:
 
 def in_blocks(samples: FloatArray, sizes: Sequence[int] = (FRAME_SAMPLES,)) -> list[AudioBlock]:
     """A stream as a source delivers it; the sizes of its blocks take turns."""
-    blocks = []
+    blocks: list[AudioBlock] = []
     position = 0
     while position < len(samples):
         piece = samples[position : position + sizes[len(blocks) % len(sizes)]]
