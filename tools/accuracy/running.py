@@ -16,7 +16,7 @@ from typing import Any, Optional
 import numpy as np
 
 from edge.audio.sources import Source
-from edge.config import Config, MqttConfig
+from edge.config import AccessConfig, Config, MqttConfig
 from edge.daemon import Daemon
 from edge.evaluation.corpus import Item
 from edge.recognition import Engine
