@@ -16,10 +16,11 @@ from typing import Optional
 
 from edge.access.decider import Decider, Judgement
 from edge.audio.endpoint import EndPointer
+from edge.audio.frames import FRAME_SAMPLES
 from edge.audio.opened import OpenUtterance
 from edge.recognition import Engine
 from edge.recognition.spotting import PhraseSpotter, Spot
-from edge.types import AudioBlock, Confidence, FloatArray, Profile, Utterance
+from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, Utterance
 
 _MARGINS_S = (0.0, 0.06, 0.12)
 """How much more is taken on both sides of what was found: its ends are only that exact."""
@@ -63,18 +64,34 @@ class Listener:
 
     def feed(self, block: AudioBlock) -> Iterator[Judgement]:
         """Take in a block and give out what is decided with it, mostly nothing."""
-        ended = self.endpointer.feed(block)
-        for utterance in ended:
-            yield from self._end(utterance)
-        self._follow()
-        if self._opened is not None and not self._answered:
-            yield from self._look(self._opened, self._spotter.feed(self._unheard(self._opened)))
+        # In pieces of a frame: no utterance begins and ends within one, and a phrase is answered
+        # where it ends, however long the blocks of a source are.
+        for start in range(0, len(block.samples), FRAME_SAMPLES):
+            piece = block.samples[start : start + FRAME_SAMPLES]
+            after_s = (len(block.samples) - start - len(piece)) / SAMPLE_RATE
+            lost = 0 if start else block.lost_samples
+            yield from self._take(
+                AudioBlock(
+                    piece,
+                    block.start_s + start / SAMPLE_RATE,
+                    block.captured_at - after_s,
+                    lost,
+                )
+            )
 
     def flush(self) -> Iterator[Judgement]:
         """The stream is over: decide on what was still being heard."""
         for utterance in self.endpointer.flush():
             yield from self._end(utterance)
         self._follow()
+
+    def _take(self, block: AudioBlock) -> Iterator[Judgement]:
+        for utterance in self.endpointer.feed(block):
+            yield from self._end(utterance)
+        self._follow()
+        opened = self._opened
+        if opened is not None and self._candidates and not self._answered:
+            yield from self._look(opened, self._spotter.feed(self._unheard(opened)))
 
     def _follow(self) -> None:
         """Begin anew with each utterance."""
@@ -115,22 +132,20 @@ class Listener:
 
     def _end(self, utterance: Utterance) -> Iterator[Judgement]:
         """An utterance is over: decide on it as a whole, then on what was found in it."""
-        opened, answered = self._opened, self._answered
+        opened = self._opened
+        if self._answered:
+            return
         self._answered = True
-        if opened is None:  # it began and ended within one block
-            yield self._decider.judge(utterance, self._profiles)
-            return
-        if answered:
-            return
         whole = self._decider.judge(utterance, self._profiles)
         if whole.decision.granted:
             yield whole
             return
-        late = self._spotter.feed(self._unheard(opened)) + self._spotter.finish()
-        for spot in sorted(late, key=lambda spot: spot.cost)[:_MOST_TRIED]:
-            judgement = self._judge(opened, spot)
-            if judgement is not None:
-                self._close_ones.append(judgement)
+        if opened is not None and self._candidates:
+            late = self._spotter.feed(self._unheard(opened)) + self._spotter.finish()
+            for spot in sorted(late, key=lambda spot: spot.cost)[:_MOST_TRIED]:
+                judgement = self._judge(opened, spot)
+                if judgement is not None:
+                    self._close_ones.append(judgement)
         yield max(
             self._close_ones,
             key=lambda each: each.decision.scores["joint"],

@@ -16,7 +16,7 @@ from typing import Any, Optional
 import numpy as np
 
 from edge.audio.sources import Source
-from edge.config import Config, MqttConfig
+from edge.config import AccessConfig, Config, MqttConfig
 from edge.daemon import Daemon
 from edge.evaluation.corpus import Item
 from edge.recognition import Engine
@@ -88,7 +88,13 @@ def measure(
     usable = [item for item in people if not styled or item.style in calm]
     enrolled, said = _choose(usable)
     with tempfile.TemporaryDirectory() as state:
-        config = replace(engine.config, mqtt=MqttConfig(enabled=False), state_directory=Path(state))
+        config = replace(
+            engine.config,
+            mqtt=MqttConfig(enabled=False),
+            state_directory=Path(state),
+            # A busy machine falls behind a stream that does not wait for it.
+            access=AccessConfig(decision_lifetime_s=60.0),
+        )
         for items in enrolled:
             enrol(engine, config, items)
         order = [background[i] for i in np.random.default_rng(1).permutation(len(background))]
