@@ -133,6 +133,14 @@ def test_missing_context_is_filled_the_same_way_each_time() -> None:
     assert np.array_equal(phrase_samples(bare), phrase_samples(bare))
 
 
+def test_rounding_does_not_shift_what_the_models_hear() -> None:
+    """17 frames of 32 ms are 8704 samples, also where their length comes out as 0.5439999."""
+    whole = replace(recording("ada_right_phrase"), lead_s=0.544)
+    below = replace(whole, lead_s=0.5439999999999996, end_s=whole.end_s + 1e-12)
+    assert np.array_equal(voice_samples(whole), voice_samples(below))
+    assert np.array_equal(phrase_samples(whole), phrase_samples(below))
+
+
 def test_the_same_recording_twice_is_no_repetition(engine: Engine) -> None:
     begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
     with pytest.raises(EnrolmentRejected, match="very recording") as error:
