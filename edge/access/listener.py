@@ -59,6 +59,7 @@ class Listener:
             for profile in self._candidates
         ]
         self._spotter = PhraseSpotter(self._engine.models.phrase, examples)
+        self._close_ones = []  # they may be of somebody who is gone; who is not is found again
         if self._opened is not None:
             self._spotter.reset(self._opened.start_s)
 

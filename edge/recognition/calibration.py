@@ -32,6 +32,8 @@ SPEECH_RANGE_S = (0.4, 6.0)
 SNR_RANGE_DB = (0.0, 40.0)
 ENROLMENTS_RANGE = (1.0, 5.0)
 """Beyond what was measured, the end of the range counts."""
+_LARGEST = 1e6
+"""No figure of a calibration comes near; a larger one is damage."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
     ratio = _ratio(card)
+    if not _number(card, ratio, "similarity") > 0.0:
+        raise _damaged(card, "ratio.similarity")  # it would take the least similar one
     return VoiceCalibration(
         offset=_number(card, ratio, "offset"),
         similarity=_number(card, ratio, "similarity"),
@@ -190,6 +194,8 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
     ratio = _ratio(card)
+    if not _number(card, ratio, "distance") < 0.0:
+        raise _damaged(card, "ratio.distance")  # it would take the furthest one
     return PhraseCalibration(
         offset=_number(card, ratio, "offset"),
         distance=_number(card, ratio, "distance"),
@@ -242,7 +248,8 @@ def _curve(card: ModelCard) -> OperatingCurve:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return known and -_LARGEST < value < _LARGEST  # type: ignore[operator]  # not so for NaN
 
 
 def _damaged(card: ModelCard, key: str) -> ModelError:

@@ -102,10 +102,18 @@ def read_embeddings(path: Path, sha256: str, dimensions: int) -> FloatArray:
             f"{found[:12]}..., card {sha256[:12]}...); reinstall the software"
         )
     try:
-        voices: NDArray[np.float16] = np.load(io.BytesIO(content), allow_pickle=False)
-    except ValueError as error:
+        voices: NDArray[np.float16] = np.lib.format.read_array(
+            io.BytesIO(content), allow_pickle=False
+        )
+    except (ValueError, EOFError) as error:
         raise ModelError(f"{path.name} is no NumPy file; reinstall the software") from error
-    if voices.ndim != 2 or voices.shape[1] != dimensions or not len(voices):
+    if (
+        voices.dtype != np.float16
+        or voices.ndim != 2
+        or voices.shape[1] != dimensions
+        or not len(voices)
+        or not np.isfinite(voices).all()
+    ):
         raise ModelError(f"{path.name} holds no embeddings of the model; reinstall the software")
     return unit(voices.astype(np.float32))
 

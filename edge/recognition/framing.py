@@ -40,6 +40,6 @@ def phrase_samples(utterance: Utterance) -> FloatArray:
 
 def _speech_bounds(utterance: Utterance) -> tuple[int, int]:
     total = len(utterance.samples)
-    start = min(int(utterance.lead_s * SAMPLE_RATE), total)
-    stop = max(start, total - int(utterance.tail_s * SAMPLE_RATE))
+    start = min(round(utterance.lead_s * SAMPLE_RATE), total)
+    stop = max(start, total - round(utterance.tail_s * SAMPLE_RATE))
     return (start, stop) if stop > start else (0, total)

@@ -141,9 +141,14 @@ def _cohort(card: ModelCard, directory: Path, dimensions: int) -> Cohort:
     try:
         file, sha256 = Path(str(given["file"])), str(given["sha256"])
         nearest, weight = int(given["nearest"]), float(given["weight"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise _no_cohort(card) from None
-    if file.name != str(file) or nearest < 1 or not 0.0 <= weight <= 1.0:
+    if (
+        file.name != str(file)
+        or not str(file).isprintable()
+        or nearest < 1
+        or not 0.0 <= weight <= 1.0
+    ):
         raise _no_cohort(card)
     return Cohort(read_embeddings(directory / file, sha256, dimensions), nearest, weight)
 

@@ -166,7 +166,7 @@ def test_verify(capsys: Capture, name: str, file: str, code: int, reason: str) -
     assert main(["verify", name, path]) == code
     shown = capsys.readouterr().out
     assert shown.startswith("Accepted: " if code == 0 else "Rejected: ")
-    assert f"at least {value['speaker']['threshold']:.2f}" in shown
+    assert f"at least {value['speaker']['threshold']:.1f}" in shown
     assert f"distance {value['phrase']['distance']:.2f}" in shown
 
 

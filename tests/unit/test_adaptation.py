@@ -49,10 +49,11 @@ def profile_of(*samples: EnrolmentSample) -> Profile:
 ADA = profile_of(*(sample(towards(0.95, axis)) for axis in (1, 2, 3)))
 
 
-def nearness(voice: float = 0.75, distance: float = 0.2) -> Nearness:
-    """Thresholds at 0.6 and 0.4: high confidence from 0.7, and up to 0.28."""
+def nearness(voice: float = 9.0, phrase: float = 6.0) -> Nearness:
+    """Thresholds at 3 and 1: high confidence from 5.3 and 3.3 on (ln 10 above them)."""
     return Nearness(
-        SpeakerMatch(ADA.id, "Ada", voice, 0.6), PhraseMatch(ADA.id, "mellon", distance, 0.4)
+        SpeakerMatch(ADA.id, "Ada", 0.8, voice, 3.0),
+        PhraseMatch(ADA.id, "x", 0.2, phrase, 1.0),
     )
 
 
@@ -85,12 +86,12 @@ def test_a_decision_that_was_not_sure_teaches_nothing(confidence: Confidence) ->
 @pytest.mark.parametrize(
     "borderline",
     [
-        pytest.param(nearness(voice=0.69), id="voice nearly sure"),
-        pytest.param(nearness(voice=0.60), id="voice at the threshold"),
-        pytest.param(nearness(voice=0.30), id="voice not accepted at all"),
-        pytest.param(nearness(distance=0.29), id="phrase nearly sure"),
-        pytest.param(nearness(distance=0.40), id="phrase at the threshold"),
-        pytest.param(nearness(distance=0.90), id="phrase not accepted at all"),
+        pytest.param(nearness(voice=5.2), id="voice nearly sure"),
+        pytest.param(nearness(voice=3.0), id="voice at the threshold"),
+        pytest.param(nearness(voice=-9.0), id="voice not accepted at all"),
+        pytest.param(nearness(phrase=3.2), id="phrase nearly sure"),
+        pytest.param(nearness(phrase=1.0), id="phrase at the threshold"),
+        pytest.param(nearness(phrase=-9.0), id="phrase not accepted at all"),
     ],
 )
 def test_both_parts_must_be_sure_with_and_without_what_was_learned(borderline: Nearness) -> None:

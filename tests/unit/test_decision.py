@@ -63,9 +63,16 @@ def test_says_who_what_and_why(
     assert decision.lifetime_s == 3.0
     content = json.loads(decision.to_json())
     assert content["reason"] == reason.value
-    assert set(content["scores"]) == {
-        "voice", "voice_threshold", "phrase_distance", "phrase_threshold",
+    scores = content["scores"]
+    assert set(scores) == {
+        "joint", "joint_threshold", "voice", "voice_threshold", "voice_similarity",
+        "phrase", "phrase_threshold", "phrase_distance",
     }  # fmt: skip
+    # What is published lets a reader see which part it was that failed.
+    voice, phrase = (scores[part] >= scores[f"{part}_threshold"] for part in ("voice", "phrase"))
+    assert decision.granted is (voice and phrase)
+    assert decision.granted is (scores["joint"] >= scores["joint_threshold"])
+    assert voice is (name is not None)
 
 
 def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(

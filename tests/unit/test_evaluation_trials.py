@@ -15,12 +15,13 @@ from edge.evaluation.corpus import Item, Spoken, find_items, refusals
 from edge.evaluation.trials import score, split
 from edge.recognition import Analysis
 from edge.types import Quality, ReasonCode
+from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 
 ENGINE: Any = SimpleNamespace(
     models=SimpleNamespace(
         speaker=SimpleNamespace(sha256="1" * 64), phrase=SimpleNamespace(sha256="2" * 64)
     ),
-    thresholds=SimpleNamespace(voice=0.5, phrase=0.4),
+    scorer=plain_scorer(dimensions=3),
 )
 DIRECTIONS = {"ada": 0, "grace": 1, "guest": 2}
 
@@ -41,12 +42,12 @@ def several(count: int, speaker: str, phrase: str = "") -> list[Spoken]:
 
 @pytest.fixture(autouse=True)
 def phrases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Phrases that are as near as their names are: no model is needed to count trials."""
+    """Phrases are right or wrong by their length: no model is needed to count trials."""
 
     def near(_engine: Any, profiles: Any, analyses: Any, _track: Any) -> np.ndarray:
         said = np.asarray([one.phrase_embedding[0, 0] for one in analyses])
         own = np.asarray([one.samples[0].phrase_embedding[0, 0] for one in profiles])
-        return np.where(own[:, None] == said, 0.0, -1.0)
+        return np.where(own[:, None] == said, 3.0, 0.2)
 
     monkeypatch.setattr(trials, "phrase_scores", near)
 
@@ -59,8 +60,8 @@ def test_voices() -> None:
     # Two profiles against 2 + 1 + 2 recordings; who has too few is tested as a stranger.
     assert (found.kind == "target").sum() == 3
     assert (found.kind == "impostor").sum() == 7
-    assert found.scores[found.target].min() == pytest.approx(1.0)
-    assert found.scores[~found.target].max() == pytest.approx(0.0)
+    assert found.scores[found.target].min() == pytest.approx(30.0 - 9.0)
+    assert found.scores[~found.target].max() == pytest.approx(-9.0)
     assert found.nontarget_kinds == ("impostor",)
 
 
@@ -84,8 +85,12 @@ def test_four_kinds_of_phrase_trials() -> None:
 
 def test_a_joint_score_is_as_good_as_its_worse_part() -> None:
     found = score(ENGINE, split([*several(4, "ada", "a"), *several(4, "grace", "bb")], 3))
-    by_kind = {kind: set(found.scores[found.kind == kind].round(3)) for kind in ("TC", "IW")}
-    assert by_kind == {"TC": {0.4}, "IW": {-0.6}}
+    # The right voice is surer than the right phrase; the wrong voice is worse than the phrase.
+    assert VOICE_CURVE.rarity(21.0) > PHRASE_CURVE.rarity(3.0)
+    assert VOICE_CURVE.rarity(-9.0) < PHRASE_CURVE.rarity(0.2)
+    expected = {"TC": PHRASE_CURVE.rarity(3.0), "IW": VOICE_CURVE.rarity(-9.0)}
+    for kind, score_of_it in expected.items():
+        assert found.scores[found.kind == kind] == pytest.approx(score_of_it, abs=1e-3)
 
 
 def test_no_recording_is_enrolled_and_tested() -> None:

@@ -30,7 +30,9 @@ def test_shipped_cards(name: str) -> None:
     assert card.licence == "Apache-2.0"
     assert "int8" in card.quantization
     assert card.source.package
-    assert -1 < card.threshold("verification") < 10
+    assert -1 < card.threshold("enrolment") < 10
+    assert "speechocean762" in card.credit
+    assert "CC BY 4.0" in card.credit
 
 
 def test_sizes_keep_their_limits() -> None:
@@ -49,6 +51,9 @@ def test_sizes_keep_their_limits() -> None:
         ({"source": {"package": "x"}}, "", ["source.version", "missing"]),
         ({"source": 3}, "", ["source", "an object"]),
         ({"runtimes": [1]}, "", ["runtimes", "a list of a string"]),
+        ({"credit": None}, "", ["credit", "a string"]),
+        ({}, "calibration", ["calibration", "missing"]),
+        ({"calibration": []}, "", ["calibration", "an object", "a list"]),
         ({"file": "../other.tflite"}, "", ["file", "without a folder"]),
         ({"output": {"name": "e", "shape": [1, 2], "dtype": "int4", "meaning": ""}}, "", ["dtype"]),
     ],

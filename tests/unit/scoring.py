@@ -1,0 +1,38 @@
+"""Calibrations that can be worked out by hand, for the tests of scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge.recognition.calibration import OperatingCurve, PhraseCalibration, VoiceCalibration
+from edge.recognition.cohort import Cohort
+from edge.recognition.scorer import Scorer
+
+VOICE_CURVE = OperatingCurve(((0.1, -4.0), (0.01, 1.0), (0.001, 4.0), (0.0001, 6.0)))
+PHRASE_CURVE = OperatingCurve(((0.1, 0.0), (0.01, 0.5), (0.0001, 2.5)))
+
+PLAIN_VOICE: dict[str, Any] = {
+    "offset": -9.0,
+    "similarity": 30.0,
+    "speech": 0.0,
+    "enrolments": 0.0,
+    "snr": 0.0,
+    "curve": VOICE_CURVE,
+}
+
+
+def plain_scorer(dimensions: int = 3, rate: float = 0.001) -> Scorer:
+    """Voices count -9 + 30 x their cosine, phrases 8 - 18 x their distance; nothing is taken off.
+
+    Args:
+        dimensions: length of an embedding.
+        rate: the false-accept rate asked for.
+    """
+    return Scorer(
+        cohort=Cohort(np.eye(1, dimensions, dtype=np.float32), nearest=1, weight=0.0),
+        voice=VoiceCalibration(**PLAIN_VOICE),
+        phrase=PhraseCalibration(8.0, -18.0, PHRASE_CURVE),
+        rate=rate,
+    )

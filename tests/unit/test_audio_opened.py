@@ -1,0 +1,174 @@
+"""The utterance being heard: pieces of it, and speech that runs on without end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.frames import FRAME_S, FRAME_SAMPLES, level_db
+from edge.audio.opened import Frame, OpenUtterance
+from edge.types import SAMPLE_RATE, FloatArray, Utterance
+from tests.unit.voices import in_blocks, quiet, speech
+
+
+def opened_of(
+    samples: FloatArray, probabilities: list[float], start_s: float = 7.0
+) -> OpenUtterance:
+    grid = samples[: len(probabilities) * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    return OpenUtterance(
+        [
+            Frame(samples, start_s + index * FRAME_S, 100.0 + (index + 1) * FRAME_S, probability)
+            for index, (samples, probability) in enumerate(zip(grid, probabilities))
+        ]
+    )
+
+
+COUNT = 40
+LOUD = range(10, 30)
+"""Frames that are speech: the first half of them at -12 dB, the second half at -24."""
+
+
+@pytest.fixture
+def opened() -> OpenUtterance:
+    chance = np.random.default_rng(0)
+    levels = np.full(COUNT, 1e-3)
+    levels[10:20], levels[20:30] = 0.25, 0.0625
+    samples = chance.standard_normal((COUNT, FRAME_SAMPLES)) * levels[:, None]
+    probabilities = [0.9 if index in LOUD else 0.0 for index in range(COUNT)]
+    return opened_of(samples.astype(np.float32).reshape(-1), probabilities)
+
+
+def all_of(opened: OpenUtterance) -> FloatArray:
+    return np.concatenate([frame.samples for frame in opened.frames])
+
+
+def at(frame: int) -> float:
+    return 7.0 + frame * FRAME_S
+
+
+def test_a_part_has_exactly_the_samples_that_were_asked_for(opened: OpenUtterance) -> None:
+    part = opened.part(at(12), at(18))
+    expected = all_of(opened)[12 * FRAME_SAMPLES : 18 * FRAME_SAMPLES]
+    np.testing.assert_array_equal(part.samples, expected)
+    assert part.start_s == pytest.approx(at(12))
+    assert part.end_s == pytest.approx(at(18))
+    assert part.lead_s == 0.0
+    assert part.tail_s == pytest.approx(0.0, abs=1e-6)
+    assert part.speech_ended_at == pytest.approx(100.0 + 18 * FRAME_S)
+    assert not part.truncated
+
+
+def test_a_part_is_worth_what_its_own_speech_is_worth(opened: OpenUtterance) -> None:
+    first, second = opened.part(at(10), at(20)), opened.part(at(20), at(30))
+    for part, level in ((first, -12.0), (second, -24.1)):
+        assert part.quality.net_speech_s == pytest.approx(10 * FRAME_S)
+        assert part.quality.level_dbfs == pytest.approx(level, abs=0.3)
+        # There is no silence within it: the noise is what was heard around it.
+        assert part.quality.noise_dbfs == pytest.approx(-60.0, abs=0.5)
+        assert part.quality.snr_db == pytest.approx(level + 60.0, abs=0.8)
+    assert opened.part(at(25), at(40)).quality.net_speech_s == pytest.approx(5 * FRAME_S)
+    assert opened.part(at(0), at(8)).quality.net_speech_s == 0.0
+
+
+def test_a_click_elsewhere_does_not_spoil_a_part(opened: OpenUtterance) -> None:
+    opened.frames[25].samples[:] = 1.0
+    assert opened.part(at(10), at(20)).quality.clipped_fraction == 0.0
+    assert opened.part(at(20), at(30)).quality.clipped_fraction == pytest.approx(0.1)
+
+
+def test_a_part_beyond_the_ends_is_what_there_is(opened: OpenUtterance) -> None:
+    np.testing.assert_array_equal(opened.part(0.0, 99.0).samples, all_of(opened))
+    assert len(opened.part(98.0, 99.0).samples) == FRAME_SAMPLES
+    assert len(opened.part(0.0, 1.0).samples) == FRAME_SAMPLES
+    assert len(opened.part(at(15), at(15)).samples) == FRAME_SAMPLES
+
+
+def test_the_whole_is_cut_at_its_speech(opened: OpenUtterance) -> None:
+    whole = opened.whole(post_frames=4)
+    assert len(whole.samples) == (LOUD[-1] + 1 + 4) * FRAME_SAMPLES
+    assert whole.lead_s == pytest.approx(10 * FRAME_S)
+    assert whole.end_s == pytest.approx(at(30))
+    assert whole.quality.net_speech_s == pytest.approx(20 * FRAME_S)
+
+
+def test_samples_from_a_place_on(opened: OpenUtterance) -> None:
+    samples = all_of(opened)
+    np.testing.assert_array_equal(opened.samples_from(at(0)), samples)
+    np.testing.assert_array_equal(opened.samples_from(at(38)), samples[38 * FRAME_SAMPLES :])
+    assert len(opened.samples_from(at(COUNT))) == 0
+    assert len(opened.samples_from(at(COUNT + 5))) == 0
+
+
+def test_what_was_forgotten_makes_it_truncated(opened: OpenUtterance) -> None:
+    opened.drop_first(12)
+    assert opened.start_s == pytest.approx(at(12))
+    assert opened.whole(0).truncated
+    # A piece that begins later has not lost anything.
+    assert not opened.part(at(14), at(20)).truncated
+    assert opened.part(at(5), at(20)).truncated
+    assert opened.part(at(14), at(20)).quality.net_speech_s == pytest.approx(6 * FRAME_S)
+
+
+# --- rolling ---
+
+
+@pytest.fixture(scope="module")
+def talk() -> FloatArray:
+    """Twenty seconds of speech in one breath."""
+    names = ("ada_wrong_phrase", "stranger_other_phrase", "robin_near_phrase")
+    once = np.concatenate([speech(name) for name in names])
+    return np.tile(once, 4)[: 20 * SAMPLE_RATE]
+
+
+ROLLING = EndPointSettings(max_utterance_s=5.0, rolling=True)
+
+
+def test_endless_speech_stays_open_and_memory_is_bounded(talk: FloatArray) -> None:
+    pointer = EndPointer(ROLLING)
+    most = round(5.0 / FRAME_S)
+    done: list[Utterance] = []
+    kept: list[int] = []
+    for block in in_blocks(np.concatenate((quiet(1.0), talk))):
+        done += pointer.feed(block)
+        if pointer.opened is not None:
+            kept.append(len(pointer.opened.frames))
+            assert len(pointer.opened.speech) == len(pointer.opened.frames)
+            assert pointer.opened.end_s == pytest.approx(block.end_s, abs=FRAME_S)
+    assert done == []
+    assert pointer.speaking
+    assert max(kept) <= most
+    assert kept[-1] == most - 1
+
+
+def test_its_end_is_let_go_as_truncated(talk: FloatArray) -> None:
+    stream = np.concatenate((quiet(1.0), talk, quiet(1.5), speech("ada_right_phrase"), quiet(1.0)))
+    pointer = EndPointer(ROLLING)
+    done = [utterance for block in in_blocks(stream) for utterance in pointer.feed(block)]
+    rest, phrase = done
+    assert rest.truncated
+    assert rest.end_s == pytest.approx(21.0, abs=0.2)
+    assert rest.duration_s <= 5.0 + FRAME_S
+    first = round(rest.start_s * SAMPLE_RATE)
+    np.testing.assert_array_equal(rest.samples, stream[first : first + len(rest.samples)])
+    # What follows is an utterance again, whole.
+    assert not phrase.truncated
+    assert phrase.start_s + phrase.lead_s == pytest.approx(22.5, abs=0.1)
+
+
+def test_what_is_short_enough_is_as_without_rolling() -> None:
+    stream = np.concatenate((quiet(1.0), speech("ada_right_phrase"), quiet(1.0)))
+    one, other = EndPointer(ROLLING), EndPointer(EndPointSettings(max_utterance_s=5.0))
+    for block in in_blocks(stream):
+        rolled, plain = one.feed(block), other.feed(block)
+        assert len(rolled) == len(plain)
+        for mine, theirs in zip(rolled, plain):
+            np.testing.assert_array_equal(mine.samples, theirs.samples)
+            assert mine.quality == theirs.quality
+            assert not mine.truncated
+            return
+    pytest.fail("no utterance")
+
+
+def test_the_room_tone_of_these_tests_is_quiet() -> None:
+    assert level_db(quiet(1.0)) < -65.0

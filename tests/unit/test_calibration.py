@@ -1,0 +1,162 @@
+"""What a score means: operating curves and log-likelihood ratios."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from edge.recognition.calibration import (
+    ENROLMENTS_RANGE,
+    SNR_RANGE_DB,
+    SPEECH_RANGE_S,
+    OperatingCurve,
+    PhraseCalibration,
+    VoiceCalibration,
+)
+from tests.unit.scoring import PHRASE_CURVE, PLAIN_VOICE, VOICE_CURVE
+
+RATES = st.floats(1e-8, 0.9)
+
+
+@st.composite
+def curves(draw: st.DrawFn) -> OperatingCurve:
+    steps = draw(st.lists(st.tuples(st.floats(0.1, 3.0), st.floats(0.05, 5.0)), min_size=1))
+    rarity, ratio = draw(st.floats(0.2, 3.0)), draw(st.floats(-10.0, 5.0))
+    points = [(math.exp(-rarity), ratio)]
+    for rarer, higher in steps:
+        rarity, ratio = rarity + rarer, ratio + higher
+        points.append((math.exp(-rarity), ratio))
+    return OperatingCurve(tuple(points))
+
+
+@given(curves(), RATES)
+def test_rarity_is_the_inverse_of_the_threshold(curve: OperatingCurve, rate: float) -> None:
+    assert curve.rarity(curve.threshold(rate)) == pytest.approx(-math.log(rate), abs=1e-3, rel=1e-4)
+
+
+@given(curves(), RATES, RATES)
+def test_the_rarer_the_higher(curve: OperatingCurve, one: float, other: float) -> None:
+    assume(one < other * (1 - 1e-6))
+    assert curve.threshold(one) > curve.threshold(other)
+
+
+@given(st.lists(st.floats(-30.0, 30.0), min_size=2))
+def test_a_higher_ratio_is_never_more_common(ratios: list[float]) -> None:
+    rarities = VOICE_CURVE.rarity(np.sort(np.asarray(ratios)))
+    assert (np.diff(rarities) >= 0.0).all()
+
+
+def test_the_points_themselves_and_halfway_between() -> None:
+    for rate, ratio in VOICE_CURVE.points:
+        assert VOICE_CURVE.threshold(rate) == pytest.approx(ratio)
+        assert VOICE_CURVE.rarity(ratio) == pytest.approx(-math.log(rate))
+    # Straight over the logarithm of the rate: 0.0316 lies halfway from 0.1 to 0.01.
+    assert VOICE_CURVE.threshold(10.0**-1.5) == pytest.approx((-4.0 + 1.0) / 2)
+
+
+def test_beyond_its_ends_the_last_slope_goes_on() -> None:
+    assert VOICE_CURVE.threshold(1e-5) == pytest.approx(6.0 + 2.0)
+    assert VOICE_CURVE.threshold(1e-6) == pytest.approx(6.0 + 4.0)
+    assert VOICE_CURVE.rarity(10.0) == pytest.approx(6 * math.log(10.0))
+    assert VOICE_CURVE.rarity(-9.0) == pytest.approx(0.0, abs=1e-6)
+    assert VOICE_CURVE.rarity(-14.0) == pytest.approx(-math.log(10.0))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5, math.nan, math.inf, -math.inf])
+def test_what_is_no_rate_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        VOICE_CURVE.threshold(rate)
+
+
+@given(st.lists(st.floats(-20.0, 20.0), min_size=1, max_size=4))
+def test_many_ratios_at_once_are_as_one_by_one(ratios: list[float]) -> None:
+    table = np.asarray([ratios, ratios[::-1]])
+    rarities = VOICE_CURVE.rarity(table)
+    assert rarities.shape == table.shape
+    for found, ratio in zip(rarities[0], ratios):
+        assert found == pytest.approx(VOICE_CURVE.rarity(ratio), abs=1e-5)
+
+
+FULL = VoiceCalibration(
+    **{**PLAIN_VOICE, "speech": -2.0, "enrolments": -1.5, "snr": -0.8, "curve": VOICE_CURVE}
+)
+
+
+def ratio(
+    calibration: VoiceCalibration = FULL,
+    similarity: float = 0.5,
+    enrolments: int = 3,
+    net_speech_s: float = 2.0,
+    snr_db: float = 25.0,
+) -> float:
+    found = calibration.ratio(
+        np.asarray([[similarity]], np.float32), [enrolments], [net_speech_s], [snr_db]
+    )
+    assert found.shape == (1, 1)
+    assert found.dtype == np.float32
+    return float(found[0, 0])
+
+
+def test_a_ratio_by_hand() -> None:
+    # At 2 s and 25 dB only the enrolments add something to -9 + 30 x 0.5.
+    assert ratio() == pytest.approx(6.0 - 1.5 * math.log(3))
+    assert ratio(enrolments=1) == pytest.approx(6.0)
+    assert ratio(enrolments=1, net_speech_s=4.0) == pytest.approx(6.0 - 2.0 * math.log(2))
+    assert ratio(enrolments=1, snr_db=15.0) == pytest.approx(6.0 + 0.8)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_the_more_similar_the_likelier(one: float, other: float) -> None:
+    assume(other - one > 1e-4)
+    assert ratio(similarity=other) > ratio(similarity=one)
+
+
+@pytest.mark.parametrize(
+    ("what", "span"),
+    [
+        ("net_speech_s", SPEECH_RANGE_S),
+        ("snr_db", SNR_RANGE_DB),
+        ("enrolments", ENROLMENTS_RANGE),
+    ],
+)
+def test_beyond_what_was_measured_the_end_counts(what: str, span: tuple[float, float]) -> None:
+    low, high = span
+
+    def at(value: float) -> float:
+        facts: dict[str, Any] = {what: value}
+        return ratio(**facts)
+
+    assert at(low) != pytest.approx(at(high), abs=0.1)
+    assert at(low) != pytest.approx(at((low + high) / 2), abs=0.1)
+    assert at(low - 100) == at(low)
+    assert at(0) == at(low)
+    assert at(high + 100) == at(high)
+
+
+def test_each_voice_and_signature_is_judged_by_its_own_quality() -> None:
+    similarity = np.asarray([[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]], np.float32)
+    enrolments, speech, snr = [1, 4], [0.5, 2.0, 5.0], [10.0, 20.0, 30.0]
+    together = FULL.ratio(similarity, enrolments, speech, snr)
+    for row in range(2):
+        for column in range(3):
+            alone = ratio(
+                FULL, similarity[row, column], enrolments[row], speech[column], snr[column]
+            )
+            assert together[row, column] == pytest.approx(alone, abs=1e-5)
+
+
+def test_quality_that_weighs_nothing_changes_nothing() -> None:
+    plain = replace(FULL, speech=0.0, snr=0.0, enrolments=0.0)
+    assert ratio(plain, snr_db=0.0, net_speech_s=0.4, enrolments=5) == pytest.approx(6.0)
+
+
+def test_a_phrase_by_hand() -> None:
+    phrase = PhraseCalibration(8.0, -18.0, PHRASE_CURVE)
+    assert phrase.ratio(0.0) == 8.0
+    assert phrase.ratio(0.5) == pytest.approx(-1.0)

@@ -1,0 +1,230 @@
+"""The calibration that a model's card holds: there, whole, and of that very model; or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.config import Config
+from edge.errors import ModelError
+from edge.inference import ModelCard, read_card
+from edge.recognition import Engine
+from edge.recognition.calibration import (
+    phrase_calibration,
+    require_calibrated,
+    voice_calibration,
+)
+from edge.resources import models_directory
+
+SPEAKER, PHRASE = "speaker_embedding", "phrase_embedding"
+READERS: dict[str, Callable[[ModelCard], object]] = {
+    SPEAKER: voice_calibration,
+    PHRASE: phrase_calibration,
+}
+RATIO_KEYS = [
+    *((SPEAKER, key) for key in ("offset", "similarity", "speech", "enrolments", "snr")),
+    *((PHRASE, key) for key in ("offset", "distance")),
+]
+NO_NUMBERS: list[Any] = [None, "3", True, [], {}, math.nan, math.inf, -math.inf, 10**400]
+
+
+def document_of(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(
+        (models_directory() / f"{name}.json").read_text(encoding="utf-8")
+    )
+    return document
+
+
+def card_of(folder: Path, document: dict[str, Any]) -> ModelCard:
+    path = folder / "card.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return read_card(path)
+
+
+def refused(name: str, card: ModelCard, key: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        READERS[name](card)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"{name}.tflite" in message
+    assert key in message
+    assert "reinstall the software, or run tools/calibrate_models.py" in message
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+def test_shipped_models_are_calibrated(name: str) -> None:
+    card = read_card(models_directory() / f"{name}.json")
+    assert require_calibrated(card)["made_for"] == card.sha256
+    calibration = READERS[name](card)
+    curve = calibration.curve  # type: ignore[attr-defined]
+    # Each preset lies on what was measured, not on what is guessed beyond it.
+    assert curve.points[0][0] >= 0.01
+    assert curve.points[-1][0] <= 0.0001
+    thresholds = [curve.threshold(rate) for rate in (0.01, 0.001, 0.0001)]
+    assert thresholds == sorted(thresholds)
+
+
+def test_the_signs_are_as_they_must_be() -> None:
+    voice = voice_calibration(read_card(models_directory() / f"{SPEAKER}.json"))
+    phrase = phrase_calibration(read_card(models_directory() / f"{PHRASE}.json"))
+    assert voice.similarity > 0.0
+    assert phrase.distance < 0.0
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+def test_a_missing_calibration(tmp_path: Path, name: str) -> None:
+    card = card_of(tmp_path, {**document_of(name), "calibration": {}})
+    refused(name, card, "holds none in place of a calibration")
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+@pytest.mark.parametrize("made_for", ["0" * 64, "", None, 3, {}, "F" * 64])
+def test_a_calibration_of_another_model(tmp_path: Path, name: str, made_for: object) -> None:
+    document = document_of(name)
+    document["calibration"]["made_for"] = made_for
+    refused(name, card_of(tmp_path, document), "in place of a calibration for this model")
+
+
+@pytest.mark.parametrize(("name", "key"), RATIO_KEYS)
+@pytest.mark.parametrize("value", [*NO_NUMBERS, "absent"], ids=lambda value: str(value)[:9])
+def test_a_damaged_ratio(tmp_path: Path, name: str, key: str, value: object) -> None:
+    document = document_of(name)
+    document["calibration"]["ratio"][key] = value
+    if value == "absent":
+        del document["calibration"]["ratio"][key]
+    refused(name, card_of(tmp_path, document), f"calibration.ratio.{key}")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        (SPEAKER, "similarity", -32.0),
+        (SPEAKER, "similarity", 0.0),
+        (PHRASE, "distance", 17.7),
+        (PHRASE, "distance", 0.0),
+    ],
+)
+def test_a_calibration_that_prefers_the_wrong_one(
+    tmp_path: Path, name: str, key: str, value: float
+) -> None:
+    document = document_of(name)
+    document["calibration"]["ratio"][key] = value
+    refused(name, card_of(tmp_path, document), f"calibration.ratio.{key}")
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+@pytest.mark.parametrize("value", [None, [], 3, "ratio"])
+def test_no_ratio_at_all(tmp_path: Path, name: str, value: object) -> None:
+    document = document_of(name)
+    document["calibration"]["ratio"] = value
+    refused(name, card_of(tmp_path, document), "calibration.ratio")
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        pytest.param(None, id="none"),
+        pytest.param({}, id="an object"),
+        pytest.param([], id="no point"),
+        pytest.param([[0.1, 1.0]], id="one point"),
+        pytest.param([[0.1, 1.0], [0.01]], id="half a point"),
+        pytest.param([[0.1, 1.0], 3], id="no pair"),
+        pytest.param([[0.1, 1.0], [0.01, 2.0, 3.0]], id="a triple"),
+        pytest.param([[0.1, 1.0], [0.01, "2"]], id="text"),
+        pytest.param([[0.1, 1.0], [0.01, math.nan]], id="nan ratio"),
+        pytest.param([[0.1, 1.0], [math.nan, 2.0]], id="nan rate"),
+        pytest.param([[0.1, 1.0], [0.01, math.inf]], id="infinite ratio"),
+        pytest.param([[0.1, 1.0], [0.01, 10**400]], id="immense ratio"),
+        pytest.param([[0.1, 1.0], [0.1, 2.0]], id="a rate twice"),
+        pytest.param([[0.01, 1.0], [0.1, 2.0]], id="rates rise"),
+        pytest.param([[0.1, 1.0], [0.01, 1.0]], id="ratios stay"),
+        pytest.param([[0.1, 1.0], [0.01, 2.0], [0.001, 1.5]], id="ratios fall"),
+        pytest.param([[1.0, 1.0], [0.01, 2.0]], id="rate one"),
+        pytest.param([[0.1, 1.0], [0.0, 2.0]], id="rate nought"),
+        pytest.param([[0.1, 1.0], [-0.1, 2.0]], id="rate below nought"),
+    ],
+)
+def test_a_damaged_curve(tmp_path: Path, name: str, curve: object) -> None:
+    document = document_of(name)
+    document["calibration"]["operating_curve"] = curve
+    refused(name, card_of(tmp_path, document), "calibration.operating_curve")
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder of models of this test's own."""
+    folder = tmp_path / "models"
+    shutil.copytree(models_directory(), folder)
+    return folder
+
+
+def open_error(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        Engine.open(Config(models_directory=folder))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+def test_a_changed_model_does_not_open_with_the_old_calibration(models: Path, name: str) -> None:
+    """The model and its hash in the card were changed together; the calibration was not."""
+    model = models / f"{name}.tflite"
+    # Behind the end of a flat buffer nobody reads: the model still runs, but it is another file.
+    model.write_bytes(model.read_bytes() + bytes(16))
+    document = document_of(name)
+    document["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
+    document["size_bytes"] = model.stat().st_size
+    (models / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    message = open_error(models)
+    assert f"{name}.tflite" in message
+    assert "in place of a calibration for this model" in message
+    document["calibration"]["made_for"] = document["sha256"]
+    (models / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    Engine.open(Config(models_directory=models))  # and calibrated for it, it opens
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"file": None}, id="no file"),
+        pytest.param({"file": "../speaker_cohort.npy"}, id="another folder"),
+        pytest.param({"file": "/etc/hostname"}, id="anywhere"),
+        pytest.param({"file": "a\0b"}, id="no file name"),
+        pytest.param({"nearest": 0}, id="none of them"),
+        pytest.param({"nearest": -3}, id="less than none"),
+        pytest.param({"nearest": "many"}, id="many"),
+        pytest.param({"nearest": math.inf}, id="infinitely many"),
+        pytest.param({"nearest": math.nan}, id="nan"),
+        pytest.param({"weight": math.nan}, id="weight nan"),
+        pytest.param({"weight": -0.1}, id="weight below 0"),
+        pytest.param({"weight": 1.1}, id="weight above 1"),
+        pytest.param({"weight": [0.1]}, id="weight a list"),
+        pytest.param({"sha256": "0" * 64}, id="another hash"),
+    ],
+)
+def test_a_damaged_cohort_entry(models: Path, change: dict[str, Any]) -> None:
+    document = document_of(SPEAKER)
+    document["calibration"]["cohort"].update(change)
+    (models / f"{SPEAKER}.json").write_text(json.dumps(document), encoding="utf-8")
+    assert "reinstall the software" in open_error(models)
+
+
+@pytest.mark.parametrize("value", [None, [], "speaker_cohort.npy", {}])
+def test_no_cohort_entry(models: Path, value: object) -> None:
+    document = document_of(SPEAKER)
+    document["calibration"]["cohort"] = value
+    (models / f"{SPEAKER}.json").write_text(json.dumps(document), encoding="utf-8")
+    assert "calibration.cohort" in open_error(models)
+
+
+def test_a_missing_cohort_file(models: Path) -> None:
+    (models / "speaker_cohort.npy").unlink()
+    assert "speaker_cohort.npy: the cohort cannot be read" in open_error(models)

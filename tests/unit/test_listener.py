@@ -1,0 +1,372 @@
+"""From a stream to decisions: phrases alone, and phrases inside running speech."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import numpy as np
+import pytest
+
+from edge.access.decider import Decider, Judgement
+from edge.access.listener import Listener
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.frames import FRAME_SAMPLES
+from edge.recognition import Engine
+from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, ReasonCode
+from tests.unit.voices import enrolled, in_blocks, quiet, spliced
+
+SETTINGS = EndPointSettings(rolling=True)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.open()
+
+
+@pytest.fixture(scope="module")
+def household(engine: Engine) -> list[Profile]:
+    return [enrolled(engine, name, phrase=f"what {name} says") for name in ("ada", "robin")]
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A judgement, and up to where the stream had been taken in when it was made."""
+
+    at_s: float
+    judgement: Judgement
+
+    @property
+    def reason(self) -> ReasonCode:
+        return self.judgement.decision.reason
+
+
+def listener_of(engine: Engine, profiles: Optional[Sequence[Profile]] = None) -> Listener:
+    listener = Listener(EndPointer(SETTINGS), engine, Decider(engine, engine.config))
+    if profiles is not None:
+        listener.use(profiles)
+    return listener
+
+
+def take(listener: Listener, blocks: Sequence[AudioBlock]) -> Iterator[Heard]:
+    for block in blocks:
+        for judgement in listener.feed(block):
+            yield Heard(block.end_s, judgement)
+
+
+def hear(
+    engine: Engine, profiles: Sequence[Profile], samples: FloatArray, sizes: Sequence[int] = (512,)
+) -> list[Heard]:
+    listener = listener_of(engine, profiles)
+    found = list(take(listener, in_blocks(samples, sizes)))
+    end_s = len(samples) / SAMPLE_RATE
+    return found + [Heard(end_s, judgement) for judgement in listener.flush()]
+
+
+def only(found: Sequence[Heard]) -> Heard:
+    assert len(found) == 1
+    return found[0]
+
+
+def closings(samples: FloatArray) -> list[float]:
+    """Where the end-pointer alone lets go of utterances."""
+    pointer = EndPointer(SETTINGS)
+    return [block.end_s for block in in_blocks(samples) for _ in pointer.feed(block)]
+
+
+def said(*parts: str) -> FloatArray:
+    """Sentences in one breath, with silence before and after."""
+    return np.concatenate((quiet(1.0), spliced(*parts), quiet(1.2)))
+
+
+def length_s(*parts: str) -> float:
+    return len(spliced(*parts)) / SAMPLE_RATE
+
+
+# --- alone ---
+
+
+@pytest.mark.parametrize("name", ["ada", "robin"])
+def test_a_lone_phrase_is_answered_before_the_end_pointer_is_sure(
+    engine: Engine, household: list[Profile], name: str
+) -> None:
+    samples = said(f"{name}_right_phrase")
+    heard = only(hear(engine, household, samples))
+    decision = heard.judgement.decision
+    assert decision.granted
+    assert decision.name == name
+    assert decision.phrase == f"what {name} says"
+    assert decision.confidence is Confidence.HIGH
+    assert heard.at_s < closings(samples)[0]
+    assert heard.at_s - (1.0 + length_s(f"{name}_right_phrase")) < 0.55
+
+
+@pytest.mark.parametrize(
+    ("recording", "reason"),
+    [
+        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE),
+        ("robin_near_phrase", ReasonCode.WRONG_PHRASE),
+        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER),
+        ("stranger_other_phrase", ReasonCode.NO_MATCH),
+    ],
+)
+def test_a_denial_waits_for_the_end(
+    engine: Engine, household: list[Profile], recording: str, reason: ReasonCode
+) -> None:
+    samples = said(recording)
+    heard = only(hear(engine, household, samples))
+    assert heard.reason is reason
+    assert heard.at_s == pytest.approx(closings(samples)[0])
+
+
+def unsure(engine: Engine, profile: Profile, margin: float) -> Engine:
+    """A recogniser to which a person's right phrase is nearer to the threshold: by `margin`."""
+    heard = only(hear(engine, [profile], said("ada_right_phrase")))
+    finding = heard.judgement.finding
+    assert finding is not None
+    voice = engine.scorer.voice
+    moved = replace(voice, offset=voice.offset - finding.voice.margin + margin)
+    return Engine(engine.models, engine.config, replace(engine.scorer, voice=moved))
+
+
+def test_a_close_one_waits_for_the_end_and_then_opens(
+    engine: Engine, household: list[Profile]
+) -> None:
+    doubtful = unsure(engine, household[0], margin=0.3)
+    samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
+    heard = only(hear(doubtful, household, samples))
+    assert heard.judgement.decision.granted
+    assert heard.judgement.decision.confidence is Confidence.LOW
+    assert heard.at_s == pytest.approx(closings(samples)[0])
+
+
+def test_what_is_not_enough_does_not_open_at_its_end_either(
+    engine: Engine, household: list[Profile]
+) -> None:
+    deaf = unsure(engine, household[0], margin=-1.5)
+    heard = only(hear(deaf, household, said("ada_right_phrase", "ada_wrong_phrase")))
+    assert not heard.judgement.decision.granted
+
+
+def test_nobody_enrolled_is_still_said_once(engine: Engine) -> None:
+    for samples in (said("ada_right_phrase"), said("ada_wrong_phrase", "ada_right_phrase")):
+        heard = only(hear(engine, [], samples))
+        assert heard.reason is ReasonCode.NOBODY_ENROLLED
+        assert heard.at_s == pytest.approx(closings(samples)[0])
+    assert only(list(take(listener_of(engine), in_blocks(samples)))).reason is (
+        ReasonCode.NOBODY_ENROLLED
+    )
+
+
+def test_silence_and_noises_are_no_decision(engine: Engine, household: list[Profile]) -> None:
+    click = quiet(1.0)
+    click[5000:5020] = 0.9
+    assert hear(engine, household, np.concatenate((quiet(2.0), click, quiet(2.0)))) == []
+
+
+# --- inside running speech ---
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "which"),
+    [
+        ("ada", ("ada_wrong_phrase", "ada_right_phrase"), 1),
+        ("ada", ("ada_right_phrase", "ada_wrong_phrase"), 0),
+        ("ada", ("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase"), 1),
+        ("robin", ("robin_near_phrase", "robin_right_phrase", "robin_near_phrase"), 1),
+        ("robin", ("ada_wrong_phrase", "robin_right_phrase", "stranger_other_phrase"), 1),
+    ],
+)
+def test_a_phrase_inside_running_speech_opens_once_and_at_its_own_end(
+    engine: Engine, household: list[Profile], name: str, parts: tuple[str, ...], which: int
+) -> None:
+    heard = only(hear(engine, household, said(*parts)))
+    decision, utterance = heard.judgement.decision, heard.judgement.utterance
+    assert decision.granted
+    assert decision.name == name
+    end_s = 1.0 + length_s(*parts[: which + 1])
+    start_s = end_s - length_s(parts[which])
+    assert end_s < heard.at_s < end_s + 0.6
+    # Only the phrase was decided on, not what was said around it.
+    assert utterance.start_s == pytest.approx(start_s, abs=0.2)
+    assert utterance.end_s == pytest.approx(end_s, abs=0.2)
+    assert decision.utterance_s == pytest.approx(length_s(parts[which]), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("stranger_other_phrase", "stranger_adas_phrase", "stranger_other_phrase"),
+        ("ada_wrong_phrase", "stranger_adas_phrase", "ada_wrong_phrase"),
+        ("robin_near_phrase", "stranger_adas_phrase"),
+    ],
+)
+def test_the_phrase_by_another_voice_does_not(
+    engine: Engine, household: list[Profile], parts: tuple[str, ...]
+) -> None:
+    samples = said(*parts)
+    heard = only(hear(engine, household, samples))
+    assert not heard.judgement.decision.granted
+    assert heard.at_s == pytest.approx(closings(samples)[0])
+
+
+def test_a_near_miss_in_running_speech_does_not(engine: Engine, household: list[Profile]) -> None:
+    samples = said("ada_wrong_phrase", "robin_near_phrase", "robin_near_phrase")
+    assert not only(hear(engine, household, samples)).judgement.decision.granted
+
+
+def test_the_phrase_said_again_in_the_same_breath_opens_once(
+    engine: Engine, household: list[Profile]
+) -> None:
+    heard = only(hear(engine, household, said("ada_right_phrase", "ada_right_phrase")))
+    assert heard.judgement.decision.granted
+
+
+def test_each_utterance_has_its_own_decision(engine: Engine, household: list[Profile]) -> None:
+    samples = np.concatenate(
+        (
+            said("ada_wrong_phrase", "ada_right_phrase"),
+            said("stranger_adas_phrase"),
+            said("robin_right_phrase", "robin_near_phrase"),
+            said("ada_wrong_phrase"),
+        )
+    )
+    found = hear(engine, household, samples)
+    assert [heard.reason for heard in found] == [
+        ReasonCode.ACCEPTED,
+        ReasonCode.UNKNOWN_SPEAKER,
+        ReasonCode.ACCEPTED,
+        ReasonCode.WRONG_PHRASE,
+    ]
+
+
+def test_after_twenty_seconds_of_talk_the_phrase_still_opens(
+    engine: Engine, household: list[Profile]
+) -> None:
+    talk = spliced(*("stranger_other_phrase", "ada_wrong_phrase", "robin_near_phrase") * 3)
+    assert len(talk) > 20 * SAMPLE_RATE > SETTINGS.max_utterance_s * SAMPLE_RATE
+    samples = np.concatenate((quiet(1.0), talk, quiet(0.08), spliced("ada_right_phrase")))
+    heard = only(hear(engine, household, np.concatenate((samples, quiet(1.2)))))
+    assert heard.judgement.decision.granted
+    assert heard.judgement.decision.name == "ada"
+    assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.6)
+
+
+def test_talk_without_end_and_without_a_phrase_is_too_long(
+    engine: Engine, household: list[Profile]
+) -> None:
+    talk = spliced(*("stranger_other_phrase", "ada_wrong_phrase", "robin_near_phrase") * 3)
+    samples = np.concatenate((quiet(1.0), talk, quiet(1.2)))
+    assert only(hear(engine, household, samples)).reason is ReasonCode.TOO_LONG
+
+
+# --- what may happen meanwhile ---
+
+
+def in_halves(samples: FloatArray, at_s: float) -> tuple[list[AudioBlock], list[AudioBlock]]:
+    blocks = in_blocks(samples)
+    first = round(at_s * SAMPLE_RATE) // FRAME_SAMPLES
+    return blocks[:first], blocks[first:]
+
+
+def test_who_is_enrolled_while_speech_is_open_is_known(
+    engine: Engine, household: list[Profile]
+) -> None:
+    samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
+    middle_of_phrase = 1.0 + length_s("ada_wrong_phrase") + 1.2
+    for before in ([], household[1:]):
+        first, second = in_halves(samples, middle_of_phrase)
+        listener = listener_of(engine, before)
+        assert list(take(listener, first)) == []
+        listener.use(household)
+        heard = only(list(take(listener, second)))
+        assert heard.judgement.decision.granted
+        assert heard.at_s < closings(samples)[0] - 1.0
+
+
+def test_who_is_deleted_while_speech_is_open_does_not_open(
+    engine: Engine, household: list[Profile]
+) -> None:
+    samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
+    first, second = in_halves(samples, 1.0 + length_s("ada_wrong_phrase") + 1.2)
+    for left in (household[1:], []):
+        listener = listener_of(engine, household)
+        assert list(take(listener, first)) == []
+        listener.use(left)
+        heard = only(list(take(listener, second)))
+        assert not heard.judgement.decision.granted
+        assert heard.at_s == pytest.approx(closings(samples)[0])
+
+
+def test_a_close_one_of_somebody_deleted_meanwhile_does_not_open(
+    engine: Engine, household: list[Profile]
+) -> None:
+    doubtful = unsure(engine, household[0], margin=0.3)
+    samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
+    # Ada's phrase has been found by then, and waits for the end.
+    first, second = in_halves(samples, 1.0 + length_s("ada_wrong_phrase", "ada_right_phrase") + 1.0)
+    listener = listener_of(doubtful, household)
+    assert list(take(listener, first)) == []
+    listener.use(household[1:])
+    heard = only(list(take(listener, second)))
+    assert not heard.judgement.decision.granted
+    assert heard.judgement.decision.name != "ada"
+
+
+def test_the_same_profiles_again_change_nothing(engine: Engine, household: list[Profile]) -> None:
+    """The daemon hands them over with every block."""
+    listener = listener_of(engine, household)
+    found = []
+    for block in in_blocks(said("ada_wrong_phrase", "ada_right_phrase")):
+        listener.use(household)
+        found += list(take(listener, [block]))
+    assert only(found).judgement.decision.granted
+
+
+def test_what_was_heard_with_a_hole_in_it_does_not_open(
+    engine: Engine, household: list[Profile]
+) -> None:
+    doubtful = unsure(engine, household[0], margin=0.3)
+    blocks = in_blocks(said("ada_right_phrase", "ada_wrong_phrase"))
+    at = round((1.0 + length_s("ada_right_phrase") + 1.0) * SAMPLE_RATE) // FRAME_SAMPLES
+    blocks[at] = replace(blocks[at], lost_samples=800)
+    listener = listener_of(doubtful, household)
+    # The close one is forgotten with the utterance that it was found in.
+    assert list(take(listener, blocks)) + [Heard(0, j) for j in listener.flush()] == []
+    assert listener.endpointer.discarded == 1
+
+
+def test_a_stream_that_ends_with_the_phrase(engine: Engine, household: list[Profile]) -> None:
+    whole = said("ada_wrong_phrase", "ada_right_phrase")
+    samples = whole[: len(whole) - round(1.2 * SAMPLE_RATE)]
+    heard = only(hear(engine, household, samples))
+    assert heard.judgement.decision.granted
+    assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1,), (112,), (16_000,), (1, 112, 16_000, 333), (200_000,)], ids=str
+)
+def test_the_size_of_the_blocks_changes_no_decision(
+    engine: Engine, household: list[Profile], sizes: tuple[int, ...]
+) -> None:
+    samples = np.concatenate(
+        (
+            said("ada_wrong_phrase", "ada_right_phrase"),
+            quiet(0.5),
+            said("stranger_other_phrase"),
+        )
+    )
+    plain, odd = hear(engine, household, samples), hear(engine, household, samples, sizes)
+    assert [heard.reason for heard in plain] == [ReasonCode.ACCEPTED, ReasonCode.NO_MATCH]
+    for one, other in zip(plain, odd):
+        assert one.judgement.decision.scores == pytest.approx(
+            other.judgement.decision.scores, abs=1e-5
+        )
+        began_s = one.judgement.utterance.start_s
+        assert other.judgement.utterance.start_s == pytest.approx(began_s)
+        np.testing.assert_array_equal(
+            one.judgement.utterance.samples, other.judgement.utterance.samples
+        )
+    assert len(odd) == len(plain)

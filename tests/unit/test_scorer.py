@@ -1,0 +1,139 @@
+"""Thresholds that follow from one rate, and one score for voice and phrase together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from edge.config.settings import FALSE_ACCEPT_PRESETS
+from edge.recognition import Analysis
+from edge.recognition.cohort import Cohort
+from edge.recognition.scorer import Scorer
+from edge.types import EnrolmentSample, FloatArray, Profile, Quality
+from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
+
+RATES = st.floats(1e-6, 0.1)
+SCORES = st.floats(-15.0, 25.0)
+AMONG = st.integers(1, 40)
+
+
+@given(RATES, RATES)
+def test_thresholds_fall_as_the_rate_rises(one: float, other: float) -> None:
+    assume(one < other * 0.999)
+    strict, lax = plain_scorer(rate=one), plain_scorer(rate=other)
+    assert strict.voice_threshold() > lax.voice_threshold()
+    assert strict.phrase_threshold() > lax.phrase_threshold()
+    assert strict.joint_threshold > lax.joint_threshold
+
+
+@given(AMONG, AMONG, RATES)
+def test_among_more_people_a_voice_must_come_nearer(few: int, many: int, rate: float) -> None:
+    assume(few < many)
+    scorer = plain_scorer(rate=rate)
+    assert scorer.voice_threshold(many) > scorer.voice_threshold(few)
+
+
+def test_everybody_gets_a_part_of_the_rate() -> None:
+    scorer = plain_scorer(rate=0.01)
+    assert scorer.voice_threshold() == pytest.approx(1.0)
+    assert scorer.voice_threshold(among=10) == pytest.approx(4.0)
+    assert scorer.voice_threshold(among=10) == pytest.approx(scorer.voice_threshold(rate=0.001))
+    assert scorer.voice_threshold(among=10, rate=0.1) == pytest.approx(1.0)
+    # A phrase is no name: how many people there are is nothing to it.
+    assert scorer.phrase_threshold() == pytest.approx(0.5)
+    assert scorer.phrase_threshold(rate=0.0001) == pytest.approx(2.5)
+
+
+@given(SCORES, SCORES, RATES, AMONG)
+def test_the_joint_score_decides_as_both_parts_do(
+    voice: float, phrase: float, rate: float, among: int
+) -> None:
+    scorer = plain_scorer(rate=rate)
+    voice_margin = voice - scorer.voice_threshold(among)
+    phrase_margin = phrase - scorer.phrase_threshold()
+    assume(min(abs(voice_margin), abs(phrase_margin)) > 1e-4)  # single precision
+    joint = scorer.joint(voice, phrase, among)
+    assert (joint >= scorer.joint_threshold) is (voice_margin > 0 and phrase_margin > 0)
+
+
+def test_the_worse_part_is_the_joint_score() -> None:
+    scorer = plain_scorer()
+    sure, unsure = scorer.joint(20.0, 0.5), scorer.joint(1.0, 9.0)
+    assert sure == pytest.approx(-math.log(0.01), abs=1e-4)
+    assert unsure == pytest.approx(-math.log(0.01), abs=1e-4)
+    assert scorer.joint(20.0, 9.0) > sure
+    # Ten people for whom a voice may be taken make it ten times less rare; not so the phrase.
+    assert scorer.joint(1.0, 9.0, among=10) == pytest.approx(-math.log(0.1), abs=1e-4)
+    assert scorer.joint(20.0, 0.5, among=10) == pytest.approx(sure)
+
+
+@given(st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=6), AMONG)
+def test_many_at_once_are_as_one_by_one(pairs: list[tuple[float, float]], among: int) -> None:
+    scorer = plain_scorer()
+    voice, phrase = np.asarray(pairs, np.float32).T
+    together = scorer.joints(voice, phrase, among)
+    alone = [scorer.joint(float(v), float(p), among) for v, p in zip(voice, phrase)]
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("curve", [VOICE_CURVE, PHRASE_CURVE])
+@given(score=SCORES)
+def test_what_a_stricter_preset_accepts_a_laxer_one_does_too(curve: object, score: float) -> None:
+    accepted = [
+        score >= curve.threshold(rate)  # type: ignore[attr-defined]
+        for rate in sorted(FALSE_ACCEPT_PRESETS.values(), reverse=True)
+    ]
+    assert accepted == sorted(accepted, reverse=True)
+
+
+def profile_of(*voices: FloatArray, adapted: int = 0) -> Profile:
+    samples = tuple(
+        EnrolmentSample(voice, None, 2.0, 30.0, 0.0, number >= len(voices) - adapted)
+        for number, voice in enumerate(voices)
+    )
+    return replace(Profile.begin("Ada"), samples=samples)
+
+
+def analysis_of(voice: FloatArray, net_speech_s: float = 2.0, snr_db: float = 25.0) -> Analysis:
+    return Analysis(voice, None, Quality(-20.0, -60.0, snr_db, 0.0, net_speech_s), {})
+
+
+AXES = np.eye(3, dtype=np.float32)
+
+
+def test_every_voice_against_every_signature() -> None:
+    found = plain_scorer().voice_scores(
+        [profile_of(AXES[0]), profile_of(AXES[1])], [analysis_of(axis) for axis in AXES]
+    )
+    assert found.similarity == pytest.approx(np.asarray([[1, 0, 0], [0, 1, 0]]))
+    assert found.ratio == pytest.approx(np.asarray([[21, -9, -9], [-9, 21, -9]]))
+
+
+def test_the_cohort_and_the_quality_count() -> None:
+    plain = plain_scorer()
+    profiles, analyses = [profile_of(AXES[0], AXES[0])], [analysis_of(AXES[0], 4.0, 15.0)]
+    knowing = replace(plain.voice, speech=-2.0, enrolments=-1.5, snr=-0.8)
+    scorer = Scorer(plain.cohort, knowing, plain.phrase, plain.rate)
+    expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2) + 0.8
+    assert float(scorer.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(expected)
+    # Somebody of the cohort is just that voice: all of the weight is taken off on both sides.
+    same = replace(plain, cohort=Cohort(AXES[:1], 1, 0.5))
+    assert float(same.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(6.0)
+
+
+def test_what_was_learned_is_no_enrolment() -> None:
+    """The calibration knows how well a signature was enrolled; learning must not shift it."""
+    plain = plain_scorer()
+    scorer = replace(plain, voice=replace(plain.voice, enrolments=-1.5))
+    own = profile_of(AXES[0], AXES[0])
+    learned = profile_of(AXES[0], AXES[0], AXES[0], adapted=1)
+    before, after = (
+        float(scorer.voice_scores([profile], [analysis_of(AXES[0])]).ratio[0, 0])
+        for profile in (own, learned)
+    )
+    assert before == pytest.approx(after, abs=1e-5)

@@ -1,0 +1,71 @@
+"""The demo's made-up voices, enrolled and put together, for the tests that need speech."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.audio.files import read_audio
+from edge.audio.frames import FRAME_SAMPLES
+from edge.audio.utterance import find_speech, utterance_of
+from edge.recognition import Engine
+from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Profile, ProfileKind, Utterance
+
+
+@functools.cache
+def samples_of(name: str) -> FloatArray:
+    """A recording of the demo, shape (n,)."""
+    return read_audio(demo_directory() / f"{name}.flac").samples
+
+
+def recording(name: str) -> Utterance:
+    """A recording of the demo as an utterance."""
+    return utterance_of(samples_of(name))
+
+
+@functools.cache
+def speech(name: str) -> FloatArray:
+    """A recording of the demo from its first to its last speech."""
+    samples = samples_of(name)
+    where = np.flatnonzero(find_speech(samples))
+    return samples[where[0] * FRAME_SAMPLES : (where[-1] + 1) * FRAME_SAMPLES]
+
+
+def enrolled(
+    engine: Engine, person: str, kind: ProfileKind = ProfileKind.PHRASE, phrase: str = ""
+) -> Profile:
+    """A person of the demo, known by three recordings."""
+    required = 3 if kind is ProfileKind.PHRASE else 2.0
+    profile = Profile.begin(person, kind, required=required, phrase=phrase)
+    for number in (1, 2, 3):
+        profile = engine.extend(profile, recording(f"{person}_enrol_{number}"))
+    return profile
+
+
+def quiet(seconds: float, level: float = 3e-4) -> FloatArray:
+    """Room tone, at -70 dB full scale."""
+    count = round(seconds * SAMPLE_RATE)
+    return level * np.random.default_rng(3).standard_normal(count).astype(np.float32)
+
+
+def spliced(*parts: str, gap_s: float = 0.08) -> FloatArray:
+    """Recordings one after the other in one breath, a little room tone between them."""
+    pieces = [speech(parts[0])]
+    for part in parts[1:]:
+        pieces += [quiet(gap_s), speech(part)]
+    return np.concatenate(pieces)
+
+
+def in_blocks(samples: FloatArray, sizes: Sequence[int] = (FRAME_SAMPLES,)) -> list[AudioBlock]:
+    """A stream as a source delivers it; the sizes of its blocks take turns."""
+    blocks: list[AudioBlock] = []
+    position = 0
+    while position < len(samples):
+        piece = samples[position : position + sizes[len(blocks) % len(sizes)]]
+        end = position + len(piece)
+        blocks.append(AudioBlock(piece, position / SAMPLE_RATE, end / SAMPLE_RATE))
+        position = end
+    return blocks
