@@ -5,8 +5,9 @@ a room. What must not pass is of two kinds: other sentences by the same voice, a
 misses, in which a third of the phrase is replaced by something else that the same voice says.
 
 A near miss can come as near as a true second saying that was said in haste, so one rate for both
-kinds would shut the door. Of near misses 5 in 100 may pass at the rate of 1 in 1,000, twice as
-many at ten times that rate, half as many at a tenth of it.
+kinds would shut the door. Of near misses 10 in 100 may pass at the rate of 1 in 1,000, twice as
+many at ten times that rate, half as many at a tenth of it. (They are made without a break in voice
+or room, and so come nearer than what people really mistake.)
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ _IN_ROOMS = 0.5
 _PRIOR = 0.5
 _LEAST_STEP = 0.05
 """By how much the ratio rises at least from one rate to the next; few trials give no more."""
-_NEAR_MISSES = 0.05
+_NEAR_MISSES = 0.1
 _NEAR_MISSES_AT = 0.001
 _NEAR_MISS_POWER = float(np.log10(2.0))
+_RAREST_OTHER = 0.001
+"""Rate below which too few pairs of sentences are left to find a distance from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +154,8 @@ def fit_phrase(distances: Distances) -> PhraseCalibration:
 def _limit(distances: Distances, rate: float) -> float:
     """The distance up to which no more than allowed pass of either kind."""
     near = _NEAR_MISSES * (rate / _NEAR_MISSES_AT) ** _NEAR_MISS_POWER
-    return float(min(np.quantile(distances.other, rate), np.quantile(distances.near, near)))
+    other = max(rate, _RAREST_OTHER)
+    return float(min(np.quantile(distances.other, other), np.quantile(distances.near, near)))
 
 
 def _as_many(values: FloatArray, count: int) -> FloatArray:
