@@ -134,8 +134,8 @@ def test_the_curve_of_a_phrase_keeps_both_promises() -> None:
     def passing(of: FloatArray, rate: float) -> float:
         return float(np.mean([found.ratio(float(d)) >= found.curve.threshold(rate) for d in of]))
 
-    for rate, near_misses in ((0.01, 0.1), (0.001, 0.05), (0.0001, 0.025)):
-        assert passing(distances.other, rate) <= rate + 1e-4
+    for rate, near_misses in ((0.01, 0.2), (0.001, 0.1), (0.0001, 0.05)):
+        assert passing(distances.other, rate) <= max(rate, 0.001) + 1e-4
         # One of both limits it, so it is no stricter than it must be.
         assert passing(distances.near, rate) == pytest.approx(near_misses, abs=0.005)
     # Where near misses are told apart well, other sentences set the limit.
