@@ -15,8 +15,7 @@ import pytest
 
 from edge.store import ProfileStore
 from edge.types import ProfileStatus
-from tests.unit.test_store import enrol, make_sample, same
-from tests.unit.test_store_adaptation import seeds_of, version_of, write_first_format
+from tests.unit.stores import enrol, make_sample, same, seeds_of, version_of, write_first_format
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROUNDS = 32
@@ -62,7 +61,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from edge.store import ProfileStore
-from tests.unit.test_store import make_sample
+from tests.unit.stores import make_sample
 
 store, run = ProfileStore(Path(sys.argv[1])), int(sys.argv[2])
 print("open", flush=True)

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +19,11 @@ from edge.cli.main import COMMANDS, main
 from edge.errors import EnrolmentRejected, ProfileError
 from edge.store import ProfileStore
 from edge.types import ProfileKind
-from tests.unit.test_store import enrol, make_sample
+from tests.unit.commands import Capture, run_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration of this test's own, so that none of this machine's is read or changed."""
-    file = tmp_path / "config.yaml"
-    file.write_text("state_directory: state\n")
-    monkeypatch.setenv("EDGE_VOICE_CONFIG", str(file))
-    return file
-
-
-@pytest.fixture
-def store_path(tmp_path: Path) -> Path:
-    path = tmp_path / "state" / "signatures.sqlite"
-    with ProfileStore(path) as store:
-        enrol(store, "Ada", 1, 2, 3)
-        store.create("Grace", ProfileKind.VOICE, required=30)
-        store.add_sample("Grace", make_sample(4, phrase=False, seconds=12.5), "5" * 64, "")
-    return path
-
-
-def run_json(capture: Capture, *arguments: str) -> tuple[int, dict[str, Any]]:
-    code = main([*arguments, "--json"])
-    lines = capture.readouterr().out.splitlines()
-    assert len(lines) == 1
-    value: dict[str, Any] = json.loads(lines[0])
-    return code, value
+pytestmark = pytest.mark.usefixtures("config")
 
 
 def test_help_lists_every_command(capsys: Capture) -> None:
@@ -117,152 +89,6 @@ def test_common_options_go_anywhere(
 ) -> None:
     assert main(arguments) == 0
     assert len(json.loads(capsys.readouterr().out)["profiles"]) == 2
-
-
-@pytest.mark.usefixtures("store_path")
-def test_list_shows_everybody(capsys: Capture) -> None:
-    assert main(["profiles", "list"]) == 0
-    title, ada, grace = capsys.readouterr().out.splitlines()
-    assert title.split()[:3] == ["NAME", "KIND", "STATUS"]
-    assert ada.split()[:6] == ["Ada", "passphrase", "enrolled", "3", "of", "3"]
-    assert grace.split()[:6] == ["Grace", "voice", "enrolling", "12.5", "of", "30"]
-
-
-def test_list_of_nobody(capsys: Capture) -> None:
-    assert main(["profiles", "list"]) == 0
-    assert "Nobody is enrolled" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("store_path")
-def test_show_never_shows_a_signature(capsys: Capture) -> None:
-    code, value = run_json(capsys, "profiles", "show", "GRACE")
-    assert code == 0
-    assert (value["profile"]["name"], value["profile"]["remaining"]) == ("Grace", 17.5)
-    assert not any("embedding" in key for key in value["profile"])
-    assert main(["profiles", "show", "Ada"]) == 0
-    assert "3 of 3 repetitions" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("store_path")
-@pytest.mark.parametrize("action", ["show", "revert", "reset", "rename", "delete"])
-def test_unknown_profile_is_2_and_hints(capsys: Capture, action: str) -> None:
-    extra = {"rename": ["Augusta"], "show": []}.get(action, ["--yes"])
-    assert main(["profiles", action, "Adda", *extra]) == 2
-    assert "did you mean Ada?" in capsys.readouterr().err
-
-
-def test_rename_reset_delete(capsys: Capture, store_path: Path) -> None:
-    assert main(["profiles", "rename", "ada", "Augusta Ada"]) == 0
-    assert main(["profiles", "rename", "Grace", "augusta ADA"]) == 2
-    assert main(["profiles", "reset", "augusta ada", "--yes"]) == 0
-    assert "Augusta Ada is reset" in capsys.readouterr().out
-    code, value = run_json(capsys, "profiles", "show", "augusta ada")
-    assert (code, value["profile"]["remaining"]) == (0, 3)
-    code, value = run_json(capsys, "profiles", "delete", "augusta ada", "-y")
-    assert (code, value["deleted"]["name"]) == (0, "Augusta Ada")
-    with ProfileStore(store_path) as store:
-        assert [profile.name for profile in store.list()] == ["Grace"]
-
-
-class _Answers:
-    def __init__(self, answer: str, *, terminal: bool) -> None:
-        self.answer, self.terminal = answer, terminal
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-    def readline(self) -> str:
-        return self.answer
-
-
-@pytest.mark.parametrize("action", ["delete", "reset"])
-@pytest.mark.parametrize(
-    ("answer", "terminal", "code"),
-    [("y\n", True, 0), ("Yes\n", True, 0), ("\n", True, 1), ("", True, 1), ("y\n", False, 2)],
-)
-def test_erasing_asks_first(
-    monkeypatch: pytest.MonkeyPatch,
-    store_path: Path,
-    action: str,
-    answer: str,
-    terminal: bool,
-    code: int,
-) -> None:
-    monkeypatch.setattr(sys, "stdin", _Answers(answer, terminal=terminal))
-    assert main(["profiles", action, "Ada"]) == code
-    with ProfileStore(store_path) as store:
-        kept = any(profile.name == "Ada" and profile.samples for profile in store.list())
-    assert kept is (code != 0)
-
-
-def _teach(store_path: Path, *seeds: int) -> None:
-    with ProfileStore(store_path) as store:
-        for seed in seeds:
-            store.adapt(store.get("Ada"), replace(make_sample(seed), adapted=True), most=5)
-
-
-def test_show_tells_what_was_learned_and_revert_forgets_it(
-    capsys: Capture, store_path: Path, config: Path
-) -> None:
-    def adapted() -> str:
-        assert main(["profiles", "show", "Ada"]) == 0
-        lines = capsys.readouterr().out.splitlines()
-        return next(line for line in lines if line.startswith("  adapted "))
-
-    assert adapted() == "  adapted  no (enrolment.adapt is off)"
-    config.write_text("state_directory: state\nenrolment: {adapt: true, adapt_samples: 7}\n")
-    assert adapted() == "  adapted  nothing yet"
-    code, before = run_json(capsys, "profiles", "show", "Ada")
-    assert (code, before["profile"]["adapted"], before["profile"]["drift"]) == (0, 0, 0.0)
-    _teach(store_path, 7, 8)
-    assert re.fullmatch(
-        r"  adapted  2 of at most 7 utterances, drift 0\.\d{3} \(0 none, 1 another voice\);"
-        r" latest 2023-11-1\d \d\d:\d\d",
-        adapted(),
-    )
-    code, value = run_json(capsys, "profiles", "show", "Ada")
-    assert (code, value["profile"]["adapted"], value["profile"]["enrolments"]) == (0, 2, 3)
-    assert 0.05 < value["profile"]["drift"] < 0.3  # random numbers, which no voice is
-    code, value = run_json(capsys, "profiles", "list")
-    assert [each["adapted"] for each in value["profiles"]] == [2, 0]
-    config.write_text("state_directory: state\n")
-    assert adapted().endswith("; now off")
-    assert main(["profiles", "revert", "Ada", "--yes"]) == 0
-    assert "Ada is known by the enrolment alone" in capsys.readouterr().out
-    code, after = run_json(capsys, "profiles", "show", "Ada")
-    assert (code, after["profile"]["adapted"], after["profile"]["enrolments"]) == (0, 0, 3)
-    code, value = run_json(capsys, "profiles", "revert", "Ada", "-y")
-    assert (code, value["profile"]["adapted"]) == (0, 0)
-
-
-@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("\n", 1, 1)])
-def test_reverting_asks_first(
-    monkeypatch: pytest.MonkeyPatch, store_path: Path, answer: str, code: int, left: int
-) -> None:
-    _teach(store_path, 7)
-    monkeypatch.setattr(sys, "stdin", _Answers(answer, terminal=True))
-    assert main(["profiles", "revert", "Ada"]) == code
-    with ProfileStore(store_path) as store:
-        assert len(store.get("Ada").adapted) == left
-
-
-def test_damaged_signature_can_be_reset(capsys: Capture, store_path: Path) -> None:
-    content = bytearray(store_path.read_bytes())
-    content[bytes(content).index(make_sample(2).speaker_embedding[40:44].tobytes())] ^= 1
-    store_path.write_bytes(content)
-    code, value = run_json(capsys, "profiles", "list")
-    assert code == value["error"]["exit_code"] == 3
-    assert "signature of Ada" in value["error"]["message"]
-    assert main(["profiles", "reset", "Ada", "--yes"]) == 0
-    assert main(["profiles", "list"]) == 0
-
-
-def test_foreign_store_is_3_and_left_alone(capsys: Capture, store_path: Path) -> None:
-    store_path.write_bytes(b"keep me" * 1000)
-    for arguments in (["profiles", "list"], ["enroll", "Ada", "a.wav"], ["verify", "Ada", "a.wav"]):
-        assert main(arguments) == 3
-        assert "not a signature store" in capsys.readouterr().err
-    assert store_path.read_bytes() == b"keep me" * 1000
 
 
 def test_config_check_shows_every_mistake(capsys: Capture, config: Path) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,92 +15,16 @@ from hypothesis import strategies as st
 from edge.errors import ProfileError, StoreError
 from edge.recognition.voice import signature_of
 from edge.store import MAX_ADAPTED, MAX_SAMPLES, ProfileStore
-from edge.store.schema import SCHEMA_VERSION
-from edge.types import EnrolmentSample, Profile, ProfileKind, ProfileStatus
-from tests.unit.test_store import PHRASE_MODEL, SPEAKER_MODEL, enrol, make_sample, same
-
-# The format as the first release wrote it, to be left as it is.
-FIRST_FORMAT = """
-PRAGMA application_id = 1164203587;
-PRAGMA user_version = 1;
-CREATE TABLE profile (
-    id            TEXT PRIMARY KEY NOT NULL,
-    name          TEXT NOT NULL,
-    name_key      TEXT NOT NULL UNIQUE,
-    kind          TEXT NOT NULL CHECK (kind IN ('phrase', 'voice')),
-    phrase        TEXT NOT NULL,
-    speaker_model TEXT NOT NULL DEFAULT '',
-    phrase_model  TEXT NOT NULL DEFAULT '',
-    required      REAL NOT NULL CHECK (required > 0),
-    created_at    REAL NOT NULL,
-    updated_at    REAL NOT NULL
-);
-CREATE TABLE sample (
-    profile_id    TEXT NOT NULL REFERENCES profile (id) ON DELETE CASCADE,
-    position      INTEGER NOT NULL CHECK (position >= 0),
-    speaker       BLOB NOT NULL,
-    speaker_size  INTEGER NOT NULL,
-    phrase        BLOB,
-    phrase_rows   INTEGER NOT NULL,
-    phrase_size   INTEGER NOT NULL,
-    net_speech_s  REAL NOT NULL,
-    snr_db        REAL NOT NULL,
-    created_at    REAL NOT NULL,
-    digest        BLOB NOT NULL,
-    PRIMARY KEY (profile_id, position)
-);
-"""
-ADA = "0e0f8a56-6a3f-4b63-a6b4-58f5b0f1a001"
-
-
-def first_digest(values: Sequence[Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for value in values:
-        content = value if isinstance(value, bytes) else repr(value).encode()
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.digest()
-
-
-def write_first_format(path: Path, *seeds: int) -> None:
-    """A store of format 1 with Ada in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path)
-    database.executescript(FIRST_FORMAT)
-    database.execute(
-        "INSERT INTO profile VALUES (?, 'Ada', 'ada', 'phrase', 'mellon', ?, ?, 3.0, 1.5, 2.5)",
-        (ADA, SPEAKER_MODEL, PHRASE_MODEL),
-    )
-    for position, seed in enumerate(seeds):
-        sample = make_sample(seed)
-        assert sample.phrase_embedding is not None
-        values = (
-            sample.speaker_embedding.astype("<f4").tobytes(),
-            192,
-            sample.phrase_embedding.astype("<f4").tobytes(),
-            *sample.phrase_embedding.shape,
-            sample.net_speech_s,
-            sample.snr_db,
-            sample.created_at,
-        )
-        database.execute(
-            "INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (ADA, position, *values, first_digest(values)),
-        )
-    database.commit()
-    database.close()
-    path.chmod(0o600)
-
-
-def learned(seed: int) -> EnrolmentSample:
-    return replace(make_sample(seed), adapted=True)
-
-
-def seeds_of(samples: Sequence[EnrolmentSample]) -> list[int]:
-    return [round(sample.created_at - 1_700_000_000.25) for sample in samples]
-
-
-def version_of(path: Path) -> int:
-    return int.from_bytes(path.read_bytes()[60:64], "big")
+from edge.types import Profile, ProfileKind, ProfileStatus
+from tests.unit.stores import (
+    PHRASE_MODEL,
+    SPEAKER_MODEL,
+    enrol,
+    learned,
+    make_sample,
+    same,
+    seeds_of,
+)
 
 
 @pytest.fixture
@@ -311,121 +231,3 @@ def test_whatever_happens_the_enrolment_stays_and_the_rest_is_bounded(
                 same(sample, make_sample(seed)) for sample, seed in zip(profile.enrolled, enrolled)
             )
         store.close()
-
-
-def test_a_store_of_the_first_format_opens_and_learns(path: Path) -> None:
-    write_first_format(path, 1, 2, 3)
-    assert version_of(path) == 1
-    with ProfileStore(path) as store:
-        ada = store.get("Ada")
-        assert (ada.id, ada.phrase, ada.created_at, ada.updated_at) == (ADA, "mellon", 1.5, 2.5)
-        assert all(same(sample, make_sample(1 + i)) for i, sample in enumerate(ada.samples))
-        assert (len(ada.enrolled), len(ada.adapted)) == (3, 0)
-        assert ada.status is ProfileStatus.ENROLLED
-        store.adapt(ada, learned(7), most=5)
-    assert version_of(path) == SCHEMA_VERSION
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
-    with ProfileStore(path) as store:
-        assert seeds_of(store.get("Ada").samples) == [1, 2, 3, 7]
-
-
-def test_both_ways_to_this_format_lead_to_the_same_tables(path: Path, tmp_path: Path) -> None:
-    write_first_format(path, 1)
-    ProfileStore(path).close()
-    ProfileStore(tmp_path / "fresh.sqlite").close()
-    layouts = []
-    for each in (path, tmp_path / "fresh.sqlite"):
-        database = sqlite3.connect(each)
-        layouts.append([
-            database.execute(f"PRAGMA table_info({table})").fetchall()
-            for table in ("profile", "sample")
-        ])  # fmt: skip
-        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-            database.execute(
-                "INSERT INTO sample VALUES ('', 0, x'', 0, x'', 0, 0, 0.0, 0.0, 0.0, x'', 2)"
-            )
-        database.close()
-    assert layouts[0] == layouts[1]
-    assert "adapted" in str(layouts[0])
-
-
-def test_damage_in_an_old_store_is_not_mended_by_bringing_it_up_to_date(path: Path) -> None:
-    write_first_format(path, 1, 2, 3)
-    content = bytearray(path.read_bytes())
-    content[bytes(content).index(make_sample(2).speaker_embedding[40:44].tobytes())] ^= 1
-    path.write_bytes(content)
-    with ProfileStore(path) as store, pytest.raises(StoreError, match="signature of Ada"):
-        store.get("Ada")
-
-
-def test_two_processes_may_bring_a_store_up_to_date(path: Path) -> None:
-    write_first_format(path, 1, 2, 3)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="in use"):
-        _open_without_patience(path)
-    other.execute("ROLLBACK")
-    other.close()
-    assert version_of(path) == 1
-    with ProfileStore(path) as one, ProfileStore(path) as two:
-        assert seeds_of(one.get("Ada").samples) == seeds_of(two.get("Ada").samples) == [1, 2, 3]
-
-
-def _open_without_patience(path: Path) -> None:
-    patch = pytest.MonkeyPatch()
-    with patch.context() as changed:
-        changed.setattr("edge.store.schema._BUSY_TIMEOUT_S", 0.05)
-        ProfileStore(path).close()
-
-
-def test_a_backup_of_the_first_format_is_followed(
-    store: ProfileStore, path: Path, tmp_path: Path
-) -> None:
-    backup = tmp_path / "backup.sqlite"
-    write_first_format(backup, 1, 2, 3)
-    before = store.data_version()
-    backup.replace(path)
-    assert store.data_version() != before
-    assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
-
-
-@pytest.mark.parametrize("torn", [0, 512, 4096])
-def test_power_cut_while_a_store_is_brought_up_to_date(path: Path, torn: int) -> None:
-    """Pages of the new format are on the disk, the commit is not."""
-    write_first_format(path, 1, 2, 3)
-    writer = sqlite3.connect(path, isolation_level=None)
-    writer.execute("PRAGMA cache_size = 1")  # pages reach the disk before the commit
-    writer.execute("BEGIN")
-    writer.execute(
-        "ALTER TABLE sample ADD COLUMN adapted INTEGER NOT NULL DEFAULT 0 CHECK (adapted IN (0, 1))"
-    )
-    writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    writer.execute("CREATE TABLE big (content BLOB)")
-    writer.execute("INSERT INTO big VALUES (randomblob(1000000))")
-    copy = path.with_name("copy.sqlite")
-    copy.write_bytes(os.urandom(torn) + path.read_bytes()[torn:])
-    copy.with_name("copy.sqlite-journal").write_bytes(
-        path.with_name(path.name + "-journal").read_bytes()
-    )
-    writer.close()
-    with ProfileStore(copy) as store:
-        ada = store.get("Ada")
-        assert all(same(sample, make_sample(1 + i)) for i, sample in enumerate(ada.samples))
-        assert len(ada.samples) == 3
-        store.adapt(ada, learned(7), most=5)
-    database = sqlite3.connect(copy)
-    assert {name for (name,) in database.execute("SELECT name FROM sqlite_master")} >= {"sample"}
-    assert database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'big'").fetchone() == (
-        0,
-    )
-    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    database.close()
-
-
-def test_signatures_are_made_of_the_same_numbers_after_bringing_up_to_date(path: Path) -> None:
-    write_first_format(path, 1, 2, 3)
-    with ProfileStore(path) as store:
-        samples = store.get("Ada").samples
-    weights = np.asarray([1.5] * 3, np.float32)
-    total = weights @ np.stack([make_sample(seed).speaker_embedding for seed in (1, 2, 3)])
-    assert np.array_equal(signature_of(samples), total / np.float32(np.linalg.norm(total)))

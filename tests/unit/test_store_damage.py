@@ -1,0 +1,208 @@
+"""Files that are no store of ours, or no longer whole: refused, and left as they are."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.errors import StoreError
+from edge.store import ProfileStore
+from edge.types import ProfileStatus
+from tests.unit.stores import (
+    enrol,
+    make_sample,
+    same,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "signatures.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[ProfileStore]:
+    with ProfileStore(path) as store:
+        yield store
+
+
+def _foreign(path: Path, *, wal: bool = False) -> None:
+    database = sqlite3.connect(path)
+    if wal:
+        database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE photos (id INTEGER)")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+
+
+def _newer(path: Path) -> None:
+    ProfileStore(path).close()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 7")
+    database.close()
+
+
+def _filled(path: Path) -> bytes:
+    with ProfileStore(path) as store:
+        for number in range(6):
+            enrol(store, f"p{number}", number, number + 10, number + 20)
+    return path.read_bytes()
+
+
+def _truncated(path: Path) -> None:
+    content = _filled(path)
+    path.write_bytes(content[: len(content) // 2 // 4096 * 4096])
+
+
+def _overwritten(path: Path) -> None:
+    content = bytearray(_filled(path))
+    content[8192:16384] = os.urandom(8192)
+    path.write_bytes(content)
+
+
+def _without_tables(path: Path) -> None:
+    ProfileStore(path).close()
+    database = sqlite3.connect(path)
+    database.execute("DROP TABLE sample")
+    database.execute("DROP TABLE profile")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(_foreign, "another program", id="foreign"),
+        pytest.param(lambda path: _foreign(path, wal=True), "another program", id="foreign WAL"),
+        pytest.param(_newer, "newer version", id="newer"),
+        pytest.param(_truncated, "damaged", id="truncated"),
+        pytest.param(_overwritten, "damaged", id="overwritten"),
+        pytest.param(_without_tables, "damaged", id="without tables"),
+        pytest.param(
+            lambda path: path.write_bytes(_filled(path)[:60]), "damaged", id="truncated header"
+        ),
+        pytest.param(lambda path: path.write_bytes(b""), "empty", id="empty"),
+        pytest.param(lambda path: path.write_bytes(b"\0" * 8192), "not a signature", id="zeros"),
+        pytest.param(
+            lambda path: path.write_bytes(os.urandom(9000)), "not a signature", id="garbage"
+        ),
+        pytest.param(lambda path: path.write_text("hello: world\n"), "not a signature", id="text"),
+    ],
+)
+def test_what_is_no_store_is_refused_and_left_alone(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    path = folder / "signatures.sqlite"
+    make(path)
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
+    mode = path.stat().st_mode
+    with pytest.raises(StoreError, match=message) as caught:
+        ProfileStore(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+    if message != "damaged":
+        assert path.stat().st_mode == mode
+
+
+def test_foreign_database_with_a_journal_is_not_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "photos.sqlite"
+    _foreign(path)
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA cache_size = 1")
+    database.execute("BEGIN")
+    database.executemany("INSERT INTO photos VALUES (?)", [(i,) for i in range(20_000)])
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes(path.read_bytes())
+    journal = tmp_path / "copy.sqlite-journal"
+    journal.write_bytes((tmp_path / "photos.sqlite-journal").read_bytes())
+    before = copy.read_bytes(), journal.read_bytes()
+    database.close()
+    with pytest.raises(StoreError, match="another program"):
+        ProfileStore(copy)
+    assert (copy.read_bytes(), journal.read_bytes()) == before
+
+
+@pytest.mark.parametrize("torn", [0, 512, 4096])
+def test_torn_first_page_is_restored_from_the_journal(tmp_path: Path, torn: int) -> None:
+    """What a power cut in the middle of a commit leaves: a journal, and a file half written."""
+    path = tmp_path / "signatures.sqlite"
+    with ProfileStore(path) as store:
+        enrol(store, "Ada", 1, 2, 3)
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")  # pages reach the disk before the commit
+    writer.execute("BEGIN")
+    writer.execute("DELETE FROM sample")
+    writer.execute("CREATE TABLE big (content BLOB)")
+    writer.execute("INSERT INTO big VALUES (randomblob(1000000))")
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes(os.urandom(torn) + path.read_bytes()[torn:])
+    journal = path.with_name(path.name + "-journal").read_bytes()
+    assert journal[:8].hex() == "d9d505f920a163d7"
+    copy.with_name("copy.sqlite-journal").write_bytes(journal)
+    writer.close()
+    with ProfileStore(copy) as store:
+        profile = store.get("Ada")
+    assert [same(sample, make_sample(1 + i)) for i, sample in enumerate(profile.samples)] == [
+        True,
+        True,
+        True,
+    ]
+
+
+def test_flipped_bit_in_a_signature_is_found_and_can_be_reset(path: Path) -> None:
+    with ProfileStore(path) as store:
+        enrol(store, "Ada", 1, 2, 3)
+        enrol(store, "Grace", 4, 5, 6)
+    content = bytearray(path.read_bytes())
+    at = bytes(content).index(make_sample(2).speaker_embedding[40:44].tobytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with ProfileStore(path) as store:
+        with pytest.raises(StoreError, match=r"signature of Ada .* damaged"):
+            store.list()
+        with pytest.raises(StoreError, match="profiles reset"):
+            store.get("Ada")
+        assert store.get("Grace").status is ProfileStatus.ENROLLED
+        store.reset("Ada")
+        assert [profile.status.value for profile in store.list()] == ["enrolling", "enrolled"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE sample SET speaker = zeroblob(768)",
+        "UPDATE sample SET speaker = 'text'",
+        "UPDATE sample SET phrase_rows = 1000000",
+        "UPDATE sample SET digest = x'00'",
+        "UPDATE sample SET snr_db = 'loud'",
+        "UPDATE profile SET required = 9e999",
+        "UPDATE profile SET created_at = 'yesterday'",
+        "UPDATE profile SET name = x'00ff'",
+    ],
+)
+def test_rows_that_make_no_sense_are_a_store_error(path: Path, change: str) -> None:
+    with ProfileStore(path) as store:
+        enrol(store, "Ada", 1)
+    database = sqlite3.connect(path)
+    database.execute(change)
+    database.commit()
+    database.close()
+    with ProfileStore(path) as store, pytest.raises(StoreError, match="damaged"):
+        store.list()
+
+
+def test_place_that_cannot_be_written_to() -> None:
+    for path in (Path("/proc/edge-voice/signatures.sqlite"), Path("/dev/null/signatures.sqlite")):
+        with pytest.raises(StoreError, match="cannot open the signature store"):
+            ProfileStore(path)
+    with pytest.raises(StoreError, match="not a file"):
+        ProfileStore(Path("/dev/null"))
+    with pytest.raises(StoreError, match="not a file"):
+        ProfileStore(Path("/"))
