@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.errors import ModelError
 from edge.evaluation.corpus import Item
+from edge.inference import read_card
+from edge.recognition.calibration import require_calibrated
 from tools.build_models import BuildError, expect
 from tools.measure_quantization import compare
 from tools.models import cards
@@ -27,12 +30,21 @@ def test_thresholds_stay_only_with_the_very_same_file(tmp_path: Path) -> None:
     model.write_bytes(b"a model")
     former = {
         "sha256": hashlib.sha256(b"a model").hexdigest(),
-        "operating_points": {"verification": {"threshold": 0.5}},
+        "operating_points": {"enrolment": {"threshold": 0.5}},
+        "calibration": {"made_for": hashlib.sha256(b"a model").hexdigest()},
     }
     kept = cards.card("phrase_embedding", model, former, {})
     assert kept["operating_points"] == former["operating_points"]
     model.write_bytes(b"another model")
-    assert cards.card("phrase_embedding", model, former, {})["operating_points"] == {}
+    changed = cards.card("phrase_embedding", model, former, {})
+    assert changed["operating_points"] == {}
+    # A calibration says itself which file it was made for, so the old one is refused by name.
+    assert changed["calibration"].get("made_for") != changed["sha256"]
+    path = tmp_path / "card.json"
+    cards.write(path, changed)
+    with pytest.raises(ModelError, match="one for the model"):
+        require_calibrated(read_card(path))
+    assert cards.card("phrase_embedding", model, {}, {})["calibration"] == {}
 
 
 def test_comparison_of_models() -> None:

@@ -7,9 +7,12 @@ import io
 import json
 import re
 
+from edge.access.decider import Decider
 from edge.cli.main import COMMANDS
-from edge.types import ReasonCode
+from edge.recognition import Engine
+from edge.types import AccessDecision, Confidence, Outcome, Quality, ReasonCode
 from tests.conftest import REPOSITORY
+from tests.unit.voices import enrolled, recording
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -32,6 +35,25 @@ def test_the_example_payload_is_a_decision() -> None:
     decision = json.loads(payload)
     assert decision["decision"] == "granted"
     assert decision["reason"] == ReasonCode.ACCEPTED.value
+    plain = AccessDecision(
+        "", 0.0, "", Outcome.DENIED, ReasonCode.NO_MATCH, Confidence.HIGH,
+        quality=Quality(0.0, 0.0, 0.0, 0.0, 0.0),
+    )  # fmt: skip
+    assert list(decision) == list(plain.as_dict())
+    assert list(decision["quality"]) == list(plain.as_dict()["quality"])
+
+
+def test_the_example_payload_has_the_scores_of_a_decision() -> None:
+    (payload,) = blocks("json")
+    scores = json.loads(payload)["scores"]
+    engine = Engine.open()
+    ada = enrolled(engine, "ada")
+    decision = Decider(engine, engine.config).decide(recording("ada_right_phrase"), [ada])
+    found = decision.as_dict()["scores"]
+    assert list(scores) == list(found)
+    assert scores["joint_threshold"] == found["joint_threshold"]
+    for name in ("joint", "voice", "phrase"):
+        assert scores[name] >= scores[f"{name}_threshold"]
 
 
 def test_names_every_reason_and_every_command() -> None:

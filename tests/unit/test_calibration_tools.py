@@ -1,0 +1,177 @@
+"""How calibrations are made: logistic regression, sayings made again, near misses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.evaluation.corpus import Item
+from edge.recognition import Engine
+from edge.types import SAMPLE_RATE, FloatArray
+from tests.unit.voices import recording, speech
+from tools.calibration import phrases
+from tools.calibration.logistic import fit
+from tools.calibration.voices import Heard
+
+
+def gaussian(
+    targets: int, nontargets: int, above: float, below: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of unit deviation, whose log-likelihood ratio is known."""
+    chance = np.random.default_rng(seed)
+    scores = np.concatenate(
+        (chance.normal(above, 1.0, targets), chance.normal(below, 1.0, nontargets))
+    )
+    return scores, np.arange(len(scores)) < targets
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.1, 0.01])
+@pytest.mark.parametrize(("targets", "nontargets"), [(20_000, 20_000), (2_000, 100_000)])
+def test_the_ratio_of_two_gaussians_is_recovered(
+    prior: float, targets: int, nontargets: int
+) -> None:
+    above, below = 2.0, -1.0
+    scores, target = gaussian(targets, nontargets, above, below)
+    features = np.stack((np.ones_like(scores), scores), axis=1)
+    offset, slope = fit(features, target, prior, ridge=1e-6)
+    # ln N(x; 2, 1) - ln N(x; -1, 1) = 3 x - 1.5
+    assert slope == pytest.approx(above - below, rel=0.07)
+    assert offset == pytest.approx((below**2 - above**2) / 2, abs=0.25)
+    # Holding the weights back makes the ratio more cautious, and only a little.
+    held = fit(features, target, prior)
+    assert 0.85 * slope < held[1] < slope
+
+
+def test_a_measure_of_quality_finds_its_weight() -> None:
+    """Scores that a nuisance pushes up, for targets and others alike."""
+    scores, target = gaussian(20_000, 20_000, 2.0, -1.0)
+    nuisance = np.random.default_rng(1).normal(0.0, 1.0, len(scores))
+    table = np.stack((np.ones_like(scores), scores + 0.5 * nuisance, nuisance), axis=1)
+    offset, slope, weight = fit(table, target, 0.5, ridge=1e-6)
+    assert slope == pytest.approx(3.0, rel=0.05)
+    assert weight == pytest.approx(-1.5, rel=0.1)
+    assert offset == pytest.approx(-1.5, abs=0.2)
+
+
+def test_the_scale_of_a_feature_is_nothing_to_it() -> None:
+    scores, target = gaussian(2_000, 2_000, 2.0, -1.0)
+    ones = np.ones_like(scores)
+    plain = fit(np.stack((ones, scores), axis=1), target, 0.1)
+    large = fit(np.stack((ones, 1000.0 * scores), axis=1), target, 0.1)
+    assert large[1] * 1000.0 == pytest.approx(plain[1], rel=1e-2)
+    assert large[0] == pytest.approx(plain[0], abs=0.05)
+
+
+def test_scores_that_do_not_overlap_give_no_infinite_ratio() -> None:
+    scores, target = np.asarray([3.0, 4.0, 5.0, -3.0, -4.0, -5.0]), np.arange(6) < 3
+    found = fit(np.stack((np.ones(6), scores), axis=1), target, 0.5)
+    assert np.isfinite(found).all()
+    assert 0.0 < found[1] < 20.0
+
+
+# --- near misses ---
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_third_is_replaced_in_one_piece(seed: int) -> None:
+    phrase = np.zeros(999, np.float32)
+    foreign = np.arange(1.0, 1501.0, dtype=np.float32)
+    missed = phrases._with_a_part_replaced(phrase, foreign, np.random.default_rng(seed))
+    assert not phrase.any()
+    assert len(missed) == len(phrase)
+    replaced = np.flatnonzero(missed)
+    assert len(replaced) == 333
+    assert (np.diff(replaced) == 1).all()
+    assert (np.diff(missed[replaced]) == 1.0).all()
+
+
+def test_any_place_may_be_replaced() -> None:
+    phrase, foreign = np.zeros(300, np.float32), np.ones(300, np.float32)
+    chance = np.random.default_rng(0)
+    share = np.mean(
+        [phrases._with_a_part_replaced(phrase, foreign, chance) for _ in range(300)], axis=0
+    )
+    assert (share > 0.0).sum() > 290
+
+
+def test_what_is_shorter_than_a_third_is_put_in_whole() -> None:
+    phrase, foreign = np.zeros(900, np.float32), np.arange(1.0, 101.0, dtype=np.float32)
+    missed = phrases._with_a_part_replaced(phrase, foreign, np.random.default_rng(3))
+    np.testing.assert_array_equal(missed[missed > 0.0], foreign)
+
+
+@pytest.mark.parametrize("speed", [0.85, 1.0, 1.2])
+def test_said_faster_it_is_shorter(speed: float) -> None:
+    samples = speech("ada_right_phrase")
+    altered = phrases._altered(samples, speed, np.random.default_rng(0))
+    assert len(altered) == pytest.approx(len(samples) / speed, rel=0.01)
+    assert altered.dtype == np.float32
+
+
+def made_up(seed: int = 0) -> phrases.Distances:
+    chance = np.random.default_rng(seed)
+
+    def around(mean: float, deviation: float, count: int) -> FloatArray:
+        return chance.normal(mean, deviation, count).astype(np.float32)
+
+    return phrases.Distances(
+        right=around(0.20, 0.06, 400),
+        near=around(0.55, 0.08, 400),
+        other=around(0.80, 0.08, 20_000),
+        single=around(0.85, 0.08, 1_000),
+    )
+
+
+def test_the_curve_of_a_phrase_keeps_both_promises() -> None:
+    distances = made_up()
+    found = phrases.fit_phrase(distances)
+    assert found.distance < 0.0
+    assert found.ratio(float(np.median(distances.right))) > 0.0
+    assert found.ratio(float(np.median(distances.near))) < 0.0
+
+    def passing(of: FloatArray, rate: float) -> float:
+        return float(np.mean([found.ratio(float(d)) >= found.curve.threshold(rate) for d in of]))
+
+    for rate, near_misses in ((0.01, 0.2), (0.001, 0.1), (0.0001, 0.05)):
+        assert passing(distances.other, rate) <= max(rate, 0.001) + 1e-4
+        # One of both limits it, so it is no stricter than it must be.
+        assert passing(distances.near, rate) == pytest.approx(near_misses, abs=0.005)
+    # Where near misses are told apart well, other sentences set the limit.
+    clear = phrases.fit_phrase(
+        phrases.Distances(distances.right, distances.other[:400], distances.other, distances.single)
+    )
+    assert clear.curve.threshold(0.01) < found.curve.threshold(0.01)
+
+
+def test_the_curve_of_few_trials_rises_all_the_same() -> None:
+    few = phrases.Distances(
+        *(np.asarray(values, np.float32) for values in ([0.1, 0.2], [0.6, 0.7], [0.8, 0.9], [0.9]))
+    )
+    points = phrases.fit_phrase(few).curve.points
+    for (before, low), (after, high) in zip(points, points[1:]):
+        assert after < before
+        assert high >= low + 0.0499
+    document = phrases.document(few, phrases.fit_phrase(few))
+    ratios = [ratio for _, ratio in document["operating_curve"]]
+    assert ratios == sorted(set(ratios))
+
+
+def test_distances_of_a_voice_come_out_in_order() -> None:
+    """With the demo's voices under one name there are four sentences; two may be phrases."""
+    pytest.importorskip("pyroomacoustics")
+    names = ("ada_right_phrase", "ada_wrong_phrase", "robin_near_phrase", "stranger_other_phrase")
+    heard = [Heard(Item(Path(name), "ada", "", ""), recording(name)) for name in names]
+    assert all(
+        phrases.LENGTHS_S[0] < len(speech(name)) / SAMPLE_RATE < phrases.LENGTHS_S[1]
+        for name in names[:2]
+    )
+    found = phrases.measure(Engine.open(), heard)
+    assert (len(found.right), len(found.near)) == (4, 4)
+    assert len(found.other) == 4  # each sentence against the three others
+    assert len(found.single) == 12
+    assert found.right.max() < found.other.min()
+    assert float(np.median(found.right)) < float(np.median(found.near))
+    again = phrases.measure(Engine.open(), heard)
+    np.testing.assert_array_equal(found.near, again.near)
