@@ -1,7 +1,8 @@
 """How much of the cohort's nearness to take off: what it does at home, and what it does elsewhere.
 
 At home is the corpus that cohort and calibration come from, one half of its speakers judged by the
-other. Elsewhere is a corpus that nothing was derived from, judged by what all speakers at home gave;
+other. Elsewhere is a corpus that nothing was derived from, judged by what all speakers at home
+gave;
 there the stranger says the same phrase.
 """
 
