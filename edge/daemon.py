@@ -71,7 +71,12 @@ class Daemon:
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
         self._endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
-        self._listener = Listener(self._endpointer, self._engine, self._decider)
+        self._listener = Listener(
+            self._endpointer,
+            self._engine,
+            self._decider,
+            inside=config.access.in_running_speech,
+        )
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             source = self._microphone = PersistentMicrophone(

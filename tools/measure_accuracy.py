@@ -12,7 +12,8 @@ FOLDER holds any of these, and only what is there is measured:
     all of them                  running speech through the daemon
 
 Every recording goes through the product's own end-pointer, models and scores. Parts: sentences,
-same_phrase, conditions, near_miss, running, agreement. Without noise/, pink noise takes its place.
+same_phrase, conditions, near_miss, running, agreement; weights (only when asked for) shows why so
+little of the cohort's nearness is taken off. Without noise/, pink noise takes its place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from rich.console import Console
 from rich.progress import track
@@ -31,12 +32,14 @@ from edge.audio.files import read_audio
 from edge.evaluation.corpus import Spoken, analyse_all, find_items, refusals
 from edge.recognition import Engine
 from edge.types import FloatArray
-from tools.accuracy import near_miss, running, same_phrase, sentences
+from tools.accuracy import near_miss, running, same_phrase, sentences, weights
 from tools.accuracy.tables import show
-from tools.calibration.voices import gather, listen
+from tools.calibration.voices import Voices, gather, listen
 from tools.conditions import conditions, pink_noise
 from tools.end_to_end import agreement
 
+ASKED_FOR = ("weights",)
+"""Parts that are measured only when they are named."""
 PARTS = ("sentences", "same_phrase", "conditions", "near_miss", "running", "agreement")
 
 
@@ -53,6 +56,7 @@ class Measurement:
         self._folder = folder
         self._phrase = phrase
         self._spoken: dict[str, list[Spoken]] = {}
+        self._voices: Optional[Voices] = None
 
     def has(self, *names: str) -> bool:
         """Whether the folder holds all of these."""
@@ -60,12 +64,17 @@ class Measurement:
 
     def sentences(self) -> dict[str, Any]:
         """Voices, plain and calibrated."""
-        heard = listen(find_items(self._folder / "read_sentences"))
-        altered = conditions(pink_noise(20.0, seed=1))[1:]
-        voices = gather(self.engine, heard, altered)
+        voices = self._sentence_voices()
         if len(voices.speakers) < sentences.FEWEST_SPEAKERS:
             return {"too few speakers to calibrate with": len(voices.speakers)}
         return sentences.measure(voices)
+
+    def weights(self) -> dict[str, Any]:
+        """How much of the cohort's nearness to take off."""
+        voices = self._sentence_voices()
+        if len(voices.speakers) < sentences.FEWEST_SPEAKERS:
+            return {"too few speakers to calibrate with": len(voices.speakers)}
+        return weights.measure(self.engine, voices, self._of("same_phrase"))
 
     def same_phrase(self) -> dict[str, Any]:
         """Four kinds of trial."""
@@ -101,6 +110,13 @@ class Measurement:
         """The daemon against its parts."""
         return agreement(self.engine, self._folder / "same_phrase")
 
+    def _sentence_voices(self) -> Voices:
+        if self._voices is None:
+            heard = listen(find_items(self._folder / "read_sentences"))
+            altered = conditions(pink_noise(20.0, seed=1))[1:]
+            self._voices = gather(self.engine, heard, altered)
+        return self._voices
+
     def _of(self, name: str) -> list[Spoken]:
         if name not in self._spoken:
             items = find_items(self._folder / name)
@@ -132,7 +148,9 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/speech"))
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS + ASKED_FOR, default=list(PARTS), metavar="PART"
+    )
     parser.add_argument("--phrase", default="HeySavant", help="the word of near_miss to enrol")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(arguments)
@@ -145,6 +163,7 @@ def main(arguments: list[str]) -> int:
         "conditions": (measurement.conditions, ("same_phrase",)),
         "near_miss": (measurement.near_miss, ("near_miss",)),
         "running": (measurement.running, ("same_phrase", "read_sentences")),
+        "weights": (measurement.weights, ("read_sentences", "same_phrase")),
         "agreement": (measurement.agreement, ("same_phrase",)),
     }
     report: dict[str, Any] = {}

@@ -24,6 +24,8 @@ from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile,
 
 _MARGINS_S = (0.0, 0.06, 0.12)
 """How much more is taken on both sides of what was found: its ends are only that exact."""
+_MOST_AT_ONCE = 2
+"""Places that end within the same 80 ms that are looked at."""
 _MOST_TRIED = 4
 """Places in one utterance that are looked at again when it is over."""
 
@@ -35,9 +37,13 @@ class Listener:
         endpointer: cuts the stream into utterances.
         engine: the recogniser.
         decider: decides on an utterance.
+        inside: whether phrases are looked for inside running speech.
     """
 
-    def __init__(self, endpointer: EndPointer, engine: Engine, decider: Decider) -> None:
+    def __init__(
+        self, endpointer: EndPointer, engine: Engine, decider: Decider, *, inside: bool = True
+    ) -> None:
+        self._inside = inside
         self.endpointer = endpointer
         self._engine = engine
         self._decider = decider
@@ -53,7 +59,7 @@ class Listener:
         if profiles is self._profiles:
             return
         self._profiles = profiles
-        self._candidates = self._decider.eligible(profiles)
+        self._candidates = self._decider.eligible(profiles) if self._inside else []
         examples = [
             [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
             for profile in self._candidates
@@ -109,7 +115,8 @@ class Listener:
         return opened.samples_from(self._spotter.position_s)
 
     def _look(self, opened: OpenUtterance, spots: Sequence[Spot]) -> Iterator[Judgement]:
-        for spot in spots:
+        # With many people there are many places that are none, and only so much time.
+        for spot in sorted(spots, key=lambda spot: spot.cost)[:_MOST_AT_ONCE]:
             judgement = self._judge(opened, spot)
             if judgement is None:
                 continue

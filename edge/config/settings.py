@@ -221,8 +221,13 @@ class EnrolmentConfig:
 
 @dataclass(frozen=True)
 class AccessConfig:
-    """How long a decision holds."""
+    """What opens, and how long a decision holds."""
 
+    in_running_speech: bool = _setting(
+        True,
+        "Whether a phrase is also found inside running speech, and answered as soon as it is over."
+        " If not, only what is said by itself counts, once silence has followed.",
+    )
     decision_lifetime_s: float = _setting(
         5.0,
         "A decision that could not be delivered within this time is dropped, never sent late.",
@@ -338,7 +343,7 @@ class Config:
     )
     security: SecurityConfig = _section(SecurityConfig, "How often a stranger may get in.")
     enrolment: EnrolmentConfig = _section(EnrolmentConfig, "What makes a signature complete.")
-    access: AccessConfig = _section(AccessConfig, "How long a decision holds.")
+    access: AccessConfig = _section(AccessConfig, "What opens, and how long a decision holds.")
     mqtt: MqttConfig = _section(MqttConfig, "The broker that decisions are published to.")
     state_directory: Optional[Path] = _setting(
         None,

@@ -34,7 +34,7 @@ _WINDOW_S = _WINDOW_SAMPLES / SAMPLE_RATE
 TRIMMED = 7
 """Vectors of 40 ms left out at both ends of an enrolled saying: they see the silence around it,
 and in running speech there is none."""
-NEAR = 0.22
+NEAR = 0.19
 """Mean cost along the path up to which a place is worth a look; of true sayings it is half that."""
 SETTLED_STEPS = 2
 """Steps without anything better after which a saying is over."""

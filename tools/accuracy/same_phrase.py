@@ -35,6 +35,8 @@ _REFUSED = -1e3
 _PLAIN_STEPS = (0.05, 0.06)
 """What makes one step of cosine and of distance: so they were weighed against each other."""
 KINDS = ("TC", "TW", "IC", "IW")
+TARGET, STRANGER = 0, 2
+"""Indices into `KINDS`: the right voice with the right phrase, a stranger with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +145,11 @@ def score(
         (PLAIN_PHRASE - distance) / _PLAIN_STEPS[1],
     ).astype(np.float64)
     joint[:, refused] = plain[:, refused] = _REFUSED
-    return Scored(plain, joint, _kinds(known, tested), refused)
+    return Scored(plain, joint, kinds(known, tested), refused)
 
 
-def _kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
+def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
+    """What kind of trial each recording is for each profile: an index into `KINDS`, else -1."""
     owner = np.asarray([one.profile.name for one in known.enrolments])[:, None]
     phrase = np.asarray([one.profile.phrase for one in known.enrolments])[:, None]
     speaker = np.asarray([known.spoken[i].item.speaker for i in tested])[None]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge.recognition.cohort import unit
 from edge.types import FloatArray
 from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
-from tools.calibration.voice import FittedVoice, fit_voice
+from tools.calibration.voice import WEIGHT, FittedVoice, fit_voice
 from tools.calibration.voices import Voices
 from tools.trials import enrolments
 
@@ -58,7 +58,7 @@ class Half:
         return found
 
 
-def halves(voices: Voices, seed: int = 0) -> list[Half]:
+def halves(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> list[Half]:
     """Each half of the speakers, scored by what was learned from the other one."""
     speakers = np.random.default_rng(seed).permutation(voices.speakers)
     middle = len(speakers) // 2
@@ -67,7 +67,7 @@ def halves(voices: Voices, seed: int = 0) -> list[Half]:
         (speakers[:middle], speakers[middle:]),
         (speakers[middle:], speakers[:middle]),
     ):
-        fitted = fit_voice(voices.of_speakers(learned))
+        fitted = fit_voice(voices.of_speakers(learned), weight=weight)
         recordings = voices.of_speakers(tested)
         found.append(_scored(recordings.of(recordings.whole), fitted))
     return found

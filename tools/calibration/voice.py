@@ -60,10 +60,16 @@ class FittedVoice:
         }
 
 
-def fit_voice(voices: Voices, seed: int = 0) -> FittedVoice:
-    """Find cohort and calibration from recordings of many speakers."""
+def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVoice:
+    """Find cohort and calibration from recordings of many speakers.
+
+    Args:
+        voices: the recordings.
+        seed: of the choice of enrolments.
+        weight: part of the cohort's nearness that is taken off, 0 to 1.
+    """
     cohort = voices.of(voices.whole)
-    normal = Cohort(cohort.embeddings, NEAREST, WEIGHT)
+    normal = Cohort(cohort.embeddings, NEAREST, weight)
     features, targets, curve_rows = [], [], []
     chance = np.random.default_rng(seed)
     for size in SIZES:
@@ -71,7 +77,7 @@ def fit_voice(voices: Voices, seed: int = 0) -> FittedVoice:
         similarity = signatures @ voices.embeddings.T
         common = _nearness(signatures, owners, cohort, voices.speaker)
         common += _nearness(voices.embeddings, voices.speaker, cohort, owners).T
-        normalized = similarity - np.float32(WEIGHT) * common / np.float32(2)
+        normalized = similarity - np.float32(weight) * common / np.float32(2)
         own = owners[:, None] == voices.speaker[None]
         enrolled = np.asarray([np.isin(voices.recording, rows) for rows in members])
         rows, columns = quality_terms(

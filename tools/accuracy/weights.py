@@ -1,0 +1,59 @@
+"""How much of the cohort's nearness to take off: what it does at home, and what it does elsewhere.
+
+At home is the corpus that cohort and calibration come from, one half of its speakers judged by the
+other. Elsewhere is a corpus that nothing was derived from, judged by what all speakers at home
+gave;
+there the stranger says the same phrase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edge.evaluation.corpus import Spoken
+from edge.recognition import Engine
+from tools.accuracy import same_phrase
+from tools.accuracy.figures import PRESETS, Row
+from tools.accuracy.sentences import halves
+from tools.calibration.voice import fit_voice
+from tools.calibration.voices import Voices
+
+WEIGHTS = (0.0, 0.1, 0.15, 0.25, 0.5, 1.0)
+
+
+def measure(engine: Engine, voices: Voices, spoken: Sequence[Spoken]) -> dict[str, Any]:
+    """Error rates of the voice alone for each weight."""
+    known = same_phrase.corpus(engine, spoken)
+    profiles = [one.profile for one in known.enrolments]
+    tested = [number for number, one in enumerate(spoken) if one.refusal is None]
+    kind = same_phrase.kinds(known, tested)
+    calm = known.calm[tested]
+    results: dict[str, Any] = {}
+    for weight in WEIGHTS:
+        found = halves(voices, weight=weight)
+        row = Row.of(
+            np.concatenate([half.targets(half.ratio) for half in found]),
+            np.concatenate([half.nontargets(half.ratio) for half in found]),
+        )
+        fitted = fit_voice(voices, weight=weight)
+        scorer = replace(engine.scorer, cohort=fitted.cohort, voice=fitted.calibration)
+        scores = scorer.voice_scores(profiles, [spoken[i].analysis for i in tested])
+        opened = scores.ratio >= fitted.calibration.curve.threshold(PRESETS["balanced"])
+        results[f"weight {weight:g}"] = {
+            "at home: EER %": round(100 * row.eer, 3),
+            "at home: FR % at 0.1 % FA": round(100 * row.rejects, 3),
+            "elsewhere: FA % asked for": 100 * PRESETS["balanced"],
+            "elsewhere: FA %": round(100 * float(opened[kind == same_phrase.STRANGER].mean()), 3),
+            "elsewhere: FR %, calm": _rejects(opened[:, calm], kind[:, calm]),
+            "elsewhere: FR %, excited": _rejects(opened[:, ~calm], kind[:, ~calm]),
+        }
+    return results
+
+
+def _rejects(opened: Any, kind: Any) -> float:
+    right = opened[kind == same_phrase.TARGET]
+    return round(100 * float((~right).mean()), 2) if right.size else 0.0
