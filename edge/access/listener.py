@@ -155,7 +155,12 @@ class Listener:
                 if judgement is not None:
                     self._close_ones.append(judgement)
         yield max(
-            self._close_ones,
+            (each for each in self._close_ones if _holds(each, utterance)),
             key=lambda each: each.decision.scores["joint"],
             default=whole,
         )
+
+
+def _holds(judgement: Judgement, utterance: Utterance) -> bool:
+    """Whether what was found in an utterance was said so late in it that it may still open."""
+    return utterance.end_s - judgement.utterance.end_s < judgement.decision.lifetime_s

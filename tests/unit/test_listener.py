@@ -141,6 +141,20 @@ def test_a_close_one_waits_for_the_end_and_then_opens(
     assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
+def test_a_close_one_that_was_talked_over_for_too_long_does_not_open(
+    engine: Engine, household: list[Profile]
+) -> None:
+    """A decision holds for its lifetime from the end of the phrase on; then all that counts is
+    what was said in all, and that is still one decision."""
+    doubtful = unsure(engine, household[0], margin=0.3)
+    samples = said("ada_right_phrase", *("ada_wrong_phrase",) * 3)
+    talked_s = 3 * length_s("ada_wrong_phrase")
+    assert talked_s > engine.config.access.decision_lifetime_s
+    heard = only(hear(doubtful, household, samples))
+    assert not heard.judgement.decision.granted
+    assert heard.at_s == pytest.approx(closings(samples)[0])
+
+
 def test_what_is_not_enough_does_not_open_at_its_end_either(
     engine: Engine, household: list[Profile]
 ) -> None:
