@@ -84,6 +84,22 @@ def length_s(*parts: str) -> float:
     return len(spliced(*parts)) / SAMPLE_RATE
 
 
+def unsure(engine: Engine, profile: Profile, margin: float) -> Engine:
+    """A recogniser to which a person's right phrase is nearer to the threshold: by `margin`."""
+    heard = only(hear(engine, [profile], said("ada_right_phrase")))
+    finding = heard.judgement.finding
+    assert finding is not None
+    voice = engine.scorer.voice
+    moved = replace(voice, offset=voice.offset - finding.voice.margin + margin)
+    return Engine(engine.models, engine.config, replace(engine.scorer, voice=moved))
+
+
+@pytest.fixture(scope="module")
+def doubtful(engine: Engine, household: list[Profile]) -> Engine:
+    """A recogniser to which Ada's right phrase is only just good enough."""
+    return unsure(engine, household[0], margin=0.3)
+
+
 # --- alone ---
 
 
@@ -120,20 +136,9 @@ def test_a_denial_waits_for_the_end(
     assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
-def unsure(engine: Engine, profile: Profile, margin: float) -> Engine:
-    """A recogniser to which a person's right phrase is nearer to the threshold: by `margin`."""
-    heard = only(hear(engine, [profile], said("ada_right_phrase")))
-    finding = heard.judgement.finding
-    assert finding is not None
-    voice = engine.scorer.voice
-    moved = replace(voice, offset=voice.offset - finding.voice.margin + margin)
-    return Engine(engine.models, engine.config, replace(engine.scorer, voice=moved))
-
-
 def test_a_close_one_waits_for_the_end_and_then_opens(
-    engine: Engine, household: list[Profile]
+    doubtful: Engine, household: list[Profile]
 ) -> None:
-    doubtful = unsure(engine, household[0], margin=0.3)
     samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     heard = only(hear(doubtful, household, samples))
     assert heard.judgement.decision.granted
@@ -142,14 +147,13 @@ def test_a_close_one_waits_for_the_end_and_then_opens(
 
 
 def test_a_close_one_that_was_talked_over_for_too_long_does_not_open(
-    engine: Engine, household: list[Profile]
+    doubtful: Engine, household: list[Profile]
 ) -> None:
     """A decision holds for its lifetime from the end of the phrase on; then all that counts is
     what was said in all, and that is still one decision."""
-    doubtful = unsure(engine, household[0], margin=0.3)
     samples = said("ada_right_phrase", *("ada_wrong_phrase",) * 3)
     talked_s = 3 * length_s("ada_wrong_phrase")
-    assert talked_s > engine.config.access.decision_lifetime_s
+    assert talked_s > doubtful.config.access.decision_lifetime_s
     heard = only(hear(doubtful, household, samples))
     assert not heard.judgement.decision.granted
     assert heard.at_s == pytest.approx(closings(samples)[0])
@@ -314,9 +318,8 @@ def test_who_is_deleted_while_speech_is_open_does_not_open(
 
 
 def test_a_close_one_of_somebody_deleted_meanwhile_does_not_open(
-    engine: Engine, household: list[Profile]
+    doubtful: Engine, household: list[Profile]
 ) -> None:
-    doubtful = unsure(engine, household[0], margin=0.3)
     samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     # Ada's phrase has been found by then, and waits for the end.
     first, second = in_halves(samples, 1.0 + length_s("ada_wrong_phrase", "ada_right_phrase") + 1.0)
@@ -339,9 +342,8 @@ def test_the_same_profiles_again_change_nothing(engine: Engine, household: list[
 
 
 def test_what_was_heard_with_a_hole_in_it_does_not_open(
-    engine: Engine, household: list[Profile]
+    doubtful: Engine, household: list[Profile]
 ) -> None:
-    doubtful = unsure(engine, household[0], margin=0.3)
     blocks = in_blocks(said("ada_right_phrase", "ada_wrong_phrase"))
     at = round((1.0 + length_s("ada_right_phrase") + 1.0) * SAMPLE_RATE) // FRAME_SAMPLES
     blocks[at] = replace(blocks[at], lost_samples=800)
