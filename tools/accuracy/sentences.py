@@ -24,6 +24,8 @@ FEWEST_SPEAKERS = 32
 """With fewer there is too little left to calibrate with."""
 GROUPS = (2, 5, 10, 20)
 GROUP_DRAWS = 40
+LENGTHS_S = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, 60.0))
+"""Seconds of speech by which the rates are also told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Half:
         ratio: calibrated, shape (n, m).
         owner: whose signature, shape (n,).
         speaker: who speaks, shape (m,).
+        net_speech_s: seconds of speech, shape (m,).
         enrolled: whether a signature is made of a recording, shape (n, m).
         fitted: the calibration.
     """
@@ -43,6 +46,7 @@ class Half:
     ratio: FloatArray
     owner: NDArray[np.str_]
     speaker: NDArray[np.str_]
+    net_speech_s: NDArray[np.float64]
     enrolled: NDArray[np.bool_]
     fitted: FittedVoice
 
@@ -97,7 +101,15 @@ def _scored(voices: Voices, fitted: FittedVoice) -> Half:
         voices.net_speech_s.tolist(),
         voices.snr_db.tolist(),
     )
-    return Half(plain, ratio, np.asarray(owners), voices.speaker, np.stack(enrolled), fitted)
+    return Half(
+        plain,
+        ratio,
+        np.asarray(owners),
+        voices.speaker,
+        voices.net_speech_s,
+        np.stack(enrolled),
+        fitted,
+    )
 
 
 def measure(voices: Voices) -> dict[str, Any]:
@@ -127,8 +139,29 @@ def measure(voices: Voices) -> dict[str, Any]:
             100 * float((before < PLAIN_VOICE).mean()), 2
         ),
         "presets": presets,
+        "by seconds of speech, at balanced": _by_length(found),
         "groups": _groups(found),
     }
+
+
+def _by_length(found: list[Half]) -> dict[str, Any]:
+    """Whether the rate that is asked for holds for short recordings too."""
+    rows: dict[str, Any] = {}
+    for shortest, longest in LENGTHS_S:
+        wrong, right = [], []
+        for half in found:
+            fitting = (shortest <= half.net_speech_s) & (half.net_speech_s < longest)
+            own = half.owner[:, None] == half.speaker[None]
+            opened = half.ratio >= half.fitted.calibration.curve.threshold(PRESETS["balanced"])
+            wrong.append(opened[~own & fitting[None]])
+            right.append(opened[own & ~half.enrolled & fitting[None]])
+        accepts, rejects = np.concatenate(wrong), ~np.concatenate(right)
+        if accepts.size and rejects.size:
+            rows[f"{shortest:g} to {longest:g} s"] = {
+                "false_accept_percent": round(100 * float(accepts.mean()), 4),
+                "false_reject_percent": round(100 * float(rejects.mean()), 2),
+            }
+    return rows
 
 
 def _groups(found: list[Half]) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 At home is the corpus that cohort and calibration come from, one half of its speakers judged by the
 other. Elsewhere is a corpus that nothing was derived from, judged by what all speakers at home
-gave;
-there the stranger says the same phrase.
+gave; there the stranger says the same phrase.
 """
 
 from __future__ import annotations
