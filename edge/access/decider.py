@@ -124,12 +124,11 @@ class Decider:
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
         # Whoever shares a phrase is another person that a stranger may be taken for.
         sharing = max(1, sum(phrase.accepted for phrase in phrases))
-        threshold = self._engine.scorer.voice_threshold(sharing)
         findings = [
             Finding(
                 analysis,
                 candidates[index],
-                replace(every[index], threshold=threshold),
+                replace(every[index], threshold=self._threshold(candidates[index], sharing)),
                 phrase,
                 sharing,
             )
@@ -178,10 +177,18 @@ class Decider:
             lifetime_s=self._config.access.decision_lifetime_s,
         )
 
+    def _threshold(self, profile: Profile, sharing: int) -> float:
+        return self._engine.scorer.voice_threshold(sharing, enrolments=len(profile.enrolled))
+
     def _scores(self, finding: Finding) -> dict[str, float]:
         scorer, voice, phrase = self._engine.scorer, finding.voice, finding.phrase
         return {
-            "joint": scorer.joint(voice.score, phrase.score, finding.sharing),
+            "joint": scorer.joint(
+                voice.score,
+                phrase.score,
+                finding.sharing,
+                enrolments=len(finding.profile.enrolled),
+            ),
             "joint_threshold": scorer.joint_threshold,
             "voice": voice.score,
             "voice_threshold": voice.threshold,

@@ -25,8 +25,14 @@ PRESETS = tuple(FALSE_ACCEPT_PRESETS.items())
 def voice_scores(
     engine: Engine, profiles: Sequence[Profile], analyses: Sequence[Analysis]
 ) -> Scores:
-    """How near each voice is to each profile's, shape (profiles, tests)."""
-    return np.asarray(engine.scorer.voice_scores(profiles, analyses).ratio, dtype=np.float64)
+    """How near each voice is to each profile's, shape (profiles, tests).
+
+    As of signatures of the usual number of utterances, so that one threshold suits all.
+    """
+    ratio = np.asarray(engine.scorer.voice_scores(profiles, analyses).ratio, dtype=np.float64)
+    shift = [engine.scorer.voice.shift(len(profile.enrolled)) for profile in profiles]
+    shifted: Scores = ratio - np.asarray(shift)[:, np.newaxis]
+    return shifted
 
 
 def phrase_scores(

@@ -32,6 +32,8 @@ SPEECH_RANGE_S = (0.4, 6.0)
 SNR_RANGE_DB = (0.0, 40.0)
 ENROLMENTS_RANGE = (1.0, 5.0)
 """Beyond what was measured, the end of the range counts."""
+USUAL_ENROLMENTS = 3
+"""Enrolment utterances of the trials behind the operating curve."""
 _LARGEST = 1e6
 """No figure of a calibration comes near; a larger one is damage."""
 
@@ -93,7 +95,7 @@ class VoiceCalibration:
         speech: what each factor of e in net speech adds: a long utterance should come nearer.
         enrolments: what each factor of e in enrolment utterances adds.
         snr: what each 10 dB of signal-to-noise ratio add.
-        curve: the operating curve.
+        curve: the operating curve, of signatures of `USUAL_ENROLMENTS` utterances.
     """
 
     offset: float
@@ -131,6 +133,15 @@ class VoiceCalibration:
             dtype=np.float32,
         )
         return ratios
+
+    def shift(self, enrolments: int) -> float:
+        """What a number of enrolment utterances adds to a ratio, as against the usual number.
+
+        A signature of fewer utterances is further from its owner, but no nearer to strangers. So a
+        ratio means more odds for it, and the threshold of a false-accept rate lies higher by this.
+        """
+        known = float(np.clip(enrolments, *ENROLMENTS_RANGE))
+        return self.enrolments * math.log(known / USUAL_ENROLMENTS)
 
 
 def quality_terms(

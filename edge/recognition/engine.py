@@ -229,9 +229,14 @@ class Engine(Analyser):
                 that the false-accept rate of all together is the one asked for.
         """
         scores = self.scorer.voice_scores(profiles, [analysis])
-        threshold = self.scorer.voice_threshold(among)
         return [
-            SpeakerMatch(profile.id, profile.name, float(similarity), float(ratio), threshold)
+            SpeakerMatch(
+                profile.id,
+                profile.name,
+                float(similarity),
+                float(ratio),
+                self.scorer.voice_threshold(among, enrolments=len(profile.enrolled)),
+            )
             for profile, similarity, ratio in zip(
                 profiles, scores.similarity[:, 0], scores.ratio[:, 0]
             )

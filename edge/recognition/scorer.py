@@ -17,6 +17,7 @@ import numpy as np
 from edge.errors import ModelError
 from edge.inference import ModelCard
 from edge.recognition.calibration import (
+    USUAL_ENROLMENTS,
     PhraseCalibration,
     VoiceCalibration,
     phrase_calibration,
@@ -91,7 +92,9 @@ class Scorer:
         )
         return VoiceScores(similarity, ratio)
 
-    def voice_threshold(self, among: int = 1, rate: Optional[float] = None) -> float:
+    def voice_threshold(
+        self, among: int = 1, *, enrolments: int = USUAL_ENROLMENTS, rate: Optional[float] = None
+    ) -> float:
         """The ratio from which a voice is accepted.
 
         A stranger has as many chances as there are people to be taken for. So that all of them
@@ -99,10 +102,11 @@ class Scorer:
 
         Args:
             among: to how many people the voice may belong.
+            enrolments: utterances that the signature is made of.
             rate: false-accept rate; None for the one asked for.
         """
         rate = self.rate if rate is None else rate
-        return self.voice.curve.threshold(rate / among)
+        return self.voice.curve.threshold(rate / among) + self.voice.shift(enrolments)
 
     def phrase_threshold(self, rate: Optional[float] = None) -> float:
         """The ratio from which a phrase is accepted; `rate` as for `voice_threshold`."""
@@ -113,7 +117,9 @@ class Scorer:
         """The joint score from which voice and phrase together are accepted."""
         return -math.log(self.rate)
 
-    def joint(self, voice: float, phrase: float, among: int = 1) -> float:
+    def joint(
+        self, voice: float, phrase: float, among: int = 1, *, enrolments: int = USUAL_ENROLMENTS
+    ) -> float:
         """One score of voice and phrase together: how rare it is that a wrong one comes that far.
 
         Whatever is wrong, the voice, the phrase or both, the worse of the two has to give it away.
@@ -124,14 +130,15 @@ class Scorer:
             voice: log-likelihood ratio of the voice.
             phrase: log-likelihood ratio of the phrase.
             among: to how many people the voice may belong, as in `voice_threshold`.
+            enrolments: utterances that the signature is made of.
 
         Returns:
             A natural logarithm.
         """
-        return float(self.joints(np.float32(voice), np.float32(phrase), among))
+        return float(self.joints(voice - self.voice.shift(enrolments), phrase, among))
 
     def joints(self, voice: Any, phrase: Any, among: int = 1) -> Any:
-        """`joint` of many at once, arrays of one shape."""
+        """`joint` of many at once, arrays of one shape, of signatures of the usual number."""
         alone = self.voice.curve.rarity(voice) - np.float32(math.log(among))
         return np.minimum(alone, self.phrase.curve.rarity(phrase))
 

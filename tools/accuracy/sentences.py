@@ -24,6 +24,8 @@ FEWEST_SPEAKERS = 32
 """With fewer there is too little left to calibrate with."""
 GROUPS = (2, 5, 10, 20)
 GROUP_DRAWS = 40
+LENGTHS_S = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, 60.0))
+"""Seconds of speech by which the rates are also told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Half:
         ratio: calibrated, shape (n, m).
         owner: whose signature, shape (n,).
         speaker: who speaks, shape (m,).
+        net_speech_s: seconds of speech, shape (m,).
         enrolled: whether a signature is made of a recording, shape (n, m).
         fitted: the calibration.
     """
@@ -43,6 +46,7 @@ class Half:
     ratio: FloatArray
     owner: NDArray[np.str_]
     speaker: NDArray[np.str_]
+    net_speech_s: NDArray[np.float64]
     enrolled: NDArray[np.bool_]
     fitted: FittedVoice
 
@@ -58,23 +62,43 @@ class Half:
         return found
 
 
-def halves(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> list[Half]:
-    """Each half of the speakers, scored by what was learned from the other one."""
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Signatures and recordings of half of the speakers.
+
+    Attributes:
+        learned: the other half's recordings.
+        voices: this half's whole recordings, m of them.
+        signatures: of three recordings each, unit length, shape (n, d).
+        owner: whose, shape (n,).
+        enrolled: whether a signature is made of a recording, shape (n, m).
+    """
+
+    learned: Voices
+    voices: Voices
+    signatures: FloatArray
+    owner: NDArray[np.str_]
+    enrolled: NDArray[np.bool_]
+
+    @property
+    def plain(self) -> FloatArray:
+        """Cosine of each signature and recording, shape (n, m)."""
+        cosine: FloatArray = self.signatures @ self.voices.embeddings.T
+        return cosine
+
+
+def divided(voices: Voices, seed: int = 0) -> list[Tested]:
+    """The speakers in two halves, each to be judged by what the other one gives."""
     speakers = np.random.default_rng(seed).permutation(voices.speakers)
     middle = len(speakers) // 2
-    found = []
-    for learned, tested in (
-        (speakers[:middle], speakers[middle:]),
-        (speakers[middle:], speakers[:middle]),
-    ):
-        fitted = fit_voice(voices.of_speakers(learned), weight=weight)
-        recordings = voices.of_speakers(tested)
-        found.append(_scored(recordings.of(recordings.whole), fitted))
-    return found
+    first, second = speakers[:middle], speakers[middle:]
+    return [_tested(voices, *parts) for parts in ((first, second), (second, first))]
 
 
-def _scored(voices: Voices, fitted: FittedVoice) -> Half:
-    signatures, owners, enrolled = [], [], []
+def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) -> Tested:
+    voices = every.of_speakers(tested)
+    voices = voices.of(voices.whole)
+    vectors, owners, enrolled = [], [], []
     weights = np.minimum(voices.net_speech_s, 3.0)
     for speaker in voices.speakers:
         own = np.flatnonzero(voices.speaker == speaker)
@@ -82,22 +106,43 @@ def _scored(voices: Voices, fitted: FittedVoice) -> Half:
             continue
         for chosen in enrolments(len(own), ENROLLED):
             rows = own[list(chosen)]
-            signatures.append(weights[rows] @ voices.embeddings[rows])
+            vectors.append(weights[rows] @ voices.embeddings[rows])
             owners.append(speaker)
             enrolled.append(np.isin(np.arange(len(voices.speaker)), rows))
-    vectors = unit(np.stack(signatures).astype(np.float32))
-    plain: FloatArray = vectors @ voices.embeddings.T
-    cohort = fitted.cohort
+    signatures = unit(np.stack(vectors).astype(np.float32))
+    return Tested(
+        every.of_speakers(learned), voices, signatures, np.asarray(owners), np.stack(enrolled)
+    )
+
+
+def halves(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> list[Half]:
+    """Each half of the speakers, scored by what was learned from the other one."""
+    return [
+        _scored(tested, fit_voice(tested.learned, weight=weight))
+        for tested in divided(voices, seed)
+    ]
+
+
+def _scored(tested: Tested, fitted: FittedVoice) -> Half:
+    cohort, voices = fitted.cohort, tested.voices
     normalized = cohort.normalize(
-        plain, cohort.nearness(vectors), cohort.nearness(voices.embeddings)
+        tested.plain, cohort.nearness(tested.signatures), cohort.nearness(voices.embeddings)
     )
     ratio = fitted.calibration.ratio(
         normalized,
-        [ENROLLED] * len(vectors),
+        [ENROLLED] * len(tested.signatures),
         voices.net_speech_s.tolist(),
         voices.snr_db.tolist(),
     )
-    return Half(plain, ratio, np.asarray(owners), voices.speaker, np.stack(enrolled), fitted)
+    return Half(
+        tested.plain,
+        ratio,
+        tested.owner,
+        voices.speaker,
+        voices.net_speech_s,
+        tested.enrolled,
+        fitted,
+    )
 
 
 def measure(voices: Voices) -> dict[str, Any]:
@@ -127,8 +172,29 @@ def measure(voices: Voices) -> dict[str, Any]:
             100 * float((before < PLAIN_VOICE).mean()), 2
         ),
         "presets": presets,
+        "by seconds of speech, at balanced": _by_length(found),
         "groups": _groups(found),
     }
+
+
+def _by_length(found: list[Half]) -> dict[str, Any]:
+    """Whether the rate that is asked for holds for short recordings too."""
+    rows: dict[str, Any] = {}
+    for shortest, longest in LENGTHS_S:
+        wrong, right = [], []
+        for half in found:
+            fitting = (shortest <= half.net_speech_s) & (half.net_speech_s < longest)
+            own = half.owner[:, None] == half.speaker[None]
+            opened = half.ratio >= half.fitted.calibration.curve.threshold(PRESETS["balanced"])
+            wrong.append(opened[~own & fitting[None]])
+            right.append(opened[own & ~half.enrolled & fitting[None]])
+        accepts, rejects = np.concatenate(wrong), ~np.concatenate(right)
+        if accepts.size and rejects.size:
+            rows[f"{shortest:g} to {longest:g} s"] = {
+                "false_accept_percent": round(100 * float(accepts.mean()), 4),
+                "false_reject_percent": round(100 * float(rejects.mean()), 2),
+            }
+    return rows
 
 
 def _groups(found: list[Half]) -> dict[str, Any]:

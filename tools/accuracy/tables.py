@@ -62,6 +62,11 @@ def _sentences(figures: dict[str, Any], console: Console) -> None:
             f"{row['false_reject_percent']:.2f}",
         )
     console.print(table)
+    table = _table("At balanced, by seconds of speech", "speech", "FA %", "FR %")
+    for length, row in figures["by seconds of speech, at balanced"].items():
+        accepts, rejects = row["false_accept_percent"], row["false_reject_percent"]
+        table.add_row(length, f"{accepts:.4f}", f"{rejects:.2f}")
+    console.print(table)
     table = _table("Who of a group, or nobody", "group of", "asked", "strangers", "FA %", "right %")
     for size, row in figures["groups"].items():
         table.add_row(
