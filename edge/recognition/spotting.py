@@ -38,6 +38,8 @@ NEAR = 0.19
 """Mean cost along the path up to which a place is worth a look; of true sayings it is half that."""
 SETTLED_STEPS = 2
 """Steps without anything better after which a saying is over."""
+SAME_START_S = 0.12
+"""Places that begin this near one another are the same saying."""
 _FAR = np.float32(1e6)
 
 
@@ -97,6 +99,7 @@ class PhraseSpotter:
         self._totals = [np.full(cells, _FAR, dtype=np.float32) for _ in range(2)]
         self._starts = [np.zeros(cells, dtype=np.float32) for _ in range(2)]
         self._best: dict[int, tuple[Spot, int]] = {}
+        self._told: dict[int, Spot] = {}
 
     @property
     def position_s(self) -> float:
@@ -166,15 +169,24 @@ class PhraseSpotter:
                     centre_s + saying.after_s,
                     float(mean[row]),
                 )
-                self._best[saying.owner] = (spot, 0)
+                if not self._is_rest_of_told(spot):
+                    self._best[saying.owner] = (spot, 0)
         found = []
         for owner, (spot, waited) in list(self._best.items()):
             if waited >= SETTLED_STEPS:
                 found.append(spot)
+                self._told[owner] = spot
                 del self._best[owner]
             else:
                 self._best[owner] = (spot, waited + 1)
         return found
+
+    def _is_rest_of_told(self, spot: Spot) -> bool:
+        """Whether it is a place that was told already, only with more of what followed in it."""
+        told = self._told.get(spot.owner)
+        if told is None or spot.cost < told.cost:
+            return False
+        return abs(spot.start_s - told.start_s) < SAME_START_S
 
 
 def _saying(owner: int, example: FloatArray) -> _Saying:

@@ -137,3 +137,24 @@ def test_what_was_learned_is_no_enrolment() -> None:
         for profile in (own, learned)
     )
     assert before == pytest.approx(after, abs=1e-5)
+
+
+@given(st.integers(1, 8), st.floats(-0.5, 0.9), RATES)
+def test_what_is_accepted_does_not_go_by_the_number_of_enrolments(
+    enrolments: int, similarity: float, rate: float
+) -> None:
+    scorer = plain_scorer(rate=rate)
+    scorer = replace(scorer, voice=replace(scorer.voice, enrolments=-1.75))
+    ratios = scorer.voice.ratio(
+        np.full((2, 1), similarity, np.float32), [3, enrolments], [2.0], [25.0]
+    )
+    usual, other = (float(ratio) for ratio in ratios[:, 0])
+    margin = usual - scorer.voice_threshold()
+    assume(abs(margin) > 1e-3)
+    assert (other >= scorer.voice_threshold(enrolments=enrolments)) == (margin >= 0)
+    assert scorer.joint(other, 99.0, enrolments=enrolments) == pytest.approx(
+        scorer.joint(usual, 99.0), abs=1e-3
+    )
+    # Fewer utterances, and the same similarity means more: strangers come no nearer to them.
+    if enrolments < 3:
+        assert other > usual

@@ -163,3 +163,16 @@ def test_the_shortest_sayings_do_no_harm(engine: Engine, count: int) -> None:
     spotter = PhraseSpotter(engine.models.phrase, [[example]])
     found = spotter.feed(speech("ada_right_phrase")) + spotter.finish()
     assert all(np.isfinite([spot.start_s, spot.end_s, spot.cost]).all() for spot in found)
+
+
+def test_a_saying_is_not_told_again_for_what_follows_it(
+    engine: Engine, examples: list[list[FloatArray]]
+) -> None:
+    samples, _ = stream(("ada_right_phrase", "ada_wrong_phrase"))
+    spotter = PhraseSpotter(engine.models.phrase, examples)
+    starts = [spot.start_s for spot in fed(spotter, samples) + spotter.finish()]
+    assert len(starts) <= 2, starts
+    twice, _ = stream(("ada_right_phrase", "ada_right_phrase"))
+    spotter = PhraseSpotter(engine.models.phrase, examples)
+    starts = [spot.start_s for spot in fed(spotter, twice) + spotter.finish()]
+    assert max(starts) - min(starts) > 1.5, starts

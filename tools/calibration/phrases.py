@@ -22,14 +22,14 @@ import soxr
 from rich.progress import track
 
 from edge.recognition.analyser import Analyser
-from edge.recognition.calibration import OperatingCurve, PhraseCalibration
+from edge.recognition.calibration import PhraseCalibration
 from edge.recognition.framing import phrase_samples, voice_samples
 from edge.recognition.warping import warping_distances
 from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
 from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import ROOMS, reverberate, room_response
+from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
-from tools.calibration.voice import RATES
 from tools.calibration.voices import Heard
 
 ENROLLED = 3
@@ -41,8 +41,6 @@ _SPOKEN_SPEEDS = (0.85, 0.95, 1.12, 1.2)
 _IN_ROOMS = 0.5
 """Share of the true sayings that are said in a room with an echo."""
 _PRIOR = 0.5
-_LEAST_STEP = 0.05
-"""By how much the ratio rises at least from one rate to the next; few trials give no more."""
 _NEAR_MISSES = 0.1
 _NEAR_MISSES_AT = 0.001
 _NEAR_MISS_POWER = float(np.log10(2.0))
@@ -144,11 +142,8 @@ def fit_phrase(distances: Distances) -> PhraseCalibration:
     values = np.concatenate((distances.right, wrong)).astype(np.float64)
     target = np.arange(len(values)) < len(distances.right)
     offset, slope = fit(np.stack((np.ones_like(values), values), axis=1), target, _PRIOR)
-    points: list[tuple[float, float]] = []
-    for rate in RATES:
-        ratio = float(offset + slope * _limit(distances, rate))
-        points.append((rate, max(ratio, points[-1][1] + _LEAST_STEP) if points else ratio))
-    return PhraseCalibration(float(offset), float(slope), OperatingCurve(tuple(points)))
+    curve = rising(float(offset + slope * _limit(distances, rate)) for rate in RATES)
+    return PhraseCalibration(float(offset), float(slope), curve)
 
 
 def _limit(distances: Distances, rate: float) -> float:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.calibration import OperatingCurve, VoiceCalibration, quality_terms
+from edge.recognition.calibration import VoiceCalibration, quality_terms
 from edge.recognition.cohort import Cohort, unit
 from edge.types import FloatArray
+from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
 from tools.calibration.voices import Voices
 
@@ -24,7 +25,6 @@ WEIGHT = 0.15
 """Part of the cohort's nearness that is taken off. In full it helps most on the corpus that the
 cohort is from, and lets in strangers of every other one; see docs/accuracy.md."""
 PRIOR = 0.01
-RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 SIZES = (1, 3, 5)
 """How many recordings are enrolled."""
 SIGNATURES = 6
@@ -104,7 +104,7 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
         np.concatenate(features), np.concatenate(targets), PRIOR
     )
     wrong = np.concatenate(curve_rows) @ np.asarray([offset, similarity_, speech, enrolments, snr])
-    curve = OperatingCurve(tuple((rate, float(np.quantile(wrong, 1 - rate))) for rate in RATES))
+    curve = rising(float(np.quantile(wrong, 1 - rate)) for rate in RATES)
     calibration = VoiceCalibration(
         float(offset), float(similarity_), float(speech), float(enrolments), float(snr), curve
     )
