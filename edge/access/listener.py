@@ -5,8 +5,10 @@ it's me, open the front door please" says no such utterance, so while speech is 
 phrases are looked for inside it, and what is found is decided on alone, as if nothing had been said
 around it. That also answers a lone passphrase before the end-pointer is sure that it is over.
 
-A phrase found in mid-speech opens at once only where the decision is not a close one. A close one,
-and every denial, waits for the end: then all that was heard counts.
+A phrase found in mid-speech opens at once only where the decision is not a close one. A close one
+waits for as long as the end-pointer does: the same phrase may be found to be nearer. To say no,
+all that was heard has to be over. Speech may run on after a phrase was answered; another phrase in
+it is answered too, but nothing that was said there is denied any more.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile,
 
 _MARGINS_S = (0.0, 0.06, 0.12)
 """How much more is taken on both sides of what was found: its ends are only that exact."""
+_OVERLAP_S = 0.3
+"""How far a phrase may reach into one that was answered: where they end is only that exact."""
 _MOST_AT_ONCE = 2
 """Places that end within the same 80 ms that are looked at."""
 _MOST_TRIED = 4
@@ -51,7 +55,7 @@ class Listener:
         self._candidates: list[Profile] = []
         self._spotter = PhraseSpotter(engine.models.phrase, [])
         self._opened: Optional[OpenUtterance] = None
-        self._answered = False
+        self._answered_s: Optional[float] = None
         self._close_ones: list[Judgement] = []
 
     def use(self, profiles: Sequence[Profile]) -> None:
@@ -97,7 +101,7 @@ class Listener:
             yield from self._end(utterance)
         self._follow()
         opened = self._opened
-        if opened is not None and self._candidates and not self._answered:
+        if opened is not None and self._candidates:
             yield from self._look(opened, self._spotter.feed(self._unheard(opened)))
 
     def _follow(self) -> None:
@@ -106,7 +110,7 @@ class Listener:
         if opened is self._opened:
             return
         self._opened = opened
-        self._answered = False
+        self._answered_s = None
         self._close_ones = []
         if opened is not None:
             self._spotter.reset(opened.start_s)
@@ -115,16 +119,30 @@ class Listener:
         return opened.samples_from(self._spotter.position_s)
 
     def _look(self, opened: OpenUtterance, spots: Sequence[Spot]) -> Iterator[Judgement]:
-        # With many people there are many places that are none, and only so much time.
-        for spot in sorted(spots, key=lambda spot: spot.cost)[:_MOST_AT_ONCE]:
-            judgement = self._judge(opened, spot)
-            if judgement is None:
-                continue
-            if judgement.decision.confidence is not Confidence.LOW:
-                self._answered = True
-                yield judgement
+        for judgement in self._found(opened, spots, _MOST_AT_ONCE):
+            if judgement.decision.confidence is Confidence.LOW:
+                self._close_ones.append(judgement)
+            else:
+                yield self._answer(judgement)
                 return
-            self._close_ones.append(judgement)
+        wait_s = self.endpointer.settings.end_silence_s
+        if self._close_ones and opened.end_s - self._close_ones[0].utterance.end_s >= wait_s:
+            yield self._answer(_nearest(self._close_ones))
+
+    def _answer(self, judgement: Judgement) -> Judgement:
+        self._answered_s = judgement.utterance.end_s
+        self._close_ones = []
+        return judgement
+
+    def _found(
+        self, opened: OpenUtterance, spots: Sequence[Spot], most: int
+    ) -> Iterator[Judgement]:
+        """What of some places opens; with many people many places do not, and time is short."""
+        for spot in sorted(spots, key=lambda spot: spot.cost)[:most]:
+            if self._answered_s is None or spot.start_s > self._answered_s - _OVERLAP_S:
+                judgement = self._judge(opened, spot)
+                if judgement is not None:
+                    yield judgement
 
     def _judge(self, opened: OpenUtterance, spot: Spot) -> Optional[Judgement]:
         """Decide on what was found, alone; None unless it opens."""
@@ -141,26 +159,17 @@ class Listener:
     def _end(self, utterance: Utterance) -> Iterator[Judgement]:
         """An utterance is over: decide on it as a whole, then on what was found in it."""
         opened = self._opened
-        if self._answered:
-            return
-        self._answered = True
-        whole = self._decider.judge(utterance, self._profiles)
-        if whole.decision.granted:
-            yield whole
-            return
+        found = list(self._close_ones)
         if opened is not None and self._candidates:
             late = self._spotter.feed(self._unheard(opened)) + self._spotter.finish()
-            for spot in sorted(late, key=lambda spot: spot.cost)[:_MOST_TRIED]:
-                judgement = self._judge(opened, spot)
-                if judgement is not None:
-                    self._close_ones.append(judgement)
-        yield max(
-            (each for each in self._close_ones if _holds(each, utterance)),
-            key=lambda each: each.decision.scores["joint"],
-            default=whole,
-        )
+            found += self._found(opened, late, _MOST_TRIED)
+        if self._answered_s is not None:
+            if found:
+                yield self._answer(_nearest(found))
+            return
+        whole = self._decider.judge(utterance, self._profiles)
+        yield _nearest(found) if found and not whole.decision.granted else whole
 
 
-def _holds(judgement: Judgement, utterance: Utterance) -> bool:
-    """Whether what was found in an utterance was said so late in it that it may still open."""
-    return utterance.end_s - judgement.utterance.end_s < judgement.decision.lifetime_s
+def _nearest(judgements: Sequence[Judgement]) -> Judgement:
+    return max(judgements, key=lambda each: each.decision.scores["joint"])
