@@ -151,7 +151,7 @@ class Listener:
         # The phrase first: it takes a fifth of the time, and mostly it is not the phrase.
         distances = [self._engine.phrase_distance(profile, piece) for piece in pieces]
         nearest = min(range(len(pieces)), key=distances.__getitem__)
-        if not self._engine.is_phrase(distances[nearest]):
+        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
             return None
         judgement = self._decider.judge(pieces[nearest], self._candidates)
         return judgement if judgement.decision.granted else None

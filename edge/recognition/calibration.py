@@ -30,6 +30,7 @@ REFERENCE_SNR_DB = 25.0
 """Signal-to-noise ratio that adds nothing."""
 SPEECH_RANGE_S = (0.4, 6.0)
 SNR_RANGE_DB = (0.0, 40.0)
+PHRASE_SNR_RANGE_DB = (5.0, 25.0)
 ENROLMENTS_RANGE = (1.0, 5.0)
 """Beyond what was measured, the end of the range counts."""
 USUAL_ENROLMENTS = 3
@@ -165,18 +166,34 @@ class PhraseCalibration:
     """From a warping distance to the log-likelihood ratio of a phrase.
 
     Attributes:
-        offset: the ratio at distance 0.
+        offset: the ratio at distance 0, in a quiet room.
         distance: what one unit of distance adds; negative.
+        snr: what each 10 dB of signal-to-noise ratio add; negative, since noise adds to a distance.
         curve: the operating curve.
     """
 
     offset: float
     distance: float
+    snr: float
     curve: OperatingCurve
 
-    def ratio(self, distance: float) -> float:
-        """Log-likelihood ratio of a phrase at a warping distance, natural logarithm."""
-        return self.offset + self.distance * distance
+    def ratio(self, distance: Any, snr_db: Any) -> Any:
+        """Log-likelihood ratio of a phrase.
+
+        Args:
+            distance: warping distance, or an array of them.
+            snr_db: signal-to-noise ratio of the recording, or an array that goes with it.
+
+        Returns:
+            Natural logarithms, of the shape of both.
+        """
+        return self.offset + self.distance * distance + self.snr * phrase_term(snr_db)
+
+
+def phrase_term(snr_db: Any) -> Any:
+    """What the calibration of a phrase knows of the noise: tens of dB below a quiet room's."""
+    low, high = PHRASE_SNR_RANGE_DB
+    return (np.clip(snr_db, low, high) - high) / 10.0
 
 
 def voice_calibration(card: ModelCard) -> VoiceCalibration:
@@ -210,6 +227,7 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     return PhraseCalibration(
         offset=_number(card, ratio, "offset"),
         distance=_number(card, ratio, "distance"),
+        snr=_number(card, ratio, "snr"),
         curve=_curve(card),
     )
 

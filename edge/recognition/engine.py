@@ -265,7 +265,7 @@ class Engine(Analyser):
                 profile.id,
                 profile.phrase,
                 float(own.min()),
-                self.scorer.phrase.ratio(float(own.min())),
+                float(self.scorer.phrase.ratio(own.min(), analysis.quality.snr_db)),
                 threshold,
             )
             for profile, own in zip(profiles, np.split(distances, bounds))
@@ -276,9 +276,10 @@ class Engine(Analyser):
         examples = [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
         return min(warping_distances(examples, self.models.phrase.embed(phrase_samples(utterance))))
 
-    def is_phrase(self, distance: float) -> bool:
-        """Whether what is that far from an enrolled phrase counts as it."""
-        return self.scorer.phrase.ratio(distance) >= self.scorer.phrase_threshold()
+    def is_phrase(self, distance: float, snr_db: float) -> bool:
+        """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
+        ratio = float(self.scorer.phrase.ratio(distance, snr_db))
+        return ratio >= self.scorer.phrase_threshold()
 
     def fits(self, profile: Profile) -> bool:
         """Whether a profile's embeddings are of the models that are open now."""

@@ -157,6 +157,8 @@ def test_quality_that_weighs_nothing_changes_nothing() -> None:
 
 
 def test_a_phrase_by_hand() -> None:
-    phrase = PhraseCalibration(8.0, -18.0, PHRASE_CURVE)
-    assert phrase.ratio(0.0) == 8.0
-    assert phrase.ratio(0.5) == pytest.approx(-1.0)
+    phrase = PhraseCalibration(8.0, -18.0, -1.0, PHRASE_CURVE)
+    assert phrase.ratio(0.0, 40.0) == 8.0
+    assert phrase.ratio(0.5, 25.0) == pytest.approx(-1.0)
+    assert phrase.ratio(0.5, 15.0) == pytest.approx(0.0)  # noise adds to a distance
+    assert phrase.ratio(0.5, -20.0) == phrase.ratio(0.5, 5.0) == pytest.approx(1.0)

@@ -110,6 +110,9 @@ def test_said_faster_it_is_shorter(speed: float) -> None:
     assert altered.dtype == np.float32
 
 
+QUIET = np.full(400, phrases.QUIET_DB, np.float32)
+
+
 def made_up(seed: int = 0) -> phrases.Distances:
     chance = np.random.default_rng(seed)
 
@@ -118,7 +121,9 @@ def made_up(seed: int = 0) -> phrases.Distances:
 
     return phrases.Distances(
         right=around(0.20, 0.06, 400),
+        right_snr_db=QUIET,
         near=around(0.55, 0.08, 400),
+        near_snr_db=QUIET,
         other=around(0.80, 0.08, 20_000),
         single=around(0.85, 0.08, 1_000),
     )
@@ -128,11 +133,11 @@ def test_the_curve_of_a_phrase_keeps_both_promises() -> None:
     distances = made_up()
     found = phrases.fit_phrase(distances)
     assert found.distance < 0.0
-    assert found.ratio(float(np.median(distances.right))) > 0.0
-    assert found.ratio(float(np.median(distances.near))) < 0.0
+    assert found.ratio(float(np.median(distances.right)), 30.0) > 0.0
+    assert found.ratio(float(np.median(distances.near)), 30.0) < 0.0
 
     def passing(of: FloatArray, rate: float) -> float:
-        return float(np.mean([found.ratio(float(d)) >= found.curve.threshold(rate) for d in of]))
+        return float(np.mean(found.ratio(of, 30.0) >= found.curve.threshold(rate)))
 
     for rate, near_misses in ((0.01, 0.2), (0.001, 0.1), (0.0001, 0.05)):
         assert passing(distances.other, rate) <= max(rate, 0.001) + 1e-4
@@ -140,18 +145,17 @@ def test_the_curve_of_a_phrase_keeps_both_promises() -> None:
         assert passing(distances.near, rate) == pytest.approx(near_misses, abs=0.005)
     # Where near misses are told apart well, other sentences set the limit.
     clear = phrases.fit_phrase(
-        phrases.Distances(distances.right, distances.other[:400], distances.other, distances.single)
+        phrases.Distances(
+            distances.right, QUIET, distances.other[:400], QUIET, distances.other, distances.single
+        )
     )
-    accepted = [
-        clear.ratio(float(d)) >= clear.curve.threshold(0.01) for d in distances.other.tolist()
-    ]
+    accepted = clear.ratio(distances.other, 30.0) >= clear.curve.threshold(0.01)
     assert np.mean(accepted) == pytest.approx(0.01, abs=0.001)
 
 
 def test_the_curve_of_few_trials_rises_all_the_same() -> None:
-    few = phrases.Distances(
-        *(np.asarray(values, np.float32) for values in ([0.1, 0.2], [0.6, 0.7], [0.8, 0.9], [0.9]))
-    )
+    values = ([0.1, 0.2], [25.0, 25.0], [0.6, 0.7], [25.0, 25.0], [0.8, 0.9], [0.9])
+    few = phrases.Distances(*(np.asarray(one, np.float32) for one in values))
     points = phrases.fit_phrase(few).curve.points
     for (before, low), (after, high) in zip(points, points[1:]):
         assert after < before
@@ -178,3 +182,17 @@ def test_distances_of_a_voice_come_out_in_order() -> None:
     assert float(np.median(found.right)) < float(np.median(found.near))
     again = phrases.measure(Engine.open(), heard)
     np.testing.assert_array_equal(found.near, again.near)
+
+
+def test_the_calibration_of_a_phrase_knows_the_noise() -> None:
+    quiet = made_up()
+    chance = np.random.default_rng(1)
+    snr_db = chance.uniform(5.0, 25.0, 400).astype(np.float32)
+    added = 0.1 * (25.0 - snr_db) / 10.0
+    found = phrases.fit_phrase(
+        phrases.Distances(
+            quiet.right + added, snr_db, quiet.near + added, snr_db, quiet.other, quiet.single
+        )
+    )
+    assert found.snr == pytest.approx(0.1 * found.distance, rel=0.35)
+    assert found.ratio(0.3, 10.0) > found.ratio(0.3, 25.0)

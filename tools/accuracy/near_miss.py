@@ -67,18 +67,23 @@ def measure(
         to_own = np.asarray([warping_distances(sayings, one) for one in sayings])
         to_near = np.asarray([warping_distances(sayings, _phrase(spoken[i])) for i in others])
         to_foreign = np.asarray([warping_distances(sayings, _phrase(one)) for one in strangers])
+        noise = [_snr([spoken[i] for i in rows]) for rows in (own, others)]
+        ratio = engine.scorer.phrase.ratio
         for _ in range(ENROLMENTS):
             chosen = chance.choice(len(own), ENROLLED, replace=False)
             rest = np.setdiff1d(np.arange(len(own)), chosen)
-            right += list(-to_own[np.ix_(rest, chosen)].min(axis=1))
-            wrong += list(-to_near[:, chosen].min(axis=1))
+            said_again = ratio(to_own[np.ix_(rest, chosen)].min(axis=1), noise[0][rest])
+            missed = ratio(to_near[:, chosen].min(axis=1), noise[1])
+            right += list(said_again)
+            wrong += list(missed)
             profile = profile_of(engine, [spoken[own[i]] for i in chosen])
             ratios = engine.scorer.voice_scores([profile], [one.analysis for one in strangers])
-            joint += list(_joint(engine, ratios.ratio[0], to_foreign[:, chosen].min(axis=1)))
+            foreign = ratio(to_foreign[:, chosen].min(axis=1), _snr(strangers))
+            joint += list(engine.scorer.joints(ratios.ratio[0], foreign))
             for name, rate in PRESETS.items():
-                limit = _limit(engine, rate)
-                near[name][0] += int((to_own[np.ix_(rest, chosen)].min(axis=1) > limit).sum())
-                near[name][1] += int((to_near[:, chosen].min(axis=1) <= limit).sum())
+                limit = engine.scorer.phrase_threshold(rate)
+                near[name][0] += int((said_again < limit).sum())
+                near[name][1] += int((missed >= limit).sum())
     for name, rate in PRESETS.items():
         opened[name] = int((np.asarray(joint) >= -np.log(rate)).sum())
     if not right or not wrong:
@@ -100,14 +105,8 @@ def measure(
     }
 
 
-def _limit(engine: Engine, rate: float) -> float:
-    phrase = engine.scorer.phrase
-    return (engine.scorer.phrase_threshold(rate) - phrase.offset) / phrase.distance
-
-
-def _joint(engine: Engine, ratio: FloatArray, distance: Scores) -> Scores:
-    phrase = engine.scorer.phrase
-    return np.asarray(engine.scorer.joints(ratio, phrase.offset + phrase.distance * distance))
+def _snr(spoken: Sequence[Spoken]) -> Scores:
+    return np.asarray([one.analysis.quality.snr_db for one in spoken])
 
 
 def _phrase(spoken: Spoken) -> FloatArray:

@@ -136,10 +136,9 @@ def score(
     every = np.asarray([warping_distances(examples, _phrase(one)) for one in analyses]).T
     members = np.asarray([[column[i] for i in one.members] for one in known.enrolments])
     distance = every[members].min(axis=1)
-    phrase = engine.scorer.phrase
-    joint = np.asarray(
-        engine.scorer.joints(voice.ratio, phrase.offset + phrase.distance * distance), np.float64
-    )
+    snr_db = np.asarray([one.quality.snr_db for one in analyses])[None]
+    phrase = engine.scorer.phrase.ratio(distance, snr_db)
+    joint = np.asarray(engine.scorer.joints(voice.ratio, phrase), np.float64)
     plain = np.minimum(
         (voice.similarity - PLAIN_VOICE) / _PLAIN_STEPS[0],
         (PLAIN_PHRASE - distance) / _PLAIN_STEPS[1],

@@ -5,7 +5,7 @@ a room. What must not pass is of two kinds: other sentences by the same voice, a
 misses, in which a third of the phrase is replaced by something else that the same voice says.
 
 A near miss can come as near as a true second saying that was said in haste, so one rate for both
-kinds would shut the door. Of near misses 10 in 100 may pass at the rate of 1 in 1,000, twice as
+kinds would shut the door. Of near misses one in eight may pass at the rate of 1 in 1,000, twice as
 many at ten times that rate, half as many at a tenth of it. (They are made without a break in voice
 or room, and so come nearer than what people really mistake.)
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,11 @@ import soxr
 from rich.progress import track
 
 from edge.recognition.analyser import Analyser
-from edge.recognition.calibration import PhraseCalibration
+from edge.recognition.calibration import (
+    PHRASE_SNR_RANGE_DB,
+    PhraseCalibration,
+    phrase_term,
+)
 from edge.recognition.framing import phrase_samples, voice_samples
 from edge.recognition.warping import warping_distances
 from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
@@ -40,8 +44,11 @@ _ENROLLED_SPEEDS = (1.0, 0.93, 1.07)
 _SPOKEN_SPEEDS = (0.85, 0.95, 1.12, 1.2)
 _IN_ROOMS = 0.5
 """Share of the true sayings that are said in a room with an echo."""
+_IN_NOISE = 0.5
+"""Share of the sayings, true ones and near misses, that are said in noise."""
+QUIET_DB = PHRASE_SNR_RANGE_DB[1]
 _PRIOR = 0.5
-_NEAR_MISSES = 0.1
+_NEAR_MISSES = 0.125
 _NEAR_MISSES_AT = 0.001
 _NEAR_MISS_POWER = float(np.log10(2.0))
 _RAREST_OTHER = 0.001
@@ -54,13 +61,17 @@ class Distances:
 
     Attributes:
         right: of the phrase, said again.
+        right_snr_db: signal-to-noise ratio of each of these.
         near: of near misses.
+        near_snr_db: signal-to-noise ratio of each of these.
         other: of other sentences by the same voice.
         single: of other sentences from one saying, by the same voice.
     """
 
     right: FloatArray
+    right_snr_db: FloatArray
     near: FloatArray
+    near_snr_db: FloatArray
     other: FloatArray
     single: FloatArray
 
@@ -68,7 +79,7 @@ class Distances:
 def measure(analyser: Analyser, heard: Sequence[Heard], seed: int = 0) -> Distances:
     """All distances among the recordings of each speaker."""
     chance = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {"right": [], "near": [], "other": [], "single": []}
+    found: dict[str, list[float]] = {field.name: [] for field in fields(Distances)}
     speakers = sorted({one.item.speaker for one in heard})
     for speaker in track(speakers, description="phrases", transient=True):
         said = [one.utterance for one in heard if one.item.speaker == speaker]
@@ -103,15 +114,25 @@ def _said_again(
         missed = _with_a_part_replaced(again, _altered(foreign, speed, chance), chance)
         if chance.random() < _IN_ROOMS:
             again = _in_a_room(again, chance)
-        found["right"].append(min(warping_distances(enrolled, _embed(analyser, again))))
-        found["near"].append(min(warping_distances(enrolled, _embed(analyser, missed))))
+        snr_db = QUIET_DB
+        if chance.random() < _IN_NOISE:
+            snr_db = float(chance.uniform(*PHRASE_SNR_RANGE_DB))
+            again, missed = (_noisy(one, snr_db, chance) for one in (again, missed))
+        for name, said in (("right", again), ("near", missed)):
+            found[name].append(min(warping_distances(enrolled, _embed(analyser, said))))
+            found[f"{name}_snr_db"].append(snr_db)
 
 
 def _altered(speech: FloatArray, speed: float, chance: np.random.Generator) -> FloatArray:
     """Said faster or slower (the pitch goes with it), with a little noise."""
     said = np.asarray(soxr.resample(speech, SAMPLE_RATE * speed, SAMPLE_RATE), np.float32)
+    return _noisy(said, QUIET_DB, chance)
+
+
+def _noisy(speech: FloatArray, snr_db: float, chance: np.random.Generator) -> FloatArray:
     seed = int(chance.integers(1 << 31))
-    return add_noise(said, pink_noise(len(said) / SAMPLE_RATE + 0.1, seed), 25.0, seed)
+    noise = pink_noise(len(speech) / SAMPLE_RATE + 0.1, seed)
+    return add_noise(speech, noise, snr_db, seed)
 
 
 def _in_a_room(speech: FloatArray, chance: np.random.Generator) -> FloatArray:
@@ -138,19 +159,24 @@ def _embed(analyser: Analyser, speech: FloatArray) -> FloatArray:
 
 def fit_phrase(distances: Distances) -> PhraseCalibration:
     """From distances to log-likelihood ratios, and the operating curve."""
-    wrong = np.concatenate((distances.near, _as_many(distances.other, len(distances.near))))
-    values = np.concatenate((distances.right, wrong)).astype(np.float64)
+    others = _as_many(distances.other, len(distances.near))
+    values = np.concatenate((distances.right, distances.near, others)).astype(np.float64)
+    quiet = np.full(len(others), QUIET_DB)
+    noise = phrase_term(np.concatenate((distances.right_snr_db, distances.near_snr_db, quiet)))
     target = np.arange(len(values)) < len(distances.right)
-    offset, slope = fit(np.stack((np.ones_like(values), values), axis=1), target, _PRIOR)
-    curve = rising(float(offset + slope * _limit(distances, rate)) for rate in RATES)
-    return PhraseCalibration(float(offset), float(slope), curve)
+    features = np.stack((np.ones_like(values), values, noise), axis=1)
+    offset, slope, snr = (float(weight) for weight in fit(features, target, _PRIOR))
+    near = offset + slope * distances.near + snr * phrase_term(distances.near_snr_db)
+    other = offset + slope * distances.other
+    curve = rising(_limit(near, other, rate) for rate in RATES)
+    return PhraseCalibration(offset, slope, snr, curve)
 
 
-def _limit(distances: Distances, rate: float) -> float:
-    """The distance up to which no more than allowed pass of either kind."""
-    near = _NEAR_MISSES * (rate / _NEAR_MISSES_AT) ** _NEAR_MISS_POWER
-    other = max(rate, _RAREST_OTHER)
-    return float(min(np.quantile(distances.other, other), np.quantile(distances.near, near)))
+def _limit(near: FloatArray, other: FloatArray, rate: float) -> float:
+    """The ratio from which on no more than allowed pass of either kind."""
+    near_rate = _NEAR_MISSES * (rate / _NEAR_MISSES_AT) ** _NEAR_MISS_POWER
+    other_rate = max(rate, _RAREST_OTHER)
+    return float(max(np.quantile(other, 1 - other_rate), np.quantile(near, 1 - near_rate)))
 
 
 def _as_many(values: FloatArray, count: int) -> FloatArray:
@@ -162,7 +188,11 @@ def _as_many(values: FloatArray, count: int) -> FloatArray:
 def document(distances: Distances, found: PhraseCalibration) -> dict[str, Any]:
     """The calibration as a card holds it, without the model's hash."""
     return {
-        "ratio": {"offset": round(found.offset, 4), "distance": round(found.distance, 4)},
+        "ratio": {
+            "offset": round(found.offset, 4),
+            "distance": round(found.distance, 4),
+            "snr": round(found.snr, 4),
+        },
         "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
         "trials": {
             "said again": len(distances.right),
