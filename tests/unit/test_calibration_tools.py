@@ -139,7 +139,7 @@ def test_the_curve_of_a_phrase_keeps_both_promises() -> None:
     def passing(of: FloatArray, rate: float) -> float:
         return float(np.mean(found.ratio(of, 30.0) >= found.curve.threshold(rate)))
 
-    for rate, near_misses in ((0.01, 0.2), (0.001, 0.1), (0.0001, 0.05)):
+    for rate, near_misses in ((0.01, 0.25), (0.001, 0.125), (0.0001, 0.0625)):
         assert passing(distances.other, rate) <= max(rate, 0.001) + 1e-4
         # One of both limits it, so it is no stricter than it must be.
         assert passing(distances.near, rate) == pytest.approx(near_misses, abs=0.005)
