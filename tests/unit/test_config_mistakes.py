@@ -52,7 +52,10 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ("host: example.org", "unknown key 'host'; did you mean mqtt.host?"),
         ("enabled: true", "unknown key 'enabled'; did you mean mqtt.enabled or mqtt.tls.enabled?"),
         ("mqtt: {password: secret}", "mqtt: unknown key 'password'; did you mean password_file?"),
-        ("access: {xyz: 1}", "access: unknown key 'xyz'; access knows in_running_speech, decision_lifetime_s"),
+        (
+            "access: {xyz: 1}",
+            "access: unknown key 'xyz'; access knows in_running_speech, decision_lifetime_s",
+        ),
         ("<<: {}", "unknown key '<<'"),
         ("[a]: 1", "a key that is no word"),
         (
