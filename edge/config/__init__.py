@@ -1,6 +1,7 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
 from edge.config.loading import find_config, load_config, parse_config
+from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
     AudioConfig,
@@ -9,7 +10,6 @@ from edge.config.settings import (
     EnrolmentConfig,
     MqttConfig,
     RecognitionConfig,
-    Rule,
     SecurityConfig,
     Setting,
     TlsConfig,

@@ -13,55 +13,11 @@ import dataclasses
 import os
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
-
-@dataclass(frozen=True)
-class Rule:
-    """What a setting may be, and what it is for.
-
-    Attributes:
-        doc: its meaning, in sentences for the person who sets it.
-        unit: the unit of a number, empty for others.
-        least: the smallest number allowed; None for no limit.
-        most: the largest number allowed; None for no limit.
-        choices: the words allowed; empty for any.
-        pattern: a regular expression that the whole text must match; empty for any text.
-        pattern_doc: the pattern in words.
-        empty: what leaving it out (or null) means, for a setting whose default is None.
-    """
-
-    doc: str
-    unit: str = ""
-    least: Optional[float] = None
-    most: Optional[float] = None
-    choices: tuple[str, ...] = ()
-    pattern: str = ""
-    pattern_doc: str = ""
-    empty: str = ""
-
-
-def _setting(
-    default: Any,
-    doc: str,
-    *,
-    unit: str = "",
-    least: Optional[float] = None,
-    most: Optional[float] = None,
-    choices: tuple[str, ...] = (),
-    pattern: str = "",
-    pattern_doc: str = "",
-    empty: str = "",
-) -> Any:
-    rule = Rule(doc, unit, least, most, choices, pattern, pattern_doc, empty)
-    return field(default=default, metadata={"rule": rule})
-
-
-def _section(kind: type, doc: str) -> Any:
-    return field(default_factory=kind, metadata={"rule": Rule(doc)})
-
+from edge.config.rules import Rule, section, setting
 
 _TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
 
@@ -70,13 +26,13 @@ _TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
 class DeviceConfig:
     """Which device this is."""
 
-    id: str = _setting(
+    id: str = setting(
         "front-door",
         "Name of this device in MQTT topics; every device on one broker needs its own.",
         pattern=r"[A-Za-z0-9_-]{1,64}",
         pattern_doc="1 to 64 letters, digits, - or _",
     )
-    name: str = _setting(
+    name: str = setting(
         "Front door",
         "Name of this device for people.",
         pattern=r".{1,64}",
@@ -88,7 +44,7 @@ class DeviceConfig:
 class AudioConfig:
     """The microphone, and how speech is cut out of its stream."""
 
-    device: Optional[Union[int, str]] = _setting(
+    device: Optional[Union[int, str]] = setting(
         None,
         "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
         least=0,
@@ -97,7 +53,7 @@ class AudioConfig:
         pattern_doc="a device number or name",
         empty="the system's default microphone",
     )
-    end_silence_s: float = _setting(
+    end_silence_s: float = setting(
         0.6,
         "Silence after which an utterance is over. Shorter answers sooner, but cuts a phrase"
         " that is spoken with pauses.",
@@ -105,17 +61,17 @@ class AudioConfig:
         least=0.2,
         most=3.0,
     )
-    min_speech_s: float = _setting(
+    min_speech_s: float = setting(
         0.3,
         "Speech shorter than this is taken for a noise and ignored.",
         unit="s",
         least=0.1,
         most=2.0,
     )
-    max_utterance_s: float = _setting(
+    max_utterance_s: float = setting(
         15.0, "An utterance is cut at this length.", unit="s", least=3.0, most=60.0
     )
-    pre_roll_s: float = _setting(
+    pre_roll_s: float = setting(
         0.55,
         "How much of what came before the speech is kept with it. The phrase model listens to"
         " half a second on both sides.",
@@ -123,7 +79,7 @@ class AudioConfig:
         least=0.0,
         most=2.0,
     )
-    ring_s: float = _setting(
+    ring_s: float = setting(
         20.0,
         "How much audio waits while the processor is busy; what does not fit is lost, counted"
         " and published.",
@@ -137,23 +93,23 @@ class AudioConfig:
 class RecognitionConfig:
     """What a recording must be worth to be judged."""
 
-    min_net_speech_s: float = _setting(
+    min_net_speech_s: float = setting(
         0.6,
         "Least speech, silence not counted, that is judged at all.",
         unit="s",
         least=0.2,
         most=5.0,
     )
-    min_snr_db: float = _setting(
+    min_snr_db: float = setting(
         6.0, "How far speech must stand out from the noise.", unit="dB", least=0.0, most=40.0
     )
-    min_level_dbfs: float = _setting(
+    min_level_dbfs: float = setting(
         -65.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
     )
-    max_clipped_fraction: float = _setting(
+    max_clipped_fraction: float = setting(
         0.02, "Share of the samples that may be overdriven.", least=0.0, most=1.0
     )
-    threads: int = _setting(
+    threads: int = setting(
         1, "Processor threads that a model runs on.", unit="threads", least=1, most=16
     )
 
@@ -166,7 +122,7 @@ FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
 class SecurityConfig:
     """How often a stranger may get in."""
 
-    false_accept_rate: Union[float, str] = _setting(
+    false_accept_rate: Union[float, str] = setting(
         "balanced",
         "Share of strangers' attempts that may be accepted: a number, or relaxed (1 in 100),"
         " balanced (1 in 1,000) or strict (1 in 10,000). Fewer strangers let in means residents"
@@ -188,29 +144,29 @@ class SecurityConfig:
 class EnrolmentConfig:
     """What makes a signature complete."""
 
-    repetitions: int = _setting(
+    repetitions: int = setting(
         3, "How often a passphrase is said to enrol it.", unit="repetitions", least=3, most=20
     )
-    voice_seconds: float = _setting(
+    voice_seconds: float = setting(
         30.0,
         "How much speech enrols a voice without a passphrase. Less than 20 s costs accuracy.",
         unit="s",
         least=1.0,
         most=300.0,
     )
-    adapt: bool = _setting(
+    adapt: bool = setting(
         False,
         "Whether the running service learns from utterances that it accepts with high confidence,"
         " since voices change. `edge-voice profiles revert` forgets what was learned.",
     )
-    adapt_samples: int = _setting(
+    adapt_samples: int = setting(
         5,
         "How many such utterances a signature holds at most; the newest ones stay.",
         unit="utterances",
         least=1,
         most=20,
     )
-    adapt_interval_s: float = _setting(
+    adapt_interval_s: float = setting(
         21600.0,
         "Least time between two utterances that are learned from, for each person.",
         unit="s",
@@ -223,12 +179,12 @@ class EnrolmentConfig:
 class AccessConfig:
     """What opens, and how long a decision holds."""
 
-    in_running_speech: bool = _setting(
+    in_running_speech: bool = setting(
         True,
         "Whether a phrase is also found inside running speech, and answered as soon as it is over."
         " If not, only what is said by itself counts, once silence has followed.",
     )
-    decision_lifetime_s: float = _setting(
+    decision_lifetime_s: float = setting(
         5.0,
         "A decision that could not be delivered within this time is dropped, never sent late.",
         unit="s",
@@ -241,18 +197,18 @@ class AccessConfig:
 class TlsConfig:
     """Encryption of the connection to the broker."""
 
-    enabled: bool = _setting(
+    enabled: bool = setting(
         False, "Whether to encrypt. The broker's certificate is always verified."
     )
-    ca_file: Optional[Path] = _setting(
+    ca_file: Optional[Path] = setting(
         None,
         "PEM file with the certificate authority that signed the broker's certificate.",
         empty="the system's certificate authorities",
     )
-    cert_file: Optional[Path] = _setting(
+    cert_file: Optional[Path] = setting(
         None, "PEM file with this device's own certificate.", empty="none is shown to the broker"
     )
-    key_file: Optional[Path] = _setting(
+    key_file: Optional[Path] = setting(
         None, "PEM file with the key of `cert_file`.", empty="no certificate is shown"
     )
 
@@ -261,37 +217,37 @@ class TlsConfig:
 class MqttConfig:
     """The broker that decisions are published to."""
 
-    enabled: bool = _setting(True, "Whether to publish at all.")
-    host: str = _setting(
+    enabled: bool = setting(True, "Whether to publish at all.")
+    host: str = setting(
         "localhost",
         "Name or address of the broker.",
         pattern=r"[^\s/@]{1,253}",
         pattern_doc="a host name or an address, without mqtt:// and without a port",
     )
-    port: Optional[int] = _setting(
+    port: Optional[int] = setting(
         None, "Port of the broker.", least=1, most=65535, empty="1883, or 8883 with TLS"
     )
-    username: Optional[str] = _setting(
+    username: Optional[str] = setting(
         None,
         "User name at the broker.",
         pattern=r".{1,256}",
         pattern_doc="1 to 256 characters",
         empty="no user name is sent",
     )
-    password_file: Optional[Path] = _setting(
+    password_file: Optional[Path] = setting(
         None,
         "File whose only line is the password; others must not be able to read it. A bare name"
         " is first looked for among the service's systemd credentials.",
         empty="no password is sent",
     )
-    tls: TlsConfig = _section(TlsConfig, "Encryption of the connection to the broker.")
-    base_topic: str = _setting(
+    tls: TlsConfig = section(TlsConfig, "Encryption of the connection to the broker.")
+    base_topic: str = setting(
         "edge-voice",
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
         pattern=_TOPIC,
         pattern_doc="topic levels between single slashes, without + and #, not starting with $",
     )
-    keepalive_s: int = _setting(
+    keepalive_s: int = setting(
         30,
         "How often the connection proves that it is alive. A silent one is given up, and the"
         " broker tells the home that the device is offline, after one and a half times this.",
@@ -299,20 +255,20 @@ class MqttConfig:
         least=5,
         most=3600,
     )
-    protocol: str = _setting(
+    protocol: str = setting(
         "auto",
         "Version of MQTT. With 5 a broker also drops decisions that a receiver was not there for"
         " in time; auto falls back to 3.1.1 for a broker that does not answer to 5.",
         choices=("auto", "5", "3.1.1"),
     )
-    client_id: Optional[str] = _setting(
+    client_id: Optional[str] = setting(
         None,
         "Name of the connection at the broker; two clients with one name throw each other out.",
         pattern=r"[A-Za-z0-9_.:-]{1,128}",
         pattern_doc="1 to 128 letters, digits, or one of - _ . :",
         empty="edge-voice-DEVICE",
     )
-    reconnect_max_s: float = _setting(
+    reconnect_max_s: float = setting(
         10.0,
         "Longest wait between two attempts to reach the broker; it starts at half a second and"
         " doubles.",
@@ -333,27 +289,27 @@ class MqttConfig:
 class Config:
     """All settings; `Config()` is the defaults."""
 
-    device: DeviceConfig = _section(DeviceConfig, "Which device this is.")
-    audio: AudioConfig = _section(
+    device: DeviceConfig = section(DeviceConfig, "Which device this is.")
+    audio: AudioConfig = section(
         AudioConfig, "The microphone, and how speech is cut out of its stream."
     )
-    recognition: RecognitionConfig = _section(
+    recognition: RecognitionConfig = section(
         RecognitionConfig,
         "What a recording must be worth to be judged.",
     )
-    security: SecurityConfig = _section(SecurityConfig, "How often a stranger may get in.")
-    enrolment: EnrolmentConfig = _section(EnrolmentConfig, "What makes a signature complete.")
-    access: AccessConfig = _section(AccessConfig, "What opens, and how long a decision holds.")
-    mqtt: MqttConfig = _section(MqttConfig, "The broker that decisions are published to.")
-    state_directory: Optional[Path] = _setting(
+    security: SecurityConfig = section(SecurityConfig, "How often a stranger may get in.")
+    enrolment: EnrolmentConfig = section(EnrolmentConfig, "What makes a signature complete.")
+    access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
+    mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
+    state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",
         empty="$STATE_DIRECTORY (systemd sets it), else ~/.local/state/edge-voice",
     )
-    models_directory: Optional[Path] = _setting(
+    models_directory: Optional[Path] = setting(
         None, "Folder of the models and their cards.", empty="the models that were installed"
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "info", "How much is logged.", choices=("debug", "info", "warning", "error")
     )
 

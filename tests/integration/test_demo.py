@@ -39,7 +39,7 @@ def test_every_decision_is_as_expected_within_a_minute(tmp_path: Path) -> None:
     decisions = [result["decision"] for result in outcome["results"]]
     assert [decision["decision"] for decision in decisions].count("granted") == 2
     assert len({decision["id"] for decision in decisions}) == 6
-    # The wait for silence is a part of it, so no answer can come sooner.
+    # Most of them are denials, and the wait for silence is a part of those.
     assert outcome["median_after_speech_s"] >= outcome["end_silence_s"] - 0.1
     assert took < 60.0
 
