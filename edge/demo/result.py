@@ -130,8 +130,8 @@ class Outcome:
             parts.append(f"{self.unasked} that nobody asked for")
         if self.median_after_s is not None:
             parts.append(
-                f"they came {self.median_after_s:.2f} s after the end of speech (median); to say no,"
-                f" {self.end_silence_s:.2f} s of it are the wait for silence"
+                f"they came {self.median_after_s:.2f} s after the end of speech (median); to say"
+                f" no, {self.end_silence_s:.2f} s of it are the wait for silence"
             )
         if self.median_decide_s is not None:
             parts.append(f"deciding took {self.median_decide_s:.2f} s")
