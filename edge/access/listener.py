@@ -158,17 +158,20 @@ class Listener:
 
     def _end(self, utterance: Utterance) -> Iterator[Judgement]:
         """An utterance is over: decide on it as a whole, then on what was found in it."""
-        opened = self._opened
+        whole = None
+        if self._answered_s is None:
+            whole = self._decider.judge(utterance, self._profiles)
+            if whole.decision.granted:
+                yield whole
+                return
         found = list(self._close_ones)
-        if opened is not None and self._candidates:
-            late = self._spotter.feed(self._unheard(opened)) + self._spotter.finish()
-            found += self._found(opened, late, _MOST_TRIED)
-        if self._answered_s is not None:
-            if found:
-                yield self._answer(_nearest(found))
-            return
-        whole = self._decider.judge(utterance, self._profiles)
-        yield _nearest(found) if found and not whole.decision.granted else whole
+        if self._opened is not None and self._candidates:
+            late = self._spotter.feed(self._unheard(self._opened)) + self._spotter.finish()
+            found += self._found(self._opened, late, _MOST_TRIED)
+        if found:
+            yield self._answer(_nearest(found))
+        elif whole is not None:
+            yield whole
 
 
 def _nearest(judgements: Sequence[Judgement]) -> Judgement:
