@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.calibration import VoiceCalibration, quality_terms
+from edge.recognition.calibration import (
+    USUAL_ENROLMENTS,
+    VoiceCalibration,
+    quality_terms,
+)
 from edge.recognition.cohort import Cohort, unit
 from edge.types import FloatArray
 from tools.calibration.curves import RATES, rising
@@ -29,7 +33,6 @@ SIZES = (1, 3, 5)
 """How many recordings are enrolled."""
 SIGNATURES = 6
 """Signatures of each size and speaker."""
-_USUAL = 3
 _KEPT = 80
 """Neighbours kept of each voice, so that `NEAREST` are left when two speakers are taken out."""
 
@@ -98,7 +101,7 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
         chosen = (own & ~enrolled) | few
         features.append(table[chosen])
         targets.append(own[chosen])
-        if size == _USUAL:
+        if size == USUAL_ENROLMENTS:
             curve_rows.append(table[~own])
     offset, similarity_, speech, enrolments, snr = fit(
         np.concatenate(features), np.concatenate(targets), PRIOR
