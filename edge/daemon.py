@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Optional
 
 from edge.access.decider import Decider, Judgement, age_of
+from edge.access.guard import Guard
 from edge.access.learning import Lesson, lesson_from
 from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
@@ -77,6 +78,7 @@ class Daemon:
             self._decider,
             inside=config.access.in_running_speech,
         )
+        self._guard = Guard([])
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
@@ -156,9 +158,10 @@ class Daemon:
         self._notifier.ready()
 
     def _publish(self, judgement: Judgement) -> None:
-        decision = judgement.decision
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgement.utterance)
+        judgement = self._guard.review(judgement)
+        decision = judgement.decision
         if age > decision.lifetime_s:
             self._late += 1
             _log.warning("a decision came %.1f s after the speech and was dropped", age)

@@ -1,5 +1,6 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.rules import Rule
 from edge.config.settings import (
@@ -8,11 +9,9 @@ from edge.config.settings import (
     Config,
     DeviceConfig,
     EnrolmentConfig,
-    MqttConfig,
     RecognitionConfig,
     SecurityConfig,
     Setting,
-    TlsConfig,
     all_settings,
 )
 

@@ -1,16 +1,24 @@
 """The types that pass between the rooms: small, frozen, printable."""
 
+from edge.types.access import EVERY_DAY, EVERYTHING, AccessRule, Window
 from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance
 from edge.types.decision import AccessDecision, Confidence, Outcome, ReasonCode
+from edge.types.event import Detail, Event, EventKind
 from edge.types.match import PhraseMatch, SpeakerMatch
 from edge.types.profile import EnrolmentSample, Profile, ProfileKind, ProfileStatus
 
 __all__ = [
+    "EVERYTHING",
+    "EVERY_DAY",
     "SAMPLE_RATE",
     "AccessDecision",
+    "AccessRule",
     "AudioBlock",
     "Confidence",
+    "Detail",
     "EnrolmentSample",
+    "Event",
+    "EventKind",
     "FloatArray",
     "Outcome",
     "PhraseMatch",
@@ -21,4 +29,5 @@ __all__ = [
     "ReasonCode",
     "SpeakerMatch",
     "Utterance",
+    "Window",
 ]

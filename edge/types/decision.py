@@ -44,6 +44,20 @@ class ReasonCode(str, enum.Enum):
     """There is no profile to match against."""
     REPEATED = "repeated"
     """While enrolling: the very recording that was enrolled before."""
+    LOCKED_OUT = "locked_out"
+    """Too many rejections: nobody is let in until the lock-out is over."""
+    REPLAY_SUSPECTED = "replay_suspected"
+    """Too like an utterance that was heard before to be a second saying of it."""
+    DISABLED = "disabled"
+    """Recognised; the person's access is switched off."""
+    NOT_HERE = "not_here"
+    """Recognised; the person may not open this door."""
+    NOT_NOW = "not_now"
+    """Recognised; outside the hours or the dates at which the person may open."""
+    CHALLENGE_ASKED = "challenge_asked"
+    """Recognised, and asked for digits; the door opens once they are said."""
+    CHALLENGE_FAILED = "challenge_failed"
+    """The digits were wrong, or in another voice, or not said in time."""
 
 
 class Confidence(str, enum.Enum):

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from edge.types.access import EVERYTHING, AccessRule
 from edge.types.audio import FloatArray
 
 
@@ -63,6 +64,8 @@ class Profile:
         samples: what has been enrolled so far, and what was learned since, in order.
         created_at: Unix time, seconds.
         updated_at: Unix time of the last change, seconds.
+        rule: what the person may open, and when.
+        duress_of: id of the profile whose duress phrase this is; None for a person's own phrase.
     """
 
     id: str
@@ -75,6 +78,8 @@ class Profile:
     samples: tuple[EnrolmentSample, ...]
     created_at: float
     updated_at: float
+    rule: AccessRule = EVERYTHING
+    duress_of: Optional[str] = None
 
     @classmethod
     def begin(
