@@ -2,6 +2,7 @@
 
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.loading import find_config, load_config, parse_config
+from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",
     "Rule",

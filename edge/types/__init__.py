@@ -1,6 +1,17 @@
 """The types that pass between the rooms: small, frozen, printable."""
 
-from edge.types.access import EVERY_DAY, EVERYTHING, AccessRule, Window
+from edge.types.access import (
+    EVERY_DAY,
+    EVERYTHING,
+    AccessRule,
+    Window,
+    format_window,
+    parse_day,
+    parse_window,
+    rule_as_dict,
+    rule_from_json,
+    rule_to_json,
+)
 from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance
 from edge.types.decision import AccessDecision, Confidence, Outcome, ReasonCode
 from edge.types.event import Detail, Event, EventKind
@@ -30,4 +41,10 @@ __all__ = [
     "SpeakerMatch",
     "Utterance",
     "Window",
+    "format_window",
+    "parse_day",
+    "parse_window",
+    "rule_as_dict",
+    "rule_from_json",
+    "rule_to_json",
 ]
