@@ -15,6 +15,7 @@ from edge.config.settings import (
     Setting,
     all_settings,
 )
+from edge.config.store import StoreConfig
 
 __all__ = [
     "AccessConfig",
@@ -28,6 +29,7 @@ __all__ = [
     "Rule",
     "SecurityConfig",
     "Setting",
+    "StoreConfig",
     "TlsConfig",
     "all_settings",
     "find_config",

@@ -20,6 +20,7 @@ from typing import Any, Optional, Union
 from edge.config.broker import MqttConfig
 from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule, section, setting
+from edge.config.store import StoreConfig
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ class Config:
         LockOutConfig, "What happens after too many rejections in a short time."
     )
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
+    store: StoreConfig = section(StoreConfig, "How signatures are locked.")
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",
