@@ -8,9 +8,6 @@ from edge.types.access import (
     format_window,
     parse_day,
     parse_window,
-    rule_as_dict,
-    rule_from_json,
-    rule_to_json,
 )
 from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance
 from edge.types.decision import AccessDecision, Confidence, Outcome, ReasonCode
@@ -44,7 +41,4 @@ __all__ = [
     "format_window",
     "parse_day",
     "parse_window",
-    "rule_as_dict",
-    "rule_from_json",
-    "rule_to_json",
 ]

@@ -1,8 +1,7 @@
-"""Who may open which door, and when; as people write it, and as it is kept."""
+"""Who may open which door, and when; and how people write it."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -15,11 +14,9 @@ _DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EVERY_DAY_WORDS = ("daily", "every-day", "everyday")
 _MIDNIGHT = 24 * 60
 _MAX_TEXT = 100
-_MAX_JSON = 8192
 _HOURS = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])-([01]?[0-9]|2[0-4]):([0-5][0-9])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DOOR = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_KEYS = {"enabled", "doors", "windows", "first_day", "last_day", "challenge"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,17 @@ class AccessRule:
         """Whether what it allows depends on the clock."""
         return bool(self.windows) or self.first_day is not None or self.last_day is not None
 
+    def as_dict(self) -> dict[str, Any]:
+        """The rule as it is shown: hours as people write them, dates as 2027-01-31."""
+        return {
+            "enabled": self.enabled,
+            "doors": list(self.doors),
+            "hours": [format_window(window) for window in self.windows],
+            "first_day": self.first_day.isoformat() if self.first_day else None,
+            "last_day": self.last_day.isoformat() if self.last_day else None,
+            "challenge": self.challenge,
+        }
+
 
 EVERYTHING = AccessRule()
 """Every door, always: the rule of a profile that none was made for."""
@@ -148,54 +156,6 @@ def parse_day(text: str) -> date:
     raise ValueError(f"{text[:40]!r} is no date: write year, month and day, as in 2027-01-31")
 
 
-def rule_to_json(rule: AccessRule) -> str:
-    """A rule as one line of JSON, to be kept; the same rule always gives the same text."""
-    return json.dumps(rule_as_dict(rule), separators=(",", ":"), sort_keys=True)
-
-
-def rule_as_dict(rule: AccessRule) -> dict[str, Any]:
-    """A rule under its JSON names: hours as people write them, dates as 2027-01-31."""
-    return {
-        "enabled": rule.enabled,
-        "doors": list(rule.doors),
-        "windows": [format_window(window) for window in rule.windows],
-        "first_day": rule.first_day.isoformat() if rule.first_day else None,
-        "last_day": rule.last_day.isoformat() if rule.last_day else None,
-        "challenge": rule.challenge,
-    }
-
-
-def rule_from_json(text: str) -> AccessRule:
-    """A rule as `rule_to_json` wrote it; nothing is filled in, since what is missing is damage.
-
-    Raises:
-        ValueError: it is no such text.
-    """
-    if len(text) > _MAX_JSON:
-        raise ValueError("an access rule that is too long")
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("an access rule that is no JSON") from None
-    if not isinstance(found, dict) or set(found) != _KEYS:
-        raise ValueError("an access rule without its parts, or with others")
-    doors, windows = found["doors"], found["windows"]
-    if not _are_texts(doors) or not _are_texts(windows) or len(windows) > MAX_WINDOWS:
-        raise ValueError("doors or hours that are no list of texts")
-    if not isinstance(found["enabled"], bool) or not isinstance(found["challenge"], bool):
-        raise ValueError(  # noqa: TRY004 (damage, whatever it is)
-            "an access rule with a part that is neither true nor false"
-        )
-    return AccessRule(
-        enabled=found["enabled"],
-        doors=tuple(doors),
-        windows=tuple(parse_window(window) for window in windows),
-        first_day=_day(found["first_day"]),
-        last_day=_day(found["last_day"]),
-        challenge=found["challenge"],
-    )
-
-
 def _parse_days(text: str) -> tuple[int, ...]:
     if text in _EVERY_DAY_WORDS:
         return EVERY_DAY
@@ -227,15 +187,3 @@ def _format_run(run: list[int]) -> str:
 
 def _clock(minute: int) -> str:
     return f"{minute // 60:02d}:{minute % 60:02d}"
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
-
-
-def _day(value: Any) -> Optional[date]:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise ValueError("a date that is no text")  # noqa: TRY004 (damage, whatever it is)
-    return parse_day(value)
