@@ -37,6 +37,8 @@ COMMANDS = (
     "verify",
     "identify",
     "profiles",
+    "access",
+    "lockout",
     "evaluate",
     "calibrate",
     "devices",
