@@ -78,7 +78,7 @@ def test_digital_silence_and_nothing_have_figures_too() -> None:
 
 def test_what_was_loud_before_a_part_is_no_noise_of_it() -> None:
     samples = _noise(100, 0.01)  # -40 dB: a television that is then switched off
-    samples[50 * FRAME_SAMPLES :] *= 0.1
+    samples[66 * FRAME_SAMPLES :] *= 0.1
     speech = np.zeros(100, np.bool_)
     speech[70:90] = True
     part = np.zeros(100, np.bool_)
