@@ -14,6 +14,7 @@ from edge.config.settings import (
     Setting,
     all_settings,
 )
+from edge.config.signing import SigningConfig
 
 __all__ = [
     "AccessConfig",
@@ -26,6 +27,7 @@ __all__ = [
     "Rule",
     "SecurityConfig",
     "Setting",
+    "SigningConfig",
     "TlsConfig",
     "all_settings",
     "find_config",

@@ -19,6 +19,7 @@ from typing import Any, Optional, Union
 
 from edge.config.broker import MqttConfig
 from edge.config.rules import Rule, section, setting
+from edge.config.signing import SigningConfig
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ class Config:
     enrolment: EnrolmentConfig = section(EnrolmentConfig, "What makes a signature complete.")
     access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
+    signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",
