@@ -1,6 +1,7 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
 from edge.config.broker import MqttConfig, TlsConfig
+from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.rules import Rule
 from edge.config.settings import (
@@ -19,6 +20,7 @@ from edge.config.signing import SigningConfig
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "Setting",
     "SigningConfig",
     "TlsConfig",
+    "UnsignedConfig",
     "all_settings",
     "find_config",
     "load_config",
