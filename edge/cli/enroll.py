@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--duress does not go with --voice: it is a second passphrase")
     kind = ProfileKind.VOICE if args.voice else ProfileKind.PHRASE
     config = options.config_of(args)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         wish = Wish(
             args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
         )

@@ -1,6 +1,7 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
 from edge.config.broker import MqttConfig, TlsConfig
+from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule
@@ -15,11 +16,13 @@ from edge.config.settings import (
     Setting,
     all_settings,
 )
+from edge.config.signing import SigningConfig
 from edge.config.store import StoreConfig
 
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
@@ -29,8 +32,10 @@ __all__ = [
     "Rule",
     "SecurityConfig",
     "Setting",
+    "SigningConfig",
     "StoreConfig",
     "TlsConfig",
+    "UnsignedConfig",
     "all_settings",
     "find_config",
     "load_config",
