@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a signature; the old one stands until the new one is complete",
     )
+    parser.add_argument(
+        "--duress",
+        action="store_true",
+        help="enrol a second phrase for somebody who is enrolled: it opens as usual, and raises a"
+        " silent alarm",
+    )
     options.add_microphone(parser)
 
 
@@ -68,10 +74,14 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--short goes with --voice: a passphrase is always said three times")
     if args.phrase is not None and args.voice:
         raise InputError("--phrase does not go with --voice: any speech will do there")
+    if args.duress and args.voice:
+        raise InputError("--duress does not go with --voice: it is a second passphrase")
     kind = ProfileKind.VOICE if args.voice else ProfileKind.PHRASE
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
-        wish = Wish(args.name, kind, args.phrase, short=args.short, again=args.again)
+        wish = Wish(
+            args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
+        )
         enrolment = Enrolment(store, wish, config.enrolment)
         from edge.recognition.engine import Engine
 
@@ -148,7 +158,8 @@ def _instruction(enrolment: Enrolment) -> str:
     if profile.kind.value == "voice":
         return f"{profile.name}, talk about anything, and pause now and then."
     times = f"{profile.remaining:.0f} times" if profile.remaining > 1 else "once more"
-    what = f"“{profile.phrase}”" if profile.phrase else "your passphrase"
+    unwritten = "your duress phrase" if profile.duress_of else "your passphrase"
+    what = f"“{profile.phrase}”" if profile.phrase else unwritten
     return f"{profile.name}, say {what} {times}, with a pause after each."
 
 

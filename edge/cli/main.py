@@ -38,6 +38,8 @@ COMMANDS = (
     "identify",
     "profiles",
     "keys",
+    "access",
+    "lockout",
     "evaluate",
     "calibrate",
     "devices",

@@ -52,11 +52,12 @@ def _list(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profiles = store.list()
     if args.json:
-        show_json({"profiles": [profile.as_dict() for profile in profiles]})
+        content = [{**each.as_dict(), "duress_of": each.duress_of} for each in profiles]
+        show_json({"profiles": content})
     elif not profiles:
         show("Nobody is enrolled yet: run 'edge-voice enroll NAME'.")
     else:
-        _print_table(profiles)
+        _print_table(_under_their_owners(profiles))
     return EXIT_OK
 
 
@@ -143,7 +144,7 @@ def _print_table(profiles: list[Profile]) -> None:
     for profile in profiles:
         done = profile.remaining <= 0
         table.add_row(
-            Text(profile.name),
+            Text(f"  {profile.name}" if profile.duress_of else profile.name),
             _kind(profile),
             Text(profile.status.value, style="green" if done else "yellow"),
             _progress(profile),
@@ -153,7 +154,15 @@ def _print_table(profiles: list[Profile]) -> None:
         console(sys.stdout).print(table)
 
 
+def _under_their_owners(profiles: list[Profile]) -> list[Profile]:
+    """Each person, and then their duress phrase."""
+    places = {profile.id: place for place, profile in enumerate(profiles)}
+    return sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1))
+
+
 def _kind(profile: Profile) -> str:
+    if profile.duress_of is not None:
+        return "duress phrase"
     return "passphrase" if profile.kind.value == "phrase" else "voice"
 
 

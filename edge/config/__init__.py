@@ -3,6 +3,7 @@
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
+from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",
     "Rule",
