@@ -41,6 +41,8 @@ COMMANDS = (
     "calibrate",
     "devices",
     "config",
+    "signing",
+    "command",
 )
 
 EXIT_INTERRUPTED = 130
