@@ -44,6 +44,8 @@ COMMANDS = (
     "calibrate",
     "devices",
     "config",
+    "signing",
+    "command",
 )
 
 EXIT_INTERRUPTED = 130
