@@ -39,6 +39,7 @@ COMMANDS = (
     "profiles",
     "evaluate",
     "calibrate",
+    "audit",
     "devices",
     "config",
 )

@@ -1,5 +1,6 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.rules import Rule
@@ -18,6 +19,7 @@ from edge.config.settings import (
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "AuditConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
 from edge.config.rules import Rule, section, setting
 
@@ -208,6 +209,7 @@ class Config:
     enrolment: EnrolmentConfig = section(EnrolmentConfig, "What makes a signature complete.")
     access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
+    audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",
