@@ -215,28 +215,6 @@ class AuditTrail:
             with reading(self.path) as found:
                 return check(found, self._key, anchor=anchor, expected=expected)
 
-    def rekey(self, key: bytes) -> None:
-        """Go over to another key, 32 bytes; for when the key that this one is made of changes.
-
-        Raises:
-            StoreError: the trail is not intact under its present key, or cannot be written; it
-                is then as it was.
-        """
-        if len(key) != _KEY_BYTES:
-            raise ValueError(f"a key of {len(key)} bytes")
-        self.flush()
-        with self._file_lock:
-            verdict = self.verify()
-            if not verdict.intact:
-                raise StoreError(
-                    f"the audit trail {self.path} is broken ({verdict.findings[0]}): keep it as"
-                    " evidence elsewhere before its key is changed"
-                )
-            file = self._opened()
-            file.rekey(key)
-            self._key = key
-            file.anchor()
-
     def close(self) -> None:
         """Write what waits, and let go of the file; a second call does nothing."""
         try:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from edge.errors import InputError
@@ -120,11 +120,6 @@ def sealed_entry(key: bytes, previous: bytes, seq: int, event: Event) -> Entry:
     return Entry(*content, _mac(key, previous, content))
 
 
-def resealed(key: bytes, previous: bytes, entry: Entry) -> Entry:
-    """The same entry under another key."""
-    return replace(entry, mac=_mac(key, previous, entry.content()))
-
-
 def anchor_text(key: bytes, head: Head) -> str:
     """A head as it is kept outside the trail: it cannot be made without the key either."""
     mark = hmac.new(key, _ANCHOR_DOMAIN + str(head).encode(), hashlib.sha256).hexdigest()
@@ -132,20 +127,13 @@ def anchor_text(key: bytes, head: Head) -> str:
 
 
 def read_anchor(key: bytes, text: Optional[str]) -> Optional[Head]:
-    """The newest head that is genuine under this key, None where there is none.
-
-    While the key is being changed the text has one for each of the keys, a space between.
-    """
-    found: Optional[Head] = None
-    for part in (text or "").split(" ")[:4]:
-        head = part.rpartition(":")[0]
-        if _HEAD.fullmatch(head) is None:
-            continue
-        read = Head.parse(head)
-        genuine = hmac.compare_digest(anchor_text(key, read).encode(), part.encode())
-        if genuine and (found is None or read.seq > found.seq):
-            found = read
-    return found
+    """The head that `anchor_text` made, None where there is none that is genuine."""
+    head = (text or "").rpartition(":")[0]
+    if text is None or _HEAD.fullmatch(head) is None:
+        return None
+    read = Head.parse(head)
+    genuine = hmac.compare_digest(anchor_text(key, read).encode(), text.encode())
+    return read if genuine else None
 
 
 def detail_text(detail: Mapping[str, Detail]) -> str:

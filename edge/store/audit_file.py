@@ -20,7 +20,6 @@ from edge.store.audit_entry import (
     Head,
     anchor_text,
     read_anchor,
-    resealed,
     sealed_entry,
 )
 from edge.store.audit_open import EVERY_ENTRY, connected, explained, identity, make_private
@@ -142,37 +141,6 @@ class TrailFile:
             self._anchor_due = True
         return removed
 
-    def rekey(self, key: bytes) -> None:
-        """Authenticate every entry under another key, which is used from then on.
-
-        What the trail says stays; heads that were published before no longer fit, but for the
-        last one, which the new entry has. The chain must have been verified before.
-
-        Raises:
-            StoreError: the trail is as it was.
-        """
-        former = self._key
-        with self._writing():
-            head = self._continue_from(self._state.get(ANCHOR))
-            previous, seq = self._before_first(), head.seq
-            for entry in list(self._entries("ORDER BY seq")):
-                fresh = resealed(key, previous, entry)
-                self._database.execute(
-                    "UPDATE entry SET mac = ? WHERE seq = ?", (fresh.mac, entry.seq)
-                )
-                previous = fresh.mac
-            self._key = key
-            try:
-                detail = {"what": "audit trail", "former_head": str(head)}
-                renewed = self._insert(Head(seq, previous), Event(EventKind.KEYS, detail))
-                # Whichever of the two files the power goes off after, one of the two fits.
-                both = f"{anchor_text(former, head)} {anchor_text(key, renewed)}"
-                self._state.put(ANCHOR, both)
-            except BaseException:
-                self._key = former
-                raise
-            self._anchor_due = True
-
     def head(self) -> Head:
         """The newest entry. Raises `StoreError`."""
         with explained(self.path):
@@ -225,12 +193,6 @@ class TrailFile:
         if last is None:
             return Head(0, START)
         return Head(last.seq, last.mac if isinstance(last.mac, bytes) else START)
-
-    def _before_first(self) -> bytes:
-        first = self._one("ORDER BY seq LIMIT 1")
-        if first is None or first.seq == 1:
-            return START
-        return removed_before(self._entries("ORDER BY seq"), first) or START
 
     def _one(self, clause: str, *values: Any) -> Optional[Entry]:
         return next(self._entries(clause, *values), None)

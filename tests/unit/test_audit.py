@@ -202,20 +202,6 @@ def test_another_key(tmp_path: Path) -> None:
     )
 
 
-def test_the_key_is_changed(tmp_path: Path) -> None:
-    head = write(tmp_path, 1, 2)
-    with open_trail(tmp_path) as trail:
-        trail.rekey(bytes(32))
-        trail.record(event(3))
-        trail.flush()
-        assert trail.verify(head).intact
-    assert findings(tmp_path, head, bytes(32)) == ()
-    assert findings(tmp_path) != ()
-    alter(tmp_path, "UPDATE entry SET detail = '{}' WHERE seq = 1")
-    with open_trail(tmp_path, bytes(32)) as trail, pytest.raises(StoreError, match="entry 1 is"):
-        trail.rekey(KEY)
-
-
 def test_old_entries_go_and_that_is_on_record(tmp_path: Path) -> None:
     with open_trail(tmp_path, days=30) as trail:
         for number in range(10):
