@@ -42,6 +42,7 @@ COMMANDS = (
     "lockout",
     "evaluate",
     "calibrate",
+    "audit",
     "devices",
     "config",
     "signing",

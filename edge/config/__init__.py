@@ -1,5 +1,6 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
@@ -23,6 +24,7 @@ __all__ = [
     "AccessConfig",
     "AudioConfig",
     "CommandsConfig",
+    "AuditConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
