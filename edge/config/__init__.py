@@ -23,8 +23,8 @@ from edge.config.store import StoreConfig
 __all__ = [
     "AccessConfig",
     "AudioConfig",
-    "CommandsConfig",
     "AuditConfig",
+    "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
