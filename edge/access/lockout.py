@@ -27,7 +27,7 @@ from edge.access.decider import Judgement
 from edge.access.guard import denied
 from edge.config import LockOutConfig
 from edge.errors import StoreError
-from edge.types import Confidence, Event, EventKind, ReasonCode
+from edge.types import Confidence, Detail, Event, EventKind, ReasonCode
 
 STATE_KEY = "lockout"
 LIFT_KEY = "lockout.lift"
@@ -149,26 +149,28 @@ class LockOut:
                 return
             recent = tuple(age for age in now.ages_s if age < config.within_s)
             ages_s = (*recent, 0.0)[-config.rejections :]
-            begins = len(ages_s) >= config.rejections
-            if begins:
-                number = min(now.round + 1, _MAX_ROUND)
-                now = LockOutRecord(number, duration_s(config, number))
-                self._was_locked = True
-            else:
-                now = replace(now, ages_s=ages_s, quiet_s=0.0)
+            if len(ages_s) < config.rejections:
+                self._set(replace(now, ages_s=ages_s, quiet_s=0.0))
+                self._write()
+                return
+        self.begin(f"{config.rejections} rejections, the last one {reason.value}")
+
+    def begin(self, by: str) -> None:
+        """Lock out from now on, for as long as the next round lasts.
+
+        Args:
+            by: who or what brought it about, for the audit trail.
+        """
+        with self._lock:
+            number = min(self._now().round + 1, _MAX_ROUND)
+            now = LockOutRecord(number, duration_s(self._config, number))
+            self._was_locked = True
             self._set(now)
             self._write()
-        if begins:
-            _log.warning(
-                "nobody is let in for %.0f s: %d rejections within %.0f s (round %d)",
-                now.left_s,
-                config.rejections,
-                config.within_s,
-                now.round,
-            )
-            detail = {"round": now.round, "seconds": now.left_s, "reason": reason.value}
-            self._tell(Event(EventKind.LOCK_OUT, detail))
-            self._changed(self.as_dict())
+        _log.warning("nobody is let in for %.0f s, by %s (round %d)", now.left_s, by, now.round)
+        detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
+        self._tell(Event(EventKind.LOCK_OUT, detail))
+        self._changed(self.as_dict())
 
     def accepted(self) -> None:
         """Somebody was let in: earlier slips are forgiven, the rounds are not.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError
 
@@ -87,18 +88,29 @@ def run(args: argparse.Namespace) -> int:
 
         engine = Engine.open(config)
         engine.require_models(enrolment.profile)
+        before = enrolment.profile.progress
         try:
             if args.files:
                 results = _from_files(enrolment, engine, args.files)
             else:
                 results = _from_microphone(enrolment, engine, config, args)
+            enrolment.finish()
         except KeyboardInterrupt:
             if enrolment.keeps_old:
                 complain(f"{enrolment.profile.name} keeps the old signature")
             elif enrolment.stored:
                 complain("what was taken is kept: run it again to continue")
             raise
-        profile = enrolment.finish()
+        finally:
+            profile = enrolment.profile
+            if enrolment.stored and profile.progress != before:
+                audited(store, config)(
+                    "enrolment",
+                    profile.id,
+                    by_voice=args.voice,
+                    complete=enrolment.complete,
+                    again=args.again,
+                )
     _tell(args, enrolment, profile, results)
     refused = any(not result["accepted"] for result in results) and bool(args.files)
     return EXIT_INPUT if refused or enrolment.keeps_old else EXIT_OK

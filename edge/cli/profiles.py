@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.confirm import confirmed
 from edge.cli.output import console, printing, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED
@@ -90,6 +91,7 @@ def _revert(args: argparse.Namespace) -> int:
         if not confirmed(f"Forget what was learned of {name} since enrolment?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.forget_adaptation(profile_id)
+        audited(store, options.config_of(args))("change", profile_id, what="reverted")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -103,6 +105,7 @@ def _reset(args: argparse.Namespace) -> int:
         if not confirmed(f"Forget the signature of {name}?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.reset(profile_id)
+        audited(store, options.config_of(args))("change", profile_id, what="reset")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -114,6 +117,7 @@ def _rename(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
         profile = store.rename(profile_id, args.new_name)
+        audited(store, options.config_of(args))("change", profile_id, what="renamed")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -127,6 +131,7 @@ def _delete(args: argparse.Namespace) -> int:
         if not confirmed(f"Delete {name} and their signature?", yes=args.yes):
             return EXIT_REJECTED
         store.delete(profile_id)
+        audited(store, options.config_of(args))("deletion", profile_id)
     if args.json:
         show_json({"deleted": {"id": profile_id, "name": name}})
     else:

@@ -1,5 +1,6 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
@@ -22,6 +23,7 @@ from edge.config.store import StoreConfig
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "AuditConfig",
     "CommandsConfig",
     "Config",
     "DeviceConfig",

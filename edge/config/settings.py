@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
 from edge.config.commands import CommandsConfig
 from edge.config.lockout import LockOutConfig
@@ -226,6 +227,7 @@ class Config:
     store: StoreConfig = section(StoreConfig, "How signatures are locked.")
     signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
+    audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Optional
 
 from edge.config import StoreConfig
-from edge.crypto.keys import KeySources
+from edge.crypto.keys import KeySources, WrappingKey
 from edge.crypto.sealing import derive
 from edge.errors import ProfileError
 from edge.store.checks import MAX_PROFILES, check_learned, check_required, check_sample
@@ -18,6 +18,7 @@ from edge.store.database import StoreFile
 from edge.store.items import ItemRows, Kept
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import Record, check_rule
+from edge.store.rotation import KeyState, lock_with, state_of
 from edge.store.rows import ProfileRows
 from edge.types import AccessRule, EnrolmentSample, Profile, ProfileKind
 
@@ -406,6 +407,39 @@ class ProfileStore:
         """
         with self._file.reading():
             return derive(self._file.vault.secrets.root, f"for {purpose}")
+
+    @property
+    def key_sources(self) -> KeySources:
+        """Where the store looks for its key."""
+        return self._file.sources
+
+    def key_state(self) -> KeyState:
+        """Which keys the store is locked with."""
+        with self._file.reading():
+            return state_of(self._file)
+
+    def rotate_key(self) -> None:
+        """Make a new data key, and seal every row with it.
+
+        Raises:
+            StoreError: a row is damaged, or the file cannot be written; nothing was changed.
+        """
+        with self._file.reading():
+            key = self._file.sources.find(self._file.vault.lock)
+        lock_with(self._file, key, rotate=True)
+
+    def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:
+        """Lock the store with another key; the former one opens nothing any more.
+
+        Args:
+            key: the new one, which must be kept where it will be found.
+            rotate: whether to make a new data key too, as for a former key that others know: with
+                it and an old copy of the file they have the present data key.
+
+        Raises:
+            StoreError: as `rotate_key`.
+        """
+        lock_with(self._file, key, rotate=rotate)
 
     def _begin(
         self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: Optional[str]
