@@ -155,12 +155,17 @@ class LockOut:
                 return
         self.begin(f"{config.rejections} rejections, the last one {reason.value}")
 
-    def begin(self, by: str) -> None:
+    def begin(self, by: str) -> bool:
         """Lock out from now on, for as long as the next round lasts.
 
         Args:
             by: who or what brought it about, for the audit trail.
+
+        Returns:
+            Whether it began; not where `lockout.enabled` is off.
         """
+        if not self._config.enabled:
+            return False
         with self._lock:
             number = min(self._now().round + 1, _MAX_ROUND)
             now = LockOutRecord(number, duration_s(self._config, number))
@@ -171,6 +176,7 @@ class LockOut:
         detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
         self._tell(Event(EventKind.LOCK_OUT, detail))
         self._changed(self.as_dict())
+        return True
 
     def accepted(self) -> None:
         """Somebody was let in: earlier slips are forgiven, the rounds are not.

@@ -98,7 +98,8 @@ def test_so_many_rejections_lock_and_time_opens_again(door: Door) -> None:
     door.wait(1.0)
     assert not door.lockout.locked
     assert [event.kind for event in door.events] == [EventKind.LOCK_OUT, EventKind.LOCK_OUT_OVER]
-    assert door.events[0].detail == {"round": 1, "seconds": 60.0, "reason": "unknown_speaker"}
+    by = "3 rejections, the last one unknown_speaker"
+    assert door.events[0].detail == {"round": 1, "seconds": 60.0, "by": by}
     assert door.events[1].detail == {"by": "time", "round": 1}
     assert [each["locked_out"] for each in door.published] == [True, False]
     assert door.published[0]["locked_out_until"].endswith("Z")
@@ -208,6 +209,21 @@ def test_a_person_who_is_let_in_is_counted_as_such(door: Door) -> None:
     assert not door.lockout.locked
     count.review(judgement_of(WRONG))
     assert door.lockout.locked
+
+
+# --- by command ---
+
+
+def test_it_can_be_begun(door: Door) -> None:
+    assert door.lockout.begin("Ada")
+    assert (door.lockout.left_s, door.events[-1].detail["by"]) == (60.0, "Ada")
+    assert door.published[-1]["locked_out"] is True
+    door.restart(power_cut=True)
+    assert door.lockout.locked
+    door.config = replace(CONFIG, enabled=False)
+    door.restart()
+    assert not door.lockout.begin("Ada")
+    assert len(door.events) == 1
 
 
 # --- being lifted ---
