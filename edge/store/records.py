@@ -51,22 +51,8 @@ class Record:
 
 def encode(record: Record) -> bytes:
     """A record as bytes."""
-    content = json.dumps(
-        {
-            "name": record.name,
-            "kind": record.kind.value,
-            "phrase": record.phrase,
-            "speaker_model": record.speaker_model,
-            "phrase_model": record.phrase_model,
-            "required": record.required,
-            "created_at": record.created_at,
-            "updated_at": record.updated_at,
-            "rule": None if record.rule == EVERYTHING else rule_as_dict(record.rule),
-            "duress_of": record.duress_of,
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
+    text = json.dumps(as_dict(record), ensure_ascii=False, separators=(",", ":"))
+    content = text.encode()
     return content + b" " * (-len(content) % _BLOCK)
 
 
@@ -76,7 +62,31 @@ def decode(content: bytes) -> Record:
     Raises:
         ValueError: it is nothing of the kind.
     """
-    value = json.loads(content)
+    return from_dict(json.loads(content))
+
+
+def as_dict(record: Record) -> dict[str, Any]:
+    """A record as JSON knows it."""
+    return {
+        "name": record.name,
+        "kind": record.kind.value,
+        "phrase": record.phrase,
+        "speaker_model": record.speaker_model,
+        "phrase_model": record.phrase_model,
+        "required": record.required,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "rule": None if record.rule == EVERYTHING else rule_as_dict(record.rule),
+        "duress_of": record.duress_of,
+    }
+
+
+def from_dict(value: Any) -> Record:
+    """A record from what `as_dict` made of it.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
     try:
         record = Record(
             name=value["name"],
