@@ -99,7 +99,7 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
     if not result:
         return [("the service manager", "did not come to its end", False)]
     decision = result["decision"] or {}
-    said = f"{decision.get('outcome')}, {decision.get('name')}"
+    said = f"{decision.get('decision')}, {decision.get('name')}"
     status = result["status"]
     rows = [
         ("enrolment within the limits", result["enrolment"], result["enrolment"] == "success"),
@@ -119,8 +119,8 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
             rows.append((name, f"not tried: root cannot either ({unlimited[name]})", False))
         else:
             rows.append((name, refusal or "WENT THROUGH", refusal is not None))
-    acted = f"restarted after {result['watchdog_s']} s without sound"
-    rows.append(("watchdog", acted, result["watchdog"]))
+    acted = f"{result['watchdog']}: ended after {result['watchdog_s']} s without sound"
+    rows.append(("watchdog", acted, result["watchdog"] == "watchdog"))
     return rows
 
 

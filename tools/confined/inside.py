@@ -55,6 +55,7 @@ class Feeder:
         self._thread.start()
 
     def say(self, recording: Path) -> None:
+        """Play a recording from now on."""
         samples = read_audio(recording).samples
         with self._lock:
             self._said = np.round(samples * 32767).astype("<i2")
@@ -78,6 +79,7 @@ class Feeder:
 
 
 def systemctl(*arguments: str) -> str:
+    """What systemd answers to a command."""
     done = subprocess.run(
         ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=120
     )
@@ -126,15 +128,12 @@ def probes(unit: str, python: str) -> dict[str, Any]:
     """The attempts within the limits, and by root without any."""
     command = f"{python} -m tools.confined.probe"
     found = {}
-    for name, text in (
-        ("limited", limited(unit, command, f"StandardOutput=file:{HERE}/limited.json")),
-        (
-            "unlimited",
-            f"[Service]\nType=oneshot\nExecStart={command}\n"
-            "LoadCredential=mqtt-password:/etc/edge-voice/mqtt-password\n"
-            f"StandardOutput=file:{HERE}/unlimited.json\n",
-        ),
-    ):
+    free = (
+        f"[Service]\nType=oneshot\nExecStart={command}\n"
+        "LoadCredential=mqtt-password:/etc/edge-voice/mqtt-password\n"
+    )
+    for name, text in (("limited", limited(unit, command)), ("unlimited", free)):
+        text += f"StandardOutput=file:{HERE}/{name}.json\n"  # noqa: PLW2901
         run_unit(name, text)
         found[name] = json.loads((HERE / f"{name}.json").read_text())
     return found
@@ -150,6 +149,7 @@ def main() -> None:
 
 
 def journal(*of: str) -> str:
+    """What the journal has, of the system or as the options of its command say."""
     command = ["journalctl", "--no-pager", "-o", "cat", *of]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
@@ -192,10 +192,12 @@ def look() -> dict[str, Any]:
 
     feeder.hang()
     begun = time.monotonic()
-    while time.monotonic() - begun < 70 and systemctl("show", "-P", "NRestarts", SERVICE) == "0":
-        time.sleep(0.5)
+    ended = "success"
+    while time.monotonic() - begun < 70 and ended == "success":
+        time.sleep(0.3)
+        ended = systemctl("show", "-P", "Result", SERVICE)
     result["watchdog_s"] = round(time.monotonic() - begun, 1)
-    result["watchdog"] = "Watchdog timeout" in journal("-u", SERVICE)
+    result["watchdog"] = ended
     systemctl("stop", SERVICE)
     return result
 

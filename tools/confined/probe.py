@@ -51,8 +51,8 @@ def _write(path: Union[str, Path]) -> None:
     Path(path).unlink()
 
 
-def _run_from_state() -> None:
-    program = STATE / "program"
+def _run_from(folder: Path) -> None:
+    program = folder / "program"
     shutil.copy("/bin/true", program)
     try:
         program.chmod(0o700)
@@ -115,7 +115,7 @@ def _see_others() -> None:
 
 
 def _call_back() -> None:
-    import cffi  # noqa: PLC0415 (not where the service does without a microphone)
+    import cffi  # type: ignore[import-untyped]  # noqa: PLC0415 (the other attempts need it not)
 
     ffi = cffi.FFI()
     keep = ffi.callback("int(int)", lambda number: number + 1)
@@ -142,7 +142,8 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "read /var/log": lambda: list(Path("/var/log").iterdir()),
     "read /etc/shadow": lambda: Path("/etc/shadow").read_text(),
     "read a secret's own file": lambda: Path("/etc/edge-voice/mqtt-password").read_text(),
-    "run a program of the state directory": _run_from_state,
+    "run a program of the state directory": lambda: _run_from(STATE),
+    "run a program of /tmp": lambda: _run_from(Path("/tmp")),  # noqa: S108
     "set a user id bit": _set_user_id_bit,
     "see other users' processes": _see_others,
     "open a packet socket": lambda: _open_socket(socket.AF_PACKET, socket.SOCK_RAW),
@@ -157,7 +158,9 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     ),
     "change the root": lambda: _in_child(lambda: os.chroot("/usr")),
     "become root": lambda: _in_child(lambda: os.setresuid(0, 0, 0)),
-    "change the personality": lambda: _in_child(lambda: _called(_libc.personality(_PERSONALITY_32))),
+    "change the personality": lambda: _in_child(
+        lambda: _called(_libc.personality(_PERSONALITY_32))
+    ),
     "set the clock": lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()),
     "set the host's name": lambda: socket.sethostname(socket.gethostname()),
     "schedule in real time": lambda: _in_child(
@@ -176,7 +179,7 @@ def main() -> None:
     for name, attempt in ATTEMPTS.items():
         try:
             attempt()
-        except Exception as error:  # noqa: BLE001 (whatever it is, it did not go through)
+        except Exception as error:  # noqa: BLE001, PERF203 (whatever it is, it failed)
             found[name] = f"{type(error).__name__}: {error}"
         else:
             found[name] = None
