@@ -161,6 +161,8 @@ def _export(args: argparse.Namespace) -> int:
     passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
     check_passphrase(passphrase)
     write_person(file, person, passphrase, replace=replace)
+    with options.store_of(args) as store:
+        audited(store, options.config_of(args))("export", person.profile.id)
     if args.json:
         show_json({"exported": {"id": person.profile.id, "name": name, "file": str(file)}})
     else:
@@ -180,6 +182,7 @@ def _import(args: argparse.Namespace) -> int:
         except ProfileError as error:
             hint = "" if args.new_name else "; add --as NAME"
             raise ProfileError(f"{error}{hint}, nothing was imported") from None
+        audited(store, options.config_of(args))("import", profile.id)
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
