@@ -215,10 +215,10 @@ def test_the_lock_out_is_shown_and_lifted(
 ) -> None:
     assert "People are let in; 0 rejections" in _said(capsys, "lockout", "show")
     for _ in range(4):
-        lockout.rejected(ReasonCode.WRONG_PHRASE)
+        lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     code, value = run_json(capsys, "lockout", "show")
     assert (code, value) == (0, {"locked_out": False, "left_s": 0.0, "round": 0, "rejections": 4})
-    lockout.rejected(ReasonCode.WRONG_PHRASE)
+    lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     code, value = run_json(capsys, "lockout", "show")
     assert (code, value["locked_out"], value["round"]) == (0, True, 1)
     assert 50.0 < value["left_s"] <= 60.0
@@ -239,7 +239,7 @@ def test_without_a_service_it_is_lifted_too(
     capsys: Capture, lockout: LockOut, store_path: Path
 ) -> None:
     for _ in range(5):
-        lockout.rejected(ReasonCode.WRONG_PHRASE)
+        lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     assert "follows within a second" in _said(capsys, "lockout", "lift")
     assert "People are let in" in _said(capsys, "lockout", "show")
 
