@@ -196,6 +196,30 @@ def test_who_cannot_unwrap_any_more_says_so(path: Path) -> None:
                 daemon.list()
 
 
+def test_no_key_is_in_any_log_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        _fill(path, StoreConfig())
+        keys = [(path.parent / "store.key").read_text().strip()]
+        with ProfileStore(path) as store, ProfileStore(path) as other:
+            secrets = [other._file.vault.secrets]
+            store.rotate_key()
+            other.list()
+            secrets.append(other._file.vault.secrets)
+            sources = store.key_sources
+            sources.replace_file(sources.default_file, store.lock_with)
+            keys.append((path.parent / "store.key").read_text().strip())
+            other.list()
+            store.lock_with(key_of_passphrase(PASSPHRASE))
+            assert PASSPHRASE not in repr(sources.find(store._file.vault.lock))
+        with pytest.raises(KeyFault) as caught:
+            ProfileStore(path)
+    said = caplog.text + str(caught.value) + repr(secrets) + repr(store._file.vault.lock)
+    for secret in (*keys, *(each.data.hex() for each in secrets), secrets[0].root.hex(), "Ada"):
+        assert secret not in said
+    assert PASSPHRASE not in said
+    assert repr(secrets[0].data) not in said
+
+
 def test_damage_stops_a_rotation_and_nothing_changes(path: Path) -> None:
     _fill(path, StoreConfig())
     with sqlite3.connect(path) as database:
