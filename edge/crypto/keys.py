@@ -331,18 +331,12 @@ class KeySources:
         )
 
     def _file(self, path: Path) -> Optional[WrappingKey]:
-        return key_of_file(path, owner=self._owner())
-
-    def _owner(self) -> Optional[int]:
-        try:
-            return self._folder.stat().st_uid
-        except OSError:
-            return None
+        return key_of_file(path)
 
 
-def key_of_file(path: Path, *, owner: Optional[int] = None) -> Optional[WrappingKey]:
+def key_of_file(path: Path) -> Optional[WrappingKey]:
     """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
-    secret = keyfile.read_key_file(path, owner=owner)
+    secret = keyfile.read_key_file(path)
     return None if secret is None else WrappingKey(secret, f"key file {path}")
 
 

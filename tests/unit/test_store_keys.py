@@ -326,3 +326,14 @@ class TestCommand:
         assert main(["keys", "make", str(tmp_path / "new.key")]) == 0
         assert key_of_file(tmp_path / "new.key") is not None
         assert capsys.readouterr().err.count("error") == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_root_may_use_the_services_key_in_the_services_folder(path: Path) -> None:
+    path.parent.mkdir()
+    os.chown(path.parent, 1234, 1234)
+    _fill(path, StoreConfig())
+    for each in path.parent.iterdir():
+        assert (each.stat().st_uid, each.stat().st_mode & 0o777) == (1234, 0o600)
+    assert _is_whole(path, StoreConfig())
+    assert main(["keys", "make", str(path.parent / "other.key")]) == 0
