@@ -33,7 +33,7 @@ from edge.types import (
     ReasonCode,
 )
 
-APART = 1.25
+APART = 1.2
 """How many times further apart two phrases of one person must be than two sayings of one phrase
 may be at enrolment."""
 

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
+from edge.access.clock import State
 from edge.access.decider import Judgement
 from edge.access.guard import denied
 from edge.config import LockOutConfig
@@ -35,21 +36,9 @@ _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
 _MAX_ROUND = 1_000_000
 _MAX_SECONDS = 1e8
-_NEVER_CHANGED = {ReasonCode.REPLAY_SUSPECTED, ReasonCode.CHALLENGE_FAILED}
+_ALWAYS_COUNT = {ReasonCode.REPLAY_SUSPECTED, ReasonCode.CHALLENGE_FAILED}
 
 _log = logging.getLogger(__name__)
-
-
-class State(Protocol):
-    """Where the device keeps what it must not forget: `edge.store.state.DeviceState`."""
-
-    def get(self, name: str) -> Optional[str]:
-        """The text kept under a name, None where there is none."""
-        ...
-
-    def put(self, name: str, text: Optional[str]) -> None:
-        """Keep a text in place of an earlier one; None removes it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -155,12 +144,17 @@ class LockOut:
                 return
         self.begin(f"{config.rejections} rejections, the last one {reason.value}")
 
-    def begin(self, by: str) -> None:
+    def begin(self, by: str) -> bool:
         """Lock out from now on, for as long as the next round lasts.
 
         Args:
             by: who or what brought it about, for the audit trail.
+
+        Returns:
+            Whether it began; not where `lockout.enabled` is off.
         """
+        if not self._config.enabled:
+            return False
         with self._lock:
             number = min(self._now().round + 1, _MAX_ROUND)
             now = LockOutRecord(number, duration_s(self._config, number))
@@ -171,6 +165,7 @@ class LockOut:
         detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
         self._tell(Event(EventKind.LOCK_OUT, detail))
         self._changed(self.as_dict())
+        return True
 
     def accepted(self) -> None:
         """Somebody was let in: earlier slips are forgiven, the rounds are not.
@@ -226,7 +221,7 @@ class LockOut:
     def _counts(self, reason: ReasonCode) -> bool:
         config = self._config
         return (
-            reason in _NEVER_CHANGED
+            reason in _ALWAYS_COUNT
             or (reason is ReasonCode.WRONG_PHRASE and config.count_wrong_phrase)
             or (reason is ReasonCode.UNKNOWN_SPEAKER and config.count_unknown_speaker)
             or (reason is ReasonCode.NO_MATCH and config.count_no_match)

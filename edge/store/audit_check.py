@@ -59,7 +59,7 @@ def check(
     if rows and findings and not anchor and not rows[-1].genuine(key, _before_last(rows)):
         findings = [f"entries {rows[0].seq} to {rows[-1].seq} do not verify: another key is in use"]
     head = Head(rows[-1].seq, _bytes(rows[-1].mac)) if rows else Head(0, START)
-    if anchored and anchor is None:
+    if anchored and rows and anchor is None:  # before the first entry there need not be one
         findings.append("the head that is kept apart from the trail is missing or altered")
     for known, where in ((anchor, "kept apart from the trail"), (expected, "given")):
         if known is not None:

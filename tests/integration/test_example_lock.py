@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any, Optional
 
 import paho.mqtt.client as paho
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.access.issuing import Issuer
@@ -23,7 +26,7 @@ from edge.store.state import DeviceState
 from edge.types.decision import utc
 from tests.conftest import REPOSITORY
 from tests.integration.attacks import Attacker, Key
-from tests.integration.broker import Broker
+from tests.integration.broker import Broker, require
 from tests.integration.home import decision, publisher, settled
 
 TOPIC = "edge-voice/hall/decision"
@@ -234,6 +237,48 @@ def test_even_a_signed_message_must_say_exactly_the_right_thing(
         door.consider(text, retained=False)
     right = json.dumps(signed(message, "decision", key)).encode()
     assert door.consider(right, retained=False)["counter"] == 7
+
+
+@given(st.one_of(st.binary(max_size=200), st.text(max_size=60).map(str.encode)))
+def test_no_bytes_open_it(payload: bytes) -> None:
+    from tools.example_lock import Counter as Numbers
+    from tools.example_lock import Key as LockKey
+    from tools.example_lock import Lock, Refused
+
+    door = Lock("hall", LockKey(bytes(32).hex()), Numbers(Path("/nonexistent/counter")), 1.0)
+    for wrapped in (payload, b'{"a":' + payload + b"}", b'{"signature":' + payload + b"}"):
+        with pytest.raises(Refused):
+            door.consider(wrapped, retained=False)
+
+
+@pytest.mark.parametrize("algorithm", ["ed25519", "hmac-sha256"])
+def test_another_implementation_agrees(tmp_path: Path, algorithm: str) -> None:
+    """OpenSSL, on the bytes that any JSON library makes of a message as it was sent."""
+    require("openssl")
+    key = key_for(algorithm)
+    made = replace(decision(), scores={"voice": 3.0, "phrase": -0.0001}, name='Zoë \u2028 \\ "')
+    sent = Issuer("hall", DeviceState(tmp_path), key).issue(made).to_json()
+    message = json.loads(sent)
+    signature = message.pop("signature")
+    head = f"edge-voice/1\ndecision\n{signature['algorithm']}\n{signature['key_id']}\n"
+    text = json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data, value = tmp_path / "data", base64.b64decode(signature["value"])
+    data.write_bytes((head + text).encode())
+    if algorithm == "hmac-sha256":
+        secret = f"hexkey:{bytes(range(32)).hex()}"
+        command = ["openssl", "dgst", "-sha256", "-mac", "HMAC", "-macopt", secret, str(data)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert said.split()[-1] == value.hex()
+        return
+    assert isinstance(key, PrivateKey)
+    public, file = tmp_path / "public", tmp_path / "signature"
+    # RFC 8410: what stands before the 32 bytes of an Ed25519 key.
+    public.write_bytes(bytes.fromhex("302a300506032b6570032100") + key.public.raw)
+    file.write_bytes(value)
+    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", str(public)]
+    command += ["-rawin", "-in", str(data), "-sigfile", str(file)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    assert "Verified Successfully" in said
 
 
 def test_a_lock_that_cannot_remember_stays_shut(tmp_path: Path) -> None:
