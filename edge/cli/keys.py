@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.cli.passphrases import add_passphrase_file, given_passphrase
 from edge.errors import EXIT_OK, InputError, KeyFault
@@ -84,6 +85,7 @@ def _show(args: argparse.Namespace) -> int:
 def _rotate(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         store.rotate_key()
+        _audit(args, store, "rotated")
         _tell(args, store, "Everything is sealed with a new data key.")
     return EXIT_OK
 
@@ -121,6 +123,7 @@ def _rewrap(args: argparse.Namespace) -> int:
             store.lock_with(key, rotate=args.rotate)
             advice = _WHERE_NEXT[kind]
             sources.forget_default_file()
+        _audit(args, store, "rewrapped and rotated" if args.rotate else "rewrapped")
         _tell(args, store, "The store is locked with another key.", advice)
     return EXIT_OK
 
@@ -159,6 +162,12 @@ def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple
         f"the key is in the {former}: say what to lock the store with (--key-file, --passphrase"
         " or --credential)"
     )
+
+
+def _audit(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
+    state = store.key_state()
+    record = audited(store, options.config_of(args))
+    record("keys", what=what, key_id=state.key_id, data_key_id=state.data_id)
 
 
 def _tell(args: argparse.Namespace, store: ProfileStore, done: str, advice: str = "") -> None:

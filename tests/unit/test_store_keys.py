@@ -277,10 +277,8 @@ class TestCommand:
         assert after["keys"]["key_id"] != before["keys"]["key_id"]
         assert (after["keys"]["data_key_id"] != before["keys"]["data_key_id"]) is rotate
         assert traces(store_path.parent, old[:64]) == []
-        assert sorted(each.name for each in store_path.parent.iterdir()) == [
-            "signatures.sqlite",
-            "store.key",
-        ]
+        keys = [each.name for each in store_path.parent.iterdir() if ".key" in each.name]
+        assert keys == ["store.key"]
         assert main(["profiles", "show", "Ada"]) == 0
 
     def test_rewrap_to_a_file_and_to_a_passphrase(
