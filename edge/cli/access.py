@@ -10,6 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.output import show, show_json
 from edge.errors import EXIT_OK, InputError, ProfileError
 
@@ -144,6 +145,7 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
     with options.store_of(args) as store:
         person = _person(store, args.profile)
         profile = store.set_rule(person.id, change(person.rule))
+        audited(store, config)("change", person.id, what="access", enabled=profile.rule.enabled)
     now = _time_of(config)
     if args.json:
         show_json(_as_dict(profile, config, now))

@@ -85,7 +85,7 @@ def _show(args: argparse.Namespace) -> int:
 def _rotate(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         store.rotate_key()
-        _audit(args, store, "rotated")
+        _record(args, store, "rotated")
         _tell(args, store, "Everything is sealed with a new data key.")
     return EXIT_OK
 
@@ -123,9 +123,13 @@ def _rewrap(args: argparse.Namespace) -> int:
             store.lock_with(key, rotate=args.rotate)
             advice = _WHERE_NEXT[kind]
             sources.forget_default_file()
-        _audit(args, store, "rewrapped and rotated" if args.rotate else "rewrapped")
+        _record(args, store, "rewrapped")
         _tell(args, store, "The store is locked with another key.", advice)
     return EXIT_OK
+
+
+def _record(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
+    audited(store, options.config_of(args))("keys", what=what, key_id=store.key_state().key_id)
 
 
 def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -> Any:
@@ -162,12 +166,6 @@ def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple
         f"the key is in the {former}: say what to lock the store with (--key-file, --passphrase"
         " or --credential)"
     )
-
-
-def _audit(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
-    state = store.key_state()
-    record = audited(store, options.config_of(args))
-    record("keys", what=what, key_id=state.key_id, data_key_id=state.data_id)
 
 
 def _tell(args: argparse.Namespace, store: ProfileStore, done: str, advice: str = "") -> None:

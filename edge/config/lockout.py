@@ -39,10 +39,10 @@ class LockOutConfig:
         most=604800.0,
     )
     count_wrong_phrase: bool = setting(
-        True,
+        False,
         "Whether an enrolled voice that says something else counts, as a guesser with a good"
-        " imitation would. So does whatever residents say near the microphone: turn it off where"
-        " they talk.",
+        " imitation would. So does whatever residents say near the microphone: only for a place"
+        " where they do not talk.",
     )
     count_unknown_speaker: bool = setting(
         True, "Whether an enrolled phrase in a voice that is not its owner's counts."

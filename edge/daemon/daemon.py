@@ -183,7 +183,10 @@ class Daemon:
 
     def _publish_health(self) -> None:
         self._publisher.set_status(
-            enrolled=len(self._decider.eligible(self._household.profiles)),
+            enrolled=sum(
+                profile.duress_of is None
+                for profile in self._decider.eligible(self._household.profiles)
+            ),
             lost_samples=self._lost_samples,
             discarded_utterances=self._endpointer.discarded,
             late_decisions=self._protection.door.late,

@@ -87,8 +87,7 @@ class Orders:
         return {"was_locked_out": self._lockout.lift(_BY)}
 
     def _lock(self, _: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
-        self._lockout.begin(_BY)
-        return None
+        return {"locked_out": self._lockout.begin(_BY)}
 
     def _listen(self, arguments: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
         self._ear.set(arguments["on"])
@@ -98,6 +97,8 @@ class Orders:
         self, arguments: Mapping[str, Any], *, enabled: bool
     ) -> Optional[Mapping[str, Any]]:
         profile = self._store.get(arguments["person"])
+        if profile.duress_of is not None:  # what holds for a person holds for both phrases
+            profile = self._store.get(profile.duress_of)
         self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
         self._household.refresh()
         self._record(Event(EventKind.CHANGE, {"enabled": enabled, "by": _BY}, profile.id))

@@ -147,7 +147,11 @@ class Protection:
         # The audit trail first: it keeps what the broker may not take.
         self._trail.record(event)
         fields = {**event.detail, "profile_id": event.profile_id}
-        text = self._issuer.sign_message(DURESS, fields)
+        try:
+            text = self._issuer.sign_message(DURESS, fields)
+        except (MessageProblem, StoreError) as error:
+            _log.debug("the alarm was not sent: %s", error)  # nor seen above debug level
+            return
         self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S)
 
     def _answer(self, answer: Mapping[str, Any]) -> None:

@@ -154,7 +154,9 @@ def test_being_let_in_forgives_slips_but_not_rounds(door: Door) -> None:
 @pytest.mark.parametrize(
     ("settings", "counted"),
     [
-        ({}, "wrong_phrase unknown_speaker replay_suspected challenge_failed"),
+        ({"count_wrong_phrase": True},
+         "wrong_phrase unknown_speaker replay_suspected challenge_failed"),
+        ({}, "unknown_speaker replay_suspected challenge_failed"),
         ({"count_no_match": True, "count_wrong_phrase": False},
          "unknown_speaker replay_suspected challenge_failed no_match"),
         ({"count_unknown_speaker": False, "count_wrong_phrase": False},
