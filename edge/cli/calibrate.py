@@ -82,7 +82,7 @@ def _audit(config: Config, former: str, now: str) -> None:
     from edge.store import open_store
 
     try:
-        with open_store(config.state_path) as store:
+        with open_store(config.state_path, settings=config.store) as store:
             record = audited(store, config)
             record("change", what="security.false_accept_rate", former=former, now=now)
     except StoreError as error:

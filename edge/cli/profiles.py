@@ -153,16 +153,15 @@ def _export(args: argparse.Namespace) -> int:
     from edge.store.transfer import write_person
 
     with options.store_of(args) as store:
-        person = store.export(args.profile)
-    name, file = person.profile.name, args.file
-    replace = file.exists()
-    if replace and not confirmed(f"Overwrite {file}?", yes=args.yes):
-        return EXIT_REJECTED
-    passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
-    check_passphrase(passphrase)
-    write_person(file, person, passphrase, replace=replace)
-    with options.store_of(args) as store:
+        person, file = store.export(args.profile), args.file
+        replace = file.exists()
+        if replace and not confirmed(f"Overwrite {file}?", yes=args.yes):
+            return EXIT_REJECTED
+        passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
+        check_passphrase(passphrase)
+        write_person(file, person, passphrase, replace=replace)
         audited(store, options.config_of(args))("export", person.profile.id)
+    name = person.profile.name
     if args.json:
         show_json({"exported": {"id": person.profile.id, "name": name, "file": str(file)}})
     else:

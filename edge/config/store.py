@@ -21,7 +21,8 @@ class StoreConfig:
 
     key_credential: str = setting(
         "store-key",
-        "Name of the service's systemd credential with the key; where there is one, it is used.",
+        "Name of the service's systemd credential with the key; where there is one, it is used."
+        " Commands are not given it: name the same key in `key_file` for them.",
         pattern=_CREDENTIAL,
         pattern_doc=_CREDENTIAL_DOC,
     )

@@ -16,12 +16,12 @@ from edge.errors import KeyFault
 _MAX_BYTES = 4096
 
 
-def read_key_file(path: Path, *, owner: Optional[int] = None) -> Optional[bytes]:
+def read_key_file(path: Path) -> Optional[bytes]:
     """What a key file holds, whatever its form: at least 32 bytes, text without its line's end.
 
     Args:
-        path: the file.
-        owner: a user besides this one and root whom it may belong to, when root asks.
+        path: the file; it must belong to this user or root. When root asks, it may also be that of
+            the user whose folder it is in, such as the service's.
 
     Returns:
         The secret; None where there is no such file.
@@ -46,8 +46,7 @@ def read_key_file(path: Path, *, owner: Optional[int] = None) -> Optional[bytes]
                 f"the key file {path} is open to other users (mode {mode:03o}): run chmod 600 on"
                 " it, and change the key if others may have read it"
             )
-        user = os.geteuid()
-        if status.st_uid not in {user, 0} and not (user == 0 and status.st_uid == owner):
+        if status.st_uid not in _allowed_owners(path):
             raise KeyFault(
                 f"the key file {path} belongs to another user (uid {status.st_uid}): it must be"
                 " yours alone"
@@ -130,6 +129,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _allowed_owners(path: Path) -> set[int]:
+    user = os.geteuid()
+    return {0, path.parent.stat().st_uid} if user == 0 else {0, user}
 
 
 def _write(path: Path, folder: int) -> None:

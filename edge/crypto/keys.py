@@ -18,6 +18,7 @@ from typing import Optional
 
 from edge.config import StoreConfig
 from edge.crypto import keyfile
+from edge.crypto.credentials import read_credential, text_of
 from edge.crypto.passphrase import Stretching, ask_at_terminal, check_passphrase
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
 from edge.errors import EdgeVoiceError, InputError, KeyFault, StoreError
@@ -285,7 +286,7 @@ class KeySources:
         given = read_credential(name)
         if given is not None:
             source = f"passphrase (credential {name})"
-            passphrase = _text(given, source)
+            passphrase = text_of(given, source)
         else:
             source = "passphrase"
             if self._known is not None:
@@ -314,7 +315,7 @@ class KeySources:
         given = read_credential(name)
         if given is not None:
             return key_of_passphrase(
-                _text(given, f"credential {name}"), f"passphrase (credential {name})"
+                text_of(given, f"credential {name}"), f"passphrase (credential {name})"
             )
         passphrase = self._ask("New passphrase for the signature store")
         if passphrase != self._ask("The same passphrase again"):
@@ -331,18 +332,12 @@ class KeySources:
         )
 
     def _file(self, path: Path) -> Optional[WrappingKey]:
-        return key_of_file(path, owner=self._owner())
-
-    def _owner(self) -> Optional[int]:
-        try:
-            return self._folder.stat().st_uid
-        except OSError:
-            return None
+        return key_of_file(path)
 
 
-def key_of_file(path: Path, *, owner: Optional[int] = None) -> Optional[WrappingKey]:
+def key_of_file(path: Path) -> Optional[WrappingKey]:
     """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
-    secret = keyfile.read_key_file(path, owner=owner)
+    secret = keyfile.read_key_file(path)
     return None if secret is None else WrappingKey(secret, f"key file {path}")
 
 
@@ -362,28 +357,6 @@ def successor(file: Path) -> Path:
     return file.with_name(f"{file.name}.next")
 
 
-def read_credential(name: str) -> Optional[bytes]:
-    """What the service manager handed over under a name; None for nothing.
-
-    An empty one, or a line without text, counts as nothing: that is how a unit gives a default to
-    a credential that need not be there.
-
-    Raises:
-        KeyFault: it is there and cannot be read.
-    """
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if not folder:
-        return None
-    try:
-        with (Path(folder) / name).open("rb") as file:
-            content = file.read(8192)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise KeyFault(f"cannot read the credential {name}: {error.strerror}") from None
-    return content if content.strip() else None
-
-
 def unlock(lock: Lock, sources: KeySources, path: Path) -> Secrets:
     """The secrets behind a store's lock.
 
@@ -398,10 +371,3 @@ def unlock(lock: Lock, sources: KeySources, path: Path) -> Secrets:
             f"the signature store {path} is damaged (its wrapped keys: {error}): put a backup in"
             " its place, or move it away to start anew"
         ) from None
-
-
-def _text(content: bytes, what: str) -> str:
-    try:
-        return content.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise KeyFault(f"the {what} is not UTF-8 text") from None

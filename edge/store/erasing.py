@@ -52,7 +52,12 @@ def finish_erasing(database: sqlite3.Connection, path: Path) -> None:
     try:
         database.execute("PRAGMA journal_mode = PERSIST")
         try:
-            _scrub(database, path)
+            # It may be the journal of another process in its work: that goes with the lock.
+            database.execute("BEGIN IMMEDIATE")
+            left = _journal(path).exists()
+            database.execute("ROLLBACK")
+            if left:
+                _scrub(database, path)
         finally:
             database.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:

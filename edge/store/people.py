@@ -9,6 +9,9 @@ from edge.store.items import ItemRows
 from edge.store.rows import ProfileRows
 from edge.store.transfer import TRANSFERRED_KINDS, Item, Person
 
+_ROOM = 50
+"""Characters of a person's name in that of their duress phrase."""
+
 
 def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> Person:
     """A person, within a transaction.
@@ -38,7 +41,11 @@ def add_person(rows: ProfileRows, items: ItemRows, person: Person, name: Optiona
     profile_id = _add(rows, items, person, name or former, None)
     for each in person.duress:
         own = each.profile.name
-        _add(rows, items, each, own.replace(former, name) if name else own, profile_id)
+        # It begins with the person's name, cut short to leave room for what follows.
+        shared = next((i for i, (a, b) in enumerate(zip(own, former)) if a != b), len(former))
+        if name and shared:
+            own = name[:_ROOM].strip() + own[shared:]
+        _add(rows, items, each, own, profile_id)
     return profile_id
 
 

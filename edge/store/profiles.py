@@ -27,7 +27,9 @@ class ProfileStore(SealedStore):
 
     Names, phrases, rules, dates and embeddings are sealed with AES-256-GCM, each bound to its row.
     Without the key the file tells how many profiles, samples and items it holds, roughly how long
-    each phrase is, which kinds of items there are, and what was learned; nothing else.
+    each phrase is, which kinds of items there are, and what was learned; nothing else. Who can
+    write the file but lacks the key can destroy rows, or put back older copies of them: rotating
+    the key makes older copies worthless.
 
     All methods raise `StoreError` when the file cannot be read or written, or is damaged, and
     `KeyFault`, which is one, when it was locked with a key that is not here.

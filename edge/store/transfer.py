@@ -32,7 +32,7 @@ MAX_DURESS = 8
 """Duress phrases of one person in a file."""
 MAX_TRANSFERRED = 200
 """Items of one profile in a file."""
-TRANSFERRED_KINDS = ("digit",)
+TRANSFERRED_KINDS = ("digit", "digits")
 """Kinds of items that are a part of the person; others belong to the device."""
 
 _MAX_HEAD = 1024

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from edge.store import ProfileStore
+from edge.types import ProfileKind
 from tests.unit.stores import traces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -204,6 +205,26 @@ def test_killed_at_any_moment_nobody_is_there_by_half(tmp_path: Path, rounds: in
     # Kills that never met a transaction in flight would prove nothing.
     assert hot_journals > 0
     assert done == {"enrol", "rotate", "delete", "import", "rewrap"}
+
+
+def test_a_rotation_by_the_command_is_noticed_by_who_runs(tmp_path: Path) -> None:
+    path = tmp_path / "signatures.sqlite"
+    config = tmp_path / "config.yaml"
+    config.write_text(f"state_directory: {tmp_path}\n")
+    with ProfileStore(path) as daemon:
+        daemon.create("Ada", ProfileKind.PHRASE, required=3)
+        for action in ("rotate", "rewrap"):
+            mark = daemon.data_version()
+            subprocess.run(
+                [sys.executable, "-m", "edge.cli", "keys", action, "--config", str(config)],
+                cwd=REPOSITORY,
+                check=True,
+                capture_output=True,
+            )
+            assert daemon.data_version() != mark
+            assert [profile.name for profile in daemon.list()] == ["Ada"]
+            daemon.rename("Ada", "ADA" if action == "rotate" else "Ada")
+            daemon.rename("ada", "Ada")
 
 
 @pytest.fixture

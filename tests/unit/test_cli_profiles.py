@@ -12,7 +12,7 @@ import pytest
 from edge.cli.main import main
 from edge.store import ProfileStore
 from tests.unit.commands import Capture, run_json
-from tests.unit.stores import make_sample, sealed_rows
+from tests.unit.stores import make_sample, plain_parts, sealed_rows, traces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -165,3 +165,25 @@ def test_foreign_store_is_3_and_left_alone(capsys: Capture, store_path: Path) ->
         assert main(arguments) == 3
         assert "not a signature store" in capsys.readouterr().err
     assert store_path.read_bytes() == b"keep me" * 1000
+
+
+@pytest.mark.parametrize("then", [["profiles", "delete", "--yes"], ["profiles", "reset", "--yes"]])
+def test_nothing_of_who_was_erased_is_in_any_file(store_path: Path, then: list[str]) -> None:
+    """Not the name before, nor the one after, nor a sealed row, whichever file it may be."""
+    names = ["Ada Lovelace of Ockham", "Augusta Ada King of Lovelace"]
+    assert main(["profiles", "rename", "Ada", names[0]]) == 0
+    with ProfileStore(store_path) as store:
+        ada = store.get(names[0])
+        store.replace_samples(
+            ada.id, ada.samples, ada.speaker_model, ada.phrase_model, phrase="open, little door"
+        )
+    rows = sealed_rows(store_path, ada.id)
+    assert traces(store_path.parent, *rows)
+    assert main(["profiles", "rename", names[0], names[1]]) == 0
+    rows += sealed_rows(store_path, ada.id)[:1]
+    assert main([*then[:2], names[1], *then[2:]]) == 0
+    folded = [name.lower().encode() for name in names]
+    secrets = [*folded, *(name.encode() for name in names), b"open, little door"]
+    assert traces(store_path.parent, *secrets, *rows) == []
+    samples = [part for seed in (1, 2, 3) for part in plain_parts(make_sample(seed))]
+    assert traces(store_path.parent, *samples) == []

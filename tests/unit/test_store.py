@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import struct
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,13 @@ import pytest
 from edge.errors import KeyFault, ProfileError, StoreError
 from edge.store import MAX_PROFILES, MAX_SAMPLES, ProfileStore
 from edge.store.names import clean_name
-from edge.types import EnrolmentSample, ProfileKind, ProfileStatus
+from edge.types import AccessRule, EnrolmentSample, ProfileKind, ProfileStatus
 from tests.unit.stores import (
     PHRASE_MODEL,
     SPEAKER_MODEL,
     enrol,
     make_sample,
+    plain_parts,
     same,
     sealed_rows,
     traces,
@@ -269,7 +272,7 @@ def test_rename(store: ProfileStore) -> None:
         store.get("ada")
 
 
-@pytest.mark.parametrize("how", ["delete", "reset", "replace"])
+@pytest.mark.parametrize("how", ["delete", "reset", "replace", "rename", "rule", "rotate"])
 def test_erased_signature_is_in_no_file(store: ProfileStore, path: Path, how: str) -> None:
     enrol(store, "Grace", 7, 8, 9)
     enrol(store, "Ada", 1, 2, 3)
@@ -286,11 +289,80 @@ def test_erased_signature_is_in_no_file(store: ProfileStore, path: Path, how: st
     elif how == "reset":
         assert store.reset("Ada").remaining == 3
         secrets.pop()
+    elif how == "rename":
+        store.rename("Ada", "Augusta")
+        secrets = secrets[:1]
+    elif how == "rule":
+        store.set_rule("Ada", AccessRule(doors=("shed",), challenge=True))
+        assert store.get("Ada").rule.doors == ("shed",)
+        secrets = secrets[:1]
+    elif how == "rotate":
+        store.rotate_key()
     else:
         store.replace_samples("Ada", [make_sample(4)], SPEAKER_MODEL, PHRASE_MODEL)
         secrets.pop()
     assert traces(path.parent, *secrets) == []
     assert [same(each, make_sample(7 + i)) for i, each in enumerate(store.get("Grace").samples)]
+
+
+def test_nothing_can_be_read_in_the_file(store: ProfileStore, path: Path) -> None:
+    name, phrase = "Ada Lovelace of Ockham Park", "the moon is made of cheese"
+    store.create(name, ProfileKind.PHRASE, phrase, required=3)
+    store.create("Panic at " + name, ProfileKind.PHRASE, required=3, duress_of=name)
+    store.set_rule(name, AccessRule(doors=("garden-shed-behind-house",), last_day=date(2031, 3, 7)))
+    for seed in (1, 2, 3):
+        store.add_sample(name, make_sample(seed), SPEAKER_MODEL, PHRASE_MODEL)
+    store.keep("digit", b"the digits of this person", profile=name)
+    ada = store.get(name)
+    secrets = [each for seed in (1, 2, 3) for each in plain_parts(make_sample(seed))]
+    secrets += [phrase.encode(), b"garden-shed-behind-house", b"2031-03-07", b"Panic at"]
+    secrets += [name.encode(), name.lower().encode(), b"the digits of this person"]
+    secrets += [SPEAKER_MODEL.encode(), repr(ada.created_at).encode()]
+    secrets += [struct.pack("<d", ada.samples[0].created_at)]
+    assert traces(path.parent, *secrets) == []
+    assert ada.rule.last_day == date(2031, 3, 7)
+
+
+def test_items_are_bounded_and_go_with_the_person(store: ProfileStore) -> None:
+    ada = enrol(store, "Ada", 1)
+    enrol(store, "Grace", 2)
+    mark = store.data_version()
+    for number in range(5):
+        store.keep("seen", b"%d" % number, most=3)
+        store.keep("seen", b"a%d" % number, profile="Ada", most=2)
+    store.keep("seen", b"g", profile="Grace", most=2)
+    assert store.data_version() == mark
+    assert [item.payload for item in store.kept("seen", "ada")] == [b"a3", b"a4"]
+    everything = store.kept("seen")
+    assert [item.payload for item in everything] == [b"2", b"3", b"a3", b"4", b"a4", b"g"]
+    assert [item.profile_id for item in everything][:3] == [None, None, ada]
+    assert store.kept("other") == []
+    assert store.discard("seen", ids=[everything[0].id, 12345]) == 1
+    assert store.discard("seen", "Grace") == 1
+    store.delete("Ada")
+    assert [item.payload for item in store.kept("seen")] == [b"3", b"4"]
+    assert store.keep("seen", b"") > everything[-1].id
+    assert store.discard("seen") == 3
+    for kind in ("", "Seen", "a b", "x" * 33):
+        with pytest.raises(ValueError, match="kind"):
+            store.keep(kind, b"")
+    with pytest.raises(ValueError, match="bytes"):
+        store.keep("seen", bytes((1 << 20) + 1))
+    with pytest.raises(ProfileError, match="no profile"):
+        store.keep("seen", b"", profile="Ada")
+
+
+def test_a_duress_phrase_goes_with_its_person(store: ProfileStore) -> None:
+    ada = enrol(store, "Ada", 1)
+    enrol(store, "Grace", 2)
+    duress = store.create("Ada (duress)", ProfileKind.PHRASE, required=3, duress_of="ada")
+    assert duress.duress_of == ada
+    assert store.get("Ada").duress_of is None
+    with pytest.raises(ProfileError, match="no duress phrase of its own"):
+        store.create("x", ProfileKind.PHRASE, required=3, duress_of=duress.id)
+    store.rotate_key()
+    store.delete("Ada")
+    assert [profile.name for profile in store.list()] == ["Grace"]
 
 
 def test_other_process_is_noticed_at_once(store: ProfileStore, path: Path) -> None:

@@ -196,6 +196,30 @@ def test_who_cannot_unwrap_any_more_says_so(path: Path) -> None:
                 daemon.list()
 
 
+def test_no_key_is_in_any_log_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        _fill(path, StoreConfig())
+        keys = [(path.parent / "store.key").read_text().strip()]
+        with ProfileStore(path) as store, ProfileStore(path) as other:
+            secrets = [other._file.vault.secrets]
+            store.rotate_key()
+            other.list()
+            secrets.append(other._file.vault.secrets)
+            sources = store.key_sources
+            sources.replace_file(sources.default_file, store.lock_with)
+            keys.append((path.parent / "store.key").read_text().strip())
+            other.list()
+            store.lock_with(key_of_passphrase(PASSPHRASE))
+            assert PASSPHRASE not in repr(sources.find(store._file.vault.lock))
+        with pytest.raises(KeyFault) as caught:
+            ProfileStore(path)
+    said = caplog.text + str(caught.value) + repr(secrets) + repr(store._file.vault.lock)
+    for secret in (*keys, *(each.data.hex() for each in secrets), secrets[0].root.hex(), "Ada"):
+        assert secret not in said
+    assert PASSPHRASE not in said
+    assert repr(secrets[0].data) not in said
+
+
 def test_damage_stops_a_rotation_and_nothing_changes(path: Path) -> None:
     _fill(path, StoreConfig())
     with sqlite3.connect(path) as database:
@@ -253,12 +277,8 @@ class TestCommand:
         assert after["keys"]["key_id"] != before["keys"]["key_id"]
         assert (after["keys"]["data_key_id"] != before["keys"]["data_key_id"]) is rotate
         assert traces(store_path.parent, old[:64]) == []
-        assert sorted(each.name for each in store_path.parent.iterdir()) == [
-            "audit.sqlite",
-            "device.sqlite",
-            "signatures.sqlite",
-            "store.key",
-        ]
+        keys = [each.name for each in store_path.parent.iterdir() if ".key" in each.name]
+        assert keys == ["store.key"]
         assert main(["profiles", "show", "Ada"]) == 0
 
     def test_rewrap_to_a_file_and_to_a_passphrase(
@@ -304,3 +324,14 @@ class TestCommand:
         assert main(["keys", "make", str(tmp_path / "new.key")]) == 0
         assert key_of_file(tmp_path / "new.key") is not None
         assert capsys.readouterr().err.count("error") == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_root_may_use_the_services_key_in_the_services_folder(path: Path) -> None:
+    path.parent.mkdir()
+    os.chown(path.parent, 1234, 1234)
+    _fill(path, StoreConfig())
+    for each in path.parent.iterdir():
+        assert (each.stat().st_uid, each.stat().st_mode & 0o777) == (1234, 0o600)
+    assert _is_whole(path, StoreConfig())
+    assert main(["keys", "make", str(path.parent / "other.key")]) == 0
