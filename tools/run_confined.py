@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from tools.confined.boot import REPOSITORY, SYSTEMD
+from tools.confined.group import control_group
 from tools.confined.probe import MUST_WORK
 
 _LIMIT_S = 240
@@ -42,13 +43,16 @@ def missing() -> Optional[str]:
     for program in ("unshare", "mosquitto", "mosquitto_passwd", "ip", "pivot_root", "journalctl"):
         if shutil.which(program, path=path) is None:
             return f"{program} is not installed"
-    if not Path(SYSTEMD).exists():
-        return "systemd is not installed"
-    if "overlay" not in Path("/proc/filesystems").read_text():
-        return "the kernel has no overlayfs"
+    if not Path(SYSTEMD).exists() or "overlay" not in Path("/proc/filesystems").read_text():
+        return "there is no systemd, or no overlayfs"
     probe = ["unshare", *(f"--{name}" for name in _NAMESPACES), "--fork", "true"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         return "namespaces cannot be made here"
+    try:
+        with control_group():
+            pass
+    except (OSError, StopIteration) as error:
+        return f"no control group can be made: {error}"
     return None
 
 
@@ -79,13 +83,15 @@ def boot(folder: Path) -> dict[str, Any]:
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     environment["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    try:
-        subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
-            timeout=_LIMIT_S, check=False, cwd=REPOSITORY,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        console.append(b"\n(ended: it took too long)\n")
+    with control_group() as group:
+        joined = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group), *command]
+        try:
+            subprocess.run(
+                joined, env=environment, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+                timeout=_LIMIT_S, check=False, cwd=REPOSITORY,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            console.append(b"\n(ended: it took too long)\n")
     os.close(slave)
     listener.join(2)
     (folder / "console.log").write_bytes(b"".join(console))

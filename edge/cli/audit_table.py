@@ -11,6 +11,10 @@ from edge.cli.output import console, one_line, printing
 if TYPE_CHECKING:
     from edge.store.audit_entry import Entry
 
+_UNITS = ("s", "ms")
+_UNSAID = ("id", "hash")
+"""For programs; `--json` has them."""
+
 
 def print_table(entries: list[Entry], names: dict[str, str]) -> None:
     """Print entries, the names of those who are enrolled in place of their ids."""
@@ -67,13 +71,16 @@ def _words(detail: dict[str, Any]) -> str:
         for name in ("outcome", "reason", "what")
         if isinstance(detail.get(name), str)
     ]
-    figures = [f"{name.replace('_', ' ')} {_word(value)}" for name, value in detail.items()]
-    return ", ".join([*spoken, *figures])
+    return ", ".join(
+        [*spoken, *(_figure(*item) for item in detail.items() if item[0] not in _UNSAID)]
+    )
 
 
-def _word(value: object) -> str:
+def _figure(name: str, value: object) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+        return f"{'' if value else 'not '}{name.replace('_', ' ')}"
+    stem, _, unit = name.rpartition("_")
+    if not (stem and unit in _UNITS):
+        stem, unit = name, ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(word for word in (stem.replace("_", " "), text, unit) if word)

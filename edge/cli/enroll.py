@@ -107,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
                 audited(store, config)(
                     "enrolment",
                     profile.id,
-                    by_voice=args.voice,
+                    what="enrolled again" if args.again else "enrolled",
                     complete=enrolment.complete,
-                    again=args.again,
+                    signature=profile.kind.value,
                 )
     _tell(args, enrolment, profile, results)
     refused = any(not result["accepted"] for result in results) and bool(args.files)

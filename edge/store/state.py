@@ -40,7 +40,12 @@ class DeviceState:
             try:
                 state_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
                 # Made private before anything is in it.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+                if os.geteuid() == 0:
+                    # What root does must not lock the service out of its own state.
+                    owner = state_directory.stat()
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+                os.close(descriptor)
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise StoreError(f"cannot open {self.path}: {reason}") from None

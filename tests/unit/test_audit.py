@@ -17,12 +17,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.access.recording import event_of
 from edge.config import AuditConfig
 from edge.errors import InputError, StoreError
 from edge.store.audit import AuditTrail
 from edge.store.audit_entry import MAX_DETAIL, Head, detail_text
 from edge.store.state import DeviceState
-from edge.types import Detail, Event, EventKind
+from edge.types import (
+    AccessDecision,
+    Confidence,
+    Detail,
+    Event,
+    EventKind,
+    Outcome,
+    ReasonCode,
+)
 
 KEY = bytes(range(32))
 DAY = 86400.0
@@ -402,3 +411,26 @@ def test_no_tampering_goes_unnoticed(original: Path, changes: list[tuple[Any, ..
         after = database.execute("SELECT * FROM entry ORDER BY seq").fetchall()
     same = [tuple(map(repr, row)) for row in before] == [tuple(map(repr, row)) for row in after]
     assert (findings(work) == ()) == same
+
+
+def test_of_a_decision_no_name_and_no_phrase_is_kept(tmp_path: Path) -> None:
+    decision = AccessDecision(
+        id="8f14e45f",
+        time=NOON,
+        device="front-door",
+        outcome=Outcome.GRANTED,
+        reason=ReasonCode.ACCEPTED,
+        confidence=Confidence.HIGH,
+        profile_id="profile-1",
+        name="Augusta",
+        phrase="open sesame",
+    )
+    with open_trail(tmp_path) as trail:
+        trail.record(event_of(decision))
+        trail.flush()
+        (entry,) = trail.entries()
+    assert entry.details()["outcome"] == "granted"
+    assert (entry.profile_id, entry.time_us) == ("profile-1", round(NOON * 1e6))
+    for file in tmp_path.iterdir():
+        assert b"Augusta" not in file.read_bytes()
+        assert b"sesame" not in file.read_bytes()
