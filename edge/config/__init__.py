@@ -1,7 +1,10 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
+from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
+from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
@@ -14,19 +17,27 @@ from edge.config.settings import (
     Setting,
     all_settings,
 )
+from edge.config.signing import SigningConfig
+from edge.config.store import StoreConfig
 
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "AuditConfig",
+    "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",
     "Rule",
     "SecurityConfig",
     "Setting",
+    "SigningConfig",
+    "StoreConfig",
     "TlsConfig",
+    "UnsignedConfig",
     "all_settings",
     "find_config",
     "load_config",

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
@@ -19,6 +20,7 @@ from edge.errors import ConfigError
 VARIABLE = "EDGE_VOICE_CONFIG"
 SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
 _MAX_SUGGESTIONS = 50
+_CREDENTIALS = ("signing.key_file", "commands.keys_file")
 
 
 def find_config(path: Optional[Path] = None) -> Optional[Path]:
@@ -153,7 +155,7 @@ class _Builder:
         except RuntimeError:  # pathlib's word for a home directory that does not exist
             self._report(_line(node), row.path, "no such home directory; give a full path")
             return
-        if isinstance(value, Path) and name != "password_file":
+        if isinstance(value, Path) and not _is_credential(row.path, value):
             value = self.folder / value
         values[name] = value
 
@@ -181,6 +183,14 @@ class _Builder:
         return self.lines.get(path, 1)
 
 
+def _is_credential(path: str, file: Path) -> bool:
+    """Whether a file is to be looked for among the service's systemd credentials first."""
+    if path in _CREDENTIALS and len(file.parts) == 1:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        return bool(folder) and (Path(folder) / file).is_file()
+    return path == "mqtt.password_file"
+
+
 def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
@@ -192,6 +202,13 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         longest = f"{config.audio.max_utterance_s:g}"
         text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"
         yield "recognition.min_net_speech_s", text
+    zone = config.access.time_zone
+    if zone is not None and not _is_time_zone(zone):
+        yield "access.time_zone", f"there is no time zone {quoted(zone)}{_nearest_zone(zone)}"
+    lockout = config.lockout
+    if lockout.longest_s < lockout.first_s:
+        text = f"shorter than the first; give at least lockout.first_s ({lockout.first_s:g})"
+        yield "lockout.longest_s", text
     if mqtt.password_file is not None and mqtt.username is None:
         yield "mqtt.password_file", "a password without a user; set mqtt.username too"
     if (tls.cert_file is None) != (tls.key_file is None):
@@ -200,3 +217,17 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     files = [name for name in ("ca_file", "cert_file", "key_file") if getattr(tls, name)]
     if files and not tls.enabled:
         yield f"mqtt.tls.{files[0]}", "has no effect without TLS; set mqtt.tls.enabled to true"
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # a folder of zones is an OSError
+        return False
+    return True
+
+
+def _nearest_zone(name: str) -> str:
+    zones = {zone.lower(): zone for zone in available_timezones()}
+    near = difflib.get_close_matches(name.lower(), zones, n=1)
+    return f"; did you mean {zones[near[0]]}?" if near else "; give one such as Europe/Berlin"

@@ -10,34 +10,29 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Optional
 
-from edge.access.decider import Decider, Judgement, age_of
-from edge.access.guard import Guard
-from edge.access.learning import Lesson, lesson_from
+from edge.access.decider import Decider, Judgement
 from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
-from edge.errors import EdgeVoiceError, ProfileError, StoreError
+from edge.daemon.household import Household
+from edge.daemon.protection import Protection
+from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import AccessDecision, Profile
+from edge.types import AccessDecision
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
 _STORE_BUSY_S = 0.25
 """How long a reading of the store waits for a writer; a stop must not wait for it."""
-_STORE_PATIENCE = 4
-"""Readings in a row that may fail before nobody can open."""
-_MOST_LESSONS = 8
-"""What was learned and waits to be stored; more than can be said between two ticks."""
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
 
@@ -66,9 +61,9 @@ class Daemon:
         on_decision: Optional[Callable[[AccessDecision], None]] = None,
     ) -> None:
         self._config = config
-        self._on_decision = on_decision
+        self._wake = threading.Event()
         self._publisher = MqttPublisher(config.mqtt, config.device)
-        self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S)
+        self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S, settings=config.store)
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
         self._endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
@@ -78,19 +73,28 @@ class Daemon:
             self._decider,
             inside=config.access.in_running_speech,
         )
-        self._guard = Guard([])
+        self._household = Household(
+            self._store,
+            self._engine,
+            config.enrolment,
+            lambda problem: self._publisher.set_status(problem=problem),
+        )
+        self._protection = Protection(
+            config,
+            store=self._store,
+            household=self._household,
+            engine=self._engine,
+            publisher=self._publisher,
+            wake=self._wake.set,
+            on_decision=on_decision,
+        )
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
                 config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
-        self._profiles: list[Profile] = []
-        self._profiles_version: object = None
-        self._store_failing = 0
-        self._lessons: deque[Lesson] = deque(maxlen=_MOST_LESSONS)
         self._lost_samples = 0
-        self._late = 0
         self._moved_at = time.monotonic()
         self._notifier = Notifier()
         self._settled = False
@@ -107,13 +111,17 @@ class Daemon:
         """
         self._publisher.start()
         try:
-            self._refresh_profiles()
+            self._household.refresh()
+            self._protection.start()
             self._publish_health()
             self._worker.start()
-            while not self._stop.wait(_TICK_S):
-                self._refresh_profiles()
+            while not self._stop.is_set():
+                self._wake.wait(_TICK_S)
+                self._wake.clear()
+                self._household.refresh()
+                self._protection.work()
                 self._publish_health()
-                self._store_lessons()
+                self._household.store_lessons()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
@@ -125,6 +133,7 @@ class Daemon:
     def stop(self) -> None:
         """Make `run` return within 2 s; may be called from any thread or a signal handler."""
         self._stop.set()
+        self._wake.set()
 
     def _work(self) -> None:
         try:
@@ -133,7 +142,9 @@ class Daemon:
                     self._moved_at = time.monotonic()
                     self._settle()
                     self._lost_samples += block.lost_samples
-                    self._listener.use(self._profiles)
+                    if not self._protection.ear.listening:
+                        continue
+                    self._listener.use(self._household.profiles)
                     for judgement in self._listener.feed(block):
                         self._publish(judgement)
                     if self._stop.is_set():
@@ -146,7 +157,7 @@ class Daemon:
             _log.debug("the recogniser failed", exc_info=True)
             self._failure = error
         finally:
-            self._stop.set()
+            self.stop()
 
     def _settle(self) -> None:
         """Report once that the start is over: sound arrives, or it is known that none does."""
@@ -158,86 +169,11 @@ class Daemon:
         self._notifier.ready()
 
     def _publish(self, judgement: Judgement) -> None:
-        # A worker that was held up must not open the door for somebody who has left.
-        age = age_of(judgement.utterance)
-        judgement = self._guard.review(judgement)
-        decision = judgement.decision
-        if age > decision.lifetime_s:
-            self._late += 1
-            _log.warning("a decision came %.1f s after the speech and was dropped", age)
-            return
-        self._publisher.publish_decision(decision, age)
-        _log.info(
-            "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
-            decision.outcome.value,
-            decision.reason.value,
-            decision.confidence.value,
-            f" {decision.name}" if decision.name else "",
-            decision.utterance_s,
-            decision.timings_ms["decide"],
-        )
-        if self._on_decision is not None:
-            self._on_decision(decision)
-        self._learn(judgement)
+        decided = self._protection.door.decide(judgement)
+        if decided is not None:
+            # After the decision is on its way; the main thread stores it, which may take a second.
+            self._household.learn(decided)
         self._moved_at = time.monotonic()
-
-    def _learn(self, judgement: Judgement) -> None:
-        """After the decision is on its way; the main thread stores it, which may take a second."""
-        if self._config.enrolment.adapt:
-            lesson = lesson_from(judgement, self._engine, self._config.enrolment)
-            if lesson is not None:
-                self._lessons.append(lesson)
-
-    def _store_lessons(self) -> None:
-        """What cannot be stored now is skipped: there will be another lesson."""
-        while self._lessons:
-            lesson = self._lessons.popleft()
-            most = self._config.enrolment.adapt_samples
-            try:
-                profile = self._store.adapt(lesson.profile, lesson.sample, most=most)
-            except ProfileError as error:
-                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
-            except StoreError as error:
-                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
-                return  # not to wait for the same writer twice in a row
-            else:
-                learned = len(profile.adapted)
-                _log.info(
-                    "%s: learned from %d of at most %d utterances", profile.name, learned, most
-                )
-
-    def _refresh_profiles(self) -> None:
-        """Notice what the command line has enrolled or deleted meanwhile.
-
-        While the store cannot be read, nobody can open: it may be about to say who was deleted.
-        """
-        try:
-            version = self._store.data_version()
-            if version == self._profiles_version:
-                self._store_recovered()
-                return
-            profiles = self._store.list()
-        except StoreError as error:
-            # A writer on a slow card may hold the file for a second; that is no reason to shut up.
-            self._store_failing += 1
-            if self._store_failing == _STORE_PATIENCE:
-                _log.error("nobody can open: %s", error)
-                self._publisher.set_status(problem=str(error))
-                self._profiles, self._profiles_version = [], None
-            return
-        self._store_recovered()
-        for profile in profiles:
-            if not self._engine.fits(profile):
-                _log.warning(
-                    "%s was enrolled with another model and is passed over: reset and enrol again",
-                    profile.name,
-                )
-        self._profiles, self._profiles_version = profiles, version
-
-    def _store_recovered(self) -> None:
-        if self._store_failing >= _STORE_PATIENCE:
-            self._publisher.set_status(problem=None)
-        self._store_failing = 0
 
     def _microphone_changed(self, state: MicrophoneState) -> None:
         self._publisher.set_status(
@@ -247,10 +183,10 @@ class Daemon:
 
     def _publish_health(self) -> None:
         self._publisher.set_status(
-            enrolled=len(self._decider.eligible(self._profiles)),
+            enrolled=len(self._decider.eligible(self._household.profiles)),
             lost_samples=self._lost_samples,
             discarded_utterances=self._endpointer.discarded,
-            late_decisions=self._late,
+            late_decisions=self._protection.door.late,
         )
 
     def _alive(self) -> bool:
@@ -268,7 +204,9 @@ class Daemon:
                 self._microphone.close()
         if self._worker.is_alive():
             self._worker.join(_WORKER_GRACE_S)
+        self._protection.stop()
         self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
-            self._store_lessons()
+            self._household.store_lessons()
+        self._protection.close()
         self._store.close()
