@@ -14,6 +14,7 @@ of J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system", ISMI
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
@@ -61,8 +62,11 @@ _FINALISTS = 4
 _QUICK = slice(8, 24)
 """Bytes of a frame that the quick look is at, 450 to 950 Hz: no loudspeaker is without them, and
 another speed hardly moves them."""
-_BLOCK = 64
-"""Fingerprints that are unpacked at once; bounds the memory."""
+_BLOCK = 256
+"""Fingerprints, or frames, that are worked on at once; bounds the memory."""
+_VERSION = 1
+_HEAD = struct.Struct("<BH")
+"""Version and frames, before the bits of which frames are speech and the peaks of those."""
 
 Bits = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -84,6 +88,40 @@ class Fingerprint:
     def speech_s(self) -> float:
         """Seconds of it that are speech."""
         return float(np.count_nonzero(self.speech)) * FRAME_S
+
+    def encoded(self) -> bytes:
+        """It as bytes, 64 and a bit for each frame of speech: about 1 kB a second."""
+        head = _HEAD.pack(_VERSION, len(self.speech))
+        return head + np.packbits(self.speech).tobytes() + self.peaks[self.speech].tobytes()
+
+    @classmethod
+    def decoded(cls, payload: bytes) -> Fingerprint:
+        """What `encoded` gave.
+
+        Raises:
+            ValueError: it is no fingerprint, or one of another version.
+        """
+        if len(payload) < _HEAD.size:
+            raise ValueError("a fingerprint that is cut short")
+        version, frames = _HEAD.unpack_from(payload)
+        if version != _VERSION:
+            raise ValueError(f"a fingerprint of version {version}")
+        if not MIN_OVERLAP <= frames <= MAX_FRAMES:
+            raise ValueError(f"a fingerprint of {frames} frames")
+        start = _HEAD.size + (frames + 7) // 8
+        flags = np.frombuffer(payload[_HEAD.size : start], np.uint8)
+        if len(payload) < start:
+            raise ValueError("a fingerprint that is cut short")
+        every = np.unpackbits(flags).astype(np.bool_)
+        speech = every[:frames]
+        count = int(np.count_nonzero(speech))
+        if count < MIN_OVERLAP or every[frames:].any():
+            raise ValueError("a fingerprint without speech")
+        if len(payload) != start + count * (BANDS // 8):
+            raise ValueError("a fingerprint of the wrong length")
+        peaks = np.zeros((frames, BANDS // 8), np.uint8)
+        peaks[speech] = np.frombuffer(payload[start:], np.uint8).reshape(count, BANDS // 8)
+        return cls(peaks, speech)
 
 
 @dataclass(frozen=True)
@@ -117,7 +155,7 @@ class Heard:
     """
 
     def __init__(self, samples: FloatArray) -> None:
-        power = _spectrogram(samples[-MAX_FRAMES * _PHASES * _HOP :])
+        power = _spectrogram(samples[-(MAX_FRAMES - 1) * _PHASES * _HOP :])
         energy = power.sum(axis=1)
         speech = energy > _QUIETEST * np.percentile(energy, 95.0) if len(energy) else energy > 0
         at = np.flatnonzero(speech)
@@ -135,7 +173,7 @@ class Heard:
     @property
     def usable(self) -> bool:
         """Whether there is enough speech to compare or to remember."""
-        return int(np.count_nonzero(self._speech)) >= MIN_OVERLAP * _PHASES
+        return int(np.count_nonzero(self._speech[::_PHASES])) >= MIN_OVERLAP
 
     def fingerprint(self) -> Fingerprint:
         """What to remember of it.
