@@ -1,6 +1,6 @@
 """How many recordings that are played again are called what they are, and at what cost.
 
-    python -m tools.measure_replay FOLDER [--json FILE] [--only PART ...] [--speakers HALF]
+    python -m tools.measure_replay FOLDER [--json FILE] [--only PART ...] [--speakers HALF] [--every N]
 
 FOLDER holds any of these, and only what is there is measured:
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--speakers", choices=("all", "first", "second"), default="all")
+    parser.add_argument("--every", type=int, default=1, help="distort each Nth saying only")
     options = parser.parse_args(arguments)
     console = Console()
     found = {}
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name, gather = PARTS[part]
             if (options.folder / name).is_dir():
                 sayings = _half(gather(options.folder / name), options.speakers)
-                found[part] = measure(sayings, ways, _tracked)
+                found[part] = measure(sayings, ways, _tracked, options.every)
                 _show(part, found[part], console)
     except EdgeVoiceError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -108,6 +109,8 @@ def _show(part: str, figures: dict[str, Any], console: Console) -> None:
     for name, row in rows.items():
         for line in row.get("which", ()):
             console.print(f"  {name}: {line}", soft_wrap=True)
+        for line in row.get("the same recording under two names", ()):
+            console.print(f"  not counted, one recording under two names: {line}", soft_wrap=True)
 
 
 if __name__ == "__main__":
