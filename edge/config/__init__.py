@@ -5,6 +5,7 @@ from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
+from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",
+    "ReplayConfig",
     "Rule",
     "SecurityConfig",
     "Setting",

@@ -21,6 +21,7 @@ from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
 from edge.config.commands import CommandsConfig
 from edge.config.lockout import LockOutConfig
+from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
 from edge.config.store import StoreConfig
@@ -222,6 +223,9 @@ class Config:
     access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
     lockout: LockOutConfig = section(
         LockOutConfig, "What happens after too many rejections in a short time."
+    )
+    replay: ReplayConfig = section(
+        ReplayConfig, "Recordings of what was said here before, played again."
     )
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
     store: StoreConfig = section(StoreConfig, "How signatures are locked.")

@@ -1,0 +1,1 @@
+"""Recordings of utterances, played again: how often they are called what they are."""
