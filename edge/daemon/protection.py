@@ -13,6 +13,7 @@ from edge.access.guard import Guard
 from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.access.policy import PolicyCheck
+from edge.access.replay import ReplayCheck, load_quietly
 from edge.config import Config
 from edge.crypto.canonical import MessageProblem
 from edge.crypto.signing import DURESS, RESULT
@@ -70,6 +71,8 @@ class Protection:
     ) -> None:
         self._publisher = publisher
         self._wake = wake
+        self._store = store
+        self._household = household
         self._state = DeviceState(config.state_path, busy_s=_BUSY_S)
         self._trail = AuditTrail(
             config.state_path,
@@ -85,11 +88,13 @@ class Protection:
         self._lockout = LockOut(
             config.lockout, self._state, record=record, changed=self._lockout_changed
         )
+        self._replay = ReplayCheck(config.replay)
         self.ear = Ear(lambda on: publisher.set_status(listening=on))
         guard = Guard(
             [
                 DuressCheck(lambda: household.profiles, engine.scorer, self._alarm),
                 LockOutGate(self._lockout),
+                self._replay,
                 PolicyCheck(config.device.id, self._clock),
                 LockOutCount(self._lockout),
             ]
@@ -111,6 +116,7 @@ class Protection:
     def start(self) -> None:
         """Say how things are before anything is heard."""
         self._trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
+        load_quietly(self._replay, self._store)
         self._publisher.set_status(
             listening=True, signing_key=self._issuer.key_id, **self._lockout.as_dict()
         )
@@ -121,6 +127,8 @@ class Protection:
         self._lockout.tick()
         self._clock.tick()
         self._issuer.top_up()
+        self._replay.use([profile.id for profile in self._household.profiles])
+        self._remember()
         self._trail.work()
         self._publisher.set_status(audit_problem=self._trail.problem)
 
@@ -132,9 +140,16 @@ class Protection:
 
     def close(self) -> None:
         """Write what is left, and let go of the files."""
+        self._remember()
         self._trail.record(Event(EventKind.STOPPED))
         self._trail.close()
         self._state.close()
+
+    def _remember(self) -> None:
+        try:
+            self._replay.store_new(self._store)
+        except StoreError as error:
+            _log.debug("what was heard is not stored yet: %s", error)
 
     def _take(self, message: Any) -> None:
         self._desk.take(message)
