@@ -106,6 +106,18 @@ def test_enrolment_is_continued(nobody: ProfileStore, capsys: Capture) -> None:
     assert nobody.get("Ada").status.value == "enrolled"
 
 
+def test_an_enrolment_is_audited(nobody: ProfileStore, capsys: Capture) -> None:
+    as_json(capsys, "enroll", "Ada", ADA[0])
+    as_json(capsys, "enroll", "Ada", ROBIN[0])
+    as_json(capsys, "enroll", "Ada", *ADA[1:])
+    code, value = as_json(capsys, "audit", "show", "--person", "Ada")
+    assert code == 0
+    assert [entry["kind"] for entry in value["entries"]] == ["enrolment", "enrolment"]
+    assert [entry["detail"]["complete"] for entry in value["entries"]] == [False, True]
+    assert {entry["profile"] for entry in value["entries"]} == {nobody.get("Ada").id}
+    assert as_json(capsys, "audit", "verify")[1]["intact"]
+
+
 def test_repetition_that_does_not_fit_is_refused(nobody: ProfileStore, capsys: Capture) -> None:
     other = str(RECORDINGS / "ada_wrong_phrase.flac")
     code, value = as_json(capsys, "enroll", "Ada", ADA[0], other, ROBIN[0], ADA[1])
