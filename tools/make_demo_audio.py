@@ -35,6 +35,11 @@ SPEECH_DBFS = -23.0
 NOISE_DBFS = -62.0
 """Level of the room noise, dB relative to full scale."""
 
+TEMPO = 0.08
+"""How far the tempo wanders from its mean, to both sides."""
+TEMPO_KNOTS_S = 0.25
+"""How fast it wanders, seconds between one tempo and the next."""
+
 Samples = NDArray[np.float64]
 
 
@@ -215,6 +220,22 @@ def _trim(samples: Samples) -> Samples:
     return samples[loud[0] : loud[-1] + 1]
 
 
+def _hurry(speech: Samples, rng: np.random.Generator) -> Samples:
+    """The speech with a tempo that wanders, as a person's does: no two sayings then run in step.
+
+    Two recordings of a synthesizer differ in one tempo all along, which is how a recording differs
+    that is played back a little too fast; the device takes one for the other, and is right to.
+    """
+    knots = max(3, round(len(speech) / SAMPLE_RATE / TEMPO_KNOTS_S) + 1)
+    at = np.linspace(0, len(speech) - 1, knots)
+    rate = np.interp(np.arange(len(speech)), at, rng.uniform(1 - TEMPO, 1 + TEMPO, knots))
+    position = np.cumsum(rate)
+    # Read between the samples of a signal with four times as many.
+    spectrum = np.fft.rfft(speech)
+    fine = np.fft.irfft(np.pad(spectrum, (0, 3 * len(spectrum))), 4 * len(speech)) * 4
+    return np.interp(position[position < len(speech) - 1] * 4, np.arange(len(fine)), fine)
+
+
 def _room(rng: np.random.Generator) -> Samples:
     """Impulse response of a small furnished room: the direct sound, then a decaying tail.
 
@@ -243,7 +264,7 @@ def _amplitude(decibel: float) -> float:
 def record(speech: Samples, manner: Manner) -> Samples:
     """The speech as a microphone in a quiet room would have it, shape (n,), full scale [-1, 1)."""
     rng = np.random.default_rng(manner.seed)
-    speech = np.convolve(_trim(speech), _room(rng))
+    speech = np.convolve(_hurry(_trim(speech), rng), _room(rng))
     level = np.sqrt(np.mean(speech**2))
     speech *= _amplitude(SPEECH_DBFS + manner.gain_db) / level
     before, after = (int(QUIET_S * rng.uniform(0.9, 1.2) * SAMPLE_RATE) for _ in range(2))

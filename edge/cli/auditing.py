@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def trail_of(store: ProfileStore, config: Config) -> Iterator[AuditTrail]:
     """The device's audit trail, to be read or written. Raises `StoreError`."""
-    from edge.store.audit import AuditTrail
-    from edge.store.audit_key import audit_key
+    from edge.store.audit import AUDIT_KEY, AuditTrail
     from edge.store.state import DeviceState
 
     with contextlib.closing(DeviceState(config.state_path)) as state:
-        key = audit_key(store, state)
+        key = store.derive_key(AUDIT_KEY)
         with AuditTrail(config.state_path, key, state, config.audit) as trail:
             yield trail
 

@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         finally:
             profile = enrolment.profile
+            enrolment.remember(config.replay)
             if enrolment.stored and profile.progress != before:
                 audited(store, config)(
                     "enrolment",

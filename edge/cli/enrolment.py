@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Optional
 
-from edge.config import EnrolmentConfig
+from edge.config import EnrolmentConfig, ReplayConfig
 from edge.errors import ProfileError
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
@@ -100,6 +100,7 @@ class Enrolment:
             self.profile = existing
         self._held_back = existing is not None and wish.again
         self.stored = existing is not None and not wish.again
+        self._said: list[Utterance] = []
 
     @property
     def complete(self) -> bool:
@@ -149,6 +150,19 @@ class Enrolment:
                 duress_of=self.profile.duress_of,
             )
             self.stored = True
+        self._said.append(utterance)
+
+    def remember(self, config: ReplayConfig) -> None:
+        """Keep what tells a recording of these very utterances from the person at the door.
+
+        Raises:
+            StoreError: the store cannot be written.
+            ProfileError: the profile has gone meanwhile.
+        """
+        if self.stored and self.profile.kind is ProfileKind.PHRASE:
+            from edge.access.replay import remember_enrolment
+
+            remember_enrolment(self._store, self.profile.id, self._said, config)
 
     def finish(self) -> Profile:
         """Exchange the signatures if that was held back and the new one is complete."""

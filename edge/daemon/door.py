@@ -10,9 +10,11 @@ from typing import Optional
 from edge.access.decider import Judgement, age_of
 from edge.access.guard import Guard
 from edge.access.issuing import Issuer
+from edge.access.recording import event_of
+from edge.audio.recordings import DebugRecordings
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher
-from edge.types import AccessDecision, Event, EventKind
+from edge.types import AccessDecision, Event
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Door:
         publisher: sends.
         record: keeps it in the audit trail; must not wait for a disk.
         on_decision: told of every decision, after it was handed to MQTT.
+        recordings: keeps what was said, where somebody asked for it; None mostly.
 
     Attributes:
         late: how many decisions were dropped because they came too late.
@@ -39,6 +42,7 @@ class Door:
         *,
         record: Callable[[Event], None],
         on_decision: Optional[Callable[[AccessDecision], None]] = None,
+        recordings: Optional[DebugRecordings] = None,
     ) -> None:
         self.late = 0
         self._guard = guard
@@ -46,6 +50,7 @@ class Door:
         self._publisher = publisher
         self._record = record
         self._on_decision = on_decision
+        self._recordings = recordings
 
     def decide(self, judgement: Judgement) -> Optional[Judgement]:
         """Take a judgement to its end.
@@ -60,14 +65,14 @@ class Door:
         if age > decision.lifetime_s:
             self.late += 1
             _log.warning("a decision came %.1f s after the speech and was dropped", age)
-            self._record(_event(decision, late=True))
+            self._record(event_of(decision, sent=False))
             return None
         try:
             decision = self._issuer.issue(decision)
         except StoreError as error:
             # One that could be repeated later must not open anything now.
             _log.error("a decision was dropped, since it has no number: %s", error)
-            self._record(_event(decision, late=False))
+            self._record(event_of(decision, sent=False))
             return None
         self._publisher.publish_decision(decision, age)
         _log.info(
@@ -79,19 +84,9 @@ class Door:
             decision.utterance_s,
             decision.timings_ms.get("decide", 0.0),
         )
-        self._record(_event(decision, late=False))
+        self._record(event_of(decision))
         if self._on_decision is not None:
             self._on_decision(decision)
+        if self._recordings is not None:
+            self._recordings.keep(judgement.utterance)
         return replace(judgement, decision=decision)
-
-
-def _event(decision: AccessDecision, *, late: bool) -> Event:
-    detail = {
-        "id": decision.id,
-        "decision": decision.outcome.value,
-        "reason": decision.reason.value,
-        "confidence": decision.confidence.value,
-        "counter": decision.counter,
-        "late": late,
-    }
-    return Event(EventKind.DECISION, detail, decision.profile_id, decision.time)

@@ -14,6 +14,7 @@ from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.access.policy import PolicyCheck
 from edge.access.replay import ReplayCheck, load_quietly
+from edge.audio.recordings import DebugRecordings
 from edge.config import Config
 from edge.crypto.canonical import MessageProblem
 from edge.crypto.signing import DURESS, RESULT
@@ -25,8 +26,7 @@ from edge.mqtt import MqttPublisher
 from edge.mqtt.desk import CommandDesk
 from edge.recognition import Engine
 from edge.store import ProfileStore
-from edge.store.audit import AuditTrail
-from edge.store.audit_key import audit_key
+from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.state import DeviceState
 from edge.types import AccessDecision, Event, EventKind
 
@@ -76,7 +76,7 @@ class Protection:
         self._state = DeviceState(config.state_path, busy_s=_BUSY_S)
         self._trail = AuditTrail(
             config.state_path,
-            audit_key(store, self._state),
+            store.derive_key(AUDIT_KEY),
             self._state,
             config.audit,
             busy_s=_BUSY_S,
@@ -99,7 +99,15 @@ class Protection:
                 LockOutCount(self._lockout),
             ]
         )
-        self.door = Door(guard, self._issuer, publisher, record=record, on_decision=on_decision)
+        folder = config.store.debug_recordings
+        self.door = Door(
+            guard,
+            self._issuer,
+            publisher,
+            record=record,
+            on_decision=on_decision,
+            recordings=DebugRecordings(folder) if folder is not None else None,
+        )
         orders = Orders(
             store, household, self._lockout, self.ear, status=self._report, record=record
         )

@@ -35,7 +35,10 @@ from edge.store.audit_open import FILE_NAME, reading
 from edge.store.state import DeviceState
 from edge.types import Event, EventKind
 
-__all__ = ["FILE_NAME", "AuditTrail", "Entry", "Head", "Verdict"]
+AUDIT_KEY = "audit"
+"""What `ProfileStore.derive_key` makes the key of the trail for."""
+
+__all__ = ["AUDIT_KEY", "FILE_NAME", "AuditTrail", "Entry", "Head", "Verdict"]
 
 _MOST_WAITING = 4096
 _PRUNE_EVERY_S = 3600.0

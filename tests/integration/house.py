@@ -37,6 +37,8 @@ class House:
             "device": {"id": "test-door"},
             "mqtt": {"host": "127.0.0.1", "port": broker.port},
             "state_directory": str(folder / "state"),
+            # Tests play one recording again and again, which is what replay detection is for.
+            "replay": {"enabled": False},
             **sections,
         }
         self.config.write_text(yaml.safe_dump(settings))

@@ -193,6 +193,26 @@ def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) ->
     assert "Ada" not in text
 
 
+def test_what_was_heard_before_does_not_open_again(broker: Broker, tmp_path: Path) -> None:
+    house = SignedHouse(tmp_path, broker, replay={"enabled": True})
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        for said, reason in (
+            ("ada_enrol_1", "replay_suspected"),  # what was said to enrol
+            ("ada_right_phrase", "accepted"),
+            ("ada_right_phrase", "replay_suspected"),  # also over a restart
+        ):
+            home.messages.clear()
+            daemon = house.start("--input", "-")
+            try:
+                feed(daemon, np.zeros(16_000))
+                home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+                speak(daemon, said)
+                assert home.wait_for("/decision").json["reason"] == reason
+            finally:
+                stop(daemon)
+
+
 def _trail(house: House) -> list[dict[str, Any]]:
     shown = house.run("audit", "show", "--json")
     assert shown.returncode == 0, shown.stderr
