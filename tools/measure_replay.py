@@ -1,6 +1,7 @@
 """How many recordings that are played again are called what they are, and at what cost.
 
-    python -m tools.measure_replay FOLDER [--json FILE] [--only PART ...] [--speakers HALF] [...]
+    python -m tools.measure_replay FOLDER [--json FILE] [--only PART ...]
+        [--speakers all|first|second] [--every N]
 
 FOLDER holds any of these, and only what is there is measured:
 

@@ -55,6 +55,8 @@ _SOFT = (-0.7, 2.5)
 """Limits of what is laid beside the bits, in standard deviations."""
 _LEAST_THRESHOLD = 0.18
 """Least score at which a sound is suspected, however much is compared."""
+_FRAMES_FOR_ONE = 6
+"""Frames of speech for each pattern that is taken for the room's and left out."""
 _SHARE = 0.4
 """Least share of the shorter utterance's speech that must lie beside the other's."""
 _FINALISTS = 4
@@ -197,6 +199,7 @@ class Heard:
             soft = np.clip(one, *_SOFT)
             soft -= soft[speech].mean(axis=0)
             soft[~speech] = 0.0
+            soft = _without_room(soft, int(np.count_nonzero(speech)) // _FRAMES_FOR_ONE)
             soft /= np.sqrt(np.mean(np.square(soft[speech]))) + 1e-9
             values[index, : len(one)] = soft
             mask[index, : len(one)] = speech
@@ -216,6 +219,21 @@ class Heard:
             return values, speech
         values = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
         return values.astype(np.float32), speech
+
+
+def _without_room(values: FloatArray, count: int) -> FloatArray:
+    """Values, shape (frames, BANDS), without their `count` strongest patterns over the bands.
+
+    The modes of a room ring on at the same frequencies after every syllable, and so do hums in
+    every pause: patterns that come back in whatever is said there. They are the first principal
+    components; what is left is the voice's own. One side of a comparison needs to be without.
+    """
+    if count == 0:
+        return values
+    _, vectors = np.linalg.eigh(values @ values.T)
+    strongest = vectors[:, -count:].astype(np.float32)
+    cleaned: FloatArray = values - strongest @ (strongest.T @ values)
+    return cleaned
 
 
 def _spectrogram(samples: FloatArray) -> FloatArray:
