@@ -54,6 +54,10 @@ class StoreError(EnvironmentFault):
     """The signature store cannot be read or written."""
 
 
+class KeyFault(StoreError):
+    """The key of the signature store is missing, is another one, or is open to others."""
+
+
 class ProfileError(InputError):
     """A profile does not exist, exists already, or is not ready for what was asked of it."""
 

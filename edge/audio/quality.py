@@ -31,7 +31,9 @@ def measure_quality(
         samples: mono audio at `SAMPLE_RATE`, shape (n,).
         speech: whether each frame of `FRAME_SAMPLES` is speech, shape (n // FRAME_SAMPLES,).
         part: the frames whose speech is measured, of the same shape; None for all. The noise is
-            measured over all of the recording in either case.
+            measured over all of the recording, but is no louder than the quietest tenth of the
+            part: what lies between other people's words, or before a fan was switched off, may be
+            louder than what there is now.
 
     Returns:
         The figures; levels are `QUIETEST_DB` where there is nothing to measure.
@@ -47,6 +49,8 @@ def measure_quality(
         return Quality(QUIETEST_DB, power_db(float(power.mean())), 0.0, 0.0, 0.0)
 
     noise_power = _noise_power(power, speech)
+    if part is not None:
+        noise_power = min(noise_power, _quietest(power[part[:frames]]))
     loud_power = float(power[measured].mean())
     speech_power = max(loud_power - noise_power, 1e-10)
     snr_db = 10.0 * np.log10(speech_power / max(noise_power, 1e-12))
@@ -66,4 +70,8 @@ def _noise_power(power: NDArray[np.float64], speech: NDArray[np.bool_]) -> float
     for quiet in (clear, ~speech):
         if quiet.any():
             return float(np.median(power[quiet]))
+    return _quietest(power)
+
+
+def _quietest(power: NDArray[np.float64]) -> float:
     return float(np.sort(power)[: max(1, len(power) // 10)].mean())

@@ -1,6 +1,7 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
 from edge.config.broker import MqttConfig, TlsConfig
+from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.rules import Rule
 from edge.config.settings import (
@@ -14,10 +15,13 @@ from edge.config.settings import (
     Setting,
     all_settings,
 )
+from edge.config.signing import SigningConfig
+from edge.config.store import StoreConfig
 
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
@@ -26,7 +30,10 @@ __all__ = [
     "Rule",
     "SecurityConfig",
     "Setting",
+    "SigningConfig",
+    "StoreConfig",
     "TlsConfig",
+    "UnsignedConfig",
     "all_settings",
     "find_config",
     "load_config",

@@ -19,6 +19,7 @@ from edge.errors import ConfigError
 VARIABLE = "EDGE_VOICE_CONFIG"
 SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
 _MAX_SUGGESTIONS = 50
+_CREDENTIALS = ("signing.key_file", "commands.keys_file")
 
 
 def find_config(path: Optional[Path] = None) -> Optional[Path]:
@@ -153,7 +154,7 @@ class _Builder:
         except RuntimeError:  # pathlib's word for a home directory that does not exist
             self._report(_line(node), row.path, "no such home directory; give a full path")
             return
-        if isinstance(value, Path) and name != "password_file":
+        if isinstance(value, Path) and not _is_credential(row.path, value):
             value = self.folder / value
         values[name] = value
 
@@ -179,6 +180,14 @@ class _Builder:
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return self.lines.get(path, 1)
+
+
+def _is_credential(path: str, file: Path) -> bool:
+    """Whether a file is to be looked for among the service's systemd credentials first."""
+    if path in _CREDENTIALS and len(file.parts) == 1:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        return bool(folder) and (Path(folder) / file).is_file()
+    return path == "mqtt.password_file"
 
 
 def _line(node: yaml.Node) -> int:

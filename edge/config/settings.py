@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from edge.config.broker import MqttConfig
+from edge.config.commands import CommandsConfig
 from edge.config.rules import Rule, section, setting
+from edge.config.signing import SigningConfig
+from edge.config.store import StoreConfig
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,9 @@ class Config:
     enrolment: EnrolmentConfig = section(EnrolmentConfig, "What makes a signature complete.")
     access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
+    store: StoreConfig = section(StoreConfig, "How signatures are locked.")
+    signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
+    commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",

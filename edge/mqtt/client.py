@@ -1,4 +1,8 @@
-"""The device's voice at the broker: keeps a connection, says how it is, delivers decisions."""
+"""The device's voice at the broker: keeps a connection, says how it is, delivers decisions.
+
+It is the device's ear too: what comes in on the topics that somebody listens to is handed on, as it
+came, in the thread that also publishes. Whoever takes it must be quick.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,33 @@ import contextlib
 import json
 import logging
 import random
+import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import edge
 from edge.config import DeviceConfig, MqttConfig
 from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.delivery import Delivery
-from edge.mqtt.link import Link, LinkLost, Waker
+from edge.mqtt.link import Incoming, Link, LinkLost, Waker
 from edge.mqtt.outbox import Outbox, now
 from edge.mqtt.protocol import OLDER, ProtocolChoice
+from edge.mqtt.retained import Announcer
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.mqtt.trouble import flapping
 from edge.types import AccessDecision
 
 _FIRST_WAIT_S = 0.5
-_STATUS_GAP_S = 0.25
 _FAREWELL_S = 0.3
 _STABLE_S = 5.0
 """A connection that stood this long was a good one; shorter ones count as failures."""
 _FLAPPING = 3
+_SUFFIX = re.compile(r"[a-z0-9_]{1,32}(/[a-z0-9_]{1,32}){0,2}")
+_OWN = ("status", "decision", "command", "set")
+"""Topics that `publish` must not write to: the publisher's own, and those that it is told on."""
+_MOST_RETAINED = 16
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
@@ -78,6 +88,10 @@ class MqttPublisher:
         self._lock = threading.Lock()
         self._status: dict[str, Any] = {"device": device.id, "name": device.name}
         self._status["version"] = edge.__version__
+        self._retained: dict[str, str] = {}
+        self._filters: tuple[str, ...] = ()
+        self._taker: Optional[Callable[[Incoming], None]] = None
+        self._sent = 0
         self._connected = False
         self._confirmed = 0
         self._connections = 0
@@ -103,7 +117,7 @@ class MqttPublisher:
     def counters(self) -> PublisherCounters:
         """What became of the decisions so far."""
         return PublisherCounters(
-            self._confirmed, self._outbox.dropped, len(self._outbox), self._connections
+            self._confirmed, self._outbox.dropped, self._outbox.decisions, self._connections
         )
 
     def start(self) -> None:
@@ -127,6 +141,57 @@ class MqttPublisher:
         if self._mqtt.enabled:
             self._outbox.put(decision, age_s)
             self._waker.wake()
+
+    def publish(
+        self,
+        suffix: str,
+        text: str,
+        *,
+        retain: bool = False,
+        lifetime_s: Optional[float] = None,
+    ) -> None:
+        """Publish what is no decision, on BASE/DEVICE/suffix.
+
+        Args:
+            suffix: one to three levels of small letters, digits and `_`.
+            text: what to say, such as what `Issuer.sign_message` returns.
+            retain: the broker keeps it for those who come later. It is said again on every new
+                connection; the latest text of a topic replaces the one before, and an empty text
+                takes it away. Nothing that opens a door may be retained.
+            lifetime_s: seconds after which a message that is not retained is dropped.
+
+        Raises:
+            ValueError: a topic that is not to be written to, a retained message with a lifetime,
+                or another one without; too many retained topics.
+        """
+        if not _SUFFIX.fullmatch(suffix) or suffix in _OWN or suffix.startswith("set/"):
+            raise ValueError(f"{suffix!r} is no topic to publish on")
+        if retain == (lifetime_s is not None):
+            raise ValueError("a message is either retained or has a lifetime")
+        text.encode("utf-8")
+        if not self._mqtt.enabled:
+            return
+        with self._lock:
+            if retain:
+                if suffix not in self._retained and len(self._retained) >= _MOST_RETAINED:
+                    raise ValueError("too many retained topics")
+                self._retained[suffix] = text
+            self._sent += 1
+            name = f"{suffix} #{self._sent}"
+        if lifetime_s is not None:
+            self._outbox.put_message(name, suffix, text, lifetime_s)
+        self._waker.wake()
+
+    def listen(self, suffixes: Sequence[str], taker: Callable[[Incoming], None]) -> None:
+        """Subscribe on every connection; call it before `start`.
+
+        Args:
+            suffixes: topics below BASE/DEVICE, in which `+` stands for any one level.
+            taker: is given every message, in the thread that publishes; what it raises is logged
+                and goes no further.
+        """
+        self._filters = tuple(self.topics.below(suffix) for suffix in suffixes)
+        self._taker = taker
 
     def set_status(self, **fields: Any) -> None:
         """Change what the retained status says about the device.
@@ -184,6 +249,7 @@ class MqttPublisher:
                     password=self._password,
                     tls=self._tls,
                     version=protocol.version,
+                    taker=self._take,
                 )
                 link.open(self._waker, self._stopping)
                 reached_at = now()
@@ -204,7 +270,17 @@ class MqttPublisher:
             wait = min(2 * wait, self._mqtt.reconnect_max_s)
             self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
 
+    def _take(self, message: Incoming) -> None:
+        try:
+            if self._taker is not None:
+                self._taker(message)
+        except Exception:  # noqa: BLE001
+            # Whatever was sent must not be able to end the connection.
+            _log.exception("a message on %s could not be handled", message.suffix)
+
     def _greet(self, link: Link) -> None:
+        if self._filters:
+            link.subscribe(self._filters)
         self._connected = True
         self._connections += 1
         older = link.version == OLDER
@@ -214,23 +290,12 @@ class MqttPublisher:
 
     def _serve(self, link: Link) -> None:
         delivery = Delivery(link, self._outbox, self.topics)
+        announcer = Announcer(link, self._current)
         before = self._confirmed
-        said = ""
-        asked: Optional[int] = None
-        said_at = 0.0
         while not self._stopping():
-            due = said_at + _STATUS_GAP_S
-            if asked is not None and link.answers.pop(asked, None) is not None:
-                asked = None
-            text = self._status_text()
-            changed = text != said
-            if changed and asked is None and now() >= due:
-                asked = link.publish(self.topics.status, text, retain=True)
-                said, said_at, changed = text, now(), False
-            wait = delivery.step()
+            wait = announcer.step()
+            wait = min(wait, delivery.step())
             self._confirmed = before + delivery.confirmed
-            if changed and asked is None:
-                wait = min(wait, due - now())
             link.pump(wait, self._waker)
         self._say_goodbye(link, delivery, before)
 
@@ -278,6 +343,12 @@ class MqttPublisher:
             _log.log(level, "lost the broker at %s: %s; reconnecting", self._place, trouble)
         else:
             _log.log(level, "cannot use the broker at %s: %s", self._place, trouble)
+
+    def _current(self) -> dict[str, str]:
+        texts = {self.topics.status: self._status_text()}
+        with self._lock:
+            texts.update((self.topics.below(name), text) for name, text in self._retained.items())
+        return texts
 
     def _status_text(self) -> str:
         with self._lock:

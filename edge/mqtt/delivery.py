@@ -1,4 +1,4 @@
-"""Hands decisions to one connection, one at a time, so that none can arrive late.
+"""Hands messages to one connection, one at a time, so that no decision can arrive late.
 
 Three things keep a decision from being delivered after its lifetime:
 
@@ -45,11 +45,10 @@ class Delivery:
         self.confirmed = 0
         self._link = link
         self._outbox = outbox
-        self._topic = topics.decision
+        self._topics = topics
         self._flight: Optional[tuple[Outgoing, int]] = None
         self._asked_at: Optional[float] = None
-        self._not_before = 0.0
-        self._told = False
+        self._told: set[str] = set()
 
     def step(self) -> float:
         """Do what can be done now.
@@ -65,13 +64,13 @@ class Delivery:
         entry = self._outbox.head()
         if entry is None:
             self._asked_at = None
-            return _IDLE_WAIT_S
-        if now() < self._not_before:
-            return min(entry.remaining_s, self._not_before - now())
+            due = self._outbox.next_s()
+            return _IDLE_WAIT_S if due is None else min(due, _IDLE_WAIT_S)
         if not self._line_is_fresh():
             return entry.remaining_s
         lifetime = entry.remaining_s
-        number = self._link.publish(self._topic, entry.payload, retain=False, lifetime_s=lifetime)
+        topic = self._topics.below(entry.suffix)
+        number = self._link.publish(topic, entry.payload, retain=False, lifetime_s=lifetime)
         self._flight = (entry, number)
         return lifetime
 
@@ -88,7 +87,7 @@ class Delivery:
         answer = self._link.answers.pop(number, None)
         if answer is None:
             if entry.remaining_s <= 0:
-                raise LinkLost("the broker did not confirm a decision in time")
+                raise LinkLost("the broker did not confirm a message in time")
             return False
         self._flight = None
         if answer.is_failure:
@@ -98,12 +97,14 @@ class Delivery:
             self._unheard(entry)
         else:
             self._outbox.remove(entry)
-            self.confirmed += 1
+            self.confirmed += entry.is_decision
         return True
 
     def _unheard(self, entry: Outgoing) -> None:
-        self._outbox.blame(entry, f"nobody subscribes to {self._topic}")
-        self._not_before = now() + _UNHEARD_WAIT_S
-        if not self._told:
-            self._told = True
-            _log.warning("nobody subscribes to %s; decisions reach nobody", self._topic)
+        topic = self._topics.below(entry.suffix)
+        self._outbox.blame(entry, f"nobody subscribes to {topic}")
+        self._outbox.hold(entry, _UNHEARD_WAIT_S)
+        if topic not in self._told:
+            self._told.add(topic)
+            what = "decisions reach" if entry.is_decision else "its messages reach"
+            _log.warning("nobody subscribes to %s; %s nobody", topic, what)

@@ -10,10 +10,13 @@ Everything here runs in one thread, which also drives paho: no callback comes fr
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 import paho.mqtt.client as paho
@@ -21,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import MqttConfig
 from edge.mqtt import trouble
@@ -32,6 +36,27 @@ CONNECT_TIMEOUT_S = 4.0
 _ACCEPT_TIMEOUT_S = 3.0
 SILENCE_TIMEOUT_S = 2.0
 """How long the broker may leave a message unconfirmed before the line counts as dead."""
+
+
+MOST_INCOMING_BYTES = 16384
+"""Larger messages are not taken: MQTT 5 has the broker keep them, else the connection ends."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message that came in; what is in it may be anything.
+
+    Attributes:
+        suffix: the topic's levels below the device's.
+        payload: its content.
+        retained: the broker had kept it for those who subscribe later.
+    """
+
+    suffix: str
+    payload: bytes
+    retained: bool
 
 
 class LinkLost(Exception):
@@ -63,7 +88,9 @@ class Link:
         password: Optional[str],
         tls: Optional[ssl.SSLContext],
         version: MQTTProtocolVersion,
+        taker: Callable[[Incoming], None] = lambda _: None,
     ) -> None:
+        self._taker = taker
         self.version = version
         self.heard_at = 0.0
         self.answers: dict[int, ReasonCode] = {}
@@ -82,11 +109,14 @@ class Link:
         """
         try:
             if self.version == NEWER:
+                limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+                limits.MaximumPacketSize = MOST_INCOMING_BYTES
                 self._client.connect(
                     self._mqtt.host,
                     self._mqtt.broker_port,
                     self._mqtt.keepalive_s,
                     clean_start=True,
+                    properties=limits,
                 )
             else:
                 self._client.connect(
@@ -133,6 +163,22 @@ class Link:
         self._asked[info.mid] = now()
         self._check()
         return info.mid
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask for what others publish; `taker` gets it as it comes.
+
+        Raises:
+            LinkLost: the connection is gone.
+        """
+        if self.version == NEWER:
+            # Not what was kept from before: a command is for those who are there.
+            options = SubscribeOptions(qos=1, retainHandling=2)
+            _, number = self._client.subscribe([(each, options) for each in filters])
+        else:
+            _, number = self._client.subscribe([(each, 1) for each in filters])
+        if number is not None:
+            self._asked[number] = now()
+        self._check()
 
     def probe(self) -> None:
         """Ask for a sign of life, without telling anybody else anything.
@@ -213,6 +259,8 @@ class Link:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_unsubscribe = self._on_unsubscribe
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
         return client
 
     def _read(self) -> None:
@@ -221,6 +269,10 @@ class Link:
         except Exception as error:  # noqa: BLE001 - paho lets its parser's own errors through
             kind = type(error).__name__
             raise LinkLost(f"it sent what is no MQTT ({kind}); check mqtt.port") from None
+        # Paho takes in whatever length the broker announces, up to 256 MB.
+        arriving: Any = getattr(self._client, "_in_packet", {})
+        if arriving.get("to_process", 0) > MOST_INCOMING_BYTES:
+            raise LinkLost("it sent a message that is far too large")
 
     def _until_due(self, timeout_s: float) -> float:
         # A second at most, for paho's keep-alive to be looked after.
@@ -280,6 +332,22 @@ class Link:
     def _on_unsubscribe(self, _client: Any, _data: Any, number: int, _r: Any, _: Any) -> None:
         self.heard_at = now()
         self._asked.pop(number, None)
+
+    def _on_subscribe(
+        self, _client: Any, _data: Any, number: int, reasons: list[ReasonCode], _: Any
+    ) -> None:
+        self.heard_at = now()
+        self._asked.pop(number, None)
+        if any(reason.is_failure for reason in reasons):
+            _log.warning(
+                "the broker refuses to pass commands on (%s); check its access list",
+                reasons[0].getName(),
+            )
+
+    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        # No sign of life: it may have lain in this machine's buffer since before the broker froze.
+        suffix = self._topics.suffix(message.topic)
+        self._taker(Incoming(suffix, bytes(message.payload), bool(message.retain)))
 
 
 class Waker:

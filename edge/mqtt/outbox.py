@@ -1,4 +1,4 @@
-"""Decisions that wait for the broker, and are thrown away when their time is over."""
+"""Messages that wait for the broker, and are thrown away when their time is over."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from edge.types import AccessDecision
+
+DECISION = "decision"
+_MOST_OF_ONE_KIND = 8
 
 _log = logging.getLogger(__name__)
 
@@ -25,30 +28,38 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A decision on its way.
+    """A message on its way.
 
     Attributes:
         id: the decision's id; the same in every attempt, so that a receiver can tell a repetition.
         payload: the JSON that is published.
-        outcome: `granted` or `denied`, for the log.
+        outcome: `granted` or `denied`, for the log; empty for what is no decision.
         expires_at: `now()` from which it must not be sent any more.
+        suffix: the topic's levels below the device's.
     """
 
     id: str
     payload: str
     outcome: str
     expires_at: float
+    suffix: str = DECISION
 
     @property
     def remaining_s(self) -> float:
         """Seconds left to deliver it; 0 or less when it is too late."""
         return self.expires_at - now()
 
+    @property
+    def is_decision(self) -> bool:
+        """Whether it is about the door."""
+        return self.suffix == DECISION
+
 
 class Outbox:
     """A bounded queue with expiry, safe to use from several threads.
 
-    What leaves it other than by `remove` was not delivered: it is counted and logged.
+    Decisions go before everything else, and nothing else makes one be dropped. What leaves the
+    queue other than by `remove` was not delivered: it is logged, and counted if it is a decision.
     """
 
     def __init__(self, capacity: int = 32) -> None:
@@ -56,56 +67,90 @@ class Outbox:
         self._lock = threading.Lock()
         self._waiting: collections.deque[Outgoing] = collections.deque()
         self._blame: dict[str, str] = {}
+        self._held: dict[str, float] = {}
         self._closed = False
         self._dropped = 0
 
     def put(self, decision: AccessDecision, age_s: float = 0.0) -> bool:
         """Add a decision; its lifetime started `age_s` seconds ago.
 
-        When the queue is full its oldest decision is dropped: the newest is about whoever stands
-        at the door.
+        When the queue is full its oldest entry is dropped: the newest is about whoever stands at
+        the door.
 
         Returns:
             False when the box is closed and the decision was dropped.
         """
-        entry = Outgoing(
-            decision.id,
-            decision.to_json(),
-            decision.outcome.value,
-            now() + decision.lifetime_s - age_s,
+        return self._add(
+            Outgoing(
+                decision.id,
+                decision.to_json(),
+                decision.outcome.value,
+                now() + decision.lifetime_s - age_s,
+            )
         )
-        with self._lock:
-            self._expire()
-            if self._closed:
-                self._drop(entry, "the service is stopping")
-                return False
-            if len(self._waiting) >= self._capacity:
-                self._drop(self._waiting.popleft(), "too many are waiting")
-            self._waiting.append(entry)
-            return True
+
+    def put_message(self, name: str, suffix: str, text: str, lifetime_s: float) -> bool:
+        """Add what is no decision.
+
+        Args:
+            name: what the log calls it; no two that wait may have the same.
+            suffix: the topic's levels below the device's.
+            text: what to publish.
+            lifetime_s: seconds after which it is dropped.
+
+        Returns:
+            False when the box is closed and the message was dropped.
+        """
+        return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix))
 
     def head(self) -> Optional[Outgoing]:
-        """The oldest decision that may still be sent; it stays in the box until `remove`."""
+        """What to send next, None for nothing now; it stays in the box until `remove`.
+
+        The oldest decision, or without one the oldest message; of one topic never a later before
+        an earlier one.
+        """
         with self._lock:
             self._expire()
-            return self._waiting[0] if self._waiting else None
+            behind: set[str] = set()
+            found: Optional[Outgoing] = None
+            for entry in self._waiting:
+                if entry.suffix in behind:
+                    continue
+                if self._held.get(entry.id, 0.0) > now():
+                    behind.add(entry.suffix)
+                elif entry.is_decision:
+                    return entry
+                elif found is None:
+                    found = entry
+            return found
 
-    def remove(self, entry: Outgoing) -> None:
-        """Take out a decision that the broker has confirmed."""
+    def next_s(self) -> Optional[float]:
+        """Seconds until `head` may have something that it did not have; None for never."""
+        with self._lock:
+            times = [*self._held.values(), *(entry.expires_at for entry in self._waiting)]
+            return max(0.0, min(times) - now()) if times else None
+
+    def hold(self, entry: Outgoing, seconds: float) -> None:
+        """Let an entry, and what follows it on its topic, wait for a while."""
         with self._lock:
             if entry in self._waiting:
-                self._waiting.remove(entry)
+                self._held[entry.id] = now() + seconds
+
+    def remove(self, entry: Outgoing) -> None:
+        """Take out what the broker has confirmed."""
+        with self._lock:
+            if entry in self._waiting:
+                self._take(entry)
                 self._blame.pop(entry.id, None)
 
     def refuse(self, entry: Outgoing, why: str) -> None:
-        """Drop a decision that the broker will not take."""
+        """Drop what the broker will not take."""
         with self._lock:
             if entry in self._waiting:
-                self._waiting.remove(entry)
                 self._drop(entry, why)
 
     def blame(self, entry: Outgoing, why: str) -> None:
-        """Say why a decision has not arrived so far, for the log if it never does."""
+        """Say why an entry has not arrived so far, for the log if it never does."""
         with self._lock:
             if entry in self._waiting:
                 self._blame[entry.id] = why
@@ -116,7 +161,7 @@ class Outbox:
             self._closed = True
             self._expire()
             while self._waiting:
-                self._drop(self._waiting.popleft(), "the service is stopping")
+                self._drop(self._waiting[0], "the service is stopping")
 
     @property
     def dropped(self) -> int:
@@ -125,18 +170,51 @@ class Outbox:
             self._expire()
             return self._dropped
 
+    @property
+    def decisions(self) -> int:
+        """How many decisions wait."""
+        with self._lock:
+            self._expire()
+            return sum(entry.is_decision for entry in self._waiting)
+
     def __len__(self) -> int:
         with self._lock:
             self._expire()
             return len(self._waiting)
 
+    def _add(self, entry: Outgoing) -> bool:
+        with self._lock:
+            self._expire()
+            if self._closed:
+                self._drop(entry, "the service is stopping")
+                return False
+            others = [each for each in self._waiting if not each.is_decision]
+            kin = [each for each in others if each.suffix == entry.suffix]
+            if len(kin) >= _MOST_OF_ONE_KIND:
+                self._drop(kin[0], "too many are waiting")
+            elif len(self._waiting) >= self._capacity:
+                if not others and not entry.is_decision:
+                    self._drop(entry, "too many decisions are waiting")
+                    return False
+                self._drop((others or self._waiting)[0], "too many are waiting")
+            self._waiting.append(entry)
+            return True
+
     def _expire(self) -> None:
         # Lifetimes may differ, so the queue is not in order of expiry.
         for entry in [entry for entry in self._waiting if entry.remaining_s <= 0]:
-            self._waiting.remove(entry)
             self._drop(entry, "the broker did not confirm it within its lifetime")
 
+    def _take(self, entry: Outgoing) -> None:
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+        self._held.pop(entry.id, None)
+
     def _drop(self, entry: Outgoing, why: str) -> None:
-        self._dropped += 1
+        self._take(entry)
         why = self._blame.pop(entry.id, why)
-        _log.warning("decision %s (%s) was dropped: %s", entry.id, entry.outcome, why)
+        if entry.is_decision:
+            self._dropped += 1
+            _log.warning("decision %s (%s) was dropped: %s", entry.id, entry.outcome, why)
+        else:
+            _log.warning("message %s was dropped: %s", entry.id, why)

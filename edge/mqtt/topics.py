@@ -2,6 +2,11 @@
 
 BASE/DEVICE/status    retained; JSON with "state": "online" or "offline" and how the device is
 BASE/DEVICE/decision  never retained; one `AccessDecision` as JSON
+BASE/DEVICE/command   what the device is told, signed; see edge/mqtt/commands.py
+BASE/DEVICE/command/result  never retained; what became of it
+BASE/DEVICE/set/+     what the device is told unsigned, each only if the configuration allows it
+
+Other parts of the device publish below BASE/DEVICE under names of their own.
 """
 
 from __future__ import annotations
@@ -27,9 +32,18 @@ class Topics:
     @property
     def status(self) -> str:
         """Whether the device is there and how it is; retained."""
-        return f"{self.base}/{self.device_id}/status"
+        return self.below("status")
 
     @property
     def decision(self) -> str:
         """What was decided; never retained."""
-        return f"{self.base}/{self.device_id}/decision"
+        return self.below("decision")
+
+    def below(self, suffix: str) -> str:
+        """The device's topic of that name, which may have several levels."""
+        return f"{self.base}/{self.device_id}/{suffix}"
+
+    def suffix(self, topic: str) -> str:
+        """What stands below the device in a topic; empty for one of another device."""
+        start = self.below("")
+        return topic[len(start) :] if topic.startswith(start) else ""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
+from edge.config import StoreConfig
 from edge.store.checks import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
+from edge.store.items import Kept
 from edge.store.profiles import ProfileStore
 
 FILE_NAME = "signatures.sqlite"
@@ -15,19 +18,24 @@ __all__ = [
     "MAX_ADAPTED",
     "MAX_PROFILES",
     "MAX_SAMPLES",
+    "Kept",
     "ProfileStore",
     "open_store",
 ]
 
 
-def open_store(state_directory: Path, busy_s: float = 5.0) -> ProfileStore:
+def open_store(
+    state_directory: Path, busy_s: float = 5.0, settings: Optional[StoreConfig] = None
+) -> ProfileStore:
     """Open the device's own store, creating it where there is none.
 
     Args:
         state_directory: its folder.
         busy_s: how long to wait for a writer in another process, seconds.
+        settings: the section `store`, which says where the key is; None for its defaults.
 
     Raises:
+        KeyFault: its key is not there; nothing was changed.
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
-    return ProfileStore(state_directory / FILE_NAME, busy_s)
+    return ProfileStore(state_directory / FILE_NAME, busy_s, settings)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 from edge.errors import ProfileError
 from edge.types import EnrolmentSample, ProfileKind
@@ -22,15 +20,6 @@ def check_required(kind: ProfileKind, required: float) -> None:
     most = MAX_SAMPLES if kind is ProfileKind.PHRASE else MAX_REQUIRED_SECONDS
     if not (math.isfinite(required) and 0 < required <= most):
         raise ProfileError(f"an enrolment can require more than 0 and up to {most:g}: {required}")
-
-
-def check_row(row: Sequence[Any]) -> None:
-    """Raise `ValueError` for a profile's row that is damaged: SQLite stores any type anywhere."""
-    texts, figures = row[:6], row[6:]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a text is not one")
-    if not all(isinstance(figure, float) and math.isfinite(figure) for figure in figures):
-        raise ValueError("a figure is not one")
 
 
 def check_sample(

@@ -1,16 +1,12 @@
-"""Enrolment samples as database rows: little-endian float32, shapes beside them, and a digest.
+"""Enrolment samples as bytes to be sealed: a version, a header, little-endian float32.
 
-SQLite's own check finds a torn page but not a flipped bit inside one, and a flipped bit in a
-signature is a door that opens for nobody or for somebody else. Hence the digest: it is against
-damage; against someone who can write the file there is nothing to be done here.
+The seal around it finds every flipped bit; what is checked here is that the content makes sense.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
-from typing import Any, Optional
+import struct
 
 import numpy as np
 
@@ -19,77 +15,70 @@ from edge.types import EnrolmentSample, FloatArray
 MAX_SPEAKER_SIZE = 2048
 MAX_PHRASE_ROWS = 4096
 MAX_PHRASE_SIZE = 1024
+MAX_BYTES = 32 << 20
 _DISK = np.dtype("<f4")
+_VERSION = 1
+_HEAD = struct.Struct("<BHB3d")
+"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
+_SHAPE = struct.Struct("<HH")
+_BLOCK = 2048
+"""Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
 
-COLUMNS = (
-    "speaker, speaker_size, phrase, phrase_rows, phrase_size,"
-    " net_speech_s, snr_db, created_at, adapted, digest"
-)
-"""The columns of `encode` and `decode`, in their order."""
 
-
-def encode(sample: EnrolmentSample) -> tuple[Any, ...]:
-    """A sample as the values of `COLUMNS`.
+def encode(sample: EnrolmentSample) -> bytes:
+    """A sample without its `adapted`, which the store keeps beside it.
 
     Raises:
         ValueError: an embedding has the wrong shape or length, or a figure is not finite.
     """
     _check(sample)
-    speaker = sample.speaker_embedding.astype(_DISK).tobytes()
-    phrase: Optional[bytes] = None
-    rows = size = 0
-    if sample.phrase_embedding is not None:
-        rows, size = sample.phrase_embedding.shape
-        phrase = sample.phrase_embedding.astype(_DISK).tobytes()
-    values = (
-        speaker,
-        len(sample.speaker_embedding),
-        phrase,
-        rows,
-        size,
-        float(sample.net_speech_s),
-        float(sample.snr_db),
-        float(sample.created_at),
-        int(sample.adapted),
-    )
-    return (*values, _digest(values))
+    phrases = [] if sample.phrase_embedding is None else [sample.phrase_embedding]
+    figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
+    parts = [_HEAD.pack(_VERSION, len(sample.speaker_embedding), len(phrases), *figures)]
+    parts += [_SHAPE.pack(*phrase.shape) for phrase in phrases]
+    parts += [array.astype(_DISK).tobytes() for array in (sample.speaker_embedding, *phrases)]
+    content = b"".join(parts)
+    return content + bytes(-len(content) % _BLOCK)
 
 
-def decode(values: Sequence[Any]) -> EnrolmentSample:
-    """A sample from the values of `COLUMNS`.
+def decode(content: bytes, *, adapted: bool) -> EnrolmentSample:
+    """A sample from what `encode` made of it.
 
     Raises:
-        ValueError: the row is damaged.
+        ValueError: it is nothing of the kind, or of a newer version.
     """
-    *content, digest = values
-    speaker, speaker_size, phrase, rows, size, net_speech_s, snr_db, created_at, adapted = content
     try:
-        if digest != _digest(content):
-            raise ValueError("its digest does not fit")
-        if len(speaker) != speaker_size * _DISK.itemsize:
-            raise ValueError("its speaker embedding has the wrong size")
-        if phrase is not None and len(phrase) != rows * size * _DISK.itemsize:
-            raise ValueError("its phrase embedding has the wrong size")
-        if adapted not in (0, 1):
-            raise ValueError("it is neither enrolled nor learned")
-        sample = EnrolmentSample(
-            speaker_embedding=_array(speaker),
-            phrase_embedding=None if phrase is None else _array(phrase).reshape(rows, size),
-            net_speech_s=net_speech_s,
-            snr_db=snr_db,
-            created_at=created_at,
-            adapted=bool(adapted),
-        )
-        _check(sample)
-    except TypeError:
-        raise ValueError("a column has the wrong type") from None
+        version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
+        if version != _VERSION or count > 1:
+            raise ValueError("it was written by a newer version")
+        at = _HEAD.size
+        shape = _SHAPE.unpack_from(content, at) if count else (0, 0)
+        at += _SHAPE.size * count
+    except struct.error:
+        raise ValueError("it is too short") from None
+    numbers = size + shape[0] * shape[1]
+    end = at + numbers * _DISK.itemsize
+    if not end <= len(content) < end + _BLOCK or any(content[end:]):
+        raise ValueError("its embeddings have the wrong size")
+    speaker = np.frombuffer(content, _DISK, size, at).astype(np.float32)
+    speaker.setflags(write=False)
+    sample = EnrolmentSample(
+        speaker_embedding=speaker,
+        phrase_embedding=_phrase(content, at + size * _DISK.itemsize, shape) if count else None,
+        net_speech_s=net_speech_s,
+        snr_db=snr_db,
+        created_at=created_at,
+        adapted=adapted,
+    )
+    _check(sample)
     return sample
 
 
-def _array(content: bytes) -> FloatArray:
-    array = np.frombuffer(content, dtype=_DISK).astype(np.float32)
-    array.setflags(write=False)
-    return array
+def _phrase(content: bytes, at: int, shape: tuple[int, int]) -> FloatArray:
+    array = np.frombuffer(content, _DISK, shape[0] * shape[1], at).astype(np.float32)
+    phrase = array.reshape(shape)
+    phrase.setflags(write=False)
+    return phrase
 
 
 def _check(sample: EnrolmentSample) -> None:
@@ -109,15 +98,3 @@ def _check(sample: EnrolmentSample) -> None:
     figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
     if not all(math.isfinite(figure) for figure in figures) or sample.net_speech_s < 0:
         raise ValueError("a sample's figures must be finite, its speech not negative")
-
-
-def _digest(values: Sequence[Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    # An enrolled sample has the digest that it had before samples could be learned: a store of
-    # the first format is brought up to date without touching a signature, sound or damaged.
-    *first_format, adapted = values
-    for value in first_format if adapted == 0 else values:
-        content = value if isinstance(value, bytes) else repr(value).encode()
-        digest.update(len(content).to_bytes(8, "little"))
-        digest.update(content)
-    return digest.digest()

@@ -9,47 +9,54 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
-from edge.errors import ProfileError, StoreError
-from edge.store import codec
-from edge.store.checks import (
-    MAX_PROFILES,
-    MAX_SAMPLES,
-    check_learned,
-    check_required,
-    check_row,
-    check_sample,
-)
+from edge.config import StoreConfig
+from edge.crypto.keys import KeySources
+from edge.crypto.sealing import derive
+from edge.errors import ProfileError
+from edge.store.checks import MAX_PROFILES, check_learned, check_required, check_sample
 from edge.store.database import StoreFile
-from edge.store.names import clean_name, clean_phrase, did_you_mean, name_key
-from edge.types import EnrolmentSample, Profile, ProfileKind
+from edge.store.items import ItemRows, Kept
+from edge.store.names import clean_name, clean_phrase
+from edge.store.records import Record, check_rule
+from edge.store.rows import ProfileRows
+from edge.types import AccessRule, EnrolmentSample, Profile, ProfileKind
 
-_PROFILE_COLUMNS = (
-    "id, name, kind, phrase, speaker_model, phrase_model, required, created_at, updated_at"
-)
 _Profiles = list[Profile]  # inside the class, `list` is the method
+_Items = list[Kept]
 
 
 class ProfileStore:
-    """Profiles and their enrolment samples in one SQLite file.
+    """Profiles and their enrolment samples in one SQLite file, sealed.
 
     Every method is one transaction: after a crash or a power cut at any moment its effect is there
     whole, or not at all. Several processes may have a store open at once, and any thread may use
     it. Where a method takes a profile, it takes the profile's id or its name, the latter without
     regard to case.
 
-    All methods raise `StoreError` when the file cannot be read or written, or is damaged.
+    Names, phrases, rules, dates and embeddings are sealed with AES-256-GCM, each bound to its row.
+    Without the key the file tells how many profiles, samples and items it holds, roughly how long
+    each phrase is, which kinds of items there are, and what was learned; nothing else.
+
+    All methods raise `StoreError` when the file cannot be read or written, or is damaged, and
+    `KeyFault`, which is one, when it was locked with a key that is not here.
 
     Args:
         path: the file; it and its folder are made if missing, private to the user (0600, 0700).
         busy_s: how long to wait for a writer in another process, seconds.
+        settings: where the key is.
 
     Raises:
+        KeyFault: the key is not there; nothing was changed.
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
 
-    def __init__(self, path: Path, busy_s: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, busy_s: float = 5.0, settings: Optional[StoreConfig] = None
+    ) -> None:
         self.path = path
-        self._file = StoreFile(path, busy_s)
+        self._file = StoreFile(path, busy_s, KeySources(settings or StoreConfig(), path.parent))
+        self._rows = ProfileRows(self._file)
+        self._items = ItemRows(self._file)
 
     def __enter__(self) -> ProfileStore:
         return self
@@ -66,7 +73,15 @@ class ProfileStore:
         """Let go of the file; a second call does nothing."""
         self._file.close()
 
-    def create(self, name: str, kind: ProfileKind, phrase: str = "", *, required: float) -> Profile:
+    def create(
+        self,
+        name: str,
+        kind: ProfileKind,
+        phrase: str = "",
+        *,
+        required: float,
+        duress_of: Optional[str] = None,
+    ) -> Profile:
         """Add a profile without samples.
 
         Args:
@@ -75,11 +90,13 @@ class ProfileStore:
             phrase: the phrase in writing, only for people to read; up to 200 characters.
             required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
                 make it complete.
+            duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
 
         Raises:
-            ProfileError: the name is impossible or taken, or there are `MAX_PROFILES` already.
+            ProfileError: the name is impossible or taken, there are `MAX_PROFILES` already, or
+                `duress_of` is nobody's own profile.
         """
-        return self.create_with_samples(name, kind, phrase, required=required)
+        return self.create_with_samples(name, kind, phrase, required=required, duress_of=duress_of)
 
     def create_with_samples(
         self,
@@ -91,6 +108,7 @@ class ProfileStore:
         samples: Sequence[EnrolmentSample] = (),
         speaker_model: str = "",
         phrase_model: str = "",
+        duress_of: Optional[str] = None,
     ) -> Profile:
         """Add a profile together with its samples: all of it, or nothing.
 
@@ -98,25 +116,11 @@ class ProfileStore:
             ProfileError: as `create`, or there are more than `MAX_SAMPLES` samples.
             ValueError: as `add_sample`.
         """
-        name, phrase = clean_name(name), clean_phrase(phrase)
-        check_required(kind, required)
-        now = time.time()
-        with self._file.writing() as database:
-            self._refuse_taken(name)
-            if self.count() >= MAX_PROFILES:
-                raise ProfileError(
-                    f"the store holds {MAX_PROFILES} profiles, which is the most:"
-                    " delete one that is no longer needed"
-                )
-            profile_id = str(uuid.uuid4())
-            database.execute(
-                "INSERT INTO profile (id, name, name_key, kind, phrase, required,"
-                " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (profile_id, name, name_key(name), kind.value, phrase, float(required), now, now),
-            )
+        with self._file.writing():
+            profile_id = self._begin(name, kind, phrase, required, duress_of)
             for sample in samples:
-                self._append(profile_id, sample, speaker_model, phrase_model)
-            return self._load(profile_id)
+                self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            return self._rows.load(profile_id)
 
     def add_sample(
         self, profile: str, sample: EnrolmentSample, speaker_model: str, phrase_model: str
@@ -134,9 +138,9 @@ class ProfileStore:
             ValueError: the sample is not one of this kind of profile, or no embedding at all.
         """
         with self._file.writing():
-            profile_id = self._resolve(profile)
-            self._append(profile_id, sample, speaker_model, phrase_model)
-            return self._load(profile_id)
+            profile_id = self._rows.resolve(profile)
+            self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            return self._rows.load(profile_id)
 
     def adapt(self, profile: Profile, sample: EnrolmentSample, *, most: int) -> Profile:
         """Add a sample that was learned from an accepted utterance; no enrolled one is touched.
@@ -156,7 +160,7 @@ class ProfileStore:
         """
         check_learned(sample, most)
         with self._file.writing() as database:
-            now = self._load(self._resolve(profile.id))
+            now = self._rows.load(self._rows.resolve(profile.id))
             if now.updated_at != profile.updated_at:
                 raise ProfileError(f"{now.name} has changed since the utterance was accepted")
             if not now.enrolled:
@@ -168,9 +172,9 @@ class ProfileStore:
                 " ORDER BY position DESC LIMIT ?2)",
                 (now.id, most - 1),
             )
-            self._insert(now.id, sample)
-            self._touch(now.id)
-            return self._load(now.id)
+            self._rows.insert(now.id, sample)
+            self._rows.change(now.id)
+            return self._rows.load(now.id)
 
     def forget_adaptation(self, profile: str) -> Profile:
         """Remove all learned samples: the signature is that of the enrolment again.
@@ -182,13 +186,13 @@ class ProfileStore:
             ProfileError: no such profile.
         """
         with self._file.erasing() as database:
-            profile_id = self._resolve(profile)
+            profile_id = self._rows.resolve(profile)
             removed = database.execute(
                 "DELETE FROM sample WHERE profile_id = ? AND adapted = 1", (profile_id,)
             ).rowcount
             if removed:
-                self._touch(profile_id)
-            return self._load(profile_id)
+                self._rows.change(profile_id)
+            return self._rows.load(profile_id)
 
     def replace_samples(
         self,
@@ -214,22 +218,20 @@ class ProfileStore:
             ProfileError: no such profile, or more than `MAX_SAMPLES` samples.
             ValueError: as `add_sample`.
         """
-        with self._file.erasing() as database:
-            profile_id = self._resolve(profile)
-            self._clear(profile_id)
-            if phrase is not None:
-                database.execute(
-                    "UPDATE profile SET phrase = ? WHERE id = ?",
-                    (clean_phrase(phrase), profile_id),
-                )
+        changes: dict[str, Any] = {}
+        if phrase is not None:
+            changes["phrase"] = clean_phrase(phrase)
+        if required is not None:
+            changes["required"] = float(required)
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
             if required is not None:
-                check_required(self._load(profile_id).kind, required)
-                database.execute(
-                    "UPDATE profile SET required = ? WHERE id = ?", (float(required), profile_id)
-                )
+                check_required(self._rows.record(profile_id).kind, required)
+            self._rows.clear(profile_id)
+            self._rows.change(profile_id, **changes)
             for sample in samples:
-                self._append(profile_id, sample, speaker_model, phrase_model)
-            return self._load(profile_id)
+                self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            return self._rows.load(profile_id)
 
     def reset(self, profile: str) -> Profile:
         """Forget a profile's samples; its id, name and phrase in writing stay.
@@ -238,9 +240,9 @@ class ProfileStore:
             ProfileError: no such profile.
         """
         with self._file.erasing():
-            profile_id = self._resolve(profile)
-            self._clear(profile_id)
-            return self._load(profile_id)
+            profile_id = self._rows.resolve(profile)
+            self._rows.clear(profile_id)
+            return self._rows.load(profile_id)
 
     def rename(self, profile: str, name: str) -> Profile:
         """Give a profile another name.
@@ -249,25 +251,45 @@ class ProfileStore:
             ProfileError: no such profile, or the new name is impossible or taken.
         """
         name = clean_name(name)
-        with self._file.writing() as database:
-            profile_id = self._resolve(profile)
-            self._refuse_taken(name, except_for=profile_id)
-            database.execute(
-                "UPDATE profile SET name = ?, name_key = ?, updated_at = ? WHERE id = ?",
-                (name, name_key(name), time.time(), profile_id),
-            )
-            return self._load(profile_id)
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            self._rows.refuse_taken(name, except_for=profile_id)
+            self._rows.change(profile_id, name=name)
+            return self._rows.load(profile_id)
+
+    def set_rule(self, profile: str, rule: AccessRule) -> Profile:
+        """Say what a person may open, and when.
+
+        Args:
+            profile: id or name.
+            rule: in the place of the one that is there.
+
+        Raises:
+            ProfileError: no such profile.
+            ValueError: the rule cannot be.
+        """
+        check_rule(rule)
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            self._rows.change(profile_id, rule=rule)
+            return self._rows.load(profile_id)
 
     def delete(self, profile: str) -> None:
-        """Delete a profile; nothing of its signature stays in the file, nor in the journal's.
+        """Delete a profile, with the person's duress phrases and all items.
 
-        What a flash chip keeps of overwritten sectors is out of reach from here.
+        Nothing of it stays in the file, nor in the journal's. What a flash chip keeps of
+        overwritten sectors is out of reach from here, but sealed; where the key may be known to
+        others, rotate it as well.
 
         Raises:
             ProfileError: no such profile.
         """
         with self._file.erasing() as database:
-            database.execute("DELETE FROM profile WHERE id = ?", (self._resolve(profile),))
+            profile_id = self._rows.resolve(profile)
+            database.execute(
+                "DELETE FROM profile WHERE id = ? OR owner_mark = ?",
+                (profile_id, self._file.vault.owner_mark(profile_id)),
+            )
 
     def get(self, profile: str) -> Profile:
         """One profile by id or name.
@@ -276,7 +298,7 @@ class ProfileStore:
             ProfileError: no such profile; the message names the nearest ones.
         """
         with self._file.reading():
-            return self._load(self._resolve(profile))
+            return self._rows.load(self._rows.resolve(profile))
 
     def find(self, profile: str) -> tuple[str, str]:
         """Id and name of a profile, without reading its samples: those may be what is damaged.
@@ -284,134 +306,136 @@ class ProfileStore:
         Raises:
             ProfileError: no such profile.
         """
-        with self._file.reading() as database:
-            profile_id = self._resolve(profile)
-            row = database.execute("SELECT name FROM profile WHERE id = ?", (profile_id,))
-            return profile_id, str(row.fetchone()[0])
+        with self._file.reading():
+            profile_id = self._rows.resolve(profile)
+            return profile_id, self._rows.name(profile_id)
 
     def list(self) -> _Profiles:
         """All profiles, in the order in which they were created."""
-        with self._file.reading() as database:
-            ids = database.execute("SELECT id FROM profile ORDER BY created_at, rowid").fetchall()
-            return [self._load(profile_id) for (profile_id,) in ids]
+        with self._file.reading():
+            profiles = [self._rows.load(profile_id) for profile_id in self._rows.ids()]
+        return sorted(profiles, key=lambda profile: profile.created_at)
 
     def count(self) -> int:
         """How many profiles there are, enrolled or not."""
         with self._file.reading() as database:
             return int(database.execute("SELECT count(*) FROM profile").fetchone()[0])
 
-    def data_version(self) -> tuple[int, int, int]:
-        """A cheap mark of what the store holds: it differs after any change by any process.
+    def data_version(self) -> tuple[int, int]:
+        """A cheap mark of the profiles in the store: it differs after any change by any process.
 
         To be compared for equality with an earlier mark of the same object. A file that was put in
-        the store's place, such as a backup, is opened here and counts as a change.
+        the store's place, such as a backup, is opened here and counts as a change. Items do not
+        count.
 
         Raises:
             StoreError: the file is gone, or another one in its place is no store.
         """
         return self._file.version()
 
-    def _resolve(self, profile: str) -> str:
-        # A command line that is not UTF-8 arrives with surrogates, which SQLite does not take.
-        profile = profile.strip().encode(errors="replace").decode()
-        row = self._file.execute(
-            "SELECT id FROM profile WHERE id = ? OR name_key = ?",
-            (profile.lower(), name_key(profile)),
-        ).fetchone()
-        if row is None:
-            names = [name for (name,) in self._file.execute("SELECT name FROM profile")]
-            shown = profile if len(profile) <= 80 else profile[:80] + "..."
-            raise ProfileError(f"there is no profile {shown!r}: {did_you_mean(profile, names)}")
-        return str(row[0])
+    def keep(
+        self,
+        kind: str,
+        payload: bytes,
+        *,
+        profile: Optional[str] = None,
+        most: Optional[int] = None,
+    ) -> int:
+        """Keep a small thing, sealed; with a profile, for as long as the profile is there.
 
-    def _load(self, profile_id: str) -> Profile:
-        row = self._file.execute(
-            f"SELECT {_PROFILE_COLUMNS} FROM profile WHERE id = ?",  # noqa: S608 (a constant)
-            (profile_id,),
-        ).fetchone()
-        name = row[1]
-        rows = self._file.execute(
-            f"SELECT {codec.COLUMNS} FROM sample"  # noqa: S608 (a constant)
-            " WHERE profile_id = ? ORDER BY position",
-            (profile_id,),
-        )
-        try:
-            check_row(row)
-            return Profile(
-                id=row[0],
+        Args:
+            kind: what it is; 1 to 32 small letters, digits, - or _. The kind is not sealed.
+            payload: up to 1 MiB.
+            profile: id or name of the profile that it belongs to.
+            most: how many of this kind (and this profile, or none) there may be afterwards; the
+                oldest ones make room.
+
+        Returns:
+            Its id.
+
+        Raises:
+            ProfileError: no such profile.
+            ValueError: the kind or size is impossible.
+        """
+        with self._file.writing():
+            profile_id = None if profile is None else self._rows.resolve(profile)
+            return self._items.add(kind, payload, profile_id, most)
+
+    def kept(self, kind: str, profile: Optional[str] = None) -> _Items:
+        """What is kept of a kind, oldest first.
+
+        Args:
+            kind: as `keep`.
+            profile: id or name; None for all, those of the device itself included.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._file.reading():
+            profile_id = None if profile is None else self._rows.resolve(profile)
+            return self._items.all(kind, profile_id)
+
+    def discard(
+        self, kind: str, profile: Optional[str] = None, ids: Optional[Sequence[int]] = None
+    ) -> int:
+        """Remove what is kept of a kind.
+
+        Args:
+            kind: as `keep`.
+            profile: id or name; None for all, those of the device itself included.
+            ids: which of them; None for all.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._file.writing():
+            profile_id = None if profile is None else self._rows.resolve(profile)
+            return self._items.discard(kind, profile_id, ids)
+
+    def derive_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another file of this device, the same on every call.
+
+        It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
+        key: it survives rotation and a change of the wrapping key, and is lost with the store.
+
+        Args:
+            purpose: what it is for; another purpose's key does not follow from it.
+        """
+        with self._file.reading():
+            return derive(self._file.vault.secrets.root, f"for {purpose}")
+
+    def _begin(
+        self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: Optional[str]
+    ) -> str:
+        """Add a profile without samples within a transaction; its id."""
+        name, phrase = clean_name(name), clean_phrase(phrase)
+        check_required(kind, required)
+        self._rows.refuse_taken(name)
+        if self.count() >= MAX_PROFILES:
+            raise ProfileError(
+                f"the store holds {MAX_PROFILES} profiles, which is the most:"
+                " delete one that is no longer needed"
+            )
+        if duress_of is not None:
+            duress_of = self._rows.resolve(duress_of)
+            if self._rows.record(duress_of).duress_of is not None:
+                raise ProfileError("a duress phrase has no duress phrase of its own")
+        now, profile_id = time.time(), str(uuid.uuid4())
+        self._rows.add(
+            profile_id,
+            Record(
                 name=name,
-                kind=ProfileKind(row[2]),
-                phrase=row[3],
-                speaker_model=row[4],
-                phrase_model=row[5],
-                required=row[6],
-                samples=tuple(codec.decode(each) for each in rows),
-                created_at=row[7],
-                updated_at=row[8],
-            )
-        except ValueError as error:
-            raise StoreError(
-                f"the signature of {name} in {self.path} is damaged ({error}): put a backup in"
-                f" place, or 'edge-voice profiles reset' it and enrol again"
-            ) from None
-
-    def _refuse_taken(self, name: str, except_for: str = "") -> None:
-        row = self._file.execute(
-            "SELECT name FROM profile WHERE name_key = ? AND id <> ?", (name_key(name), except_for)
-        ).fetchone()
-        if row is not None:
-            raise ProfileError(f"there is a profile {row[0]!r} already: choose another name")
-
-    def _clear(self, profile_id: str) -> None:
-        self._file.execute("DELETE FROM sample WHERE profile_id = ?", (profile_id,))
-        self._file.execute(
-            "UPDATE profile SET speaker_model = '', phrase_model = '', updated_at = ? WHERE id = ?",
-            (time.time(), profile_id),
+                kind=kind,
+                phrase=phrase,
+                speaker_model="",
+                phrase_model="",
+                required=float(required),
+                created_at=now,
+                updated_at=now,
+                duress_of=duress_of,
+            ),
         )
-
-    def _append(
-        self, profile_id: str, sample: EnrolmentSample, speaker_model: str, phrase_model: str
-    ) -> None:
-        name, kind, *models = self._file.execute(
-            "SELECT name, kind, speaker_model, phrase_model FROM profile WHERE id = ?",
-            (profile_id,),
-        ).fetchone()
-        if sample.adapted:
-            raise ValueError("a sample that is enrolled cannot be a learned one")
-        check_sample(ProfileKind(kind), sample, speaker_model, phrase_model)
-        (used,) = self._file.execute(
-            "SELECT count(*) FROM sample WHERE profile_id = ? AND adapted = 0", (profile_id,)
-        ).fetchone()
-        if used >= MAX_SAMPLES:
-            raise ProfileError(
-                f"{name} has {MAX_SAMPLES} enrolment samples, which is the most:"
-                " reset the profile to enrol anew"
-            )
-        if used and models != [speaker_model, phrase_model]:
-            raise ProfileError(
-                f"{name} was enrolled with another model: reset the profile and enrol again,"
-                " or go back to the model it was enrolled with"
-            )
-        self._insert(profile_id, sample)
-        self._file.execute(
-            "UPDATE profile SET speaker_model = ?, phrase_model = ?, updated_at = ? WHERE id = ?",
-            (speaker_model, phrase_model, time.time(), profile_id),
-        )
-
-    def _insert(self, profile_id: str, sample: EnrolmentSample) -> None:
-        # Not the number of samples: one that made room for a newer one has left a gap.
-        (position,) = self._file.execute(
-            "SELECT coalesce(max(position) + 1, 0) FROM sample WHERE profile_id = ?", (profile_id,)
-        ).fetchone()
-        values: tuple[Any, ...] = codec.encode(sample)
-        marks = ", ".join("?" * (2 + len(values)))
-        self._file.execute(
-            f"INSERT INTO sample (profile_id, position, {codec.COLUMNS})"  # noqa: S608 (constants)
-            f" VALUES ({marks})",
-            (profile_id, position, *values),
-        )
-
-    def _touch(self, profile_id: str) -> None:
-        self._file.execute(
-            "UPDATE profile SET updated_at = ? WHERE id = ?", (time.time(), profile_id)
-        )
+        return profile_id

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional
 
 from edge.types.audio import Quality
+from edge.types.plain import one_line
 
 
 class Outcome(str, enum.Enum):
@@ -87,6 +87,10 @@ class AccessDecision:
         quality: what the recording was worth; None when it was not measured.
         timings_ms: how long each stage took, milliseconds, by name.
         lifetime_s: for how long the decision may be acted on, seconds.
+        counter: strictly increasing from one decision of the device to the next, also over a
+            restart; None while it was not issued.
+        issued_at: Unix time at which it was issued, seconds; None while it was not.
+        signature: algorithm, key id and value; None when it is not signed.
     """
 
     id: str
@@ -103,6 +107,9 @@ class AccessDecision:
     quality: Optional[Quality] = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     lifetime_s: float = 5.0
+    counter: Optional[int] = None
+    issued_at: Optional[float] = None
+    signature: Optional[Mapping[str, str]] = None
 
     @property
     def granted(self) -> bool:
@@ -110,11 +117,13 @@ class AccessDecision:
         return self.outcome is Outcome.GRANTED
 
     def as_dict(self) -> dict[str, Any]:
-        """The decision under its JSON names; times are ISO 8601 in UTC."""
-        stamp = datetime.fromtimestamp(self.time, tz=timezone.utc)
-        return {
+        """The decision under its JSON names; times are ISO 8601 in UTC.
+
+        What issuing added is there once it was added.
+        """
+        content: dict[str, Any] = {
             "id": self.id,
-            "time": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": utc(self.time),
             "device": self.device,
             "decision": self.outcome.value,
             "reason": self.reason.value,
@@ -128,7 +137,20 @@ class AccessDecision:
             "timings_ms": {name: round(value, 1) for name, value in self.timings_ms.items()},
             "lifetime_s": self.lifetime_s,
         }
+        if self.counter is not None and self.issued_at is not None:
+            content["counter"] = self.counter
+            content["issued_at"] = utc(self.issued_at)
+            content["expires_at"] = utc(self.time + self.lifetime_s)
+        if self.signature is not None:
+            content["signature"] = dict(self.signature)
+        return content
 
     def to_json(self) -> str:
-        """The decision as one line of JSON."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))
+        """The decision as one line of JSON, every number as edge/crypto/canonical.py has it."""
+        return one_line(self.as_dict())
+
+
+def utc(seconds: float) -> str:
+    """A Unix time as ISO 8601 with milliseconds, such as `2026-03-01T12:00:00.000Z`."""
+    stamp = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

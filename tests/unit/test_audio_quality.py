@@ -74,3 +74,25 @@ def test_digital_silence_and_nothing_have_figures_too() -> None:
     assert silence.level_dbfs == silence.noise_dbfs == QUIETEST_DB
     assert nothing.net_speech_s == 0.0
     assert clean.snr_db == 60.0
+
+
+def test_what_was_loud_before_a_part_is_no_noise_of_it() -> None:
+    samples = _noise(100, 0.01)  # -40 dB: a television that is then switched off
+    samples[66 * FRAME_SAMPLES :] *= 0.1
+    speech = np.zeros(100, np.bool_)
+    speech[70:90] = True
+    part = np.zeros(100, np.bool_)
+    part[68:92] = True
+    samples[70 * FRAME_SAMPLES : 90 * FRAME_SAMPLES] += (
+        0.01
+        * np.float32(np.sqrt(2))
+        * np.sin(0.3 * np.arange(20 * FRAME_SAMPLES), dtype=np.float32)
+    )
+    speech[:40] = True  # what the television says
+    samples[: 40 * FRAME_SAMPLES] *= 3
+
+    quality = measure_quality(samples, speech, part)
+
+    assert quality.noise_dbfs == pytest.approx(-60.0, abs=1.5)
+    assert quality.snr_db == pytest.approx(20.0, abs=1.5)
+    assert measure_quality(samples, speech).noise_dbfs > -55.0

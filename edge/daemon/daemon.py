@@ -10,34 +10,29 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Optional
 
 from edge.access.decider import Decider, Judgement, age_of
 from edge.access.guard import Guard
-from edge.access.learning import Lesson, lesson_from
 from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
-from edge.errors import EdgeVoiceError, ProfileError, StoreError
+from edge.daemon.household import Household
+from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import AccessDecision, Profile
+from edge.types import AccessDecision
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
 _STORE_BUSY_S = 0.25
 """How long a reading of the store waits for a writer; a stop must not wait for it."""
-_STORE_PATIENCE = 4
-"""Readings in a row that may fail before nobody can open."""
-_MOST_LESSONS = 8
-"""What was learned and waits to be stored; more than can be said between two ticks."""
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
 
@@ -78,6 +73,12 @@ class Daemon:
             self._decider,
             inside=config.access.in_running_speech,
         )
+        self._household = Household(
+            self._store,
+            self._engine,
+            config.enrolment,
+            lambda problem: self._publisher.set_status(problem=problem),
+        )
         self._guard = Guard([])
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
@@ -85,10 +86,6 @@ class Daemon:
                 config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
-        self._profiles: list[Profile] = []
-        self._profiles_version: object = None
-        self._store_failing = 0
-        self._lessons: deque[Lesson] = deque(maxlen=_MOST_LESSONS)
         self._lost_samples = 0
         self._late = 0
         self._moved_at = time.monotonic()
@@ -107,13 +104,13 @@ class Daemon:
         """
         self._publisher.start()
         try:
-            self._refresh_profiles()
+            self._household.refresh()
             self._publish_health()
             self._worker.start()
             while not self._stop.wait(_TICK_S):
-                self._refresh_profiles()
+                self._household.refresh()
                 self._publish_health()
-                self._store_lessons()
+                self._household.store_lessons()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
@@ -133,7 +130,7 @@ class Daemon:
                     self._moved_at = time.monotonic()
                     self._settle()
                     self._lost_samples += block.lost_samples
-                    self._listener.use(self._profiles)
+                    self._listener.use(self._household.profiles)
                     for judgement in self._listener.feed(block):
                         self._publish(judgement)
                     if self._stop.is_set():
@@ -178,66 +175,9 @@ class Daemon:
         )
         if self._on_decision is not None:
             self._on_decision(decision)
-        self._learn(judgement)
+        # After the decision is on its way; the main thread stores it, which may take a second.
+        self._household.learn(judgement)
         self._moved_at = time.monotonic()
-
-    def _learn(self, judgement: Judgement) -> None:
-        """After the decision is on its way; the main thread stores it, which may take a second."""
-        if self._config.enrolment.adapt:
-            lesson = lesson_from(judgement, self._engine, self._config.enrolment)
-            if lesson is not None:
-                self._lessons.append(lesson)
-
-    def _store_lessons(self) -> None:
-        """What cannot be stored now is skipped: there will be another lesson."""
-        while self._lessons:
-            lesson = self._lessons.popleft()
-            most = self._config.enrolment.adapt_samples
-            try:
-                profile = self._store.adapt(lesson.profile, lesson.sample, most=most)
-            except ProfileError as error:
-                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
-            except StoreError as error:
-                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
-                return  # not to wait for the same writer twice in a row
-            else:
-                learned = len(profile.adapted)
-                _log.info(
-                    "%s: learned from %d of at most %d utterances", profile.name, learned, most
-                )
-
-    def _refresh_profiles(self) -> None:
-        """Notice what the command line has enrolled or deleted meanwhile.
-
-        While the store cannot be read, nobody can open: it may be about to say who was deleted.
-        """
-        try:
-            version = self._store.data_version()
-            if version == self._profiles_version:
-                self._store_recovered()
-                return
-            profiles = self._store.list()
-        except StoreError as error:
-            # A writer on a slow card may hold the file for a second; that is no reason to shut up.
-            self._store_failing += 1
-            if self._store_failing == _STORE_PATIENCE:
-                _log.error("nobody can open: %s", error)
-                self._publisher.set_status(problem=str(error))
-                self._profiles, self._profiles_version = [], None
-            return
-        self._store_recovered()
-        for profile in profiles:
-            if not self._engine.fits(profile):
-                _log.warning(
-                    "%s was enrolled with another model and is passed over: reset and enrol again",
-                    profile.name,
-                )
-        self._profiles, self._profiles_version = profiles, version
-
-    def _store_recovered(self) -> None:
-        if self._store_failing >= _STORE_PATIENCE:
-            self._publisher.set_status(problem=None)
-        self._store_failing = 0
 
     def _microphone_changed(self, state: MicrophoneState) -> None:
         self._publisher.set_status(
@@ -247,7 +187,7 @@ class Daemon:
 
     def _publish_health(self) -> None:
         self._publisher.set_status(
-            enrolled=len(self._decider.eligible(self._profiles)),
+            enrolled=len(self._decider.eligible(self._household.profiles)),
             lost_samples=self._lost_samples,
             discarded_utterances=self._endpointer.discarded,
             late_decisions=self._late,
@@ -270,5 +210,5 @@ class Daemon:
             self._worker.join(_WORKER_GRACE_S)
         self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
-            self._store_lessons()
+            self._household.store_lessons()
         self._store.close()

@@ -1,0 +1,56 @@
+"""The settings of commands that come in over MQTT."""
+
+# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from edge.config.rules import section, setting
+
+
+@dataclass(frozen=True)
+class UnsignedConfig:
+    """Commands that anybody on the broker may give, without a signature."""
+
+    listening: bool = setting(
+        False,
+        "BASE/DEVICE/set/listening, ON or OFF, as a switch of Home Assistant sends it. Gives away:"
+        " any light bulb on the broker can make the device deaf, so that nobody gets in.",
+    )
+    lift_lockout: bool = setting(
+        False,
+        "BASE/DEVICE/set/lift_lockout, PRESS. Gives away: whoever guesses at the door and is on the"
+        " broker can guess without end; the lock-out holds nobody any more.",
+    )
+    lock_out: bool = setting(
+        False,
+        "BASE/DEVICE/set/lock_out, PRESS. Gives away: anybody on the broker can keep everybody out"
+        " until the lock-out is over or is lifted.",
+    )
+
+
+@dataclass(frozen=True)
+class CommandsConfig:
+    """Who may tell the device what over MQTT. Whatever is refused is in the audit trail."""
+
+    keys_file: Optional[Path] = setting(
+        None,
+        "YAML file with the keys that may command and the role of each (owner, operator or"
+        " observer); nobody but the service may read it. A bare name is first looked for among the"
+        " service's systemd credentials.",
+        empty="no signed command is accepted",
+    )
+    clock_allowance_s: float = setting(
+        5.0,
+        "How far the clock of whoever commands may be from this device's.",
+        unit="s",
+        least=0.0,
+        most=60.0,
+    )
+    unsigned: UnsignedConfig = section(
+        UnsignedConfig, "Commands that anybody on the broker may give, without a signature."
+    )

@@ -1,0 +1,339 @@
+"""The key that a store is locked with: where it comes from, and what it wraps.
+
+A store has two secrets of its own: the data key, which seals its rows, and the root, which other
+keys of the device are derived from. Both lie in the store, wrapped by a key that should lie
+elsewhere: in a systemd credential, in a file, or in somebody's head. Changing that key rewrites
+some bytes; changing the data key rewrites every row.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+from edge.config import StoreConfig
+from edge.crypto import keyfile
+from edge.crypto.passphrase import Stretching, ask_at_terminal, check_passphrase
+from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
+from edge.errors import InputError, KeyFault, StoreError
+
+DEFAULT_FILE = "store.key"
+"""The key file that is made in the state directory when no other source is configured."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What a store's rows and the device's other files are protected with, 32 bytes each.
+
+    Attributes:
+        data: seals the rows; rotation replaces it.
+        root: what other keys are derived from; it stays for as long as the store does.
+    """
+
+    data: bytes = field(repr=False)
+    root: bytes = field(repr=False)
+
+    @classmethod
+    def fresh(cls) -> Secrets:
+        """New random ones."""
+        return cls(os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
+
+    def rotated(self) -> Secrets:
+        """With a new data key."""
+        return Secrets(os.urandom(KEY_BYTES), self.root)
+
+    @property
+    def data_id(self) -> str:
+        """What tells this data key from others, without telling anything of it."""
+        return derive(self.data, "data key id", 8).hex()
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Wrapped secrets as they lie in a store; nothing in it is secret.
+
+    Attributes:
+        key_id: which key opens it, 16 hexadecimal digits.
+        stretching: how a passphrase becomes that key; None for a key that is no passphrase.
+        wrapped: the sealed secrets.
+    """
+
+    key_id: str
+    stretching: Optional[Stretching]
+    wrapped: bytes
+
+
+@dataclass(frozen=True)
+class WrappingKey:
+    """A key that wraps secrets.
+
+    Attributes:
+        secret: the key itself, or what it is derived from.
+        source: where it came from, for people.
+        stretching: how it was made of a passphrase; None where it was not.
+    """
+
+    secret: bytes = field(repr=False)
+    source: str
+    stretching: Optional[Stretching] = None
+
+    @property
+    def id(self) -> str:
+        """What tells this key from others, without telling anything of it."""
+        return derive(self.secret, "wrapping key id", 8).hex()
+
+    def wrap(self, secrets: Secrets) -> Lock:
+        """Lock secrets with this key."""
+        sealed = self._sealer().seal(secrets.data + secrets.root, "keyring", self.id)
+        return Lock(self.id, self.stretching, sealed)
+
+    def unwrap(self, lock: Lock) -> Secrets:
+        """Open a lock that has this key's id.
+
+        Raises:
+            SealBroken: it is damaged.
+        """
+        content = self._sealer().open(lock.wrapped, "keyring", self.id)
+        if len(content) != 2 * KEY_BYTES:
+            raise SealBroken("the wrapped keys have the wrong size")
+        return Secrets(content[:KEY_BYTES], content[KEY_BYTES:])
+
+    def _sealer(self) -> Sealer:
+        return Sealer(derive(self.secret, "wrapping key"))
+
+
+class KeySources:
+    """Where the wrapping key of a store may be, in the order in which the places are asked.
+
+    A systemd credential; `store.key_file`; the key file in the state directory; a passphrase, from
+    a credential or from the person at the terminal. A store says which key it wants, so a key that
+    is there and is not the one harms nothing.
+
+    Args:
+        settings: the section `store`.
+        folder: the store's folder.
+        ask: asks a person for a passphrase; raises `KeyFault` when nobody is there.
+    """
+
+    def __init__(
+        self,
+        settings: StoreConfig,
+        folder: Path,
+        ask: Callable[[str], str] = ask_at_terminal,
+    ) -> None:
+        self.settings = settings
+        self.default_file = folder / DEFAULT_FILE
+        self._folder = folder
+        self._ask = ask
+        self._known: Optional[WrappingKey] = None
+
+    def choose(self) -> WrappingKey:
+        """The key for a store that is locked for the first time.
+
+        Raises:
+            KeyFault: the source that is configured has none.
+        """
+        settings = self.settings
+        key = self._credential()
+        if key is None and settings.key_file is not None:
+            key = self._file(settings.key_file)
+            if key is None:
+                raise KeyFault(
+                    f"store.key_file: there is no key file {settings.key_file}: put it there, or"
+                    f" run 'edge-voice keys make {settings.key_file}'"
+                )
+        if key is None and settings.passphrase:
+            key = self._new_passphrase()
+        if key is None:
+            key = self._file(self.default_file)
+        if key is None:
+            keyfile.make_key_file(self.default_file)
+            key = self._file(self.default_file)
+            _log.warning(
+                "made the key file %s beside the signatures: whoever takes both, as with the"
+                " whole card, can read them; 'edge-voice keys rewrap' moves to a better place",
+                self.default_file,
+            )
+        if key is None:
+            raise KeyFault(f"the key file {self.default_file} has gone: try again")
+        self._known = key
+        return key
+
+    def find(self, lock: Lock) -> WrappingKey:
+        """The key that a lock wants.
+
+        Raises:
+            KeyFault: it is in none of the places; or it is, and others may read it.
+        """
+        if self._known is not None and self._known.id == lock.key_id:
+            return self._known
+        key = self._by_passphrase(lock) if lock.stretching is not None else self._held(lock)
+        self._known = key
+        return key
+
+    def learn(self, key: WrappingKey) -> None:
+        """Keep a key that the store has just been locked with."""
+        self._known = key
+
+    def _held(self, lock: Lock) -> WrappingKey:
+        found = []
+        credential = self._credential()
+        if credential is not None:
+            if credential.id == lock.key_id:
+                return credential
+            found.append(f"the {credential.source} holds {credential.id}")
+        files = [self.default_file]
+        if self.settings.key_file not in (None, self.default_file):
+            files.insert(0, self.settings.key_file)
+        for file in files:
+            key = self._file(file)
+            if key is not None and key.id == lock.key_id:
+                return key
+            found.append(
+                f"there is no key file {file}" if key is None else f"{file} holds {key.id}"
+            )
+            key = self._file(successor(file))
+            if key is not None and key.id == lock.key_id:
+                return self._take_over(file, key)
+        raise KeyFault(
+            f"the signatures in {self._folder} are locked with key {lock.key_id}, which is not"
+            f" here ({', '.join(found)}): put that key back, nothing was changed"
+        )
+
+    def _take_over(self, file: Path, key: WrappingKey) -> WrappingKey:
+        """Finish a change of the key inside one file, which power had cut short."""
+        try:
+            successor(file).replace(file)
+            keyfile.sync_folder(file.parent)
+        except OSError as error:
+            _log.warning("cannot rename %s to %s: %s", successor(file), file, error.strerror)
+        return key
+
+    def _by_passphrase(self, lock: Lock) -> WrappingKey:
+        stretching = lock.stretching
+        if stretching is None:
+            raise ValueError("the lock wants no passphrase")
+        name = self.settings.passphrase_credential
+        given = read_credential(name)
+        if given is not None:
+            source = f"passphrase (credential {name})"
+            passphrase = _text(given, source)
+        else:
+            source = "passphrase"
+            try:
+                passphrase = self._ask("Passphrase of the signature store")
+            except KeyFault as error:
+                raise KeyFault(
+                    f"the signatures in {self._folder} are locked with a passphrase (key"
+                    f" {lock.key_id}), and there is no credential {name}: {error}"
+                ) from None
+        key = WrappingKey(stretching.key_from(passphrase), source, stretching)
+        if key.id != lock.key_id:
+            raise KeyFault(
+                f"the signatures in {self._folder} are locked with another passphrase (key"
+                f" {lock.key_id}) than the given one: nothing was changed"
+            )
+        return key
+
+    def _new_passphrase(self) -> WrappingKey:
+        name = self.settings.passphrase_credential
+        given = read_credential(name)
+        if given is not None:
+            return key_of_passphrase(
+                _text(given, f"credential {name}"), f"passphrase (credential {name})"
+            )
+        passphrase = self._ask("New passphrase for the signature store")
+        if passphrase != self._ask("The same passphrase again"):
+            raise InputError("the two passphrases differ: nothing was changed")
+        return key_of_passphrase(passphrase)
+
+    def _credential(self) -> Optional[WrappingKey]:
+        name = self.settings.key_credential
+        content = read_credential(name)
+        if content is None:
+            return None
+        return WrappingKey(
+            keyfile.secret_in(content, f"the credential {name}"), f"credential {name}"
+        )
+
+    def _file(self, path: Path) -> Optional[WrappingKey]:
+        return key_of_file(path, owner=self._owner())
+
+    def _owner(self) -> Optional[int]:
+        try:
+            return self._folder.stat().st_uid
+        except OSError:
+            return None
+
+
+def key_of_file(path: Path, *, owner: Optional[int] = None) -> Optional[WrappingKey]:
+    """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
+    secret = keyfile.read_key_file(path, owner=owner)
+    return None if secret is None else WrappingKey(secret, f"key file {path}")
+
+
+def key_of_passphrase(passphrase: str, source: str = "passphrase") -> WrappingKey:
+    """A new key from a passphrase.
+
+    Raises:
+        InputError: it is too short, or not one line of text.
+    """
+    check_passphrase(passphrase)
+    stretching = Stretching.fresh()
+    return WrappingKey(stretching.key_from(passphrase), source, stretching)
+
+
+def successor(file: Path) -> Path:
+    """Where the next key of a key file lies until the store is locked with it."""
+    return file.with_name(f"{file.name}.next")
+
+
+def read_credential(name: str) -> Optional[bytes]:
+    """What the service manager handed over under a name; None for nothing.
+
+    An empty one, or a line without text, counts as nothing: that is how a unit gives a default to
+    a credential that need not be there.
+
+    Raises:
+        KeyFault: it is there and cannot be read.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        return None
+    try:
+        with (Path(folder) / name).open("rb") as file:
+            content = file.read(8192)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeyFault(f"cannot read the credential {name}: {error.strerror}") from None
+    return content if content.strip() else None
+
+
+def unlock(lock: Lock, sources: KeySources, path: Path) -> Secrets:
+    """The secrets behind a store's lock.
+
+    Raises:
+        KeyFault: the key is not there.
+        StoreError: the lock is damaged.
+    """
+    try:
+        return sources.find(lock).unwrap(lock)
+    except SealBroken as error:
+        raise StoreError(
+            f"the signature store {path} is damaged (its wrapped keys: {error}): put a backup in"
+            " its place, or move it away to start anew"
+        ) from None
+
+
+def _text(content: bytes, what: str) -> str:
+    try:
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise KeyFault(f"the {what} is not UTF-8 text") from None

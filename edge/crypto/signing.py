@@ -1,0 +1,295 @@
+"""Signatures over messages: who said it, and that nothing of it was changed.
+
+What is signed is
+
+    edge-voice/1 LF domain LF algorithm LF key id LF canonical form
+
+where the canonical form (edge/crypto/canonical.py) is that of the message without its member
+`signature`. The domain says what kind of message it is, so that a signed status can never pass for
+a signed decision; algorithm and key id are those of the signature, so that neither can be exchanged
+for another. None of the three holds a line feed.
+
+The signature is an object beside the other members:
+
+    "signature": {"algorithm": "ed25519", "key_id": "3b1c...", "value": "base64"}
+
+HMAC-SHA256 (RFC 2104) is the fastest and fits the smallest lock, but whoever can verify can also
+sign: a stolen lock gives the key away. With Ed25519 (RFC 8032) the lock only knows a public key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from edge.crypto.canonical import canonical
+from edge.crypto.secrets import read_secret
+from edge.errors import ConfigError
+
+HMAC = "hmac-sha256"
+ED25519 = "ed25519"
+ALGORITHMS = (ED25519, HMAC)
+
+DECISION = "decision"
+DURESS = "duress"
+CHALLENGE = "challenge"
+LOCKOUT = "lockout"
+STATUS = "status"
+COMMAND = "command"
+RESULT = "result"
+DOMAINS = (DECISION, DURESS, CHALLENGE, LOCKOUT, STATUS, COMMAND, RESULT)
+
+_PREFIX = "edge-voice/1"
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_KEY_BYTES = 4096
+_LEAST_HMAC_BYTES = 32
+_MOST_HMAC_BYTES = 64
+
+
+class Verifier(Protocol):
+    """Whatever can tell a genuine signature."""
+
+    key_id: str
+    algorithm: str
+
+    def genuine(self, data: bytes, value: bytes) -> bool:
+        """Whether `value` is this key's signature of `data`."""
+        ...
+
+
+class HmacKey:
+    """A key that both sides know.
+
+    Args:
+        secret: 32 to 64 bytes.
+        key_id: its name; None derives one that tells nothing about it.
+    """
+
+    algorithm = HMAC
+
+    def __init__(self, secret: bytes, key_id: Optional[str] = None) -> None:
+        if not _LEAST_HMAC_BYTES <= len(secret) <= _MOST_HMAC_BYTES:
+            raise ValueError("a shared key has 32 to 64 bytes")
+        self._secret = secret
+        derived = hmac.new(secret, b"edge-voice key id", hashlib.sha256).hexdigest()[:16]
+        self.key_id = _checked_id(key_id or derived)
+
+    def sign(self, data: bytes) -> bytes:
+        """The 32 bytes of the signature."""
+        return hmac.new(self._secret, data, hashlib.sha256).digest()
+
+    def genuine(self, data: bytes, value: bytes) -> bool:
+        """Whether `value` is this key's signature of `data`, in a time that does not depend."""
+        return hmac.compare_digest(self.sign(data), value)
+
+
+class PublicKey:
+    """The half of an Ed25519 key that can only verify.
+
+    Args:
+        raw: its 32 bytes.
+        key_id: its name; None derives one.
+
+    Raises:
+        ValueError: the bytes are no public key.
+    """
+
+    algorithm = ED25519
+
+    def __init__(self, raw: bytes, key_id: Optional[str] = None) -> None:
+        self._key = Ed25519PublicKey.from_public_bytes(raw)
+        self.raw = raw
+        self.key_id = _checked_id(key_id or hashlib.sha256(raw).hexdigest()[:16])
+
+    @property
+    def text(self) -> str:
+        """The key as one line of base64."""
+        return base64.b64encode(self.raw).decode("ascii")
+
+    def genuine(self, data: bytes, value: bytes) -> bool:
+        """Whether `value` is this key's signature of `data`; nothing secret is involved."""
+        try:
+            self._key.verify(value, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class PrivateKey:
+    """An Ed25519 key that signs.
+
+    Args:
+        raw: its 32 bytes.
+        key_id: its name; None derives one from the public half.
+    """
+
+    algorithm = ED25519
+
+    def __init__(self, raw: bytes, key_id: Optional[str] = None) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(raw)
+        self.public = PublicKey(self._key.public_key().public_bytes_raw(), key_id)
+        self.key_id = self.public.key_id
+
+    def sign(self, data: bytes) -> bytes:
+        """The 64 bytes of the signature."""
+        return self._key.sign(data)
+
+    def genuine(self, data: bytes, value: bytes) -> bool:
+        """Whether `value` is this key's signature of `data`."""
+        return self.public.genuine(data, value)
+
+
+class SigningKey(Verifier, Protocol):
+    """Whatever can sign."""
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature of some bytes."""
+        ...
+
+
+def signed(message: Mapping[str, Any], domain: str, key: SigningKey) -> dict[str, Any]:
+    """A message with its signature as the last member.
+
+    Args:
+        message: an object that has a canonical form; a `signature` in it is replaced.
+        domain: what kind of message it is, one of `DOMAINS`.
+        key: signs.
+
+    Raises:
+        MessageProblem: it has no canonical form.
+    """
+    bare = {name: value for name, value in message.items() if name != "signature"}
+    value = key.sign(_bytes_to_sign(bare, domain, key))
+    signature = {
+        "algorithm": key.algorithm,
+        "key_id": key.key_id,
+        "value": base64.b64encode(value).decode("ascii"),
+    }
+    return {**bare, "signature": signature}
+
+
+def is_genuine(message: Mapping[str, Any], domain: str, key: Verifier) -> bool:
+    """Whether a message carries this key's signature for this domain.
+
+    Args:
+        message: an object from `read_message`.
+        domain: what kind of message it must be.
+        key: whose signature it must be; the one that the signature names is only compared.
+    """
+    parts = signature_of(message)
+    if parts is None or parts[:2] != (key.algorithm, key.key_id):
+        return False
+    bare = {name: value for name, value in message.items() if name != "signature"}
+    return key.genuine(_bytes_to_sign(bare, domain, key), parts[2])
+
+
+def signature_of(message: Mapping[str, Any]) -> Optional[tuple[str, str, bytes]]:
+    """Algorithm, key id and value of a message's signature; None where it has no proper one."""
+    signature = message.get("signature")
+    if not isinstance(signature, Mapping) or set(signature) != {"algorithm", "key_id", "value"}:
+        return None
+    algorithm, key_id, value = (signature[name] for name in ("algorithm", "key_id", "value"))
+    if algorithm not in ALGORITHMS or not isinstance(key_id, str) or not isinstance(value, str):
+        return None
+    try:
+        return algorithm, key_id, base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
+    """The key that signs, from a file of mode 600 or a systemd credential.
+
+    Args:
+        file: for HMAC 64 to 128 hexadecimal digits in one line; for Ed25519 a private key as PEM
+            (PKCS #8, unencrypted) or its 32 bytes.
+        algorithm: which of the two it must be.
+        setting: what names the file, for messages.
+
+    Raises:
+        ConfigError: the file cannot be read, is open to others, or holds no such key.
+    """
+    data = read_secret(file, setting, _MAX_KEY_BYTES)
+    try:
+        if algorithm == HMAC:
+            return HmacKey(_hexadecimal(data))
+        return PrivateKey(data if len(data) == 32 else _private_bytes(data))
+    except ValueError:
+        form = "64 to 128 hexadecimal digits" if algorithm == HMAC else "an unencrypted PEM key"
+        raise ConfigError(
+            f"{file}: {setting} holds no key for {algorithm} ({form}); "
+            f"make one with: edge-voice signing new-key FILE --algorithm {algorithm}"
+        ) from None
+
+
+def verifier(algorithm: str, key: str, key_id: str) -> Verifier:
+    """A key for verifying, from text.
+
+    Args:
+        algorithm: one of `ALGORITHMS`.
+        key: hexadecimal digits of a shared key, or base64 of a public one.
+        key_id: its name.
+
+    Raises:
+        ValueError: it is no such key.
+    """
+    if algorithm == HMAC:
+        return HmacKey(_hexadecimal(key.encode("utf-8")), key_id)
+    if algorithm != ED25519:
+        raise ValueError("no such algorithm")
+    return PublicKey(base64.b64decode(key, validate=True), key_id)
+
+
+def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
+    """A fresh key from the system's randomness, and the content of its file."""
+    if algorithm == HMAC:
+        secret = secrets.token_bytes(_LEAST_HMAC_BYTES)
+        return HmacKey(secret), secret.hex().encode("ascii") + b"\n"
+    private = Ed25519PrivateKey.generate()
+    text = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return PrivateKey(private.private_bytes_raw()), text
+
+
+def _bytes_to_sign(bare: Mapping[str, Any], domain: str, key: Verifier) -> bytes:
+    if domain not in DOMAINS:
+        raise ValueError(f"no such domain: {domain}")
+    head = "\n".join((_PREFIX, domain, key.algorithm, key.key_id, ""))
+    return head.encode("ascii") + canonical(bare)
+
+
+def _checked_id(key_id: str) -> str:
+    if not _KEY_ID.fullmatch(key_id):
+        raise ValueError("a key's id has 1 to 64 letters, digits, or - _ .")
+    return key_id
+
+
+def _hexadecimal(data: bytes) -> bytes:
+    text = data.decode("ascii").strip()
+    if not re.fullmatch(r"[0-9A-Fa-f]+", text):
+        raise ValueError("not hexadecimal")
+    return bytes.fromhex(text)
+
+
+def _private_bytes(data: bytes) -> bytes:
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except Exception:  # noqa: BLE001 (OpenSSL's words for it differ, and may quote the file)
+        raise ValueError("not a PEM key") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError("another kind of key")  # noqa: TRY004 (a value in a file, not a type)
+    return key.private_bytes_raw()

@@ -1,0 +1,269 @@
+"""Commands over MQTT: what there is to command, who may, and how a message is told from a forgery.
+
+On BASE/DEVICE/command, never retained, JSON of at most 4 KiB with exactly these members:
+
+    {"id": "5f0c...",                       1 to 64 letters, digits, - or _; names it in the answer
+     "command": "set_listening",
+     "arguments": {"on": false},
+     "device": "front-door",                the device that is meant
+     "counter": 1772366400123,              higher than in every earlier command of this key
+     "issued_at": "2026-03-01T12:00:00.123Z",
+     "expires_at": "2026-03-01T12:00:20.123Z",   300 s later at most
+     "signature": {"algorithm": ..., "key_id": ..., "value": ...}}
+
+signed as edge/crypto/signing.py says, in the domain `command`. Milliseconds since 1970 are a good
+counter for somebody who keeps none. The answer on BASE/DEVICE/command/result names the id, whether
+it was done (`ok`) and why not (`reason`).
+
+On BASE/DEVICE/set/NAME, unsigned, what Home Assistant's switches and buttons send; each is refused
+until the configuration allows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Callable, Optional
+
+from edge.config import UnsignedConfig
+from edge.crypto.canonical import MessageProblem, read_message
+from edge.crypto.command_keys import CommandKey, Role
+from edge.crypto.signing import COMMAND, is_genuine, signature_of
+from edge.mqtt.link import Incoming
+
+FILTERS = ("command", "set/+")
+"""What is to be subscribed to, below BASE/DEVICE."""
+MAX_BYTES = 4096
+MAX_LIFETIME_S = 300.0
+_MEMBERS = frozenset(
+    ("id", "command", "arguments", "device", "counter", "issued_at", "expires_at", "signature")
+)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
+_LONGEST_NAME = 128
+
+
+def _is_person(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A command that there is.
+
+    Attributes:
+        role: the least role that may give it.
+        arguments: what it takes, all of it needed: names, and what each value must be.
+    """
+
+    role: Role
+    arguments: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+
+
+COMMANDS: Mapping[str, Spec] = {
+    "ping": Spec(Role.OBSERVER),
+    "status": Spec(Role.OBSERVER),
+    "lift_lockout": Spec(Role.OPERATOR),
+    "lock_out": Spec(Role.OPERATOR),
+    "set_listening": Spec(Role.OPERATOR, {"on": lambda value: isinstance(value, bool)}),
+    "disable_person": Spec(Role.OWNER, {"person": _is_person}),
+    "enable_person": Spec(Role.OWNER, {"person": _is_person}),
+    "delete_person": Spec(Role.OWNER, {"person": _is_person}),
+}
+"""Every command. An observer only looks; an operator locks, unlocks and switches the listening; an
+owner decides about people too. A person is named by profile id or by name."""
+
+_UNSIGNED: Mapping[str, Mapping[bytes, tuple[str, Mapping[str, Any]]]] = {
+    "listening": {
+        b"ON": ("set_listening", {"on": True}),
+        b"OFF": ("set_listening", {"on": False}),
+    },
+    "lift_lockout": {b"PRESS": ("lift_lockout", {})},
+    "lock_out": {b"PRESS": ("lock_out", {})},
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that may be carried out once its counter has been looked at.
+
+    Attributes:
+        name: one of `COMMANDS`.
+        arguments: as its `Spec` has them.
+        id: the sender's name for it; empty for an unsigned one.
+        key_id: whose it is; None for an unsigned one.
+        role: what the key may do; None for an unsigned one.
+        counter: its number; 0 for an unsigned one.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+    key_id: Optional[str] = None
+    role: Optional[Role] = None
+    counter: int = 0
+
+
+class Refused(Exception):
+    """A message is no command that is carried out.
+
+    Attributes:
+        reason: why, in one word: those of `MessageProblem`, and `retained`, `bad_form`, `unsigned`,
+            `unknown_key`, `bad_signature`, `other_device`, `not_yet`, `late`, `repeated`,
+            `unknown_command`, `not_allowed`, `bad_arguments`, `switched_off`, `busy`, `too_many`,
+            `not_stored`.
+        id: the message's id, where it has a proper one.
+        key_id: the key that signed it, once that is certain.
+        command: its name, where there is such a command.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        id: str = "",  # noqa: A002 (its name in the message)
+        key_id: Optional[str] = None,
+        command: Optional[str] = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.id = id
+        self.key_id = key_id
+        self.command = command
+
+
+def read_command(
+    message: Incoming,
+    keys: Mapping[str, CommandKey],
+    *,
+    device_id: str,
+    now: float,
+    allowance_s: float,
+) -> Command:
+    """What a message on BASE/DEVICE/command asks for, if it is genuine, fresh, and allowed.
+
+    Args:
+        message: what came in.
+        keys: who may command.
+        device_id: this device.
+        now: Unix time, seconds.
+        allowance_s: how far the sender's clock may be from this one.
+
+    Raises:
+        Refused: in every other case. No other exception, whatever the message is.
+    """
+    if message.retained:
+        raise Refused("retained")
+    try:
+        content = read_message(message.payload, MAX_BYTES)
+    except MessageProblem as problem:
+        raise Refused(problem.reason) from None
+    identity, name = content.get("id"), content.get("command")
+    proper = identity if isinstance(identity, str) and _ID.fullmatch(identity) else ""
+    known = name if isinstance(name, str) and name in COMMANDS else None
+    reason, key = _signed_by(content, keys)
+    if key is None:
+        raise Refused(reason, id=proper, command=known)
+    reason = (
+        _misshapen(content)
+        or _not_meant(content, device_id, now, allowance_s)
+        or _not_allowed(content, key.role)
+    )
+    if reason or known is None:
+        raise Refused(reason, id=proper, key_id=key.verifier.key_id, command=known)
+    return Command(
+        known, content["arguments"], proper, key.verifier.key_id, key.role, content["counter"]
+    )
+
+
+def _signed_by(
+    content: Mapping[str, Any], keys: Mapping[str, CommandKey]
+) -> tuple[str, Optional[CommandKey]]:
+    if "signature" not in content:
+        return "unsigned", None
+    signature = signature_of(content)
+    if signature is None:
+        return "bad_form", None
+    key = keys.get(signature[1])
+    if key is None:
+        return "unknown_key", None
+    if not is_genuine(content, COMMAND, key.verifier):
+        return "bad_signature", None
+    return "", key
+
+
+def _misshapen(content: Mapping[str, Any]) -> str:
+    counter, identity = content.get("counter"), content.get("id")
+    issued, expires = unix(content.get("issued_at")), unix(content.get("expires_at"))
+    good = (
+        set(content) == _MEMBERS
+        and isinstance(identity, str)
+        and _ID.fullmatch(identity) is not None
+        and isinstance(counter, int)
+        and not isinstance(counter, bool)
+        and counter >= 1
+        and isinstance(content["arguments"], Mapping)
+        and issued is not None
+        and expires is not None
+        and 0.0 <= expires - issued <= MAX_LIFETIME_S
+    )
+    return "" if good else "bad_form"
+
+
+def _not_meant(content: Mapping[str, Any], device_id: str, now: float, allowance_s: float) -> str:
+    if content["device"] != device_id:
+        return "other_device"
+    issued, expires = unix(content["issued_at"]), unix(content["expires_at"])
+    if issued is None or issued > now + allowance_s:
+        return "not_yet"
+    if expires is None or now > expires + allowance_s:
+        return "late"
+    return ""
+
+
+def _not_allowed(content: Mapping[str, Any], role: Role) -> str:
+    name, arguments = content["command"], content["arguments"]
+    if not isinstance(name, str) or name not in COMMANDS:
+        return "unknown_command"
+    spec = COMMANDS[name]
+    if not role.may(spec.role):
+        return "not_allowed"
+    fitting = set(arguments) == set(spec.arguments) and all(
+        fits(arguments[each]) for each, fits in spec.arguments.items()
+    )
+    return "" if fitting else "bad_arguments"
+
+
+def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
+    """What a message on BASE/DEVICE/set/NAME asks for, if the configuration allows it.
+
+    Raises:
+        Refused: in every other case.
+    """
+    name = message.suffix[len("set/") :]
+    choices = _UNSIGNED.get(name)
+    if choices is None:
+        raise Refused("unknown_command")
+    some = next(iter(choices.values()))[0]
+    if message.retained:
+        raise Refused("retained", command=some)
+    if not getattr(allowed, name):
+        raise Refused("switched_off", command=some)
+    if message.payload not in choices:
+        raise Refused("bad_arguments", command=some)
+    command, arguments = choices[message.payload]
+    return Command(command, arguments)
+
+
+def unix(text: Any) -> Optional[float]:
+    """The Unix time that a time of ours in a message means; None for anything else."""
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        return None
+    try:
+        stamp = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    fraction = text[19:-1]
+    return stamp.timestamp() + (float(f"0{fraction}") if fraction else 0.0)

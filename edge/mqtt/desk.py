@@ -1,0 +1,263 @@
+"""Where commands are looked at when they come in, and carried out when there is time for them.
+
+`take` runs in the thread of the connection: it reads, verifies and puts into a bounded queue, which
+no flood makes longer. `work` runs in the daemon's main thread, which may wait for a disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Callable, Optional, Protocol, TypeVar
+
+from edge.config import CommandsConfig
+from edge.crypto.command_keys import read_command_keys
+from edge.errors import EdgeVoiceError, ProfileError, StoreError
+from edge.mqtt.commands import COMMANDS, FILTERS, Command, Refused, read_command, read_unsigned
+from edge.mqtt.link import Incoming
+from edge.mqtt.refusals import Allowance, Refusals
+from edge.types import Detail, Event, EventKind
+
+Handler = Callable[[Mapping[str, Any]], Optional[Mapping[str, Any]]]
+"""Carries a command out, given its arguments; what it returns is in the answer, as `detail`."""
+
+_Item = TypeVar("_Item")
+_MOST_WAITING = 32
+_MOST_AT_ONCE = 8
+_MOST_ANSWERS = 8
+
+_log = logging.getLogger(__name__)
+
+
+class Memory(Protocol):
+    """Where the counters are kept; `edge.store.state.DeviceState` is one."""
+
+    def get(self, name: str) -> Optional[str]:
+        """The text of that name."""
+        ...
+
+    def put(self, name: str, text: Optional[str]) -> None:
+        """Keep a text; it is on the disk when this returns."""
+        ...
+
+
+class CommandFailed(Exception):
+    """A handler could not do it.
+
+    Attributes:
+        reason: why, one word for the answer.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CommandDesk:
+    """Takes commands in and has them carried out.
+
+    Args:
+        config: who may command.
+        device_id: the device that commands must name.
+        memory: keeps the highest counter of each key over a restart.
+        handlers: who carries out what, by the command's name. A command without one is answered
+            `unsupported`; `ping` needs none.
+        record: takes the entries of the audit trail; called by `work` and `close` only.
+        answer: publishes an answer; called by `work` only.
+        refusals: collects what is refused.
+
+    Raises:
+        ConfigError: the file of keys cannot be used.
+        StoreError: the counters cannot be read.
+    """
+
+    filters = FILTERS
+    """For `MqttPublisher.listen`, beside `take`."""
+
+    def __init__(
+        self,
+        config: CommandsConfig,
+        device_id: str,
+        memory: Memory,
+        handlers: Mapping[str, Handler],
+        *,
+        record: Callable[[Event], None],
+        answer: Optional[Callable[[Mapping[str, Any]], None]] = None,
+        refusals: Optional[Refusals] = None,
+    ) -> None:
+        unknown = set(handlers) - set(COMMANDS)
+        if unknown:
+            raise ValueError(f"no such command: {', '.join(sorted(unknown))}")
+        self._config = config
+        self._device_id = device_id
+        self._memory = memory
+        self._handlers: dict[str, Handler] = {"ping": lambda _: None, **handlers}
+        self._record = record
+        self._answer = answer
+        self._keys = read_command_keys(config.keys_file)
+        self._highest = {key_id: self._recall(key_id) for key_id in self._keys}
+        self._waiting: queue.Queue[Command] = queue.Queue(_MOST_WAITING)
+        self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(_MOST_ANSWERS)
+        self._refusals = refusals or Refusals()
+        self._unsigned = Allowance(burst=10, per_s=0.5)
+        self._lock = threading.Lock()
+
+    def take(self, message: Incoming) -> None:
+        """Look at a message that came in; quick, whatever it is, and raises nothing for it."""
+        try:
+            self._accept(message)
+        except Refused as refused:
+            self._refuse(refused, message.suffix, len(message.payload))
+
+    def work(self) -> int:
+        """Carry out some of what waits, and bring refusals to the audit trail.
+
+        Returns:
+            How many commands were carried out or have failed.
+        """
+        for event in self._refusals.due():
+            self._note(event)
+        commands = _taken(self._waiting, _MOST_AT_ONCE)
+        for command in commands:
+            self._perform(command)
+        for answer in _taken(self._answers, _MOST_ANSWERS):
+            self._say(answer)
+        return len(commands)
+
+    def close(self) -> None:
+        """Bring every refusal to the audit trail; commands that still wait are refused."""
+        for command in _taken(self._waiting, _MOST_WAITING):
+            self._refuse(_refusal("busy", command), "command", 0)
+        for event in self._refusals.due(all_of_them=True):
+            self._note(event)
+
+    def _accept(self, message: Incoming) -> None:
+        if message.suffix.startswith("set/"):
+            command = read_unsigned(message, self._config.unsigned)
+            if not self._unsigned.take():
+                raise Refused("too_many", command=command.name)
+        elif message.suffix == "command":
+            command = read_command(
+                message,
+                self._keys,
+                device_id=self._device_id,
+                now=time.time(),
+                allowance_s=self._config.clock_allowance_s,
+            )
+        else:
+            raise Refused("unknown_command")
+        with self._lock:
+            self._queue(command)
+
+    def _queue(self, command: Command) -> None:
+        if command.key_id is not None and command.counter <= self._highest[command.key_id]:
+            raise _refusal("repeated", command)
+        try:
+            self._waiting.put_nowait(command)
+        except queue.Full:
+            raise _refusal("busy", command) from None
+        if command.key_id is not None:
+            self._highest[command.key_id] = command.counter
+
+    def _perform(self, command: Command) -> None:
+        if command.key_id is not None:
+            try:
+                # On the disk before it is done: after a power cut it may be undone, never done
+                # twice.
+                self._memory.put(_place(command.key_id), str(command.counter))
+            except StoreError as error:
+                _log.warning("command %s was not carried out: %s", command.name, error)
+                self._refuse(_refusal("not_stored", command), "command", 0)
+                return
+        reason, detail = self._carry_out(command)
+        ok = reason == "done"
+        _log.info(
+            "command %s of %s: %s", command.name, command.key_id or "nobody (unsigned)", reason
+        )
+        content: dict[str, Detail] = {
+            "command": command.name,
+            "ok": ok,
+            "reason": reason,
+            "key_id": command.key_id,
+            "role": command.role.value if command.role else "unsigned",
+            "counter": command.counter,
+        }
+        content.update((f"argument_{name}", value) for name, value in command.arguments.items())
+        self._note(Event(EventKind.COMMAND, content))
+        if command.id:
+            answer = {"id": command.id, "command": command.name, "ok": ok, "reason": reason}
+            self._say({**answer, "detail": dict(detail)} if detail else answer)
+
+    def _carry_out(self, command: Command) -> tuple[str, Optional[Mapping[str, Any]]]:
+        handler = self._handlers.get(command.name)
+        if handler is None:
+            return "unsupported", None
+        try:
+            return "done", handler(command.arguments)
+        except CommandFailed as failure:
+            return failure.reason, None
+        except ProfileError as error:
+            _log.info("command %s: %s", command.name, error)
+            return "no_such_person", None
+        except EdgeVoiceError as error:
+            _log.warning("command %s failed: %s", command.name, error)
+            return "failed", None
+        except Exception:  # noqa: BLE001 (a command must not end the daemon)
+            _log.exception("command %s failed", command.name)
+            return "failed", None
+
+    def _refuse(self, refused: Refused, suffix: str, size: int) -> None:
+        detail: dict[str, Detail] = {
+            "command": refused.command,
+            "key_id": refused.key_id,
+            "topic": suffix[:64],
+            "bytes": size,
+        }
+        noticed = self._refusals.add(refused.reason, detail)
+        if noticed and refused.id:
+            answer = {"id": refused.id, "ok": False, "reason": refused.reason}
+            try:
+                self._answers.put_nowait(answer)
+            except queue.Full:
+                _log.debug("no answer to a refused command: too many wait")
+
+    def _say(self, answer: Mapping[str, Any]) -> None:
+        if self._answer is None:
+            return
+        try:
+            self._answer(answer)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the command is done)
+            _log.warning("the answer to a command could not be sent: %s", error)
+
+    def _note(self, event: Event) -> None:
+        try:
+            self._record(event)
+        except EdgeVoiceError as error:
+            _log.error("a command is missing in the audit trail: %s", error)
+
+    def _recall(self, key_id: str) -> int:
+        text = self._memory.get(_place(key_id)) or "0"
+        if not (text.isascii() and text.isdigit() and len(text) <= 16):
+            raise StoreError(f"the counter of command key {key_id} is damaged: restore a backup")
+        return int(text)
+
+
+def _taken(waiting: queue.Queue[_Item], most: int) -> list[_Item]:
+    """What a queue holds, its first `most` items at most."""
+    items: list[_Item] = []
+    with contextlib.suppress(queue.Empty):
+        while len(items) < most:
+            items.append(waiting.get_nowait())
+    return items
+
+
+def _place(key_id: str) -> str:
+    return f"command/{key_id}"
+
+
+def _refusal(reason: str, command: Command) -> Refused:
+    return Refused(reason, id=command.id, key_id=command.key_id, command=command.name)
