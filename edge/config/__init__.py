@@ -1,6 +1,7 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
 from edge.config.broker import MqttConfig, TlsConfig
+from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.rules import Rule
@@ -21,6 +22,7 @@ from edge.config.store import StoreConfig
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "ChallengeConfig",
     "CommandsConfig",
     "Config",
     "DeviceConfig",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from edge.config.broker import MqttConfig
+from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
@@ -213,6 +214,9 @@ class Config:
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
     store: StoreConfig = section(StoreConfig, "How signatures are locked.")
     signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
+    challenge: ChallengeConfig = section(
+        ChallengeConfig, "Random digits that are asked for after the passphrase."
+    )
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
     state_directory: Optional[Path] = setting(
         None,

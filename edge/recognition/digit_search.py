@@ -134,8 +134,7 @@ def _advance(
 def _flattened(
     words: Words, asked: Sequence[int], *, backward: bool
 ) -> tuple[_Index, _Index, _Index, _Index]:
-    """Rows of the words of each asked digit in order, where each begins and ends, and the bounds
-    of each position's words."""
+    """Rows of each asked digit's words in order, their begins and ends, each position's bounds."""
     rows: list[_Index] = []
     starts, ends, bounds = [], [], [0]
     position = 0

@@ -35,7 +35,7 @@ MISSING_DIGIT = 0.0
 EXTRA_DIGIT = -7.0
 """By how much the asked string must at least be nearer than such a one. Another digit may come a
 little nearer by chance, and a further one always finds something to explain."""
-MOST_COST = 1.4
+MOST_COST = 1.5
 """Mean cost of the spoken frames up to which an answer is near at all."""
 
 _SILENCE = 0.6
@@ -43,6 +43,8 @@ _SILENCE_SLOPE = 0.35
 _SILENCE_FREE = 2.0
 """What taking a frame for silence costs: rising with its loudness from this on, natural log."""
 _LEAST_VARIANCE = 0.01
+_GUESSED_SPREAD = 0.4
+"""What sayings of one digit differ by, as part of all the differences, before it is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,17 +82,17 @@ class DigitRecogniser:
     """Knows one person's digits.
 
     Args:
-        examples: at least two of each digit.
+        examples: at least one of each digit; with two or more, features are weighed.
 
     Raises:
-        ValueError: a digit has fewer than two examples, or one is too short to be a word.
+        ValueError: a digit has no example, or one is too short to be a word.
     """
 
     def __init__(self, examples: Sequence[DigitExample]) -> None:
         self._examples = sorted(examples, key=lambda example: example.digit)
         counts = np.bincount([example.digit for example in self._examples], minlength=10)
-        if len(counts) != len(DIGITS) or counts.min() < 2:
-            raise ValueError("a recogniser needs two examples of each digit")
+        if len(counts) != len(DIGITS) or counts.min() < 1:
+            raise ValueError("a recogniser needs an example of each digit")
         lengths = np.asarray([len(example.spectrum) for example in self._examples])
         if lengths.min() < LEAST_ROWS:
             raise ValueError(f"an example needs {LEAST_ROWS} frames")
@@ -166,6 +168,8 @@ def _weights(examples: Sequence[DigitExample]) -> FloatArray:
                 path = _aligned(one / spread, other / spread)
                 squares += np.square(one[path[:, 0]] - other[path[:, 1]]).sum(axis=0)
                 count += len(path)
+    if count == 0:
+        return np.asarray(1.0 / (_GUESSED_SPREAD * spread), dtype=np.float32)
     variance = squares / (2.0 * count) + _LEAST_VARIANCE * np.square(spread)
     return np.asarray(1.0 / np.sqrt(variance), dtype=np.float32)
 
