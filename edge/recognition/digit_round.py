@@ -18,7 +18,6 @@ from edge.recognition.analyser import Analyser
 from edge.recognition.digit_features import RANGE, spectrum_of, word_in
 from edge.recognition.digit_search import LEAST_ROWS
 from edge.recognition.digits import DIGITS, DigitExample, DigitRecogniser
-from edge.recognition.framing import voice_samples
 from edge.recognition.voice import cosine, signature_of
 from edge.types import (
     SAMPLE_RATE,
@@ -39,7 +38,9 @@ SHORTEST_S = 0.06
 
 _LEAST_SNR_DB = 15.0
 _MISHEARD = 0.0
-_GAP_S = 0.15
+_ROOM_S = 0.1
+"""Sound of the room that is kept on both sides of a digit. The pauses of an answer hold that too,
+and a voice among digital zeros would be another one to the model."""
 _SILENT_ROWS = 20
 _SAME = 0.02
 """Mean difference of two spectra below which they are of the same recording."""
@@ -133,10 +134,7 @@ def complete_round(
 
 def voice_of(analyser: Analyser, utterances: Sequence[Utterance]) -> EnrolmentSample:
     """The voice of several short utterances together."""
-    gap = np.zeros(int(_GAP_S * SAMPLE_RATE), np.float32)
-    pieces: list[FloatArray] = []
-    for utterance in utterances:
-        pieces += [voice_samples(utterance), gap]
+    pieces = [_with_room(utterance) for utterance in utterances]
     return EnrolmentSample(
         analyser.models.speaker.embed(np.concatenate(pieces)),
         None,
@@ -197,6 +195,13 @@ def _check_quality(analyser: Analyser, utterance: Utterance) -> None:
             f"too noisy to learn from ({quality.snr_db:.0f} dB above the noise, at least"
             f" {_LEAST_SNR_DB:.0f} needed): find a quieter moment or come closer",
         )
+
+
+def _with_room(utterance: Utterance) -> FloatArray:
+    room = round(_ROOM_S * SAMPLE_RATE)
+    start = round(utterance.lead_s * SAMPLE_RATE)
+    stop = len(utterance.samples) - round(utterance.tail_s * SAMPLE_RATE)
+    return utterance.samples[max(0, start - room) : max(start, stop) + room]
 
 
 def _same(one: FloatArray, other: FloatArray) -> bool:
