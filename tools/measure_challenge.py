@@ -67,7 +67,7 @@ class Count:
     attempts: int = 0
     accepted: int = 0
 
-    def add(self, accepted: bool) -> None:  # noqa: FBT001
+    def add(self, accepted: bool) -> None:
         """One more."""
         self.attempts += 1
         self.accepted += int(accepted)
