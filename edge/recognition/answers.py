@@ -12,7 +12,7 @@ from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis
 from edge.types import Profile, SpeakerMatch, Utterance
 
-SAME_WORDS = 0.1
+SAME_WORDS = 0.01
 """Part of the asked false-accept rate that is given to the voice of an answer. Voices are
 calibrated on people who say different things; ten words that all have in common bring them nearer
 to each other."""
