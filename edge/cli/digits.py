@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError, ProfileError
 
@@ -126,21 +127,31 @@ def run(args: argparse.Namespace) -> int:
     from edge.recognition.engine import Engine
     from edge.store import open_store
 
-    if args.voice or args.short or args.phrase is not None or args.files:
+    if args.voice or args.short or args.duress or args.phrase is not None or args.files:
         raise InputError("--digits goes with NAME, --rounds, --files-from and --again alone")
     wanted = ROUNDS if args.rounds is None else args.rounds
     if not ROUNDS <= wanted <= MOST_ROUNDS:
         raise InputError(f"--rounds {wanted} cannot be used; give {ROUNDS} to {MOST_ROUNDS}")
     config = options.config_of(args)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         profile = store.get(args.name)
         engine = Engine.open(config)
         enrolment = DigitEnrolment(store, engine, profile, wanted, again=args.again)
-        results = (
-            _from_folder(enrolment, args.files_from)
-            if args.files_from is not None
-            else _from_microphone(enrolment, config, args)
-        )
+        try:
+            results = (
+                _from_folder(enrolment, args.files_from)
+                if args.files_from is not None
+                else _from_microphone(enrolment, config, args)
+            )
+        finally:
+            if enrolment.new and (enrolment.complete or not args.again):
+                audited(store, config)(
+                    "enrolment",
+                    profile.id,
+                    digits=True,
+                    complete=enrolment.complete,
+                    again=args.again,
+                )
     _tell(args, enrolment, results)
     return EXIT_OK if enrolment.complete else EXIT_INPUT
 

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.store import open_store
 
     config = options.config_of(args)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         group = _named(store, args.group) if args.group is not None else None
         everybody = store.list() if group is None else []
     # From here on it is slow: the model runtime and the audio library.
@@ -82,6 +82,8 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
     """Those who can be recognised; the others must not keep everybody from it."""
     ready = []
     for profile in profiles:
+        if profile.duress_of is not None:
+            continue  # a voice that is in the group already
         if profile.remaining > 0:
             complain(f"{profile.name} is left out, since not enrolled yet")
         elif not engine.fits(profile):

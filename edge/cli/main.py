@@ -37,10 +37,16 @@ COMMANDS = (
     "verify",
     "identify",
     "profiles",
+    "keys",
+    "access",
+    "lockout",
     "evaluate",
     "calibrate",
+    "audit",
     "devices",
     "config",
+    "signing",
+    "command",
 )
 
 EXIT_INTERRUPTED = 130

@@ -42,13 +42,13 @@ def add_microphone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=60.0,
         help="give up when nobody speaks for so long (default: 60)",
     )
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """An argument that is a number of seconds, more than 0 and up to an hour."""
     try:
         value = float(text)
@@ -86,4 +86,5 @@ def store_of(args: argparse.Namespace) -> ProfileStore:
     """
     from edge.store import open_store
 
-    return open_store(config_of(args).state_path)
+    config = config_of(args)
+    return open_store(config.state_path, settings=config.store)

@@ -1,9 +1,11 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
+from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
@@ -22,11 +24,13 @@ from edge.config.store import StoreConfig
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "AuditConfig",
     "ChallengeConfig",
     "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",
     "Rule",
