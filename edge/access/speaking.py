@@ -62,8 +62,9 @@ class DigitSpeaker:
             raise ValueError("only digits are said")
         command = [self._program or _PROGRAM, "-v", self._language, "-s", _WORDS_A_MINUTE]
         done = subprocess.run(  # noqa: S603 - a fixed list, no shell
-            [*command, "--stdout", ", ".join(digits)],
-            stdin=subprocess.DEVNULL,
+            [*command, "--stdin", "--stdout"],
+            # Not as an argument: those are in the list of processes, and in what an error says.
+            input=", ".join(digits).encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,
             check=True,

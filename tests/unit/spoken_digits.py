@@ -48,7 +48,7 @@ def recording_of(texts: Sequence[str], voice: str, pace: float = 1.0) -> FloatAr
         pieces += [said(text, voice, pace), np.zeros(2_400, np.float32)]
     samples = np.concatenate([*pieces, np.zeros(12_800, np.float32)])
     noise = np.random.default_rng(5).standard_normal(len(samples), dtype=np.float32)
-    return samples + np.float32(3e-4) * noise
+    return np.asarray(samples + np.float32(3e-4) * noise, dtype=np.float32)
 
 
 def answer(digits: Sequence[int], voice: str = ADA, pace: float = 1.0) -> Utterance:

@@ -10,7 +10,6 @@ from typing import Any, Optional
 
 import pytest
 
-from edge.access import challenge as module
 from edge.access.challenge import Challenge, Prompt
 from edge.access.decider import Decider, Judgement
 from edge.config import ChallengeConfig, Config
@@ -164,7 +163,7 @@ def test_nothing_is_said_in_time(
     asked = door.asked
     assert door.challenge.tick() is None
     started = time.monotonic()
-    monkeypatch.setattr(module.time, "monotonic", lambda: started + 13.5)
+    monkeypatch.setattr("edge.access.challenge.time.monotonic", lambda: started + 13.5)
     late = door.challenge.tick()
     assert outcome(late) == ("denied", "challenge_failed")
     assert late is not None

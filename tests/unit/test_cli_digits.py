@@ -11,12 +11,13 @@ import pytest
 import soundfile
 
 from edge.cli.digits import files_in
+from edge.cli.main import main
 from edge.errors import InputError
 from edge.recognition import Engine
 from edge.recognition.digit_store import rounds_of
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, ProfileKind
-from tests.unit.commands import Capture, main, run_json
+from tests.unit.commands import Capture, run_json
 from tests.unit.spoken_digits import (
     ADA,
     PACES,
