@@ -13,10 +13,8 @@ Use it from the thread that decides; only `problem` may be read from any.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +24,7 @@ import numpy as np
 
 from edge.access.decider import Judgement, age_of
 from edge.access.guard import denied
+from edge.access.strings import DigitStrings
 from edge.config import ChallengeConfig
 from edge.errors import ProfileError
 from edge.recognition.answers import AnswerJudge, AnswerScore
@@ -47,13 +46,13 @@ _log = logging.getLogger(__name__)
 Digits = Callable[[str], Sequence[DigitRound]]
 """The enrolled rounds of a profile, by its id; may raise `EdgeVoiceError`."""
 
-REMEMBERED = 32
-"""Earlier strings that a new one keeps away from."""
+_Enrolled = tuple[object, ...]
+
 _SETTLING_S = 0.3
 """Sound of a room that is still there after a loudspeaker has ended."""
 _JUDGING_S = 3.0
 """How long after its end an answer may still be on its way: silence, and the judging itself."""
-_MOST_JUDGES = 4
+_MOST_JUDGES = 64
 
 
 @dataclass(frozen=True)
@@ -124,17 +123,21 @@ class Challenge:
         self._now = now
         self._profiles: Sequence[Profile] = ()
         self._by_id: dict[str, Profile] = {}
-        self._judges: dict[str, AnswerJudge] = {}
-        self._recent: deque[tuple[int, ...]] = deque(maxlen=REMEMBERED)
+        self._judges: dict[str, tuple[_Enrolled, AnswerJudge]] = {}
+        self._strings = DigitStrings()
         self._asked: Optional[_Asked] = None
         self._passed = ""
-        self.problem: Optional[str] = None
-        """Why somebody who must be asked could not be, for the device's status; None if nobody."""
+        self._problems: dict[str, str] = {}
 
     @property
     def pending(self) -> bool:
         """Whether what is said next is an answer."""
         return self._asked is not None
+
+    @property
+    def problem(self) -> Optional[str]:
+        """Why somebody who must be asked cannot be, for the device's status; None if nobody."""
+        return next(iter(list(self._problems.values())), None)
 
     def use(self, profiles: Sequence[Profile]) -> None:
         """Know these people from now on. A challenge of somebody who changed meanwhile is over."""
@@ -142,15 +145,27 @@ class Challenge:
             return
         self._profiles = profiles
         self._by_id = {profile.id: profile for profile in profiles}
-        self.forget()
+        self._problems = {}
         if self._asked is not None:
             known = self._by_id.get(self._asked.profile.id)
             if known is None or known.updated_at != self._asked.profile.updated_at:
                 self._end()
 
-    def forget(self) -> None:
-        """Read enrolled digits anew; to be called when some may have been enrolled or removed."""
-        self._judges = {}
+    def prepare(self) -> None:
+        """Get ready for everybody who is asked, which takes a second each on a small device.
+
+        May be called from another thread than the rest, such as after `use`.
+        """
+        for profile in self._profiles:
+            opens = profile.kind is ProfileKind.PHRASE and profile.remaining <= 0
+            if (
+                opens
+                and profile.duress_of is None
+                and (profile.rule.challenge or self._config.required != "never")
+            ):
+                judge = self._judge_of(profile)
+                if judge is not None:
+                    judge.choices()
 
     def review(self, judgement: Judgement) -> Judgement:
         """Ask, where somebody who must be asked was let in by the passphrase."""
@@ -248,37 +263,42 @@ class Challenge:
         return minute >= begin or minute < end
 
     def _judge_of(self, profile: Profile) -> Optional[AnswerJudge]:
-        judge = self._judges.get(profile.id)
-        if judge is not None:
-            return judge
         try:
-            judge = self._new_judge(profile)
+            judge = self._known_judge(profile)
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the door stays shut
-            self.problem = (
+            problem = (
                 f"{profile.name} has to be asked for digits and cannot be ({error}):"
                 f" run edge-voice enroll {profile.name!r} --digits"
             )
-            _log.warning("%s", self.problem)
+            if self._problems.get(profile.id) != problem:
+                _log.warning("%s", problem)
+            self._problems[profile.id] = problem
             return None
-        self.problem = None
-        if len(self._judges) >= _MOST_JUDGES:
-            self._judges.clear()
-        self._judges[profile.id] = judge
+        self._problems.pop(profile.id, None)
         return judge
 
-    def _new_judge(self, profile: Profile) -> AnswerJudge:
+    def _known_judge(self, profile: Profile) -> AnswerJudge:
+        """The judge of what is enrolled right now, as it was made before where that is the same."""
         model = self._engine.models.speaker.sha256
         every = self._digits(profile.id)
         rounds = [spoken for spoken in every if spoken.speaker_model == model]
         if len(rounds) < ROUNDS:
             what = "with another model" if len(every) >= ROUNDS else f"{len(rounds)} of {ROUNDS}"
             raise ProfileError(f"digits enrolled: {what}")
-        return AnswerJudge(self._engine, profile, rounds)
+        enrolled = (profile.name, *(spoken.voice.created_at for spoken in rounds))
+        known = self._judges.get(profile.id)
+        if known is not None and known[0] == enrolled:
+            return known[1]
+        judge = AnswerJudge(self._engine, profile, rounds)
+        if len(self._judges) >= _MOST_JUDGES:
+            self._judges = {}
+        self._judges[profile.id] = (enrolled, judge)
+        return judge
 
     def _ask(
         self, judgement: Judgement, profile: Profile, judge: AnswerJudge, attempts: int
     ) -> None:
-        digits = self._new_digits(judge.choices())
+        digits = self._strings.next(judge.choices(), self._config.digits)
         text = "".join(str(digit) for digit in digits)
         spoken_s = 0.0
         if self._speak is not None:
@@ -292,24 +312,6 @@ class Challenge:
         except Exception:
             self._asked = None
             raise
-
-    def _new_digits(self, choices: Sequence[int]) -> tuple[int, ...]:
-        """Digits that differ from one another, and as a string from those before."""
-        chance = secrets.SystemRandom()
-        for _ in range(1000):
-            digits = tuple(chance.sample(list(choices), self._config.digits))
-            last = self._recent[-1] if self._recent else ()
-            if not any(one == other for one, other in zip(digits, last)) and all(
-                sum(one != other for one, other in zip(digits, earlier)) >= 2
-                for earlier in self._recent
-            ):
-                self._recent.append(digits)
-                return digits
-        # So few digits to choose from that all are near an old one: let the old ones go.
-        last = self._recent[-1]
-        self._recent.clear()
-        self._recent.append(last)
-        return self._new_digits(choices)
 
     def _is_answer(self, asked: _Asked, utterance: Utterance) -> bool:
         """Whether it began after the passphrase had ended and the digits were presented."""

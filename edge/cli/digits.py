@@ -294,7 +294,7 @@ def summary_of(rounds: list[DigitRound]) -> dict[str, Any]:
     asked: list[int] = []
     if len(rounds) >= ROUNDS:
         asked = list(strong_digits(rounds))
-        weakness = weakness_of(rounds)
+        weakness = weakness_of(rounds[-ROUNDS:])
         mixed = [[digit, weakness[digit][0]] for digit in range(10) if digit not in asked]
     return {"rounds": len(rounds), "required": ROUNDS, "asked": asked, "mixed_up": mixed}
 

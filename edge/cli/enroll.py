@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="enrol how somebody with a passphrase says 0 to 9, in any language",
     )
     digits.add_argument(
-        "--rounds", metavar="N", type=int, help="say each digit so often, 3 to 8 (default: 3)"
+        "--rounds", metavar="N", type=int, help="say each digit so often, 3 to 5 (default: 3)"
     )
     digits.add_argument(
         "--files-from",

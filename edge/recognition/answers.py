@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Optional
 
 from edge.recognition.digit_round import ROUNDS, DigitRound, weakness_of
 from edge.recognition.digits import DIGITS, DigitRecogniser, DigitScore
@@ -60,6 +61,7 @@ class AnswerJudge:
             raise ValueError(f"{ROUNDS} rounds of digits are needed")
         self._engine = engine
         self._rounds = tuple(rounds)
+        self._choices: Optional[tuple[int, ...]] = None
         self._recogniser = DigitRecogniser(
             [example for spoken in rounds for example in spoken.examples]
         )
@@ -67,7 +69,9 @@ class AnswerJudge:
 
     def choices(self) -> tuple[int, ...]:
         """The digits that may be asked for: those that this person never mixes up."""
-        return strong_digits(self._rounds)
+        if self._choices is None:
+            self._choices = strong_digits(self._rounds)
+        return self._choices
 
     def judge(self, utterance: Utterance, asked: Sequence[int]) -> AnswerScore:
         """Hold an answer against the digits asked for.
@@ -102,8 +106,11 @@ class AnswerJudge:
 
 
 def strong_digits(rounds: Sequence[DigitRound]) -> tuple[int, ...]:
-    """The digits that stay well apart for a person, `LEAST_CHOICE` of them or more, in order."""
-    weakness = weakness_of(rounds)
+    """The digits that stay well apart for a person, `LEAST_CHOICE` of them or more, in order.
+
+    Only the latest rounds are held against each other, which takes time.
+    """
+    weakness = weakness_of(rounds[-ROUNDS:])
     weakest = sorted(DIGITS, key=lambda digit: weakness[digit][1])
     left_out = [digit for digit in weakest if weakness[digit][1] < WELL_APART]
     left_out = left_out[: len(DIGITS) - LEAST_CHOICE]

@@ -30,7 +30,7 @@ from edge.types import (
 
 ROUNDS = 3
 """Rounds that make the digits of a person complete."""
-MOST_ROUNDS = 8
+MOST_ROUNDS = 5
 MOST_ROWS = 150
 """Frames of the longest word, 1.5 s."""
 SHORTEST_S = 0.06

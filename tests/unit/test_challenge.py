@@ -12,6 +12,7 @@ import pytest
 
 from edge.access.challenge import Challenge, Prompt
 from edge.access.decider import Decider, Judgement
+from edge.access.strings import REMEMBERED, DigitStrings
 from edge.config import ChallengeConfig, Config
 from edge.errors import StoreError
 from edge.recognition import Engine
@@ -289,17 +290,27 @@ def test_whoever_is_removed_meanwhile_is_not_let_in(
     assert door.say(asked) is None
 
 
-def test_strings_never_come_near_the_last_ones(
-    engine: Engine, ada: Profile, enrolled: list[DigitRound]
-) -> None:
-    door = Door(engine, [ada], enrolled, attempts=1)
+def test_strings_never_come_near_the_last_ones() -> None:
+    strings = DigitStrings()
     seen: list[tuple[int, ...]] = []
     for _ in range(100):
-        digits = door.challenge._new_digits(range(10))
+        digits = strings.next(range(10), 4)
         assert len(set(digits)) == 4
-        if seen:
-            assert not any(one == other for one, other in zip(digits, seen[-1]))
+        assert not seen or not any(a == b for a, b in zip(digits, seen[-1]))
+        for earlier in seen[-REMEMBERED:]:
+            assert sum(a != b for a, b in zip(digits, earlier)) >= 2
         seen.append(digits)
-    assert len(set(seen)) > 90
-    few = [door.challenge._new_digits(range(4)) for _ in range(20)]
-    assert all(not any(one == other for one, other in zip(a, b)) for a, b in zip(few, few[1:]))
+    few = [strings.next(range(4), 4) for _ in range(40)]
+    assert all(not any(a == b for a, b in zip(one, other)) for one, other in zip(few, few[1:]))
+
+
+def test_everybody_is_prepared_and_what_is_missing_is_told(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    robin = replace(ada, id="robin", name="Robin")
+    door = Door(engine, [ada, robin], lambda who: enrolled if who == ada.id else [])
+    door.challenge.prepare()
+    assert door.challenge.problem is not None
+    assert "Robin" in door.challenge.problem
+    door.challenge.use([ada])
+    assert door.challenge.problem is None
