@@ -62,6 +62,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="enrol a second phrase for somebody who is enrolled: it opens as usual, and raises a"
         " silent alarm",
     )
+    digits = parser.add_argument_group("the digits of the challenge")
+    digits.add_argument(
+        "--digits",
+        action="store_true",
+        help="enrol how somebody with a passphrase says 0 to 9, in any language",
+    )
+    digits.add_argument(
+        "--rounds", metavar="N", type=int, help="say each digit so often, 3 to 5 (default: 3)"
+    )
+    digits.add_argument(
+        "--files-from",
+        metavar="FOLDER",
+        type=Path,
+        help="take DIGIT/*.wav or DIGIT_*.wav (or .flac) of this folder, not the microphone",
+    )
     options.add_microphone(parser)
 
 
@@ -71,6 +86,12 @@ def run(args: argparse.Namespace) -> int:
     from edge.store import open_store
     from edge.types import ProfileKind
 
+    if args.digits:
+        from edge.cli import digits
+
+        return digits.run(args)
+    if args.rounds is not None or args.files_from is not None:
+        raise InputError("--rounds and --files-from go with --digits")
     if args.short and not args.voice:
         raise InputError("--short goes with --voice: a passphrase is always said three times")
     if args.phrase is not None and args.voice:

@@ -72,10 +72,15 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from edge.cli import digits
+    from edge.recognition.digit_store import rounds_of
+
     with options.store_of(args) as store:
         profile = store.get(args.profile)
+        rounds = rounds_of(store, profile.id)
     if args.json:
-        show_json({"profile": {**profile.as_dict(), "drift": round(_drift(profile), 4)}})
+        shown = {**profile.as_dict(), "drift": round(_drift(profile), 4)}
+        show_json({"profile": {**shown, "digits": digits.summary_of(rounds)}})
         return EXIT_OK
     settings = options.config_of(args).enrolment
     show(profile.name)
@@ -85,11 +90,12 @@ def _show(args: argparse.Namespace) -> int:
         ("phrase", profile.phrase or "not written down"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
         ("adapted", _adapted(profile, settings)),
+        ("digits", digits.show_line(rounds)),
         ("created", _when(profile.created_at)),
         ("changed", _when(profile.updated_at)),
         ("models", _models(profile)),
     ):
-        if title not in ("phrase", "adapted") or profile.kind.value == "phrase":
+        if title not in ("phrase", "adapted", "digits") or profile.kind.value == "phrase":
             show(f"  {title:<8} {value}")
     return EXIT_OK
 

@@ -2,6 +2,7 @@
 
 from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
+from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
@@ -25,6 +26,7 @@ __all__ = [
     "AccessConfig",
     "AudioConfig",
     "AuditConfig",
+    "ChallengeConfig",
     "CommandsConfig",
     "Config",
     "DeviceConfig",

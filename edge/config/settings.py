@@ -19,6 +19,7 @@ from typing import Any, Optional, Union
 
 from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
+from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig
 from edge.config.lockout import LockOutConfig
 from edge.config.replay import ReplayConfig
@@ -230,6 +231,9 @@ class Config:
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
     store: StoreConfig = section(StoreConfig, "How signatures are locked.")
     signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
+    challenge: ChallengeConfig = section(
+        ChallengeConfig, "Random digits that are asked for after the passphrase."
+    )
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
     state_directory: Optional[Path] = setting(

@@ -1,0 +1,394 @@
+"""The challenge: after the passphrase, random digits, said in the same voice, in time.
+
+A recording of the passphrase opens nothing where this is asked for, since nobody knows what will be
+asked. The digits come from `secrets`; each string differs from the one before it in every place,
+and from the last ones in at least two, so that no earlier answer is ever near a later one.
+
+While digits are asked for, everything that is said is an answer: another person's passphrase is a
+wrong one. Whoever asked first is served first, and a challenge is over soon.
+
+Use it from the thread that decides; only `problem` may be read from any.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Optional
+
+import numpy as np
+
+from edge.access.decider import Judgement, age_of
+from edge.access.guard import denied
+from edge.access.strings import DigitStrings
+from edge.config import ChallengeConfig
+from edge.errors import ProfileError
+from edge.recognition.answers import AnswerJudge, AnswerScore
+from edge.recognition.confidence import confidence_of
+from edge.recognition.digit_round import ROUNDS, DigitRound
+from edge.recognition.engine import Engine
+from edge.types import (
+    AccessDecision,
+    Confidence,
+    Outcome,
+    Profile,
+    ProfileKind,
+    ReasonCode,
+    Utterance,
+)
+
+_log = logging.getLogger(__name__)
+
+Digits = Callable[[str], Sequence[DigitRound]]
+"""The enrolled rounds of a profile, by its id; may raise `EdgeVoiceError`."""
+
+_Enrolled = tuple[object, ...]
+
+_SETTLING_S = 0.3
+"""Sound of a room that is still there after a loudspeaker has ended."""
+_JUDGING_S = 3.0
+"""How long after its end an answer may still be on its way: silence, and the judging itself."""
+_MOST_JUDGES = 64
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a display or a loudspeaker has to present.
+
+    Attributes:
+        id: a UUID, new for each string of digits.
+        digits: what is to be said, such as "4172".
+        expires_at: Unix time after which it is no use any more.
+    """
+
+    id: str
+    digits: str
+    expires_at: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is published."""
+        return {
+            "id": self.id,
+            "digits": self.digits,
+            "expires_at": round(self.expires_at, 3),
+        }
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is waited for: times are of `time.monotonic()`."""
+
+    judgement: Judgement
+    profile: Profile
+    judge: AnswerJudge
+    digits: tuple[int, ...]
+    listen_from: float
+    until: float
+    attempts_left: int
+
+
+class Challenge:
+    """Asks, waits, and judges answers; a `Check` for the guard.
+
+    Args:
+        config: whom to ask, and for how much.
+        engine: the recogniser.
+        digits: where enrolled digits are found.
+        prompt: told what to present, and None once nothing is to be presented any more. What it
+            raises ends the challenge, shut.
+        speak: says digits through a loudspeaker and returns at once, with the seconds that they
+            take; None where the device has no voice of its own.
+        now: the local time.
+    """
+
+    def __init__(
+        self,
+        config: ChallengeConfig,
+        engine: Engine,
+        digits: Digits,
+        prompt: Callable[[Optional[Prompt]], None],
+        *,
+        speak: Optional[Callable[[str], float]] = None,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._digits = digits
+        self._prompt = prompt
+        self._speak = speak
+        self._now = now
+        self._profiles: Sequence[Profile] = ()
+        self._by_id: dict[str, Profile] = {}
+        self._judges: dict[str, tuple[_Enrolled, AnswerJudge]] = {}
+        self._strings = DigitStrings()
+        self._asked: Optional[_Asked] = None
+        self._passed = ""
+        self._problems: dict[str, str] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether what is said next is an answer."""
+        return self._asked is not None
+
+    @property
+    def problem(self) -> Optional[str]:
+        """Why somebody who must be asked cannot be, for the device's status; None if nobody."""
+        return next(iter(list(self._problems.values())), None)
+
+    def use(self, profiles: Sequence[Profile]) -> None:
+        """Know these people from now on. A challenge of somebody who changed meanwhile is over."""
+        if profiles is self._profiles:
+            return
+        self._profiles = profiles
+        self._by_id = {profile.id: profile for profile in profiles}
+        self._problems = {}
+        if self._asked is not None:
+            known = self._by_id.get(self._asked.profile.id)
+            if known is None or known.updated_at != self._asked.profile.updated_at:
+                self._end()
+
+    def prepare(self) -> None:
+        """Get ready for everybody who is asked, which takes a second each on a small device.
+
+        May be called from another thread than the rest, such as after `use`.
+        """
+        for profile in self._profiles:
+            opens = profile.kind is ProfileKind.PHRASE and profile.remaining <= 0
+            if (
+                opens
+                and profile.duress_of is None
+                and (profile.rule.challenge or self._config.required != "never")
+            ):
+                judge = self._judge_of(profile)
+                if judge is not None:
+                    judge.choices()
+
+    def review(self, judgement: Judgement) -> Judgement:
+        """Ask, where somebody who must be asked was let in by the passphrase."""
+        decision = judgement.decision
+        if decision.outcome is not Outcome.GRANTED or decision.id == self._passed:
+            return judgement
+        profile = self._owner(judgement)
+        if profile is None:
+            # Nobody can say whether this person has to be asked.
+            return denied(judgement, ReasonCode.CHALLENGE_FAILED)
+        if not self._must_ask(profile):
+            return judgement
+        judge = self._judge_of(profile)
+        if judge is None:
+            return denied(judgement, ReasonCode.CHALLENGE_FAILED)
+        self._ask(judgement, profile, judge, self._config.attempts)
+        return denied(judgement, ReasonCode.CHALLENGE_ASKED)
+
+    def judge(self, utterance: Utterance) -> Optional[Judgement]:
+        """Take an utterance that came while digits are asked for.
+
+        Returns:
+            What it came to: `granted`, or `denied` with `challenge_failed`, or with what is wrong
+            with the recording (which does not count as an answer). None where it is no answer: it
+            began before the digits were asked for, or while they were being spoken.
+        """
+        asked = self._asked
+        if asked is None:
+            return None
+        started = time.perf_counter()
+        if not self._is_answer(asked, utterance):
+            return None
+        if _ended_at(utterance) > asked.until:
+            self._end()
+            return self._failed(asked, utterance, started, None)
+        reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
+        if reason is not None:
+            return self._judgement(asked, utterance, reason, started, None)
+        score = asked.judge.judge(utterance, asked.digits)
+        if score.accepted:
+            self._end()
+            passed = self._judgement(asked, utterance, ReasonCode.ACCEPTED, started, score)
+            self._passed = passed.decision.id
+            return passed
+        left = asked.attempts_left - 1
+        if left > 0:
+            self._ask(asked.judgement, asked.profile, asked.judge, left)
+        else:
+            self._end()
+        return self._failed(asked, utterance, started, score)
+
+    def tick(self) -> Optional[Judgement]:
+        """To be called now and then: denies what was not answered in time, once."""
+        asked = self._asked
+        if asked is None or time.monotonic() <= asked.until + _JUDGING_S:
+            return None
+        self._end()
+        before = asked.judgement.utterance
+        # Nothing was said: what the decision is about ends now.
+        nothing = replace(
+            before,
+            samples=np.zeros(0, np.float32),
+            start_s=before.end_s,
+            lead_s=0.0,
+            speech_ended_at=time.monotonic(),
+            closed_at=time.monotonic(),
+            truncated=False,
+        )
+        return self._failed(asked, nothing, time.perf_counter(), None)
+
+    def cancel(self) -> None:
+        """Wait for no answer any more, such as when the device stops listening."""
+        if self._asked is not None:
+            self._end()
+
+    def _owner(self, judgement: Judgement) -> Optional[Profile]:
+        profile = judgement.finding.profile if judgement.finding is not None else None
+        if profile is None:
+            profile = self._by_id.get(judgement.decision.profile_id or "")
+        if profile is not None and profile.duress_of is not None:
+            return self._by_id.get(profile.duress_of)
+        return profile
+
+    def _must_ask(self, profile: Profile) -> bool:
+        required = self._config.required
+        if profile.rule.challenge or required == "always":
+            return True
+        if required == "never":
+            return False
+        now = self._now()
+        minute = now.hour * 60 + now.minute
+        begin, end = self._config.minutes
+        if begin < end:
+            return begin <= minute < end
+        return minute >= begin or minute < end
+
+    def _judge_of(self, profile: Profile) -> Optional[AnswerJudge]:
+        try:
+            judge = self._known_judge(profile)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the door stays shut
+            problem = (
+                f"{profile.name} has to be asked for digits and cannot be ({error}):"
+                f" run edge-voice enroll {profile.name!r} --digits"
+            )
+            if self._problems.get(profile.id) != problem:
+                _log.warning("%s", problem)
+            self._problems[profile.id] = problem
+            return None
+        self._problems.pop(profile.id, None)
+        return judge
+
+    def _known_judge(self, profile: Profile) -> AnswerJudge:
+        """The judge of what is enrolled right now, as it was made before where that is the same."""
+        model = self._engine.models.speaker.sha256
+        every = self._digits(profile.id)
+        rounds = [spoken for spoken in every if spoken.speaker_model == model]
+        if len(rounds) < ROUNDS:
+            what = "with another model" if len(every) >= ROUNDS else f"{len(rounds)} of {ROUNDS}"
+            raise ProfileError(f"digits enrolled: {what}")
+        enrolled = (profile.name, *(spoken.voice.created_at for spoken in rounds))
+        known = self._judges.get(profile.id)
+        if known is not None and known[0] == enrolled:
+            return known[1]
+        judge = AnswerJudge(self._engine, profile, rounds)
+        if len(self._judges) >= _MOST_JUDGES:
+            self._judges = {}
+        self._judges[profile.id] = (enrolled, judge)
+        return judge
+
+    def _ask(
+        self, judgement: Judgement, profile: Profile, judge: AnswerJudge, attempts: int
+    ) -> None:
+        digits = self._strings.next(judge.choices(), self._config.digits)
+        text = "".join(str(digit) for digit in digits)
+        spoken_s = 0.0
+        if self._speak is not None:
+            spoken_s = self._speak(text)
+        now = time.monotonic()
+        listen_from = now + (spoken_s + _SETTLING_S if spoken_s > 0.0 else 0.0)
+        until = listen_from + self._config.answer_s
+        self._asked = _Asked(judgement, profile, judge, digits, listen_from, until, attempts)
+        try:
+            self._prompt(Prompt(str(uuid.uuid4()), text, time.time() + until - now))
+        except Exception:
+            self._asked = None
+            raise
+
+    def _is_answer(self, asked: _Asked, utterance: Utterance) -> bool:
+        """Whether it began after the passphrase had ended and the digits were presented."""
+        before = asked.judgement.utterance
+        begun_s = utterance.start_s + utterance.lead_s
+        if begun_s < before.end_s:
+            return False
+        return _ended_at(utterance) - (utterance.end_s - begun_s) >= asked.listen_from
+
+    def _failed(
+        self,
+        asked: _Asked,
+        utterance: Utterance,
+        started: float,
+        score: Optional[AnswerScore],
+    ) -> Judgement:
+        return self._judgement(asked, utterance, ReasonCode.CHALLENGE_FAILED, started, score)
+
+    def _judgement(
+        self,
+        asked: _Asked,
+        utterance: Utterance,
+        reason: ReasonCode,
+        started: float,
+        score: Optional[AnswerScore],
+    ) -> Judgement:
+        """A decision of its own, about the person of the passphrase, at the end of the answer."""
+        before = asked.judgement.decision
+        granted = reason is ReasonCode.ACCEPTED
+        scores = dict(before.scores)
+        confidence = Confidence.HIGH
+        timings = {
+            "endpoint": max(0.0, (utterance.closed_at - utterance.speech_ended_at) * 1e3),
+            "decide": (time.perf_counter() - started) * 1e3,
+        }
+        if score is not None:
+            scores = {**scores, **_figures(score)}
+            timings = {**score.timings_ms, **timings}
+            if granted:
+                least = confidence_of((score.voice.margin,))
+                confidence = min(before.confidence, least, key=_CONFIDENCES.index)
+        decision: AccessDecision = replace(
+            before,
+            id=str(uuid.uuid4()),
+            time=time.time() - age_of(utterance),
+            outcome=Outcome.GRANTED if granted else Outcome.DENIED,
+            reason=reason,
+            confidence=confidence,
+            scores=scores,
+            utterance_s=max(0.0, utterance.duration_s - utterance.lead_s - utterance.tail_s),
+            quality=utterance.quality,
+            timings_ms=timings,
+        )
+        return Judgement(utterance, decision)
+
+    def _end(self) -> None:
+        self._asked = None
+        self._prompt(None)
+
+
+_CONFIDENCES = (Confidence.LOW, Confidence.NORMAL, Confidence.HIGH)
+
+
+def _ended_at(utterance: Utterance) -> float:
+    """When the speech ended, by `time.monotonic()`."""
+    return utterance.speech_ended_at if utterance.speech_ended_at > 0.0 else time.monotonic()
+
+
+def _figures(score: AnswerScore) -> dict[str, float]:
+    return {
+        "answer_margin": _finite(score.digits.margin),
+        "answer_cost": _finite(score.digits.cost),
+        "answer_voice": score.voice.score,
+        "answer_voice_threshold": score.voice.threshold,
+    }
+
+
+def _finite(value: float) -> float:
+    """JSON has no infinity."""
+    return float(np.clip(value, -1e6, 1e6))

@@ -1,0 +1,312 @@
+"""`edge-voice enroll NAME --digits`: learn how somebody says the digits, for the challenge."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from edge.cli import options
+from edge.cli.auditing import audited
+from edge.cli.output import complain, show, show_json
+from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError, ProfileError
+
+if TYPE_CHECKING:
+    from edge.config import Config
+    from edge.recognition.digit_round import DigitRound
+    from edge.recognition.digits import DigitExample
+    from edge.recognition.engine import Engine
+    from edge.store import ProfileStore
+    from edge.types import Profile, Utterance
+
+_SUFFIXES = (".wav", ".flac")
+_LEAST_SPEECH_S = 0.1
+_MOST_FILES = 1000
+
+
+class DigitEnrolment:
+    """The digits of one person, round by round; each whole round is stored at once.
+
+    With `again`, nothing is stored before all rounds are there: the old ones stand until then.
+
+    Args:
+        store: where profiles are kept.
+        engine: the recogniser.
+        profile: whose; enrolled with a passphrase.
+        wanted: rounds that make it complete.
+        again: whether to replace what is there.
+
+    Raises:
+        ProfileError: the profile cannot open, or its digits are complete.
+    """
+
+    def __init__(
+        self, store: ProfileStore, engine: Engine, profile: Profile, wanted: int, *, again: bool
+    ) -> None:
+        from edge.recognition.digit_store import rounds_of
+        from edge.types import ProfileKind
+
+        if profile.kind is not ProfileKind.PHRASE:
+            raise ProfileError(
+                f"{profile.name} is enrolled by free speech: digits follow a passphrase"
+            )
+        engine.require_ready(profile)
+        if profile.duress_of is not None:
+            raise ProfileError(f"{profile.name} is a duress phrase: enrol the digits of the person")
+        self._store = store
+        self._engine = engine
+        self.profile = profile
+        self.wanted = wanted
+        self._again = again
+        self.rounds: list[DigitRound] = [] if again else rounds_of(store, profile.id)
+        self.new = 0
+        self._begin()
+        model = engine.models.speaker.sha256
+        if any(spoken.speaker_model != model for spoken in self.rounds):
+            raise ProfileError(
+                f"the digits of {profile.name} were enrolled with another model: add --again"
+            )
+        if self.complete:
+            raise ProfileError(
+                f"the digits of {profile.name} are enrolled already: add --again to replace them"
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Whether no round remains."""
+        return len(self.rounds) >= self.wanted
+
+    @property
+    def missing(self) -> list[int]:
+        """The digits that the round still lacks, in the order in which they are asked for."""
+        return [digit for digit in self._order if digit not in self._examples]
+
+    def add(self, digit: int, utterance: Utterance) -> None:
+        """Take a digit; the tenth completes a round.
+
+        Raises:
+            EnrolmentRejected: it does not fit; where it was the voice, the round begins anew.
+        """
+        from edge.recognition.digit_round import complete_round, take_digit
+
+        self._examples[digit] = take_digit(self._engine, utterance, digit, self.rounds)
+        self._utterances[digit] = utterance
+        if self.missing:
+            return
+        utterances, examples = self._utterances, self._examples
+        self._begin()
+        self._keep(complete_round(self._engine, self.profile, utterances, examples))
+
+    def _begin(self) -> None:
+        from edge.recognition.digits import DIGITS
+
+        # Shuffled, so that nobody falls into the singsong of counting.
+        self._order = secrets.SystemRandom().sample(DIGITS, len(DIGITS))
+        self._examples: dict[int, DigitExample] = {}
+        self._utterances: dict[int, Utterance] = {}
+
+    def _keep(self, spoken: DigitRound) -> None:
+        from edge.recognition.digit_store import keep_round, replace_rounds
+
+        self.rounds.append(spoken)
+        self.new += 1
+        if not self._again:
+            keep_round(self._store, self.profile.id, spoken)
+        elif self.complete:
+            replace_rounds(self._store, self.profile.id, self.rounds)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enrol the digits, from a folder or guided at the microphone."""
+    from edge.recognition.digit_round import MOST_ROUNDS, ROUNDS
+    from edge.recognition.engine import Engine
+    from edge.store import open_store
+
+    if args.voice or args.short or args.duress or args.phrase is not None or args.files:
+        raise InputError("--digits goes with NAME, --rounds, --files-from and --again alone")
+    wanted = ROUNDS if args.rounds is None else args.rounds
+    if not ROUNDS <= wanted <= MOST_ROUNDS:
+        raise InputError(f"--rounds {wanted} cannot be used; give {ROUNDS} to {MOST_ROUNDS}")
+    config = options.config_of(args)
+    with open_store(config.state_path, settings=config.store) as store:
+        profile = store.get(args.name)
+        engine = Engine.open(config)
+        enrolment = DigitEnrolment(store, engine, profile, wanted, again=args.again)
+        try:
+            results = (
+                _from_folder(enrolment, args.files_from)
+                if args.files_from is not None
+                else _from_microphone(enrolment, config, args)
+            )
+        finally:
+            if enrolment.new and (enrolment.complete or not args.again):
+                audited(store, config)(
+                    "enrolment",
+                    profile.id,
+                    digits=True,
+                    complete=enrolment.complete,
+                    again=args.again,
+                )
+    _tell(args, enrolment, results)
+    return EXIT_OK if enrolment.complete else EXIT_INPUT
+
+
+def files_in(folder: Path) -> dict[int, list[Path]]:
+    """Recordings of each digit: FOLDER/DIGIT/*.wav or FOLDER/DIGIT_*.wav, or .flac, in order.
+
+    Raises:
+        InputError: the folder cannot be read, or a digit has no recording.
+    """
+    try:
+        every = sorted(
+            path
+            for pattern in ("*", "[0-9]/*")
+            for path in folder.glob(pattern)
+            if path.suffix.lower() in _SUFFIXES
+        )
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; give one with DIGIT/*.wav or DIGIT_*.wav")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); check it") from error
+    files: dict[int, list[Path]] = {digit: [] for digit in range(10)}
+    for path in every[:_MOST_FILES]:
+        name = path.parent.name if path.parent != folder else path.name
+        known = re.match(r"([0-9])(_|$)", name)
+        if known:
+            files[int(known.group(1))].append(path)
+    without = [str(digit) for digit, own in files.items() if not own]
+    if without:
+        raise InputError(
+            f"{folder}: no recording of {', '.join(without)}; name them DIGIT/*.wav or DIGIT_*.wav"
+        )
+    return files
+
+
+def _from_folder(enrolment: DigitEnrolment, folder: Path) -> list[dict[str, Any]]:
+    from edge.cli.hearing import utterance_from
+
+    left = {digit: iter(paths) for digit, paths in files_in(folder).items()}
+    results = []
+    while not enrolment.complete:
+        digit = enrolment.missing[0]
+        file = next(left[digit], None)
+        if file is None:
+            complain(f"{folder}: no more recordings of {digit}")
+            break
+        fault: Optional[InputError] = None
+        try:
+            enrolment.add(digit, utterance_from(file))
+        except InputError as error:
+            fault = error
+            rejected = isinstance(error, EnrolmentRejected)
+            complain(f"{file}: {error}" if rejected else str(error), kind="refused")
+        results.append(_result(str(file), digit, fault))
+    return results
+
+
+def _from_microphone(
+    enrolment: DigitEnrolment, config: Config, args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    from edge.cli.display import Display
+    from edge.cli.hearing import utterances_from_microphone
+
+    # A digit is shorter than what counts as an utterance elsewhere.
+    audio = replace(config.audio, min_speech_s=_LEAST_SPEECH_S)
+    results = []
+    with Display() as display:
+        display.say(
+            f"{enrolment.profile.name}, say each digit as it is shown, alone, in your language.",
+            style="bold",
+        )
+        heard = utterances_from_microphone(audio, args.device, display, wait_s=args.wait)
+        with contextlib.closing(heard):
+            for digit, utterance in _asked(enrolment, heard, display.say):
+                fault: Optional[InputError] = None
+                try:
+                    enrolment.add(digit, utterance)
+                except EnrolmentRejected as error:
+                    fault = error
+                    display.say(f"Not taken: {error}.", style="yellow")
+                results.append(_result("microphone", digit, fault))
+                display.progress(len(enrolment.rounds), enrolment.wanted, "repetitions")
+    return results
+
+
+def _asked(
+    enrolment: DigitEnrolment, heard: Iterator[Utterance], say: Any
+) -> Iterator[tuple[int, Utterance]]:
+    """Each digit as it is asked for, with what is heard next."""
+    while not enrolment.complete:
+        digit = enrolment.missing[0]
+        number = 11 - len(enrolment.missing)
+        say(f"Round {len(enrolment.rounds) + 1}, {number} of 10:  {digit}", style="bold")
+        utterance = next(heard, None)
+        if utterance is None:
+            return
+        yield digit, utterance
+
+
+def _result(source: str, digit: int, fault: Optional[InputError]) -> dict[str, Any]:
+    reason = None
+    if fault is not None:
+        reason = fault.reason if isinstance(fault, EnrolmentRejected) else "unreadable"
+    return {
+        "source": source,
+        "digit": digit,
+        "accepted": fault is None,
+        "reason": reason,
+        "message": str(fault) if fault else None,
+    }
+
+
+def _tell(
+    args: argparse.Namespace, enrolment: DigitEnrolment, results: list[dict[str, Any]]
+) -> None:
+    name, done = enrolment.profile.name, len(enrolment.rounds)
+    if args.json:
+        show_json(
+            {
+                "profile": enrolment.profile.as_dict(),
+                "digits": summary_of(enrolment.rounds),
+                "complete": enrolment.complete,
+                "utterances": results,
+            }
+        )
+    elif enrolment.complete:
+        show(f"The digits of {name} are enrolled: {_in_words(summary_of(enrolment.rounds))}.")
+    elif args.again:
+        show(f"{name} keeps the old digits: {enrolment.wanted - done} more rounds are needed.")
+    else:
+        show(f"{done} of {enrolment.wanted} rounds are there. Run it again to continue.")
+
+
+def summary_of(rounds: list[DigitRound]) -> dict[str, Any]:
+    """How many rounds there are, and which digits come near another one."""
+    from edge.recognition.answers import strong_digits
+    from edge.recognition.digit_round import ROUNDS, weakness_of
+
+    mixed: list[list[int]] = []
+    asked: list[int] = []
+    if len(rounds) >= ROUNDS:
+        asked = list(strong_digits(rounds))
+        weakness = weakness_of(rounds[-ROUNDS:])
+        mixed = [[digit, weakness[digit][0]] for digit in range(10) if digit not in asked]
+    return {"rounds": len(rounds), "required": ROUNDS, "asked": asked, "mixed_up": mixed}
+
+
+def show_line(rounds: list[DigitRound]) -> str:
+    """What `profiles show` says of a person's digits."""
+    return _in_words(summary_of(rounds)) if rounds else "not enrolled"
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    rounds, required = summary["rounds"], summary["required"]
+    if rounds < required:
+        return f"{rounds} of {required} rounds"
+    pairs = ", ".join(f"{one} near {other}" for one, other in summary["mixed_up"])
+    return f"{rounds} rounds, {'not asked for: ' + pairs if pairs else 'all well apart'}"

@@ -1,0 +1,81 @@
+"""Digits in two made-up voices, for the tests of the challenge; they need flite."""
+
+from __future__ import annotations
+
+import functools
+import io
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from edge.audio.utterance import utterance_of
+from edge.recognition import Engine
+from edge.recognition.digit_round import DigitRound, complete_round, take_digit
+from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+ADA, ROBIN = "slt", "rms"
+PACES = (0.95, 1.05, 1.15)
+"""How slowly each enrolled round is said; answers come at a pace of their own."""
+
+needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+
+
+@functools.cache
+def said(text: str, voice: str, pace: float = 1.0) -> FloatArray:
+    """A text in a voice, from its first to its last sound."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "said.wav"
+        command = ["flite", "-voice", voice, "--setf", f"duration_stretch={pace}"]
+        subprocess.run([*command, "-t", text, "-o", str(file)], check=True, timeout=30)
+        samples, rate = soundfile.read(io.BytesIO(file.read_bytes()), dtype="float32")
+    samples = soxr.resample(samples, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else samples
+    loud = np.flatnonzero(np.abs(samples) > 0.01)
+    return np.asarray(samples[loud[0] : loud[-1] + 1], dtype=np.float32)
+
+
+def recording_of(texts: Sequence[str], voice: str, pace: float = 1.0) -> FloatArray:
+    """Texts one after the other in a quiet room."""
+    pieces = [np.zeros(12_800, np.float32)]
+    for text in texts:
+        pieces += [said(text, voice, pace), np.zeros(2_400, np.float32)]
+    samples = np.concatenate([*pieces, np.zeros(12_800, np.float32)])
+    noise = np.random.default_rng(5).standard_normal(len(samples), dtype=np.float32)
+    return np.asarray(samples + np.float32(3e-4) * noise, dtype=np.float32)
+
+
+def answer(digits: Sequence[int], voice: str = ADA, pace: float = 1.0) -> Utterance:
+    """Digits as an utterance."""
+    return utterance_of(recording_of([WORDS[digit] for digit in digits], voice, pace))
+
+
+def passphrase(voice: str = ADA, pace: float = 1.0) -> Utterance:
+    """A passphrase as an utterance."""
+    return utterance_of(recording_of(["good evening, the green house on the hill"], voice, pace))
+
+
+def person(engine: Engine, voice: str = ADA) -> Profile:
+    """Somebody who is enrolled with the passphrase."""
+    profile = Profile.begin(voice)
+    for pace in PACES:
+        profile = engine.extend(profile, passphrase(voice, pace))
+    return profile
+
+
+def spoken_round(engine: Engine, profile: Profile, voice: str, pace: float) -> DigitRound:
+    """All digits once."""
+    utterances = {digit: answer([digit], voice, pace) for digit in range(10)}
+    examples = {d: take_digit(engine, utterances[d], d, []) for d in range(10)}
+    return complete_round(engine, profile, utterances, examples)
+
+
+def rounds(engine: Engine, profile: Profile, voice: str = ADA) -> list[DigitRound]:
+    """A whole enrolment of digits."""
+    return [spoken_round(engine, profile, voice, pace) for pace in PACES]

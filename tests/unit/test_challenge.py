@@ -1,0 +1,316 @@
+"""The challenge: who is asked, what is waited for, and what opens in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, Optional
+
+import pytest
+
+from edge.access.challenge import Challenge, Prompt
+from edge.access.decider import Decider, Judgement
+from edge.access.strings import REMEMBERED, DigitStrings
+from edge.config import ChallengeConfig, Config
+from edge.errors import StoreError
+from edge.recognition import Engine
+from edge.recognition.digit_round import DigitRound
+from edge.types import AccessRule, Outcome, Profile, ReasonCode, Utterance
+from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, passphrase, person, rounds
+
+pytestmark = needs_flite
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.open()
+
+
+@pytest.fixture(scope="module")
+def ada(engine: Engine) -> Profile:
+    return person(engine)
+
+
+@pytest.fixture(scope="module")
+def enrolled(engine: Engine, ada: Profile) -> list[DigitRound]:
+    return rounds(engine, ada)
+
+
+def now_said(utterance: Utterance, after_s: float = 0.0) -> Utterance:
+    """As if it had been heard just now, `after_s` later in the stream than it was made."""
+    duration = utterance.duration_s
+    return replace(
+        utterance,
+        start_s=utterance.start_s + after_s,
+        end_s=utterance.end_s + after_s,
+        speech_ended_at=time.monotonic() + duration,
+        closed_at=time.monotonic() + duration + 0.6,
+    )
+
+
+class Door:
+    """A challenge at work."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        people: Sequence[Profile],
+        enrolled: Any,
+        hour: int = 12,
+        speak: Any = None,
+        **settings: Any,
+    ) -> None:
+        self.prompts: list[Optional[Prompt]] = []
+        config = ChallengeConfig(**{"required": "always", **settings})
+        digits = enrolled if callable(enrolled) else lambda _: enrolled
+        self.challenge = Challenge(
+            config,
+            engine,
+            digits,
+            self.prompts.append,
+            speak=speak,
+            now=lambda: datetime(2026, 1, 5, hour, 30, tzinfo=timezone.utc),
+        )
+        self.people = people
+        self.challenge.use(people)
+        self.decider = Decider(engine, Config())
+
+    def passphrase(self, voice: str = ADA) -> Judgement:
+        judgement = self.decider.judge(passphrase(voice), self.people)
+        assert judgement.decision.outcome is Outcome.GRANTED
+        return self.challenge.review(judgement)
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        prompt = self.prompts[-1]
+        assert prompt is not None
+        return tuple(int(digit) for digit in prompt.digits)
+
+    def say(self, digits: Sequence[int], voice: str = ADA) -> Optional[Judgement]:
+        return self.challenge.judge(now_said(answer(digits, voice), 60.0))
+
+
+def outcome(judgement: Optional[Judgement]) -> tuple[str, str]:
+    assert judgement is not None
+    return judgement.decision.outcome.value, judgement.decision.reason.value
+
+
+def test_right_digits_in_the_right_voice_open(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled)
+    first = door.passphrase()
+    assert outcome(first) == ("denied", "challenge_asked")
+    assert door.challenge.pending
+    prompt = door.prompts[-1]
+    assert prompt is not None
+    assert len(set(prompt.digits)) == 4
+    assert prompt.expires_at == pytest.approx(time.time() + 10.0, abs=1.0)
+    opened = door.say(door.asked)
+    assert opened is not None
+    assert outcome(opened) == ("granted", "accepted")
+    assert opened.decision.profile_id == ada.id
+    assert opened.decision.id != first.decision.id
+    assert opened.decision.time > first.decision.time
+    assert opened.decision.scores["answer_margin"] > 0.0
+    assert not door.challenge.pending
+    assert door.prompts[-1] is None
+    assert door.challenge.review(opened) is opened, "it is not asked again"
+
+
+def test_the_answer_counts_once(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> None:
+    door = Door(engine, [ada], enrolled)
+    door.passphrase()
+    asked = door.asked
+    assert outcome(door.say(asked)) == ("granted", "accepted")
+    assert door.say(asked) is None
+
+
+def test_a_wrong_digit_and_the_attempts_run_out(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled, attempts=2)
+    door.passphrase()
+    first = door.asked
+    wrong = (*first[:3], next(d for d in range(10) if d not in first))
+    assert outcome(door.say(wrong)) == ("denied", "challenge_failed")
+    assert door.challenge.pending
+    second = door.asked
+    assert not any(one == other for one, other in zip(first, second))
+    assert outcome(door.say(first)) == ("denied", "challenge_failed"), "those were the old ones"
+    assert not door.challenge.pending
+    assert door.prompts[-1] is None
+
+
+def test_right_digits_in_another_voice_fail(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled, attempts=1)
+    door.passphrase()
+    assert outcome(door.say(door.asked, ROBIN)) == ("denied", "challenge_failed")
+    assert not door.challenge.pending
+
+
+def test_nothing_is_said_in_time(
+    engine: Engine,
+    ada: Profile,
+    enrolled: list[DigitRound],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    door = Door(engine, [ada], enrolled)
+    door.passphrase()
+    asked = door.asked
+    assert door.challenge.tick() is None
+    started = time.monotonic()
+    monkeypatch.setattr("edge.access.challenge.time.monotonic", lambda: started + 13.5)
+    late = door.challenge.tick()
+    assert outcome(late) == ("denied", "challenge_failed")
+    assert late is not None
+    assert len(late.utterance.samples) == 0
+    assert door.challenge.tick() is None
+    assert door.prompts[-1] is None
+    assert door.say(asked) is None
+
+
+def test_an_answer_that_ends_too_late_fails(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled, answer_s=3.0, attempts=3)
+    door.passphrase()
+    right = now_said(answer(door.asked), 60.0)
+    late = replace(right, speech_ended_at=right.speech_ended_at + 5.0)
+    assert outcome(door.challenge.judge(late)) == ("denied", "challenge_failed")
+    assert not door.challenge.pending
+
+
+def test_the_passphrase_itself_is_no_answer(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled)
+    door.passphrase()
+    assert door.challenge.judge(now_said(passphrase())) is None, "it began before it was asked"
+    assert door.challenge.pending
+
+
+def test_what_the_device_says_itself_is_no_answer(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    spoken: list[str] = []
+
+    def speak(digits: str) -> float:
+        spoken.append(digits)
+        return 6.0
+
+    door = Door(engine, [ada], enrolled, speak=speak)
+    door.passphrase()
+    prompt = door.prompts[-1]
+    assert prompt is not None
+    assert spoken == [prompt.digits]
+    assert prompt.expires_at == pytest.approx(time.time() + 16.3, abs=1.0)
+    assert door.say(door.asked) is None
+    later = now_said(answer(door.asked), 60.0)
+    later = replace(later, speech_ended_at=later.speech_ended_at + 7.0)
+    assert outcome(door.challenge.judge(later)) == ("granted", "accepted")
+
+
+def test_a_poor_recording_is_no_attempt(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled, attempts=1)
+    door.passphrase()
+    right = now_said(answer(door.asked), 60.0)
+    noisy = replace(right, quality=replace(right.quality, snr_db=1.0))
+    assert outcome(door.challenge.judge(noisy)) == ("denied", "too_noisy")
+    assert outcome(door.challenge.judge(right)) == ("granted", "accepted")
+
+
+@pytest.mark.parametrize(
+    ("settings", "hour", "asks"),
+    [
+        ({"required": "never"}, 12, False),
+        ({"required": "hours", "hours": "22:00-06:00"}, 12, False),
+        ({"required": "hours", "hours": "22:00-06:00"}, 23, True),
+        ({"required": "hours", "hours": "22:00-06:00"}, 3, True),
+        ({"required": "hours", "hours": "09:00-17:00"}, 12, True),
+        ({"required": "hours", "hours": "09:00-17:00"}, 17, False),
+    ],
+)
+def test_who_is_asked_when(
+    engine: Engine,
+    ada: Profile,
+    enrolled: list[DigitRound],
+    settings: dict[str, str],
+    hour: int,
+    asks: bool,
+) -> None:
+    door = Door(engine, [ada], enrolled, hour=hour, **settings)
+    assert door.passphrase().decision.reason is (
+        ReasonCode.CHALLENGE_ASKED if asks else ReasonCode.ACCEPTED
+    )
+
+
+def test_a_persons_own_rule_asks(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> None:
+    careful = replace(ada, rule=AccessRule(challenge=True))
+    door = Door(engine, [careful], enrolled, required="never")
+    assert door.passphrase().decision.reason is ReasonCode.CHALLENGE_ASKED
+
+
+@pytest.mark.parametrize("fault", ["none", "too few", "other model", "damaged"])
+def test_without_digits_the_door_stays_shut(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound], fault: str
+) -> None:
+    def digits(_: str) -> list[DigitRound]:
+        if fault == "damaged":
+            raise StoreError("enrolled digits are damaged")
+        if fault == "none":
+            return []
+        if fault == "too few":
+            return enrolled[:2]
+        return [replace(spoken, speaker_model="0" * 64) for spoken in enrolled]
+
+    door = Door(engine, [ada], digits)
+    assert outcome(door.passphrase()) == ("denied", "challenge_failed")
+    assert not door.challenge.pending
+    assert door.prompts == []
+    assert door.challenge.problem is not None
+    assert "--digits" in door.challenge.problem
+
+
+def test_whoever_is_removed_meanwhile_is_not_let_in(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    door = Door(engine, [ada], enrolled)
+    door.passphrase()
+    asked = door.asked
+    door.challenge.use([])
+    assert not door.challenge.pending
+    assert door.prompts[-1] is None
+    assert door.say(asked) is None
+
+
+def test_strings_never_come_near_the_last_ones() -> None:
+    strings = DigitStrings()
+    seen: list[tuple[int, ...]] = []
+    for _ in range(100):
+        digits = strings.next(range(10), 4)
+        assert len(set(digits)) == 4
+        assert not seen or not any(a == b for a, b in zip(digits, seen[-1]))
+        for earlier in seen[-REMEMBERED:]:
+            assert sum(a != b for a, b in zip(digits, earlier)) >= 2
+        seen.append(digits)
+    few = [strings.next(range(4), 4) for _ in range(40)]
+    assert all(not any(a == b for a, b in zip(one, other)) for one, other in zip(few, few[1:]))
+
+
+def test_everybody_is_prepared_and_what_is_missing_is_told(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
+    robin = replace(ada, id="robin", name="Robin")
+    door = Door(engine, [ada, robin], lambda who: enrolled if who == ada.id else [])
+    door.challenge.prepare()
+    assert door.challenge.problem is not None
+    assert "Robin" in door.challenge.problem
+    door.challenge.use([ada])
+    assert door.challenge.problem is None
