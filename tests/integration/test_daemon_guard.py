@@ -15,7 +15,7 @@ import soundfile
 
 from edge.audio.sources import FileSource
 from edge.cli.main import main
-from edge.config import Config, LockOutConfig, MqttConfig
+from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.daemon import Daemon
 from edge.recognition import Engine
 from edge.resources import demo_directory
@@ -50,6 +50,7 @@ def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
     config = Config(
         mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
         lockout=LockOutConfig(rejections=2, first_s=600.0),
+        replay=ReplayConfig(enabled=False),  # one recording stands for many sayings
         state_directory=tmp_path / "state",
     )
     owner = None
