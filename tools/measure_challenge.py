@@ -118,6 +118,7 @@ class Measurement:
         self.counts: dict[int, dict[str, Count]] = {
             rounds: defaultdict(Count) for rounds in args.rounds
         }
+        self.not_enrolled = dict.fromkeys(args.rounds, 0)
         self.refused = 0
         self.taken = 0
         self.judging_ms: list[float] = []
@@ -135,8 +136,10 @@ class Measurement:
                 for name, own in rounds.items()
             }
             for count in self.args.rounds:
+                self.not_enrolled[count] += len(people.enrolled)
                 for name, own in rounds.items():
                     if len(own) >= count:
+                        self.not_enrolled[count] -= 1
                         self._judge(count, name, own[:count], spoken, chance)
 
     def _enrol(self, takes: dict[int, list[FloatArray]]) -> list[DigitRound]:
@@ -268,6 +271,7 @@ class Measurement:
             "digits": self.args.digits,
             "snr_db": self.args.snr,
             "enrolment": {"examples": self.taken, "refused": self.refused},
+            "not_enrolled": {str(rounds): count for rounds, count in self.not_enrolled.items()},
             "digits_left_out": float(np.mean(self.left_out)),
             "judging_ms": {
                 "median": float(np.median(self.judging_ms)),
@@ -318,6 +322,9 @@ def _show(result: dict[str, Any]) -> None:
     for kind in sorted({kind for counts in result["rounds"].values() for kind in counts}):
         table.add_row(kind, *(_cell(counts.get(kind)) for counts in result["rounds"].values()))
     console.print(table)
+    for rounds, missing in result["not_enrolled"].items():
+        if missing:
+            console.print(f"{missing} people (in one fold) are not in it: no {rounds} examples")
     taken, refused = result["enrolment"]["examples"], result["enrolment"]["refused"]
     console.print(
         f"enrolment: {refused} of {taken} recordings refused;"
