@@ -365,7 +365,8 @@ class Challenge:
             quality=utterance.quality,
             timings_ms=timings,
         )
-        return Judgement(utterance, decision)
+        # With what is known of the passphrase: the checks after this one ask whose it was.
+        return Judgement(utterance, decision, asked.judgement.finding)
 
     def _end(self) -> None:
         self._asked = None

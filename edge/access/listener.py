@@ -14,7 +14,7 @@ it is answered too, but nothing that was said there is denied any more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import Optional, Protocol
 
 from edge.access.decider import Decider, Judgement
 from edge.audio.endpoint import EndPointer
@@ -34,6 +34,23 @@ _MOST_TRIED = 4
 """Places in one utterance that are looked at again when it is over."""
 
 
+class Answers(Protocol):
+    """Whoever waits for an answer that is no passphrase: `edge.access.challenge.Challenge`."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether what is said next is an answer."""
+        ...
+
+    def judge(self, utterance: Utterance) -> Optional[Judgement]:
+        """What an answer came to; None for an utterance that is none."""
+        ...
+
+    def tick(self) -> Optional[Judgement]:
+        """What came of an answer that was not given in time, once."""
+        ...
+
+
 class Listener:
     """Cuts the stream, looks into it, and decides. Use it from one thread.
 
@@ -42,12 +59,20 @@ class Listener:
         engine: the recogniser.
         decider: decides on an utterance.
         inside: whether phrases are looked for inside running speech.
+        answers: gets what is said while it waits for an answer; None where nothing is asked.
     """
 
     def __init__(
-        self, endpointer: EndPointer, engine: Engine, decider: Decider, *, inside: bool = True
+        self,
+        endpointer: EndPointer,
+        engine: Engine,
+        decider: Decider,
+        *,
+        inside: bool = True,
+        answers: Optional[Answers] = None,
     ) -> None:
         self._inside = inside
+        self._answers = answers
         self.endpointer = endpointer
         self._engine = engine
         self._decider = decider
@@ -100,9 +125,17 @@ class Listener:
         for utterance in self.endpointer.feed(block):
             yield from self._end(utterance)
         self._follow()
+        if self._answers is not None:
+            unanswered = self._answers.tick()
+            if unanswered is not None:
+                yield unanswered
         opened = self._opened
-        if opened is not None and self._candidates:
+        if opened is not None and self._candidates and not self._awaited:
             yield from self._look(opened, self._spotter.feed(self._unheard(opened)))
+
+    @property
+    def _awaited(self) -> bool:
+        return self._answers is not None and self._answers.pending
 
     def _follow(self) -> None:
         """Begin anew with each utterance."""
@@ -158,6 +191,12 @@ class Listener:
 
     def _end(self, utterance: Utterance) -> Iterator[Judgement]:
         """An utterance is over: decide on it as a whole, then on what was found in it."""
+        if self._answers is not None and self._answers.pending:
+            # What a phrase was found in goes on being heard, and is no answer.
+            answer = self._answers.judge(utterance) if self._answered_s is None else None
+            if answer is not None:
+                yield answer
+            return
         whole = None
         if self._answered_s is None:
             whole = self._decider.judge(utterance, self._profiles)

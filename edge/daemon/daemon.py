@@ -67,12 +67,6 @@ class Daemon:
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
         self._endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
-        self._listener = Listener(
-            self._endpointer,
-            self._engine,
-            self._decider,
-            inside=config.access.in_running_speech,
-        )
         self._household = Household(
             self._store,
             self._engine,
@@ -87,6 +81,13 @@ class Daemon:
             publisher=self._publisher,
             wake=self._wake.set,
             on_decision=on_decision,
+        )
+        self._listener = Listener(
+            self._endpointer,
+            self._engine,
+            self._decider,
+            inside=config.access.in_running_speech,
+            answers=self._protection.challenge,
         )
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
@@ -143,7 +144,9 @@ class Daemon:
                     self._settle()
                     self._lost_samples += block.lost_samples
                     if not self._protection.ear.listening:
+                        self._protection.challenge.cancel()
                         continue
+                    self._protection.challenge.use(self._household.profiles)
                     self._listener.use(self._household.profiles)
                     for judgement in self._listener.feed(block):
                         self._publish(judgement)

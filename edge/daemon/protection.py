@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 import edge
+from edge.access.challenge import Challenge, Prompt
 from edge.access.clock import DoorClock
 from edge.access.duress import DuressCheck
 from edge.access.guard import Guard
@@ -14,10 +16,11 @@ from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.access.policy import PolicyCheck
 from edge.access.replay import ReplayCheck, load_quietly
+from edge.access.speaking import DigitSpeaker
 from edge.audio.recordings import DebugRecordings
 from edge.config import Config
 from edge.crypto.canonical import MessageProblem
-from edge.crypto.signing import DURESS, RESULT
+from edge.crypto.signing import CHALLENGE, DURESS, RESULT
 from edge.daemon.door import Door
 from edge.daemon.household import Household
 from edge.daemon.orders import Ear, Orders
@@ -25,6 +28,7 @@ from edge.errors import StoreError
 from edge.mqtt import MqttPublisher
 from edge.mqtt.desk import CommandDesk
 from edge.recognition import Engine
+from edge.recognition.digit_store import rounds_of
 from edge.store import ProfileStore
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.state import DeviceState
@@ -53,6 +57,7 @@ class Protection:
     Attributes:
         door: where judgements go.
         ear: whether the device listens.
+        challenge: asks for digits, and judges what is answered.
 
     Raises:
         EdgeVoiceError: a key, or what the device has to remember, cannot be used.
@@ -89,6 +94,15 @@ class Protection:
             config.lockout, self._state, record=record, changed=self._lockout_changed
         )
         self._replay = ReplayCheck(config.replay)
+        asks = config.challenge
+        self.challenge = Challenge(
+            asks,
+            engine,
+            lambda profile_id: rounds_of(store, profile_id),
+            self._prompt,
+            speak=DigitSpeaker(asks.language, asks.output) if asks.speak else None,
+            now=lambda: self._clock.local(time.time()),
+        )
         self.ear = Ear(lambda on: publisher.set_status(listening=on))
         guard = Guard(
             [
@@ -96,6 +110,7 @@ class Protection:
                 LockOutGate(self._lockout),
                 self._replay,
                 PolicyCheck(config.device.id, self._clock),
+                self.challenge,
                 LockOutCount(self._lockout),
             ]
         )
@@ -138,7 +153,9 @@ class Protection:
         self._replay.use([profile.id for profile in self._household.profiles])
         self._remember()
         self._trail.work()
-        self._publisher.set_status(audit_problem=self._trail.problem)
+        self._publisher.set_status(
+            audit_problem=self._trail.problem, challenge_problem=self.challenge.problem
+        )
 
     def stop(self) -> None:
         """Bring to the audit trail what came in, while the broker can still be reached."""
@@ -176,6 +193,16 @@ class Protection:
             _log.debug("the alarm was not sent: %s", error)  # nor seen above debug level
             return
         self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S)
+
+    def _prompt(self, prompt: Optional[Prompt]) -> None:
+        """Tell displays what is to be said, or that nothing is to be said any more."""
+        fields: dict[str, Any] = {"id": None, "digits": None}
+        lifetime_s = _ANSWER_LIFETIME_S
+        if prompt is not None:
+            fields = {"id": prompt.id, "digits": prompt.digits}
+            lifetime_s = max(0.5, prompt.expires_at - time.time())
+        text = self._issuer.sign_message(CHALLENGE, fields, lifetime_s)
+        self._publisher.publish("challenge", text, lifetime_s=lifetime_s)
 
     def _answer(self, answer: Mapping[str, Any]) -> None:
         try:

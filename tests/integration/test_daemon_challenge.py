@@ -1,0 +1,116 @@
+"""The challenge from the passphrase to the opened door, over a real broker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.recognition import Engine
+from edge.recognition.digit_store import keep_round
+from edge.store import open_store
+from edge.types import FloatArray, ProfileKind
+from tests.integration.broker import Broker, Subscriber
+from tests.integration.house import LISTENING, House, feed, stop
+from tests.unit.spoken_digits import ADA, ROBIN, WORDS, needs_flite, person, recording_of, rounds
+
+PHRASE = ["good evening, the green house on the hill"]
+PACE = 1.1
+"""No pace that was enrolled."""
+ANSWER_S = 4.0
+"""Longer than any answer."""
+
+pytestmark = needs_flite
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def house(broker: Broker, tmp_path: Path) -> House:
+    """A door that always asks, and Ada with her digits."""
+    asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
+    house = House(tmp_path, broker, dict(os.environ), challenge=asks)
+    engine = Engine.open()
+    known = person(engine)
+    with open_store(tmp_path / "state") as store:
+        ada = store.create_with_samples(
+            "Ada",
+            ProfileKind.PHRASE,
+            required=3,
+            samples=known.samples,
+            speaker_model=known.speaker_model,
+            phrase_model=known.phrase_model,
+        )
+        for spoken in rounds(engine, ada):
+            keep_round(store, ada.id, spoken)
+    return house
+
+
+def test_the_right_digits_in_the_right_voice_open(broker: Broker, house: House) -> None:
+    with Subscriber(broker) as home:
+        daemon = _started(house, home)
+        try:
+            digits = _asked(daemon, home)
+            _say(daemon, _spoken(digits, ADA))
+            opened = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
+            assert (opened["decision"], opened["reason"]) == ("granted", "accepted")
+            assert opened["name"] == "Ada"
+            over = home.wait_for("/challenge", lambda c: c["digits"] is None)
+            assert not over.retain
+        finally:
+            stop(daemon)
+
+
+@pytest.mark.parametrize("wrong", ["digits", "voice", "passphrase"])
+def test_anything_else_does_not(broker: Broker, house: House, wrong: str) -> None:
+    with Subscriber(broker) as home:
+        daemon = _started(house, home)
+        try:
+            digits = _asked(daemon, home)
+            if wrong == "digits":
+                last = next(d for d in range(9, -1, -1) if d not in digits)
+                _say(daemon, _spoken((*digits[:-1], last), ADA))
+            elif wrong == "voice":
+                _say(daemon, _spoken(digits, ROBIN))
+            else:
+                _say(daemon, recording_of(PHRASE, ADA, PACE))
+            shut = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
+            assert (shut["decision"], shut["reason"]) == ("denied", "challenge_failed")
+        finally:
+            stop(daemon)
+
+
+def _started(house: House, home: Subscriber) -> subprocess.Popen[bytes]:
+    daemon = house.start("--input", "-")
+    feed(daemon, np.zeros(16_000))
+    home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+    return daemon
+
+
+def _asked(daemon: subprocess.Popen[bytes], home: Subscriber) -> tuple[int, ...]:
+    """Say the passphrase; the digits that a display would show."""
+    _say(daemon, recording_of(PHRASE, ADA, PACE))
+    asked = home.wait_for("/decision").json
+    assert (asked["decision"], asked["reason"]) == ("denied", "challenge_asked")
+    prompt: dict[str, Any] = home.wait_for("/challenge").json
+    # What is fed arrives at once: it must not seem to have begun before the digits were shown.
+    time.sleep(ANSWER_S)
+    return tuple(int(digit) for digit in prompt["digits"])
+
+
+def _spoken(digits: tuple[int, ...], voice: str) -> FloatArray:
+    return recording_of([WORDS[digit] for digit in digits], voice, PACE)
+
+
+def _say(daemon: subprocess.Popen[bytes], samples: FloatArray) -> None:
+    feed(daemon, np.concatenate((samples, np.zeros(16_000, np.float32))))
