@@ -130,6 +130,11 @@ class Challenge:
         self._problems: dict[str, str] = {}
 
     @property
+    def profiles(self) -> Sequence[Profile]:
+        """Who is known."""
+        return self._profiles
+
+    @property
     def pending(self) -> bool:
         """Whether what is said next is an answer."""
         return self._asked is not None

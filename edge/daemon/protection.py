@@ -78,6 +78,7 @@ class Protection:
         self._wake = wake
         self._store = store
         self._household = household
+        self._prepared: object = None
         self._state = DeviceState(config.state_path, busy_s=_BUSY_S)
         self._trail = AuditTrail(
             config.state_path,
@@ -152,6 +153,9 @@ class Protection:
         self._issuer.top_up()
         self._replay.use([profile.id for profile in self._household.profiles])
         self._remember()
+        if self.challenge.profiles is not self._prepared:
+            self._prepared = self.challenge.profiles
+            self.challenge.prepare()
         self._trail.work()
         self._publisher.set_status(
             audit_problem=self._trail.problem, challenge_problem=self.challenge.problem

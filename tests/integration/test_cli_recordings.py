@@ -22,6 +22,8 @@ from edge.resources import demo_directory
 from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, Profile
 
+pytestmark = pytest.mark.runtime
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
 ADA = [str(RECORDINGS / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]

@@ -23,6 +23,8 @@ from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
 
+pytestmark = pytest.mark.runtime
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:

@@ -20,7 +20,7 @@ from edge.recognition.digit_round import DigitRound
 from edge.types import AccessRule, Outcome, Profile, ReasonCode, Utterance
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, passphrase, person, rounds
 
-pytestmark = needs_flite
+pytestmark = [needs_flite, pytest.mark.runtime]
 
 
 @pytest.fixture(scope="module")

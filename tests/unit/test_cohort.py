@@ -17,6 +17,8 @@ from edge.recognition.cohort import Cohort, read_embeddings, unit
 from edge.resources import models_directory
 from edge.types import FloatArray
 
+pytestmark = pytest.mark.runtime
+
 AXES = np.asarray([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], np.float32)
 
 

@@ -16,6 +16,8 @@ from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.types import Outcome, Profile, ProfileKind, Quality, ReasonCode, Utterance
 
+pytestmark = pytest.mark.runtime
+
 CONFIG = Config(device=DeviceConfig(id="back-door"), access=AccessConfig(decision_lifetime_s=3.0))
 
 

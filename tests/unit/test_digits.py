@@ -23,7 +23,7 @@ from edge.recognition.digits import DigitExample, DigitRecogniser
 from edge.types import Profile
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, person, rounds
 
-pytestmark = needs_flite
+pytestmark = [needs_flite, pytest.mark.runtime]
 ASKED = (4, 1, 7, 2)
 
 

@@ -11,6 +11,8 @@ from edge.features import mel_frames
 from edge.recognition.embedders import Models, PhraseEmbedder, SpeakerEmbedder, open_models
 from edge.types import FloatArray
 
+pytestmark = pytest.mark.runtime
+
 
 @pytest.fixture(scope="module")
 def models() -> Models:

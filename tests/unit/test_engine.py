@@ -15,6 +15,8 @@ from edge.recognition.framing import PHRASE_CONTEXT_S, phrase_samples, voice_sam
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
 
+pytestmark = pytest.mark.runtime
+
 
 def recording(name: str) -> Utterance:
     return utterance_of(read_audio(demo_directory() / f"{name}.flac").samples)

@@ -6,6 +6,8 @@ import pytest
 from edge.features import log_mel, remove_mean
 from edge.types import FloatArray
 
+pytestmark = pytest.mark.runtime
+
 
 def kaldi(samples: FloatArray) -> FloatArray:
     """The reference implementation."""

@@ -14,6 +14,8 @@ import pytest
 from edge.features import mel_frames
 from edge.types import FloatArray
 
+pytestmark = pytest.mark.runtime
+
 GOLDEN = Path(__file__).resolve().parents[1] / "fixtures" / "melspectrogram.npz"
 
 

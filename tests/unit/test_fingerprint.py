@@ -18,6 +18,8 @@ from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
 from tools.replay.distortions import at_speed, cut, distortions, gsm, opus, shifted
 
+pytestmark = pytest.mark.runtime
+
 PHRASE = "ada_right_phrase"
 OTHERS = ("ada_enrol_1", "ada_enrol_2", "robin_right_phrase", "stranger_adas_phrase")
 

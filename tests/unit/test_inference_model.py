@@ -18,6 +18,8 @@ from edge.inference.model import _from_tensor, _to_tensor
 from edge.resources import models_directory
 from edge.types import FloatArray
 
+pytestmark = pytest.mark.runtime
+
 NAME = "phrase_embedding"
 
 

@@ -14,6 +14,8 @@ from edge.recognition.warping import (
 )
 from edge.types import FloatArray
 
+pytestmark = pytest.mark.runtime
+
 
 def saying(seed: int, frames: int) -> FloatArray:
     """A smooth random walk: neighbouring frames are alike, as in speech."""
