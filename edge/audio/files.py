@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from collections.abc import Iterator
@@ -81,8 +82,10 @@ def read_audio(path: Union[str, Path], max_s: float = 300.0) -> Recording:
             kind = file.read(4)
             if kind in _BYTE_ORDERS:
                 _refuse_truncated_wav(path, file, size, _BYTE_ORDERS[kind])
-            file.seek(0)
-            with soundfile.SoundFile(file) as sound:
+            # Its descriptor, not the object: a mad offset in a header would print a traceback from
+            # the callback, and a name that ends in .raw would be believed.
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
                 return _decode(path, sound, max_s)
     except soundfile.LibsndfileError as error:
         raise AudioFormatError(

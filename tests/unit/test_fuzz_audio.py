@@ -128,6 +128,15 @@ def test_half_a_passphrase_is_none(kind: str, part: float, tmp_path: Path) -> No
     assert _refusal(path, max_s=LONGEST_S) is not None
 
 
+@pytest.mark.parametrize("name", ["recording.raw", "recording.RAW", "recording.flac", "recording"])
+def test_a_name_is_not_believed(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(_file("16"))
+    assert _refusal(path, max_s=LONGEST_S) is None
+    path.write_bytes(bytes(1000))
+    assert _refusal(path, max_s=LONGEST_S) is not None
+
+
 def test_a_header_without_end_takes_no_age(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     path.write_bytes(b"RIFF\0\0\0\0WAVE")
