@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from collections.abc import Iterator
@@ -23,9 +24,17 @@ MAX_CHANNELS = 8
 STREAMED_SIZE = 0x7FFF_0000
 """A chunk size from here on (or 0) is what a program writes that cannot know the length yet."""
 
+MOST_CHUNKS = 1000
+"""Chunks before the sound; the richest files have some tens of titles and markers."""
+
+LOUDEST = 2.0**32
+"""Full scale is 1; some programs write 32-bit integers as floats. Beyond it sums overflow."""
+
 _UNKNOWN_LENGTH = 2**36
 """What libsndfile reports for a FLAC made on the fly is the largest number that it has."""
 
+_IN_DS64 = 0xFFFF_FFFF
+_BYTE_ORDERS = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC"}
 _FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
 
@@ -70,10 +79,13 @@ def read_audio(path: Union[str, Path], max_s: float = 300.0) -> Recording:
     size = _size_of(path)
     try:
         with path.open("rb") as file:
-            if file.read(4) in (b"RIFF", b"RF64"):
-                _refuse_truncated_wav(path, file, size)
-            file.seek(0)
-            with soundfile.SoundFile(file) as sound:
+            kind = file.read(4)
+            if kind in _BYTE_ORDERS:
+                _refuse_truncated_wav(path, file, size, _BYTE_ORDERS[kind])
+            # Its descriptor, not the object: a mad offset in a header would print a traceback from
+            # the callback, and a name that ends in .raw would be believed.
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
                 return _decode(path, sound, max_s)
     except soundfile.LibsndfileError as error:
         raise AudioFormatError(
@@ -99,27 +111,39 @@ def _size_of(path: Path) -> int:
     return status.st_size
 
 
-def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int) -> None:
+def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> None:
     """Hold the data chunk's size against the file's; libsndfile would shorten it in silence.
 
-    Chunk layout: Microsoft/IBM, "Multimedia Programming Interface and Data Specifications 1.0".
+    Chunk layout: Microsoft/IBM, "Multimedia Programming Interface and Data Specifications 1.0";
+    sizes of 64 bits: EBU Tech 3306.
     """
     position = 12
     bytes_per_second = 0
-    while position + 8 <= size:
+    wide_length = 0
+    for _ in range(MOST_CHUNKS):
+        if position + 8 > size:
+            raise AudioFormatError(
+                f"{path}: is truncated, it ends before any sound; record it again"
+            )
         file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
+        name, length = struct.unpack(f"{order}4sI", file.read(8))
         body = position + 8
         if name == b"fmt " and body + 16 <= size:
-            bytes_per_second = struct.unpack("<I", file.read(16)[8:12])[0]
+            bytes_per_second = struct.unpack(f"{order}I", file.read(16)[8:12])[0]
+        if name == b"ds64" and body + 16 <= size:
+            wide_length = struct.unpack(f"{order}Q", file.read(16)[8:])[0]
         if name == b"data":
             there = size - body
+            if length == _IN_DS64 and wide_length:
+                length = wide_length
+            elif length >= STREAMED_SIZE:
+                return
             if length == 0 and there > 0:
                 raise AudioFormatError(
                     f"{path}: was never finished, its header does not count the sound in it; "
                     "record it again"
                 )
-            if 0 < length < STREAMED_SIZE and length > there:
+            if length > there:
                 scale = max(bytes_per_second, 1)
                 raise AudioFormatError(
                     f"{path}: is truncated, its header promises {length / scale:.2f} s and "
@@ -127,7 +151,7 @@ def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int) -> None:
                 )
             return
         position = body + length + (length & 1)
-    raise AudioFormatError(f"{path}: is truncated, it ends before any sound; record it again")
+    raise AudioFormatError(f"{path}: more than {MOST_CHUNKS} chunks and no sound; convert it")
 
 
 def _decode(path: Path, sound: Any, max_s: float) -> Recording:
@@ -160,6 +184,8 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
         if not np.isfinite(chunk).all():
             raise AudioFormatError(f"{path}: holds samples that are no numbers; record it again")
         peak = max(peak, float(np.abs(chunk).max()))
+        if peak > LOUDEST:
+            raise AudioFormatError(f"{path}: is louder than any sound; record it again")
         parts.append(_resampled(resampler, chunk, last=False))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")

@@ -9,7 +9,15 @@ from typing import BinaryIO, Optional
 
 import numpy as np
 
-from edge.audio.files import MAX_CHANNELS, MAX_RATE, MIN_RATE, STREAMED_SIZE, mix_down
+from edge.audio.files import (
+    LOUDEST,
+    MAX_CHANNELS,
+    MAX_RATE,
+    MIN_RATE,
+    MOST_CHUNKS,
+    STREAMED_SIZE,
+    mix_down,
+)
 from edge.audio.frames import FRAME_S
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, FloatArray
@@ -79,6 +87,8 @@ class PcmStream:
         samples = _to_float(data, self._format)
         if self._format.is_float and not np.isfinite(samples).all():
             raise AudioFormatError(f"{_WHERE}: holds samples that are no numbers; record it again")
+        if self._format.is_float and float(np.abs(samples).max()) > LOUDEST:
+            raise AudioFormatError(f"{_WHERE}: is louder than any sound; record it again")
         mono = mix_down(samples.reshape(-1, self._format.channels))
         return np.clip(mono, -1.0, 1.0)
 
@@ -97,7 +107,7 @@ def open_stream(stream: BinaryIO) -> PcmStream:
     if _read(stream, 8)[4:] != b"WAVE":
         raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
     pcm: Optional[_Format] = None
-    while True:
+    for _ in range(MOST_CHUNKS):
         header = _read(stream, 8)
         if len(header) < 8:
             raise AudioFormatError(f"{_WHERE}: the WAV ends before any sound; record it again")
@@ -112,6 +122,7 @@ def open_stream(stream: BinaryIO) -> PcmStream:
         body = _read(stream, length + (length & 1))
         if name == b"fmt ":
             pcm = _parse_format(body)
+    raise AudioFormatError(f"{_WHERE}: more than {MOST_CHUNKS} chunks and no sound; convert it")
 
 
 def _parse_format(body: bytes) -> _Format:

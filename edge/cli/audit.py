@@ -34,6 +34,10 @@ _HOW = (
 )
 
 
+_LONGEST_LINE = 64 * 1024
+"""Bytes; an exported entry has some hundred, a few thousand at most."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -124,7 +128,7 @@ def _verify(args: argparse.Namespace) -> int:
         if args.file is None:
             where, verdict = str(trail.path), trail.verify(expected)
         else:
-            entries, head = _read_export(args.file)
+            entries, head = read_export(args.file)
             where = str(args.file)
             verdict = check(entries, trail.key, anchor=head, expected=expected, anchored=False)
     if args.json:
@@ -196,34 +200,56 @@ def _export(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _read_export(file: Path) -> tuple[list[Entry], Any]:
-    """The entries of an exported file, and the head that it names."""
-    from edge.store.audit_entry import Entry, Head
+def read_export(file: Path) -> tuple[list[Entry], Any]:
+    """The entries of an exported file, and the head that it names.
+
+    Raises:
+        InputError: it cannot be read, or a line of it is none of an export; every value must be
+            just as `export` writes it, so that no other spelling of it passes for what was signed.
+    """
+    from edge.store.audit_entry import Head
 
     try:
-        lines = file.read_text(encoding="ascii").splitlines()
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{file} is no exported audit trail") from None
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            value = json.loads(line)
-            if number == 1:
-                head = Head.parse(value["head"]) if value["head"] else None
-                continue
-            entries.append(
-                Entry(
-                    int(value["seq"]), int(value["time_us"]), str(value["kind"]),
-                    value["profile"], str(value["detail"]), bytes.fromhex(value["mac"]),
-                )
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError, RecursionError, InputError):
-            raise InputError(f"{file}:{number}: is no line of an exported audit trail") from None
-    if not lines:
-        raise InputError(f"{file} is empty: it is no exported audit trail")
+        if not file.is_file():  # opening a named pipe would wait for a writer
+            raise InputError(f"{file} cannot be read: it is no regular file")
+        with file.open("rb") as lines:
+            first = lines.readline(_LONGEST_LINE)
+            if not first:
+                raise InputError(f"{file} is empty: it is no exported audit trail")
+            number, head, entries = 1, None, []
+            try:
+                value = json.loads(first.decode("ascii"))
+                if value["head"]:
+                    head = Head.parse(value["head"])
+                # A line that is too long comes in pieces, none of which is a line of an export.
+                while line := lines.readline(_LONGEST_LINE):
+                    number += 1
+                    entries.append(_entry(json.loads(line.decode("ascii"))))
+            except (ValueError, KeyError, TypeError, RecursionError, InputError):
+                raise InputError(
+                    f"{file}:{number}: is no line of an exported audit trail"
+                ) from None
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or "not a usable name").lower()
+        raise InputError(f"{file} cannot be read: {reason}") from None
     return entries, head
+
+
+def _entry(value: Any) -> Entry:
+    """An entry of an export. Raises ValueError, KeyError or TypeError where it is none."""
+    from edge.store.audit_entry import Entry
+
+    numbers = [value[name] for name in ("seq", "time_us")]
+    texts = [value[name] for name in ("kind", "detail", "mac")]
+    profile = value["profile"]
+    if any(type(number) is not int or abs(number) >= 2**63 for number in numbers):
+        raise ValueError("no number of an entry")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(
+        profile, (str, type(None))
+    ):
+        raise ValueError("no text of an entry")
+    mac = bytes.fromhex(texts[2])
+    return Entry(numbers[0], numbers[1], texts[0], profile, texts[1], mac)
 
 
 def _person(store: ProfileStore, given: str) -> str:

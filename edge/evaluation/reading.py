@@ -48,7 +48,10 @@ def read_suggestion(path: Path, speaker_model: str, phrase_model: str) -> Sugges
         raise _refused(path, "holds no suggestion")
     preset, reason, warnings = (suggestion[key] for key in ("preset", "reason", "warnings"))
     texts = [preset, reason, *(warnings if isinstance(warnings, list) else [None])]
-    if not all(isinstance(text, str) and len(text) <= _MAX_TEXT for text in texts):
+    # They are shown on a terminal: a control character could write there what it likes.
+    if not all(
+        isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable() for text in texts
+    ):
         raise _refused(path, "holds a suggestion that makes no sense")
     if preset not in FALSE_ACCEPT_PRESETS:
         raise _refused(path, f"suggests {preset[:40]!r}, which is no setting")

@@ -10,6 +10,9 @@ from typing import Any, Optional
 
 from edge.errors import ModelError
 
+_LARGEST = 1e6
+"""No threshold comes near; a larger one, or one that is no number, is damage."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -93,7 +96,11 @@ class ModelCard:
         """
         point = self.operating_points.get(name)
         value = point.get("threshold") if isinstance(point, dict) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not -_LARGEST < value < _LARGEST
+        ):
             raise ModelError(
                 f"the card of {self.file} gives no threshold for {name!r}; "
                 "reinstall the software, or run tools/calibrate_models.py"

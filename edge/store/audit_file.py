@@ -235,6 +235,6 @@ def removed_before(entries: Iterable[Entry], first: Entry) -> Optional[bytes]:
         if entry.kind == EventKind.RETENTION.value:
             detail = entry.details()
             if detail.get("last") == last:
-                with contextlib.suppress(ValueError, TypeError):
+                with contextlib.suppress(ValueError, TypeError, KeyError):
                     found = bytes.fromhex(detail["hash"])
     return found
