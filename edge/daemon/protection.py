@@ -75,9 +75,9 @@ class Protection:
         on_decision: Optional[Callable[[AccessDecision], None]],
     ) -> None:
         self._publisher = publisher
-        self._wake = wake
         self._store = store
         self._household = household
+        self._known: object = None
         self._prepared: object = None
         self._state = DeviceState(config.state_path, busy_s=_BUSY_S)
         self._trail = AuditTrail(
@@ -135,12 +135,12 @@ class Protection:
             record=record,
             answer=self._answer,
         )
-        publisher.listen(CommandDesk.filters, self._take)
+        publisher.listen(CommandDesk.filters, self._desk.take)
 
     def start(self) -> None:
         """Say how things are before anything is heard."""
         self._trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
-        load_quietly(self._replay, self._store)
+        self._follow()
         self._publisher.set_status(
             listening=True, signing_key=self._issuer.key_id, **self._lockout.as_dict()
         )
@@ -151,11 +151,8 @@ class Protection:
         self._lockout.tick()
         self._clock.tick()
         self._issuer.top_up()
-        self._replay.use([profile.id for profile in self._household.profiles])
         self._remember()
-        if self.challenge.profiles is not self._prepared:
-            self._prepared = self.challenge.profiles
-            self.challenge.prepare()
+        self._follow()
         self._trail.work()
         self._publisher.set_status(
             audit_problem=self._trail.problem, challenge_problem=self.challenge.problem
@@ -174,15 +171,22 @@ class Protection:
         self._trail.close()
         self._state.close()
 
+    def _follow(self) -> None:
+        """Know who is enrolled now: what was heard of them, and their digits."""
+        profiles = self._household.profiles
+        if profiles is not self._known:
+            self._known = profiles
+            self._replay.use([profile.id for profile in profiles])
+            load_quietly(self._replay, self._store)  # also what the command line enrolled meanwhile
+        if self.challenge.profiles is not self._prepared:
+            self._prepared = self.challenge.profiles
+            self.challenge.prepare()
+
     def _remember(self) -> None:
         try:
             self._replay.store_new(self._store)
         except StoreError as error:
             _log.debug("what was heard is not stored yet: %s", error)
-
-    def _take(self, message: Any) -> None:
-        self._desk.take(message)
-        self._wake()
 
     def _lockout_changed(self, fields: Mapping[str, Any]) -> None:
         self._publisher.set_status(**fields)
@@ -205,7 +209,11 @@ class Protection:
         if prompt is not None:
             fields = {"id": prompt.id, "digits": prompt.digits}
             lifetime_s = max(0.5, prompt.expires_at - time.time())
-        text = self._issuer.sign_message(CHALLENGE, fields, lifetime_s)
+        try:
+            text = self._issuer.sign_message(CHALLENGE, fields, lifetime_s)
+        except (MessageProblem, StoreError) as error:
+            _log.warning("the digits of a challenge are not shown: %s", error)
+            return  # it will not be answered, and the door stays shut
         self._publisher.publish("challenge", text, lifetime_s=lifetime_s)
 
     def _answer(self, answer: Mapping[str, Any]) -> None:
