@@ -55,13 +55,13 @@ class Corpus:
         spoken: all recordings, clean.
         calm: which of them are neutral or calm; all where the file names tell no style.
         enrolments: profiles of three calm recordings each.
-        examples: the phrase embeddings of all that is enrolled, by recording.
+        examples: the phrase embeddings of all that is enrolled, variants too, by recording.
     """
 
     spoken: Sequence[Spoken]
     calm: NDArray[np.bool_]
     enrolments: Sequence[Enrolment]
-    examples: dict[int, FloatArray]
+    examples: dict[int, tuple[FloatArray, ...]]
 
 
 def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
@@ -79,7 +79,7 @@ def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
         for chosen in enrolments(len(own), ENROLLED, ENROLMENTS):
             members = tuple(own[i] for i in chosen)
             found.append(Enrolment(profile_of(engine, [spoken[i] for i in members]), members))
-            examples.update({i: _phrase(spoken[i].analysis) for i in members})
+            examples.update({i: enrolled_phrases(spoken[i].analysis) for i in members})
     return Corpus(spoken, calm, found, examples)
 
 
@@ -133,7 +133,7 @@ def score(
     numbers = sorted(known.examples)
     column = {number: index for index, number in enumerate(numbers)}
     examples = [known.examples[number] for number in numbers]
-    every = np.asarray([warping_distances(examples, _phrase(one)) for one in analyses]).T
+    every = np.asarray([nearest(examples, _phrase(one)) for one in analyses]).T
     members = np.asarray([[column[i] for i in one.members] for one in known.enrolments])
     distance = every[members].min(axis=1)
     snr_db = np.asarray([one.quality.snr_db for one in analyses])[None]
@@ -156,6 +156,18 @@ def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
     kind = 2 * (owner != speaker) + (phrase != said)
     enrolled = np.asarray([np.isin(tested, one.members) for one in known.enrolments])
     return np.where(enrolled, -1, kind).astype(np.intp)
+
+
+def enrolled_phrases(analysis: Analysis) -> tuple[FloatArray, ...]:
+    """What is kept of a phrase when it is enrolled."""
+    return (_phrase(analysis), *analysis.phrase_variants)
+
+
+def nearest(enrolled: Sequence[Sequence[FloatArray]], said: FloatArray) -> list[float]:
+    """Warping distance of what was said from each enrolled saying, in whichever variant."""
+    every = [example for one in enrolled for example in one]
+    ends = np.cumsum([len(one) for one in enrolled])[:-1]
+    return [float(own.min()) for own in np.split(np.asarray(warping_distances(every, said)), ends)]
 
 
 def _phrase(analysis: Analysis) -> FloatArray:
