@@ -75,7 +75,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
 
 def enrol(engine: Engine, config: Config, items: list[Item]) -> Profile:
     """Enrol a person into the configuration's store, whatever their recordings are worth."""
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
         for item in items:
             sample = engine.enrol(

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--phrase does not go with --voice: any speech will do there")
     kind = ProfileKind.VOICE if args.voice else ProfileKind.PHRASE
     config = options.config_of(args)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         wish = Wish(args.name, kind, args.phrase, short=args.short, again=args.again)
         enrolment = Enrolment(store, wish, config.enrolment)
         from edge.recognition.engine import Engine

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.store import open_store
 
     config = options.config_of(args)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         group = _named(store, args.group) if args.group is not None else None
         everybody = store.list() if group is None else []
     # From here on it is slow: the model runtime and the audio library.

@@ -37,6 +37,7 @@ COMMANDS = (
     "verify",
     "identify",
     "profiles",
+    "keys",
     "evaluate",
     "calibrate",
     "devices",

@@ -86,4 +86,5 @@ def store_of(args: argparse.Namespace) -> ProfileStore:
     """
     from edge.store import open_store
 
-    return open_store(config_of(args).state_path)
+    config = config_of(args)
+    return open_store(config.state_path, settings=config.store)

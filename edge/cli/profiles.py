@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.confirm import confirmed
 from edge.cli.output import console, printing, show, show_json
+from edge.cli.passphrases import add_passphrase_file, given_passphrase
 from edge.errors import EXIT_OK, EXIT_REJECTED
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from edge.types import Profile
 
 NAME = "profiles"
-HELP = "list, show, revert, reset, rename or delete who is enrolled"
+HELP = "list, show, revert, reset, rename, delete, export or import who is enrolled"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("reset", "forget a signature; the name and id stay", _reset),
         ("rename", "give a profile another name", _rename),
         ("delete", "delete a profile and its signature", _delete),
+        ("export", "write a profile to an encrypted file", _export),
+        ("import", "add a profile from an encrypted file", _import),
     ):
         action = actions.add_parser(name, help=help_text, description=help_text)
-        if name != "list":
+        if name not in ("list", "import"):
             action.add_argument("profile", metavar="NAME", help="the profile's name or id")
         if name == "rename":
             action.add_argument("new_name", metavar="NEW_NAME", help="its new name")
-        if name in ("revert", "reset", "delete"):
+        if name in ("export", "import"):
+            action.add_argument("file", metavar="FILE", type=Path, help="the encrypted file")
+            add_passphrase_file(action)
+        if name == "import":
+            action.add_argument("--as", dest="new_name", metavar="NAME", help="under another name")
+        if name in ("revert", "reset", "delete", "export"):
             action.add_argument("-y", "--yes", action="store_true", help="do not ask")
         options.add_common(action)
         action.set_defaults(perform=run)
@@ -130,6 +139,45 @@ def _delete(args: argparse.Namespace) -> int:
         show_json({"deleted": {"id": profile_id, "name": name}})
     else:
         show(f"{name} is deleted.")
+    return EXIT_OK
+
+
+def _export(args: argparse.Namespace) -> int:
+    from edge.crypto.passphrase import check_passphrase
+    from edge.store.transfer import write_person
+
+    with options.store_of(args) as store:
+        person = store.export(args.profile)
+    name, file = person.profile.name, args.file
+    replace = file.exists()
+    if replace and not confirmed(f"Overwrite {file}?", yes=args.yes):
+        return EXIT_REJECTED
+    passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
+    check_passphrase(passphrase)
+    write_person(file, person, passphrase, replace=replace)
+    if args.json:
+        show_json({"exported": {"id": person.profile.id, "name": name, "file": str(file)}})
+    else:
+        show(f"{name} is in {file}: whoever has it and the passphrase has the signature.")
+    return EXIT_OK
+
+
+def _import(args: argparse.Namespace) -> int:
+    from edge.errors import ProfileError
+    from edge.store.transfer import read_person
+
+    with options.store_of(args) as store:
+        passphrase = given_passphrase(args.passphrase_file, f"Passphrase of {args.file}", new=False)
+        person = read_person(args.file, passphrase)
+        try:
+            profile = store.import_person(person, args.new_name)
+        except ProfileError as error:
+            hint = "" if args.new_name else "; add --as NAME"
+            raise ProfileError(f"{error}{hint}, nothing was imported") from None
+    if args.json:
+        show_json({"profile": profile.as_dict()})
+    else:
+        show(f"{profile.name} is {profile.status.value}.")
     return EXIT_OK
 
 

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.types import ProfileKind
 
     config = options.config_of(args)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         profile = store.get(args.name)
     # From here on it is slow: the model runtime and the audio library.
     from edge.cli.hearing import one_utterance

@@ -103,6 +103,14 @@ def make_key_file(path: Path, *, replace: bool = False) -> None:
         raise KeyFault(f"cannot make the key file {path}: {_reason(error)}") from None
 
 
+def overwrite(path: Path) -> None:
+    """Overwrite what is in a key file. Raises `OSError`."""
+    with path.open("r+b") as file:
+        file.write(bytes(os.fstat(file.fileno()).st_size))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def erase_key_file(path: Path) -> None:
     """Overwrite a key file, then remove it; where there is none, nothing happens.
 
@@ -110,10 +118,7 @@ def erase_key_file(path: Path) -> None:
         OSError: it is still there.
     """
     with contextlib.suppress(FileNotFoundError):
-        with path.open("r+b") as file:
-            file.write(bytes(os.fstat(file.fileno()).st_size))
-            file.flush()
-            os.fsync(file.fileno())
+        overwrite(path)
         path.unlink()
         sync_folder(path.parent)
 

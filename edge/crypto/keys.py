@@ -8,6 +8,7 @@ some bytes; changing the data key rewrites every row.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from edge.config import StoreConfig
 from edge.crypto import keyfile
 from edge.crypto.passphrase import Stretching, ask_at_terminal, check_passphrase
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
-from edge.errors import InputError, KeyFault, StoreError
+from edge.errors import EdgeVoiceError, InputError, KeyFault, StoreError
 
 DEFAULT_FILE = "store.key"
 """The key file that is made in the state directory when no other source is configured."""
@@ -181,6 +182,70 @@ class KeySources:
         """Keep a key that the store has just been locked with."""
         self._known = key
 
+    def files(self) -> list[Path]:
+        """The key files that are looked for, in that order."""
+        configured = self.settings.key_file
+        if configured is None or configured.absolute() == self.default_file.absolute():
+            return [self.default_file]
+        return [configured, self.default_file]
+
+    def credential_key(self) -> WrappingKey:
+        """The key that the service manager handed over.
+
+        Raises:
+            KeyFault: there is none.
+        """
+        key = self._credential()
+        if key is None:
+            raise KeyFault(
+                f"there is no credential {self.settings.key_credential}: run this as the service"
+                " is run, with LoadCredential="
+            )
+        return key
+
+    def replace_file(self, file: Path, use: Callable[[WrappingKey], None]) -> None:
+        """Exchange the key in a file for a new one; power may fail at any moment.
+
+        Args:
+            file: the key file.
+            use: locks the store with the new key.
+
+        Raises:
+            KeyFault: the file cannot be written.
+            StoreError: `use` failed; the former key is the one that counts.
+        """
+        fresh = successor(file)
+        keyfile.make_key_file(fresh, replace=True)
+        key = self._file(fresh)
+        if key is None:
+            raise KeyFault(f"the key file {fresh} has gone: try again")
+        try:
+            use(WrappingKey(key.secret, f"key file {file}"))
+        except EdgeVoiceError:
+            with contextlib.suppress(OSError):
+                keyfile.erase_key_file(fresh)
+            raise
+        try:
+            keyfile.overwrite(file)
+            fresh.replace(file)
+            keyfile.sync_folder(file.parent)
+        except OSError as error:
+            _log.warning("cannot rename %s to %s: %s", fresh, file, error.strerror)
+
+    def forget_default_file(self) -> None:
+        """Erase the key file that was made in the state directory, if it is not the one in use.
+
+        With an old copy of the store it would still open that.
+        """
+        file = self.default_file
+        try:
+            key = self._file(file)
+            if key is not None and (self._known is None or key.id != self._known.id):
+                keyfile.erase_key_file(file)
+                _log.info("erased the former key file %s", file)
+        except (KeyFault, OSError) as error:
+            _log.warning("the former key file %s cannot be erased: %s", file, error)
+
     def _held(self, lock: Lock) -> WrappingKey:
         found = []
         credential = self._credential()
@@ -188,10 +253,7 @@ class KeySources:
             if credential.id == lock.key_id:
                 return credential
             found.append(f"the {credential.source} holds {credential.id}")
-        files = [self.default_file]
-        if self.settings.key_file not in (None, self.default_file):
-            files.insert(0, self.settings.key_file)
-        for file in files:
+        for file in self.files():
             key = self._file(file)
             if key is not None and key.id == lock.key_id:
                 return key
@@ -226,6 +288,12 @@ class KeySources:
             passphrase = _text(given, source)
         else:
             source = "passphrase"
+            if self._known is not None:
+                # In the midst of its work a service cannot wait for somebody to type.
+                raise KeyFault(
+                    f"the signatures in {self._folder} were locked with another passphrase (key"
+                    f" {lock.key_id}) meanwhile: start again to be asked for it"
+                )
             try:
                 passphrase = self._ask("Passphrase of the signature store")
             except KeyFault as error:

@@ -87,7 +87,7 @@ def run_recorded(folder: Path, show: Show, play: Optional[Play] = None) -> Outco
 def enrol(people: tuple[Person, ...], config: Config, show: Show) -> None:
     """Enrol people from their recordings, as `edge-voice enroll` does."""
     engine = Engine.open(config)
-    with open_store(config.state_path) as store:
+    with open_store(config.state_path, settings=config.store) as store:
         for person in people:
             profile = store.create(
                 person.name,

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Optional
 
-from edge.config import StoreConfig
-from edge.crypto.keys import KeySources
-from edge.crypto.sealing import derive
 from edge.errors import ProfileError
-from edge.store.checks import MAX_PROFILES, check_learned, check_required, check_sample
-from edge.store.database import StoreFile
-from edge.store.items import ItemRows, Kept
+from edge.store.checks import check_learned, check_required, check_sample
 from edge.store.names import clean_name, clean_phrase
-from edge.store.records import Record, check_rule
-from edge.store.rows import ProfileRows
+from edge.store.people import add_person, person_of
+from edge.store.records import check_rule
+from edge.store.sealed import SealedStore
+from edge.store.transfer import Person
 from edge.types import AccessRule, EnrolmentSample, Profile, ProfileKind
 
 _Profiles = list[Profile]  # inside the class, `list` is the method
-_Items = list[Kept]
 
 
-class ProfileStore:
+class ProfileStore(SealedStore):
     """Profiles and their enrolment samples in one SQLite file, sealed.
 
     Every method is one transaction: after a crash or a power cut at any moment its effect is there
@@ -49,29 +41,6 @@ class ProfileStore:
         KeyFault: the key is not there; nothing was changed.
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
-
-    def __init__(
-        self, path: Path, busy_s: float = 5.0, settings: Optional[StoreConfig] = None
-    ) -> None:
-        self.path = path
-        self._file = StoreFile(path, busy_s, KeySources(settings or StoreConfig(), path.parent))
-        self._rows = ProfileRows(self._file)
-        self._items = ItemRows(self._file)
-
-    def __enter__(self) -> ProfileStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
-        self._file.close()
 
     def create(
         self,
@@ -117,7 +86,7 @@ class ProfileStore:
             ValueError: as `add_sample`.
         """
         with self._file.writing():
-            profile_id = self._begin(name, kind, phrase, required, duress_of)
+            profile_id = self._rows.begin(name, kind, phrase, required, duress_of)
             for sample in samples:
                 self._rows.append(profile_id, sample, speaker_model, phrase_model)
             return self._rows.load(profile_id)
@@ -321,121 +290,24 @@ class ProfileStore:
         with self._file.reading() as database:
             return int(database.execute("SELECT count(*) FROM profile").fetchone()[0])
 
-    def data_version(self) -> tuple[int, int]:
-        """A cheap mark of the profiles in the store: it differs after any change by any process.
-
-        To be compared for equality with an earlier mark of the same object. A file that was put in
-        the store's place, such as a backup, is opened here and counts as a change. Items do not
-        count.
+    def export(self, profile: str) -> Person:
+        """A person with everything that belongs to them, to be written to a file.
 
         Raises:
-            StoreError: the file is gone, or another one in its place is no store.
-        """
-        return self._file.version()
-
-    def keep(
-        self,
-        kind: str,
-        payload: bytes,
-        *,
-        profile: Optional[str] = None,
-        most: Optional[int] = None,
-    ) -> int:
-        """Keep a small thing, sealed; with a profile, for as long as the profile is there.
-
-        Args:
-            kind: what it is; 1 to 32 small letters, digits, - or _. The kind is not sealed.
-            payload: up to 1 MiB.
-            profile: id or name of the profile that it belongs to.
-            most: how many of this kind (and this profile, or none) there may be afterwards; the
-                oldest ones make room.
-
-        Returns:
-            Its id.
-
-        Raises:
-            ProfileError: no such profile.
-            ValueError: the kind or size is impossible.
-        """
-        with self._file.writing():
-            profile_id = None if profile is None else self._rows.resolve(profile)
-            return self._items.add(kind, payload, profile_id, most)
-
-    def kept(self, kind: str, profile: Optional[str] = None) -> _Items:
-        """What is kept of a kind, oldest first.
-
-        Args:
-            kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
-
-        Raises:
-            ProfileError: no such profile.
+            ProfileError: no such profile, or it is somebody's duress phrase.
         """
         with self._file.reading():
-            profile_id = None if profile is None else self._rows.resolve(profile)
-            return self._items.all(kind, profile_id)
+            return person_of(self._rows, self._items, self._rows.resolve(profile))
 
-    def discard(
-        self, kind: str, profile: Optional[str] = None, ids: Optional[Sequence[int]] = None
-    ) -> int:
-        """Remove what is kept of a kind.
+    def import_person(self, person: Person, name: Optional[str] = None) -> Profile:
+        """Add somebody who comes from a file: all of it, or nothing.
 
         Args:
-            kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
-            ids: which of them; None for all.
-
-        Returns:
-            How many there were.
+            person: whom; checked already.
+            name: another name than that in the file.
 
         Raises:
-            ProfileError: no such profile.
+            ProfileError: a name is taken, or there are too many profiles.
         """
         with self._file.writing():
-            profile_id = None if profile is None else self._rows.resolve(profile)
-            return self._items.discard(kind, profile_id, ids)
-
-    def derive_key(self, purpose: str) -> bytes:
-        """A key of 32 bytes for another file of this device, the same on every call.
-
-        It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
-        key: it survives rotation and a change of the wrapping key, and is lost with the store.
-
-        Args:
-            purpose: what it is for; another purpose's key does not follow from it.
-        """
-        with self._file.reading():
-            return derive(self._file.vault.secrets.root, f"for {purpose}")
-
-    def _begin(
-        self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: Optional[str]
-    ) -> str:
-        """Add a profile without samples within a transaction; its id."""
-        name, phrase = clean_name(name), clean_phrase(phrase)
-        check_required(kind, required)
-        self._rows.refuse_taken(name)
-        if self.count() >= MAX_PROFILES:
-            raise ProfileError(
-                f"the store holds {MAX_PROFILES} profiles, which is the most:"
-                " delete one that is no longer needed"
-            )
-        if duress_of is not None:
-            duress_of = self._rows.resolve(duress_of)
-            if self._rows.record(duress_of).duress_of is not None:
-                raise ProfileError("a duress phrase has no duress phrase of its own")
-        now, profile_id = time.time(), str(uuid.uuid4())
-        self._rows.add(
-            profile_id,
-            Record(
-                name=name,
-                kind=kind,
-                phrase=phrase,
-                speaker_model="",
-                phrase_model="",
-                required=float(required),
-                created_at=now,
-                updated_at=now,
-                duress_of=duress_of,
-            ),
-        )
-        return profile_id
+            return self._rows.load(add_person(self._rows, self._items, person, name))

@@ -51,22 +51,8 @@ class Record:
 
 def encode(record: Record) -> bytes:
     """A record as bytes."""
-    content = json.dumps(
-        {
-            "name": record.name,
-            "kind": record.kind.value,
-            "phrase": record.phrase,
-            "speaker_model": record.speaker_model,
-            "phrase_model": record.phrase_model,
-            "required": record.required,
-            "created_at": record.created_at,
-            "updated_at": record.updated_at,
-            "rule": None if record.rule == EVERYTHING else rule_as_dict(record.rule),
-            "duress_of": record.duress_of,
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
+    text = json.dumps(as_dict(record), ensure_ascii=False, separators=(",", ":"))
+    content = text.encode()
     return content + b" " * (-len(content) % _BLOCK)
 
 
@@ -76,7 +62,31 @@ def decode(content: bytes) -> Record:
     Raises:
         ValueError: it is nothing of the kind.
     """
-    value = json.loads(content)
+    return from_dict(json.loads(content))
+
+
+def as_dict(record: Record) -> dict[str, Any]:
+    """A record as JSON knows it."""
+    return {
+        "name": record.name,
+        "kind": record.kind.value,
+        "phrase": record.phrase,
+        "speaker_model": record.speaker_model,
+        "phrase_model": record.phrase_model,
+        "required": record.required,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "rule": None if record.rule == EVERYTHING else rule_as_dict(record.rule),
+        "duress_of": record.duress_of,
+    }
+
+
+def from_dict(value: Any) -> Record:
+    """A record from what `as_dict` made of it.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
     try:
         record = Record(
             name=value["name"],
@@ -158,7 +168,8 @@ def check_rule(rule: AccessRule) -> None:
         whole = (*days, window.start_minute, window.end_minute)
         if not all(type(number) is int for number in whole):
             raise ValueError("a rule's window is not of numbers")
-        if not (days and tuple(sorted(set(days))) == days and days[0] >= 0 and days[-1] <= 6):
+        in_order = all(day < later for day, later in zip(days, days[1:]))
+        if not (days and in_order and days[0] >= 0 and days[-1] <= 6):
             raise ValueError("a rule's window has impossible days")
         if not (0 <= window.start_minute <= 1439 and 1 <= window.end_minute <= 1440):
             raise ValueError("a rule's window has impossible hours")

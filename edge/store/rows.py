@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import replace
-from typing import Any
+from typing import Any, Optional
 
 from edge.errors import ProfileError, StoreError
-from edge.store.checks import MAX_SAMPLES, check_sample
+from edge.store.checks import MAX_PROFILES, MAX_SAMPLES, check_required, check_sample
 from edge.store.database import StoreFile
-from edge.store.names import did_you_mean
+from edge.store.names import clean_name, clean_phrase, did_you_mean
 from edge.store.records import Record
-from edge.types import EnrolmentSample, Profile
+from edge.types import EnrolmentSample, Profile, ProfileKind
 
 _COLUMNS = "name_mark, owner_mark, sealed"
 
@@ -92,10 +93,41 @@ class ProfileRows:
             taken = self.name(row[0])
             raise ProfileError(f"there is a profile {taken!r} already: choose another name")
 
-    def add(self, profile_id: str, record: Record) -> None:
-        """Add a profile without samples."""
+    def begin(
+        self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: Optional[str]
+    ) -> str:
+        """Add a profile without samples; its id.
+
+        Raises:
+            ProfileError: as `ProfileStore.create`.
+        """
+        name, phrase = clean_name(name), clean_phrase(phrase)
+        check_required(kind, required)
+        self.refuse_taken(name)
+        if len(self.ids()) >= MAX_PROFILES:
+            raise ProfileError(
+                f"the store holds {MAX_PROFILES} profiles, which is the most:"
+                " delete one that is no longer needed"
+            )
+        if duress_of is not None:
+            duress_of = self.resolve(duress_of)
+            if self.record(duress_of).duress_of is not None:
+                raise ProfileError("a duress phrase has no duress phrase of its own")
+        now, profile_id = time.time(), str(uuid.uuid4())
+        record = Record(
+            name=name,
+            kind=kind,
+            phrase=phrase,
+            speaker_model="",
+            phrase_model="",
+            required=float(required),
+            created_at=now,
+            updated_at=now,
+            duress_of=duress_of,
+        )
         row = self._file.vault.profile_row(profile_id, record)
         self._file.execute("INSERT INTO profile VALUES (?, ?, ?, ?)", row)
+        return profile_id
 
     def change(self, profile_id: str, **changes: Any) -> None:
         """Change parts of a profile's record, and note the time."""

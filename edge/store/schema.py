@@ -19,7 +19,7 @@ from edge.store.vault import Vault, write_lock
 
 _BUSY_TIMEOUT_S = 5.0
 
-SCHEMA = """
+_TABLES = """
 CREATE TABLE keyring (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
     key_id     TEXT NOT NULL,
@@ -53,13 +53,17 @@ CREATE TABLE revision (
     number     INTEGER NOT NULL
 );
 INSERT INTO revision VALUES (1, 0);
-""" + "".join(
-    # Whatever changes a profile is counted, in whichever process; items are not.
-    f"CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table}"  # noqa: S608 (constants)
+"""
+
+# Whatever changes a profile is counted, in whichever process; items are not.
+_TRIGGERS = "".join(
+    f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table}"  # noqa: S608 (constants)
     " BEGIN UPDATE revision SET number = number + 1; END;\n"
     for table in ("keyring", "profile", "sample")
-    for event in ("INSERT", "UPDATE", "DELETE")
+    for event in ("insert", "update", "delete")
 )
+
+SCHEMA = _TABLES + _TRIGGERS
 """What the columns hold that are not sealed: the id of a profile is random, `name_mark` is a keyed
 hash of its name, and `owner_mark` one of the profile that it is the duress phrase of, or random."""
 

@@ -75,9 +75,17 @@ class Vault:
             raise ValueError("it is filed under another owner")
         return record
 
+    def seal(self, content: bytes, *place: str) -> bytes:
+        """Seal what is sealed already elsewhere, as it is."""
+        return self._rows.seal(content, *place)
+
+    def open(self, sealed: object, *place: str) -> bytes:
+        """What was sealed for a place, as it is. Raises `SealBroken`."""
+        return self._rows.open(sealed, *place)
+
     def seal_sample(self, profile_id: str, position: int, sample: EnrolmentSample) -> bytes:
         """A sample, bound to its place. Raises as `codec.encode`."""
-        place = _sample_place(profile_id, position, adapted=sample.adapted)
+        place = sample_place(profile_id, position, adapted=sample.adapted)
         return self._rows.seal(codec.encode(sample), *place)
 
     def open_sample(
@@ -88,14 +96,14 @@ class Vault:
         Raises:
             ValueError: it is damaged, or of another place.
         """
-        place = _sample_place(profile_id, position, adapted=adapted == 1)
+        place = sample_place(profile_id, position, adapted=adapted == 1)
         return codec.decode(self._rows.open(sealed, *place), adapted=adapted == 1)
 
     def seal_item(
         self, item_id: int, kind: str, profile_id: Optional[str], content: bytes
     ) -> bytes:
         """An item, bound to its place."""
-        return self._rows.seal(content, *_item_place(item_id, kind, profile_id))
+        return self._rows.seal(content, *item_place(item_id, kind, profile_id))
 
     def open_item(
         self, item_id: int, kind: str, profile_id: Optional[str], sealed: object
@@ -105,7 +113,7 @@ class Vault:
         Raises:
             ValueError: it is damaged, or of another place.
         """
-        return self._rows.open(sealed, *_item_place(item_id, kind, profile_id))
+        return self._rows.open(sealed, *item_place(item_id, kind, profile_id))
 
 
 def read_lock(database: sqlite3.Connection, path: Path) -> Lock:
@@ -153,9 +161,11 @@ def _stretching(text: object, salt: object) -> Optional[Stretching]:
     return Stretching(int(cost[0]), int(cost[1]), int(cost[2]), salt)
 
 
-def _sample_place(profile_id: str, position: int, *, adapted: bool) -> tuple[str, ...]:
+def sample_place(profile_id: str, position: int, *, adapted: bool) -> tuple[str, ...]:
+    """What a sample's seal is bound to."""
     return ("sample", profile_id, str(position), "learned" if adapted else "enrolled")
 
 
-def _item_place(item_id: int, kind: str, profile_id: Optional[str]) -> tuple[str, ...]:
+def item_place(item_id: int, kind: str, profile_id: Optional[str]) -> tuple[str, ...]:
+    """What an item's seal is bound to."""
     return ("item", str(item_id), kind, profile_id or "")

@@ -44,6 +44,36 @@ def make_sample(
     )
 
 
+def sealed_rows(path: Path, profile_id: str) -> list[bytes]:
+    """The sealed columns of a profile, its samples and its items, as they lie in the file."""
+    database = sqlite3.connect(path)
+    rows: list[bytes] = []
+    for table, key in (("profile", "id"), ("sample", "profile_id"), ("item", "profile_id")):
+        query = f"SELECT sealed FROM {table} WHERE {key} = ? ORDER BY rowid"  # noqa: S608
+        rows += [row[0] for row in database.execute(query, (profile_id,))]
+    database.close()
+    return rows
+
+
+def traces(folder: Path, *secrets: bytes) -> list[str]:
+    """Where pieces of secrets are found, in whichever file below a folder."""
+    content = {each: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+    return [
+        f"secret {number} at {start} in {file.name}"
+        for number, secret in enumerate(secrets)
+        # Any piece would be a trace: page borders may split the rest.
+        for start in range(0, max(1, len(secret) - 23), 24)
+        for file, each in content.items()
+        if secret[start : start + 24] in each
+    ]
+
+
+def plain_parts(sample: EnrolmentSample) -> list[bytes]:
+    """The embeddings of a sample as they would lie in a file that is not sealed."""
+    arrays = [sample.speaker_embedding, sample.phrase_embedding]
+    return [array.astype("<f4").tobytes() for array in arrays if array is not None]
+
+
 def same(one: EnrolmentSample, other: EnrolmentSample) -> bool:
     return (
         np.array_equal(one.speaker_embedding, other.speaker_embedding)

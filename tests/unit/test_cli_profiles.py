@@ -12,7 +12,7 @@ import pytest
 from edge.cli.main import main
 from edge.store import ProfileStore
 from tests.unit.commands import Capture, run_json
-from tests.unit.stores import make_sample
+from tests.unit.stores import make_sample, sealed_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -148,7 +148,9 @@ def test_reverting_asks_first(
 
 def test_damaged_signature_can_be_reset(capsys: Capture, store_path: Path) -> None:
     content = bytearray(store_path.read_bytes())
-    content[bytes(content).index(make_sample(2).speaker_embedding[40:44].tobytes())] ^= 1
+    with ProfileStore(store_path) as store:
+        ada = store.get("Ada").id
+    content[bytes(content).index(sealed_rows(store_path, ada)[2][40:60])] ^= 1
     store_path.write_bytes(content)
     code, value = run_json(capsys, "profiles", "list")
     assert code == value["error"]["exit_code"] == 3

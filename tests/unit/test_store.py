@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.errors import ProfileError, StoreError
+from edge.errors import KeyFault, ProfileError, StoreError
 from edge.store import MAX_PROFILES, MAX_SAMPLES, ProfileStore
 from edge.store.codec import MAX_PHRASES
 from edge.store.names import clean_name
@@ -23,6 +23,8 @@ from tests.unit.stores import (
     enrol,
     make_sample,
     same,
+    sealed_rows,
+    traces,
 )
 
 
@@ -92,7 +94,7 @@ def test_at_rest_the_store_is_one_file(store: ProfileStore, path: Path) -> None:
     store.reset("Ada")
     store.delete("Ada")
     store.close()
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name, "store.key"]
 
 
 @pytest.mark.parametrize(
@@ -292,30 +294,21 @@ def test_erased_signature_is_in_no_file(store: ProfileStore, path: Path, how: st
     enrol(store, "Ada", 1, 2, 3)
     enrol(store, "Edith", 11, 12, 13)
 
-    def traces() -> list[str]:
-        content = b"".join(each.read_bytes() for each in path.parent.iterdir())
-        found = []
-        for seed in (1, 2, 3):
-            sample = make_sample(seed)
-            assert sample.phrase_embedding is not None
-            speaker, spoken = sample.speaker_embedding, sample.phrase_embedding.ravel()
-            # Any eight numbers in a row would be a trace: page borders may split the rest.
-            for name, array in (("speaker", speaker), ("phrase", spoken)):
-                found += [
-                    f"{name} of {seed} at {start}"
-                    for start in range(0, array.size - 8, 8)
-                    if array[start : start + 8].tobytes() in content
-                ]
-        return found
-
-    assert len(traces()) > 500
+    ada = store.get("Ada").id
+    store.keep("digit", b"digit of Ada" * 20, profile=ada)
+    secrets = sealed_rows(path, ada)
+    assert len(secrets) == 5
+    assert len(traces(path.parent, *secrets)) > 100
     if how == "delete":
         store.delete("Ada")
+        assert store.kept("digit") == []
     elif how == "reset":
         assert store.reset("Ada").remaining == 3
+        secrets.pop()
     else:
         store.replace_samples("Ada", [make_sample(4)], SPEAKER_MODEL, PHRASE_MODEL)
-    assert traces() == []
+        secrets.pop()
+    assert traces(path.parent, *secrets) == []
     assert [same(each, make_sample(7 + i)) for i, each in enumerate(store.get("Grace").samples)]
 
 
@@ -324,13 +317,8 @@ def test_other_process_is_noticed_at_once(store: ProfileStore, path: Path) -> No
     assert store.data_version() == before
     store.list()
     assert store.data_version() == before
-    with sqlite3.connect(path) as other:  # not through this module: as another process would
-        other.execute("UPDATE profile SET phrase = 'x'")
-        other.execute(
-            "INSERT INTO profile (id, name, name_key, kind, phrase, required, created_at,"
-            " updated_at) VALUES ('1', 'Ada', 'ada', 'phrase', '', 3, 0, 0)"
-        )
-    other.close()
+    with ProfileStore(path) as other:  # a connection of its own, as another process would have
+        other.create("Ada", ProfileKind.PHRASE, required=3)
     after = store.data_version()
     assert after != before
     assert store.data_version() == after
@@ -343,9 +331,14 @@ def test_backup_put_in_place_is_followed(store: ProfileStore, path: Path, tmp_pa
     with ProfileStore(tmp_path / "backup.sqlite") as backup:
         enrol(backup, "Grace", 2)
     before = store.data_version()
+    content = path.read_bytes()
     (tmp_path / "backup.sqlite").replace(path)
+    with pytest.raises(KeyFault, match="locked with key"):  # a backup needs its own key
+        store.data_version()
+    (tmp_path / "store.key").replace(path.parent / "store.key")
     assert store.data_version() != before
     assert [profile.name for profile in store.list()] == ["Grace"]
+    assert path.read_bytes() != content
     path.unlink()
     with pytest.raises(StoreError, match="removed"):
         store.data_version()

@@ -16,6 +16,7 @@ from tests.unit.stores import (
     enrol,
     make_sample,
     same,
+    sealed_rows,
 )
 
 
@@ -158,11 +159,10 @@ def test_torn_first_page_is_restored_from_the_journal(tmp_path: Path, torn: int)
 
 def test_flipped_bit_in_a_signature_is_found_and_can_be_reset(path: Path) -> None:
     with ProfileStore(path) as store:
-        enrol(store, "Ada", 1, 2, 3)
+        ada = enrol(store, "Ada", 1, 2, 3)
         enrol(store, "Grace", 4, 5, 6)
     content = bytearray(path.read_bytes())
-    at = bytes(content).index(make_sample(2).speaker_embedding[40:44].tobytes())
-    content[at] ^= 1
+    content[bytes(content).index(sealed_rows(path, ada)[2][40:60])] ^= 1
     path.write_bytes(content)
     with ProfileStore(path) as store:
         with pytest.raises(StoreError, match=r"signature of Ada .* damaged"):
@@ -177,14 +177,22 @@ def test_flipped_bit_in_a_signature_is_found_and_can_be_reset(path: Path) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE sample SET speaker = zeroblob(768)",
-        "UPDATE sample SET speaker = 'text'",
-        "UPDATE sample SET phrase_rows = 1000000",
-        "UPDATE sample SET digest = x'00'",
-        "UPDATE sample SET snr_db = 'loud'",
-        "UPDATE profile SET required = 9e999",
-        "UPDATE profile SET created_at = 'yesterday'",
-        "UPDATE profile SET name = x'00ff'",
+        "UPDATE sample SET sealed = zeroblob(768)",
+        "UPDATE sample SET sealed = x''",
+        "UPDATE sample SET sealed = 'text'",
+        "UPDATE sample SET sealed = 9e999",
+        "UPDATE sample SET position = position + 1",
+        "UPDATE sample SET adapted = 1",
+        "UPDATE sample SET sealed = (SELECT sealed FROM profile)",
+        "UPDATE profile SET sealed = x'01'",
+        "UPDATE profile SET sealed = 'text'",
+        "UPDATE profile SET sealed = (SELECT sealed FROM sample)",
+        "UPDATE profile SET name_mark = zeroblob(32)",
+        "UPDATE keyring SET wrapped = zeroblob(93)",
+        "UPDATE keyring SET wrapped = 7",
+        "UPDATE keyring SET stretching = 'scrypt 40 8 1'",
+        "UPDATE keyring SET stretching = 'scrypt 15 8 1', salt = zeroblob(2)",
+        "DELETE FROM keyring",
     ],
 )
 def test_rows_that_make_no_sense_are_a_store_error(path: Path, change: str) -> None:
@@ -194,8 +202,55 @@ def test_rows_that_make_no_sense_are_a_store_error(path: Path, change: str) -> N
     database.execute(change)
     database.commit()
     database.close()
-    with ProfileStore(path) as store, pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match="damaged"), ProfileStore(path) as store:
         store.list()
+
+
+@pytest.mark.parametrize(("table", "shift"), [("sample", 1), ("sample", 2), ("profile", 1)])
+def test_rows_cannot_be_swapped(path: Path, table: str, shift: int) -> None:
+    """Whoever can write the file cannot make Ada's voice open as Grace."""
+    with ProfileStore(path) as store:
+        enrol(store, "Ada", 1, 2)
+        enrol(store, "Grace", 3, 4)
+    with sqlite3.connect(path) as database:
+        rows = database.execute(f"SELECT rowid, sealed FROM {table}").fetchall()  # noqa: S608
+        for number, (row, _) in enumerate(rows):
+            values = (rows[(number + shift) % len(rows)][1], row)
+            database.execute(f"UPDATE {table} SET sealed = ? WHERE rowid = ?", values)  # noqa: S608
+    database.close()
+    with ProfileStore(path) as store:
+        for name in ("Ada", "Grace"):
+            with pytest.raises(StoreError, match="damaged"):
+                store.get(name)
+
+
+def test_marks_cannot_be_swapped(path: Path) -> None:
+    with ProfileStore(path) as store:
+        ada, grace = enrol(store, "Ada", 1), enrol(store, "Grace", 3)
+    with sqlite3.connect(path) as database:
+        marks = dict(database.execute("SELECT id, name_mark FROM profile").fetchall())
+        database.execute("UPDATE profile SET name_mark = id")
+        for one, other in ((ada, grace), (grace, ada)):
+            values = (marks[other], one)
+            database.execute("UPDATE profile SET name_mark = ? WHERE id = ?", values)
+    database.close()
+    with ProfileStore(path) as store, pytest.raises(StoreError, match="another name"):
+        store.get("Ada")
+
+
+def test_a_damaged_profile_can_be_deleted_by_its_id(path: Path) -> None:
+    with ProfileStore(path) as store:
+        ada = enrol(store, "Ada", 1)
+        enrol(store, "Grace", 2)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE profile SET sealed = x'' WHERE id = ?", (ada,))
+    database.close()
+    with ProfileStore(path) as store:
+        with pytest.raises(StoreError, match=f"profiles delete {ada}"):
+            store.list()
+        assert store.find(ada) == (ada, ada)
+        store.delete(ada)
+        assert [profile.name for profile in store.list()] == ["Grace"]
 
 
 def test_place_that_cannot_be_written_to() -> None:

@@ -17,11 +17,15 @@ from edge.store.schema import SCHEMA_VERSION
 from edge.types import Profile, ProfileStatus
 from tests.unit.stores import (
     ADA,
+    PHRASE_MODEL,
+    SPEAKER_MODEL,
     enrol,
     learned,
     make_sample,
+    plain_parts,
     same,
     seeds_of,
+    traces,
     version_of,
     write_first_format,
 )
@@ -54,7 +58,7 @@ def test_a_store_of_the_first_format_opens_and_learns(path: Path) -> None:
         assert ada.status is ProfileStatus.ENROLLED
         store.adapt(ada, learned(7), most=5)
     assert version_of(path) == SCHEMA_VERSION
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert sorted(each.name for each in path.parent.iterdir()) == [path.name, "store.key"]
     with ProfileStore(path) as store:
         assert seeds_of(store.get("Ada").samples) == [1, 2, 3, 7]
 
@@ -66,17 +70,47 @@ def test_both_ways_to_this_format_lead_to_the_same_tables(path: Path, tmp_path: 
     layouts = []
     for each in (path, tmp_path / "fresh.sqlite"):
         database = sqlite3.connect(each)
-        layouts.append([
-            database.execute(f"PRAGMA table_info({table})").fetchall()
-            for table in ("profile", "sample")
-        ])  # fmt: skip
+        layouts.append(
+            database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+        )
         with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-            database.execute(
-                "INSERT INTO sample VALUES ('', 0, x'', 0, x'', 0, 0, 0.0, 0.0, 0.0, x'', 2)"
-            )
+            database.execute("INSERT INTO sample VALUES ('', 0, 2, x'')")
         database.close()
     assert layouts[0] == layouts[1]
     assert "adapted" in str(layouts[0])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_nothing_plain_is_left_after_sealing(path: Path, version: int) -> None:
+    write_first_format(path, 1, 2, 3)
+    if version == 2:
+        with sqlite3.connect(path) as database:
+            database.execute(
+                "ALTER TABLE sample ADD COLUMN adapted INTEGER NOT NULL DEFAULT 0"
+                " CHECK (adapted IN (0, 1))"
+            )
+            database.execute("PRAGMA user_version = 2")
+        database.close()
+    secrets = [part for seed in (1, 2, 3) for part in plain_parts(make_sample(seed))]
+    secrets += [b"mellon", SPEAKER_MODEL.encode(), PHRASE_MODEL.encode(), b"Ada", b"ada"]
+    assert len(traces(path.parent, *secrets)) > 500
+    with ProfileStore(path) as store:
+        assert traces(path.parent, *secrets[:-2]) == []
+        assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
+        assert store.get("Ada").phrase == "mellon"
+    assert traces(path.parent, *secrets[:-2]) == []
+
+
+def test_what_a_power_cut_left_of_a_journal_is_overwritten(path: Path) -> None:
+    """After the commit, before the overwriting: the journal still has the plain rows."""
+    write_first_format(path, 1, 2, 3)
+    old = path.read_bytes()
+    ProfileStore(path).close()
+    journal = path.with_name(path.name + "-journal")
+    journal.write_bytes(bytes(512) + old)
+    ProfileStore(path).close()
+    assert not journal.exists()
+    assert traces(path.parent, *plain_parts(make_sample(2))) == []
 
 
 def test_damage_in_an_old_store_is_not_mended_by_bringing_it_up_to_date(path: Path) -> None:

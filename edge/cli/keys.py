@@ -1,0 +1,179 @@
+"""`edge-voice keys`: what the signatures are locked with."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.cli import options
+from edge.cli.output import complain, show, show_json
+from edge.cli.passphrases import add_passphrase_file, given_passphrase
+from edge.errors import EXIT_OK, InputError, KeyFault
+
+if TYPE_CHECKING:
+    from edge.crypto.keys import KeySources, WrappingKey
+    from edge.store import ProfileStore
+
+NAME = "keys"
+HELP = "show or change the keys that signatures are locked with"
+
+_WHERE_NEXT = {
+    "file": "set store.key_file to it, keep a copy elsewhere, and take the file off this medium if"
+    " you can",
+    "passphrase": "give it to the service as the credential store.passphrase_credential names",
+    "credential": "the service must get the same credential from now on",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and what each takes."""
+    parser.description = (
+        "Signatures are sealed with a data key, which lies in the store, wrapped by a key that"
+        " should lie elsewhere: a systemd credential, a key file, or a passphrase."
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, help_text, run in (
+        ("show", "show where the key comes from, and the ids of the keys", _show),
+        ("rotate", "make a new data key, and seal everything with it", _rotate),
+        ("rewrap", "lock the store with another key", _rewrap),
+        ("make", "make a key file, and change nothing else", _make),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        if name == "make":
+            action.add_argument("file", metavar="FILE", type=Path, help="a file that is not there")
+        if name == "rewrap":
+            _add_targets(action)
+        options.add_common(action)
+        action.set_defaults(perform=run)
+
+
+def _add_targets(action: argparse.ArgumentParser) -> None:
+    action.description = (
+        "Locks the store with another key; without an option, with a new one in the place of the"
+        " old. The former key opens nothing any more, but old copies of the store."
+    )
+    target = action.add_mutually_exclusive_group()
+    target.add_argument(
+        "--key-file", metavar="FILE", type=Path, help="the key in this file, made if missing"
+    )
+    target.add_argument("--passphrase", action="store_true", help="a passphrase")
+    target.add_argument(
+        "--credential", action="store_true", help="the systemd credential store.key_credential"
+    )
+    add_passphrase_file(action)
+    action.add_argument(
+        "--rotate",
+        action="store_true",
+        help="also make a new data key: for a former key that others may know",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Perform the action."""
+    code: int = args.perform(args)
+    return code
+
+
+def _show(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        _tell(args, store, "")
+    return EXIT_OK
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    with options.store_of(args) as store:
+        store.rotate_key()
+        _tell(args, store, "Everything is sealed with a new data key.")
+    return EXIT_OK
+
+
+def _make(args: argparse.Namespace) -> int:
+    from edge.crypto.keyfile import make_key_file
+    from edge.crypto.keys import key_of_file
+
+    file: Path = args.file.absolute()
+    if file.exists():
+        raise InputError(f"{file} is there already: name another file")
+    make_key_file(file)
+    key = key_of_file(file)
+    if key is None:
+        raise KeyFault(f"the key file {file} has gone: try again")
+    if args.json:
+        show_json({"key": {"file": str(file), "key_id": key.id}})
+    else:
+        show(f"{file} holds the new key {key.id}.")
+    return EXIT_OK
+
+
+def _rewrap(args: argparse.Namespace) -> int:
+    if args.passphrase_file is not None:
+        args.passphrase = True
+    with options.store_of(args) as store:
+        sources = store.key_sources
+        former = store.key_state()
+        in_place = _file_in_place(args, sources, former.source)
+        if in_place is not None:
+            sources.replace_file(in_place, lambda key: store.lock_with(key, rotate=args.rotate))
+            advice = ""
+        else:
+            key, kind = _target(args, sources, former.source)
+            store.lock_with(key, rotate=args.rotate)
+            advice = _WHERE_NEXT[kind]
+            sources.forget_default_file()
+        _tell(args, store, "The store is locked with another key.", advice)
+    return EXIT_OK
+
+
+def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -> Any:
+    """The key file whose content is to be exchanged; None for a key from elsewhere."""
+    if args.passphrase or args.credential:
+        return None
+    for file in sources.files():
+        if former == f"key file {file}" and (
+            args.key_file is None or args.key_file.absolute() == file.absolute()
+        ):
+            return file
+    return None
+
+
+def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple[WrappingKey, str]:
+    from edge.crypto.keyfile import make_key_file
+    from edge.crypto.keys import key_of_file, key_of_passphrase
+
+    if args.key_file is not None:
+        file: Path = args.key_file.absolute()
+        make_key_file(file)
+        key = key_of_file(file)
+        if key is None:
+            raise KeyFault(f"the key file {file} has gone: try again")
+        return key, "file"
+    if args.credential:
+        return sources.credential_key(), "credential"
+    if args.passphrase or former.startswith("passphrase"):
+        question = "New passphrase for the signature store"
+        return key_of_passphrase(given_passphrase(args.passphrase_file, question, new=True)), (
+            "passphrase"
+        )
+    raise InputError(
+        f"the key is in the {former}: say what to lock the store with (--key-file, --passphrase"
+        " or --credential)"
+    )
+
+
+def _tell(args: argparse.Namespace, store: ProfileStore, done: str, advice: str = "") -> None:
+    state = store.key_state()
+    if args.json:
+        values = {"source": state.source, "key_id": state.key_id, "data_key_id": state.data_id}
+        show_json({"keys": {**values, "file": str(store.path)}})
+    else:
+        if done:
+            show(done)
+        for title, value in (
+            ("store", store.path),
+            ("key", f"{state.key_id}, from {state.source}"),
+            ("data key", state.data_id),
+        ):
+            show(f"  {title:<9} {value}")
+    if advice:
+        complain(f"the key comes from {state.source} now: {advice}", kind="note")

@@ -1,0 +1,297 @@
+"""A person in an encrypted file, to be taken to another device.
+
+The file is a line of JSON that says how the passphrase is stretched, then one sealed value, which
+is bound to that line. Inside is JSON again, with embeddings as base64: it is read on another
+device, maybe by another version, and by whom knows who made it, so it is parsed, bounded and
+distrusted to the last value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.crypto.passphrase import Stretching
+from edge.crypto.sealing import SealBroken, Sealer, derive
+from edge.errors import InputError
+from edge.store import codec, records
+from edge.store.checks import MAX_ADAPTED, MAX_SAMPLES, check_required, check_sample
+from edge.store.items import MAX_ITEM_BYTES, check_kind
+from edge.store.names import clean_name, clean_phrase
+from edge.types import EnrolmentSample, Profile
+
+MAX_FILE_BYTES = 64 << 20
+MAX_DURESS = 8
+"""Duress phrases of one person in a file."""
+MAX_TRANSFERRED = 200
+"""Items of one profile in a file."""
+TRANSFERRED_KINDS = ("digit",)
+"""Kinds of items that are a part of the person; others belong to the device."""
+
+_MAX_HEAD = 1024
+_FORMAT = "edge-voice-profile"
+_VERSION = 1
+
+
+class TransferError(InputError):
+    """A profile's file cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is kept beside a profile: its kind, when it was made (Unix time), and its payload."""
+
+    kind: str
+    created_at: float
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A profile with what belongs to it.
+
+    Attributes:
+        profile: the profile; its id counts on the device that it comes from only.
+        items: what is kept beside it, oldest first.
+        duress: the person's duress phrases, which have none of their own.
+    """
+
+    profile: Profile
+    items: tuple[Item, ...] = ()
+    duress: tuple[Person, ...] = ()
+
+
+def write_person(path: Path, person: Person, passphrase: str, *, replace: bool = False) -> None:
+    """Write a person to a file of mode 0600, whole or not at all.
+
+    Args:
+        path: the file.
+        person: whom.
+        passphrase: what it is encrypted with.
+        replace: whether a file that is there may go.
+
+    Raises:
+        TransferError: it cannot be written, or is there already.
+    """
+    stretching = Stretching.fresh()
+    head = json.dumps(
+        {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "scrypt": [stretching.log2_n, stretching.r, stretching.p],
+            "salt": stretching.salt.hex(),
+        }
+    )
+    content = json.dumps(_as_dict(person), ensure_ascii=False, separators=(",", ":")).encode()
+    sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
+    _write(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
+
+
+def read_person(path: Path, passphrase: str) -> Person:
+    """Read a person from a file that `write_person` wrote.
+
+    Raises:
+        TransferError: it cannot be read, is nothing of the kind, is damaged, was written by a newer
+            version, or the passphrase is another one.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise TransferError(f"cannot read {path}: {_reason(error)}") from None
+    try:
+        return parse_person(data, passphrase)
+    except ValueError as error:
+        raise TransferError(f"{path}: {error}; nothing was imported") from None
+
+
+def parse_person(data: bytes, passphrase: str) -> Person:
+    """A person from the content of a file.
+
+    Raises:
+        ValueError: as `read_person` says; the text says what.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB, which no profile is")
+    head, newline, sealed = data[:_MAX_HEAD].partition(b"\n")
+    if not newline:
+        raise ValueError("it is no exported profile")
+    stretching = _stretching(head)
+    sealed = data[len(head) + 1 :]
+    sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
+    try:
+        content = sealer.open(sealed, head.decode())
+    except SealBroken:
+        # Authenticated encryption cannot tell the two apart.
+        raise ValueError("the passphrase is another one, or the file is damaged") from None
+    return parse_content(content)
+
+
+def parse_content(content: bytes) -> Person:
+    """A person from what is sealed in a file.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    try:
+        return _person(json.loads(content), nested=False)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError, InputError) as error:
+        reason = "a part of it is missing" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"what is in it cannot be a profile ({reason[:200]})") from None
+
+
+def _stretching(head: bytes) -> Stretching:
+    try:
+        value = json.loads(head)
+        if not isinstance(value, dict) or value.get("format") != _FORMAT:
+            raise ValueError  # noqa: TRY301 (said below)
+    except (ValueError, RecursionError):
+        raise ValueError("it is no exported profile") from None
+    version = value.get("version")
+    if type(version) is int and version > _VERSION:
+        raise ValueError(
+            f"it was written by a newer version of Edge Voice (format {version}, this one knows"
+            f" {_VERSION}): upgrade Edge Voice"
+        )
+    try:
+        if version != _VERSION or not all(type(each) is int for each in value["scrypt"]):
+            raise ValueError  # noqa: TRY301 (said below)
+        log2_n, r, p = value["scrypt"]
+        stretching = Stretching(log2_n, r, p, bytes.fromhex(value["salt"]))
+    except (ValueError, TypeError, KeyError):
+        raise ValueError("its first line is damaged") from None
+    return stretching
+
+
+def _as_dict(person: Person) -> dict[str, Any]:
+    profile = person.profile
+    record = records.Record(
+        name=profile.name,
+        kind=profile.kind,
+        phrase=profile.phrase,
+        speaker_model=profile.speaker_model,
+        phrase_model=profile.phrase_model,
+        required=profile.required,
+        created_at=profile.created_at,
+        updated_at=profile.updated_at,
+        rule=profile.rule,
+    )
+    return {
+        "profile": records.as_dict(record),
+        "samples": [
+            {"adapted": sample.adapted, "content": _text(codec.encode(sample))}
+            for sample in profile.samples
+        ],
+        "items": [
+            {"kind": item.kind, "created_at": item.created_at, "payload": _text(item.payload)}
+            for item in person.items
+        ],
+        "duress": [_as_dict(each) for each in person.duress],
+    }
+
+
+def _person(value: Any, *, nested: bool) -> Person:
+    record = records.from_dict(value["profile"])
+    if record.duress_of is not None:
+        raise ValueError("it names an owner")
+    check_required(record.kind, record.required)
+    by_model = bool(value["samples"])
+    for model in (record.speaker_model, record.phrase_model):
+        if not (len(model) in (0, 64) and all(digit in "0123456789abcdef" for digit in model)):
+            raise ValueError("a model's hash is not one")
+    samples = tuple(_sample(each) for each in _bounded(value["samples"], MAX_SAMPLES + MAX_ADAPTED))
+    enrolled = sum(not sample.adapted for sample in samples)
+    if (
+        enrolled > MAX_SAMPLES
+        or len(samples) - enrolled > MAX_ADAPTED
+        or (samples and not enrolled)
+    ):
+        raise ValueError("it has an impossible number of samples")
+    for sample in samples if by_model else ():
+        check_sample(record.kind, sample, record.speaker_model, record.phrase_model)
+    if len({sample.speaker_embedding.shape for sample in samples}) > 1:
+        raise ValueError("its samples are of different models")
+    profile = record.profile("", samples)
+    if clean_name(profile.name) != profile.name or clean_phrase(profile.phrase) != profile.phrase:
+        raise ValueError("its name or phrase is not written as it is kept")
+    duress = _bounded(value["duress"], 0 if nested else MAX_DURESS)
+    return Person(
+        profile=profile,
+        items=tuple(_item(each) for each in _bounded(value["items"], MAX_TRANSFERRED)),
+        duress=tuple(_person(each, nested=True) for each in duress),
+    )
+
+
+def _sample(value: Any) -> EnrolmentSample:
+    if not isinstance(value["adapted"], bool):
+        raise ValueError("a sample is neither enrolled nor learned")  # noqa: TRY004 (not a call)
+    return codec.decode(_bytes(value["content"], codec.MAX_BYTES), adapted=value["adapted"])
+
+
+def _item(value: Any) -> Item:
+    kind, created_at = value["kind"], value["created_at"]
+    if kind not in TRANSFERRED_KINDS:
+        raise ValueError("it has items that do not belong to a person")
+    check_kind(kind)
+    if type(created_at) is not float or not abs(created_at) < 1e12:
+        raise ValueError("an item's date is not one")
+    return Item(kind, created_at, _bytes(value["payload"], MAX_ITEM_BYTES))
+
+
+def _bounded(value: Any, most: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) > most:
+        raise ValueError(f"a list in it is not one, or has more than {most} parts")
+    return value
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _bytes(value: Any, most: int) -> bytes:
+    if not isinstance(value, str) or len(value) > most * 4 // 3 + 4:
+        raise ValueError("a value in it is too long, or no text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("a value in it is not base64") from None
+
+
+def _write(path: Path, content: bytes, *, replace: bool) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with _removed_if_left(fresh):
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                fresh.replace(path)
+            else:
+                os.link(fresh, path)
+    except FileExistsError:
+        raise TransferError(f"{path} is there already: name another file") from None
+    except OSError as error:
+        raise TransferError(f"cannot write {path}: {_reason(error)}") from None
+
+
+@contextlib.contextmanager
+def _removed_if_left(path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    reason: Optional[str] = error.strerror
+    return (reason or str(error)).lower()
