@@ -21,6 +21,7 @@ from edge.recognition.confidence import confidence_of
 from edge.recognition.embedders import Models, open_models
 from edge.recognition.framing import phrase_samples
 from edge.recognition.results import Analysis, Identification, Verification
+from edge.recognition.sayings import saying_distances
 from edge.recognition.scorer import Scorer
 from edge.recognition.voice import cosine, signature_of
 from edge.recognition.warping import warping_distances
@@ -254,10 +255,10 @@ class Engine(Analyser):
         """
         if analysis.phrase_embedding is None:
             raise ValueError("this utterance was analysed without its phrase")
-        examples = [_examples(profile) for profile in profiles]
-        every = list(itertools.chain.from_iterable(examples))
-        distances = np.asarray(warping_distances(every, analysis.phrase_embedding))
-        bounds = np.cumsum([len(own) for own in examples])[:-1]
+        sayings = [_sayings(profile) for profile in profiles]
+        every = list(itertools.chain.from_iterable(sayings))
+        distances = np.asarray(saying_distances(every, analysis.phrase_embedding))
+        bounds = np.cumsum([len(own) for own in sayings])[:-1]
         threshold = self.scorer.phrase_threshold()
         return [
             PhraseMatch(
@@ -273,7 +274,7 @@ class Engine(Analyser):
     def phrase_distance(self, profile: Profile, utterance: Utterance) -> float:
         """Warping distance of an utterance from the nearest saying of a profile's phrase."""
         said = self.models.phrase.embed(phrase_samples(utterance))
-        return min(warping_distances(_examples(profile), said))
+        return min(saying_distances(_sayings(profile), said))
 
     def is_phrase(self, distance: float, snr_db: float) -> bool:
         """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
@@ -307,13 +308,11 @@ class Engine(Analyser):
             )
 
 
-def _examples(profile: Profile) -> list[FloatArray]:
-    examples: list[FloatArray] = []
-    for sample in profile.samples:
-        if sample.phrase_embedding is None:
-            raise ValueError(f"{profile.name} has no phrase")
-        examples += sample.phrase_examples
-    return examples
+def _sayings(profile: Profile) -> list[tuple[FloatArray, ...]]:
+    sayings = [sample.phrase_examples for sample in profile.samples]
+    if not all(sayings):
+        raise ValueError(f"{profile.name} has no phrase")
+    return sayings
 
 
 def _verdict(voice: bool, phrase: bool) -> ReasonCode:

@@ -9,6 +9,7 @@ import pytest
 
 from edge.recognition import Engine
 from edge.recognition.framing import phrase_samples, voice_samples
+from edge.recognition.sayings import VARIANT_COST, saying_distances
 from edge.recognition.surroundings import PLACES, Surroundings, heard_in
 from edge.recognition.warping import warping_distances
 from edge.types import (
@@ -79,7 +80,7 @@ def test_nothing_is_left_to_chance_and_no_two_sayings_share_an_echo() -> None:
         heard_in(one, PLACES[0]).samples[: len(said.samples)] - said.samples
         for one in (said, longer)
     ]
-    assert abs(float(np.corrcoef(*noises)[0, 1])) < 0.2
+    assert abs(float(np.corrcoef(np.stack(noises))[0, 1])) < 0.2
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -136,8 +137,8 @@ def test_the_variants_bring_a_noisy_saying_nearer(engine: Engine, ada: Profile) 
     with_variants, without = engine.match_phrases([ada, plain], analysis)
     assert with_variants.distance < without.distance - 0.05
     assert analysis.phrase_embedding is not None
-    examples = [example for one in ada.samples for example in one.phrase_examples]
-    nearest = min(warping_distances(examples, analysis.phrase_embedding))
+    variants = [variant for one in ada.samples for variant in one.phrase_variants]
+    nearest = min(warping_distances(variants, analysis.phrase_embedding)) + VARIANT_COST
     assert with_variants.distance == pytest.approx(nearest)
     assert engine.phrase_distance(ada, noisy) == pytest.approx(nearest)
     assert engine.phrase_distance(plain, noisy) == pytest.approx(without.distance)
@@ -148,3 +149,18 @@ def test_another_phrase_stays_another_one(engine: Engine, ada: Profile) -> None:
         for place in PLACES:
             analysis = engine.analyse(heard_in(recording(name), place))
             assert not engine.match_phrases([ada], analysis)[0].accepted
+
+
+def test_a_variant_has_to_be_nearer(ada: Profile) -> None:
+    plain, *variants = ada.samples[0].phrase_examples
+    far = np.flipud(plain).copy()
+    assert saying_distances([(plain, far)], plain) == pytest.approx([0.0], abs=1e-5)
+    assert saying_distances([(far, plain), (plain,)], plain) == pytest.approx(
+        [VARIANT_COST, 0.0], abs=1e-5
+    )
+    assert saying_distances([(variants[0], *variants)], variants[1]) == pytest.approx(
+        [VARIANT_COST], abs=1e-5
+    )
+    assert saying_distances([], plain) == []
+    with pytest.raises(ValueError, match="without an example"):
+        saying_distances([(plain,), ()], plain)

@@ -20,7 +20,7 @@ from edge.evaluation.corpus import Item, Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
 from edge.recognition.results import Analysis
-from edge.recognition.warping import warping_distances
+from edge.recognition.sayings import saying_distances
 from edge.types import FloatArray, Profile, ProfileKind
 from tools.accuracy.figures import PLAIN_PHRASE, PLAIN_VOICE, PRESETS, Row, Scores
 from tools.conditions import Condition
@@ -133,7 +133,7 @@ def score(
     numbers = sorted(known.examples)
     column = {number: index for index, number in enumerate(numbers)}
     examples = [known.examples[number] for number in numbers]
-    every = np.asarray([nearest(examples, _phrase(one)) for one in analyses]).T
+    every = np.asarray([saying_distances(examples, _phrase(one)) for one in analyses]).T
     members = np.asarray([[column[i] for i in one.members] for one in known.enrolments])
     distance = every[members].min(axis=1)
     snr_db = np.asarray([one.quality.snr_db for one in analyses])[None]
@@ -161,13 +161,6 @@ def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
 def enrolled_phrases(analysis: Analysis) -> tuple[FloatArray, ...]:
     """What is kept of a phrase when it is enrolled."""
     return (_phrase(analysis), *analysis.phrase_variants)
-
-
-def nearest(enrolled: Sequence[Sequence[FloatArray]], said: FloatArray) -> list[float]:
-    """Warping distance of what was said from each enrolled saying, in whichever variant."""
-    every = [example for one in enrolled for example in one]
-    ends = np.cumsum([len(one) for one in enrolled])[:-1]
-    return [float(own.min()) for own in np.split(np.asarray(warping_distances(every, said)), ends)]
 
 
 def _phrase(analysis: Analysis) -> FloatArray:

@@ -29,6 +29,7 @@ from edge.recognition.calibration import (
     phrase_term,
 )
 from edge.recognition.framing import phrase_samples, voice_samples
+from edge.recognition.sayings import saying_distances
 from edge.recognition.surroundings import PLACES, heard_in
 from edge.recognition.warping import warping_distances
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
@@ -99,14 +100,13 @@ def _among_sentences(
     sentences: Sequence[tuple[FloatArray, ...]], found: dict[str, list[float]]
 ) -> None:
     count = len(sentences)
-    examples = [example for one in sentences for example in one]
-    every = np.asarray([warping_distances(examples, one[0]) for one in sentences]).T
-    every = every.reshape(count, -1, count)
-    matrix = every.min(axis=1)
+    matrix = np.asarray([saying_distances(sentences, one[0]) for one in sentences]).T
     for enrolled in itertools.combinations(range(count), ENROLLED):
         others = np.setdiff1d(np.arange(count), enrolled)
         found["other"] += list(matrix[np.ix_(np.asarray(enrolled), others)].min(axis=0))
-    found["single"] += list(every[:, 0][~np.eye(count, dtype=bool)])
+    plain = [one[0] for one in sentences]
+    single = np.asarray([warping_distances(plain, one) for one in plain]).T
+    found["single"] += list(single[~np.eye(count, dtype=bool)])
 
 
 def _said_again(
@@ -116,9 +116,7 @@ def _said_again(
     chance: np.random.Generator,
     found: dict[str, list[float]],
 ) -> None:
-    enrolled: list[FloatArray] = []
-    for speed in _ENROLLED_SPEEDS:
-        enrolled += _enrolled(analyser, _altered(phrase, speed, chance))
+    enrolled = [_enrolled(analyser, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
     for speed in _SPOKEN_SPEEDS:
         again = _altered(phrase, speed, chance)
         missed = _with_a_part_replaced(again, _altered(foreign, speed, chance), chance)
@@ -131,7 +129,7 @@ def _said_again(
             both = [_noisy(one, snr_db, chance) for one in both]
         for name, said in zip(("right", "near"), both):
             embedding = analyser.models.phrase.embed(phrase_samples(_cut_amiss(said, chance)))
-            found[name].append(min(warping_distances(enrolled, embedding)))
+            found[name].append(min(saying_distances(enrolled, embedding)))
             found[f"{name}_snr_db"].append(snr_db)
 
 
