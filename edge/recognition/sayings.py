@@ -10,7 +10,7 @@ import numpy as np
 from edge.recognition.warping import warping_distances
 from edge.types import FloatArray
 
-VARIANT_COST = 0.04
+VARIANT_COST = 0.06
 """What a variant's distance counts for more: in noise and echo everything sounds more alike, near
 misses too, and a saying in a quiet room should not have to come nearer because of them."""
 
