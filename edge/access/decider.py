@@ -48,6 +48,7 @@ class Finding:
         voice: the voice held against that profile.
         phrase: the phrase held against that profile.
         sharing: how many people have the phrase that was said, 1 at least.
+        duress: whether it was a duress phrase; `profile` is then the person's own.
     """
 
     analysis: Analysis
@@ -55,6 +56,7 @@ class Finding:
     voice: SpeakerMatch
     phrase: PhraseMatch
     sharing: int = 1
+    duress: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,19 @@ class Decider:
         self._config = config
 
     def eligible(self, profiles: Sequence[Profile]) -> list[Profile]:
-        """The profiles that can open: a phrase, enrolled whole, with the models that are open."""
-        return [
+        """The profiles that can open: a phrase, enrolled whole, with the models that are open.
+
+        A duress phrase is only worth something beside the person's own.
+        """
+        ready = [
             profile
             for profile in profiles
             if profile.kind is ProfileKind.PHRASE
             and profile.status is ProfileStatus.ENROLLED
             and self._engine.fits(profile)
         ]
+        people = {profile.id for profile in ready if profile.duress_of is None}
+        return [profile for profile in ready if _person(profile) in people]
 
     def decide(self, utterance: Utterance, profiles: Sequence[Profile]) -> AccessDecision:
         """Decide on an utterance.
@@ -123,7 +130,10 @@ class Decider:
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
         # Whoever shares a phrase is another person that a stranger may be taken for.
-        sharing = max(1, sum(phrase.accepted for phrase in phrases))
+        having = {
+            _person(candidates[index]) for index, phrase in zip(chosen, phrases) if phrase.accepted
+        }
+        sharing = max(1, len(having))
         findings = [
             Finding(
                 analysis,
@@ -199,12 +209,20 @@ class Decider:
         }
 
 
+def _person(profile: Profile) -> str:
+    """Id of the person's own profile, whichever of their phrases this one is for."""
+    return profile.duress_of or profile.id
+
+
 def _weigh(findings: Sequence[Finding]) -> tuple[ReasonCode, Finding]:
     """What an utterance was, and whom it was held against in the end."""
     both = [each for each in findings if each.voice.accepted and each.phrase.accepted]
     if both:
-        # Two people may share a phrase; the nearer voice is who it is.
-        return ReasonCode.ACCEPTED, max(both, key=lambda each: each.voice.score)
+        # Two people may share a phrase; the nearer voice is who it is. Of one person's two phrases
+        # it is the nearer one that was said.
+        nearest = max(both, key=lambda each: each.voice.score)
+        own = [each for each in both if _person(each.profile) == _person(nearest.profile)]
+        return ReasonCode.ACCEPTED, max(own, key=lambda each: each.phrase.score)
     if any(each.voice.accepted for each in findings):
         return ReasonCode.WRONG_PHRASE, max(findings, key=lambda each: each.voice.score)
     if any(each.phrase.accepted for each in findings):

@@ -39,6 +39,8 @@ def lesson_from(judgement: Judgement, engine: Engine, config: EnrolmentConfig) -
     decision, finding = judgement.decision, judgement.finding
     if finding is None or not decision.granted:
         return None
+    if finding.duress:  # neither phrase may become part of the other one's signature
+        return None
     analysis, profile = finding.analysis, finding.profile
     enrolled = replace(profile, samples=profile.enrolled)
     refusal = reason_not_to_adapt(

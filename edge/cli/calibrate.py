@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.cli.auditing import audited
 from edge.cli.confirm import confirmed
 from edge.cli.evaluate import add_enrol, evaluated
 from edge.cli.output import complain, show, show_json
-from edge.errors import EXIT_OK, EXIT_REJECTED, ConfigError
+from edge.errors import EXIT_OK, EXIT_REJECTED, ConfigError, StoreError
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -68,12 +69,24 @@ def run(args: argparse.Namespace) -> int:
     if not confirmed(question, yes=args.yes):
         return EXIT_REJECTED
     backup = replace_file(file, former, new)
+    _audit(config, former=str(old), now=suggestion.preset)
     if args.json:
         show_json({**done, "changed": True, "backup": str(backup)})
     else:
         show(f"{file}: security.false_accept_rate is {suggestion.preset} now, was {old}.")
         show(f"The former file is {backup}. Start the daemon again to use the new one.")
     return EXIT_OK
+
+
+def _audit(config: Config, former: str, now: str) -> None:
+    from edge.store import open_store
+
+    try:
+        with open_store(config.state_path) as store:
+            record = audited(store, config)
+            record("change", what="security.false_accept_rate", former=former, now=now)
+    except StoreError as error:
+        complain(f"it is done, but not in the audit trail: {error}")
 
 
 def _suggestion(args: argparse.Namespace, config: Config) -> Suggestion:

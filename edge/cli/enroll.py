@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError
 
@@ -55,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace a signature; the old one stands until the new one is complete",
     )
+    parser.add_argument(
+        "--duress",
+        action="store_true",
+        help="enrol a second phrase for somebody who is enrolled: it opens as usual, and raises a"
+        " silent alarm",
+    )
     options.add_microphone(parser)
 
 
@@ -68,27 +75,42 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--short goes with --voice: a passphrase is always said three times")
     if args.phrase is not None and args.voice:
         raise InputError("--phrase does not go with --voice: any speech will do there")
+    if args.duress and args.voice:
+        raise InputError("--duress does not go with --voice: it is a second passphrase")
     kind = ProfileKind.VOICE if args.voice else ProfileKind.PHRASE
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
-        wish = Wish(args.name, kind, args.phrase, short=args.short, again=args.again)
+        wish = Wish(
+            args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
+        )
         enrolment = Enrolment(store, wish, config.enrolment)
         from edge.recognition.engine import Engine
 
         engine = Engine.open(config)
         engine.require_models(enrolment.profile)
+        before = enrolment.profile.progress
         try:
             if args.files:
                 results = _from_files(enrolment, engine, args.files)
             else:
                 results = _from_microphone(enrolment, engine, config, args)
+            enrolment.finish()
         except KeyboardInterrupt:
             if enrolment.keeps_old:
                 complain(f"{enrolment.profile.name} keeps the old signature")
             elif enrolment.stored:
                 complain("what was taken is kept: run it again to continue")
             raise
-        profile = enrolment.finish()
+        finally:
+            profile = enrolment.profile
+            if enrolment.stored and profile.progress != before:
+                audited(store, config)(
+                    "enrolment",
+                    profile.id,
+                    by_voice=args.voice,
+                    complete=enrolment.complete,
+                    again=args.again,
+                )
     _tell(args, enrolment, profile, results)
     refused = any(not result["accepted"] for result in results) and bool(args.files)
     return EXIT_INPUT if refused or enrolment.keeps_old else EXIT_OK
@@ -148,7 +170,8 @@ def _instruction(enrolment: Enrolment) -> str:
     if profile.kind.value == "voice":
         return f"{profile.name}, talk about anything, and pause now and then."
     times = f"{profile.remaining:.0f} times" if profile.remaining > 1 else "once more"
-    what = f"“{profile.phrase}”" if profile.phrase else "your passphrase"
+    unwritten = "your duress phrase" if profile.duress_of else "your passphrase"
+    what = f"“{profile.phrase}”" if profile.phrase else unwritten
     return f"{profile.name}, say {what} {times}, with a pause after each."
 
 

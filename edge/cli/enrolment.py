@@ -36,6 +36,7 @@ class Wish:
         phrase: the phrase in writing; None when not given.
         short: whether `SHORT_SECONDS` of free speech are enough.
         again: whether to replace what is there.
+        duress: whether it is a second phrase of that person, which raises an alarm.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Wish:
     phrase: Optional[str] = None
     short: bool = False
     again: bool = False
+    duress: bool = False
 
 
 class Enrolment:
@@ -64,10 +66,25 @@ class Enrolment:
     def __init__(self, store: ProfileStore, wish: Wish, config: EnrolmentConfig) -> None:
         self._store = store
         self._wish = wish
-        existing = _existing(store, wish.name)
+        self._other: Optional[Profile] = None
         required = _required(wish, config)
+        if wish.duress:
+            owner = self._other = _owner(store, wish.name)
+            existing = _duress_of(store, owner)
+            required = owner.required
+            wish = self._wish = replace(wish, name=f"{owner.name[:55].strip()} (duress)")
+        else:
+            existing = _existing(store, wish.name)
+            if existing is not None and existing.duress_of is not None:
+                raise ProfileError(
+                    f"{existing.name} is a duress phrase: give the person's name, and --duress"
+                )
+            if existing is not None:
+                self._other = _duress_of(store, existing)
         if existing is None:
             self.profile = _blank(wish, required)
+            if self._other is not None:
+                self.profile = replace(self.profile, duress_of=self._other.id)
         elif wish.again:
             self.profile = replace(
                 existing,
@@ -102,6 +119,11 @@ class Enrolment:
             ProfileError: the profile was begun with another model, or has gone meanwhile.
         """
         sample = engine.enrol(self.profile, utterance)
+        if self._other is not None and self._other.enrolled:
+            from edge.access.duress import require_apart
+
+            engine.require_models(self._other)
+            require_apart(engine, self._other, sample)
         speaker_model = engine.models.speaker.sha256
         phrase_model = engine.models.phrase.sha256 if sample.phrase_embedding is not None else ""
         if self._held_back:
@@ -124,6 +146,7 @@ class Enrolment:
                 samples=[sample],
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
+                duress_of=self.profile.duress_of,
             )
             self.stored = True
 
@@ -168,6 +191,21 @@ def _existing(store: ProfileStore, name: str) -> Optional[Profile]:
     with contextlib.suppress(ProfileError):
         return store.get(name)
     return None
+
+
+def _owner(store: ProfileStore, name: str) -> Profile:
+    owner = store.get(name)
+    if owner.duress_of is not None:
+        owner = store.get(owner.duress_of)
+    if owner.kind is not ProfileKind.PHRASE or owner.status is not ProfileStatus.ENROLLED:
+        raise ProfileError(
+            f"{owner.name} has no passphrase that is enrolled: enrol that first, then --duress"
+        )
+    return owner
+
+
+def _duress_of(store: ProfileStore, owner: Profile) -> Optional[Profile]:
+    return next((each for each in store.list() if each.duress_of == owner.id), None)
 
 
 def _required(wish: Wish, config: EnrolmentConfig) -> float:

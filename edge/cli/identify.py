@@ -82,6 +82,8 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
     """Those who can be recognised; the others must not keep everybody from it."""
     ready = []
     for profile in profiles:
+        if profile.duress_of is not None:
+            continue  # a voice that is in the group already
         if profile.remaining > 0:
             complain(f"{profile.name} is left out, since not enrolled yet")
         elif not engine.fits(profile):

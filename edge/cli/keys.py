@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.cli.passphrases import add_passphrase_file, given_passphrase
 from edge.errors import EXIT_OK, InputError, KeyFault
@@ -84,6 +85,7 @@ def _show(args: argparse.Namespace) -> int:
 def _rotate(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         store.rotate_key()
+        _record(args, store, "rotated")
         _tell(args, store, "Everything is sealed with a new data key.")
     return EXIT_OK
 
@@ -121,8 +123,13 @@ def _rewrap(args: argparse.Namespace) -> int:
             store.lock_with(key, rotate=args.rotate)
             advice = _WHERE_NEXT[kind]
             sources.forget_default_file()
+        _record(args, store, "rewrapped")
         _tell(args, store, "The store is locked with another key.", advice)
     return EXIT_OK
+
+
+def _record(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
+    audited(store, options.config_of(args))("keys", what=what, key_id=store.key_state().key_id)
 
 
 def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -> Any:

@@ -38,10 +38,15 @@ COMMANDS = (
     "identify",
     "profiles",
     "keys",
+    "access",
+    "lockout",
     "evaluate",
     "calibrate",
+    "audit",
     "devices",
     "config",
+    "signing",
+    "command",
 )
 
 EXIT_INTERRUPTED = 130

@@ -42,13 +42,13 @@ def add_microphone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=60.0,
         help="give up when nobody speaks for so long (default: 60)",
     )
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """An argument that is a number of seconds, more than 0 and up to an hour."""
     try:
         value = float(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
+from edge.cli.auditing import audited
 from edge.cli.confirm import confirmed
 from edge.cli.output import console, printing, show, show_json
 from edge.cli.passphrases import add_passphrase_file, given_passphrase
@@ -61,11 +62,12 @@ def _list(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profiles = store.list()
     if args.json:
-        show_json({"profiles": [profile.as_dict() for profile in profiles]})
+        content = [{**each.as_dict(), "duress_of": each.duress_of} for each in profiles]
+        show_json({"profiles": content})
     elif not profiles:
         show("Nobody is enrolled yet: run 'edge-voice enroll NAME'.")
     else:
-        _print_table(profiles)
+        _print_table(_under_their_owners(profiles))
     return EXIT_OK
 
 
@@ -98,6 +100,7 @@ def _revert(args: argparse.Namespace) -> int:
         if not confirmed(f"Forget what was learned of {name} since enrolment?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.forget_adaptation(profile_id)
+        audited(store, options.config_of(args))("change", profile_id, what="reverted")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -111,6 +114,7 @@ def _reset(args: argparse.Namespace) -> int:
         if not confirmed(f"Forget the signature of {name}?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.reset(profile_id)
+        audited(store, options.config_of(args))("change", profile_id, what="reset")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -122,6 +126,7 @@ def _rename(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
         profile = store.rename(profile_id, args.new_name)
+        audited(store, options.config_of(args))("change", profile_id, what="renamed")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -135,6 +140,7 @@ def _delete(args: argparse.Namespace) -> int:
         if not confirmed(f"Delete {name} and their signature?", yes=args.yes):
             return EXIT_REJECTED
         store.delete(profile_id)
+        audited(store, options.config_of(args))("deletion", profile_id)
     if args.json:
         show_json({"deleted": {"id": profile_id, "name": name}})
     else:
@@ -155,6 +161,8 @@ def _export(args: argparse.Namespace) -> int:
     passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
     check_passphrase(passphrase)
     write_person(file, person, passphrase, replace=replace)
+    with options.store_of(args) as store:
+        audited(store, options.config_of(args))("export", person.profile.id)
     if args.json:
         show_json({"exported": {"id": person.profile.id, "name": name, "file": str(file)}})
     else:
@@ -174,6 +182,7 @@ def _import(args: argparse.Namespace) -> int:
         except ProfileError as error:
             hint = "" if args.new_name else "; add --as NAME"
             raise ProfileError(f"{error}{hint}, nothing was imported") from None
+        audited(store, options.config_of(args))("import", profile.id)
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
@@ -191,7 +200,7 @@ def _print_table(profiles: list[Profile]) -> None:
     for profile in profiles:
         done = profile.remaining <= 0
         table.add_row(
-            Text(profile.name),
+            Text(f"  {profile.name}" if profile.duress_of else profile.name),
             _kind(profile),
             Text(profile.status.value, style="green" if done else "yellow"),
             _progress(profile),
@@ -201,7 +210,15 @@ def _print_table(profiles: list[Profile]) -> None:
         console(sys.stdout).print(table)
 
 
+def _under_their_owners(profiles: list[Profile]) -> list[Profile]:
+    """Each person, and then their duress phrase."""
+    places = {profile.id: place for place, profile in enumerate(profiles)}
+    return sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1))
+
+
 def _kind(profile: Profile) -> str:
+    if profile.duress_of is not None:
+        return "duress phrase"
     return "passphrase" if profile.kind.value == "phrase" else "voice"
 
 

@@ -1,8 +1,10 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
+from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
     AccessConfig,
@@ -21,10 +23,12 @@ from edge.config.store import StoreConfig
 __all__ = [
     "AccessConfig",
     "AudioConfig",
+    "AuditConfig",
     "CommandsConfig",
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",
     "Rule",

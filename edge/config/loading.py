@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
@@ -201,6 +202,13 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         longest = f"{config.audio.max_utterance_s:g}"
         text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"
         yield "recognition.min_net_speech_s", text
+    zone = config.access.time_zone
+    if zone is not None and not _is_time_zone(zone):
+        yield "access.time_zone", f"there is no time zone {quoted(zone)}{_nearest_zone(zone)}"
+    lockout = config.lockout
+    if lockout.longest_s < lockout.first_s:
+        text = f"shorter than the first; give at least lockout.first_s ({lockout.first_s:g})"
+        yield "lockout.longest_s", text
     if mqtt.password_file is not None and mqtt.username is None:
         yield "mqtt.password_file", "a password without a user; set mqtt.username too"
     if (tls.cert_file is None) != (tls.key_file is None):
@@ -209,3 +217,17 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     files = [name for name in ("ca_file", "cert_file", "key_file") if getattr(tls, name)]
     if files and not tls.enabled:
         yield f"mqtt.tls.{files[0]}", "has no effect without TLS; set mqtt.tls.enabled to true"
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # a folder of zones is an OSError
+        return False
+    return True
+
+
+def _nearest_zone(name: str) -> str:
+    zones = {zone.lower(): zone for zone in available_timezones()}
+    near = difflib.get_close_matches(name.lower(), zones, n=1)
+    return f"; did you mean {zones[near[0]]}?" if near else "; give one such as Europe/Berlin"

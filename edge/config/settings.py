@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
 from edge.config.commands import CommandsConfig
+from edge.config.lockout import LockOutConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
 from edge.config.store import StoreConfig
@@ -193,6 +195,14 @@ class AccessConfig:
         least=0.5,
         most=60.0,
     )
+    time_zone: Optional[str] = setting(
+        None,
+        "Time zone in which the hours and dates of `edge-voice access` are meant, such as"
+        " Europe/Berlin.",
+        pattern=r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}",
+        pattern_doc="the name of a time zone, such as Europe/Berlin or UTC",
+        empty="the system's time zone",
+    )
 
 
 @dataclass(frozen=True)
@@ -210,10 +220,14 @@ class Config:
     security: SecurityConfig = section(SecurityConfig, "How often a stranger may get in.")
     enrolment: EnrolmentConfig = section(EnrolmentConfig, "What makes a signature complete.")
     access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
+    lockout: LockOutConfig = section(
+        LockOutConfig, "What happens after too many rejections in a short time."
+    )
     mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
     store: StoreConfig = section(StoreConfig, "How signatures are locked.")
     signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
+    audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",

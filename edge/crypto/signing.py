@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import re
@@ -223,13 +224,54 @@ def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
     data = read_secret(file, setting, _MAX_KEY_BYTES)
     try:
         if algorithm == HMAC:
-            return HmacKey(_hexadecimal(data))
-        return PrivateKey(data if len(data) == 32 else _private_bytes(data))
+            return _shared_key(data)
+        return _private_key(data)
     except ValueError:
         form = "64 to 128 hexadecimal digits" if algorithm == HMAC else "an unencrypted PEM key"
         raise ConfigError(
             f"{file}: {setting} holds no key for {algorithm} ({form}); "
             f"make one with: edge-voice signing new-key FILE --algorithm {algorithm}"
+        ) from None
+
+
+def key_in(file: Path, key_id: Optional[str] = None) -> SigningKey:
+    """A key that signs, of whichever algorithm its file is for.
+
+    Args:
+        file: as for `read_signing_key`.
+        key_id: its name; None derives one.
+
+    Raises:
+        ConfigError: the file cannot be read, is open to others, or holds no key.
+    """
+    data = read_secret(file, "the key", _MAX_KEY_BYTES)
+    with contextlib.suppress(ValueError):
+        return _private_key(data, key_id)
+    with contextlib.suppress(ValueError):
+        return _shared_key(data, key_id)
+    raise ConfigError(
+        f"{file}: holds no key, or the id cannot be used; "
+        "make a key with: edge-voice signing new-key FILE"
+    )
+
+
+def read_verifying_key(file: Path) -> Verifier:
+    """A key that verifies: a public key as base64, or a shared key.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no such key.
+    """
+    try:
+        text = file.read_bytes()[:_MAX_KEY_BYTES].decode("ascii", "replace").strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); check its name") from None
+    with contextlib.suppress(ValueError):
+        return PublicKey(base64.b64decode(text, validate=True))
+    try:
+        return _shared_key(text.encode())
+    except ValueError:
+        raise ConfigError(
+            f"{file}: holds neither a public key (edge-voice signing public-key) nor a shared one"
         ) from None
 
 
@@ -276,6 +318,14 @@ def _checked_id(key_id: str) -> str:
     if not _KEY_ID.fullmatch(key_id):
         raise ValueError("a key's id has 1 to 64 letters, digits, or - _ .")
     return key_id
+
+
+def _shared_key(data: bytes, key_id: Optional[str] = None) -> HmacKey:
+    return HmacKey(_hexadecimal(data), key_id)
+
+
+def _private_key(data: bytes, key_id: Optional[str] = None) -> PrivateKey:
+    return PrivateKey(data if len(data) == 32 else _private_bytes(data), key_id)
 
 
 def _hexadecimal(data: bytes) -> bytes:

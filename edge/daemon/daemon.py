@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Optional
 
-from edge.access.decider import Decider, Judgement, age_of
-from edge.access.guard import Guard
+from edge.access.decider import Decider, Judgement
 from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
 from edge.daemon.household import Household
+from edge.daemon.protection import Protection
 from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
@@ -61,9 +61,9 @@ class Daemon:
         on_decision: Optional[Callable[[AccessDecision], None]] = None,
     ) -> None:
         self._config = config
-        self._on_decision = on_decision
+        self._wake = threading.Event()
         self._publisher = MqttPublisher(config.mqtt, config.device)
-        self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S)
+        self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S, settings=config.store)
         self._engine = Engine.open(config)
         self._decider = Decider(self._engine, config)
         self._endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
@@ -79,7 +79,15 @@ class Daemon:
             config.enrolment,
             lambda problem: self._publisher.set_status(problem=problem),
         )
-        self._guard = Guard([])
+        self._protection = Protection(
+            config,
+            store=self._store,
+            household=self._household,
+            engine=self._engine,
+            publisher=self._publisher,
+            wake=self._wake.set,
+            on_decision=on_decision,
+        )
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
@@ -87,7 +95,6 @@ class Daemon:
             )
         self._source: Source = source
         self._lost_samples = 0
-        self._late = 0
         self._moved_at = time.monotonic()
         self._notifier = Notifier()
         self._settled = False
@@ -105,10 +112,14 @@ class Daemon:
         self._publisher.start()
         try:
             self._household.refresh()
+            self._protection.start()
             self._publish_health()
             self._worker.start()
-            while not self._stop.wait(_TICK_S):
+            while not self._stop.is_set():
+                self._wake.wait(_TICK_S)
+                self._wake.clear()
                 self._household.refresh()
+                self._protection.work()
                 self._publish_health()
                 self._household.store_lessons()
                 if self._alive():
@@ -122,6 +133,7 @@ class Daemon:
     def stop(self) -> None:
         """Make `run` return within 2 s; may be called from any thread or a signal handler."""
         self._stop.set()
+        self._wake.set()
 
     def _work(self) -> None:
         try:
@@ -130,6 +142,8 @@ class Daemon:
                     self._moved_at = time.monotonic()
                     self._settle()
                     self._lost_samples += block.lost_samples
+                    if not self._protection.ear.listening:
+                        continue
                     self._listener.use(self._household.profiles)
                     for judgement in self._listener.feed(block):
                         self._publish(judgement)
@@ -143,7 +157,7 @@ class Daemon:
             _log.debug("the recogniser failed", exc_info=True)
             self._failure = error
         finally:
-            self._stop.set()
+            self.stop()
 
     def _settle(self) -> None:
         """Report once that the start is over: sound arrives, or it is known that none does."""
@@ -155,28 +169,10 @@ class Daemon:
         self._notifier.ready()
 
     def _publish(self, judgement: Judgement) -> None:
-        # A worker that was held up must not open the door for somebody who has left.
-        age = age_of(judgement.utterance)
-        judgement = self._guard.review(judgement)
-        decision = judgement.decision
-        if age > decision.lifetime_s:
-            self._late += 1
-            _log.warning("a decision came %.1f s after the speech and was dropped", age)
-            return
-        self._publisher.publish_decision(decision, age)
-        _log.info(
-            "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
-            decision.outcome.value,
-            decision.reason.value,
-            decision.confidence.value,
-            f" {decision.name}" if decision.name else "",
-            decision.utterance_s,
-            decision.timings_ms["decide"],
-        )
-        if self._on_decision is not None:
-            self._on_decision(decision)
-        # After the decision is on its way; the main thread stores it, which may take a second.
-        self._household.learn(judgement)
+        decided = self._protection.door.decide(judgement)
+        if decided is not None:
+            # After the decision is on its way; the main thread stores it, which may take a second.
+            self._household.learn(decided)
         self._moved_at = time.monotonic()
 
     def _microphone_changed(self, state: MicrophoneState) -> None:
@@ -187,10 +183,13 @@ class Daemon:
 
     def _publish_health(self) -> None:
         self._publisher.set_status(
-            enrolled=len(self._decider.eligible(self._household.profiles)),
+            enrolled=sum(
+                profile.duress_of is None
+                for profile in self._decider.eligible(self._household.profiles)
+            ),
             lost_samples=self._lost_samples,
             discarded_utterances=self._endpointer.discarded,
-            late_decisions=self._late,
+            late_decisions=self._protection.door.late,
         )
 
     def _alive(self) -> bool:
@@ -208,7 +207,9 @@ class Daemon:
                 self._microphone.close()
         if self._worker.is_alive():
             self._worker.join(_WORKER_GRACE_S)
+        self._protection.stop()
         self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
             self._household.store_lessons()
+        self._protection.close()
         self._store.close()

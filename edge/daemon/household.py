@@ -73,7 +73,8 @@ class Household:
             return
         self._recovered()
         for profile in profiles:
-            if not self._engine.fits(profile):
+            # A duress phrase must not show in the journal.
+            if profile.duress_of is None and not self._engine.fits(profile):
                 _log.warning(
                     "%s was enrolled with another model and is passed over: reset and enrol again",
                     profile.name,

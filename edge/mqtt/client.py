@@ -37,6 +37,8 @@ _SUFFIX = re.compile(r"[a-z0-9_]{1,32}(/[a-z0-9_]{1,32}){0,2}")
 _OWN = ("status", "decision", "command", "set")
 """Topics that `publish` must not write to: the publisher's own, and those that it is told on."""
 _MOST_RETAINED = 16
+_DEAF_S = 60.0
+"""How long nothing is subscribed to after a message that is too large to take in."""
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class MqttPublisher:
         self._filters: tuple[str, ...] = ()
         self._taker: Optional[Callable[[Incoming], None]] = None
         self._sent = 0
+        self._deaf_until = 0.0
         self._connected = False
         self._confirmed = 0
         self._connections = 0
@@ -261,6 +264,9 @@ class MqttPublisher:
                 if link is not None:
                     with contextlib.suppress(Exception):  # whatever it is in, it is given up
                         link.abort()
+                if isinstance(error, LinkLost) and error.too_large:
+                    # The broker may have kept it, to send it again on every subscription.
+                    self._deaf_until = now() + _DEAF_S
                 if isinstance(error, LinkLost) and protocol.failed(try_older=error.try_older):
                     continue
                 stable = reached_at is not None and now() - reached_at >= _STABLE_S
@@ -279,8 +285,6 @@ class MqttPublisher:
             _log.exception("a message on %s could not be handled", message.suffix)
 
     def _greet(self, link: Link) -> None:
-        if self._filters:
-            link.subscribe(self._filters)
         self._connected = True
         self._connections += 1
         older = link.version == OLDER
@@ -292,7 +296,11 @@ class MqttPublisher:
         delivery = Delivery(link, self._outbox, self.topics)
         announcer = Announcer(link, self._current)
         before = self._confirmed
+        subscribed = not self._filters
         while not self._stopping():
+            if not subscribed and now() >= self._deaf_until:
+                link.subscribe(self._filters)
+                subscribed = True
             wait = announcer.step()
             wait = min(wait, delivery.step())
             self._confirmed = before + delivery.confirmed

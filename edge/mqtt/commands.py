@@ -46,7 +46,10 @@ _LONGEST_NAME = 128
 
 
 def _is_person(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= _LONGEST_NAME and value.isprintable()
+    if not (isinstance(value, str) and 1 <= len(value) <= _LONGEST_NAME):
+        return False
+    # Persian and several Indic scripts need these two inside a word.
+    return value.replace("\u200c", "").replace("\u200d", "").isprintable()
 
 
 @dataclass(frozen=True)

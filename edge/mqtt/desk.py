@@ -186,8 +186,13 @@ class CommandDesk:
             "role": command.role.value if command.role else "unsigned",
             "counter": command.counter,
         }
-        content.update((f"argument_{name}", value) for name, value in command.arguments.items())
-        self._note(Event(EventKind.COMMAND, content))
+        # A person may be named by name, which is not to outlive them; the id tells enough.
+        content.update(
+            (f"argument_{name}", value)
+            for name, value in command.arguments.items()
+            if name != "person"
+        )
+        self._note(Event(EventKind.COMMAND, content, (detail or {}).get("profile_id")))
         if command.id:
             answer = {"id": command.id, "command": command.name, "ok": ok, "reason": reason}
             self._say({**answer, "detail": dict(detail)} if detail else answer)

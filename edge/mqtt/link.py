@@ -64,11 +64,13 @@ class LinkLost(Exception):
 
     Attributes:
         try_older: the broker may only speak the older protocol, MQTT 3.1.1.
+        too_large: a message was on its way in that is larger than any that is taken.
     """
 
-    def __init__(self, message: str, *, try_older: bool = False) -> None:
+    def __init__(self, message: str, *, try_older: bool = False, too_large: bool = False) -> None:
         super().__init__(message)
         self.try_older = try_older
+        self.too_large = too_large
 
 
 class Link:
@@ -241,8 +243,8 @@ class Link:
 
     def _make_client(
         self, client_id: str, password: Optional[str], tls: Optional[ssl.SSLContext]
-    ) -> paho.Client:
-        client = paho.Client(
+    ) -> _BoundedClient:
+        client = _BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=self.version,
@@ -269,10 +271,9 @@ class Link:
         except Exception as error:  # noqa: BLE001 - paho lets its parser's own errors through
             kind = type(error).__name__
             raise LinkLost(f"it sent what is no MQTT ({kind}); check mqtt.port") from None
-        # Paho takes in whatever length the broker announces, up to 256 MB.
-        arriving: Any = getattr(self._client, "_in_packet", {})
-        if arriving.get("to_process", 0) > MOST_INCOMING_BYTES:
-            raise LinkLost("it sent a message that is far too large")
+        if self._client.overwhelmed:
+            text = "somebody sent a message that is far too large; no commands for a minute"
+            raise LinkLost(text, too_large=True)
 
     def _until_due(self, timeout_s: float) -> float:
         # A second at most, for paho's keep-alive to be looked after.
@@ -348,6 +349,18 @@ class Link:
         # No sign of life: it may have lain in this machine's buffer since before the broker froze.
         suffix = self._topics.suffix(message.topic)
         self._taker(Incoming(suffix, bytes(message.payload), bool(message.retain)))
+
+
+class _BoundedClient(paho.Client):
+    """Paho reads whatever length is announced, up to 256 MB, into a buffer of that size."""
+
+    overwhelmed = False
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MOST_INCOMING_BYTES:
+            self.overwhelmed = True
+            raise ConnectionError("too large")
+        return super()._sock_recv(bufsize)
 
 
 class Waker:

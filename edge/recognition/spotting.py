@@ -130,6 +130,18 @@ class PhraseSpotter:
         self._best = {}
         return found
 
+    def look(self, saying: FloatArray) -> list[Spot]:
+        """The places in a saying that is embedded already; whatever was fed before is forgotten.
+
+        Args:
+            saying: shape (t, e), one row every 40 ms.
+        """
+        self.reset(0.0)
+        found: list[Spot] = []
+        for index, vector in enumerate(saying[::2]):
+            found += self._step(vector, index * STEP_S)
+        return found + self.finish()
+
     def _step(self, vector: FloatArray, centre_s: float) -> list[Spot]:
         """Take in the vector whose window is centred on `centre_s`."""
         costs = np.float32(1.0) - self._frames @ unit(vector)

@@ -1,6 +1,14 @@
 """The types that pass between the rooms: small, frozen, printable."""
 
-from edge.types.access import EVERY_DAY, EVERYTHING, AccessRule, Window
+from edge.types.access import (
+    EVERY_DAY,
+    EVERYTHING,
+    AccessRule,
+    Window,
+    format_window,
+    parse_day,
+    parse_window,
+)
 from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance
 from edge.types.decision import AccessDecision, Confidence, Outcome, ReasonCode
 from edge.types.event import Detail, Event, EventKind
@@ -30,4 +38,7 @@ __all__ = [
     "SpeakerMatch",
     "Utterance",
     "Window",
+    "format_window",
+    "parse_day",
+    "parse_window",
 ]

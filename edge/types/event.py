@@ -31,6 +31,12 @@ class EventKind(str, enum.Enum):
     DURESS = "duress"
     KEYS = "keys"
     """A key was made, rotated or withdrawn."""
+    RETENTION = "retention"
+    """The trail's own: entries that were kept for long enough were removed."""
+    UNWRITTEN = "unwritten"
+    """The trail's own: so many events could not be written and are lost."""
+    TAMPERING = "tampering"
+    """The trail's own: entries that had been written were not there, or were altered."""
 
 
 @dataclass(frozen=True)

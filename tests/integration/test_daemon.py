@@ -4,100 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from edge.audio.sources import FileSource
 from edge.config import Config, MqttConfig
 from edge.daemon import Daemon
-from edge.resources import demo_directory
 from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
+from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-DEMO = demo_directory()
-LISTENING = 20.0
-
-
-class House:
-    """A state directory with Ada enrolled, a configuration, and a daemon to start and stop."""
-
-    def __init__(self, folder: Path, broker: Broker, environment: dict[str, str]) -> None:
-        self.config = folder / "config.yaml"
-        inherited = os.environ.get("PYTHONPATH", "")
-        path = os.pathsep.join(part for part in (str(REPOSITORY), inherited) if part)
-        self.environment = {**environment, "PYTHONPATH": path}
-        settings = {
-            "device": {"id": "test-door"},
-            "mqtt": {"host": "127.0.0.1", "port": broker.port},
-            "state_directory": str(folder / "state"),
-        }
-        self.config.write_text(yaml.safe_dump(settings))
-        self.log = folder / "daemon.log"
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "edge.cli", *arguments, "--config", str(self.config)]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def enrol_ada(self) -> None:
-        files = [str(DEMO / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
-        done = self.run("enroll", "Ada", "--phrase", "what Ada says", *files)
-        assert done.returncode == 0, done.stderr
-
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                self.command("run", *arguments),
-                env=self.environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-
-
-def stop(process: subprocess.Popen[bytes]) -> float:
-    """SIGTERM, and how many seconds it took to end cleanly."""
-    started = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    try:
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
-    return time.monotonic() - started
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     with Broker(tmp_path / "broker") as running:
         yield running
-
-
-def is_listening(status: Any) -> bool:
-    return bool(status.get("microphone") == "listening")
 
 
 def as_wave(name: str, folder: Path) -> Path:
@@ -295,17 +225,6 @@ def test_nothing_secret_is_logged(broker: Broker, tmp_path: Path) -> None:
     assert "array(" not in text
     assert "[[" not in text
     assert max(len(line) for line in text.splitlines()) < 1200
-
-
-def speak(daemon: subprocess.Popen[bytes], name: str) -> None:
-    samples, _ = soundfile.read(DEMO / f"{name}.flac")
-    feed(daemon, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=16_000))))
-
-
-def feed(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
-    assert daemon.stdin is not None
-    daemon.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    daemon.stdin.flush()
 
 
 def test_ends_in_time_while_another_process_holds_the_store(broker: Broker, tmp_path: Path) -> None:

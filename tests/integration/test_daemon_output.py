@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.test_daemon import DEMO, House
+from tests.integration.house import DEMO, House
 
 
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])

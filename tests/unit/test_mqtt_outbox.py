@@ -137,3 +137,57 @@ def test_many_threads() -> None:
         assert [name for name in taken if name.startswith(f"{number}-")] == [
             f"{number}-{count}" for count in range(200)
         ]
+
+
+def test_decisions_go_first_and_the_rest_in_order() -> None:
+    box = Outbox()
+    box.put_message("m1", "duress", "{}", 60.0)
+    box.put_message("m2", "command/result", "{}", 60.0)
+    box.put(decision("a"))
+    box.put(decision("b"))
+    assert drain(box) == ["a", "b", "m1", "m2"]
+
+
+def test_nothing_else_pushes_a_decision_out(caplog: pytest.LogCaptureFixture) -> None:
+    box = Outbox(capacity=10)
+    box.put(decision("a"))
+    for number in range(100):
+        box.put_message(f"r{number}", "command/result", "{}", 60.0)
+    box.put_message("alarm", "duress", "{}", 60.0)
+    assert len(box) == 10
+    for name in "bcdefghij":
+        box.put(decision(name))
+    assert not box.put_message("late", "duress", "{}", 60.0)
+    assert box.dropped == 0
+    assert box.decisions == 10
+    assert drain(box) == list("abcdefghij")
+    assert "Ada" not in caplog.text
+
+
+def test_what_nobody_hears_waits_and_keeps_its_topic_in_order() -> None:
+    box = Outbox()
+    box.put(decision("a"))
+    box.put(decision("b"))
+    box.put_message("m", "duress", "{}", 60.0)
+    first = box.head()
+    assert first is not None
+    box.hold(first, 0.1)
+    other = box.head()
+    assert other is not None
+    assert other.id == "m"  # never b before a
+    wait = box.next_s()
+    assert wait is not None
+    assert 0.0 < wait <= 0.1
+    time.sleep(0.12)
+    assert drain(box) == ["a", "b", "m"]
+    assert box.next_s() is None
+
+
+def test_messages_expire_uncounted(caplog: pytest.LogCaptureFixture) -> None:
+    box = Outbox()
+    box.put_message("duress #1", "duress", "secret text", 0.05)
+    time.sleep(0.1)
+    assert box.head() is None
+    assert box.dropped == 0
+    assert "message duress #1 was dropped" in caplog.text
+    assert "secret text" not in caplog.text

@@ -13,7 +13,7 @@ import pytest
 from edge.errors import StoreError
 from edge.recognition.voice import signature_of
 from edge.store import ProfileStore
-from edge.store.schema import SCHEMA_VERSION
+from edge.store.header import SCHEMA_VERSION
 from edge.types import Profile, ProfileStatus
 from tests.unit.stores import (
     ADA,

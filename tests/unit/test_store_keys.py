@@ -254,6 +254,8 @@ class TestCommand:
         assert (after["keys"]["data_key_id"] != before["keys"]["data_key_id"]) is rotate
         assert traces(store_path.parent, old[:64]) == []
         assert sorted(each.name for each in store_path.parent.iterdir()) == [
+            "audit.sqlite",
+            "device.sqlite",
             "signatures.sqlite",
             "store.key",
         ]

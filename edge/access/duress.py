@@ -1,0 +1,168 @@
+"""A phrase that opens as usual and raises a silent alarm: somebody is made to say it.
+
+Whoever forces a person to open the door sees and hears what the device does, and may read its
+messages and its journal. So what comes of a duress phrase is made, in everything that is published,
+written or heard, what the person's own phrase would have brought; only the alarm tells, on a topic
+of its own and in the audit trail.
+
+Two phrases of one person have to be told apart in noise and in fear, also when one is said within
+running speech: they must be further apart than two phrases of two people, and neither may be a part
+of the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edge.access.decider import Finding, Judgement
+from edge.access.guard import denied
+from edge.errors import EdgeVoiceError, EnrolmentRejected
+from edge.recognition import Engine
+from edge.recognition.scorer import Scorer
+from edge.recognition.spotting import PhraseSpotter
+from edge.recognition.voice import cosine, signature_of
+from edge.recognition.warping import warping_distances
+from edge.types import (
+    AccessDecision,
+    EnrolmentSample,
+    Event,
+    EventKind,
+    Profile,
+    ReasonCode,
+)
+
+APART = 1.2
+"""How many times further apart two phrases of one person must be than two sayings of one phrase
+may be at enrolment."""
+
+_log = logging.getLogger(__name__)
+
+
+class DuressCheck:
+    """Makes every judgement of a duress profile one of the person's own, and tells of it.
+
+    It comes before all other checks: they ask the person's own rule, hours and digits, and the
+    alarm is raised whatever they say.
+
+    Args:
+        profiles: everybody, as of now.
+        scorer: as the decider's.
+        alarm: told when a duress phrase was said in the voice that it belongs to. It is called
+            before the decision is published, so it must not wait for anything.
+    """
+
+    def __init__(
+        self,
+        profiles: Callable[[], Sequence[Profile]],
+        scorer: Scorer,
+        alarm: Callable[[Event], None],
+    ) -> None:
+        self._profiles = profiles
+        self._scorer = scorer
+        self._alarm = alarm
+
+    def review(self, judgement: Judgement) -> Judgement:
+        """What becomes of a judgement: itself, or the person's own."""
+        finding = judgement.finding
+        if finding is None or finding.profile.duress_of is None:
+            return judgement
+        owner_id = finding.profile.duress_of
+        owner = next((each for each in self._profiles() if each.id == owner_id), None)
+        if judgement.decision.granted:
+            self._raise(judgement.decision, owner_id)
+        if owner is None:  # deleted this very moment
+            return replace(_nobody(judgement), finding=None)
+        own = _as_own(finding, owner, self._scorer)
+        return replace(judgement, decision=_decision(judgement.decision, own), finding=own)
+
+    def _raise(self, decision: AccessDecision, owner_id: str) -> None:
+        detail = {"decision": decision.id, "device": decision.device}
+        try:
+            self._alarm(Event(EventKind.DURESS, detail, owner_id))
+        except EdgeVoiceError as error:
+            # The door opens all the same: refusing would endanger whoever says the phrase. And
+            # above debug level nothing may be seen of it.
+            _log.debug("the alarm cannot be raised: %s", error)
+
+
+def require_apart(engine: Engine, other: Profile, sample: EnrolmentSample) -> None:
+    """Refuse a repetition that is not of the person, or too like the person's other phrase.
+
+    Args:
+        engine: the recogniser, of the models that both are of.
+        other: the person's other profile: of their own phrase when a duress phrase is enrolled,
+            and the other way round.
+        sample: the repetition.
+
+    Raises:
+        EnrolmentRejected: it cannot be taken, with what to do about it.
+    """
+    likeness = cosine(signature_of(other.enrolled), sample.speaker_embedding)
+    least = engine.models.speaker.card.threshold("enrolment")
+    if likeness < least:
+        raise EnrolmentRejected(
+            ReasonCode.UNKNOWN_SPEAKER.value,
+            f"not the voice of {other.name} (similarity {likeness:.2f}, at least {least:.2f}): both"
+            " phrases are of one person",
+        )
+    if sample.phrase_embedding is None:
+        return
+    sayings = [s.phrase_embedding for s in other.enrolled if s.phrase_embedding is not None]
+    distance = min(warping_distances(sayings, sample.phrase_embedding), default=float("inf"))
+    nearest = APART * engine.models.phrase.card.threshold("enrolment")
+    if distance < nearest:
+        raise EnrolmentRejected(
+            ReasonCode.WRONG_PHRASE.value,
+            f"too like the phrase of {other.name} (distance {distance:.2f}, at least"
+            f" {nearest:.2f}): choose one that shares no word with it",
+        )
+    spotter = PhraseSpotter(engine.models.phrase, [sayings])
+    reverse = PhraseSpotter(engine.models.phrase, [[sample.phrase_embedding]])
+    if spotter.look(sample.phrase_embedding) or any(reverse.look(saying) for saying in sayings):
+        raise EnrolmentRejected(
+            ReasonCode.WRONG_PHRASE.value,
+            f"one of the two phrases of {other.name} is a part of the other: choose one that shares"
+            " no word with it",
+        )
+
+
+def _as_own(finding: Finding, owner: Profile, scorer: Scorer) -> Finding:
+    """The finding as if it had been made with the person's own profile."""
+    voice, phrase = finding.voice, finding.phrase
+    # What is asked of a voice depends on how many repetitions were enrolled, which may differ.
+    threshold = scorer.voice_threshold(finding.sharing, enrolments=len(owner.enrolled))
+    moved = threshold - voice.threshold
+    return replace(
+        finding,
+        profile=owner,
+        voice=replace(
+            voice,
+            profile_id=owner.id,
+            name=owner.name,
+            score=voice.score + moved,
+            threshold=threshold,
+        ),
+        phrase=replace(phrase, profile_id=owner.id, phrase=owner.phrase),
+        duress=True,
+    )
+
+
+def _decision(decision: AccessDecision, own: Finding) -> AccessDecision:
+    scores = dict(decision.scores)
+    scores.update(voice=own.voice.score, voice_threshold=own.voice.threshold)
+    known = decision.profile_id is not None
+    return replace(
+        decision,
+        profile_id=own.profile.id if known else None,
+        name=own.profile.name if known else None,
+        phrase=(own.profile.phrase or None) if own.phrase.accepted else None,
+        scores=scores,
+    )
+
+
+def _nobody(judgement: Judgement) -> Judgement:
+    shut = denied(judgement, ReasonCode.NO_MATCH)
+    decision = replace(shut.decision, profile_id=None, name=None, phrase=None, scores={})
+    return replace(shut, decision=decision)

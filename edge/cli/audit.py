@@ -1,0 +1,256 @@
+"""`edge-voice audit`: what happened at the door, and whether the record of it is genuine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.cli import options
+from edge.cli.audit_table import print_table, seconds_of
+from edge.cli.auditing import trail_of
+from edge.cli.output import flush, one_line, printing, show, show_json
+from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, InputError, ProfileError
+
+if TYPE_CHECKING:
+    from edge.store import ProfileStore
+    from edge.store.audit_check import Verdict
+    from edge.store.audit_entry import Entry
+
+NAME = "audit"
+HELP = "show, verify or export the record of what happened"
+
+_HOW = (
+    "Each line after this one is an entry. Its mac is HMAC-SHA256, under the device's audit key,"
+    " of: the bytes 'edge-voice audit entry 1' and a zero byte; the mac before it (32 bytes; zeros"
+    " before entry 1; after a removal by age the 'hash' in the detail of the newest 'retention'"
+    " entry); and the JSON array [seq,time_us,kind,profile,detail] without spaces, in ASCII, with"
+    " detail as the text that it is here. On the device: edge-voice audit verify --file FILE"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and what each takes."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    shown = actions.add_parser("show", help="list what happened, the latest last")
+    shown.description = "Lists what happened, the latest last."
+    shown.add_argument(
+        "--since", metavar="TIME", type=_time, help="not earlier: 2026-01-31, or with T18:30"
+    )
+    shown.add_argument("--until", metavar="TIME", type=_time, help="earlier than this")
+    shown.add_argument(
+        "--kind", metavar="KIND", action="append", help="only this kind; may be given again"
+    )
+    shown.add_argument("--person", metavar="NAME", help="only about this person: a name or an id")
+    shown.add_argument(
+        "--last", metavar="N", type=_count, help="the latest N of them (default: 50 on a terminal)"
+    )
+    verify = actions.add_parser("verify", help="look for edited, removed or exchanged entries")
+    verify.description = (
+        "Looks for entries that were edited, removed or exchanged since they were written: 0 when"
+        " there are none, 1 with a line about each."
+    )
+    verify.add_argument(
+        "--head",
+        metavar="SEQ:HASH",
+        help="a head that was noted or published earlier: everything up to it must still be there",
+    )
+    verify.add_argument("--file", metavar="FILE", type=Path, help="verify what `export` wrote")
+    export = actions.add_parser("export", help="write all entries to a file, as JSON lines")
+    export.description = (
+        "Writes all entries as JSON lines, with what is needed to verify them; the first line"
+        " says how. The key is not in it."
+    )
+    export.add_argument("file", metavar="FILE", type=Path, help="a new file, or - for the output")
+    for action, run in ((shown, _show), (verify, _verify), (export, _export)):
+        options.add_common(action)
+        action.set_defaults(perform=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Perform the action."""
+    code: int = args.perform(args)
+    return code
+
+
+def _show(args: argparse.Namespace) -> int:
+    from edge.store.audit_open import FILE_NAME, reading
+    from edge.types import EventKind
+
+    config = options.config_of(args)
+    kinds = {kind.value for kind in EventKind}
+    for kind in args.kind or ():
+        if kind not in kinds:
+            raise InputError(f"there is no kind {kind!r}: they are {', '.join(sorted(kinds))}")
+    with options.store_of(args) as store:
+        names = {profile.id: profile.name for profile in store.list()}
+        person = _person(store, args.person) if args.person else None
+    with reading(config.state_path / FILE_NAME) as found:
+        entries = [
+            entry
+            for entry in found
+            if (args.since is None or seconds_of(entry) >= args.since)
+            and (args.until is None or seconds_of(entry) < args.until)
+            and (not args.kind or entry.kind in args.kind)
+            and (person is None or entry.profile_id == person)
+        ]
+    count = len(entries)
+    last = args.last or (50 if sys.stdout is not None and sys.stdout.isatty() else None)
+    entries = entries[-last:] if last else entries
+    if args.json:
+        shown = [{**entry.as_dict(), "detail": entry.details()} for entry in entries]
+        show_json({"entries": shown, "found": count})
+    elif not entries:
+        show("Nothing of the kind is in the audit trail.")
+    else:
+        if count > len(entries):
+            show(f"The latest {len(entries)} of {count} entries; --last shows more.")
+        print_table(entries, names)
+    return EXIT_OK
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from edge.store.audit_check import check
+    from edge.store.audit_entry import Head
+
+    expected = Head.parse(args.head) if args.head else None
+    config = options.config_of(args)
+    with options.store_of(args) as store, trail_of(store, config) as trail:
+        if args.file is None:
+            where, verdict = str(trail.path), trail.verify(expected)
+        else:
+            entries, head = _read_export(args.file)
+            where = str(args.file)
+            verdict = check(entries, trail.key, anchor=head, expected=expected, anchored=False)
+    if args.json:
+        show_json(
+            {
+                "file": where,
+                "intact": verdict.intact,
+                "findings": list(verdict.findings),
+                "entries": verdict.entries,
+                "first": verdict.first,
+                "head": str(verdict.head),
+                "removed_by_retention": verdict.removed,
+            }
+        )
+    elif verdict.intact:
+        show(f"{where} is intact: {_extent(verdict)}.")
+        if verdict.removed:
+            show(f"Retention has removed {verdict.removed} older ones, and put that on record.")
+        show(f"The head to note elsewhere is {verdict.head}")
+    else:
+        shown = verdict.findings[:10]
+        more = len(verdict.findings) - len(shown)
+        for finding in shown:
+            show(f"{where} is broken: {one_line(finding)}.")
+        if more:
+            show(f"{where}: {more} more findings.")
+    return EXIT_OK if verdict.intact else EXIT_REJECTED
+
+
+def _extent(verdict: Verdict) -> str:
+    if not verdict.entries:
+        return "it has no entries yet"
+    return f"{verdict.entries} entries, {verdict.first} to {verdict.head.seq}"
+
+
+def _export(args: argparse.Namespace) -> int:
+    from edge.store.audit_open import FILE_NAME, reading
+
+    path = options.config_of(args).state_path / FILE_NAME
+    with reading(path) as found:
+        entries = list(found)
+    last = entries[-1] if entries else None
+    head = f"{last.seq}:{last.mac.hex()}" if last else None
+    first = {"edge_voice_audit": 1, "entries": len(entries), "head": head, "how": _HOW}
+    lines = [first, *(entry.as_dict() for entry in entries)]
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    if str(args.file) == "-":
+        with printing():
+            sys.stdout.write(content)
+        flush()
+        return EXIT_OK
+    try:
+        descriptor = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except FileExistsError:
+        raise InputError(f"{args.file} is there already: name a new file") from None
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            args.file.unlink()
+        reason = (error.strerror or str(error)).lower()
+        raise EnvironmentFault(f"{args.file} cannot be written: {reason}") from None
+    if args.json:
+        show_json({"file": str(args.file), "entries": len(entries), "head": head})
+    else:
+        show(f"{len(entries)} entries are in {args.file}. The head is {head or 'none yet'}")
+    return EXIT_OK
+
+
+def _read_export(file: Path) -> tuple[list[Entry], Any]:
+    """The entries of an exported file, and the head that it names."""
+    from edge.store.audit_entry import Entry, Head
+
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {(error.strerror or '').lower()}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is no exported audit trail") from None
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = json.loads(line)
+            if number == 1:
+                head = Head.parse(value["head"]) if value["head"] else None
+                continue
+            entries.append(
+                Entry(
+                    int(value["seq"]), int(value["time_us"]), str(value["kind"]),
+                    value["profile"], str(value["detail"]), bytes.fromhex(value["mac"]),
+                )
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError, RecursionError, InputError):
+            raise InputError(f"{file}:{number}: is no line of an exported audit trail") from None
+    if not lines:
+        raise InputError(f"{file} is empty: it is no exported audit trail")
+    return entries, head
+
+
+def _person(store: ProfileStore, given: str) -> str:
+    """An id: of who is enrolled, or, of who is not any more, as it was given."""
+    try:
+        return store.find(given)[0]
+    except ProfileError:
+        from edge.store.audit_open import FILE_NAME, reading
+
+        with reading(store.path.with_name(FILE_NAME)) as found:
+            near = {str(e.profile_id) for e in found if str(e.profile_id).startswith(given)}
+        if len(given) >= 8 and len(near) == 1:
+            return near.pop()
+        raise
+
+
+def _time(text: str) -> float:
+    """An argument that is a date, or a date and a time of day, of this device's time zone."""
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no time; give one such as 2026-01-31 or 2026-01-31T18:30"
+        ) from None
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) == int(text)):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no count; give a number, such as 20")
+    return int(text)

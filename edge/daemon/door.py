@@ -1,0 +1,97 @@
+"""What happens to a judgement: checked, numbered and signed, published, kept in the audit trail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Optional
+
+from edge.access.decider import Judgement, age_of
+from edge.access.guard import Guard
+from edge.access.issuing import Issuer
+from edge.errors import StoreError
+from edge.mqtt import MqttPublisher
+from edge.types import AccessDecision, Event, EventKind
+
+_log = logging.getLogger(__name__)
+
+
+class Door:
+    """The way of every judgement to whoever opens. Used from the worker's thread.
+
+    Args:
+        guard: what stands in the way.
+        issuer: numbers and signs.
+        publisher: sends.
+        record: keeps it in the audit trail; must not wait for a disk.
+        on_decision: told of every decision, after it was handed to MQTT.
+
+    Attributes:
+        late: how many decisions were dropped because they came too late.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        issuer: Issuer,
+        publisher: MqttPublisher,
+        *,
+        record: Callable[[Event], None],
+        on_decision: Optional[Callable[[AccessDecision], None]] = None,
+    ) -> None:
+        self.late = 0
+        self._guard = guard
+        self._issuer = issuer
+        self._publisher = publisher
+        self._record = record
+        self._on_decision = on_decision
+
+    def decide(self, judgement: Judgement) -> Optional[Judgement]:
+        """Take a judgement to its end.
+
+        Returns:
+            What became of it and was published; None when nothing was.
+        """
+        # A worker that was held up must not open the door for somebody who has left.
+        age = age_of(judgement.utterance)
+        judgement = self._guard.review(judgement)
+        decision = judgement.decision
+        if age > decision.lifetime_s:
+            self.late += 1
+            _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            self._record(_event(decision, late=True))
+            return None
+        try:
+            decision = self._issuer.issue(decision)
+        except StoreError as error:
+            # One that could be repeated later must not open anything now.
+            _log.error("a decision was dropped, since it has no number: %s", error)
+            self._record(_event(decision, late=False))
+            return None
+        self._publisher.publish_decision(decision, age)
+        _log.info(
+            "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
+            decision.outcome.value,
+            decision.reason.value,
+            decision.confidence.value,
+            f" {decision.name}" if decision.name else "",
+            decision.utterance_s,
+            decision.timings_ms.get("decide", 0.0),
+        )
+        self._record(_event(decision, late=False))
+        if self._on_decision is not None:
+            self._on_decision(decision)
+        return replace(judgement, decision=decision)
+
+
+def _event(decision: AccessDecision, *, late: bool) -> Event:
+    detail = {
+        "id": decision.id,
+        "decision": decision.outcome.value,
+        "reason": decision.reason.value,
+        "confidence": decision.confidence.value,
+        "counter": decision.counter,
+        "late": late,
+    }
+    return Event(EventKind.DECISION, detail, decision.profile_id, decision.time)

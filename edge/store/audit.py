@@ -1,0 +1,263 @@
+"""The audit trail: everything that happened, in a log that cannot be changed without a trace.
+
+What is promised, and what is not:
+
+- Each entry is authenticated together with the one before it, by a key that is not in the file.
+  `verify` finds an entry that was edited, moved or removed, a beginning or an end that was cut
+  off, and a file that an older copy has replaced. Whoever can exchange the trail *and*
+  `device.sqlite` for older copies, both of the same moment, is found only with a head that was
+  kept somewhere else: that is what publishing `head` is for.
+- `record` only queues; `work` writes. A power cut loses what was recorded since the last call of
+  `work`, which the daemon makes every tick (half a second), and sooner for what matters.
+- Where nothing can be written (a full disk, a read-only one) the door goes on: being locked out
+  of the house is the greater harm. `problem` says so, events wait as far as there is room, and
+  once the trail can be written an entry of kind `unwritten` says how many did not get into it.
+- Entries hold the ids of profiles. A name, a phrase or an embedding has no place in a detail.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Optional
+
+from edge.config import AuditConfig
+from edge.errors import StoreError
+from edge.store.audit_check import Verdict, check
+from edge.store.audit_entry import Entry, Head, read_anchor
+from edge.store.audit_file import ANCHOR, TrailFile
+from edge.store.audit_open import FILE_NAME, reading
+from edge.store.state import DeviceState
+from edge.types import Event, EventKind
+
+__all__ = ["FILE_NAME", "AuditTrail", "Entry", "Head", "Verdict"]
+
+_MOST_WAITING = 4096
+_PRUNE_EVERY_S = 3600.0
+_RETRY_EVERY_S = 5.0
+_KEY_BYTES = 32
+
+_log = logging.getLogger(__name__)
+
+
+class AuditTrail:
+    """The trail of one state directory, to be written by this process and others at once.
+
+    Nothing that `record`, `work` and `close` meet raises: the door is more than its log. What
+    reads the trail, and `flush`, raises `StoreError`.
+
+    Args:
+        state_directory: the folder; made if missing.
+        key: what authenticates entries, 32 bytes.
+        state: where the head is anchored; not closed here.
+        settings: how long entries are kept.
+        busy_s: how long to wait for another process that writes, seconds.
+        on_urgent: called after an event that should be written soon was recorded, in the thread
+            that recorded it; to wake whoever calls `work`.
+
+    Attributes:
+        problem: why nothing can be written at the moment, None if all is well.
+    """
+
+    def __init__(
+        self,
+        state_directory: Path,
+        key: bytes,
+        state: DeviceState,
+        settings: AuditConfig,
+        *,
+        busy_s: float = 5.0,
+        on_urgent: Optional[Callable[[], object]] = None,
+    ) -> None:
+        if len(key) != _KEY_BYTES:
+            raise ValueError(f"a key of {len(key)} bytes")
+        self.path = state_directory / FILE_NAME
+        self.problem: Optional[str] = None
+        self._key = key
+        self._state = state
+        self._settings = settings
+        self._busy_s = busy_s
+        self._on_urgent = on_urgent
+        self._waiting: deque[Event] = deque()
+        self._queue_lock = threading.Lock()
+        self._lost = 0
+        self._lost_since = 0.0
+        self._file: Optional[TrailFile] = None
+        self._file_lock = threading.RLock()
+        self._pruned_at = float("-inf")
+        self._failed_at = float("-inf")
+
+    def __enter__(self) -> AuditTrail:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    @property
+    def key(self) -> bytes:
+        """What authenticates entries at present, 32 bytes."""
+        return self._key
+
+    def record(self, event: Event) -> None:
+        """Note an event, to be written by the next `work` or `flush`; returns at once.
+
+        Of more than 4,096 that wait, the ones that matter least are only counted.
+        """
+        urgent = _matters(event)
+        with self._queue_lock:
+            if len(self._waiting) < _MOST_WAITING or (urgent and self._evict()):
+                self._waiting.append(event)
+            else:
+                self._lose(event)
+        if urgent and self._on_urgent is not None:
+            self._on_urgent()
+
+    def work(self) -> None:
+        """Write what waits, and keep to the limits of age and size; for every tick."""
+        if self.problem is not None and time.monotonic() - self._failed_at < _RETRY_EVERY_S:
+            return
+        try:
+            self.flush()
+            if time.monotonic() - self._pruned_at >= _PRUNE_EVERY_S:
+                self.prune()
+        except StoreError as error:
+            self._failed_at = time.monotonic()
+            if self.problem != str(error):
+                _log.error("the audit trail cannot be written, the door goes on: %s", error)
+            self.problem = str(error)
+        else:
+            if self.problem is not None:
+                _log.warning("the audit trail can be written again")
+            self.problem = None
+
+    def flush(self) -> None:
+        """Write what waits, durable when it returns.
+
+        Raises:
+            StoreError: it could not be written; it still waits.
+        """
+        with self._file_lock:
+            with self._queue_lock:
+                events = list(self._waiting)
+                lost, since = self._lost, self._lost_since
+            if events or lost:
+                written: Sequence[Event] = events
+                if lost:
+                    detail = {"count": lost, "since": since}
+                    written = [*events, Event(EventKind.UNWRITTEN, detail)]
+                self._opened().append(written)
+                with self._queue_lock:
+                    for event in events:
+                        # Others may have been evicted or recorded meanwhile.
+                        if self._waiting and self._waiting[0] is event:
+                            self._waiting.popleft()
+                        else:
+                            self._forget(event)
+                    self._lost -= lost
+                    self._lost_since = time.time()
+            if self._file is not None:
+                self._file.anchor()
+
+    def prune(self) -> int:
+        """Remove what is older or more than the settings allow; how many entries that was.
+
+        Raises:
+            StoreError: nothing was removed.
+        """
+        with self._file_lock:
+            self._pruned_at = time.monotonic()
+            if self._file is None and not self.path.exists():
+                return 0
+            file = self._opened()
+            removed = file.prune(
+                before_us=round((time.time() - self._settings.days * 86400) * 1e6),
+                most_entries=self._settings.most_entries,
+                most_bytes=self._settings.most_mb * 1_000_000,
+            )
+            file.anchor()
+        return removed
+
+    def head(self) -> Optional[Head]:
+        """The newest entry, to be kept elsewhere (`str` of it is SEQ:HASH); None if unreadable."""
+        try:
+            with self._file_lock:
+                return self._opened().head()
+        except StoreError:
+            return None
+
+    def entries(self) -> list[Entry]:
+        """Everything that is written, the oldest first; what waits is not. Raises `StoreError`."""
+        with self._file_lock, reading(self.path) as found:
+            return list(found)
+
+    def verify(self, expected: Optional[Head] = None) -> Verdict:
+        """Look for anything that is not as it was written.
+
+        Args:
+            expected: a head that was kept elsewhere; what it proves must still be there.
+
+        Raises:
+            StoreError: the trail cannot be read.
+        """
+        with self._file_lock:
+            # In this order: the trail may grow in between, the anchor must not.
+            anchor = read_anchor(self._key, self._state.get(ANCHOR))
+            with reading(self.path) as found:
+                return check(found, self._key, anchor=anchor, expected=expected)
+
+    def close(self) -> None:
+        """Write what waits, and let go of the file; a second call does nothing."""
+        try:
+            self.flush()
+        except StoreError as error:
+            _log.error("not in the audit trail: %d events: %s", len(self._waiting), error)
+        with self._file_lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _opened(self) -> TrailFile:
+        """The file; opened when it is needed, so that one that cannot be is no reason to stop."""
+        if self._file is not None and self._file.replaced:
+            self._file.close()
+            self._file = None
+        if self._file is None:
+            self._file = TrailFile(self.path, self._key, self._state, self._busy_s)
+        return self._file
+
+    def _evict(self) -> bool:
+        for index, event in enumerate(self._waiting):
+            if not _matters(event):
+                del self._waiting[index]
+                self._lose(event)
+                return True
+        return False
+
+    def _lose(self, event: Event) -> None:
+        if not self._lost:
+            self._lost_since = event.time
+        self._lost += 1
+
+    def _forget(self, written: Event) -> None:
+        for index, event in enumerate(self._waiting):
+            if event is written:
+                del self._waiting[index]
+                return
+        self._lost -= 1  # it was evicted while it was being written
+
+
+def _matters(event: Event) -> bool:
+    """Whether it is to be written soon, and kept longest: all but what a stranger can cause."""
+    if event.kind is EventKind.DECISION:
+        return event.detail.get("outcome") == "granted"
+    return event.kind is not EventKind.COMMAND_REFUSED

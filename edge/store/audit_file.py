@@ -1,0 +1,240 @@
+"""The audit trail's SQLite file: appending to the chain, and removing what is old.
+
+The chain has one order though several processes write to it: each takes the write lock, reads the
+head inside, and appends. After the commit the head is anchored in `DeviceState`, a file of its
+own, so that a trail whose end was cut off, or that an older copy has replaced, is behind its
+anchor. A power cut between the two leaves the anchor one transaction behind, which is allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.errors import StoreError
+from edge.store.audit_entry import (
+    START,
+    Entry,
+    Head,
+    anchor_text,
+    read_anchor,
+    sealed_entry,
+)
+from edge.store.audit_open import EVERY_ENTRY, connected, explained, identity, make_private
+from edge.store.state import DeviceState
+from edge.types import Detail, Event, EventKind
+
+ANCHOR = "audit.head"
+"""The name under which `DeviceState` keeps the head."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entry (
+    seq     INTEGER PRIMARY KEY NOT NULL,
+    time_us INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    profile TEXT,
+    detail  TEXT NOT NULL,
+    mac     BLOB NOT NULL
+)
+"""
+_MAX_SEQ = 10**15
+
+
+class TrailFile:
+    """The file in use. One thread at a time; several processes.
+
+    Args:
+        path: the file; made if missing, private to the user.
+        key: what authenticates entries, 32 bytes.
+        state: where the head is anchored.
+        busy_s: how long to wait for another process that writes, seconds.
+
+    Raises:
+        StoreError: it cannot be opened or made, or is no audit trail; it is then left as it is.
+    """
+
+    def __init__(self, path: Path, key: bytes, state: DeviceState, busy_s: float) -> None:
+        self.path = path
+        self._key = key
+        self._state = state
+        self._anchor_due = False
+        with explained(path):
+            if not path.exists() and (state.get(ANCHOR) or "0:").startswith("0:"):
+                # Before there is anything to cut off: from now on a missing anchor is a finding.
+                state.put(ANCHOR, anchor_text(key, Head(0, START)))
+            make_private(path)
+            self._database = connected(path, busy_s)
+            self._known = identity(path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the path leads to another file by now, or to none."""
+        try:
+            return identity(self.path) != self._known
+        except OSError:
+            return True
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Write events in one transaction, durable when it returns.
+
+        Raises:
+            StoreError: they could not be written; none of them was.
+        """
+        with self._writing():
+            head = self._continue_from(self._state.get(ANCHOR))
+            for event in events:
+                head = self._insert(head, event)
+            self._anchor_due = True
+
+    def prune(self, *, before_us: int, most_entries: int, most_bytes: int) -> int:
+        """Remove the oldest entries, and say so in the trail.
+
+        Args:
+            before_us: entries older than this may go, Unix time in microseconds.
+            most_entries: so many may stay; if there are more, a twentieth beyond them goes too,
+                so that it is not for every entry again.
+            most_bytes: as `most_entries`, by what the file has in use.
+
+        Returns:
+            How many went.
+
+        Raises:
+            StoreError: none was removed.
+        """
+        with self._writing():
+            first, last, count = self._database.execute(
+                "SELECT min(seq), max(seq), count(*) FROM entry"
+            ).fetchone()
+            if count < 2:
+                return 0
+            share = max(most_entries / count, 0.0)
+            used = self._used_bytes()
+            share = min(share, most_bytes / used if used else 1.0)
+            young = self._database.execute(
+                "SELECT min(seq) FROM entry WHERE time_us >= ?", (before_us,)
+            ).fetchone()[0]
+            until = (young if isinstance(young, int) else last) - 1
+            if share < 1.0:
+                keep = max(1, int(count * share * 0.95))
+                until = max(until, int(last) - keep)
+            until = min(until, int(last) - 1)
+            if until < first:
+                return 0
+            gone = self._one("WHERE seq <= ? ORDER BY seq DESC LIMIT 1", until)
+            head = self._continue_from(self._state.get(ANCHOR))
+            removed = self._database.execute("DELETE FROM entry WHERE seq <= ?", (until,)).rowcount
+            if gone is None:
+                return 0
+            detail: dict[str, Detail] = {
+                "first": int(first),
+                "last": gone.seq,
+                "count": removed,
+                "hash": gone.mac.hex(),
+            }
+            self._insert(head, Event(EventKind.RETENTION, detail))
+            self._anchor_due = True
+        return removed
+
+    def head(self) -> Head:
+        """The newest entry. Raises `StoreError`."""
+        with explained(self.path):
+            return self._head()
+
+    def anchor(self) -> None:
+        """Keep the head in the device's state, if it has moved on. Raises `StoreError`."""
+        if not self._anchor_due:
+            return
+        # The lock keeps a slower process from putting an older head over a newer one.
+        with explained(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._state.put(ANCHOR, anchor_text(self._key, self._head()))
+            finally:
+                self._database.execute("ROLLBACK")
+        self._anchor_due = False
+
+    def _continue_from(self, anchored: Optional[str]) -> Head:
+        """The entry to go on from; first, what is wrong with it is put on record.
+
+        Numbers go on after the anchor, so that none is ever given to two entries.
+        """
+        head = self._head()
+        anchor = read_anchor(self._key, anchored)
+        if anchor is None:
+            return self._insert(
+                head, Event(EventKind.TAMPERING, {"found": head.seq, "lost": "head"})
+            )
+        if anchor.seq > head.seq:
+            return self._insert(
+                Head(anchor.seq, head.mac),
+                Event(
+                    EventKind.TAMPERING,
+                    {"found": head.seq, "expected": anchor.seq, "lost": "entries"},
+                ),
+            )
+        return head
+
+    def _insert(self, head: Head, event: Event) -> Head:
+        if head.seq >= _MAX_SEQ:
+            raise StoreError(f"{self.path} is damaged: move it away to begin a new audit trail")
+        entry = sealed_entry(self._key, head.mac, head.seq + 1, event)
+        values = (entry.seq, entry.time_us, entry.kind, entry.profile_id, entry.detail, entry.mac)
+        self._database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", values)
+        return Head(entry.seq, entry.mac)
+
+    def _head(self) -> Head:
+        last = self._one("ORDER BY seq DESC LIMIT 1")
+        if last is None:
+            return Head(0, START)
+        return Head(last.seq, last.mac if isinstance(last.mac, bytes) else START)
+
+    def _one(self, clause: str, *values: Any) -> Optional[Entry]:
+        return next(self._entries(clause, *values), None)
+
+    def _entries(self, clause: str, *values: Any) -> Iterator[Entry]:
+        for row in self._database.execute(f"{EVERY_ENTRY} {clause}", values):
+            yield Entry(*row)
+
+    def _used_bytes(self) -> int:
+        pages, free, size = (
+            int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with explained(self.path):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._database.execute(_SCHEMA)
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+
+def removed_before(entries: Iterable[Entry], first: Entry) -> Optional[bytes]:
+    """The MAC of the entry before the first one, as retention put it on record when it removed it.
+
+    None where retention has removed nothing there.
+    """
+    last = first.seq - 1
+    if first.kind == EventKind.TAMPERING.value:
+        last = first.details().get("found", last)
+    found = None
+    for entry in entries:
+        if entry.kind == EventKind.RETENTION.value:
+            detail = entry.details()
+            if detail.get("last") == last:
+                with contextlib.suppress(ValueError, TypeError):
+                    found = bytes.fromhex(detail["hash"])
+    return found

@@ -1,0 +1,98 @@
+"""A house with a door: a configuration, and a daemon to start, speak to and stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import yaml
+
+from edge.resources import demo_directory
+from tests.integration.broker import Broker
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEMO = demo_directory()
+LISTENING = 20.0
+"""How long a daemon may take to start on a busy machine, seconds."""
+
+
+class House:
+    """A state directory with Ada enrolled, a configuration, and a daemon to start and stop."""
+
+    def __init__(
+        self, folder: Path, broker: Broker, environment: dict[str, str], **sections: Any
+    ) -> None:
+        self.config = folder / "config.yaml"
+        inherited = os.environ.get("PYTHONPATH", "")
+        path = os.pathsep.join(part for part in (str(REPOSITORY), inherited) if part)
+        self.environment = {**environment, "PYTHONPATH": path}
+        settings = {
+            "device": {"id": "test-door"},
+            "mqtt": {"host": "127.0.0.1", "port": broker.port},
+            "state_directory": str(folder / "state"),
+            **sections,
+        }
+        self.config.write_text(yaml.safe_dump(settings))
+        self.log = folder / "daemon.log"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "edge.cli", *arguments, "--config", str(self.config)]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def enrol_ada(self) -> None:
+        files = [str(DEMO / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
+        done = self.run("enroll", "Ada", "--phrase", "what Ada says", *files)
+        assert done.returncode == 0, done.stderr
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.command("run", *arguments),
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+
+def stop(process: subprocess.Popen[bytes]) -> float:
+    """SIGTERM, and how many seconds it took to end cleanly."""
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    return time.monotonic() - started
+
+
+def is_listening(status: Any) -> bool:
+    return bool(status.get("microphone") == "listening")
+
+
+def speak(daemon: subprocess.Popen[bytes], name: str) -> None:
+    samples, _ = soundfile.read(DEMO / f"{name}.flac")
+    feed(daemon, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=16_000))))
+
+
+def feed(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
+    assert daemon.stdin is not None
+    daemon.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    daemon.stdin.flush()

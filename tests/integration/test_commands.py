@@ -1,0 +1,369 @@
+"""Commands over a real broker: into a publisher with a desk, by hand and by the command line."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+
+import edge.mqtt.client
+from edge.access.issuing import Issuer
+from edge.cli.main import main
+from edge.config import CommandsConfig, DeviceConfig, MqttConfig, UnsignedConfig
+from edge.crypto.canonical import wire
+from edge.crypto.signing import PrivateKey, signed
+from edge.mqtt import CommandDesk, MqttPublisher
+from edge.mqtt.sending import command_message
+from edge.store.state import DeviceState
+from edge.types import Event, EventKind
+from edge.types.decision import utc
+from tests.integration.attacks import Attacker
+from tests.integration.broker import AnyBroker, Broker, Subscriber
+from tests.integration.home import DEVICE, decision, settled
+from tests.integration.test_example_lock import attacker
+
+OWNER = PrivateKey(bytes(range(32)), "owner-phone")
+DEVICE_KEY = PrivateKey(b"d" * 32)
+TOPIC = "edge-voice/hall/command"
+
+
+class Device:
+    """A publisher and a desk, and a main thread that works at it."""
+
+    def __init__(self, folder: Path, port: int, **settings: Any) -> None:
+        protocol = settings.pop("protocol", "auto")
+        folder.mkdir(parents=True, exist_ok=True)
+        keys = folder / "command-keys.yaml"
+        keys.write_text(
+            "keys:\n"
+            f"  - {{id: owner-phone, algorithm: ed25519, key: {OWNER.public.text}, role: owner}}\n"
+        )
+        keys.chmod(0o600)
+        self.done: list[tuple[str, Any]] = []
+        self.events: list[Event] = []
+        self.state = DeviceState(folder)
+        self.issuer = Issuer(DEVICE.id, self.state, DEVICE_KEY)
+        self.publisher = MqttPublisher(MqttConfig(port=port, protocol=protocol), DEVICE)
+        self.desk = CommandDesk(
+            CommandsConfig(keys_file=keys, unsigned=UnsignedConfig(**settings)),
+            DEVICE.id,
+            self.state,
+            {
+                "set_listening": lambda given: self.done.append(("set_listening", given["on"])),
+                "delete_person": lambda given: self.done.append(("delete", given["person"])),
+                "status": lambda _: {"listening": True},
+            },
+            record=self.events.append,
+            answer=self._answer,
+        )
+        self.publisher.listen(self.desk.filters, self.desk.take)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def _answer(self, fields: Any) -> None:
+        text = self.issuer.sign_message("result", fields, lifetime_s=10.0)
+        self.publisher.publish("command/result", text, lifetime_s=10.0)
+
+    def _work(self) -> None:
+        while not self._stop.wait(0.05):
+            self.desk.work()
+
+    def __enter__(self) -> Device:
+        self.publisher.start()
+        self._thread.start()
+        assert settled(lambda: self.publisher.connected)
+        time.sleep(0.2)  # and subscribed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        self.publisher.close()
+        self.desk.close()
+
+    @property
+    def refused(self) -> int:
+        events = [event for event in self.events if event.kind is EventKind.COMMAND_REFUSED]
+        return sum(int(event.detail.get("messages") or 1) for event in events)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker", options="max_queued_messages 0") as running:
+        yield running
+
+
+def genuine(counter: int, issued_at: float, device: str) -> dict[str, Any]:
+    return {
+        "id": f"attack-{counter}",
+        "command": "delete_person",
+        "arguments": {"person": "Ada"},
+        "device": device,
+        "counter": counter,
+        "issued_at": utc(issued_at),
+        "expires_at": utc(issued_at + 20),
+    }
+
+
+def same_id(wanted: str, got: Any) -> bool:
+    return bool(got["id"] == wanted)
+
+
+def hold_against(tmp_path: Path, broker: Broker, count: int) -> None:
+    with (
+        Device(tmp_path / "device", broker.port) as device,
+        attacker(broker) as client,
+        Subscriber(broker, "edge-voice/hall/command/result") as listener,
+    ):
+        heard = [wire(command_message("set_listening", {"on": False}, "hall", OWNER))]
+        client.publish(TOPIC, heard[0], qos=1).wait_for_publish(10)
+        assert settled(lambda: device.done == [("set_listening", False)])
+        first = json.loads(heard[0])["counter"] + 1
+        night = Attacker(
+            "command", OWNER, genuine, heard, first=first, now=time.time(), device="hall"
+        )
+        tried: Counter[str] = Counter()
+        last = None
+        for number, attack in enumerate(night.attacks(count)):
+            tried[attack.kind] += 1
+            last = client.publish(TOPIC, attack.payload, qos=1, retain=attack.retain)
+            if number % 500 == 499:
+                last.wait_for_publish(30)
+        assert last is not None
+        last.wait_for_publish(30)
+        # And the owner is still obeyed.
+        message = command_message("set_listening", {"on": True}, "hall", OWNER)
+        client.publish(TOPIC, wire(message), qos=1).wait_for_publish(10)
+        listener.wait_for("/result", lambda got: got["id"] == message["id"] and got["ok"], 60)
+        assert device.done == [("set_listening", False), ("set_listening", True)]
+    # Every single one is in the trail, by itself or counted. MQTT 5 lets the broker keep back
+    # what is larger than this device takes.
+    assert count - tried["large"] <= device.refused <= count
+    assert len(device.events) < 400
+    assert len(tried) == 19
+
+
+def test_hundreds_of_attacks_command_nothing(tmp_path: Path, broker: Broker) -> None:
+    hold_against(tmp_path, broker, 380)
+
+
+@pytest.mark.slow
+def test_ten_thousand_attacks_command_nothing(tmp_path: Path, broker: Broker) -> None:
+    hold_against(tmp_path, broker, 10_000)
+
+
+def test_a_flood_holds_up_no_decision(tmp_path: Path, broker: Broker) -> None:
+    waits: list[float] = []
+    with (
+        Device(tmp_path / "device", broker.port) as device,
+        attacker(broker) as client,
+        Subscriber(broker, "edge-voice/hall/decision") as listener,
+    ):
+        stop = threading.Event()
+
+        def flood() -> None:
+            message = wire(signed(genuine(1, time.time(), "hall"), "command", DEVICE_KEY))
+            while not stop.is_set():
+                for _ in range(100):
+                    client.publish(TOPIC, message, qos=0)
+                time.sleep(0.02)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            for _ in range(10):
+                time.sleep(0.1)
+                made = device.issuer.issue(decision())
+                began = time.monotonic()
+                device.publisher.publish_decision(made)
+                got = listener.wait_for("/decision", partial(same_id, made.id))
+                waits.append(got.at - began)
+        finally:
+            stop.set()
+            thread.join()
+    assert device.refused > 1000
+    assert max(waits) < 2.0
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_retained_commands_are_not_obeyed(tmp_path: Path, broker: Broker, protocol: str) -> None:
+    with attacker(broker) as client:
+        kept = wire(command_message("set_listening", {"on": False}, "hall", OWNER))
+        client.publish(TOPIC, kept, qos=1, retain=True).wait_for_publish(10)
+        client.publish("edge-voice/hall/set/listening", "OFF", qos=1, retain=True).wait_for_publish(
+            10
+        )
+        with Device(tmp_path / "d", broker.port, protocol=protocol, listening=True) as device:
+            time.sleep(0.5)
+            assert device.done == []
+            client.publish("edge-voice/hall/set/listening", "OFF", qos=1).wait_for_publish(10)
+            assert settled(lambda: device.done == [("set_listening", False)])
+    # MQTT 5 does not even send them.
+    assert device.refused == (2 if protocol == "3.1.1" else 0)
+
+
+def test_switches_of_home_assistant_are_off_by_default(tmp_path: Path, broker: Broker) -> None:
+    with Device(tmp_path / "d", broker.port) as device, attacker(broker) as client:
+        for suffix, payload in (("listening", "OFF"), ("lift_lockout", "PRESS"), ("x", "y")):
+            client.publish(f"edge-voice/hall/set/{suffix}", payload, qos=1).wait_for_publish(10)
+        assert settled(lambda: device.refused == 3)
+        assert device.done == []
+
+
+def test_the_broker_comes_back_and_commands_with_it(tmp_path: Path, broker: Broker) -> None:
+    with Device(tmp_path / "d", broker.port) as device:
+        broker.kill()
+        assert settled(lambda: not device.publisher.connected)
+        broker.start()
+        assert settled(lambda: device.publisher.connected)
+        time.sleep(0.3)
+        with attacker(broker) as client:
+            message = wire(command_message("set_listening", {"on": True}, "hall", OWNER))
+            client.publish(TOPIC, message, qos=1).wait_for_publish(10)
+            assert settled(lambda: device.done == [("set_listening", True)])
+
+
+def test_a_message_without_end_is_not_taken_in(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge.mqtt.client, "_DEAF_S", 3.0)
+    with (
+        Device(tmp_path / "d", broker.port, protocol="3.1.1") as device,
+        attacker(broker) as client,
+        Subscriber(broker, "edge-voice/hall/decision") as listener,
+    ):
+        before = device.publisher.counters.connections
+        # The broker sends it again to everybody who subscribes.
+        client.publish(TOPIC, b"x" * 30_000_000, qos=1, retain=True).wait_for_publish(20)
+        assert settled(lambda: device.publisher.counters.connections > before)
+        assert settled(lambda: device.publisher.connected)
+        made = device.issuer.issue(decision())
+        device.publisher.publish_decision(made)
+        listener.wait_for("/decision", lambda got: got["id"] == made.id)
+        assert device.publisher.counters.connections == before + 1
+        client.publish(TOPIC, b"", qos=1, retain=True).wait_for_publish(20)
+        time.sleep(3.2)
+        message = wire(command_message("set_listening", {"on": True}, "hall", OWNER))
+        client.publish(TOPIC, message, qos=1).wait_for_publish(10)
+        assert settled(lambda: device.done == [("set_listening", True)])
+
+
+def test_other_messages_do_not_keep_decisions_waiting(broker: Broker, tmp_path: Path) -> None:
+    with (
+        Device(tmp_path / "d", broker.port) as device,
+        Subscriber(broker, "edge-voice/hall/decision") as listener,
+    ):
+        # Nobody listens to these, and MQTT 5 says so.
+        for _ in range(20):
+            device.publisher.publish("duress", "{}", lifetime_s=30.0)
+        made = device.issuer.issue(decision())
+        device.publisher.publish_decision(made)
+        got = listener.wait_for("/decision", timeout=3.0)
+        assert got.text == made.to_json()
+        with Subscriber(broker, "edge-voice/hall/duress") as late:
+            late.wait_for("/duress")
+            assert not late.on("/duress")[0].retain
+        assert device.publisher.counters.dropped == 0
+
+
+def test_retained_state_of_other_parts(broker: Broker, tmp_path: Path) -> None:
+    with Device(tmp_path / "d", broker.port) as device:
+        device.publisher.publish("lockout", '{"locked":true}', retain=True)
+        with Subscriber(broker, "edge-voice/hall/lockout") as listener:
+            assert listener.wait_for("/lockout").json == {"locked": True}
+            listener.lost()
+            broker.kill()
+            device.publisher.publish("lockout", '{"locked":false}', retain=True)
+            broker.start()
+            listener.ready_again()
+            listener.wait_for("/lockout", lambda got: got == {"locked": False})
+        for wrong in ("decision", "status", "command", "set/x", "a/+", "#", "", "/x", "x" * 40):
+            with pytest.raises(ValueError, match="no topic"):
+                device.publisher.publish(wrong, "{}", retain=True)
+        with pytest.raises(ValueError, match="lifetime"):
+            device.publisher.publish("duress", "{}")
+
+
+@contextmanager
+def configured(folder: Path, broker: AnyBroker) -> Iterator[list[str]]:
+    config = folder / "config.yaml"
+    config.write_text(
+        f"device: {{id: hall}}\nmqtt: {{port: {broker.port}}}\nsigning: {{key_file: device.key}}\n"
+    )
+    for name, key in (("owner.key", bytes(range(32))), ("device.key", b"d" * 32)):
+        (folder / name).write_bytes(key)
+        (folder / name).chmod(0o600)
+    (folder / "device.pub").write_text(DEVICE_KEY.public.text + "\n")
+    yield ["--config", str(config), "--key", str(folder / "owner.key"), "--key-id", "owner-phone"]
+
+
+def test_the_command_line(
+    tmp_path: Path, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        configured(tmp_path, broker) as options,
+        Device(tmp_path / "device", broker.port) as device,
+    ):
+        trusting = [*options, "--device-key", str(tmp_path / "device.pub")]
+        assert main(["command", "ping", *trusting]) == 0
+        assert main(["command", "status", *trusting, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["answer"]["detail"] == {
+            "listening": True
+        }
+        assert main(["command", "set_listening", "--argument", "on=off", *options]) == 0
+        assert main(["command", "delete_person", "--argument", "person=on", *options]) == 0
+        assert device.done == [("set_listening", False), ("delete", "on")]
+        assert main(["command", "lock_out", *options]) == 1
+        assert "unsupported" in capsys.readouterr().err
+        # Another key under the same name.
+        assert main(["command", "ping", *options, "--key", str(tmp_path / "device.key")]) == 1
+        assert "bad_signature" in capsys.readouterr().err
+        assert main(["command", "open", *options]) == 2
+        assert main(["command", "set_listening", *options]) == 2
+        assert main(["command", "ping", "--argument", "x", *options]) == 2
+        assert main(["command", "ping", *options, "--to", "shed", "--timeout", "0.5"]) == 3
+        # An answer that somebody else gives is not waited for.
+        assert main(["command", "ping", *options, "--device-key", str(tmp_path / "other.pub")]) == 2
+        (tmp_path / "other.pub").write_text(OWNER.public.text)
+        other = ["--device-key", str(tmp_path / "other.pub"), "--timeout", "0.5"]
+        assert main(["command", "ping", *options, *other]) == 3
+        assert main(["command", "ping", *options[:2], "--key", str(tmp_path / "config.yaml")]) == 2
+
+
+def test_the_command_line_without_a_broker(tmp_path: Path, broker: Broker) -> None:
+    with configured(tmp_path, broker) as options:
+        broker.kill()
+        assert main(["command", "ping", *options]) == 3
+
+
+def test_the_version_3_broker_of_the_demo(tmp_path: Path) -> None:
+    pytest.importorskip("amqtt")
+    from edge.demo.broker import DemoBroker
+
+    with DemoBroker() as old:
+        device = MqttPublisher(MqttConfig(host=old.host, port=old.port), DeviceConfig(id="hall"))
+        taken: list[Any] = []
+        device.listen(("command",), taken.append)
+        device.start()
+        try:
+            assert settled(lambda: device.connected)
+            time.sleep(0.5)
+            client = paho.Client(paho.CallbackAPIVersion.VERSION2)  # type: ignore[attr-defined]
+            client.connect(old.host, old.port)
+            client.loop_start()
+            client.publish(TOPIC, b"hello", qos=1).wait_for_publish(10)
+            assert settled(lambda: len(taken) == 1)
+            client.disconnect()
+            client.loop_stop()
+        finally:
+            device.close()
+    assert taken[0].payload == b"hello"

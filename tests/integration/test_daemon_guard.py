@@ -1,0 +1,167 @@
+"""The daemon at a real broker: a silent alarm that nobody at the door notices, and a lock-out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge.audio.sources import FileSource
+from edge.cli.main import main
+from edge.config import Config, LockOutConfig, MqttConfig
+from edge.daemon import Daemon
+from edge.recognition import Engine
+from edge.resources import demo_directory
+from edge.store import open_store
+from edge.types import SAMPLE_RATE, AccessDecision, AccessRule, Profile, ProfileKind
+from tests.integration.broker import Broker, Subscriber
+from tests.integration.home import settled
+from tests.unit.voices import enrolled, recording
+
+DEMO = demo_directory()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def profiles() -> list[Profile]:
+    """Ada, and her duress phrase: one saying of it taken twice, since there is no second one."""
+    engine = Engine.open()
+    ada = enrolled(engine, "ada", phrase="coffee")
+    other = engine.extend(
+        Profile.begin("Ada (duress)", phrase="help"), recording("ada_wrong_phrase")
+    )
+    return [ada, replace(other, samples=other.samples * 3)]
+
+
+@pytest.fixture
+def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
+    config = Config(
+        mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
+        lockout=LockOutConfig(rejections=2, first_s=600.0),
+        state_directory=tmp_path / "state",
+    )
+    owner = None
+    with open_store(config.state_path) as store:
+        for profile in profiles:
+            kept = store.create_with_samples(
+                profile.name,
+                ProfileKind.PHRASE,
+                profile.phrase,
+                required=3,
+                samples=profile.samples,
+                speaker_model=profile.speaker_model,
+                phrase_model=profile.phrase_model,
+                duress_of=owner,
+            )
+            owner = kept.id
+    return config
+
+
+def hear(
+    config: Config,
+    folder: Path,
+    *names: str,
+    then: Optional[Callable[[AccessDecision], None]] = None,
+) -> None:
+    """One run of the daemon, in which these are said one after another, at their pace."""
+    pieces = []
+    for name in names:
+        samples, _ = soundfile.read(DEMO / f"{name}.flac", dtype="float32")
+        pieces += [samples, np.zeros(SAMPLE_RATE, np.float32)]
+    file = folder / "said.wav"
+    soundfile.write(file, np.concatenate(pieces), SAMPLE_RATE)
+    Daemon(config, source=FileSource(file, realtime=True), on_decision=then).run()
+
+
+def decisions(home: Subscriber) -> list[dict[str, Any]]:
+    return [message.json for message in home.on("/decision")]
+
+
+def told(decision: dict[str, Any]) -> dict[str, Any]:
+    """What a decision says in words, and the names of its figures."""
+    words = {
+        name: value for name, value in decision.items() if isinstance(value, (str, type(None)))
+    }
+    for name in ("id", "time", "issued_at", "expires_at", "signature"):
+        words.pop(name, None)
+    figures = {name: sorted(decision[name]) for name in ("scores", "quality", "timings_ms")}
+    return {**words, **figures, "names": list(decision)}
+
+
+def test_a_duress_phrase_opens_as_usual_and_raises_the_alarm(
+    config: Config, broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Subscriber(broker) as home:
+        hear(config, tmp_path, "ada_right_phrase", "ada_wrong_phrase")
+        assert settled(lambda: len(decisions(home)) == 2)
+        usual, forced = decisions(home)
+        assert usual["decision"] == "granted"
+        assert told(usual) == told(forced)
+        assert (usual["name"], usual["phrase"]) == ("ada", "coffee")
+        (alarm,) = home.on("/duress")
+        assert not alarm.retain
+        assert alarm.json["decision"] == forced["id"]
+        assert alarm.json["profile_id"] == forced["profile_id"]
+        # Neither the figures of the device nor its journal tell of it.
+        assert forced["counter"] == usual["counter"] + 1
+        for message in home.on("/status"):
+            assert "duress" not in json.dumps(message.json)
+    lines = [record.message for record in caplog.records if record.levelno >= logging.INFO]
+    opened = [line.split(",")[0] for line in lines if line.startswith("granted")]
+    assert len(opened) == 2
+    assert opened[0].split("(")[0] == opened[1].split("(")[0]
+    assert not [line for line in lines if "duress" in line.lower() or "alarm" in line.lower()]
+
+
+def test_outside_the_hours_the_door_stays_shut_and_the_alarm_is_raised(
+    config: Config, broker: Broker, tmp_path: Path
+) -> None:
+    with open_store(config.state_path) as store:
+        store.set_rule("ada", AccessRule(doors=("another-door",)))
+    with Subscriber(broker) as home:
+        hear(config, tmp_path, "ada_wrong_phrase")
+        assert settled(lambda: len(decisions(home)) == 1)
+        assert decisions(home)[0]["reason"] == "not_here"
+        assert decisions(home)[0]["name"] == "ada"
+        assert len(home.on("/duress")) == 1
+
+
+def test_a_lock_out_is_published_survives_and_is_lifted(
+    config: Config, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"state_directory: {config.state_path}\n")
+    monkeypatch.setenv("EDGE_VOICE_CONFIG", str(file))
+    with Subscriber(broker) as home:
+        hear(config, tmp_path, *["stranger_adas_phrase"] * 2, "ada_right_phrase")
+        assert settled(lambda: len(decisions(home)) == 3)
+        assert [each["reason"] for each in decisions(home)] == [
+            "unknown_speaker",
+            "unknown_speaker",
+            "locked_out",
+        ]
+        assert (decisions(home)[2]["name"], decisions(home)[2]["scores"]) == (None, {})
+        locked = home.wait_for("/status", lambda status: bool(status.get("locked_out")), 5.0)
+        assert locked.json["locked_out_until"].endswith("Z")
+    with Subscriber(broker) as home:  # after a restart, lifted while the service runs
+
+        def lift(decision: AccessDecision) -> None:
+            if not decision.granted:
+                assert main(["lockout", "lift"]) == 0
+
+        hear(config, tmp_path, "stranger_other_phrase", "ada_right_phrase", then=lift)
+        assert settled(lambda: len(decisions(home)) == 2)
+        assert [each["reason"] for each in decisions(home)] == ["locked_out", "accepted"]

@@ -1,0 +1,22 @@
+"""The unit file, and other commands run within the limits that it sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+UNIT = Path(__file__).resolve().parents[2] / "systemd" / "edge-voice.service"
+
+_OF_THE_DAEMON = ("Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "WatchdogSec")
+
+
+def limited(unit: str, command: str, *extra: str) -> str:
+    """A unit that runs another command once, within every limit of the daemon's.
+
+    Args:
+        unit: text of the daemon's unit.
+        command: what to run.
+        extra: more lines for its [Service] section.
+    """
+    section = unit.partition("[Service]\n")[2].partition("\n[")[0]
+    kept = [line for line in section.splitlines() if line.partition("=")[0] not in _OF_THE_DAEMON]
+    return "\n".join(["[Service]", "Type=oneshot", f"ExecStart={command}", *kept, *extra, ""])

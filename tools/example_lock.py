@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+"""The other side of a decision: a lock that opens for nothing but a genuine one.
+
+To be read, copied and built into a lock; one file that needs paho-mqtt, and for Ed25519 the
+package cryptography. With the public key that `edge-voice signing public-key` prints in a file:
+
+    example_lock.py --device front-door --key front-door.pub --state /var/lib/lock/counter
+                    --open-command "gpioset --toggle 3s,0 gpiochip0 17=1"
+
+What it opens for is a message on BASE/DEVICE/decision that
+
+ 1. is at most 8 KiB of strict JSON: one object, no member twice, no NaN, ordinary numbers;
+ 2. the broker did not keep from before (no retained message);
+ 3. is signed by this very key, in the domain `decision`;
+ 4. was made by this very device;
+ 5. has not ended yet by this lock's own clock, and was not issued in the future;
+ 6. has a higher number than every one before it, and the number is on the disk before it opens;
+ 7. says `granted` because somebody was `accepted`.
+
+Everything else is refused, with the reason as a line of JSON in the log. The lock needs a clock
+that is right to a second or two (NTP); with a wrong one it stays shut. Give the broker a limit to
+the size of messages (Mosquitto: message_size_limit), or somebody can fill this lock's memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Callable, NoReturn, Optional
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+MAX_BYTES = 8192
+MAX_LIFETIME_S = 60.0
+LARGEST_INTEGER = 2**53 - 1
+TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
+
+
+class Refused(Exception):
+    """The door stays shut; the text is the reason, one word."""
+
+
+# --- 1. Strict JSON ---
+
+
+def read_strictly(payload: bytes) -> dict[str, Any]:
+    """The one object that the bytes are, or Refused."""
+    if len(payload) > MAX_BYTES:
+        raise Refused("too_large")
+    if payload.count(b"{") + payload.count(b"[") > 64:  # deep nesting costs a parser its stack
+        raise Refused("too_deep")
+    try:
+        message = json.loads(
+            payload.decode("utf-8"),
+            object_pairs_hook=once_each,
+            parse_int=integer,
+            parse_float=number,
+            parse_constant=no_number,
+        )
+        canonical(message)
+    except (ValueError, RecursionError):
+        raise Refused("not_json") from None
+    if not isinstance(message, dict):
+        raise Refused("not_an_object")
+    return message
+
+
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two members with one name another reader might take the other."""
+    if len(dict(pairs)) != len(pairs):
+        raise Refused("duplicate_member")
+    return dict(pairs)
+
+
+def integer(digits: str) -> int:
+    """A whole number that a double holds exactly."""
+    if len(digits) > 17 or abs(int(digits)) > LARGEST_INTEGER:
+        raise Refused("bad_number")
+    return int(digits)
+
+
+def number(digits: str) -> float:
+    """Another number, of a size that every language writes the same way."""
+    value = float(digits) if len(digits) <= 32 else 0.0
+    if value.is_integer() or not 1e-4 <= abs(value) <= 1e15:
+        raise Refused("bad_number")
+    return value
+
+
+def no_number(_: str) -> NoReturn:
+    """NaN and Infinity are no JSON."""
+    raise Refused("bad_number")
+
+
+# --- 3. The signature ---
+
+
+def canonical(message: Any) -> bytes:
+    """RFC 8785 for the messages that the device sends: sorted, no spaces, UTF-8."""
+    return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def signed_bytes(message: dict[str, Any], algorithm: str, key_id: str) -> bytes:
+    """What is signed: kind of message, algorithm, key and everything but the signature."""
+    bare = {name: value for name, value in message.items() if name != "signature"}
+    return f"edge-voice/1\ndecision\n{algorithm}\n{key_id}\n".encode() + canonical(bare)
+
+
+class Key:
+    """The device's key: 64 or more hexadecimal digits (HMAC), or a public key as base64."""
+
+    def __init__(self, text: str) -> None:
+        self.verify: Callable[[bytes, bytes], bool]
+        if re.fullmatch(r"[0-9A-Fa-f]{64,128}", text):
+            secret = bytes.fromhex(text)
+            self.algorithm = "hmac-sha256"
+            self.verify = lambda data, value: hmac.compare_digest(
+                hmac.new(secret, data, hashlib.sha256).digest(), value
+            )
+        else:
+            from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (only if needed)
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+                Ed25519PublicKey,
+            )
+
+            public = Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
+            self.algorithm = "ed25519"
+
+            def verify(data: bytes, value: bytes) -> bool:
+                try:
+                    public.verify(value, data)
+                except InvalidSignature:
+                    return False
+                return True
+
+            self.verify = verify
+
+    def check(self, message: dict[str, Any]) -> None:
+        """Return if the message carries this key's signature, or raise Refused."""
+        signature = message.get("signature")
+        if signature is None:
+            raise Refused("unsigned")
+        # The algorithm is this key's, never what the message would like it to be.
+        if not isinstance(signature, dict) or signature.get("algorithm") != self.algorithm:
+            raise Refused("bad_signature")
+        key_id, value = signature.get("key_id"), signature.get("value")
+        if not (isinstance(key_id, str) and re.fullmatch(r"[A-Za-z0-9._-]{1,64}", key_id)):
+            raise Refused("bad_signature")
+        try:
+            given = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+        except ValueError:
+            raise Refused("bad_signature") from None
+        if not self.verify(signed_bytes(message, self.algorithm, key_id), given):
+            raise Refused("bad_signature")
+
+
+# --- 5. The time ---
+
+
+def check_time(message: dict[str, Any], allowance_s: float) -> None:
+    """Return if the message holds now, or raise Refused."""
+    issued, expires = unix(message.get("issued_at")), unix(message.get("expires_at"))
+    now = time.time()
+    if expires - issued > MAX_LIFETIME_S:
+        raise Refused("lives_too_long")
+    if now > expires + allowance_s:
+        raise Refused("late")
+    if now < issued - allowance_s:
+        raise Refused("not_yet")
+
+
+def unix(text: Any) -> float:
+    """Seconds since 1970 of a time such as 2026-03-01T12:00:00.000Z."""
+    if not isinstance(text, str) or not TIME.fullmatch(text):
+        raise Refused("bad_time")
+    try:
+        return datetime.fromisoformat(f"{text[:-1]}+00:00").timestamp()
+    except ValueError:
+        raise Refused("bad_time") from None
+
+
+# --- 6. Once only ---
+
+
+class Counter:
+    """The highest number that was accepted, in a file that is replaced as a whole."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        # Without the file this lock is new. With a damaged one it must not guess: it stops here.
+        self.highest = int(file.read_text(encoding="ascii")) if file.exists() else 0
+
+    def check(self, message: dict[str, Any]) -> int:
+        """The message's number, higher than all before, or Refused."""
+        number = message.get("counter")
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise Refused("bad_counter")
+        if number <= self.highest:
+            raise Refused("repeated")
+        return number
+
+    def remember(self, number: int) -> None:
+        """Have the number on the disk before the door opens, or raise Refused."""
+        try:
+            handle, name = tempfile.mkstemp(dir=self.file.parent)
+            with os.fdopen(handle, "w", encoding="ascii") as out:
+                out.write(f"{number}\n")
+                out.flush()
+                os.fsync(out.fileno())
+            Path(name).replace(self.file)
+            folder = os.open(self.file.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError:
+            raise Refused("cannot_remember") from None
+        self.highest = number
+
+
+# --- The lock ---
+
+
+class Lock:
+    """Decides about one message after the other; nothing runs at the same time."""
+
+    def __init__(self, device: str, key: Key, counter: Counter, allowance_s: float) -> None:
+        self.device = device
+        self.key = key
+        self.counter = counter
+        self.allowance_s = allowance_s
+
+    def consider(self, payload: bytes, *, retained: bool) -> dict[str, Any]:
+        """The decision to open on, or Refused."""
+        message = read_strictly(payload)
+        if retained:
+            raise Refused("retained")
+        self.key.check(message)
+        if message.get("device") != self.device:
+            raise Refused("other_device")
+        check_time(message, self.allowance_s)
+        number = self.counter.check(message)
+        if message.get("decision") == "denied":
+            raise Refused("denied")
+        if message.get("decision") != "granted" or message.get("reason") != "accepted":
+            raise Refused("not_granted")
+        self.counter.remember(number)
+        return message
+
+
+def main() -> int:
+    """Listen until told to stop."""
+    args = arguments()
+    try:
+        text = args.key.read_text(encoding="ascii").strip()
+        lock = Lock(args.device, Key(text), Counter(args.state), args.clock_allowance)
+        password = args.password_file.read_text().rstrip("\n") if args.password_file else None
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"example_lock: cannot start: {error}\n")
+        return 2
+    log = args.log.open("a", encoding="utf-8", buffering=1) if args.log else sys.stdout
+    topic = f"{args.base_topic}/{args.device}/decision"
+
+    def note(result: str, **fields: Any) -> None:
+        log.write(json.dumps({"time": round(time.time(), 3), "result": result, **fields}) + "\n")
+        log.flush()
+
+    def on_message(_client: Any, _data: Any, arrived: mqtt.MQTTMessage) -> None:
+        try:
+            decision = lock.consider(bytes(arrived.payload), retained=bool(arrived.retain))
+        except Refused as refused:
+            note("refused", reason=str(refused), bytes=len(arrived.payload))
+            return
+        except Exception as error:  # noqa: BLE001 (whatever it is, the door stays shut)
+            note("refused", reason="error", error=repr(error)[:200])
+            return
+        note("opened", id=decision.get("id"), counter=decision["counter"])
+        if args.open_command:
+            # Not waited for: the next message must be looked at now.
+            subprocess.Popen(shlex.split(args.open_command), stdin=subprocess.DEVNULL)
+
+    def on_connect(client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _: Any) -> None:
+        note("connected" if not reason.is_failure else "no_connection", reason=str(reason))
+        client.subscribe(topic, qos=1)
+
+    # A clean session: what was published while this lock was away is not for it.
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+    client.on_connect = on_connect
+    client.on_message = on_message
+    client.on_subscribe = lambda *_: note("listening", topic=topic)
+    if args.username:
+        client.username_pw_set(args.username, password)
+    if args.ca_file:
+        client.tls_set(ca_certs=str(args.ca_file))
+    client.reconnect_delay_set(1, 10)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: client.disconnect())
+    client.connect_async(args.host, args.port)
+    client.loop_forever(retry_first_connection=True)
+    return 0
+
+
+def arguments(given: Optional[list[str]] = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Opens for genuine decisions of one device.")
+    parser.add_argument("--device", required=True, help="the device.id that may open this lock")
+    parser.add_argument("--key", required=True, type=Path, help="file with its key")
+    parser.add_argument("--state", required=True, type=Path, help="file for the highest number")
+    parser.add_argument("--open-command", help="what to run when it opens")
+    parser.add_argument("--log", type=Path, help="file for lines of JSON; else standard output")
+    parser.add_argument("--clock-allowance", type=float, default=1.0, help="seconds (default: 1)")
+    parser.add_argument("--host", default="localhost", help="the broker")
+    parser.add_argument("--port", type=int, default=1883)
+    parser.add_argument("--base-topic", default="edge-voice")
+    parser.add_argument("--username")
+    parser.add_argument("--password-file", type=Path)
+    parser.add_argument("--ca-file", type=Path, help="encrypt, and trust this authority")
+    return parser.parse_args(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

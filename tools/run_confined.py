@@ -1,0 +1,156 @@
+"""The service inside the limits of its unit: does it work, and do they hold?
+
+    python -m tools.run_confined [--json] [--keep FOLDER]
+
+Starts Debian's own systemd in namespaces of its own (processes, mounts, network, control groups)
+over a copy of this machine's files that is only in memory, installs `systemd/edge-voice.service`
+there as it is, enrols somebody within the same limits, starts the service, says the phrase,
+receives the decision over MQTT, tries what the limits forbid, and at last lets the sound stop, so
+that the watchdog has to act. Takes about a minute. Only two things differ from a real door: the
+sound comes from a pipe (`--input -`), and the network has nobody else on it.
+
+Needs root, overlayfs, and Debian's packages systemd, mosquitto and iproute2.
+Exit code: 0 when all is as it must be, 1 when something is not, 3 where it cannot be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, Optional
+
+from tools.confined.boot import REPOSITORY, SYSTEMD
+from tools.confined.probe import MUST_WORK
+
+_LIMIT_S = 240
+_NAMESPACES = ("mount", "pid", "uts", "ipc", "cgroup", "net")
+
+
+def missing() -> Optional[str]:
+    """Why it cannot be run here; None if it can."""
+    if os.geteuid() != 0:
+        return "it must be run as root"
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    for program in ("unshare", "mosquitto", "mosquitto_passwd", "ip", "pivot_root", "journalctl"):
+        if shutil.which(program, path=path) is None:
+            return f"{program} is not installed"
+    if not Path(SYSTEMD).exists():
+        return "systemd is not installed"
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        return "the kernel has no overlayfs"
+    probe = ["unshare", *(f"--{name}" for name in _NAMESPACES), "--fork", "true"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        return "namespaces cannot be made here"
+    return None
+
+
+def boot(folder: Path) -> dict[str, Any]:
+    """Start systemd and wait for it to end.
+
+    Args:
+        folder: where results and logs go.
+
+    Returns:
+        What `tools/confined/inside.py` found; empty if it did not come to its end.
+    """
+    master, slave = pty.openpty()
+    console: list[bytes] = []
+
+    def listen() -> None:
+        try:
+            while data := os.read(master, 4096):
+                console.append(data)
+        except OSError:  # nobody holds the other side any more
+            pass
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    command = [
+        "unshare", *(f"--{name}" for name in _NAMESPACES), "--fork", "--kill-child",
+        sys.executable, "-m", "tools.confined.boot", str(folder), os.ttyname(slave),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    environment["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    try:
+        subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+            timeout=_LIMIT_S, check=False, cwd=REPOSITORY,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        console.append(b"\n(ended: it took too long)\n")
+    os.close(slave)
+    listener.join(2)
+    (folder / "console.log").write_bytes(b"".join(console))
+    file = folder / "result.json"
+    result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return result
+
+
+def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """What was looked at, what came of it, and whether it is as it must be."""
+    if not result:
+        return [("the service manager", "did not come to its end", False)]
+    decision = result["decision"] or {}
+    said = f"{decision.get('decision')}, {decision.get('name')}"
+    status = result["status"]
+    rows = [
+        ("enrolment within the limits", result["enrolment"], result["enrolment"] == "success"),
+        ("the service", f"{result['state']} after {result['start_s']} s",
+         result["state"] == "active"),
+        ("a decision over MQTT", said, said == "granted, Ada"),
+        ("capabilities", status.get("CapPrm", "?"),
+         {status.get("CapPrm"), status.get("CapBnd")} == {"0" * 16}),
+        ("system call filter", status.get("Seccomp", "?"), status.get("Seccomp") == "2"),
+        ("no new privileges", status.get("NoNewPrivs", "?"), status.get("NoNewPrivs") == "1"),
+    ]  # fmt: skip
+    limited, unlimited = result["probes"]["limited"], result["probes"]["unlimited"]
+    for name, refusal in limited.items():
+        if name in MUST_WORK:
+            rows.append((name, refusal or "works", refusal is None))
+        elif unlimited[name] is not None:
+            rows.append((name, f"not tried: root cannot either ({unlimited[name]})", False))
+        else:
+            rows.append((name, refusal or "WENT THROUGH", refusal is not None))
+    acted = f"{result['watchdog']}: ended after {result['watchdog_s']} s without sound"
+    rows.append(("watchdog", acted, result["watchdog"] == "watchdog"))
+    return rows
+
+
+def main() -> int:
+    """Run it and print what came of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave results and logs here")
+    args = parser.parse_args()
+    reason = missing()
+    if reason is not None:
+        sys.stderr.write(f"run_confined: cannot be run here: {reason}\n")
+        return 3
+    with tempfile.TemporaryDirectory(prefix="edge-voice-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        result = boot(folder)
+        if args.keep is not None:
+            args.keep.mkdir(parents=True, exist_ok=True)
+            for file in folder.iterdir():
+                if file.is_file():
+                    shutil.copy(file, args.keep)
+    rows = judge(result)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        for title, found, right in rows:
+            print(f"{'ok  ' if right else 'FAIL'} {title:<38} {found}")
+    return 0 if all(right for _, _, right in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
