@@ -133,15 +133,19 @@ def score(
     numbers = sorted(known.examples)
     column = {number: index for index, number in enumerate(numbers)}
     examples = [known.examples[number] for number in numbers]
-    every = np.asarray([saying_distances(examples, _phrase(one)) for one in analyses]).T
     members = np.asarray([[column[i] for i in one.members] for one in known.enrolments])
+    every = np.asarray([saying_distances(examples, _phrase(one)) for one in analyses]).T
     distance = every[members].min(axis=1)
+    # Before there were variants too.
+    as_said = [own[:1] for own in examples]
+    every = np.asarray([saying_distances(as_said, _phrase(one)) for one in analyses]).T
+    plain_distance = every[members].min(axis=1)
     snr_db = np.asarray([one.quality.snr_db for one in analyses])[None]
     phrase = engine.scorer.phrase.ratio(distance, snr_db)
     joint = np.asarray(engine.scorer.joints(voice.ratio, phrase), np.float64)
     plain = np.minimum(
         (voice.similarity - PLAIN_VOICE) / _PLAIN_STEPS[0],
-        (PLAIN_PHRASE - distance) / _PLAIN_STEPS[1],
+        (PLAIN_PHRASE - plain_distance) / _PLAIN_STEPS[1],
     ).astype(np.float64)
     joint[:, refused] = plain[:, refused] = _REFUSED
     return Scored(plain, joint, kinds(known, tested), refused)
