@@ -87,7 +87,7 @@ class OpenUtterance:
     def whole(self, post_frames: int) -> Utterance:
         """All of it, with at most `post_frames` of the silence after its last speech."""
         last = min(len(self.frames) - 1, self.last_speech + post_frames)
-        return self._utterance(self.speech.index(True), self.last_speech, 0, last)
+        return self._utterance(self.speech.index(True), self.last_speech, 0, last, part=False)
 
     def part(self, start_s: float, end_s: float) -> Utterance:
         """A piece out of it, alone: nothing of what was said before and after.
@@ -99,9 +99,11 @@ class OpenUtterance:
         last = len(self.frames) - 1
         first = min(max(0, round((start_s - self.start_s) / FRAME_S)), last)
         final = min(max(first, round((end_s - self.start_s) / FRAME_S) - 1), last)
-        return self._utterance(first, final, first, final)
+        return self._utterance(first, final, first, final, part=True)
 
-    def _utterance(self, first: int, final: int, kept_first: int, kept_last: int) -> Utterance:
+    def _utterance(
+        self, first: int, final: int, kept_first: int, kept_last: int, *, part: bool
+    ) -> Utterance:
         samples = np.concatenate([f.samples for f in self.frames[kept_first : kept_last + 1]])
         # Noise is measured over all that was heard, also what is not kept of the silence.
         heard = np.concatenate([frame.samples for frame in self.frames])
@@ -112,7 +114,7 @@ class OpenUtterance:
             samples=samples,
             start_s=self.frames[kept_first].start_s,
             end_s=end.start_s + FRAME_S,
-            quality=measure_quality(heard, np.array(self.speech), inside),
+            quality=measure_quality(heard, np.array(self.speech), inside if part else None),
             speech_ended_at=end.captured_at,
             closed_at=time.monotonic(),
             truncated=self.truncated and kept_first == 0,

@@ -133,7 +133,7 @@ def analyse_all(
         if utterance.quality.net_speech_s <= 0:
             continue
         try:
-            analysis = analyser.analyse(utterance, with_phrase=with_phrase)
+            analysis = analyser.analyse(utterance, with_phrase=with_phrase, to_enrol=with_phrase)
         except InputError:  # too little sound for the models, which is no speech to speak of
             continue
         spoken.append(Spoken(item, analysis, analyser.refusal(utterance, kind)))

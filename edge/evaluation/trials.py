@@ -142,6 +142,7 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
             net_speech_s=one.analysis.quality.net_speech_s,
             snr_db=one.analysis.quality.snr_db,
             created_at=0.0,
+            phrase_variants=one.analysis.phrase_variants,
         )
         for one in spoken
     )

@@ -5,6 +5,7 @@ It holds no state between calls, touches no disk after it was opened, and knows 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,12 +21,14 @@ from edge.recognition.confidence import confidence_of
 from edge.recognition.embedders import Models, open_models
 from edge.recognition.framing import phrase_samples
 from edge.recognition.results import Analysis, Identification, Verification
+from edge.recognition.sayings import saying_distances
 from edge.recognition.scorer import Scorer
 from edge.recognition.voice import cosine, signature_of
 from edge.recognition.warping import warping_distances
 from edge.types import (
     Confidence,
     EnrolmentSample,
+    FloatArray,
     PhraseMatch,
     Profile,
     ProfileKind,
@@ -93,7 +96,7 @@ class Engine(Analyser):
             message = gate.explain(reason, utterance.quality, self.config.recognition)
             raise EnrolmentRejected(reason.value, message)
         wants_phrase = profile.kind is ProfileKind.PHRASE
-        analysis = self.analyse(utterance, with_phrase=wants_phrase)
+        analysis = self.analyse(utterance, with_phrase=wants_phrase, to_enrol=True)
         if profile.samples:
             self._check_against_earlier(profile, analysis)
         return EnrolmentSample(
@@ -102,6 +105,7 @@ class Engine(Analyser):
             net_speech_s=utterance.quality.net_speech_s,
             snr_db=utterance.quality.snr_db,
             created_at=time.time(),
+            phrase_variants=analysis.phrase_variants,
         )
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:
@@ -251,14 +255,10 @@ class Engine(Analyser):
         """
         if analysis.phrase_embedding is None:
             raise ValueError("this utterance was analysed without its phrase")
-        examples = []
-        for profile in profiles:
-            for sample in profile.samples:
-                if sample.phrase_embedding is None:
-                    raise ValueError(f"{profile.name} has no phrase")
-                examples.append(sample.phrase_embedding)
-        distances = np.asarray(warping_distances(examples, analysis.phrase_embedding))
-        bounds = np.cumsum([len(profile.samples) for profile in profiles])[:-1]
+        sayings = [_sayings(profile) for profile in profiles]
+        every = list(itertools.chain.from_iterable(sayings))
+        distances = np.asarray(saying_distances(every, analysis.phrase_embedding))
+        bounds = np.cumsum([len(own) for own in sayings])[:-1]
         threshold = self.scorer.phrase_threshold()
         return [
             PhraseMatch(
@@ -273,8 +273,8 @@ class Engine(Analyser):
 
     def phrase_distance(self, profile: Profile, utterance: Utterance) -> float:
         """Warping distance of an utterance from the nearest saying of a profile's phrase."""
-        examples = [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
-        return min(warping_distances(examples, self.models.phrase.embed(phrase_samples(utterance))))
+        said = self.models.phrase.embed(phrase_samples(utterance))
+        return min(saying_distances(_sayings(profile), said))
 
     def is_phrase(self, distance: float, snr_db: float) -> bool:
         """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
@@ -306,6 +306,13 @@ class Engine(Analyser):
                 f"{profile.name} is not enrolled yet, {profile.remaining:.3g} more {unit} needed: "
                 f"run {command}"
             )
+
+
+def _sayings(profile: Profile) -> list[tuple[FloatArray, ...]]:
+    sayings = [sample.phrase_examples for sample in profile.samples]
+    if not all(sayings):
+        raise ValueError(f"{profile.name} has no phrase")
+    return sayings
 
 
 def _verdict(voice: bool, phrase: bool) -> ReasonCode:

@@ -25,6 +25,8 @@ class Analysis:
         phrase_embedding: one row per hop, shape (t, 96); None where no phrase was asked for.
         quality: what the recording was worth.
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
+        phrase_variants: the phrase embedding in each of `surroundings.PLACES`; empty unless it is
+            to be enrolled.
 
     """
 
@@ -32,6 +34,7 @@ class Analysis:
     phrase_embedding: Optional[FloatArray] = field(repr=False)
     quality: Quality
     timings_ms: Mapping[str, float]
+    phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

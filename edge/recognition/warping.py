@@ -59,7 +59,7 @@ def warping_distances(references: Sequence[FloatArray], query: FloatArray) -> li
     costs = _cosine_costs(references, query)
     totals, moves = _accumulate(costs, [len(r) for r in references])
     return [
-        _path_distance(costs[k], totals[k], moves[k], len(reference), len(query))
+        _path_distance(costs[k], totals[:, k], moves[:, k], len(reference), len(query))
         for k, reference in enumerate(references)
     ]
 
@@ -81,50 +81,61 @@ def _unit(frames: FloatArray) -> FloatArray:
 
 
 def _accumulate(costs: FloatArray, lengths: Sequence[int]) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Cheapest cost up to each cell, and the move that led there, both of the shape of `costs`."""
+    """Cheapest cost up to each cell, and the move that led there, by anti-diagonals.
+
+    On an anti-diagonal no cell depends on another one, and laid out like this all three cells that
+    one depends on are slices.
+
+    Returns:
+        Totals, shape (t + u + 1, references, t + 1): `[r + c + 2, k, r + 1]` is cell (r, c); and
+        moves, shape (t + u - 1, references, t): `[r + c, k, r]` is that cell's.
+    """
     count, rows, columns = costs.shape
-    free_rows = np.minimum(OPEN_ENDS, np.asarray(lengths) // 4)
-    free_columns = min(OPEN_ENDS, columns // 4)
-    totals = np.full((count, rows + 1, columns + 1), _FAR, dtype=np.float32)
-    totals[:, 0, : free_columns + 1] = 0.0
-    for k, free in enumerate(free_rows):
-        totals[k, : free + 1, 0] = 0.0
-    moves = np.zeros((count, rows, columns), dtype=np.int8)
-    flat = totals.reshape(count, -1)
-    flat_costs = costs.reshape(count, -1)
-    flat_moves = moves.reshape(count, -1)
-    width = columns + 1
-    for diagonal in range(rows + columns - 1):
-        row = np.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
-        column = diagonal - row
-        above_left = row * width + column
-        # Stacked in the order of the move codes.
-        before = np.stack(
-            (flat[:, above_left], flat[:, above_left + 1], flat[:, above_left + width])
-        )
-        move = np.argmin(before, axis=0)
-        cell = row * columns + column
-        flat[:, above_left + width + 1] = (
-            np.take_along_axis(before, move[None], axis=0)[0] + flat_costs[:, cell]
-        )
-        flat_moves[:, cell] = move
-    return totals[:, 1:, 1:], moves
+    diagonals = rows + columns - 1
+    row = np.arange(rows)
+    column = np.clip(np.arange(diagonals)[:, None] - row, 0, columns - 1)
+    by_diagonal = np.ascontiguousarray(costs[:, row, column].transpose(1, 0, 2))
+    totals = np.full((diagonals + 2, count, rows + 1), _FAR, dtype=np.float32)
+    totals[: min(OPEN_ENDS, columns // 4) + 1, :, 0] = 0.0
+    for k, length in enumerate(lengths):
+        free = np.arange(min(OPEN_ENDS, length // 4) + 1)
+        totals[free, k, free] = 0.0
+    moves = np.zeros((diagonals, count, rows), dtype=np.int8)
+    for diagonal in range(diagonals):
+        here = slice(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
+        below = slice(here.start + 1, here.stop + 1)
+        both = totals[diagonal, :, here]
+        in_reference = totals[diagonal + 1, :, here]
+        in_query = totals[diagonal + 1, :, below]
+        least = np.minimum(both, in_reference)
+        move = moves[diagonal, :, here]
+        np.less(in_reference, both, out=move, casting="unsafe")  # the code of `_REFERENCE` is 1
+        move[in_query < least] = _QUERY
+        np.minimum(least, in_query, out=least)
+        np.add(least, by_diagonal[diagonal, :, here], out=totals[diagonal + 2, :, below])
+    return totals, moves
 
 
 def _path_distance(
-    costs: FloatArray, totals: FloatArray, moves: NDArray[np.int8], rows: int, columns: int
+    costs: FloatArray, totals: FloatArray, moves: NDArray[np.int8], length: int, columns: int
 ) -> float:
-    row, column = _best_end(totals, rows, columns)
-    steps = []
+    """The distance along the cheapest path; of one reference, without the axis of references."""
+    row, column = _best_end(totals, length, columns)
+    rows = costs.shape[0]
+    # Single cells of an array are slow to read, those of bytes are not.
+    taken = moves.tobytes()
+    cells = []
     alone = longest = 0
     while row >= 0 and column >= 0:
-        steps.append(costs[row, column])
+        cells.append(row * columns + column)
         longest = max(longest, alone)
-        move = moves[row, column]
+        move = taken[(row + column) * rows + row]
         alone = alone + 1 if move == _REFERENCE else 0
-        row -= move != _QUERY
-        column -= move != _REFERENCE
-    path = np.asarray(steps, dtype=np.float32)
+        if move != _QUERY:
+            row -= 1
+        if move != _REFERENCE:
+            column -= 1
+    path = costs.reshape(-1)[cells]
     width = min(WORST_STEPS, len(path))
     sums = np.concatenate(([0.0], np.cumsum(path, dtype=np.float64)))
     worst = float(np.max(sums[width:] - sums[:-width])) / width
@@ -134,11 +145,11 @@ def _path_distance(
 def _best_end(totals: FloatArray, rows: int, columns: int) -> tuple[int, int]:
     """The cheapest cell to end in, by cost for the length of both sayings that it covers."""
     best = (rows - 1, columns - 1)
-    least = float(totals[best]) / (rows + columns)
+    least = float(totals[rows + columns, rows]) / (rows + columns)
     ends = [(r, columns - 1) for r in range(rows - 1 - min(OPEN_ENDS, rows // 4), rows - 1)]
     ends += [(rows - 1, c) for c in range(columns - 1 - min(OPEN_ENDS, columns // 4), columns - 1)]
     for row, column in ends:
-        cost = float(totals[row, column]) / (row + column + 2)
+        cost = float(totals[row + column + 2, row + 1]) / (row + column + 2)
         if cost < least:
             best, least = (row, column), cost
     return best

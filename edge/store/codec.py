@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from edge.types import EnrolmentSample, FloatArray
 MAX_SPEAKER_SIZE = 2048
 MAX_PHRASE_ROWS = 4096
 MAX_PHRASE_SIZE = 1024
+MAX_PHRASES = 8
+"""The saying itself and its variants."""
 MAX_BYTES = 32 << 20
 _DISK = np.dtype("<f4")
 _VERSION = 1
@@ -32,7 +35,7 @@ def encode(sample: EnrolmentSample) -> bytes:
         ValueError: an embedding has the wrong shape or length, or a figure is not finite.
     """
     _check(sample)
-    phrases = [] if sample.phrase_embedding is None else [sample.phrase_embedding]
+    phrases = sample.phrase_examples
     figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
     parts = [_HEAD.pack(_VERSION, len(sample.speaker_embedding), len(phrases), *figures)]
     parts += [_SHAPE.pack(*phrase.shape) for phrase in phrases]
@@ -49,46 +52,56 @@ def decode(content: bytes, *, adapted: bool) -> EnrolmentSample:
     """
     try:
         version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
-        if version != _VERSION or count > 1:
+        if version != _VERSION or count > MAX_PHRASES:
             raise ValueError("it was written by a newer version")
         at = _HEAD.size
-        shape = _SHAPE.unpack_from(content, at) if count else (0, 0)
+        shapes = [_SHAPE.unpack_from(content, at + _SHAPE.size * n) for n in range(count)]
         at += _SHAPE.size * count
     except struct.error:
         raise ValueError("it is too short") from None
-    numbers = size + shape[0] * shape[1]
+    numbers = size + sum(rows * columns for rows, columns in shapes)
     end = at + numbers * _DISK.itemsize
     if not end <= len(content) < end + _BLOCK or any(content[end:]):
         raise ValueError("its embeddings have the wrong size")
     speaker = np.frombuffer(content, _DISK, size, at).astype(np.float32)
     speaker.setflags(write=False)
+    phrases = _phrases(content, at + size * _DISK.itemsize, shapes)
     sample = EnrolmentSample(
         speaker_embedding=speaker,
-        phrase_embedding=_phrase(content, at + size * _DISK.itemsize, shape) if count else None,
+        phrase_embedding=phrases[0] if phrases else None,
         net_speech_s=net_speech_s,
         snr_db=snr_db,
         created_at=created_at,
         adapted=adapted,
+        phrase_variants=phrases[1:],
     )
     _check(sample)
     return sample
 
 
-def _phrase(content: bytes, at: int, shape: tuple[int, int]) -> FloatArray:
-    array = np.frombuffer(content, _DISK, shape[0] * shape[1], at).astype(np.float32)
-    phrase = array.reshape(shape)
-    phrase.setflags(write=False)
-    return phrase
+def _phrases(content: bytes, at: int, shapes: Sequence[tuple[int, int]]) -> tuple[FloatArray, ...]:
+    phrases = []
+    for rows, columns in shapes:
+        array = np.frombuffer(content, _DISK, rows * columns, at).astype(np.float32)
+        phrase = array.reshape(rows, columns)
+        phrase.setflags(write=False)
+        phrases.append(phrase)
+        at += rows * columns * _DISK.itemsize
+    return tuple(phrases)
 
 
 def _check(sample: EnrolmentSample) -> None:
-    speaker, phrase = sample.speaker_embedding, sample.phrase_embedding
+    speaker, phrases = sample.speaker_embedding, sample.phrase_examples
     if speaker.ndim != 1 or not 1 <= speaker.size <= MAX_SPEAKER_SIZE:
         raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
     # NaN fails this comparison too.
     if not abs(float(np.linalg.norm(speaker.astype(np.float64))) - 1.0) < 1e-3:
         raise ValueError("a speaker embedding must have unit length")
-    if phrase is not None:
+    if sample.phrase_variants and not phrases:
+        raise ValueError("a sample without a phrase cannot have variants of it")
+    if len(phrases) > MAX_PHRASES:
+        raise ValueError(f"a sample has {MAX_PHRASES} phrase embeddings at most")
+    for phrase in phrases:
         if phrase.ndim != 2 or not (
             1 <= phrase.shape[0] <= MAX_PHRASE_ROWS and 1 <= phrase.shape[1] <= MAX_PHRASE_SIZE
         ):

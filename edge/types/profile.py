@@ -39,6 +39,8 @@ class EnrolmentSample:
         snr_db: its estimated signal-to-noise ratio, dB.
         created_at: Unix time, seconds.
         adapted: whether it was learned from an accepted utterance, not enrolled by the person.
+        phrase_variants: the phrase embedding of the same saying in simulated noise and rooms, each
+            of shape (t, e); none for a text-independent profile and for what was learned.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -47,6 +49,14 @@ class EnrolmentSample:
     snr_db: float
     created_at: float
     adapted: bool = False
+    phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
+
+    @property
+    def phrase_examples(self) -> tuple[FloatArray, ...]:
+        """What a phrase is held against: the saying as it was, then its variants."""
+        if self.phrase_embedding is None:
+            return ()
+        return (self.phrase_embedding, *self.phrase_variants)
 
 
 @dataclass(frozen=True)

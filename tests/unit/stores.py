@@ -19,7 +19,12 @@ PHRASE_MODEL = "9" * 64
 
 
 def make_sample(
-    seed: int = 0, *, phrase: bool = True, seconds: float = 1.5, rows: int = 20
+    seed: int = 0,
+    *,
+    phrase: bool = True,
+    seconds: float = 1.5,
+    rows: int = 20,
+    variants: int = 0,
 ) -> EnrolmentSample:
     """A sample of random numbers, the same for the same seed."""
     random = np.random.default_rng(seed)
@@ -33,6 +38,9 @@ def make_sample(
         net_speech_s=seconds,
         snr_db=21.5,
         created_at=1_700_000_000.25 + seed,
+        phrase_variants=tuple(
+            random.standard_normal((rows + 1 + n, 96)).astype(np.float32) for n in range(variants)
+        ),
     )
 
 
@@ -72,6 +80,8 @@ def same(one: EnrolmentSample, other: EnrolmentSample) -> bool:
         and np.array_equal(
             np.asarray(one.phrase_embedding, float), np.asarray(other.phrase_embedding, float), True
         )
+        and len(one.phrase_variants) == len(other.phrase_variants)
+        and all(map(np.array_equal, one.phrase_variants, other.phrase_variants))
         and one.net_speech_s == other.net_speech_s
         and one.snr_db == other.snr_db
         and one.created_at == other.created_at

@@ -9,7 +9,7 @@ import pytest
 
 from edge.evaluation.corpus import Item
 from edge.recognition import Engine
-from edge.types import SAMPLE_RATE, FloatArray
+from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
 from tests.unit.voices import recording, speech
 from tools.calibration import phrases
 from tools.calibration.logistic import fit
@@ -74,14 +74,33 @@ def test_scores_that_do_not_overlap_give_no_infinite_ratio() -> None:
 # --- near misses ---
 
 
+def replaced_in(
+    phrase: FloatArray,
+    foreign: FloatArray,
+    chance: np.random.Generator,
+    lead: int = 0,
+    tail: int = 0,
+) -> FloatArray:
+    def utterance(samples: FloatArray, lead: int = 0, tail: int = 0) -> Utterance:
+        seconds = len(samples) / SAMPLE_RATE
+        quality = Quality(0.0, 0.0, 0.0, 0.0, seconds)
+        end_s = seconds - tail / SAMPLE_RATE
+        return Utterance(samples, 0.0, end_s, quality, lead_s=lead / SAMPLE_RATE)
+
+    said = utterance(phrase, lead, tail)
+    return phrases._with_a_part_replaced(said, utterance(foreign), chance).samples
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_third_is_replaced_in_one_piece(seed: int) -> None:
-    phrase = np.zeros(999, np.float32)
+    phrase = np.zeros(1999, np.float32)
     foreign = np.arange(1.0, 1501.0, dtype=np.float32)
-    missed = phrases._with_a_part_replaced(phrase, foreign, np.random.default_rng(seed))
+    missed = replaced_in(phrase, foreign, np.random.default_rng(seed), lead=600, tail=400)
     assert not phrase.any()
     assert len(missed) == len(phrase)
     replaced = np.flatnonzero(missed)
+    assert replaced[0] >= 600  # not in the silence around it
+    assert replaced[-1] < 1599
     assert len(replaced) == 333
     assert (np.diff(replaced) == 1).all()
     assert (np.diff(missed[replaced]) == 1.0).all()
@@ -90,24 +109,23 @@ def test_a_third_is_replaced_in_one_piece(seed: int) -> None:
 def test_any_place_may_be_replaced() -> None:
     phrase, foreign = np.zeros(300, np.float32), np.ones(300, np.float32)
     chance = np.random.default_rng(0)
-    share = np.mean(
-        [phrases._with_a_part_replaced(phrase, foreign, chance) for _ in range(300)], axis=0
-    )
+    share = np.mean([replaced_in(phrase, foreign, chance) for _ in range(300)], axis=0)
     assert (share > 0.0).sum() > 290
 
 
 def test_what_is_shorter_than_a_third_is_put_in_whole() -> None:
     phrase, foreign = np.zeros(900, np.float32), np.arange(1.0, 101.0, dtype=np.float32)
-    missed = phrases._with_a_part_replaced(phrase, foreign, np.random.default_rng(3))
+    missed = replaced_in(phrase, foreign, np.random.default_rng(3))
     np.testing.assert_array_equal(missed[missed > 0.0], foreign)
 
 
 @pytest.mark.parametrize("speed", [0.85, 1.0, 1.2])
 def test_said_faster_it_is_shorter(speed: float) -> None:
-    samples = speech("ada_right_phrase")
-    altered = phrases._altered(samples, speed, np.random.default_rng(0))
-    assert len(altered) == pytest.approx(len(samples) / speed, rel=0.01)
-    assert altered.dtype == np.float32
+    said = recording("ada_right_phrase")
+    altered = phrases._altered(said, speed, np.random.default_rng(0))
+    for figure in ("duration_s", "lead_s", "tail_s"):
+        assert getattr(altered, figure) == pytest.approx(getattr(said, figure) / speed, rel=0.01)
+    assert altered.samples.dtype == np.float32
 
 
 QUIET = np.full(400, phrases.QUIET_DB, np.float32)
@@ -175,7 +193,7 @@ def test_distances_of_a_voice_come_out_in_order() -> None:
         for name in names[:2]
     )
     found = phrases.measure(Engine.open(), heard)
-    assert (len(found.right), len(found.near)) == (4, 4)
+    assert (len(found.right), len(found.near)) == (8, 8)  # each phrase at four speeds
     assert len(found.other) == 4  # each sentence against the three others
     assert len(found.single) == 12
     assert found.right.max() < found.other.min()

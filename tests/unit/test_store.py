@@ -7,6 +7,7 @@ import stat
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from edge.errors import KeyFault, ProfileError, StoreError
 from edge.store import MAX_PROFILES, MAX_SAMPLES, ProfileStore
+from edge.store.codec import MAX_PHRASES
 from edge.store.names import clean_name
 from edge.types import AccessRule, EnrolmentSample, ProfileKind, ProfileStatus
 from tests.unit.stores import (
@@ -179,6 +181,17 @@ def test_models_are_not_mixed(store: ProfileStore) -> None:
     assert store.add_sample("Ada", make_sample(2), "6" * 64, PHRASE_MODEL).speaker_model == "6" * 64
 
 
+def test_variants_of_a_saying_are_kept(store: ProfileStore) -> None:
+    samples = [make_sample(seed, variants=seed) for seed in range(MAX_PHRASES)]
+    enrol(store, "Ada", 1)
+    for sample in samples:
+        store.add_sample("Ada", sample, SPEAKER_MODEL, PHRASE_MODEL)
+    kept = store.get("Ada").samples[1:]
+    assert all(map(same, kept, samples))
+    with pytest.raises(ValueError, match="at most"):
+        store.add_sample("Ada", make_sample(1, variants=MAX_PHRASES), SPEAKER_MODEL, PHRASE_MODEL)
+
+
 def _bad_samples() -> Iterator[tuple[str, EnrolmentSample]]:
     good = make_sample()
     phrase = good.phrase_embedding
@@ -195,6 +208,12 @@ def _bad_samples() -> Iterator[tuple[str, EnrolmentSample]]:
         ("a phrase too long", good.speaker_embedding, np.zeros((5000, 96), np.float32)),
     ]:
         yield what, EnrolmentSample(speaker, spoken, 1.0, 20.0, 0.0)
+    for variant in (phrase[:0], phrase.ravel(), phrase * np.float32(np.nan)):
+        yield "a bad variant", replace(good, phrase_variants=(phrase, variant))
+    yield (
+        "variants of no phrase",
+        replace(good, phrase_embedding=None, phrase_variants=(phrase,)),
+    )
     yield (
         "endless speech",
         EnrolmentSample(good.speaker_embedding, phrase, float("inf"), 20.0, 0.0),
@@ -204,7 +223,7 @@ def _bad_samples() -> Iterator[tuple[str, EnrolmentSample]]:
 @pytest.mark.parametrize("sample", [pytest.param(bad, id=what) for what, bad in _bad_samples()])
 def test_what_is_no_embedding_is_never_stored(store: ProfileStore, sample: EnrolmentSample) -> None:
     enrol(store, "Ada", 1)
-    with pytest.raises(ValueError, match=r"embedding|figures"):
+    with pytest.raises(ValueError, match=r"embedding|figures|phrase"):
         store.add_sample("Ada", sample, SPEAKER_MODEL, PHRASE_MODEL)
     assert same(store.get("Ada").samples[0], make_sample(1))
 

@@ -17,9 +17,10 @@ from scipy.spatial.distance import squareform
 from edge.evaluation.corpus import Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
-from edge.recognition.warping import warping_distances
+from edge.recognition.sayings import saying_distances
 from edge.types import FloatArray
 from tools.accuracy.figures import PRESETS, Scores, false_accepts
+from tools.accuracy.same_phrase import enrolled_phrases
 
 ENROLLED = 3
 ENROLMENTS = 60
@@ -63,10 +64,10 @@ def measure(
         if len(own) < FEWEST_SAYINGS or not others:
             continue
         groups.append({"sayings": len(own), "near misses": len(others)})
-        sayings = [_phrase(spoken[i]) for i in own]
-        to_own = np.asarray([warping_distances(sayings, one) for one in sayings])
-        to_near = np.asarray([warping_distances(sayings, _phrase(spoken[i])) for i in others])
-        to_foreign = np.asarray([warping_distances(sayings, _phrase(one)) for one in strangers])
+        sayings = [enrolled_phrases(spoken[i].analysis) for i in own]
+        to_own = np.asarray([saying_distances(sayings, one[0]) for one in sayings])
+        to_near = np.asarray([saying_distances(sayings, _phrase(spoken[i])) for i in others])
+        to_foreign = np.asarray([saying_distances(sayings, _phrase(one)) for one in strangers])
         noise = [_snr([spoken[i] for i in rows]) for rows in (own, others)]
         ratio = engine.scorer.phrase.ratio
         for _ in range(ENROLMENTS):

@@ -20,7 +20,7 @@ from edge.evaluation.corpus import Item, Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
 from edge.recognition.results import Analysis
-from edge.recognition.warping import warping_distances
+from edge.recognition.sayings import saying_distances
 from edge.types import FloatArray, Profile, ProfileKind
 from tools.accuracy.figures import PLAIN_PHRASE, PLAIN_VOICE, PRESETS, Row, Scores
 from tools.conditions import Condition
@@ -55,13 +55,13 @@ class Corpus:
         spoken: all recordings, clean.
         calm: which of them are neutral or calm; all where the file names tell no style.
         enrolments: profiles of three calm recordings each.
-        examples: the phrase embeddings of all that is enrolled, by recording.
+        examples: the phrase embeddings of all that is enrolled, variants too, by recording.
     """
 
     spoken: Sequence[Spoken]
     calm: NDArray[np.bool_]
     enrolments: Sequence[Enrolment]
-    examples: dict[int, FloatArray]
+    examples: dict[int, tuple[FloatArray, ...]]
 
 
 def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
@@ -79,7 +79,7 @@ def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
         for chosen in enrolments(len(own), ENROLLED, ENROLMENTS):
             members = tuple(own[i] for i in chosen)
             found.append(Enrolment(profile_of(engine, [spoken[i] for i in members]), members))
-            examples.update({i: _phrase(spoken[i].analysis) for i in members})
+            examples.update({i: enrolled_phrases(spoken[i].analysis) for i in members})
     return Corpus(spoken, calm, found, examples)
 
 
@@ -133,15 +133,19 @@ def score(
     numbers = sorted(known.examples)
     column = {number: index for index, number in enumerate(numbers)}
     examples = [known.examples[number] for number in numbers]
-    every = np.asarray([warping_distances(examples, _phrase(one)) for one in analyses]).T
     members = np.asarray([[column[i] for i in one.members] for one in known.enrolments])
+    every = np.asarray([saying_distances(examples, _phrase(one)) for one in analyses]).T
     distance = every[members].min(axis=1)
+    # Before there were variants too.
+    as_said = [own[:1] for own in examples]
+    every = np.asarray([saying_distances(as_said, _phrase(one)) for one in analyses]).T
+    plain_distance = every[members].min(axis=1)
     snr_db = np.asarray([one.quality.snr_db for one in analyses])[None]
     phrase = engine.scorer.phrase.ratio(distance, snr_db)
     joint = np.asarray(engine.scorer.joints(voice.ratio, phrase), np.float64)
     plain = np.minimum(
         (voice.similarity - PLAIN_VOICE) / _PLAIN_STEPS[0],
-        (PLAIN_PHRASE - distance) / _PLAIN_STEPS[1],
+        (PLAIN_PHRASE - plain_distance) / _PLAIN_STEPS[1],
     ).astype(np.float64)
     joint[:, refused] = plain[:, refused] = _REFUSED
     return Scored(plain, joint, kinds(known, tested), refused)
@@ -156,6 +160,11 @@ def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
     kind = 2 * (owner != speaker) + (phrase != said)
     enrolled = np.asarray([np.isin(tested, one.members) for one in known.enrolments])
     return np.where(enrolled, -1, kind).astype(np.intp)
+
+
+def enrolled_phrases(analysis: Analysis) -> tuple[FloatArray, ...]:
+    """What is kept of a phrase when it is enrolled."""
+    return (_phrase(analysis), *analysis.phrase_variants)
 
 
 def _phrase(analysis: Analysis) -> FloatArray:

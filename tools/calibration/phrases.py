@@ -1,8 +1,9 @@
 """The calibration of a phrase model, and the sayings that it is found from.
 
 Nobody in the corpus says anything twice. So a saying is made again: faster or slower, in noise, in
-a room. What must not pass is of two kinds: other sentences by the same voice, as they are, and near
-misses, in which a third of the phrase is replaced by something else that the same voice says.
+a room, cut a little earlier or later; and is enrolled as the product does it, with its variants.
+What must not pass is of two kinds: other sentences by the same voice, as they are, and near misses,
+in which a third of the phrase is replaced by something else that the same voice says.
 
 A near miss can come as near as a true second saying that was said in haste, so one rate for both
 kinds would shut the door. Of near misses one in eight may pass at the rate of 1 in 1,000, twice as
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,12 @@ from edge.recognition.calibration import (
     phrase_term,
 )
 from edge.recognition.framing import phrase_samples, voice_samples
+from edge.recognition.sayings import saying_distances
+from edge.recognition.surroundings import PLACES, heard_in
 from edge.recognition.warping import warping_distances
-from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
+from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tools.acoustics.noise import add_noise, pink_noise
-from tools.acoustics.rooms import ROOMS, reverberate, room_response
+from tools.acoustics.rooms import PLACEMENTS, ROOMS, reverberate, room_response
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
 from tools.calibration.voices import Heard
@@ -43,9 +46,11 @@ REPLACED = 1 / 3
 _ENROLLED_SPEEDS = (1.0, 0.93, 1.07)
 _SPOKEN_SPEEDS = (0.85, 0.95, 1.12, 1.2)
 _IN_ROOMS = 0.5
-"""Share of the true sayings that are said in a room with an echo."""
+"""Share of the sayings, true ones and near misses, that are said in a room with an echo."""
 _IN_NOISE = 0.5
 """Share of the sayings, true ones and near misses, that are said in noise."""
+_CUT_AMISS_S = 0.12
+"""How much too early or too late the end-pointer may cut in noise."""
 QUIET_DB = PHRASE_SNR_RANGE_DB[1]
 _PRIOR = 0.5
 _NEAR_MISSES = 0.125
@@ -83,78 +88,102 @@ def measure(analyser: Analyser, heard: Sequence[Heard], seed: int = 0) -> Distan
     speakers = sorted({one.item.speaker for one in heard})
     for speaker in track(speakers, description="phrases", transient=True):
         said = [one.utterance for one in heard if one.item.speaker == speaker]
-        embedded = [analyser.models.phrase.embed(phrase_samples(one)) for one in said]
-        _among_sentences(embedded, found)
-        speech = [voice_samples(one) for one in said]
-        fitting = [one for one in speech if LENGTHS_S[0] < len(one) / SAMPLE_RATE < LENGTHS_S[1]]
+        _among_sentences([_enrolled(analyser, one) for one in said], found)
+        fitting = [one for one in said if LENGTHS_S[0] < _speech_s(one) < LENGTHS_S[1]]
         if len(fitting) > 1:
             _said_again(analyser, fitting[0], fitting[1], chance, found)
+            _said_again(analyser, fitting[1], fitting[0], chance, found)
     return Distances(**{name: np.asarray(values, np.float32) for name, values in found.items()})
 
 
-def _among_sentences(embedded: Sequence[FloatArray], found: dict[str, list[float]]) -> None:
-    matrix = np.asarray([warping_distances(embedded, one) for one in embedded]).T
-    for enrolled in itertools.combinations(range(len(embedded)), ENROLLED):
-        others = np.setdiff1d(np.arange(len(embedded)), enrolled)
+def _among_sentences(
+    sentences: Sequence[tuple[FloatArray, ...]], found: dict[str, list[float]]
+) -> None:
+    count = len(sentences)
+    matrix = np.asarray([saying_distances(sentences, one[0]) for one in sentences]).T
+    for enrolled in itertools.combinations(range(count), ENROLLED):
+        others = np.setdiff1d(np.arange(count), enrolled)
         found["other"] += list(matrix[np.ix_(np.asarray(enrolled), others)].min(axis=0))
-    found["single"] += list(matrix[~np.eye(len(embedded), dtype=bool)])
+    plain = [one[0] for one in sentences]
+    single = np.asarray([warping_distances(plain, one) for one in plain]).T
+    found["single"] += list(single[~np.eye(count, dtype=bool)])
 
 
 def _said_again(
     analyser: Analyser,
-    phrase: FloatArray,
-    foreign: FloatArray,
+    phrase: Utterance,
+    foreign: Utterance,
     chance: np.random.Generator,
     found: dict[str, list[float]],
 ) -> None:
-    enrolled = [_embed(analyser, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
+    enrolled = [_enrolled(analyser, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
     for speed in _SPOKEN_SPEEDS:
         again = _altered(phrase, speed, chance)
-        # Whoever tries a near miss stands where it is heard best.
         missed = _with_a_part_replaced(again, _altered(foreign, speed, chance), chance)
+        both = [again, missed]
         if chance.random() < _IN_ROOMS:
-            again = _in_a_room(again, chance)
+            both = [_in_a_room(one, chance) for one in both]
         snr_db = QUIET_DB
         if chance.random() < _IN_NOISE:
             snr_db = float(chance.uniform(*PHRASE_SNR_RANGE_DB))
-            again, missed = (_noisy(one, snr_db, chance) for one in (again, missed))
-        for name, said in (("right", again), ("near", missed)):
-            found[name].append(min(warping_distances(enrolled, _embed(analyser, said))))
+            both = [_noisy(one, snr_db, chance) for one in both]
+        for name, said in zip(("right", "near"), both):
+            embedding = analyser.models.phrase.embed(phrase_samples(_cut_amiss(said, chance)))
+            found[name].append(min(saying_distances(enrolled, embedding)))
             found[f"{name}_snr_db"].append(snr_db)
 
 
-def _altered(speech: FloatArray, speed: float, chance: np.random.Generator) -> FloatArray:
+def _altered(one: Utterance, speed: float, chance: np.random.Generator) -> Utterance:
     """Said faster or slower (the pitch goes with it), with a little noise."""
-    said = np.asarray(soxr.resample(speech, SAMPLE_RATE * speed, SAMPLE_RATE), np.float32)
+    samples = np.asarray(soxr.resample(one.samples, SAMPLE_RATE * speed, SAMPLE_RATE), np.float32)
+    said = Utterance(
+        samples,
+        start_s=0.0,
+        end_s=len(samples) / SAMPLE_RATE - one.tail_s / speed,
+        quality=one.quality,
+        lead_s=one.lead_s / speed,
+    )
     return _noisy(said, QUIET_DB, chance)
 
 
-def _noisy(speech: FloatArray, snr_db: float, chance: np.random.Generator) -> FloatArray:
+def _noisy(one: Utterance, snr_db: float, chance: np.random.Generator) -> Utterance:
     seed = int(chance.integers(1 << 31))
-    noise = pink_noise(len(speech) / SAMPLE_RATE + 0.1, seed)
-    return add_noise(speech, noise, snr_db, seed)
+    noise = pink_noise(one.duration_s + 0.1, seed)
+    return replace(one, samples=add_noise(one.samples, noise, snr_db, seed))
 
 
-def _in_a_room(speech: FloatArray, chance: np.random.Generator) -> FloatArray:
+def _in_a_room(one: Utterance, chance: np.random.Generator) -> Utterance:
     room = ROOMS[int(chance.integers(len(ROOMS)))]
-    return reverberate(speech, room_response(room, int(chance.integers(8))))
+    response = room_response(room, int(chance.integers(PLACEMENTS)))
+    return replace(one, samples=reverberate(one.samples, response))
 
 
 def _with_a_part_replaced(
-    phrase: FloatArray, foreign: FloatArray, chance: np.random.Generator
-) -> FloatArray:
-    length = min(int(REPLACED * len(phrase)), len(foreign))
-    start = int(chance.integers(0, len(phrase) - length + 1))
-    source = int(chance.integers(0, len(foreign) - length + 1))
-    missed = phrase.copy()
-    missed[start : start + length] = foreign[source : source + length]
-    return missed
+    one: Utterance, foreign: Utterance, chance: np.random.Generator
+) -> Utterance:
+    said, other = voice_samples(one), voice_samples(foreign)
+    length = min(int(REPLACED * len(said)), len(other))
+    start = int(chance.integers(0, len(said) - length + 1)) + round(one.lead_s * SAMPLE_RATE)
+    source = int(chance.integers(0, len(other) - length + 1))
+    missed = one.samples.copy()
+    missed[start : start + length] = other[source : source + length]
+    return replace(one, samples=missed)
 
 
-def _embed(analyser: Analyser, speech: FloatArray) -> FloatArray:
-    seconds = len(speech) / SAMPLE_RATE
-    alone = Utterance(speech, 0.0, seconds, Quality(0.0, 0.0, 0.0, 0.0, seconds))
-    return analyser.models.phrase.embed(phrase_samples(alone))
+def _cut_amiss(one: Utterance, chance: np.random.Generator) -> Utterance:
+    early, late = chance.uniform(-_CUT_AMISS_S, _CUT_AMISS_S, 2)
+    return replace(one, lead_s=max(0.0, one.lead_s + early), end_s=one.end_s + late)
+
+
+def _enrolled(analyser: Analyser, one: Utterance) -> tuple[FloatArray, ...]:
+    return tuple(
+        analyser.models.phrase.embed(phrase_samples(said))
+        for said in (one, *(heard_in(one, place) for place in PLACES))
+    )
+
+
+def _speech_s(one: Utterance) -> float:
+    return len(voice_samples(one)) / SAMPLE_RATE
 
 
 def fit_phrase(distances: Distances) -> PhraseCalibration:
