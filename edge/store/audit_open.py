@@ -58,6 +58,8 @@ def explained(path: Path) -> Iterator[None]:
             advice = f"cannot write to {path}: the file or its folder is read-only for this user"
         elif "full" in text:
             advice = f"cannot write to {path}: the disk is full"
+        elif "disk I/O" in text:  # nothing is known to be damaged: a new trail would help nobody
+            advice = f"cannot use the audit trail {path}: the disk failed, or may not grow the file"
         else:
             advice = (
                 f"the audit trail {path} is damaged ({text}): move it away, and a new one begins,"

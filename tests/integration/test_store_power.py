@@ -13,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -225,24 +224,6 @@ def test_a_rotation_by_the_command_is_noticed_by_who_runs(tmp_path: Path) -> Non
             assert [profile.name for profile in daemon.list()] == ["Ada"]
             daemon.rename("Ada", "ADA" if action == "rotate" else "Ada")
             daemon.rename("ada", "Ada")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("a small disk needs root, and leave to mount one")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("run", [1, 2, 3])

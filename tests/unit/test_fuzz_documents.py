@@ -121,8 +121,7 @@ def test_no_edit_of_an_exported_trail_harms_or_goes_unnoticed(
 
 def _bare(line: bytes) -> Any:
     content = json.loads(line)
-    return {name: content.get(name) for name in ("seq", "time_us", "kind", "profile", "detail",
-                                                "mac", "head")}  # fmt: skip
+    return {name: content.get(name) for name in MEMBERS[:-1]}
 
 
 @pytest.mark.usefixtures("config", "store_path")

@@ -1,0 +1,175 @@
+"""Counters under SIGKILL, on a full disk and on one that may only be read: none ever goes back.
+
+A decision's number that came twice would open a door twice; a command's that was forgotten would be
+carried out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge.errors import StoreError
+from edge.store.state import DeviceState
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KEY = bytes(range(32))
+
+# A device as it runs: it numbers decisions and alarms, carries out commands, and writes both down.
+# Each line is printed after what it tells has returned, so it is a promise.
+DEVICE = """
+import resource, sys
+from pathlib import Path
+from edge.access import issuing
+from edge.access.issuing import Issuer
+from edge.config import AuditConfig, CommandsConfig
+from edge.crypto.canonical import wire
+from edge.crypto.signing import COMMAND, DECISION, DURESS, HmacKey, signed
+from edge.errors import StoreError
+from edge.mqtt.desk import CommandDesk
+from edge.mqtt.link import Incoming
+from edge.mqtt.sending import command_message
+from edge.store.audit import AuditTrail
+from edge.store.state import DeviceState
+from tests.integration.home import decision
+
+folder, highest, limit = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+issuing.BLOCK = 3  # so that blocks are taken all the time
+key = HmacKey(bytes(range(32)), "owner")
+state = DeviceState(folder / "state")
+trail = AuditTrail(folder / "state", bytes(32), state, AuditConfig())
+answers = []
+desk = CommandDesk(
+    CommandsConfig(keys_file=folder / "keys.yaml"), "hall", state, {"lift_lockout": lambda _: None},
+    record=trail.record, answer=answers.append)
+
+def tell(counter):
+    message = {**command_message("lift_lockout", {}, "hall", key), "counter": counter}
+    desk.take(Incoming("command", wire(signed(message, COMMAND, key)).encode(), False))
+    if desk.work() and answers.pop()["ok"]:
+        print("command", counter, flush=True)
+    answers.clear()
+
+issuer = Issuer("hall", state, key, kinds=(DECISION, DURESS))
+print("open", flush=True)
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    for old in range(max(1, highest - 40), highest + 1):
+        tell(old)
+    for turn in range(1, 100000):
+        issued = issuer.issue(decision())
+        print("decision", issued.counter, flush=True)
+        if turn % 3 == 0:
+            issuer.sign_message(DURESS, {"decision": issued.id})
+        if turn % 5 == 0:
+            issuer.top_up()
+        tell(highest + turn)
+        trail.flush()
+        if limit and turn > 3000:
+            sys.exit("nothing failed")
+except StoreError as error:
+    print("failed", str(error).replace(" ", "_"), flush=True)
+"""
+
+
+def _start(folder: Path, highest: int, limit: int = 0) -> subprocess.Popen[bytes]:
+    keys = folder / "keys.yaml"
+    if not keys.exists():
+        row = {"id": "owner", "algorithm": "hmac-sha256", "key": KEY.hex(), "role": "owner"}
+        keys.touch(mode=0o600)
+        keys.write_text(yaml.safe_dump({"keys": [row]}))
+    return subprocess.Popen(
+        [sys.executable, "-c", DEVICE, str(folder), str(highest), str(limit)],
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+class Promised:
+    """All numbers that were ever given out, and that none of them came twice or out of order."""
+
+    def __init__(self) -> None:
+        self.highest = {"decision": 0, "command": 0}
+        self.count = 0
+
+    def take(self, child: subprocess.Popen[bytes]) -> list[str]:
+        """What a child that has ended said; returns why it failed, if it did."""
+        assert child.stdout is not None
+        rest = child.stdout.read().decode()
+        child.wait()
+        child.stdout.close()
+        failures = []
+        for line in rest.rpartition("\n")[0].splitlines():
+            what, _, number = line.partition(" ")
+            if what == "open":
+                continue
+            if what == "failed":
+                failures.append(number)
+                continue
+            assert int(number) > self.highest[what], line
+            self.highest[what] = int(number)
+            self.count += 1
+        return failures
+
+
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_no_number_comes_twice(tmp_path: Path, rounds: int) -> None:
+    moments = random.Random(11)  # noqa: S311 (which moments are tried is no secret)
+    promised = Promised()
+    journals = 0
+    for _ in range(rounds):
+        child = _start(tmp_path, promised.highest["command"])
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"open\n"
+        time.sleep(moments.uniform(0.0, 0.2))
+        os.kill(child.pid, signal.SIGKILL)
+        assert promised.take(child) == []
+        journals += len(list((tmp_path / "state").glob("*-journal")))
+    # Kills that never met a transaction in flight would prove nothing.
+    assert promised.count > 10 * rounds
+    assert promised.highest["command"] > rounds
+    assert journals > 0 or rounds < 50
+
+
+@pytest.mark.parametrize("limit", [4096, 20_000])
+def test_a_disk_that_takes_no_more_gives_no_number(tmp_path: Path, limit: int) -> None:
+    promised = Promised()
+    for run in range(6):  # it fails and is started again, with room and without
+        child = _start(tmp_path, promised.highest["command"], limit if run % 2 else 0)
+        if not run % 2:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"open\n"
+            time.sleep(0.3)
+            os.kill(child.pid, signal.SIGKILL)
+        failures = promised.take(child)
+        assert len(failures) == run % 2
+        # It is no damage: whoever moved the files away would begin to count anew.
+        assert not any("damaged" in failure for failure in failures), failures
+    assert promised.count > 10
+
+
+def test_a_disk_that_may_only_be_read_gives_no_number(small_disk: Path) -> None:
+    state = DeviceState(small_disk)
+    assert state.reserve("counter/decision", 10) == 1
+    state.put("command/owner", "7")
+    state.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    try:
+        with pytest.raises(StoreError, match=r"read-only|cannot"):
+            DeviceState(small_disk).reserve("counter/decision")
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    with contextlib.closing(DeviceState(small_disk)) as state:
+        assert state.get("command/owner") == "7"
+        assert state.reserve("counter/decision") == 11
