@@ -17,7 +17,7 @@ from edge.audio.files import read_audio
 from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
-from edge.config import Config, EnrolmentConfig, MqttConfig
+from edge.config import Config, EnrolmentConfig, MqttConfig, ReplayConfig
 from edge.daemon import Daemon
 from edge.recognition import Engine
 from edge.recognition.adaptation import Refusal, drift_of
@@ -50,7 +50,11 @@ def enrolled(engine: Engine) -> Profile:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
-        mqtt=MqttConfig(enabled=False), state_directory=tmp_path / "state", enrolment=LEARNING
+        mqtt=MqttConfig(enabled=False),
+        state_directory=tmp_path / "state",
+        enrolment=LEARNING,
+        # What is compared is the store's bytes, and one recording stands for many sayings.
+        replay=ReplayConfig(enabled=False),
     )
 
 

@@ -21,6 +21,7 @@ import paho.mqtt.publish
 import pytest
 import soundfile
 import yaml
+from edge.store.audit_key import audit_key
 
 from edge.access.replay import ACCEPTED, REFUSED
 from edge.config import Config, load_config
@@ -28,7 +29,6 @@ from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, ED25519, HMAC, new_key, signed
 from edge.mqtt.sending import command_message
 from edge.store import ProfileStore
-from edge.store.audit_key import audit_key
 from edge.store.state import DeviceState
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, speak, stop
