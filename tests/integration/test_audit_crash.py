@@ -97,7 +97,7 @@ def test_two_processes_killed_at_any_moment_keep_one_chain(tmp_path: Path) -> No
     _kill_two(tmp_path, rounds=6, seed=6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_killed_at_any_moment_many_times(tmp_path: Path) -> None:
     _kill_two(tmp_path, rounds=100, seed=7)
 

@@ -126,7 +126,7 @@ class Promised:
         return failures
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [10, pytest.param(100, marks=pytest.mark.long)])
 def test_killed_at_any_moment_no_number_comes_twice(tmp_path: Path, rounds: int) -> None:
     moments = random.Random(11)  # noqa: S311 (which moments are tried is no secret)
     promised = Promised()

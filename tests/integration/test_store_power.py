@@ -172,7 +172,7 @@ def _sealed(path: Path) -> set[bytes]:
     return rows
 
 
-@pytest.mark.parametrize("rounds", [12, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [12, pytest.param(200, marks=pytest.mark.long)])
 def test_killed_at_any_moment_nobody_is_there_by_half(tmp_path: Path, rounds: int) -> None:
     path = tmp_path / "state" / "signatures.sqlite"
     moments = random.Random(7)  # noqa: S311 (which moments are tried is no secret)

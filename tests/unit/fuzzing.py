@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = [pytest.param(60, id="few"), pytest.param(4000, id="many", marks=pytest.mark.slow)]
+EXAMPLES = [pytest.param(60, id="few"), pytest.param(4000, id="many", marks=pytest.mark.long)]
 """For `pytest.mark.parametrize("examples", EXAMPLES)`."""
 
 _SECONDS = 5.0
