@@ -30,7 +30,7 @@ from edge.audio.files import read_audio
 from edge.errors import EdgeVoiceError
 from edge.types import FloatArray
 from tools.conditions import pink_noise
-from tools.replay.distortions import Distortion, distortions
+from tools.replay.distortions import Distortion, at_the_door, distortions
 from tools.replay.measure import Saying, measure, phrases, single_digits, strings
 
 PARTS = {
@@ -52,12 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     found = {}
     try:
-        ways = distortions(_noise(options.folder))
+        noise = _noise(options.folder)
+        ways = distortions(noise)
+        doors = {
+            "at a door in a hallway, 5 to 20 cm apart": at_the_door(noise),
+            "there from the very same spot (worst case)": at_the_door(noise, moving=False),
+        }
         for part in options.only:
             name, gather = PARTS[part]
             if (options.folder / name).is_dir():
                 sayings = _half(gather(options.folder / name), options.speakers)
-                found[part] = measure(sayings, ways, _tracked, options.every)
+                found[part] = measure(sayings, ways, doors, _tracked, options.every)
                 _show(part, found[part], console)
     except EdgeVoiceError as error:
         print(f"error: {error}", file=sys.stderr)

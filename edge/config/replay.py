@@ -20,7 +20,7 @@ class ReplayConfig:
     remembered: int = setting(
         50,
         "How many utterances are remembered of each person, and as many again that were refused;"
-        " the oldest make room. Each takes about 2 kB, and 0.2 ms whenever somebody speaks.",
+        " the oldest make room. Each takes about 1 kB for each second that it lasts.",
         unit="utterances",
         least=5,
         most=500,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +53,16 @@ _PEAK = 0.6
 """Standard deviations of its band from which a frame's value is a peak: about a quarter is."""
 _SOFT = (-0.7, 2.5)
 """Limits of what is laid beside the bits, in standard deviations."""
-_LEAST_THRESHOLD = 0.18
-"""Least score at which a sound is suspected, however much is compared."""
-_FRAMES_FOR_ONE = 6
-"""Frames of speech for each pattern that is taken for the room's and left out."""
+_WRONG_SPEEDS = (-0.021, -0.0185, -0.016, 0.016, 0.0185, 0.021)
+"""Speeds at which nothing is played, to see how alike two utterances are by chance."""
+_CHANCE_SHARE = 0.75
+"""Share of that which the threshold rises by: some of it is chance itself."""
+_USUAL_CHANCE = 0.45
+"""What is mostly seen there, as the correlation of one frame."""
+_ABOVE_CHANCE = 0.164
+"""How far above that a sound is suspected, however much is compared."""
+_ABOVE_CHANCE_SHORT = 2.1
+"""The same for short pieces: this, divided by the frames that are compared."""
 _SHARE = 0.4
 """Least share of the shorter utterance's speech that must lie beside the other's."""
 _FINALISTS = 4
@@ -171,6 +177,7 @@ class Heard:
             power = power + _FLOOR * power[speech].mean(axis=0).max()
         self._log = np.log(power)
         self._speech: Mask = speech
+        self._standing: dict[int, FloatArray] = {}
 
     @property
     def usable(self) -> bool:
@@ -199,7 +206,6 @@ class Heard:
             soft = np.clip(one, *_SOFT)
             soft -= soft[speech].mean(axis=0)
             soft[~speech] = 0.0
-            soft = _without_room(soft, int(np.count_nonzero(speech)) // _FRAMES_FOR_ONE)
             soft /= np.sqrt(np.mean(np.square(soft[speech]))) + 1e-9
             values[index, : len(one)] = soft
             mask[index, : len(one)] = speech
@@ -207,9 +213,11 @@ class Heard:
 
     def _values(self, phase: int, speed: float) -> tuple[FloatArray, Mask]:
         """How far each band stands out from its neighbours, in its standard deviations."""
-        log, speech = self._log[phase::_PHASES], self._speech[phase::_PHASES]
-        standing = _against_neighbours(log, _NEAR_FRAMES, 0)
-        standing = _against_neighbours(standing, _NEAR_BANDS, 1)
+        speech = self._speech[phase::_PHASES]
+        standing = self._standing.get(phase)
+        if standing is None:
+            standing = _against_neighbours(self._log[phase::_PHASES], _NEAR_FRAMES, 0)
+            standing = self._standing[phase] = _against_neighbours(standing, _NEAR_BANDS, 1)
         at = (np.arange(BANDS) + _LOWEST_BIN) * (1.0 + speed) - (_LOWEST_BIN - _MARGIN)
         below = at.astype(np.intp)
         part = (at - below).astype(np.float32)
@@ -219,21 +227,6 @@ class Heard:
             return values, speech
         values = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
         return values.astype(np.float32), speech
-
-
-def _without_room(values: FloatArray, count: int) -> FloatArray:
-    """Values, shape (frames, BANDS), without their `count` strongest patterns over the bands.
-
-    The modes of a room ring on at the same frequencies after every syllable, and so do hums in
-    every pause: patterns that come back in whatever is said there. They are the first principal
-    components; what is left is the voice's own. One side of a comparison needs to be without.
-    """
-    if count == 0:
-        return values
-    _, vectors = np.linalg.eigh(values @ values.T)
-    strongest = vectors[:, -count:].astype(np.float32)
-    cleaned: FloatArray = values - strongest @ (strongest.T @ values)
-    return cleaned
 
 
 def _spectrogram(samples: FloatArray) -> FloatArray:
@@ -280,11 +273,11 @@ class _Remembered:
         self.mean = self.peaks.sum(axis=1) / count
         self.scale = np.sqrt(np.mean(self.mean * (1.0 - self.mean), axis=1)) + np.float32(1e-9)
 
-    def scores(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
-        """Best correlation of each view with each fingerprint, and the frames that overlap.
+    def correlations(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
+        """How alike each view and each fingerprint are at each shift, and the frames that overlap.
 
         Returns:
-            Both of shape (views, fingerprints).
+            Both of shape (views, fingerprints, shifts); -1 where too little overlaps.
         """
         views, frames, bands = values.shape
         items, length, _ = self.peaks.shape
@@ -300,14 +293,39 @@ class _Remembered:
         shorter = np.minimum.outer(speech.sum(axis=1), self.speech.sum(axis=1))
         least = np.maximum(_SHARE * shorter, MIN_OVERLAP)[:, :, np.newaxis]
         correlation = total / (np.maximum(overlap, 1.0) * bands * self.scale[:, np.newaxis])
-        above = np.where(overlap >= least - 0.5, correlation - threshold_of(overlap), -1.0)
-        best = above.argmax(axis=2)[:, :, np.newaxis]
-        found = np.where(
-            np.take_along_axis(above, best, 2) > -1.0,
-            np.take_along_axis(correlation, best, 2),
-            -1.0,
-        )
-        return found[:, :, 0], np.take_along_axis(overlap, best, 2)[:, :, 0]
+        return np.where(overlap >= least - 0.5, correlation, np.float32(-1.0)), overlap
+
+    def best(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
+        """Best correlation of any view with each fingerprint, and the frames that overlap there.
+
+        Returns:
+            Both of shape (fingerprints,); -1 where too little overlaps.
+        """
+        correlation, overlap = (_by_item(each) for each in self.correlations(values, speech))
+        above = np.where(correlation > -1.0, correlation - threshold_of(overlap), -np.inf)
+        at = above.argmax(axis=1)[:, np.newaxis]
+        found = np.take_along_axis(correlation, at, 1), np.take_along_axis(overlap, at, 1)
+        return found[0][:, 0], found[1][:, 0]
+
+    def chance(self, values: FloatArray, speech: Mask) -> FloatArray:
+        """How alike the views are to each fingerprint on the average, as one frame would be.
+
+        Args:
+            values: at speeds that nothing is played at, shape (views, frames, BANDS).
+            speech: shape (views, frames).
+
+        Returns:
+            Shape (fingerprints,).
+        """
+        correlation, overlap = self.correlations(values, speech)
+        best = np.maximum(correlation * np.sqrt(overlap), 0.0).max(axis=2)
+        found: FloatArray = best.reshape(len(_WRONG_SPEEDS), -1, best.shape[1]).max(1).mean(0)
+        return found
+
+
+def _by_item(values: FloatArray) -> FloatArray:
+    """Shape (views, items, shifts) to (items, views * shifts)."""
+    return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
 
 
 def _diagonals(products: FloatArray) -> FloatArray:
@@ -327,17 +345,22 @@ def _diagonals(products: FloatArray) -> FloatArray:
     return summed
 
 
-def threshold_of(overlap: FloatArray) -> FloatArray:
+def threshold_of(
+    overlap: FloatArray, chance: Union[float, FloatArray] = _USUAL_CHANCE
+) -> FloatArray:
     """Score from which a sound is no second saying.
 
     Second sayings come the nearer by chance the less there is to compare: their scores fall with
-    the root of the overlap, as those of any few figures do.
+    the root of the overlap, as those of any few figures do. Voices differ in it too: a monotonous
+    one is like itself whenever it speaks.
 
     Args:
         overlap: frames of speech that are compared, 1 or more.
+        chance: highest correlation by chance, as that of one frame.
     """
-    chance = 0.03 + 0.9 / np.sqrt(np.maximum(overlap, 1.0))
-    return np.maximum(_LEAST_THRESHOLD, chance).astype(np.float32)
+    frames = np.maximum(overlap, 1.0)
+    above = np.maximum(_ABOVE_CHANCE, _ABOVE_CHANCE_SHORT / frames)
+    return (above + _CHANCE_SHARE * chance / np.sqrt(frames)).astype(np.float32)
 
 
 def most_alike(heard: Heard, remembered: Sequence[Fingerprint]) -> Optional[Resemblance]:
@@ -355,32 +378,47 @@ def most_alike(heard: Heard, remembered: Sequence[Fingerprint]) -> Optional[Rese
     quick = np.empty(len(remembered), np.float32)
     for start in range(0, len(remembered), _BLOCK):
         block = _Remembered(remembered[start : start + _BLOCK], _QUICK)
-        scores, overlap = block.scores(values, speech)
-        quick[start : start + _BLOCK] = (scores - threshold_of(overlap)).max(axis=0)
+        scores, overlap = block.best(values, speech)
+        quick[start : start + _BLOCK] = scores - threshold_of(overlap)
     chosen = np.argsort(quick)[::-1][:_FINALISTS]
     final = _Remembered([remembered[index] for index in chosen])
-    found = _best(final, chosen, heard.views((0.0,), range(_PHASES)))
-    if found is not None and found.suspected:
-        return found
-    other = _best(final, chosen, heard.views(_SPEEDS, range(0, _PHASES, 2)))
+    every_other = range(0, _PHASES, 2)
+    found = final.best(*heard.views((0.0,), range(_PHASES)))
+    chance: Union[float, FloatArray] = _USUAL_CHANCE
+    if _in_doubt(*found):
+        chance = final.chance(*heard.views(_WRONG_SPEEDS, every_other))
+        nearest = _nearest(found, chance, chosen)
+        if nearest is not None and nearest.suspected:
+            return nearest
+    other = final.best(*heard.views(_SPEEDS, every_other))
+    if _in_doubt(*other) and not _in_doubt(*found):
+        chance = final.chance(*heard.views(_WRONG_SPEEDS, every_other))
+    candidates = (_nearest(each, chance, chosen) for each in (found, other))
     return max(
-        (one for one in (found, other) if one is not None),
+        (one for one in candidates if one is not None),
         key=lambda one: one.score - one.threshold,
         default=None,
     )
 
 
-def _best(
-    final: _Remembered, chosen: NDArray[np.intp], views: tuple[FloatArray, Mask]
+def _in_doubt(scores: FloatArray, overlap: FloatArray) -> bool:
+    """Whether any would be suspected if nothing were alike by chance."""
+    return bool(np.any(scores >= threshold_of(overlap, 0.0)))
+
+
+def _nearest(
+    best: tuple[FloatArray, FloatArray],
+    chance: Union[float, FloatArray],
+    chosen: NDArray[np.intp],
 ) -> Optional[Resemblance]:
-    scores, overlap = final.scores(*views)
-    above = np.where(scores > -1.0, scores - threshold_of(overlap), -np.inf)
-    view, item = np.unravel_index(int(above.argmax()), above.shape)
-    if not scores[view, item] > -1.0:
+    scores, overlap = best
+    threshold = threshold_of(overlap, chance)
+    item = int(np.where(scores > -1.0, scores - threshold, -np.inf).argmax())
+    if not scores[item] > -1.0:
         return None
     return Resemblance(
         index=int(chosen[item]),
-        score=float(scores[view, item]),
-        threshold=float(threshold_of(overlap[view, item])),
-        overlap_s=float(overlap[view, item]) * FRAME_S,
+        score=float(scores[item]),
+        threshold=float(threshold[item]),
+        overlap_s=float(overlap[item]) * FRAME_S,
     )

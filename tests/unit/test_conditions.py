@@ -16,7 +16,7 @@ from edge.audio.utterance import find_speech, utterance_of
 from edge.errors import EnvironmentFault, InputError
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, FloatArray
-from tools.acoustics.rooms import PLACEMENTS, measure_rt60
+from tools.acoustics.rooms import PLACEMENTS, STEPS, measure_rt60
 from tools.conditions import (
     MICROPHONES,
     ROOMS,
@@ -225,6 +225,18 @@ def test_response_is_made_once_for_each_placement() -> None:
 
     assert room_response(room, 1) is room_response(room, 1 + PLACEMENTS)
     assert not np.array_equal(room_response(room, 1).samples, room_response(room, 2).samples)
+
+
+def test_who_moves_a_little_is_about_as_far_away_and_sounds_otherwise() -> None:
+    room = ROOMS[0]
+    there = room_response(room, 1)
+    moved = [room_response(room, 1, step) for step in (1, 2)]
+
+    assert room_response(room, 1, 1 + STEPS) is moved[0]
+    for one in moved:
+        assert abs(one.direct - there.direct) <= 0.2 / 340.0 * SAMPLE_RATE + 1
+        assert not np.array_equal(one.samples, there.samples)
+    assert not np.array_equal(moved[0].samples, moved[1].samples)
 
 
 # --- Microphones

@@ -16,7 +16,7 @@ from edge.recognition.fingerprint import (
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
-from tools.replay.distortions import at_speed, cut, distortions, gsm, opus, shifted
+from tools.replay.distortions import at_speed, at_the_door, cut, distortions, gsm, opus, shifted
 
 pytestmark = pytest.mark.runtime
 
@@ -95,6 +95,16 @@ def test_a_piece_of_a_longer_utterance_is_found_and_the_other_way_round() -> Non
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_sayings_are_not_suspected(name: str) -> None:
     assert not against(samples_of(name), PHRASE).suspected
+
+
+def test_at_one_door_a_recording_is_told_from_another_saying() -> None:
+    pytest.importorskip("pyroomacoustics")
+    there = at_the_door(pink_noise(10.0, seed=4))
+    known = [Heard(there(samples_of(PHRASE), 1)).fingerprint()]
+    for number, name in enumerate((PHRASE, *OTHERS), 2):
+        found = most_alike(Heard(there(samples_of(name), number)), known)
+        assert found is not None
+        assert found.suspected == (name == PHRASE)
 
 
 @pytest.mark.parametrize("ratio", [0.95, 1.05])

@@ -14,6 +14,11 @@ from tools.acoustics.levels import Signal, at_level_of, library, unclipped
 PLACEMENTS = 8
 """Different places of speaker and microphone in each room; a seed picks one of them."""
 
+STEPS = 16
+"""Different places that a mouth can move to around each placement."""
+_MOVED_M = (0.05, 0.2)
+"""Nearest and furthest of them: nobody stands in the very same spot twice."""
+
 _WALLS = ("east", "west", "south", "north", "ceiling", "floor")
 _OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 _ABSORPTION_SHAPE = (0.7, 0.8, 0.95, 1.05, 1.15, 1.3, 1.5)
@@ -71,22 +76,24 @@ ROOMS = (
 )
 
 
-def room_response(room: Room, seed: int = 0) -> Response:
+def room_response(room: Room, seed: int = 0, moved: int = 0) -> Response:
     """The response of a room, by the image-source method; made once for each placement.
 
     Args:
         room: one of `ROOMS`, or another.
         seed: where in the room the two stand; there are `PLACEMENTS` possibilities, which
             keep the distance.
+        moved: whereto the mouth has moved from there, by 5 to 20 cm; 0 for not at all, and `STEPS`
+            possibilities.
 
     Raises:
         EnvironmentFault: pyroomacoustics or scipy is not installed.
     """
-    return _response(room, seed % PLACEMENTS)
+    return _response(room, seed % PLACEMENTS, 1 + (moved - 1) % STEPS if moved else 0)
 
 
 @functools.cache
-def _response(room: Room, placement: int) -> Response:
+def _response(room: Room, placement: int, moved: int) -> Response:
     acoustics = library("pyroomacoustics")
     box = acoustics.ShoeBox(
         room.size_m,
@@ -99,6 +106,8 @@ def _response(room: Room, placement: int) -> Response:
         air_absorption=True,
     )
     mouth, microphone = _placement(room, np.random.default_rng(placement))
+    if moved:
+        mouth = _step(mouth, np.random.default_rng((placement, moved)))
     box.add_source(mouth)
     box.add_microphone(microphone)
     box.compute_rir()
@@ -126,6 +135,15 @@ def _placement(
     x = width / 2 + across
     along = np.sqrt(room.distance_m**2 - (x - microphone[0]) ** 2 - (height - 1.4) ** 2)
     return (x, deep + float(along), height), microphone
+
+
+def _step(
+    mouth: tuple[float, float, float], generator: np.random.Generator
+) -> tuple[float, float, float]:
+    way = generator.standard_normal(3)
+    way *= generator.uniform(*_MOVED_M) / np.linalg.norm(way)
+    x, y, z = np.asarray(mouth) + way
+    return float(x), float(y), float(z)
 
 
 def measure_rt60(response: Signal) -> float:

@@ -18,6 +18,8 @@ from tools.conditions import ROOMS, Room, add_noise, reverberate, room_response
 
 _GSM_RATE = 8000
 _HALLWAY, _FAR, _PORCH, _STAIRWELL = ROOMS
+_DOOR = 3
+"""Which place in the hallway is before the microphone."""
 _DRIVE = 1.6
 """How far the loudest sample overdrives the loudspeaker."""
 
@@ -52,7 +54,6 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
     def through_all(codec: Change) -> Change:
         return chain(shifted, codec, loudspeaker, inside(_HALLWAY), noisy(20.0))
 
-    at_the_door = chain(inside(_HALLWAY, 3), noisy(25.0))
     stolen = chain(
         inside(_PORCH, 1), opus, loudspeaker, inside(_HALLWAY, 5), _reseeded(noisy(20.0))
     )
@@ -73,8 +74,26 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
         Distortion("noise 10 dB", noisy(10.0)),
         Distortion("shift, Opus, loudspeaker, hallway, noise 20 dB", through_all(opus)),
         Distortion("shift, GSM, loudspeaker, hallway, noise 20 dB", through_all(gsm)),
-        Distortion("recorded elsewhere as it was said, Opus, played back", stolen, at_the_door),
+        Distortion(
+            "recorded elsewhere as it was said, Opus, played back", stolen, at_the_door(noise)
+        ),
     )
+
+
+def at_the_door(noise: FloatArray, moving: bool = True) -> Change:
+    """Said before one microphone in the hallway, noise 25 dB.
+
+    Args:
+        noise: as of `distortions`.
+        moving: whether the mouth is 5 to 20 cm off at each saying, as it is of people, or in the
+            very same spot, to the millimetre.
+    """
+
+    def apply(samples: FloatArray, seed: int) -> FloatArray:
+        response = room_response(_HALLWAY, _DOOR, seed + 1 if moving else 0)
+        return add_noise(reverberate(samples, response), noise, 25.0, seed)
+
+    return apply
 
 
 def chain(*changes: Change) -> Change:

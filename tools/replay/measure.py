@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
@@ -15,7 +15,7 @@ from edge.audio.utterance import utterance_of
 from edge.evaluation.intervals import independent_limits
 from edge.recognition.fingerprint import Fingerprint, Heard, most_alike
 from edge.types import SAMPLE_RATE, FloatArray
-from tools.replay.distortions import Distortion
+from tools.replay.distortions import Change, Distortion
 
 _ENDINGS = {".flac", ".wav"}
 _GAP_S = 0.12
@@ -86,6 +86,7 @@ def _recordings(folder: Path) -> list[Path]:
 def measure(
     sayings: Sequence[Saying],
     ways: Sequence[Distortion],
+    doors: Mapping[str, Change],
     track: Callable[[Sequence[Distortion]], Iterable[Distortion]],
     every: int = 1,
 ) -> dict[str, Any]:
@@ -93,10 +94,11 @@ def measure(
 
     Every saying is held against all of the others (as a second saying), and, distorted, against
     all of them and itself (as a replay). What is too short to compare counts as not called.
-    With `every` above 1 only so many of the sayings are distorted, which takes less time.
+    So are second sayings that each went through one of `doors`. With `every` above 1 only so many
+    of the sayings are distorted, which takes less time.
     """
     clean = [_heard(one, one.samples) for one in sayings]
-    memory = {i: each.fingerprint() for i, each in enumerate(clean) if each.usable}
+    memory = _remembered(clean)
     began = time.perf_counter()
     results: dict[str, Any] = {
         "sayings": len(sayings),
@@ -109,20 +111,16 @@ def measure(
     }
     results["ms against all"] = round((time.perf_counter() - began) / len(sayings) * 1e3, 1)
     results["remembered"] = len(memory)
-    firsts = {}
+    for name, door in doors.items():
+        said = [_heard(one, door(one.samples, index)) for index, one in enumerate(sayings)]
+        results[f"second sayings {name}"] = _second_sayings(sayings, said, _remembered(said))
     rows = results["replays"] = {}
     for way in track(ways):
         before = memory
         if way.first is not None:
-            if way.name not in firsts:
-                changed = [_heard(s, way.first(s.samples, i)) for i, s in enumerate(sayings)]
-                firsts[way.name] = {
-                    i: each.fingerprint() for i, each in enumerate(changed) if each.usable
-                }
-                results["second sayings in the hallway, noise 25 dB"] = _second_sayings(
-                    sayings, changed, firsts[way.name]
-                )
-            before = firsts[way.name]
+            before = _remembered(
+                [_heard(s, way.first(s.samples, i)) for i, s in enumerate(sayings)]
+            )
         known = list(before.values())
         called = 0
         tested = range(0, len(sayings), every)
@@ -147,6 +145,10 @@ def share(count: int, total: int) -> dict[str, Any]:
         "percent": round(100 * rate, 2),
         "interval": [round(100 * low, 2), round(100 * high, 2)],
     }
+
+
+def _remembered(heard: Sequence[Heard]) -> dict[int, Fingerprint]:
+    return {index: each.fingerprint() for index, each in enumerate(heard) if each.usable}
 
 
 def _second_sayings(
