@@ -8,7 +8,6 @@ searched, in every writing, for every key, passphrase, embedding and recording t
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import subprocess
@@ -21,7 +20,6 @@ import paho.mqtt.publish
 import pytest
 import soundfile
 import yaml
-from edge.store.audit_key import audit_key
 
 from edge.access.replay import ACCEPTED, REFUSED
 from edge.config import Config, load_config
@@ -29,7 +27,7 @@ from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, ED25519, HMAC, new_key, signed
 from edge.mqtt.sending import command_message
 from edge.store import ProfileStore
-from edge.store.state import DeviceState
+from edge.store.audit import AUDIT_KEY
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, speak, stop
 from tests.integration.secrets import Array, figures, leaks, pieces, sound_pieces
@@ -136,8 +134,7 @@ class TalkativeHouse(House):
             secrets[f"data key, {when}"] = vault.secrets.data
             secrets[f"root key, {when}"] = vault.secrets.root
             secrets[f"wrapping key, {when}"] = key.secret
-            with contextlib.closing(DeviceState(config.state_path)) as state:
-                secrets[f"audit key, {when}"] = audit_key(store, state)
+            secrets[f"audit key, {when}"] = store.derive_key(AUDIT_KEY)
             for profile in store.list():
                 for number, sample in enumerate(profile.samples):
                     for array in (sample.speaker_embedding, sample.phrase_embedding):

@@ -97,7 +97,7 @@ def unsure(engine: Engine, profile: Profile, margin: float) -> Engine:
 @pytest.fixture(scope="module")
 def doubtful(engine: Engine, household: list[Profile]) -> Engine:
     """A recogniser to which Ada's right phrase is only just good enough."""
-    return unsure(engine, household[0], margin=0.3)
+    return unsure(engine, household[0], margin=0.7)
 
 
 # --- alone ---
@@ -200,7 +200,7 @@ def test_a_phrase_inside_running_speech_opens_once_and_at_its_own_end(
     # Only the phrase was decided on, not what was said around it.
     assert utterance.start_s == pytest.approx(start_s, abs=0.2)
     assert utterance.end_s == pytest.approx(end_s, abs=0.2)
-    assert decision.utterance_s == pytest.approx(length_s(parts[which]), abs=0.3)
+    assert decision.utterance_s == pytest.approx(length_s(parts[which]), abs=0.4)
 
 
 @pytest.mark.parametrize(
