@@ -12,7 +12,7 @@ from rich.progress import track
 from edge.audio.files import read_audio
 from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
-from edge.config import Config, MqttConfig
+from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.daemon import Daemon
 from edge.evaluation.corpus import Item, find_items
 from edge.recognition import Engine
@@ -50,7 +50,12 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
             continue
         with tempfile.TemporaryDirectory() as state:
             config = replace(
-                engine.config, mqtt=MqttConfig(enabled=False), state_directory=Path(state)
+                engine.config,
+                mqtt=MqttConfig(enabled=False),
+                state_directory=Path(state),
+                # What is compared is recognition; a lock-out would follow from the wrong ones.
+                replay=ReplayConfig(enabled=False),
+                lockout=LockOutConfig(enabled=False),
             )
             profile = enrol(engine, config, said[:ENROLLED])
             for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:

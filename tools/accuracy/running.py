@@ -16,7 +16,7 @@ from typing import Any, Optional
 import numpy as np
 
 from edge.audio.sources import Source
-from edge.config import AccessConfig, Config, MqttConfig
+from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.daemon import Daemon
 from edge.evaluation.corpus import Item
 from edge.recognition import Engine
@@ -91,6 +91,9 @@ def measure(
         config = replace(
             engine.config,
             mqtt=MqttConfig(enabled=False),
+            # Recordings are played several times here, each standing for a saying of its own.
+            replay=ReplayConfig(enabled=False),
+            lockout=LockOutConfig(enabled=False),
             state_directory=Path(state),
             # A busy machine falls behind a stream that does not wait for it.
             access=AccessConfig(decision_lifetime_s=60.0),
