@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import secrets
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -17,7 +14,6 @@ from edge.cli.output import complain, show, show_json
 from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError, ProfileError
 
 if TYPE_CHECKING:
-    from edge.config import Config
     from edge.recognition.digit_round import DigitRound
     from edge.recognition.digits import DigitExample
     from edge.recognition.engine import Engine
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
     from edge.types import Profile, Utterance
 
 _SUFFIXES = (".wav", ".flac")
-_LEAST_SPEECH_S = 0.1
 _MOST_FILES = 1000
 
 
@@ -82,6 +77,11 @@ class DigitEnrolment:
         return len(self.rounds) >= self.wanted
 
     @property
+    def keeps_old(self) -> bool:
+        """Whether the digits that were there before still stand."""
+        return self._again and not self.complete
+
+    @property
     def missing(self) -> list[int]:
         """The digits that the round still lacks, in the order in which they are asked for."""
         return [digit for digit in self._order if digit not in self._examples]
@@ -123,6 +123,7 @@ class DigitEnrolment:
 
 def run(args: argparse.Namespace) -> int:
     """Enrol the digits, from a folder or guided at the microphone."""
+    from edge.cli.guided_digits import from_microphone
     from edge.recognition.digit_round import MOST_ROUNDS, ROUNDS
     from edge.recognition.engine import Engine
     from edge.store import open_store
@@ -141,10 +142,10 @@ def run(args: argparse.Namespace) -> int:
             results = (
                 _from_folder(enrolment, args.files_from)
                 if args.files_from is not None
-                else _from_microphone(enrolment, config, args)
+                else from_microphone(enrolment, config, args)
             )
         finally:
-            if enrolment.new and (enrolment.complete or not args.again):
+            if enrolment.new and not enrolment.keeps_old:
                 audited(store, config)(
                     "enrolment",
                     profile.id,
@@ -205,53 +206,12 @@ def _from_folder(enrolment: DigitEnrolment, folder: Path) -> list[dict[str, Any]
             fault = error
             rejected = isinstance(error, EnrolmentRejected)
             complain(f"{file}: {error}" if rejected else str(error), kind="refused")
-        results.append(_result(str(file), digit, fault))
+        results.append(result_of(str(file), digit, fault))
     return results
 
 
-def _from_microphone(
-    enrolment: DigitEnrolment, config: Config, args: argparse.Namespace
-) -> list[dict[str, Any]]:
-    from edge.cli.display import Display
-    from edge.cli.hearing import utterances_from_microphone
-
-    # A digit is shorter than what counts as an utterance elsewhere.
-    audio = replace(config.audio, min_speech_s=_LEAST_SPEECH_S)
-    results = []
-    with Display() as display:
-        display.say(
-            f"{enrolment.profile.name}, say each digit as it is shown, alone, in your language.",
-            style="bold",
-        )
-        heard = utterances_from_microphone(audio, args.device, display, wait_s=args.wait)
-        with contextlib.closing(heard):
-            for digit, utterance in _asked(enrolment, heard, display.say):
-                fault: Optional[InputError] = None
-                try:
-                    enrolment.add(digit, utterance)
-                except EnrolmentRejected as error:
-                    fault = error
-                    display.say(f"Not taken: {error}.", style="yellow")
-                results.append(_result("microphone", digit, fault))
-                display.progress(len(enrolment.rounds), enrolment.wanted, "repetitions")
-    return results
-
-
-def _asked(
-    enrolment: DigitEnrolment, heard: Iterator[Utterance], say: Any
-) -> Iterator[tuple[int, Utterance]]:
-    """Each digit as it is asked for, with what is heard next."""
-    while not enrolment.complete:
-        digit = enrolment.missing[0]
-        number = 11 - len(enrolment.missing)
-        say(f"Round {len(enrolment.rounds) + 1}, {number} of 10:  {digit}", style="bold")
-        utterance = next(heard, None)
-        if utterance is None:
-            return
-        yield digit, utterance
-
-
-def _result(source: str, digit: int, fault: Optional[InputError]) -> dict[str, Any]:
+def result_of(source: str, digit: int, fault: Optional[InputError]) -> dict[str, Any]:
+    """What became of a recording that should be a digit, for programs."""
     reason = None
     if fault is not None:
         reason = fault.reason if isinstance(fault, EnrolmentRejected) else "unreadable"
@@ -279,8 +239,10 @@ def _tell(
         )
     elif enrolment.complete:
         show(f"The digits of {name} are enrolled: {_in_words(summary_of(enrolment.rounds))}.")
-    elif args.again:
-        show(f"{name} keeps the old digits: {enrolment.wanted - done} more rounds are needed.")
+    elif enrolment.keeps_old:
+        more = enrolment.wanted - done
+        needed = "1 more round is" if more == 1 else f"{more} more rounds are"
+        show(f"{name} keeps the old digits: {needed} needed.")
     else:
         show(f"{done} of {enrolment.wanted} rounds are there. Run it again to continue.")
 

@@ -69,15 +69,19 @@ class Display:
         self._console.print(text, style=style, soft_wrap=not self.moving)
 
     def progress(self, done: float, required: float, unit: str) -> None:
-        """Set how far it is, for example 2 of 3 `repetitions` or 12.4 of 30 `seconds`.
+        """Set how far it is: 2 of 3 `repetitions`, 12.4 of 30 `seconds`, 7 of 30 `digits`.
 
         Args:
             done: how far, in `unit`.
             required: how far it has to go.
-            unit: "repetitions" is counted in whole numbers, anything else with one decimal.
+            unit: "repetitions" and "digits" are counted in whole numbers, anything else with one
+                decimal; "repetitions" goes without saying.
         """
-        whole = unit == "repetitions"
-        text = f"{done:.0f} of {required:.0f}" if whole else f"{done:.1f} of {required:g} {unit}"
+        text = f"{done:.0f} of {required:.0f}"
+        if unit == "digits":
+            text += " digits"
+        elif unit != "repetitions":
+            text = f"{done:.1f} of {required:g} {unit}"
         if text != self._progress and not self.moving:
             self.say(text)
         self._progress = text

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional, Union
@@ -59,6 +59,7 @@ def utterances_from_microphone(
     *,
     wait_s: float,
     longest_s: Optional[float] = None,
+    opened: Optional[Callable[[], None]] = None,
 ) -> Generator[Utterance, None, None]:
     """Utterances as they are spoken, while the display's meter follows.
 
@@ -68,6 +69,7 @@ def utterances_from_microphone(
         display: where the level is shown.
         wait_s: how long to wait for somebody to speak.
         longest_s: longest utterance; None for the configured length.
+        opened: called once the microphone is open: nothing that is said later is missed.
 
     Raises:
         MicrophoneError: it cannot be opened, or has gone away.
@@ -83,6 +85,8 @@ def utterances_from_microphone(
     chosen = audio.device if device is None else device
     with Microphone(chosen, audio.ring_s) as microphone:
         display.say(f"Microphone: {microphone.name}", style="dim")
+        if opened is not None:
+            opened()
         spoke_at = time.monotonic()
         for block in microphone.blocks():
             lost_before = pointer.discarded

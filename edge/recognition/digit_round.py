@@ -76,14 +76,12 @@ def take_digit(
         EnrolmentRejected: it is too noisy, too long, the recording that was enrolled before, or
             sounds like another digit of the same person.
     """
-    _check_quality(analyser, utterance)
+    _check_quality(analyser, utterance, digit)
     spectrum = word_in(spectrum_of(utterance.samples))
     if len(spectrum) < LEAST_ROWS:
-        raise EnrolmentRejected(ReasonCode.TOO_SHORT.value, f"no {digit} was heard: say it again")
+        raise _too_short(digit)
     if len(spectrum) > MOST_ROWS:
-        raise EnrolmentRejected(
-            ReasonCode.TOO_LONG.value, f"too long for one digit: say {digit} alone, then pause"
-        )
+        raise _too_long(digit)
     example = DigitExample(digit, spectrum)
     earlier = [one for spoken in rounds for one in spoken.examples]
     if any(_same(spectrum, one.spectrum) for one in earlier):
@@ -182,11 +180,15 @@ def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
     return weakness
 
 
-def _check_quality(analyser: Analyser, utterance: Utterance) -> None:
+def _check_quality(analyser: Analyser, utterance: Utterance, digit: int) -> None:
     quality, config = utterance.quality, analyser.config.recognition
     reason = gate.reason_to_refuse(quality, config)
     if reason is ReasonCode.TOO_SHORT and quality.net_speech_s >= SHORTEST_S:
         reason = None
+    if reason is ReasonCode.TOO_SHORT:
+        raise _too_short(digit)
+    if reason is ReasonCode.TOO_LONG:
+        raise _too_long(digit)
     if reason is not None:
         raise EnrolmentRejected(reason.value, gate.explain(reason, quality, config))
     if quality.snr_db < _LEAST_SNR_DB:
@@ -195,6 +197,16 @@ def _check_quality(analyser: Analyser, utterance: Utterance) -> None:
             f"too noisy to learn from ({quality.snr_db:.0f} dB above the noise, at least"
             f" {_LEAST_SNR_DB:.0f} needed): find a quieter moment or come closer",
         )
+
+
+def _too_short(digit: int) -> EnrolmentRejected:
+    return EnrolmentRejected(ReasonCode.TOO_SHORT.value, f"no {digit} was heard: say it again")
+
+
+def _too_long(digit: int) -> EnrolmentRejected:
+    return EnrolmentRejected(
+        ReasonCode.TOO_LONG.value, f"too long for one digit: say {digit} alone, then pause"
+    )
 
 
 def _with_room(utterance: Utterance) -> FloatArray:

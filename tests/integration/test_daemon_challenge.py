@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.recognition import Engine
-from edge.recognition.digit_store import keep_round
-from edge.store import open_store
-from edge.types import FloatArray, ProfileKind
+from edge.types import FloatArray
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import LISTENING, House, feed, stop
-from tests.unit.spoken_digits import ADA, ROBIN, WORDS, needs_flite, person, recording_of, rounds
+from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enrol_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
 PACE = 1.1
@@ -40,19 +37,7 @@ def house(broker: Broker, tmp_path: Path) -> House:
     """A door that always asks, and Ada with her digits."""
     asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
     house = House(tmp_path, broker, dict(os.environ), challenge=asks)
-    engine = Engine.open()
-    known = person(engine)
-    with open_store(tmp_path / "state") as store:
-        ada = store.create_with_samples(
-            "Ada",
-            ProfileKind.PHRASE,
-            required=3,
-            samples=known.samples,
-            speaker_model=known.speaker_model,
-            phrase_model=known.phrase_model,
-        )
-        for spoken in rounds(engine, ada):
-            keep_round(store, ada.id, spoken)
+    enrol_ada(tmp_path / "state")
     return house
 
 

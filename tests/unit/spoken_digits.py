@@ -18,7 +18,9 @@ import soxr
 from edge.audio.utterance import utterance_of
 from edge.recognition import Engine
 from edge.recognition.digit_round import DigitRound, complete_round, take_digit
-from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
+from edge.recognition.digit_store import keep_round
+from edge.store import open_store
+from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Utterance
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ADA, ROBIN = "slt", "rms"
@@ -79,3 +81,20 @@ def spoken_round(engine: Engine, profile: Profile, voice: str, pace: float) -> D
 def rounds(engine: Engine, profile: Profile, voice: str = ADA) -> list[DigitRound]:
     """A whole enrolment of digits."""
     return [spoken_round(engine, profile, voice, pace) for pace in PACES]
+
+
+def enrol_ada(state: Path) -> None:
+    """Ada in a state directory, with her passphrase and her digits."""
+    engine = Engine.open()
+    known = person(engine)
+    with open_store(state) as store:
+        ada = store.create_with_samples(
+            "Ada",
+            ProfileKind.PHRASE,
+            required=3,
+            samples=known.samples,
+            speaker_model=known.speaker_model,
+            phrase_model=known.phrase_model,
+        )
+        for spoken in rounds(engine, ada):
+            keep_round(store, ada.id, spoken)
