@@ -15,7 +15,7 @@ from edge.errors import EnvironmentFault
 
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 15.0
-_STOP_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 10.0
 
 
 class DemoBroker:

@@ -12,14 +12,21 @@ from typing import IO, Any, Optional
 import yaml
 
 import edge
+from edge.crypto.keyfile import make_key_file
+from edge.crypto.keys import DEFAULT_FILE
 from edge.errors import EnvironmentFault
 
 _STOP_TIMEOUT_S = 5.0
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> Path:
-    """Write settings as the YAML file `config.yaml` in a folder, and return its path."""
+    """Write settings as the YAML file `config.yaml` in a folder, and return its path.
+
+    The store's key is made too: where one lies beside what it locks, a warning says so, and nothing
+    that is kept for a demo is worth one.
+    """
     path = folder / "config.yaml"
+    make_key_file(Path(settings["state_directory"]) / DEFAULT_FILE)
     path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return path
 

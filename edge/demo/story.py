@@ -9,8 +9,6 @@ from typing import Any, Optional
 
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
-from edge.crypto.keyfile import make_key_file
-from edge.crypto.keys import DEFAULT_FILE
 from edge.demo.broker import DemoBroker
 from edge.demo.listener import Listener, is_online
 from edge.demo.player import Player
@@ -89,8 +87,6 @@ def run_recorded(folder: Path, show: Show, play: Optional[Play] = None) -> Outco
 def enrol(people: tuple[Person, ...], config: Config, show: Show) -> None:
     """Enrol people from their recordings, as `edge-voice enroll` does."""
     engine = Engine.open(config)
-    # Where a key lies beside what it locks, a warning says so; nothing of the demo is worth one.
-    make_key_file(config.state_path / DEFAULT_FILE)
     with open_store(config.state_path, settings=config.store) as store:
         for person in people:
             profile = store.create(
