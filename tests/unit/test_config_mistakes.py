@@ -50,7 +50,11 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ("audio: {end_silense_s: 1}", "audio: unknown key 'end_silense_s'; did you mean end_s"),
         ("Audio: {}", "unknown key 'Audio'; did you mean audio?"),
         ("host: example.org", "unknown key 'host'; did you mean mqtt.host?"),
-        ("enabled: true", "unknown key 'enabled'; did you mean "),
+        (
+            "enabled: true",
+            "unknown key 'enabled'; did you mean lockout.enabled or replay.enabled or mqtt.enabled"
+            " or mqtt.tls.enabled?",
+        ),
         ("mqtt: {password: secret}", "mqtt: unknown key 'password'; did you mean password_file?"),
         (
             "access: {xyz: 1}",
