@@ -52,8 +52,10 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ("host: example.org", "unknown key 'host'; did you mean mqtt.host?"),
         (
             "enabled: true",
-            "unknown key 'enabled'; did you mean lockout.enabled or replay.enabled or mqtt.enabled"
-            " or mqtt.tls.enabled?",
+            (
+                "unknown key 'enabled'; did you mean lockout.enabled or replay.enabled"
+                " or mqtt.enabled or mqtt.tls.enabled?"
+            ),
         ),
         ("mqtt: {password: secret}", "mqtt: unknown key 'password'; did you mean password_file?"),
         (
