@@ -171,21 +171,21 @@ def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) ->
         try:
             feed(daemon, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
-            assert house.tell("set_listening", "--argument", "on=false").returncode == 0
+            assert house.tell("disarm").returncode == 0
             home.wait_for("/status", lambda s: s.get("listening") is False)
             speak(daemon, "ada_right_phrase")
-            assert house.tell("set_listening", "--argument", "on=true").returncode == 0
+            assert house.tell("arm").returncode == 0
             assert not home.on("/decision")
-            assert house.tell("disable_person", "--argument", "person=Ada").returncode == 0
+            assert house.tell("disable", "--person", "Ada").returncode == 0
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "disabled"
             home.messages.clear()
-            assert house.tell("enable_person", "--argument", "person=Ada").returncode == 0
+            assert house.tell("enable", "--person", "Ada").returncode == 0
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
-            assert house.tell("delete_person", "--argument", "person=Ada").returncode == 0
+            assert house.tell("delete", "--person", "Ada").returncode == 0
             home.wait_for("/status", lambda s: s.get("enrolled") == 0)
-            assert house.tell("delete_person", "--argument", "person=Ada").returncode == 1
+            assert house.tell("delete", "--person", "Ada").returncode == 1
         finally:
             stop(daemon)
     assert house.run("audit", "verify").returncode == 0
