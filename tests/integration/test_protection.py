@@ -125,7 +125,7 @@ def test_a_guesser_is_locked_out_until_the_owner_lifts_it(broker: Broker, tmp_pa
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
             stop(daemon)
-    kinds = [entry["kind"] for entry in _trail(house)]
+    kinds = [entry["kind"] for entry in trail(house)]
     assert kinds.count("lock_out") == 1
     assert kinds.count("lock_out_over") == 1
     assert "command" in kinds
@@ -160,7 +160,7 @@ def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_pat
     assert alarm["decision"] == forced["id"]
     assert alarm["signature"]["key_id"] == forced["signature"]["key_id"]
     assert "duress" not in house.log.read_text()
-    assert "duress" in [entry["kind"] for entry in _trail(house)]
+    assert "duress" in [entry["kind"] for entry in trail(house)]
 
 
 def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) ->
         finally:
             stop(daemon)
     assert house.run("audit", "verify").returncode == 0
-    text = json.dumps(_trail(house))
+    text = json.dumps(trail(house))
     assert "Ada" not in text
 
 
@@ -213,7 +213,7 @@ def test_what_was_heard_before_does_not_open_again(broker: Broker, tmp_path: Pat
                 stop(daemon)
 
 
-def _trail(house: House) -> list[dict[str, Any]]:
+def trail(house: House) -> list[dict[str, Any]]:
     shown = house.run("audit", "show", "--json")
     assert shown.returncode == 0, shown.stderr
     content = json.loads(shown.stdout)
