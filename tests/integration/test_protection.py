@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -30,7 +30,14 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 class SignedHouse(House):
     """A house whose device signs, and whose owner has a key to command with."""
 
-    def __init__(self, folder: Path, broker: Broker, **sections: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        broker: Broker,
+        *,
+        unsigned: Optional[dict[str, bool]] = None,
+        **sections: Any,
+    ) -> None:
         super().__init__(folder, broker, dict(os.environ))
         self.key, self.owner = folder / "signing.key", folder / "owner.key"
         made = []
@@ -51,7 +58,10 @@ class SignedHouse(House):
         commanders.chmod(0o600)
         settings = yaml.safe_load(self.config.read_text())
         settings["signing"] = {"key_file": str(self.key)}
-        settings["commands"] = {"keys_file": str(commanders)}
+        settings["commands"] = {
+            "keys_file": str(commanders),
+            "unsigned": unsigned or {},
+        }
         settings.update(sections)
         self.config.write_text(yaml.safe_dump(settings))
 
