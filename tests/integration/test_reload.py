@@ -1,0 +1,202 @@
+"""The configuration is read again while the service runs: by command or SIGHUP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.integration.broker import Broker, Subscriber
+from tests.integration.home import settled
+from tests.integration.house import LISTENING, feed, speak, stop
+from tests.integration.test_protection import SignedHouse
+
+Daemon = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+class Systemd:
+    """Who the service tells how it is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._server.bind(str(path))
+        self._server.settimeout(LISTENING)
+
+    def next(self) -> list[str]:
+        """The next message that is no sign of life, line by line."""
+        while True:
+            lines = self._server.recv(4096).decode().splitlines()
+            if lines != ["WATCHDOG=1"]:
+                return lines
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[Systemd]:
+    listening = Systemd(tmp_path / "notify")
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def house(broker: Broker, tmp_path: Path, systemd: Systemd) -> SignedHouse:
+    house = SignedHouse(tmp_path, broker)
+    house.enrol_ada()
+    house.environment["NOTIFY_SOCKET"] = str(systemd.path)
+    return house
+
+
+def change(house: SignedHouse, edit: Callable[[dict[str, Any]], None]) -> None:
+    settings = yaml.safe_load(house.config.read_text())
+    edit(settings)
+    house.config.write_text(yaml.safe_dump(settings))
+
+
+def started(house: SignedHouse, home: Subscriber, systemd: Systemd) -> Daemon:
+    daemon = house.start("--input", "-")
+    feed(daemon, np.zeros(16_000))
+    home.wait_for("/status", lambda s: s.get("microphone") == "listening", LISTENING)
+    assert systemd.next() == ["READY=1"]
+    return daemon
+
+
+def reloaded(daemon: Daemon, systemd: Systemd) -> None:
+    """systemd is told that it begins and that it is over, and never that the service stops."""
+    reloading = systemd.next()
+    assert reloading[0] == "RELOADING=1"
+    name, _, when = reloading[1].partition("=")
+    assert name == "MONOTONIC_USEC"
+    assert int(when) > 0
+    feed(daemon, np.zeros(16_000))
+    assert systemd.next() == ["READY=1"]
+
+
+def test_a_new_configuration_by_a_command(
+    broker: Broker, house: SignedHouse, systemd: Systemd
+) -> None:
+    with Subscriber(broker) as home:
+        daemon = started(house, home, systemd)
+        try:
+            change(house, lambda settings: settings["device"].update(name="The red door"))
+            done = house.tell("reload", "--device-key", str(house.public_key))
+            assert done.returncode == 0, done.stderr
+            reloaded(daemon, systemd)
+            home.wait_for("/status", lambda s: s.get("name") == "The red door")
+            assert daemon.poll() is None
+            # The same pipe is listened to.
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["decision"] == "granted"
+            # Whom it does not obey any more, and what it is not to do any more.
+            (house.config.parent / "commanders.yaml").write_text("keys: []\n")
+            daemon.send_signal(signal.SIGHUP)
+            reloaded(daemon, systemd)
+            refused = house.tell("ping")
+            assert refused.returncode == 1
+            assert "unknown_key" in refused.stderr
+        finally:
+            stop(daemon)
+    assert systemd.next() == ["STOPPING=1"]
+
+
+@pytest.mark.parametrize("by", ["command", "signal"])
+def test_a_mistake_changes_nothing(
+    broker: Broker, house: SignedHouse, systemd: Systemd, by: str
+) -> None:
+    wrong: list[tuple[Callable[[dict[str, Any]], None], str]] = [
+        (lambda settings: settings.update(audoi={}), "unknown key"),
+        (lambda settings: settings["signing"].update(key_file="gone.key"), "gone.key"),
+        (lambda settings: settings["commands"].update(keys_file="gone.yaml"), "gone.yaml"),
+        (lambda settings: settings["mqtt"].update(username="u", password_file="gone.txt"),  # noqa: S106
+         "gone.txt"),
+        (lambda settings: settings["mqtt"].update(tls={"enabled": True, "ca_file": "gone.pem"}),
+         "gone.pem"),
+    ]  # fmt: skip
+    right = house.config.read_text()
+    with Subscriber(broker) as home:
+        daemon = started(house, home, systemd)
+        try:
+            for edit, problem in wrong:
+                change(house, edit)
+                if by == "command":
+                    done = commanded(house, right)
+                    assert done.returncode == 1
+                    assert "bad_config" in done.stderr
+                    assert problem in done.stderr
+                    assert "nothing has changed" in done.stderr
+                    assert len(done.stderr.splitlines()) == 1
+                else:
+                    daemon.send_signal(signal.SIGHUP)
+                    assert settled(lambda problem=problem: problem in house.log.read_text())
+                house.config.write_text(right)
+            home.messages.clear()
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["decision"] == "granted"
+        finally:
+            stop(daemon)
+    assert systemd.next() == ["STOPPING=1"]
+    text = house.log.read_text()
+    assert ("going on with the configuration as it was" in text) == (by == "signal")
+
+
+def test_models_that_do_not_open_are_not_gone_on_with(
+    broker: Broker, house: SignedHouse, systemd: Systemd, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    with Subscriber(broker) as home:
+        daemon = started(house, home, systemd)
+        try:
+            change(house, lambda settings: settings.update(models_directory="models"))
+            assert house.tell("disarm").returncode == 0
+            daemon.send_signal(signal.SIGHUP)
+            reloaded(daemon, systemd)
+            assert "going on with the configuration as it was" in house.log.read_text()
+            # Who disarmed it did not mean until the next reload.
+            home.messages.clear()
+            status = house.tell("status")
+            assert "listening: False" in status.stdout
+            assert house.tell("arm").returncode == 0
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["decision"] == "granted"
+        finally:
+            stop(daemon)
+
+
+def commanded(house: SignedHouse, right: str) -> subprocess.CompletedProcess[str]:
+    """Command a reload; the sender's own configuration is the one that is right."""
+    other = house.config.parent / "sender.yaml"
+    other.write_text(right)
+    command = [*house.command("command", "reload", "--key", str(house.owner))[:-1], str(other)]
+    return subprocess.run(
+        command, env=house.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_hang_up_at_a_terminal_ends_it(broker: Broker, house: SignedHouse) -> None:
+    main, terminal = os.openpty()
+    with house.log.open("ab") as log, Subscriber(broker) as home:
+        daemon = subprocess.Popen(
+            house.command("run", "--device", "no such microphone"), env=house.environment,
+            stdin=terminal, stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
+        home.wait_for("/status", lambda s: s.get("state") == "online", LISTENING)
+        daemon.send_signal(signal.SIGHUP)
+        assert daemon.wait(10) == -signal.SIGHUP
+    os.close(main)
+    os.close(terminal)
