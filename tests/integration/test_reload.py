@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -33,18 +36,29 @@ class Systemd:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._said: queue.Queue[list[str]] = queue.Queue()
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._server.bind(str(path))
-        self._server.settimeout(LISTENING)
+        self._server.settimeout(0.2)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
 
     def next(self) -> list[str]:
         """The next message that is no sign of life, line by line."""
-        while True:
-            lines = self._server.recv(4096).decode().splitlines()
-            if lines != ["WATCHDOG=1"]:
-                return lines
+        return self._said.get(timeout=LISTENING)
+
+    def _listen(self) -> None:
+        # All the time: what finds the line full is dropped.
+        while not self._closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                lines = self._server.recv(4096).decode().splitlines()
+                if lines != ["WATCHDOG=1"]:
+                    self._said.put(lines)
 
     def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
         self._server.close()
 
 
