@@ -15,6 +15,9 @@ from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import DEVICE, decision, ids, offline, settled
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     with Broker(tmp_path / "broker") as running:
