@@ -14,7 +14,6 @@ from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import DEVICE, decision, ids, offline, settled
 
-
 pytestmark = pytest.mark.alone
 
 
