@@ -19,8 +19,10 @@ import yaml
 
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
-from tests.integration.house import LISTENING, feed, speak, stop
+from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
+from tests.integration.test_daemon import as_wave
 from tests.integration.test_protection import SignedHouse
+from tests.integration.virtual_microphone import VirtualMicrophone
 
 Daemon = subprocess.Popen[bytes]
 
@@ -187,6 +189,45 @@ def test_models_that_do_not_open_are_not_gone_on_with(
             assert "listening: False" in status.stdout
             assert house.tell("arm").returncode == 0
             speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["decision"] == "granted"
+        finally:
+            stop(daemon)
+
+
+def test_the_same_process_for_years(broker: Broker, house: SignedHouse, systemd: Systemd) -> None:
+    """The models of the past are let go: 40 MB each would be too much for the unit's limit soon."""
+    with Subscriber(broker) as home:
+        daemon = started(house, home, systemd)
+        try:
+            sizes = []
+            for _ in range(5):
+                daemon.send_signal(signal.SIGHUP)
+                reloaded(daemon, systemd)
+                home.messages.clear()
+                speak(daemon, "ada_right_phrase")
+                assert home.wait_for("/decision").json["decision"] == "granted"
+                pages = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1])
+                sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            assert sizes[-1] - sizes[1] < 60.0, sizes
+        finally:
+            stop(daemon)
+
+
+def test_the_microphone_is_opened_again(
+    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
+) -> None:
+    house = House(tmp_path, broker, microphone.environment)
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        daemon = house.start()
+        try:
+            home.wait_for("/status", is_listening, LISTENING)
+            house.config.write_text(
+                house.config.read_text().replace("id: test-door", "id: test-door\n  name: Attic")
+            )
+            daemon.send_signal(signal.SIGHUP)
+            home.wait_for("/status", lambda s: s.get("name") == "Attic" and is_listening(s), 20.0)
+            microphone.play(as_wave("ada_right_phrase", tmp_path))
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
             stop(daemon)
