@@ -1,0 +1,79 @@
+"""What the checks look at: this machine as the service sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.config import Config
+from edge.doctor.unit import Unit
+
+
+@dataclass
+class Context:
+    """What one examination knows so far.
+
+    Attributes:
+        config: the settings; the defaults where they cannot be read.
+        file: where they were read from; None where there is no file.
+        problems: what is wrong with them, a line for each mistake.
+        unit: what systemd says of the service.
+        status: what the running service says of itself over MQTT; empty where nothing is known.
+    """
+
+    config: Config = field(default_factory=Config)
+    file: Optional[Path] = None
+    problems: tuple[str, ...] = ()
+    unit: Unit = field(default_factory=Unit)
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def service_hears(self) -> bool:
+        """Whether the running service says that it listens at the microphone."""
+        online = self.status.get("state") == "online"
+        return online and self.status.get("microphone") == "listening"
+
+
+@contextlib.contextmanager
+def as_the_service(unit: Unit) -> Iterator[None]:
+    """Have state directory and credentials found where the service finds them.
+
+    Commands are not given what systemd gives to the service. Who may read the files that its
+    credentials are made of, as root may, gets them under the same names, by links in a folder of
+    this process's own; no secret is copied.
+    """
+    before = dict(os.environ)
+    with contextlib.ExitStack() as leaving:
+        folder = unit.state_directory
+        if folder is not None and folder.is_dir():
+            os.environ.setdefault("STATE_DIRECTORY", str(folder))
+        credentials = credential_files(unit)
+        if credentials and "CREDENTIALS_DIRECTORY" not in os.environ:
+            made = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="edge-voice-")))
+            optional = {each.split(":")[0] for each in unit.settings.get("SetCredential", ())}
+            for name, source in credentials.items():
+                if os.path.lexists(source):
+                    (made / name).symlink_to(source)
+                elif name in optional:
+                    (made / name).touch(mode=0o600)  # what the service gets: an empty one
+            os.environ["CREDENTIALS_DIRECTORY"] = str(made)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def credential_files(unit: Unit) -> dict[str, Path]:
+    """The files that the service's credentials are made of, by the names of the credentials."""
+    files = {}
+    for line in unit.settings.get("LoadCredential", ()):
+        name, _, source = line.partition(":")
+        if source.startswith("/") and name and "/" not in name:
+            files[name] = Path(source)
+    return files
