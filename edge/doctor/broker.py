@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import queue
 import socket
@@ -24,7 +25,6 @@ from edge.mqtt.topics import Topics
 _RESOLVE_S = 6.0
 _CONNECT_S = 4.0
 _SOON_DAYS = 14
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 
 OFF = skipped(
     "broker.off", "mqtt.enabled is false: nothing is published", "set mqtt.enabled to publish"
@@ -114,6 +114,11 @@ _FATAL = {
 }
 
 
+def judge_plain(address: str) -> Finding:
+    """What an unencrypted connection to an address is worth."""
+    return PLAIN() if ipaddress.ip_address(address.partition("%")[0]).is_loopback else BARE()
+
+
 def _walk(context: Context) -> Iterator[Finding]:
     mqtt = context.config.mqtt
     try:
@@ -138,8 +143,7 @@ def _walk(context: Context) -> Iterator[Finding]:
     with line:
         yield REACHED(port=mqtt.broker_port, ms=(time.monotonic() - started) * 1e3)
         if tls is None:
-            local = mqtt.host in _LOCAL or address in _LOCAL
-            yield PLAIN() if local else BARE()
+            yield judge_plain(address)
         else:
             finding = _handshake(line, tls, mqtt)
             yield finding

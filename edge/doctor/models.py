@@ -37,12 +37,14 @@ FAST = green(
 )
 SLOW = yellow(
     "speed.slow",
-    "{ms:.0f} ms to judge {seconds:.1f} s of speech, real-time factor {factor:.2f}: people will wait",
+    "{ms:.0f} ms to judge {seconds:.1f} s of speech, real-time factor {factor:.2f}: people will"
+    " wait",
     "set recognition.threads to 2 or more, see what else runs (top), and that it is cool enough",
 )
 TOO_SLOW = red(
     "speed.too_slow",
-    "{ms:.0f} ms to judge {seconds:.1f} s of speech, real-time factor {factor:.2f}: it cannot keep up",
+    "{ms:.0f} ms to judge {seconds:.1f} s of speech, real-time factor {factor:.2f}: it cannot keep"
+    " up",
     "see what else runs (top); a 64-bit system is several times faster on the same board",
 )
 NOT_MEASURED = skipped("speed.not_measured", "not measured, since the models do not open")

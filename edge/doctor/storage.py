@@ -125,7 +125,7 @@ def _folder(folder: Path, status: os.stat_result) -> Finding:
             probe = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
         except OSError as error:
             # Some file systems know no nameless files; that says nothing about writing.
-            if os.statvfs(folder).f_flag & os.ST_RDONLY or error.errno == 28:
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
                 return READ_ONLY(folder=folder, reason=(error.strerror or "").lower())
         else:
             os.close(probe)
