@@ -29,6 +29,7 @@ LISTEN_S = 3.0
 _FAINT_DBFS = -80.0
 _NOISY_DBFS = -35.0
 _CLIPPED = 0.001
+_THERE_ARE = "there are: "
 
 OPENED = green("microphone.opened", "'{name}' is open at {rate:.0f} samples a second")
 RESAMPLED = green(
@@ -164,4 +165,6 @@ def _unopened(context: Context, error: MicrophoneError) -> Finding:
     found, remedy = parted(error)
     if context.unit.running:
         return BUSY(found=found)
+    if remedy.startswith(_THERE_ARE):
+        remedy = f"set audio.device to one of these: {remedy[len(_THERE_ARE) :]}"
     return CLOSED(found=found, remedy=remedy or "see what there is: edge-voice devices")
