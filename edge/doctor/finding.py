@@ -99,11 +99,12 @@ def skipped(code: str, found: str, remedy: str = "") -> Verdict:
 def parted(error: Exception) -> tuple[str, str]:
     """What an error says is wrong, and what it says to do about it.
 
-    Errors of this software are one line, `what is wrong; what to do` or `what is wrong: do this`.
+    Errors of this software are one line, `what is wrong; what to do` or `what is wrong: do this`;
+    a few leave it at what is wrong.
     """
     text = " ".join(str(error).split())
     for separator in ("; ", ": run ", ": put ", ": move ", ": try ", ": start "):
         wrong, found, remedy = text.rpartition(separator)
         if found:
             return wrong, (separator.strip(":; ") + " " + remedy).strip()
-    return text, ""
+    return text, "set that right, then look again"

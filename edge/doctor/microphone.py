@@ -167,4 +167,4 @@ def _unopened(context: Context, error: MicrophoneError) -> Finding:
         return BUSY(found=found)
     if remedy.startswith(_THERE_ARE):
         remedy = f"set audio.device to one of these: {remedy[len(_THERE_ARE) :]}"
-    return CLOSED(found=found, remedy=remedy or "see what there is: edge-voice devices")
+    return CLOSED(found=found, remedy=remedy)

@@ -167,7 +167,7 @@ def _store(config: Config) -> Iterator[Finding]:
             yield from _opened(store, config)
     except (StoreError, OSError, sqlite3.Error) as error:
         found, remedy = parted(error)
-        yield UNUSABLE(found=found, remedy=remedy or "put a backup in its place")
+        yield UNUSABLE(found=found, remedy=remedy)
         yield UNVERIFIED()
 
 

@@ -59,9 +59,7 @@ def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
         status = {"state": "online", "microphone": "listening"}
         home._client.publish("edge-voice/hall/status", json.dumps(status), qos=1, retain=True)
         home.wait_for("/status")
-        context = Context(
-            Config(mqtt=MqttConfig(port=broker.port), device=DeviceConfig(id="hall"))
-        )
+        context = Context(Config(mqtt=MqttConfig(port=broker.port), device=DeviceConfig(id="hall")))
         list(check(context))
     assert context.status == status
     assert context.service_hears

@@ -16,7 +16,7 @@ import soundfile
 import yaml
 
 from edge.doctor import Finding
-from edge.doctor.microphone import judge_rate, judge_sound, left_out
+from edge.doctor.microphone import NOTHING, judge_rate, judge_sound, left_out
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.doctor import codes, examined, program, the
 from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def sound(microphone: VirtualMicrophone, samples: np.ndarray, folder: Path) -> Iterator[None]:  # type: ignore[type-arg]
+def sound(microphone: VirtualMicrophone, samples: np.ndarray, folder: Path) -> Iterator[None]:
     """Play something all the while."""
     file = folder / "sound.wav"
     soundfile.write(file, samples, 16_000, subtype="PCM_16")
@@ -50,7 +50,7 @@ def sound(microphone: VirtualMicrophone, samples: np.ndarray, folder: Path) -> I
         player.wait()
 
 
-def noise(dbfs: float) -> np.ndarray:  # type: ignore[type-arg]
+def noise(dbfs: float) -> np.ndarray:
     return np.random.default_rng(0).normal(scale=10 ** (dbfs / 20), size=16_000 * 30)
 
 
@@ -139,6 +139,7 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     row = next(number for number, line in enumerate(shown) if " sound " in line)
     assert "red sound no sound arrives: microphone 'default' has delivered nothing" in shown[row]
     assert "unplug the microphone and plug it in again" in shown[row + 1]
+    assert (NOTHING.code, NOTHING.remedy[:20]) == ("sound.nothing", "unplug the microphon")
     # The others went on: what comes after it is there too.
     assert any(" disk " in line for line in shown[row:])
 
