@@ -6,6 +6,7 @@ from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
+from edge.config.metrics import MetricsConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
@@ -32,6 +33,7 @@ __all__ = [
     "DeviceConfig",
     "EnrolmentConfig",
     "LockOutConfig",
+    "MetricsConfig",
     "MqttConfig",
     "RecognitionConfig",
     "ReplayConfig",

@@ -15,6 +15,8 @@ from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
 from edge.config import Config
 from edge.daemon.household import Household
+from edge.daemon.metrics import Metrics
+from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.types import AudioBlock
@@ -72,8 +74,13 @@ def observers_of(parts: Parts) -> list[Observer]:
     Raises:
         EdgeVoiceError: one of them cannot begin.
     """
-    del parts
-    return []
+    observers: list[Observer] = []
+    if parts.config.metrics.enabled:
+        try:
+            observers.append(Metrics(parts.config, parts.publisher))
+        except EnvironmentFault as error:  # the door comes first
+            _log.error("there are no metrics: %s", error)
+    return observers
 
 
 class Watch:

@@ -17,6 +17,7 @@ from edge.doctor import (
     broker,
     clock,
     configuration,
+    figures,
     machine,
     microphone,
     models,
@@ -106,6 +107,7 @@ class Examination:
             ),
             Subject("state", storage.check, limit_s=60.0),
             Subject("keys", secrets.check),
+            Subject("metrics", figures.check),
             Subject(
                 "models",
                 functools.partial(models.check, quick=quick),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -15,12 +16,15 @@ from pathlib import Path
 import pytest
 
 from edge.access.clock import LATEST_KEY
-from edge.config import Config
-from edge.doctor import Finding, clock, configuration, machine, models, unit
+from edge.config import Config, MetricsConfig, MqttConfig
+from edge.daemon.metrics import Metrics
+from edge.doctor import Finding, clock, configuration, figures, machine, models, unit
 from edge.doctor.context import Context, as_the_service
+from edge.mqtt import MqttPublisher
 from edge.mqtt.credentials import read_password
 from edge.resources import models_directory
 from edge.store.state import DeviceState
+from tests.integration.broker import free_port
 from tests.integration.doctor import NOBODY, as_nobody, codes, no_programs, program, the
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -270,6 +274,28 @@ def test_processors(line: str, code: str, words: str) -> None:
 def test_memory(available: str, code: str) -> None:
     found = machine.judge_memory(f"MemTotal: 4000000 kB\n{available}\n")
     assert codes([found]) == [code]
+
+
+def test_the_figures_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert codes(figures.check(Context())) == ["metrics.off"]
+    port = free_port()
+    config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
+    silent = the("metrics.silent", figures.check(Context(config)))
+    assert f"http://127.0.0.1:{port}/metrics" in silent.found
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    metrics = Metrics(config, MqttPublisher(config.mqtt, config.device))
+    try:
+        assert codes(figures.check(Context(config))) == ["metrics.answers"]
+    finally:
+        metrics.close()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "prometheus_client" else find(name, *rest),
+    )
+    missing = the("metrics.no_package", figures.check(Context(config)))
+    assert "pip install 'edge-voice[metrics]'" in missing.remedy
 
 
 def test_this_machine(tmp_path: Path) -> None:
