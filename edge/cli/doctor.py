@@ -74,12 +74,17 @@ def show_row(screen: Console, finding: Finding) -> None:
     symbol, style = _look(finding.state, screen)
     row.add_row(
         Text(f"{symbol} {finding.state.value}", style),
-        Text(finding.name.replace("_", " "), "bold"),
+        Text(finding.name.replace("_", " ").replace("tls", "TLS"), "bold"),
         Text(one_line(finding.found)),
     )
     if finding.remedy:
-        arrow = "\N{RIGHTWARDS ARROW}" if _draws(screen) else "->"
-        row.add_row("", "", Text(f"{arrow} {one_line(finding.remedy)}", style))
+        # The text itself without the colour: yellow is hard to read on white.
+        remedy = Table.grid(padding=(0, 1, 0, 0))
+        remedy.add_row(
+            Text("\N{RIGHTWARDS ARROW}" if _draws(screen) else "->", style),
+            Text(one_line(finding.remedy), overflow="fold"),
+        )
+        row.add_row("", "", remedy)
     screen.print(row)
 
 

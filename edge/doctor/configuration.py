@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge.doctor.context import Context, credential_files
 from edge.doctor.finding import Finding, green, red, yellow
+
+_ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 ROOT = green("user.root", "run as root, who can see everything")
 OWNER = green("user.owner", "run as {user}, whose state directory this is")
@@ -17,12 +21,12 @@ FIRST = green("user.first", "run as {user}; there is no state directory yet")
 STRANGER = yellow(
     "user.stranger",
     "run as {user}, but {folder} belongs to {owner}: what is in it cannot be seen",
-    "run: sudo edge-voice doctor",
+    "run: sudo {program} doctor",
 )
 BLIND = yellow(
     "user.no_credentials",
     "run as {user}, who cannot read the service's credentials, such as {file}",
-    "run: sudo edge-voice doctor",
+    "run: sudo {program} doctor",
 )
 DEFAULTS = green("configuration.defaults", "there is no file: every setting has its default")
 FINE = green("configuration.fine", "{file} has no mistake")
@@ -52,9 +56,9 @@ def check_user(context: Context) -> Iterator[Finding]:
         return
     hidden = [file for file in credential_files(context.unit).values() if _hidden(file)]
     if owner != os.geteuid():
-        yield STRANGER(user=user, folder=folder, owner=_name(owner))
+        yield STRANGER(user=user, folder=folder, owner=_name(owner), program=program())
     elif hidden and "CREDENTIALS_DIRECTORY" not in os.environ:
-        yield BLIND(user=user, file=hidden[0])
+        yield BLIND(user=user, file=hidden[0], program=program())
     else:
         yield OWNER(user=user)
 
@@ -71,6 +75,14 @@ def check(context: Context) -> Iterator[Finding]:
         yield OPEN(file=context.file, mode=mode)
     elif not context.problems:
         yield FINE(file=context.file)
+
+
+def program() -> str:
+    """How to call this program as root, whose path may not lead to it."""
+    if shutil.which("edge-voice", path=_ROOTS_PATH):
+        return "edge-voice"
+    own = Path(sys.argv[0])
+    return str(own.absolute()) if own.name == "edge-voice" else f"{sys.executable} -m edge.cli"
 
 
 def _mode(file: Path) -> int:

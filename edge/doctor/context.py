@@ -23,20 +23,21 @@ class Context:
         file: where they were read from; None where there is no file.
         problems: what is wrong with them, a line for each mistake.
         unit: what systemd says of the service.
-        status: what the running service says of itself over MQTT; empty where nothing is known.
+        status: what the running service says of itself over MQTT, empty where the broker keeps
+            nothing; None where the broker was not asked.
     """
 
     config: Config = field(default_factory=Config)
     file: Optional[Path] = None
     problems: tuple[str, ...] = ()
     unit: Unit = field(default_factory=Unit)
-    status: Mapping[str, Any] = field(default_factory=dict)
+    status: Optional[Mapping[str, Any]] = None
 
     @property
-    def service_hears(self) -> bool:
-        """Whether the running service says that it listens at the microphone."""
-        online = self.status.get("state") == "online"
-        return online and self.status.get("microphone") == "listening"
+    def microphone_of_the_service(self) -> Optional[str]:
+        """What a running service says of the microphone; None where none says anything."""
+        status = self.status or {}
+        return str(status.get("microphone")) if status.get("state") == "online" else None
 
 
 @contextlib.contextmanager

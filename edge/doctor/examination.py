@@ -23,6 +23,7 @@ from edge.doctor import (
     models,
     secrets,
     storage,
+    told,
     unit,
 )
 from edge.doctor.context import Context, as_the_service
@@ -100,6 +101,7 @@ class Examination:
             Subject("service", lambda context: unit.check(context.unit), by_the_settings=False),
             Subject("clock", clock.check, by_the_settings=False),
             Subject("broker", broker.check, limit_s=40.0),
+            Subject("service", told.check),
             Subject(
                 "microphone",
                 (lambda _: microphone.left_out()) if quick else microphone.check,

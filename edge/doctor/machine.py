@@ -32,10 +32,10 @@ _HELPFUL = {
 }
 """What makes 8-bit networks fast, by the kernel's names; the best of each family first."""
 
-PROCESSOR = green("processor.features", "{machine}, {cores} cores, with {features}")
+PROCESSOR = green("processor.features", "{machine}, {cores}, with {features}")
 BARE = yellow(
     "processor.plain",
-    "{machine}, {cores} cores, without any of what makes 8-bit networks fast",
+    "{machine}, {cores}, without any of what makes 8-bit networks fast",
     "see the row 'speed' for what that costs",
 )
 UNKNOWN = skipped("processor.unknown", "/proc/cpuinfo says nothing of this processor")
@@ -84,10 +84,11 @@ def judge_processor(cpuinfo: str, machine: str, cores: int) -> Finding:
     if not words:
         return UNKNOWN()
     found = [name for name in _HELPFUL if name in words]
+    counted = "1 core" if cores == 1 else f"{cores} cores"
     if not found:
-        return BARE(machine=machine, cores=cores)
+        return BARE(machine=machine, cores=counted)
     features = ", ".join(f"{name} ({_HELPFUL[name]})" for name in found)
-    return PROCESSOR(machine=machine, cores=cores, features=features)
+    return PROCESSOR(machine=machine, cores=counted, features=features)
 
 
 def judge_memory(meminfo: str) -> Finding:

@@ -157,11 +157,12 @@ def _listen(microphone: Microphone) -> FloatArray:
 
 
 def _unopened(context: Context, error: MicrophoneError) -> Finding:
-    status = context.status
-    if context.service_hears:
+    held = context.microphone_of_the_service
+    if held == "listening":
         return HELD()
-    if status.get("state") == "online" and status.get("microphone") == "lost":
-        return HELD_DEAF(reason=str(status.get("reason", "no reason given"))[:200])
+    if held == "lost":
+        reason = (context.status or {}).get("reason", "no reason given")
+        return HELD_DEAF(reason=str(reason)[:200])
     found, remedy = parted(error)
     if context.unit.running:
         return BUSY(found=found)

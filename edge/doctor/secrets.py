@@ -35,7 +35,7 @@ SILENT = skipped("signing_key.not_needed", "nothing is published that could be s
 SIGNED = green("signing_key.usable", "decisions are signed with key {id}")
 SIGNING_UNUSABLE = red("signing_key.unusable", "{found}", "{remedy}")
 NO_COMMANDS = skipped("command_keys.none", "no signed command is accepted: none is configured")
-COMMANDS = green("command_keys.usable", "{count} keys may command: {roles}")
+COMMANDS = green("command_keys.usable", "keys that may command: {roles}")
 COMMANDS_EMPTY = yellow(
     "command_keys.empty",
     "there is a file for keys that may command, and none in it",
@@ -100,4 +100,4 @@ def _command_keys(context: Context) -> Finding:
         return COMMANDS_EMPTY()
     roles = sorted(key.role.value for key in keys.values())
     counted = ", ".join(f"{roles.count(role)} {role}" for role in dict.fromkeys(roles))
-    return COMMANDS(count=len(keys), roles=counted)
+    return COMMANDS(roles=counted)

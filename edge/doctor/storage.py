@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.config import Config
 from edge.crypto.credentials import read_credential
+from edge.doctor.configuration import program
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
 from edge.errors import StoreError
@@ -26,7 +27,7 @@ _BUSY_S = 3.0
 
 NO_FOLDER = green("state.absent", "{folder} is not there yet; the first enrolment makes it")
 UNSEEN = red(
-    "state.unseen", "{folder} cannot be looked into: {reason}", "run: sudo edge-voice doctor"
+    "state.unseen", "{folder} cannot be looked into: {reason}", "run: sudo {program} doctor"
 )
 OPEN_FOLDER = red(
     "state.open",
@@ -101,7 +102,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield NO_TRAIL()
         return
     except OSError as error:
-        yield UNSEEN(folder=folder, reason=error.strerror)
+        yield UNSEEN(folder=folder, reason=error.strerror, program=program())
         return
     yield _folder(folder, status)
     faults = list(_files(folder, status, statuses))

@@ -52,12 +52,12 @@ INACTIVE = red(
 CALM = green("service_restarts.none", "it was never restarted since it was started")
 WATCHDOG = yellow(
     "service_restarts.watchdog",
-    "systemd has restarted it {count} times; it hung, and the watchdog ended it",
+    "systemd has restarted it ({count} times so far); it hung, and the watchdog ended it",
     "see when and after what: journalctl -b -u edge-voice",
 )
 RESTARTED = yellow(
     "service_restarts.some",
-    "systemd has restarted it {count} times",
+    "systemd has restarted it ({count} times so far)",
     "see why it ended: journalctl -u edge-voice -n 200",
 )
 

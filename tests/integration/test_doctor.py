@@ -167,7 +167,8 @@ def test_nothing_is_cut_off(width: int) -> None:
         shown = plain.file.getvalue()
         assert max(map(len, shown.splitlines())) <= width
         squeezed = "".join(shown.split())
-        for text in (row.found, row.remedy, name.replace("_", " "), verdict.state.value):
+        label = name.replace("_", " ").replace("tls", "TLS")
+        for text in (row.found, row.remedy, label, verdict.state.value):
             assert "".join(text.split()) in squeezed.replace("\N{RIGHTWARDS ARROW}", ""), shown
 
 

@@ -10,9 +10,10 @@ from typing import Any, Optional
 import pytest
 
 from edge.config import Config, DeviceConfig, MqttConfig, TlsConfig
-from edge.doctor import Finding, State
+from edge.doctor import Finding, State, told
 from edge.doctor.broker import check, judge_plain
 from edge.doctor.context import Context
+from edge.doctor.unit import Unit
 from tests.integration.broker import Authority, Broker, Subscriber, find, free_port
 from tests.integration.doctor import codes, the
 
@@ -52,6 +53,7 @@ def test_all_is_well_and_nobody_notices(tmp_path: Path) -> None:
 
 def test_nothing_is_published_at_all() -> None:
     assert codes(look(1, enabled=False)) == ["broker.off"]
+    assert list(told.check(Context())) == []
 
 
 def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
         context = Context(Config(mqtt=MqttConfig(port=broker.port), device=DeviceConfig(id="hall")))
         list(check(context))
     assert context.status == status
-    assert context.service_hears
+    assert context.microphone_of_the_service == "listening"
 
 
 def test_unknown_name() -> None:
@@ -96,6 +98,39 @@ def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
     assert codes(found)[1:] == [
         f"broker_{step}.not_tried" for step in ("connect", "tls", "login", "publish", "receive")
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "running", "expected"),
+    [
+        ({}, True, ["service_says.nothing"]),
+        ({"state": "offline"}, False, ["service_says.offline"]),
+        ({"state": "offline"}, True, ["service_says.cut_off"]),
+        ({"state": "online", "listening": False}, True, ["service_says.not_listening"]),
+        (
+            {"state": "online", "problem": "x" * 1000, "audit_problem": "full"},
+            True,
+            ["service_says.problem", "service_says.problem"],
+        ),
+        (
+            {"state": "online", "locked_out": True, "lost_samples": 32_000},
+            True,
+            ["service_says.locked_out", "service_says.losses"],
+        ),
+        (
+            {"state": "online", "listening": True, "lost_samples": 0, "enrolled": 2},
+            True,
+            ["service_says.online"],
+        ),
+    ],
+)
+def test_what_the_service_says_of_itself(
+    status: dict[str, Any], running: bool, expected: list[str]
+) -> None:
+    unit = Unit({"LoadState": "loaded", "ActiveState": "active" if running else "inactive"})
+    found = list(told.check(Context(status=status, unit=unit)))
+    assert codes(found) == expected
+    assert max(len(each.found) for each in found) < 260
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ def test_the_watchdog_has_ended_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     journal = "edge-voice.service: Watchdog timeout (limit 30s)!"
     found = service(tmp_path, shown(NRestarts="2"), journal=journal)
     hung = the("service_restarts.watchdog", found)
-    assert "restarted it 2 times" in hung.found
+    assert "has restarted it (2 times so far)" in hung.found
     assert "journalctl" in hung.remedy
 
 
@@ -252,7 +253,7 @@ def test_how_fast_is_fast_enough() -> None:
     [
         ("flags : fpu avx2 avx512_vnni sse", "processor.features", "avx512_vnni (8-bit dot"),
         ("Features : fp asimd asimddp", "processor.features", "asimddp (8-bit dot products)"),
-        ("Features\t: half thumb", "processor.plain", "armv6l, 1 cores"),
+        ("Features\t: half thumb", "processor.plain", "armv6l, 1 core, without"),
         ("nothing", "processor.unknown", "says nothing"),
     ],
 )
@@ -349,6 +350,13 @@ def test_who_asks(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir(mode=0o700)
     stranger = the("user.stranger", asked_by_nobody(folder, none))
     assert "belongs to root: what is in it cannot be seen" in stranger.found
+    assert stranger.remedy == f"run: sudo {sys.executable} -m edge.cli doctor"
+    monkeypatch.setattr(sys, "argv", ["/home/ada/venv/bin/edge-voice", "doctor"])
+    stranger = the("user.stranger", asked_by_nobody(folder, none))
+    assert stranger.remedy == "run: sudo /home/ada/venv/bin/edge-voice doctor"
+    there = program(public / "bin", "edge-voice", "true")
+    monkeypatch.setattr(configuration, "_ROOTS_PATH", str(there))
+    stranger = the("user.stranger", asked_by_nobody(folder, none))
     assert stranger.remedy == "run: sudo edge-voice doctor"
     os.chown(folder, NOBODY, NOBODY)
     assert codes(asked_by_nobody(folder, none)) == ["user.owner"]

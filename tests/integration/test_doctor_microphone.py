@@ -159,6 +159,7 @@ def test_held_by_the_running_service(
             home.wait_for("/status", is_listening, LISTENING)
             _, found, _ = examined(house.config, without_sound(microphone))
             held = the("microphone.held", found)
+            assert "microphone: listening" in the("service_says.online", found).found
             assert "says that it listens" in held.found
             assert the("sound.not_heard", found)
             microphone.unplug()

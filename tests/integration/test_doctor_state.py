@@ -262,7 +262,7 @@ def test_the_keys_that_may_command(tmp_path: Path) -> None:
     file = private(tmp_path / "keys.yaml", "keys:\n" + rows)
     commands = CommandsConfig(keys_file=file)
     usable = the("command_keys.usable", secrets(commands=commands))
-    assert usable.found == "3 keys may command: 2 observer, 1 owner"
+    assert usable.found == "keys that may command: 2 observer, 1 owner"
     file.chmod(0o604)
     assert "chmod 600" in the("command_keys.unusable", secrets(commands=commands)).remedy
     private(file, "keys:\n  - {id: x}\n")
