@@ -37,7 +37,7 @@ LOST = red(
     "correct mqtt.host, or give the broker's address; see whether the name server works: getent"
     " hosts {host}",
 )
-REACHED = green("broker_connect.reached", "port {port} answers after {ms:.0f} ms")
+REACHED = green("broker_connect.reached", "port {port} answers after {ms:.1f} ms")
 UNREACHED = red("broker_connect.failed", "{found}", "{remedy}")
 TRUSTED = green("broker_tls.trusted", "{version}, its certificate is good until {until}")
 ENDING = yellow(
