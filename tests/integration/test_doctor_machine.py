@@ -182,6 +182,29 @@ def test_the_unit_s_own_credentials_are_found_as_the_service_finds_them(
     assert not given.exists()
 
 
+@ROOT
+def test_an_encrypted_credential_is_decrypted_into_memory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit as systemd/README.md says to edit it; a program stands in for systemd-creds."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    sealed = tmp_path / "mqtt-password.cred"
+    sealed.write_text("terces a\n")
+    arguments = f"decrypt --name=mqtt-password {sealed} -"
+    script = f'[ "$*" = "{arguments}" ] && exec /usr/bin/rev "$3"; exit 1'
+    monkeypatch.setenv("PATH", str(program(tmp_path / "bin", "systemd-creds", script)))
+    unit_file = (REPOSITORY / "systemd" / "edge-voice.service").read_text()
+    added = f"[Service]\nLoadCredential=\nLoadCredentialEncrypted=mqtt-password:{sealed}\n"
+    added += f"LoadCredentialEncrypted=store-key:{sealed}\n"  # not that one's name
+    service(tmp_path, shown(), cat=unit_file + added)
+    with as_the_service(unit.ask_systemd()):
+        given = Path(os.environ["CREDENTIALS_DIRECTORY"])
+        assert [file.name for file in given.iterdir()] == ["mqtt-password"]
+        assert (given / "mqtt-password").readlink().is_relative_to("/proc")
+        assert read_password(Path("mqtt-password")) == "a secret"
+    assert not given.exists()
+
+
 def test_the_state_directory_of_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
