@@ -48,6 +48,7 @@ COMMANDS = (
     "config",
     "signing",
     "command",
+    "discovery",
 )
 
 EXIT_INTERRUPTED = 130

@@ -14,6 +14,7 @@ from edge.access.decider import Judgement
 from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
 from edge.config import Config
+from edge.daemon.home_assistant import HomeAssistant
 from edge.daemon.household import Household
 from edge.daemon.metrics import Metrics
 from edge.errors import EnvironmentFault
@@ -75,6 +76,9 @@ def observers_of(parts: Parts) -> list[Observer]:
         EdgeVoiceError: one of them cannot begin.
     """
     observers: list[Observer] = []
+    home_assistant = HomeAssistant(parts.config, parts.publisher)
+    if home_assistant.needed:
+        observers.append(home_assistant)
     if parts.config.metrics.enabled:
         try:
             observers.append(Metrics(parts.config, parts.publisher))
