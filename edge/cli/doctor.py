@@ -74,7 +74,7 @@ def show_row(screen: Console, finding: Finding) -> None:
     symbol, style = _look(finding.state, screen)
     row.add_row(
         Text(f"{symbol} {finding.state.value}", style),
-        Text(finding.name.replace("_", " ").replace("tls", "TLS"), "bold"),
+        Text(label(finding.name), "bold"),
         Text(one_line(finding.found)),
     )
     if finding.remedy:
@@ -86,6 +86,12 @@ def show_row(screen: Console, finding: Finding) -> None:
         )
         row.add_row("", "", remedy)
     screen.print(row)
+
+
+def label(name: str) -> str:
+    """The name of a row for people."""
+    words = name.replace("_", " ")
+    return words.replace("tls", "TLS").replace("home assistant", "Home Assistant")
 
 
 def show_counts(screen: Console, counts: dict[State, int]) -> None:

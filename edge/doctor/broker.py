@@ -20,6 +20,7 @@ from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
 from edge.errors import ConfigError
 from edge.mqtt import trouble
 from edge.mqtt.credentials import read_password, tls_context
+from edge.mqtt.discovery import filter_of
 from edge.mqtt.topics import Topics
 
 _RESOLVE_S = 6.0
@@ -189,6 +190,8 @@ def _converse(
         yield WELCOME(who=who, version=version)
         refused = conversation.subscribe(topic) or ""
         context.status = conversation.kept(topics.status)
+        place_of_all = filter_of(context.config.homeassistant.prefix, context.config.device.id)
+        context.announced = conversation.kept_topics(place_of_all)
         started = time.monotonic()
         word = os.urandom(8).hex()
         try:

@@ -28,6 +28,7 @@ class Context:
         unit: what systemd says of the service.
         status: what the running service says of itself over MQTT, empty where the broker keeps
             nothing; None where the broker was not asked.
+        announced: the topics on which the broker keeps an entity of this device for Home Assistant.
     """
 
     config: Config = field(default_factory=Config)
@@ -35,6 +36,7 @@ class Context:
     problems: tuple[str, ...] = ()
     unit: Unit = field(default_factory=Unit)
     status: Optional[Mapping[str, Any]] = None
+    announced: frozenset[str] = frozenset()
 
     @property
     def microphone_of_the_service(self) -> Optional[str]:

@@ -21,6 +21,8 @@ from edge.mqtt import trouble
 
 _CONNECT_S = 4.0
 _MOST_BYTES = 16384
+_KEPT_S = 0.5
+"""How long what the broker keeps is waited for, after it has agreed to a subscription."""
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
@@ -108,12 +110,23 @@ class Conversation:
         """The JSON object that the broker keeps on a topic; empty where it shows none."""
         if self.subscribe(topic) is not None:
             return {}
-        message = self._message(topic, b"", wait_s=0.5)
+        message = self._message(topic, b"", wait_s=_KEPT_S)
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(message or b"{}")
             if isinstance(value, dict):
                 return value
         return {}
+
+    def kept_topics(self, topics: str) -> frozenset[str]:
+        """The topics that match a filter and on which the broker keeps something."""
+        if self.subscribe(topics) is not None:
+            return frozenset()
+        time.sleep(_KEPT_S)
+        return frozenset(
+            where
+            for where, payload in list(self._messages)
+            if payload and paho.topic_matches_sub(topics, where)
+        )
 
     def _open(self, version: str) -> str:
         client = self._client = paho.Client(

@@ -102,6 +102,7 @@ class Examination:
             Subject("clock", clock.check, by_the_settings=False),
             Subject("broker", broker.check, limit_s=40.0),
             Subject("service", told.check),
+            Subject("entities of Home Assistant", told.check_home_assistant),
             Subject(
                 "microphone",
                 (lambda _: microphone.left_out()) if quick else microphone.check,

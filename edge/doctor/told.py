@@ -1,4 +1,4 @@
-"""What the running service says of itself, as the broker keeps it."""
+"""What the running service says of itself, and to Home Assistant, as the broker keeps it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, red, skipped, yellow
+from edge.mqtt.discovery import announcement
 from edge.types import SAMPLE_RATE
 
 _PROBLEMS = ("problem", "audit_problem", "challenge_problem")
@@ -43,6 +44,22 @@ LOSSES = yellow(
 )
 FINE = green("service_says.online", "it is online; microphone: {microphone}; {enrolled} can open")
 
+HIDDEN = skipped(
+    "home_assistant.off", "homeassistant.discovery is off: Home Assistant is told nothing"
+)
+ANNOUNCED = green("home_assistant.announced", "{count} entities are announced below {prefix}")
+MISSING = yellow(
+    "home_assistant.missing",
+    "{missing} of {count} entities are not announced below {prefix}",
+    "the service announces them when it starts: sudo systemctl restart edge-voice; if they stay"
+    " away, let its user write {prefix}/# in the broker's access list",
+)
+LEFT_OVER = yellow(
+    "home_assistant.left_over",
+    "homeassistant.discovery is off, but {count} entities are still announced below {prefix}",
+    "run: edge-voice discovery remove",
+)
+
 
 def check(context: Context) -> Iterator[Finding]:
     """Every trouble that it tells of; what else it is at where it tells of none."""
@@ -68,3 +85,21 @@ def check(context: Context) -> Iterator[Finding]:
     microphone = str(status.get("microphone", "unknown"))[:_LONGEST]
     enrolled = str(status.get("enrolled", "nobody known"))[:_LONGEST]
     yield from found or [FINE(microphone=microphone, enrolled=enrolled)]
+
+
+def check_home_assistant(context: Context) -> Iterator[Finding]:
+    """Whether the entities that the configuration wants are announced, and no others."""
+    config = context.config
+    if context.status is None:
+        return
+    prefix = config.homeassistant.prefix
+    if not config.homeassistant.discovery:
+        left = len(context.announced)
+        yield LEFT_OVER(count=left, prefix=prefix) if left else HIDDEN()
+        return
+    wanted = {topic for topic, text in announcement(config).items() if text}
+    missing = len(wanted - context.announced)
+    if missing:
+        yield MISSING(missing=missing, count=len(wanted), prefix=prefix)
+    else:
+        yield ANNOUNCED(count=len(wanted), prefix=prefix)

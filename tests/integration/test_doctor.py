@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 import edge.doctor
-from edge.cli.doctor import show_row
+from edge.cli.doctor import label, show_row
 from edge.cli.main import main
 from edge.doctor import Examination, Finding, State, Verdict
 from edge.doctor.context import Context
@@ -167,8 +167,7 @@ def test_nothing_is_cut_off(width: int) -> None:
         shown = plain.file.getvalue()
         assert max(map(len, shown.splitlines())) <= width
         squeezed = "".join(shown.split())
-        label = name.replace("_", " ").replace("tls", "TLS")
-        for text in (row.found, row.remedy, label, verdict.state.value):
+        for text in (row.found, row.remedy, label(name), verdict.state.value):
             assert "".join(text.split()) in squeezed.replace("\N{RIGHTWARDS ARROW}", ""), shown
 
 

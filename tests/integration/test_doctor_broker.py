@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 
-from edge.config import Config, DeviceConfig, MqttConfig, TlsConfig
+from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig, TlsConfig
 from edge.doctor import Finding, State, told
 from edge.doctor.broker import check, judge_plain
 from edge.doctor.context import Context
 from edge.doctor.unit import Unit
+from edge.mqtt import MqttPublisher
+from edge.mqtt.discovery import announcement
 from tests.integration.broker import Authority, Broker, Subscriber, find, free_port
 from tests.integration.doctor import codes, the
+from tests.integration.home import settled
 
 LOGIN = ("door", "open sesame 42")
 BEFORE_LOGIN = ["broker_name.found", "broker_connect.reached", "broker_tls.local"]
@@ -131,6 +135,44 @@ def test_what_the_service_says_of_itself(
     found = list(told.check(Context(status=status, unit=unit)))
     assert codes(found) == expected
     assert max(len(each.found) for each in found) < 260
+
+
+def test_what_home_assistant_is_told(tmp_path: Path) -> None:
+    house = "homes/one"
+    with Broker(tmp_path) as broker, Subscriber(broker) as home:
+        config = Config(
+            mqtt=MqttConfig(port=broker.port),
+            device=DeviceConfig(id="hall"),
+            homeassistant=HomeAssistantConfig(discovery=True, prefix=house),
+        )
+
+        def look_again(now: Config) -> Finding:
+            context = Context(now)
+            list(check(context))
+            found = list(told.check_home_assistant(context))
+            assert len(codes(found)) == 1
+            return found[0]
+
+        off = replace(config, homeassistant=HomeAssistantConfig(prefix=house))
+        assert look_again(off).code == "home_assistant.off"
+        missing = look_again(config)
+        assert missing.code == "home_assistant.missing"
+        count = missing.found.split()[0]
+        assert missing.found == f"{count} of {count} entities are not announced below homes/one"
+        assert "let its user write homes/one/#" in missing.remedy
+        publisher = MqttPublisher(config.mqtt, config.device)
+        publisher.announce(announcement(config))
+        publisher.start()
+        home.wait_for("/status")
+        assert settled(lambda: publisher.announced)
+        publisher.close()
+        announced = look_again(config)
+        assert announced.code == "home_assistant.announced"
+        assert announced.found.startswith(f"{count} entities")
+        assert look_again(off).code == "home_assistant.left_over"
+        other = replace(config, device=DeviceConfig(id="gate"))
+        assert look_again(other).code == "home_assistant.missing"
+    assert list(told.check_home_assistant(Context(config))) == []
 
 
 @pytest.fixture(scope="module")
