@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.integration.broker import Broker, Subscriber
+from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.home import settled
 from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
 from tests.integration.test_daemon import as_wave
@@ -53,7 +55,7 @@ class Systemd:
     def _listen(self) -> None:
         # All the time: what finds the line full is dropped.
         while not self._closed.is_set():
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(OSError):
                 lines = self._server.recv(4096).decode().splitlines()
                 if lines != ["WATCHDOG=1"]:
                     self._said.put(lines)
@@ -211,6 +213,34 @@ def test_the_same_process_for_years(broker: Broker, house: SignedHouse, systemd:
             assert sizes[-1] - sizes[1] < 60.0, sizes
         finally:
             stop(daemon)
+
+
+def test_those_who_watch_watch_on(broker: Broker, house: SignedHouse, systemd: Systemd) -> None:
+    pytest.importorskip("prometheus_client")
+    port = free_port()
+    change(house, lambda settings: settings.update(
+        metrics={"enabled": True, "port": port}, homeassistant={"discovery": True}
+    ))  # fmt: skip
+    with Subscriber(broker) as home:
+        daemon = started(house, home, systemd)
+        try:
+            home.wait_for("/config")
+            for _ in range(2):
+                home.messages.clear()
+                daemon.send_signal(signal.SIGHUP)
+                reloaded(daemon, systemd)
+                home.wait_for("/status", lambda s: s.get("microphone") == "listening")
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+                    assert b"edge_voice" in page.read()
+            change(house, lambda settings: settings.update(metrics={"enabled": False}))
+            daemon.send_signal(signal.SIGHUP)
+            reloaded(daemon, systemd)
+            with pytest.raises(urllib.error.URLError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        finally:
+            stop(daemon)
+    assert "failed" not in house.log.read_text()
+    assert "there are no metrics" not in house.log.read_text()
 
 
 def test_the_microphone_is_opened_again(
