@@ -16,6 +16,7 @@ from typing import Optional
 from edge.access.duress import require_apart
 from edge.access.replay import remember_enrolment
 from edge.config import EnrolmentConfig, ReplayConfig
+from edge.enrolment.checks import require_syllables, require_whole
 from edge.errors import ProfileError
 from edge.recognition.engine import Engine
 from edge.store import ProfileStore
@@ -145,6 +146,10 @@ class Enrolment:
             EnrolmentRejected: it does not fit.
             ProfileError: the profile was begun with another model.
         """
+        kind = self.profile.kind
+        if kind is ProfileKind.PHRASE and engine.refusal(utterance, kind) is None:
+            require_whole(utterance)
+            require_syllables(utterance)
         sample = engine.enrol(self.profile, utterance)
         if self._other is not None and self._other.enrolled:
             engine.require_models(self._other)
@@ -198,7 +203,8 @@ class Enrolment:
             ProfileError: the profile has gone meanwhile.
         """
         if self.stored and self.profile.kind is ProfileKind.PHRASE:
-            remember_enrolment(self._store, self.profile.id, self._said, config)
+            said, self._said = self._said, []
+            remember_enrolment(self._store, self.profile.id, said, config)
 
     def finish(self) -> Profile:
         """Exchange the signatures if that was held back and the new one is complete."""
