@@ -92,12 +92,10 @@ class FromMicrophone:
         display.say(_instruction(enrolment.profile), style="bold")
         _show_progress(display, enrolment.profile)
         longest_s = _LONGEST_FREE_SPEECH_S if self._args.voice else None
-        heard = self._ear.utterances(wait_s=self._args.wait, longest_s=longest_s)
-        with contextlib.closing(heard):
-            for utterance in heard:
-                self._answer(utterance)
-                if enrolment.complete:
-                    break
+        for utterance in self._ear.utterances(wait_s=self._args.wait, longest_s=longest_s):
+            self._answer(utterance)
+            if enrolment.complete:
+                break
 
     def trial(self, store: ProfileStore) -> None:
         """Have it said once more, and judge that as the door would; saying nothing leaves it out.
@@ -120,13 +118,13 @@ class FromMicrophone:
         )
         wait_s = min(self._args.wait, _TRIAL_WAIT_S)
         try:
-            with contextlib.closing(self._ear.utterances(wait_s=wait_s)) as heard:
-                for number, utterance in enumerate(heard, start=1):
-                    trial = try_out(self._engine, store, self._config, profile, utterance)
-                    self.course.trial = trial
-                    if trial.accepted or number == _TRIAL_TRIES:
-                        return
-                    display.say(f"Not yet: {trial.meaning}. Once more.", style="yellow")
+            heard = self._ear.utterances(wait_s=wait_s)
+            for number, utterance in enumerate(heard, start=1):
+                trial = try_out(self._engine, store, self._config, profile, utterance)
+                self.course.trial = trial
+                if trial.accepted or number == _TRIAL_TRIES:
+                    return
+                display.say(f"Not yet: {trial.meaning}. Once more.", style="yellow")
         except NothingHeard:
             display.say("Nobody spoke: the trial is left out.")
         except MicrophoneError as error:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -113,7 +112,7 @@ class Ear:
 
     def utterances(
         self, *, wait_s: float, longest_s: Optional[float] = None
-    ) -> Generator[Utterance, None, None]:
+    ) -> Iterator[Utterance]:
         """Utterances as they are spoken; their positions count from this call.
 
         Args:
@@ -143,37 +142,10 @@ class Ear:
                 spoke_at = time.monotonic()
             elif time.monotonic() - spoke_at > wait_s:
                 raise NothingHeard(
-                    f"nobody spoke into '{self.name}' for {wait_s:.0f} s: come closer,"
+                    f"nobody spoke into '{self.name}' for {wait_s:.3g} s: come closer,"
                     " or choose another with --device ('edge-voice devices' lists them)"
                 )
             display.level(pointer.level_dbfs, HEARING if pointer.speaking else LISTENING)
-
-
-def utterances_from_microphone(
-    audio: AudioConfig,
-    device: Optional[Union[int, str]],
-    display: Display,
-    *,
-    wait_s: float,
-    opened: Optional[Callable[[], None]] = None,
-) -> Generator[Utterance, None, None]:
-    """Utterances as they are spoken, while the display's meter follows.
-
-    Args:
-        audio: how utterances are cut.
-        device: the microphone; None for the configured one.
-        display: where the level is shown.
-        wait_s: how long to wait for somebody to speak.
-        opened: called once the microphone is open: nothing that is said later is missed.
-
-    Raises:
-        MicrophoneError: it cannot be opened, or has gone away.
-        NothingHeard: nobody spoke for `wait_s`.
-    """
-    with Ear(audio, device, display) as ear:
-        if opened is not None:
-            opened()
-        yield from ear.utterances(wait_s=wait_s)
 
 
 def one_utterance(
@@ -184,9 +156,8 @@ def one_utterance(
         return utterance_from(path)
     with Display() as display:
         display.say(prompt, style="bold")
-        heard = utterances_from_microphone(config.audio, args.device, display, wait_s=args.wait)
-        with contextlib.closing(heard):
-            for utterance in heard:
+        with Ear(config.audio, args.device, display) as ear:
+            for utterance in ear.utterances(wait_s=args.wait):
                 return utterance
     raise NothingHeard("the microphone was closed before anybody spoke: try again")
 
