@@ -243,8 +243,8 @@ def _tell(
         show(f"The digits of {name} are enrolled: {_in_words(summary_of(enrolment.rounds))}.")
     elif enrolment.keeps_old:
         more = enrolment.wanted - done
-        needed = "1 more round is" if more == 1 else f"{more} more rounds are"
-        show(f"{name} keeps the old digits: {needed} needed.")
+        needed = "1 more round is needed" if more == 1 else f"{more} more rounds are needed"
+        show(f"{name} keeps the old digits: {needed}.")
     else:
         show(f"{done} of {enrolment.wanted} rounds are there. Run it again to continue.")
 

@@ -185,7 +185,7 @@ def _take(
             done = f"{profile.progress:.3g} of {profile.required:.3g}"
             complain(f"what was taken is kept ({done}): run it again to continue")
         elif isinstance(error, KeyboardInterrupt):
-            complain("nothing was taken")
+            complain("it ended before anything was taken")
         raise
     finally:
         profile = enrolment.profile

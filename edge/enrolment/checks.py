@@ -23,9 +23,9 @@ _EDGE_S = 0.1
 _EDGE_DB = -20.0
 """How loud the outermost 64 ms then are at least, relative to the speech.
 
-Of 134 recordings cut 0.1 or 0.3 s into the speech at their start, 131 were found by both bounds
-together, of as many cut at their end 124; of 412 whole ones, two that were cut at their end
-already."""
+Of 37 recordings (25 sentences of speechocean762, CC BY 4.0, and the demo's) that were cut 0.1 and
+0.3 s into their speech, 34 and 34 were found at the start, 33 and 35 at the end; of 232 whole ones,
+one was taken for cut off."""
 
 
 @dataclass(frozen=True)

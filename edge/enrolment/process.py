@@ -21,7 +21,14 @@ from edge.errors import ProfileError
 from edge.recognition.engine import Engine
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
-from edge.types import EnrolmentSample, Profile, ProfileKind, ProfileStatus, Utterance
+from edge.types import (
+    EnrolmentSample,
+    Profile,
+    ProfileKind,
+    ProfileStatus,
+    ReasonCode,
+    Utterance,
+)
 
 SHORT_SECONDS = 1.0
 """Speech that the short mode asks for; enough to try it out, not to guard a door."""
@@ -147,9 +154,13 @@ class Enrolment:
             ProfileError: the profile was begun with another model.
         """
         kind = self.profile.kind
-        if kind is ProfileKind.PHRASE and engine.refusal(utterance, kind) is None:
-            require_whole(utterance)
-            require_syllables(utterance)
+        if kind is ProfileKind.PHRASE:
+            refusal = engine.refusal(utterance, kind)
+            # Cut off at both ends, there is no silence left by which to know the noise.
+            if refusal in (None, ReasonCode.TOO_NOISY):
+                require_whole(utterance)
+            if refusal is None:
+                require_syllables(utterance)
         sample = engine.enrol(self.profile, utterance)
         if self._other is not None and self._other.enrolled:
             engine.require_models(self._other)

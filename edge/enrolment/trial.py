@@ -21,6 +21,7 @@ from edge.types import (
     PhraseMatch,
     Profile,
     ProfileKind,
+    Quality,
     ReasonCode,
     SpeakerMatch,
     Utterance,
@@ -90,7 +91,9 @@ def try_out(
     """
     if profile.kind is ProfileKind.VOICE:
         heard = engine.verify(profile, utterance)
-        meaning = _meaning(engine, profile, utterance, heard.reason, heard.confidence)
+        meaning = meaning_of(
+            heard.reason, heard.confidence, profile.kind, profile.name, heard.quality, config
+        )
         return Trial(
             heard.accepted, heard.reason, heard.confidence, heard.speaker, heard.phrase, meaning
         )
@@ -107,20 +110,33 @@ def try_out(
             " another phrase and enrol again"
         )
         return Trial(False, ReasonCode.UNKNOWN_SPEAKER, decision.confidence, voice, phrase, meaning)
-    meaning = _meaning(engine, profile, utterance, decision.reason, decision.confidence)
+    meaning = meaning_of(
+        decision.reason, decision.confidence, profile.kind, profile.name, utterance.quality, config
+    )
     return Trial(decision.granted, decision.reason, decision.confidence, voice, phrase, meaning)
 
 
-def _meaning(
-    engine: Engine,
-    profile: Profile,
-    utterance: Utterance,
+def meaning_of(
     reason: ReasonCode,
     confidence: Confidence,
+    kind: ProfileKind,
+    name: str,
+    quality: Quality,
+    config: Config,
 ) -> str:
-    by_phrase = profile.kind is ProfileKind.PHRASE
+    """What came of a trial in a sentence without its full stop, with what to do.
+
+    Args:
+        reason: why it was accepted or not.
+        confidence: how sure that is.
+        kind: what is enrolled.
+        name: who.
+        quality: what the recording was worth.
+        config: what it must be worth.
+    """
+    by_phrase = kind is ProfileKind.PHRASE
     if reason is ReasonCode.ACCEPTED:
-        known = "it opens" if by_phrase else f"this is {profile.name}"
+        known = "it opens" if by_phrase else f"this is {name}"
         if confidence is Confidence.HIGH:
             return f"{known}, with room to spare"
         if confidence is Confidence.NORMAL:
@@ -135,15 +151,17 @@ def _meaning(
                 " were enrolled"
             ),
             ReasonCode.UNKNOWN_SPEAKER: (
-                f"{'it would not open: the phrase fits, ' if by_phrase else ''}the voice does not"
-                " fit; speak as you did before, from the same place"
+                "it would not open: the phrase fits, the voice does not; speak as you did before,"
+                " from the same place"
+                if by_phrase
+                else "the voice does not fit: speak as you did before, from the same place"
             ),
             ReasonCode.NO_MATCH: (
                 "it would not open: neither the voice nor the phrase fits; if it was said right,"
                 " enrol again in a quieter place"
             ),
         }[reason]
-    return f"it cannot be judged: {explain(reason, utterance.quality, engine.config.recognition)}"
+    return f"it cannot be judged: {explain(reason, quality, config.recognition)}"
 
 
 def _row(match: _Match) -> str:

@@ -14,7 +14,7 @@ import soundfile
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
-Part = Union[FloatArray, BaseException]
+Part = Union[FloatArray, BaseException, int, float]
 
 _BLOCK = 512
 ROOM = 3e-4
@@ -48,14 +48,19 @@ class ScriptedMicrophone:
         self.closed = True
 
     def blocks(self) -> Iterator[AudioBlock]:
-        heard = 0
+        heard = lost = 0
         for part in self.script:
             if isinstance(part, BaseException):
                 raise part
-            for at in range(0, len(part) - _BLOCK + 1, _BLOCK):
-                samples = part[at : at + _BLOCK]
-                yield AudioBlock(samples, heard / SAMPLE_RATE, time.monotonic())
+            if isinstance(part, int):
+                lost = part
+                continue
+            sound = quiet(part) if isinstance(part, float) else part
+            for at in range(0, len(sound) - _BLOCK + 1, _BLOCK):
+                samples = sound[at : at + _BLOCK]
+                yield AudioBlock(samples, heard / SAMPLE_RATE, time.monotonic(), lost)
                 heard += len(samples)
+                lost = 0
         while not self.closed:
             time.sleep(0.002)
             yield AudioBlock(quiet(_BLOCK / SAMPLE_RATE), heard / SAMPLE_RATE, time.monotonic())
@@ -83,17 +88,10 @@ def spoken(name: str) -> FloatArray:
     return samples[loud[0] + margin : loud[-1] - margin]
 
 
-def script(parts: Sequence[Union[str, float, Part]]) -> list[Part]:
-    """What is heard: names of recordings, seconds of a quiet room, samples, exceptions."""
-    whole: list[Part] = []
-    for part in parts:
-        if isinstance(part, str):
-            whole.append(said(part))
-        elif isinstance(part, float):
-            whole.append(quiet(part))
-        else:
-            whole.append(part)
-    return whole
+def script(parts: Sequence[Union[str, Part]]) -> list[Part]:
+    """What is heard: recordings by name, seconds of a quiet room, samples, how many samples were
+    lost as a whole number, and exceptions."""
+    return [said(part) if isinstance(part, str) else part for part in parts]
 
 
 def write(path: Path, samples: FloatArray) -> str:

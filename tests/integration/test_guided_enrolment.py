@@ -10,6 +10,7 @@ from typing import Any, Union
 
 import numpy as np
 import pytest
+import soxr
 
 from edge.cli.main import main
 from edge.errors import MicrophoneError
@@ -58,7 +59,7 @@ def hear(monkeypatch: pytest.MonkeyPatch) -> Hear:
     monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
     monkeypatch.setattr("edge.cli.guided_enroll._TRIAL_WAIT_S", 0.4)
 
-    def heard(*parts: Union[str, float, Part]) -> None:
+    def heard(*parts: Union[str, Part]) -> None:
         monkeypatch.setattr(ScriptedMicrophone, "script", script(parts))
 
     return heard
@@ -199,9 +200,22 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
     assert len(said_so) == len(expected), said_so
     for line, beginning in zip(said_so, expected):
         assert line.startswith(beginning), (line, beginning)
-    assert "press Ctrl-C and start over with --again." in err
+    assert "If it was the first one that went wrong, press Ctrl-C and start over with" in err
     assert "what was taken is kept (1 of 3): run it again to continue" in err
     assert "nobody spoke into 'a microphone' for 0.4 s: come closer" in err
+
+
+def test_too_long_too_short_and_lost(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
+    ada = said("ada_enrol_1")
+    start = np.flatnonzero(np.abs(ada) > 0.03)[0]
+    hear(2.0, np.concatenate([ada[start - 8000 : start + 6500], quiet(1.5)]), ada[:24000], 480, 2.0)
+    err = enrol("Ada", capture=capsys)[2]
+    assert "Not taken: too short (0.4 s of speech, at least 0.6 needed): choose a longer" in err
+    assert "Some of the sound was lost: say it again." in err
+    long = write(tmp_path / "long.wav", np.tile(ada, 6))
+    code, out, err = enrol("Ada", long, capture=capsys)
+    assert (code, out) == (2, "Ada is not enrolled: nothing was taken.\n")
+    assert "too long: say the phrase alone, then pause" in err
 
 
 def test_what_could_be_better_is_told(hear: Hear, capsys: Capture) -> None:
@@ -265,7 +279,7 @@ def test_a_trial_that_would_not_open_is_1(
         " were enrolled."
     )
     assert tried(wrong[1]) == (
-        "Trial: it would not open: the phrase fits, the voice does not fit; speak as you did"
+        "Trial: it would not open: the phrase fits, the voice does not; speak as you did"
         " before, from the same place."
     )
     assert tried(wrong[2]) == (
@@ -297,6 +311,7 @@ def test_a_trial_is_tried_again_and_can_be_left_out(
     code, out, err = enrol("Ada", capture=capsys)
     assert code == 0
     assert "Not yet: it would not open: the voice fits, the phrase does not; say" in err
+    assert "were enrolled. Once more." in err
     assert "Trial: it opens" in out
     again = ("Ada", "--again")
     hear(2.0, *ADA)
@@ -321,7 +336,7 @@ def test_ctrl_c_keeps_what_was_taken_and_says_so(
 ) -> None:
     stop = KeyboardInterrupt()
     for parts, line in (
-        ((1.0, stop), "nothing was taken"),
+        ((1.0, stop), "it ended before anything was taken"),
         ((2.0, "ada_enrol_1", stop), "what was taken is kept (1 of 3): run it again to continue"),
         ((2.0, *ADA[1:], stop), "Ada is enrolled; only the trial is left out"),
     ):
@@ -347,7 +362,7 @@ def test_the_voice_alone(hear: Hear, capsys: Capture) -> None:
     hear(2.0, *ROBIN[:2], *["stranger_other_phrase"] * 3)
     code, out, _ = enrol("Robin", "--voice", capture=capsys)
     assert code == 1
-    assert "Trial: the voice does not fit; speak as you did before, from the same" in out
+    assert "Trial: the voice does not fit: speak as you did before, from the same" in out
 
 
 def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
@@ -357,6 +372,12 @@ def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
     assert "Ada (duress), say your duress phrase 3 times" in err
     assert "Not taken: too like the phrase of Ada (distance" in err
     assert "Not taken: not the voice of Ada (similarity" in err
+    assert "both phrases are of one person." in err
+    other = said("ada_wrong_phrase")
+    hear(2.0, *(soxr.resample(other, 100, pace) for pace in (97, 100, 103)))
+    code, out, err = enrol("Ada", "--duress", capture=capsys)
+    assert (code, out) == (0, "Ada (duress) is enrolled.\n"), err
+    assert "No trial of a duress phrase: a service that listens here would raise the alarm." in err
 
 
 @pytest.mark.parametrize(
