@@ -138,19 +138,22 @@ class Display:
             line.append(f"{self._progress}   ", style="bold")
         line.append_text(bar)
         line.append(f" {self._shown_dbfs:4.0f} dB   ")
-        line.append(self._words(), style="bold green" if self._state == HEARING else "")
+        words, style = self._words()
+        line.append(words, style=style)
         return line
 
-    def _words(self) -> str:
-        if self._state != HEARING or self._target is None:
-            return self._state
+    def _words(self) -> tuple[str, str]:
+        """What is said beside the meter, and its style."""
+        if self._state != HEARING:
+            return self._state, ""
+        if self._target is None:
+            return HEARING, "bold green"
         low, high = self._target
-        verdict = "good"
         if self._held_dbfs < low:
-            verdict = "too quiet"
-        elif self._held_dbfs > high:
-            verdict = "too loud"
-        return f"{self._state}: {verdict}"
+            return f"{HEARING}: too quiet", "bold yellow"
+        if self._held_dbfs > high:
+            return f"{HEARING}: too loud", "bold red"
+        return f"{HEARING}: good", "bold green"
 
 
 def meter(
@@ -191,7 +194,7 @@ MEASURING = "measuring the room"
 def _colour(at_dbfs: float, lit: bool, target: Optional[tuple[float, float]]) -> str:
     if not lit:
         return "dim"
-    if at_dbfs >= _CLIPPING_DBFS:
+    if at_dbfs >= (_CLIPPING_DBFS if target is None else target[1]):
         return "red"
     if at_dbfs >= _HOT_DBFS or (target is not None and at_dbfs < target[0]):
         return "yellow"
