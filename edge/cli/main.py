@@ -44,9 +44,11 @@ COMMANDS = (
     "calibrate",
     "audit",
     "devices",
+    "doctor",
     "config",
     "signing",
     "command",
+    "discovery",
 )
 
 EXIT_INTERRUPTED = 130

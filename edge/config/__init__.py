@@ -4,8 +4,10 @@ from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
+from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
+from edge.config.metrics import MetricsConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
@@ -31,7 +33,9 @@ __all__ = [
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "HomeAssistantConfig",
     "LockOutConfig",
+    "MetricsConfig",
     "MqttConfig",
     "RecognitionConfig",
     "ReplayConfig",

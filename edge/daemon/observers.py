@@ -14,7 +14,10 @@ from edge.access.decider import Judgement
 from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
 from edge.config import Config
+from edge.daemon.home_assistant import HomeAssistant
 from edge.daemon.household import Household
+from edge.daemon.metrics import Metrics
+from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.types import AudioBlock
@@ -72,8 +75,16 @@ def observers_of(parts: Parts) -> list[Observer]:
     Raises:
         EdgeVoiceError: one of them cannot begin.
     """
-    del parts
-    return []
+    observers: list[Observer] = []
+    home_assistant = HomeAssistant(parts.config, parts.publisher)
+    if home_assistant.needed:
+        observers.append(home_assistant)
+    if parts.config.metrics.enabled:
+        try:
+            observers.append(Metrics(parts.config, parts.publisher))
+        except EnvironmentFault as error:  # the door comes first
+            _log.error("there are no metrics: %s", error)
+    return observers
 
 
 class Watch:
