@@ -37,7 +37,7 @@ TimeoutStartSec=300
 _INPUT = """
 [Service]
 ExecStart=
-ExecStart=/opt/edge-voice/bin/edge-voice run --config /etc/edge-voice/config.yaml --input -
+ExecStart=edge-voice run --config /etc/edge-voice/config.yaml --input -
 StandardInput=file:/run/confined/sound
 """
 
@@ -117,6 +117,9 @@ def _install(root: Path) -> None:
         file = program / "bin" / name
         file.write_text(f'{start} {arguments}"$@"\n')
         file.chmod(0o755)
+    link = root / "usr" / "local" / "bin" / "edge-voice"
+    link.unlink(missing_ok=True)
+    link.symlink_to(PROGRAM / "bin" / "edge-voice")
     (root / "etc" / "fstab").write_text("")
     units = root / "etc" / "systemd" / "system"
     # What sets this machine up is its own business: sysctl and modprobe would reach the kernel.
