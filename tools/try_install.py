@@ -1,9 +1,9 @@
 """Whether it can be installed, upgraded and removed, in a fresh system under its own systemd.
 
-    python -m tools.try_install [deb] [checkout] [--suite bookworm] [--keep FOLDER]
+    python -m tools.try_install [deb] [checkout] [--suite NAME] [--package FILE] [--keep FOLDER]
 
 Makes a small Debian with debootstrap, once, in .roots; whatever happens then happens in a copy of
-it that is only in memory. "deb" installs the Debian package, which is built there first, and
+it that is only in memory. "deb" installs the Debian package, FILE or one built there first, and
 "checkout" uses tools/install. Each is set up, somebody is enrolled, says the phrase, and the
 decision arrives at a broker; then comes an upgrade, the removal and the purge, of which nothing
 may be left. Takes some minutes, most of them to fetch packages.
@@ -88,17 +88,25 @@ chroot root env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     PIP_CERT=/etc/ssl/certs/ca-certificates.crt sh -ec '
     apt-get -qq update
     cd /source
-    tools/build_deb --output /1
-    tools/build_deb --output /2 --revision 2' >&2
+    tools/build_deb --output /1' >&2
 cp root/1/*.deb "$results/1.deb"
-cp root/2/*.deb "$results/2.deb"
+"""
+_HIGHER = """
+dpkg-deb -R "$results/1.deb" "$results/higher"
+sed -i 's/^Version: .*/&.1/' "$results/higher/DEBIAN/control"
+dpkg-deb -Znone -b "$results/higher" "$results/2.deb" >/dev/null
+rm -r "$results/higher"
 """
 
 
-def packages(root: Path, results: Path) -> None:
-    """Build the package twice in a copy of the system, the second of a higher version."""
+def packages(root: Path, results: Path, given: Optional[Path]) -> None:
+    """A package, built in a copy of the system where none is given, and one of a higher version."""
     environment = {**os.environ, "system": str(root), "results": str(results)}
-    subprocess.run(["unshare", "--mount", "sh", "-ec", _BUILD], env=environment, check=True)
+    if given is None:
+        subprocess.run(["unshare", "--mount", "sh", "-ec", _BUILD], env=environment, check=True)
+    else:
+        shutil.copy(given, results / "1.deb")
+    subprocess.run(["sh", "-ec", _HIGHER], env=environment, check=True)
 
 
 def boot(root: Path, results: Path, kind: str) -> list[Any]:
@@ -135,7 +143,7 @@ def boot(root: Path, results: Path, kind: str) -> list[Any]:
     return found
 
 
-def tried(root: Path, kind: str, keep: Optional[Path]) -> bool:
+def tried(root: Path, kind: str, package: Optional[Path], keep: Optional[Path]) -> bool:
     """Install one way and print what came of it; whether all is right."""
     with tempfile.TemporaryDirectory(prefix="edge-voice-") as name:
         results = Path(name)
@@ -143,7 +151,7 @@ def tried(root: Path, kind: str, keep: Optional[Path]) -> bool:
         (results / "source").mkdir()
         source(results / "source")
         if kind == "deb":
-            packages(root, results)
+            packages(root, results, package)
         rows = boot(root, results, kind)
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
@@ -163,6 +171,7 @@ def main() -> int:
     parser.add_argument("kind", nargs="*", choices=[[], "deb", "checkout"], help="else both")
     parser.add_argument("--suite", default="bookworm", help="which system (default: bookworm)")
     parser.add_argument("--mirror", help="where its packages are, if not where this machine's are")
+    parser.add_argument("--package", metavar="FILE", type=Path, help="for it, built before")
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave the logs here")
     args = parser.parse_args()
     reason = missing()
@@ -175,7 +184,7 @@ def main() -> int:
     good = True
     for kind in args.kind or ("deb", "checkout"):
         print(f"{args.suite}, {kind}:", flush=True)
-        good = tried(root, kind, args.keep) and good
+        good = tried(root, kind, args.package, args.keep) and good
     return 0 if good else 1
 
 
