@@ -45,6 +45,7 @@ COMMANDS = (
     "calibrate",
     "audit",
     "devices",
+    "doctor",
     "config",
     "signing",
     "command",
