@@ -309,4 +309,6 @@ def _show(done: Written, answers: Answers, state: str, *, sudo: str) -> None:
         show("The service runs, now and after every start of the machine.")
     elif state == "left alone":
         show("The service was not started; to listen from this terminal: edge-voice run")
+    if sudo:
+        show("If something is amiss: sudo edge-voice doctor")
     show(f"Next, somebody who may open {answers.name}: {sudo}edge-voice enroll NAME")

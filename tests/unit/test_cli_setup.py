@@ -308,6 +308,7 @@ def test_the_service_is_started_with_it(
     assert ("The service runs, now and after every start of the machine." in out) == starts
     assert ("did not start" in err) == (not starts)
     assert "sudo edge-voice enroll NAME" in out
+    assert "If something is amiss: sudo edge-voice doctor" in out
 
 
 def test_a_microphone_is_named_so_that_it_lasts(
