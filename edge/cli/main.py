@@ -32,6 +32,7 @@ from edge.errors import InputError
 
 COMMANDS = (
     "run",
+    "monitor",
     "demo",
     "enroll",
     "verify",

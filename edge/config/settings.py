@@ -22,6 +22,7 @@ from edge.config.broker import MqttConfig
 from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig
 from edge.config.lockout import LockOutConfig
+from edge.config.monitor import MonitorConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
@@ -236,6 +237,9 @@ class Config:
     )
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
+    monitor: MonitorConfig = section(
+        MonitorConfig, "Whether `edge-voice monitor` can watch the running service."
+    )
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.access.challenge import Challenge
 from edge.access.decider import Judgement
 from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
 from edge.config import Config
 from edge.daemon.household import Household
+from edge.daemon.monitoring import Monitoring
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.types import AudioBlock
@@ -57,6 +59,7 @@ class Parts:
         household: who is enrolled.
         endpointer: cuts the stream; its level and whether somebody speaks may be read any time.
         engine: the recogniser; for the worker's thread only.
+        challenge: whether digits are asked for may be read any time.
     """
 
     config: Config
@@ -64,6 +67,7 @@ class Parts:
     household: Household
     endpointer: EndPointer
     engine: Engine
+    challenge: Challenge
 
 
 def observers_of(parts: Parts) -> list[Observer]:
@@ -72,8 +76,17 @@ def observers_of(parts: Parts) -> list[Observer]:
     Raises:
         EdgeVoiceError: one of them cannot begin.
     """
-    del parts
-    return []
+    observers: list[Observer] = []
+    if parts.config.monitor.enabled:
+        observers.append(
+            Monitoring(
+                parts.config,
+                status=lambda: parts.publisher.status,
+                asking=lambda: parts.challenge.pending,
+                hearing=lambda: parts.endpointer.speaking,
+            )
+        )
+    return observers
 
 
 class Watch:
