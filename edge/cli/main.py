@@ -32,8 +32,8 @@ from edge.errors import InputError
 
 COMMANDS = (
     "run",
-    "monitor",
     "demo",
+    "monitor",
     "enroll",
     "verify",
     "identify",

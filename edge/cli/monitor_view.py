@@ -5,14 +5,15 @@ Colour never carries the meaning alone, and nothing needs more than 60 columns.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from edge.cli.monitor_words import clock, decision_words, margin, minutes, state_words
 from edge.monitor.history import LEVELS_S
-from edge.monitor.recent import Recent, Row
+from edge.monitor.recent import SILENCE_DBFS, Recent, Row
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,24 +87,28 @@ def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
 
 def _levels(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
     columns = max(8, width - _LABEL - 1)
-    meter = _text(("Level".ljust(_LABEL), ""))
     cells = max(8, columns - 8)
     lit = round((1.0 - max(recent.level_dbfs, _FLOOR_DBFS) / _FLOOR_DBFS) * cells)
-    for cell in range(cells):
-        at_dbfs = _FLOOR_DBFS * (1.0 - (cell + 0.5) / cells)
-        on = cell < lit
-        meter.append(glyphs.full if on else glyphs.empty, style=_colour(at_dbfs) if on else "dim")
-    shown = f"{recent.level_dbfs:.0f} dB" if recent.level_dbfs > -100.0 else "-"
-    meter.append(shown.rjust(8))
-    strip = _text((minutes(LEVELS_S).ljust(_LABEL), ""))
-    for level in recent.loudest(columns, now):
-        if level is None:
-            strip.append(" ")
-        else:
-            share = 1.0 - min(max(level, _FLOOR_DBFS), 0.0) / _FLOOR_DBFS
-            bar = glyphs.bars[min(len(glyphs.bars) - 1, int(share * len(glyphs.bars)))]
-            strip.append(bar, style=_colour(level))
+    at_dbfs = (_FLOOR_DBFS * (1.0 - (cell + 0.5) / cells) for cell in range(lit))
+    shown = f"{recent.level_dbfs:.0f} dB" if recent.level_dbfs > SILENCE_DBFS else "-"
+    meter = _text(
+        ("Level".ljust(_LABEL), ""),
+        *_runs((glyphs.full, _colour(level)) for level in at_dbfs),
+        (glyphs.empty * (cells - lit), "dim"),
+        (shown.rjust(8), ""),
+    )
+    strip = _text(
+        (minutes(LEVELS_S).ljust(_LABEL), ""),
+        *_runs(_bar(level, glyphs) for level in recent.loudest(columns, now)),
+    )
     return [meter, strip, _text()]
+
+
+def _bar(level: Optional[float], glyphs: Glyphs) -> tuple[str, str]:
+    if level is None:
+        return " ", ""
+    share = 1.0 - min(max(level, _FLOOR_DBFS), 0.0) / _FLOOR_DBFS
+    return glyphs.bars[min(len(glyphs.bars) - 1, int(share * len(glyphs.bars)))], _colour(level)
 
 
 def _chart(
@@ -123,14 +128,10 @@ def _chart(
         lines = [(at, _axis_label(at, each_side)) for at, _ in lines]
     drawn = []
     for at, label in lines:
-        line = _text((label.ljust(_LABEL) if each_side == 0 else f"{label:>5} {glyphs.axis}", ""))
-        for column in range(columns):
-            found = cells.get((at, column))
-            if found is not None:
-                glyph = glyphs.granted if found.granted else glyphs.denied
-                line.append(glyph, style=f"bold {_GREEN if found.granted else _RED}")
-            else:
-                line.append(glyphs.rule if at == 0 and each_side else " ", style="dim")
+        empty = (glyphs.rule if at == 0 and each_side else " ", "dim")
+        marks = (_mark(cells.get((at, column)), empty, glyphs) for column in range(columns))
+        begin = label.ljust(_LABEL) if each_side == 0 else f"{label:>5} {glyphs.axis}"
+        line = _text((begin, ""), *_runs(marks))
         drawn.append(line)
     if each_side == 0:
         return [*drawn, _text()]
@@ -143,6 +144,13 @@ def _chart(
         width,
     )  # fmt: skip
     return [title, *drawn, _text()]
+
+
+def _mark(row: Optional[Row], empty: tuple[str, str], glyphs: Glyphs) -> tuple[str, str]:
+    if row is None:
+        return empty
+    glyph = glyphs.granted if row.granted else glyphs.denied
+    return glyph, f"bold {_GREEN if row.granted else _RED}"
 
 
 def _line_of(joint: float, each_side: int) -> int:
@@ -166,19 +174,19 @@ def _table(rows: Sequence[Row], width: int) -> RenderableType:
         return _text(("Nothing has been heard yet.", "dim"))
     wide, usual = width >= _WIDE, width >= _USUAL
     table = Table(
-        box=None, padding=(0, 2, 0, 0), pad_edge=False, width=width - 1, header_style="dim"
+        box=None, padding=(0, 1, 0, 0), pad_edge=False, width=width - 1, header_style="dim"
     )
     for title, shown, align, size in (
         ("Time", True, "left", 8),
         ("Said", True, "right", 6),
-        ("Level", usual, "right", 6),
-        ("SNR", True, "right", 5),
-        ("Decision", True, "left", None),
+        ("Level", usual, "right", 6 if wide else 5),
+        ("SNR", True, "right", 5 if wide else 3),
+        (" Decision", True, "left", None),
         ("Sure", usual, "left", 6),
         ("Voice", True, "right", 5),
         ("Phrase", True, "right", 6),
         ("Both", wide, "right", 5),
-        ("Took", wide, "right", 6),
+        ("Took", wide, "right", 7),
     ):
         if shown:
             table.add_column(
@@ -189,14 +197,15 @@ def _table(rows: Sequence[Row], width: int) -> RenderableType:
                 no_wrap=True,
                 overflow="ellipsis",
             )
+    unit = " dB" if wide else ""
     for row in rows:
         colour = _GREEN if row.granted else _RED
         cells = [
             (True, _text((clock(row.at), ""))),
             (True, _text((_figure(row.utterance_s, ".1f", " s"), ""))),
-            (usual, _text((_figure(row.level_dbfs, ".0f", " dB"), ""))),
-            (True, _text((_figure(row.snr_db, ".0f", " dB"), ""))),
-            (True, _text(*decision_words(row, colour))),
+            (usual, _text((_figure(row.level_dbfs, ".0f", unit), ""))),
+            (True, _text((_figure(row.snr_db, ".0f", unit), ""))),
+            (True, _text((" ", ""), *decision_words(row, colour))),
             (usual, _text((row.confidence, ""))),
             (True, _margin(row.voice)),
             (True, _margin(row.phrase)),
@@ -230,6 +239,12 @@ def _colour(dbfs: float) -> str:
     if dbfs >= _CLIPPING_DBFS:
         return _RED
     return "yellow" if dbfs >= _HOT_DBFS else _GREEN
+
+
+def _runs(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Neighbours of one style joined: a terminal line of few parts is drawn faster."""
+    for style, run in itertools.groupby(cells, lambda cell: cell[1]):
+        yield "".join(glyph for glyph, _ in run), style
 
 
 def _text(*parts: tuple[str, str]) -> Text:

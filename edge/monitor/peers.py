@@ -7,7 +7,8 @@ import socket
 import struct
 
 _PEER_GROUPS = getattr(socket, "SO_PEERGROUPS", 59)
-_MOST_GROUPS = 1024
+_MOST_GROUPS = 256
+"""As many as fit into what Python reads of a socket's option."""
 
 
 def may_watch(peer: socket.socket, *, shared: bool) -> bool:

@@ -1,0 +1,162 @@
+"""Make the pictures of the documentation from real output: `docs/pictures/*.svg`.
+
+    python -m tools.make_pictures [--only NAME] [--out FOLDER] [--png FOLDER]
+
+Every picture is of a command that was run in a terminal of its own, at the widths and on the
+backgrounds of the table below. Times of day, and how long something took, differ from run to run;
+nothing else does. The monitor is watched for four minutes; the rest takes seconds. Pictures of the
+microphone need PulseAudio, and are left out with a note where it is missing.
+
+With --png each is also drawn by Chromium, to be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from tools.pictures.drawing import THEMES, strangers, svg_of
+from tools.pictures.stage import REPOSITORY, Stage
+
+FOLDER = REPOSITORY / "docs" / "pictures"
+Screens = dict[int, list[Text]]
+Take = Callable[[Stage, Sequence[int], int], Screens]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One command to be pictured.
+
+    Attributes:
+        name: of the files.
+        title: the command, as it is typed.
+        take: makes the screens, by their width.
+        widths: columns of the terminals.
+        lines: height of the terminals; empty lines at the end are left away.
+    """
+
+    name: str
+    title: str
+    take: Take
+    widths: tuple[int, ...] = (80, 120)
+    lines: int = 60
+
+
+def command(*arguments: str) -> Take:
+    """A command that ends by itself."""
+
+    def take(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
+        return {columns: stage.shown(columns, lines, *arguments) for columns in widths}
+
+    return take
+
+
+def _monitor(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
+    return stage.watched(widths, lines)
+
+
+def _enrolment(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
+    return {columns: stage.enrolled_by_voice(columns, lines) for columns in widths}
+
+
+RECORDINGS = "edge/demo/recordings"
+
+PICTURES = (
+    Picture("profiles", "edge-voice profiles list", command("profiles", "list")),
+    Picture(
+        "verify",
+        "edge-voice verify Ada recording.flac",
+        command("verify", "Ada", f"{RECORDINGS}/ada_right_phrase.flac"),
+    ),
+    Picture("access", "edge-voice access show", command("access", "show")),
+    Picture("help", "edge-voice --help", command("--help")),
+    Picture("demo", "edge-voice demo", command("demo")),
+    Picture("enroll", "edge-voice enroll Grace", _enrolment),
+    Picture("monitor", "edge-voice monitor", _monitor, widths=(60, 80, 120), lines=24),
+)
+
+
+def make(pictures: Sequence[Picture], folder: Path) -> list[Path]:
+    """Make pictures.
+
+    Args:
+        pictures: which.
+        folder: where they go.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: a picture holds something private, or needs something from elsewhere.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for picture in pictures:
+        with tempfile.TemporaryDirectory(prefix="pictures-") as name:
+            stage = Stage(Path(name))
+            stage.enrol()
+            for columns, screen in picture.take(stage, picture.widths, picture.lines).items():
+                for theme in THEMES:
+                    svg = svg_of(screen, columns, picture.title, theme)
+                    found = strangers(svg, stage.private)
+                    if found:
+                        raise ValueError(f"{picture.name}: {', '.join(found)} must not be there")
+                    file = folder / f"{picture.name}-{columns}-{theme}.svg"
+                    file.write_text(svg, encoding="utf-8")
+                    files.append(file)
+    return files
+
+
+def draw(svg: Path, folder: Path) -> None:
+    """Have Chromium draw a picture as PNG."""
+    found = re.search(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', svg.read_text(encoding="utf-8"))
+    width, height = (float(each) for each in found.groups()) if found else (1000.0, 1000.0)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{svg.stem}.png"
+    subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *(f"--screenshot={target}", f"--window-size={width:.0f},{height:.0f}"),
+            svg.resolve().as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def main() -> int:
+    """Make them all, or the one that was named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = [picture.name for picture in PICTURES]
+    parser.add_argument("--only", metavar="NAME", action="append", choices=names, default=[])
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=FOLDER)
+    parser.add_argument("--png", metavar="FOLDER", type=Path)
+    args = parser.parse_args()
+    missing = 0
+    for picture in PICTURES:
+        if args.only and picture.name not in args.only:
+            continue
+        try:
+            files = make([picture], args.out)
+        except (FileNotFoundError, TimeoutError, ValueError) as error:
+            sys.stderr.write(f"make_pictures: {picture.name} was not made: {error}\n")
+            missing += 1
+            continue
+        for file in files:
+            print(f"{file.name}  {file.stat().st_size / 1000:.0f} kB")
+            if args.png is not None and shutil.which("chromium"):
+                draw(file, args.png)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
