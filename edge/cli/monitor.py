@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME = "monitor"
 HELP = "watch live what is heard and decided"
 
-_REFRESH_S = 0.1
+_REFRESH_S = 0.15
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ from edge.monitor.messages import (
 )
 from edge.monitor.stream import Stream
 from edge.recognition import Engine
-from edge.store import open_store
+from edge.store import FILE_NAME, open_store
 
 if TYPE_CHECKING:
     from edge.access.decider import Judgement
@@ -58,8 +58,10 @@ def listening(
     if device is not None:
         chosen = int(device) if device.isdecimal() else device
         config = replace(config, audio=replace(config.audio, device=chosen))
-    with open_store(config.state_path, settings=config.store) as store:
-        profiles = store.list()
+    profiles: list[Profile] = []
+    if (config.state_path / FILE_NAME).exists():  # opening it would make one
+        with open_store(config.state_path, settings=config.store) as store:
+            profiles = store.list()
     source = _source(config, file, realtime)
     ours, theirs = socket.socketpair()
     worker = _Worker(config, Engine.open(config), profiles, source, theirs)

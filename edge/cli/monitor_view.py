@@ -62,7 +62,7 @@ def frame(recent: Recent, width: int, height: int, *, ascii_only: bool) -> Rende
     chart = _chart(rows, width, now, each_side, glyphs)
     foot = _foot(recent, width, now, glyphs)
     left = max(1, height - len(head) - len(chart) - 2 - 1)
-    return Group(*head, *chart, _table(rows[:left], width), foot)
+    return Group(*head, *chart, *_table(rows[:left], width), foot)
 
 
 def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
@@ -167,53 +167,57 @@ def _axis_label(at: int, each_side: int) -> str:
     return f"{math.copysign(_FAR, at):+.0f}" if abs(at) == each_side else ""
 
 
-def _table(rows: Sequence[Row], width: int) -> RenderableType:
-    from rich.table import Table
-
+def _table(rows: Sequence[Row], width: int) -> list[Text]:
+    """Utterances, the latest first: lines of fixed columns, since rich's table takes its time."""
     if not rows:
-        return _text(("Nothing has been heard yet.", "dim"))
+        return [_text(("Nothing has been heard yet.", "dim"))]
     wide, usual = width >= _WIDE, width >= _USUAL
-    table = Table(
-        box=None, padding=(0, 1, 0, 0), pad_edge=False, width=width - 1, header_style="dim"
-    )
-    for title, shown, align, size in (
-        ("Time", True, "left", 8),
-        ("Said", True, "right", 6),
-        ("Level", usual, "right", 6 if wide else 5),
-        ("SNR", True, "right", 5 if wide else 3),
-        (" Decision", True, "left", None),
-        ("Sure", usual, "left", 6),
-        ("Voice", True, "right", 5),
-        ("Phrase", True, "right", 6),
-        ("Both", wide, "right", 5),
-        ("Took", wide, "right", 7),
-    ):
-        if shown:
-            table.add_column(
-                title,
-                justify="right" if align == "right" else "left",
-                width=size,
-                ratio=None if size else 1,
-                no_wrap=True,
-                overflow="ellipsis",
-            )
     unit = " dB" if wide else ""
+    columns = [
+        ("Time", 8, True, False),
+        ("Said", 6, True, True),
+        ("Level", 6 if wide else 5, usual, True),
+        ("SNR", 5 if wide else 3, True, True),
+        (" Decision", 0, True, False),
+        ("Sure", 6, usual, False),
+        ("Voice", 5, True, True),
+        ("Phrase", 6, True, True),
+        ("Both", 5, wide, True),
+        ("Took", 7, wide, True),
+    ]
+    taken = sum(size + 1 for _, size, shown, _ in columns if shown)
+    room = max(8, width - 1 - taken)
+
+    def line(cells: Sequence[Text]) -> Text:
+        whole = _text()
+        for cell, (_, size, shown, right) in zip(cells, columns):
+            if shown:
+                cell.truncate(size or room, overflow="ellipsis")
+                gap = " " * ((size or room) - cell.cell_len)
+                whole.append(gap if right else "").append_text(cell)
+                whole.append(" " if right else f"{gap} ")
+        return whole
+
+    drawn = [line([_text((title, "dim")) for title, *_ in columns])]
     for row in rows:
         colour = _GREEN if row.granted else _RED
-        cells = [
-            (True, _text((clock(row.at), ""))),
-            (True, _text((_figure(row.utterance_s, ".1f", " s"), ""))),
-            (usual, _text((_figure(row.level_dbfs, ".0f", unit), ""))),
-            (True, _text((_figure(row.snr_db, ".0f", unit), ""))),
-            (True, _text((" ", ""), *decision_words(row, colour))),
-            (usual, _text((row.confidence, ""))),
-            (True, _margin(row.voice)),
-            (True, _margin(row.phrase)),
-            (wide, _margin(row.joint)),
-            (wide, _text((_figure(row.took_ms, ".0f", " ms"), ""))),
-        ]
-        table.add_row(*(cell for shown, cell in cells if shown))
-    return table
+        drawn.append(
+            line(
+                [
+                    _text((clock(row.at), "")),
+                    _text((_figure(row.utterance_s, ".1f", " s"), "")),
+                    _text((_figure(row.level_dbfs, ".0f", unit), "")),
+                    _text((_figure(row.snr_db, ".0f", unit), "")),
+                    _text((" ", ""), *decision_words(row, colour)),
+                    _text((row.confidence, "")),
+                    _margin(row.voice),
+                    _margin(row.phrase),
+                    _margin(row.joint),
+                    _text((_figure(row.took_ms, ".0f", " ms"), "")),
+                ]
+            )
+        )
+    return drawn
 
 
 def _foot(recent: Recent, width: int, now: float, glyphs: Glyphs) -> Text:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "edge-voice.service"
 
-_OF_THE_DAEMON = ("Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "WatchdogSec")
+_OF_THE_DAEMON = (
+    "Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "WatchdogSec",
+    # It would be taken away from the daemon when the command is over.
+    "RuntimeDirectory", "RuntimeDirectoryMode",
+)  # fmt: skip
 
 
 def limited(unit: str, command: str, *extra: str) -> str:
