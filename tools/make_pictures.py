@@ -64,7 +64,20 @@ def _monitor(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
     return stage.watched(widths, lines)
 
 
-def _enrolment(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
+def in_a_room(*arguments: str) -> Take:
+    """A command that ends by itself, and listens to the microphone."""
+
+    def take(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
+        return {columns: stage.shown_in_a_room(columns, lines, *arguments) for columns in widths}
+
+    return take
+
+
+def _enrolling(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
+    return {columns: stage.enrolled_by_voice(columns, lines, "2 of 3") for columns in widths}
+
+
+def _enrolled(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
     return {columns: stage.enrolled_by_voice(columns, lines) for columns in widths}
 
 
@@ -80,7 +93,9 @@ PICTURES = (
     Picture("access", "edge-voice access show", command("access", "show")),
     Picture("help", "edge-voice --help", command("--help")),
     Picture("demo", "edge-voice demo", command("demo")),
-    Picture("enroll", "edge-voice enroll Grace", _enrolment),
+    Picture("enrolling", "edge-voice enroll Grace", _enrolling),
+    Picture("enrolled", "edge-voice enroll Grace", _enrolled),
+    Picture("doctor", "edge-voice doctor", in_a_room("doctor")),
     Picture("monitor", "edge-voice monitor", _monitor, widths=(60, 80, 120), lines=24),
 )
 

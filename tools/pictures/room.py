@@ -5,7 +5,6 @@ Needs PulseAudio and its ALSA plugin (Debian: pulseaudio, pulseaudio-utils, liba
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -26,11 +25,16 @@ _SINK = "room"
 class Room:
     """A sound server of its own, while used as a context manager.
 
+    Args:
+        environment: variables that it and those who listen start from.
+        quiet: a recording that is heard all the time, for as long as it lasts.
+
     Attributes:
         environment: variables of a command that is to hear what is played here.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], quiet: Path) -> None:
+        self._quiet = quiet
         self._folder = Path(tempfile.mkdtemp(prefix="room-"))
         alsa = self._folder / "alsa.conf"
         alsa.write_text(_ALSA, encoding="utf-8")
@@ -64,6 +68,7 @@ class Room:
             time.sleep(0.1)
         # A null sink that nobody records from takes its time to wake up.
         self._start("parec", "--raw", "--latency-msec=32", f"--device={_SINK}.monitor")
+        self._processes.append(self.play(self._quiet))
         return self
 
     def __exit__(
@@ -96,8 +101,3 @@ class Room:
                 stderr=subprocess.DEVNULL,
             )
         )
-
-
-def environment() -> dict[str, str]:
-    """This process's environment."""
-    return dict(os.environ)

@@ -16,6 +16,7 @@ import soundfile
 import yaml
 from rich.text import Text
 
+from edge.cli.display import HEARING
 from edge.crypto.keyfile import make_key_file
 from edge.crypto.keys import DEFAULT_FILE
 from edge.demo.player import Player
@@ -137,29 +138,67 @@ class Stage:
             daemon.terminate()
             daemon.wait(10)
 
-    def enrolled_by_voice(self, columns: int, lines: int) -> list[Text]:
-        """An enrolment at the microphone, at its second repetition."""
-        play = load_play()
-        person = play.people[0]
-        arguments = ("enroll", "Grace", "--phrase", person.phrase)
+    def shown_in_a_room(self, columns: int, lines: int, *arguments: str) -> list[Text]:
+        """What a command that listens to a quiet room has shown when it is over."""
         with (
-            Room(self.environment) as room,
+            Room(self.environment, self._quiet()) as room,
             Terminal(self.command(*arguments), columns, lines, room.environment) as terminal,
         ):
-            terminal.run_until("0 of 3")
-            for number, samples in enumerate(person.repetitions[:2], start=1):
-                recording = self.home / f"said_{number}.wav"
-                soundfile.write(recording, samples, SAMPLE_RATE)
-                playing = room.play(recording)
-                while playing.poll() is None:
-                    terminal.run_for(0.1)
-                terminal.run_until(f"{number} of 3")
-            room.play(recording)
-            terminal.run_until("hearing you")
-            terminal.run_for(0.6)
+            terminal.run_to_end()
             return terminal.snapshot()
 
+    def enrolled_by_voice(self, columns: int, lines: int, until: str = "") -> list[Text]:
+        """An enrolment at the microphone: a repetition goes wrong, then all goes well.
 
+        Args:
+            columns: width of the terminal.
+            lines: its height.
+            until: look while somebody speaks, once these words are on the screen; else at the end.
+        """
+        phrase = load_play().people[0].phrase
+        steps = (
+            ("0 of 3", "ada_enrol_1"),
+            ("1 of 3", "stranger_other_phrase"),
+            ("Not taken", "ada_enrol_2"),
+            ("2 of 3", "ada_enrol_3"),
+            ("a trial", "ada_right_phrase"),
+        )
+        subprocess.run(
+            self.command("profiles", "delete", "Grace", "--yes"),
+            env=self.environment,
+            capture_output=True,
+            check=False,  # the first time there is nobody of that name
+        )
+        with (
+            Room(self.environment, self._quiet()) as room,
+            Terminal(
+                self.command("enroll", "Grace", "--phrase", phrase),
+                columns,
+                lines,
+                room.environment,
+            ) as terminal,
+        ):
+            for words, recording in steps:
+                terminal.run_until(words)
+                playing = room.play(demo_directory() / f"{recording}.flac")
+                if words == until:
+                    terminal.run_until(HEARING)
+                    terminal.run_for(1.0)
+                    return terminal.snapshot()
+                while playing.poll() is None:
+                    terminal.run_for(0.1)
+            terminal.run_to_end()
+            return terminal.snapshot()
+
+    def _quiet(self) -> Path:
+        """Two minutes of a quiet room: no microphone delivers digital silence."""
+        file = self.home / "quiet.wav"
+        noise = np.random.default_rng(0).standard_normal(120 * SAMPLE_RATE)
+        soundfile.write(file, 10.0 ** (_ROOM_DBFS / 20.0) * noise, SAMPLE_RATE)
+        return file
+
+
+_ROOM_DBFS = -62.0
 _PAUSES_S = (4.0, 31.0, 23.0, 47.0, 12.0, 38.0, 27.0)
 """Before each of the recordings; together a few minutes."""
 
