@@ -17,15 +17,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
 
+from edge.resources import demo_directory
 from tools.pictures.drawing import THEMES, strangers, svg_of
-from tools.pictures.stage import REPOSITORY, Stage
+from tools.pictures.stage import REPOSITORY, Stage, home
 
 FOLDER = REPOSITORY / "docs" / "pictures"
 Screens = dict[int, list[Text]]
@@ -81,14 +81,12 @@ def _enrolled(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
     return {columns: stage.enrolled_by_voice(columns, lines) for columns in widths}
 
 
-RECORDINGS = "edge/demo/recordings"
-
 PICTURES = (
     Picture("profiles", "edge-voice profiles list", command("profiles", "list")),
     Picture(
         "verify",
         "edge-voice verify Ada recording.flac",
-        command("verify", "Ada", f"{RECORDINGS}/ada_right_phrase.flac"),
+        command("verify", "Ada", str(demo_directory() / "ada_right_phrase.flac")),
     ),
     Picture("access", "edge-voice access show", command("access", "show")),
     Picture("help", "edge-voice --help", command("--help")),
@@ -116,12 +114,12 @@ def make(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for picture in pictures:
-        with tempfile.TemporaryDirectory(prefix="pictures-") as name:
-            stage = Stage(Path(name))
+        with home() as place:
+            stage = Stage(place)
             stage.enrol()
             for columns, screen in picture.take(stage, picture.widths, picture.lines).items():
                 for theme in THEMES:
-                    svg = svg_of(screen, columns, picture.title, theme)
+                    svg = stage.public(svg_of(screen, columns, picture.title, theme))
                     found = strangers(svg, stage.private)
                     if found:
                         raise ValueError(f"{picture.name}: {', '.join(found)} must not be there")
@@ -152,9 +150,16 @@ def main() -> int:
     """Make them all, or the one that was named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = [picture.name for picture in PICTURES]
-    parser.add_argument("--only", metavar="NAME", action="append", choices=names, default=[])
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=FOLDER)
-    parser.add_argument("--png", metavar="FOLDER", type=Path)
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        choices=names,
+        default=[],
+        help=f"make this one alone, or several: {', '.join(names)}",
+    )
+    parser.add_argument("--out", metavar="FOLDER", type=Path, default=FOLDER, help="put them here")
+    parser.add_argument("--png", metavar="FOLDER", type=Path, help="draw them there as well")
     args = parser.parse_args()
     missing = 0
     for picture in PICTURES:

@@ -87,6 +87,8 @@ class Room:
         return subprocess.Popen(
             ["paplay", f"--device={_SINK}", "--latency-msec=500", str(recording)],
             env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def _start(self, *command: str) -> None:

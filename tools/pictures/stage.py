@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -19,6 +21,7 @@ from rich.text import Text
 from edge.cli.display import HEARING
 from edge.crypto.keyfile import make_key_file
 from edge.crypto.keys import DEFAULT_FILE
+from edge.demo.broker import DemoBroker
 from edge.demo.player import Player
 from edge.demo.recordings import load_play
 from edge.resources import demo_directory
@@ -28,6 +31,23 @@ from tools.pictures.terminal import Terminal
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _UNWANTED = ("EDGE_VOICE_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY")
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A folder, empty and then gone, whose path is as long as /home/pi."""
+    for number in range(10):
+        folder = Path(f"/tmp/pi{number}")  # noqa: S108 (made here and now, for nobody else)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    raise FileExistsError("no folder can be made for the home of pi: take some away")
 
 
 class Stage:
@@ -52,21 +72,23 @@ class Stage:
         state = folder / ".local" / "state" / "edge-voice"
         # Made beforehand: a key that is made on the way is warned of, once.
         make_key_file(state / DEFAULT_FILE)
-        config = folder / ".config" / "edge-voice" / "config.yaml"
-        config.parent.mkdir(parents=True)
-        config.write_text(
-            yaml.safe_dump(
-                {
-                    "device": {"id": "front-door", "name": "Front door"},
-                    "mqtt": {"enabled": False},
-                }
-            )
-        )
+        (folder / ".config" / "edge-voice").mkdir(parents=True)
+        self._configure({"enabled": False})
 
     @property
     def private(self) -> list[str]:
         """Words that no picture may have."""
         return [str(self.home), str(REPOSITORY), os.uname().nodename]
+
+    def public(self, picture: str) -> str:
+        """A picture with the name of the home that this one stands for; both are as long."""
+        return picture.replace(str(self.home), "/home/pi")
+
+    def _configure(self, mqtt: dict[str, Any]) -> None:
+        settings = {"device": {"id": "front-door", "name": "Front door"}, "mqtt": mqtt}
+        file = self.home / ".config" / "edge-voice" / "config.yaml"
+        file.write_text(yaml.safe_dump(settings, sort_keys=False))
+        file.chmod(0o600)
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of `edge-voice ARGUMENTS`."""
@@ -139,13 +161,13 @@ class Stage:
             daemon.wait(10)
 
     def shown_in_a_room(self, columns: int, lines: int, *arguments: str) -> list[Text]:
-        """What a command that listens to a quiet room has shown when it is over."""
-        with (
-            Room(self.environment, self._quiet()) as room,
-            Terminal(self.command(*arguments), columns, lines, room.environment) as terminal,
-        ):
-            terminal.run_to_end()
-            return terminal.snapshot()
+        """What a command that listens to a quiet room, and needs a broker, shows in the end."""
+        with DemoBroker() as broker, Room(self.environment, self._quiet()) as room:
+            self._configure({"host": broker.host, "port": broker.port, "protocol": "3.1.1"})
+            command = self.command(*arguments)
+            with Terminal(command, columns, lines, room.environment) as terminal:
+                terminal.run_to_end()
+                return terminal.snapshot()
 
     def enrolled_by_voice(self, columns: int, lines: int, until: str = "") -> list[Text]:
         """An enrolment at the microphone: a repetition goes wrong, then all goes well.
