@@ -1,6 +1,6 @@
 """Make the pictures of the documentation from real output: `docs/pictures/*.svg`.
 
-    python -m tools.make_pictures [--only NAME] [--out FOLDER] [--png FOLDER]
+    python -m tools.make_pictures [--only NAME] [--columns N,N] [--out FOLDER] [--png FOLDER]
 
 Every picture is of a command that was run in a terminal of its own, at the widths and on the
 backgrounds of the table below. Times of day, and how long something took, differ from run to run;
@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.text import Text
@@ -40,14 +40,14 @@ class Picture:
         name: of the files.
         title: the command, as it is typed.
         take: makes the screens, by their width.
-        widths: columns of the terminals.
+        widths: columns of the terminals that the documentation shows.
         lines: height of the terminals; empty lines at the end are left away.
     """
 
     name: str
     title: str
     take: Take
-    widths: tuple[int, ...] = (80, 120)
+    widths: tuple[int, ...] = (80,)
     lines: int = 60
 
 
@@ -94,16 +94,16 @@ PICTURES = (
     Picture("enrolling", "edge-voice enroll Grace", _enrolling),
     Picture("enrolled", "edge-voice enroll Grace", _enrolled),
     Picture("doctor", "edge-voice doctor", in_a_room("doctor")),
-    Picture("monitor", "edge-voice monitor", _monitor, widths=(60, 80, 120), lines=24),
+    Picture("monitor", "edge-voice monitor", _monitor, widths=(80, 120), lines=24),
 )
 
 
-def make(pictures: Sequence[Picture], folder: Path) -> list[Path]:
-    """Make pictures.
+def make(picture: Picture, folder: Path) -> list[Path]:
+    """Make a picture, at all its widths and on all backgrounds.
 
     Args:
-        pictures: which.
-        folder: where they go.
+        picture: which.
+        folder: where it goes.
 
     Returns:
         The files.
@@ -113,19 +113,18 @@ def make(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for picture in pictures:
-        with home() as place:
-            stage = Stage(place)
-            stage.enrol()
-            for columns, screen in picture.take(stage, picture.widths, picture.lines).items():
-                for theme in THEMES:
-                    svg = stage.public(svg_of(screen, columns, picture.title, theme))
-                    found = strangers(svg, stage.private)
-                    if found:
-                        raise ValueError(f"{picture.name}: {', '.join(found)} must not be there")
-                    file = folder / f"{picture.name}-{columns}-{theme}.svg"
-                    file.write_text(svg, encoding="utf-8")
-                    files.append(file)
+    with home() as place:
+        stage = Stage(place)
+        stage.enrol()
+        for columns, screen in picture.take(stage, picture.widths, picture.lines).items():
+            for theme in THEMES:
+                svg = stage.public(svg_of(screen, columns, picture.title, theme))
+                found = strangers(svg, stage.private)
+                if found:
+                    raise ValueError(f"{', '.join(found)} must not be in it")
+                file = folder / f"{picture.name}-{columns}-{theme}.svg"
+                file.write_text(svg, encoding="utf-8")
+                files.append(file)
     return files
 
 
@@ -158,6 +157,12 @@ def main() -> int:
         default=[],
         help=f"make this one alone, or several: {', '.join(names)}",
     )
+    parser.add_argument(
+        "--columns",
+        metavar="N,N",
+        type=lambda text: tuple(int(each) for each in text.split(",")),
+        help="widths to make, in place of those that the documentation shows",
+    )
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=FOLDER, help="put them here")
     parser.add_argument("--png", metavar="FOLDER", type=Path, help="draw them there as well")
     args = parser.parse_args()
@@ -165,8 +170,10 @@ def main() -> int:
     for picture in PICTURES:
         if args.only and picture.name not in args.only:
             continue
+        if args.columns:
+            picture = replace(picture, widths=args.columns)  # noqa: PLW2901
         try:
-            files = make([picture], args.out)
+            files = make(picture, args.out)
         except (FileNotFoundError, TimeoutError, ValueError) as error:
             sys.stderr.write(f"make_pictures: {picture.name} was not made: {error}\n")
             missing += 1

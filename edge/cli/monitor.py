@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -118,6 +119,10 @@ def _print(stream: Stream, recent: Recent) -> None:
         flush()
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _draw(stream: Stream, recent: Recent) -> None:
     """The moving view."""
     from rich.live import Live
@@ -130,6 +135,8 @@ def _draw(stream: Stream, recent: Recent) -> None:
         size, only = terminal.size, terminal.options.ascii_only
         return frame(recent, size.width, size.height, ascii_only=only)
 
+    # Ended by the system, it has to leave the terminal as it was, too.
+    signal.signal(signal.SIGTERM, _interrupt)
     with Keys() as keys, Live(console=terminal, screen=True, auto_refresh=False) as live:
         drawn_at = 0.0
         while not stream.ended:
