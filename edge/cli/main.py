@@ -50,6 +50,7 @@ COMMANDS = (
     "config",
     "signing",
     "command",
+    "discovery",
 )
 
 _INDENT = " " * 13

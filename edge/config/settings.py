@@ -21,6 +21,7 @@ from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
 from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig
+from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.lockout import LockOutConfig
 from edge.config.monitor import MonitorConfig
 from edge.config.replay import ReplayConfig
@@ -236,6 +237,9 @@ class Config:
         ChallengeConfig, "Random digits that are asked for after the passphrase."
     )
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
+    homeassistant: HomeAssistantConfig = section(
+        HomeAssistantConfig, "Whether Home Assistant finds this device by itself."
+    )
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
     monitor: MonitorConfig = section(
         MonitorConfig, "Whether `edge-voice monitor` can watch the running service."

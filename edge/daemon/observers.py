@@ -15,6 +15,7 @@ from edge.access.decider import Judgement
 from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
 from edge.config import Config
+from edge.daemon.home_assistant import HomeAssistant
 from edge.daemon.household import Household
 from edge.daemon.monitoring import Monitoring
 from edge.mqtt import MqttPublisher
@@ -86,6 +87,9 @@ def observers_of(parts: Parts) -> list[Observer]:
                 hearing=lambda: parts.endpointer.speaking,
             )
         )
+    home_assistant = HomeAssistant(parts.config, parts.publisher)
+    if home_assistant.needed:
+        observers.append(home_assistant)
     return observers
 
 
