@@ -132,8 +132,7 @@ class MqttPublisher:
     @property
     def status(self) -> dict[str, Any]:
         """What `set_status` has made of the status so far, also where MQTT is switched off."""
-        with self._lock:
-            return dict(self._status)
+        return self._retained.status
 
     def start(self) -> None:
         """Begin to connect, and keep at it. Does nothing where MQTT is switched off."""

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,15 @@ class Lines:
         """What comes up to a message of a kind, that one included."""
         assert self.process.stdout is not None
         found: list[dict[str, Any]] = []
-        until = time.monotonic() + LISTENING
-        while not found or found[-1]["type"] != kind:
-            assert time.monotonic() < until, found
-            line = self.process.stdout.readline()
-            assert line, found
-            found.append(json.loads(line))
+        late = threading.Timer(LISTENING, self.process.kill)  # which ends what is read
+        late.start()
+        try:
+            while not found or found[-1]["type"] != kind:
+                line = self.process.stdout.readline()
+                assert line, found
+                found.append(json.loads(line))
+        finally:
+            late.cancel()
         return found
 
 
