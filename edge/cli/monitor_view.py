@@ -176,17 +176,17 @@ def _table(rows: Sequence[Row], width: int) -> list[Text]:
     columns = [
         ("Time", 8, True, False),
         ("Said", 6, True, True),
-        ("Level", 6 if wide else 5, usual, True),
-        ("SNR", 5 if wide else 3, True, True),
+        ("Level", 7 if wide else 5, usual, True),
+        ("SNR", 6 if wide else 3, True, True),
         (" Decision", 0, True, False),
         ("Sure", 6, usual, False),
         ("Voice", 5, True, True),
-        ("Phrase", 6, True, True),
-        ("Both", 5, wide, True),
+        ("Phrase", 7 if wide else 6, True, True),
+        ("Both", 6, wide, True),
         ("Took", 7, wide, True),
     ]
     taken = sum(size + 1 for _, size, shown, _ in columns if shown)
-    room = max(8, width - 1 - taken)
+    room = max(8, width - taken)
 
     def line(cells: Sequence[Text]) -> Text:
         whole = _text()
