@@ -47,6 +47,7 @@ COMMANDS = (
     "calibrate",
     "audit",
     "devices",
+    "doctor",
     "config",
     "signing",
     "command",

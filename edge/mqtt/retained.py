@@ -39,7 +39,7 @@ class Retained:
 
     @property
     def status(self) -> dict[str, Any]:
-        """The fields of the status as they are now."""
+        """What `set_status` has made of the status so far."""
         with self._lock:
             return dict(self._status)
 
