@@ -1,0 +1,249 @@
+"""The schemas of the topics: strict, in step with the code, and able to say no."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from edge.config import UnsignedConfig
+from edge.crypto.signing import ALGORITHMS, PrivateKey
+from edge.mqtt import OFFLINE
+from edge.mqtt.commands import COMMANDS
+from edge.mqtt.sending import command_message
+from edge.types import AccessDecision, Confidence, Outcome, Quality, ReasonCode
+from tests.contract import complaint, complaint_about, schema_of
+from tools import make_asyncapi
+from tools.topics import TOPICS, UNSIGNED, read_schema, schema_names
+
+KEY = PrivateKey(bytes(range(32)))
+SENT = {"device": "hall", "counter": 1, "issued_at": "2026-03-01T12:00:00.000Z"}
+ENDING = {"expires_at": "2026-03-01T12:00:05.000Z"}
+ENUMS = {
+    "decision/decision": [each.value for each in Outcome],
+    "decision/reason": [each.value for each in ReasonCode],
+    "decision/confidence": [each.value for each in Confidence],
+    "common/algorithm": list(ALGORITHMS),
+    "command/command": list(COMMANDS),
+    "command-result/command": list(COMMANDS),
+}
+"""Every enumeration in the schemas, and what it is in the code."""
+
+
+def made(**changes: Any) -> AccessDecision:
+    plain = AccessDecision(
+        id="c9df935d-454b-4a40-b7f7-3ba0d1e453f1",
+        time=1772366400.0,
+        device="hall",
+        outcome=Outcome.GRANTED,
+        reason=ReasonCode.ACCEPTED,
+        confidence=Confidence.HIGH,
+        profile_id="8bcf84cc-405d-47a6-9747-388267218030",
+        name="Ada",
+        quality=Quality(-23.3, -62.1, 38.8, 0.0, 2.4),
+        counter=1,
+        issued_at=1772366400.1,
+    )
+    return replace(plain, **changes)
+
+
+def parts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Everything within a schema, with the way to it."""
+    yield path, value
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from parts(each, (*path, name))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from parts(each, (*path, str(index)))
+
+
+@pytest.mark.parametrize("name", schema_names())
+def test_is_a_schema_and_says_what_it_is_for(name: str) -> None:
+    content = read_schema(name)
+    jsonschema.Draft202012Validator.check_schema(content)
+    assert content["$id"] == f"{name}.schema.json"
+    assert content["title"]
+    assert content["description"]
+    for path, value in parts(content):
+        asked = {"if", "then", "else", "allOf"} & set(path)
+        if not isinstance(value, dict) or asked:
+            continue
+        if "properties" in value:
+            assert value["additionalProperties"] is False, path
+        if path and path[-2:-1] == ("properties",) and "$ref" not in value:
+            assert value["description"], path
+            if re.search(r"_(dbfs|db|s|ms)$", path[-1]) and value.get("type") == "number":
+                assert re.search(r"\bdB\b|second|milliseconds", value["description"]), path
+
+
+def test_every_enumeration_is_that_of_the_code() -> None:
+    found = {}
+    for name in schema_names():
+        for path, value in parts(read_schema(name)):
+            if path and path[-1] == "enum" and not {"if", "then", "else"} & set(path):
+                found["/".join((name, *path[-2:-1]))] = value
+    assert found.pop("set-listening") == ["ON", "OFF"]
+    assert found.pop("status/microphone") == ["listening", "lost"]
+    assert found == ENUMS
+
+
+def test_every_unsigned_command_has_a_schema() -> None:
+    settings = {each.name for each in fields(UnsignedConfig)}
+    assert set(UNSIGNED) == settings
+
+
+def test_every_schema_is_that_of_a_topic() -> None:
+    assert {topic.schema for topic in TOPICS} == {*schema_names()} - {"common"}
+
+
+def test_the_asyncapi_document_is_current() -> None:
+    assert make_asyncapi.FILE.read_text("utf-8") == make_asyncapi.text()
+
+
+def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    document = make_asyncapi.document()
+    for path, value in parts(document):
+        if path and path[-1] == "$ref":
+            target: Any = document
+            for name in value[2:].split("/"):
+                target = target[name]
+            assert target, value
+    for topic in TOPICS:
+        for name in re.findall(r"{(\w+)}", topic.address):
+            assert any(name in each["parameters"] for each in document["channels"].values())
+
+
+def test_topics_have_schemas() -> None:
+    assert schema_of("edge-voice/hall/decision") == "decision"
+    assert schema_of("my/house/hall/command/result") == "command-result"
+    assert schema_of("homeassistant/sensor/edge_voice_hall/person/config") == "discovery"
+    # Home Assistant's own birth, and what others say to the device.
+    for topic in ("homeassistant/status", "edge-voice/hall/command", "edge-voice/hall/set/enrol"):
+        assert schema_of(topic) is None
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        made(),
+        made(quality=None, phrase="open the door", scores={"joint": 1.5, "answer_voice": 2.0}),
+        made(outcome=Outcome.DENIED, reason=ReasonCode.LOCKED_OUT, profile_id=None, name=None),
+        made(signature={"algorithm": "ed25519", "key_id": "3b1c", "value": "YWJj"}),
+    ],
+)
+def test_decisions_keep_to_their_schema(decision: AccessDecision) -> None:
+    assert complaint_about("edge-voice/hall/decision", decision.to_json()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"reason": "no_match"}, "accepted"),
+        ({"decision": "denied"}, "reason"),
+        ({"decision": "maybe"}, "decision"),
+        ({"profile_id": None}, "profile_id"),
+        ({"id": "7"}, "id"),
+        ({"time": "2026-03-01 12:00"}, "time"),
+        ({"counter": 1.5}, "counter"),
+        ({"counter": 2**53}, "counter"),
+        ({"device": "a/b"}, "device"),
+        ({"lifetime_s": 0}, "lifetime_s"),
+        ({"scores": {"pitch": 1.0}}, "pitch"),
+        ({"quality": {"level_dbfs": -20.0}}, "quality"),
+        ({"embedding": [0.1]}, "embedding"),
+        ({"signature": {"algorithm": "none", "key_id": "x", "value": "YQ=="}}, "none"),
+    ],
+)
+def test_other_decisions_do_not(change: dict[str, Any], said: str) -> None:
+    wrong = complaint("decision", {**made().as_dict(), **change})
+    assert wrong is not None
+    assert said in wrong
+
+
+def test_a_decision_that_lacks_a_member_does_not() -> None:
+    whole = made().as_dict()
+    for name in whole:
+        assert complaint("decision", {key: whole[key] for key in whole if key != name})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_as_the_product_sends_it(name: str) -> None:
+    people = dict.fromkeys(COMMANDS[name].arguments, "Ada")
+    message = command_message(name, people, "hall", KEY)
+    assert complaint("command", message) is None
+    assert complaint("command", {**message, "arguments": {**people, "more": 1}})
+    for argument in people:
+        fewer = {key: people[key] for key in people if key != argument}
+        wrong = complaint("command", {**message, "arguments": fewer})
+        assert (wrong is None) == (argument == "phrase")
+        assert complaint("command", {**message, "arguments": {**people, argument: ""}})
+    assert complaint("command", {**message, "counter": 0})
+    assert complaint("command", {**message, "id": "a b"})
+    assert complaint("command", {key: message[key] for key in message if key != "signature"})
+
+
+def test_status() -> None:
+    there: dict[str, Any] = {"state": "online", "device": "hall", "name": "Hall", "version": "1"}
+    there["dropped_decisions"] = 0
+    topic = "edge-voice/hall/status"
+    assert complaint_about(topic, OFFLINE) is None
+    assert complaint_about(topic, json.dumps(there)) is None
+    assert complaint("status", {**there, "state": "offline"})
+    assert complaint("status", {**there, "microphone": "deaf"})
+    assert complaint("status", {**there, "problem": None})
+    assert complaint("status", {"state": "online"})
+    assert "no JSON" in str(complaint_about(topic, "online"))
+
+
+def test_a_challenge_has_digits_or_is_over() -> None:
+    identity = made().id
+    whole = {**SENT, **ENDING}
+    assert complaint("challenge", {"id": identity, "digits": "4172", **whole}) is None
+    assert complaint("challenge", {"id": None, "digits": None, **whole}) is None
+    assert complaint("challenge", {"id": identity, "digits": None, **whole})
+    assert complaint("challenge", {"id": None, "digits": "4172", **whole})
+    assert complaint("challenge", {"id": identity, "digits": "4 1 7 2", **whole})
+
+
+def test_a_refused_repetition_says_why() -> None:
+    step: dict[str, Any] = {
+        "id": "e-1",
+        "state": "refused",
+        "person": "Ada",
+        "profile_id": None,
+        "done": 1,
+    }
+    step.update(required=3, reason="too_quiet", message="speak up or come closer", **SENT)
+    assert complaint("enrolment", step) is None
+    assert complaint("enrolment", {**step, "reason": None})
+    assert complaint("enrolment", {**step, "state": "accepted", "reason": None}) is None
+    assert complaint("enrolment", {**step, "state": "half"})
+
+
+def test_an_answer_is_done_or_says_why_not() -> None:
+    answer = {"id": "1", "command": "ping", "ok": True, "reason": "done", **SENT, **ENDING}
+    assert complaint("command-result", answer) is None
+    assert complaint("command-result", {**answer, "reason": "late"})
+    assert complaint("command-result", {**answer, "ok": False})
+    assert complaint("command-result", {**answer, "ok": False, "reason": "late"}) is None
+    refused = {key: answer[key] for key in answer if key != "command"}
+    assert complaint("command-result", refused)
+    assert complaint("command-result", {**refused, "ok": False, "reason": "unknown_key"}) is None
+
+
+def test_the_other_messages() -> None:
+    identity = made().id
+    assert complaint("duress", {"decision": identity, "profile_id": identity, **SENT}) is None
+    assert complaint("duress", {"decision": identity, **SENT})
+    assert complaint("sound", {"level_dbfs": -43.2, "peak_dbfs": -20.1}) is None
+    assert complaint("sound", {"level_dbfs": "-43.2", "peak_dbfs": -20.1})
+    assert complaint("set-listening", "ON") is None
+    assert complaint("set-listening", "on")
+    assert complaint("set-enrol", "PRESS") is None
+    assert complaint("set-enrol_person", "")
