@@ -22,7 +22,7 @@ from tools.topics import ENDING, REPOSITORY, TOPICS, Topic, read_schema, schema_
 FILE = REPOSITORY / "docs" / "asyncapi.yaml"
 _HEAD = "# Made from schemas/ by: python -m tools.make_asyncapi\n"
 _REFERENCE = re.compile(rf"(?:([a-z_-]+){re.escape(ENDING)})?#/\$defs/([a-z_]+)")
-_DROPPED = ("$schema", "$id", "$defs")
+_DROPPED = ("$schema", "$id", "$defs", "examples")
 _PARAMETERS = {
     "base": "First levels of every topic, `mqtt.base_topic`.",
     "device": "The device, `device.id`.",
@@ -136,6 +136,7 @@ def _message(topic: Topic) -> dict[str, Any]:
         "title": content["title"],
         "contentType": "text/plain" if topic.plain else "application/json",
         "payload": {"$ref": f"#/components/schemas/{topic.schema}"},
+        "examples": [{"payload": example} for example in content["examples"]],
     }
     if topic.schema in ("command", "command-result"):
         message["correlationId"] = {

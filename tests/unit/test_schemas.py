@@ -71,7 +71,7 @@ def test_is_a_schema_and_says_what_it_is_for(name: str) -> None:
     assert content["title"]
     assert content["description"]
     for path, value in parts(content):
-        asked = {"if", "then", "else", "allOf"} & set(path)
+        asked = {"if", "then", "else", "allOf", "examples"} & set(path)
         if not isinstance(value, dict) or asked:
             continue
         if "properties" in value:
@@ -80,6 +80,14 @@ def test_is_a_schema_and_says_what_it_is_for(name: str) -> None:
             assert value["description"], path
             if re.search(r"_(dbfs|db|s|ms)$", path[-1]) and value.get("type") == "number":
                 assert re.search(r"\bdB\b|second|milliseconds", value["description"]), path
+
+
+@pytest.mark.parametrize("name", sorted({*schema_names()} - {"common"}))
+def test_examples_keep_to_their_schema(name: str) -> None:
+    examples = read_schema(name)["examples"]
+    assert examples
+    for example in examples:
+        assert complaint(name, example) is None
 
 
 def test_every_enumeration_is_that_of_the_code() -> None:
