@@ -7,7 +7,9 @@ and from the last ones in at least two, so that no earlier answer is ever near a
 While digits are asked for, everything that is said is an answer: another person's passphrase is a
 wrong one. Whoever asked first is served first, and a challenge is over soon.
 
-Use it from the thread that decides; only `problem` may be read from any.
+Whoever runs the house may demand digits of the next one who opens, whoever it is: see `demand`.
+
+Use it from the thread that decides; `problem`, `demand` and `demanded` may be used from any.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ _SETTLING_S = 0.3
 _JUDGING_S = 3.0
 """How long after its end an answer may still be on its way: silence, and the judging itself."""
 _MOST_JUDGES = 64
+_DEMANDED_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Challenge:
         self._strings = DigitStrings()
         self._asked: Optional[_Asked] = None
         self._passed = ""
+        self._demanded_until = -1.0
         self._problems: dict[str, str] = {}
 
     @property
@@ -156,21 +160,53 @@ class Challenge:
             if known is None or known.updated_at != self._asked.profile.updated_at:
                 self._end()
 
+    demanded_s = _DEMANDED_S
+    """How long a demand holds, seconds."""
+
+    @property
+    def demanded(self) -> bool:
+        """Whether the next one who says a passphrase is asked, whoever it is."""
+        return time.monotonic() < self._demanded_until
+
+    def demand(self) -> None:
+        """Ask whoever says a passphrase next, until one of them has answered or 5 min are over.
+
+        Who has enrolled no digits is not let in meanwhile.
+        """
+        self._demanded_until = time.monotonic() + _DEMANDED_S
+
+    def able(self) -> int:
+        """How many people could answer; they are prepared for, as `prepare` does."""
+        return sum(self._can_answer(profile) for profile in self._openers())
+
+    def _can_answer(self, profile: Profile) -> bool:
+        try:
+            self._known_judge(profile).choices()
+        except Exception as error:  # noqa: BLE001 (whatever is wrong, this one cannot)
+            _log.debug("%s cannot be asked for digits: %s", profile.name, error)
+            return False
+        return True
+
     def prepare(self) -> None:
         """Get ready for everybody who is asked, which takes a second each on a small device.
 
         May be called from another thread than the rest, such as after `use`.
         """
-        for profile in self._profiles:
-            opens = profile.kind is ProfileKind.PHRASE and profile.remaining <= 0
-            if (
-                opens
-                and profile.duress_of is None
-                and (profile.rule.challenge or self._config.required != "never")
-            ):
+        for profile in self._openers():
+            if profile.rule.challenge or self._config.required != "never":
                 judge = self._judge_of(profile)
                 if judge is not None:
                     judge.choices()
+
+    def _openers(self) -> list[Profile]:
+        """Whose passphrase opens."""
+        return [
+            profile
+            for profile in self._profiles
+            if profile.kind is ProfileKind.PHRASE
+            and profile.remaining <= 0
+            and profile.duress_of is None
+        ]
 
     def review(self, judgement: Judgement) -> Judgement:
         """Ask, where somebody who must be asked was let in by the passphrase."""
@@ -181,7 +217,7 @@ class Challenge:
         if profile is None:
             # Nobody can say whether this person has to be asked.
             return denied(judgement, ReasonCode.CHALLENGE_FAILED)
-        if not self._must_ask(profile):
+        if not (self._must_ask(profile) or self.demanded):
             return judgement
         judge = self._judge_of(profile)
         if judge is None:
@@ -214,6 +250,7 @@ class Challenge:
             self._end()
             passed = self._judgement(asked, utterance, ReasonCode.ACCEPTED, started, score)
             self._passed = passed.decision.id
+            self._demanded_until = -1.0
             return passed
         left = asked.attempts_left - 1
         if left > 0:
@@ -277,7 +314,8 @@ class Challenge:
             )
             if self._problems.get(profile.id) != problem:
                 _log.warning("%s", problem)
-            self._problems[profile.id] = problem
+            if self._must_ask(profile):  # a demand is soon over, and no problem of the device
+                self._problems[profile.id] = problem
             return None
         self._problems.pop(profile.id, None)
         return judge

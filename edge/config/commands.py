@@ -31,6 +31,24 @@ class UnsignedConfig:
         "BASE/DEVICE/set/lock_out, PRESS. Gives away: anybody on the broker can keep everybody out"
         " until the lock-out is over or is lifted.",
     )
+    enrol: bool = setting(
+        False,
+        "BASE/DEVICE/set/enrol, PRESS, enrols whom set/enrol_person names. Gives away the house:"
+        " whoever is on the broker and can speak at the door enrols themselves, and the door opens"
+        " for them. Allow it only while somebody is being enrolled, then switch it off again; a"
+        " signed enrol_start needs none of this.",
+    )
+    enrol_cancel: bool = setting(
+        False,
+        "BASE/DEVICE/set/enrol_cancel, PRESS. Gives away: anybody on the broker can keep anybody"
+        " from being enrolled.",
+    )
+    enrol_person: bool = setting(
+        False,
+        "BASE/DEVICE/set/enrol_person, a name of up to 64 characters, or nothing for nobody. Gives"
+        " away, with enrol: anybody on the broker chooses whose name it is. The name is in the"
+        " status, which the broker keeps.",
+    )
 
 
 @dataclass(frozen=True)

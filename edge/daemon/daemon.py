@@ -48,6 +48,13 @@ class Daemon:
         source: where sound comes from; None for the microphone that the configuration names,
             kept open through loss and return.
         on_decision: called in the worker thread with every decision, after it was handed to MQTT.
+        reread: gives what the configuration file says now, or raises `EdgeVoiceError` where that
+            cannot be used; None where there is no such file to go on with.
+        listening: whether it listens to begin with; a command arms and disarms it.
+
+    Attributes:
+        successor: the settings with which another daemon is to go on, once `run` has returned;
+            None where it was just to stop.
 
     Raises:
         EdgeVoiceError: if a model, the store or a credential cannot be used.
@@ -60,8 +67,13 @@ class Daemon:
         *,
         source: Optional[Source] = None,
         on_decision: Optional[Callable[[AccessDecision], None]] = None,
+        reread: Optional[Callable[[], Config]] = None,
+        listening: bool = True,
     ) -> None:
+        self.successor: Optional[Config] = None
         self._config = config
+        self._reread = reread
+        self._reload_asked = False
         self._wake = threading.Event()
         self._publisher = MqttPublisher(config.mqtt, config.device)
         self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S, settings=config.store)
@@ -80,8 +92,11 @@ class Daemon:
             household=self._household,
             engine=self._engine,
             publisher=self._publisher,
+            endpointer=self._endpointer,
             wake=self._wake.set,
             on_decision=on_decision,
+            reload=None if reread is None else self._reload,
+            listening=listening,
         )
         self._listener = Listener(
             self._endpointer,
@@ -130,10 +145,15 @@ class Daemon:
                 self._publish_health()
                 self._household.store_lessons()
                 self._watch.tick()
+                if self._reload_asked:
+                    self._reload_if_right()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
-            self._notifier.stopping()
+            if self.successor is None:
+                self._notifier.stopping()
+            else:
+                self._notifier.reloading()
             self._shut_down()
         if self._failure is not None:
             raise self._failure
@@ -142,6 +162,33 @@ class Daemon:
         """Make `run` return within 2 s; may be called from any thread or a signal handler."""
         self._stop.set()
         self._wake.set()
+
+    def reload(self) -> None:
+        """Have `run` return with a `successor`, if what the configuration file says now is right.
+
+        May be called from any thread or a signal handler. Where it is wrong, or there is none, a
+        warning says so, and everything goes on as it was.
+        """
+        self._reload_asked = True
+        self._wake.set()
+
+    @property
+    def listening(self) -> bool:
+        """Whether it is armed."""
+        return self._protection.ear.listening
+
+    def _reload(self) -> None:
+        if self._reread is not None:
+            self.successor = self._reread()
+            _log.info("going on with the configuration as it is now")
+            self.stop()
+
+    def _reload_if_right(self) -> None:
+        self._reload_asked = False
+        try:
+            self._reload()
+        except EdgeVoiceError as error:
+            _log.warning("%s; going on with the configuration as it was", error)
 
     def _work(self) -> None:
         try:
@@ -153,6 +200,10 @@ class Daemon:
                     self._watch.block(block)
                     if not self._protection.ear.listening:
                         self._protection.challenge.cancel()
+                        continue
+                    if self._protection.enrolling.hear(block):
+                        self._protection.challenge.cancel()
+                        self._moved_at = time.monotonic()
                         continue
                     self._protection.challenge.use(self._household.profiles)
                     self._listener.use(self._household.profiles)
