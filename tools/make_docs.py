@@ -1,7 +1,7 @@
 """Makes what is in docs/ and made from the code: the pages of reference, the AsyncAPI document.
 
-    python -m tools.make_docs            # writes them
-    python -m tools.make_docs --check    # says which are old
+python -m tools.make_docs            # writes them
+python -m tools.make_docs --check    # says which are old
 """
 
 from __future__ import annotations

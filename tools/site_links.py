@@ -53,9 +53,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def _file(place: str, target: str, config: Any) -> File:
     level = InclusionLevel.NOT_IN_NAV
-    return File.generated(
-        config, place, abs_src_path=str(_ROOT / target), inclusion=level
-    )
+    return File.generated(config, place, abs_src_path=str(_ROOT / target), inclusion=level)
 
 
 def _targets(page: str) -> Iterator[str]:

@@ -66,9 +66,7 @@ def _section(topic: Topic) -> str:
     return "".join(parts)
 
 
-def _members(
-    schema: dict[str, Any], name: str, above: str = ""
-) -> Iterator[tuple[str, str, str]]:
+def _members(schema: dict[str, Any], name: str, above: str = "") -> Iterator[tuple[str, str, str]]:
     schema = _object_in(_resolved(schema, name))
     needed = schema.get("required", [])
     for member, given in schema.get("properties", {}).items():
