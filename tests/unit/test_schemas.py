@@ -208,6 +208,9 @@ def test_every_command_as_the_product_sends_it(name: str) -> None:
         fewer = {key: people[key] for key in people if key != argument}
         assert complaint("command", {**message, "arguments": fewer})
         assert complaint("command", {**message, "arguments": {**people, argument: ""}})
+    for argument in COMMANDS[name].optional:
+        assert complaint("command", {**message, "arguments": {**people, argument: "x"}}) is None
+        assert complaint("command", {**message, "arguments": {**people, argument: 1}})
     assert complaint("command", {**message, "counter": 0})
     assert complaint("command", {**message, "id": "a b"})
     assert complaint("command", {key: message[key] for key in message if key != "signature"})

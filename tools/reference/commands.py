@@ -29,9 +29,8 @@ def page() -> str:
     common = argparse.ArgumentParser(add_help=False)
     options.add_common(common)
     parts = [MADE.format(what="edge/cli"), _INTRODUCTION, _options(common, set())]
-    known = {action.dest for action in common._actions}  # noqa: SLF001 (there is no other way)
-    for name in COMMANDS:
-        parts.append(_command(parser_of(name), known, 2))
+    known = {action.dest for action in common._actions}
+    parts += [_command(parser_of(name), known, 2) for name in COMMANDS]
     return "".join(parts)
 
 
@@ -52,8 +51,8 @@ def _command(parser: argparse.ArgumentParser, known: set[str], level: int) -> st
         parts.append(f"    {_usage(parser, known)}\n\n")
     rows = [
         (f"`{_shown(each)}`", sentence(prose(_help(each))))
-        for each in parser._actions  # noqa: SLF001
-        if not each.option_strings and not isinstance(each, argparse._SubParsersAction)  # noqa: SLF001
+        for each in parser._actions
+        if not each.option_strings and not isinstance(each, argparse._SubParsersAction)
     ]
     if rows:
         parts.append(table(("argument", "what it is"), rows) + "\n")
@@ -63,9 +62,9 @@ def _command(parser: argparse.ArgumentParser, known: set[str], level: int) -> st
 
 
 def _actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    for action in parser._actions:  # noqa: SLF001
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for listed in action._choices_actions:  # noqa: SLF001
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for listed in action._choices_actions:
                 chosen = action.choices[listed.dest]
                 chosen.prog = f"{parser.prog} {listed.dest}"
                 chosen.description = chosen.description or listed.help
@@ -83,7 +82,7 @@ def _options(parser: argparse.ArgumentParser, known: set[str]) -> str:
 def _own_options(parser: argparse.ArgumentParser, known: set[str]) -> list[argparse.Action]:
     return [
         each
-        for each in parser._actions  # noqa: SLF001
+        for each in parser._actions
         if each.option_strings and each.dest not in (*known, "help") and _help(each)
     ]
 
@@ -103,11 +102,7 @@ def _usage(parser: argparse.ArgumentParser, known: set[str]) -> str:
     words = [parser.prog]
     if _own_options(parser, known):
         words.append("[options]")
-    words += [
-        _shown(each)
-        for each in parser._actions  # noqa: SLF001
-        if not each.option_strings
-    ]
+    words += [_shown(each) for each in parser._actions if not each.option_strings]
     return " ".join(words)
 
 

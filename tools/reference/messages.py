@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from edge.mqtt.commands import COMMANDS
 from tools.reference.words import MADE, anchor, table
 from tools.topics import ENDING, TOPICS, Topic, read_schema
 
@@ -21,16 +22,26 @@ Numbers in a message are there for people and programs to read; only `decision` 
 whether a door may open, and only while the message is fresh and its signature holds:
 [messages that a door can trust](../trusted-messages.md).
 """
-_TYPES = {"string": "text", "integer": "whole number", "boolean": "true or false", "null": "null"}
+_TYPES = {
+    "string": "text",
+    "array": "list",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 def page() -> str:
     """The whole page."""
     rows = [
-        (f"[`{_title(topic)}`](#{anchor(_title(topic))})", _sender(topic), "yes" if topic.retained else "no",
-         str(read_schema(topic.schema)["title"]))
+        (
+            f"[`{_title(topic)}`](#{anchor(_title(topic))})",
+            _sender(topic),
+            "yes" if topic.retained else "no",
+            str(read_schema(topic.schema)["title"]),
+        )
         for topic in TOPICS
-    ]  # fmt: skip
+    ]
     parts = [
         MADE.format(what="schemas"),
         _INTRODUCTION,
@@ -55,9 +66,11 @@ def _section(topic: Topic) -> str:
     rows = list(_members(content, topic.schema))
     if rows:
         parts.append(table(("member", "type", "what it says"), rows) + "\n")
-    for name, arguments in _arguments(content):
-        parts.append(f"Arguments of {name}:\n\n")
-        members = list(_members(arguments, topic.schema))
+    if topic.schema == "command":
+        parts.append(_commands() + "\n")
+    for names, detail in _details(content):
+        parts.append(f"`detail` of {names}:\n\n")
+        members = list(_members(detail, topic.schema))
         parts.append(table(("member", "type", "what it says"), members) + "\n")
     for example in content["examples"]:
         text = example if topic.plain else json.dumps(example, indent=2, ensure_ascii=False)
@@ -73,18 +86,26 @@ def _members(schema: dict[str, Any], name: str, above: str = "") -> Iterator[tup
         each = _resolved(given, name)
         always = "" if member in needed or above else " (not always there)"
         yield f"`{above}{member}`", _type(each) + always, each["description"]
-        yield from _members(each, name, f"{above}{member}.")
+        yield from _members(each.get("items", each), name, f"{above}{member}.")
 
 
-def _arguments(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _commands() -> str:
+    rows = []
+    for name, spec in COMMANDS.items():
+        needed = [f"`{argument}`" for argument in spec.arguments]
+        needed += [f"`{argument}` (may be left out)" for argument in spec.optional]
+        rows.append((f"`{name}`", ", ".join(needed), spec.role.value, spec.help))
+    return table(("command", "arguments", "least role", "what it does"), rows)
+
+
+def _details(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What an answer brings back, by the commands that it is the answer to."""
     for rule in content.get("allOf", []):
         chosen = rule["if"]["properties"].get("command")
-        taken = rule["then"].get("properties", {}).get("arguments")
-        if chosen and taken:
-            arguments = _resolved(taken, "command")
+        found = rule["then"].get("properties", {}).get("detail")
+        if chosen and found:
             names = chosen.get("enum") or [chosen["const"]]
-            if arguments.get("properties"):
-                yield ", ".join(f"`{name}`" for name in names), arguments
+            yield ", ".join(f"`{name}`" for name in names), found
 
 
 def _object_in(schema: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +125,10 @@ def _resolved(schema: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _type(schema: dict[str, Any]) -> str:
     if "const" in schema:
-        return f"`{schema['const']}`"
+        return f"`{json.dumps(schema['const'])}`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "oneOf" in schema:
         return " or ".join(_type(each) for each in schema["oneOf"])
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return " or ".join(_TYPES.get(kind, kind) for kind in kinds)
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    return " or ".join(_TYPES.get(kind, str(kind)) for kind in kinds)
