@@ -167,7 +167,7 @@ class EnrolmentConfig:
         least=5.0,
         most=600.0,
     )
-    longest_s: float = setting(
+    total_s: float = setting(
         300.0,
         "How long an enrolment over MQTT may take in all; nothing opens meanwhile.",
         unit="s",

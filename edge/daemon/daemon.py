@@ -16,6 +16,7 @@ from typing import Optional
 from edge.access.decider import Decider, Judgement
 from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.lending import Lent
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
@@ -27,11 +28,13 @@ from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import AccessDecision
+from edge.types import AccessDecision, AudioBlock
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
+_HANDOVER_S = 5.0
+"""How long a reload waits for it: a decision may be on its way."""
 _STORE_BUSY_S = 0.25
 """How long a reading of the store waits for a writer; a stop must not wait for it."""
 _STALLED_S = 10.0
@@ -194,21 +197,7 @@ class Daemon:
         try:
             with self._source:
                 for block in self._source.blocks():
-                    self._moved_at = time.monotonic()
-                    self._settle()
-                    self._lost_samples += block.lost_samples
-                    self._watch.block(block)
-                    if not self._protection.ear.listening:
-                        self._protection.challenge.cancel()
-                        continue
-                    if self._protection.enrolling.hear(block):
-                        self._protection.challenge.cancel()
-                        self._moved_at = time.monotonic()
-                        continue
-                    self._protection.challenge.use(self._household.profiles)
-                    self._listener.use(self._household.profiles)
-                    for judgement in self._listener.feed(block):
-                        self._publish(judgement)
+                    self._take(block)
                     if self._stop.is_set():
                         return
                 for judgement in self._listener.flush():
@@ -220,6 +209,21 @@ class Daemon:
             self._failure = error
         finally:
             self.stop()
+
+    def _take(self, block: AudioBlock) -> None:
+        self._moved_at = time.monotonic()
+        self._settle()
+        self._lost_samples += block.lost_samples
+        self._watch.block(block)
+        challenge = self._protection.challenge
+        if not self._protection.ear.listening or self._protection.enrolling.hear(block):
+            challenge.cancel()
+            self._moved_at = time.monotonic()
+            return
+        challenge.use(self._household.profiles)
+        self._listener.use(self._household.profiles)
+        for judgement in self._listener.feed(block):
+            self._publish(judgement)
 
     def _settle(self) -> None:
         """Report once that the start is over: sound arrives, or it is known that none does."""
@@ -268,8 +272,11 @@ class Daemon:
         if self._microphone is not None:
             with contextlib.suppress(EdgeVoiceError):
                 self._microphone.close()
+        if isinstance(self._source, Lent):
+            self._source.close()
         if self._worker.is_alive():
-            self._worker.join(_WORKER_GRACE_S)
+            # Whoever comes next must not share the models' processor with a worker of the past.
+            self._worker.join(_WORKER_GRACE_S if self.successor is None else _HANDOVER_S)
         self._watch.close()
         self._protection.stop()
         self._publisher.close()

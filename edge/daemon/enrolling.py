@@ -259,7 +259,7 @@ class Enrolling:
         now = self._clock()
         if now - session.heard_at >= self._config.enrolment.wait_s:
             self._end(session, "timed_out", "nobody_spoke")
-        elif now - session.began_at >= self._config.enrolment.longest_s:
+        elif now - session.began_at >= self._config.enrolment.total_s:
             self._end(session, "timed_out", "too_long_in_all")
 
     def close(self) -> None:

@@ -58,8 +58,9 @@ class Device:
             DEVICE.id,
             self.state,
             {
-                "set_listening": lambda given: self.done.append(("set_listening", given["on"])),
-                "delete_person": lambda given: self.done.append(("delete", given["person"])),
+                "arm": lambda _: self.done.append(("listening", True)),
+                "disarm": lambda _: self.done.append(("listening", False)),
+                "delete": lambda given: self.done.append(("delete", given["person"])),
                 "status": lambda _: {"listening": True},
             },
             record=self.events.append,
@@ -105,7 +106,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 def genuine(counter: int, issued_at: float, device: str) -> dict[str, Any]:
     return {
         "id": f"attack-{counter}",
-        "command": "delete_person",
+        "command": "delete",
         "arguments": {"person": "Ada"},
         "device": device,
         "counter": counter,
@@ -124,9 +125,9 @@ def hold_against(tmp_path: Path, broker: Broker, count: int) -> None:
         attacker(broker) as client,
         Subscriber(broker, "edge-voice/hall/command/result") as listener,
     ):
-        heard = [wire(command_message("set_listening", {"on": False}, "hall", OWNER))]
+        heard = [wire(command_message("disarm", {}, "hall", OWNER))]
         client.publish(TOPIC, heard[0], qos=1).wait_for_publish(10)
-        assert settled(lambda: device.done == [("set_listening", False)])
+        assert settled(lambda: device.done == [("listening", False)])
         first = json.loads(heard[0])["counter"] + 1
         night = Attacker(
             "command", OWNER, genuine, heard, first=first, now=time.time(), device="hall"
@@ -143,10 +144,10 @@ def hold_against(tmp_path: Path, broker: Broker, count: int) -> None:
         # A busy machine takes its time with them, and a command that waited for too long is late.
         assert settled(lambda: device.refused >= count - tried["large"], 120.0)
         # And the owner is still obeyed.
-        message = command_message("set_listening", {"on": True}, "hall", OWNER)
+        message = command_message("arm", {}, "hall", OWNER)
         client.publish(TOPIC, wire(message), qos=1).wait_for_publish(10)
         listener.wait_for("/result", lambda got: got["id"] == message["id"] and got["ok"], 60)
-        assert device.done == [("set_listening", False), ("set_listening", True)]
+        assert device.done == [("listening", False), ("listening", True)]
     # Every single one is in the trail, by itself or counted. MQTT 5 lets the broker keep back
     # what is larger than this device takes.
     assert count - tried["large"] <= device.refused <= count
@@ -199,7 +200,7 @@ def test_a_flood_holds_up_no_decision(tmp_path: Path, broker: Broker) -> None:
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_retained_commands_are_not_obeyed(tmp_path: Path, broker: Broker, protocol: str) -> None:
     with attacker(broker) as client:
-        kept = wire(command_message("set_listening", {"on": False}, "hall", OWNER))
+        kept = wire(command_message("disarm", {}, "hall", OWNER))
         client.publish(TOPIC, kept, qos=1, retain=True).wait_for_publish(10)
         client.publish("edge-voice/hall/set/listening", "OFF", qos=1, retain=True).wait_for_publish(
             10
@@ -208,7 +209,7 @@ def test_retained_commands_are_not_obeyed(tmp_path: Path, broker: Broker, protoc
             time.sleep(0.5)
             assert device.done == []
             client.publish("edge-voice/hall/set/listening", "OFF", qos=1).wait_for_publish(10)
-            assert settled(lambda: device.done == [("set_listening", False)])
+            assert settled(lambda: device.done == [("listening", False)])
     # MQTT 5 does not even send them.
     assert device.refused == (2 if protocol == "3.1.1" else 0)
 
@@ -229,9 +230,9 @@ def test_the_broker_comes_back_and_commands_with_it(tmp_path: Path, broker: Brok
         assert settled(lambda: device.publisher.connected)
         time.sleep(0.3)
         with attacker(broker) as client:
-            message = wire(command_message("set_listening", {"on": True}, "hall", OWNER))
+            message = wire(command_message("arm", {}, "hall", OWNER))
             client.publish(TOPIC, message, qos=1).wait_for_publish(10)
-            assert settled(lambda: device.done == [("set_listening", True)])
+            assert settled(lambda: device.done == [("listening", True)])
 
 
 def test_a_message_without_end_is_not_taken_in(
@@ -254,9 +255,9 @@ def test_a_message_without_end_is_not_taken_in(
         assert device.publisher.counters.connections == before + 1
         client.publish(TOPIC, b"", qos=1, retain=True).wait_for_publish(20)
         time.sleep(3.2)
-        message = wire(command_message("set_listening", {"on": True}, "hall", OWNER))
+        message = wire(command_message("arm", {}, "hall", OWNER))
         client.publish(TOPIC, message, qos=1).wait_for_publish(10)
-        assert settled(lambda: device.done == [("set_listening", True)])
+        assert settled(lambda: device.done == [("listening", True)])
 
 
 def test_other_messages_do_not_keep_decisions_waiting(broker: Broker, tmp_path: Path) -> None:
@@ -321,17 +322,17 @@ def test_the_command_line(
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["answer"]["detail"] == {
             "listening": True
         }
-        assert main(["command", "set_listening", "--argument", "on=off", *options]) == 0
-        assert main(["command", "delete_person", "--argument", "person=on", *options]) == 0
-        assert device.done == [("set_listening", False), ("delete", "on")]
+        assert main(["command", "disarm", *options]) == 0
+        assert main(["command", "delete", "--person", "Zoë", *options]) == 0
+        assert device.done == [("listening", False), ("delete", "Zoë")]
         assert main(["command", "lock_out", *options]) == 1
         assert "unsupported" in capsys.readouterr().err
         # Another key under the same name.
         assert main(["command", "ping", *options, "--key", str(tmp_path / "device.key")]) == 1
         assert "bad_signature" in capsys.readouterr().err
         assert main(["command", "open", *options]) == 2
-        assert main(["command", "set_listening", *options]) == 2
-        assert main(["command", "ping", "--argument", "x", *options]) == 2
+        assert main(["command", "delete", *options]) == 2
+        assert main(["command", "ping", "--person", "x", *options]) == 2
         assert main(["command", "ping", *options, "--to", "shed", "--timeout", "0.5"]) == 3
         # An answer that somebody else gives is not waited for.
         assert main(["command", "ping", *options, "--device-key", str(tmp_path / "other.pub")]) == 2

@@ -37,10 +37,11 @@ KEYS: dict[str, CommandKey] = {
     "display": CommandKey(OBSERVER, Role.OBSERVER),
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "set_listening": {"on": False},
-    "disable_person": {"person": "Ada"},
-    "enable_person": {"person": "Ada"},
-    "delete_person": {"person": "Ada"},
+    "enrol_start": {"person": "Ada", "phrase": "what Ada says"},
+    "disable": {"person": "Ada"},
+    "enable": {"person": "Ada"},
+    "delete": {"person": "Ada"},
+    "reset": {"person": "Ada"},
 }
 
 
@@ -111,8 +112,8 @@ class Home:
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 @pytest.mark.parametrize("key", [OWNER, OPERATOR, OBSERVER], ids=["owner", "operator", "observer"])
 def test_roles(name: str, key: Any) -> None:
-    looking = {"ping", "status"}
-    people = {"disable_person", "enable_person", "delete_person"}
+    looking = {"ping", "status", "list"}
+    people = {*ARGUMENTS, "enrol_cancel", "reload"}
     may = {OWNER: set(COMMANDS), OPERATOR: set(COMMANDS) - people, OBSERVER: looking}[key]
     message = arrived(ordered(name, key))
     if name in may:
@@ -161,12 +162,20 @@ def test_roles(name: str, key: Any) -> None:
         (arrived(ordered(command="open")), "unknown_command"),
         (arrived(ordered(command=7)), "unknown_command"),
         (arrived(ordered(arguments={"x": 1})), "bad_arguments"),
-        (arrived(ordered("set_listening", arguments={})), "bad_arguments"),
-        (arrived(ordered("set_listening", arguments={"on": "true"})), "bad_arguments"),
-        (arrived(ordered("set_listening", arguments={"on": 1})), "bad_arguments"),
-        (arrived(ordered("delete_person", arguments={"person": ""})), "bad_arguments"),
-        (arrived(ordered("delete_person", arguments={"person": "x" * 200})), "bad_arguments"),
-        (arrived(ordered("delete_person", arguments={"person": ["Ada"]})), "bad_arguments"),
+        (arrived(ordered("arm", arguments={"on": True})), "bad_arguments"),
+        (arrived(ordered("enrol_start", arguments={})), "bad_arguments"),
+        (arrived(ordered("enrol_start", arguments={"phrase": "x"})), "bad_arguments"),
+        (arrived(ordered("enrol_start", arguments={"person": "Ada", "phrase": 1})),
+         "bad_arguments"),
+        (arrived(ordered("enrol_start", arguments={"person": "Ada", "phrase": "x" * 201})),
+         "bad_arguments"),
+        (arrived(ordered("enrol_start", arguments={"person": "Ada", "voice": True})),
+         "bad_arguments"),
+        (arrived(ordered("delete", arguments={"person": ""})), "bad_arguments"),
+        (arrived(ordered("delete", arguments={"person": "x" * 65})), "bad_arguments"),
+        (arrived(ordered("delete", arguments={"person": "A\u202eda"})), "bad_arguments"),
+        (arrived(ordered("delete", arguments={"person": ["Ada"]})), "bad_arguments"),
+        (arrived(ordered("enrol_person", arguments={"person": "Ada"})), "unknown_command"),
     ],
 )  # fmt: skip
 def test_what_is_refused(message: Incoming, reason: str) -> None:
@@ -304,9 +313,9 @@ def test_a_command_is_carried_out_answered_and_in_the_trail(tmp_path: Path) -> N
     assert event.kind is EventKind.COMMAND
     assert event.detail["key_id"] == "panel"
     assert event.detail["role"] == "operator"
-    home.desk.take(arrived(ordered("delete_person")))
+    home.desk.take(arrived(ordered("delete")))
     home.desk.work()
-    assert home.events[-1].detail["command"] == "delete_person"
+    assert home.events[-1].detail["command"] == "delete"
     assert "Ada" not in str(home.events[-1])  # a name must not outlive the person
 
 
@@ -354,8 +363,8 @@ def test_what_a_handler_may_raise(tmp_path: Path) -> None:
         def fail(_: Mapping[str, Any], error: Exception = error) -> None:
             raise error
 
-        home.desk._handlers["delete_person"] = fail
-        home.desk.take(arrived(ordered("delete_person", counter=count + 1)))
+        home.desk._handlers["delete"] = fail
+        home.desk.take(arrived(ordered("delete", counter=count + 1)))
         home.desk.work()
         assert home.answers[-1]["reason"] == reason
         assert home.events[-1].kind is EventKind.COMMAND
@@ -385,10 +394,10 @@ def test_unsigned_commands_are_off_until_each_is_allowed(tmp_path: Path) -> None
     for payload in (b"on", b"", b"OFF\n", b"\xff", b"1"):
         home.desk.take(arrived(payload, "set/listening"))
     home.desk.take(arrived(b"ON", "set/listening", retained=True))
-    home.desk.take(arrived(b"ON", "set/delete_person"))
+    home.desk.take(arrived(b"ON", "set/delete"))
     home.desk.take(arrived(b"ON", "set/"))
     home.desk.work()
-    assert home.done == [("set_listening", {"on": False}), ("set_listening", {"on": True})]
+    assert home.done == [("disarm", {}), ("arm", {})]
     assert [event.detail["role"] for event in home.events if event.kind is EventKind.COMMAND] == [
         "unsigned", "unsigned",
     ]  # fmt: skip
