@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Optional
 
 import jsonschema
 import pytest
 
 from edge.config import UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
-from edge.daemon import enrolling
-from edge.mqtt import OFFLINE
+from edge.daemon import enrolling, orders
+from edge.mqtt import OFFLINE, commands, desk
 from edge.mqtt.commands import COMMANDS
 from edge.mqtt.sending import command_message
 from edge.types import AccessDecision, Confidence, Outcome, ProfileKind, Quality, ReasonCode
 from tests.contract import complaint, complaint_about, schema_of
 from tools import make_asyncapi
-from tools.topics import TOPICS, UNSIGNED, read_schema, schema_names
+from tools.topics import REPOSITORY, TOPICS, UNSIGNED, read_schema, schema_names
 
 KEY = PrivateKey(bytes(range(32)))
 SENT = {"device": "hall", "counter": 1, "issued_at": "2026-03-01T12:00:00.000Z"}
@@ -39,6 +40,34 @@ ENUMS = {
     "status/state": STATES,
 }
 """Every enumeration in the schemas, and what it is in the code."""
+
+
+UNANSWERED = {"retained", "too_many", "no_person"}
+"""Why a message is refused that nobody waits for an answer to: kept by the broker, or unsigned."""
+
+
+def reasons_in_the_code() -> set[str]:
+    """What the commands' code raises or returns as a reason."""
+    found: set[str] = set()
+    for module in (commands, desk, enrolling, orders):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                if node.func.id in ("Refused", "_refusal", "CommandFailed") and node.args:
+                    found |= words(node.args[0])
+            elif isinstance(node, ast.Return) and module in (commands, desk):
+                found |= words(node.value)
+    return found
+
+
+def words(value: Optional[ast.expr]) -> set[str]:
+    """The reasons that an expression may be: a text, one of two, or the first of several."""
+    if isinstance(value, ast.IfExp):
+        return words(value.body) | words(value.orelse)
+    if isinstance(value, ast.Tuple):
+        return words(value.elts[0])
+    if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value:
+        return {value.value}
+    return set()
 
 
 def made(**changes: Any) -> AccessDecision:
@@ -103,6 +132,7 @@ def test_every_enumeration_is_that_of_the_code() -> None:
             if path and path[-1] == "enum" and not {"if", "then", "else"} & set(path):
                 found["/".join((name, *path[-2:-1]))] = value
     assert found.pop("set-listening") == ["ON", "OFF"]
+    assert set(found.pop("command-result/reason")) == reasons_in_the_code() - UNANSWERED
     assert found.pop("status/microphone") == ["listening", "lost"]
     assert found == ENUMS
 
@@ -165,6 +195,12 @@ def test_topics_have_schemas() -> None:
 )
 def test_decisions_keep_to_their_schema(decision: AccessDecision) -> None:
     assert complaint_about("edge-voice/hall/decision", decision.to_json()) is None
+
+
+def test_the_example_of_the_readme_keeps_to_its_schema() -> None:
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    assert complaint("decision", json.loads(example)) is None
 
 
 @pytest.mark.parametrize(
