@@ -21,8 +21,9 @@ suit [trying out](../../config/bench.yaml), [a home](../../config/home.yaml) and
     edge-voice config check
 
 says whether a file is right, with the line of every mistake and what would be right. The running
-service reads its settings when it starts. File names that do not begin with `/` are taken from the
-folder of the file.
+service reads it when it starts, and again on `systemctl reload edge-voice` or the
+[command](mqtt.md#command) `reload`; a file with a mistake leaves things as they are. File names that
+do not begin with `/` are taken from the folder of the file.
 """
 
 
@@ -41,7 +42,7 @@ def page() -> str:
 
 
 def _entry(row: Setting) -> str:
-    facts = [f"Default: {_default(row)}", _allowed(row)]
+    facts = [_default(row), _allowed(row)]
     return (
         f"\n### `{row.path}`\n\n{prose(row.rule.doc)}\n\n"
         f"{' · '.join(fact for fact in facts if fact)}\n"
@@ -50,8 +51,8 @@ def _entry(row: Setting) -> str:
 
 def _default(row: Setting) -> str:
     if row.default is None:
-        return f"empty: {prose(row.rule.empty)}"
-    return f"`{written(row.default)}`"
+        return f"Empty, the default: {prose(row.rule.empty)}"
+    return f"Default: `{written(row.default)}`"
 
 
 def written(value: Any) -> str:
