@@ -14,6 +14,7 @@ from edge.access.decider import Judgement
 from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
 from edge.config import Config
+from edge.daemon.home_assistant import HomeAssistant
 from edge.daemon.household import Household
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
@@ -72,8 +73,11 @@ def observers_of(parts: Parts) -> list[Observer]:
     Raises:
         EdgeVoiceError: one of them cannot begin.
     """
-    del parts
-    return []
+    observers: list[Observer] = []
+    home_assistant = HomeAssistant(parts.config, parts.publisher)
+    if home_assistant.needed:
+        observers.append(home_assistant)
+    return observers
 
 
 class Watch:

@@ -1,0 +1,295 @@
+"""Home Assistant's discovery with a real broker: what is announced, said again, and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.store.state import DeviceState
+from tests.integration.broker import Broker, Subscriber
+from tests.integration.home import settled
+from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
+
+PREFIX = "ha"
+HERE = f"{PREFIX}/sensor/edge_voice_test-door/last_person/config"
+SWITCH = f"{PREFIX}/switch/edge_voice_test-door/listening/config"
+ON = {"discovery": True, "prefix": PREFIX, "sound_interval_s": 1}
+
+
+@contextmanager
+def sender(broker: Broker) -> Iterator[paho.Client]:
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def say(client: paho.Client, topic: str, payload: str, *, retain: bool = False) -> None:
+    client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+
+
+def kept(broker: Broker, topic: str) -> dict[str, str]:
+    """What the broker keeps on such topics, by topic."""
+    with Subscriber(broker, topic) as listener, sender(broker) as client:
+        say(client, "end/of/what/was/kept", "{}")
+        time.sleep(0.2)
+        return {each.topic: each.text for each in listener.messages if each.retain}
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def house(tmp_path: Path, broker: Broker) -> House:
+    return House(
+        tmp_path,
+        broker,
+        dict(os.environ),
+        homeassistant=ON,
+        commands={"unsigned": {"listening": True, "lift_lockout": True}},
+    )
+
+
+def configs(listener: Subscriber) -> dict[str, Any]:
+    found = {}
+    for message in listener.messages:
+        if message.topic.startswith(f"{PREFIX}/") and message.topic.endswith("/config"):
+            found[message.topic] = json.loads(message.text) if message.text else None
+    return found
+
+
+def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> None:
+    house.enrol_ada()
+    with Subscriber(broker) as listener:
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            listener.wait_for("/status", is_listening, timeout=LISTENING)
+            assert settled(lambda: len(configs(listener)) == 15)
+            found = configs(listener)
+            names = {topic.split("/")[3] for topic, content in found.items() if content}
+            assert names == {
+                "access", "last_person", "confidence", "enrolled", "sound_level", "microphone",
+                "enrolment", "problem", "lockout", "listening", "lift_lockout",
+            }  # fmt: skip
+            # What they read is really published there.
+            speak(daemon, "ada_right_phrase")
+            decision = listener.wait_for("/decision")
+            assert found[f"{PREFIX}/event/edge_voice_test-door/access/config"]["state_topic"] == (
+                decision.topic
+            )
+            assert not decision.retain
+            status = listener.on("/status")[-1]
+            for name in ("last_person", "confidence"):
+                topic = f"{PREFIX}/sensor/edge_voice_test-door/{name}/config"
+                assert found[topic]["state_topic"] == decision.topic
+            for content in filter(None, found.values()):
+                assert content["availability_topic"] == status.topic
+            feed(daemon, 0.1 * np.sin(np.arange(48_000)))
+            sound = listener.wait_for("/sound", lambda levels: levels["level_dbfs"] > -40)
+            assert found[f"{PREFIX}/sensor/edge_voice_test-door/sound_level/config"][
+                "state_topic"
+            ] == (sound.topic)
+            assert sound.json["peak_dbfs"] >= sound.json["level_dbfs"]
+            # The switch that is announced works, both ways.
+            with sender(broker) as client:
+                say(client, found[SWITCH]["command_topic"], "OFF")
+                listener.wait_for("/status", lambda now: now.get("listening") is False)
+                del listener.messages[:]
+                say(client, found[SWITCH]["command_topic"], "ON")
+                listener.wait_for("/status", lambda now: now.get("listening") is True)
+        finally:
+            stop(daemon)
+    assert set(kept(broker, f"{PREFIX}/#")) == {topic for topic in found if found[topic]}
+    assert not kept(broker, "edge-voice/test-door/sound")
+    assert not kept(broker, "edge-voice/test-door/decision")
+
+
+def test_it_is_said_again_when_home_assistant_is_born(house: House, broker: Broker) -> None:
+    with Subscriber(broker) as listener, sender(broker) as client:
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            assert settled(lambda: len(configs(listener)) == 15, timeout=LISTENING)
+            # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
+            say(client, HERE, "spoiled", retain=True)
+            del listener.messages[:]
+            for word in ("offline", "on", "", "online" * 100):
+                say(client, f"{PREFIX}/status", word)
+            time.sleep(0.5)
+            assert not listener.on("/config")
+            for _ in range(200):  # a flood is heard once
+                client.publish(f"{PREFIX}/status", "online", qos=1)
+            assert settled(lambda: len(configs(listener)) == 15)
+            time.sleep(1.0)
+            assert len(listener.on(HERE)) == 1
+            say(client, f"{PREFIX}/status", "online")
+            assert settled(lambda: len(listener.on(HERE)) == 2)
+            # Not too soon after the one before.
+            first, second = listener.on(HERE)
+            assert second.at - first.at > 4.0
+        finally:
+            stop(daemon)
+    assert json.loads(kept(broker, HERE)[HERE])["name"] == "Last person"
+
+
+def test_it_is_said_again_after_the_broker_lost_everything(house: House, broker: Broker) -> None:
+    with Subscriber(broker) as listener:
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            assert settled(lambda: len(configs(listener)) == 15, timeout=LISTENING)
+            listener.lost()
+            broker.kill()
+            del listener.messages[:]
+            broker.start()
+            listener.ready_again()
+            assert settled(lambda: HERE in kept(broker, HERE), timeout=15)
+        finally:
+            stop(daemon)
+
+
+def test_what_is_no_longer_allowed_or_wanted_goes(tmp_path: Path, broker: Broker) -> None:
+    def announced(**sections: Any) -> set[str]:
+        house = House(tmp_path, broker, dict(os.environ), **sections)
+        status = f"edge-voice/{house_id(sections)}/status"
+        with Subscriber(broker) as listener:
+            daemon = house.start("--input", "-")
+            try:
+                feed(daemon, np.zeros(16_000))
+                listener.wait_for(status, is_listening, timeout=LISTENING)
+                time.sleep(1.5)  # two ticks: what was taken back is forgotten
+            finally:
+                stop(daemon)
+        return set(kept(broker, "+/+/+/+/config"))
+
+    def house_id(sections: Any) -> str:
+        return str(sections.get("device", {"id": "test-door"})["id"])
+
+    on = announced(homeassistant=ON, commands={"unsigned": {"listening": True}})
+    assert SWITCH in on
+    assert HERE in on
+    fewer = announced(homeassistant=ON)
+    assert on - fewer == {SWITCH}
+    # Under another prefix and another name: the former ones go.
+    moved = announced(
+        homeassistant={**ON, "prefix": "other"}, device={"id": "hall"}, mqtt={
+            "host": "127.0.0.1", "port": broker.port}
+    )  # fmt: skip
+    assert len(moved) == len(fewer)
+    assert all(topic.startswith("other/") and "/edge_voice_hall/" in topic for topic in moved)
+    # Switched off: all go, and that is forgotten, so that nothing more is said there.
+    assert announced() == set()
+    state = DeviceState(tmp_path / "state")
+    assert state.get("homeassistant/announced") is None
+    state.close()
+
+
+def test_the_command_takes_everything_away(house: House, broker: Broker) -> None:
+    mine = f"{PREFIX}/camera/edge_voice_test-door/of_another_version/config"
+    others = (
+        f"{PREFIX}/sensor/edge_voice_other/last_person/config",
+        f"{PREFIX}/sensor/lamp/config",
+        f"{PREFIX}/sensor/edge_voice_test-door/x/y/config",
+    )
+    with Subscriber(broker) as listener, sender(broker) as client:
+        for topic in (mine, *others):
+            say(client, topic, "{}", retain=True)
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            assert settled(lambda: HERE in configs(listener), timeout=LISTENING)
+            assert settled(lambda: SWITCH in configs(listener))
+            done = house.run("discovery", "remove")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[0] == "12 entities were removed."
+            assert "is running, and will announce them again" in done.stdout
+            assert set(kept(broker, f"{PREFIX}/#")) == set(others)
+        finally:
+            stop(daemon)
+    done = house.run("discovery", "remove", "--json")
+    assert json.loads(done.stdout) == {"removed": [], "running": False, "comes_back": True}
+    other = house.run("discovery", "remove", "--device", "other")
+    assert other.stdout == "1 entity was removed.\n"
+    assert set(kept(broker, f"{PREFIX}/#")) == set(others[1:])
+
+
+def test_removing_what_the_broker_does_not_let_us(tmp_path: Path) -> None:
+    acl = "topic read #\ntopic write edge-voice/#\n\nuser owner\ntopic readwrite #\n"
+    with Broker(tmp_path / "broker", acl=acl) as broker:
+        house = House(tmp_path, broker, dict(os.environ), homeassistant=ON)
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set("owner", "")
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        say(client, HERE, "{}", retain=True)
+        client.disconnect()
+        client.loop_stop()
+        done = house.run("discovery", "remove")
+        assert done.returncode == 3
+        assert "still keeps 1 of them" in done.stderr
+        assert "access list" in done.stderr
+        # The daemon says in its journal that the broker refuses them, and goes on.
+        with Subscriber(broker) as listener:
+            daemon = house.start("--input", "-")
+            try:
+                feed(daemon, np.zeros(16_000))
+                listener.wait_for("/status", is_listening, timeout=LISTENING)
+                assert settled(lambda: "refused what is to be kept on ha/" in house.log.read_text())
+            finally:
+                stop(daemon)
+        assert house.log.read_text().count("refused what is to be kept") == 1
+
+
+def test_the_level_of_sound_fills_no_log(house: House, broker: Broker) -> None:
+    daemon = house.start("--input", "-")  # and nobody subscribes
+    try:
+        for _ in range(4):
+            feed(daemon, np.zeros(16_000))
+            time.sleep(1.0)
+        broker.kill()
+        feed(daemon, np.zeros(32_000))
+        time.sleep(2.5)
+    finally:
+        stop(daemon)
+    log = house.log.read_text()
+    assert "lost the broker" in log
+    assert "sound #" not in log
+    assert "nobody subscribes" not in log
+
+
+def test_no_broker_and_nonsense(tmp_path: Path, broker: Broker) -> None:
+    house = House(tmp_path, broker, dict(os.environ))
+    for option, value in (("--prefix", "a/#"), ("--prefix", ""), ("--device", "+")):
+        done = house.run("discovery", "remove", option, value)
+        assert done.returncode == 2
+        assert option in done.stderr
+    broker.kill()
+    done = house.run("discovery", "remove")
+    assert done.returncode == 3
+    assert f"the broker at 127.0.0.1:{broker.port}: nothing listens there" in done.stderr
+    with Broker(tmp_path / "locked", login=("edge-voice", "secret")) as locked:
+        done = House(tmp_path, locked, dict(os.environ)).run("discovery", "remove", "--json")
+        assert done.returncode == 3
+        assert "it wants a user name" in json.loads(done.stdout)["error"]["message"]
+    off = House(tmp_path, broker, dict(os.environ), mqtt={"enabled": False})
+    done = off.run("discovery", "remove")
+    assert done.returncode == 2
+    assert "mqtt.enabled is off" in done.stderr
