@@ -13,11 +13,12 @@ from typing import Any, Optional
 import jsonschema
 import pytest
 
-from edge.config import UnsignedConfig
+from edge.config import CommandsConfig, Config, UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
 from edge.daemon import enrolling, orders
 from edge.mqtt import OFFLINE, commands, desk
 from edge.mqtt.commands import COMMANDS
+from edge.mqtt.discovery import EVENT_TYPES, announcement
 from edge.mqtt.sending import command_message
 from edge.types import AccessDecision, Confidence, Outcome, ProfileKind, Quality, ReasonCode
 from tests.contract import complaint, complaint_about, schema_of
@@ -36,6 +37,7 @@ ENUMS = {
     "command/command": list(COMMANDS),
     "command-result/command": list(COMMANDS),
     "command-result/kind": [each.value for each in ProfileKind],
+    "discovery/items": list(EVENT_TYPES),
     "enrolment/state": STATES,
     "status/state": STATES,
 }
@@ -288,6 +290,18 @@ def test_a_refused_repetition_says_why() -> None:
     assert complaint("enrolment", {**step, "reason": None})
     assert complaint("enrolment", {**step, "state": "accepted", "reason": None}) is None
     assert complaint("enrolment", {**step, "state": "half"})
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_what_home_assistant_is_told_keeps_to_its_schema(allowed: bool) -> None:
+    unsigned = UnsignedConfig(**{each.name: allowed for each in fields(UnsignedConfig)})
+    config = replace(Config(), commands=CommandsConfig(unsigned=unsigned))
+    told = announcement(config)
+    assert told
+    for topic, text in told.items():
+        assert schema_of(topic) == "discovery"
+        assert complaint_about(topic, text) is None
+    assert allowed == all(told.values())
 
 
 def test_an_answer_is_done_or_says_why_not() -> None:

@@ -22,8 +22,8 @@ suit [trying out](../../config/bench.yaml), [a home](../../config/home.yaml) and
 
 says whether a file is right, with the line of every mistake and what would be right. The running
 service reads it when it starts, and again on `systemctl reload edge-voice` or the
-[command](mqtt.md#command) `reload`; a file with a mistake leaves things as they are. File names that
-do not begin with `/` are taken from the folder of the file.
+[command](mqtt.md#command) `reload`; a file with a mistake leaves things as they are. File names
+that do not begin with `/` are taken from the folder of the file.
 """
 
 
