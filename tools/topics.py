@@ -50,6 +50,7 @@ TOPICS = (
     _below("duress"),
     _below("enrolment"),
     _below("sound"),
+    _below("doctor"),
     _below("command", from_device=False),
     _below("command/result"),
     *(_below(f"set/{name}", from_device=False, plain=True) for name in UNSIGNED),
