@@ -112,6 +112,7 @@ class Enrolling:
         self._clock = clock
         self._session: Optional[_Session] = None
         self._heard: Optional[_Session] = None
+        self._from_s = 0.0
         self._chosen = ""
         self._shown: Optional[tuple[float, str]] = None
 
@@ -130,15 +131,17 @@ class Enrolling:
         """
         session = self._session
         if session is not self._heard:
-            # What was begun before belongs to neither side.
-            self._endpointer.flush()
-            self._heard = session
+            self._begin_or_end(session, block.start_s)
         if session is None:
             return False
         lost_before = self._endpointer.discarded
-        utterances = self._endpointer.feed(block)
-        # What was still waiting in the machine when it began was not meant for it.
-        session.waiting.extend(u for u in utterances if u.speech_ended_at > session.began_at)
+        utterances = [
+            utterance
+            for utterance in self._endpointer.feed(block)
+            if utterance.start_s + utterance.lead_s >= self._from_s
+            and utterance.speech_ended_at > session.began_at
+        ]
+        session.waiting.extend(utterances)
         if utterances or self._endpointer.speaking:
             session.heard_at = self._clock()
         if session.outcome is None:
@@ -149,6 +152,15 @@ class Enrolling:
                 session.outcome = self._examine(session.enrolment, session.waiting.popleft())
                 self._wake()
         return True
+
+    def _begin_or_end(self, session: Optional[_Session], position_s: float) -> None:
+        """What is being said at this moment belongs to neither side."""
+        if session is None:
+            self._endpointer.flush()
+        # To flush here would make a repetition of the rest of somebody's sentence. And what still
+        # waited in the machine when it began was not meant for it either.
+        self._from_s = position_s
+        self._heard = session
 
     def _examine(self, enrolment: Enrolment, utterance: Utterance) -> Union[Examined, Exception]:
         if utterance.truncated:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Optional
 
-from edge.access.challenge import Challenge
+from edge.access.asking import DEMANDED_S, Asking
 from edge.access.lockout import LockOut
 from edge.daemon.enrolling import Enrolling
 from edge.errors import EdgeVoiceError
@@ -61,7 +61,7 @@ class Orders:
         lockout: lifted and begun.
         ear: opened and closed.
         enrolling: begun and ended.
-        challenge: told to ask.
+        asking: told to ask.
         status: what there is to say of the device.
         record: takes what happened to people, for the audit trail.
         reload: has the device go on with what the configuration file says now; raises
@@ -75,7 +75,7 @@ class Orders:
         lockout: LockOut,
         ear: Ear,
         enrolling: Enrolling,
-        challenge: Challenge,
+        asking: Asking,
         *,
         status: Callable[[], Mapping[str, Any]],
         record: Callable[[Event], None],
@@ -86,7 +86,7 @@ class Orders:
         self._lockout = lockout
         self._ear = ear
         self._enrolling = enrolling
-        self._challenge = challenge
+        self._asking = asking
         self._status = status
         self._record = record
         self._reload_now = reload
@@ -134,13 +134,13 @@ class Orders:
         return dict(self._lockout.as_dict())
 
     def _ask(self, _: _Arguments) -> _Detail:
-        able = self._challenge.able()
+        able = self._asking.able()
         if not able:
             # It would keep everybody out, which lock_out says in so many words.
             text = "nobody has enrolled digits: edge-voice enroll NAME --digits"
             raise CommandFailed("nobody_can_answer", text)
-        self._challenge.demand()
-        return {"people_who_can_answer": able, "seconds": self._challenge.demanded_s}
+        self._asking.demand()
+        return {"people_who_can_answer": able, "seconds": DEMANDED_S}
 
     def _cancel(self, _: _Arguments) -> _Detail:
         detail = self._enrolling.cancel()

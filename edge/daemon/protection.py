@@ -151,7 +151,7 @@ class Protection:
             self._lockout,
             self.ear,
             self.enrolling,
-            self.challenge,
+            self.challenge.asking,
             status=self._report,
             record=record,
             reload=reload,
@@ -187,10 +187,11 @@ class Protection:
         self._remember()
         self._follow()
         self._trail.work()
+        asking = self.challenge.asking
         self._publisher.set_status(
             audit_problem=self._trail.problem,
-            challenge_problem=self.challenge.problem,
-            challenge_demanded=self.challenge.demanded or None,
+            challenge_problem=asking.problem,
+            challenge_demanded=asking.demanded or None,
         )
 
     def stop(self) -> None:
@@ -216,7 +217,7 @@ class Protection:
             load_quietly(self._replay, self._store)  # also what the command line enrolled meanwhile
         if self.challenge.profiles is not self._prepared:
             self._prepared = self.challenge.profiles
-            self.challenge.prepare()
+            self.challenge.asking.prepare()
 
     def _refresh(self) -> None:
         """Know at once what was changed just now, and what was said to change it."""

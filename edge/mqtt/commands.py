@@ -90,25 +90,23 @@ class Spec:
 _PERSON = {"person": _is_person}
 
 COMMANDS: Mapping[str, Spec] = {
-    "ping": Spec(Role.OBSERVER, "nothing but an answer"),
-    "status": Spec(Role.OBSERVER, "whether it listens, is locked out or enrols; the audit head"),
+    "ping": Spec(Role.OBSERVER, "answer, and nothing else"),
+    "status": Spec(Role.OBSERVER, "whether it listens, is locked out, enrols"),
     "list": Spec(Role.OBSERVER, "who is enrolled, and how far each is"),
     "arm": Spec(Role.OPERATOR, "listen"),
-    "disarm": Spec(Role.OPERATOR, "let everything pass unheard, until armed again"),
-    "lift_lockout": Spec(Role.OPERATOR, "let people in again before a lock-out is over"),
+    "disarm": Spec(Role.OPERATOR, "let everything pass unheard"),
+    "lift_lockout": Spec(Role.OPERATOR, "let people in again"),
     "lock_out": Spec(Role.OPERATOR, "let nobody in for a while"),
-    "challenge": Spec(
-        Role.OPERATOR, "ask the next one who says a passphrase for digits, whoever it is"
-    ),
+    "challenge": Spec(Role.OPERATOR, "ask whoever says a passphrase for digits"),
     "enrol_start": Spec(
         Role.OWNER, "enrol somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
     ),
-    "enrol_cancel": Spec(Role.OWNER, "end the enrolment that is going on; what was taken is kept"),
+    "enrol_cancel": Spec(Role.OWNER, "end that; what was taken is kept"),
     "delete": Spec(Role.OWNER, "forget somebody altogether", _PERSON),
-    "reset": Spec(Role.OWNER, "forget somebody's signature; the name and the id stay", _PERSON),
-    "disable": Spec(Role.OWNER, "let somebody in no more, until enabled again", _PERSON),
+    "reset": Spec(Role.OWNER, "forget a signature; name and id stay", _PERSON),
+    "disable": Spec(Role.OWNER, "let somebody in no more", _PERSON),
     "enable": Spec(Role.OWNER, "let somebody in again", _PERSON),
-    "reload": Spec(Role.OWNER, "read the configuration again, and go on with it"),
+    "reload": Spec(Role.OWNER, "read the configuration again, and use it"),
 }
 """Every command. An observer only looks; an operator locks, unlocks and switches the listening; an
 owner decides about people and the configuration too. A person is named by profile id or by name."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -62,6 +65,7 @@ class Device:
                 "disarm": lambda _: self.done.append(("listening", False)),
                 "delete": lambda given: self.done.append(("delete", given["person"])),
                 "status": lambda _: {"listening": True},
+                "enrol_start": self._enrol,
             },
             record=self.events.append,
             answer=self._answer,
@@ -69,6 +73,15 @@ class Device:
         self.publisher.listen(self.desk.filters, self.desk.take)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
+
+    def _enrol(self, given: Any) -> dict[str, Any]:
+        self.done.append(("enrol", given["person"]))
+        return {"session": "this-one", "person": given["person"]}
+
+    def tell(self, domain: str = "enrolment", **fields: Any) -> None:
+        """Say how an enrolment goes."""
+        text = self.issuer.sign_message(domain, fields, lifetime_s=10.0)
+        self.publisher.publish("enrolment", text, lifetime_s=10.0)
 
     def _answer(self, fields: Any) -> None:
         text = self.issuer.sign_message("result", fields, lifetime_s=10.0)
@@ -340,6 +353,62 @@ def test_the_command_line(
         other = ["--device-key", str(tmp_path / "other.pub"), "--timeout", "0.5"]
         assert main(["command", "ping", *options, *other]) == 3
         assert main(["command", "ping", *options[:2], "--key", str(tmp_path / "config.yaml")]) == 2
+
+
+def following(options: list[str], *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "edge.cli", "command", "enrol_start", "--person", "Ada"]
+    return subprocess.Popen(
+        [*command, *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: Broker) -> None:
+    with (
+        configured(tmp_path, broker) as options,
+        Device(tmp_path / "device", broker.port) as device,
+    ):
+        asked = following(options, "--device-key", str(tmp_path / "device.pub"), "--json")
+        assert settled(lambda: device.done == [("enrol", "Ada")], 20.0)
+        device.tell(id="another", state="complete", message="somebody else")
+        device.tell("result", id="this-one", state="complete", message="of another domain")
+        forged = signed(
+            {"id": "this-one", "state": "complete", "device": "hall"}, "enrolment", OWNER
+        )
+        device.publisher.publish("enrolment", wire(forged), lifetime_s=10.0)
+        device.tell(id="this-one", state="accepted", message="1 of 3")
+        device.tell(id="this-one", state="timed_out", message="nobody spoke")
+        said, _ = asked.communicate(timeout=20)
+        assert asked.returncode == 1  # not complete
+        events = json.loads(said)["events"]
+        assert [event["message"] for event in events] == ["1 of 3", "nobody spoke"]
+        # Without the device's key anything is believed, but nothing is obeyed.
+        asked = following(options)
+        assert settled(lambda: len(device.done) == 2, 20.0)
+        device.tell(id="this-one", state="accepted", message="1\x1b[2J")
+        device.tell(id="this-one", state="complete", message="done")
+        said, _ = asked.communicate(timeout=20)
+        assert asked.returncode == 0
+        assert said.splitlines() == ["hall: done", "  1?[2J", "  done"]
+        # Ctrl-C leaves it going on.
+        asked = following(options)
+        assert settled(lambda: len(device.done) == 3, 20.0)
+        device.tell(id="this-one", state="accepted", message="1 of 3")
+        assert asked.stdout is not None
+        assert asked.stdout.readline() == "hall: done\n"
+        assert asked.stdout.readline() == "  1 of 3\n"
+        asked.send_signal(signal.SIGINT)
+        _, complaint = asked.communicate(timeout=20)
+        assert asked.returncode == 130
+        assert "it goes on; 'edge-voice command enrol_cancel' ends it" in complaint
+        # And so does a broker that is gone.
+        asked = following(options)
+        assert settled(lambda: len(device.done) == 4, 20.0)
+        assert asked.stdout is not None
+        assert asked.stdout.readline() == "hall: done\n"
+        broker.kill()
+        _, complaint = asked.communicate(timeout=20)
+        assert asked.returncode == 3
+        assert "the connection broke; what was asked for goes on" in complaint
 
 
 def test_the_command_line_without_a_broker(tmp_path: Path, broker: Broker) -> None:
