@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Callable
 
 import pytest
 
-from tests.home_assistant.home_assistant import FIRST_START_S, REPOSITORY, HomeAssistant, program
+from tests.home_assistant.door import Door
+from tests.home_assistant.home_assistant import (
+    FIRST_START_S,
+    FOLLOW_S,
+    REPOSITORY,
+    HomeAssistant,
+    program,
+)
 from tests.integration.broker import Broker
+from tests.integration.home import settled
 
 LOG = REPOSITORY / "build/home-assistant/home-assistant.log"
 """Where its log is kept, for all the starts of one run of the tests."""
@@ -41,3 +51,38 @@ def running(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield home
     finally:
         home.stop()
+
+
+@pytest.fixture
+def expected() -> list[str]:
+    """Regular expressions of complaints in Home Assistant's log that a test brings about itself."""
+    return []
+
+
+@pytest.fixture
+def home(running: HomeAssistant, expected: list[str]) -> Iterator[HomeAssistant]:
+    """Home Assistant, which has nothing to complain of in the whole test."""
+    since = running.logged()
+    yield running
+    assert not running.complaints(since, tuple(expected)), f"the whole log: {LOG}"
+
+
+@pytest.fixture
+def door(
+    home: HomeAssistant, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Door]]:
+    """Makes a door with Ada enrolled; it is gone from Home Assistant after the test."""
+    made: list[Door] = []
+
+    def make(**options: Any) -> Door:
+        device = re.sub(r"[^a-z]+", "-", request.node.name.partition("[")[0])[5:45].strip("-")
+        made.append(Door(tmp_path, broker, home, device, **options))
+        made[-1].enrol_ada()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+        done = one.run("discovery", "remove")
+        assert done.returncode == 0, done.stderr
+        assert settled(lambda: not one.shown(), FOLLOW_S), one.shown()  # noqa: B023 - at once
