@@ -14,8 +14,8 @@ from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError
 
 if TYPE_CHECKING:
     from edge.cli.display import Display
-    from edge.cli.enrolment import Enrolment
     from edge.config import Config
+    from edge.enrolment.process import Enrolment
     from edge.recognition.engine import Engine
     from edge.types import Profile
 
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enrol from the files, or else guided at the microphone."""
-    from edge.cli.enrolment import Enrolment, Wish
+    from edge.enrolment.process import Enrolment, Wish
     from edge.store import open_store
     from edge.types import ProfileKind
 

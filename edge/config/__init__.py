@@ -4,6 +4,7 @@ from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig, TlsConfig
 from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig, UnsignedConfig
+from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
 from edge.config.replay import ReplayConfig
@@ -31,6 +32,7 @@ __all__ = [
     "Config",
     "DeviceConfig",
     "EnrolmentConfig",
+    "HomeAssistantConfig",
     "LockOutConfig",
     "MqttConfig",
     "RecognitionConfig",

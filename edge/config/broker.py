@@ -11,7 +11,8 @@ from typing import Optional
 
 from edge.config.rules import section, setting
 
-_TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
+TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
+"""Levels of a topic that somebody may publish to."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class MqttConfig:
     base_topic: str = setting(
         "edge-voice",
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
-        pattern=_TOPIC,
+        pattern=TOPIC,
         pattern_doc="topic levels between single slashes, without + and #, not starting with $",
     )
     keepalive_s: int = setting(

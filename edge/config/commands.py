@@ -31,6 +31,21 @@ class UnsignedConfig:
         "BASE/DEVICE/set/lock_out, PRESS. Gives away: anybody on the broker can keep everybody out"
         " until the lock-out is over or is lifted.",
     )
+    enrol: bool = setting(
+        False,
+        "BASE/DEVICE/set/enrol, PRESS. Gives away: anybody on the broker who can speak to the"
+        " microphone can enrol, and is let in from then on.",
+    )
+    enrol_cancel: bool = setting(
+        False,
+        "BASE/DEVICE/set/enrol_cancel, PRESS. Gives away: anybody on the broker can keep people"
+        " from being enrolled.",
+    )
+    enrol_person: bool = setting(
+        False,
+        "BASE/DEVICE/set/enrol_person, a name of 64 bytes at most. Gives away: anybody on the"
+        " broker can choose under whose name the next enrolment is stored.",
+    )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
 from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig
+from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.lockout import LockOutConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule, section, setting
@@ -235,6 +236,9 @@ class Config:
         ChallengeConfig, "Random digits that are asked for after the passphrase."
     )
     commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
+    homeassistant: HomeAssistantConfig = section(
+        HomeAssistantConfig, "Whether Home Assistant finds this device by itself."
+    )
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
     state_directory: Optional[Path] = setting(
         None,

@@ -20,6 +20,7 @@ from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
 from edge.daemon.household import Household
+from edge.daemon.observers import Parts, Watch, observers_of
 from edge.daemon.protection import Protection
 from edge.errors import EdgeVoiceError
 from edge.mqtt import MqttPublisher
@@ -89,6 +90,11 @@ class Daemon:
             inside=config.access.in_running_speech,
             answers=self._protection.challenge,
         )
+        self._watch = Watch(
+            observers_of(
+                Parts(config, self._publisher, self._household, self._endpointer, self._engine)
+            )
+        )
         self._microphone: Optional[PersistentMicrophone] = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
@@ -123,6 +129,7 @@ class Daemon:
                 self._protection.work()
                 self._publish_health()
                 self._household.store_lessons()
+                self._watch.tick()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
@@ -143,6 +150,7 @@ class Daemon:
                     self._moved_at = time.monotonic()
                     self._settle()
                     self._lost_samples += block.lost_samples
+                    self._watch.block(block)
                     if not self._protection.ear.listening:
                         self._protection.challenge.cancel()
                         continue
@@ -176,6 +184,7 @@ class Daemon:
         if decided is not None:
             # After the decision is on its way; the main thread stores it, which may take a second.
             self._household.learn(decided)
+            self._watch.decided(decided)
         self._moved_at = time.monotonic()
 
     def _microphone_changed(self, state: MicrophoneState) -> None:
@@ -210,6 +219,7 @@ class Daemon:
                 self._microphone.close()
         if self._worker.is_alive():
             self._worker.join(_WORKER_GRACE_S)
+        self._watch.close()
         self._protection.stop()
         self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up

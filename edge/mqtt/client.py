@@ -7,12 +7,11 @@ came, in the thread that also publishes. Whoever takes it must be quick.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import random
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -20,12 +19,13 @@ import edge
 from edge.config import DeviceConfig, MqttConfig
 from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.delivery import Delivery
-from edge.mqtt.link import Incoming, Link, LinkLost, Waker
+from edge.mqtt.link import Incoming, Link, LinkLost
 from edge.mqtt.outbox import Outbox, now
 from edge.mqtt.protocol import OLDER, ProtocolChoice
-from edge.mqtt.retained import Announcer
+from edge.mqtt.retained import Announcer, Retained
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.mqtt.trouble import flapping
+from edge.mqtt.waker import Waker
 from edge.types import AccessDecision
 
 _FIRST_WAIT_S = 0.5
@@ -36,7 +36,6 @@ _FLAPPING = 3
 _SUFFIX = re.compile(r"[a-z0-9_]{1,32}(/[a-z0-9_]{1,32}){0,2}")
 _OWN = ("status", "decision", "command", "set")
 """Topics that `publish` must not write to: the publisher's own, and those that it is told on."""
-_MOST_RETAINED = 16
 _DEAF_S = 60.0
 """How long nothing is subscribed to after a message that is too large to take in."""
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -88,9 +87,10 @@ class MqttPublisher:
         self._outbox = Outbox()
         self._waker = Waker()
         self._lock = threading.Lock()
-        self._status: dict[str, Any] = {"device": device.id, "name": device.name}
-        self._status["version"] = edge.__version__
-        self._retained: dict[str, str] = {}
+        about = {"device": device.id, "name": device.name, "version": edge.__version__}
+        self._retained = Retained(self.topics, about)
+        self._announcer: Optional[Announcer] = None
+        self._birth_topic: Optional[str] = None
         self._filters: tuple[str, ...] = ()
         self._taker: Optional[Callable[[Incoming], None]] = None
         self._sent = 0
@@ -107,6 +107,12 @@ class MqttPublisher:
     def connected(self) -> bool:
         """Whether the broker has accepted the present connection."""
         return self._connected
+
+    @property
+    def announced(self) -> bool:
+        """Whether the broker has answered to everything that it is to keep, as it is now."""
+        announcer = self._announcer
+        return self._connected and announcer is not None and announcer.complete
 
     @property
     def alive(self) -> bool:
@@ -152,6 +158,7 @@ class MqttPublisher:
         *,
         retain: bool = False,
         lifetime_s: Optional[float] = None,
+        expendable: bool = False,
     ) -> None:
         """Publish what is no decision, on BASE/DEVICE/suffix.
 
@@ -162,6 +169,7 @@ class MqttPublisher:
                 connection; the latest text of a topic replaces the one before, and an empty text
                 takes it away. Nothing that opens a door may be retained.
             lifetime_s: seconds after which a message that is not retained is dropped.
+            expendable: it is no loss when nobody receives it; the log says nothing then.
 
         Raises:
             ValueError: a topic that is not to be written to, a retained message with a lifetime,
@@ -174,16 +182,28 @@ class MqttPublisher:
         text.encode("utf-8")
         if not self._mqtt.enabled:
             return
-        with self._lock:
-            if retain:
-                if suffix not in self._retained and len(self._retained) >= _MOST_RETAINED:
-                    raise ValueError("too many retained topics")
-                self._retained[suffix] = text
-            self._sent += 1
-            name = f"{suffix} #{self._sent}"
-        if lifetime_s is not None:
-            self._outbox.put_message(name, suffix, text, lifetime_s)
+        if lifetime_s is None:
+            self._retained.put(suffix, text)
+        else:
+            with self._lock:
+                self._sent += 1
+                name = f"{suffix} #{self._sent}"
+            self._outbox.put_message(name, suffix, text, lifetime_s, expendable=expendable)
         self._waker.wake()
+
+    def announce(self, texts: Mapping[str, str], birth_topic: Optional[str] = None) -> None:
+        """Have the broker keep texts on topics that are not the device's own; before `start`.
+
+        Args:
+            texts: by topic; an empty one takes away what the broker has there. They are said on
+                every connection.
+            birth_topic: where somebody says `online` who then wants to hear everything again.
+
+        Raises:
+            ValueError: too many topics, or one that nobody can publish on.
+        """
+        self._retained.announce(texts)
+        self._birth_topic = birth_topic
 
     def listen(self, suffixes: Sequence[str], taker: Callable[[Incoming], None]) -> None:
         """Subscribe on every connection; call it before `start`.
@@ -207,15 +227,7 @@ class MqttPublisher:
             ValueError: a value that JSON cannot hold (NaN), or the field `state`, which is not
                 the caller's.
         """
-        if "state" in fields:
-            raise ValueError("the state is online while the connection stands; it cannot be set")
-        json.dumps(fields, allow_nan=False)
-        with self._lock:
-            for name, value in fields.items():
-                if value is None:
-                    self._status.pop(name, None)
-                else:
-                    self._status[name] = value
+        self._retained.set_status(fields)
         self._waker.wake()
 
     def close(self, timeout: float = 0.8) -> None:
@@ -261,6 +273,7 @@ class MqttPublisher:
                 self._serve(link)
             except Exception as error:  # noqa: BLE001 (a dead thread would never publish again)
                 self._connected = False
+                self._announcer = None
                 if link is not None:
                     with contextlib.suppress(Exception):  # whatever it is in, it is given up
                         link.abort()
@@ -278,7 +291,10 @@ class MqttPublisher:
 
     def _take(self, message: Incoming) -> None:
         try:
-            if self._taker is not None:
+            if message.topic == self._birth_topic:
+                if message.payload == b"online" and not message.retained and self._announcer:
+                    self._announcer.again()
+            elif self._taker is not None:
                 self._taker(message)
         except Exception:  # noqa: BLE001
             # Whatever was sent must not be able to end the connection.
@@ -294,12 +310,15 @@ class MqttPublisher:
 
     def _serve(self, link: Link) -> None:
         delivery = Delivery(link, self._outbox, self.topics)
-        announcer = Announcer(link, self._current)
+        announcer = self._announcer = Announcer(
+            link, lambda: self._retained.current(self._outbox.dropped)
+        )
         before = self._confirmed
-        subscribed = not self._filters
+        filters = [*self._filters, *([self._birth_topic] if self._birth_topic else [])]
+        subscribed = not filters
         while not self._stopping():
             if not subscribed and now() >= self._deaf_until:
-                link.subscribe(self._filters)
+                link.subscribe(filters)
                 subscribed = True
             wait = announcer.step()
             wait = min(wait, delivery.step())
@@ -351,18 +370,6 @@ class MqttPublisher:
             _log.log(level, "lost the broker at %s: %s; reconnecting", self._place, trouble)
         else:
             _log.log(level, "cannot use the broker at %s: %s", self._place, trouble)
-
-    def _current(self) -> dict[str, str]:
-        texts = {self.topics.status: self._status_text()}
-        with self._lock:
-            texts.update((self.topics.below(name), text) for name, text in self._retained.items())
-        return texts
-
-    def _status_text(self) -> str:
-        with self._lock:
-            fields = dict(self._status)
-        fields = {"state": "online", **fields, "dropped_decisions": self._outbox.dropped}
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     @property
     def _place(self) -> str:

@@ -93,7 +93,7 @@ class Delivery:
         if answer.is_failure:
             why = f"the broker refused it ({answer.getName()}); check its access list"
             self._outbox.refuse(entry, why)
-        elif answer.getName() == "No matching subscribers":
+        elif answer.getName() == "No matching subscribers" and not entry.expendable:
             self._unheard(entry)
         else:
             self._outbox.remove(entry)

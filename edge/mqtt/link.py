@@ -31,6 +31,7 @@ from edge.mqtt import trouble
 from edge.mqtt.outbox import now
 from edge.mqtt.protocol import NEWER
 from edge.mqtt.topics import OFFLINE, Topics
+from edge.mqtt.waker import Waker
 
 CONNECT_TIMEOUT_S = 4.0
 _ACCEPT_TIMEOUT_S = 3.0
@@ -49,14 +50,16 @@ class Incoming:
     """A message that came in; what is in it may be anything.
 
     Attributes:
-        suffix: the topic's levels below the device's.
+        suffix: the topic's levels below the device's; empty where it is none of the device's.
         payload: its content.
         retained: the broker had kept it for those who subscribe later.
+        topic: all of its topic.
     """
 
     suffix: str
     payload: bytes
     retained: bool
+    topic: str = ""
 
 
 class LinkLost(Exception):
@@ -341,14 +344,14 @@ class Link:
         self._asked.pop(number, None)
         if any(reason.is_failure for reason in reasons):
             _log.warning(
-                "the broker refuses to pass commands on (%s); check its access list",
+                "the broker refuses to pass messages on (%s); check its access list",
                 reasons[0].getName(),
             )
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         # No sign of life: it may have lain in this machine's buffer since before the broker froze.
         suffix = self._topics.suffix(message.topic)
-        self._taker(Incoming(suffix, bytes(message.payload), bool(message.retain)))
+        self._taker(Incoming(suffix, bytes(message.payload), bool(message.retain), message.topic))
 
 
 class _BoundedClient(paho.Client):
@@ -361,39 +364,6 @@ class _BoundedClient(paho.Client):
             self.overwhelmed = True
             raise ConnectionError("too large")
         return super()._sock_recv(bufsize)
-
-
-class Waker:
-    """Wakes a thread that waits in `select`."""
-
-    def __init__(self) -> None:
-        self._receiver, self._sender = socket.socketpair()
-        self._receiver.setblocking(False)
-        self._sender.setblocking(False)
-
-    def fileno(self) -> int:
-        """What `select` waits on."""
-        return self._receiver.fileno()
-
-    def wake(self) -> None:
-        """Wake the thread, now or as soon as it waits."""
-        with contextlib.suppress(OSError):  # woken often enough already, or closed
-            self._sender.send(b"\0")
-
-    def drain(self) -> None:
-        """Forget having been woken."""
-        with contextlib.suppress(BlockingIOError):
-            self._receiver.recv(4096)
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait until woken or until time is over."""
-        if select.select([self], [], [], max(0.0, timeout_s))[0]:
-            self.drain()
-
-    def close(self) -> None:
-        """Give the sockets back; waking does nothing from now on."""
-        self._receiver.close()
-        self._sender.close()
 
 
 def _send_at_once(_client: Any, _data: Any, line: Any) -> None:

@@ -36,6 +36,7 @@ class Outgoing:
         outcome: `granted` or `denied`, for the log; empty for what is no decision.
         expires_at: `now()` from which it must not be sent any more.
         suffix: the topic's levels below the device's.
+        expendable: it is no loss when nobody receives it.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Outgoing:
     outcome: str
     expires_at: float
     suffix: str = DECISION
+    expendable: bool = False
 
     @property
     def remaining_s(self) -> float:
@@ -89,7 +91,9 @@ class Outbox:
             )
         )
 
-    def put_message(self, name: str, suffix: str, text: str, lifetime_s: float) -> bool:
+    def put_message(
+        self, name: str, suffix: str, text: str, lifetime_s: float, *, expendable: bool = False
+    ) -> bool:
         """Add what is no decision.
 
         Args:
@@ -97,11 +101,12 @@ class Outbox:
             suffix: the topic's levels below the device's.
             text: what to publish.
             lifetime_s: seconds after which it is dropped.
+            expendable: it is no loss when nobody receives it; the log says nothing then.
 
         Returns:
             False when the box is closed and the message was dropped.
         """
-        return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix))
+        return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix, expendable))
 
     def head(self) -> Optional[Outgoing]:
         """What to send next, None for nothing now; it stays in the box until `remove`.
@@ -217,4 +222,5 @@ class Outbox:
             self._dropped += 1
             _log.warning("decision %s (%s) was dropped: %s", entry.id, entry.outcome, why)
         else:
-            _log.warning("message %s was dropped: %s", entry.id, why)
+            level = logging.DEBUG if entry.expendable else logging.WARNING
+            _log.log(level, "message %s was dropped: %s", entry.id, why)

@@ -20,9 +20,9 @@ from edge.access.listener import Listener
 from edge.access.policy import PolicyCheck
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
-from edge.cli.enrolment import Enrolment, Wish
 from edge.cli.main import main
 from edge.config import AudioConfig, Config, EnrolmentConfig
+from edge.enrolment.process import Enrolment, Wish
 from edge.errors import EnrolmentRejected, ProfileError, StoreError
 from edge.recognition import Engine
 from edge.resources import demo_directory

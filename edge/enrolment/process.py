@@ -11,16 +11,16 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
+from edge.access.duress import require_apart
+from edge.access.replay import remember_enrolment
 from edge.config import EnrolmentConfig, ReplayConfig
 from edge.errors import ProfileError
+from edge.recognition.engine import Engine
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
-from edge.types import Profile, ProfileKind, ProfileStatus, Utterance
-
-if TYPE_CHECKING:
-    from edge.recognition.engine import Engine
+from edge.types import EnrolmentSample, Profile, ProfileKind, ProfileStatus, Utterance
 
 SHORT_SECONDS = 1.0
 """Speech that the short mode asks for; enough to try it out, not to guard a door."""
@@ -45,6 +45,23 @@ class Wish:
     short: bool = False
     again: bool = False
     duress: bool = False
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An utterance that fits, not stored yet.
+
+    Attributes:
+        utterance: as it was said.
+        sample: what is kept of it.
+        speaker_model: SHA-256 of the model that embedded the voice.
+        phrase_model: SHA-256 of the model that embedded the phrase; empty without a phrase.
+    """
+
+    utterance: Utterance
+    sample: EnrolmentSample
+    speaker_model: str
+    phrase_model: str
 
 
 class Enrolment:
@@ -119,14 +136,35 @@ class Enrolment:
             EnrolmentRejected: it does not fit; nothing has changed.
             ProfileError: the profile was begun with another model, or has gone meanwhile.
         """
+        self.accept(self.examine(engine, utterance))
+
+    def examine(self, engine: Engine, utterance: Utterance) -> Examined:
+        """What an utterance is worth for this profile; changes nothing and touches no disk.
+
+        Raises:
+            EnrolmentRejected: it does not fit.
+            ProfileError: the profile was begun with another model.
+        """
         sample = engine.enrol(self.profile, utterance)
         if self._other is not None and self._other.enrolled:
-            from edge.access.duress import require_apart
-
             engine.require_models(self._other)
             require_apart(engine, self._other, sample)
-        speaker_model = engine.models.speaker.sha256
-        phrase_model = engine.models.phrase.sha256 if sample.phrase_embedding is not None else ""
+        return Examined(
+            utterance,
+            sample,
+            speaker_model=engine.models.speaker.sha256,
+            phrase_model=engine.models.phrase.sha256 if sample.phrase_embedding is not None else "",
+        )
+
+    def accept(self, examined: Examined) -> None:
+        """Store what was examined, if it may be stored yet.
+
+        Raises:
+            ProfileError: the profile has gone meanwhile.
+            StoreError: the store cannot be written.
+        """
+        sample = examined.sample
+        speaker_model, phrase_model = examined.speaker_model, examined.phrase_model
         if self._held_back:
             self.profile = replace(
                 self.profile,
@@ -150,7 +188,7 @@ class Enrolment:
                 duress_of=self.profile.duress_of,
             )
             self.stored = True
-        self._said.append(utterance)
+        self._said.append(examined.utterance)
 
     def remember(self, config: ReplayConfig) -> None:
         """Keep what tells a recording of these very utterances from the person at the door.
@@ -160,8 +198,6 @@ class Enrolment:
             ProfileError: the profile has gone meanwhile.
         """
         if self.stored and self.profile.kind is ProfileKind.PHRASE:
-            from edge.access.replay import remember_enrolment
-
             remember_enrolment(self._store, self.profile.id, self._said, config)
 
     def finish(self) -> Profile:

@@ -1,0 +1,1 @@
+"""Enrolling somebody, whoever asks: the command line, or a command over MQTT."""

@@ -1,0 +1,271 @@
+"""What Home Assistant is told about this device, so that it finds it by itself.
+
+One retained message an entity on PREFIX/COMPONENT/NODE/OBJECT/config, which every version since
+2023.8 understands; an empty message on the same topic takes the entity away. States are read from
+the topics that the device has anyway (edge/mqtt/topics.py) by templates, which Home Assistant
+renders: nothing is published a second time, and the decision stays the only message that opens.
+
+Everybody on the broker can write to these topics, so the templates take whatever comes for what it
+may be: something that is no JSON object is nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import edge
+from edge.config import Config, UnsignedConfig
+from edge.mqtt.topics import Topics
+
+COMPONENTS = ("event", "sensor", "binary_sensor", "switch", "button", "text")
+EVENT_TYPES = ("granted", "denied", "challenge", "lockout")
+MAX_PERSON_BYTES = 64
+
+_OBJECT = r"[A-Za-z0-9_-]{1,64}"
+
+_EVENT = """\
+{%- if value_json is not mapping -%}
+{%- elif value_json.decision == 'granted' and value_json.reason == 'accepted' -%}
+{{ dict(value_json, event_type='granted') | to_json }}
+{%- elif value_json.decision == 'denied' -%}
+{%- set reason = value_json.reason -%}
+{%- set asked = 'challenge' if reason == 'challenge_asked' else 'denied' -%}
+{{ dict(value_json, event_type='lockout' if reason == 'locked_out' else asked) | to_json }}
+{%- endif -%}"""
+
+_PROBLEMS = ("problem", "audit_problem", "challenge_problem")
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One entity of the device.
+
+    Attributes:
+        component: what kind of entity, as Home Assistant names it.
+        object_id: its name within the device.
+        name: its name for people.
+        needs: the setting under `commands.unsigned` without which it would do nothing; None for one
+            that only shows.
+        content: what else its message says.
+    """
+
+    component: str
+    object_id: str
+    name: str
+    needs: Optional[str] = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+def entities(config: Config) -> list[Entity]:
+    """All that there are, whether or not their commands are allowed."""
+    topics = Topics(config.mqtt.base_topic, config.device.id)
+    return [*_of_decisions(topics), *_of_the_device(topics, config), *_of_commands(topics)]
+
+
+def allowed(entity: Entity, unsigned: UnsignedConfig) -> bool:
+    """Whether it does what it promises: it only shows, or its command is allowed."""
+    return entity.needs is None or bool(getattr(unsigned, entity.needs))
+
+
+def announcement(config: Config) -> dict[str, str]:
+    """What is to be kept on which topic: the entities, and nothing for those not allowed."""
+    prefix, device_id = config.homeassistant.prefix, config.device.id
+    return {
+        config_topic(prefix, device_id, entity): (
+            json.dumps(payload(config, entity), ensure_ascii=False, separators=(",", ":"))
+            if allowed(entity, config.commands.unsigned)
+            else ""
+        )
+        for entity in entities(config)
+    }
+
+
+def payload(config: Config, entity: Entity) -> dict[str, Any]:
+    """What Home Assistant is told about one entity."""
+    topics = Topics(config.mqtt.base_topic, config.device.id)
+    return {
+        "name": entity.name,
+        "unique_id": f"{node_of(config.device.id)}_{entity.object_id}",
+        # The older name of the same wish; versions from 2026.4 on pass over it.
+        "object_id": entity_id(config.device.id, entity).partition(".")[2],
+        "default_entity_id": entity_id(config.device.id, entity),
+        **entity.content,
+        "availability_topic": topics.status,
+        "availability_template": (
+            "{{ 'online' if value_json is mapping and value_json.state == 'online'"
+            " else 'offline' }}"
+        ),
+        "device": {
+            "identifiers": [node_of(config.device.id)],
+            "name": config.device.name,
+            "manufacturer": "Edge Voice",
+            "model": "Voice access control",
+            "sw_version": edge.__version__,
+        },
+        # Known since 2023.9; 2023.8 passes over it.
+        "origin": {"name": "Edge Voice", "sw_version": edge.__version__},
+    }
+
+
+def node_of(device_id: str) -> str:
+    """The level of the topics that tells this device from all others of Home Assistant."""
+    return f"edge_voice_{device_id}"
+
+
+def entity_id(device_id: str, entity: Entity) -> str:
+    """What Home Assistant calls the entity, unless somebody renames it there."""
+    slug = re.sub(r"[^a-z0-9]+", "_", f"{node_of(device_id)}_{entity.object_id}".lower())
+    return f"{entity.component}.{slug}"
+
+
+def config_topic(prefix: str, device_id: str, entity: Entity) -> str:
+    """Where an entity is announced."""
+    return f"{prefix}/{entity.component}/{node_of(device_id)}/{entity.object_id}/config"
+
+
+def birth_topic(prefix: str) -> str:
+    """Where Home Assistant says that it has started."""
+    return f"{prefix}/status"
+
+
+def filter_of(prefix: str, device_id: str) -> str:
+    """What to subscribe to for everything that was ever announced for a device."""
+    return f"{prefix}/+/{node_of(device_id)}/+/config"
+
+
+def is_of(topic: str, prefix: str, device_id: str) -> bool:
+    """Whether a topic is one that an entity of the device is announced on, now or once."""
+    node = re.escape(node_of(device_id))
+    form = rf"{re.escape(prefix)}/[a-z_]{{1,32}}/{node}/{_OBJECT}/config"
+    return re.fullmatch(form, topic) is not None
+
+
+def removal(prefix: str, device_id: str) -> dict[str, str]:
+    """What takes every entity that there may be away again."""
+    return {config_topic(prefix, device_id, entity): "" for entity in entities(Config())}
+
+
+def _of_decisions(topics: Topics) -> list[Entity]:
+    decided = {"state_topic": topics.decision, "qos": 1}
+
+    def of_the_last_let_in(member: str) -> str:
+        # A voice that was turned away must not be shown as somebody who came.
+        return (
+            "{{ value_json." + member + " if value_json is mapping"
+            " and value_json.decision == 'granted' and value_json.reason == 'accepted'"
+            " else this.state }}"
+        )
+
+    return [
+        Entity("event", "access", "Access", None, {
+            **decided, "event_types": list(EVENT_TYPES), "value_template": _EVENT,
+            "icon": "mdi:account-voice",
+        }),
+        Entity("sensor", "last_person", "Last person", None, {
+            **decided, "value_template": of_the_last_let_in("name"),
+            "icon": "mdi:account-check",
+        }),
+        Entity("sensor", "confidence", "Confidence", None, {
+            **decided, "value_template": of_the_last_let_in("confidence"),
+            "icon": "mdi:check-decagram-outline",
+        }),
+    ]  # fmt: skip
+
+
+def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
+    status = {"state_topic": topics.status, "qos": 1}
+    attributes = {"json_attributes_topic": topics.status}
+    diagnostic = {"entity_category": "diagnostic"}
+    problems = " or ".join(f"value_json.{name} is defined" for name in _PROBLEMS)
+    return [
+        Entity("sensor", "enrolled", "People enrolled", None, {
+            **status, "value_template": _status("value_json.enrolled | default('None')", "None"),
+            "state_class": "measurement", "icon": "mdi:account-group",
+        }),
+        Entity("sensor", "sound_level", "Sound level", None, {
+            "state_topic": topics.below("sound"),
+            "value_template": _status("value_json.level_dbfs | default('None')", "None"),
+            "unit_of_measurement": "dBFS", "state_class": "measurement",
+            "suggested_display_precision": 0,
+            "expire_after": int(3 * config.homeassistant.sound_interval_s) + 20,
+            "icon": "mdi:volume-medium", **diagnostic,
+        }),
+        Entity("sensor", "microphone", "Microphone", None, {
+            **status, **attributes,
+            "value_template": _status("value_json.microphone | default('unknown')", "unknown"),
+            "json_attributes_template": _members(
+                "listening", "reason", "lost_samples", "discarded_utterances", "late_decisions"
+            ),
+            "icon": "mdi:microphone", **diagnostic,
+        }),
+        Entity("sensor", "enrolment", "Enrolment", None, {
+            **status, **attributes,
+            "value_template": _status(
+                "value_json.enrolment.state | default('idle')"
+                " if value_json.enrolment is mapping else 'idle'",
+                "unknown",
+            ),
+            "json_attributes_template": _status(
+                "value_json.enrolment | to_json if value_json.enrolment is mapping else '{}'", "{}"
+            ),
+            "icon": "mdi:account-plus",
+        }),
+        Entity("binary_sensor", "problem", "Problem", None, {
+            **status, **attributes,
+            "value_template": _status(
+                f"'ON' if {problems} or value_json.microphone == 'lost' else 'OFF'", "None"
+            ),
+            "json_attributes_template": _members(*_PROBLEMS, "microphone", "reason"),
+            "device_class": "problem", **diagnostic,
+        }),
+        Entity("binary_sensor", "lockout", "Locked out", None, {
+            **status, **attributes,
+            "value_template": _status("'ON' if value_json.locked_out == true else 'OFF'", "None"),
+            "json_attributes_template": _members("locked_out_until", "lock_out_round"),
+            "icon": "mdi:account-cancel",
+        }),
+    ]  # fmt: skip
+
+
+def _of_commands(topics: Topics) -> list[Entity]:
+    def button(object_id: str, name: str, icon: str, setting: str, category: bool) -> Entity:
+        content: dict[str, Any] = {
+            "command_topic": topics.below(f"set/{setting}"), "payload_press": "PRESS", "qos": 1,
+            "icon": icon, **({"entity_category": "config"} if category else {}),
+        }  # fmt: skip
+        return Entity("button", object_id, name, setting, content)
+
+    return [
+        Entity("switch", "listening", "Listening", "listening", {
+            "state_topic": topics.status, "command_topic": topics.below("set/listening"), "qos": 1,
+            "value_template": _status("'ON' if value_json.listening == true else 'OFF'", "None"),
+            "icon": "mdi:ear-hearing",
+        }),
+        Entity("text", "enrol_person", "Whom to enrol", "enrol_person", {
+            "state_topic": topics.status, "command_topic": topics.below("set/enrol_person"),
+            "qos": 1, "value_template": _status("value_json.enrol_person | default('')", ""),
+            "max": MAX_PERSON_BYTES, "icon": "mdi:account-edit", "entity_category": "config",
+        }),
+        button("enrol", "Start enrolment", "mdi:account-plus", "enrol", True),
+        button("enrol_cancel", "Cancel enrolment", "mdi:account-off", "enrol_cancel", True),
+        button("lift_lockout", "Lift lock-out", "mdi:lock-open-alert", "lift_lockout", False),
+        button("lock_out", "Lock everybody out", "mdi:lock-alert", "lock_out", False),
+    ]  # fmt: skip
+
+
+def _status(expression: str, otherwise: str) -> str:
+    """A template that is `otherwise` for whatever is no JSON object, or says the device is away."""
+    return (
+        "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+        "{{ " + expression + " }}{% else %}" + otherwise + "{% endif %}"
+    )
+
+
+def _members(*names: str) -> str:
+    """A template for those members of the status as attributes, null where it lacks one."""
+    pairs = ", ".join(f"'{name}': value_json.{name} | default(none)" for name in names)
+    return _status("{" + pairs + "} | to_json", "{}")
