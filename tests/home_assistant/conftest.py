@@ -62,6 +62,8 @@ def expected() -> list[str]:
 @pytest.fixture
 def home(running: HomeAssistant, expected: list[str]) -> Iterator[HomeAssistant]:
     """Home Assistant, which has nothing to complain of in the whole test."""
+    if not running.alive:
+        running.start()  # a test that failed half way had stopped it
     since = running.logged()
     yield running
     assert not running.complaints(since, tuple(expected)), f"the whole log: {LOG}"
@@ -71,13 +73,14 @@ def home(running: HomeAssistant, expected: list[str]) -> Iterator[HomeAssistant]
 def door(
     home: HomeAssistant, broker: Broker, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Door]]:
-    """Makes a door with Ada enrolled; it is gone from Home Assistant after the test."""
+    """Makes a door, with Ada enrolled if not told otherwise; the test over, it is gone again."""
     made: list[Door] = []
 
-    def make(**options: Any) -> Door:
+    def make(*, enrolled: bool = True, **options: Any) -> Door:
         device = re.sub(r"[^a-z]+", "-", request.node.name.partition("[")[0])[5:45].strip("-")
         made.append(Door(tmp_path, broker, home, device, **options))
-        made[-1].enrol_ada()
+        if enrolled:
+            made[-1].enrol_ada()
         return made[-1]
 
     yield make

@@ -35,8 +35,8 @@ HARMLESS = (
     # Home Assistant about its own Python; 2024.3 is the last version that runs on 3.11.
     r"\[homeassistant\.bootstrap\] Support for the running Python version 3\.11\.\d+ is deprecated",
     # Home Assistant about a machine too slow for it, which one that also runs tests may be.
-    r"\[homeassistant\.(bootstrap|setup)\] (Waiting on integrations to complete setup|"
-    r"Setup of \S+ is taking over)",
+    r"\[homeassistant\.bootstrap\] Waiting on integrations to complete setup",
+    r"\[homeassistant\.setup\] Setup of \S+ is taking over",
 )
 """Complaints that are none about what the device announces, and cannot be."""
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ([A-Z]+) \(")
@@ -76,6 +76,11 @@ class HomeAssistant:
             **(extra or {}),
         }
         (folder / "configuration.yaml").write_text(yaml.safe_dump(configuration))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self, within_s: float = START_S) -> None:
         """Start it and wait until it says that it runs."""
