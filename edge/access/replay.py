@@ -22,7 +22,8 @@ from edge.access.decider import Judgement
 from edge.access.guard import denied
 from edge.config import ReplayConfig
 from edge.errors import EdgeVoiceError, ProfileError
-from edge.recognition.fingerprint import Fingerprint, Heard, Resemblance, most_alike
+from edge.recognition.fingerprint import Fingerprint, Heard
+from edge.recognition.resemblance import Resemblance, most_alike
 from edge.types import ReasonCode, Utterance
 
 ACCEPTED, REFUSED = "heard", "heard-refused"

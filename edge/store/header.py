@@ -15,6 +15,8 @@ APPLICATION_ID = 0x45645643
 SCHEMA_VERSION = 3
 """The format; 2 added `sample.adapted`, 3 sealed everything."""
 
+SIGNATURES = "the signature store"
+"""What the file is, for people."""
 _MAGIC = b"SQLite format 3\x00"
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _MOST_RECORDS = 65536
@@ -99,9 +101,9 @@ def _journalled_header(path: Path) -> Optional[bytes]:
     return None
 
 
-def damaged(path: Path, finding: str) -> str:
-    """What to say of a store that is damaged."""
+def damaged(path: Path, finding: str, what: str = SIGNATURES) -> str:
+    """What to say of a file that is damaged; `what` it is, for people."""
     return (
-        f"the signature store {path} is damaged ({finding}): put a backup in its place,"
+        f"{what} {path} is damaged ({finding}): put a backup in its place,"
         " or move it away to start anew"
     )

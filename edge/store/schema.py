@@ -14,7 +14,7 @@ from edge.crypto.keyfile import sync_folder
 from edge.crypto.keys import KeySources, Secrets
 from edge.errors import StoreError
 from edge.store.erasing import erasing, finish_erasing
-from edge.store.header import APPLICATION_ID, SCHEMA_VERSION, damaged, inspect_header
+from edge.store.header import APPLICATION_ID, SCHEMA_VERSION, SIGNATURES, damaged, inspect_header
 from edge.store.vault import Vault, write_lock
 
 _BUSY_TIMEOUT_S = 5.0
@@ -147,8 +147,13 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 @contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite raises into a `StoreError` that says what to do."""
+def translated(path: Path, what: str = SIGNATURES) -> Iterator[None]:
+    """Turn whatever SQLite raises into a `StoreError` that says what to do.
+
+    Args:
+        path: the file.
+        what: what the file is, for people.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -161,9 +166,9 @@ def translated(path: Path) -> Iterator[None]:
         elif "full" in text:
             advice = f"cannot write to {path}: the disk is full"
         elif "malformed" in text or "not a database" in text:
-            advice = damaged(path, text)
+            advice = damaged(path, text, what)
         else:
-            advice = f"the signature store {path} cannot be used: {text}"
+            advice = f"{what} {path} cannot be used: {text}"
         raise StoreError(advice) from error
 
 

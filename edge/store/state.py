@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Optional
 
 from edge.errors import StoreError
+from edge.store.header import damaged
 from edge.store.schema import translated
 
 FILE_NAME = "device.sqlite"
 """The file inside the state directory."""
 
 _MAX_TEXT = 65536
+_WHAT = "the device's memory of counters and lock-outs"
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY NOT NULL, value NOT NULL)"
 
 
@@ -36,7 +38,7 @@ class DeviceState:
     def __init__(self, state_directory: Path, busy_s: float = 5.0) -> None:
         self.path = state_directory / FILE_NAME
         self._lock = threading.Lock()
-        with translated(self.path):
+        with translated(self.path, _WHAT):
             try:
                 state_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
                 # Made private before anything is in it.
@@ -78,7 +80,7 @@ class DeviceState:
 
     def get(self, name: str) -> Optional[str]:
         """The text kept under a name, None where there is none."""
-        with self._lock, translated(self.path):
+        with self._lock, translated(self.path, _WHAT):
             row = self._database.execute(
                 "SELECT value FROM entry WHERE name = ?", (name,)
             ).fetchone()
@@ -111,7 +113,7 @@ class DeviceState:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._lock, translated(self.path):
+        with self._lock, translated(self.path, _WHAT):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -122,4 +124,4 @@ class DeviceState:
                 raise
 
     def _damaged(self, name: str) -> str:
-        return f"{self.path} is damaged ({name}): put a backup in its place, or move it away"
+        return damaged(self.path, name, _WHAT)

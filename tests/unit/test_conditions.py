@@ -36,7 +36,7 @@ CONDITIONS = conditions(pink_noise(20.0, 3))
 
 @pytest.fixture(scope="module")
 def speech() -> FloatArray:
-    return read_audio(demo_directory() / "robin_right_phrase.flac").samples
+    return read_audio(demo_directory() / "ada_enrol_1.flac").samples
 
 
 def _bursts(seconds: float, rms: float, seed: int = 0) -> FloatArray:

@@ -10,9 +10,8 @@ from edge.recognition.fingerprint import (
     MAX_FRAMES,
     Fingerprint,
     Heard,
-    Resemblance,
-    most_alike,
 )
+from edge.recognition.resemblance import Resemblance, most_alike
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise

@@ -13,7 +13,8 @@ import numpy as np
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.evaluation.intervals import independent_limits
-from edge.recognition.fingerprint import Fingerprint, Heard, most_alike
+from edge.recognition.fingerprint import Fingerprint, Heard
+from edge.recognition.resemblance import most_alike
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.replay.distortions import Change, Distortion
 
