@@ -47,6 +47,7 @@ COMMANDS = (
     "config",
     "signing",
     "command",
+    "discovery",
 )
 
 EXIT_INTERRUPTED = 130

@@ -155,7 +155,9 @@ def _of_decisions(topics: Topics) -> list[Entity]:
     def of_the_last_let_in(member: str) -> str:
         # A voice that was turned away must not be shown as somebody who came.
         return (
-            "{{ value_json." + member + " if value_json is mapping"
+            "{{ (value_json."
+            + member
+            + " | default('unknown') | string)[:128] if value_json is mapping"
             " and value_json.decision == 'granted' and value_json.reason == 'accepted'"
             " else this.state }}"
         )
@@ -183,12 +185,12 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
     problems = " or ".join(f"value_json.{name} is defined" for name in _PROBLEMS)
     return [
         Entity("sensor", "enrolled", "People enrolled", None, {
-            **status, "value_template": _status("value_json.enrolled | default('None')", "None"),
+            **status, "value_template": _number("enrolled"),
             "state_class": "measurement", "icon": "mdi:account-group",
         }),
         Entity("sensor", "sound_level", "Sound level", None, {
             "state_topic": topics.below("sound"),
-            "value_template": _status("value_json.level_dbfs | default('None')", "None"),
+            "value_template": _number("level_dbfs"),
             "unit_of_measurement": "dBFS", "state_class": "measurement",
             "suggested_display_precision": 0,
             "expire_after": int(3 * config.homeassistant.sound_interval_s) + 20,
@@ -196,7 +198,11 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
         }),
         Entity("sensor", "microphone", "Microphone", None, {
             **status, **attributes,
-            "value_template": _status("value_json.microphone | default('unknown')", "unknown"),
+            "value_template": _status(
+                "value_json.microphone if value_json.microphone in ('listening', 'lost')"
+                " else 'unknown'",
+                "unknown",
+            ),
             "json_attributes_template": _members(
                 "listening", "reason", "lost_samples", "discarded_utterances", "late_decisions"
             ),
@@ -205,7 +211,7 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
         Entity("sensor", "enrolment", "Enrolment", None, {
             **status, **attributes,
             "value_template": _status(
-                "value_json.enrolment.state | default('idle')"
+                "(value_json.enrolment.state | default('idle') | string)[:32]"
                 " if value_json.enrolment is mapping else 'idle'",
                 "unknown",
             ),
@@ -247,7 +253,11 @@ def _of_commands(topics: Topics) -> list[Entity]:
         }),
         Entity("text", "enrol_person", "Whom to enrol", "enrol_person", {
             "state_topic": topics.status, "command_topic": topics.below("set/enrol_person"),
-            "qos": 1, "value_template": _status("value_json.enrol_person | default('')", ""),
+            "qos": 1, "value_template": _status(
+                f"value_json.enrol_person[:{MAX_PERSON_BYTES}]"
+                " if value_json.enrol_person is string else ''",
+                "",
+            ),
             "max": MAX_PERSON_BYTES, "icon": "mdi:account-edit", "entity_category": "config",
         }),
         button("enrol", "Start enrolment", "mdi:account-plus", "enrol", True),
@@ -263,6 +273,12 @@ def _status(expression: str, otherwise: str) -> str:
         "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
         "{{ " + expression + " }}{% else %}" + otherwise + "{% endif %}"
     )
+
+
+def _number(name: str) -> str:
+    """A template for a figure of a message; unknown for whatever is none."""
+    value = f"value_json.{name}"
+    return _status(f"{value} if {value} is number and {value} is not boolean else 'None'", "None")
 
 
 def _members(*names: str) -> str:

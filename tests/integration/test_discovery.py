@@ -15,8 +15,6 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig
-from edge.mqtt import MqttPublisher, discovery
 from edge.store.state import DeviceState
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
@@ -112,11 +110,182 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
             assert sound.json["peak_dbfs"] >= sound.json["level_dbfs"]
             # The switch that is announced works, both ways.
             with sender(broker) as client:
-                for word, state in (("OFF", False), ("ON", True)):
-                    say(client, found[SWITCH]["command_topic"], word)
-                    listener.wait_for("/status", lambda now, on=state: now.get("listening") is on)
+                say(client, found[SWITCH]["command_topic"], "OFF")
+                listener.wait_for("/status", lambda now: now.get("listening") is False)
+                del listener.messages[:]
+                say(client, found[SWITCH]["command_topic"], "ON")
+                listener.wait_for("/status", lambda now: now.get("listening") is True)
         finally:
             stop(daemon)
     assert set(kept(broker, f"{PREFIX}/#")) == {topic for topic in found if found[topic]}
     assert not kept(broker, "edge-voice/test-door/sound")
     assert not kept(broker, "edge-voice/test-door/decision")
+
+
+def test_it_is_said_again_when_home_assistant_is_born(house: House, broker: Broker) -> None:
+    with Subscriber(broker) as listener, sender(broker) as client:
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            assert settled(lambda: len(configs(listener)) == 15, timeout=LISTENING)
+            # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
+            say(client, HERE, "spoiled", retain=True)
+            del listener.messages[:]
+            for word in ("offline", "on", "", "online" * 100):
+                say(client, f"{PREFIX}/status", word)
+            time.sleep(0.5)
+            assert not listener.on("/config")
+            for _ in range(200):  # a flood is heard once
+                client.publish(f"{PREFIX}/status", "online", qos=1)
+            assert settled(lambda: len(configs(listener)) == 15)
+            time.sleep(1.0)
+            assert len(listener.on(HERE)) == 1
+            say(client, f"{PREFIX}/status", "online")
+            assert settled(lambda: len(listener.on(HERE)) == 2)
+            # Not too soon after the one before.
+            first, second = listener.on(HERE)
+            assert second.at - first.at > 4.0
+        finally:
+            stop(daemon)
+    assert json.loads(kept(broker, HERE)[HERE])["name"] == "Last person"
+
+
+def test_it_is_said_again_after_the_broker_lost_everything(house: House, broker: Broker) -> None:
+    with Subscriber(broker) as listener:
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            assert settled(lambda: len(configs(listener)) == 15, timeout=LISTENING)
+            listener.lost()
+            broker.kill()
+            del listener.messages[:]
+            broker.start()
+            listener.ready_again()
+            assert settled(lambda: HERE in kept(broker, HERE), timeout=15)
+        finally:
+            stop(daemon)
+
+
+def test_what_is_no_longer_allowed_or_wanted_goes(tmp_path: Path, broker: Broker) -> None:
+    def announced(**sections: Any) -> set[str]:
+        house = House(tmp_path, broker, dict(os.environ), **sections)
+        status = f"edge-voice/{house_id(sections)}/status"
+        with Subscriber(broker) as listener:
+            daemon = house.start("--input", "-")
+            try:
+                feed(daemon, np.zeros(16_000))
+                listener.wait_for(status, is_listening, timeout=LISTENING)
+                time.sleep(1.5)  # two ticks: what was taken back is forgotten
+            finally:
+                stop(daemon)
+        return set(kept(broker, "+/+/+/+/config"))
+
+    def house_id(sections: Any) -> str:
+        return str(sections.get("device", {"id": "test-door"})["id"])
+
+    on = announced(homeassistant=ON, commands={"unsigned": {"listening": True}})
+    assert SWITCH in on
+    assert HERE in on
+    fewer = announced(homeassistant=ON)
+    assert on - fewer == {SWITCH}
+    # Under another prefix and another name: the former ones go.
+    moved = announced(
+        homeassistant={**ON, "prefix": "other"}, device={"id": "hall"}, mqtt={
+            "host": "127.0.0.1", "port": broker.port}
+    )  # fmt: skip
+    assert len(moved) == len(fewer)
+    assert all(topic.startswith("other/") and "/edge_voice_hall/" in topic for topic in moved)
+    # Switched off: all go, and that is forgotten, so that nothing more is said there.
+    assert announced() == set()
+    state = DeviceState(tmp_path / "state")
+    assert state.get("homeassistant/announced") is None
+    state.close()
+
+
+def test_the_command_takes_everything_away(house: House, broker: Broker) -> None:
+    mine = f"{PREFIX}/camera/edge_voice_test-door/of_another_version/config"
+    others = (
+        f"{PREFIX}/sensor/edge_voice_other/last_person/config",
+        f"{PREFIX}/sensor/lamp/config",
+        f"{PREFIX}/sensor/edge_voice_test-door/x/y/config",
+    )
+    with Subscriber(broker) as listener, sender(broker) as client:
+        for topic in (mine, *others):
+            say(client, topic, "{}", retain=True)
+        daemon = house.start("--input", "-")
+        try:
+            feed(daemon, np.zeros(16_000))
+            assert settled(lambda: HERE in configs(listener), timeout=LISTENING)
+            assert settled(lambda: SWITCH in configs(listener))
+            done = house.run("discovery", "remove")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[0] == "12 entities were removed."
+            assert "is running, and will announce them again" in done.stdout
+            assert set(kept(broker, f"{PREFIX}/#")) == set(others)
+        finally:
+            stop(daemon)
+    done = house.run("discovery", "remove", "--json")
+    assert json.loads(done.stdout) == {"removed": [], "running": False, "comes_back": True}
+    other = house.run("discovery", "remove", "--device", "other")
+    assert other.stdout == "1 entity was removed.\n"
+    assert set(kept(broker, f"{PREFIX}/#")) == set(others[1:])
+
+
+def test_removing_what_the_broker_does_not_let_us(tmp_path: Path) -> None:
+    acl = "topic read #\ntopic write edge-voice/#\n\nuser owner\ntopic readwrite #\n"
+    with Broker(tmp_path / "broker", acl=acl) as broker:
+        house = House(tmp_path, broker, dict(os.environ), homeassistant=ON)
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set("owner", "")
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        say(client, HERE, "{}", retain=True)
+        client.disconnect()
+        client.loop_stop()
+        done = house.run("discovery", "remove")
+        assert done.returncode == 3
+        assert "still keeps 1 of them" in done.stderr
+        assert "access list" in done.stderr
+        # The daemon says in its journal that the broker refuses them, and goes on.
+        with Subscriber(broker) as listener:
+            daemon = house.start("--input", "-")
+            try:
+                feed(daemon, np.zeros(16_000))
+                listener.wait_for("/status", is_listening, timeout=LISTENING)
+                assert settled(lambda: "refused what is to be kept on ha/" in house.log.read_text())
+            finally:
+                stop(daemon)
+        assert house.log.read_text().count("refused what is to be kept") == 1
+
+
+def test_the_level_of_sound_fills_no_log(house: House, broker: Broker) -> None:
+    daemon = house.start("--input", "-")  # and nobody subscribes
+    try:
+        for _ in range(4):
+            feed(daemon, np.zeros(16_000))
+            time.sleep(1.0)
+        broker.kill()
+        feed(daemon, np.zeros(32_000))
+        time.sleep(2.5)
+    finally:
+        stop(daemon)
+    log = house.log.read_text()
+    assert "lost the broker" in log
+    assert "sound #" not in log
+    assert "nobody subscribes" not in log
+
+
+def test_no_broker_and_nonsense(tmp_path: Path, broker: Broker) -> None:
+    house = House(tmp_path, broker, dict(os.environ))
+    for option, value in (("--prefix", "a/#"), ("--prefix", ""), ("--device", "+")):
+        done = house.run("discovery", "remove", option, value)
+        assert done.returncode == 2
+        assert option in done.stderr
+    broker.kill()
+    done = house.run("discovery", "remove")
+    assert done.returncode == 3
+    assert f"the broker at 127.0.0.1:{broker.port}: nothing listens there" in done.stderr
+    off = House(tmp_path, broker, dict(os.environ), mqtt={"enabled": False})
+    done = off.run("discovery", "remove")
+    assert done.returncode == 2
+    assert "mqtt.enabled is off" in done.stderr

@@ -1,0 +1,165 @@
+"""`edge-voice discovery`: what Home Assistant is told about this device, and its end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from edge.cli import options
+from edge.cli.output import show, show_json
+from edge.errors import EXIT_OK, EnvironmentFault, InputError
+
+if TYPE_CHECKING:
+    from edge.mqtt.visit import Visit
+
+NAME = "discovery"
+HELP = "show what Home Assistant is told about this device, or take it back"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, help_text, perform in (
+        ("show", "show every entity, and why one is not announced", _show),
+        ("remove", "take every entity of this device away from Home Assistant", _remove),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        if name == "remove":
+            action.add_argument(
+                "--prefix",
+                metavar="TOPIC",
+                help="where it was announced (default: homeassistant.prefix)",
+            )
+            action.add_argument(
+                "--device",
+                metavar="ID",
+                help="the device whose entities go, such as one with a former device.id (default:"
+                " device.id)",
+            )
+        options.add_common(action)
+        action.set_defaults(perform=perform)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Perform the action; 0 when it was done."""
+    code: int = args.perform(args)
+    return code
+
+
+def _show(args: argparse.Namespace) -> int:
+    from edge.mqtt import discovery
+
+    config = options.config_of(args)
+    device_id, prefix = config.device.id, config.homeassistant.prefix
+    rows = []
+    for entity in discovery.entities(config):
+        allowed = discovery.allowed(entity, config.commands.unsigned)
+        rows.append(
+            {
+                "entity_id": discovery.entity_id(device_id, entity),
+                "name": entity.name,
+                "announced": allowed and config.homeassistant.discovery,
+                "needs": None if entity.needs is None else f"commands.unsigned.{entity.needs}",
+                "allowed": allowed,
+                "topic": discovery.config_topic(prefix, device_id, entity),
+                "config": discovery.payload(config, entity),
+            }
+        )
+    if args.json:
+        show_json({"discovery": config.homeassistant.discovery, "entities": rows})
+        return EXIT_OK
+    if not config.homeassistant.discovery:
+        show("homeassistant.discovery is off: nothing is announced. With it:")
+    width = max(len(str(row["entity_id"])) for row in rows)
+    for row in rows:
+        note = "" if row["allowed"] else f"  (not announced: {row['needs']} is off)"
+        show(f"{row['entity_id']:<{width}}  {row['name']}{note}")
+    if args.verbose:
+        for row in rows:
+            if row["allowed"]:
+                show(f"\n{row['topic']}")
+                show(json.dumps(row["config"], ensure_ascii=False, indent=2))
+    return EXIT_OK
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from edge.mqtt import discovery
+    from edge.mqtt.topics import Topics
+    from edge.mqtt.visit import Visit
+
+    config = options.config_of(args)
+    prefix = config.homeassistant.prefix if args.prefix is None else args.prefix
+    device_id = config.device.id if args.device is None else args.device
+    _check(prefix, device_id)
+    if not config.mqtt.enabled:
+        raise InputError("mqtt.enabled is off: there is no broker to take anything back from")
+    with Visit(config.mqtt, "discovery") as visit:
+        found = _announced(visit, prefix, device_id)
+        for topic in sorted({*discovery.removal(prefix, device_id), *found}):
+            visit.publish(topic, "", retain=True)
+        left = _announced(visit, prefix, device_id)
+        if left:
+            raise EnvironmentFault(
+                f"{visit.place}: still keeps {len(left)} of them, such as {min(left)}; check that"
+                " its access list lets this user write there"
+            )
+        status = visit.kept(Topics(config.mqtt.base_topic, device_id).status)
+    again = config.homeassistant.discovery and (prefix, device_id) == (
+        config.homeassistant.prefix,
+        config.device.id,
+    )
+    running = any(_is_online(text) for text in status.values())
+    if args.json:
+        show_json({"removed": sorted(found), "running": running, "comes_back": again})
+        return EXIT_OK
+    count = "1 entity was" if len(found) == 1 else f"{len(found)} entities were"
+    show(f"{count} removed.")
+    if again:
+        who = "The service is running, and" if running else "The service"
+        show(
+            f"{who} will announce them again when it starts, when it connects anew, and when Home"
+            " Assistant starts: homeassistant.discovery is on."
+        )
+    elif running:
+        show(
+            "The service is running: restart it if it was started with other settings, or it will"
+            " announce them again."
+        )
+    return EXIT_OK
+
+
+def _announced(visit: Visit, prefix: str, device_id: str) -> set[str]:
+    """The topics on which the broker keeps an entity of the device, also of other versions."""
+    from edge.mqtt import discovery
+
+    kept = visit.kept(discovery.filter_of(prefix, device_id))
+    return {topic for topic in kept if discovery.is_of(topic, prefix, device_id)}
+
+
+def _check(prefix: str, device_id: str) -> None:
+    """Refuse what would be another filter than that of one device.
+
+    Raises:
+        InputError: it would.
+    """
+    import re
+
+    from edge.config import all_settings
+
+    patterns = {setting.path: setting.rule for setting in all_settings()}
+    for option, path, text in (
+        ("--prefix", "homeassistant.prefix", prefix),
+        ("--device", "device.id", device_id),
+    ):
+        rule = patterns[path]
+        if not re.fullmatch(rule.pattern, text) or not text.isprintable():
+            raise InputError(f"{option} {text[:40]!r} cannot be used; give {rule.pattern_doc}")
+
+
+def _is_online(text: bytes) -> bool:
+    try:
+        status = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(status, dict) and status.get("state") == "online"
