@@ -29,7 +29,7 @@ FIRST_START_S = 420.0
 START_S = 120.0
 STOP_S = 60.0
 REQUEST_S = 30.0
-FOLLOW_S = 20.0
+FOLLOW_S = 40.0
 """How long a state may take to follow on a busy machine, seconds."""
 HARMLESS = (
     # Home Assistant about its own Python; 2024.3 is the last version that runs on 3.11.
