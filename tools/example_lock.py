@@ -17,7 +17,9 @@ What it opens for is a message on BASE/DEVICE/decision that
  6. has a higher number than every one before it, and the number is on the disk before it opens;
  7. says `granted` because somebody was `accepted`.
 
-Everything else is refused, with the reason as a line of JSON in the log. The lock needs a clock
+Everything else is refused, with the reason as a line of JSON in the log. With `--home-assistant`
+Home Assistant shows whether it is open and what it refused; nothing that comes from there is
+listened to, and there is no button to open it. The lock needs a clock
 that is right to a second or two (NTP); with a wrong one it stays shut. Give the broker a limit to
 the size of messages (Mosquitto: message_size_limit), or somebody can fill this lock's memory.
 """
@@ -260,6 +262,56 @@ class Lock:
         return message
 
 
+class Shown:
+    """The lock as Home Assistant shows it: a sensor, since nothing is to be commanded here.
+
+    Anybody on the broker can write to its topics: what is shown may be wrong, the door is not.
+    """
+
+    def __init__(self, client: mqtt.Client, args: argparse.Namespace) -> None:
+        self.client = client
+        self.topic = f"edge-voice-lock/{args.device}/status"
+        self.status = {"state": "online", "lock": "locked", "last_refused": "nothing"}
+        self.said_at = 0.0
+        name = f"edge_voice_lock_{args.device}"
+        self.config_topic = f"{args.home_assistant}/binary_sensor/{name}/lock/config"
+        self.config = {
+            "name": "Lock", "unique_id": name, "device_class": "lock", "object_id": name,
+            "default_entity_id": f"binary_sensor.{name.replace('-', '_').lower()}",
+            "state_topic": self.topic, "json_attributes_topic": self.topic,
+            "value_template": "{{ value_json.lock | default('None') }}",
+            "payload_on": "open", "payload_off": "locked", "off_delay": args.open_s,
+            "availability_topic": self.topic, "availability_template": "{{ value_json.state }}",
+            "device": {"identifiers": [name], "name": f"Lock of {args.device}"},
+        }  # fmt: skip
+        client.will_set(self.topic, '{"state":"offline"}', qos=1, retain=True)
+
+    def announce(self) -> None:
+        """Say on a new connection that the lock is there."""
+        self.client.publish(self.config_topic, json.dumps(self.config), qos=1, retain=True)
+        self.say()
+
+    def opened(self) -> None:
+        """Say that it is open; Home Assistant shows it as locked again after `open_s`."""
+        self.client.publish(self.topic, json.dumps({**self.status, "lock": "open"}), qos=1)
+
+    def refused(self, reason: str) -> None:
+        """Tell of a message that was refused, at most once a second: a flood is not to be two."""
+        if reason != "denied" and time.monotonic() - self.said_at > 1.0:
+            self.said_at = time.monotonic()
+            self.say(last_refused=reason)
+
+    def say(self, **changes: str) -> None:
+        """Have the broker keep how the lock is."""
+        self.status.update(changes)
+        self.client.publish(self.topic, json.dumps(self.status), qos=1, retain=True)
+
+    def leave(self) -> None:
+        """Say that the lock is not there any more, and go."""
+        self.say(state="offline")
+        self.client.disconnect()
+
+
 def main() -> int:
     """Listen until told to stop."""
     args = arguments()
@@ -282,6 +334,8 @@ def main() -> int:
             decision = lock.consider(bytes(arrived.payload), retained=bool(arrived.retain))
         except Refused as refused:
             note("refused", reason=str(refused), bytes=len(arrived.payload))
+            if shown:
+                shown.refused(str(refused))
             return
         except Exception as error:  # noqa: BLE001 (whatever it is, the door stays shut)
             note("refused", reason="error", error=repr(error)[:200])
@@ -290,13 +344,19 @@ def main() -> int:
         if args.open_command:
             # Not waited for: the next message must be looked at now.
             subprocess.Popen(shlex.split(args.open_command), stdin=subprocess.DEVNULL)
+        if shown:
+            shown.opened()
 
     def on_connect(client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _: Any) -> None:
         note("connected" if not reason.is_failure else "no_connection", reason=str(reason))
         client.subscribe(topic, qos=1)
+        if shown:
+            shown.announce()
 
     # A clean session: what was published while this lock was away is not for it.
     client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
+    shown = Shown(client, args) if args.home_assistant else None
+    leave = shown.leave if shown else client.disconnect
     client.on_connect = on_connect
     client.on_message = on_message
     client.on_subscribe = lambda *_: note("listening", topic=topic)
@@ -306,7 +366,7 @@ def main() -> int:
         client.tls_set(ca_certs=str(args.ca_file))
     client.reconnect_delay_set(1, 10)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: client.disconnect())
+        signal.signal(number, lambda *_: leave())
     client.connect_async(args.host, args.port)
     client.loop_forever(retry_first_connection=True)
     return 0
@@ -319,6 +379,8 @@ def arguments(given: Optional[list[str]] = None) -> argparse.Namespace:
     parser.add_argument("--key", required=True, type=Path, help="file with its key")
     parser.add_argument("--state", required=True, type=Path, help="file for the highest number")
     parser.add_argument("--open-command", help="what to run when it opens")
+    parser.add_argument("--open-s", type=int, default=3, help="for how long, seconds (default: 3)")
+    parser.add_argument("--home-assistant", metavar="PREFIX", help="show it there: homeassistant")
     parser.add_argument("--log", type=Path, help="file for lines of JSON; else standard output")
     parser.add_argument("--clock-allowance", type=float, default=1.0, help="seconds (default: 1)")
     parser.add_argument("--host", default="localhost", help="the broker")

@@ -33,18 +33,21 @@ class UnsignedConfig:
     )
     enrol: bool = setting(
         False,
-        "BASE/DEVICE/set/enrol, PRESS. Gives away: anybody on the broker who can speak to the"
-        " microphone can enrol, and is let in from then on.",
+        "BASE/DEVICE/set/enrol, PRESS, enrols whom set/enrol_person names. Gives away the house:"
+        " whoever is on the broker and can speak at the door enrols themselves, and the door opens"
+        " for them. Allow it only while somebody is being enrolled, then switch it off again; a"
+        " signed enrol_start needs none of this.",
     )
     enrol_cancel: bool = setting(
         False,
-        "BASE/DEVICE/set/enrol_cancel, PRESS. Gives away: anybody on the broker can keep people"
+        "BASE/DEVICE/set/enrol_cancel, PRESS. Gives away: anybody on the broker can keep anybody"
         " from being enrolled.",
     )
     enrol_person: bool = setting(
         False,
-        "BASE/DEVICE/set/enrol_person, a name of 64 bytes at most. Gives away: anybody on the"
-        " broker can choose under whose name the next enrolment is stored.",
+        "BASE/DEVICE/set/enrol_person, a name of up to 64 characters, or nothing for nobody. Gives"
+        " away, with enrol: anybody on the broker chooses whose name it is. The name is in the"
+        " status, which the broker keeps.",
     )
 
 

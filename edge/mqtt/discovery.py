@@ -21,10 +21,8 @@ import edge
 from edge.config import Config, UnsignedConfig
 from edge.mqtt.topics import Topics
 
-COMPONENTS = ("event", "sensor", "binary_sensor", "switch", "button", "text")
 EVENT_TYPES = ("granted", "denied", "challenge", "lockout")
-MAX_PERSON_BYTES = 64
-
+_LONGEST_NAME = 64
 _OBJECT = r"[A-Za-z0-9_-]{1,64}"
 
 _EVENT = """\
@@ -254,11 +252,11 @@ def _of_commands(topics: Topics) -> list[Entity]:
         Entity("text", "enrol_person", "Whom to enrol", "enrol_person", {
             "state_topic": topics.status, "command_topic": topics.below("set/enrol_person"),
             "qos": 1, "value_template": _status(
-                f"value_json.enrol_person[:{MAX_PERSON_BYTES}]"
+                f"value_json.enrol_person[:{_LONGEST_NAME}]"
                 " if value_json.enrol_person is string else ''",
                 "",
             ),
-            "max": MAX_PERSON_BYTES, "icon": "mdi:account-edit", "entity_category": "config",
+            "max": _LONGEST_NAME, "icon": "mdi:account-edit", "entity_category": "config",
         }),
         button("enrol", "Start enrolment", "mdi:account-plus", "enrol", True),
         button("enrol_cancel", "Cancel enrolment", "mdi:account-off", "enrol_cancel", True),

@@ -1,0 +1,211 @@
+"""What Home Assistant is told, and what the page about it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge.cli.main import main
+from edge.config import CommandsConfig, Config, DeviceConfig, HomeAssistantConfig, UnsignedConfig
+from edge.mqtt import discovery
+from edge.mqtt.commands import read_unsigned
+from edge.mqtt.link import Incoming
+from edge.mqtt.topics import Topics
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = (REPOSITORY / "docs" / "home-assistant.md").read_text(encoding="utf-8")
+COMMANDS = tuple(item.name for item in fields(UnsignedConfig))
+ALL = Config(commands=CommandsConfig(unsigned=UnsignedConfig(*[True] * len(COMMANDS))))
+ENTITY = re.compile(r"\b(?:event|sensor|binary_sensor|switch|button|text|lock)\.[a-z0-9_]+")
+# What its MQTT integration takes in a device and in an origin since 2023.8; more is an error there.
+DEVICE = {"identifiers", "name", "manufacturer", "model", "sw_version"}
+
+
+def payloads(config: Config = ALL) -> dict[str, dict[str, Any]]:
+    return {
+        discovery.entity_id(config.device.id, entity): discovery.payload(config, entity)
+        for entity in discovery.entities(config)
+    }
+
+
+def test_every_entity_is_whole_and_one_of_its_kind() -> None:
+    found = payloads()
+    assert len(found) == len(discovery.entities(ALL)) == 15
+    assert len({content["unique_id"] for content in found.values()}) == 15
+    topics = Topics("edge-voice", "front-door")
+    for name, content in found.items():
+        assert content["default_entity_id"] == name
+        assert name.endswith("." + content["object_id"])
+        assert content["availability_topic"] == topics.status
+        assert set(content["device"]) == DEVICE
+        assert set(content["origin"]) == {"name", "sw_version"}
+        assert not content["name"].startswith(ALL.device.name)  # it warns of that
+        assert json.loads(json.dumps(content)) == content
+
+
+def test_only_the_decision_is_an_event_and_nothing_tells_of_duress() -> None:
+    found = payloads()
+    events = [content for name, content in found.items() if name.startswith("event.")]
+    (event,) = events
+    assert event["state_topic"] == "edge-voice/front-door/decision"
+    assert event["event_types"] == ["granted", "denied", "challenge", "lockout"]
+    assert "duress" not in json.dumps(found)
+    assert not any(content.get("retain") for content in found.values())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_not_allowed_is_not_announced(name: str) -> None:
+    needs = {entity.needs for entity in discovery.entities(Config())}
+    assert name in needs
+    only = Config(commands=CommandsConfig(unsigned=replace(UnsignedConfig(), **{name: True})))
+    texts = discovery.announcement(only)
+    for entity in discovery.entities(only):
+        text = texts[discovery.config_topic("homeassistant", "front-door", entity)]
+        assert bool(text) == (entity.needs in (None, name))
+
+
+def test_what_the_entities_send_is_taken() -> None:
+    sent = 0
+    for content in payloads().values():
+        if "command_topic" not in content:
+            continue
+        suffix = Topics("edge-voice", "front-door").suffix(content["command_topic"])
+        words = ["PRESS"] if "payload_press" in content else ["ON", "OFF"]
+        if "max" in content:
+            words = ["Ada", "", "Zoë " * (content["max"] // 4)]
+        for word in words:
+            read_unsigned(Incoming(suffix, word.encode(), retained=False), ALL.commands.unsigned)
+            sent += 1
+    assert sent == 2 + 4 + 3
+
+
+def test_names_of_every_device_fit() -> None:
+    for device_id in ("A-b_C", "--", "x" * 64, "0"):
+        config = replace(ALL, device=DeviceConfig(id=device_id, name='Tür "1"\\'))
+        for entity_id in payloads(config):
+            assert re.fullmatch(r"[a-z_]+\.[a-z0-9]+(_[a-z0-9]+)*", entity_id)
+        for topic, text in discovery.announcement(config).items():
+            # As Home Assistant reads them.
+            match = re.fullmatch(r"homeassistant/\w+/([a-zA-Z0-9_-]+)/[a-zA-Z0-9_-]+/config", topic)
+            assert match
+            assert discovery.is_of(topic, "homeassistant", device_id)
+            assert json.loads(text)["device"]["name"] == 'Tür "1"\\'
+
+
+def test_what_belongs_to_a_device() -> None:
+    for topic in (
+        "ha/sensor/edge_voice_hall/a/config",
+        "ha/lawn_mower/edge_voice_hall/what-ever/config",
+    ):
+        assert discovery.is_of(topic, "ha", "hall")
+    for topic in (
+        "ha/sensor/edge_voice_hall2/a/config", "ha/sensor/xedge_voice_hall/a/config",
+        "hb/sensor/edge_voice_hall/a/config", "ha/sensor/edge_voice_hall/a/config/x",
+        "ha/sensor/edge_voice_hall/config", "ha/sensor/edge_voice_hall/a/b/config",
+        "edge-voice/hall/status", "ha/sensor/edge_voice_hall/a/config\n",
+    ):  # fmt: skip
+        assert not discovery.is_of(topic, "ha", "hall")
+    assert set(discovery.removal("ha", "hall").values()) == {""}
+    assert all(discovery.is_of(topic, "ha", "hall") for topic in discovery.removal("ha", "hall"))
+
+
+def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("commands: {unsigned: {listening: true}}\n")
+    assert main(["discovery", "show", "--config", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("homeassistant.discovery is off")
+    assert len(lines) == 16
+    assert "switch.edge_voice_front_door_listening       Listening" in lines
+    assert lines[-1].endswith("(not announced: commands.unsigned.lock_out is off)")
+    file.write_text("homeassistant: {discovery: true, prefix: ha}\n")
+    assert main(["discovery", "show", "--json", "--config", str(file)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["discovery"] is True
+    announced = {row["topic"]: row["config"] for row in found["entities"] if row["announced"]}
+    settings = Config(homeassistant=HomeAssistantConfig(discovery=True, prefix="ha"))
+    assert announced == {
+        topic: json.loads(text) for topic, text in discovery.announcement(settings).items() if text
+    }
+    assert main(["discovery", "show", "-v", "--config", str(file)]) == 0
+    assert '"state_topic": "edge-voice/front-door/decision"' in capsys.readouterr().out
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def words(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield str(key)
+            yield from words(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from words(each)
+    elif isinstance(value, str):
+        yield value
+
+
+LOCK = "binary_sensor.edge_voice_lock_front_door"
+
+
+def test_the_page_lists_what_there_is() -> None:
+    rows = re.findall(r"^\| `([a-z_.0-9]+)` \|.*\|(.*)\|$", PAGE, re.MULTILINE)
+    needs = {
+        discovery.entity_id("front-door", entity): f"`{entity.needs}`" if entity.needs else ""
+        for entity in discovery.entities(Config())
+    }
+    assert {name: needed.strip() for name, needed in rows} == needs
+    # And it means no entity that there is not.
+    assert set(ENTITY.findall(PAGE)) - {LOCK, "lock.unlock", "lock.garden_gate"} == set(needs)
+
+
+def test_what_is_to_be_pasted_is_right() -> None:
+    documents = [yaml.safe_load(text) for text in blocks("yaml")]
+    settings, *rest = documents
+    assert settings["homeassistant"] == {"discovery": True}
+    automations = [each[0] for each in rest if "alias" in each[0]]
+    (views,) = (each for each in rest if "cards" in each[0])
+    assert len(automations) == 5
+    known = {*payloads(), LOCK, "lock.garden_gate", "lock.unlock"}
+    for text in words([automations, views]):
+        assert set(ENTITY.findall(text)) <= known
+    for automation in automations:
+        assert {"alias", "trigger", "action"} <= set(automation)
+        for trigger in automation["trigger"]:
+            if trigger["platform"] == "mqtt":
+                assert trigger["topic"] == Topics("edge-voice", "front-door").decision
+    # The one that unlocks: not for what was shown before, nor for what came late.
+    (unlocking,) = (each for each in automations if "lock.unlock" in words(each))
+    assert unlocking["trigger"][0]["not_from"] == "unavailable"
+    assert any("expires_at" in text for text in words(unlocking["condition"]))
+
+
+def test_the_lock_is_called_as_the_page_says() -> None:
+    import argparse
+
+    from tools.example_lock import Shown, arguments
+
+    (shell,) = blocks("sh")
+    line = next(part for part in shell.replace("\\\n", " ").splitlines() if "example_lock" in part)
+    import shlex
+
+    args = arguments(shlex.split(line)[2:])
+
+    class Client:
+        def will_set(self, *_: Any, **__: Any) -> None:
+            pass
+
+    shown = Shown(Client(), args)  # type: ignore[arg-type]
+    assert isinstance(args, argparse.Namespace)
+    assert shown.config["default_entity_id"] == LOCK
+    assert shown.config["off_delay"] == 3
+    assert shown.config_topic.startswith("homeassistant/binary_sensor/")
