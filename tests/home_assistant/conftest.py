@@ -23,6 +23,21 @@ from tests.integration.home import settled
 LOG = REPOSITORY / "build/home-assistant/home-assistant.log"
 """Where its log is kept, for all the starts of one run of the tests."""
 
+_BOLT = "input_boolean.garden_gate"
+GARDEN_GATE = {
+    "input_boolean": {"garden_gate": {"name": "Bolt of the gate"}},
+    "lock": [
+        {
+            "platform": "template",
+            "name": "Garden gate",
+            "value_template": f"{{{{ is_state('{_BOLT}', 'off') }}}}",
+            "lock": {"service": "input_boolean.turn_off", "target": {"entity_id": _BOLT}},
+            "unlock": {"service": "input_boolean.turn_on", "target": {"entity_id": _BOLT}},
+        }
+    ],
+}
+"""The lock that the page about Home Assistant opens."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -44,7 +59,7 @@ def running(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         pytest.fail("there is no Home Assistant here; tools/test_home_assistant installs it")
     LOG.parent.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
-    home = HomeAssistant(tmp_path_factory.mktemp("home-assistant"), LOG)
+    home = HomeAssistant(tmp_path_factory.mktemp("home-assistant"), LOG, **GARDEN_GATE)
     try:
         home.start(FIRST_START_S)
         home.add_mqtt(broker)
@@ -76,9 +91,9 @@ def door(
     """Makes a door, with Ada enrolled if not told otherwise; the test over, it is gone again."""
     made: list[Door] = []
 
-    def make(*, enrolled: bool = True, **options: Any) -> Door:
-        device = re.sub(r"[^a-z]+", "-", request.node.name.partition("[")[0])[5:45].strip("-")
-        made.append(Door(tmp_path, broker, home, device, **options))
+    def make(*, device: str = "", enrolled: bool = True, **options: Any) -> Door:
+        name = re.sub(r"[^a-z]+", "-", request.node.name.partition("[")[0])[5:45].strip("-")
+        made.append(Door(tmp_path, broker, home, device or name, **options))
         if enrolled:
             made[-1].enrol_ada()
         return made[-1]

@@ -7,11 +7,14 @@ configuration file, which holds no more than is needed, so that it looks for not
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -51,7 +54,7 @@ class HomeAssistant:
         extra: sections of its configuration beside the needed ones.
     """
 
-    def __init__(self, folder: Path, log: Path, extra: Optional[dict[str, Any]] = None) -> None:
+    def __init__(self, folder: Path, log: Path, **extra: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.log = log
@@ -73,9 +76,11 @@ class HomeAssistant:
             "http": {"server_host": "127.0.0.1", "server_port": self.port},
             # What MQTT brings is in the log, so that a complaint can be understood.
             "logger": {"default": "info", "logs": {"homeassistant.components.mqtt": "debug"}},
-            **(extra or {}),
+            **extra,
         }
-        (folder / "configuration.yaml").write_text(yaml.safe_dump(configuration))
+        text = yaml.safe_dump(configuration) + "automation: !include automations.yaml\n"
+        (folder / "configuration.yaml").write_text(text)
+        (folder / "automations.yaml").write_text("[]\n")
 
     @property
     def alive(self) -> bool:
@@ -125,6 +130,15 @@ class HomeAssistant:
     def call(self, service: str, entity: str, **content: Any) -> None:
         """Call a service such as `switch.turn_off`, as a tap on the entity does."""
         self.post(f"services/{service.replace('.', '/')}", entity_id=entity, **content)
+
+    def automate(self, text: str) -> None:
+        """Have these automations, in YAML, and no others."""
+        (self.folder / "automations.yaml").write_text(text)
+        self.post("services/automation/reload")
+
+    def watch(self, event: str) -> Events:
+        """What happens from now on of one type, such as `call_service`."""
+        return Events(self.port, str(self._token), event)
 
     def template(self, text: str) -> Any:
         """What a template comes to, read as JSON."""
@@ -236,6 +250,61 @@ class HomeAssistant:
             request.add_header("Authorization", f"Bearer {self._token}")
         with _OPENER.open(request, timeout=REQUEST_S) as answer:
             return json.load(answer)
+
+
+class Events:
+    """What its event bus carries, of one type. Use as a context manager."""
+
+    def __init__(self, port: int, token: str, event: str) -> None:
+        self._happened: list[dict[str, Any]] = []
+        self._arrived = threading.Condition()
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_S)
+        self._connection.request(
+            "GET", f"/api/stream?restrict={event}", headers={"Authorization": f"Bearer {token}"}
+        )
+        self._answer = self._connection.getresponse()
+        assert self._answer.status == 200
+        self._answer.readline()  # the first is sent once it listens
+        assert self._connection.sock is not None
+        self._socket: socket.socket = self._connection.sock
+        self._socket.settimeout(None)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Events:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
+        self._connection.close()
+
+    def of(self, **wanted: Any) -> list[dict[str, Any]]:
+        """The data of those in which these members are such."""
+        with self._arrived:
+            return [
+                each
+                for each in self._happened
+                if all(each.get(name) == value for name, value in wanted.items())
+            ]
+
+    def wait_for(self, **wanted: Any) -> dict[str, Any]:
+        """The data of the first one in which these members are such."""
+        deadline = time.monotonic() + FOLLOW_S
+        while not (found := self.of(**wanted)):
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {wanted} within {FOLLOW_S} s: {self._happened}"
+            with self._arrived:
+                self._arrived.wait(min(left, 0.1))
+        return found[0]
+
+    def _read(self) -> None:
+        for line in self._answer:
+            text = line.decode().strip().removeprefix("data: ")
+            if text.startswith("{"):
+                with self._arrived:
+                    self._happened.append(json.loads(text)["data"])
+                    self._arrived.notify_all()
 
 
 # A proxy that the environment names has no business between the test and loopback.
