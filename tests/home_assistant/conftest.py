@@ -77,8 +77,6 @@ def expected() -> list[str]:
 @pytest.fixture
 def home(running: HomeAssistant, expected: list[str]) -> Iterator[HomeAssistant]:
     """Home Assistant, which has nothing to complain of in the whole test."""
-    if not running.alive:
-        running.start()  # a test that failed half way had stopped it
     since = running.logged()
     yield running
     assert not running.complaints(since, tuple(expected)), f"the whole log: {LOG}"
@@ -99,6 +97,8 @@ def door(
         return made[-1]
 
     yield make
+    if not home.alive:
+        home.start()  # the test failed half way
     for one in made:
         one.close()
         done = one.run("discovery", "remove")
