@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,11 @@ def speech_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real speech at {folder}; set EDGE_VOICE_SPEECH")
     return folder
+
+
+def let_others_in(folder: Path) -> None:
+    """Let every user look into a temporary folder, and into those that it lies in."""
+    for each in (folder, *folder.parents):
+        if each == Path(tempfile.gettempdir()):
+            break
+        each.chmod(0o755)

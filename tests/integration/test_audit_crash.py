@@ -15,6 +15,7 @@ import pytest
 from edge.config import AuditConfig
 from edge.store.audit import AuditTrail
 from edge.store.state import DeviceState
+from tests.conftest import let_others_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
@@ -180,8 +181,7 @@ def test_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
     folder.mkdir()
     if os.geteuid() == 0:
         os.chown(folder, 65534, 65534)
-    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        each.chmod(0o755)
+    let_others_in(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", READ_ONLY, str(folder)],
         env=_environment(),

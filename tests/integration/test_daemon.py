@@ -23,7 +23,7 @@ from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.integration.virtual_microphone import VirtualMicrophone
 
+pytestmark = pytest.mark.alone
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 LISTENER = """

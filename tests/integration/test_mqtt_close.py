@@ -14,6 +14,8 @@ from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import DEVICE, decision, ids, offline, settled
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:

@@ -15,6 +15,7 @@ import pytest
 
 from edge.store import ProfileStore
 from edge.types import ProfileStatus
+from tests.conftest import let_others_in
 from tests.unit.stores import enrol, make_sample, same, seeds_of, version_of, write_first_format
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -303,10 +304,7 @@ def test_folder_that_may_only_be_read(tmp_path: Path, exists: bool) -> None:
         if os.geteuid() == 0:
             os.chown(path, 65534, 65534)
             os.chown(folder / "store.key", 65534, 65534)
-    for each in (folder, *folder.parents):
-        if each == Path("/tmp") or not each.is_relative_to(tmp_path.parents[1]):  # noqa: S108
-            break
-        each.chmod(0o755)
+    let_others_in(tmp_path)
     folder.chmod(0o555)
     done = subprocess.run(
         [sys.executable, "-c", AS_ANOTHER_USER, str(path)],
