@@ -69,12 +69,22 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"discovery": config.homeassistant.discovery, "entities": rows})
         return EXIT_OK
-    if not config.homeassistant.discovery:
-        show("homeassistant.discovery is off: nothing is announced. With it:")
+    on = config.homeassistant.discovery
+    show(
+        "Announced to Home Assistant:"
+        if on
+        else "Nothing is announced: homeassistant.discovery is off. It would be:"
+    )
     width = max(len(str(row["entity_id"])) for row in rows)
     for row in rows:
-        note = "" if row["allowed"] else f"  (not announced: {row['needs']} is off)"
-        show(f"{row['entity_id']:<{width}}  {row['name']}{note}")
+        if row["allowed"]:
+            show(f"  {row['entity_id']:<{width}}  {row['name']}")
+    if not all(row["allowed"] for row in rows):
+        show("Not announced, each until commands.unsigned allows it:")
+    for row in rows:
+        if not row["allowed"]:
+            setting = str(row["needs"]).rpartition(".")[2]
+            show(f"  {row['entity_id']:<{width}}  {row['name']:<18}  {setting}")
     if args.verbose:
         for row in rows:
             if row["allowed"]:

@@ -5,8 +5,10 @@ BASE/DEVICE/decision  never retained; one `AccessDecision` as JSON
 BASE/DEVICE/command   what the device is told, signed; see edge/mqtt/commands.py
 BASE/DEVICE/command/result  never retained; what became of it
 BASE/DEVICE/set/+     what the device is told unsigned, each only if the configuration allows it
+BASE/DEVICE/sound     never retained; how loud it is, where Home Assistant is told of the device
 
-Other parts of the device publish below BASE/DEVICE under names of their own.
+Other parts of the device publish below BASE/DEVICE under names of their own, and
+what Home Assistant is told is elsewhere; see edge/mqtt/discovery.py.
 """
 
 from __future__ import annotations

@@ -285,6 +285,10 @@ def test_no_broker_and_nonsense(tmp_path: Path, broker: Broker) -> None:
     done = house.run("discovery", "remove")
     assert done.returncode == 3
     assert f"the broker at 127.0.0.1:{broker.port}: nothing listens there" in done.stderr
+    with Broker(tmp_path / "locked", login=("edge-voice", "secret")) as locked:
+        done = House(tmp_path, locked, dict(os.environ)).run("discovery", "remove", "--json")
+        assert done.returncode == 3
+        assert "it wants a user name" in json.loads(done.stdout)["error"]["message"]
     off = House(tmp_path, broker, dict(os.environ), mqtt={"enabled": False})
     done = off.run("discovery", "remove")
     assert done.returncode == 2

@@ -121,10 +121,12 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     file.write_text("commands: {unsigned: {listening: true}}\n")
     assert main(["discovery", "show", "--config", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("homeassistant.discovery is off")
-    assert len(lines) == 16
-    assert "switch.edge_voice_front_door_listening       Listening" in lines
-    assert lines[-1].endswith("(not announced: commands.unsigned.lock_out is off)")
+    assert lines[0].startswith("Nothing is announced: homeassistant.discovery is off.")
+    assert len(lines) == 17
+    assert "  switch.edge_voice_front_door_listening       Listening" in lines
+    assert lines[11].startswith("Not announced, each until commands.unsigned allows it")
+    assert lines[-1].split()[-1] == "lock_out"
+    assert max(map(len, lines)) <= 80
     file.write_text("homeassistant: {discovery: true, prefix: ha}\n")
     assert main(["discovery", "show", "--json", "--config", str(file)]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -1,0 +1,176 @@
+"""What the daemon remembers of having been announced, and how it measures sound."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.audio.frames import level_db
+from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig
+from edge.daemon.home_assistant import HomeAssistant
+from edge.mqtt import MqttPublisher
+from edge.mqtt.retained import Retained
+from edge.mqtt.topics import Topics
+from edge.store.state import DeviceState
+from edge.types import AudioBlock
+
+MEMORY = "homeassistant/announced"
+
+
+class Line(MqttPublisher):
+    """A line to a broker that has confirmed everything."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.mqtt, config.device)
+        self.texts: dict[str, str] = {}
+        self.birth = ""
+        self.sent: list[tuple[str, str]] = []
+
+    @property
+    def connected(self) -> bool:
+        return True
+
+    @property
+    def announced(self) -> bool:
+        return True
+
+    def announce(self, texts: object, birth_topic: object = None) -> None:
+        assert isinstance(texts, dict)
+        self.texts, self.birth = dict(texts), str(birth_topic)
+
+    def publish(self, suffix: str, text: str, **_: object) -> None:
+        self.sent.append((suffix, text))
+
+
+def settings(folder: Path, *, discovery: bool, prefix: str = "ha", device: str = "hall") -> Config:
+    return Config(
+        device=DeviceConfig(id=device),
+        homeassistant=HomeAssistantConfig(discovery, prefix, 1.0),
+        state_directory=folder,
+    )
+
+
+def watching(config: Config) -> tuple[HomeAssistant, Line]:
+    line = Line(config)
+    return HomeAssistant(config, line), line
+
+
+def remembered(folder: Path) -> object:
+    state = DeviceState(folder)
+    try:
+        return json.loads(state.get(MEMORY) or "[]")
+    finally:
+        state.close()
+
+
+def remember(folder: Path, text: str) -> None:
+    state = DeviceState(folder)
+    state.put(MEMORY, text)
+    state.close()
+
+
+def test_a_device_that_was_never_announced_says_nothing(tmp_path: Path) -> None:
+    subject, line = watching(settings(tmp_path, discovery=False))
+    assert not subject.needed
+    assert line.texts == {}
+    assert remembered(tmp_path) == []
+
+
+def test_what_was_announced_is_remembered_until_it_is_taken_back(tmp_path: Path) -> None:
+    subject, line = watching(settings(tmp_path, discovery=True))
+    assert subject.needed
+    assert line.birth == "ha/status"
+    assert remembered(tmp_path) == [["ha", "hall"]]
+    everything = set(line.texts)
+    # The prefix is another now; before that is confirmed both are known.
+    subject, line = watching(settings(tmp_path, discovery=True, prefix="other"))
+    assert remembered(tmp_path) == [["ha", "hall"], ["other", "hall"]]
+    assert everything < set(line.texts)
+    assert {line.texts[topic] for topic in everything} == {""}
+    assert line.birth == "other/status"
+    subject.tick()
+    assert remembered(tmp_path) == [["other", "hall"]]
+    subject, line = watching(settings(tmp_path, discovery=False))
+    assert subject.needed
+    assert set(line.texts.values()) == {""}
+    assert all(topic.startswith("other/") for topic in line.texts)
+    assert remembered(tmp_path) == [["other", "hall"]]
+    subject.tick()
+    assert remembered(tmp_path) == []
+
+
+def test_without_mqtt_nothing_is_remembered(tmp_path: Path) -> None:
+    config = settings(tmp_path, discovery=True)
+    config = Config(
+        device=config.device,
+        homeassistant=config.homeassistant,
+        mqtt=MqttConfig(enabled=False),
+        state_directory=tmp_path,
+    )
+    subject, line = watching(config)
+    assert not subject.needed
+    assert line.texts == {}
+    assert remembered(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "{}", "7", "[7]", '["ab"]', '[["a"]]', "[[1, 2]]", '[["a/#", "b"], ["", "b"]]'],
+)
+def test_a_damaged_memory_is_no_reason_to_stop(tmp_path: Path, text: str) -> None:
+    remember(tmp_path, text)
+    subject, line = watching(settings(tmp_path, discovery=True))
+    assert all("/edge_voice_hall/" in topic for topic in line.texts if line.texts[topic])
+    assert not any(sign in topic for topic in line.texts for sign in "+#")
+    subject.tick()
+    assert remembered(tmp_path) == [["ha", "hall"]]
+
+
+def test_a_state_that_cannot_be_used_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "device.sqlite").write_bytes(b"no database at all" * 100)
+    with caplog.at_level(logging.WARNING):
+        _, line = watching(settings(tmp_path, discovery=True))
+    assert len(line.texts) == 15
+    assert "what Home Assistant was told of is not remembered" in caplog.text
+
+
+def test_the_level_is_that_of_all_that_was_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("edge.daemon.home_assistant.time.monotonic", lambda: now[0])
+    subject, line = watching(settings(tmp_path, discovery=True))
+    rng = np.random.default_rng(5)
+    loud = (0.5 * rng.standard_normal(512)).astype(np.float32)
+    quiet = (1e-3 * rng.standard_normal(1024)).astype(np.float32)
+    for samples in (loud, quiet, np.zeros(0, np.float32)):
+        subject.block(AudioBlock(samples, 0.0, 0.0), level_db(samples))
+    subject.tick()
+    assert line.sent == []  # not yet
+    now[0] += 1.0
+    subject.tick()
+    ((suffix, text),) = line.sent
+    assert suffix == "sound"
+    levels = json.loads(text)
+    assert levels["level_dbfs"] == round(level_db(np.concatenate((loud, quiet))), 1)
+    assert levels["peak_dbfs"] == round(20 * float(np.log10(np.abs(loud).max())), 1)
+    now[0] += 1.0
+    subject.tick()  # nothing was heard: nothing is said
+    assert len(line.sent) == 1
+
+
+def test_nothing_is_announced_where_nobody_can_publish() -> None:
+    subject = Retained(Topics("edge-voice", "hall"), {})
+    for topic in ("", "a/+/config", "a/#", "$SYS/a", "a\0b"):
+        with pytest.raises(ValueError, match="no topic to publish on"):
+            subject.announce({topic: ""})
+    with pytest.raises(ValueError, match="too many"):
+        subject.announce({f"a/{number}": "" for number in range(200)})
+    subject.announce({"a/b/config": "{}"})
+    assert list(subject.current(0)) == ["edge-voice/hall/status", "a/b/config"]
