@@ -10,9 +10,9 @@ from typing import Any, Callable
 import pytest
 
 from tests.home_assistant.door import Door
+from tests.home_assistant.events import FOLLOW_S
 from tests.home_assistant.home_assistant import (
     FIRST_START_S,
-    FOLLOW_S,
     REPOSITORY,
     HomeAssistant,
     program,

@@ -7,14 +7,11 @@ configuration file, which holds no more than is needed, so that it looks for not
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -24,6 +21,7 @@ from typing import Any, Callable, Optional
 
 import yaml
 
+from tests.home_assistant.events import FOLLOW_S, Bus, Watch
 from tests.integration.broker import Broker, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,8 +30,6 @@ FIRST_START_S = 420.0
 START_S = 120.0
 STOP_S = 60.0
 REQUEST_S = 30.0
-FOLLOW_S = 40.0
-"""How long a state may take to follow on a busy machine, seconds."""
 HARMLESS = (
     # Home Assistant about its own Python; 2024.3 is the last version that runs on 3.11.
     r"\[homeassistant\.bootstrap\] Support for the running Python version 3\.11\.\d+ is deprecated",
@@ -62,6 +58,7 @@ class HomeAssistant:
         self._address = f"http://127.0.0.1:{self.port}"
         self._token: Optional[str] = None
         self._process: Optional[subprocess.Popen[bytes]] = None
+        self._bus: Optional[Bus] = None
         configuration = {
             "homeassistant": {
                 "name": "Test house",
@@ -100,6 +97,7 @@ class HomeAssistant:
         if self._token is None:
             self._token = self._new_owner()
         self._until(lambda: self.get("config")["state"] == "RUNNING", within_s, "does not start")
+        self._bus = Bus(self.port, self._token)
 
     def stop(self) -> None:
         """SIGTERM, and wait until it has ended."""
@@ -136,9 +134,10 @@ class HomeAssistant:
         (self.folder / "automations.yaml").write_text(text)
         self.post("services/automation/reload")
 
-    def watch(self, event: str) -> Events:
+    def watch(self, event: str) -> Watch:
         """What happens from now on of one type, such as `call_service`."""
-        return Events(self.port, str(self._token), event)
+        assert self._bus is not None
+        return Watch(self._bus, event)
 
     def template(self, text: str) -> Any:
         """What a template comes to, read as JSON."""
@@ -250,61 +249,6 @@ class HomeAssistant:
             request.add_header("Authorization", f"Bearer {self._token}")
         with _OPENER.open(request, timeout=REQUEST_S) as answer:
             return json.load(answer)
-
-
-class Events:
-    """What its event bus carries, of one type. Use as a context manager."""
-
-    def __init__(self, port: int, token: str, event: str) -> None:
-        self._happened: list[dict[str, Any]] = []
-        self._arrived = threading.Condition()
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_S)
-        self._connection.request(
-            "GET", f"/api/stream?restrict={event}", headers={"Authorization": f"Bearer {token}"}
-        )
-        self._answer = self._connection.getresponse()
-        assert self._answer.status == 200
-        self._answer.readline()  # the first is sent once it listens
-        assert self._connection.sock is not None
-        self._socket: socket.socket = self._connection.sock
-        self._socket.settimeout(None)
-        self._thread = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> Events:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
-        self._connection.close()
-
-    def of(self, **wanted: Any) -> list[dict[str, Any]]:
-        """The data of those in which these members are such."""
-        with self._arrived:
-            return [
-                each
-                for each in self._happened
-                if all(each.get(name) == value for name, value in wanted.items())
-            ]
-
-    def wait_for(self, **wanted: Any) -> dict[str, Any]:
-        """The data of the first one in which these members are such."""
-        deadline = time.monotonic() + FOLLOW_S
-        while not (found := self.of(**wanted)):
-            left = deadline - time.monotonic()
-            assert left > 0, f"no {wanted} within {FOLLOW_S} s: {self._happened}"
-            with self._arrived:
-                self._arrived.wait(min(left, 0.1))
-        return found[0]
-
-    def _read(self) -> None:
-        for line in self._answer:
-            text = line.decode().strip().removeprefix("data: ")
-            if text.startswith("{"):
-                with self._arrived:
-                    self._happened.append(json.loads(text)["data"])
-                    self._arrived.notify_all()
 
 
 # A proxy that the environment names has no business between the test and loopback.

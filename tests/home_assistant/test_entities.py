@@ -9,7 +9,8 @@ import numpy as np
 
 import edge
 from tests.home_assistant.door import COMMANDING, SHOWN, Door, announced
-from tests.home_assistant.home_assistant import FOLLOW_S, HomeAssistant
+from tests.home_assistant.events import FOLLOW_S
+from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
 from tests.integration.house import feed, speak

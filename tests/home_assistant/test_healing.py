@@ -6,7 +6,8 @@ import time
 from typing import Callable
 
 from tests.home_assistant.door import COMMANDING, SHOWN, Door, announced
-from tests.home_assistant.home_assistant import FOLLOW_S, HomeAssistant
+from tests.home_assistant.events import FOLLOW_S
+from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
 
