@@ -136,12 +136,11 @@ def test_a_lock_that_opens_only_for_a_fresh_and_signed_decision(
         lock.wait(10)
     pasted.wait_for(LOCK, "unavailable")
     with attacker(broker) as client:
-        for topic in (
-            f"homeassistant/binary_sensor/edge_voice_lock_{DEVICE}/lock/config",
-            f"edge-voice-lock/{DEVICE}/status",
-        ):
-            client.publish(topic, b"", qos=1, retain=True).wait_for_publish(10)
-    assert settled(lambda: pasted.state(LOCK) is None, FOLLOW_S)
+        config = f"homeassistant/binary_sensor/edge_voice_lock_{DEVICE}/lock/config"
+        client.publish(config, b"", qos=1, retain=True).wait_for_publish(10)
+        assert settled(lambda: pasted.state(LOCK) is None, FOLLOW_S)
+        status = f"edge-voice-lock/{DEVICE}/status"
+        client.publish(status, b"", qos=1, retain=True).wait_for_publish(10)
 
 
 def _unlocked(calls: Watch) -> list[dict[str, Any]]:
