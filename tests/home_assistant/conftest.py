@@ -79,6 +79,7 @@ def home(running: HomeAssistant, expected: list[str]) -> Iterator[HomeAssistant]
     """Home Assistant, which has nothing to complain of in the whole test."""
     since = running.logged()
     yield running
+    assert not running.abroad(), "a test's Home Assistant has no business on the network"
     assert not running.complaints(since, tuple(expected)), f"the whole log: {LOG}"
 
 

@@ -19,6 +19,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+import psutil
 import yaml
 
 from tests.home_assistant.events import FOLLOW_S, Bus, Watch
@@ -197,6 +198,13 @@ class HomeAssistant:
                 inside = True
                 found.append(line)
         return found
+
+    def abroad(self) -> list[str]:
+        """Where it listens or is connected to that is not this machine; nowhere, one hopes."""
+        assert self._process is not None
+        found = psutil.Process(self._process.pid).net_connections("inet")
+        ends = [one.raddr or one.laddr for one in found if one.raddr or one.status == "LISTEN"]
+        return [f"{end.ip}:{end.port}" for end in ends if end.ip != "127.0.0.1"]
 
     def logged(self) -> int:
         """How long the log is by now, bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any, Callable
 
@@ -15,9 +16,28 @@ from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
 from tests.integration.house import feed, speak
 from tests.integration.test_daemon_challenge import ANSWER_S, PACE, PHRASE
+from tests.integration.test_example_lock import attacker
 from tests.unit.spoken_digits import ADA, WORDS, enrol_ada, needs_flite, recording_of
 
 MakeDoor = Callable[..., Door]
+NONSENSE = (
+    "",
+    "x",
+    "null",
+    "3",
+    '"text"',
+    "[]",
+    "{}",
+    '{"decision": 3, "reason": [], "name": {}, "level_dbfs": "loud", "state": 4}',
+    '{"decision": "maybe", "reason": "accepted"}',
+    '{"state": "online"}',
+    '{"state": "online", "enrolled": "many", "listening": "yes", "locked_out": 1}',
+    '{"state": "online", "enrolled": null, "enrol_person": 5, "enrolment": [], "problem": {}}',
+    '{"state": "online", "enrol_person": "' + 300 * "x" + '", "enrolment": {"state": 7}}',
+    '{"level_dbfs": null}',
+    '{"level_dbfs": true, "peak_dbfs": []}',
+)
+"""What anybody on the broker may send there."""
 
 
 def test_every_entity_is_there(broker: Broker, home: HomeAssistant, door: MakeDoor) -> None:
@@ -142,6 +162,23 @@ def test_arming_works_both_ways(broker: Broker, door: MakeDoor) -> None:
         told = front.tell(command)
         assert told.returncode == 0, told.stderr
         front.wait_for("listening", state)
+
+
+def test_nonsense_on_the_topics_is_nothing(broker: Broker, door: MakeDoor) -> None:
+    front = door()
+    front.open()
+    granted = front.hear("ada_right_phrase")
+    shown = front.wait_for("access", lambda _: True)["state"]
+    with attacker(broker) as client:
+        for topic in ("decision", "sound", "status"):
+            for payload in NONSENSE:
+                to = f"edge-voice/{front.device}/{topic}"
+                client.publish(to, payload, qos=1).wait_for_publish(10)
+        ending = json.dumps({"state": "online", "enrolled": 7})
+        client.publish(f"edge-voice/{front.device}/status", ending, qos=1).wait_for_publish(10)
+    front.wait_for("enrolled", "7")  # so it has read all the rest, and has nothing to complain of
+    assert front.wait_for("access", lambda _: True)["state"] == shown
+    front.wait_for("last_person", granted["name"])
 
 
 def test_only_what_is_allowed_is_announced(broker: Broker, door: MakeDoor) -> None:
