@@ -32,6 +32,17 @@ from tools.confined.group import control_group
 from tools.confined.probe import MUST_WORK
 
 _LIMIT_S = 240
+_FOUND = {
+    "user.root", "configuration.fine", "service.installed", "service_start.disabled",
+    "service_state.active", "service_restarts.none", "broker_login.accepted",
+    "broker_receive.received", "service_says.online", "microphone.held", "state.private",
+    "state_files.private", "store.opens", "key.beside", "audit.intact", "password.private",
+    "models.genuine",
+}  # fmt: skip
+"""What `edge-voice doctor` must find of the service while all is well."""
+_FOUND_AFTERWARDS = {"service.installed", "service_restarts.some", "broker_login.accepted"}
+"""And after the watchdog has acted. That it was the watchdog is in the journal of an ordinary
+machine; here systemd's own words go to the console."""
 _NAMESPACES = ("mount", "pid", "uts", "ipc", "cgroup", "net")
 
 
@@ -125,6 +136,11 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
             rows.append((name, f"not tried: root cannot either ({unlimited[name]})", False))
         else:
             rows.append((name, refusal or "WENT THROUGH", refusal is not None))
+    for when, wanted in (("doctor", _FOUND), ("doctor_afterwards", _FOUND_AFTERWARDS)):
+        codes = {finding["code"] for finding in result[when]}
+        absent = sorted(wanted - codes)
+        title = when.replace("_", ", ")
+        rows.append((title, f"no {', '.join(absent)}" if absent else "as it is", not absent))
     acted = f"{result['watchdog']}: ended after {result['watchdog_s']} s without sound"
     rows.append(("watchdog", acted, result["watchdog"] == "watchdog"))
     return rows

@@ -69,6 +69,11 @@ class Microphone:
         return "default" if self._choice is None else str(self._choice)
 
     @property
+    def rate(self) -> float:
+        """Samples per second that it was opened with; 0 while closed."""
+        return 0.0 if self._opened is None else self._opened.rate
+
+    @property
     def last_callback_at(self) -> float:
         """`time.monotonic()` when sound last arrived; 0 while closed."""
         return 0.0 if self._opened is None else self._opened.ring.last_write_at

@@ -44,6 +44,7 @@ COMMANDS = (
     "calibrate",
     "audit",
     "devices",
+    "doctor",
     "config",
     "signing",
     "command",

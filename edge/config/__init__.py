@@ -7,6 +7,7 @@ from edge.config.commands import CommandsConfig, UnsignedConfig
 from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.lockout import LockOutConfig
+from edge.config.metrics import MetricsConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule
 from edge.config.settings import (
@@ -34,6 +35,7 @@ __all__ = [
     "EnrolmentConfig",
     "HomeAssistantConfig",
     "LockOutConfig",
+    "MetricsConfig",
     "MqttConfig",
     "RecognitionConfig",
     "ReplayConfig",

@@ -198,6 +198,12 @@ def _line(node: yaml.Node) -> int:
 def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     """Values that are fine alone and impossible together."""
     mqtt, tls = config.mqtt, config.mqtt.tls
+    if not config.metrics.stays_here:
+        text = (
+            f"{config.metrics.address} can be reached from other machines, and the figures tell"
+            " when people come and go; give 127.0.0.1 or ::1, and let the collector run here"
+        )
+        yield "metrics.address", text
     if config.recognition.min_net_speech_s >= config.audio.max_utterance_s:
         longest = f"{config.audio.max_utterance_s:g}"
         text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"

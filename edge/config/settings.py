@@ -23,6 +23,7 @@ from edge.config.challenge import ChallengeConfig
 from edge.config.commands import CommandsConfig
 from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.lockout import LockOutConfig
+from edge.config.metrics import MetricsConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
@@ -240,6 +241,9 @@ class Config:
         HomeAssistantConfig, "Whether Home Assistant finds this device by itself."
     )
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
+    metrics: MetricsConfig = section(
+        MetricsConfig, "Figures of the running service for Prometheus."
+    )
     state_directory: Optional[Path] = setting(
         None,
         "Folder where signatures are kept.",

@@ -16,6 +16,8 @@ from edge.audio.frames import level_db
 from edge.config import Config
 from edge.daemon.home_assistant import HomeAssistant
 from edge.daemon.household import Household
+from edge.daemon.metrics import Metrics
+from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.types import AudioBlock
@@ -77,6 +79,11 @@ def observers_of(parts: Parts) -> list[Observer]:
     home_assistant = HomeAssistant(parts.config, parts.publisher)
     if home_assistant.needed:
         observers.append(home_assistant)
+    if parts.config.metrics.enabled:
+        try:
+            observers.append(Metrics(parts.config, parts.publisher))
+        except EnvironmentFault as error:  # the door comes first
+            _log.error("there are no metrics: %s", error)
     return observers
 
 

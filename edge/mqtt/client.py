@@ -129,6 +129,11 @@ class MqttPublisher:
             self._confirmed, self._outbox.dropped, self._outbox.decisions, self._connections
         )
 
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `set_status` has made of the status so far, also where MQTT is switched off."""
+        return self._retained.status
+
     def start(self) -> None:
         """Begin to connect, and keep at it. Does nothing where MQTT is switched off."""
         if not self._mqtt.enabled:

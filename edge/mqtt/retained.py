@@ -37,6 +37,12 @@ class Retained:
         self._texts: dict[str, str] = {}
         self._announced: dict[str, str] = {}
 
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `set_status` has made of the status so far."""
+        with self._lock:
+            return dict(self._status)
+
     def set_status(self, fields: Mapping[str, Any]) -> None:
         """Change fields of the status; None takes one out.
 

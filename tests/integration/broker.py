@@ -42,7 +42,7 @@ def free_port() -> int:
 class Authority:
     """A throw-away certificate authority with one certificate, for localhost."""
 
-    def __init__(self, folder: Path, name: str = "localhost") -> None:
+    def __init__(self, folder: Path, name: str = "localhost", days: int = 2) -> None:
         require("openssl")
         folder.mkdir(parents=True, exist_ok=True)
         self.ca_file = folder / "ca.pem"
@@ -54,14 +54,14 @@ class Authority:
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         self._openssl(
             "req", "-x509", *curve, "-keyout", ca_key, "-out", self.ca_file,
-            "-subj", "/CN=test authority", "-days", "2",
+            "-subj", "/CN=test authority", "-days", str(days),
         )  # fmt: skip
         self._openssl(
             "req", *curve, "-keyout", self.key_file, "-out", request, "-subj", f"/CN={name}"
         )
         self._openssl(
             "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", ca_key,
-            "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", self.cert_file,
+            "-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", self.cert_file,
         )  # fmt: skip
 
     @staticmethod

@@ -54,7 +54,7 @@ def complaints(data: bytes) -> tuple[str, ...]:
             "enabled: true",
             (
                 "unknown key 'enabled'; did you mean lockout.enabled or replay.enabled"
-                " or mqtt.enabled or mqtt.tls.enabled?"
+                " or mqtt.enabled or mqtt.tls.enabled or metrics.enabled?"
             ),
         ),
         ("mqtt: {password: secret}", "mqtt: unknown key 'password'; did you mean password_file?"),
@@ -123,6 +123,12 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ("mqtt: {password_file: x}", "mqtt.password_file: a password without a user"),
         ("mqtt: {tls: {enabled: yes, key_file: k}}", "mqtt.tls.key_file: half of a pair"),
         ("mqtt: {tls: {ca_file: c}}", "mqtt.tls.ca_file: has no effect without TLS"),
+        (
+            "metrics: {address: 192.168.1.7}",
+            "metrics.address: 192.168.1.7 can be reached from other machines",
+        ),
+        ("metrics: {address: '::'}", "metrics.address: :: can be reached from other machines"),
+        ("metrics: {address: localhost}", "give 127.0.0.1 or ::1"),
         (
             "audio: {max_utterance_s: 4}\nrecognition: {min_net_speech_s: 4.5}",
             "recognition.min_net_speech_s: no utterance is that long",

@@ -189,6 +189,7 @@ def look() -> dict[str, Any]:
     result["decision"] = _decision(feeder, told, heard, demo / "ada_right_phrase.flac")
     result["status"] = _status(result["pid"])
     result["probes"] = probes(unit, "/opt/edge-voice/bin/python")
+    result["doctor"] = doctor(program)
 
     feeder.hang()
     begun = time.monotonic()
@@ -198,8 +199,21 @@ def look() -> dict[str, Any]:
         ended = systemctl("show", "-P", "Result", SERVICE)
     result["watchdog_s"] = round(time.monotonic() - begun, 1)
     result["watchdog"] = ended
+    while time.monotonic() - begun < 80 and systemctl("show", "-P", "NRestarts", SERVICE) == "0":
+        time.sleep(0.3)
+    result["doctor_afterwards"] = doctor(program, "--quick")
     systemctl("stop", SERVICE)
     return result
+
+
+def doctor(program: str, *arguments: str) -> list[dict[str, str]]:
+    """What `edge-voice doctor` finds, run by root as an owner would."""
+    command = [program, "doctor", "--json", *arguments]
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": "/root"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    print(*command, done.stderr, flush=True)
+    found: list[dict[str, str]] = json.loads(done.stdout or "{}").get("findings", [])
+    return found
 
 
 def _decision(

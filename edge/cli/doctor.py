@@ -1,0 +1,115 @@
+"""`edge-voice doctor`: whether everything is as it must be, and what to do where it is not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from edge.cli.output import console, one_line, printing, show_json
+from edge.errors import EXIT_ENVIRONMENT, EXIT_OK
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edge.doctor import Finding, State
+
+NAME = "doctor"
+HELP = "check microphone, broker, keys, models and service; say what to do"
+
+_WIDEST = 120
+_NAME_CELLS = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own options."""
+    parser.description = (
+        "Looks at everything that the service stands on. Each row is green (as it must be), yellow"
+        " (it works, but not as well or as safely as it could) or red, with the remedy. Nothing is"
+        " changed. Ends with 0 when nothing is red, with 3 when something is. Run it as root, or"
+        " as the service's user."
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out what takes seconds: listening, and measuring the speed",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything; rows are shown as they are found."""
+    from edge.doctor import Examination, State
+
+    found: list[Finding] = []
+    screen = console(sys.stdout) if not args.json else None
+    for finding in Examination(args.config, quick=args.quick).findings():
+        found.append(finding)
+        if screen is not None:
+            with printing():
+                show_row(screen, finding)
+    counts = {state: sum(each.state is state for each in found) for state in State}
+    if screen is None:
+        show_json(
+            {
+                "findings": [finding.as_dict() for finding in found],
+                **{state.value: count for state, count in counts.items()},
+            }
+        )
+    else:
+        with printing():
+            show_counts(screen, counts)
+    return EXIT_ENVIRONMENT if counts[State.RED] else EXIT_OK
+
+
+def show_row(screen: Console, finding: Finding) -> None:
+    """One row: how it is, in a symbol, a word and a colour, what was found, and what to do."""
+    from rich.table import Table
+    from rich.text import Text
+
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.width = min(screen.width, _WIDEST)
+    row.add_column(width=9, no_wrap=True)
+    row.add_column(width=_NAME_CELLS, no_wrap=True)
+    row.add_column(ratio=1, overflow="fold")
+    symbol, style = _look(finding.state, screen)
+    row.add_row(
+        Text(f"{symbol} {finding.state.value}", style),
+        Text(label(finding.name), "bold"),
+        Text(one_line(finding.found)),
+    )
+    if finding.remedy:
+        # The text itself without the colour: yellow is hard to read on white.
+        remedy = Table.grid(padding=(0, 1, 0, 0))
+        remedy.add_row(
+            Text("\N{RIGHTWARDS ARROW}" if _draws(screen) else "->", style),
+            Text(one_line(finding.remedy), overflow="fold"),
+        )
+        row.add_row("", "", remedy)
+    screen.print(row)
+
+
+def label(name: str) -> str:
+    """The name of a row for people."""
+    words = name.replace("_", " ")
+    return words.replace("tls", "TLS").replace("home assistant", "Home Assistant")
+
+
+def show_counts(screen: Console, counts: dict[State, int]) -> None:
+    """The last line."""
+    words = [f"{count} {state.value}" for state, count in counts.items() if count]
+    screen.print()
+    screen.print(", ".join(words))
+
+
+def _look(state: State, screen: Console) -> tuple[str, str]:
+    drawn, plain, style = {
+        "green": ("\N{HEAVY CHECK MARK}", "+", "green"),
+        "yellow": ("\N{BLACK UP-POINTING TRIANGLE}", "!", "yellow"),
+        "red": ("\N{HEAVY BALLOT X}", "x", "bold red"),
+        "skipped": ("\N{EN DASH}", "-", "dim"),
+    }[state.value]
+    return (drawn if _draws(screen) else plain), style
+
+
+def _draws(screen: Console) -> bool:
+    return screen.encoding.lower().startswith("utf")

@@ -1,0 +1,209 @@
+"""What is kept on the device: the folder, its files, the key that locks them, the audit trail."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from edge.config import Config
+from edge.crypto.credentials import read_credential
+from edge.doctor.configuration import program
+from edge.doctor.context import Context
+from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
+from edge.errors import StoreError
+from edge.store import FILE_NAME, ProfileStore, open_store
+from edge.store.audit import AUDIT_KEY, AuditTrail
+from edge.store.audit_open import FILE_NAME as AUDIT_FILE
+from edge.store.header import SCHEMA_VERSION, inspect_header
+from edge.store.state import DeviceState
+from edge.store.vault import read_lock
+
+_BUSY_S = 3.0
+
+NO_FOLDER = green("state.absent", "{folder} is not there yet; the first enrolment makes it")
+UNSEEN = red(
+    "state.unseen", "{folder} cannot be looked into: {reason}", "run: sudo {program} doctor"
+)
+OPEN_FOLDER = red(
+    "state.open",
+    "other users may enter {folder} (mode {mode:03o})",
+    "run: sudo chmod 700 {folder}",
+)
+READ_ONLY = red(
+    "state.read_only",
+    "nothing can be written in {folder}: {reason}",
+    "a card that went read-only is often worn out: look at dmesg, and keep a copy of the folder",
+)
+FOLDER = green("state.private", "{folder} is private to {owner}")
+OPEN_FILE = red(
+    "state_files.open",
+    "other users may read {file} (mode {mode:03o})",
+    "run: sudo chmod 600 {file}",
+)
+FOREIGN_FILE = red(
+    "state_files.foreign",
+    "{file} belongs to {owner}, its folder to {right}: the service may not be able to use it",
+    "run: sudo chown {right}: {file}",
+)
+FILES = green("state_files.private", "every file in it is private and of one owner ({count})")
+EMPTY = yellow(
+    "store.absent",
+    "nobody is enrolled: there is no signature store yet",
+    "run: edge-voice enroll NAME",
+)
+OLDER = yellow(
+    "store.older",
+    "the signature store is of an earlier format; the service brings it up to date when it starts",
+    "keep a copy of {folder} first: an earlier version cannot open it afterwards",
+)
+PASSPHRASE = skipped(
+    "store.passphrase",
+    "the signatures are locked with a passphrase, which nobody is asked for here",
+    "'edge-voice keys show' asks for it, and shows whether it is the right one",
+)
+NOT_OPENED = skipped("store.not_opened", "not opened, before its files are private again")
+UNUSABLE = red("store.unusable", "{found}", "{remedy}")
+NOBODY = yellow(
+    "store.nobody", "the signature store opens; nobody is enrolled", "run: edge-voice enroll NAME"
+)
+OPENS = green("store.opens", "the signature store opens; {count} enrolled")
+KEY = green("key.held", "the key comes from {source}")
+KEY_BESIDE = green(
+    "key.beside",
+    "the key is {file}, beside the signatures: a stolen card gives both away",
+)
+INTACT = green("audit.intact", "the audit trail is intact: {count} entries")
+BROKEN = red(
+    "audit.broken",
+    "the audit trail is not as it was written: {finding}",
+    "see all of it: edge-voice audit verify; somebody may have had access to the device",
+)
+UNREADABLE = red("audit.unusable", "{found}", "{remedy}")
+NO_TRAIL = green("audit.absent", "there is no audit trail yet; the service begins it")
+UNVERIFIED = skipped("audit.not_verified", "not verified, since the store was not opened")
+
+
+def check(context: Context) -> Iterator[Finding]:
+    """The folder, its files, the store, its key and the trail; nothing is made or changed."""
+    config = context.config
+    folder = config.state_path
+    try:
+        status = folder.stat()
+        names = sorted(folder.iterdir())
+        statuses = {file: file.lstat() for file in names}
+    except FileNotFoundError:
+        yield NO_FOLDER(folder=folder)
+        yield EMPTY()
+        yield NO_TRAIL()
+        return
+    except OSError as error:
+        yield UNSEEN(folder=folder, reason=error.strerror, program=program())
+        return
+    yield _folder(folder, status)
+    faults = list(_files(folder, status, statuses))
+    yield from faults
+    if not faults:
+        yield FILES(count=len(statuses))
+    if any(fault.code == OPEN_FILE.code for fault in faults):
+        # Opening would make it private, and nobody would learn that it was not.
+        yield NOT_OPENED()
+        yield UNVERIFIED()
+        return
+    yield from _store(config)
+
+
+def _folder(folder: Path, status: os.stat_result) -> Finding:
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        return OPEN_FOLDER(folder=folder, mode=mode)
+    if os.geteuid() in (0, status.st_uid):
+        try:
+            probe = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+        except OSError as error:
+            # Some file systems know no nameless files; that says nothing about writing.
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                return READ_ONLY(folder=folder, reason=(error.strerror or "").lower())
+        else:
+            os.close(probe)
+    return FOLDER(folder=folder, owner=_name(status.st_uid))
+
+
+def _files(
+    folder: Path, status: os.stat_result, statuses: dict[Path, os.stat_result]
+) -> Iterator[Finding]:
+    for file, found in statuses.items():
+        if stat.S_ISLNK(found.st_mode):
+            continue
+        mode = stat.S_IMODE(found.st_mode)
+        if mode & 0o077:
+            yield OPEN_FILE(file=file, mode=mode)
+        if found.st_uid != status.st_uid:
+            yield FOREIGN_FILE(file=file, owner=_name(found.st_uid), right=_name(status.st_uid))
+
+
+def _store(config: Config) -> Iterator[Finding]:
+    path = config.state_path / FILE_NAME
+    if not path.exists():
+        yield EMPTY()
+        yield NO_TRAIL()
+        return
+    try:
+        with path.open("rb") as file:
+            header = file.read(64)
+        inspect_header(path)
+        if int.from_bytes(header[60:64], "big") < SCHEMA_VERSION:
+            yield OLDER(folder=config.state_path)
+            yield UNVERIFIED()
+            return
+        if _wants_passphrase(path) and not read_credential(config.store.passphrase_credential):
+            yield PASSPHRASE()
+            yield UNVERIFIED()
+            return
+        with open_store(config.state_path, _BUSY_S, config.store) as store:
+            yield from _opened(store, config)
+    except (StoreError, OSError, sqlite3.Error) as error:
+        found, remedy = parted(error)
+        yield UNUSABLE(found=found, remedy=remedy)
+        yield UNVERIFIED()
+
+
+def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
+    people = sum(profile.duress_of is None for profile in store.list())
+    yield OPENS(count=people) if people else NOBODY()
+    beside = store.key_sources.default_file
+    source = store.key_state().source
+    yield KEY_BESIDE(file=beside) if source == f"key file {beside}" else KEY(source=source)
+    if not (config.state_path / AUDIT_FILE).exists():
+        yield NO_TRAIL()
+        return
+    try:
+        with closing(DeviceState(config.state_path, _BUSY_S)) as state:
+            key = store.derive_key(AUDIT_KEY)
+            with AuditTrail(config.state_path, key, state, config.audit, busy_s=_BUSY_S) as trail:
+                verdict = trail.verify(None)
+    except StoreError as error:
+        found, remedy = parted(error)
+        yield UNREADABLE(found=found, remedy=remedy)
+        return
+    if verdict.intact:
+        yield INTACT(count=verdict.entries)
+    else:
+        yield BROKEN(finding=verdict.findings[0])
+
+
+def _wants_passphrase(path: Path) -> bool:
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as database:
+        return read_lock(database, path).stretching is not None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

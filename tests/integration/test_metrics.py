@@ -1,0 +1,198 @@
+"""The figures for Prometheus, fetched from a running daemon."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge.config import Config, DeviceConfig, MetricsConfig, MqttConfig
+from edge.daemon.metrics import Metrics
+from edge.mqtt import MqttPublisher
+from tests.integration.broker import Broker, Subscriber, free_port
+from tests.integration.home import settled
+from tests.integration.house import LISTENING, House, is_listening, speak, stop
+
+Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+def fetch(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        text: str = answer.read().decode()
+    return text
+
+
+def figures(text: str) -> Figures:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def plain(found: Figures) -> dict[str, float]:
+    return {name: value for (name, labels), value in found.items() if not labels}
+
+
+def decisions(found: Figures) -> dict[tuple[str, str], float]:
+    return {
+        (dict(labels)["outcome"], dict(labels)["reason"]): value
+        for (name, labels), value in found.items()
+        if name == "edge_voice_decisions_total"
+    }
+
+
+def listening_ports(process: subprocess.Popen[bytes]) -> set[tuple[str, int]]:
+    return {
+        (each.laddr.ip, each.laddr.port)
+        for each in psutil.Process(process.pid).net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    }
+
+
+def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
+    port = free_port()
+    house = House(tmp_path, broker, {}, metrics={"enabled": True, "port": port})
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        daemon = house.start("--input", "-")
+        try:
+            assert settled(lambda: listening_ports(daemon), LISTENING)
+            # This machine's own address, and no other.
+            assert listening_ports(daemon) == {("127.0.0.1", port)}
+            for number, name in enumerate(("ada_right_phrase", "stranger_other_phrase"), 1):
+                speak(daemon, name)
+                deadline = time.monotonic() + LISTENING
+                while len(home.on("/decision")) < number and time.monotonic() < deadline:
+                    time.sleep(0.02)
+            home.wait_for("/status", is_listening, LISTENING)
+            reasons = [(d.json["decision"], d.json["reason"]) for d in home.on("/decision")]
+            assert reasons == [("granted", "accepted"), ("denied", "no_match")]
+            found = figures(fetch(port))
+            counted = decisions(found)
+            assert counted[("granted", "accepted")] == 1.0
+            assert counted[("denied", "no_match")] == 1.0
+            assert sum(counted.values()) == 2.0
+            # Every reason is there before it happens, so that the first one is an increase.
+            assert counted[("denied", "locked_out")] == 0.0
+            told = plain(found)
+            assert told["edge_voice_deciding_seconds_count"] == 2.0
+            took = [d.json["timings_ms"]["decide"] / 1e3 for d in home.on("/decision")]
+            assert told["edge_voice_deciding_seconds_sum"] == pytest.approx(sum(took), abs=2e-4)
+            assert told["edge_voice_answer_seconds_count"] == 2.0
+            assert told["edge_voice_answer_seconds_sum"] >= sum(took)
+            states = {
+                "listening": 1.0, "microphone_up": 1.0, "broker_connected": 1.0, "enrolled": 1.0,
+                "locked_out": 0.0, "problem": 0.0, "lost_samples_total": 0.0,
+                "dropped_decisions_total": 0.0, "late_decisions_total": 0.0,
+                "broker_connections_total": 1.0, "confirmed_decisions_total": 2.0,
+            }  # fmt: skip
+            assert {name: told[f"edge_voice_{name}"] for name in states} == states
+            assert "edge_voice_discarded_utterances_total" in told
+            memory = psutil.Process(daemon.pid).memory_info().rss
+            assert told["process_resident_memory_bytes"] == pytest.approx(memory, rel=0.3)
+            text = fetch(port)
+            assert 'edge_voice_info{device="test-door",version="' in text
+            for secret in ("Ada", "what Ada says"):
+                assert secret not in text
+            broker.kill()
+            assert settled(lambda: plain(figures(fetch(port)))["edge_voice_broker_connected"] == 0)
+        finally:
+            took_s = stop(daemon)
+    assert took_s < 2.0
+
+
+def test_off_by_default_and_the_package_not_even_loaded(broker: Broker, tmp_path: Path) -> None:
+    house = House(tmp_path, broker, {})
+    with Subscriber(broker) as home:
+        daemon = house.start("--input", "-")
+        try:
+            home.wait_for("/status", timeout=LISTENING)
+            assert listening_ports(daemon) == set()
+        finally:
+            stop(daemon)
+    code = "import sys, edge.daemon; print('prometheus_client' in sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        env=house.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == "False\n"
+
+
+def test_the_door_goes_on_without_the_package(broker: Broker, tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "prometheus_client.py").write_text("raise ImportError('not here')\n")
+    house = House(tmp_path, broker, {"PYTHONPATH": ""}, metrics={"enabled": True})
+    house.environment["PYTHONPATH"] = f"{tmp_path}/without:{house.environment['PYTHONPATH']}"
+    house.enrol_ada()
+    with Subscriber(broker) as home:
+        daemon = house.start("--input", "-")
+        try:
+            home.wait_for("/status", timeout=LISTENING)
+            speak(daemon, "ada_right_phrase")
+            assert home.wait_for("/decision").json["decision"] == "granted"
+        finally:
+            stop(daemon)
+    lines = [line for line in house.log.read_text().splitlines() if "prometheus" in line]
+    assert len(lines) == 1
+    assert "pip install 'edge-voice[metrics]'" in lines[0]
+    assert "Traceback" not in house.log.read_text()
+
+
+def test_a_port_that_is_taken_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = int(other.getsockname()[1])
+        config = Config(
+            metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False)
+        )
+        monkeypatch.setattr("edge.daemon.metrics._RETRY_S", 0.0)
+        metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
+        metrics.tick()
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == 1
+        place = f"metrics cannot be served at 127.0.0.1, port {port} "
+        assert said[0] == f"{place}(address already in use); choose another metrics.port"
+    metrics.tick()
+    assert "edge_voice_broker_connected 0.0" in fetch(port)
+    metrics.close()
+    assert settled(lambda: not _answers(port))
+
+
+def test_a_reader_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.daemon.metrics._READER_S", 0.2)
+    port = free_port()
+    config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
+    metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as silent:
+            assert silent.recv(1) == b""
+        assert "edge_voice_info" in fetch(port)
+    finally:
+        metrics.close()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
