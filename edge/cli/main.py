@@ -33,6 +33,7 @@ from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show
 from edge.errors import InputError
 
 COMMANDS = (
+    "setup",
     "run",
     "demo",
     "monitor",
