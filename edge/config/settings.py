@@ -24,6 +24,7 @@ from edge.config.commands import CommandsConfig
 from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.lockout import LockOutConfig
 from edge.config.metrics import MetricsConfig
+from edge.config.monitor import MonitorConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
@@ -162,6 +163,20 @@ class EnrolmentConfig:
         least=1.0,
         most=300.0,
     )
+    wait_s: float = setting(
+        60.0,
+        "How long an enrolment over MQTT waits for somebody to speak.",
+        unit="s",
+        least=5.0,
+        most=600.0,
+    )
+    total_s: float = setting(
+        300.0,
+        "How long an enrolment over MQTT may take in all; nothing opens meanwhile.",
+        unit="s",
+        least=10.0,
+        most=1800.0,
+    )
     adapt: bool = setting(
         False,
         "Whether the running service learns from utterances that it accepts with high confidence,"
@@ -241,6 +256,9 @@ class Config:
         HomeAssistantConfig, "Whether Home Assistant finds this device by itself."
     )
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
+    monitor: MonitorConfig = section(
+        MonitorConfig, "Whether `edge-voice monitor` can watch the running service."
+    )
     metrics: MetricsConfig = section(
         MetricsConfig, "Figures of the running service for Prometheus."
     )
