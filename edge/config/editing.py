@@ -37,7 +37,7 @@ def changed(data: bytes, file: Path, section: str, key: str, value: str) -> byte
         file: names it in messages, and anchors relative paths.
         section: name of a section at the top level, such as `security`.
         key: name of the setting in it.
-        value: its new value, a word or a number as YAML writes them.
+        value: its new value as YAML writes it: a word, a number, a text in double quotes.
 
     Returns:
         The new content; every other character is as it was.
