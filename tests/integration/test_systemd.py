@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.monitor.place import SYSTEM
 from tests.integration.broker import require
 from tools.confined.unit import UNIT, limited
 from tools.run_confined import boot, judge, missing
@@ -68,7 +69,15 @@ def test_a_limit_of_the_unit_is_one_of_its_commands() -> None:
     assert command[-1] == "Environment=A=1"
     for line in ("PrivateUsers=yes", "User=edge-voice", "SystemCallFilter=@system-service"):
         assert line in command
-    assert not [line for line in command if line.startswith(("Watchdog", "WantedBy", "Restart"))]
+    assert not [
+        line for line in command if line.startswith(("Watchdog", "WantedBy", "Restart", "Run"))
+    ]
+
+
+def test_the_folder_of_the_monitor_is_where_it_looks() -> None:
+    lines = UNIT.read_text().splitlines()
+    assert f"RuntimeDirectory={SYSTEM.parent.relative_to('/run')}" in lines
+    assert "RuntimeDirectoryMode=0750" in lines
 
 
 def test_every_credential_may_be_missing() -> None:

@@ -170,6 +170,13 @@ def test_the_page_lists_what_there_is() -> None:
     assert set(ENTITY.findall(PAGE)) - {LOCK, "lock.unlock", "lock.garden_gate"} == set(needs)
 
 
+def test_what_the_page_refers_to_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", PAGE) if "://" not in link]
+    assert any(link.endswith(".png") for link in links)
+    for link in links:
+        assert (REPOSITORY / "docs" / link).is_file(), link
+
+
 def test_what_is_to_be_pasted_is_right() -> None:
     documents = [yaml.safe_load(text) for text in blocks("yaml")]
     settings, *rest = documents
