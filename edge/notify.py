@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from typing import Optional
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,12 @@ class Notifier:
     def ready(self, status: str = "") -> None:
         """The service does its work from now on."""
         self._send("READY=1", status)
+
+    def reloading(self) -> None:
+        """The configuration is read again; `ready` says when that is over."""
+        # The time lets systemd tell this reload from one that it asked for before.
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
     def status(self, status: str) -> None:
         """How the service is, in one line for people; `systemctl status` shows it."""

@@ -7,12 +7,11 @@ and from the last ones in at least two, so that no earlier answer is ever near a
 While digits are asked for, everything that is said is an answer: another person's passphrase is a
 wrong one. Whoever asked first is served first, and a challenge is over soon.
 
-Use it from the thread that decides; only `problem` may be read from any.
+Use it from the thread that decides; what `asking` says of itself may be used from any.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -22,14 +21,13 @@ from typing import Any, Optional
 
 import numpy as np
 
+from edge.access.asking import Asking, Digits
 from edge.access.decider import Judgement, age_of
 from edge.access.guard import denied
 from edge.access.strings import DigitStrings
 from edge.config import ChallengeConfig
-from edge.errors import ProfileError
 from edge.recognition.answers import AnswerJudge, AnswerScore
 from edge.recognition.confidence import confidence_of
-from edge.recognition.digit_round import ROUNDS, DigitRound
 from edge.recognition.engine import Engine
 from edge.types import (
     AccessDecision,
@@ -41,18 +39,10 @@ from edge.types import (
     Utterance,
 )
 
-_log = logging.getLogger(__name__)
-
-Digits = Callable[[str], Sequence[DigitRound]]
-"""The enrolled rounds of a profile, by its id; may raise `EdgeVoiceError`."""
-
-_Enrolled = tuple[object, ...]
-
 _SETTLING_S = 0.3
 """Sound of a room that is still there after a loudspeaker has ended."""
 _JUDGING_S = 3.0
 """How long after its end an answer may still be on its way: silence, and the judging itself."""
-_MOST_JUDGES = 64
 
 
 @dataclass(frozen=True)
@@ -103,6 +93,9 @@ class Challenge:
         speak: says digits through a loudspeaker and returns at once, with the seconds that they
             take; None where the device has no voice of its own.
         now: the local time.
+
+    Attributes:
+        asking: who is asked.
     """
 
     def __init__(
@@ -115,62 +108,36 @@ class Challenge:
         speak: Optional[Callable[[str], float]] = None,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
+        self.asking = Asking(config, engine, digits, now)
         self._config = config
         self._engine = engine
-        self._digits = digits
         self._prompt = prompt
         self._speak = speak
-        self._now = now
-        self._profiles: Sequence[Profile] = ()
         self._by_id: dict[str, Profile] = {}
-        self._judges: dict[str, tuple[_Enrolled, AnswerJudge]] = {}
         self._strings = DigitStrings()
         self._asked: Optional[_Asked] = None
         self._passed = ""
-        self._problems: dict[str, str] = {}
 
     @property
     def profiles(self) -> Sequence[Profile]:
         """Who is known."""
-        return self._profiles
+        return self.asking.profiles
 
     @property
     def pending(self) -> bool:
         """Whether what is said next is an answer."""
         return self._asked is not None
 
-    @property
-    def problem(self) -> Optional[str]:
-        """Why somebody who must be asked cannot be, for the device's status; None if nobody."""
-        return next(iter(list(self._problems.values())), None)
-
     def use(self, profiles: Sequence[Profile]) -> None:
         """Know these people from now on. A challenge of somebody who changed meanwhile is over."""
-        if profiles is self._profiles:
+        if profiles is self.asking.profiles:
             return
-        self._profiles = profiles
+        self.asking.use(profiles)
         self._by_id = {profile.id: profile for profile in profiles}
-        self._problems = {}
         if self._asked is not None:
             known = self._by_id.get(self._asked.profile.id)
             if known is None or known.updated_at != self._asked.profile.updated_at:
                 self._end()
-
-    def prepare(self) -> None:
-        """Get ready for everybody who is asked, which takes a second each on a small device.
-
-        May be called from another thread than the rest, such as after `use`.
-        """
-        for profile in self._profiles:
-            opens = profile.kind is ProfileKind.PHRASE and profile.remaining <= 0
-            if (
-                opens
-                and profile.duress_of is None
-                and (profile.rule.challenge or self._config.required != "never")
-            ):
-                judge = self._judge_of(profile)
-                if judge is not None:
-                    judge.choices()
 
     def review(self, judgement: Judgement) -> Judgement:
         """Ask, where somebody who must be asked was let in by the passphrase."""
@@ -181,9 +148,9 @@ class Challenge:
         if profile is None:
             # Nobody can say whether this person has to be asked.
             return denied(judgement, ReasonCode.CHALLENGE_FAILED)
-        if not self._must_ask(profile):
+        if not (self.asking.must_ask(profile) or self.asking.demanded):
             return judgement
-        judge = self._judge_of(profile)
+        judge = self.asking.judge_of(profile)
         if judge is None:
             return denied(judgement, ReasonCode.CHALLENGE_FAILED)
         self._ask(judgement, profile, judge, self._config.attempts)
@@ -214,6 +181,7 @@ class Challenge:
             self._end()
             passed = self._judgement(asked, utterance, ReasonCode.ACCEPTED, started, score)
             self._passed = passed.decision.id
+            self.asking.satisfied()
             return passed
         left = asked.attempts_left - 1
         if left > 0:
@@ -253,52 +221,6 @@ class Challenge:
         if profile is not None and profile.duress_of is not None:
             return self._by_id.get(profile.duress_of)
         return profile
-
-    def _must_ask(self, profile: Profile) -> bool:
-        required = self._config.required
-        if profile.rule.challenge or required == "always":
-            return True
-        if required == "never":
-            return False
-        now = self._now()
-        minute = now.hour * 60 + now.minute
-        begin, end = self._config.minutes
-        if begin < end:
-            return begin <= minute < end
-        return minute >= begin or minute < end
-
-    def _judge_of(self, profile: Profile) -> Optional[AnswerJudge]:
-        try:
-            judge = self._known_judge(profile)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong, the door stays shut
-            problem = (
-                f"{profile.name} has to be asked for digits and cannot be ({error}):"
-                f" run edge-voice enroll {profile.name!r} --digits"
-            )
-            if self._problems.get(profile.id) != problem:
-                _log.warning("%s", problem)
-            self._problems[profile.id] = problem
-            return None
-        self._problems.pop(profile.id, None)
-        return judge
-
-    def _known_judge(self, profile: Profile) -> AnswerJudge:
-        """The judge of what is enrolled right now, as it was made before where that is the same."""
-        model = self._engine.models.speaker.sha256
-        every = self._digits(profile.id)
-        rounds = [spoken for spoken in every if spoken.speaker_model == model]
-        if len(rounds) < ROUNDS:
-            what = "with another model" if len(every) >= ROUNDS else f"{len(rounds)} of {ROUNDS}"
-            raise ProfileError(f"digits enrolled: {what}")
-        enrolled = (profile.name, *(spoken.voice.created_at for spoken in rounds))
-        known = self._judges.get(profile.id)
-        if known is not None and known[0] == enrolled:
-            return known[1]
-        judge = AnswerJudge(self._engine, profile, rounds)
-        if len(self._judges) >= _MOST_JUDGES:
-            self._judges = {}
-        self._judges[profile.id] = (enrolled, judge)
-        return judge
 
     def _ask(
         self, judgement: Judgement, profile: Profile, judge: AnswerJudge, attempts: int

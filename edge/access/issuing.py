@@ -19,6 +19,7 @@ from edge.crypto.signing import (
     CHALLENGE,
     DECISION,
     DURESS,
+    ENROLMENT,
     LOCKOUT,
     RESULT,
     SigningKey,
@@ -31,7 +32,7 @@ from edge.types.decision import utc
 
 BLOCK = 1000
 """Numbers taken at once; 2^53 of them last for 9e12 restarts."""
-_KINDS = (DECISION, DURESS, CHALLENGE, LOCKOUT, RESULT)
+_KINDS = (DECISION, DURESS, CHALLENGE, LOCKOUT, RESULT, ENROLMENT)
 
 _log = logging.getLogger(__name__)
 

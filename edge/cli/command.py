@@ -5,25 +5,46 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json
+from edge.cli.output import complain, flush, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
+
+if TYPE_CHECKING:
+    from edge.mqtt.sending import Caller
 
 NAME = "command"
 HELP = "send a signed command to a device and wait for its answer"
 
+_QUIET_S = 660.0
+"""Longest that an enrolment may wait for somebody to speak, and a little more."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
-    parser.add_argument("name", metavar="NAME", help="the command, such as lift_lockout or ping")
+    from edge.mqtt.commands import COMMANDS
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    lines = [
+        f"  {name + _wanted(spec.arguments):<25} {spec.role.value:<9} {spec.help}"
+        for name, spec in COMMANDS.items()
+    ]
+    parser.epilog = "\n".join(
+        (
+            "commands, each with the least role that the key must have:",
+            *lines,
+            "",
+            "'enrol_start' shows how it goes until it is over; Ctrl-C leaves it going on.",
+        )
+    )
+    parser.add_argument("name", metavar="NAME", help="the command, one of those below")
+    parser.add_argument("--person", metavar="WHO", help="whom it is about, by name or profile id")
     parser.add_argument(
-        "--argument",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="an argument, such as on=true or person=Ada; may be given several times",
+        "--phrase",
+        metavar="TEXT",
+        help="with enrol_start: the phrase in writing, only shown; whoever is on the broker can"
+        " read it",
     )
     parser.add_argument(
         "--key",
@@ -55,19 +76,21 @@ def run(args: argparse.Namespace) -> int:
     from edge.crypto.canonical import MessageProblem
     from edge.crypto.signing import key_in, read_verifying_key
     from edge.mqtt.commands import COMMANDS
-    from edge.mqtt.sending import command_message, send_command
+    from edge.mqtt.sending import Caller, command_message
 
     config = options.config_of(args)
     if args.to is not None:
         config = replace(config, device=replace(config.device, id=args.to))
     if args.name not in COMMANDS:
         raise InputError(f"there is no command {args.name!r}; give one of {', '.join(COMMANDS)}")
-    arguments = dict(_argument(text) for text in args.argument)
+    arguments = {
+        name: value
+        for name, value in (("person", args.person), ("phrase", args.phrase))
+        if value is not None
+    }
     spec = COMMANDS[args.name]
-    if set(arguments) != set(spec.arguments) or not all(
-        fits(arguments[name]) for name, fits in spec.arguments.items()
-    ):
-        wanted = " ".join(f"--argument {name}=..." for name in spec.arguments) or "no arguments"
+    if not spec.fits(arguments):
+        wanted = _wanted(spec.arguments).strip() or "neither --person nor --phrase"
         raise InputError(f"the arguments do not fit; {args.name} takes {wanted}")
     key = key_in(args.key, args.key_id)
     device_key = None if args.device_key is None else read_verifying_key(args.device_key)
@@ -75,28 +98,71 @@ def run(args: argparse.Namespace) -> int:
         message = command_message(args.name, arguments, config.device.id, key)
     except MessageProblem as problem:
         raise InputError(f"the arguments cannot be sent ({problem.reason})") from None
-    answer = send_command(config, message, device_key=device_key, timeout_s=args.timeout)
-    done = answer.get("ok") is True
+    events: list[dict[str, Any]] = []
+    with Caller(config, device_key) as caller:
+        answer = caller.send(message, args.timeout)
+        done = answer.get("ok") is True
+        if not args.json:
+            _show(config.device.id, answer)
+        session = _detail(answer).get("session")
+        if done and isinstance(session, str):
+            events = _follow(caller, session, as_json=args.json)
+            done = bool(events) and events[-1].get("state") == "complete"
     if args.json:
-        show_json({"answer": answer})
-    elif done:
-        show(f"{config.device.id}: done")
-        for name, value in _detail(answer).items():
-            show(f"  {name}: {value}")
-    else:
-        complain(f"{config.device.id} did not do it: {answer.get('reason')}", kind="error")
+        show_json({"answer": answer, **({"events": events} if events else {})})
     return EXIT_OK if done else EXIT_REJECTED
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError(f"{text[:40]!r} is no argument; write NAME=VALUE")
-    truths: dict[str, bool] = {"true": True, "on": True, "false": False, "off": False}
-    # A person may be called On; the one command that takes a truth calls it `on`.
-    return name, truths.get(value.lower(), value) if name == "on" else value
+def _follow(caller: Caller, session: str, *, as_json: bool) -> list[dict[str, Any]]:
+    """Show how an enrolment goes; returns what was told of it."""
+    events = []
+    try:
+        for event in caller.progress(session, _QUIET_S):
+            events.append(event)
+            if not as_json:
+                show(f"  {_plain(event.get('message'))}")
+                flush()
+    except KeyboardInterrupt:
+        complain("it goes on; 'edge-voice command enrol_cancel' ends it")
+        raise
+    return events
+
+
+def _show(device_id: str, answer: dict[str, Any]) -> None:
+    detail = _detail(answer)
+    if answer.get("ok") is not True:
+        said = f": {_plain(detail['message'])}" if "message" in detail else ""
+        complain(f"{device_id} did not do it, {_plain(answer.get('reason'))}{said}", kind="error")
+        return
+    show(f"{device_id}: done")
+    people = detail.pop("people", None)
+    if "session" in detail:  # which tells the same itself
+        return
+    for name, value in detail.items():
+        if people is None or value:  # nobody more than those below
+            show(f"  {_plain(name)}: {_plain(value)}")
+    for person in people if isinstance(people, list) else ():
+        show(f"  {_person(person)}")
+
+
+def _person(person: Any) -> str:
+    if not isinstance(person, dict):
+        return _plain(person)
+    unit = "s of speech" if person.get("kind") == "voice" else "more"
+    how_far = "enrolled" if person.get("complete") else f"{person.get('remaining')} {unit} needed"
+    disabled = "" if person.get("enabled") else ", disabled"
+    return _plain(f"{person.get('name')}: {how_far}{disabled}")
+
+
+def _plain(value: Any) -> str:
+    """What a stranger may have sent, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:400])
+
+
+def _wanted(arguments: Any) -> str:
+    return "".join(f" --{name} WHO" for name in arguments)
 
 
 def _detail(answer: dict[str, Any]) -> dict[str, Any]:
     detail = answer.get("detail")
-    return detail if isinstance(detail, dict) else {}
+    return dict(detail) if isinstance(detail, dict) else {}

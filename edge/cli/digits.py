@@ -123,12 +123,14 @@ class DigitEnrolment:
 
 def run(args: argparse.Namespace) -> int:
     """Enrol the digits, from a folder or guided at the microphone."""
+    from edge.cli.choose_microphone import chosen_device
     from edge.cli.guided_digits import from_microphone
     from edge.recognition.digit_round import MOST_ROUNDS, ROUNDS
     from edge.recognition.engine import Engine
     from edge.store import open_store
 
-    if args.voice or args.short or args.duress or args.phrase is not None or args.files:
+    others = (args.phrase, args.trial)
+    if args.voice or args.short or args.duress or args.files or others != (None, None):
         raise InputError("--digits goes with NAME, --rounds, --files-from and --again alone")
     wanted = ROUNDS if args.rounds is None else args.rounds
     if not ROUNDS <= wanted <= MOST_ROUNDS:
@@ -142,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
             results = (
                 _from_folder(enrolment, args.files_from)
                 if args.files_from is not None
-                else from_microphone(enrolment, config, args)
+                else from_microphone(enrolment, config, args, chosen_device(args, config, store))
             )
         finally:
             if enrolment.new and not enrolment.keeps_old:
@@ -241,8 +243,8 @@ def _tell(
         show(f"The digits of {name} are enrolled: {_in_words(summary_of(enrolment.rounds))}.")
     elif enrolment.keeps_old:
         more = enrolment.wanted - done
-        needed = "1 more round is" if more == 1 else f"{more} more rounds are"
-        show(f"{name} keeps the old digits: {needed} needed.")
+        needed = "1 more round is needed" if more == 1 else f"{more} more rounds are needed"
+        show(f"{name} keeps the old digits: {needed}.")
     else:
         show(f"{done} of {enrolment.wanted} rounds are there. Run it again to continue.")
 

@@ -26,6 +26,9 @@ _CLIPPING_DBFS = -3.0
 _METER_CELLS = 30
 _REFRESH_S = 0.08
 _FALL_DB_PER_S = 40.0
+_FORGET_DB_PER_S = 8.0
+_WORDS_CELLS = 40
+"""What stands beside the meter and is not progress: level, marks, and the longest state."""
 
 
 class Display:
@@ -48,6 +51,9 @@ class Display:
         self._progress = ""
         self._state = ""
         self._shown_dbfs = FLOOR_DBFS
+        self._held_dbfs = FLOOR_DBFS
+        self._heard_at = -math.inf
+        self._target: Optional[tuple[float, float]] = None
         self._drawn_at = -math.inf
 
     def __enter__(self) -> Display:
@@ -87,6 +93,10 @@ class Display:
         self._progress = text
         self._draw(always=True)
 
+    def target(self, low_dbfs: float, high_dbfs: float) -> None:
+        """Mark between which levels the loud moments of speech should be."""
+        self._target = (low_dbfs, high_dbfs)
+
     def level(self, dbfs: float, state: str) -> None:
         """Move the meter.
 
@@ -99,6 +109,9 @@ class Display:
         # Falls slowly, as a needle does: speech between two words is still a level to read.
         fallen = self._shown_dbfs - _FALL_DB_PER_S * min(max(now - self._drawn_at, 0.0), 1.0)
         self._shown_dbfs = min(0.0, max(FLOOR_DBFS, level, fallen))
+        # Words hold for longer: nobody reads one that changes with every syllable.
+        held = self._held_dbfs - _FORGET_DB_PER_S * min(max(now - self._heard_at, 0.0), 5.0)
+        self._held_dbfs, self._heard_at = max(FLOOR_DBFS, level, held), now
         changed, self._state = state != self._state, state
         self._draw(always=changed)
 
@@ -114,29 +127,75 @@ class Display:
     def _line(self) -> Text:
         from rich.text import Text
 
-        ascii_only = self._console.options.ascii_only
-        full, empty = ("#", "-") if ascii_only else ("█", "░")
-        cells = min(_METER_CELLS, max(8, self._console.width - 48))
-        lit = round((1.0 - self._shown_dbfs / FLOOR_DBFS) * cells)
+        bar = meter(
+            self._shown_dbfs,
+            min(_METER_CELLS, max(8, self._console.width - len(self._progress) - _WORDS_CELLS)),
+            self._target,
+            ascii_only=self._console.options.ascii_only,
+        )
         line = Text("  ", no_wrap=True, overflow="ellipsis")
         if self._progress:
             line.append(f"{self._progress}   ", style="bold")
-        for cell in range(cells):
-            at_dbfs = FLOOR_DBFS * (1.0 - (cell + 0.5) / cells)
-            line.append(full if cell < lit else empty, style=_colour(at_dbfs, cell < lit))
+        line.append_text(bar)
         line.append(f" {self._shown_dbfs:4.0f} dB   ")
-        line.append(self._state, style="bold green" if self._state == HEARING else "dim")
+        words, style = self._words()
+        line.append(words, style=style)
         return line
+
+    def _words(self) -> tuple[str, str]:
+        """What is said beside the meter, and its style."""
+        if self._state != HEARING:
+            return self._state, ""
+        if self._target is None:
+            return HEARING, "bold green"
+        low, high = self._target
+        if self._held_dbfs < low:
+            return f"{HEARING}: too quiet", "bold yellow"
+        if self._held_dbfs > high:
+            return f"{HEARING}: too loud", "bold red"
+        return f"{HEARING}: good", "bold green"
+
+
+def meter(
+    dbfs: float,
+    cells: int,
+    target: Optional[tuple[float, float]] = None,
+    *,
+    ascii_only: bool = False,
+) -> Text:
+    """A level as a bar, from `FLOOR_DBFS` to full scale.
+
+    Args:
+        dbfs: the level, dB relative to full scale.
+        cells: length of the bar in characters, the marks apart.
+        target: between which levels it should be; each is marked by a stroke.
+        ascii_only: the terminal has no other characters.
+    """
+    from rich.text import Text
+
+    full, empty, stroke = ("#", "-", "|") if ascii_only else ("█", "░", "│")
+    lit = round((1.0 - max(dbfs, FLOOR_DBFS) / FLOOR_DBFS) * cells)
+    marks = [round((1.0 - at / FLOOR_DBFS) * cells) for at in target or ()]
+    line = Text()
+    for cell in range(cells):
+        if cell in marks:
+            line.append(stroke, style="bold")
+        at_dbfs = FLOOR_DBFS * (1.0 - (cell + 0.5) / cells)
+        line.append(full if cell < lit else empty, style=_colour(at_dbfs, cell < lit, target))
+    return line
 
 
 LISTENING = "listening"
 HEARING = "hearing you"
 WORKING = "thinking"
+MEASURING = "measuring the room"
 
 
-def _colour(at_dbfs: float, lit: bool) -> str:
+def _colour(at_dbfs: float, lit: bool, target: Optional[tuple[float, float]]) -> str:
     if not lit:
         return "dim"
-    if at_dbfs >= _CLIPPING_DBFS:
+    if at_dbfs >= (_CLIPPING_DBFS if target is None else target[1]):
         return "red"
-    return "yellow" if at_dbfs >= _HOT_DBFS else "green"
+    if at_dbfs >= _HOT_DBFS or (target is not None and at_dbfs < target[0]):
+        return "yellow"
+    return "green"

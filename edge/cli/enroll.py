@@ -5,25 +5,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Union
 
 from edge.cli import options
 from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
-from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError
+from edge.errors import EXIT_INPUT, EXIT_OK, EXIT_REJECTED, EdgeVoiceError, InputError
 
 if TYPE_CHECKING:
-    from edge.cli.display import Display
+    from edge.cli.guided_enroll import FromMicrophone
+    from edge.cli.taking import Course, FromFiles
     from edge.config import Config
     from edge.enrolment.process import Enrolment
     from edge.recognition.engine import Engine
-    from edge.types import Profile
+    from edge.store import ProfileStore
 
 NAME = "enroll"
 HELP = "enrol somebody, from the microphone or from recordings"
-
-_LONGEST_FREE_SPEECH_S = 30.0
-_HINT_AFTER_REFUSALS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Enrols somebody: by default with a passphrase of their own choice, in any language, said"
         " at least three times; each must match the first in phrase and in voice. An enrolment that"
         " was interrupted is continued. Only numbers made from the voice are kept, no recording."
+        " Exit code 1 when all was taken and the trial would not open."
     )
     parser.add_argument("name", metavar="NAME", help="whom; new, or not complete yet")
     parser.add_argument(
@@ -78,6 +77,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take DIGIT/*.wav or DIGIT_*.wav (or .flac) of this folder, not the microphone",
     )
     options.add_microphone(parser)
+    parser.add_argument(
+        "--choose-microphone",
+        action="store_true",
+        help="find the best microphone by speaking into all of them, though one is configured",
+    )
+    trial = parser.add_mutually_exclusive_group()
+    trial.add_argument(
+        "--trial", metavar="FILE", type=Path, help="with files: one more, judged as at the door"
+    )
+    trial.add_argument("--no-trial", action="store_true", help="leave out the trial at the end")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,14 +99,7 @@ def run(args: argparse.Namespace) -> int:
         from edge.cli import digits
 
         return digits.run(args)
-    if args.rounds is not None or args.files_from is not None:
-        raise InputError("--rounds and --files-from go with --digits")
-    if args.short and not args.voice:
-        raise InputError("--short goes with --voice: a passphrase is always said three times")
-    if args.phrase is not None and args.voice:
-        raise InputError("--phrase does not go with --voice: any speech will do there")
-    if args.duress and args.voice:
-        raise InputError("--duress does not go with --voice: it is a second passphrase")
+    _refuse_what_does_not_go_together(args)
     kind = ProfileKind.VOICE if args.voice else ProfileKind.PHRASE
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
@@ -109,128 +111,108 @@ def run(args: argparse.Namespace) -> int:
 
         engine = Engine.open(config)
         engine.require_models(enrolment.profile)
-        before = enrolment.profile.progress
-        try:
+        with contextlib.ExitStack() as stack:
+            way: Union[FromFiles, FromMicrophone]
             if args.files:
-                results = _from_files(enrolment, engine, args.files)
+                from edge.cli.taking import FromFiles
+
+                way = FromFiles(enrolment, engine, config, args.files, args.trial)
             else:
-                results = _from_microphone(enrolment, engine, config, args)
-            enrolment.finish()
-        except KeyboardInterrupt:
-            if enrolment.keeps_old:
-                complain(f"{enrolment.profile.name} keeps the old signature")
-            elif enrolment.stored:
-                complain("what was taken is kept: run it again to continue")
-            raise
-        finally:
-            profile = enrolment.profile
-            enrolment.remember(config.replay)
-            if enrolment.stored and profile.progress != before:
-                audited(store, config)(
-                    "enrolment",
-                    profile.id,
-                    what="enrolled again" if args.again else "enrolled",
-                    complete=enrolment.complete,
-                    signature=profile.kind.value,
-                )
-    _tell(args, enrolment, profile, results)
-    refused = any(not result["accepted"] for result in results) and bool(args.files)
-    return EXIT_INPUT if refused or enrolment.keeps_old else EXIT_OK
+                way = stack.enter_context(_at_microphone(enrolment, engine, config, store, args))
+            _take(way, enrolment, config, store, args)
+            if enrolment.complete and not args.no_trial:
+                _try(way, enrolment, store)
+        course = way.course
+    _tell(args, enrolment, course)
+    if enrolment.keeps_old or (args.files and any(not u["accepted"] for u in course.utterances)):
+        return EXIT_INPUT
+    return EXIT_REJECTED if course.trial is not None and not course.trial.accepted else EXIT_OK
 
 
-def _from_files(enrolment: Enrolment, engine: Engine, files: list[Path]) -> list[dict[str, Any]]:
-    from edge.cli.hearing import utterance_from
-
-    results = []
-    for file in files:
-        fault: Optional[InputError] = None
-        try:
-            enrolment.add(engine, utterance_from(file))
-        except EnrolmentRejected as error:
-            fault = error
-            complain(f"{file}: {error}", kind="refused")
-        except InputError as error:
-            fault = error
-            complain(str(error), kind="refused")
-        results.append(_result(str(file), fault))
-    return results
-
-
-def _from_microphone(
-    enrolment: Enrolment, engine: Engine, config: Config, args: argparse.Namespace
-) -> list[dict[str, Any]]:
-    from edge.cli.display import Display
-    from edge.cli.hearing import utterances_from_microphone
-
-    longest_s = _LONGEST_FREE_SPEECH_S if args.voice else None
-    results: list[dict[str, Any]] = []
-    with Display() as display:
-        display.say(_instruction(enrolment), style="bold")
-        _show_progress(display, enrolment.profile)
-        heard = utterances_from_microphone(
-            config.audio, args.device, display, wait_s=args.wait, longest_s=longest_s
-        )
-        with contextlib.closing(heard):
-            for utterance in heard:
-                try:
-                    enrolment.add(engine, utterance)
-                except EnrolmentRejected as error:
-                    results.append(_result("microphone", error))
-                    display.say(f"Not taken: {error}.", style="yellow")
-                    _hint(display, enrolment, results)
-                else:
-                    results.append(_result("microphone", None))
-                    display.say(f"Taken: {utterance.quality.net_speech_s:.1f} s of speech.")
-                    _show_progress(display, enrolment.profile)
-                if enrolment.complete:
-                    break
-    return results
+def _refuse_what_does_not_go_together(args: argparse.Namespace) -> None:
+    wrong = (
+        (args.rounds is not None or args.files_from is not None)
+        and "--rounds and --files-from go with --digits",
+        args.short
+        and not args.voice
+        and "--short goes with --voice: a passphrase is always said three times",
+        args.phrase is not None
+        and args.voice
+        and "--phrase does not go with --voice: any speech will do there",
+        args.duress
+        and args.voice
+        and "--duress does not go with --voice: it is a second passphrase",
+        args.trial is not None
+        and not args.files
+        and "--trial FILE goes with files: at the microphone the trial is spoken",
+    )
+    for message in wrong:
+        if message:
+            raise InputError(message)
 
 
-def _instruction(enrolment: Enrolment) -> str:
-    profile = enrolment.profile
-    if profile.kind.value == "voice":
-        return f"{profile.name}, talk about anything, and pause now and then."
-    times = f"{profile.remaining:.0f} times" if profile.remaining > 1 else "once more"
-    unwritten = "your duress phrase" if profile.duress_of else "your passphrase"
-    what = f"“{profile.phrase}”" if profile.phrase else unwritten
-    return f"{profile.name}, say {what} {times}, with a pause after each."
+def _at_microphone(
+    enrolment: Enrolment,
+    engine: Engine,
+    config: Config,
+    store: ProfileStore,
+    args: argparse.Namespace,
+) -> FromMicrophone:
+    from edge.cli.choose_microphone import chosen_device
+    from edge.cli.guided_enroll import FromMicrophone
+
+    device = chosen_device(args, config, store)
+    return FromMicrophone(enrolment, engine, config, args, device)
 
 
-def _show_progress(display: Display, profile: Profile) -> None:
-    unit = "repetitions" if profile.kind.value == "phrase" else "seconds"
-    display.progress(profile.progress, profile.required, unit)
-
-
-def _hint(display: Display, enrolment: Enrolment, results: list[dict[str, Any]]) -> None:
-    """If one repetition stands and others are refused, it may be the first that is wrong."""
-    latest = [result["reason"] for result in results[-_HINT_AFTER_REFUSALS:]]
-    unlike_first = all(reason in ("wrong_phrase", "unknown_speaker") for reason in latest)
-    if len(latest) == _HINT_AFTER_REFUSALS and unlike_first and len(enrolment.profile.samples) == 1:
-        display.say(
-            "If it was the first one that went wrong, press Ctrl-C and start over with --again.",
-            style="yellow",
-        )
-
-
-def _result(source: str, fault: Optional[InputError]) -> dict[str, Any]:
-    reason = None
-    if fault is not None:
-        reason = fault.reason if isinstance(fault, EnrolmentRejected) else "unreadable"
-    return {
-        "source": source,
-        "accepted": fault is None,
-        "reason": reason,
-        "message": str(fault) if fault else None,
-    }
-
-
-def _tell(
-    args: argparse.Namespace, enrolment: Enrolment, profile: Profile, results: list[dict[str, Any]]
+def _take(
+    way: Union[FromFiles, FromMicrophone],
+    enrolment: Enrolment,
+    config: Config,
+    store: ProfileStore,
+    args: argparse.Namespace,
 ) -> None:
+    """Take what comes, and whatever happens keep and record what was taken."""
+    before = enrolment.profile.progress
+    try:
+        way.take()
+        enrolment.finish()
+    except (KeyboardInterrupt, EdgeVoiceError) as error:
+        profile = enrolment.profile
+        if enrolment.keeps_old:
+            complain(f"{profile.name} keeps the old signature")
+        elif enrolment.stored:
+            done = f"{profile.progress:.3g} of {profile.required:.3g}"
+            complain(f"what was taken is kept ({done}): run it again to continue")
+        elif isinstance(error, KeyboardInterrupt):
+            complain("it ended before anything was taken")
+        raise
+    finally:
+        profile = enrolment.profile
+        enrolment.remember(config.replay)
+        if enrolment.stored and profile.progress != before:
+            audited(store, config)(
+                "enrolment",
+                profile.id,
+                what="enrolled again" if args.again else "enrolled",
+                complete=enrolment.complete,
+                signature=profile.kind.value,
+            )
+
+
+def _try(way: Union[FromFiles, FromMicrophone], enrolment: Enrolment, store: ProfileStore) -> None:
+    try:
+        way.trial(store)
+    except (KeyboardInterrupt, EdgeVoiceError):
+        complain(f"{enrolment.profile.name} is enrolled; only the trial is left out")
+        raise
+
+
+def _tell(args: argparse.Namespace, enrolment: Enrolment, course: Course) -> None:
+    profile = enrolment.profile
     if args.json:
         content = profile.as_dict() if profile.id else None
-        show_json({"profile": content, "stored": enrolment.stored, "utterances": results})
+        show_json({"profile": content, "stored": enrolment.stored, **course.as_dict()})
         return
     unit = "repetition" if profile.kind.value == "phrase" else "second"
     missing = f"{profile.remaining:.3g} more {unit}{'' if profile.remaining == 1 else 's'}"
@@ -242,3 +224,6 @@ def _tell(
         show(f"{profile.name} is enrolled.")
     else:
         show(f"{profile.name} is not complete: {missing} needed. Run it again to continue.")
+    if course.trial is not None:
+        for line in course.trial.lines():
+            show(line)

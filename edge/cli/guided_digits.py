@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edge.audio.devices import DeviceChoice
 from edge.cli.digits import result_of
 from edge.cli.display import Display
-from edge.cli.hearing import utterances_from_microphone
+from edge.cli.guided_enroll import room_measured
+from edge.cli.hearing import Ear
 from edge.errors import EdgeVoiceError, EnrolmentRejected
 from edge.recognition.digits import DIGITS
 from edge.types import ReasonCode
@@ -24,9 +25,18 @@ _HINT_AFTER_REFUSALS = 2
 
 
 def from_microphone(
-    enrolment: DigitEnrolment, config: Config, args: argparse.Namespace
+    enrolment: DigitEnrolment,
+    config: Config,
+    args: argparse.Namespace,
+    device: DeviceChoice,
 ) -> list[dict[str, Any]]:
     """Ask for one digit after the other until all rounds are there; what became of each answer.
+
+    Args:
+        enrolment: what is filled.
+        config: all settings.
+        args: the command's `wait`.
+        device: the microphone; None for the configured one.
 
     Raises:
         MicrophoneError: the microphone cannot be opened, or has gone away.
@@ -36,17 +46,12 @@ def from_microphone(
     audio = replace(config.audio, min_speech_s=_LEAST_SPEECH_S)
     results: list[dict[str, Any]] = []
     with Display() as display:
-        display.say(_instruction(enrolment), style="bold")
-        # The first digit is shown when the microphone is open, or its answer could be lost.
-        heard = utterances_from_microphone(
-            audio,
-            args.device,
-            display,
-            wait_s=args.wait,
-            opened=lambda: _ask(display, enrolment),
-        )
         try:
-            with contextlib.closing(heard):
+            with Ear(audio, device, display) as ear:
+                room_measured(ear, display)
+                display.say(_instruction(enrolment), style="bold")
+                _ask(display, enrolment)
+                heard = ear.utterances(wait_s=args.wait)
                 for utterance in heard:
                     results.append(_answered(display, enrolment, utterance))
                     if enrolment.complete:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Optional, Union
 
 import numpy as np
 
 from edge.audio.endpoint import EndPointer, EndPointSettings
 from edge.audio.files import read_audio
+from edge.audio.frames import level_db
 from edge.audio.sources import StandardInputSource
 from edge.audio.utterance import utterance_of
 from edge.cli.display import HEARING, LISTENING, WORKING, Display
 from edge.cli.output import complain
 from edge.config import AudioConfig
 from edge.errors import AudioFormatError, InputError
-from edge.types import Utterance
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -52,45 +53,86 @@ def utterance_from(path: Path) -> Utterance:
     return utterance_of(recording.samples)
 
 
-def utterances_from_microphone(
-    audio: AudioConfig,
-    device: Optional[Union[int, str]],
-    display: Display,
-    *,
-    wait_s: float,
-    longest_s: Optional[float] = None,
-    opened: Optional[Callable[[], None]] = None,
-) -> Generator[Utterance, None, None]:
-    """Utterances as they are spoken, while the display's meter follows.
+class Ear:
+    """A microphone that stays open from the noise of the room to the last word.
 
     Args:
         audio: how utterances are cut.
         device: the microphone; None for the configured one.
         display: where the level is shown.
-        wait_s: how long to wait for somebody to speak.
-        longest_s: longest utterance; None for the configured length.
-        opened: called once the microphone is open: nothing that is said later is missed.
 
     Raises:
-        MicrophoneError: it cannot be opened, or has gone away.
-        NothingHeard: nobody spoke for `wait_s`.
+        MicrophoneError: on entering, when it cannot be opened.
     """
-    # Not at the top: files are read on machines that have no PortAudio.
-    from edge.audio.microphone import Microphone
 
-    settings = EndPointSettings.of(audio)
-    if longest_s is not None:
-        settings = replace(settings, max_utterance_s=longest_s)
-    pointer = EndPointer(settings)
-    chosen = audio.device if device is None else device
-    with Microphone(chosen, audio.ring_s) as microphone:
-        display.say(f"Microphone: {microphone.name}", style="dim")
-        if opened is not None:
-            opened()
-        spoke_at = time.monotonic()
-        for block in microphone.blocks():
+    def __init__(
+        self, audio: AudioConfig, device: Optional[Union[int, str]], display: Display
+    ) -> None:
+        # Not at the top: files are read on machines that have no PortAudio.
+        from edge.audio.microphone import Microphone
+
+        self._audio = audio
+        self._display = display
+        self._microphone = Microphone(audio.device if device is None else device, audio.ring_s)
+        self._blocks: Iterator[AudioBlock] = iter(())
+
+    def __enter__(self) -> Ear:
+        self._microphone.__enter__()
+        self._blocks = self._microphone.blocks()
+        self._display.say(f"Microphone: {self.name}", style="dim")
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._microphone.__exit__(kind, error, trace)
+
+    @property
+    def name(self) -> str:
+        """Name of the microphone."""
+        return self._microphone.name
+
+    def record(self, seconds: float, state: str) -> FloatArray:
+        """All that is heard in the next seconds, while the meter says `state`, shape (n,).
+
+        Raises:
+            MicrophoneError: it has gone away.
+        """
+        parts, length = [], 0
+        for block in self._blocks:
+            parts.append(block.samples)
+            length += len(block.samples)
+            self._display.level(level_db(block.samples), state)
+            if length >= seconds * SAMPLE_RATE:
+                break
+        return np.concatenate([*parts, np.zeros(0, np.float32)])
+
+    def utterances(
+        self, *, wait_s: float, longest_s: Optional[float] = None
+    ) -> Iterator[Utterance]:
+        """Utterances as they are spoken; their positions count from this call.
+
+        Args:
+            wait_s: how long to wait for somebody to speak.
+            longest_s: longest utterance; None for the configured length.
+
+        Raises:
+            MicrophoneError: it has gone away.
+            NothingHeard: nobody spoke for `wait_s`.
+        """
+        settings = EndPointSettings.of(self._audio)
+        if longest_s is not None:
+            settings = replace(settings, max_utterance_s=longest_s)
+        pointer = EndPointer(settings)
+        display = self._display
+        spoke_at, began_s = time.monotonic(), None
+        for block in self._blocks:
+            began_s = block.start_s if began_s is None else began_s
             lost_before = pointer.discarded
-            for utterance in pointer.feed(block):
+            for utterance in pointer.feed(replace(block, start_s=block.start_s - began_s)):
                 display.level(pointer.level_dbfs, WORKING)
                 yield utterance
                 spoke_at = time.monotonic()
@@ -100,7 +142,7 @@ def utterances_from_microphone(
                 spoke_at = time.monotonic()
             elif time.monotonic() - spoke_at > wait_s:
                 raise NothingHeard(
-                    f"nobody spoke into '{microphone.name}' for {wait_s:.0f} s: come closer,"
+                    f"nobody spoke into '{self.name}' for {wait_s:.3g} s: come closer,"
                     " or choose another with --device ('edge-voice devices' lists them)"
                 )
             display.level(pointer.level_dbfs, HEARING if pointer.speaking else LISTENING)
@@ -114,9 +156,8 @@ def one_utterance(
         return utterance_from(path)
     with Display() as display:
         display.say(prompt, style="bold")
-        heard = utterances_from_microphone(config.audio, args.device, display, wait_s=args.wait)
-        with contextlib.closing(heard):
-            for utterance in heard:
+        with Ear(config.audio, args.device, display) as ear:
+            for utterance in ear.utterances(wait_s=args.wait):
                 return utterance
     raise NothingHeard("the microphone was closed before anybody spoke: try again")
 

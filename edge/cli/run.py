@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
-from edge.errors import EXIT_ENVIRONMENT, EXIT_OK
+from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
 
 if TYPE_CHECKING:
+    from edge.audio.lending import Lender
     from edge.audio.sources import Source
+    from edge.config import Config
+    from edge.daemon import Daemon
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
@@ -41,30 +46,120 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM, SIGINT or the end of the input.
+    """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration.
 
     Returns:
         0 when it ended as it should, 3 when decisions that `--json` asked for were not printed.
     """
-    from edge.daemon import Daemon
-
-    config = options.config_of(args)
-    if args.device is not None:
-        device = int(args.device) if args.device.isdecimal() else args.device
-        config = replace(config, audio=replace(config.audio, device=device))
-    if not args.verbose:
-        # A service says what it does; the systemd journal keeps it.
-        logging.getLogger().setLevel(config.log_level.upper())
     printer = _Printer()
-    daemon = Daemon(
-        config,
-        source=_source(args.input, args.realtime),
-        on_decision=printer if args.json else None,
-    )
+    service = _Service(args, printer if args.json else None)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: daemon.stop())
-    daemon.run()
+        signal.signal(number, lambda *_: service.stop())
+    if _is_service():
+        signal.signal(signal.SIGHUP, lambda *_: service.reload())
+    service.run()
     return EXIT_ENVIRONMENT if printer.failed else EXIT_OK
+
+
+def _is_service() -> bool:
+    """Whether SIGHUP is a wish to reload, and not the end of the terminal that it was typed at."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        return False
+    return sys.stdin is None or not sys.stdin.isatty()
+
+
+class _Service:
+    """One daemon after another, each with the configuration as it was when it began.
+
+    Args:
+        args: the command line.
+        on_decision: as the daemon's.
+    """
+
+    def __init__(
+        self, args: argparse.Namespace, on_decision: Optional[Callable[[AccessDecision], None]]
+    ) -> None:
+        self._args = args
+        self._on_decision = on_decision
+        self._lender = _lender(args.input, args.realtime)
+        self._daemon: Optional[Daemon] = None
+        self._stopped = self._reload_asked = False
+
+    def run(self) -> None:
+        """Return once it was told to stop, or the sound is over."""
+        config, before, listening = self._read(), None, True
+        while not self._stopped:
+            try:
+                daemon = self._made(config, listening)
+            except EdgeVoiceError as error:
+                if before is None:
+                    raise
+                _log.error("%s; going on with the configuration as it was", error)
+                config, before = before, None
+                continue
+            self._daemon = daemon
+            # What came while there was none to tell.
+            if self._stopped:
+                daemon.stop()
+            if self._reload_asked:
+                daemon.reload()
+            daemon.run()
+            if daemon.successor is None:
+                return
+            before, config, listening = config, daemon.successor, daemon.listening
+            # Its parts know each other, so that nothing of it goes by itself: 40 MB of models.
+            self._daemon = None
+            del daemon
+            gc.collect()
+
+    def stop(self) -> None:
+        """Have `run` return; may be called from a signal handler."""
+        self._stopped = True
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def reload(self) -> None:
+        """Go on with the configuration as it is now; may be called from a signal handler."""
+        self._reload_asked = True
+        if self._daemon is not None:
+            self._daemon.reload()
+
+    def _made(self, config: Config, listening: bool) -> Daemon:
+        from edge.daemon import Daemon
+
+        if not self._args.verbose:
+            # A service says what it does; the systemd journal keeps it.
+            logging.getLogger().setLevel(config.log_level.upper())
+        return Daemon(
+            config,
+            source=None if self._lender is None else self._lender.lend(),
+            on_decision=self._on_decision,
+            reread=self._reread,
+            listening=listening,
+        )
+
+    def _read(self) -> Config:
+        self._reload_asked = False
+        config = options.config_of(self._args)
+        given = self._args.device
+        if given is not None:
+            device = int(given) if given.isdecimal() else given
+            config = replace(config, audio=replace(config.audio, device=device))
+        return config
+
+    def _reread(self) -> Config:
+        from edge.daemon.rehearsal import rehearse
+
+        config = self._read()
+        rehearse(config)
+        return config
+
+
+def _lender(name: Optional[str], realtime: bool) -> Optional[Lender]:
+    from edge.audio.lending import Lender
+
+    source = _source(name, realtime)
+    return None if source is None else Lender(source)
 
 
 def _source(name: Optional[str], realtime: bool) -> Optional[Source]:

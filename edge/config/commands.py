@@ -35,8 +35,8 @@ class UnsignedConfig:
         False,
         "BASE/DEVICE/set/enrol, PRESS, enrols whom set/enrol_person names. Gives away the house:"
         " whoever is on the broker and can speak at the door enrols themselves, and the door opens"
-        " for them. Allow it only while somebody is being enrolled, then switch it off again; a"
-        " signed enrol_start needs none of this.",
+        " for them; and while it goes on nobody gets in. Allow it only while somebody is being"
+        " enrolled, then switch it off again; a signed enrol_start needs none of this.",
     )
     enrol_cancel: bool = setting(
         False,

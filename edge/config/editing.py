@@ -32,7 +32,7 @@ def changed(data: bytes, file: Path, section: str, key: str, value: str) -> byte
         file: names it in messages, and anchors relative paths.
         section: name of a section at the top level, such as `security`.
         key: name of the setting in it.
-        value: its new value, a word or a number as YAML writes them.
+        value: its new value as YAML writes it: a word, a number, a text in double quotes.
 
     Returns:
         The new content; every other character is as it was.
@@ -52,7 +52,9 @@ def changed(data: bytes, file: Path, section: str, key: str, value: str) -> byte
     row = getattr(after, section)
     expected = dataclasses.replace(former, **{section: row})
     kept = dataclasses.replace(row, **{key: getattr(getattr(former, section), key)})
-    if after != expected or kept != getattr(former, section) or str(getattr(row, key)) != value:
+    if after != expected or kept != getattr(former, section):
+        raise cannot
+    if str(getattr(row, key)) not in (value, str(yaml.safe_load(value))):
         raise cannot
     return new
 

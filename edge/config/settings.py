@@ -162,6 +162,20 @@ class EnrolmentConfig:
         least=1.0,
         most=300.0,
     )
+    wait_s: float = setting(
+        60.0,
+        "How long an enrolment over MQTT waits for somebody to speak.",
+        unit="s",
+        least=5.0,
+        most=600.0,
+    )
+    total_s: float = setting(
+        300.0,
+        "How long an enrolment over MQTT may take in all; nothing opens meanwhile.",
+        unit="s",
+        least=10.0,
+        most=1800.0,
+    )
     adapt: bool = setting(
         False,
         "Whether the running service learns from utterances that it accepts with high confidence,"

@@ -16,6 +16,7 @@ from typing import Optional
 from edge.access.decider import Decider, Judgement
 from edge.access.listener import Listener
 from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.lending import Lent
 from edge.audio.persistent import MicrophoneState, PersistentMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
@@ -27,11 +28,13 @@ from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import AccessDecision
+from edge.types import AccessDecision, AudioBlock
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
+_HANDOVER_S = 5.0
+"""How long a reload waits for it: a decision may be on its way."""
 _STORE_BUSY_S = 0.25
 """How long a reading of the store waits for a writer; a stop must not wait for it."""
 _STALLED_S = 10.0
@@ -48,6 +51,13 @@ class Daemon:
         source: where sound comes from; None for the microphone that the configuration names,
             kept open through loss and return.
         on_decision: called in the worker thread with every decision, after it was handed to MQTT.
+        reread: gives what the configuration file says now, or raises `EdgeVoiceError` where that
+            cannot be used; None where there is no such file to go on with.
+        listening: whether it listens to begin with; a command arms and disarms it.
+
+    Attributes:
+        successor: the settings with which another daemon is to go on, once `run` has returned;
+            None where it was just to stop.
 
     Raises:
         EdgeVoiceError: if a model, the store or a credential cannot be used.
@@ -60,8 +70,13 @@ class Daemon:
         *,
         source: Optional[Source] = None,
         on_decision: Optional[Callable[[AccessDecision], None]] = None,
+        reread: Optional[Callable[[], Config]] = None,
+        listening: bool = True,
     ) -> None:
+        self.successor: Optional[Config] = None
         self._config = config
+        self._reread = reread
+        self._reload_asked = False
         self._wake = threading.Event()
         self._publisher = MqttPublisher(config.mqtt, config.device)
         self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S, settings=config.store)
@@ -80,8 +95,11 @@ class Daemon:
             household=self._household,
             engine=self._engine,
             publisher=self._publisher,
+            endpointer=self._endpointer,
             wake=self._wake.set,
             on_decision=on_decision,
+            reload=None if reread is None else self._reload,
+            listening=listening,
         )
         self._listener = Listener(
             self._endpointer,
@@ -130,10 +148,15 @@ class Daemon:
                 self._publish_health()
                 self._household.store_lessons()
                 self._watch.tick()
+                if self._reload_asked:
+                    self._reload_if_right()
                 if self._alive():
                     self._notifier.watchdog()
         finally:
-            self._notifier.stopping()
+            if self.successor is None:
+                self._notifier.stopping()
+            else:
+                self._notifier.reloading()
             self._shut_down()
         if self._failure is not None:
             raise self._failure
@@ -143,21 +166,38 @@ class Daemon:
         self._stop.set()
         self._wake.set()
 
+    def reload(self) -> None:
+        """Have `run` return with a `successor`, if what the configuration file says now is right.
+
+        May be called from any thread or a signal handler. Where it is wrong, or there is none, a
+        warning says so, and everything goes on as it was.
+        """
+        self._reload_asked = True
+        self._wake.set()
+
+    @property
+    def listening(self) -> bool:
+        """Whether it is armed."""
+        return self._protection.ear.listening
+
+    def _reload(self) -> None:
+        if self._reread is not None:
+            self.successor = self._reread()
+            _log.info("going on with the configuration as it is now")
+            self.stop()
+
+    def _reload_if_right(self) -> None:
+        self._reload_asked = False
+        try:
+            self._reload()
+        except EdgeVoiceError as error:
+            _log.warning("%s; going on with the configuration as it was", error)
+
     def _work(self) -> None:
         try:
             with self._source:
                 for block in self._source.blocks():
-                    self._moved_at = time.monotonic()
-                    self._settle()
-                    self._lost_samples += block.lost_samples
-                    self._watch.block(block)
-                    if not self._protection.ear.listening:
-                        self._protection.challenge.cancel()
-                        continue
-                    self._protection.challenge.use(self._household.profiles)
-                    self._listener.use(self._household.profiles)
-                    for judgement in self._listener.feed(block):
-                        self._publish(judgement)
+                    self._take(block)
                     if self._stop.is_set():
                         return
                 for judgement in self._listener.flush():
@@ -169,6 +209,21 @@ class Daemon:
             self._failure = error
         finally:
             self.stop()
+
+    def _take(self, block: AudioBlock) -> None:
+        self._moved_at = time.monotonic()
+        self._settle()
+        self._lost_samples += block.lost_samples
+        self._watch.block(block)
+        challenge = self._protection.challenge
+        if not self._protection.ear.listening or self._protection.enrolling.hear(block):
+            challenge.cancel()
+            self._moved_at = time.monotonic()
+            return
+        challenge.use(self._household.profiles)
+        self._listener.use(self._household.profiles)
+        for judgement in self._listener.feed(block):
+            self._publish(judgement)
 
     def _settle(self) -> None:
         """Report once that the start is over: sound arrives, or it is known that none does."""
@@ -217,8 +272,11 @@ class Daemon:
         if self._microphone is not None:
             with contextlib.suppress(EdgeVoiceError):
                 self._microphone.close()
+        if isinstance(self._source, Lent):
+            self._source.close()
         if self._worker.is_alive():
-            self._worker.join(_WORKER_GRACE_S)
+            # Whoever comes next must not share the models' processor with a worker of the past.
+            self._worker.join(_WORKER_GRACE_S if self.successor is None else _HANDOVER_S)
         self._watch.close()
         self._protection.stop()
         self._publisher.close()

@@ -7,13 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Optional
 
+from edge.access.asking import DEMANDED_S, Asking
 from edge.access.lockout import LockOut
-from edge.daemon.household import Household
-from edge.mqtt.desk import Handler
+from edge.daemon.enrolling import Enrolling
+from edge.errors import EdgeVoiceError
+from edge.mqtt.commands import CHOOSE
+from edge.mqtt.desk import CommandFailed, Handler
 from edge.store import ProfileStore
-from edge.types import Event, EventKind
+from edge.types import Event, EventKind, Profile, ProfileStatus
 
+MOST_LISTED = 50
+"""People in one answer; more would be larger than a small receiver takes."""
 _BY = "command"
+
+_Arguments = Mapping[str, Any]
+_Detail = Optional[Mapping[str, Any]]
 
 
 class Ear:
@@ -21,11 +29,13 @@ class Ear:
 
     Args:
         changed: told whenever it changes.
+        on: whether it listens to begin with.
     """
 
-    def __init__(self, changed: Callable[[bool], None]) -> None:
+    def __init__(self, changed: Callable[[bool], None], *, on: bool = True) -> None:
         self._listening = threading.Event()
-        self._listening.set()
+        if on:
+            self._listening.set()
         self._changed = changed
 
     @property
@@ -47,66 +57,140 @@ class Orders:
 
     Args:
         store: who is enrolled.
-        household: reread at once when somebody is changed, not at the next tick.
+        refresh: has the device know at once when somebody is changed, not at the next tick.
         lockout: lifted and begun.
         ear: opened and closed.
+        enrolling: begun and ended.
+        asking: told to ask.
         status: what there is to say of the device.
         record: takes what happened to people, for the audit trail.
+        reload: has the device go on with what the configuration file says now; raises
+            `EdgeVoiceError` where that cannot be used. None where there is no such file.
     """
 
     def __init__(
         self,
         store: ProfileStore,
-        household: Household,
+        refresh: Callable[[], None],
         lockout: LockOut,
         ear: Ear,
+        enrolling: Enrolling,
+        asking: Asking,
         *,
         status: Callable[[], Mapping[str, Any]],
         record: Callable[[Event], None],
+        reload: Optional[Callable[[], None]] = None,
     ) -> None:
         self._store = store
-        self._household = household
+        self._refresh = refresh
         self._lockout = lockout
         self._ear = ear
+        self._enrolling = enrolling
+        self._asking = asking
         self._status = status
         self._record = record
+        self._reload_now = reload
 
     def handlers(self) -> dict[str, Handler]:
         """By the names of the commands."""
-        return {
+        handlers: dict[str, Handler] = {
             "status": lambda _: self._status(),
-            "lift_lockout": self._lift,
+            "list": self._list,
+            "arm": self._arm,
+            "disarm": self._disarm,
+            "lift_lockout": lambda _: {"was_locked_out": self._lockout.lift(_BY)},
             "lock_out": self._lock,
-            "set_listening": self._listen,
-            "disable_person": lambda arguments: self._enable(arguments, enabled=False),
-            "enable_person": lambda arguments: self._enable(arguments, enabled=True),
-            "delete_person": self._delete,
+            "challenge": self._ask,
+            "enrol_start": self._enrolling.start,
+            "enrol_cancel": self._cancel,
+            CHOOSE: self._enrolling.choose,
+            "delete": self._delete,
+            "reset": self._reset,
+            "disable": lambda arguments: self._enable(arguments, enabled=False),
+            "enable": lambda arguments: self._enable(arguments, enabled=True),
         }
+        if self._reload_now is not None:
+            handlers["reload"] = self._reload
+        return handlers
 
-    def _lift(self, _: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
-        return {"was_locked_out": self._lockout.lift(_BY)}
+    def _list(self, _: _Arguments) -> _Detail:
+        # Nobody is told over MQTT that there is a second phrase. And no phrase: it opens the door.
+        people = [profile for profile in self._store.list() if profile.duress_of is None]
+        shown = [_shown(profile) for profile in people[:MOST_LISTED]]
+        return {"people": shown, "more": len(people) - len(shown)}
 
-    def _lock(self, _: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
-        return {"locked_out": self._lockout.begin(_BY)}
+    def _arm(self, _: _Arguments) -> _Detail:
+        self._ear.set(True)
+        return {"listening": True}
 
-    def _listen(self, arguments: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
-        self._ear.set(arguments["on"])
-        return None
+    def _disarm(self, _: _Arguments) -> _Detail:
+        self._enrolling.cancel("not_listening")
+        self._ear.set(False)
+        return {"listening": False}
 
-    def _enable(
-        self, arguments: Mapping[str, Any], *, enabled: bool
-    ) -> Optional[Mapping[str, Any]]:
+    def _lock(self, _: _Arguments) -> _Detail:
+        if not self._lockout.begin(_BY):
+            raise CommandFailed("switched_off", "lockout.enabled is off in the configuration")
+        return dict(self._lockout.as_dict())
+
+    def _ask(self, _: _Arguments) -> _Detail:
+        able = self._asking.able()
+        if not able:
+            # It would keep everybody out, which lock_out says in so many words.
+            text = "nobody has enrolled digits: edge-voice enroll NAME --digits"
+            raise CommandFailed("nobody_can_answer", text)
+        self._asking.demand()
+        return {"people_who_can_answer": able, "seconds": DEMANDED_S}
+
+    def _cancel(self, _: _Arguments) -> _Detail:
+        detail = self._enrolling.cancel()
+        if detail is None:
+            raise CommandFailed("not_enrolling", "nobody is being enrolled")
+        return detail
+
+    def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Detail:
         profile = self._store.get(arguments["person"])
         if profile.duress_of is not None:  # what holds for a person holds for both phrases
             profile = self._store.get(profile.duress_of)
         self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
-        self._household.refresh()
+        self._refresh()
         self._record(Event(EventKind.CHANGE, {"enabled": enabled, "by": _BY}, profile.id))
+        return {"profile_id": profile.id, "enabled": enabled}
+
+    def _reset(self, arguments: _Arguments) -> _Detail:
+        profile = self._store.get(arguments["person"])
+        self._enrolling.changed(profile)
+        self._store.reset(profile.id)
+        self._refresh()
+        self._record(Event(EventKind.CHANGE, {"what": "reset", "by": _BY}, profile.id))
         return {"profile_id": profile.id}
 
-    def _delete(self, arguments: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    def _delete(self, arguments: _Arguments) -> _Detail:
         profile = self._store.get(arguments["person"])
+        self._enrolling.changed(profile)
         self._store.delete(profile.id)
-        self._household.refresh()
+        self._refresh()
         self._record(Event(EventKind.DELETION, {"by": _BY}, profile.id))
         return {"profile_id": profile.id}
+
+    def _reload(self, _: _Arguments) -> _Detail:
+        if self._reload_now is None:
+            raise CommandFailed("unsupported")
+        try:
+            self._reload_now()
+        except EdgeVoiceError as error:
+            raise CommandFailed("bad_config", f"{error}; nothing has changed") from None
+        return {"message": "goes on with the new configuration in a moment"}
+
+
+def _shown(profile: Profile) -> dict[str, Any]:
+    return {
+        "profile_id": profile.id,
+        "name": profile.name,
+        "kind": profile.kind.value,
+        "complete": profile.status is ProfileStatus.ENROLLED,
+        "samples": len(profile.enrolled),
+        "required": profile.required,
+        "remaining": round(profile.remaining, 2),
+        "enabled": profile.rule.enabled,
+    }

@@ -17,11 +17,13 @@ from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.access.policy import PolicyCheck
 from edge.access.replay import ReplayCheck, load_quietly
 from edge.access.speaking import DigitSpeaker
+from edge.audio.endpoint import EndPointer
 from edge.audio.recordings import DebugRecordings
 from edge.config import Config
 from edge.crypto.canonical import MessageProblem
-from edge.crypto.signing import CHALLENGE, DURESS, RESULT
+from edge.crypto.signing import CHALLENGE, DURESS, ENROLMENT, RESULT
 from edge.daemon.door import Door
+from edge.daemon.enrolling import Enrolling
 from edge.daemon.household import Household
 from edge.daemon.orders import Ear, Orders
 from edge.errors import StoreError
@@ -51,12 +53,16 @@ class Protection:
         household: the profiles as of now.
         engine: the recogniser.
         publisher: not started yet.
+        endpointer: cuts the stream.
         wake: makes the main thread call `work` soon.
         on_decision: called in the worker thread with every decision, after it was handed to MQTT.
+        reload: for the command of that name, as `Orders` says.
+        listening: whether the device listens to begin with.
 
     Attributes:
         door: where judgements go.
         ear: whether the device listens.
+        enrolling: the enrolment over MQTT that is going on, if any.
         challenge: asks for digits, and judges what is answered.
 
     Raises:
@@ -71,8 +77,11 @@ class Protection:
         household: Household,
         engine: Engine,
         publisher: MqttPublisher,
+        endpointer: EndPointer,
         wake: Callable[[], None],
         on_decision: Optional[Callable[[AccessDecision], None]],
+        reload: Optional[Callable[[], None]],
+        listening: bool,
     ) -> None:
         self._publisher = publisher
         self._store = store
@@ -104,7 +113,19 @@ class Protection:
             speak=DigitSpeaker(asks.language, asks.output) if asks.speak else None,
             now=lambda: self._clock.local(time.time()),
         )
-        self.ear = Ear(lambda on: publisher.set_status(listening=on))
+        self.ear = Ear(lambda on: publisher.set_status(listening=on), on=listening)
+        self.enrolling = Enrolling(
+            store,
+            engine,
+            endpointer,
+            config,
+            listening=lambda: self.ear.listening,
+            refresh=self._refresh,
+            publish=lambda fields: self._send("enrolment", ENROLMENT, fields, _ANSWER_LIFETIME_S),
+            status=publisher.set_status,
+            record=record,
+            wake=wake,
+        )
         guard = Guard(
             [
                 DuressCheck(lambda: household.profiles, engine.scorer, self._alarm),
@@ -125,7 +146,15 @@ class Protection:
             recordings=DebugRecordings(folder) if folder is not None else None,
         )
         orders = Orders(
-            store, household, self._lockout, self.ear, status=self._report, record=record
+            store,
+            self._refresh,
+            self._lockout,
+            self.ear,
+            self.enrolling,
+            self.challenge.asking,
+            status=self._report,
+            record=record,
+            reload=reload,
         )
         self._desk = CommandDesk(
             config.commands,
@@ -142,24 +171,32 @@ class Protection:
         self._trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
         self._follow()
         self._publisher.set_status(
-            listening=True, signing_key=self._issuer.key_id, **self._lockout.as_dict()
+            listening=self.ear.listening,
+            enrolling=False,
+            signing_key=self._issuer.key_id,
+            **self._lockout.as_dict(),
         )
 
     def work(self) -> None:
         """Do what may wait for a disk; for every tick of the main thread."""
         self._desk.work()
+        self.enrolling.work()
         self._lockout.tick()
         self._clock.tick()
         self._issuer.top_up()
         self._remember()
         self._follow()
         self._trail.work()
+        asking = self.challenge.asking
         self._publisher.set_status(
-            audit_problem=self._trail.problem, challenge_problem=self.challenge.problem
+            audit_problem=self._trail.problem,
+            challenge_problem=asking.problem,
+            challenge_demanded=asking.demanded or None,
         )
 
     def stop(self) -> None:
         """Bring to the audit trail what came in, while the broker can still be reached."""
+        self.enrolling.close()
         self._desk.close()
         self._lockout.close()
         self._clock.write()
@@ -180,7 +217,12 @@ class Protection:
             load_quietly(self._replay, self._store)  # also what the command line enrolled meanwhile
         if self.challenge.profiles is not self._prepared:
             self._prepared = self.challenge.profiles
-            self.challenge.prepare()
+            self.challenge.asking.prepare()
+
+    def _refresh(self) -> None:
+        """Know at once what was changed just now, and what was said to change it."""
+        self._household.refresh()
+        self._follow()
 
     def _remember(self) -> None:
         try:
@@ -217,12 +259,15 @@ class Protection:
         self._publisher.publish("challenge", text, lifetime_s=lifetime_s)
 
     def _answer(self, answer: Mapping[str, Any]) -> None:
+        self._send("command/result", RESULT, answer, _ANSWER_LIFETIME_S)
+
+    def _send(self, topic: str, kind: str, fields: Mapping[str, Any], lifetime_s: float) -> None:
         try:
-            text = self._issuer.sign_message(RESULT, answer, _ANSWER_LIFETIME_S)
+            text = self._issuer.sign_message(kind, fields, lifetime_s)
         except (MessageProblem, StoreError) as error:
-            _log.warning("a command was not answered: %s", error)
+            _log.warning("nothing was published on %s: %s", topic, error)
             return
-        self._publisher.publish("command/result", text, lifetime_s=_ANSWER_LIFETIME_S)
+        self._publisher.publish(topic, text, lifetime_s=lifetime_s)
 
     def _report(self) -> Mapping[str, Any]:
         # The head is told to whoever asks, to be kept elsewhere, and not in the status: how it
@@ -230,6 +275,7 @@ class Protection:
         head = self._trail.head()
         return {
             "listening": self.ear.listening,
+            "enrolling": self.enrolling.running,
             **self._lockout.as_dict(),
             "audit_head": str(head) if head else None,
         }

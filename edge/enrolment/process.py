@@ -16,11 +16,19 @@ from typing import Optional
 from edge.access.duress import require_apart
 from edge.access.replay import remember_enrolment
 from edge.config import EnrolmentConfig, ReplayConfig
+from edge.enrolment.checks import require_syllables, require_whole
 from edge.errors import ProfileError
 from edge.recognition.engine import Engine
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
-from edge.types import EnrolmentSample, Profile, ProfileKind, ProfileStatus, Utterance
+from edge.types import (
+    EnrolmentSample,
+    Profile,
+    ProfileKind,
+    ProfileStatus,
+    ReasonCode,
+    Utterance,
+)
 
 SHORT_SECONDS = 1.0
 """Speech that the short mode asks for; enough to try it out, not to guard a door."""
@@ -145,6 +153,14 @@ class Enrolment:
             EnrolmentRejected: it does not fit.
             ProfileError: the profile was begun with another model.
         """
+        kind = self.profile.kind
+        if kind is ProfileKind.PHRASE:
+            refusal = engine.refusal(utterance, kind)
+            # Cut off at both ends, there is no silence left by which to know the noise.
+            if refusal in (None, ReasonCode.TOO_NOISY):
+                require_whole(utterance)
+            if refusal is None:
+                require_syllables(utterance)
         sample = engine.enrol(self.profile, utterance)
         if self._other is not None and self._other.enrolled:
             engine.require_models(self._other)
@@ -198,7 +214,8 @@ class Enrolment:
             ProfileError: the profile has gone meanwhile.
         """
         if self.stored and self.profile.kind is ProfileKind.PHRASE:
-            remember_enrolment(self._store, self.profile.id, self._said, config)
+            said, self._said = self._said, []
+            remember_enrolment(self._store, self.profile.id, said, config)
 
     def finish(self) -> Profile:
         """Exchange the signatures if that was held back and the new one is complete."""

@@ -3,8 +3,8 @@
 On BASE/DEVICE/command, never retained, JSON of at most 4 KiB with exactly these members:
 
     {"id": "5f0c...",                       1 to 64 letters, digits, - or _; names it in the answer
-     "command": "set_listening",
-     "arguments": {"on": false},
+     "command": "enrol_start",
+     "arguments": {"person": "Ada"},
      "device": "front-door",                the device that is meant
      "counter": 1772366400123,              higher than in every earlier command of this key
      "issued_at": "2026-03-01T12:00:00.123Z",
@@ -13,10 +13,10 @@ On BASE/DEVICE/command, never retained, JSON of at most 4 KiB with exactly these
 
 signed as edge/crypto/signing.py says, in the domain `command`. Milliseconds since 1970 are a good
 counter for somebody who keeps none. The answer on BASE/DEVICE/command/result names the id, whether
-it was done (`ok`) and why not (`reason`).
+it was done (`ok`), why not (`reason`) and what there is to say besides (`detail`).
 
-On BASE/DEVICE/set/NAME, unsigned, what Home Assistant's switches and buttons send; each is refused
-until the configuration allows it.
+On BASE/DEVICE/set/NAME, unsigned, what Home Assistant's switches, buttons and texts send; each is
+refused until the configuration allows it.
 """
 
 from __future__ import annotations
@@ -42,14 +42,25 @@ _MEMBERS = frozenset(
 )
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
-_LONGEST_NAME = 128
+_LONGEST_NAME = 64
+_LONGEST_PHRASE = 200
+_MOST_TEXT_BYTES = 4 * _LONGEST_NAME
+"""A letter takes four bytes at most."""
 
 
-def _is_person(value: Any) -> bool:
-    if not (isinstance(value, str) and 1 <= len(value) <= _LONGEST_NAME):
+def _is_text(value: Any, least: int, most: int) -> bool:
+    if not (isinstance(value, str) and least <= len(value) <= most):
         return False
     # Persian and several Indic scripts need these two inside a word.
     return value.replace("\u200c", "").replace("\u200d", "").isprintable()
+
+
+def _is_person(value: Any) -> bool:
+    return _is_text(value, 1, _LONGEST_NAME)
+
+
+def _is_phrase(value: Any) -> bool:
+    return _is_text(value, 0, _LONGEST_PHRASE)
 
 
 @dataclass(frozen=True)
@@ -58,33 +69,58 @@ class Spec:
 
     Attributes:
         role: the least role that may give it.
+        help: what it does, for people.
         arguments: what it takes, all of it needed: names, and what each value must be.
+        optional: what may be given besides.
     """
 
     role: Role
+    help: str
     arguments: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    optional: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
 
+    def fits(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether these are arguments that it takes."""
+        known = {**self.arguments, **self.optional}
+        return set(self.arguments) <= set(arguments) <= set(known) and all(
+            known[name](value) for name, value in arguments.items()
+        )
+
+
+_PERSON = {"person": _is_person}
 
 COMMANDS: Mapping[str, Spec] = {
-    "ping": Spec(Role.OBSERVER),
-    "status": Spec(Role.OBSERVER),
-    "lift_lockout": Spec(Role.OPERATOR),
-    "lock_out": Spec(Role.OPERATOR),
-    "set_listening": Spec(Role.OPERATOR, {"on": lambda value: isinstance(value, bool)}),
-    "disable_person": Spec(Role.OWNER, {"person": _is_person}),
-    "enable_person": Spec(Role.OWNER, {"person": _is_person}),
-    "delete_person": Spec(Role.OWNER, {"person": _is_person}),
+    "ping": Spec(Role.OBSERVER, "answer, and nothing else"),
+    "status": Spec(Role.OBSERVER, "whether it listens, is locked out, enrols"),
+    "list": Spec(Role.OBSERVER, "who is enrolled, and how far each is"),
+    "arm": Spec(Role.OPERATOR, "listen"),
+    "disarm": Spec(Role.OPERATOR, "let everything pass unheard"),
+    "lift_lockout": Spec(Role.OPERATOR, "let people in again"),
+    "lock_out": Spec(Role.OPERATOR, "let nobody in for a while"),
+    "challenge": Spec(Role.OPERATOR, "ask whoever says a passphrase for digits"),
+    "enrol_start": Spec(
+        Role.OWNER, "enrol somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
+    ),
+    "enrol_cancel": Spec(Role.OWNER, "end that; what was taken is kept"),
+    "delete": Spec(Role.OWNER, "forget somebody altogether", _PERSON),
+    "reset": Spec(Role.OWNER, "forget a signature; name and id stay", _PERSON),
+    "disable": Spec(Role.OWNER, "let somebody in no more", _PERSON),
+    "enable": Spec(Role.OWNER, "let somebody in again", _PERSON),
+    "reload": Spec(Role.OWNER, "read the configuration again, and use it"),
 }
 """Every command. An observer only looks; an operator locks, unlocks and switches the listening; an
-owner decides about people too. A person is named by profile id or by name."""
+owner decides about people and the configuration too. A person is named by profile id or by name."""
 
-_UNSIGNED: Mapping[str, Mapping[bytes, tuple[str, Mapping[str, Any]]]] = {
-    "listening": {
-        b"ON": ("set_listening", {"on": True}),
-        b"OFF": ("set_listening", {"on": False}),
-    },
-    "lift_lockout": {b"PRESS": ("lift_lockout", {})},
-    "lock_out": {b"PRESS": ("lock_out", {})},
+CHOOSE = "enrol_person"
+"""What a text on set/enrol_person asks for: whom the next unsigned enrolment is for. It is no
+signed command, since those name the person themselves."""
+
+_UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
+    "listening": {b"ON": "arm", b"OFF": "disarm"},
+    "lift_lockout": {b"PRESS": "lift_lockout"},
+    "lock_out": {b"PRESS": "lock_out"},
+    "enrol": {b"PRESS": "enrol_start"},
+    "enrol_cancel": {b"PRESS": "enrol_cancel"},
 }
 
 
@@ -93,8 +129,8 @@ class Command:
     """A command that may be carried out once its counter has been looked at.
 
     Attributes:
-        name: one of `COMMANDS`.
-        arguments: as its `Spec` has them.
+        name: one of `COMMANDS`, or `CHOOSE`.
+        arguments: as its `Spec` has them; an unsigned one may lack them.
         id: the sender's name for it; empty for an unsigned one.
         key_id: whose it is; None for an unsigned one.
         role: what the key may do; None for an unsigned one.
@@ -233,10 +269,7 @@ def _not_allowed(content: Mapping[str, Any], role: Role) -> str:
     spec = COMMANDS[name]
     if not role.may(spec.role):
         return "not_allowed"
-    fitting = set(arguments) == set(spec.arguments) and all(
-        fits(arguments[each]) for each, fits in spec.arguments.items()
-    )
-    return "" if fitting else "bad_arguments"
+    return "" if spec.fits(arguments) else "bad_arguments"
 
 
 def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
@@ -247,17 +280,33 @@ def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
     """
     name = message.suffix[len("set/") :]
     choices = _UNSIGNED.get(name)
-    if choices is None:
+    if choices is None and name != CHOOSE:
         raise Refused("unknown_command")
-    some = next(iter(choices.values()))[0]
+    some = CHOOSE if choices is None else next(iter(choices.values()))
     if message.retained:
         raise Refused("retained", command=some)
     if not getattr(allowed, name):
         raise Refused("switched_off", command=some)
+    if choices is None:
+        return Command(CHOOSE, {"person": _text(message.payload)})
     if message.payload not in choices:
         raise Refused("bad_arguments", command=some)
-    command, arguments = choices[message.payload]
-    return Command(command, arguments)
+    return Command(choices[message.payload], {})
+
+
+def _text(payload: bytes) -> str:
+    """A name; empty for nobody.
+
+    Raises:
+        Refused: it is none.
+    """
+    try:
+        text = payload[: _MOST_TEXT_BYTES + 1].decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise Refused("bad_arguments", command=CHOOSE) from None
+    if not _is_text(text, 0, _LONGEST_NAME) or len(payload) > _MOST_TEXT_BYTES:
+        raise Refused("bad_arguments", command=CHOOSE)
+    return text
 
 
 def unix(text: Any) -> Optional[float]:

@@ -17,7 +17,15 @@ from typing import Any, Callable, Optional, Protocol, TypeVar
 from edge.config import CommandsConfig
 from edge.crypto.command_keys import read_command_keys
 from edge.errors import EdgeVoiceError, ProfileError, StoreError
-from edge.mqtt.commands import COMMANDS, FILTERS, Command, Refused, read_command, read_unsigned
+from edge.mqtt.commands import (
+    CHOOSE,
+    COMMANDS,
+    FILTERS,
+    Command,
+    Refused,
+    read_command,
+    read_unsigned,
+)
 from edge.mqtt.link import Incoming
 from edge.mqtt.refusals import Allowance, Refusals
 from edge.types import Detail, Event, EventKind
@@ -50,11 +58,13 @@ class CommandFailed(Exception):
 
     Attributes:
         reason: why, one word for the answer.
+        message: what to do about it, for people, in the answer's detail; empty for nothing.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, message: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.message = message
 
 
 class CommandDesk:
@@ -89,7 +99,7 @@ class CommandDesk:
         answer: Optional[Callable[[Mapping[str, Any]], None]] = None,
         refusals: Optional[Refusals] = None,
     ) -> None:
-        unknown = set(handlers) - set(COMMANDS)
+        unknown = set(handlers) - {*COMMANDS, CHOOSE}
         if unknown:
             raise ValueError(f"no such command: {', '.join(sorted(unknown))}")
         self._config = config
@@ -186,12 +196,8 @@ class CommandDesk:
             "role": command.role.value if command.role else "unsigned",
             "counter": command.counter,
         }
-        # A person may be named by name, which is not to outlive them; the id tells enough.
-        content.update(
-            (f"argument_{name}", value)
-            for name, value in command.arguments.items()
-            if name != "person"
-        )
+        # No argument: a person may be named by name, which is not to outlive them, and the id
+        # tells enough; a phrase is nobody's business.
         self._note(Event(EventKind.COMMAND, content, (detail or {}).get("profile_id")))
         if command.id:
             answer = {"id": command.id, "command": command.name, "ok": ok, "reason": reason}
@@ -204,10 +210,11 @@ class CommandDesk:
         try:
             return "done", handler(command.arguments)
         except CommandFailed as failure:
-            return failure.reason, None
+            return failure.reason, {"message": failure.message} if failure.message else None
         except ProfileError as error:
             _log.info("command %s: %s", command.name, error)
-            return "no_such_person", None
+            # Not the error's own words: they name the nearest profiles, also a duress phrase.
+            return "no_such_person", {"message": "nobody has that name or id: see list"}
         except EdgeVoiceError as error:
             _log.warning("command %s failed: %s", command.name, error)
             return "failed", None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import paho.mqtt.client as paho
@@ -14,16 +15,28 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import Config, MqttConfig
 from edge.crypto.canonical import MessageProblem, read_message, wire
-from edge.crypto.signing import COMMAND, RESULT, SigningKey, Verifier, is_genuine, signed
+from edge.crypto.signing import (
+    COMMAND,
+    ENROLMENT,
+    RESULT,
+    SigningKey,
+    Verifier,
+    is_genuine,
+    signed,
+)
 from edge.errors import EnvironmentFault
 from edge.mqtt import trouble
-from edge.mqtt.commands import MAX_BYTES
 from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.topics import Topics
 from edge.types.decision import utc
 
 _LIFETIME_S = 20.0
 _CONNECT_S = 5.0
+_MOST_ANSWER_BYTES = 32768
+_MOST_WAITING = 100
+
+ENROLMENT_ENDS = ("complete", "cancelled", "timed_out", "failed")
+"""States of an enrolment after which nothing more comes."""
 
 
 def command_message(
@@ -52,75 +65,140 @@ def command_message(
     return signed(message, COMMAND, key)
 
 
-def send_command(
-    config: Config,
-    message: Mapping[str, Any],
-    *,
-    device_key: Optional[Verifier] = None,
-    timeout_s: float = 10.0,
-) -> dict[str, Any]:
-    """Publish a command and wait for what became of it.
+class Caller:
+    """A line to one device: `with Caller(config) as caller: ...`.
 
     Args:
         config: the broker, and the device that is meant.
-        message: from `command_message`.
-        device_key: the device's key: only an answer that it signed is believed. Without it any
-            answer is.
-        timeout_s: how long to wait for the answer, seconds.
-
-    Returns:
-        The answer: `ok` and `reason`, and whatever else is in it.
+        device_key: the device's key: only what it signed is believed. Without it anything is.
 
     Raises:
         ConfigError: a password or certificate cannot be used.
-        EnvironmentFault: the broker cannot be reached, or no answer came in time.
+        EnvironmentFault: on entering, when the broker cannot be reached.
     """
-    topics = Topics(config.mqtt.base_topic, config.device.id)
-    answers: queue.Queue[dict[str, Any]] = queue.Queue()
-    ready: queue.Queue[Optional[str]] = queue.Queue()
 
-    def on_connect(client: Any, _data: Any, _flags: Any, reason: ReasonCode, _: Any) -> None:
-        if reason.is_failure:
-            ready.put(trouble.refusal(reason, config.mqtt))
-        else:
-            client.subscribe(topics.below("command/result"), qos=1)
+    def __init__(self, config: Config, device_key: Optional[Verifier] = None) -> None:
+        self._mqtt = config.mqtt
+        self._device_id = config.device.id
+        self._device_key = device_key
+        self._topics = Topics(config.mqtt.base_topic, config.device.id)
+        self._domains = {
+            self._topics.below("command/result"): RESULT,
+            self._topics.below("enrolment"): ENROLMENT,
+        }
+        self._ready: queue.Queue[Optional[str]] = queue.Queue()
+        self._arrived: dict[str, queue.Queue[Optional[dict[str, Any]]]] = {
+            domain: queue.Queue(_MOST_WAITING) for domain in self._domains.values()
+        }
+        self._client = _client(config.mqtt)
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: self._ready.put(None)
+        self._client.on_message = self._on_message
+        self._client.on_disconnect = self._on_disconnect
 
-    def on_message(_client: Any, _data: Any, arrived: paho.MQTTMessage) -> None:
+    def __enter__(self) -> Caller:
+        mqtt = self._mqtt
         try:
-            answer = read_message(bytes(arrived.payload), MAX_BYTES)
+            self._client.connect(mqtt.host, mqtt.broker_port, mqtt.keepalive_s)
+        except (OSError, ValueError) as error:
+            text = trouble.connect_trouble(error, mqtt)
+            raise EnvironmentFault(f"{_place(mqtt)}: {text}") from None
+        self._client.loop_start()
+        silence = f"{_place(mqtt)}: does not answer; check it"
+        try:
+            complaint = _next(self._ready, _CONNECT_S, silence)
+        except EnvironmentFault:
+            self.__exit__()
+            raise
+        if complaint is not None:
+            self.__exit__()
+            raise EnvironmentFault(f"{_place(mqtt)}: {complaint}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.on_disconnect = None
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def send(self, message: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
+        """Publish a command and wait for what became of it.
+
+        Args:
+            message: from `command_message`.
+            timeout_s: how long to wait for the answer, seconds.
+
+        Returns:
+            The answer: `ok` and `reason`, and whatever else is in it.
+
+        Raises:
+            EnvironmentFault: no answer came in time.
+        """
+        self._client.publish(self._topics.below("command"), wire(message), qos=1)
+        deadline = time.monotonic() + timeout_s
+        silence = (
+            f"{self._device_id} did not answer within {timeout_s:g} s; check that the service runs"
+            " and that mqtt.base_topic and device.id are its own"
+        )
+        while True:
+            answer = self._next(RESULT, deadline - time.monotonic(), silence)
+            if answer.get("id") == message["id"]:
+                return answer
+
+    def progress(self, session: str, quiet_s: float) -> Iterator[dict[str, Any]]:
+        """How an enrolment goes on, from its beginning to its end.
+
+        Args:
+            session: its id, as the answer to `enrol_start` has it.
+            quiet_s: how long nothing may be heard of it, seconds.
+
+        Raises:
+            EnvironmentFault: nothing was heard of it for so long.
+        """
+        silence = (
+            f"nothing was heard of the enrolment for {quiet_s:g} s; its end may have been missed:"
+            " 'edge-voice command list' says how far it came"
+        )
+        while True:
+            event = self._next(ENROLMENT, quiet_s, silence)
+            if event.get("id") != session:
+                continue
+            yield event
+            if event.get("state") in ENROLMENT_ENDS:
+                return
+
+    def _next(self, domain: str, seconds: float, silence: str) -> dict[str, Any]:
+        found = _next(self._arrived[domain], max(0.0, seconds), silence)
+        if found is None:
+            text = f"{_place(self._mqtt)}: the connection broke; what was asked for goes on"
+            raise EnvironmentFault(text)
+        message: dict[str, Any] = found
+        return message
+
+    def _on_connect(self, client: Any, _data: Any, _flags: Any, reason: ReasonCode, _: Any) -> None:
+        if reason.is_failure:
+            self._ready.put(trouble.refusal(reason, self._mqtt))
+        else:
+            client.subscribe([(topic, 1) for topic in self._domains])
+
+    def _on_disconnect(self, *_: Any) -> None:
+        for waiting in self._arrived.values():
+            with contextlib.suppress(queue.Full):
+                waiting.put_nowait(None)
+
+    def _on_message(self, _client: Any, _data: Any, arrived: paho.MQTTMessage) -> None:
+        domain = self._domains.get(arrived.topic)
+        try:
+            content = read_message(bytes(arrived.payload), _MOST_ANSWER_BYTES)
         except MessageProblem:
             return
-        believed = device_key is None or (
-            is_genuine(answer, RESULT, device_key) and answer.get("device") == config.device.id
+        key = self._device_key
+        believed = domain is not None and (
+            key is None
+            or (is_genuine(content, domain, key) and content.get("device") == self._device_id)
         )
-        if believed and not arrived.retain and answer.get("id") == message["id"]:
-            answers.put(answer)
-
-    client = _client(config.mqtt)
-    client.on_connect = on_connect
-    client.on_subscribe = lambda *_: ready.put(None)
-    client.on_message = on_message
-    try:
-        client.connect(config.mqtt.host, config.mqtt.broker_port, config.mqtt.keepalive_s)
-    except (OSError, ValueError) as error:
-        text = trouble.connect_trouble(error, config.mqtt)
-        raise EnvironmentFault(f"{_place(config.mqtt)}: {text}") from None
-    client.loop_start()
-    try:
-        complaint = _next(ready, _CONNECT_S, f"{_place(config.mqtt)}: does not answer; check it")
-        if complaint is not None:
-            raise EnvironmentFault(f"{_place(config.mqtt)}: {complaint}")
-        client.publish(topics.below("command"), wire(message), qos=1)
-        answer: dict[str, Any] = _next(
-            answers,
-            timeout_s,
-            f"{config.device.id} did not answer within {timeout_s:g} s; check that the service runs"
-            " and that mqtt.base_topic and device.id are its own",
-        )
-        return answer
-    finally:
-        client.disconnect()
-        client.loop_stop()
+        if domain is not None and believed and not arrived.retain:
+            with contextlib.suppress(queue.Full):  # somebody else's flood
+                self._arrived[domain].put_nowait(content)
 
 
 def _client(mqtt: MqttConfig) -> paho.Client:

@@ -44,6 +44,8 @@ class ReasonCode(str, enum.Enum):
     """There is no profile to match against."""
     REPEATED = "repeated"
     """While enrolling: the very recording that was enrolled before."""
+    CUT_OFF = "cut_off"
+    """While enrolling: speech touches the first or the last of what was recorded."""
     LOCKED_OUT = "locked_out"
     """Too many rejections: nobody is let in until the lock-out is over."""
     REPLAY_SUSPECTED = "replay_suspected"

@@ -170,7 +170,7 @@ class Received:
 
     def __init__(self, message: paho.MQTTMessage) -> None:
         self.topic = message.topic
-        self.text = message.payload.decode()
+        self.text = message.payload.decode(errors="replace")
         self.retain = message.retain
         self.qos = message.qos
         self.at = time.monotonic()

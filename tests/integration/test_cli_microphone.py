@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from edge.resources import demo_directory
 from edge.store import ProfileStore
-from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
@@ -90,7 +91,7 @@ def test_enrol_be_interrupted_go_on_and_be_recognised(
     microphone: VirtualMicrophone, config: Path, tmp_path: Path
 ) -> None:
     command = run(microphone, config, "enroll", "Ada", "--phrase", "open up")
-    command.wait_for("Microphone: ")
+    command.wait_for("0 of 3")
     say(microphone, "ada_enrol_1")
     command.wait_for("1 of 3")
     command.process.send_signal(signal.SIGINT)
@@ -100,7 +101,8 @@ def test_enrol_be_interrupted_go_on_and_be_recognised(
         assert store.get("Ada").remaining == 2
 
     command = run(microphone, config, "enroll", "Ada")
-    command.wait_for("Microphone: ")
+    command.wait_for("First the room: please be silent for 2 seconds.")
+    command.wait_for("1 of 3")
     say(microphone, "ada_wrong_phrase")
     command.wait_for("Not taken: not the phrase")
     say(microphone, "robin_enrol_1")
@@ -109,7 +111,11 @@ def test_enrol_be_interrupted_go_on_and_be_recognised(
     say(microphone, "ada_enrol_2")
     command.wait_for("2 of 3")
     say(microphone, "ada_enrol_3")
-    assert command.finish() == (0, "Ada is enrolled.\n")
+    command.wait_for("Now a trial: say it once more")
+    say(microphone, "ada_right_phrase")
+    code, output = command.finish()
+    assert code == 0
+    assert output.startswith("Ada is enrolled.\nTrial: it opens, ")
 
     command = run(microphone, config, "verify", "Ada", "--json")
     command.wait_for("Microphone: ")
@@ -136,46 +142,68 @@ def test_unknown_microphone_is_3(microphone: VirtualMicrophone, config: Path) ->
     assert command.finish() == (3, "")
 
 
-def test_meter_moves_on_a_terminal(microphone: VirtualMicrophone, config: Path) -> None:
-    """On a real pseudo-terminal, 80 columns wide."""
-    leader, follower = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edge.cli", "--config", str(config), "enroll", "Ada"],
-        cwd=REPOSITORY,
-        env={
-            **microphone.environment,
-            "PYTHONPATH": str(REPOSITORY),
-            "TERM": "xterm",
-            "COLUMNS": "80",
-        },
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    chunks: list[bytes] = []
+def test_choosing_a_microphone_and_a_meter_that_moves(config: Path) -> None:
+    """On a real pseudo-terminal, 80 columns wide, with two microphones."""
+    skip_or_fail_without_parts()
+    with VirtualMicrophone(two=True) as room:
+        leader, follower = os.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edge.cli", "--config", str(config), "enroll", "Ada"],
+            cwd=REPOSITORY,
+            env={
+                **room.environment,
+                "PYTHONPATH": str(REPOSITORY),
+                "TERM": "xterm",
+                "COLUMNS": "80",
+            },
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+        )
+        os.close(follower)
+        chunks: list[bytes] = []
 
-    def read() -> None:
-        with contextlib.suppress(OSError):  # the other end closes
-            while chunk := os.read(leader, 4096):
-                chunks.append(chunk)
+        def read() -> None:
+            with contextlib.suppress(OSError):  # the other end closes
+                while chunk := os.read(leader, 4096):
+                    chunks.append(chunk)
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
 
-    def wait_for(text: str) -> None:
-        deadline = time.monotonic() + 20
-        while text not in b"".join(chunks).decode(errors="replace"):
-            assert time.monotonic() < deadline, b"".join(chunks)
-            time.sleep(0.02)
+        def wait_for(text: str) -> None:
+            deadline = time.monotonic() + 20
+            while text not in b"".join(chunks).decode(errors="replace"):
+                assert time.monotonic() < deadline, b"".join(chunks)
+                time.sleep(0.02)
 
-    wait_for("listening")
-    playing = microphone.play_in_background(RECORDINGS / "ada_enrol_1.flac")
-    wait_for("hearing you")
-    wait_for("1 of 3")
-    playing.wait(timeout=20)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
-    reader.join(timeout=5)
-    os.close(leader)
-    assert "what was taken is kept" in b"".join(chunks).decode(errors="replace")
+        try:
+            wait_for("There are 2 microphones. Go where you will stand, and talk for 5 seconds.")
+            playing = room.play_in_background(RECORDINGS / "ada_wrong_phrase.flac")
+            wait_for("Use 1? Enter for yes, or another number: ")
+            playing.wait(timeout=20)
+            seen = b"".join(chunks).decode(errors="replace")
+            assert re.search(r"\* 1  desk +speech at -\d\d dB, \d\d dB above the noise", seen)
+            assert re.search(r"  2  shelf +heard nobody speak", seen)
+            os.write(leader, b"7\n")
+            wait_for("Give a number from 1 to 2 of one that can be opened.")
+            os.write(leader, b"\n")
+            wait_for("Keep it as audio.device in ")
+            os.write(leader, b"y\n")
+            wait_for("Kept: the service uses it once it is started again")
+            assert 'audio:\n  device: "desk"\n' in config.read_text()
+            wait_for("Microphone: desk")
+            wait_for("measuring the room")
+            wait_for("listening")
+            playing = room.play_in_background(RECORDINGS / "ada_enrol_1.flac")
+            wait_for("hearing you: good")
+            wait_for("1 of 3")
+            playing.wait(timeout=20)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        finally:
+            process.kill()
+            process.wait()
+            reader.join(timeout=5)
+            os.close(leader)
+        assert "what was taken is kept (1 of 3)" in b"".join(chunks).decode(errors="replace")

@@ -102,7 +102,9 @@ def test_enrolment_is_continued(nobody: ProfileStore, capsys: Capture) -> None:
     assert main(["verify", "Ada", str(ADA_RIGHT)]) == 2
     assert "not enrolled yet" in capsys.readouterr().err
     assert main(["enroll", "ADA", "--phrase", "another", ADA[1]]) == 2
+    assert "Ada has begun with another phrase (open): leave out --phrase" in capsys.readouterr().err
     assert main(["enroll", "ADA", "--voice", ADA[1]]) == 2
+    assert "Ada is enrolled by passphrase: leave out --voice" in capsys.readouterr().err
     assert len(nobody.get("Ada").samples) == 1
     assert main(["enroll", "ADA", *ADA[1:]]) == 0
     assert nobody.get("Ada").status.value == "enrolled"
@@ -148,9 +150,12 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
 ) -> None:
     old = enrolled.get("Ada")
     assert main(["enroll", "Ada", *ROBIN]) == 2
-    assert "--again" in capsys.readouterr().err
+    assert "Ada is enrolled already: add --again to replace the signature" in (
+        capsys.readouterr().err
+    )
     assert main(["enroll", "Ada", "--again", *ROBIN[:2]]) == 2
-    assert "keeps the old signature" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Ada keeps the old signature: 1 more repetition would complete the new one." in shown
     assert main(["enroll", "Ada", "--again", ROBIN[0], ADA[0], ROBIN[1]]) == 2
     assert marks(enrolled.get("Ada")) == marks(old)
     assert main(["enroll", "Ada", "--again", "--phrase", "new", *ROBIN]) == 0

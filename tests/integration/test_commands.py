@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -58,9 +61,11 @@ class Device:
             DEVICE.id,
             self.state,
             {
-                "set_listening": lambda given: self.done.append(("set_listening", given["on"])),
-                "delete_person": lambda given: self.done.append(("delete", given["person"])),
+                "arm": lambda _: self.done.append(("listening", True)),
+                "disarm": lambda _: self.done.append(("listening", False)),
+                "delete": lambda given: self.done.append(("delete", given["person"])),
                 "status": lambda _: {"listening": True},
+                "enrol_start": self._enrol,
             },
             record=self.events.append,
             answer=self._answer,
@@ -68,6 +73,15 @@ class Device:
         self.publisher.listen(self.desk.filters, self.desk.take)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
+
+    def _enrol(self, given: Any) -> dict[str, Any]:
+        self.done.append(("enrol", given["person"]))
+        return {"session": "this-one", "person": given["person"]}
+
+    def tell(self, domain: str = "enrolment", **fields: Any) -> None:
+        """Say how an enrolment goes."""
+        text = self.issuer.sign_message(domain, fields, lifetime_s=10.0)
+        self.publisher.publish("enrolment", text, lifetime_s=10.0)
 
     def _answer(self, fields: Any) -> None:
         text = self.issuer.sign_message("result", fields, lifetime_s=10.0)
@@ -105,7 +119,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 def genuine(counter: int, issued_at: float, device: str) -> dict[str, Any]:
     return {
         "id": f"attack-{counter}",
-        "command": "delete_person",
+        "command": "delete",
         "arguments": {"person": "Ada"},
         "device": device,
         "counter": counter,
@@ -124,9 +138,9 @@ def hold_against(tmp_path: Path, broker: Broker, count: int) -> None:
         attacker(broker) as client,
         Subscriber(broker, "edge-voice/hall/command/result") as listener,
     ):
-        heard = [wire(command_message("set_listening", {"on": False}, "hall", OWNER))]
+        heard = [wire(command_message("disarm", {}, "hall", OWNER))]
         client.publish(TOPIC, heard[0], qos=1).wait_for_publish(10)
-        assert settled(lambda: device.done == [("set_listening", False)])
+        assert settled(lambda: device.done == [("listening", False)])
         first = json.loads(heard[0])["counter"] + 1
         night = Attacker(
             "command", OWNER, genuine, heard, first=first, now=time.time(), device="hall"
@@ -143,10 +157,10 @@ def hold_against(tmp_path: Path, broker: Broker, count: int) -> None:
         # A busy machine takes its time with them, and a command that waited for too long is late.
         assert settled(lambda: device.refused >= count - tried["large"], 120.0)
         # And the owner is still obeyed.
-        message = command_message("set_listening", {"on": True}, "hall", OWNER)
+        message = command_message("arm", {}, "hall", OWNER)
         client.publish(TOPIC, wire(message), qos=1).wait_for_publish(10)
         listener.wait_for("/result", lambda got: got["id"] == message["id"] and got["ok"], 60)
-        assert device.done == [("set_listening", False), ("set_listening", True)]
+        assert device.done == [("listening", False), ("listening", True)]
     # Every single one is in the trail, by itself or counted. MQTT 5 lets the broker keep back
     # what is larger than this device takes.
     assert count - tried["large"] <= device.refused <= count
@@ -199,7 +213,7 @@ def test_a_flood_holds_up_no_decision(tmp_path: Path, broker: Broker) -> None:
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_retained_commands_are_not_obeyed(tmp_path: Path, broker: Broker, protocol: str) -> None:
     with attacker(broker) as client:
-        kept = wire(command_message("set_listening", {"on": False}, "hall", OWNER))
+        kept = wire(command_message("disarm", {}, "hall", OWNER))
         client.publish(TOPIC, kept, qos=1, retain=True).wait_for_publish(10)
         client.publish("edge-voice/hall/set/listening", "OFF", qos=1, retain=True).wait_for_publish(
             10
@@ -208,7 +222,7 @@ def test_retained_commands_are_not_obeyed(tmp_path: Path, broker: Broker, protoc
             time.sleep(0.5)
             assert device.done == []
             client.publish("edge-voice/hall/set/listening", "OFF", qos=1).wait_for_publish(10)
-            assert settled(lambda: device.done == [("set_listening", False)])
+            assert settled(lambda: device.done == [("listening", False)])
     # MQTT 5 does not even send them.
     assert device.refused == (2 if protocol == "3.1.1" else 0)
 
@@ -229,9 +243,9 @@ def test_the_broker_comes_back_and_commands_with_it(tmp_path: Path, broker: Brok
         assert settled(lambda: device.publisher.connected)
         time.sleep(0.3)
         with attacker(broker) as client:
-            message = wire(command_message("set_listening", {"on": True}, "hall", OWNER))
+            message = wire(command_message("arm", {}, "hall", OWNER))
             client.publish(TOPIC, message, qos=1).wait_for_publish(10)
-            assert settled(lambda: device.done == [("set_listening", True)])
+            assert settled(lambda: device.done == [("listening", True)])
 
 
 def test_a_message_without_end_is_not_taken_in(
@@ -254,9 +268,9 @@ def test_a_message_without_end_is_not_taken_in(
         assert device.publisher.counters.connections == before + 1
         client.publish(TOPIC, b"", qos=1, retain=True).wait_for_publish(20)
         time.sleep(3.2)
-        message = wire(command_message("set_listening", {"on": True}, "hall", OWNER))
+        message = wire(command_message("arm", {}, "hall", OWNER))
         client.publish(TOPIC, message, qos=1).wait_for_publish(10)
-        assert settled(lambda: device.done == [("set_listening", True)])
+        assert settled(lambda: device.done == [("listening", True)])
 
 
 def test_other_messages_do_not_keep_decisions_waiting(broker: Broker, tmp_path: Path) -> None:
@@ -321,17 +335,17 @@ def test_the_command_line(
         assert json.loads(capsys.readouterr().out.splitlines()[-1])["answer"]["detail"] == {
             "listening": True
         }
-        assert main(["command", "set_listening", "--argument", "on=off", *options]) == 0
-        assert main(["command", "delete_person", "--argument", "person=on", *options]) == 0
-        assert device.done == [("set_listening", False), ("delete", "on")]
+        assert main(["command", "disarm", *options]) == 0
+        assert main(["command", "delete", "--person", "Zoë", *options]) == 0
+        assert device.done == [("listening", False), ("delete", "Zoë")]
         assert main(["command", "lock_out", *options]) == 1
         assert "unsupported" in capsys.readouterr().err
         # Another key under the same name.
         assert main(["command", "ping", *options, "--key", str(tmp_path / "device.key")]) == 1
         assert "bad_signature" in capsys.readouterr().err
         assert main(["command", "open", *options]) == 2
-        assert main(["command", "set_listening", *options]) == 2
-        assert main(["command", "ping", "--argument", "x", *options]) == 2
+        assert main(["command", "delete", *options]) == 2
+        assert main(["command", "ping", "--person", "x", *options]) == 2
         assert main(["command", "ping", *options, "--to", "shed", "--timeout", "0.5"]) == 3
         # An answer that somebody else gives is not waited for.
         assert main(["command", "ping", *options, "--device-key", str(tmp_path / "other.pub")]) == 2
@@ -339,6 +353,62 @@ def test_the_command_line(
         other = ["--device-key", str(tmp_path / "other.pub"), "--timeout", "0.5"]
         assert main(["command", "ping", *options, *other]) == 3
         assert main(["command", "ping", *options[:2], "--key", str(tmp_path / "config.yaml")]) == 2
+
+
+def following(options: list[str], *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "edge.cli", "command", "enrol_start", "--person", "Ada"]
+    return subprocess.Popen(
+        [*command, *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: Broker) -> None:
+    with (
+        configured(tmp_path, broker) as options,
+        Device(tmp_path / "device", broker.port) as device,
+    ):
+        asked = following(options, "--device-key", str(tmp_path / "device.pub"), "--json")
+        assert settled(lambda: device.done == [("enrol", "Ada")], 20.0)
+        device.tell(id="another", state="complete", message="somebody else")
+        device.tell("result", id="this-one", state="complete", message="of another domain")
+        forged = signed(
+            {"id": "this-one", "state": "complete", "device": "hall"}, "enrolment", OWNER
+        )
+        device.publisher.publish("enrolment", wire(forged), lifetime_s=10.0)
+        device.tell(id="this-one", state="accepted", message="1 of 3")
+        device.tell(id="this-one", state="timed_out", message="nobody spoke")
+        said, _ = asked.communicate(timeout=20)
+        assert asked.returncode == 1  # not complete
+        events = json.loads(said)["events"]
+        assert [event["message"] for event in events] == ["1 of 3", "nobody spoke"]
+        # Without the device's key anything is believed, but nothing is obeyed.
+        asked = following(options)
+        assert settled(lambda: len(device.done) == 2, 20.0)
+        device.tell(id="this-one", state="accepted", message="1\x1b[2J")
+        device.tell(id="this-one", state="complete", message="done")
+        said, _ = asked.communicate(timeout=20)
+        assert asked.returncode == 0
+        assert said.splitlines() == ["hall: done", "  1?[2J", "  done"]
+        # Ctrl-C leaves it going on.
+        asked = following(options)
+        assert settled(lambda: len(device.done) == 3, 20.0)
+        device.tell(id="this-one", state="accepted", message="1 of 3")
+        assert asked.stdout is not None
+        assert asked.stdout.readline() == "hall: done\n"
+        assert asked.stdout.readline() == "  1 of 3\n"
+        asked.send_signal(signal.SIGINT)
+        _, complaint = asked.communicate(timeout=20)
+        assert asked.returncode == 130
+        assert "it goes on; 'edge-voice command enrol_cancel' ends it" in complaint
+        # And so does a broker that is gone.
+        asked = following(options)
+        assert settled(lambda: len(device.done) == 4, 20.0)
+        assert asked.stdout is not None
+        assert asked.stdout.readline() == "hall: done\n"
+        broker.kill()
+        _, complaint = asked.communicate(timeout=20)
+        assert asked.returncode == 3
+        assert "the connection broke; what was asked for goes on" in complaint
 
 
 def test_the_command_line_without_a_broker(tmp_path: Path, broker: Broker) -> None:

@@ -15,6 +15,7 @@ import pytest
 from edge.types import FloatArray
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import LISTENING, House, feed, stop
+from tests.integration.test_protection import SignedHouse
 from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enrol_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
@@ -71,6 +72,27 @@ def test_anything_else_does_not(broker: Broker, house: House, wrong: str) -> Non
                 _say(daemon, recording_of(PHRASE, ADA, PACE))
             shut = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
             assert (shut["decision"], shut["reason"]) == ("denied", "challenge_failed")
+        finally:
+            stop(daemon)
+
+
+def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> None:
+    house = SignedHouse(tmp_path, broker, challenge={"answer_s": 20.0})
+    enrol_ada(tmp_path / "state")
+    with Subscriber(broker) as home:
+        daemon = _started(house, home)
+        try:
+            done = house.tell("challenge")
+            assert done.returncode == 0, done.stderr
+            assert "people_who_can_answer: 1" in done.stdout
+            home.wait_for("/status", lambda s: s.get("challenge_demanded") is True)
+            digits = _asked(daemon, home)
+            _say(daemon, _spoken(digits, ADA))
+            home.wait_for("/decision", lambda d: d["reason"] == "accepted")
+            home.messages.clear()
+            _say(daemon, recording_of(PHRASE, ADA, PACE))
+            assert home.wait_for("/decision").json["decision"] == "granted"
+            home.wait_for("/status", lambda s: "challenge_demanded" not in s)
         finally:
             stop(daemon)
 

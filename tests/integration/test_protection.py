@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -30,7 +30,14 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 class SignedHouse(House):
     """A house whose device signs, and whose owner has a key to command with."""
 
-    def __init__(self, folder: Path, broker: Broker, **sections: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        broker: Broker,
+        *,
+        unsigned: Optional[dict[str, bool]] = None,
+        **sections: Any,
+    ) -> None:
         super().__init__(folder, broker, dict(os.environ))
         self.key, self.owner = folder / "signing.key", folder / "owner.key"
         made = []
@@ -51,7 +58,10 @@ class SignedHouse(House):
         commanders.chmod(0o600)
         settings = yaml.safe_load(self.config.read_text())
         settings["signing"] = {"key_file": str(self.key)}
-        settings["commands"] = {"keys_file": str(commanders)}
+        settings["commands"] = {
+            "keys_file": str(commanders),
+            "unsigned": unsigned or {},
+        }
         settings.update(sections)
         self.config.write_text(yaml.safe_dump(settings))
 
@@ -125,7 +135,7 @@ def test_a_guesser_is_locked_out_until_the_owner_lifts_it(broker: Broker, tmp_pa
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
             stop(daemon)
-    kinds = [entry["kind"] for entry in _trail(house)]
+    kinds = [entry["kind"] for entry in trail(house)]
     assert kinds.count("lock_out") == 1
     assert kinds.count("lock_out_over") == 1
     assert "command" in kinds
@@ -160,7 +170,7 @@ def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_pat
     assert alarm["decision"] == forced["id"]
     assert alarm["signature"]["key_id"] == forced["signature"]["key_id"]
     assert "duress" not in house.log.read_text()
-    assert "duress" in [entry["kind"] for entry in _trail(house)]
+    assert "duress" in [entry["kind"] for entry in trail(house)]
 
 
 def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) -> None:
@@ -171,25 +181,25 @@ def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) ->
         try:
             feed(daemon, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
-            assert house.tell("set_listening", "--argument", "on=false").returncode == 0
+            assert house.tell("disarm").returncode == 0
             home.wait_for("/status", lambda s: s.get("listening") is False)
             speak(daemon, "ada_right_phrase")
-            assert house.tell("set_listening", "--argument", "on=true").returncode == 0
+            assert house.tell("arm").returncode == 0
             assert not home.on("/decision")
-            assert house.tell("disable_person", "--argument", "person=Ada").returncode == 0
+            assert house.tell("disable", "--person", "Ada").returncode == 0
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "disabled"
             home.messages.clear()
-            assert house.tell("enable_person", "--argument", "person=Ada").returncode == 0
+            assert house.tell("enable", "--person", "Ada").returncode == 0
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
-            assert house.tell("delete_person", "--argument", "person=Ada").returncode == 0
+            assert house.tell("delete", "--person", "Ada").returncode == 0
             home.wait_for("/status", lambda s: s.get("enrolled") == 0)
-            assert house.tell("delete_person", "--argument", "person=Ada").returncode == 1
+            assert house.tell("delete", "--person", "Ada").returncode == 1
         finally:
             stop(daemon)
     assert house.run("audit", "verify").returncode == 0
-    text = json.dumps(_trail(house))
+    text = json.dumps(trail(house))
     assert "Ada" not in text
 
 
@@ -213,7 +223,7 @@ def test_what_was_heard_before_does_not_open_again(broker: Broker, tmp_path: Pat
                 stop(daemon)
 
 
-def _trail(house: House) -> list[dict[str, Any]]:
+def trail(house: House) -> list[dict[str, Any]]:
     shown = house.run("audit", "show", "--json")
     assert shown.returncode == 0, shown.stderr
     content = json.loads(shown.stdout)

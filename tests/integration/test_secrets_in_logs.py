@@ -201,7 +201,7 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
         _publish(broker, topic.replace("/command", "/set/listening"), "OFF")
         for key in house.keys:
             must("command", "ping", "--key", str(key))
-        assert house.run("command", "delete_person", "--argument", "person=Ada", "--key",
+        assert house.run("command", "delete", "--person", "Ada", "--key",
                          str(house.keys[1])).returncode == 1  # fmt: skip
         house.note_keys("heard")
         must("keys", "rotate")
@@ -218,7 +218,7 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
         assert house.run("profiles", "import", exported, "--passphrase-file",
                          str(house.folder / "broker.password")).returncode == 2  # fmt: skip
         must("access", "set", "Augusta", "--hours", "mon-fri 07:00-18:00")
-        must("command", "disable_person", "--argument", "person=Robin", "--key", owner)
+        must("command", "disable", "--person", "Robin", "--key", owner)
         say("robin_right_phrase")
         must("profiles", "delete", "Augusta", "--yes")
     finally:

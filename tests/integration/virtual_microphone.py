@@ -25,6 +25,11 @@ pcm.!default { type pulse hint { show on description "virtual microphone" } }
 ctl.!default { type pulse }
 """
 
+_TWO = """
+pcm.desk { type pulse device room.monitor hint { show on description "on the desk" } }
+pcm.shelf { type pulse device shelf.monitor hint { show on description "on the shelf" } }
+"""
+
 _PROGRAMS = {"pulseaudio": "pulseaudio", "paplay": "pulseaudio-utils", "pactl": "pulseaudio-utils"}
 _PROTOCOL = "module-native-protocol-unix"
 _SINK = "room"
@@ -57,15 +62,20 @@ class VirtualMicrophone:
     PortAudio is one per process, so the recording part of a test is a process of its own, started
     with `environment`.
 
+    Args:
+        two: have two microphones with names of their own, `desk` in the room that is played into,
+            and `shelf` where nothing is heard.
+
     Attributes:
         environment: environment variables that lead PortAudio, paplay and pactl to the room.
         pid: process id of the sound server, to stop and continue it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, two: bool = False) -> None:
+        self._sinks = (_SINK, "shelf") if two else (_SINK,)
         self._folder = Path(tempfile.mkdtemp(prefix="virtual-microphone-"))
         alsa = self._folder / "alsa.conf"
-        alsa.write_text(_ALSA, encoding="utf-8")
+        alsa.write_text(_ALSA + (_TWO if two else ""), encoding="utf-8")
         unwanted = {"DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "PULSE_SINK"}
         self.environment = {k: v for k, v in os.environ.items() if k not in unwanted}
         self.environment.update(
@@ -106,7 +116,11 @@ class VirtualMicrophone:
                 *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
                 *("--use-pid-file=no", "--disable-shm=yes", "--log-target=stderr"),
                 *("-L", f"{_PROTOCOL} auth-anonymous=1 socket={self._folder}/native"),
-                *("-L", f"module-null-sink sink_name={_SINK} rate=16000 channels=1"),
+                *(
+                    word
+                    for sink in self._sinks
+                    for word in ("-L", f"module-null-sink sink_name={sink} rate=16000 channels=1")
+                ),
             ],
             env=self.environment,
             stdin=subprocess.DEVNULL,

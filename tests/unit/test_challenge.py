@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import pytest
 
+from edge.access.asking import DEMANDED_S
 from edge.access.challenge import Challenge, Prompt
 from edge.access.decider import Decider, Judgement
 from edge.access.strings import REMEMBERED, DigitStrings
@@ -274,8 +275,8 @@ def test_without_digits_the_door_stays_shut(
     assert outcome(door.passphrase()) == ("denied", "challenge_failed")
     assert not door.challenge.pending
     assert door.prompts == []
-    assert door.challenge.problem is not None
-    assert "--digits" in door.challenge.problem
+    assert door.challenge.asking.problem is not None
+    assert "--digits" in door.challenge.asking.problem
 
 
 def test_whoever_is_removed_meanwhile_is_not_let_in(
@@ -309,8 +310,42 @@ def test_everybody_is_prepared_and_what_is_missing_is_told(
 ) -> None:
     robin = replace(ada, id="robin", name="Robin")
     door = Door(engine, [ada, robin], lambda who: enrolled if who == ada.id else [])
-    door.challenge.prepare()
-    assert door.challenge.problem is not None
-    assert "Robin" in door.challenge.problem
+    door.challenge.asking.prepare()
+    assert door.challenge.asking.problem is not None
+    assert "Robin" in door.challenge.asking.problem
     door.challenge.use([ada])
-    assert door.challenge.problem is None
+    assert door.challenge.asking.problem is None
+
+
+def test_digits_may_be_demanded_of_the_next_one(
+    engine: Engine,
+    ada: Profile,
+    enrolled: list[DigitRound],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    door = Door(engine, [ada], enrolled, required="never")
+    asking = door.challenge.asking
+    assert outcome(door.passphrase()) == ("granted", "accepted")
+    assert asking.able() == 1
+    asking.demand()
+    assert asking.demanded
+    assert outcome(door.passphrase()) == ("denied", "challenge_asked")
+    wrong = [digit for digit in range(10) if digit not in door.asked][:4]
+    assert outcome(door.say(wrong)) == ("denied", "challenge_failed")
+    assert asking.demanded
+    assert outcome(door.say(door.asked)) == ("granted", "accepted")
+    assert not asking.demanded
+    assert outcome(door.passphrase()) == ("granted", "accepted")
+    # It does not hold for ever.
+    asking.demand()
+    later = time.monotonic() + DEMANDED_S + 1.0
+    monkeypatch.setattr("edge.access.asking.time.monotonic", lambda: later)
+    assert not asking.demanded
+
+
+def test_a_demand_is_no_problem_of_who_has_no_digits(engine: Engine, ada: Profile) -> None:
+    door = Door(engine, [ada], [], required="never")
+    assert door.challenge.asking.able() == 0
+    door.challenge.asking.demand()
+    assert outcome(door.passphrase()) == ("denied", "challenge_failed")
+    assert door.challenge.asking.problem is None

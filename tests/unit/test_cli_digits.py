@@ -79,7 +79,8 @@ def test_three_recordings_of_each_digit_are_enough(
     assert main(["profiles", "show", "Ada"]) == 0
     assert "3 rounds" in capsys.readouterr().out
     assert main(["enroll", "Ada", "--digits", "--files-from", str(folder)]) == 2
-    assert "--again" in capsys.readouterr().err
+    again = "the digits of Ada are enrolled already: add --again to replace them"
+    assert again in capsys.readouterr().err
 
 
 @needs_flite
@@ -100,10 +101,10 @@ def test_what_is_missing_can_be_said_later(
     shutil.copytree(folder, first)
     (first / "5" / "2.wav").unlink()
     assert main(["enroll", "Ada", "--digits", "--files-from", str(first)]) == 2
-    assert "2 of 3 rounds" in capsys.readouterr().out
+    assert "2 of 3 rounds are there. Run it again to continue." in capsys.readouterr().out
     more = _written(tmp_path / "more", ADA, (1.25,))
     assert main(["enroll", "Ada", "--digits", "--files-from", str(more)]) == 0
-    assert "are enrolled" in capsys.readouterr().out
+    assert "The digits of Ada are enrolled: 3 rounds" in capsys.readouterr().out
 
 
 @needs_flite
@@ -124,7 +125,7 @@ def test_another_voice_is_refused_and_the_old_digits_stand(
     enrolled: Path, folder: Path, capsys: Capture
 ) -> None:
     assert main(["enroll", "Robin", "--digits", "--files-from", str(folder)]) == 2
-    assert "not the voice" in capsys.readouterr().err
+    assert "not the voice that says the passphrase of Robin (similarity" in capsys.readouterr().err
     with open_store(enrolled) as store:
         assert rounds_of(store, store.get("Robin").id) == []
 
@@ -139,7 +140,11 @@ def test_again_replaces_only_once_it_is_complete(
     short = _written(tmp_path / "short", ADA, (0.9, 1.0))
     arguments = ["enroll", "Ada", "--digits", "--again", "--files-from"]
     assert main([*arguments, str(short)]) == 2
-    assert "keeps the old digits" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Ada keeps the old digits: " in shown
+    assert "1 more round is needed." in shown
+    assert main([*arguments, str(_written(tmp_path / "one", ADA, (0.85,)))]) == 2
+    assert "2 more rounds are needed." in capsys.readouterr().out
     with open_store(enrolled) as store:
         after = [spoken.voice.created_at for spoken in rounds_of(store, store.get("Ada").id)]
     assert after == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import pytest
 
@@ -51,6 +52,28 @@ def test_meter_shows_the_level(monkeypatch: pytest.MonkeyPatch, dbfs: float, lit
     assert HEARING in line
     assert len(line) <= 80
     assert HEARING in stream.getvalue()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    ("dbfs", "words"),
+    [(-47.0, "hearing you: too quiet"), (-24.0, "hearing you: good"), (-4.0, "hearing you: too l")],
+)
+def test_meter_marks_where_speech_should_be(
+    monkeypatch: pytest.MonkeyPatch, columns: int, dbfs: float, words: str
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Display(Terminal()) as display:
+        display.target(-39.0, -12.0)
+        display.progress(12.4, 30, "seconds")
+        display.level(dbfs, HEARING)
+        line = display._line().plain
+        display.level(dbfs, LISTENING)
+        assert LISTENING in display._line().plain
+    assert words in line
+    assert len(line) <= columns
+    assert len(re.split("[│|]", line)) == 3
 
 
 def test_line_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,11 @@ def test_every_message(systemd: socket.socket) -> None:
     assert systemd.recv(200) == "STATUS=2 enrolled: Zoë, Ada".encode()
     notifier.watchdog()
     assert systemd.recv(200) == b"WATCHDOG=1"
+    notifier.reloading()
+    first, second = systemd.recv(200).decode().splitlines()
+    assert first == "RELOADING=1"
+    since = time.clock_gettime(time.CLOCK_MONOTONIC) - int(second.split("MONOTONIC_USEC=")[1]) / 1e6
+    assert 0.0 <= since < 5.0
     notifier.stopping()
     assert systemd.recv(200) == b"STOPPING=1"
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "edge-voice.service"
 
-_OF_THE_DAEMON = ("Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "WatchdogSec")
+_OF_THE_DAEMON = (
+    "Type",
+    "NotifyAccess",
+    "ExecStart",
+    "ExecReload",
+    "Restart",
+    "RestartSec",
+    "WatchdogSec",
+)
 
 
 def limited(unit: str, command: str, *extra: str) -> str:

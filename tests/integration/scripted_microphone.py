@@ -1,0 +1,100 @@
+"""A microphone in whose place a script is heard, faster than it would be spoken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Optional, Union
+
+import numpy as np
+import soundfile
+
+from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
+
+Part = Union[FloatArray, BaseException, int, float]
+
+_BLOCK = 512
+ROOM = 3e-4
+"""Standard deviation of the noise of a quiet room, -70 dB relative to full scale."""
+
+
+class ScriptedMicrophone:
+    """Stands in for `edge.audio.microphone.Microphone`; after the script it is quiet for ever.
+
+    An exception in the script is raised where it stands: an interrupt, or a plug that is pulled.
+    """
+
+    script: ClassVar[list[Part]] = []
+
+    def __init__(self, device: object = None, ring_s: float = 20.0) -> None:
+        self.name = "a microphone" if device is None else str(device)
+        self.closed = False
+
+    def __enter__(self) -> ScriptedMicrophone:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.closed = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        heard = lost = 0
+        for part in self.script:
+            if isinstance(part, BaseException):
+                raise part
+            if isinstance(part, int):
+                lost = part
+                continue
+            sound = quiet(part) if isinstance(part, float) else part
+            for at in range(0, len(sound) - _BLOCK + 1, _BLOCK):
+                samples = sound[at : at + _BLOCK]
+                yield AudioBlock(samples, heard / SAMPLE_RATE, time.monotonic(), lost)
+                heard += len(samples)
+                lost = 0
+        while not self.closed:
+            time.sleep(0.002)
+            yield AudioBlock(quiet(_BLOCK / SAMPLE_RATE), heard / SAMPLE_RATE, time.monotonic())
+            heard += _BLOCK
+
+
+def quiet(seconds: float, level: float = ROOM) -> FloatArray:
+    """A room in which nobody speaks."""
+    noise = np.random.default_rng(7).standard_normal(round(seconds * SAMPLE_RATE))
+    return (level * noise).astype(np.float32)
+
+
+def said(name: str) -> FloatArray:
+    """One of the demo's recordings, with its silence at both ends."""
+    samples, rate = soundfile.read(demo_directory() / f"{name}.flac", dtype="float32")
+    assert rate == SAMPLE_RATE
+    return np.asarray(samples)
+
+
+def spoken(name: str) -> FloatArray:
+    """The same between its first and its last loud sample, 0.15 s inside of both: cut off."""
+    samples = said(name)
+    loud = np.flatnonzero(np.abs(samples) > 0.03)
+    margin = round(0.15 * SAMPLE_RATE)
+    return samples[loud[0] + margin : loud[-1] - margin]
+
+
+def script(parts: Sequence[Union[str, Part]]) -> list[Part]:
+    """What is heard: recordings by name, seconds of a quiet room, samples, how many samples were
+    lost as a whole number, and exceptions."""
+    return [said(part) if isinstance(part, str) else part for part in parts]
+
+
+def write(path: Path, samples: FloatArray) -> str:
+    """Samples as a file; its name."""
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+    return str(path)

@@ -1,0 +1,396 @@
+"""An enrolment in the daemon: what ends it, what is refused, and what a display says of each."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.config import Config, EnrolmentConfig
+from edge.daemon.enrolling import MOST_REFUSALS, Enrolling
+from edge.enrolment import prompts
+from edge.enrolment.process import Enrolment
+from edge.errors import ProfileError, StoreError
+from edge.mqtt import CommandFailed
+from edge.recognition import Engine
+from edge.store import ProfileStore, open_store
+from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, ProfileKind, ReasonCode
+from tests.unit.stores import make_sample
+from tests.unit.voices import quiet, samples_of
+
+pytestmark = pytest.mark.runtime
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.open()
+
+
+class Room:
+    """An enrolment at work, without a broker: what is said and what is told."""
+
+    def __init__(self, engine: Engine, store: ProfileStore) -> None:
+        self.store = store
+        self.config = Config(enrolment=EnrolmentConfig(wait_s=60.0, total_s=300.0))
+        self.now = 1000.0
+        self.listening = True
+        self.told: list[dict[str, Any]] = []
+        self.status: dict[str, Any] = {}
+        self.events: list[Event] = []
+        self.refreshed = 0
+        self.position = 0.0
+        self.enrolling = Enrolling(
+            store,
+            engine,
+            EndPointer(EndPointSettings.of(self.config.audio, rolling=True)),
+            self.config,
+            listening=lambda: self.listening,
+            refresh=self._refresh,
+            publish=lambda fields: self.told.append(dict(fields)),
+            status=self.status.update,
+            record=self.events.append,
+            wake=lambda: None,
+            clock=lambda: self.now,
+        )
+
+    def _refresh(self) -> None:
+        self.refreshed += 1
+
+    def start(self, person: str = "Ada", phrase: Optional[str] = None) -> Any:
+        given = {"person": person} if phrase is None else {"person": person, "phrase": phrase}
+        return self.enrolling.start(given)
+
+    def refused(self, person: str = "Ada", phrase: Optional[str] = None) -> str:
+        with pytest.raises(CommandFailed) as caught:
+            self.start(person, phrase)
+        assert caught.value.message
+        return caught.value.reason
+
+    def hear(self, samples: FloatArray, lost: int = 0) -> None:
+        """Sound as it is worked on: a block in the one thread, a tick in the other."""
+        for at in range(0, len(samples), 512):
+            piece = samples[at : at + 512].astype(np.float32)
+            # By the room's clock, so that it is all said after the session began.
+            block = AudioBlock(piece, self.position, self.now + 1e3, lost if at == 0 else 0)
+            self.position += len(piece) / 16_000
+            self.enrolling.hear(block)
+            self.enrolling.work()
+
+    def say(self, recording: str) -> dict[str, Any]:
+        before = len(self.told)
+        self.hear(np.concatenate((quiet(0.6), samples_of(recording), quiet(1.2))))
+        assert len(self.told) > before, "nothing came of it"
+        return self.told[before]
+
+    @property
+    def people(self) -> list[Profile]:
+        return self.store.list()
+
+
+@pytest.fixture
+def room(engine: Engine, tmp_path: Path) -> Iterator[Room]:
+    with open_store(tmp_path) as store:
+        yield Room(engine, store)
+
+
+def test_from_the_beginning_to_the_end(room: Room) -> None:
+    begun = room.start(phrase="what Ada says")
+    assert room.status == {"enrolling": True, "enrolment": room.status["enrolment"]}
+    assert room.status["enrolment"]["state"] == "started"
+    assert [room.say(f"ada_enrol_{n}")["state"] for n in (1, 2, 3)] == [
+        "accepted", "accepted", "complete",
+    ]  # fmt: skip
+    assert {event["id"] for event in room.told} == {begun["session"]}
+    assert set(room.told[0]) == {
+        "id", "state", "person", "profile_id", "done", "required", "reason", "message",
+    }  # fmt: skip
+    assert not any("what Ada says" in str(event) for event in room.told)
+    (ada,) = room.people
+    assert (ada.name, ada.phrase, ada.remaining) == ("Ada", "what Ada says", 0)
+    # What was said to enrol is remembered before anybody may open.
+    assert len(room.store.kept("heard", ada.id)) == 3
+    assert room.refreshed == 1
+    (event,) = room.events
+    assert event.kind is EventKind.ENROLMENT
+    assert event.profile_id == ada.id
+    assert not room.enrolling.running
+    assert room.status["enrolling"] is False
+    room.now += 61.0
+    room.enrolling.work()
+    assert room.status["enrolment"] is None
+
+
+def test_a_block_is_taken_only_while_it_goes_on(room: Room) -> None:
+    block = AudioBlock(quiet(0.032), 0.0, time.monotonic())
+    assert not room.enrolling.hear(block)
+    room.start()
+    assert room.enrolling.hear(block)
+    room.enrolling.cancel()
+    assert not room.enrolling.hear(block)
+
+
+def test_what_was_being_said_before_belongs_to_nobody(room: Room) -> None:
+    said = np.concatenate((samples_of("ada_enrol_1"), quiet(1.2)))
+    endpointer = room.enrolling._endpointer
+    endpointer.feed(AudioBlock(said[:16_000], 0.0, room.now))
+    room.position = 1.0
+    assert endpointer.speaking
+    room.start()
+    room.hear(said[40_000:])
+    assert not endpointer.speaking
+    assert [event["state"] for event in room.told] == ["started"]
+    assert room.say("ada_enrol_1")["done"] == 1
+
+
+def test_how_long_is_waited(room: Room) -> None:
+    room.start()
+    room.now += 59.0
+    room.hear(quiet(0.1))
+    assert room.enrolling.running
+    room.now += 1.0
+    room.hear(quiet(0.1))
+    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("timed_out", "nobody_spoke")
+    assert room.told[-1]["message"] == "nobody spoke"
+    # It may not take for ever, though somebody speaks all the time.
+    room.start()
+    for _ in range(6):
+        room.now += 45.0
+        room.say("ada_enrol_1" if not room.people else "stranger_adas_phrase")
+    room.now += 45.0
+    room.hear(quiet(0.1))
+    over = room.told[-1]
+    assert (over["state"], over["reason"]) == ("timed_out", "too_long_in_all")
+    assert over["message"] == "it took too long: 1 of 3 are kept, start again to go on"
+    assert [event.detail["complete"] for event in room.events] == [False]
+    assert len(room.store.kept("heard")) == 1
+
+
+def test_too_many_refusals(room: Room) -> None:
+    room.start()
+    room.say("ada_enrol_1")
+    for _ in range(MOST_REFUSALS):
+        assert room.say("stranger_adas_phrase")["reason"] == "unknown_speaker"
+    assert room.told[-1]["reason"] == "too_many_refusals"
+    assert not room.enrolling.running
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda samples: 0.006 * samples, "too_quiet"),
+        (lambda samples: np.clip(60 * samples, -1, 1), "clipped"),
+    ],
+)
+def test_what_is_wrong_with_the_sound(room: Room, change: Any, reason: str) -> None:
+    room.start()
+    samples = np.concatenate((0.01 * quiet(0.6), change(samples_of("ada_enrol_1"))))
+    room.hear(np.concatenate((samples, 0.01 * quiet(1.2))))
+    assert room.told[-1]["reason"] == reason
+    assert room.told[-1]["message"] == prompts.refused(reason)
+    assert room.people == []
+
+
+def test_speech_without_end_and_sound_that_was_lost(room: Room) -> None:
+    room.start()
+    talk = np.concatenate([samples_of(f"ada_enrol_{n % 3 + 1}") for n in range(12)])
+    talk = talk[np.abs(talk) > 0.002][: 20 * 16_000]
+    room.hear(np.concatenate((talk, quiet(1.2))))
+    assert room.told[-1]["reason"] == "too_long"
+    room.hear(samples_of("ada_enrol_1")[:20_000])
+    room.hear(quiet(0.1), lost=4000)
+    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("refused", "lost")
+    assert room.told[-1]["message"] == "some of it was lost: once more, please"
+
+
+def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
+    room.listening = False
+    assert room.refused() == "not_listening"
+    room.listening = True
+    assert room.refused("") == "no_person"
+    assert room.refused("\u200d") == "bad_name"
+    assert room.refused("7f0c8a52-7d3b-4c21-9a0e-1b2c3d4e5f60") == "bad_name"
+    own = {"speaker_model": engine.models.speaker.sha256}
+    both = {**own, "phrase_model": engine.models.phrase.sha256}
+    voice = room.store.create_with_samples(
+        "Robin", ProfileKind.VOICE, "", required=30.0, samples=[make_sample(phrase=False)],
+        phrase_model="", **own,
+    )  # fmt: skip
+    assert room.refused("Robin") == "other_kind"
+    assert room.refused(voice.id) == "other_kind"
+    room.store.create_with_samples(
+        "Zoë", ProfileKind.PHRASE, "", required=3, samples=[make_sample()],
+        speaker_model="5" * 64, phrase_model="9" * 64,
+    )  # fmt: skip
+    assert room.refused("zoë") == "other_model"
+    begun = room.store.create_with_samples(
+        "Kim", ProfileKind.PHRASE, "hello", required=3, samples=[make_sample()], **both
+    )
+    assert room.refused("Kim", "good night") == "other_phrase"
+    whole = room.store.create_with_samples(
+        "Ada", ProfileKind.PHRASE, "", required=3, samples=[make_sample(n) for n in range(3)],
+        **both,
+    )  # fmt: skip
+    room.store.create_with_samples(
+        "Ada (duress)", ProfileKind.PHRASE, "", required=3, samples=[make_sample(9)],
+        duress_of=whole.id, **both,
+    )  # fmt: skip
+    assert room.refused("Ada") == "exists"
+    # Nothing tells that there is a second phrase: an enrolled person looks like this too.
+    assert room.refused("Ada (duress)") == "exists"
+    assert room.told == []
+    assert room.start("Kim", "hello")["profile_id"] == begun.id
+    assert room.refused("Robin") == "busy"
+
+
+def test_the_store_is_full(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.daemon.enrolling.MAX_PROFILES", 0)
+    assert room.refused() == "full"
+
+
+def test_a_store_that_is_busy_is_tried_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = Enrolment.accept
+    failing = [3]
+
+    def busy(self: Enrolment, examined: Any) -> None:
+        if failing[0] > 0:
+            failing[0] -= 1
+            raise StoreError("locked")
+        accept(self, examined)
+
+    monkeypatch.setattr(Enrolment, "accept", busy)
+    room.start()
+    assert room.say("ada_enrol_1")["state"] == "accepted"
+    failing[0] = 1000
+    assert room.say("ada_enrol_2")["reason"] == "store"
+    assert room.told[-1]["state"] == "failed"
+    assert room.told[-1]["message"].startswith("it could not be stored: 1 of 3 are kept")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ProfileError("another model"), "other_model"), (RuntimeError("bug"), "internal")],
+)
+def test_what_goes_wrong_inside_ends_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Enrolment, "examine", fail)
+    room.start()
+    assert room.say("ada_enrol_1")["reason"] == reason
+    assert room.told[-1]["state"] == "failed"
+    assert not room.enrolling.running
+
+
+def test_the_person_is_gone_meanwhile(room: Room) -> None:
+    room.start()
+    room.say("ada_enrol_1")
+    room.store.delete("Ada")  # at the command line
+    assert room.say("ada_enrol_2")["reason"] == "changed"
+    room.start()
+    room.say("ada_enrol_1")
+    (ada,) = room.people
+    room.enrolling.changed(replace(ada, id="another"))
+    assert room.enrolling.running
+    room.enrolling.changed(ada)
+    assert not room.enrolling.running
+    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("cancelled", "changed")
+
+
+def test_the_end_of_somebody_who_is_gone_is_not_told_any_more(room: Room) -> None:
+    room.start()
+    for number in (1, 2, 3):
+        room.say(f"ada_enrol_{number}")
+    assert room.status["enrolment"]["person"] == "Ada"
+    room.enrolling.changed(room.people[0])
+    assert room.status["enrolment"] is None
+
+
+def test_what_was_said_to_enrol_is_remembered_though_the_store_is_busy(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = ProfileStore.keep
+    failing = [1]
+
+    def busy(self: ProfileStore, *args: Any, **more: Any) -> int:
+        if failing[0] > 0:
+            failing[0] -= 1
+            raise StoreError("locked")
+        return keep(self, *args, **more)
+
+    monkeypatch.setattr(ProfileStore, "keep", busy)
+    room.start()
+    room.say("ada_enrol_1")
+    room.enrolling.close()
+    assert room.told[-1]["message"] == (
+        "the device is stopping: 1 of 3 are kept, start again to go on"
+    )
+    assert len(room.store.kept("heard")) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text(max_size=70))
+def test_any_text_may_be_chosen(room: Room, text: str) -> None:
+    room.status["enrol_person"] = None
+    with contextlib.suppress(CommandFailed):
+        room.enrolling.choose({"person": text})
+    shown = room.status["enrol_person"]
+    assert shown is None or (0 < len(shown) <= 64 and shown.strip() == shown)
+
+
+def test_whoever_is_chosen_is_enrolled_next(room: Room) -> None:
+    with pytest.raises(CommandFailed, match="no_person"):
+        room.enrolling.start({})
+    room.enrolling.choose({"person": " Zoë  Q "})
+    assert room.status["enrol_person"] == "Zoë Q"
+    assert room.enrolling.start({})["person"] == "Zoë Q"
+    room.enrolling.cancel()
+    assert room.enrolling.cancel() is None
+    room.enrolling.choose({"person": ""})
+    assert room.status["enrol_person"] is None
+
+
+# --- what a display says ---
+
+
+def test_every_reason_has_words_of_its_own() -> None:
+    reasons = [
+        ReasonCode.TOO_SHORT, ReasonCode.TOO_LONG, ReasonCode.TOO_NOISY, ReasonCode.TOO_QUIET,
+        ReasonCode.CLIPPED, ReasonCode.WRONG_PHRASE, ReasonCode.UNKNOWN_SPEAKER,
+        ReasonCode.REPEATED,
+    ]  # fmt: skip
+    said = [prompts.refused(reason.value) for reason in reasons]
+    said += [prompts.refused("cut_off"), prompts.refused(prompts.LOST)]
+    assert len(set(said)) == len(said)
+    for text in said:
+        assert "once more" in text
+        assert len(text) <= 70, "too long for a small display"
+    assert prompts.refused("something new") == "once more, please"
+    assert prompts.refused("wrong_phrase", first=True) == "not this phrase: choose another one"
+    assert "whose name it is" in prompts.refused("unknown_speaker", first=True)
+
+
+def test_how_far_it_is() -> None:
+    ada = Profile.begin("Ada", required=4)
+    assert prompts.begun(ada) == "say your passphrase 4 times, with a pause after each"
+    for done, text in (
+        (1, "1 of 4: and again"),
+        (2, "2 of 4: and again"),
+        (3, "3 of 4: once more"),
+    ):
+        part = replace(ada, samples=tuple(make_sample(n) for n in range(done)))
+        assert prompts.taken(part) == text
+    assert prompts.begun(part) == "3 of 4: go on with the same passphrase"
+    assert prompts.complete(ada) == "Ada is enrolled"
+    assert prompts.ended("cancelled", ada) == "cancelled"
+    assert prompts.ended("other_model", ada) == "begun with another model: reset first"

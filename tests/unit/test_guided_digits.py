@@ -1,0 +1,155 @@
+"""Digits at the microphone, and what stands in their way: what is said, and what is kept."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Union
+
+import pytest
+
+from edge.cli.digits import DigitEnrolment, show_line
+from edge.cli.main import main
+from edge.errors import EnrolmentRejected, ProfileError
+from edge.recognition import Engine
+from edge.recognition.digit_round import DigitRound, take_digit
+from edge.recognition.digit_store import keep_round
+from edge.store import open_store
+from edge.types import FloatArray, Profile, ProfileKind
+from tests.integration.scripted_microphone import Part, ScriptedMicrophone
+from tests.unit.commands import Capture
+from tests.unit.spoken_digits import (
+    ADA,
+    PACES,
+    ROBIN,
+    WORDS,
+    answer,
+    needs_flite,
+    person,
+    recording_of,
+    spoken_round,
+)
+
+pytestmark = needs_flite
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.open()
+
+
+@pytest.fixture(scope="module")
+def ada(engine: Engine) -> Profile:
+    return person(engine, ADA)
+
+
+@pytest.fixture(scope="module")
+def rounds(engine: Engine, ada: Profile) -> list[DigitRound]:
+    return [spoken_round(engine, ada, ADA, pace) for pace in PACES]
+
+
+Say = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def say(
+    engine: Engine, ada: Profile, config: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture,
+) -> Say:  # fmt: skip
+    """Runs the command with what is said; digits are asked for from 0 to 9."""
+    monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
+    monkeypatch.setattr(Engine, "open", lambda _config: engine)
+    monkeypatch.setattr(secrets.SystemRandom, "sample", lambda _self, digits, _count: list(digits))
+    with open_store(tmp_path / "state") as store:
+        store.create_with_samples(
+            "Ada",
+            ProfileKind.PHRASE,
+            required=3,
+            samples=ada.samples,
+            speaker_model=ada.speaker_model,
+            phrase_model=ada.phrase_model,
+        )
+
+    def said(*parts: Union[FloatArray, Part], options: Sequence[str] = ()) -> tuple[int, str]:
+        monkeypatch.setattr(ScriptedMicrophone, "script", [2.0, *parts])
+        capsys.readouterr()
+        code = main(["enroll", "Ada", "--digits", "--wait", "0.4", *options])
+        return code, capsys.readouterr().err
+
+    return said
+
+
+def _digits(numbers: Sequence[int], voice: str, pace: float) -> list[FloatArray]:
+    return [recording_of([WORDS[number]], voice, pace) for number in numbers]
+
+
+def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
+    stop = KeyboardInterrupt()
+    code, shown = say(*_digits([0, 1], ADA, PACES[0]), stop)
+    assert code == 130
+    assert "The room is quiet (-70 dB): good." in shown
+    assert "Say   0   (round 1 of 3, digit 1 of 10)" in shown
+    assert "No round is complete, so nothing was stored." in shown
+    code, shown = say(*_digits(range(10), ADA, PACES[0]), *_digits([0], ADA, PACES[1]), stop)
+    assert "Round 1 of 3 is complete." in shown
+    assert "1 of 3 rounds are kept: run it again to continue." in shown
+    assert "The round that was begun starts over." in shown
+    code, shown = say(stop, options=["--again"])
+    assert "Ada keeps the digits as they were: nothing of this was stored." in shown
+
+
+def test_another_voice_starts_the_round_again(say: Say) -> None:
+    code, shown = say(*_digits(range(10), ROBIN, PACES[0]))
+    assert code == 2
+    assert "Not taken: not the voice that says the passphrase of Ada (similarity" in shown
+    assert "This round begins again: all ten digits." in shown
+
+
+def test_a_digit_that_cannot_be_learned_from(engine: Engine) -> None:
+    nothing = replace(answer([7]).quality, net_speech_s=0.03)
+    with pytest.raises(EnrolmentRejected, match="no 7 was heard: say it again"):
+        take_digit(engine, replace(answer([7]), quality=nothing), 7, [])
+    noisy = replace(answer([7]).quality, snr_db=10.0)
+    with pytest.raises(EnrolmentRejected, match=r"too noisy to learn from \(10 dB above the noise"):
+        take_digit(engine, replace(answer([7]), quality=noisy), 7, [])
+
+
+def test_whose_digits_cannot_be_enrolled(
+    engine: Engine, ada: Profile, rounds: list[DigitRound], tmp_path: Path
+) -> None:
+    with open_store(tmp_path) as store:
+
+        def begin(profile: Profile) -> DigitEnrolment:
+            return DigitEnrolment(store, engine, profile, 3, again=False)
+
+        with pytest.raises(ProfileError, match="is enrolled by free speech: digits follow a pass"):
+            begin(replace(ada, kind=ProfileKind.VOICE))
+        with pytest.raises(ProfileError, match="is a duress phrase: enrol the digits of the pers"):
+            begin(replace(ada, duress_of="somebody"))
+        with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
+            begin(replace(ada, speaker_model="5" * 64))
+        stored = store.create_with_samples(
+            "Ada",
+            ProfileKind.PHRASE,
+            required=3,
+            samples=ada.samples,
+            speaker_model=ada.speaker_model,
+            phrase_model=ada.phrase_model,
+        )
+        keep_round(store, stored.id, replace(rounds[0], speaker_model="5" * 64))
+        with pytest.raises(ProfileError, match="were enrolled with another model: add --again"):
+            begin(stored)
+
+
+def test_digits_that_come_near_each_other_are_named(
+    rounds: list[DigitRound], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for strong, told in (
+        (tuple(range(10)), "3 rounds, all well apart"),
+        (tuple(range(1, 10)), "3 rounds, not asked for: 0 near "),
+    ):
+        monkeypatch.setattr("edge.recognition.answers.strong_digits", lambda _, found=strong: found)
+        assert show_line(rounds).startswith(told)
+    assert show_line(rounds[:2]) == "2 of 3 rounds"

@@ -1,0 +1,109 @@
+"""What commands do, where a running daemon shows little of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from edge.access.lockout import LockOut
+from edge.config import LockOutConfig
+from edge.crypto.canonical import read_message, wire
+from edge.daemon.orders import MOST_LISTED, Ear, Orders
+from edge.errors import ConfigError
+from edge.mqtt import CommandFailed
+from edge.store import ProfileStore, open_store
+from edge.store.state import DeviceState
+from edge.types import ProfileKind
+from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, make_sample
+
+
+class Nobody:
+    """In the place of what a test does not ask."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ProfileStore]:
+    with open_store(tmp_path) as opened:
+        yield opened
+
+
+def handlers_of(
+    store: ProfileStore, folder: Path, reload: Any = None, *, lockout: bool = True
+) -> Any:
+    nobody: Any = Nobody()
+    return Orders(
+        store,
+        lambda: None,
+        LockOut(
+            LockOutConfig(enabled=lockout), DeviceState(folder), record=lambda _: None,
+            changed=lambda _: None,
+        ),
+        Ear(lambda _: None),
+        nobody,
+        nobody,
+        status=dict,
+        record=lambda _: None,
+        reload=reload,
+    ).handlers()  # fmt: skip
+
+
+def enrol(store: ProfileStore, name: str, duress_of: Optional[str] = None) -> str:
+    return store.create_with_samples(
+        name,
+        ProfileKind.PHRASE,
+        "what opens the door",
+        required=1,
+        samples=[make_sample()],
+        speaker_model=SPEAKER_MODEL,
+        phrase_model=PHRASE_MODEL,
+        duress_of=duress_of,
+    ).id
+
+
+def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_path: Path) -> None:
+    ada = enrol(store, "Ada")
+    enrol(store, "Ada (duress)", duress_of=ada)
+    detail = handlers_of(store, tmp_path)["list"]({})
+    assert detail == {
+        "people": [
+            {
+                "profile_id": ada, "name": "Ada", "kind": "phrase", "complete": True, "samples": 1,
+                "required": 1.0, "remaining": 0.0, "enabled": True,
+            }
+        ],
+        "more": 0,
+    }  # fmt: skip
+    assert "opens" not in str(detail)
+
+
+def test_a_long_list_still_fits_into_a_message(store: ProfileStore, tmp_path: Path) -> None:
+    for number in range(MOST_LISTED + 2):
+        enrol(store, f"{number:03d}".ljust(64, "é"))
+    detail = handlers_of(store, tmp_path)["list"]({})
+    assert (len(detail["people"]), detail["more"]) == (MOST_LISTED, 2)
+    message = wire({"id": "x", "ok": True, "detail": detail}).encode()
+    assert read_message(message, 32768)["detail"]["more"] == 2
+
+
+def test_what_is_switched_off(store: ProfileStore, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="switched_off"):
+        handlers_of(store, tmp_path, lockout=False)["lock_out"]({})
+    assert handlers_of(store, tmp_path)["lock_out"]({})["locked_out"] is True
+    assert "reload" not in handlers_of(store, tmp_path)
+
+
+def test_a_configuration_with_mistakes(store: ProfileStore, tmp_path: Path) -> None:
+    def reread() -> None:
+        raise ConfigError("config.yaml:3: audoi: unknown key", "another one")
+
+    with pytest.raises(CommandFailed, match="bad_config") as caught:
+        handlers_of(store, tmp_path, reread)["reload"]({})
+    assert caught.value.message == (
+        "config.yaml:3: audoi: unknown key (and 1 more); nothing has changed"
+    )
