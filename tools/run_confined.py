@@ -117,12 +117,15 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
         return [("the service manager", "did not come to its end", False)]
     decision = result["decision"] or {}
     said = f"{decision.get('decision')}, {decision.get('name')}"
-    status = result["status"]
+    status, watched = result["status"], result["watched"]
     rows = [
         ("enrolment within the limits", result["enrolment"], result["enrolment"] == "success"),
         ("the service", f"{result['state']} after {result['start_s']} s",
          result["state"] == "active"),
         ("a decision over MQTT", said, said == "granted, Ada"),
+        ("the monitor, looked at by root", watched["root"], watched["root"] == "Ada"),
+        ("the monitor, by the service's group", watched["group"], watched["group"] == "Ada"),
+        ("the monitor, by anybody else", watched["nobody"], watched["nobody"] == "refused"),
         ("capabilities", status.get("CapPrm", "?"),
          {status.get("CapPrm"), status.get("CapBnd")} == {"0" * 16}),
         ("system call filter", status.get("Seccomp", "?"), status.get("Seccomp") == "2"),

@@ -20,7 +20,9 @@ import contextlib
 import difflib
 import importlib
 import logging
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Optional, cast
@@ -31,8 +33,10 @@ from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show
 from edge.errors import InputError
 
 COMMANDS = (
+    "setup",
     "run",
     "demo",
+    "monitor",
     "enroll",
     "verify",
     "identify",
@@ -51,6 +55,7 @@ COMMANDS = (
     "discovery",
 )
 
+_INDENT = " " * 13
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
 
@@ -168,7 +173,16 @@ class _TopParser(Parser):
     def format_help(self) -> str:
         # Imports every command's module, hence only once somebody asks.
         modules = [importlib.import_module(f"edge.cli.{name}") for name in COMMANDS]
-        lines = [f"  {module.NAME:<10} {module.HELP}" for module in modules]
+        width = max(40, shutil.get_terminal_size().columns - 2)  # as argparse has it
+        lines = [
+            textwrap.fill(
+                module.HELP,
+                width,
+                initial_indent=f"  {module.NAME:<10} ",
+                subsequent_indent=_INDENT,
+            )
+            for module in modules
+        ]
         self.epilog = "\n".join(
             ["commands:", *lines, "", f"'{PROGRAM} COMMAND --help' says what a command takes."]
         )

@@ -1,27 +1,32 @@
-"""Change one setting in a configuration file and leave every other character as it is.
+"""Change settings in a configuration file and leave every other character as it is.
 
-The file is text that somebody wrote: its comments, order and layout are theirs. So the new value
+The file is text that somebody wrote: its comments, order and layout are theirs. So a new value
 is put into the text where the parser says that the old one stands, and the result is kept only if
-the product reads from it the former settings with that one changed.
+the product reads from it the former settings with the wanted ones changed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import functools
+import json
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import yaml
 
 from edge.config.document import DocumentError, compose
 from edge.config.loading import parse_config
+from edge.config.settings import Config, all_settings
 from edge.errors import ConfigError, EnvironmentFault
 
 _BOM = "\ufeff"
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 
 
 def changed(data: bytes, file: Path, section: str, key: str, value: str) -> bytes:
@@ -40,23 +45,62 @@ def changed(data: bytes, file: Path, section: str, key: str, value: str) -> byte
     Raises:
         ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
     """
+    return all_changed(data, file, {f"{section}.{key}": value})
+
+
+def all_changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
+    """The file's content with some settings changed.
+
+    Args:
+        data: the content.
+        file: names it in messages, and anchors relative paths.
+        values: the new value of each setting by its path, such as `mqtt.tls.enabled`, as YAML
+            writes it; see `written`.
+
+    Returns:
+        The new content; every other character is as it was.
+
+    Raises:
+        ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
+    """
     former = parse_config(data, file)
-    cannot = ConfigError(
-        f"{file}: cannot be changed safely; set {section}.{key} to {value} by hand"
-    )
+    wanted = ", ".join(f"{path} to {value or 'nothing'}" for path, value in values.items())
+    cannot = ConfigError(f"{file}: cannot be changed safely; set {wanted} by hand")
+    new = data
     try:
-        new = _edit(data, section, key, value).encode("utf-8")
+        for path, value in values.items():
+            new = _edit(new, path.split("."), value).encode("utf-8")
         after = parse_config(new, file)
     except (ConfigError, DocumentError, _Unfit):
         raise cannot from None
-    row = getattr(after, section)
-    expected = dataclasses.replace(former, **{section: row})
-    kept = dataclasses.replace(row, **{key: getattr(getattr(former, section), key)})
-    if after != expected or kept != getattr(former, section):
-        raise cannot
-    if str(getattr(row, key)) not in (value, str(yaml.safe_load(value))):
-        raise cannot
+    for row in all_settings():
+        if row.is_section:
+            continue
+        now = setting_of(after, row.path)
+        if row.path not in values:
+            right = now == setting_of(former, row.path)
+        else:
+            right = _is_meant(now, values[row.path], file)
+        if not right:
+            raise cannot
     return new
+
+
+def written(value: Union[bool, int, str, Path, None]) -> str:
+    """A value as it can stand in the file; nothing for None, which leaves a setting empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if isinstance(value, int) or (_PLAIN.fullmatch(text) and isinstance(_loaded(text), str)):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def setting_of(config: Config, path: str) -> Any:
+    """The value of a setting by its path, such as `mqtt.tls.enabled`."""
+    return functools.reduce(getattr, path.split("."), config)
 
 
 def replace_file(file: Path, former: bytes, new: bytes) -> Path:
@@ -104,57 +148,109 @@ class _Splice(NamedTuple):
     new: str
 
 
-def _edit(data: bytes, section: str, key: str, value: str) -> str:
+def _loaded(value: str) -> Any:
+    return yaml.safe_load(value)
+
+
+def _is_meant(now: Any, value: str, file: Path) -> bool:
+    if str(now) == value:
+        return True
+    meant = _loaded(value)
+    if isinstance(now, Path) and isinstance(meant, str):
+        return now in (Path(meant), file.parent / meant)
+    return bool(now == meant)
+
+
+def _edit(data: bytes, path: list[str], value: str) -> str:
     text = data.decode("utf-8-sig")
     newline = "\r\n" if "\r\n" in text else "\n"
     root = compose(data)
     if root is not None and not isinstance(root, yaml.MappingNode) and _written(root):
         raise _Unfit
-    entry = f"{key}: {value}"
-    group = _value(root, section) if isinstance(root, yaml.MappingNode) else None
-    if group is None:
-        splice = _new_section(text, root, section, entry, newline)
-    elif isinstance(group, yaml.MappingNode):
-        splice = _in_section(group, key, value, newline)
-    else:  # empty, or the file had been refused
-        splice = _in_empty_section(text, root, group, entry, newline)
+    splice = _splice(text, root, path, value, newline)
     mark = _BOM if data.startswith(_BOM.encode("utf-8")) else ""
     return mark + text[: splice.start] + splice.new + text[splice.end :]
 
 
-def _new_section(
-    text: str, root: Optional[yaml.Node], section: str, entry: str, newline: str
+def _splice(
+    text: str, root: Optional[yaml.Node], path: list[str], value: str, newline: str
+) -> _Splice:
+    group = root
+    for depth, name in enumerate(path):
+        if not isinstance(group, yaml.MappingNode):
+            break
+        node = _value(group, name)
+        rest = path[depth:]
+        if node is None and group is root:
+            return _at_the_end(text, group, rest, value, newline)
+        if node is None:
+            return _into_group(group, rest, value, newline)
+        if len(rest) == 1:
+            return _in_place(text, node, value)
+        if not isinstance(node, yaml.MappingNode):  # empty, or the file had been refused
+            return _in_empty_section(text, group, node, rest[1:], value, newline)
+        group = node
+    return _at_the_end(text, root, path, value, newline)
+
+
+def _block(path: list[str], value: str, indent: str, newline: str) -> str:
+    """Lines that give a setting, the first one without its indentation."""
+    rows = [f"{indent}{'  ' * depth}{name}:" for depth, name in enumerate(path)]
+    rows[-1] += f" {value}" if value else ""
+    return newline.join(rows)[len(indent) :]
+
+
+def _braces(path: list[str], value: str) -> str:
+    entry = f"{path[-1]}: {value}"
+    for name in reversed(path[:-1]):
+        entry = f"{name}: {{{entry}}}"
+    return entry
+
+
+def _at_the_end(
+    text: str, root: Optional[yaml.Node], path: list[str], value: str, newline: str
 ) -> _Splice:
     if isinstance(root, yaml.MappingNode) and root.flow_style:
-        return _into_braces(root, f"{section}: {{{entry}}}")
+        return _into_braces(root, _braces(path, value))
     indent = " " * _column(root)
     before = newline if text and not text.endswith("\n") else ""
     if text.strip():
         before += newline
-    lines = f"{before}{indent}{section}:{newline}{indent}  {entry}{newline}"
+    lines = f"{before}{indent}{_block(path, value, indent, newline)}{newline}"
     return _Splice(len(text), len(text), lines)
 
 
-def _in_section(group: yaml.MappingNode, key: str, value: str, newline: str) -> _Splice:
-    node = _value(group, key)
-    if node is not None:
-        start, end = int(node.start_mark.index), int(node.end_mark.index)
-        return _Splice(start, end, value if _written(node) else f" {value}")
+def _into_group(group: yaml.MappingNode, path: list[str], value: str, newline: str) -> _Splice:
     if group.flow_style:
-        return _into_braces(group, f"{key}: {value}")
-    at = int(group.start_mark.index)
-    return _Splice(at, at, f"{key}: {value}{newline}{' ' * _column(group)}")
+        return _into_braces(group, _braces(path, value))
+    at, indent = int(group.start_mark.index), " " * _column(group)
+    return _Splice(at, at, f"{_block(path, value, indent, newline)}{newline}{indent}")
+
+
+def _in_place(text: str, node: yaml.Node, value: str) -> _Splice:
+    start, end = int(node.start_mark.index), int(node.end_mark.index)
+    if not _written(node):
+        return _Splice(start, end, f" {value}" if value else "")
+    if not value and text[start - 1 : start] == " ":
+        start -= 1
+    return _Splice(start, end, value)
 
 
 def _in_empty_section(
-    text: str, root: Optional[yaml.Node], group: yaml.Node, entry: str, newline: str
+    text: str,
+    group: yaml.MappingNode,
+    node: yaml.Node,
+    path: list[str],
+    value: str,
+    newline: str,
 ) -> _Splice:
-    start, end = int(group.start_mark.index), int(group.end_mark.index)
-    if _written(group):
-        return _Splice(start, end, f"{{{entry}}}")
-    if isinstance(root, yaml.MappingNode) and root.flow_style:
-        return _Splice(start, end, f" {{{entry}}}")
-    line = f"{' ' * _column(root)}  {entry}{newline}"
+    start, end = int(node.start_mark.index), int(node.end_mark.index)
+    if _written(node):
+        return _Splice(start, end, f"{{{_braces(path, value)}}}")
+    if group.flow_style:
+        return _Splice(start, end, f" {{{_braces(path, value)}}}")
+    indent = f"{' ' * _column(group)}  "
+    line = f"{indent}{_block(path, value, indent, newline)}{newline}"
     after = text.find("\n", start) + 1
     return _Splice(after, after, line) if after else _Splice(len(text), len(text), newline + line)
 

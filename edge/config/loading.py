@@ -20,7 +20,7 @@ from edge.errors import ConfigError
 VARIABLE = "EDGE_VOICE_CONFIG"
 SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
 _MAX_SUGGESTIONS = 50
-_CREDENTIALS = ("signing.key_file", "commands.keys_file")
+_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
 
 
 def find_config(path: Optional[Path] = None) -> Optional[Path]:
@@ -188,7 +188,7 @@ def _is_credential(path: str, file: Path) -> bool:
     if path in _CREDENTIALS and len(file.parts) == 1:
         folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
         return bool(folder) and (Path(folder) / file).is_file()
-    return path == "mqtt.password_file"
+    return False
 
 
 def _line(node: yaml.Node) -> int:

@@ -24,6 +24,7 @@ from edge.config.commands import CommandsConfig
 from edge.config.homeassistant import HomeAssistantConfig
 from edge.config.lockout import LockOutConfig
 from edge.config.metrics import MetricsConfig
+from edge.config.monitor import MonitorConfig
 from edge.config.replay import ReplayConfig
 from edge.config.rules import Rule, section, setting
 from edge.config.signing import SigningConfig
@@ -255,6 +256,9 @@ class Config:
         HomeAssistantConfig, "Whether Home Assistant finds this device by itself."
     )
     audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
+    monitor: MonitorConfig = section(
+        MonitorConfig, "Whether `edge-voice monitor` can watch the running service."
+    )
     metrics: MetricsConfig = section(
         MetricsConfig, "Figures of the running service for Prometheus."
     )

@@ -110,7 +110,14 @@ class Daemon:
         )
         self._watch = Watch(
             observers_of(
-                Parts(config, self._publisher, self._household, self._endpointer, self._engine)
+                Parts(
+                    config,
+                    self._publisher,
+                    self._household,
+                    self._endpointer,
+                    self._engine,
+                    self._protection.challenge,
+                )
             )
         )
         self._microphone: Optional[PersistentMicrophone] = None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.access.challenge import Challenge
 from edge.access.decider import Judgement
 from edge.audio.endpoint import EndPointer
 from edge.audio.frames import level_db
@@ -17,6 +18,7 @@ from edge.config import Config
 from edge.daemon.home_assistant import HomeAssistant
 from edge.daemon.household import Household
 from edge.daemon.metrics import Metrics
+from edge.daemon.monitoring import Monitoring
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
@@ -60,6 +62,7 @@ class Parts:
         household: who is enrolled.
         endpointer: cuts the stream; its level and whether somebody speaks may be read any time.
         engine: the recogniser; for the worker's thread only.
+        challenge: whether digits are asked for may be read any time.
     """
 
     config: Config
@@ -67,6 +70,7 @@ class Parts:
     household: Household
     endpointer: EndPointer
     engine: Engine
+    challenge: Challenge
 
 
 def observers_of(parts: Parts) -> list[Observer]:
@@ -76,6 +80,15 @@ def observers_of(parts: Parts) -> list[Observer]:
         EdgeVoiceError: one of them cannot begin.
     """
     observers: list[Observer] = []
+    if parts.config.monitor.enabled:
+        observers.append(
+            Monitoring(
+                parts.config,
+                status=lambda: parts.publisher.status,
+                asking=lambda: parts.challenge.pending,
+                hearing=lambda: parts.endpointer.speaking,
+            )
+        )
     home_assistant = HomeAssistant(parts.config, parts.publisher)
     if home_assistant.needed:
         observers.append(home_assistant)

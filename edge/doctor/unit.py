@@ -19,7 +19,7 @@ NO_SYSTEMD = skipped("service.no_systemd", "systemd does not run this machine: {
 ABSENT = yellow(
     "service.absent",
     "systemd knows no unit edge-voice: nothing starts by itself",
-    "install the service as systemd/README.md says, or start 'edge-voice run' yourself",
+    "install the service with sudo tools/install, or start 'edge-voice run' yourself",
 )
 BROKEN = red(
     "service.broken",

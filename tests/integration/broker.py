@@ -17,6 +17,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.contract import complaint_about
+
 
 def require(*programs: str) -> None:
     """Skip where a program is missing; fail instead where CI=true promises that it is there."""
@@ -181,7 +183,11 @@ class Received:
 
 
 class Subscriber:
-    """Listens at a broker and keeps what arrives; comes back when the broker does."""
+    """Listens at a broker and keeps what arrives; comes back when the broker does.
+
+    What a device says is held against the schemas; `contract=False` is for tests in which somebody
+    else speaks on the device's topics, or says what no device would.
+    """
 
     def __init__(
         self,
@@ -190,8 +196,11 @@ class Subscriber:
         *,
         client_id: str = "",
         keep_session: bool = False,
+        contract: bool = True,
     ) -> None:
         self.messages: list[Received] = []
+        self._contract = contract
+        self._checked = 0
         self._topic = topic
         self._arrived = threading.Condition()
         self._ready = threading.Event()
@@ -216,9 +225,12 @@ class Subscriber:
         assert self._ready.wait(10), "the test's own subscriber could not subscribe"
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        if kind is None:
+            with self._arrived:
+                self._hold_against_contract()
 
     def ready_again(self) -> None:
         """Wait for the subscription after the broker came back; call `lost` before it does."""
@@ -239,6 +251,7 @@ class Subscriber:
         deadline = time.monotonic() + timeout
         with self._arrived:
             while True:
+                self._hold_against_contract()
                 for message in self.messages:
                     if message.topic.endswith(ending) and check(message.json):
                         return message
@@ -246,6 +259,14 @@ class Subscriber:
                 if left <= 0 or not self._arrived.wait(left):
                     seen = [(message.topic, message.text) for message in self.messages]
                     raise AssertionError(f"nothing on {ending} within {timeout} s; got {seen}")
+
+    def _hold_against_contract(self) -> None:
+        """Look at what came since the last time; not in the client's thread, which hides errors."""
+        while self._contract and self._checked < len(self.messages):
+            message = self.messages[self._checked]
+            self._checked += 1
+            wrong = complaint_about(message.topic, message.text)
+            assert wrong is None, f"{message.topic} breaks its schema: {wrong}; {message.text}"
 
     def _on_connect(self, client: paho.Client, *_: Any) -> None:
         client.subscribe(self._topic, qos=1)

@@ -5,10 +5,26 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge.crypto.signing import signed
+from tests.contract import complaint
 from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
+
+
+@pytest.fixture(autouse=True)
+def commands_keep_to_their_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every genuine command that a test makes against the schema."""
+
+    def held_against_schema(*arguments: Any) -> dict[str, Any]:
+        message = signed(*arguments)
+        wrong = complaint("command", message)
+        assert wrong is None, wrong
+        return message
+
+    monkeypatch.setattr("edge.mqtt.sending.signed", held_against_schema)
 
 
 @pytest.fixture

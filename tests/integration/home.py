@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,16 +17,23 @@ from tests.integration.broker import Subscriber
 DEVICE = DeviceConfig(id="hall", name="Hall")
 
 
+_COUNTER = itertools.count(1)
+
+
 def decision(lifetime_s: float = 5.0) -> AccessDecision:
+    now = time.time()
     return AccessDecision(
         id=str(uuid.uuid4()),
-        time=time.time(),
+        time=now,
         device=DEVICE.id,
         outcome=Outcome.GRANTED,
         reason=ReasonCode.ACCEPTED,
         confidence=Confidence.HIGH,
+        profile_id=str(uuid.uuid4()),
         name="Ada",
         lifetime_s=lifetime_s,
+        counter=next(_COUNTER),
+        issued_at=now,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.monitor.place import SYSTEM
 from tests.integration.broker import require
 from tools.confined.unit import UNIT, limited
 from tools.run_confined import boot, judge, missing
@@ -18,10 +19,10 @@ MOST_EXPOSURE = 1.5
 
 def accepted(folder: Path, text: str) -> Path:
     """A copy of a unit whose program exists, which systemd asks for."""
-    program = "/opt/edge-voice/bin/edge-voice"
+    program = "ExecStart=edge-voice "
     assert program in text
     copy = folder / "edge-voice.service"
-    copy.write_text(text.replace(program, "/bin/true"))
+    copy.write_text(text.replace(program, "ExecStart=/bin/true "))
     return copy
 
 
@@ -47,7 +48,7 @@ def exposure(file: Path) -> float:
 def test_systemd_accepts_the_unit(tmp_path: Path, which: str) -> None:
     text = UNIT.read_text()
     if which == "a command":
-        text = limited(text, "/opt/edge-voice/bin/edge-voice devices")
+        text = limited(text, "edge-voice devices")
     result = analyze("verify", "--man=no", str(accepted(tmp_path, text)))
     # Other units of the machine may have faults of their own.
     ours = [line for line in result.stderr.splitlines() if "edge-voice" in line]
@@ -68,7 +69,15 @@ def test_a_limit_of_the_unit_is_one_of_its_commands() -> None:
     assert command[-1] == "Environment=A=1"
     for line in ("PrivateUsers=yes", "User=edge-voice", "SystemCallFilter=@system-service"):
         assert line in command
-    assert not [line for line in command if line.startswith(("Watchdog", "WantedBy", "Restart"))]
+    assert not [
+        line for line in command if line.startswith(("Watchdog", "WantedBy", "Restart", "Run"))
+    ]
+
+
+def test_the_folder_of_the_monitor_is_where_it_looks() -> None:
+    lines = UNIT.read_text().splitlines()
+    assert f"RuntimeDirectory={SYSTEM.parent.relative_to('/run')}" in lines
+    assert "RuntimeDirectoryMode=0750" in lines
 
 
 def test_every_credential_may_be_missing() -> None:

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.usefixtures("config")
 
 def test_help_lists_every_command(capsys: Capture) -> None:
     assert main(["--help"]) == 0
-    listed = re.findall(r"^  (\w+) +\w", capsys.readouterr().out, re.MULTILINE)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    listed = re.findall(r"^  (\w+) +\w", shown, re.MULTILINE)
     assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"edge-voice {__version__}\n"

@@ -54,7 +54,8 @@ def complaints(data: bytes) -> tuple[str, ...]:
             "enabled: true",
             (
                 "unknown key 'enabled'; did you mean lockout.enabled or replay.enabled"
-                " or mqtt.enabled or mqtt.tls.enabled or metrics.enabled?"
+                " or mqtt.enabled or mqtt.tls.enabled or monitor.enabled"
+                " or metrics.enabled?"
             ),
         ),
         ("mqtt: {password: secret}", "mqtt: unknown key 'password'; did you mean password_file?"),

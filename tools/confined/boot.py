@@ -37,7 +37,7 @@ TimeoutStartSec=300
 _INPUT = """
 [Service]
 ExecStart=
-ExecStart=/opt/edge-voice/bin/edge-voice run --config /etc/edge-voice/config.yaml --input -
+ExecStart=edge-voice run --config /etc/edge-voice/config.yaml --input -
 StandardInput=file:/run/confined/sound
 """
 
@@ -50,22 +50,43 @@ def mount(*arguments: object) -> None:
 def main() -> None:
     """Take the folder for results and the console as arguments; becomes systemd."""
     results, console = Path(sys.argv[1]), sys.argv[2]
-    work = results / "work"
-    work.mkdir()
-    mount("--make-rprivate", "/")
-    mount("-t", "tmpfs", "tmpfs", work)
-    root, upper, below = work / "root", work / "upper", work / "below"
-    for folder in (root, upper, below):
-        folder.mkdir()
-    mount("-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={below}", root)
-    _mount_kernel(root, console)
-    (root / "run" / "confined").mkdir()
-    mount("--bind", results, root / "run" / "confined")
+    root = layered(Path("/"), results, console)
     _install(root)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # Neighbours and the internet, both answered by nobody; whether they can be sent to is asked.
     for network in ("192.168.77.1/24", "203.0.113.1/24"):
         subprocess.run(["ip", "addr", "add", network, "dev", "lo"], check=True)
+    become_systemd(root)
+
+
+def layered(below: Path, results: Path, console: str) -> Path:
+    """A copy of a file system that is only in memory, with a kernel's file systems in it.
+
+    Args:
+        below: its root; nothing is written there.
+        results: a folder that is there as /run/confined.
+        console: the terminal that is there as /dev/console.
+
+    Returns:
+        The root of the copy.
+    """
+    work = results / "work"
+    work.mkdir()
+    mount("--make-rprivate", "/")
+    mount("-t", "tmpfs", "tmpfs", work)
+    root, upper, scratch = work / "root", work / "upper", work / "scratch"
+    for folder in (root, upper, scratch):
+        folder.mkdir()
+    options = f"lowerdir={below},upperdir={upper},workdir={scratch}"
+    mount("-t", "overlay", "overlay", "-o", options, root)
+    _mount_kernel(root, console)
+    (root / "run" / "confined").mkdir()
+    mount("--bind", results, root / "run" / "confined")
+    return root
+
+
+def become_systemd(root: Path) -> None:
+    """Make a folder the root of all files, and this process the systemd in it."""
     os.chdir(root)
     (root / "old").mkdir()
     subprocess.run(["pivot_root", ".", "old"], check=True)
@@ -117,6 +138,22 @@ def _install(root: Path) -> None:
         file = program / "bin" / name
         file.write_text(f'{start} {arguments}"$@"\n')
         file.chmod(0o755)
+    link = root / "usr" / "local" / "bin" / "edge-voice"
+    link.unlink(missing_ok=True)
+    link.symlink_to(PROGRAM / "bin" / "edge-voice")
+    units = quieted(root)
+    (units / "edge-voice.service").write_text(UNIT.read_text())
+    (units / "edge-voice.service.d").mkdir()
+    (units / "edge-voice.service.d" / "input.conf").write_text(_INPUT)
+    (units / "confined.target").write_text("[Unit]\nWants=controller.service\n")
+    (units / "controller.service").write_text(_CONTROLLER)
+    users = root / "etc" / "sysusers.d"
+    users.mkdir(exist_ok=True)
+    (users / "edge-voice.conf").write_text((UNIT.parent / "edge-voice.sysusers").read_text())
+
+
+def quieted(root: Path) -> Path:
+    """Keep a system's own services from starting; returns the folder for units."""
     (root / "etc" / "fstab").write_text("")
     units = root / "etc" / "systemd" / "system"
     # What sets this machine up is its own business: sysctl and modprobe would reach the kernel.
@@ -126,14 +163,7 @@ def _install(root: Path) -> None:
                 if "journald" not in wanted.name and not (units / wanted.name).is_symlink():
                     (units / wanted.name).unlink(missing_ok=True)
                     (units / wanted.name).symlink_to("/dev/null")
-    (units / "edge-voice.service").write_text(UNIT.read_text())
-    (units / "edge-voice.service.d").mkdir()
-    (units / "edge-voice.service.d" / "input.conf").write_text(_INPUT)
-    (units / "confined.target").write_text("[Unit]\nWants=controller.service\n")
-    (units / "controller.service").write_text(_CONTROLLER)
-    users = root / "etc" / "sysusers.d"
-    users.mkdir(exist_ok=True)
-    (users / "edge-voice.conf").write_text((UNIT.parent / "edge-voice.sysusers").read_text())
+    return units
 
 
 if __name__ == "__main__":

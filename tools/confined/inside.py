@@ -188,6 +188,7 @@ def look() -> dict[str, Any]:
     result["pid"] = systemctl("show", "-P", "MainPID", SERVICE)
     result["decision"] = _decision(feeder, told, heard, demo / "ada_right_phrase.flac")
     result["status"] = _status(result["pid"])
+    result["watched"] = {who: _watched(who) for who in ("root", "group", "nobody")}
     result["probes"] = probes(unit, "/opt/edge-voice/bin/python")
     result["doctor"] = doctor(program)
 
@@ -223,6 +224,35 @@ def _decision(
     feeder.say(recording)
     told.wait(20)
     return heard[0] if heard else None
+
+
+_WATCH = """
+import os, grp, sys
+from edge.monitor.place import SYSTEM
+from edge.monitor.stream import NobodyThere, Stream, connect
+who = sys.argv[1]
+if who != "root":
+    os.setgroups([grp.getgrnam("edge-voice").gr_gid] if who == "group" else [])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    told = Stream(connect([SYSTEM])).wait(5.0)
+    print(",".join(each.get("name") or "-" for each in told if each["type"] == "decision"))
+except NobodyThere:
+    print("refused")
+"""
+
+
+def _watched(who: str) -> str:
+    """What the monitor's socket tells root, a member of the service's group, anybody else."""
+    done = subprocess.run(
+        ["/opt/edge-voice/bin/python", "-c", _WATCH, who],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stdout.strip() or done.stderr.strip()[-200:]
 
 
 def _status(pid: str) -> dict[str, str]:

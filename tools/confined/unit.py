@@ -14,6 +14,9 @@ _OF_THE_DAEMON = (
     "Restart",
     "RestartSec",
     "WatchdogSec",
+    # It would be taken away from the daemon when the command is over.
+    "RuntimeDirectory",
+    "RuntimeDirectoryMode",
 )
 
 

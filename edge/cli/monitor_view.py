@@ -1,0 +1,269 @@
+"""What `edge-voice monitor` shows on a terminal, drawn from what has been told lately.
+
+Colour never carries the meaning alone, and nothing needs more than 60 columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Optional
+
+from edge.cli.monitor_words import clock, decision_words, margin, minutes, state_words
+from edge.monitor.history import LEVELS_S
+from edge.monitor.recent import SILENCE_DBFS, Recent, Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+_FLOOR_DBFS = -70.0
+_HOT_DBFS = -12.0
+_CLIPPING_DBFS = -3.0
+_LABEL = 7
+"""Columns to the left of what follows the time."""
+_FAR = 16.0
+"""Margin at the edge of the chart, a natural logarithm; what is farther is drawn there."""
+_WIDE, _USUAL = 100, 72
+_TALL, _LOW = 32, 17
+_GREEN, _RED = "green", "red"
+
+
+class Glyphs:
+    """What things are drawn with."""
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        self.full, self.empty = ("#", "-") if ascii_only else ("█", "░")
+        self.bars = " .:-=+*#" if ascii_only else "▁▂▃▄▅▆▇█"
+        self.granted, self.denied = ("o", "x") if ascii_only else ("●", "\u00d7")
+        self.rule, self.axis = ("-", "|") if ascii_only else ("─", "│")
+        self.lamp = "*" if ascii_only else "●"
+        self.separator = "|" if ascii_only else "·"
+
+
+def frame(recent: Recent, width: int, height: int, *, ascii_only: bool) -> RenderableType:
+    """One picture of everything.
+
+    Args:
+        recent: what has been told.
+        width: columns there are.
+        height: lines there are; what was heard takes what is left.
+        ascii_only: whether the terminal shows nothing else.
+    """
+    from rich.console import Group
+
+    glyphs = Glyphs(ascii_only=ascii_only)
+    now = time.time()
+    rows = recent.rows
+    each_side = 3 if height >= _TALL else 2 if height >= _LOW else 0
+    head = [*_head(recent, width, now, glyphs), *_levels(recent, width, now, glyphs)]
+    chart = _chart(rows, width, now, each_side, glyphs)
+    foot = _foot(recent, width, now, glyphs)
+    left = max(1, height - len(head) - len(chart) - 2 - 1)
+    return Group(*head, *chart, *_table(rows[:left], width), foot)
+
+
+def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
+    words, style = state_words(recent, now)
+    enrolled = recent.fields.get("enrolled")
+    who = f"{enrolled:.0f} enrolled" if enrolled is not None else ""
+    name = f" {glyphs.separator} {recent.name}" if recent.name else ""
+    lamp = _text((f"{glyphs.lamp} ", style), (words, style))
+    lines = [
+        _apart(_text((f"{recent.device}{name}", "bold")), _text((clock(now), "dim")), width),
+        _apart(lamp, _text((who, "dim")), width),
+    ]
+    lines += [
+        _text((f"  {recent.fields[key]}", "yellow"))
+        for key in ("detail", "problem")
+        if recent.fields.get(key)
+    ]
+    if recent.newer:
+        lines.append(_text(("  the service is newer than this program: update it", "yellow")))
+    return [*lines, _text()]
+
+
+def _levels(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
+    columns = max(8, width - _LABEL - 1)
+    cells = max(8, columns - 8)
+    lit = round((1.0 - max(recent.level_dbfs, _FLOOR_DBFS) / _FLOOR_DBFS) * cells)
+    at_dbfs = (_FLOOR_DBFS * (1.0 - (cell + 0.5) / cells) for cell in range(lit))
+    shown = f"{recent.level_dbfs:.0f} dB" if recent.level_dbfs > SILENCE_DBFS else "-"
+    meter = _text(
+        ("Level".ljust(_LABEL), ""),
+        *_runs((glyphs.full, _colour(level)) for level in at_dbfs),
+        (glyphs.empty * (cells - lit), "dim"),
+        (shown.rjust(8), ""),
+    )
+    strip = _text(
+        (minutes(LEVELS_S).ljust(_LABEL), ""),
+        *_runs(_bar(level, glyphs) for level in recent.loudest(columns, now)),
+    )
+    return [meter, strip, _text()]
+
+
+def _bar(level: Optional[float], glyphs: Glyphs) -> tuple[str, str]:
+    if level is None:
+        return " ", ""
+    share = 1.0 - min(max(level, _FLOOR_DBFS), 0.0) / _FLOOR_DBFS
+    return glyphs.bars[min(len(glyphs.bars) - 1, int(share * len(glyphs.bars)))], _colour(level)
+
+
+def _chart(
+    rows: Sequence[Row], width: int, now: float, each_side: int, glyphs: Glyphs
+) -> list[Text]:
+    """Joint scores over the same time as the levels above, against the threshold."""
+    columns = max(8, width - _LABEL - 1)
+    cells: dict[tuple[int, int], Row] = {}
+    for row in reversed(rows):  # the latest on top
+        column = Recent.column(row.at, columns, now)
+        if row.joint is not None and column is not None:
+            cells[_line_of(row.joint, each_side), column] = row
+    if each_side == 0:
+        lines = [(0, "Scores")]
+    else:
+        lines = [(at, "") for at in range(each_side, -each_side - 1, -1)]
+        lines = [(at, _axis_label(at, each_side)) for at, _ in lines]
+    drawn = []
+    for at, label in lines:
+        empty = (glyphs.rule if at == 0 and each_side else " ", "dim")
+        marks = (_mark(cells.get((at, column)), empty, glyphs) for column in range(columns))
+        begin = label.ljust(_LABEL) if each_side == 0 else f"{label:>5} {glyphs.axis}"
+        line = _text((begin, ""), *_runs(marks))
+        drawn.append(line)
+    if each_side == 0:
+        return [*drawn, _text()]
+    title = _apart(
+        _text(("Score against threshold", "")),
+        _text(
+            (glyphs.granted, f"bold {_GREEN}"), (" granted  ", "dim"),
+            (glyphs.denied, f"bold {_RED}"), (" denied", "dim"),
+        ),
+        width,
+    )  # fmt: skip
+    return [title, *drawn, _text()]
+
+
+def _mark(row: Optional[Row], empty: tuple[str, str], glyphs: Glyphs) -> tuple[str, str]:
+    if row is None:
+        return empty
+    glyph = glyphs.granted if row.granted else glyphs.denied
+    return glyph, f"bold {_GREEN if row.granted else _RED}"
+
+
+def _line_of(joint: float, each_side: int) -> int:
+    """The line of the chart for a margin: 1 and up above the threshold, -1 and down below it."""
+    if each_side == 0:
+        return 0
+    away = min(each_side, 1 + int(abs(joint) * each_side / _FAR))
+    return away if joint >= 0.0 else -away
+
+
+def _axis_label(at: int, each_side: int) -> str:
+    if at == 0:
+        return "0"
+    return f"{math.copysign(_FAR, at):+.0f}" if abs(at) == each_side else ""
+
+
+def _table(rows: Sequence[Row], width: int) -> list[Text]:
+    """Utterances, the latest first: lines of fixed columns, since rich's table takes its time."""
+    if not rows:
+        return [_text(("Nothing has been heard yet.", "dim"))]
+    wide, usual = width >= _WIDE, width >= _USUAL
+    unit = " dB" if wide else ""
+    columns = [
+        ("Time", 8, True, False),
+        ("Said", 6, True, True),
+        ("Level", 7 if wide else 5, usual, True),
+        ("SNR", 6 if wide else 3, True, True),
+        (" Decision", 0, True, False),
+        ("Sure", 6, usual, False),
+        ("Voice", 5, True, True),
+        ("Phrase", 7 if wide else 6, True, True),
+        ("Both", 6, wide, True),
+        ("Took", 7, wide, True),
+    ]
+    taken = sum(size + 1 for _, size, shown, _ in columns if shown)
+    room = max(8, width - taken)
+
+    def line(cells: Sequence[Text]) -> Text:
+        whole = _text()
+        for cell, (_, size, shown, right) in zip(cells, columns):
+            if shown:
+                cell.truncate(size or room, overflow="ellipsis")
+                gap = " " * ((size or room) - cell.cell_len)
+                whole.append(gap if right else "").append_text(cell)
+                whole.append(" " if right else f"{gap} ")
+        return whole
+
+    drawn = [line([_text((title, "dim")) for title, *_ in columns])]
+    for row in rows:
+        colour = _GREEN if row.granted else _RED
+        drawn.append(
+            line(
+                [
+                    _text((clock(row.at), "")),
+                    _text((_figure(row.utterance_s, ".1f", " s"), "")),
+                    _text((_figure(row.level_dbfs, ".0f", unit), "")),
+                    _text((_figure(row.snr_db, ".0f", unit), "")),
+                    _text((" ", ""), *decision_words(row, colour)),
+                    _text((row.confidence, "")),
+                    _margin(row.voice),
+                    _margin(row.phrase),
+                    _margin(row.joint),
+                    _text((_figure(row.took_ms, ".0f", " ms"), "")),
+                ]
+            )
+        )
+    return drawn
+
+
+def _foot(recent: Recent, width: int, now: float, glyphs: Glyphs) -> Text:
+    counts = _text(
+        (f"{recent.granted} granted", _GREEN if recent.granted else ""),
+        (f" {glyphs.separator} ", "dim"),
+        (f"{recent.denied} denied", _RED if recent.denied else ""),
+        (f" in {minutes(now - recent.since)}", "dim"),
+    )
+    return _apart(counts, _text(("q ends", "dim")), width)
+
+
+def _margin(value: Optional[float]) -> Text:
+    style = "" if value is None else _GREEN if value >= 0.0 else _RED
+    return _text((margin(value), style))
+
+
+def _figure(value: Optional[float], spec: str, unit: str) -> str:
+    return "" if value is None else f"{value:{spec}}{unit}"
+
+
+def _colour(dbfs: float) -> str:
+    if dbfs >= _CLIPPING_DBFS:
+        return _RED
+    return "yellow" if dbfs >= _HOT_DBFS else _GREEN
+
+
+def _runs(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Neighbours of one style joined: a terminal line of few parts is drawn faster."""
+    for style, run in itertools.groupby(cells, lambda cell: cell[1]):
+        yield "".join(glyph for glyph, _ in run), style
+
+
+def _text(*parts: tuple[str, str]) -> Text:
+    from rich.text import Text
+
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for words, style in parts:
+        text.append(words, style=style)
+    return text
+
+
+def _apart(left: Text, right: Text, width: int) -> Text:
+    """One line, a text at either end; the left one is shortened where both have no room."""
+    room = width - 1 - right.cell_len
+    left.truncate(max(0, room - 1), overflow="ellipsis", pad=False)
+    left.append(" " * max(1, room - left.cell_len))
+    left.append_text(right)
+    return left

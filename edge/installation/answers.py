@@ -1,0 +1,138 @@
+"""What has to be known to set a device up, and what it is unless somebody says otherwise."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import yaml
+
+from edge.config import Config, all_settings
+from edge.config.editing import written
+from edge.config.values import ValueProblem, convert
+from edge.errors import InputError
+
+PRESETS = {"door": "a front door: strict", "home": "a room: forgiving, opens nothing"}
+PASSWORD, STORE_KEY, SIGNING_KEY, CA = "mqtt-password", "store-key", "signing-key", "ca.pem"
+"""Names of the files beside the configuration; the unit hands the first three to the service."""
+
+_MOST_ID = 64
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is asked for.
+
+    Attributes:
+        name: name of the device for people.
+        device_id: name of the device in MQTT topics.
+        microphone: number of the microphone or a part of its name; None for the default one.
+        host: name or address of the broker.
+        port: port of the broker; None for the usual one.
+        username: user at the broker; None for none.
+        password: password at the broker; None leaves it as it is.
+        tls: whether to encrypt the connection to the broker.
+        ca_file: PEM file of the authority that signed its certificate; None for the system's.
+        discovery: whether Home Assistant is told of the device.
+        signing: whether decisions are signed.
+    """
+
+    name: str
+    device_id: str
+    microphone: Optional[Union[int, str]]
+    host: str
+    port: Optional[int]
+    username: Optional[str]
+    password: Optional[str] = field(repr=False)
+    tls: bool
+    ca_file: Optional[Path]
+    discovery: bool
+    signing: bool
+
+    @property
+    def broker(self) -> str:
+        """Host and, where it is not the usual one, port."""
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+def present(config: Config, preset: str) -> Answers:
+    """What a configuration answers already.
+
+    Args:
+        config: the settings as they are.
+        preset: the preset that is being set up; empty for a configuration that was there before,
+            whose decision about signing then stands.
+    """
+    mqtt = config.mqtt
+    ca_file = mqtt.tls.ca_file
+    return Answers(
+        name=config.device.name,
+        device_id=config.device.id,
+        microphone=config.audio.device,
+        host=mqtt.host,
+        port=mqtt.port,
+        username=mqtt.username,
+        password=None,
+        tls=mqtt.tls.enabled,
+        ca_file=ca_file if ca_file is None or ca_file.is_file() or not preset else None,
+        discovery=config.homeassistant.discovery,
+        # Whoever locks a door wants to know that the word to open it is genuine.
+        signing=config.signing.key_file is not None or preset == "door",
+    )
+
+
+def checked(path: str, value: Union[bool, int, str, Path, None]) -> Any:
+    """A value as a setting takes it.
+
+    Args:
+        path: the setting's path, such as `mqtt.host`.
+        value: what somebody answered.
+
+    Raises:
+        InputError: it cannot be used; the text says what is right.
+    """
+    row = next(row for row in all_settings() if row.path == path)
+    try:
+        return convert(yaml.compose(written(value)) or yaml.ScalarNode("", ""), row)
+    except (ValueProblem, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def broker(text: str) -> tuple[str, Optional[int]]:
+    """Host and port in `HOST` or `HOST:PORT`; an IPv6 address with a port stands in brackets.
+
+    Raises:
+        InputError: it names no broker.
+    """
+    match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text.strip())
+    if match is None:
+        host, port = text.strip(), ""  # an IPv6 address, or nothing that can be used
+    else:
+        host, port = match[1] or match[3], match[2] or match[4] or ""
+    number = checked("mqtt.port", int(port)) if port else None
+    return checked("mqtt.host", host), number
+
+
+def id_of(name: str) -> str:
+    """A name for MQTT topics made from one for people: `Haustür` becomes `haustur`."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    words = re.findall(r"[A-Za-z0-9_]+", plain)
+    return "-".join(words).lower()[:_MOST_ID].strip("-") or "device"
+
+
+def settings(answers: Answers) -> dict[str, Union[bool, int, str, Path, None]]:
+    """The settings that follow, by path; secrets are not among them but where they are is."""
+    return {
+        "device.name": answers.name,
+        "device.id": answers.device_id,
+        "audio.device": answers.microphone,
+        "mqtt.host": answers.host,
+        "mqtt.port": answers.port,
+        "mqtt.username": answers.username,
+        "mqtt.tls.enabled": answers.tls,
+        "mqtt.tls.ca_file": answers.ca_file if answers.tls else None,
+        "homeassistant.discovery": answers.discovery,
+    }

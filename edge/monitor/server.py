@@ -1,0 +1,198 @@
+"""The daemon's end of the socket: a thread that tells whoever watches, and waits for nobody.
+
+What is told is put into a bounded queue, which never blocks. Each client has a bounded buffer;
+one that does not read is dropped, and told nothing of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from edge.monitor.history import History
+from edge.monitor.messages import Message, encode
+from edge.monitor.peers import may_watch
+from edge.monitor.place import Claim, Place
+
+MOST_CLIENTS = 4
+_MOST_WAITING = 512
+"""Messages that may wait for the thread; beyond that the oldest are lost."""
+_MOST_BUFFERED = 64 * 1024
+"""Bytes that may wait for a client."""
+_KERNEL_BUFFER = 16 * 1024
+_PATIENCE_S = 5.0
+"""How long a client may leave something unread."""
+_IDLE_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class MonitorServer:
+    """Tells what happens, through a socket. `post` is for any thread.
+
+    Args:
+        place: where the socket is to be.
+        history: what newcomers are told; from now on the server's own.
+
+    Raises:
+        EnvironmentFault: there can be no socket there now.
+    """
+
+    def __init__(self, place: Place, history: History) -> None:
+        self._shared = place.shared
+        self._history = history
+        self._claim = Claim(place)
+        self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
+        self._clients: dict[socket.socket, _Client] = {}
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._woken = socket.socketpair()
+        for end in (self._waker, self._woken):
+            end.setblocking(False)
+        self._selector.register(self._claim.socket, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+        self._thread.start()
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._clients)
+
+    def post(self, message: Message) -> None:
+        """Tell something, and never wait."""
+        self._waiting.append(message)
+        if self._clients:
+            self._wake()
+
+    def close(self) -> None:
+        """Say goodbye to all, within half a second, and take the socket away."""
+        self._stopping = True
+        self._wake()
+        self._thread.join(0.5)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it will wake anyway
+            self._waker.send(b"\0")
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                ready = self._selector.select(1.0 if self._clients else _IDLE_S)
+                self._tell()
+                for key, events in ready:
+                    self._serve(key.fileobj, events)
+                for client in [c for c in self._clients.values() if c.too_slow]:
+                    _log.info("a monitor was dropped, since it does not read")
+                    self._drop(client)
+        except Exception as error:  # noqa: BLE001 (watching must not end what is watched)
+            _log.warning("nobody can watch any more: %s", error, exc_info=True)
+        finally:
+            self._tell_last()
+            self._selector.close()
+            self._claim.release()
+            self._waker.close()
+            self._woken.close()
+
+    def _serve(self, line: Any, events: int) -> None:
+        if line is self._claim.socket:
+            self._accept()
+        elif line is self._woken:
+            with contextlib.suppress(OSError):
+                while self._woken.recv(4096):
+                    pass
+        elif line in self._clients:
+            client = self._clients[line]
+            # Nothing is to be said here; that there is something to read means the end, or abuse.
+            if events & selectors.EVENT_READ or not client.send():
+                self._drop(client)
+            else:
+                self._follow(client)
+
+    def _accept(self) -> None:
+        try:
+            line, _ = self._claim.socket.accept()
+        except OSError as error:
+            _log.debug("a monitor could not connect: %s", error)
+            return
+        line.setblocking(False)
+        refusal = ""
+        if not may_watch(line, shared=self._shared):
+            refusal = "only root, the service's own user and its group may watch it"
+        elif len(self._clients) >= MOST_CLIENTS:
+            refusal = f"{MOST_CLIENTS} are watching already; end one of them"
+        if refusal:
+            with contextlib.suppress(OSError):
+                line.send(encode({"type": "refused", "reason": refusal}))
+            line.close()
+            return
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+        client = self._clients[line] = _Client(line)
+        self._selector.register(line, selectors.EVENT_READ)
+        self._give(client, b"".join(encode(message) for message in self._history.replay()))
+
+    def _tell(self) -> None:
+        while self._waiting:
+            message = self._waiting.popleft()
+            if self._history.take(message) and self._clients:
+                text = encode(message)
+                for client in list(self._clients.values()):
+                    self._give(client, text)
+
+    def _tell_last(self) -> None:
+        """What was decided just before the end is still told to those who read."""
+        with contextlib.suppress(Exception):
+            self._tell()
+        for client in list(self._clients.values()):
+            self._drop(client)
+
+    def _give(self, client: _Client, text: bytes) -> None:
+        client.buffer += text
+        if client.send():
+            self._follow(client)
+        else:
+            self._drop(client)
+
+    def _follow(self, client: _Client) -> None:
+        """Look at a client for what it needs next."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.buffer else 0)
+        self._selector.modify(client.line, events)
+
+    def _drop(self, client: _Client) -> None:
+        if self._clients.pop(client.line, None) is not None:
+            self._selector.unregister(client.line)
+            client.line.close()
+
+
+class _Client:
+    def __init__(self, line: socket.socket) -> None:
+        self.line = line
+        self.buffer = bytearray()
+        self._took_at = time.monotonic()
+
+    @property
+    def too_slow(self) -> bool:
+        if not self.buffer:
+            return False
+        return len(self.buffer) > _MOST_BUFFERED or time.monotonic() - self._took_at > _PATIENCE_S
+
+    def send(self) -> bool:
+        """Send what the other end takes now; False where the line is broken."""
+        if not self.buffer:
+            return True
+        try:
+            sent = self.line.send(self.buffer)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        del self.buffer[:sent]
+        if sent:
+            self._took_at = time.monotonic()
+        return True

@@ -1,0 +1,114 @@
+"""The dashboard of docs/home-assistant.md, pasted, and looked at in a browser.
+
+It leaves pictures in build/home-assistant, light and dark, wide and narrow.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from edge.types import FloatArray
+from tests.home_assistant.browser import Browser, browser
+from tests.home_assistant.conftest import LOG
+from tests.home_assistant.door import Door
+from tests.home_assistant.home_assistant import REPOSITORY, HomeAssistant
+from tests.integration.broker import Broker
+from tests.integration.house import feed, speak
+
+PAGE = (REPOSITORY / "docs/home-assistant.md").read_text(encoding="utf-8")
+DEVICE = "front-door"
+BREATH_S = 2.0
+ANY_BROWSER_OF_THIS_MACHINE = {
+    "auth_providers": [
+        {
+            "type": "trusted_networks",
+            "trusted_networks": ["127.0.0.1"],
+            "allow_bypass_login": True,
+        },
+        {"type": "homeassistant"},
+    ]
+}
+
+
+@pytest.fixture
+def house(broker: Broker, tmp_path: Path) -> Iterator[HomeAssistant]:
+    """A Home Assistant of its own: set up to the end, with the view of the page."""
+    (view,) = re.findall(r"^```yaml\n(- title:.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    made = HomeAssistant(
+        tmp_path / "house", LOG.with_name("dashboard.log"),
+        lovelace={"mode": "yaml"}, history={}, logbook={},
+    )  # fmt: skip
+    configuration = made.folder / "configuration.yaml"
+    text = configuration.read_text().replace("!include automations.yaml", "[]")
+    settings = yaml.safe_load(text)
+    settings["homeassistant"].update(ANY_BROWSER_OF_THIS_MACHINE)
+    configuration.write_text(yaml.safe_dump(settings))
+    views = yaml.safe_dump({"views": yaml.safe_load(view)}, sort_keys=False)
+    (made.folder / "ui-lovelace.yaml").write_text(views)
+    try:
+        made.start()
+        made.add_mqtt(broker)
+        made.stop()
+        # The rest of the set-up would fetch the weather.
+        steps = made.folder / ".storage/onboarding"
+        done = json.loads(steps.read_text())
+        done["data"]["done"] = ["user", "core_config", "analytics", "integration"]
+        steps.write_text(json.dumps(done))
+        made.start()
+        yield made
+        assert not made.complaints()
+    finally:
+        made.stop()
+
+
+def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_path: Path) -> None:
+    if browser() is None:
+        pytest.fail("there is no browser (Debian: apt install chromium)")
+    front = Door(tmp_path, broker, house, DEVICE, lockout={"rejections": 2, "first_s": 300.0})
+    front.enrol_ada()
+    try:
+        front.open()
+        assert front.daemon is not None
+        for loudness in (0.001, 0.001, 0.02, 0.005, 0.002, 0.001):
+            feed(front.daemon, _noise(loudness))
+            time.sleep(1.0)  # one level a second
+        front.hear("stranger_other_phrase")
+        front.hear("ada_right_phrase")
+        front.tap("text.set_value", "enrol_person", value="Robin")
+        front.wait_for("enrol_person", "Robin")
+        front.tap("button.press", "enrol")
+        front.wait_for("enrolment", "started")
+        time.sleep(BREATH_S)
+        speak(front.daemon, "robin_enrol_1")
+        message = front.wait_for("enrolment", "accepted")["attributes"]["message"]
+        with Browser(tmp_path / "browser") as window:
+            address = f"http://127.0.0.1:{house.port}/lovelace/front-door"
+            for dark in (False, True):
+                for width, height in ((860, 960), (420, 1700)):
+                    window.open(address, width, height, dark=dark)
+                    seen = window.wait_for(lambda text: message in text and "How it goes" in text)
+                    for word in ("granted", "Ada", "high", "Robin"):
+                        assert word in seen
+                    for trouble in ("Unknown type", "not available", "not found", "Error"):
+                        assert trouble not in seen
+                    name = f"dashboard-{width}-{'dark' if dark else 'light'}.png"
+                    LOG.with_name(name).write_bytes(window.picture())
+            front.tap("button.press", "enrol_cancel")
+            front.tap("button.press", "lock_out")
+            window.wait_for(lambda text: "Nobody is let in" in text)
+    finally:
+        front.close()
+        front.run("discovery", "remove")
+
+
+def _noise(loudness: float) -> FloatArray:
+    samples = loudness * np.random.default_rng(0).normal(size=16_000)
+    return samples.astype(np.float32)

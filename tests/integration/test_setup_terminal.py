@@ -1,0 +1,62 @@
+"""`edge-voice setup` at a real terminal: answers become settings, the password stays unseen."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import sys
+import time
+from pathlib import Path
+
+from edge.config import load_config
+
+PASSWORD = "between us two"  # noqa: S105
+ANSWERS = (
+    ("door or home", "home"),
+    ("Name of this device", "Kitchen"),
+    ("Microphone", ""),
+    ("MQTT broker", "192.168.1.2"),
+    ("User at the broker", ""),
+    ("Password at the broker", PASSWORD),
+    ("Encrypt the connection", ""),
+    ("Show the device to Home Assistant", ""),
+    ("Sign decisions", "yes"),
+)
+
+
+def until(terminal: int, text: str, seen: str) -> str:
+    """Read until a text has been shown."""
+    end = time.monotonic() + 60
+    while text not in seen:
+        assert time.monotonic() < end, seen
+        if select.select([terminal], [], [], 1)[0]:
+            seen += os.read(terminal, 4096).decode()
+    return seen
+
+
+def test_a_person_answers(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["XDG_STATE_HOME"] = str(tmp_path / "state")
+        command = [sys.executable, "-m", "edge.cli", "setup", "--config", str(file)]
+        os.execv(sys.executable, command)  # noqa: S606
+    shown = ""
+    for question, answer in ANSWERS:
+        seen = until(terminal, question, "")
+        # What asks for a password throws away what was typed before it asked.
+        seen = until(terminal, ": ", seen)
+        time.sleep(0.1)
+        os.write(terminal, f"{answer}\n".encode())
+        shown += seen
+    shown += until(terminal, "Next, somebody who may open Kitchen", "")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    os.close(terminal)
+    assert PASSWORD not in shown
+    assert "192.168.1.2" in shown  # what is no secret is
+    assert (tmp_path / "mqtt-password").read_text() == f"{PASSWORD}\n"
+    config = load_config(file)
+    assert config.device.name == "Kitchen"
+    assert config.mqtt.host == "192.168.1.2"
+    assert config.signing.key_file == tmp_path / "signing-key"

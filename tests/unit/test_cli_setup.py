@@ -1,0 +1,359 @@
+"""`edge-voice setup`: answers become files, and nothing that was there is lost."""
+
+from __future__ import annotations
+
+import io
+import stat
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from edge.audio.devices import InputDevice
+from edge.cli.main import main
+from edge.config import Config, load_config
+from edge.config.editing import all_changed, setting_of, written
+from edge.errors import EnvironmentFault, MicrophoneError
+from edge.installation import answers as answering
+from edge.installation import service
+from tests.unit.commands import Capture, run_json
+
+USB = InputDevice(1, "USB PnP Sound Device: Audio (hw:1,0)", 1, 44100.0, is_default=False)
+SECRET = "a word that is not shown"  # noqa: S105
+LINE = InputDevice(0, "Line In", 2, 48000.0, is_default=True)
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    return tmp_path / "etc" / "config.yaml"
+
+
+def setup(file: Path, *options: str) -> int:
+    return main(["setup", "--config", str(file), *options])
+
+
+def typed(
+    monkeypatch: pytest.MonkeyPatch, *lines: str, secret: Optional[str] = None, devices: object = ()
+) -> None:
+    """What somebody types, one line a question; the password is asked for apart."""
+    monkeypatch.setattr("sys.stdin", Terminal("".join(f"{line}\n" for line in lines)))
+
+    def password(_prompt: str, stream: object = None) -> str:
+        if secret is None:
+            raise EOFError
+        return secret
+
+    def listed() -> list[InputDevice]:
+        if isinstance(devices, Exception):
+            raise devices
+        return list(devices)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr("getpass.getpass", password)
+    monkeypatch.setattr("edge.audio.devices.list_devices", listed)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_defaults_make_a_door(file: Path, capsys: Capture) -> None:
+    assert setup(file, "--yes") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert f"{file}: written" in out
+    assert "Next, somebody who may open Front door: edge-voice enroll NAME" in out
+    assert "The service was not started" in out
+    config = load_config(file)
+    assert config.mqtt.tls.enabled
+    assert config.mqtt.tls.ca_file is None  # the preset's is not there
+    assert config.homeassistant.discovery
+    assert config.state_directory is None  # the service's own is not this file's business
+    key = config.store.key_file
+    assert key == file.parent / "store-key"
+    assert config.signing.key_file == file.parent / "signing-key"
+    assert config.mqtt.password_file == file.parent / "mqtt-password"
+    assert mode(file) == 0o644
+    assert {mode(file.parent / name) for name in ("store-key", "signing-key", "mqtt-password")} == {
+        0o600
+    }
+    lines = [line for line in file.read_text().splitlines() if line.strip().startswith("#")]
+    assert "# A front door: strict" in lines[0]
+
+
+def test_a_second_time_nothing_changes(file: Path, capsys: Capture) -> None:
+    setup(file, "--yes", "--name", "Haustür", "--broker", "10.0.0.5:1884")
+    before = {path: path.read_bytes() for path in file.parent.iterdir()}
+    capsys.readouterr()
+    code, said = run_json(capsys, "setup", "--config", str(file), "--yes")
+    assert code == 0
+    assert (said["changed"], said["made"], said["kept"]) == (False, [], [])
+    assert said["device"] == {"id": "haustur", "name": "Haustür"}
+    assert said["broker"] == "10.0.0.5:1884"
+    assert {path: path.read_bytes() for path in file.parent.iterdir()} == before
+
+
+def test_what_is_replaced_is_kept(file: Path, tmp_path: Path, capsys: Capture) -> None:
+    password = tmp_path / "password"
+    password.write_text("first one\n")
+    setup(file, "--yes", "--password-file", str(password))
+    file.write_text(file.read_text() + "# mine\n")
+    former = file.read_bytes()
+    password.write_text("second one\n")
+    capsys.readouterr()
+    options = ("--id", "side", "--no-tls", "--no-discovery", "--password-file", str(password))
+    code, said = run_json(capsys, "setup", "--config", str(file), "--yes", *options)
+    assert code == 0
+    place = file.parent / "mqtt-password"
+    backups = [place.with_name("mqtt-password.bak"), file.with_name("config.yaml.bak")]
+    assert said["kept"] == [str(backup) for backup in backups]
+    assert backups[0].read_text() == "first one\n"
+    assert mode(backups[0]) == 0o600
+    assert place.read_text() == "second one\n"
+    assert backups[1].read_bytes() == former
+    assert file.read_text().endswith("# mine\n")
+    config = load_config(file)
+    assert config.device.id == "side"
+    assert not config.mqtt.tls.enabled
+    assert not config.homeassistant.discovery
+
+
+def test_a_home_is_forgiving_and_signs_nothing(file: Path, capsys: Capture) -> None:
+    assert setup(file, "--yes", "--preset", "home", "--user", "none") == 0
+    assert "Decisions are signed" not in capsys.readouterr().out
+    config = load_config(file)
+    assert config.signing.key_file is None
+    assert config.mqtt.username is None
+    assert config.mqtt.password_file is None
+    assert not (file.parent / "mqtt-password").exists()
+
+
+def test_signatures_that_are_there_keep_their_key(file: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state" / "edge-voice"
+    state.mkdir(parents=True)
+    (state / "signatures.sqlite").touch()
+    assert setup(file, "--yes") == 0
+    assert load_config(file).store.key_file is None
+    assert not (file.parent / "store-key").exists()
+
+
+def test_a_key_that_is_there_is_used_and_stays(file: Path) -> None:
+    file.parent.mkdir()
+    key = file.parent / "store-key"
+    key.write_text("0123456789abcdef" * 4 + "\n")
+    key.chmod(0o600)
+    assert setup(file, "--yes") == 0
+    assert load_config(file).store.key_file == key
+    assert key.read_text() == "0123456789abcdef" * 4 + "\n"
+
+
+def test_every_question(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    lines = ["attic", "home", "Küche", "7", "1", "broker.lan:8883", "", "maybe", "y"]
+    lines += ["/nowhere.pem", "none", "n", "y"]
+    typed(monkeypatch, *lines, secret=SECRET, devices=[LINE, USB])
+    assert setup(file) == 0
+    out, err = capsys.readouterr()
+    for question in (
+        "What is it for? door: a front door: strict; home: a room: forgiving, opens nothing",
+        "door or home [door]: ",
+        "answer door or home",
+        "Name of this device [Living room]: ",
+        "    0  Line In (the default)",
+        "    1  USB PnP Sound Device: Audio (hw:1,0)",
+        "Microphone, by number, or default [default]: ",
+        "there is no microphone of that number",
+        "MQTT broker, HOST or HOST:PORT [homeassistant.local]: ",
+        "User at the broker, or none [edge-voice]: ",
+        "Encrypt the connection (TLS) [n]: ",
+        "answer y or n",
+        "File of the authority behind its certificate, or none for the system's [none]: ",
+        "/nowhere.pem: no certificate authority can be read from it (No such file or directory)",
+        "Show the device to Home Assistant [y]: ",
+        "Sign decisions, for a lock to verify [n]: ",
+    ):
+        assert question in err, question
+    assert SECRET not in out + err
+    assert "Decisions are signed; a lock verifies them with " in out
+    config = load_config(file)
+    assert config.device.name == "Küche"
+    assert config.device.id == "kuche"
+    assert config.audio.device == "USB PnP Sound Device"
+    assert (config.mqtt.host, config.mqtt.port) == ("broker.lan", 8883)
+    assert config.mqtt.tls.enabled
+    assert not config.homeassistant.discovery
+    assert (file.parent / "mqtt-password").read_text() == f"{SECRET}\n"
+
+
+def test_enter_keeps_all_that_is_set(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    setup(file, "--yes", "--microphone", "Line In", "--no-tls")
+    before = {path: path.read_bytes() for path in file.parent.iterdir()}
+    typed(monkeypatch, *[""] * 7, secret="", devices=MicrophoneError("PortAudio is missing"))
+    assert setup(file) == 0
+    err = capsys.readouterr().err
+    assert "The microphones cannot be listed: PortAudio is missing" in err
+    assert "Microphone, by number, or default [Line In]: " in err
+    assert {path: path.read_bytes() for path in file.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("lines", [0, 3])
+def test_who_leaves_changes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, lines: int
+) -> None:
+    typed(monkeypatch, *["", "", "", "", ""][: lines + 2 * (lines > 0)])
+    assert setup(file) == 2
+    err = capsys.readouterr().err
+    assert "nobody answers any more; nothing was changed" in err
+    assert ("There is no microphone yet; the service waits for one." in err) == (lines > 0)
+    assert not file.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--broker", "mqtt://x"], "mqtt.host: 'mqtt://x' cannot be used"),
+        (["--broker", "x:99999"], "mqtt.port: 99999 is too large"),
+        (["--broker", "a b"], "mqtt.host: 'a b' cannot be used"),
+        (["--name", ""], "device.name: '' cannot be used"),
+        (["--id", "front door"], "device.id: 'front door' cannot be used"),
+        (["--microphone", "x" * 300], "audio.device: 'xxx"),
+        (["--user", "none", "--password-file", "x"], "a password without a user; give --user too"),
+        (["--password-file", "nowhere"], "nowhere: the password cannot be read (No such file"),
+        (["--no-tls", "--ca-file", "x"], "--ca-file has no effect without TLS; add --tls"),
+        (["--ca-file", "/dev/null"], "/dev/null: no certificate authority can be read from it"),
+        (["--preset", "office"], "invalid choice: 'office'"),
+    ],
+)
+def test_what_cannot_be_used(file: Path, capsys: Capture, options: list[str], message: str) -> None:
+    assert setup(file, "--yes", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not file.parent.exists()
+
+
+@pytest.mark.parametrize("content", ["", "two\nlines\n", "a\0b", "x" * 5000])
+def test_a_file_that_holds_no_password(file: Path, tmp_path: Path, content: str) -> None:
+    password = tmp_path / "password"
+    password.write_text(content)
+    assert setup(file, "--yes", "--password-file", str(password)) == 2
+    assert not file.exists()
+
+
+def test_nobody_there_to_answer(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert setup(file) == 2
+    assert "nobody is there to answer: add --yes" in capsys.readouterr().err
+    assert not file.exists()
+
+
+def test_a_preset_does_not_replace_a_configuration(file: Path, capsys: Capture) -> None:
+    setup(file, "--yes")
+    before = file.read_bytes()
+    assert setup(file, "--yes", "--preset", "home") == 2
+    assert "is there already, and --preset would lose what is in it" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_a_configuration_with_mistakes_is_left_alone(file: Path, capsys: Capture) -> None:
+    file.parent.mkdir()
+    file.write_text("lock: yes\n")
+    assert setup(file, "--yes") == 2
+    assert "unknown key 'lock'" in capsys.readouterr().err
+    assert file.read_text() == "lock: yes\n"
+
+
+def test_a_user_needs_a_file_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
+    monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main(["setup", "--yes"]) == 2
+    assert "is for root to write; run this with sudo" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made(file: Path, capsys: Capture) -> None:
+    file.parent.write_text("a file in the way")
+    assert setup(file, "--yes") in (2, 3)
+    assert str(file.parent) in capsys.readouterr().err
+    assert file.parent.read_text() == "a file in the way"
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_the_service_is_started_with_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, starts: bool
+) -> None:
+    def start() -> None:
+        if not starts:
+            raise EnvironmentFault("everything is set up, but the service did not start; why")
+
+    monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", file)
+    monkeypatch.setattr(service, "can_start", lambda: True)
+    monkeypatch.setattr(service, "start", start)
+    assert setup(file, "--yes", "--no-start") == 0
+    assert "was not started" in capsys.readouterr().out
+    assert setup(file, "--yes") == (0 if starts else 3)
+    out, err = capsys.readouterr()
+    assert ("The service runs, now and after every start of the machine." in out) == starts
+    assert ("did not start" in err) == (not starts)
+    assert "sudo edge-voice enroll NAME" in out
+    assert "If something is amiss: sudo edge-voice doctor" in out
+
+
+def test_a_microphone_is_named_so_that_it_lasts(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = InputDevice(2, "USB PnP Sound Device: Audio (hw:2,0)", 1, 44100.0, is_default=False)
+    typed(monkeypatch, "", "", "1", *[""] * 6, secret="", devices=[LINE, USB, twin])
+    assert setup(file) == 0
+    assert load_config(file).audio.device == USB.name
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("home", ("home", None)),
+        ("home:1884", ("home", 1884)),
+        ("fd00::1", ("fd00::1", None)),
+        ("[fd00::1]:1884", ("fd00::1", 1884)),
+    ],
+)
+def test_a_broker_in_words(text: str, found: tuple[str, Optional[int]]) -> None:
+    assert answering.broker(text) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "device_id"), [("Front door", "front-door"), ("Tür 2!", "tur-2"), ("門", "device")]
+)
+def test_a_name_for_topics(name: str, device_id: str) -> None:
+    assert answering.id_of(name) == device_id
+
+
+@pytest.mark.parametrize(
+    "text", ["true", "no", "12:30", "a: b", '"', "x # y", "{a, b}", "0x1f", "é"]
+)
+@pytest.mark.parametrize("former", ["", "device: {id: x}\n", "device:\n  id: x\n", "device:\n"])
+def test_any_text_stays_what_it_is(former: str, text: str) -> None:
+    new = all_changed(former.encode(), Path("c.yaml"), {"device.name": written(text)})
+    assert f"name: {written(text)}" in new.decode()
+
+
+def test_a_setting_two_sections_down() -> None:
+    where = {"mqtt.tls.enabled": "true", "mqtt.tls.ca_file": "ca.pem", "log_level": "debug"}
+    for former in ("", "mqtt:\n", "mqtt: {}\n", "mqtt:\n  host: x  # here\n", "{mqtt: {tls: }}"):
+        new = all_changed(former.encode(), Path("/x/c.yaml"), where)
+        again = all_changed(new, Path("/x/c.yaml"), {"mqtt.tls.ca_file": "", "log_level": "info"})
+        assert "ca.pem" not in again.decode()
+        assert "# here" in again.decode() or "# here" not in former
+    assert setting_of(Config(), "mqtt.tls.enabled") is False

@@ -1,0 +1,315 @@
+"""The monitor's socket: who may look, what newcomers are told, and who is dropped."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.config import Config
+from edge.config.monitor import MonitorConfig
+from edge.daemon.monitoring import Monitoring, state_of
+from edge.errors import EnvironmentFault
+from edge.monitor.history import History
+from edge.monitor.messages import LONGEST_LINE, decode, encode, state_message
+from edge.monitor.place import Place, candidates, place_of
+from edge.monitor.server import MOST_CLIENTS, MonitorServer
+from edge.monitor.stream import NobodyThere, Stream, connect
+from edge.types import AudioBlock, ReasonCode
+from tests.unit.judgements import judgement_of
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    return Place(tmp_path / "m", shared=False)
+
+
+def serve(place: Place) -> MonitorServer:
+    return MonitorServer(place, History("front-door", "Front door"))
+
+
+def gather(stream: Stream, kind: str, timeout_s: float = 5.0) -> list[dict[str, Any]]:
+    """What comes until a message of a kind has, that one included."""
+    found: list[dict[str, Any]] = []
+    until = time.monotonic() + timeout_s
+    while not any(message["type"] == kind for message in found):
+        assert time.monotonic() < until, found
+        found += stream.wait(0.1)
+    return found
+
+
+def soon(condition: Any, timeout_s: float = 5.0) -> bool:
+    until = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def test_a_newcomer_is_told_the_last_minutes_then_what_happens(place: Place) -> None:
+    server = serve(place)
+    try:
+        server.post({"type": "level", "level_dbfs": -40.0})
+        server.post({"type": "decision", "id": "1", "decision": "granted"})
+        server.post(state_message("listening", enrolled=2))
+        stream = Stream(connect([place.path]))
+        told = gather(stream, "state")
+        assert [message["type"] for message in told] == ["hello", "decision", "state"]
+        assert told[0]["device"] == "front-door"
+        assert (told[0]["granted"], told[0]["denied"]) == (1, 0)
+        assert told[0]["levels_dbfs"][0] == -40.0
+        assert told[1]["past"] is True
+        # The same state again is not told again.
+        server.post(state_message("listening", enrolled=2))
+        server.post({"type": "decision", "id": "2", "decision": "denied"})
+        assert [m["type"] for m in gather(stream, "decision")] == ["decision"]
+        stream.close()
+        assert soon(lambda: not server.watched)
+    finally:
+        server.close()
+    assert list(place.path.parent.iterdir()) == []
+
+
+def test_modes_are_for_the_owner_or_also_the_group(tmp_path: Path) -> None:
+    for shared, mode in ((False, 0o600), (True, 0o660)):
+        server = serve(Place(tmp_path / "m", shared=shared))
+        assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == mode
+        server.close()
+
+
+def test_one_who_does_not_read_is_dropped_and_the_others_are_told(place: Place) -> None:
+    server = serve(place)
+    try:
+        deaf = connect([place.path])
+        stream = Stream(connect([place.path]))
+        gather(stream, "hello")
+        many = {"type": "decision", "id": "x" * 200, "decision": "denied"}
+        for number in range(600):
+            server.post({**many, "number": number})
+            if number % 20 == 0:
+                stream.wait(0.05)
+        server.post({"type": "last"})
+        assert gather(stream, "last")[-1]["type"] == "last"
+        deaf.settimeout(5.0)
+        received = 0
+        while data := deaf.recv(65536):
+            received += len(data)
+        assert 0 < received < 600 * 250
+        assert server.watched
+    finally:
+        server.close()
+
+
+def test_so_many_may_watch_and_no_more(place: Place) -> None:
+    server = serve(place)
+    try:
+        streams = [Stream(connect([place.path])) for _ in range(MOST_CLIENTS)]
+        for stream in streams:
+            gather(stream, "hello")
+        with pytest.raises(NobodyThere, match="4 are watching already"):
+            gather(Stream(connect([place.path])), "hello")
+    finally:
+        server.close()
+
+
+def test_what_a_client_says_ends_it(place: Place) -> None:
+    server = serve(place)
+    try:
+        line = connect([place.path])
+        line.setblocking(True)
+        line.settimeout(5.0)
+        assert line.recv(65536)
+        line.sendall(b"open the door\n")
+        try:
+            while line.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        assert soon(lambda: not server.watched)
+    finally:
+        server.close()
+
+
+def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> None:
+    first = serve(place)
+    try:
+        with pytest.raises(EnvironmentFault, match="another daemon is watched there"):
+            serve(place)
+        gather(Stream(connect([place.path])), "hello")
+    finally:
+        first.close()
+    serve(place).close()
+
+
+def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
+    text = (
+        "import os, sys; from pathlib import Path; from edge.monitor.place import Claim, Place;"
+        "claim = Claim(Place(Path(sys.argv[1]), False)); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", text, str(place.path)], check=False)
+    assert place.path.is_socket()
+    with pytest.raises(NobodyThere, match="no running service"):
+        connect([place.path])
+    server = serve(place)
+    gather(Stream(connect([place.path])), "hello")
+    server.close()
+    assert not place.path.exists()
+
+
+def test_a_file_in_the_way_is_left_alone(place: Place) -> None:
+    place.path.write_text("mine")
+    with pytest.raises(EnvironmentFault, match="is no socket; take it away"):
+        serve(place)
+    assert place.path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "no/such/folder"])
+def test_a_place_that_cannot_be_is_said(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EnvironmentFault, match=r"too long for a socket|No such file"):
+        serve(Place(tmp_path / name, shared=False))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_is_refused_twice(tmp_path: Path) -> None:
+    """By the socket's mode; and where that was changed, by who the kernel says it is."""
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    place = Place(tmp_path / "m", shared=True)
+    server = serve(place)
+    text = (
+        "import os, sys; from pathlib import Path; from edge.monitor.stream import *\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: print([m['type'] for m in Stream(connect([Path(sys.argv[1])])).wait(5.0)])\n"
+        "except NobodyThere as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", text, str(place.path)]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "sudo usermod -aG edge-voice" in told.stdout, told.stderr
+        place.path.chmod(0o666)
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "only root, the service's own user and its group" in told.stdout, told.stderr
+        # A member of the group may look.
+        member = [*command]
+        member[2] = text.replace("os.setgroups([])", f"os.setgroups([{os.getegid()}])")
+        told = subprocess.run(member, capture_output=True, text=True, check=False)
+        assert "hello" in told.stdout, told.stderr
+    finally:
+        server.close()
+
+
+def test_a_restart_is_told_and_outlived(place: Place) -> None:
+    server = serve(place)
+    stream = Stream(connect([place.path]), lambda: connect([place.path]))
+    gather(stream, "hello")
+    server.close()
+    assert gather(stream, "gone")[-1] == {"type": "gone"}
+    assert stream.wait(0.6) == []
+    again = serve(place)
+    assert gather(stream, "hello")[0]["type"] == "hello"
+    again.close()
+
+
+def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    config = Config(state_directory=tmp_path)
+    assert place_of(config) == Place(tmp_path / "monitor.sock", shared=False)
+    assert candidates(config) == [tmp_path / "monitor.sock", Path("/run/edge-voice/monitor.sock")]
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/edge-voice:/run/other")
+    assert place_of(config) == Place(Path("/run/edge-voice/monitor.sock"), shared=True)
+    named = replace(config, monitor=MonitorConfig(socket=tmp_path / "here"))
+    assert place_of(named) == Place(tmp_path / "here", shared=True)
+    assert candidates(named) == [tmp_path / "here"]
+
+
+def test_lines_are_bounded_and_checked(place: Place) -> None:
+    assert decode(b"[1]") is None
+    assert decode(b'{"type": 1}') is None
+    assert decode(b"[" * 100_000) is None
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stream = Stream(ours)
+    theirs.sendall(b"nonsense\n" + encode({"type": "hello"}))
+    assert stream.wait(1.0) == [{"type": "hello"}]
+    theirs.settimeout(5.0)
+    sent = 0
+    while not stream.ended:
+        try:
+            sent += theirs.send(b"x" * 8192)
+        except BrokenPipeError:
+            break
+        stream.wait(0.1)
+    assert sent <= 3 * LONGEST_LINE
+
+
+def monitoring(place: Place, status: dict[str, Any]) -> Monitoring:
+    config = Config(monitor=MonitorConfig(socket=place.path))
+    return Monitoring(config, status=lambda: status, asking=bool, hearing=bool)
+
+
+def test_the_daemon_tells_what_it_hears_and_decides(place: Place) -> None:
+    observer = monitoring(place, {"microphone": "listening", "enrolled": 1})
+    observer.block(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0), -100.0)  # nobody can look yet
+    observer.tick()
+    stream = Stream(connect([place.path]))
+    gather(stream, "state")
+    judgement = judgement_of(ReasonCode.ACCEPTED)
+    scores = {"joint": 9.0, "joint_threshold": 6.5, "voice": 4.0, "voice_threshold": 3.5}
+    judgement = replace(judgement, decision=replace(judgement.decision, scores=scores))
+    observer.block(AudioBlock(np.full(512, 0.1, np.float32), 0.0, 0.0), -20.0)
+    observer.decided(judgement)
+    level, heard, decision = gather(stream, "decision")
+    assert (level["level_dbfs"], level["peak_dbfs"], level["hearing"]) == (-20.0, -20.0, False)
+    assert heard["id"] == decision["id"] == "an id"
+    assert heard["snr_db"] > 20.0
+    assert decision["joint_margin"] == 2.5
+    assert decision["voice_margin"] == 0.5
+    assert "phrase_margin" not in decision
+    # Neither the phrase in writing, nor what a signature is made of.
+    assert "mellon" not in str((heard, decision))
+    observer.close()
+    assert not place.path.exists()
+
+
+def test_a_daemon_that_cannot_be_watched_goes_on_and_says_so(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.path.mkdir()
+    observer = monitoring(place, {})
+    observer.tick()
+    observer.tick()
+    observer.block(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0), -100.0)
+    observer.close()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"edge-voice monitor cannot watch this service: {place.path}: is there and is no socket;"
+        " take it away"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "asking", "state"),
+    [
+        ({}, False, "starting"),
+        ({"microphone": "listening"}, False, "listening"),
+        ({"microphone": "listening"}, True, "asking"),
+        ({"microphone": "lost", "reason": "unplugged"}, True, "no_microphone"),
+        ({"microphone": "listening", "listening": False}, True, "off"),
+        ({"microphone": "listening", "locked_out": True}, True, "locked_out"),
+        ({"enrolment": {"state": "refused", "person": "Ada"}, "locked_out": True}, False,
+         "enrolling"),
+        ({"microphone": "listening", "enrolment": {"state": "complete"}}, False, "listening"),
+    ],
+)  # fmt: skip
+def test_what_the_device_is_at(status: dict[str, Any], asking: bool, state: str) -> None:
+    assert state_of(status, asking=asking)["state"] == state

@@ -1,0 +1,238 @@
+"""A home to picture commands in: made-up people enrolled, a daemon to watch, a room to speak in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import yaml
+from rich.text import Text
+
+from edge.cli.display import HEARING
+from edge.crypto.keyfile import make_key_file
+from edge.crypto.keys import DEFAULT_FILE
+from edge.demo.broker import DemoBroker
+from edge.demo.player import Player
+from edge.demo.recordings import load_play
+from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE
+from tools.pictures.room import Room
+from tools.pictures.terminal import Terminal
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_UNWANTED = ("EDGE_VOICE_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY")
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A folder, empty and then gone, whose path is as long as /home/pi."""
+    for number in range(10):
+        folder = Path(f"/tmp/pi{number}")  # noqa: S108 (made here and now, for nobody else)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    raise FileExistsError("no folder can be made for the home of pi: take some away")
+
+
+class Stage:
+    """A folder with a home in it.
+
+    Args:
+        folder: an empty one; it stands for the home of a user called pi.
+
+    Attributes:
+        environment: variables of commands that live there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder
+        self.environment = {k: v for k, v in os.environ.items() if k not in _UNWANTED}
+        path = os.pathsep.join(
+            part for part in (str(REPOSITORY), os.environ.get("PYTHONPATH", "")) if part
+        )
+        self.environment.update(
+            HOME=str(folder), USER="pi", LOGNAME="pi", PYTHONPATH=path, TZ="UTC", PS1="$ "
+        )
+        state = folder / ".local" / "state" / "edge-voice"
+        # Made beforehand: a key that is made on the way is warned of, once.
+        make_key_file(state / DEFAULT_FILE)
+        (folder / ".config" / "edge-voice").mkdir(parents=True)
+        self._configure({"enabled": False})
+
+    @property
+    def private(self) -> list[str]:
+        """Words that no picture may have."""
+        return [str(self.home), str(REPOSITORY), os.uname().nodename]
+
+    def public(self, picture: str) -> str:
+        """A picture with the name of the home that this one stands for; both are as long."""
+        return picture.replace(str(self.home), "/home/pi")
+
+    def _configure(self, mqtt: dict[str, Any]) -> None:
+        settings = {"device": {"id": "front-door", "name": "Front door"}, "mqtt": mqtt}
+        file = self.home / ".config" / "edge-voice" / "config.yaml"
+        file.write_text(yaml.safe_dump(settings, sort_keys=False))
+        file.chmod(0o600)
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of `edge-voice ARGUMENTS`."""
+        return [sys.executable, "-m", "edge.cli", *arguments]
+
+    def enrol(self) -> None:
+        """Enrol the people of the demo from their recordings."""
+        for person in load_play().people:
+            files = [
+                str(demo_directory() / f"{person.name.lower()}_enrol_{number}.flac")
+                for number in (1, 2, 3)
+            ]
+            subprocess.run(
+                self.command("enroll", person.name, "--phrase", person.phrase, *files),
+                env=self.environment,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+
+    def shown(self, columns: int, lines: int, *arguments: str) -> list[Text]:
+        """What a command has shown when it is over."""
+        with Terminal(self.command(*arguments), columns, lines, self.environment) as terminal:
+            terminal.run_to_end()
+            return terminal.snapshot()
+
+    def watched(self, widths: Sequence[int], lines: int) -> dict[int, list[Text]]:
+        """The monitor in some widths at once, after people have spoken for some minutes."""
+        pictures: dict[int, list[Text]] = {}
+        with ExitStack() as stack:
+            player = stack.enter_context(self._door())
+            views = {
+                columns: stack.enter_context(
+                    Terminal(self.command("monitor"), columns, lines, self.environment)
+                )
+                for columns in widths
+            }
+            for view in views.values():
+                view.run_until("listening")
+            spoken = threading.Thread(target=_speak, args=(player,), daemon=True)
+            spoken.start()
+            # In mid-sentence, so that the meter shows something.
+            while spoken.is_alive():
+                for view in views.values():
+                    view.run_for(0.05)
+            for columns, view in views.items():
+                pictures[columns] = view.snapshot()
+        return pictures
+
+    @contextmanager
+    def _door(self) -> Iterator[Player]:
+        daemon = subprocess.Popen(
+            self.command("run", "--input", "-"),
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.home / "daemon.log").open("wb"),
+        )
+        assert daemon.stdin is not None  # noqa: S101 (as asked for)
+        try:
+            with Player(daemon.stdin) as player:
+                socket = self.home / ".local" / "state" / "edge-voice" / "monitor.sock"
+                until = time.monotonic() + 20.0
+                while not socket.exists():
+                    if daemon.poll() is not None or time.monotonic() > until:
+                        raise TimeoutError((self.home / "daemon.log").read_text())
+                    time.sleep(0.1)
+                yield player
+        finally:
+            daemon.terminate()
+            daemon.wait(10)
+
+    def shown_in_a_room(self, columns: int, lines: int, *arguments: str) -> list[Text]:
+        """What a command that listens to a quiet room, and needs a broker, shows in the end."""
+        with DemoBroker() as broker, Room(self.environment, self._quiet()) as room:
+            self._configure({"host": broker.host, "port": broker.port, "protocol": "3.1.1"})
+            command = self.command(*arguments)
+            with Terminal(command, columns, lines, room.environment) as terminal:
+                terminal.run_to_end()
+                return terminal.snapshot()
+
+    def enrolled_by_voice(self, columns: int, lines: int, until: str = "") -> list[Text]:
+        """An enrolment at the microphone: a repetition goes wrong, then all goes well.
+
+        Args:
+            columns: width of the terminal.
+            lines: its height.
+            until: look while somebody speaks, once these words are on the screen; else at the end.
+        """
+        phrase = load_play().people[0].phrase
+        steps = (
+            ("0 of 3", "ada_enrol_1"),
+            ("1 of 3", "stranger_other_phrase"),
+            ("Not taken", "ada_enrol_2"),
+            ("2 of 3", "ada_enrol_3"),
+            ("a trial", "ada_right_phrase"),
+        )
+        subprocess.run(
+            self.command("profiles", "delete", "Grace", "--yes"),
+            env=self.environment,
+            capture_output=True,
+            check=False,  # the first time there is nobody of that name
+        )
+        with (
+            Room(self.environment, self._quiet()) as room,
+            Terminal(
+                self.command("enroll", "Grace", "--phrase", phrase),
+                columns,
+                lines,
+                room.environment,
+            ) as terminal,
+        ):
+            for words, recording in steps:
+                terminal.run_until(words)
+                playing = room.play(demo_directory() / f"{recording}.flac")
+                if words == until:
+                    terminal.run_until(HEARING)
+                    terminal.run_for(1.0)
+                    return terminal.snapshot()
+                while playing.poll() is None:
+                    terminal.run_for(0.1)
+            terminal.run_to_end()
+            return terminal.snapshot()
+
+    def _quiet(self) -> Path:
+        """Two minutes of a quiet room: no microphone delivers digital silence."""
+        file = self.home / "quiet.wav"
+        noise = np.random.default_rng(0).standard_normal(120 * SAMPLE_RATE)
+        soundfile.write(file, 10.0 ** (_ROOM_DBFS / 20.0) * noise, SAMPLE_RATE)
+        return file
+
+
+_ROOM_DBFS = -62.0
+_PAUSES_S = (4.0, 31.0, 23.0, 47.0, 12.0, 38.0, 27.0)
+"""Before each of the recordings; together a few minutes."""
+
+
+def _speak(player: Player) -> None:
+    scenes = load_play().scenes
+    for pause_s, scene in zip(_PAUSES_S, scenes):
+        time.sleep(pause_s)
+        player.play(scene.samples)
+    time.sleep(9.0)
+    # What was heard before, once more, and half of it again: somebody is speaking right now.
+    player.play(scenes[0].samples)
+    time.sleep(6.0)
+    half = len(scenes[1].samples) // 2
+    player.play(np.ascontiguousarray(scenes[1].samples[:half]))

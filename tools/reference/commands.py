@@ -1,0 +1,114 @@
+"""The page of every command, from the parsers that the program itself uses."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from edge.cli import options
+from edge.cli.main import COMMANDS, Parser
+from tools.reference.words import MADE, prose, sentence, table
+
+_INTRODUCTION = """\
+# Every command
+
+A command ends with 0 (done, accepted), 1 (rejected), 2 (usage or bad input) or 3 (environment), and
+with 130 when it is interrupted. `edge-voice COMMAND --help` says the same as this page.
+
+## Options of every command
+
+These may stand before or after the command's name.
+
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    common = argparse.ArgumentParser(add_help=False)
+    options.add_common(common)
+    parts = [MADE.format(what="edge/cli"), _INTRODUCTION, _options(common, set())]
+    known = {action.dest for action in common._actions}
+    parts += [_command(parser_of(name), known, 2) for name in COMMANDS]
+    return "".join(parts)
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of a command, with all that it takes."""
+    module: Any = importlib.import_module(f"edge.cli.{name}")
+    parser = Parser(prog=f"edge-voice {name}", description=module.HELP)
+    module.add_arguments(parser)
+    return parser
+
+
+def _command(parser: argparse.ArgumentParser, known: set[str], level: int) -> str:
+    parts = [f"\n{'#' * level} `{parser.prog}`\n\n"]
+    if parser.description:
+        parts.append(f"{sentence(prose(parser.description))}\n\n")
+    actions = list(_actions_of(parser))
+    if not actions:
+        parts.append(f"    {_usage(parser, known)}\n\n")
+    rows = [
+        (f"`{_shown(each)}`", sentence(prose(_help(each))))
+        for each in parser._actions
+        if not each.option_strings and not isinstance(each, argparse._SubParsersAction)
+    ]
+    if rows:
+        parts.append(table(("argument", "what it is"), rows) + "\n")
+    parts.append(_options(parser, known))
+    parts += [_command(action, known, level + 1) for action in actions]
+    return "".join(parts)
+
+
+def _actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for listed in action._choices_actions:
+                chosen = action.choices[listed.dest]
+                chosen.prog = f"{parser.prog} {listed.dest}"
+                chosen.description = chosen.description or listed.help
+                yield chosen
+
+
+def _options(parser: argparse.ArgumentParser, known: set[str]) -> str:
+    rows = [
+        (", ".join(f"`{name}`" for name in _names(each)), sentence(prose(_help(each))))
+        for each in _own_options(parser, known)
+    ]
+    return table(("option", "what it does"), rows) + "\n" if rows else ""
+
+
+def _own_options(parser: argparse.ArgumentParser, known: set[str]) -> list[argparse.Action]:
+    return [
+        each
+        for each in parser._actions
+        if each.option_strings and each.dest not in (*known, "help") and _help(each)
+    ]
+
+
+def _names(action: argparse.Action) -> list[str]:
+    value = "" if action.nargs == 0 else f" {_shown(action)}"
+    return [f"{name}{value}" for name in action.option_strings]
+
+
+def _help(action: argparse.Action) -> str:
+    if action.help is None or action.help is argparse.SUPPRESS:
+        return ""
+    return action.help % {"default": action.default, "prog": "edge-voice", "dest": action.dest}
+
+
+def _usage(parser: argparse.ArgumentParser, known: set[str]) -> str:
+    words = [parser.prog]
+    if _own_options(parser, known):
+        words.append("[options]")
+    words += [_shown(each) for each in parser._actions if not each.option_strings]
+    return " ".join(words)
+
+
+def _shown(action: argparse.Action) -> str:
+    name = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    if action.choices is not None and action.metavar is None:
+        name = "{" + ",".join(map(str, action.choices)) + "}"
+    forms = {"*": f"[{name} ...]", "+": f"{name} [{name} ...]", "?": f"[{name}]"}
+    return forms.get(str(action.nargs), name)

@@ -1,0 +1,69 @@
+"""The topics of a device and the schema of each: the list that documents and tests share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCHEMAS = REPOSITORY / "schemas"
+ENDING = ".schema.json"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Where something is published.
+
+    Attributes:
+        address: the topic, with names in braces where a level varies.
+        schema: the file in `schemas`, without its ending.
+        from_device: whether the device publishes on it; otherwise it listens.
+        retained: whether the broker keeps the latest message.
+        plain: whether the payload is text and no JSON.
+    """
+
+    address: str
+    schema: str
+    from_device: bool = True
+    retained: bool = False
+    plain: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """What stands below the device; empty for a topic that is elsewhere."""
+        start = "{base}/{device}/"
+        return self.address[len(start) :] if self.address.startswith(start) else ""
+
+
+def _below(suffix: str, **more: Any) -> Topic:
+    return Topic("{base}/{device}/" + suffix, suffix.replace("/", "-"), **more)
+
+
+UNSIGNED = ("listening", "enrol_person", "enrol", "enrol_cancel", "lift_lockout", "lock_out")
+"""What may be said without a signature, where the configuration allows it."""
+TOPICS = (
+    _below("decision"),
+    _below("status", retained=True),
+    _below("challenge"),
+    _below("duress"),
+    _below("enrolment"),
+    _below("sound"),
+    _below("doctor"),
+    _below("command", from_device=False),
+    _below("command/result"),
+    *(_below(f"set/{name}", from_device=False, plain=True) for name in UNSIGNED),
+    Topic("{prefix}/{component}/{node}/{object}/config", "discovery", retained=True),
+)
+
+
+def schema_names() -> list[str]:
+    """Every schema there is, without its ending."""
+    return sorted(file.name[: -len(ENDING)] for file in SCHEMAS.glob(f"*{ENDING}"))
+
+
+def read_schema(name: str) -> dict[str, Any]:
+    """A schema as it stands in its file."""
+    content: dict[str, Any] = json.loads((SCHEMAS / f"{name}{ENDING}").read_text("utf-8"))
+    return content
