@@ -306,11 +306,6 @@ class Shown:
         self.status.update(changes)
         self.client.publish(self.topic, json.dumps(self.status), qos=1, retain=True)
 
-    def leave(self) -> None:
-        """Say that the lock is not there any more, and go."""
-        self.say(state="offline")
-        self.client.disconnect()
-
 
 def main() -> int:
     """Listen until told to stop."""
@@ -356,7 +351,8 @@ def main() -> int:
     # A clean session: what was published while this lock was away is not for it.
     client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
     shown = Shown(client, args) if args.home_assistant else None
-    leave = shown.leave if shown else client.disconnect
+    # Without a goodbye, so that the broker tells that the lock is gone.
+    leave: Callable[[], Any] = sys.exit if shown else client.disconnect
     client.on_connect = on_connect
     client.on_message = on_message
     client.on_subscribe = lambda *_: note("listening", topic=topic)
