@@ -215,7 +215,7 @@ class Enrolment:
         """
         if self.stored and self.profile.kind is ProfileKind.PHRASE:
             remember_enrolment(self._store, self.profile.id, self._said, config)
-            self._said = []
+            self._said = []  # only now: where the store was busy, it is tried again
 
     def finish(self) -> Profile:
         """Exchange the signatures if that was held back and the new one is complete."""
