@@ -73,9 +73,10 @@ NOBODY = yellow(
 )
 OPENS = green("store.opens", "the signature store opens; {count} enrolled")
 KEY = green("key.held", "the key comes from {source}")
-KEY_BESIDE = green(
+KEY_BESIDE = yellow(
     "key.beside",
     "the key is {file}, beside the signatures: a stolen card gives both away",
+    "lock them with a passphrase or a key kept elsewhere: edge-voice keys rewrap",
 )
 INTACT = green("audit.intact", "the audit trail is intact: {count} entries")
 BROKEN = red(
