@@ -233,6 +233,8 @@ def upgraded(way: Deb | Checkout, home: Home) -> None:
     now = shown("MainPID")
     right = shown("ActiveState") == "active" and now != process
     note("upgraded, the service runs anew", f"process {process}, then {now}", right)
+    reloaded = do("systemctl", "reload", "edge-voice").returncode == 0
+    note("it can be told to reload", reloaded, reloaded and shown("MainPID") == now)
     same = (CONFIG / "config.yaml").read_bytes() == former
     note("the configuration is as it was", same, same)
     people = do("edge-voice", "profiles", "list", "--json").stdout
