@@ -306,11 +306,6 @@ class Shown:
         self.status.update(changes)
         self.client.publish(self.topic, json.dumps(self.status), qos=1, retain=True)
 
-    def leave(self) -> None:
-        """Say that the lock is not there any more, and go."""
-        self.say(state="offline")
-        self.client.disconnect()
-
 
 def main() -> int:
     """Listen until told to stop."""
@@ -356,7 +351,6 @@ def main() -> int:
     # A clean session: what was published while this lock was away is not for it.
     client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
     shown = Shown(client, args) if args.home_assistant else None
-    leave = shown.leave if shown else client.disconnect
     client.on_connect = on_connect
     client.on_message = on_message
     client.on_subscribe = lambda *_: note("listening", topic=topic)
@@ -366,7 +360,8 @@ def main() -> int:
         client.tls_set(ca_certs=str(args.ca_file))
     client.reconnect_delay_set(1, 10)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: leave())
+        # If it is shown, without a goodbye: then the broker tells that it is gone.
+        signal.signal(number, lambda *_: sys.exit() if shown else client.disconnect())
     client.connect_async(args.host, args.port)
     client.loop_forever(retry_first_connection=True)
     return 0

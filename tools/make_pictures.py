@@ -88,8 +88,6 @@ PICTURES = (
         "edge-voice verify Ada recording.flac",
         command("verify", "Ada", str(demo_directory() / "ada_right_phrase.flac")),
     ),
-    Picture("access", "edge-voice access show", command("access", "show")),
-    Picture("help", "edge-voice --help", command("--help")),
     Picture("demo", "edge-voice demo", command("demo")),
     Picture("enrolling", "edge-voice enroll Grace", _enrolling),
     Picture("enrolled", "edge-voice enroll Grace", _enrolled),

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from edge.cli import options
+from edge.cli.asking import say
 from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.errors import EXIT_INPUT, EXIT_OK, EnrolmentRejected, InputError, ProfileError
+from edge.installation.service import paused
 
 if TYPE_CHECKING:
     from edge.recognition.digit_round import DigitRound
@@ -141,11 +143,12 @@ def run(args: argparse.Namespace) -> int:
         engine = Engine.open(config)
         enrolment = DigitEnrolment(store, engine, profile, wanted, again=args.again)
         try:
-            results = (
-                _from_folder(enrolment, args.files_from)
-                if args.files_from is not None
-                else from_microphone(enrolment, config, args, chosen_device(args, config, store))
-            )
+            if args.files_from is not None:
+                results = _from_folder(enrolment, args.files_from)
+            else:
+                with paused(say):
+                    device = chosen_device(args, config, store)
+                    results = from_microphone(enrolment, config, args, device)
         finally:
             if enrolment.new and not enrolment.keeps_old:
                 audited(store, config)(

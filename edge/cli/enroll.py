@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from edge.cli import options
+from edge.cli.asking import say
 from edge.cli.auditing import audited
 from edge.cli.output import complain, show, show_json
 from edge.errors import EXIT_INPUT, EXIT_OK, EXIT_REJECTED, EdgeVoiceError, InputError
+from edge.installation.service import paused
 
 if TYPE_CHECKING:
     from edge.cli.guided_enroll import FromMicrophone
@@ -118,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
 
                 way = FromFiles(enrolment, engine, config, args.files, args.trial)
             else:
+                stack.enter_context(paused(say))
                 way = stack.enter_context(_at_microphone(enrolment, engine, config, store, args))
             _take(way, enrolment, config, store, args)
             if enrolment.complete and not args.no_trial:

@@ -18,10 +18,12 @@ from edge.audio.files import read_audio
 from edge.audio.frames import level_db
 from edge.audio.sources import StandardInputSource
 from edge.audio.utterance import utterance_of
+from edge.cli.asking import say
 from edge.cli.display import HEARING, LISTENING, WORKING, Display
 from edge.cli.output import complain
 from edge.config import AudioConfig
 from edge.errors import AudioFormatError, InputError
+from edge.installation.service import paused
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ def one_utterance(
     """The one utterance that is to be judged: of a file, or else of the microphone."""
     if path is not None:
         return utterance_from(path)
-    with Display() as display:
+    with paused(say), Display() as display:
         display.say(prompt, style="bold")
         with Ear(config.audio, args.device, display) as ear:
             for utterance in ear.utterances(wait_s=args.wait):

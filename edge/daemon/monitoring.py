@@ -44,7 +44,7 @@ class Monitoring:
         self._status, self._asking, self._hearing = status, asking, hearing
         self._levels = Levels()
         self._server: Optional[MonitorServer] = None
-        self._begun = False
+        self._complained = False
 
     def block(self, block: AudioBlock, level_dbfs: float) -> None:
         """Tell how loud it is, now and then."""
@@ -66,18 +66,23 @@ class Monitoring:
             server.post(decision_message(judgement.decision))
 
     def tick(self) -> None:
-        """Open the socket the first time, and tell what the device is at."""
-        if not self._begun:
-            self._begun = True
-            device = self._config.device
-            try:
-                place = place_of(self._config)
-                self._server = MonitorServer(place, History(device.id, device.name))
-            except EnvironmentFault as error:
-                # A door that nobody can watch is still a door.
-                _log.warning("edge-voice monitor cannot watch this service: %s", error)
+        """Open the socket, as soon as there can be one, and tell what the device is at."""
+        if self._server is None:
+            self._open()
         if self._server is not None:
             self._server.post(state_of(self._status(), asking=self._asking()))
+
+    def _open(self) -> None:
+        device = self._config.device
+        try:
+            place = place_of(self._config)
+            self._server = MonitorServer(place, History(device.id, device.name))
+        except EnvironmentFault as error:
+            # A door that nobody can watch is still a door. It is tried again, since whoever has
+            # the place may leave it: this very service before a reload, for one.
+            if not self._complained:
+                _log.warning("edge-voice monitor cannot watch this service: %s", error)
+            self._complained = True
 
     def close(self) -> None:
         """Take the socket away."""

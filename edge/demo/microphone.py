@@ -89,7 +89,7 @@ def _listening(status: dict[str, Any]) -> bool:
 def _enrol(config: Path) -> None:
     # Standard output is for the result of the demo.
     done = subprocess.run(  # noqa: S603 - this very program
-        command("enroll", NAME, "--config", str(config)),
+        command("enroll", NAME, "--no-trial", "--config", str(config)),
         env=environment(),
         stdout=sys.stderr,
         check=False,

@@ -214,8 +214,8 @@ class Enrolment:
             ProfileError: the profile has gone meanwhile.
         """
         if self.stored and self.profile.kind is ProfileKind.PHRASE:
-            said, self._said = self._said, []
-            remember_enrolment(self._store, self.profile.id, said, config)
+            remember_enrolment(self._store, self.profile.id, self._said, config)
+            self._said = []  # only now: where the store was busy, it is tried again
 
     def finish(self) -> Profile:
         """Exchange the signatures if that was held back and the new one is complete."""

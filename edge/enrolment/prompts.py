@@ -12,7 +12,6 @@ from edge.types import Profile, ReasonCode
 LOST = "lost"
 """No fault of the speaker's: the device did not keep up."""
 
-_CUT_OFF = "cut_off"
 
 _NEXT: Mapping[str, str] = {
     ReasonCode.TOO_QUIET.value: "once more, a little louder or closer",
@@ -23,7 +22,7 @@ _NEXT: Mapping[str, str] = {
     ReasonCode.WRONG_PHRASE.value: "once more, the same words as the first time",
     ReasonCode.UNKNOWN_SPEAKER.value: "once more, by the same person as the first time",
     ReasonCode.REPEATED.value: "once more, spoken and not played",
-    _CUT_OFF: "once more, with a pause before and after",
+    ReasonCode.CUT_OFF.value: "once more, with a pause before and after",
     LOST: "once more, please",
 }
 _OTHERWISE = "once more, please"
@@ -42,7 +41,7 @@ WHY: Mapping[str, str] = {
     ReasonCode.WRONG_PHRASE.value: "another phrase",
     ReasonCode.UNKNOWN_SPEAKER.value: "another voice",
     ReasonCode.REPEATED.value: "heard before",
-    _CUT_OFF: "cut off",
+    ReasonCode.CUT_OFF.value: "cut off",
     LOST: "some of it was lost",
 }
 """Why a repetition was not taken, in two words, by reason."""

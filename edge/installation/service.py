@@ -1,10 +1,16 @@
-"""The service, as far as setting up goes: started again with what was written."""
+"""The service, as far as the command line goes: started again, and paused for its microphone."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn, Optional
 
 from edge.errors import EnvironmentFault
 
@@ -32,6 +38,52 @@ def start() -> None:
                 "everything is set up, but the service did not start; journalctl -u edge-voice"
                 " says why"
             )
+
+
+@contextlib.contextmanager
+def paused(tell: Callable[[str], None]) -> Iterator[None]:
+    """Keep the running service from its microphone, which has one reader at a time.
+
+    Whatever ends what is done meanwhile, a hung-up line too, the service is started again. Where it
+    does not run, or nobody here may stop it, nothing happens.
+
+    Args:
+        tell: told what becomes of the service, each time a sentence.
+    """
+    if shutil.which("systemctl") is None or _systemctl("is-active", UNIT).returncode:
+        yield
+        return
+    if os.geteuid() != 0:
+        tell("The service listens here too, and may hold the microphone; with sudo it is paused.")
+        yield
+        return
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, _exit) for number in ends}
+    stopped = False
+    try:
+        stopped = _systemctl("stop", UNIT).returncode == 0
+        tell(
+            "The service is paused: nobody can open until this is over."
+            if stopped
+            else "The service does not stop, and may hold the microphone."
+        )
+        yield
+    finally:
+        # A second Ctrl-C must not leave the door without its service.
+        former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in ends:
+            signal.signal(number, signal.SIG_IGN)
+        started = not stopped or _systemctl("start", UNIT).returncode == 0
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if not started:
+            tell("The service did not start again: run sudo systemctl start edge-voice.")
+        elif stopped:
+            tell("The service listens again.")
+
+
+def _exit(number: int, _: Optional[FrameType]) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import Config, MqttConfig
@@ -26,8 +25,8 @@ from edge.crypto.signing import (
 )
 from edge.errors import EnvironmentFault
 from edge.mqtt import trouble
-from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.topics import Topics
+from edge.mqtt.visit import visitor
 from edge.types.decision import utc
 
 _LIFETIME_S = 20.0
@@ -90,7 +89,7 @@ class Caller:
         self._arrived: dict[str, queue.Queue[Optional[dict[str, Any]]]] = {
             domain: queue.Queue(_MOST_WAITING) for domain in self._domains.values()
         }
-        self._client = _client(config.mqtt)
+        self._client = visitor(config.mqtt, "command")
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._ready.put(None)
         self._client.on_message = self._on_message
@@ -199,25 +198,6 @@ class Caller:
         if domain is not None and believed and not arrived.retain:
             with contextlib.suppress(queue.Full):  # somebody else's flood
                 self._arrived[domain].put_nowait(content)
-
-
-def _client(mqtt: MqttConfig) -> paho.Client:
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=f"edge-voice-command-{uuid.uuid4().hex[:12]}",
-        protocol=MQTTProtocolVersion.MQTTv5
-        if mqtt.protocol == "5"
-        else MQTTProtocolVersion.MQTTv311,
-        reconnect_on_failure=False,
-    )
-    client.connect_timeout = _CONNECT_S
-    if mqtt.username is not None:
-        password = None if mqtt.password_file is None else read_password(mqtt.password_file)
-        client.username_pw_set(mqtt.username, password)
-    context = tls_context(mqtt.tls)
-    if context is not None:
-        client.tls_set_context(context)
-    return client
 
 
 def _next(waiting: queue.Queue[Any], seconds: float, otherwise: str) -> Any:

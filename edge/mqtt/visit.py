@@ -39,21 +39,7 @@ class Visit:
     def __init__(self, mqtt: MqttConfig, purpose: str) -> None:
         self._mqtt = mqtt
         self._answers: queue.Queue[Optional[str]] = queue.Queue()
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"edge-voice-{purpose}-{uuid.uuid4().hex[:12]}",
-            protocol=MQTTProtocolVersion.MQTTv5
-            if mqtt.protocol == "5"
-            else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
-        self._client.connect_timeout = _ANSWER_S
-        if mqtt.username is not None:
-            password = None if mqtt.password_file is None else read_password(mqtt.password_file)
-            self._client.username_pw_set(mqtt.username, password)
-        context = tls_context(mqtt.tls)
-        if context is not None:
-            self._client.tls_set_context(context)
+        self._client = visitor(mqtt, purpose)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
 
@@ -159,3 +145,27 @@ class Visit:
             if refused
             else None
         )
+
+
+def visitor(mqtt: MqttConfig, purpose: str) -> paho.Client:
+    """A client that is not connected yet, with a name of its own.
+
+    Raises:
+        ConfigError: a password or certificate cannot be used.
+    """
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=f"edge-voice-{purpose}-{uuid.uuid4().hex[:12]}",
+        protocol=MQTTProtocolVersion.MQTTv5
+        if mqtt.protocol == "5"
+        else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = _ANSWER_S
+    if mqtt.username is not None:
+        password = None if mqtt.password_file is None else read_password(mqtt.password_file)
+        client.username_pw_set(mqtt.username, password)
+    context = tls_context(mqtt.tls)
+    if context is not None:
+        client.tls_set_context(context)
+    return client

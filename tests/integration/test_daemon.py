@@ -170,8 +170,8 @@ def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> 
             speak(daemon, "ada_right_phrase")
             granted = home.wait_for("/decision", lambda d: d["decision"] == "granted").json
             assert granted["name"] == "Ada"
-            assert house.run("profiles", "delete", "Ada", "--yes").returncode == 0
             home.messages.clear()
+            assert house.run("profiles", "delete", "Ada", "--yes").returncode == 0
             home.wait_for("/status", lambda s: s.get("enrolled") == 0, 5.0)
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"

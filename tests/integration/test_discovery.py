@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,19 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.audio.frames import level_db
+from edge.config import (
+    CommandsConfig,
+    Config,
+    DeviceConfig,
+    HomeAssistantConfig,
+    MqttConfig,
+    UnsignedConfig,
+)
+from edge.daemon.home_assistant import HomeAssistant
+from edge.mqtt import MqttPublisher
 from edge.store.state import DeviceState
+from edge.types import AudioBlock
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
 from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
@@ -122,81 +136,78 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
     assert not kept(broker, "edge-voice/test-door/decision")
 
 
-def test_it_is_said_again_when_home_assistant_is_born(house: House, broker: Broker) -> None:
-    with Subscriber(broker) as listener, sender(broker) as client:
-        daemon = house.start("--input", "-")
-        try:
-            feed(daemon, np.zeros(16_000))
-            assert settled(lambda: len(configs(listener)) == 15, timeout=LISTENING)
-            # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
-            say(client, HERE, "spoiled", retain=True)
-            del listener.messages[:]
-            for word in ("offline", "on", "", "online" * 100):
-                say(client, f"{PREFIX}/status", word)
-            time.sleep(0.5)
-            assert not listener.on("/config")
-            for _ in range(200):  # a flood is heard once
-                client.publish(f"{PREFIX}/status", "online", qos=1)
-            assert settled(lambda: len(configs(listener)) == 15)
-            time.sleep(1.0)
-            assert len(listener.on(HERE)) == 1
-            say(client, f"{PREFIX}/status", "online")
-            assert settled(lambda: len(listener.on(HERE)) == 2)
-            # Not too soon after the one before.
-            first, second = listener.on(HERE)
-            assert second.at - first.at > 4.0
-        finally:
-            stop(daemon)
+@contextmanager
+def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssistant]:
+    """What the daemon has for Home Assistant, by itself: no microphone, no models."""
+    config = Config(
+        device=DeviceConfig(id="test-door"),
+        mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
+        homeassistant=HomeAssistantConfig(True, PREFIX, 1.0),
+        commands=CommandsConfig(unsigned=UnsignedConfig(listening=True, lift_lockout=True)),
+        state_directory=folder / "state",
+    )
+    config = replace(config, **changes)
+    publisher = MqttPublisher(config.mqtt, config.device)
+    subject = HomeAssistant(config, publisher)
+    publisher.start()
+    try:
+        assert settled(lambda: publisher.announced)
+        subject.tick()
+        yield subject
+    finally:
+        publisher.close()
+
+
+def test_it_is_said_again_when_home_assistant_is_born(tmp_path: Path, broker: Broker) -> None:
+    listening = Subscriber(broker, contract=False)
+    with listening as listener, sender(broker) as client, device(tmp_path, broker):
+        assert settled(lambda: len(configs(listener)) == 15)
+        # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
+        say(client, HERE, "spoiled", retain=True)
+        del listener.messages[:]
+        for word in ("offline", "on", "", "online" * 100):
+            say(client, f"{PREFIX}/status", word)
+        time.sleep(0.3)
+        assert not listener.on("/config")
+        for _ in range(200):  # a flood is heard once
+            client.publish(f"{PREFIX}/status", "online", qos=1)
+        assert settled(lambda: len(configs(listener)) == 15)
+        time.sleep(0.5)
+        assert len(listener.on(HERE)) == 1
+        say(client, f"{PREFIX}/status", "online")
+        assert settled(lambda: len(listener.on(HERE)) == 2)
+        # Not too soon after the one before.
+        first, second = listener.on(HERE)
+        assert second.at - first.at > 4.0
     assert json.loads(kept(broker, HERE)[HERE])["name"] == "Last person"
 
 
-def test_it_is_said_again_after_the_broker_lost_everything(house: House, broker: Broker) -> None:
-    with Subscriber(broker) as listener:
-        daemon = house.start("--input", "-")
-        try:
-            feed(daemon, np.zeros(16_000))
-            assert settled(lambda: len(configs(listener)) == 15, timeout=LISTENING)
-            listener.lost()
-            broker.kill()
-            del listener.messages[:]
-            broker.start()
-            listener.ready_again()
-            assert settled(lambda: HERE in kept(broker, HERE), timeout=15)
-        finally:
-            stop(daemon)
+def test_it_is_said_again_after_the_broker_lost_everything(tmp_path: Path, broker: Broker) -> None:
+    with device(tmp_path, broker):
+        assert HERE in kept(broker, HERE)
+        broker.kill()
+        broker.start()
+        assert settled(lambda: HERE in kept(broker, HERE), timeout=15)
 
 
 def test_what_is_no_longer_allowed_or_wanted_goes(tmp_path: Path, broker: Broker) -> None:
-    def announced(**sections: Any) -> set[str]:
-        house = House(tmp_path, broker, dict(os.environ), **sections)
-        status = f"edge-voice/{house_id(sections)}/status"
-        with Subscriber(broker) as listener:
-            daemon = house.start("--input", "-")
-            try:
-                feed(daemon, np.zeros(16_000))
-                listener.wait_for(status, is_listening, timeout=LISTENING)
-                time.sleep(1.5)  # two ticks: what was taken back is forgotten
-            finally:
-                stop(daemon)
-        return set(kept(broker, "+/+/+/+/config"))
+    def announced(**changes: Any) -> set[str]:
+        with device(tmp_path, broker, **changes):
+            return set(kept(broker, "+/+/+/+/config"))
 
-    def house_id(sections: Any) -> str:
-        return str(sections.get("device", {"id": "test-door"})["id"])
-
-    on = announced(homeassistant=ON, commands={"unsigned": {"listening": True}})
+    on = announced()
     assert SWITCH in on
     assert HERE in on
-    fewer = announced(homeassistant=ON)
+    fewer = announced(commands=CommandsConfig(unsigned=UnsignedConfig(lift_lockout=True)))
     assert on - fewer == {SWITCH}
     # Under another prefix and another name: the former ones go.
     moved = announced(
-        homeassistant={**ON, "prefix": "other"}, device={"id": "hall"}, mqtt={
-            "host": "127.0.0.1", "port": broker.port}
-    )  # fmt: skip
-    assert len(moved) == len(fewer)
+        homeassistant=HomeAssistantConfig(True, "other"), device=DeviceConfig(id="hall")
+    )
+    assert len(moved) == len(on)
     assert all(topic.startswith("other/") and "/edge_voice_hall/" in topic for topic in moved)
     # Switched off: all go, and that is forgotten, so that nothing more is said there.
-    assert announced() == set()
+    assert announced(homeassistant=HomeAssistantConfig(False, "other")) == set()
     state = DeviceState(tmp_path / "state")
     assert state.get("homeassistant/announced") is None
     state.close()
@@ -231,7 +242,9 @@ def test_the_command_takes_everything_away(house: House, broker: Broker) -> None
     assert set(kept(broker, f"{PREFIX}/#")) == set(others[1:])
 
 
-def test_removing_what_the_broker_does_not_let_us(tmp_path: Path) -> None:
+def test_removing_what_the_broker_does_not_let_us(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     acl = "topic read #\ntopic write edge-voice/#\n\nuser owner\ntopic readwrite #\n"
     with Broker(tmp_path / "broker", acl=acl) as broker:
         house = House(tmp_path, broker, dict(os.environ), homeassistant=ON)
@@ -246,33 +259,38 @@ def test_removing_what_the_broker_does_not_let_us(tmp_path: Path) -> None:
         assert done.returncode == 3
         assert "still keeps 1 of them" in done.stderr
         assert "access list" in done.stderr
-        # The daemon says in its journal that the broker refuses them, and goes on.
-        with Subscriber(broker, contract=False) as listener:
-            daemon = house.start("--input", "-")
-            try:
-                feed(daemon, np.zeros(16_000))
-                listener.wait_for("/status", is_listening, timeout=LISTENING)
-                assert settled(lambda: "refused what is to be kept on ha/" in house.log.read_text())
-            finally:
-                stop(daemon)
-        assert house.log.read_text().count("refused what is to be kept") == 1
+        # The device says in its log that the broker refuses them, once, and goes on.
+        with device(tmp_path, broker):
+            pass
+    complaints = [text for text in caplog.messages if "refused what is to be kept" in text]
+    assert len(complaints) == 1
+    assert f" on {PREFIX}/" in complaints[0]
 
 
-def test_the_level_of_sound_fills_no_log(house: House, broker: Broker) -> None:
-    daemon = house.start("--input", "-")  # and nobody subscribes
-    try:
-        for _ in range(4):
-            feed(daemon, np.zeros(16_000))
-            time.sleep(1.0)
+def test_the_level_of_sound_fills_no_log(
+    tmp_path: Path, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    samples = np.full(512, 0.25, np.float32)
+
+    def hear(subject: HomeAssistant, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            subject.block(AudioBlock(samples, 0.0, 0.0), level_db(samples))
+            subject.tick()
+            time.sleep(0.1)
+
+    with device(tmp_path, broker) as subject:
+        hear(subject, 2.2)  # and nobody subscribes
+        with Subscriber(broker) as listener:
+            hear(subject, 1.2)
+            sound = listener.wait_for("/sound")
+            assert sound.json == {"level_dbfs": -12.0, "peak_dbfs": -12.0}
+            assert not sound.retain
         broker.kill()
-        feed(daemon, np.zeros(32_000))
-        time.sleep(2.5)
-    finally:
-        stop(daemon)
-    log = house.log.read_text()
-    assert "lost the broker" in log
-    assert "sound #" not in log
-    assert "nobody subscribes" not in log
+        hear(subject, 1.5)
+    assert any("lost the broker" in text for text in caplog.messages)
+    assert not [text for text in caplog.messages if "sound" in text or "nobody" in text]
 
 
 def test_no_broker_and_nonsense(tmp_path: Path, broker: Broker) -> None:

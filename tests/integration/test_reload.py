@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
+from edge.monitor.stream import connect
 from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.home import settled
 from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
@@ -215,7 +216,9 @@ def test_the_same_process_for_years(broker: Broker, house: SignedHouse, systemd:
             stop(daemon)
 
 
-def test_those_who_watch_watch_on(broker: Broker, house: SignedHouse, systemd: Systemd) -> None:
+def test_those_who_watch_watch_on(
+    broker: Broker, house: SignedHouse, systemd: Systemd, tmp_path: Path
+) -> None:
     pytest.importorskip("prometheus_client")
     port = free_port()
     change(house, lambda settings: settings.update(
@@ -232,6 +235,10 @@ def test_those_who_watch_watch_on(broker: Broker, house: SignedHouse, systemd: S
                 home.wait_for("/status", lambda s: s.get("microphone") == "listening")
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
                     assert b"edge_voice" in page.read()
+                assert settled((tmp_path / "state" / "monitor.sock").exists)
+                with connect([tmp_path / "state" / "monitor.sock"]) as monitor:
+                    monitor.settimeout(5)
+                    assert b'"type"' in monitor.recv(4096)
             change(house, lambda settings: settings.update(metrics={"enabled": False}))
             daemon.send_signal(signal.SIGHUP)
             reloaded(daemon, systemd)

@@ -50,7 +50,7 @@ def test_every_command_explains_itself(capsys: Capture, command: str) -> None:
     [
         ([], "name a command"),
         (["profile"], "did you mean profiles?"),
-        (["open"], "the commands are run, demo"),
+        (["open"], "the commands are setup, run, demo"),
         (["--frobnicate", "profiles", "list"], "--frobnicate"),
         (["profiles"], "ACTION"),
         (["profiles", "remove"], "invalid choice"),

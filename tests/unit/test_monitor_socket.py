@@ -289,12 +289,16 @@ def test_a_daemon_that_cannot_be_watched_goes_on_and_says_so(
     observer.tick()
     observer.tick()
     observer.block(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0), -100.0)
-    observer.close()
     (record,) = caplog.records
     assert record.getMessage() == (
         f"edge-voice monitor cannot watch this service: {place.path}: is there and is no socket;"
         " take it away"
     )
+    # Once the place is free, it is taken.
+    place.path.rmdir()
+    observer.tick()
+    gather(Stream(connect([place.path])), "state")
+    observer.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""People with keys, what they command, and a desk that takes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.config import CommandsConfig
+from edge.crypto.canonical import wire
+from edge.crypto.command_keys import CommandKey, Role
+from edge.crypto.signing import HmacKey, PrivateKey, signed
+from edge.mqtt import CommandDesk
+from edge.mqtt.commands import CHOOSE, COMMANDS, read_command
+from edge.mqtt.link import Incoming
+from edge.mqtt.sending import command_message
+from edge.store.state import DeviceState
+from edge.types import Event
+
+OWNER = PrivateKey(bytes(range(32)), "owner-phone")
+OPERATOR = HmacKey(b"o" * 32, "panel")
+OBSERVER = HmacKey(b"v" * 32, "display")
+STRANGER = PrivateKey(b"s" * 32, "owner-phone")
+KEYS: dict[str, CommandKey] = {
+    "owner-phone": CommandKey(OWNER.public, Role.OWNER),
+    "panel": CommandKey(OPERATOR, Role.OPERATOR),
+    "display": CommandKey(OBSERVER, Role.OBSERVER),
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "enrol_start": {"person": "Ada", "phrase": "what Ada says"},
+    "disable": {"person": "Ada"},
+    "enable": {"person": "Ada"},
+    "delete": {"person": "Ada"},
+    "reset": {"person": "Ada"},
+}
+
+
+def keys_file(folder: Path) -> Path:
+    file = folder / "command-keys.yaml"
+    rows = [
+        f"  - {{id: owner-phone, algorithm: ed25519, key: {OWNER.public.text}, role: owner}}",
+        f"  - {{id: panel, algorithm: hmac-sha256, key: '{(b'o' * 32).hex()}', role: operator}}",
+        f"  - {{id: display, algorithm: hmac-sha256, key: '{(b'v' * 32).hex()}', role: observer}}",
+    ]
+    file.write_text("keys:\n" + "\n".join(rows) + "\n")
+    file.chmod(0o600)
+    return file
+
+
+def arrived(content: Any, suffix: str = "command", *, retained: bool = False) -> Incoming:
+    payload = content if isinstance(content, bytes) else wire(content).encode()
+    return Incoming(suffix, payload, retained)
+
+
+def ordered(name: str = "ping", key: Any = OWNER, **changes: Any) -> dict[str, Any]:
+    message = command_message(name, ARGUMENTS.get(name, {}), "hall", key)
+    return signed({**message, **changes}, "command", key)
+
+
+def read(message: Incoming) -> Any:
+    return read_command(message, KEYS, device_id="hall", now=time.time(), allowance_s=5.0)
+
+
+class Home:
+    """A desk, and all that came of it."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.done: list[tuple[str, Mapping[str, Any]]] = []
+        self.events: list[Event] = []
+        self.answers: list[Mapping[str, Any]] = []
+        self.state = DeviceState(folder / "state")
+        refusals = settings.pop("refusals", None)
+        self.desk = CommandDesk(
+            CommandsConfig(keys_file=keys_file(folder), **settings),
+            "hall",
+            self.state,
+            {
+                name: self._handler(name)
+                for name in (*COMMANDS, CHOOSE)
+                if name not in ("ping", "status")
+            },
+            record=self.events.append,
+            answer=self.answers.append,
+            refusals=refusals,
+        )
+
+    def _handler(self, name: str) -> Any:
+        def handle(arguments: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+            self.done.append((name, arguments))
+            return {"note": 1} if name == "lock_out" else None
+
+        return handle
+
+    @property
+    def reasons(self) -> list[Any]:
+        return [event.detail["reason"] for event in self.events]

@@ -1,0 +1,134 @@
+"""The service makes room at the microphone, and is there again whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.installation.service import paused
+from tests.conftest import REPOSITORY
+
+PAUSED = "The service is paused: nobody can open until this is over."
+AGAIN = "The service listens again."
+BROKEN = "The service did not start again: run sudo systemctl start edge-voice."
+HELD = "The service listens here too, and may hold the microphone; with sudo it is paused."
+STUCK = "The service does not stop, and may hold the microphone."
+
+
+class Systemd:
+    """A `systemctl` that knows one unit, and writes down what it was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self._calls = folder / "calls"
+        self.folder = folder
+        self.fails = ""
+
+    def install(self, *, active: bool = True, fails: str = "") -> None:
+        program = self.folder / "systemctl"
+        program.write_text(
+            "#!/bin/sh\n"
+            f'echo "$2" >>{self._calls}\n'
+            f'[ "$2" != is-active ] || exit {0 if active else 3}\n'
+            f"[ \"$2\" != '{fails}' ]\n"
+        )
+        program.chmod(0o755)
+
+    @property
+    def told(self) -> list[str]:
+        calls = self._calls.read_text().split()
+        assert calls[0] == "is-active"
+        return calls[1:]
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    return Systemd(tmp_path)
+
+
+def test_it_is_stopped_and_started(systemd: Systemd) -> None:
+    systemd.install()
+    said: list[str] = []
+    with paused(said.append):
+        assert systemd.told == ["stop"]
+        assert said == [PAUSED]
+    assert systemd.told == ["stop", "start"]
+    assert said == [PAUSED, AGAIN]
+
+
+def test_one_that_does_not_run_is_left_alone(systemd: Systemd) -> None:
+    systemd.install(active=False)
+    with paused(lambda _: pytest.fail("nothing to say")):
+        pass
+    assert systemd.told == []
+
+
+def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with paused(lambda _: pytest.fail("nothing to say")):
+        pass
+
+
+def test_who_may_not_stop_it_is_told(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
+    systemd.install()
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    said: list[str] = []
+    with paused(said.append):
+        pass
+    assert (systemd.told, said) == ([], [HELD])
+
+
+def test_one_that_does_not_stop_is_not_started(systemd: Systemd) -> None:
+    systemd.install(fails="stop")
+    said: list[str] = []
+    with paused(said.append):
+        pass
+    assert (systemd.told, said) == (["stop"], [STUCK])
+
+
+def test_one_that_does_not_start_again_is_told_of(systemd: Systemd) -> None:
+    systemd.install(fails="start")
+    said: list[str] = []
+    with paused(said.append):
+        pass
+    assert said == [PAUSED, BROKEN]
+
+
+def test_an_interruption_starts_it_again(systemd: Systemd) -> None:
+    systemd.install()
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt), paused(said.append):
+        raise KeyboardInterrupt
+    assert systemd.told == ["stop", "start"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_line_that_hangs_up_starts_it_again(systemd: Systemd, number: signal.Signals) -> None:
+    systemd.install()
+    script = (
+        "import os, time\n"
+        "os.geteuid = lambda: 0\n"
+        "from edge.installation.service import paused\n"
+        "with paused(lambda text: print(text, flush=True)):\n"
+        "    time.sleep(60)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline().strip() == PAUSED
+        child.send_signal(number)
+        assert child.stdout.readline().strip() == AGAIN
+        assert child.wait(30) == 128 + number
+    assert systemd.told == ["stop", "start"]
