@@ -30,6 +30,7 @@ _UNUSED = (
     "**/*.pyi",
     "**/*.pyx",
     "**/*.pxd",
+    "tqdm/completion.sh",
     "**/*.a",
 )
 

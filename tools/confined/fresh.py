@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 import time
@@ -22,12 +23,22 @@ SOURCE = HERE / "source"
 CONFIG, STATE = Path("/etc/edge-voice"), Path("/var/lib/edge-voice")
 DROP_IN = Path("/run/systemd/system/edge-voice.service.d/input.conf")
 PASSWORD = "a password, for this test alone"  # noqa: S105
+
+
+def _free_port() -> int:
+    """The network is the machine's, to fetch packages; a port that nobody uses there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+PORT = _free_port()
 SETUP = (
-    "--yes", "--name", "Back door", "--broker", "127.0.0.1:18883", "--user", "door", "--no-tls",
+    "--yes", "--name", "Back door", "--broker", f"127.0.0.1:{PORT}", "--user", "door", "--no-tls",
     "--password-file", str(HERE / "password"), "--signing",
 )  # fmt: skip
 _BROKER = f"""
-listener 18883 127.0.0.1
+listener {PORT} 127.0.0.1
 persistence false
 allow_anonymous false
 password_file {HERE}/broker-passwords
@@ -107,7 +118,7 @@ class Home:
     def decision(self, recording: str) -> str:
         """Who was let in after a recording was played, if anybody."""
         listener = subprocess.Popen(
-            ["mosquitto_sub", "-h", "127.0.0.1", "-p", "18883", "-u", "home", "-P", PASSWORD,
+            ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(PORT), "-u", "home", "-P", PASSWORD,
              "-t", "edge-voice/+/decision", "-C", "1", "-W", "30"],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -233,6 +244,8 @@ def upgraded(way: Deb | Checkout, home: Home) -> None:
     now = shown("MainPID")
     right = shown("ActiveState") == "active" and now != process
     note("upgraded, the service runs anew", f"process {process}, then {now}", right)
+    reloaded = do("systemctl", "reload", "edge-voice").returncode == 0
+    note("it can be told to reload", reloaded, reloaded and shown("MainPID") == now)
     same = (CONFIG / "config.yaml").read_bytes() == former
     note("the configuration is as it was", same, same)
     people = do("edge-voice", "profiles", "list", "--json").stdout
