@@ -279,9 +279,12 @@ class Shown:
             "name": "Lock", "unique_id": name, "device_class": "lock", "object_id": name,
             "default_entity_id": f"binary_sensor.{name.replace('-', '_').lower()}",
             "state_topic": self.topic, "json_attributes_topic": self.topic,
-            "value_template": "{{ value_json.lock | default('None') }}",
+            # What is no JSON object is nothing: anybody may have sent it.
+            "value_template": "{{ value_json.lock | default('None') "
+            "if value_json is mapping else 'None' }}",
             "payload_on": "open", "payload_off": "locked", "off_delay": args.open_s,
-            "availability_topic": self.topic, "availability_template": "{{ value_json.state }}",
+            "availability_topic": self.topic, "availability_template": "{{ value_json.state "
+            "if value_json is mapping and value_json.state is defined else 'offline' }}",
             "device": {"identifiers": [name], "name": f"Lock of {args.device}"},
         }  # fmt: skip
         client.will_set(self.topic, '{"state":"offline"}', qos=1, retain=True)
