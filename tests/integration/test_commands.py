@@ -173,10 +173,12 @@ def test_hundreds_of_attacks_command_nothing(tmp_path: Path, broker: Broker) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ten_thousand_attacks_command_nothing(tmp_path: Path, broker: Broker) -> None:
     hold_against(tmp_path, broker, 10_000)
 
 
+@pytest.mark.alone
 def test_a_flood_holds_up_no_decision(tmp_path: Path, broker: Broker) -> None:
     waits: list[float] = []
     with (

@@ -89,6 +89,7 @@ def test_every_credential_may_be_missing() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_service_works_within_its_limits_and_they_hold(tmp_path: Path) -> None:
     reason = missing()
     if reason is not None:

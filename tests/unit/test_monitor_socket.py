@@ -25,6 +25,7 @@ from edge.monitor.place import Place, candidates, place_of
 from edge.monitor.server import MOST_CLIENTS, MonitorServer
 from edge.monitor.stream import NobodyThere, Stream, connect
 from edge.types import AudioBlock, ReasonCode
+from tests.conftest import let_others_in
 from tests.unit.judgements import judgement_of
 
 
@@ -181,9 +182,7 @@ def test_a_place_that_cannot_be_is_said(tmp_path: Path, name: str) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_user_is_refused_twice(tmp_path: Path) -> None:
     """By the socket's mode; and where that was changed, by who the kernel says it is."""
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+    let_others_in(tmp_path)
     place = Place(tmp_path / "m", shared=True)
     server = serve(place)
     text = (
