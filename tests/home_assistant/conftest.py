@@ -57,7 +57,6 @@ def running(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Home Assistant with an owner and the MQTT integration."""
     if not Path(program()).exists():
         pytest.fail("there is no Home Assistant here; tools/test_home_assistant installs it")
-    LOG.parent.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
     home = HomeAssistant(tmp_path_factory.mktemp("home-assistant"), LOG, **GARDEN_GATE)
     try:

@@ -87,6 +87,7 @@ class HomeAssistant:
 
     def start(self, within_s: float = START_S) -> None:
         """Start it and wait until it says that it runs."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [program(), "--config", str(self.folder), "--log-no-color"],
