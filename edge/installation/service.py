@@ -57,9 +57,11 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
         tell("The service listens here too, and may hold the microphone; with sudo it is paused.")
         yield
         return
-    ends = (signal.SIGTERM, signal.SIGHUP)
+    ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     former = {number: signal.signal(number, _exit) for number in ends}
-    stopped = False
+    # Until it is known that it did not stop: whoever interrupts the asking does not take back what
+    # systemd was asked for.
+    stopped = True
     try:
         stopped = _systemctl("stop", UNIT).returncode == 0
         tell(
