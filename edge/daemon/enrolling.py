@@ -22,7 +22,7 @@ from typing import Any, Optional, Union
 from edge.audio.endpoint import EndPointer
 from edge.config import Config
 from edge.enrolment import prompts
-from edge.enrolment.process import Enrolment, Examined, Wish
+from edge.enrolment.process import DURESS, Enrolment, Examined, Wish
 from edge.errors import EnrolmentRejected, ProfileError, StoreError
 from edge.mqtt.desk import CommandFailed
 from edge.recognition import Engine
@@ -201,6 +201,9 @@ class Enrolling:
             raise CommandFailed("busy", f"{name} is being enrolled: wait, or enrol_cancel")
         if not person:
             raise CommandFailed("no_person", "nobody is chosen: name a person first")
+        if name_key(person).endswith(DURESS):
+            # Whether there is one or not: that one is taken and another is not would tell.
+            raise CommandFailed("bad_name", f"a name cannot end in {DURESS}: choose another")
         try:
             profile = self._store.get(person)
         except ProfileError:

@@ -244,8 +244,9 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
         duress_of=whole.id, **both,
     )  # fmt: skip
     assert room.refused("Ada") == "exists"
-    # Nothing tells that there is a second phrase: an enrolled person looks like this too.
-    assert room.refused("Ada (duress)") == "exists"
+    # Nothing tells that there is a second phrase: whoever has none looks like this too.
+    assert room.refused("Ada (duress)") == "bad_name"
+    assert room.refused("Kim  (DURESS)") == "bad_name"
     assert room.told == []
     assert room.start("Kim", "hello")["profile_id"] == begun.id
     assert room.refused("Robin") == "busy"
