@@ -158,3 +158,28 @@ def test_an_interruption_while_it_stops_starts_it_again(
         child.send_signal(number)
         child.communicate(timeout=30)
     assert systemd.told == ["stop", "start"]
+
+
+def test_one_that_is_killed_leaves_somebody_behind_who_starts_it(systemd: Systemd) -> None:
+    systemd.install()
+    child = pausing()
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline().strip() == PAUSED
+        child.kill()
+    deadline = time.monotonic() + 30.0
+    while not systemd.asked("start") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert systemd.told == ["stop", "start"]
+
+
+def test_it_is_not_put_aside(systemd: Systemd) -> None:
+    """Ctrl-Z would leave the door without its service for as long as nobody thinks of it."""
+    systemd.install()
+    child = pausing()
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline().strip() == PAUSED
+        child.send_signal(signal.SIGTSTP)
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline().strip() == AGAIN
