@@ -339,6 +339,14 @@ def test_what_was_said_to_enrol_is_remembered_though_the_store_is_busy(
     assert len(room.store.kept("heard")) == 1
 
 
+def test_what_was_said_is_remembered_before_the_end(room: Room) -> None:
+    """Power may fail in the middle; whoever goes on later is asked for what is missing only."""
+    room.start()
+    assert [room.say(f"ada_enrol_{number}")["state"] for number in (1, 2)] == ["accepted"] * 2
+    assert room.enrolling.running
+    assert len(room.store.kept("heard")) == 2
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(max_size=70))
 def test_any_text_may_be_chosen(room: Room, text: str) -> None:
