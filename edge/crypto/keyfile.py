@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -102,8 +103,15 @@ def make_key_file(path: Path, *, replace: bool = False) -> None:
         raise KeyFault(f"cannot make the key file {path}: {_reason(error)}") from None
 
 
+def is_foreign_link(path: Path) -> bool:
+    """Whether another user might lead root elsewhere: a link, in a folder that is not root's."""
+    return os.geteuid() == 0 and path.is_symlink() and path.parent.stat().st_uid != 0
+
+
 def overwrite(path: Path) -> None:
     """Overwrite what is in a key file. Raises `OSError`."""
+    if is_foreign_link(path):
+        raise OSError(errno.ELOOP, "root does not follow another user's link", str(path))
     with path.open("r+b") as file:
         file.write(bytes(os.fstat(file.fileno()).st_size))
         file.flush()

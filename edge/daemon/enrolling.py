@@ -11,7 +11,6 @@ session for the same person goes on from there.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import uuid
@@ -21,13 +20,14 @@ from typing import Any, Optional, Union
 
 from edge.audio.endpoint import EndPointer
 from edge.config import Config
+from edge.daemon.naming import clean, refuse_duress
 from edge.enrolment import prompts
 from edge.enrolment.process import Enrolment, Examined, Wish
 from edge.errors import EnrolmentRejected, ProfileError, StoreError
 from edge.mqtt.desk import CommandFailed
 from edge.recognition import Engine
 from edge.store import MAX_PROFILES, ProfileStore
-from edge.store.names import clean_name, clean_phrase, name_key
+from edge.store.names import clean_phrase, name_key
 from edge.types import (
     AudioBlock,
     Detail,
@@ -181,7 +181,7 @@ class Enrolling:
             CommandFailed: `bad_name`.
         """
         name = arguments["person"]
-        self._chosen = _clean(name) if name else ""
+        self._chosen = clean(name) if name else ""
         self._status(enrol_person=self._chosen or None)
         return None
 
@@ -201,10 +201,11 @@ class Enrolling:
             raise CommandFailed("busy", f"{name} is being enrolled: wait, or enrol_cancel")
         if not person:
             raise CommandFailed("no_person", "nobody is chosen: name a person first")
+        refuse_duress(person)
         try:
             profile = self._store.get(person)
         except ProfileError:
-            name = _clean(person)
+            name = clean(person)
             if self._store.count() >= MAX_PROFILES:
                 text = f"there are {MAX_PROFILES} profiles, which is the most: delete one"
                 raise CommandFailed("full", text) from None
@@ -322,6 +323,8 @@ class Enrolling:
         if enrolment.complete:
             self._end(session, "complete", None)
         else:
+            # By now, since power may fail before the end; what is not stored is tried again there.
+            self._remembered(enrolment, last=False)
             self._say(session, "accepted", None, prompts.taken(enrolment.profile))
         return True
 
@@ -391,9 +394,3 @@ class Enrolling:
     def _show_nothing(self) -> None:
         self._shown = None
         self._status(enrolment=None)
-
-
-def _clean(name: str) -> str:
-    with contextlib.suppress(ProfileError):
-        return clean_name(name)
-    raise CommandFailed("bad_name", "no name: at most 64 characters, all of which print")

@@ -29,6 +29,8 @@ _ANSWER_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 5.
 """Fine around 900 ms, within which a decision should come."""
 _READER_S = 5.0
 """A reader that says nothing for so long is hung up on: each one costs a thread."""
+_MOST_READERS = 4
+"""At a time. The service may have 64 threads: whoever has an account here must not use them up."""
 _RETRY_S = 60.0
 _NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
 
@@ -144,6 +146,7 @@ class Metrics:
             return
         handler: Any = server.RequestHandlerClass
         server.RequestHandlerClass = type("Handler", (handler,), {"timeout": _READER_S})
+        _bound(server)
         self._server = server
 
     def close(self) -> None:
@@ -155,6 +158,30 @@ class Metrics:
                 self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.socket.close()
             threading.Thread(target=_end, args=(self._server,), daemon=True).start()
+
+
+def _bound(server: Any) -> None:
+    """Have a server hang up on whoever comes while it answers to as many as it may."""
+    free = threading.BoundedSemaphore(_MOST_READERS)
+    serve, work = server.process_request, server.process_request_thread
+
+    def process_request(request: Any, address: Any) -> None:
+        if not free.acquire(blocking=False):
+            server.shutdown_request(request)
+            return
+        try:
+            serve(request, address)
+        except BaseException:  # there was no thread to be had
+            free.release()
+            raise
+
+    def process_request_thread(request: Any, address: Any) -> None:
+        try:
+            work(request, address)
+        finally:
+            free.release()
+
+    server.process_request, server.process_request_thread = process_request, process_request_thread
 
 
 def _end(server: Any) -> None:

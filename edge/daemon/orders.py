@@ -10,7 +10,7 @@ from typing import Any, Optional
 from edge.access.asking import DEMANDED_S, Asking
 from edge.access.lockout import LockOut
 from edge.daemon.enrolling import Enrolling
-from edge.errors import EdgeVoiceError
+from edge.errors import EdgeVoiceError, ProfileError
 from edge.mqtt.commands import CHOOSE
 from edge.mqtt.desk import CommandFailed, Handler
 from edge.store import ProfileStore
@@ -148,17 +148,23 @@ class Orders:
             raise CommandFailed("not_enrolling", "nobody is being enrolled")
         return detail
 
-    def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Detail:
+    def _person(self, arguments: _Arguments) -> Profile:
         profile = self._store.get(arguments["person"])
-        if profile.duress_of is not None:  # what holds for a person holds for both phrases
-            profile = self._store.get(profile.duress_of)
+        if profile.duress_of is not None:
+            # Whoever holds somebody's phone must not find out, or take the alarm away, by guessing
+            # its name. What holds for a person holds for both phrases.
+            raise ProfileError("there is no such profile")
+        return profile
+
+    def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Detail:
+        profile = self._person(arguments)
         self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
         self._refresh()
         self._record(Event(EventKind.CHANGE, {"enabled": enabled, "by": _BY}, profile.id))
         return {"profile_id": profile.id, "enabled": enabled}
 
     def _reset(self, arguments: _Arguments) -> _Detail:
-        profile = self._store.get(arguments["person"])
+        profile = self._person(arguments)
         self._enrolling.changed(profile)
         self._store.reset(profile.id)
         self._refresh()
@@ -166,7 +172,7 @@ class Orders:
         return {"profile_id": profile.id}
 
     def _delete(self, arguments: _Arguments) -> _Detail:
-        profile = self._store.get(arguments["person"])
+        profile = self._person(arguments)
         self._enrolling.changed(profile)
         self._store.delete(profile.id)
         self._refresh()

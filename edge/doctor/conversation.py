@@ -21,6 +21,8 @@ from edge.mqtt import trouble
 
 _CONNECT_S = 4.0
 _MOST_BYTES = 16384
+_MOST_MESSAGES = 1000
+"""Anybody on the broker may say much on these topics."""
 _KEPT_S = 0.5
 """How long what the broker keeps is waited for, after it has agreed to a subscription."""
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
@@ -160,7 +162,7 @@ class Conversation:
         return version
 
     def _take(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        if len(message.payload) <= _MOST_BYTES:
+        if len(message.payload) <= _MOST_BYTES and len(self._messages) < _MOST_MESSAGES:
             self._messages.append((message.topic, bytes(message.payload)))
 
     def _message(

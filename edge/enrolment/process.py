@@ -30,6 +30,8 @@ from edge.types import (
     Utterance,
 )
 
+DURESS = "(duress)"
+"""What the name of a duress phrase's profile ends in."""
 SHORT_SECONDS = 1.0
 """Speech that the short mode asks for; enough to try it out, not to guard a door."""
 
@@ -97,7 +99,7 @@ class Enrolment:
             owner = self._other = _owner(store, wish.name)
             existing = _duress_of(store, owner)
             required = owner.required
-            wish = self._wish = replace(wish, name=f"{owner.name[:55].strip()} (duress)")
+            wish = self._wish = replace(wish, name=f"{owner.name[:55].strip()} {DURESS}")
         else:
             existing = _existing(store, wish.name)
             if existing is not None and existing.duress_of is not None:

@@ -57,9 +57,14 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
         tell("The service listens here too, and may hold the microphone; with sudo it is paused.")
         yield
         return
-    ends = (signal.SIGTERM, signal.SIGHUP)
+    ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     former = {number: signal.signal(number, _exit) for number in ends}
-    stopped = False
+    # Ctrl-Z would leave the door shut until somebody thinks of it.
+    former[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    # Until it is known that it did not stop: whoever interrupts the asking does not take back what
+    # systemd was asked for.
+    stopped = True
+    keeper = _keeper()
     try:
         stopped = _systemctl("stop", UNIT).returncode == 0
         tell(
@@ -74,12 +79,27 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
         for number in ends:
             signal.signal(number, signal.SIG_IGN)
         started = not stopped or _systemctl("start", UNIT).returncode == 0
+        keeper.communicate(b"done\n")
         for number, handler in former.items():
             signal.signal(number, handler)
         if not started:
             tell("The service did not start again: run sudo systemctl start edge-voice.")
         elif stopped:
             tell("The service listens again.")
+
+
+def _keeper() -> subprocess.Popen[bytes]:
+    """A process that starts the service should this one be killed, which nothing here can catch.
+
+    It reads a line from this process, and gets the end of the file where that came to its own.
+    """
+    return subprocess.Popen(  # noqa: S603 (every word is written here)
+        ["/bin/sh", "-c", f"read -r _ || exec systemctl --quiet start {UNIT}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # what is typed at the terminal is not for it
+    )
 
 
 def _exit(number: int, _: Optional[FrameType]) -> NoReturn:

@@ -128,7 +128,8 @@ def apply(file: Path, data: bytes, answers: Answers) -> Written:
         _put(folder / CA, authority, 0o644, made, kept)
     if "store.key_file" in values:
         place = Path(str(values["store.key_file"]))
-        if not place.exists():
+        # Where there are signatures, theirs is somewhere else: another one would open none of them.
+        if not (place.exists() or (config.state_path / FILE_NAME).exists()):
             make_key_file(place)
             made.append(place)
     public = None

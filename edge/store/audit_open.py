@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge.errors import StoreError
 from edge.store.audit_entry import Entry
+from edge.store.private import close_to_others, make_file
 
 FILE_NAME = "audit.sqlite"
 """The file inside the state directory."""
@@ -94,18 +93,9 @@ def make_private(path: Path) -> None:
     """Make the file where there is none, and see that only its owner can read it."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            if os.geteuid() == 0:
-                # What root does must not lock the service out of its own trail.
-                owner = path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(descriptor)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        with contextlib.suppress(PermissionError):
-            path.chmod(0o600)
+    make_file(path)
+    with contextlib.suppress(PermissionError):
+        close_to_others(path)
 
 
 def identity(path: Path) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from edge.crypto.keys import KeySources, Secrets
 from edge.errors import StoreError
 from edge.store.erasing import erasing, finish_erasing
 from edge.store.header import APPLICATION_ID, SCHEMA_VERSION, SIGNATURES, damaged, inspect_header
+from edge.store.private import close_to_others, refuse_link
 from edge.store.vault import Vault, write_lock
 
 _BUSY_TIMEOUT_S = 5.0
@@ -87,6 +87,7 @@ def open_database(path: Path, sources: KeySources) -> tuple[sqlite3.Connection, 
             then as it was.
     """
     try:
+        refuse_link(path)
         if not path.exists():
             _create(path, sources)
         inspect_header(path)
@@ -225,13 +226,13 @@ def _create(path: Path, sources: KeySources) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
+    try:
+        mode = close_to_others(path)
+    except PermissionError:
+        _log.warning("%s belongs to another user and stays open to others", path)
+        return
+    if mode:
         _log.warning("%s was open to other users (mode %03o): made private", path, mode)
-        try:
-            path.chmod(mode & 0o700)
-        except PermissionError:
-            _log.warning("%s belongs to another user and stays open to others", path)
 
 
 def _reason(error: OSError) -> str:

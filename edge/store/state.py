@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Optional
 
 from edge.errors import StoreError
 from edge.store.header import damaged
+from edge.store.private import make_file
 from edge.store.schema import translated
 
 FILE_NAME = "device.sqlite"
@@ -41,13 +41,7 @@ class DeviceState:
         with translated(self.path, _WHAT):
             try:
                 state_directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-                # Made private before anything is in it.
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-                if os.geteuid() == 0:
-                    # What root does must not lock the service out of its own state.
-                    owner = state_directory.stat()
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                os.close(descriptor)
+                make_file(self.path)  # private before anything is in it
             except OSError as error:
                 reason = (error.strerror or str(error)).lower()
                 raise StoreError(f"cannot open {self.path}: {reason}") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.config import Config, DeviceConfig, MetricsConfig, MqttConfig
-from edge.daemon.metrics import Metrics
+from edge.daemon.metrics import _MOST_READERS, Metrics
 from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.home import settled
@@ -188,6 +190,26 @@ def test_a_reader_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatc
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as silent:
             assert silent.recv(1) == b""
+        assert "edge_voice_info" in fetch(port)
+    finally:
+        metrics.close()
+
+
+def test_many_readers_take_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.daemon.metrics._READER_S", 60.0)
+    port = free_port()
+    config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
+    metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
+    before = threading.active_count()
+    try:
+        with contextlib.ExitStack() as silent:
+            lines = [
+                silent.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+                for _ in range(40)
+            ]
+            assert all(line.recv(1) == b"" for line in lines[_MOST_READERS:])
+            assert threading.active_count() <= before + _MOST_READERS
+        assert settled(lambda: threading.active_count() <= before)
         assert "edge_voice_info" in fetch(port)
     finally:
         metrics.close()

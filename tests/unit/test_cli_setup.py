@@ -145,6 +145,19 @@ def test_signatures_that_are_there_keep_their_key(file: Path, tmp_path: Path) ->
     assert not (file.parent / "store-key").exists()
 
 
+def test_a_key_that_is_missing_is_not_made_anew(file: Path, tmp_path: Path) -> None:
+    """It is on a stick that is not plugged in: another one in its place would open nothing."""
+    file.parent.mkdir()
+    key = tmp_path / "stick" / "key"
+    file.write_text(f"store: {{key_file: {key}}}\n")
+    state = tmp_path / "state" / "edge-voice"
+    state.mkdir(parents=True)
+    (state / "signatures.sqlite").touch()
+    assert setup(file, "--yes") == 0
+    assert load_config(file).store.key_file == key
+    assert not key.exists()
+
+
 def test_a_key_that_is_there_is_used_and_stays(file: Path) -> None:
     file.parent.mkdir()
     key = file.parent / "store-key"

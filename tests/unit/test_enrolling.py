@@ -244,8 +244,9 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
         duress_of=whole.id, **both,
     )  # fmt: skip
     assert room.refused("Ada") == "exists"
-    # Nothing tells that there is a second phrase: an enrolled person looks like this too.
-    assert room.refused("Ada (duress)") == "exists"
+    # Nothing tells that there is a second phrase: whoever has none looks like this too.
+    assert room.refused("Ada (duress)") == "bad_name"
+    assert room.refused("Kim  (DURESS)") == "bad_name"
     assert room.told == []
     assert room.start("Kim", "hello")["profile_id"] == begun.id
     assert room.refused("Robin") == "busy"
@@ -336,6 +337,14 @@ def test_what_was_said_to_enrol_is_remembered_though_the_store_is_busy(
         "the device is stopping: 1 of 3 are kept, start again to go on"
     )
     assert len(room.store.kept("heard")) == 1
+
+
+def test_what_was_said_is_remembered_before_the_end(room: Room) -> None:
+    """Power may fail in the middle; whoever goes on later is asked for what is missing only."""
+    room.start()
+    assert [room.say(f"ada_enrol_{number}")["state"] for number in (1, 2)] == ["accepted"] * 2
+    assert room.enrolling.running
+    assert len(room.store.kept("heard")) == 2
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -12,7 +12,7 @@ from edge.access.lockout import LockOut
 from edge.config import LockOutConfig
 from edge.crypto.canonical import read_message, wire
 from edge.daemon.orders import MOST_LISTED, Ear, Orders
-from edge.errors import ConfigError
+from edge.errors import ConfigError, ProfileError
 from edge.mqtt import CommandFailed
 from edge.store import ProfileStore, open_store
 from edge.store.state import DeviceState
@@ -80,6 +80,17 @@ def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_
         "more": 0,
     }  # fmt: skip
     assert "opens" not in str(detail)
+
+
+@pytest.mark.parametrize("command", ["delete", "reset", "disable", "enable"])
+def test_a_second_phrase_is_nobody(command: str, store: ProfileStore, tmp_path: Path) -> None:
+    """Neither by its name nor by its id: the answer is that for a name which nobody has."""
+    second = enrol(store, "Ada (duress)", duress_of=enrol(store, "Ada"))
+    before = store.get(second).as_dict()
+    for person in ("Ada (duress)", second, "Robin (duress)"):
+        with pytest.raises(ProfileError):
+            handlers_of(store, tmp_path)[command]({"person": person})
+    assert store.get(second).as_dict() == before
 
 
 def test_a_long_list_still_fits_into_a_message(store: ProfileStore, tmp_path: Path) -> None:

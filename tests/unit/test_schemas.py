@@ -15,7 +15,7 @@ import pytest
 
 from edge.config import CommandsConfig, Config, UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
-from edge.daemon import enrolling, orders
+from edge.daemon import enrolling, naming, orders
 from edge.mqtt import OFFLINE, commands, desk
 from edge.mqtt.commands import COMMANDS
 from edge.mqtt.discovery import EVENT_TYPES, announcement
@@ -51,7 +51,7 @@ UNANSWERED = {"retained", "too_many", "no_person"}
 def reasons_in_the_code() -> set[str]:
     """What the commands' code raises or returns as a reason."""
     found: set[str] = set()
-    for module in (commands, desk, enrolling, orders):
+    for module in (commands, desk, enrolling, naming, orders):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 if node.func.id in ("Refused", "_refusal", "CommandFailed") and node.args:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,20 @@ class Systemd:
         self.folder = folder
         self.fails = ""
 
-    def install(self, *, active: bool = True, fails: str = "") -> None:
+    def install(self, *, active: bool = True, fails: str = "", slow: str = "") -> None:
         program = self.folder / "systemctl"
         program.write_text(
             "#!/bin/sh\n"
             f'echo "$2" >>{self._calls}\n'
             f'[ "$2" != is-active ] || exit {0 if active else 3}\n'
+            f"[ \"$2\" != '{slow}' ] || exec sleep 20\n"
             f"[ \"$2\" != '{fails}' ]\n"
         )
         program.chmod(0o755)
+
+    def asked(self, for_what: str) -> bool:
+        """Whether it was told that by now."""
+        return self._calls.exists() and for_what in self._calls.read_text().split()
 
     @property
     def told(self) -> list[str]:
@@ -109,9 +115,7 @@ def test_an_interruption_starts_it_again(systemd: Systemd) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_line_that_hangs_up_starts_it_again(systemd: Systemd, number: signal.Signals) -> None:
-    systemd.install()
+def pausing() -> subprocess.Popen[str]:
     script = (
         "import os, time\n"
         "os.geteuid = lambda: 0\n"
@@ -119,12 +123,18 @@ def test_a_line_that_hangs_up_starts_it_again(systemd: Systemd, number: signal.S
         "with paused(lambda text: print(text, flush=True)):\n"
         "    time.sleep(60)\n"
     )
-    child = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_line_that_hangs_up_starts_it_again(systemd: Systemd, number: signal.Signals) -> None:
+    systemd.install()
+    child = pausing()
     assert child.stdout is not None
     with child:
         assert child.stdout.readline().strip() == PAUSED
@@ -132,3 +142,44 @@ def test_a_line_that_hangs_up_starts_it_again(systemd: Systemd, number: signal.S
         assert child.stdout.readline().strip() == AGAIN
         assert child.wait(30) == 128 + number
     assert systemd.told == ["stop", "start"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
+def test_an_interruption_while_it_stops_starts_it_again(
+    systemd: Systemd, number: signal.Signals
+) -> None:
+    """What systemd was asked for goes on, though nobody waits for it any more."""
+    systemd.install(slow="stop")
+    child = pausing()
+    with child:
+        deadline = time.monotonic() + 30.0
+        while not systemd.asked("stop") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.send_signal(number)
+        child.communicate(timeout=30)
+    assert systemd.told == ["stop", "start"]
+
+
+def test_one_that_is_killed_leaves_somebody_behind_who_starts_it(systemd: Systemd) -> None:
+    systemd.install()
+    child = pausing()
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline().strip() == PAUSED
+        child.kill()
+    deadline = time.monotonic() + 30.0
+    while not systemd.asked("start") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert systemd.told == ["stop", "start"]
+
+
+def test_it_is_not_put_aside(systemd: Systemd) -> None:
+    """Ctrl-Z would leave the door without its service for as long as nobody thinks of it."""
+    systemd.install()
+    child = pausing()
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline().strip() == PAUSED
+        child.send_signal(signal.SIGTSTP)
+        child.send_signal(signal.SIGTERM)
+        assert child.stdout.readline().strip() == AGAIN

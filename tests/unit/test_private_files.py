@@ -1,0 +1,131 @@
+"""What root does in a folder of the service's user: it follows no link there, nor drops a lock."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.crypto.keyfile import overwrite
+from edge.errors import StoreError
+from edge.store import FILE_NAME, open_store
+from edge.store.audit_open import FILE_NAME as AUDIT_FILE
+from edge.store.audit_open import make_private
+from edge.store.private import make_file
+from edge.store.state import FILE_NAME as STATE_FILE
+from edge.store.state import DeviceState
+
+SERVICE = 64_000
+"""Nobody's user id."""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be led astray")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "state"
+    made.mkdir(mode=0o700)
+    os.chown(made, SERVICE, SERVICE)
+    return made
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    file = tmp_path / "precious"
+    file.write_bytes(b"root's own")
+    file.chmod(0o644)
+    return file
+
+
+def untouched(file: Path) -> bool:
+    status = file.stat()
+    return (status.st_uid, stat.S_IMODE(status.st_mode), file.read_bytes()) == (
+        0, 0o644, b"root's own",
+    )  # fmt: skip
+
+
+@as_root
+def test_the_state_is_no_way_to_a_file_of_roots(folder: Path, precious: Path) -> None:
+    (folder / STATE_FILE).symlink_to(precious)
+    with pytest.raises(StoreError, match="root does not follow"):
+        DeviceState(folder)
+    assert untouched(precious)
+
+
+@as_root
+def test_nor_is_the_audit_trail(folder: Path, precious: Path) -> None:
+    (folder / AUDIT_FILE).symlink_to(precious)
+    with pytest.raises(StoreError, match="root does not follow"):
+        make_private(folder / AUDIT_FILE)
+    assert untouched(precious)
+
+
+@as_root
+def test_nor_the_signature_store(folder: Path, tmp_path: Path) -> None:
+    with open_store(tmp_path / "other"):
+        pass
+    other = tmp_path / "other" / FILE_NAME
+    other.chmod(0o644)
+    (folder / FILE_NAME).symlink_to(other)
+    with pytest.raises(StoreError, match="root does not follow"), open_store(folder):
+        pass
+    assert stat.S_IMODE(other.stat().st_mode) == 0o644
+
+
+@as_root
+def test_nor_a_key_file_that_is_to_be_overwritten(folder: Path, precious: Path) -> None:
+    link = folder / "key"
+    link.symlink_to(precious)
+    with pytest.raises(OSError, match="does not follow"):
+        overwrite(link)
+    assert untouched(precious)
+
+
+@as_root
+def test_what_root_makes_is_the_services(folder: Path) -> None:
+    DeviceState(folder).close()
+    make_private(folder / AUDIT_FILE)
+    assert {file.stat().st_uid for file in folder.iterdir()} == {SERVICE}
+
+
+def test_whose_folder_it_is_may_have_links(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / STATE_FILE).symlink_to(tmp_path / "disk" / STATE_FILE)
+    DeviceState(tmp_path / "disk").close()
+    state = DeviceState(tmp_path / "state")
+    state.put("some", "thing")
+    assert state.get("some") == "thing"
+    state.close()
+
+
+def test_one_that_was_open_to_others_is_made_private(tmp_path: Path) -> None:
+    file = tmp_path / AUDIT_FILE
+    file.touch(mode=0o644)
+    file.chmod(0o644)
+    make_private(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_second_user_of_the_state_takes_no_lock_off_the_first(tmp_path: Path) -> None:
+    """To close a file drops the POSIX locks of the whole process, also those of SQLite."""
+    first = DeviceState(tmp_path)
+    first._database.execute("BEGIN IMMEDIATE")
+    make_file(tmp_path / STATE_FILE)
+    other = (
+        "import sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)\n"
+        "database.execute('BEGIN IMMEDIATE')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", other, str(tmp_path / STATE_FILE)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "locked" in done.stderr
+    first.close()
