@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="*",
+        default=[],
         type=Path,
         help="WAV or FLAC recordings, each one repetition (with --voice: free speech); without any,"
         " the microphone is used",
