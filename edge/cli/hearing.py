@@ -133,13 +133,16 @@ class Ear:
         spoke_at, began_s = time.monotonic(), None
         for block in self._blocks:
             began_s = block.start_s if began_s is None else began_s
-            lost_before = pointer.discarded
-            for utterance in pointer.feed(replace(block, start_s=block.start_s - began_s)):
+            lost_before, speaking_before = pointer.discarded, pointer.speaking
+            heard = pointer.feed(replace(block, start_s=block.start_s - began_s))
+            for utterance in heard:
                 display.level(pointer.level_dbfs, WORKING)
                 yield utterance
                 spoke_at = time.monotonic()
             if pointer.discarded > lost_before:
                 display.say("Some of the sound was lost: say it again.", style="yellow")
+            elif speaking_before and not pointer.speaking and not heard:
+                display.say("That was too short to be speech: passed over.", style="dim")
             if pointer.speaking:
                 spoke_at = time.monotonic()
             elif time.monotonic() - spoke_at > wait_s:

@@ -19,7 +19,9 @@ import argparse
 import contextlib
 import difflib
 import importlib
+import itertools
 import logging
+import re
 import shutil
 import sys
 import textwrap
@@ -56,6 +58,7 @@ COMMANDS = (
 )
 
 _INDENT = " " * 13
+_NO_VALUE = re.compile(r"--[a-z-]+=--")
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
 
@@ -145,6 +148,10 @@ def entry_point() -> NoReturn:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
+    for argument in itertools.takewhile(lambda each: each != "--", arguments):
+        # argparse takes the value for the sign that options end, and gives out a list.
+        if _NO_VALUE.fullmatch(argument):
+            raise UsageError(f"{argument[:40]} has no value that can be used")
     parser = _top_parser()
     args = parser.parse_args(arguments, options.defaults())
     if args.command == "help":

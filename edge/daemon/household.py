@@ -72,6 +72,8 @@ class Household:
                 self.profiles, self._version = [], None
             return
         self._recovered()
+        if not profiles:
+            _log.info("nobody is enrolled, so nobody can open: edge-voice enroll NAME")
         for profile in profiles:
             # A duress phrase must not show in the journal.
             if profile.duress_of is None and not self._engine.fits(profile):

@@ -208,8 +208,11 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
 def test_too_long_too_short_and_lost(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
     ada = said("ada_enrol_1")
     start = np.flatnonzero(np.abs(ada) > 0.03)[0]
-    hear(2.0, np.concatenate([ada[start - 8000 : start + 6500], quiet(1.5)]), ada[:24000], 480, 2.0)
+    cough = np.concatenate([ada[start - 8000 : start + 2500], quiet(1.5)])
+    short = np.concatenate([ada[start - 8000 : start + 6500], quiet(1.5)])
+    hear(2.0, cough, short, ada[:24000], 480, 2.0)
     err = enrol("Ada", capture=capsys)[2]
+    assert "That was too short to be speech: passed over." in err
     assert "Not taken: too short (0.4 s of speech, at least 0.6 needed): choose a longer" in err
     assert "Some of the sound was lost: say it again." in err
     long = write(tmp_path / "long.wav", np.tile(ada, 6))

@@ -52,6 +52,8 @@ def test_every_command_explains_itself(capsys: Capture, command: str) -> None:
         (["profile"], "did you mean profiles?"),
         (["open"], "the commands are setup, run, demo"),
         (["--frobnicate", "profiles", "list"], "--frobnicate"),
+        (["access", "set", "Ada", "--hours=--"], "--hours=-- has no value"),
+        (["--config=--", "profiles", "list"], "--config=-- has no value"),
         (["profiles"], "ACTION"),
         (["profiles", "remove"], "invalid choice"),
         (["profiles", "list", "Ada"], "unrecognized arguments: Ada"),
