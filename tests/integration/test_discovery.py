@@ -164,6 +164,7 @@ def test_it_is_said_again_when_home_assistant_is_born(tmp_path: Path, broker: Br
         assert settled(lambda: len(configs(listener)) == 15)
         # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
         say(client, HERE, "spoiled", retain=True)
+        assert settled(lambda: "spoiled" in [message.text for message in listener.messages])
         del listener.messages[:]
         for word in ("offline", "on", "", "online" * 100):
             say(client, f"{PREFIX}/status", word)
