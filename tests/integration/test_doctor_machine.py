@@ -336,7 +336,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk needs root, and leave to mount one")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.parametrize(
