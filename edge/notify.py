@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import time
-from typing import Optional
 
 _log = logging.getLogger(__name__)
 
@@ -63,14 +62,14 @@ class Notifier:
             _log.debug("systemd could not be told %s: %s", word or "the status", error)
 
 
-def _address() -> Optional[str]:
+def _address() -> str | None:
     name = os.environ.get("NOTIFY_SOCKET", "")
     if name.startswith("@"):
         return "\0" + name[1:]
     return name if name.startswith("/") else None
 
 
-def _watchdog_s() -> Optional[float]:
+def _watchdog_s() -> float | None:
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     # The variables are inherited; they are meant for the process that they name.
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from typing import Any, Optional
+from typing import Any
 
 import jsonschema
 import referencing
@@ -31,13 +31,13 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(read_schema(name), registry=registry)
 
 
-def complaint(name: str, value: Any) -> Optional[str]:
+def complaint(name: str, value: Any) -> str | None:
     """What is wrong with a value, in a line; None where it keeps to the schema."""
     error = jsonschema.exceptions.best_match(validator(name).iter_errors(value))
     return None if error is None else f"{name}{error.json_path[1:]}: {error.message}"
 
 
-def schema_of(topic: str) -> Optional[str]:
+def schema_of(topic: str) -> str | None:
     """The schema of what a device publishes on a topic; None for anybody else's topic.
 
     The first level, of several where the configuration says so, may be anything. What a lock
@@ -48,7 +48,7 @@ def schema_of(topic: str) -> Optional[str]:
     return next((name for form, name in _SPOKEN if form.search(topic)), None)
 
 
-def complaint_about(topic: str, text: str) -> Optional[str]:
+def complaint_about(topic: str, text: str) -> str | None:
     """What is wrong with a message; None for one that keeps to its schema, or has none."""
     name = schema_of(topic)
     if name is None or (name == "discovery" and not text):  # an empty one takes an entity away

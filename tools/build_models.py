@@ -19,7 +19,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from tools.models import cards
 from tools.models.sources import FLOAT_SPEAKER, PACKAGES, Package
@@ -157,7 +157,7 @@ def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
             print(f"{name}: without calibration yet; run python -m tools.calibrate_models")
 
 
-def measure(speech: Path, work: Path) -> Optional[dict[str, dict[str, Any]]]:
+def measure(speech: Path, work: Path) -> dict[str, dict[str, Any]] | None:
     """What the cards say of accuracy, measured on the installed models.
 
     Returns:

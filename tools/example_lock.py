@@ -39,9 +39,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any, NoReturn
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -370,7 +371,7 @@ def main() -> int:
     return 0
 
 
-def arguments(given: Optional[list[str]] = None) -> argparse.Namespace:
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Opens for genuine decisions of one device.")
     parser.add_argument("--device", required=True, help="the device.id that may open this lock")

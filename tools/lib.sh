@@ -87,7 +87,7 @@ python_works() {
 # find_python FROM BELOW: print the first such Python there is; false where there is none.
 find_python() {
     for program in python3 /usr/bin/python3 \
-        python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 \
+        python3.14 python3.13 python3.12 python3.11 python3.10 \
         "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do
         if python_works "$program" "$1" "$2"; then
             # The program itself: what stands in the path may be a script that chooses one.
@@ -99,11 +99,10 @@ find_python() {
 }
 
 # need_python: print a Python that the software runs on; installs Debian's where there is none.
-# Python 3.9 comes last: it does everything but the demo, whose broker needs 3.10.
 need_python() {
-    find_python 10 99 || find_python 9 99 || {
+    find_python 10 99 || {
         need_packages python3 python3-venv
-        find_python 9 99 || fail "no Python 3.9 or newer that can make virtual environments"
+        find_python 10 99 || fail "no Python 3.10 or newer that can make virtual environments"
     }
 }
 

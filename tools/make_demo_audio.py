@@ -21,7 +21,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -114,8 +114,8 @@ class Recording:
     voice: Voice
     text: str
     manner: Manner
-    person: Optional[Person]
-    reason: Optional[str]
+    person: Person | None
+    reason: str | None
 
 
 def _enrolment(person: Person, number: int, manner: Manner) -> Recording:
@@ -294,7 +294,7 @@ def _manifest() -> dict[str, Any]:
     return {"made_with": "flite 2.2", "people": people, "recordings": recordings}
 
 
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Write every recording and the manifest; 0 when done, 3 when flite is missing or fails."""
     parser = argparse.ArgumentParser(description="Make the recordings of `edge-voice demo`.")
     here = Path(__file__).resolve().parent

@@ -23,7 +23,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -56,7 +56,7 @@ class Measurement:
         self._folder = folder
         self._phrase = phrase
         self._spoken: dict[str, list[Spoken]] = {}
-        self._voices: Optional[Voices] = None
+        self._voices: Voices | None = None
 
     def has(self, *names: str) -> bool:
         """Whether the folder holds all of these."""

@@ -26,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -284,7 +284,7 @@ class Measurement:
         }
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and show or print it."""
     parser = argparse.ArgumentParser(prog="python -m tools.measure_challenge")
     parser.add_argument("folder", metavar="FOLDER", type=Path)
@@ -334,7 +334,7 @@ def _show(result: dict[str, Any]) -> None:
     )
 
 
-def _cell(count: Optional[dict[str, Any]]) -> str:
+def _cell(count: dict[str, Any] | None) -> str:
     if count is None:
         return ""
     return (

@@ -15,7 +15,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,7 @@ def compare(items: list[Item], small: FloatArray, large: FloatArray) -> dict[str
     }
 
 
-def measure(folder: Path, float_path: Path, models: Optional[Path] = None) -> dict[str, Any]:
+def measure(folder: Path, float_path: Path, models: Path | None = None) -> dict[str, Any]:
     """Compare the models on every part of a folder of speech.
 
     Args:

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from tools.confined.boot import REPOSITORY, SYSTEMD
 from tools.confined.group import control_group
@@ -46,7 +46,7 @@ machine; here systemd's own words go to the console."""
 _NAMESPACES = ("mount", "pid", "uts", "ipc", "cgroup", "net")
 
 
-def missing() -> Optional[str]:
+def missing() -> str | None:
     """Why it cannot be run here; None if it can."""
     if os.geteuid() != 0:
         return "it must be run as root"

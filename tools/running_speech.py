@@ -14,12 +14,12 @@ The stream is made as it is taken, file after file, so that hours of it need the
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
 
 import numpy as np
 
@@ -145,7 +145,7 @@ class Stream:
         generator = np.random.default_rng(seed)
         # One joint out of each of as many equal shares of them.
         shares = np.linspace(0, len(background) - 1, len(splices) + 1).astype(int)
-        joints = [int(generator.integers(low, high)) for low, high in zip(shares, shares[1:])]
+        joints = [int(generator.integers(low, high)) for low, high in itertools.pairwise(shares)]
         order = generator.permutation(len(splices))
         after = {joint: splices[index] for joint, index in zip(joints, order)}
 
@@ -171,9 +171,9 @@ class Stream:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         return None
 
@@ -198,7 +198,7 @@ class Stream:
         """Silence and speech in turn, without the room tone."""
         yield _silence(_LEAD_IN_S)
         before_s = _KEPT_S
-        last: Optional[tuple[_Piece, Utterance]] = None
+        last: tuple[_Piece, Utterance] | None = None
         for current in self._voiced():
             if last is not None:
                 gap_s = current[0].gap_before_s

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from tools.confined.boot import REPOSITORY
 from tools.confined.group import control_group
@@ -47,7 +47,7 @@ def mirror() -> str:
     raise SystemExit(3)
 
 
-def system(suite: str, site: Optional[str]) -> Path:
+def system(suite: str, site: str | None) -> Path:
     """The root of a fresh system, made if it is not there."""
     root = ROOTS / suite
     made = ROOTS / f"{suite}.made"
@@ -99,7 +99,7 @@ rm -r "$results/higher"
 """
 
 
-def packages(root: Path, results: Path, given: Optional[Path]) -> None:
+def packages(root: Path, results: Path, given: Path | None) -> None:
     """A package, built in a copy of the system where none is given, and one of a higher version."""
     environment = {**os.environ, "system": str(root), "results": str(results)}
     if given is None:
@@ -143,7 +143,7 @@ def boot(root: Path, results: Path, kind: str) -> list[Any]:
     return found
 
 
-def tried(root: Path, kind: str, package: Optional[Path], keep: Optional[Path]) -> bool:
+def tried(root: Path, kind: str, package: Path | None, keep: Path | None) -> bool:
     """Install one way and print what came of it; whether all is right."""
     with tempfile.TemporaryDirectory(prefix="edge-voice-") as name:
         results = Path(name)

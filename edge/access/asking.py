@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Optional
 
 from edge.config import ChallengeConfig
 from edge.errors import ProfileError
@@ -66,7 +65,7 @@ class Asking:
         self._problems = {}
 
     @property
-    def problem(self) -> Optional[str]:
+    def problem(self) -> str | None:
         """Why somebody who must be asked cannot be, for the device's status; None if nobody."""
         return next(iter(list(self._problems.values())), None)
 
@@ -115,7 +114,7 @@ class Asking:
             return begin <= minute < end
         return minute >= begin or minute < end
 
-    def judge_of(self, profile: Profile) -> Optional[AnswerJudge]:
+    def judge_of(self, profile: Profile) -> AnswerJudge | None:
         """Who judges what somebody answers; None where they cannot be asked."""
         try:
             judge = self._known_judge(profile)

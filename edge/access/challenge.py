@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -103,9 +103,9 @@ class Challenge:
         config: ChallengeConfig,
         engine: Engine,
         digits: Digits,
-        prompt: Callable[[Optional[Prompt]], None],
+        prompt: Callable[[Prompt | None], None],
         *,
-        speak: Optional[Callable[[str], float]] = None,
+        speak: Callable[[str], float] | None = None,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self.asking = Asking(config, engine, digits, now)
@@ -115,7 +115,7 @@ class Challenge:
         self._speak = speak
         self._by_id: dict[str, Profile] = {}
         self._strings = DigitStrings()
-        self._asked: Optional[_Asked] = None
+        self._asked: _Asked | None = None
         self._passed = ""
 
     @property
@@ -156,7 +156,7 @@ class Challenge:
         self._ask(judgement, profile, judge, self._config.attempts)
         return denied(judgement, ReasonCode.CHALLENGE_ASKED)
 
-    def judge(self, utterance: Utterance) -> Optional[Judgement]:
+    def judge(self, utterance: Utterance) -> Judgement | None:
         """Take an utterance that came while digits are asked for.
 
         Returns:
@@ -190,7 +190,7 @@ class Challenge:
             self._end()
         return self._failed(asked, utterance, started, score)
 
-    def tick(self) -> Optional[Judgement]:
+    def tick(self) -> Judgement | None:
         """To be called now and then: denies what was not answered in time, once."""
         asked = self._asked
         if asked is None or time.monotonic() <= asked.until + _JUDGING_S:
@@ -214,7 +214,7 @@ class Challenge:
         if self._asked is not None:
             self._end()
 
-    def _owner(self, judgement: Judgement) -> Optional[Profile]:
+    def _owner(self, judgement: Judgement) -> Profile | None:
         profile = judgement.finding.profile if judgement.finding is not None else None
         if profile is None:
             profile = self._by_id.get(judgement.decision.profile_id or "")
@@ -253,7 +253,7 @@ class Challenge:
         asked: _Asked,
         utterance: Utterance,
         started: float,
-        score: Optional[AnswerScore],
+        score: AnswerScore | None,
     ) -> Judgement:
         return self._judgement(asked, utterance, ReasonCode.CHALLENGE_FAILED, started, score)
 
@@ -263,7 +263,7 @@ class Challenge:
         utterance: Utterance,
         reason: ReasonCode,
         started: float,
-        score: Optional[AnswerScore],
+        score: AnswerScore | None,
     ) -> Judgement:
         """A decision of its own, about the person of the passphrase, at the end of the answer."""
         before = asked.judgement.decision

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Optional, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from edge.errors import StoreError
@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 class State(Protocol):
     """Where the device keeps what it must not forget: `edge.store.state.DeviceState`."""
 
-    def get(self, name: str) -> Optional[str]:
+    def get(self, name: str) -> str | None:
         """The text kept under a name, None where there is none."""
         ...
 
-    def put(self, name: str, text: Optional[str]) -> None:
+    def put(self, name: str, text: str | None) -> None:
         """Keep a text in place of an earlier one; None removes it."""
         ...
 
@@ -57,7 +57,7 @@ class DoorClock:
     def __init__(
         self,
         state: State,
-        time_zone: Optional[str] = None,
+        time_zone: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
@@ -68,7 +68,7 @@ class DoorClock:
         self._doubted = False
         self._writes = True
 
-    def now(self) -> Optional[datetime]:
+    def now(self) -> datetime | None:
         """The local time at the door, with its time zone; None while it cannot be believed."""
         now_s = self._now()
         with self._lock:
@@ -125,7 +125,7 @@ class DoorClock:
                 self._latest_s = self._written_s = written_s
 
 
-def latest_of(state: State) -> Optional[float]:
+def latest_of(state: State) -> float | None:
     """The latest time that was written down, Unix time in seconds; None where none was."""
     written_s = _read_latest(state)
     return written_s if written_s > 0.0 else None

@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
 
 from edge.config import Config
 from edge.recognition.confidence import confidence_of
@@ -71,7 +70,7 @@ class Judgement:
 
     utterance: Utterance
     decision: AccessDecision
-    finding: Optional[Finding] = None
+    finding: Finding | None = None
 
 
 class Decider:
@@ -157,7 +156,7 @@ class Decider:
         confidence: Confidence,
         timings: dict[str, float],
         started: float,
-        finding: Optional[Finding] = None,
+        finding: Finding | None = None,
     ) -> AccessDecision:
         # A voice that was not accepted is nobody's: naming whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.

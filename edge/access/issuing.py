@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from edge.config import SigningConfig
 from edge.crypto.canonical import MessageProblem, wire
@@ -45,7 +45,7 @@ class Numbers(Protocol):
         ...
 
 
-def signing_key(config: SigningConfig) -> Optional[SigningKey]:
+def signing_key(config: SigningConfig) -> SigningKey | None:
     """The key that the settings name; None where nothing is signed.
 
     Raises:
@@ -76,7 +76,7 @@ class Issuer:
         self,
         device_id: str,
         numbers: Numbers,
-        key: Optional[SigningKey] = None,
+        key: SigningKey | None = None,
         *,
         kinds: Sequence[str] = _KINDS,
     ) -> None:
@@ -85,7 +85,7 @@ class Issuer:
         self._counters = {kind: _Counter(numbers, kind) for kind in kinds}
 
     @property
-    def key_id(self) -> Optional[str]:
+    def key_id(self) -> str | None:
         """Which key signs; None where none does."""
         return None if self._key is None else self._key.key_id
 
@@ -115,7 +115,7 @@ class Issuer:
         return replace(issued, signature=content["signature"])
 
     def sign_message(
-        self, kind: str, fields: Mapping[str, Any], lifetime_s: Optional[float] = None
+        self, kind: str, fields: Mapping[str, Any], lifetime_s: float | None = None
     ) -> str:
         """Another message as it is published, one line of JSON.
 

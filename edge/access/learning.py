@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Optional
 
 from edge.access.decider import Judgement
 from edge.config import EnrolmentConfig
@@ -28,7 +27,7 @@ class Lesson:
     sample: EnrolmentSample
 
 
-def lesson_from(judgement: Judgement, engine: Engine, config: EnrolmentConfig) -> Optional[Lesson]:
+def lesson_from(judgement: Judgement, engine: Engine, config: EnrolmentConfig) -> Lesson | None:
     """What may be learned from an utterance and what was found out about it; mostly nothing.
 
     Args:

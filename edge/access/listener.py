@@ -14,7 +14,7 @@ it is answered too, but nothing that was said there is denied any more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Optional, Protocol
+from typing import Protocol
 
 from edge.access.decider import Decider, Judgement
 from edge.audio.endpoint import EndPointer
@@ -42,11 +42,11 @@ class Answers(Protocol):
         """Whether what is said next is an answer."""
         ...
 
-    def judge(self, utterance: Utterance) -> Optional[Judgement]:
+    def judge(self, utterance: Utterance) -> Judgement | None:
         """What an answer came to; None for an utterance that is none."""
         ...
 
-    def tick(self) -> Optional[Judgement]:
+    def tick(self) -> Judgement | None:
         """What came of an answer that was not given in time, once."""
         ...
 
@@ -69,7 +69,7 @@ class Listener:
         decider: Decider,
         *,
         inside: bool = True,
-        answers: Optional[Answers] = None,
+        answers: Answers | None = None,
     ) -> None:
         self._inside = inside
         self._answers = answers
@@ -79,8 +79,8 @@ class Listener:
         self._profiles: Sequence[Profile] = ()
         self._candidates: list[Profile] = []
         self._spotter = PhraseSpotter(engine.models.phrase, [])
-        self._opened: Optional[OpenUtterance] = None
-        self._answered_s: Optional[float] = None
+        self._opened: OpenUtterance | None = None
+        self._answered_s: float | None = None
         self._close_ones: list[Judgement] = []
 
     def use(self, profiles: Sequence[Profile]) -> None:
@@ -177,7 +177,7 @@ class Listener:
                 if judgement is not None:
                     yield judgement
 
-    def _judge(self, opened: OpenUtterance, spot: Spot) -> Optional[Judgement]:
+    def _judge(self, opened: OpenUtterance, spot: Spot) -> Judgement | None:
         """Decide on what was found, alone; None unless it opens."""
         profile = self._candidates[spot.owner]
         pieces = [opened.part(spot.start_s - more, spot.end_s + more) for more in _MARGINS_S]

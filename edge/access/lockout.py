@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.access.clock import State
 from edge.access.decider import Judgement
@@ -84,7 +84,7 @@ class LockOut:
         record: Callable[[Event], None],
         changed: Callable[[dict[str, Any]], None],
         clock: Callable[[], float] = time.monotonic,
-        boot: Optional[str] = None,
+        boot: str | None = None,
     ) -> None:
         self._config = config
         self._state = state
@@ -334,7 +334,7 @@ def write_record(record: LockOutRecord, clock_s: float, boot: str) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def read_record(text: Optional[str], clock_s: float, boot: str) -> LockOutRecord:
+def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
     """A record as `write_record` wrote it, brought up to now if the machine ran on meanwhile.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Optional
 
 from edge.access.clock import DoorClock
 from edge.access.decider import Judgement
@@ -11,7 +10,7 @@ from edge.access.guard import denied
 from edge.types import AccessRule, ReasonCode, Window
 
 
-def allows(rule: AccessRule, door: str, now: Optional[datetime]) -> Optional[ReasonCode]:
+def allows(rule: AccessRule, door: str, now: datetime | None) -> ReasonCode | None:
     """Ask a rule.
 
     It is the clock on the wall that counts, as people read it. When it is put forward, what lies in

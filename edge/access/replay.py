@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from edge.access.decider import Judgement
 from edge.access.guard import denied
@@ -46,7 +46,7 @@ class Item(Protocol):
         ...
 
     @property
-    def profile_id(self) -> Optional[str]:
+    def profile_id(self) -> str | None:
         """Whose it is."""
         ...
 
@@ -69,18 +69,18 @@ class Shelf(Protocol):
         kind: str,
         payload: bytes,
         *,
-        profile: Optional[str] = None,
-        most: Optional[int] = None,
+        profile: str | None = None,
+        most: int | None = None,
     ) -> int:
         """Keep an item; the oldest ones beyond `most` make room."""
         ...
 
-    def kept(self, kind: str, profile: Optional[str] = None) -> Sequence[Any]:
+    def kept(self, kind: str, profile: str | None = None) -> Sequence[Any]:
         """What is kept of a kind, oldest first: `Item`s."""
         ...
 
     def discard(
-        self, kind: str, profile: Optional[str] = None, ids: Optional[Sequence[int]] = None
+        self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
     ) -> int:
         """Remove items."""
         ...
@@ -100,9 +100,9 @@ class _Remembered:
 
     fingerprint: Fingerprint = field(repr=False)
     kind: str
-    owner: Optional[str]
+    owner: str | None
     heard_at: float
-    sound: Optional[tuple[float, float, float]] = None
+    sound: tuple[float, float, float] | None = None
 
 
 class ReplayCheck:
@@ -119,7 +119,7 @@ class ReplayCheck:
         self._lock = threading.Lock()
         self._known: list[_Remembered] = []
         self._new: deque[_Remembered] = deque(maxlen=_MOST_WAITING)
-        self._people: Optional[frozenset[str]] = None
+        self._people: frozenset[str] | None = None
 
     @property
     def remembered(self) -> int:
@@ -222,7 +222,7 @@ class ReplayCheck:
                 if self._new and self._new[0] is one:
                     self._new.popleft()
 
-    def _find(self, heard: Heard, utterance: Utterance) -> Optional[Resemblance]:
+    def _find(self, heard: Heard, utterance: Utterance) -> Resemblance | None:
         oldest = self._clock() - self._config.days * _DAY_S
         sound = _sound(utterance)
         with self._lock:
@@ -243,7 +243,7 @@ class ReplayCheck:
 
     def _bounded(self, known: Sequence[_Remembered]) -> list[_Remembered]:
         """The newest ones of each person and kind, and in all, oldest first."""
-        counts: dict[tuple[str, Optional[str]], int] = {}
+        counts: dict[tuple[str, str | None], int] = {}
         kept: list[_Remembered] = []
         for one in reversed(known):
             key = (one.kind, one.owner)
@@ -283,7 +283,7 @@ def load_quietly(check: ReplayCheck, shelf: Shelf) -> None:
         _log.warning("recordings of what was said before this start are not known: %s", error)
 
 
-def _sound(utterance: Utterance) -> Optional[tuple[float, float, float]]:
+def _sound(utterance: Utterance) -> tuple[float, float, float] | None:
     """Where in the stream an utterance is and when it was said; None of a recording."""
     if utterance.speech_ended_at <= 0.0:
         return None
@@ -292,7 +292,7 @@ def _sound(utterance: Utterance) -> Optional[tuple[float, float, float]]:
 
 
 def _same_sound(
-    earlier: Optional[tuple[float, float, float]], sound: Optional[tuple[float, float, float]]
+    earlier: tuple[float, float, float] | None, sound: tuple[float, float, float] | None
 ) -> bool:
     """Whether two utterances are cut from the same stretch of the stream.
 

@@ -6,7 +6,7 @@ import io
 import logging
 import shutil
 import subprocess
-from typing import Any, Optional
+from typing import Any
 
 import soundfile
 
@@ -26,7 +26,7 @@ class DigitSpeaker:
         output: part of the name of the loudspeaker; None for the system's default.
     """
 
-    def __init__(self, language: str, output: Optional[str] = None) -> None:
+    def __init__(self, language: str, output: str | None = None) -> None:
         self._language = language
         self._output = output
         self._complained = False

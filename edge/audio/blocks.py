@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import soxr
@@ -77,7 +77,7 @@ class BlockMaker:
         self._position += max(1, gone)
 
 
-def _resampler(rate: float) -> Optional[Any]:
+def _resampler(rate: float) -> Any | None:
     if rate == SAMPLE_RATE:
         return None
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")

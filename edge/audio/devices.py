@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any
 
 from edge.audio import portaudio
 from edge.errors import MicrophoneError
 
-DeviceChoice = Optional[Union[int, str]]
+DeviceChoice = int | str | None
 """None for the system's default, a number, or a part of a name."""
 
 

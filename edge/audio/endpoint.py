@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Optional, Union
 
 import numpy as np
 
@@ -77,8 +76,8 @@ class EndPointer:
 
     def __init__(
         self,
-        settings: Optional[EndPointSettings] = None,
-        detector: Optional[SpeechDetector] = None,
+        settings: EndPointSettings | None = None,
+        detector: SpeechDetector | None = None,
     ) -> None:
         self.settings = settings or EndPointSettings()
         self._detector = detector or SpeechDetector()
@@ -89,7 +88,7 @@ class EndPointer:
         self._post_frames = min(_frames(self.settings.post_roll_s), self._end_frames)
         self._recent: deque[Frame] = deque(maxlen=self._pre_frames + BACKLOG_FRAMES)
         self._rest: FloatArray = np.zeros(0, np.float32)
-        self._open: Optional[OpenUtterance] = None
+        self._open: OpenUtterance | None = None
         self._quiet_wanted = 0
         self.discarded = 0
 
@@ -99,7 +98,7 @@ class EndPointer:
         return self._open is not None
 
     @property
-    def opened(self) -> Optional[OpenUtterance]:
+    def opened(self) -> OpenUtterance | None:
         """The utterance being heard, None while there is none; for the thread that feeds."""
         return self._open
 
@@ -141,7 +140,7 @@ class EndPointer:
         self._recent.clear()
         return [utterance] if utterance else []
 
-    def _take(self, samples: FloatArray, start_s: float, captured_at: float) -> Optional[Utterance]:
+    def _take(self, samples: FloatArray, start_s: float, captured_at: float) -> Utterance | None:
         probabilities = self._detector.feed(samples)
         frame = Frame(samples, start_s, captured_at, probabilities[-1])
         if self._open is not None:
@@ -177,7 +176,7 @@ class EndPointer:
                 self._recent.clear()
                 return
 
-    def _close(self) -> Optional[Utterance]:
+    def _close(self) -> Utterance | None:
         utterance, self._open = self._open, None
         if utterance is None or sum(utterance.speech) < self._min_frames:
             return None
@@ -194,7 +193,7 @@ class EndPointer:
         self._detector.reset()
 
 
-def _revise(frames: Union[list[Frame], deque[Frame]], probabilities: list[float]) -> None:
+def _revise(frames: list[Frame] | deque[Frame], probabilities: list[float]) -> None:
     """The gate has just opened: put in what was found about the frames before the newest one."""
     for back, probability in enumerate(reversed(probabilities[:-1]), start=1):
         if back > len(frames):

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -62,7 +62,7 @@ class Recording:
         return len(self.samples) / SAMPLE_RATE
 
 
-def read_audio(path: Union[str, Path], max_s: float = 300.0) -> Recording:
+def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     """Read a WAV or FLAC file of 8 to 192 kHz as mono audio at `SAMPLE_RATE`.
 
     Memory is bounded by `max_s`, whatever the header promises. A file that ends before its header
@@ -217,7 +217,7 @@ def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
         yield chunk
 
 
-def _resampled(resampler: Optional[Any], chunk: FloatArray, last: bool) -> FloatArray:
+def _resampled(resampler: Any | None, chunk: FloatArray, last: bool) -> FloatArray:
     if resampler is None:
         return chunk
     out: FloatArray = resampler.resample_chunk(chunk, last=last)

@@ -10,7 +10,6 @@ import queue
 import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Optional, Union
 
 from edge.audio.sources import Source
 from edge.types import AudioBlock
@@ -19,7 +18,7 @@ _MOST_WAITING = 4
 """Blocks that are read ahead; a pipe whose reader waits makes its writer wait."""
 _POLL_S = 0.2
 
-_Item = Union[AudioBlock, BaseException, None]
+_Item = AudioBlock | BaseException | None
 
 
 class Lender:
@@ -77,9 +76,9 @@ class Lent:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

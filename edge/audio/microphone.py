@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any
 
 from edge.audio import portaudio
 from edge.audio.blocks import BlockMaker
@@ -57,7 +57,7 @@ class Microphone:
         self._choice = device
         self._ring_s = ring_s
         self._stall_s = stall_s
-        self._opened: Optional[_Opened] = None
+        self._opened: _Opened | None = None
         self._closed = threading.Event()
         self._finished = threading.Event()
 
@@ -86,9 +86,9 @@ class Microphone:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
         opened, self._opened = self._opened, None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Callable, Optional
 
 from edge.audio import portaudio
 from edge.audio.devices import DeviceChoice
@@ -42,7 +41,7 @@ class Timeline:
     def __init__(self) -> None:
         self._offset_s = 0.0
         self._end_s = 0.0
-        self._captured_at: Optional[float] = None
+        self._captured_at: float | None = None
         self._rejoin = False
 
     def interrupt(self) -> None:
@@ -80,7 +79,7 @@ class PersistentMicrophone:
     def __init__(
         self,
         device: DeviceChoice = None,
-        on_change: Optional[Callable[[MicrophoneState], None]] = None,
+        on_change: Callable[[MicrophoneState], None] | None = None,
         ring_s: float = 20.0,
         stall_s: float = 2.0,
         retry_s: float = 1.0,
@@ -91,8 +90,8 @@ class PersistentMicrophone:
         self._stall_s = stall_s
         self._retry_s = retry_s
         self._closed = threading.Event()
-        self._current: Optional[Microphone] = None
-        self._state: Optional[MicrophoneState] = None
+        self._current: Microphone | None = None
+        self._state: MicrophoneState | None = None
         self._tried_at = time.monotonic()
 
     @property
@@ -101,7 +100,7 @@ class PersistentMicrophone:
         return self._tried_at
 
     @property
-    def state(self) -> Optional[MicrophoneState]:
+    def state(self) -> MicrophoneState | None:
         """The last state told; None before the first."""
         return self._state
 
@@ -110,9 +109,9 @@ class PersistentMicrophone:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 

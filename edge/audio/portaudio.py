@@ -12,7 +12,8 @@ import atexit
 import queue
 import threading
 import time
-from typing import Any, Callable, Generic, Optional, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from edge.errors import MicrophoneError
 
@@ -26,14 +27,14 @@ _POLL_S = 0.05
 
 
 class _Job(Generic[T]):
-    def __init__(self, function: Callable[[Any], T], undo: Optional[Callable[[T], None]]) -> None:
+    def __init__(self, function: Callable[[Any], T], undo: Callable[[T], None] | None) -> None:
         self.function = function
         self.undo = undo
         self.done = threading.Event()
         self.lock = threading.Lock()
         self.abandoned = False
-        self.result: Optional[T] = None
-        self.error: Optional[BaseException] = None
+        self.result: T | None = None
+        self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
@@ -54,8 +55,8 @@ class _Worker:
     def __init__(self) -> None:
         self._jobs: queue.Queue[_Job[Any]] = queue.Queue()
         self._lock = threading.Lock()
-        self._thread: Optional[threading.Thread] = None
-        self._running_since: Optional[float] = None
+        self._thread: threading.Thread | None = None
+        self._running_since: float | None = None
 
     @property
     def busy_s(self) -> float:
@@ -92,8 +93,8 @@ _LIBRARY: list[Any] = []
 def call(
     function: Callable[[Any], T],
     timeout_s: float = CALL_S,
-    undo: Optional[Callable[[T], None]] = None,
-    cancelled: Optional[threading.Event] = None,
+    undo: Callable[[T], None] | None = None,
+    cancelled: threading.Event | None = None,
 ) -> T:
     """Run `function(sounddevice)` on PortAudio's thread and return what it returns.
 

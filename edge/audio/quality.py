@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,7 @@ MAX_SNR_DB = 60.0
 
 
 def measure_quality(
-    samples: FloatArray, speech: NDArray[np.bool_], part: Optional[NDArray[np.bool_]] = None
+    samples: FloatArray, speech: NDArray[np.bool_], part: NDArray[np.bool_] | None = None
 ) -> Quality:
     """Measure an utterance.
 

@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Optional
 
 import numpy as np
 
@@ -91,7 +90,7 @@ class Ring:
         """Let a waiting reader look around, though nothing came."""
         self._arrived.set()
 
-    def read(self, count: int, timeout_s: float) -> Optional[Stretch]:
+    def read(self, count: int, timeout_s: float) -> Stretch | None:
         """Take `count` samples, fewer where a loss comes first.
 
         Returns:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Optional, Protocol, Union
+from typing import BinaryIO, Protocol
 
 from edge.audio.blocks import BlockMaker
 from edge.audio.files import Recording, read_audio
@@ -22,9 +22,9 @@ class Source(Protocol):
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
     def blocks(self) -> Iterator[AudioBlock]:
@@ -44,13 +44,11 @@ class FileSource:
         AudioFormatError: on entering, when the file cannot be used.
     """
 
-    def __init__(
-        self, path: Union[str, Path], realtime: bool = False, max_s: float = 300.0
-    ) -> None:
+    def __init__(self, path: str | Path, realtime: bool = False, max_s: float = 300.0) -> None:
         self._path = path
         self._realtime = realtime
         self._max_s = max_s
-        self._recording: Optional[Recording] = None
+        self._recording: Recording | None = None
 
     def __enter__(self) -> FileSource:
         self._recording = read_audio(self._path, self._max_s)
@@ -58,9 +56,9 @@ class FileSource:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._recording = None
 
@@ -99,9 +97,9 @@ class StandardInputSource:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         return None
 

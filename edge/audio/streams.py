@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Optional
+from typing import BinaryIO
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class PcmStream:
     """
 
     def __init__(
-        self, stream: BinaryIO, pcm: _Format, head: bytes = b"", length: Optional[int] = None
+        self, stream: BinaryIO, pcm: _Format, head: bytes = b"", length: int | None = None
     ) -> None:
         self._stream = stream
         self._format = pcm
@@ -106,7 +106,7 @@ def open_stream(stream: BinaryIO) -> PcmStream:
         return PcmStream(stream, _Format(SAMPLE_RATE, 1, 16, is_float=False), head)
     if _read(stream, 8)[4:] != b"WAVE":
         raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
-    pcm: Optional[_Format] = None
+    pcm: _Format | None = None
     for _ in range(MOST_CHUNKS):
         header = _read(stream, 8)
         if len(header) < 8:

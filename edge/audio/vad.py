@@ -7,7 +7,7 @@ given the last half second too, so that a late gate cuts no syllable.
 
 Why both: Silero tells speech from a kitchen, which WebRTC does not, but listening without pause it
 takes 4 % of an x86-64 core, and several times that of a Raspberry Pi's, while nobody speaks; the
-aim is 2 % for everything. Both are kept up and have aarch64 wheels, for Python 3.9 too.
+aim is 2 % for everything. Both are kept up and have aarch64 wheels.
 
 Silero has no wheels for 32-bit Arm; there WebRTC's word counts, smoothed, and a kitchen is worse
 told from speech.
@@ -26,7 +26,7 @@ sentence when it listens without pause:
 from __future__ import annotations
 
 from collections import deque
-from typing import Optional, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import webrtcvad
@@ -120,7 +120,7 @@ class SpeechDetector:
         judge: who decides while the gate is open; None for the best that is installed.
     """
 
-    def __init__(self, judge: Optional[Judge] = None) -> None:
+    def __init__(self, judge: Judge | None = None) -> None:
         self._network = judge or best_judge()
         self._webrtc = webrtcvad.Vad(_WEBRTC_MODE)
         self._backlog: deque[FloatArray] = deque(maxlen=BACKLOG_FRAMES)

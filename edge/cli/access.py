@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.cli import options
 from edge.cli.auditing import audited
@@ -222,7 +222,7 @@ def _doors(text: str) -> tuple[str, ...]:
     return doors
 
 
-def _unless_any(text: str, parse: Callable[[str], _Value]) -> Optional[_Value]:
+def _unless_any(text: str, parse: Callable[[str], _Value]) -> _Value | None:
     if text.strip().lower() in _ANY:
         return None
     try:
@@ -237,7 +237,7 @@ def _door_clock(config: Config, state: Any) -> DoorClock:
     return DoorClock(state, config.access.time_zone)
 
 
-def _time_of(config: Config) -> Optional[datetime]:
+def _time_of(config: Config) -> datetime | None:
     from edge.store.state import DeviceState
 
     state = DeviceState(config.state_path)
@@ -247,7 +247,7 @@ def _time_of(config: Config) -> Optional[datetime]:
         state.close()
 
 
-def _as_dict(profile: Profile, config: Config, now: Optional[datetime]) -> dict[str, Any]:
+def _as_dict(profile: Profile, config: Config, now: datetime | None) -> dict[str, Any]:
     from edge.access.policy import allows
 
     reason = allows(profile.rule, config.device.id, now)
@@ -277,7 +277,7 @@ def _in_words(rule: AccessRule) -> str:
     return words if rule.enabled else f"disabled ({words})"
 
 
-def _verdict(profile: Profile, config: Config, now: Optional[datetime]) -> str:
+def _verdict(profile: Profile, config: Config, now: datetime | None) -> str:
     from edge.access.policy import allows
 
     reason = allows(profile.rule, config.device.id, now)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import sys
-from typing import Callable, Optional, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from edge.cli.output import one_line
 from edge.errors import InputError
@@ -48,7 +49,7 @@ def ask_whether(question: str, *, default: bool) -> bool:
     return ask(question, "y" if default else "n", read)
 
 
-def ask_secret(question: str) -> Optional[str]:
+def ask_secret(question: str) -> str | None:
     """Ask for something that is not shown; None for no answer. Raises as `ask` does."""
     try:
         return getpass.getpass(f"{question}: ", stream=sys.stderr) or None

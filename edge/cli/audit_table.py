@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from edge.cli.output import console, one_line, printing
 
@@ -58,7 +58,7 @@ def _style(kind: str, detail: dict[str, Any]) -> str:
     return "bold red" if kind in alarming else ""
 
 
-def _who(profile_id: Optional[str], names: dict[str, str]) -> str:
+def _who(profile_id: str | None, names: dict[str, str]) -> str:
     if profile_id is None:
         return ""
     return names.get(profile_id) or f"{str(profile_id)[:8]} (gone)"

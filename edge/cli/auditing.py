@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge.cli.output import complain
 from edge.errors import StoreError
@@ -32,7 +32,7 @@ def trail_of(store: ProfileStore, config: Config) -> Iterator[AuditTrail]:
 class Recorder(Protocol):
     """What tells the audit trail that something was done."""
 
-    def __call__(self, kind: str, profile_id: Optional[str] = None, **detail: Detail) -> None:
+    def __call__(self, kind: str, profile_id: str | None = None, **detail: Detail) -> None:
         """`kind` is an `EventKind`'s value; no name, phrase or secret may be in the detail."""
 
 
@@ -48,7 +48,7 @@ def audited(store: ProfileStore, config: Config) -> Recorder:
         config: all settings.
     """
 
-    def record(kind: str, profile_id: Optional[str] = None, **detail: Detail) -> None:
+    def record(kind: str, profile_id: str | None = None, **detail: Detail) -> None:
         from edge.types import Event, EventKind
 
         asked: dict[str, Detail] = {"by": "command line", "uid": _user()}

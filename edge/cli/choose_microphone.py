@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from edge.cli.auditing import audited
 from edge.cli.display import FLOOR_DBFS, meter
@@ -28,7 +28,7 @@ _NAME_CELLS = 34
 _METER_CELLS = 24
 
 
-def chosen_device(args: argparse.Namespace, config: Config, store: ProfileStore) -> Optional[str]:
+def chosen_device(args: argparse.Namespace, config: Config, store: ProfileStore) -> str | None:
     """The microphone to use: as named, or as somebody at a terminal chooses it.
 
     Asked is only where there is something to choose: more than one microphone and none configured,
@@ -76,7 +76,7 @@ class _Choice:
         self._real = real
         self._console = console(sys.stderr)
 
-    def made(self) -> Optional[str]:
+    def made(self) -> str | None:
         """The name of the microphone that was chosen; None where none hears anybody."""
         from edge.enrolment.choosing import best_of, lasting_name
 
@@ -130,7 +130,7 @@ class _Choice:
 
             return listen_to(devices, levels)
 
-    def _show(self, heard: Sequence[Heard], best: Optional[Heard]) -> None:
+    def _show(self, heard: Sequence[Heard], best: Heard | None) -> None:
         for number, one in enumerate(heard, start=1):
             mark = "*" if one is best else " "
             self._say(f"{mark} {number}  {_short(one.device.name):<{_NAME_CELLS}} {one.words()}")

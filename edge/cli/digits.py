@@ -6,7 +6,7 @@ import argparse
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.asking import say
@@ -204,7 +204,7 @@ def _from_folder(enrolment: DigitEnrolment, folder: Path) -> list[dict[str, Any]
         if file is None:
             complain(f"{folder}: no more recordings of {digit}")
             break
-        fault: Optional[InputError] = None
+        fault: InputError | None = None
         try:
             enrolment.add(digit, utterance_from(file))
         except InputError as error:
@@ -215,7 +215,7 @@ def _from_folder(enrolment: DigitEnrolment, folder: Path) -> list[dict[str, Any]
     return results
 
 
-def result_of(source: str, digit: int, fault: Optional[InputError]) -> dict[str, Any]:
+def result_of(source: str, digit: int, fault: InputError | None) -> dict[str, Any]:
     """What became of a recording that should be a digit, for programs."""
     reason = None
     if fault is not None:

@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edge.cli.output import console
 
@@ -40,7 +40,7 @@ class Display:
         stream: where to draw; standard error by default.
     """
 
-    def __init__(self, stream: Optional[TextIO] = None) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         from rich.live import Live
 
         self._console = console(stream or sys.stderr)
@@ -53,7 +53,7 @@ class Display:
         self._shown_dbfs = FLOOR_DBFS
         self._held_dbfs = FLOOR_DBFS
         self._heard_at = -math.inf
-        self._target: Optional[tuple[float, float]] = None
+        self._target: tuple[float, float] | None = None
         self._drawn_at = -math.inf
 
     def __enter__(self) -> Display:
@@ -63,9 +63,9 @@ class Display:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._live:
             self._live.stop()
@@ -159,7 +159,7 @@ class Display:
 def meter(
     dbfs: float,
     cells: int,
-    target: Optional[tuple[float, float]] = None,
+    target: tuple[float, float] | None = None,
     *,
     ascii_only: bool = False,
 ) -> Text:
@@ -191,7 +191,7 @@ WORKING = "thinking"
 MEASURING = "measuring the room"
 
 
-def _colour(at_dbfs: float, lit: bool, target: Optional[tuple[float, float]]) -> str:
+def _colour(at_dbfs: float, lit: bool, target: tuple[float, float] | None) -> str:
     if not lit:
         return "dim"
     if at_dbfs >= (_CLIPPING_DBFS if target is None else target[1]):

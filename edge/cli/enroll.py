@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.asking import say
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         engine = Engine.open(config)
         engine.require_models(enrolment.profile)
         with contextlib.ExitStack() as stack:
-            way: Union[FromFiles, FromMicrophone]
+            way: FromFiles | FromMicrophone
             if args.files:
                 from edge.cli.taking import FromFiles
 
@@ -170,7 +170,7 @@ def _at_microphone(
 
 
 def _take(
-    way: Union[FromFiles, FromMicrophone],
+    way: FromFiles | FromMicrophone,
     enrolment: Enrolment,
     config: Config,
     store: ProfileStore,
@@ -204,7 +204,7 @@ def _take(
             )
 
 
-def _try(way: Union[FromFiles, FromMicrophone], enrolment: Enrolment, store: ProfileStore) -> None:
+def _try(way: FromFiles | FromMicrophone, enrolment: Enrolment, store: ProfileStore) -> None:
     try:
         way.trial(store)
     except (KeyboardInterrupt, EdgeVoiceError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
 from edge.cli.display import MEASURING, Display
 from edge.cli.hearing import Ear, NothingHeard
@@ -53,7 +53,7 @@ class FromMicrophone:
         engine: Engine,
         config: Config,
         args: argparse.Namespace,
-        device: Optional[Union[int, str]],
+        device: int | str | None,
     ) -> None:
         self._enrolment = enrolment
         self._engine = engine
@@ -74,9 +74,9 @@ class FromMicrophone:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._open.close()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,9 +67,7 @@ class Ear:
         MicrophoneError: on entering, when it cannot be opened.
     """
 
-    def __init__(
-        self, audio: AudioConfig, device: Optional[Union[int, str]], display: Display
-    ) -> None:
+    def __init__(self, audio: AudioConfig, device: int | str | None, display: Display) -> None:
         # Not at the top: files are read on machines that have no PortAudio.
         from edge.audio.microphone import Microphone
 
@@ -86,9 +84,9 @@ class Ear:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._microphone.__exit__(kind, error, trace)
 
@@ -112,9 +110,7 @@ class Ear:
                 break
         return np.concatenate([*parts, np.zeros(0, np.float32)])
 
-    def utterances(
-        self, *, wait_s: float, longest_s: Optional[float] = None
-    ) -> Iterator[Utterance]:
+    def utterances(self, *, wait_s: float, longest_s: float | None = None) -> Iterator[Utterance]:
         """Utterances as they are spoken; their positions count from this call.
 
         Args:
@@ -154,7 +150,7 @@ class Ear:
 
 
 def one_utterance(
-    path: Optional[Path], config: Config, args: argparse.Namespace, prompt: str
+    path: Path | None, config: Config, args: argparse.Namespace, prompt: str
 ) -> Utterance:
     """The one utterance that is to be judged: of a file, or else of the microphone."""
     if path is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.output import complain, show, show_json
@@ -104,7 +104,7 @@ def _print(result: Identification, config: Config) -> None:
     else:
         show(f"Rejected: {explain(result.reason, result.quality, config.recognition)}.")
     show(f"  confidence  {result.confidence.value}")
-    title: Optional[str] = "nearest"
+    title: str | None = "nearest"
     for match in result.ranking[:_SHOWN]:
         show(f"  {title or '':<11} {match.name}: {speaker_line(match)}")
         title = None

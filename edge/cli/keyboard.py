@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any
 
 
 class Keys:
@@ -21,7 +21,7 @@ class Keys:
 
     def __init__(self) -> None:
         self.files: list[int] = []
-        self._before: Optional[list[Any]] = None
+        self._before: list[Any] | None = None
 
     def __enter__(self) -> Keys:
         with contextlib.suppress(OSError, ValueError, AttributeError, termios.error):
@@ -38,9 +38,9 @@ class Keys:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._before is not None:
             with contextlib.suppress(OSError, termios.error):

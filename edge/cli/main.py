@@ -27,7 +27,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Optional, cast
+from typing import Any, NoReturn, cast
 
 from edge import __version__
 from edge.cli import options
@@ -98,7 +98,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Args:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.keyboard import Keys
@@ -105,7 +105,7 @@ def _messages(stream: Stream) -> Iterator[Message]:
 
 def _print(stream: Stream, recent: Recent) -> None:
     """Lines for whoever has no terminal: what changes, and what was decided."""
-    said: Optional[str] = None
+    said: str | None = None
     for message in _messages(stream):
         recent.take(message)
         kind = message["type"]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from edge.access.decider import Decider
 from edge.access.duress import DuressCheck
@@ -41,7 +41,7 @@ _END_S = 1.0
 
 @contextlib.contextmanager
 def listening(
-    config: Config, device: Optional[str], file: Optional[str], *, realtime: bool
+    config: Config, device: str | None, file: str | None, *, realtime: bool
 ) -> Iterator[Stream]:
     """Messages of what is heard from now on, as a service would send them.
 
@@ -76,7 +76,7 @@ def listening(
         raise worker.failure
 
 
-def _source(config: Config, file: Optional[str], realtime: bool) -> Source:
+def _source(config: Config, file: str | None, realtime: bool) -> Source:
     if file is None:
         from edge.audio.microphone import Microphone
 
@@ -103,7 +103,7 @@ class _Worker:
         source: Source,
         line: socket.socket,
     ) -> None:
-        self.failure: Optional[Exception] = None
+        self.failure: Exception | None = None
         self._device = config.device
         self._source = source
         self._line = line

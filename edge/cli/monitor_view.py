@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from edge.cli.monitor_words import clock, decision_words, margin, minutes, state_words
 from edge.monitor.history import LEVELS_S
@@ -104,7 +104,7 @@ def _levels(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text
     return [meter, strip, _text()]
 
 
-def _bar(level: Optional[float], glyphs: Glyphs) -> tuple[str, str]:
+def _bar(level: float | None, glyphs: Glyphs) -> tuple[str, str]:
     if level is None:
         return " ", ""
     share = 1.0 - min(max(level, _FLOOR_DBFS), 0.0) / _FLOOR_DBFS
@@ -146,7 +146,7 @@ def _chart(
     return [title, *drawn, _text()]
 
 
-def _mark(row: Optional[Row], empty: tuple[str, str], glyphs: Glyphs) -> tuple[str, str]:
+def _mark(row: Row | None, empty: tuple[str, str], glyphs: Glyphs) -> tuple[str, str]:
     if row is None:
         return empty
     glyph = glyphs.granted if row.granted else glyphs.denied
@@ -230,12 +230,12 @@ def _foot(recent: Recent, width: int, now: float, glyphs: Glyphs) -> Text:
     return _apart(counts, _text(("q ends", "dim")), width)
 
 
-def _margin(value: Optional[float]) -> Text:
+def _margin(value: float | None) -> Text:
     style = "" if value is None else _GREEN if value >= 0.0 else _RED
     return _text((margin(value), style))
 
 
-def _figure(value: Optional[float], spec: str, unit: str) -> str:
+def _figure(value: float | None, spec: str, unit: str) -> str:
     return "" if value is None else f"{value:{spec}}{unit}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Optional
 
 from edge.monitor.recent import Recent, Row
 
@@ -82,6 +81,6 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600.0:.0f} h" if seconds < 172800.0 else f"{seconds / 86400.0:.0f} days"
 
 
-def margin(value: Optional[float]) -> str:
+def margin(value: float | None) -> str:
     """By how much a score is over its threshold, with its sign."""
     return "" if value is None else f"{value:+.1f}"

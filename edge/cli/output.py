@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Optional, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.errors import (
     EXIT_ENVIRONMENT,
@@ -51,7 +51,7 @@ def flush() -> None:
             sys.stdout.flush()
 
 
-def discard(stream: Optional[TextIO]) -> None:
+def discard(stream: TextIO | None) -> None:
     """Let everything that is still to be written to a broken stream go nowhere.
 
     The interpreter flushes once more at its end, and would complain and exit with 120.

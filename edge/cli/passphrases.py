@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Optional
 
 from edge.errors import InputError
 
@@ -22,7 +21,7 @@ def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def given_passphrase(file: Optional[Path], question: str, *, new: bool) -> str:
+def given_passphrase(file: Path | None, question: str, *, new: bool) -> str:
     """The passphrase from a file, or from the person at the terminal.
 
     Args:

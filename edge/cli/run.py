@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
@@ -77,12 +77,12 @@ class _Service:
     """
 
     def __init__(
-        self, args: argparse.Namespace, on_decision: Optional[Callable[[AccessDecision], None]]
+        self, args: argparse.Namespace, on_decision: Callable[[AccessDecision], None] | None
     ) -> None:
         self._args = args
         self._on_decision = on_decision
         self._lender = _lender(args.input, args.realtime)
-        self._daemon: Optional[Daemon] = None
+        self._daemon: Daemon | None = None
         self._stopped = self._reload_asked = False
 
     def run(self) -> None:
@@ -155,14 +155,14 @@ class _Service:
         return config
 
 
-def _lender(name: Optional[str], realtime: bool) -> Optional[Lender]:
+def _lender(name: str | None, realtime: bool) -> Lender | None:
     from edge.audio.lending import Lender
 
     source = _source(name, realtime)
     return None if source is None else Lender(source)
 
 
-def _source(name: Optional[str], realtime: bool) -> Optional[Source]:
+def _source(name: str | None, realtime: bool) -> Source | None:
     from edge.audio.sources import FileSource, StandardInputSource
 
     if name is None:

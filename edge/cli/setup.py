@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any
 
 from edge.cli.asking import ask, ask_secret, ask_whether, say
 from edge.cli.output import complain, show, show_json
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     done = writing.apply(file, data, answers)
 
     state = "left alone"
-    failure: Optional[EdgeVoiceError] = None
+    failure: EdgeVoiceError | None = None
     if not args.no_start and file == SYSTEM_FILE and service.can_start():
         try:
             service.start()
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _file(named: Optional[Path]) -> Path:
+def _file(named: Path | None) -> Path:
     from edge.config import find_config
     from edge.config.loading import SYSTEM_FILE
 
@@ -188,15 +188,15 @@ def _preset(text: str) -> str:
     return text
 
 
-def _whether(option: Optional[bool], question: str, default: bool, *, asks: bool) -> bool:
+def _whether(option: bool | None, question: str, default: bool, *, asks: bool) -> bool:
     if option is not None:
         return option
     return ask_whether(question, default=default) if asks else default
 
 
 def _authority(
-    args: argparse.Namespace, before: Optional[Path], *, tls: bool, asks: bool
-) -> Optional[Path]:
+    args: argparse.Namespace, before: Path | None, *, tls: bool, asks: bool
+) -> Path | None:
     from edge.installation.writing import check_authority
 
     if not tls:
@@ -204,7 +204,7 @@ def _authority(
             raise InputError("--ca-file has no effect without TLS; add --tls")
         return None
 
-    def read(text: str) -> Optional[Path]:
+    def read(text: str) -> Path | None:
         if text == _NONE:
             return None
         file = Path(text).expanduser().absolute()
@@ -218,16 +218,14 @@ def _authority(
     return ask(question, default, read)
 
 
-def _microphone(
-    option: Optional[str], before: Union[int, str, None], *, asks: bool
-) -> Union[int, str, None]:
+def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> int | str | None:
     """By a part of its name, which stays when something else is plugged in."""
     from edge.installation.answers import checked
 
     default = _DEFAULT if before is None else str(before)
     devices = _devices() if asks and option is None else []
 
-    def read(text: str) -> Union[int, str, None]:
+    def read(text: str) -> int | str | None:
         if text == _DEFAULT:
             return None
         for device in devices:
@@ -235,7 +233,7 @@ def _microphone(
                 return _lasting_name(device, devices)
         if devices and text.isdecimal():
             raise InputError("there is no microphone of that number")
-        value: Union[int, str] = checked("audio.device", int(text) if text.isdecimal() else text)
+        value: int | str = checked("audio.device", int(text) if text.isdecimal() else text)
         return value
 
     if option is None and asks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from edge.cli.hearing import utterance_from
 from edge.cli.output import complain
@@ -34,9 +34,9 @@ class Course:
     """
 
     utterances: list[dict[str, Any]] = field(default_factory=list)
-    noise: Optional[RoomNoise] = None
-    trial: Optional[Trial] = None
-    microphone: Optional[str] = None
+    noise: RoomNoise | None = None
+    trial: Trial | None = None
+    microphone: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it under its JSON names."""
@@ -65,7 +65,7 @@ class FromFiles:
         engine: Engine,
         config: Config,
         files: Sequence[Path],
-        last: Optional[Path],
+        last: Path | None,
     ) -> None:
         self._enrolment = enrolment
         self._engine = engine
@@ -79,8 +79,8 @@ class FromFiles:
         kind = self._enrolment.profile.kind
         heard: list[Utterance] = []
         for file in self._files:
-            fault: Optional[InputError] = None
-            utterance: Optional[Utterance] = None
+            fault: InputError | None = None
+            utterance: Utterance | None = None
             try:
                 utterance = utterance_from(file)
                 heard.append(utterance)
@@ -113,8 +113,8 @@ class FromFiles:
 def result_of(
     source: str,
     kind: ProfileKind,
-    utterance: Optional[Utterance],
-    fault: Optional[InputError] = None,
+    utterance: Utterance | None,
+    fault: InputError | None = None,
 ) -> dict[str, Any]:
     """What became of an utterance, for programs.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from edge.config.rules import section, setting
 
@@ -22,15 +21,15 @@ class TlsConfig:
     enabled: bool = setting(
         False, "Whether to encrypt. The broker's certificate is always verified."
     )
-    ca_file: Optional[Path] = setting(
+    ca_file: Path | None = setting(
         None,
         "PEM file with the certificate authority that signed the broker's certificate.",
         empty="the system's certificate authorities",
     )
-    cert_file: Optional[Path] = setting(
+    cert_file: Path | None = setting(
         None, "PEM file with this device's own certificate.", empty="none is shown to the broker"
     )
-    key_file: Optional[Path] = setting(
+    key_file: Path | None = setting(
         None, "PEM file with the key of `cert_file`.", empty="no certificate is shown"
     )
 
@@ -46,17 +45,17 @@ class MqttConfig:
         pattern=r"[^\s/@]{1,253}",
         pattern_doc="a host name or an address, without mqtt:// and without a port",
     )
-    port: Optional[int] = setting(
+    port: int | None = setting(
         None, "Port of the broker.", least=1, most=65535, empty="1883, or 8883 with TLS"
     )
-    username: Optional[str] = setting(
+    username: str | None = setting(
         None,
         "User name at the broker.",
         pattern=r".{1,256}",
         pattern_doc="1 to 256 characters",
         empty="no user name is sent",
     )
-    password_file: Optional[Path] = setting(
+    password_file: Path | None = setting(
         None,
         "File whose only line is the password; others must not be able to read it. A bare name"
         " is first looked for among the service's systemd credentials.",
@@ -83,7 +82,7 @@ class MqttConfig:
         " in time; auto falls back to 3.1.1 for a broker that does not answer to 5.",
         choices=("auto", "5", "3.1.1"),
     )
-    client_id: Optional[str] = setting(
+    client_id: str | None = setting(
         None,
         "Name of the connection at the broker; two clients with one name throw each other out.",
         pattern=r"[A-Za-z0-9_.:-]{1,128}",

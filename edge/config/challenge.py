@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from edge.config.rules import setting
 
@@ -49,7 +48,7 @@ class ChallengeConfig:
         pattern=r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,2}",
         pattern_doc="a language such as en, de or pt-br",
     )
-    output: Optional[str] = setting(
+    output: str | None = setting(
         None, "Loudspeaker, by part of its name.", empty="the system's default"
     )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from edge.config.rules import section, setting
 
@@ -55,7 +54,7 @@ class UnsignedConfig:
 class CommandsConfig:
     """Who may tell the device what over MQTT. Whatever is refused is in the audit trail."""
 
-    keys_file: Optional[Path] = setting(
+    keys_file: Path | None = setting(
         None,
         "YAML file with the keys that may command and the role of each (owner, operator or"
         " observer); nobody but the service may read it. A bare name is first looked for among the"

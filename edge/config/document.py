@@ -6,7 +6,7 @@ by the setting that it is for, not by YAML 1.1's guesses (`on`, `012`, `1:30`, `
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import yaml
 
@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
-def compose(data: bytes) -> Optional[yaml.Node]:
+def compose(data: bytes) -> yaml.Node | None:
     """Parse one YAML document.
 
     Args:
@@ -64,7 +64,7 @@ def compose(data: bytes) -> Optional[yaml.Node]:
         raise DocumentError(line, "not UTF-8 text; save the file as UTF-8") from None
     try:
         loader = _Loader(text)
-        node: Optional[yaml.Node] = loader.get_single_node()
+        node: yaml.Node | None = loader.get_single_node()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise DocumentError(line, "a control character; remove it") from None

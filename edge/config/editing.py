@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -86,7 +86,7 @@ def all_changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
     return new
 
 
-def written(value: Union[bool, int, str, Path, None]) -> str:
+def written(value: bool | int | str | Path | None) -> str:
     """A value as it can stand in the file; nothing for None, which leaves a setting empty."""
     if value is None:
         return ""
@@ -173,7 +173,7 @@ def _edit(data: bytes, path: list[str], value: str) -> str:
 
 
 def _splice(
-    text: str, root: Optional[yaml.Node], path: list[str], value: str, newline: str
+    text: str, root: yaml.Node | None, path: list[str], value: str, newline: str
 ) -> _Splice:
     group = root
     for depth, name in enumerate(path):
@@ -208,7 +208,7 @@ def _braces(path: list[str], value: str) -> str:
 
 
 def _at_the_end(
-    text: str, root: Optional[yaml.Node], path: list[str], value: str, newline: str
+    text: str, root: yaml.Node | None, path: list[str], value: str, newline: str
 ) -> _Splice:
     if isinstance(root, yaml.MappingNode) and root.flow_style:
         return _into_braces(root, _braces(path, value))
@@ -255,7 +255,7 @@ def _in_empty_section(
     return _Splice(after, after, line) if after else _Splice(len(text), len(text), newline + line)
 
 
-def _value(group: yaml.MappingNode, key: str) -> Optional[yaml.Node]:
+def _value(group: yaml.MappingNode, key: str) -> yaml.Node | None:
     for name, value in group.value:
         if isinstance(name, yaml.ScalarNode) and name.value == key:
             found: yaml.Node = value
@@ -268,7 +268,7 @@ def _written(node: yaml.Node) -> bool:
     return int(node.end_mark.index) > int(node.start_mark.index)
 
 
-def _column(node: Optional[yaml.Node]) -> int:
+def _column(node: yaml.Node | None) -> int:
     return int(node.start_mark.column) if isinstance(node, yaml.MappingNode) else 0
 
 

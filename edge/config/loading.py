@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
@@ -23,7 +23,7 @@ _MAX_SUGGESTIONS = 50
 _CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
 
 
-def find_config(path: Optional[Path] = None) -> Optional[Path]:
+def find_config(path: Path | None = None) -> Path | None:
     """The file that settings are read from.
 
     Args:
@@ -44,7 +44,7 @@ def find_config(path: Optional[Path] = None) -> Optional[Path]:
     return next((file for file in (SYSTEM_FILE, user) if os.path.lexists(file)), None)
 
 
-def load_config(path: Optional[Path] = None) -> Config:
+def load_config(path: Path | None = None) -> Config:
     """Read the settings.
 
     Args:
@@ -111,14 +111,14 @@ class _Builder:
         self.lines: dict[str, int] = {}
         self.suggestions = 0
 
-    def build(self, root: Optional[yaml.Node]) -> Config:
+    def build(self, root: yaml.Node | None) -> Config:
         config: Config = self._group(root, Config, "")
         if not self.problems:
             for path, text in _contradictions(config):
                 self._report(self._line_of(path), path, text)
         return config
 
-    def _group(self, node: Optional[yaml.Node], kind: type, path: str) -> Any:
+    def _group(self, node: yaml.Node | None, kind: type, path: str) -> Any:
         if node is None or is_empty(node):
             return kind()
         rows = children(kind, path)

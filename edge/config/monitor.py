@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from edge.config.rules import setting
 
@@ -22,7 +21,7 @@ class MonitorConfig:
         " where systemd started it, and root can connect, and nothing can be told the service"
         " through it.",
     )
-    socket: Optional[Path] = setting(
+    socket: Path | None = setting(
         None,
         "Where the socket is; the service's group may use one that is named here.",
         empty="monitor.sock in /run/edge-voice where systemd starts the service, else in the state"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Rule:
 
     doc: str
     unit: str = ""
-    least: Optional[float] = None
-    most: Optional[float] = None
+    least: float | None = None
+    most: float | None = None
     choices: tuple[str, ...] = ()
     pattern: str = ""
     pattern_doc: str = ""
@@ -36,8 +36,8 @@ def setting(
     doc: str,
     *,
     unit: str = "",
-    least: Optional[float] = None,
-    most: Optional[float] = None,
+    least: float | None = None,
+    most: float | None = None,
     choices: tuple[str, ...] = (),
     pattern: str = "",
     pattern_doc: str = "",

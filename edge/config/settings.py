@@ -15,7 +15,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 from edge.config.audit import AuditConfig
 from edge.config.broker import MqttConfig
@@ -53,7 +53,7 @@ class DeviceConfig:
 class AudioConfig:
     """The microphone, and how speech is cut out of its stream."""
 
-    device: Optional[Union[int, str]] = setting(
+    device: int | str | None = setting(
         None,
         "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
         least=0,
@@ -131,7 +131,7 @@ FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
 class SecurityConfig:
     """How often a stranger may get in."""
 
-    false_accept_rate: Union[float, str] = setting(
+    false_accept_rate: float | str = setting(
         "balanced",
         "Share of strangers' attempts that may be accepted: a number, or relaxed (1 in 100),"
         " balanced (1 in 1,000) or strict (1 in 10,000). Fewer strangers let in means residents"
@@ -214,7 +214,7 @@ class AccessConfig:
         least=0.5,
         most=60.0,
     )
-    time_zone: Optional[str] = setting(
+    time_zone: str | None = setting(
         None,
         "Time zone in which the hours and dates of `edge-voice access` are meant, such as"
         " Europe/Berlin.",
@@ -262,12 +262,12 @@ class Config:
     metrics: MetricsConfig = section(
         MetricsConfig, "Figures of the running service for Prometheus."
     )
-    state_directory: Optional[Path] = setting(
+    state_directory: Path | None = setting(
         None,
         "Folder where signatures are kept.",
         empty="$STATE_DIRECTORY (systemd sets it), else ~/.local/state/edge-voice",
     )
-    models_directory: Optional[Path] = setting(
+    models_directory: Path | None = setting(
         None, "Folder of the models and their cards.", empty="the models that were installed"
     )
     log_level: str = setting(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from edge.config.rules import setting
 
@@ -16,7 +15,7 @@ from edge.config.rules import setting
 class SigningConfig:
     """The key that decisions are signed with."""
 
-    key_file: Optional[Path] = setting(
+    key_file: Path | None = setting(
         None,
         "File with the key that signs every decision, made by `edge-voice signing new-key`; nobody"
         " but the service may read it. A bare name is first looked for among the service's systemd"

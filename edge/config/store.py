@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from edge.config.rules import setting
 
@@ -26,7 +25,7 @@ class StoreConfig:
         pattern=_CREDENTIAL,
         pattern_doc=_CREDENTIAL_DOC,
     )
-    key_file: Optional[Path] = setting(
+    key_file: Path | None = setting(
         None,
         "File with the key, of mode 0600, best on another medium than the signatures;"
         " `edge-voice keys make FILE` makes one.",
@@ -43,7 +42,7 @@ class StoreConfig:
         pattern=_CREDENTIAL,
         pattern_doc=_CREDENTIAL_DOC,
     )
-    debug_recordings: Optional[Path] = setting(
+    debug_recordings: Path | None = setting(
         None,
         "Folder that the latest utterances are recorded into, to find out what goes wrong. Whoever"
         " gets hold of them can play them to the door: never leave this on.",

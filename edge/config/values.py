@@ -6,7 +6,8 @@ import math
 import re
 import typing
 from pathlib import Path
-from typing import Any, Union
+from types import UnionType
+from typing import Any
 
 import yaml
 
@@ -97,7 +98,7 @@ def quoted(text: str) -> str:
 
 
 def _kinds(setting: Setting) -> tuple[Any, ...]:
-    if typing.get_origin(setting.kind) is Union:
+    if isinstance(setting.kind, UnionType):
         return typing.get_args(setting.kind)
     return (setting.kind,)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import yaml
 
@@ -55,7 +54,7 @@ class CommandKey:
     role: Role
 
 
-def read_command_keys(file: Optional[Path]) -> dict[str, CommandKey]:
+def read_command_keys(file: Path | None) -> dict[str, CommandKey]:
     """The keys by id; none where there is no file.
 
     Raises:
@@ -71,7 +70,7 @@ def read_command_keys(file: Optional[Path]) -> dict[str, CommandKey]:
         raise ConfigError(f"{file}:{error.line}: {error}") from None
 
 
-def _keys(root: Optional[yaml.Node]) -> dict[str, CommandKey]:
+def _keys(root: yaml.Node | None) -> dict[str, CommandKey]:
     if root is None:
         return {}
     rows = _members(root, ("keys",))["keys"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Optional
 
 from edge.errors import KeyFault
 
 
-def read_credential(name: str) -> Optional[bytes]:
+def read_credential(name: str) -> bytes | None:
     """What the service manager handed over under a name; None for nothing.
 
     An empty one, or a line without text, counts as nothing: that is how a unit gives a default to

@@ -9,7 +9,6 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Optional
 
 from edge.crypto.sealing import KEY_BYTES
 from edge.errors import KeyFault
@@ -17,7 +16,7 @@ from edge.errors import KeyFault
 _MAX_BYTES = 4096
 
 
-def read_key_file(path: Path) -> Optional[bytes]:
+def read_key_file(path: Path) -> bytes | None:
     """What a key file holds, whatever its form: at least 32 bytes, text without its line's end.
 
     Args:

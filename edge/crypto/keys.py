@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 from edge.config import StoreConfig
 from edge.crypto import keyfile
@@ -67,7 +66,7 @@ class Lock:
     """
 
     key_id: str
-    stretching: Optional[Stretching]
+    stretching: Stretching | None
     wrapped: bytes
 
 
@@ -83,7 +82,7 @@ class WrappingKey:
 
     secret: bytes = field(repr=False)
     source: str
-    stretching: Optional[Stretching] = None
+    stretching: Stretching | None = None
 
     @property
     def id(self) -> str:
@@ -133,7 +132,7 @@ class KeySources:
         self.default_file = folder / DEFAULT_FILE
         self._folder = folder
         self._ask = ask
-        self._known: Optional[WrappingKey] = None
+        self._known: WrappingKey | None = None
 
     def choose(self) -> WrappingKey:
         """The key for a store that is locked for the first time.
@@ -322,7 +321,7 @@ class KeySources:
             raise InputError("the two passphrases differ: nothing was changed")
         return key_of_passphrase(passphrase)
 
-    def _credential(self) -> Optional[WrappingKey]:
+    def _credential(self) -> WrappingKey | None:
         name = self.settings.key_credential
         content = read_credential(name)
         if content is None:
@@ -331,11 +330,11 @@ class KeySources:
             keyfile.secret_in(content, f"the credential {name}"), f"credential {name}"
         )
 
-    def _file(self, path: Path) -> Optional[WrappingKey]:
+    def _file(self, path: Path) -> WrappingKey | None:
         return key_of_file(path)
 
 
-def key_of_file(path: Path) -> Optional[WrappingKey]:
+def key_of_file(path: Path) -> WrappingKey | None:
     """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
     secret = keyfile.read_key_file(path)
     return None if secret is None else WrappingKey(secret, f"key file {path}")

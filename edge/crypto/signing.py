@@ -28,7 +28,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -80,7 +80,7 @@ class HmacKey:
 
     algorithm = HMAC
 
-    def __init__(self, secret: bytes, key_id: Optional[str] = None) -> None:
+    def __init__(self, secret: bytes, key_id: str | None = None) -> None:
         if not _LEAST_HMAC_BYTES <= len(secret) <= _MOST_HMAC_BYTES:
             raise ValueError("a shared key has 32 to 64 bytes")
         self._secret = secret
@@ -109,7 +109,7 @@ class PublicKey:
 
     algorithm = ED25519
 
-    def __init__(self, raw: bytes, key_id: Optional[str] = None) -> None:
+    def __init__(self, raw: bytes, key_id: str | None = None) -> None:
         self._key = Ed25519PublicKey.from_public_bytes(raw)
         self.raw = raw
         self.key_id = _checked_id(key_id or hashlib.sha256(raw).hexdigest()[:16])
@@ -138,7 +138,7 @@ class PrivateKey:
 
     algorithm = ED25519
 
-    def __init__(self, raw: bytes, key_id: Optional[str] = None) -> None:
+    def __init__(self, raw: bytes, key_id: str | None = None) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(raw)
         self.public = PublicKey(self._key.public_key().public_bytes_raw(), key_id)
         self.key_id = self.public.key_id
@@ -196,7 +196,7 @@ def is_genuine(message: Mapping[str, Any], domain: str, key: Verifier) -> bool:
     return key.genuine(_bytes_to_sign(bare, domain, key), parts[2])
 
 
-def signature_of(message: Mapping[str, Any]) -> Optional[tuple[str, str, bytes]]:
+def signature_of(message: Mapping[str, Any]) -> tuple[str, str, bytes] | None:
     """Algorithm, key id and value of a message's signature; None where it has no proper one."""
     signature = message.get("signature")
     if not isinstance(signature, Mapping) or set(signature) != {"algorithm", "key_id", "value"}:
@@ -235,7 +235,7 @@ def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
         ) from None
 
 
-def key_in(file: Path, key_id: Optional[str] = None) -> SigningKey:
+def key_in(file: Path, key_id: str | None = None) -> SigningKey:
     """A key that signs, of whichever algorithm its file is for.
 
     Args:
@@ -321,11 +321,11 @@ def _checked_id(key_id: str) -> str:
     return key_id
 
 
-def _shared_key(data: bytes, key_id: Optional[str] = None) -> HmacKey:
+def _shared_key(data: bytes, key_id: str | None = None) -> HmacKey:
     return HmacKey(_hexadecimal(data), key_id)
 
 
-def _private_key(data: bytes, key_id: Optional[str] = None) -> PrivateKey:
+def _private_key(data: bytes, key_id: str | None = None) -> PrivateKey:
     return PrivateKey(data if len(data) == 32 else _private_bytes(data), key_id)
 
 

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Optional
 
 from edge.access.decider import Decider, Judgement
 from edge.access.listener import Listener
@@ -68,12 +67,12 @@ class Daemon:
         self,
         config: Config,
         *,
-        source: Optional[Source] = None,
-        on_decision: Optional[Callable[[AccessDecision], None]] = None,
-        reread: Optional[Callable[[], Config]] = None,
+        source: Source | None = None,
+        on_decision: Callable[[AccessDecision], None] | None = None,
+        reread: Callable[[], Config] | None = None,
         listening: bool = True,
     ) -> None:
-        self.successor: Optional[Config] = None
+        self.successor: Config | None = None
         self._config = config
         self._reread = reread
         self._reload_asked = False
@@ -120,7 +119,7 @@ class Daemon:
                 )
             )
         )
-        self._microphone: Optional[PersistentMicrophone] = None
+        self._microphone: PersistentMicrophone | None = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
                 config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
@@ -131,7 +130,7 @@ class Daemon:
         self._notifier = Notifier()
         self._settled = False
         self._stop = threading.Event()
-        self._failure: Optional[BaseException] = None
+        self._failure: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name="recogniser", daemon=True)
 
     def run(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Optional
 
 from edge.access.decider import Judgement, age_of
 from edge.access.guard import Guard
@@ -41,8 +40,8 @@ class Door:
         publisher: MqttPublisher,
         *,
         record: Callable[[Event], None],
-        on_decision: Optional[Callable[[AccessDecision], None]] = None,
-        recordings: Optional[DebugRecordings] = None,
+        on_decision: Callable[[AccessDecision], None] | None = None,
+        recordings: DebugRecordings | None = None,
     ) -> None:
         self.late = 0
         self._guard = guard
@@ -52,7 +51,7 @@ class Door:
         self._on_decision = on_decision
         self._recordings = recordings
 
-    def decide(self, judgement: Judgement) -> Optional[Judgement]:
+    def decide(self, judgement: Judgement) -> Judgement | None:
         """Take a judgement to its end.
 
         Returns:

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Optional, Union
+from typing import Any
 
 from edge.audio.endpoint import EndPointer
 from edge.config import Config
@@ -64,7 +64,7 @@ class _Session:
         self.refusals = 0
         self.failures = 0
         self.waiting: deque[Utterance] = deque(maxlen=_MOST_WAITING)
-        self.outcome: Union[Examined, Exception, None] = None
+        self.outcome: Examined | Exception | None = None
 
 
 class Enrolling:
@@ -110,11 +110,11 @@ class Enrolling:
         self._record = record
         self._wake = wake
         self._clock = clock
-        self._session: Optional[_Session] = None
-        self._heard: Optional[_Session] = None
+        self._session: _Session | None = None
+        self._heard: _Session | None = None
         self._from_s = 0.0
         self._chosen = ""
-        self._shown: Optional[tuple[float, str]] = None
+        self._shown: tuple[float, str] | None = None
 
     @property
     def running(self) -> bool:
@@ -153,7 +153,7 @@ class Enrolling:
                 self._wake()
         return True
 
-    def _begin_or_end(self, session: Optional[_Session], position_s: float) -> None:
+    def _begin_or_end(self, session: _Session | None, position_s: float) -> None:
         """What is being said at this moment belongs to neither side."""
         if session is None:
             self._endpointer.flush()
@@ -162,7 +162,7 @@ class Enrolling:
         self._from_s = position_s
         self._heard = session
 
-    def _examine(self, enrolment: Enrolment, utterance: Utterance) -> Union[Examined, Exception]:
+    def _examine(self, enrolment: Enrolment, utterance: Utterance) -> Examined | Exception:
         if utterance.truncated:
             return EnrolmentRejected(ReasonCode.TOO_LONG.value, "longer than an utterance may be")
         try:
@@ -174,7 +174,7 @@ class Enrolling:
 
     # --- the main thread ---
 
-    def choose(self, arguments: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    def choose(self, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Whom the next session is for that names nobody; an empty name is nobody.
 
         Raises:
@@ -232,7 +232,7 @@ class Enrolling:
             "message": message,
         }
 
-    def cancel(self, reason: str = "cancelled") -> Optional[Mapping[str, Any]]:
+    def cancel(self, reason: str = "cancelled") -> Mapping[str, Any] | None:
         """End what is going on; does nothing where nothing is.
 
         Args:
@@ -279,7 +279,7 @@ class Enrolling:
         """The device stops."""
         self.cancel("stopping")
 
-    def _require_open(self, profile: Profile, phrase: Optional[str]) -> None:
+    def _require_open(self, profile: Profile, phrase: str | None) -> None:
         if profile.duress_of is not None or profile.status is ProfileStatus.ENROLLED:
             raise CommandFailed("exists", "this name is enrolled already: reset or delete first")
         if profile.kind is not ProfileKind.PHRASE:
@@ -292,7 +292,7 @@ class Enrolling:
             text = f"{profile.name} was begun with another phrase: leave it out, or reset first"
             raise CommandFailed("other_phrase", text)
 
-    def _settled(self, session: _Session, outcome: Union[Examined, Exception]) -> bool:
+    def _settled(self, session: _Session, outcome: Examined | Exception) -> bool:
         """Whether an outcome is dealt with; if not, it will be tried again."""
         if isinstance(outcome, Examined):
             return self._take(session, outcome)
@@ -335,7 +335,7 @@ class Enrolling:
         if session.refusals >= MOST_REFUSALS:
             self._end(session, "failed", "too_many_refusals")
 
-    def _end(self, session: _Session, state: str, reason: Optional[str]) -> None:
+    def _end(self, session: _Session, state: str, reason: str | None) -> None:
         enrolment, profile = session.enrolment, session.enrolment.profile
         # Before anybody can open with it: what was said to enrol must not open when played.
         self._remember(enrolment)
@@ -375,7 +375,7 @@ class Enrolling:
             return False
         return True
 
-    def _say(self, session: _Session, state: str, reason: Optional[str], message: str) -> None:
+    def _say(self, session: _Session, state: str, reason: str | None, message: str) -> None:
         profile = session.enrolment.profile
         done, required = prompts.figures(profile)
         shown = {

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-from typing import Optional
 
 import numpy as np
 
@@ -135,7 +134,7 @@ class _Level:
             self._samples += count
             self._peak = max(self._peak, peak)
 
-    def take(self) -> Optional[tuple[float, float]]:
+    def take(self) -> tuple[float, float] | None:
         """Both in dB relative to full scale; None where nothing was heard at all."""
         with self._lock:
             energy, count, peak = self._energy, self._samples, self._peak

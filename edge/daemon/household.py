@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Optional
 
 from edge.access.decider import Judgement
 from edge.access.learning import Lesson, lesson_from
@@ -41,7 +40,7 @@ class Household:
         store: ProfileStore,
         engine: Engine,
         config: EnrolmentConfig,
-        problem: Callable[[Optional[str]], None],
+        problem: Callable[[str | None], None],
     ) -> None:
         self.profiles: list[Profile] = []
         self._store = store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 from edge.access.decider import Judgement
 from edge.config import Config
@@ -43,7 +43,7 @@ class Monitoring:
         self._config = config
         self._status, self._asking, self._hearing = status, asking, hearing
         self._levels = Levels()
-        self._server: Optional[MonitorServer] = None
+        self._server: MonitorServer | None = None
         self._complained = False
 
     def block(self, block: AudioBlock, level_dbfs: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 
 from edge.access.asking import DEMANDED_S, Asking
 from edge.access.lockout import LockOut
@@ -21,7 +21,7 @@ MOST_LISTED = 50
 _BY = "command"
 
 _Arguments = Mapping[str, Any]
-_Detail = Optional[Mapping[str, Any]]
+_Detail = Mapping[str, Any] | None
 
 
 class Ear:
@@ -79,7 +79,7 @@ class Orders:
         *,
         status: Callable[[], Mapping[str, Any]],
         record: Callable[[Event], None],
-        reload: Optional[Callable[[], None]] = None,
+        reload: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
         self._refresh = refresh

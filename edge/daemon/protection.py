@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 import edge
 from edge.access.challenge import Challenge, Prompt
@@ -79,8 +79,8 @@ class Protection:
         publisher: MqttPublisher,
         endpointer: EndPointer,
         wake: Callable[[], None],
-        on_decision: Optional[Callable[[AccessDecision], None]],
-        reload: Optional[Callable[[], None]],
+        on_decision: Callable[[AccessDecision], None] | None,
+        reload: Callable[[], None] | None,
         listening: bool,
     ) -> None:
         self._publisher = publisher
@@ -244,7 +244,7 @@ class Protection:
             return
         self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S)
 
-    def _prompt(self, prompt: Optional[Prompt]) -> None:
+    def _prompt(self, prompt: Prompt | None) -> None:
         """Tell displays what is to be said, or that nothing is to be said any more."""
         fields: dict[str, Any] = {"id": None, "digits": None}
         lifetime_s = _ANSWER_LIFETIME_S

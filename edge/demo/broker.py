@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 from contextlib import suppress
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import EnvironmentFault
 
@@ -24,7 +24,7 @@ class DemoBroker:
     Use it as a context manager; `host` and `port` are valid inside.
 
     Raises:
-        EnvironmentFault: amqtt is not there (it needs Python 3.10), or could not start.
+        EnvironmentFault: amqtt is not there, or could not start.
     """
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class DemoBroker:
         self.port = 0
         self._thread = threading.Thread(target=self._run, name="demo-broker", daemon=True)
         self._started = threading.Event()
-        self._failure: Optional[BaseException] = None
-        self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._stop: Optional[asyncio.Event] = None
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
 
     def __enter__(self) -> DemoBroker:
         # amqtt reports every connection, and every client that leaves without saying goodbye.
@@ -45,8 +45,7 @@ class DemoBroker:
             raise EnvironmentFault(f"the demo's MQTT broker did not start in {_START_TIMEOUT_S} s")
         if isinstance(self._failure, ImportError):
             raise EnvironmentFault(
-                f"the demo's MQTT broker is missing ({self._failure}); it needs Python 3.10 or"
-                " newer: pip install amqtt"
+                f"the demo's MQTT broker is missing ({self._failure}): pip install amqtt"
             )
         if self._failure is not None:
             raise EnvironmentFault(f"the demo's MQTT broker did not start: {self._failure}")

@@ -6,8 +6,9 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -90,7 +91,7 @@ class Listener:
                 self._changed.wait(0.1)
         return True
 
-    def next_decision(self, timeout_s: float) -> Optional[Arrival]:
+    def next_decision(self, timeout_s: float) -> Arrival | None:
         """Wait for the next decision; None when none came in time."""
         try:
             return self._arrivals.get(timeout=max(0.0, timeout_s))

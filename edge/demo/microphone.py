@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.config import AudioConfig, load_config
 from edge.demo.broker import DemoBroker
@@ -98,7 +98,7 @@ def _enrol(config: Path) -> None:
         raise EnrolmentEnded(done.returncode)
 
 
-def _answer(arrival: Optional[Arrival]) -> tuple[Optional[dict[str, Any]], Optional[float]]:
+def _answer(arrival: Arrival | None) -> tuple[dict[str, Any] | None, float | None]:
     """The decision, and how long after the end of the speech it was here, seconds.
 
     Only the daemon knows when the speech ended: what it measured up to the decision is added to

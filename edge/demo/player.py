@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import IO, Optional
+from typing import IO
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Player:
         self._sink = sink
         self._pending: deque[FloatArray] = deque()
         self._changed = threading.Condition()
-        self._begun: Optional[float] = None
+        self._begun: float | None = None
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="demo-player", daemon=True)
         self._room = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
@@ -45,7 +45,7 @@ class Player:
         """Whether the other end of the pipe has gone."""
         return not self._thread.is_alive()
 
-    def play(self, samples: FloatArray) -> Optional[float]:
+    def play(self, samples: FloatArray) -> float | None:
         """Play a recording, shape (n,) at `SAMPLE_RATE`, and return when it is over.
 
         Returns:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Optional
+from typing import IO, Any
 
 import yaml
 
@@ -56,7 +56,7 @@ class Daemon:
         self._config = config
         self._piped = piped
         self._log = config.with_name("daemon.log")
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Daemon:
         arguments = ["run", "--config", str(self._config)]

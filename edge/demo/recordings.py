@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Scene:
     samples: FloatArray = field(repr=False)
     decision: str
     reason: str
-    name: Optional[str]
+    name: str | None
 
     @property
     def speech_end_s(self) -> float:
@@ -71,7 +71,7 @@ class Play:
     scenes: tuple[Scene, ...]
 
 
-def load_play(folder: Optional[Path] = None) -> Play:
+def load_play(folder: Path | None = None) -> Play:
     """Read the manifest and every recording that it names.
 
     Args:

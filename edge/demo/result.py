@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Expectation:
     text: str
     decision: str
     reason: str
-    name: Optional[str]
+    name: str | None
 
     def __str__(self) -> str:
         return f"{self.decision}, {self.reason}"
@@ -40,8 +40,8 @@ class Result:
     """
 
     expected: Expectation
-    decision: Optional[dict[str, Any]] = field(repr=False)
-    after_s: Optional[float]
+    decision: dict[str, Any] | None = field(repr=False)
+    after_s: float | None
 
     @property
     def as_expected(self) -> bool:
@@ -97,13 +97,13 @@ class Outcome:
         return not self.unasked and all(result.as_expected for result in self.results)
 
     @property
-    def median_after_s(self) -> Optional[float]:
+    def median_after_s(self) -> float | None:
         """From the end of the speech until the decision arrived, seconds; None where none did."""
         times = [result.after_s for result in self.results if result.after_s is not None]
         return statistics.median(times) if times else None
 
     @property
-    def median_decide_s(self) -> Optional[float]:
+    def median_decide_s(self) -> float | None:
         """What the daemon needed to decide, seconds, as it says itself; None where it does not."""
         timings = [(result.decision or {}).get("timings_ms", {}) for result in self.results]
         times = [one["decide"] / 1000.0 for one in timings if "decide" in one]

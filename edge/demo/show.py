@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Optional
 
 from rich import box
 from rich.console import Console
@@ -22,9 +21,9 @@ class Show:
         console: the screen; None to say nothing at all.
     """
 
-    def __init__(self, console: Optional[Console]) -> None:
+    def __init__(self, console: Console | None) -> None:
         self._console = console
-        self._live: Optional[Live] = None
+        self._live: Live | None = None
         self._expected: Sequence[Expectation] = ()
         self._results: list[Result] = []
         self._playing = False

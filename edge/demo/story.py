@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
@@ -43,7 +43,7 @@ def topics_of(config: Config) -> Topics:
     return Topics(config.mqtt.base_topic, config.device.id)
 
 
-def run_recorded(folder: Path, show: Show, play: Optional[Play] = None) -> Outcome:
+def run_recorded(folder: Path, show: Show, play: Play | None = None) -> Outcome:
     """Run the demo.
 
     Args:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any
 
 from edge.config import MqttConfig
 from edge.doctor.context import Context
@@ -168,7 +168,7 @@ def _handshake(line: socket.socket, tls: ssl.SSLContext, mqtt: MqttConfig) -> Fi
 
 
 def _converse(
-    context: Context, password: Optional[str], tls: Optional[ssl.SSLContext]
+    context: Context, password: str | None, tls: ssl.SSLContext | None
 ) -> Iterator[Finding]:
     mqtt = context.config.mqtt
     topics = Topics(mqtt.base_topic, context.config.device.id)
@@ -208,9 +208,9 @@ def _converse(
             yield NOT_HEARD(seconds=conversation.patience_s, **known)
 
 
-def _address(mqtt: MqttConfig) -> Optional[str]:
+def _address(mqtt: MqttConfig) -> str | None:
     """The first address of the broker's name; the system's resolver may take half a minute."""
-    answers: queue.Queue[Optional[str]] = queue.Queue()
+    answers: queue.Queue[str | None] = queue.Queue()
 
     def resolve() -> None:
         try:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Optional
 
 from edge.access.clock import SLACK_S, latest_of
 from edge.doctor.context import Context
@@ -44,7 +43,7 @@ ALONE = yellow(
 UNKNOWN = skipped("clock_sync.unknown", "nothing here tells whether a time server sets it")
 
 
-def check(context: Context, now_s: Optional[float] = None) -> Iterator[Finding]:
+def check(context: Context, now_s: float | None = None) -> Iterator[Finding]:
     """Whether the time can be, and whether anybody sets it right.
 
     Args:
@@ -68,7 +67,7 @@ def check(context: Context, now_s: Optional[float] = None) -> Iterator[Finding]:
         yield SYNCHRONISED() if synchronised else ALONE()
 
 
-def _latest_s(context: Context) -> Optional[float]:
+def _latest_s(context: Context) -> float | None:
     folder = context.config.state_path
     try:
         if not (folder / FILE_NAME).is_file():  # opening it would make it
@@ -79,7 +78,7 @@ def _latest_s(context: Context) -> Optional[float]:
         return None  # the state has a row of its own
 
 
-def _is_synchronised() -> Optional[bool]:
+def _is_synchronised() -> bool | None:
     """As systemd says; None where it does not say."""
     if shutil.which("timedatectl") is not None:
         try:

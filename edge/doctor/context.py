@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.config import Config
 from edge.doctor.unit import Unit
@@ -32,14 +32,14 @@ class Context:
     """
 
     config: Config = field(default_factory=Config)
-    file: Optional[Path] = None
+    file: Path | None = None
     problems: tuple[str, ...] = ()
     unit: Unit = field(default_factory=Unit)
-    status: Optional[Mapping[str, Any]] = None
+    status: Mapping[str, Any] | None = None
     announced: frozenset[str] = frozenset()
 
     @property
-    def microphone_of_the_service(self) -> Optional[str]:
+    def microphone_of_the_service(self) -> str | None:
         """What a running service says of the microphone; None where none says anything."""
         status = self.status or {}
         return str(status.get("microphone")) if status.get("state") == "online" else None

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -49,15 +49,15 @@ class Conversation:
     def __init__(
         self,
         mqtt: MqttConfig,
-        password: Optional[str],
-        tls: Optional[ssl.SSLContext],
+        password: str | None,
+        tls: ssl.SSLContext | None,
         patience_s: float = 3.0,
     ) -> None:
         self.patience_s = patience_s
         self._mqtt = mqtt
         self._password = password
         self._tls = tls
-        self._client: Optional[paho.Client] = None
+        self._client: paho.Client | None = None
         self._answers: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._messages: list[tuple[str, bytes]] = []
 
@@ -66,9 +66,9 @@ class Conversation:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._hang_up()
 
@@ -91,7 +91,7 @@ class Conversation:
             self._hang_up()
             return self._open("3.1.1")
 
-    def subscribe(self, topic: str) -> Optional[str]:
+    def subscribe(self, topic: str) -> str | None:
         """Ask for a topic; why the broker refuses it, None where it does not."""
         client = self._connected()
         client.subscribe(topic, qos=1)
@@ -165,9 +165,7 @@ class Conversation:
         if len(message.payload) <= _MOST_BYTES and len(self._messages) < _MOST_MESSAGES:
             self._messages.append((message.topic, bytes(message.payload)))
 
-    def _message(
-        self, topic: str, content: bytes, wait_s: Optional[float] = None
-    ) -> Optional[bytes]:
+    def _message(self, topic: str, content: bytes, wait_s: float | None = None) -> bytes | None:
         deadline = time.monotonic() + (self.patience_s if wait_s is None else wait_s)
         while True:
             for where, payload in list(self._messages):
@@ -177,7 +175,7 @@ class Conversation:
                 return None
             time.sleep(0.01)
 
-    def _refusal(self, awaited: str) -> Optional[str]:
+    def _refusal(self, awaited: str) -> str | None:
         """What the broker says against it; None where it agrees."""
         while True:
             what, reason = self._answer()
@@ -206,5 +204,5 @@ class Conversation:
         self._answers = queue.Queue()
 
 
-def _failure(reason: ReasonCode) -> Optional[str]:
+def _failure(reason: ReasonCode) -> str | None:
     return reason.getName() if reason.is_failure else None

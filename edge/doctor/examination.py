@@ -7,10 +7,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, Union
 
 from edge.config import find_config, load_config
 from edge.doctor import (
@@ -73,7 +72,7 @@ class Examination:
         quick: leave out what takes seconds: listening, and measuring the speed.
     """
 
-    def __init__(self, file: Optional[Path] = None, *, quick: bool = False) -> None:
+    def __init__(self, file: Path | None = None, *, quick: bool = False) -> None:
         self._file = file
         self._quick = quick
 
@@ -123,7 +122,7 @@ class Examination:
 
 def looked_at(subject: Subject, context: Context) -> Iterator[Finding]:
     """What one subject's check finds; that it hangs or fails is a finding too."""
-    found: queue.Queue[Union[Finding, BaseException, None]] = queue.Queue()
+    found: queue.Queue[Finding | BaseException | None] = queue.Queue()
 
     def look() -> None:
         try:

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 from edge.doctor.finding import Finding, green, red, skipped, yellow
 
@@ -87,7 +86,7 @@ class Unit:
         return self.properties.get("ActiveState") == "active"
 
     @property
-    def state_directory(self) -> Optional[Path]:
+    def state_directory(self) -> Path | None:
         """The folder that systemd gives it for its state; None where it gives none."""
         names = self.settings.get("StateDirectory", ())
         return Path("/var/lib") / names[-1].split()[0] if names and names[-1].split() else None
@@ -147,7 +146,7 @@ def _hung() -> bool:
     return "Watchdog timeout" in (journal or "")
 
 
-def _output(*command: str) -> Optional[str]:
+def _output(*command: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 (fixed words)
             [command[0], "--no-pager", *command[1:]],

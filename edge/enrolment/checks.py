@@ -7,7 +7,7 @@ it is made from than of what is held against it. What is not wrong enough to be 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from edge.audio.frames import FRAME_SAMPLES, level_db
 from edge.enrolment.noise import QUIET_LIMIT_DBFS
@@ -60,7 +60,7 @@ def require_whole(utterance: Utterance) -> None:
         )
 
 
-def cut_at(utterance: Utterance) -> Optional[str]:
+def cut_at(utterance: Utterance) -> str | None:
     """Where a piece is missing: "start" or "end", None where nothing is.
 
     The start is that of the stream, so that it is seen too when somebody spoke before the

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,9 +51,9 @@ class Source(Protocol):
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Close it."""
         ...
@@ -78,8 +78,8 @@ class Heard:
     """
 
     device: InputDevice
-    quality: Optional[Quality]
-    fault: Optional[str] = None
+    quality: Quality | None
+    fault: str | None = None
 
     @property
     def hears(self) -> bool:
@@ -137,7 +137,7 @@ def as_setting(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def best_of(heard: Sequence[Heard]) -> Optional[Heard]:
+def best_of(heard: Sequence[Heard]) -> Heard | None:
     """The microphone that hears somebody most clearly; None where none did."""
     clearest = max(heard, key=lambda one: one.worth_db, default=None)
     return clearest if clearest is not None and clearest.hears else None
@@ -179,10 +179,10 @@ class _Ear:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._thread: Optional[threading.Thread] = None
+        self._thread: threading.Thread | None = None
         self._parts: list[FloatArray] = []
         self.level_dbfs = QUIETEST_DB
-        self.fault: Optional[str] = None
+        self.fault: str | None = None
 
     @property
     def listens(self) -> bool:
@@ -204,7 +204,7 @@ class _Ear:
         self._thread.join(timeout=1.0)
         self._source.__exit__(None, None, None)
 
-    def quality(self) -> Optional[Quality]:
+    def quality(self) -> Quality | None:
         if self.fault is not None:
             return None
         samples = np.concatenate([*self._parts, np.zeros(0, np.float32)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -115,13 +115,13 @@ def measure_room(samples: FloatArray) -> RoomNoise:
     return RoomNoise(quality.noise_dbfs, float(np.count_nonzero(speech)) * FRAME_S)
 
 
-def loudest_of(qualities: Sequence[Quality]) -> Optional[RoomNoise]:
+def loudest_of(qualities: Sequence[Quality]) -> RoomNoise | None:
     """The room as recordings have it around their speech; None without any speech."""
     levels = [quality.noise_dbfs for quality in qualities if quality.net_speech_s > 0.0]
     return RoomNoise(max(levels)) if levels else None
 
 
-def target_range(noise: Optional[RoomNoise]) -> tuple[float, float]:
+def target_range(noise: RoomNoise | None) -> tuple[float, float]:
     """Between which levels the vowels of speech should be, dB relative to full scale.
 
     Args:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import Optional
 
 from edge.access.duress import require_apart
 from edge.access.replay import remember_enrolment
@@ -51,7 +50,7 @@ class Wish:
 
     name: str
     kind: ProfileKind
-    phrase: Optional[str] = None
+    phrase: str | None = None
     short: bool = False
     again: bool = False
     duress: bool = False
@@ -93,7 +92,7 @@ class Enrolment:
     def __init__(self, store: ProfileStore, wish: Wish, config: EnrolmentConfig) -> None:
         self._store = store
         self._wish = wish
-        self._other: Optional[Profile] = None
+        self._other: Profile | None = None
         required = _required(wish, config)
         if wish.duress:
             owner = self._other = _owner(store, wish.name)
@@ -256,7 +255,7 @@ class Enrolment:
         )
 
 
-def _existing(store: ProfileStore, name: str) -> Optional[Profile]:
+def _existing(store: ProfileStore, name: str) -> Profile | None:
     with contextlib.suppress(ProfileError):
         return store.get(name)
     return None
@@ -273,7 +272,7 @@ def _owner(store: ProfileStore, name: str) -> Profile:
     return owner
 
 
-def _duress_of(store: ProfileStore, owner: Profile) -> Optional[Profile]:
+def _duress_of(store: ProfileStore, owner: Profile) -> Profile | None:
     return next((each for each in store.list() if each.duress_of == owner.id), None)
 
 

@@ -7,7 +7,7 @@ it is stored.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any
 
 from edge.access.decider import Decider
 from edge.access.replay import ReplayCheck
@@ -27,7 +27,7 @@ from edge.types import (
     Utterance,
 )
 
-_Match = Union[SpeakerMatch, PhraseMatch]
+_Match = SpeakerMatch | PhraseMatch
 _FAR = (ReasonCode.WRONG_PHRASE, ReasonCode.UNKNOWN_SPEAKER, ReasonCode.NO_MATCH)
 
 
@@ -47,8 +47,8 @@ class Trial:
     accepted: bool
     reason: ReasonCode
     confidence: Confidence
-    voice: Optional[SpeakerMatch]
-    phrase: Optional[PhraseMatch]
+    voice: SpeakerMatch | None
+    phrase: PhraseMatch | None
     meaning: str
 
     def lines(self) -> list[str]:
@@ -70,7 +70,7 @@ class Trial:
             "message": self.meaning,
         }
 
-    def _matches(self) -> tuple[tuple[str, Optional[_Match]], ...]:
+    def _matches(self) -> tuple[tuple[str, _Match | None], ...]:
         return ("voice", self.voice), ("phrase", self.phrase)
 
 

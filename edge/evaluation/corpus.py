@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
@@ -64,7 +64,7 @@ class Spoken:
 
     item: Item
     analysis: Analysis
-    refusal: Optional[ReasonCode]
+    refusal: ReasonCode | None
 
 
 def unwatched(things: Sequence[_T], description: str) -> Iterable[_T]:

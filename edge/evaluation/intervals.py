@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from statistics import NormalDist
-from typing import Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +120,7 @@ class Order:
         self._thresholds = np.append(ordered[self._first], last)
         self._target = target[self._order]
 
-    def curves(self, weights: Weights) -> Optional[Curves]:
+    def curves(self, weights: Weights) -> Curves | None:
         """As `metrics.error_curves`, each trial counting `weights`; None without any to count."""
         ordered = weights[self._order]
         right = np.where(self._target, ordered, 0.0)

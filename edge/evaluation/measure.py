@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +104,7 @@ def _against(trials: Trials, kind: str) -> KindFigures:
 
 
 def _figure(
-    value: float, low: float, high: float, attempts: int, trials: int, errors: Optional[int] = None
+    value: float, low: float, high: float, attempts: int, trials: int, errors: int | None = None
 ) -> Figure:
     """A rate with the wider of its two intervals."""
     least, most = independent_limits(value, attempts)
@@ -125,7 +124,7 @@ def _figures(curves: Curves) -> NDArray[np.float64]:
     )
 
 
-def _share(trials: Trials, wrong: NDArray[np.bool_], asked: Optional[float]) -> Figure:
+def _share(trials: Trials, wrong: NDArray[np.bool_], asked: float | None) -> Figure:
     """How often it went wrong; not told where nothing did and too few trials could have shown it.
 
     Args:

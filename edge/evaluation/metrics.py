@@ -8,12 +8,12 @@ distances negated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = Union[Sequence[float], NDArray[np.floating]]
+Scores = Sequence[float] | NDArray[np.floating]
 
 
 Curves = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

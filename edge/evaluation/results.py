@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 FORMAT = "edge-voice evaluation"
 VERSION = 1
@@ -23,11 +23,11 @@ class Figure:
         errors: how many of them went wrong, where the figure is a share of them; else None.
     """
 
-    value: Optional[float]
-    low: Optional[float]
-    high: Optional[float]
+    value: float | None
+    low: float | None
+    high: float | None
     trials: int
-    errors: Optional[int] = None
+    errors: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
 
 from edge.evaluation.results import Evaluation, Figure, PresetFigures
 from edge.evaluation.trials import (
@@ -66,7 +65,7 @@ def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
     """How often strangers would get in."""
     kinds = dict(preset.false_accepts)
     who = "strangers who know the phrase" if evaluation.by_phrase else "strangers"
-    figure: Optional[Figure] = kinds.get(STRANGER if evaluation.by_phrase else VOICE_STRANGER)
+    figure: Figure | None = kinds.get(STRANGER if evaluation.by_phrase else VOICE_STRANGER)
     if figure is None:
         return f"How many {who} would get in cannot be told: none were recorded."
     high = figure.high if figure.high is not None else 1.0

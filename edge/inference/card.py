@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import ModelError
 
@@ -26,7 +26,7 @@ class TensorSpec:
     """
 
     name: str
-    shape: tuple[Optional[int], ...]
+    shape: tuple[int | None, ...]
     dtype: str
     meaning: str
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import yaml
 
@@ -42,13 +42,13 @@ class Answers:
 
     name: str
     device_id: str
-    microphone: Optional[Union[int, str]]
+    microphone: int | str | None
     host: str
-    port: Optional[int]
-    username: Optional[str]
-    password: Optional[str] = field(repr=False)
+    port: int | None
+    username: str | None
+    password: str | None = field(repr=False)
     tls: bool
-    ca_file: Optional[Path]
+    ca_file: Path | None
     discovery: bool
     signing: bool
 
@@ -84,7 +84,7 @@ def present(config: Config, preset: str) -> Answers:
     )
 
 
-def checked(path: str, value: Union[bool, int, str, Path, None]) -> Any:
+def checked(path: str, value: bool | int | str | Path | None) -> Any:
     """A value as a setting takes it.
 
     Args:
@@ -101,7 +101,7 @@ def checked(path: str, value: Union[bool, int, str, Path, None]) -> Any:
         raise InputError(f"{path}: {error}") from None
 
 
-def broker(text: str) -> tuple[str, Optional[int]]:
+def broker(text: str) -> tuple[str, int | None]:
     """Host and port in `HOST` or `HOST:PORT`; an IPv6 address with a port stands in brackets.
 
     Raises:
@@ -123,7 +123,7 @@ def id_of(name: str) -> str:
     return "-".join(words).lower()[:_MOST_ID].strip("-") or "device"
 
 
-def settings(answers: Answers) -> dict[str, Union[bool, int, str, Path, None]]:
+def settings(answers: Answers) -> dict[str, bool | int | str | Path | None]:
     """The settings that follow, by path; secrets are not among them but where they are is."""
     return {
         "device.name": answers.name,

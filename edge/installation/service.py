@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 from edge.errors import EnvironmentFault
 
@@ -102,7 +102,7 @@ def _keeper() -> subprocess.Popen[bytes]:
     )
 
 
-def _exit(number: int, _: Optional[FrameType]) -> NoReturn:
+def _exit(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 

@@ -8,7 +8,6 @@ import ssl
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Union
 
 from edge.config import Config, parse_config
 from edge.config.editing import all_changed, replace_file, setting_of, written
@@ -40,7 +39,7 @@ class Written:
     changed: bool
     made: tuple[Path, ...]
     kept: tuple[Path, ...]
-    public_key: Optional[str]
+    public_key: str | None
 
 
 def starting_point(file: Path, preset: str) -> tuple[bytes, Config]:
@@ -149,7 +148,7 @@ def _has_own_key(config: Config, folder: Path) -> bool:
     return not config.store.passphrase and not (config.state_path / FILE_NAME).exists()
 
 
-def _signing_key(place: Path, config: Config, made: list[Path]) -> Optional[str]:
+def _signing_key(place: Path, config: Config, made: list[Path]) -> str | None:
     if not place.exists():
         _, content = new_key(config.signing.algorithm)
         write_secret(place, content)
@@ -158,9 +157,7 @@ def _signing_key(place: Path, config: Config, made: list[Path]) -> Optional[str]
     return key.public.text if isinstance(key, PrivateKey) else None
 
 
-def _beside(
-    value: Union[bool, int, str, Path, None], folder: Path
-) -> Union[bool, int, str, Path, None]:
+def _beside(value: bool | int | str | Path | None, folder: Path) -> bool | int | str | Path | None:
     """A file beside the configuration is named by its name, as the service's credentials are."""
     if isinstance(value, Path) and value.parent == folder and value.name != CA:
         return value.name

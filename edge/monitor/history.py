@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 import edge
 from edge.monitor.messages import PROTOCOL, Message
@@ -31,7 +31,7 @@ class History:
         self._levels: deque[tuple[int, float]] = deque(maxlen=LEVELS_S)
         self._past: deque[Message] = deque(maxlen=_MOST_PAST)
         self._counts = {"granted": 0, "denied": 0}
-        self._state: Optional[Message] = None
+        self._state: Message | None = None
 
     def take(self, message: Mapping[str, Any]) -> bool:
         """Keep what is worth it.
@@ -74,7 +74,7 @@ class History:
             level_dbfs = max(level_dbfs, self._levels.pop()[1])
         self._levels.append((second, level_dbfs))
 
-    def _each_second(self) -> list[Optional[float]]:
+    def _each_second(self) -> list[float | None]:
         """One level a second up to now, oldest first; None where nothing was heard."""
         now = int(time.monotonic())
         known = dict(self._levels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Optional
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class Levels:
 
     def take(
         self, block: AudioBlock, level_dbfs: float, *, hearing: bool, watched: bool
-    ) -> Optional[Message]:
+    ) -> Message | None:
         """Take in a block.
 
         Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from edge.types.decision import utc
 
@@ -52,7 +52,7 @@ def state_message(state: str, **fields: Any) -> Message:
     return {"type": "state", "state": state, **{k: v for k, v in fields.items() if v is not None}}
 
 
-def utterance_message(judgement: Judgement) -> Optional[Message]:
+def utterance_message(judgement: Judgement) -> Message | None:
     """What was heard; None where nothing was, as when an answer did not come in time."""
     decision = judgement.decision
     if len(judgement.utterance.samples) == 0 or decision.quality is None:
@@ -90,7 +90,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def decode(line: bytes) -> Optional[Message]:
+def decode(line: bytes) -> Message | None:
     """A line as a message; None where it is none."""
     try:
         message = json.loads(line)

@@ -9,7 +9,6 @@ import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from edge.config import Config
 from edge.errors import EnvironmentFault
@@ -120,7 +119,7 @@ class Claim:
             self._lock = None
 
 
-def _locked(path: Path) -> Optional[int]:
+def _locked(path: Path) -> int | None:
     """A file that this process alone has locked; None where another one has."""
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Optional
+from typing import Any
 
 from edge.monitor.history import LEVELS_S
 from edge.monitor.messages import PROTOCOL, Message
@@ -46,13 +46,13 @@ class Row:
     reason: str = ""
     confidence: str = ""
     name: str = ""
-    utterance_s: Optional[float] = None
-    level_dbfs: Optional[float] = None
-    snr_db: Optional[float] = None
-    joint: Optional[float] = None
-    voice: Optional[float] = None
-    phrase: Optional[float] = None
-    took_ms: Optional[float] = None
+    utterance_s: float | None = None
+    level_dbfs: float | None = None
+    snr_db: float | None = None
+    joint: float | None = None
+    voice: float | None = None
+    phrase: float | None = None
+    took_ms: float | None = None
 
     @property
     def granted(self) -> bool:
@@ -102,12 +102,12 @@ class Recent:
         """
         return self._rows[_text(message, "id")]
 
-    def loudest(self, columns: int, now: float) -> list[Optional[float]]:
+    def loudest(self, columns: int, now: float) -> list[float | None]:
         """The loudest level in each of so many equal parts of the last `LEVELS_S`, dB.
 
         None where nothing was heard. The last part ends now (a Unix time).
         """
-        parts: list[Optional[float]] = [None] * columns
+        parts: list[float | None] = [None] * columns
         for second, level in self._levels:
             column = self.column(second, columns, now)
             if column is not None:
@@ -116,7 +116,7 @@ class Recent:
         return parts
 
     @staticmethod
-    def column(at: float, columns: int, now: float) -> Optional[int]:
+    def column(at: float, columns: int, now: float) -> int | None:
         """Which of so many equal parts of the last `LEVELS_S` a Unix time is in; None: before."""
         age = min(max(now - at, 0.0), LEVELS_S)
         if age >= LEVELS_S:
@@ -215,7 +215,7 @@ def _text(message: Mapping[str, Any], key: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in value[:_LONGEST_TEXT])
 
 
-def _number(message: Mapping[str, Any], key: str) -> Optional[float]:
+def _number(message: Mapping[str, Any], key: str) -> float | None:
     value = message.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e9:
         return None

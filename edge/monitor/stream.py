@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Optional
 
 from edge.errors import EnvironmentFault
 from edge.monitor.messages import LONGEST_LINE, Message, decode
@@ -27,7 +26,7 @@ def connect(paths: Sequence[Path]) -> socket.socket:
     Raises:
         NobodyThere: none does, or it is another user's; the message says what to do.
     """
-    forbidden: Optional[Path] = None
+    forbidden: Path | None = None
     for path in paths:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         line.settimeout(_CONNECT_S)
@@ -64,10 +63,10 @@ class Stream:
     """
 
     def __init__(
-        self, line: socket.socket, again: Optional[Callable[[], socket.socket]] = None
+        self, line: socket.socket, again: Callable[[], socket.socket] | None = None
     ) -> None:
         self.ended = False
-        self._line: Optional[socket.socket] = line
+        self._line: socket.socket | None = line
         self._again = again
         self._try_at = 0.0
         self._rest = b""

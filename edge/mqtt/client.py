@@ -11,9 +11,9 @@ import logging
 import random
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any
 
 import edge
 from edge.config import DeviceConfig, MqttConfig
@@ -80,7 +80,7 @@ class MqttPublisher:
         self.topics = Topics(mqtt.base_topic, device.id)
         self._mqtt = mqtt
         self._client_id = mqtt.client_id or f"edge-voice-{device.id}"
-        self._password: Optional[str] = None
+        self._password: str | None = None
         if mqtt.enabled and mqtt.password_file is not None:
             self._password = read_password(mqtt.password_file)
         self._tls = tls_context(mqtt.tls) if mqtt.enabled else None
@@ -89,10 +89,10 @@ class MqttPublisher:
         self._lock = threading.Lock()
         about = {"device": device.id, "name": device.name, "version": edge.__version__}
         self._retained = Retained(self.topics, about)
-        self._announcer: Optional[Announcer] = None
-        self._birth_topic: Optional[str] = None
+        self._announcer: Announcer | None = None
+        self._birth_topic: str | None = None
         self._filters: tuple[str, ...] = ()
-        self._taker: Optional[Callable[[Incoming], None]] = None
+        self._taker: Callable[[Incoming], None] | None = None
         self._sent = 0
         self._deaf_until = 0.0
         self._connected = False
@@ -100,7 +100,7 @@ class MqttPublisher:
         self._connections = 0
         self._complaints: set[str] = set()
         self._brief = 0
-        self._stop_at: Optional[float] = None
+        self._stop_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     @property
@@ -162,7 +162,7 @@ class MqttPublisher:
         text: str,
         *,
         retain: bool = False,
-        lifetime_s: Optional[float] = None,
+        lifetime_s: float | None = None,
         expendable: bool = False,
     ) -> None:
         """Publish what is no decision, on BASE/DEVICE/suffix.
@@ -196,7 +196,7 @@ class MqttPublisher:
             self._outbox.put_message(name, suffix, text, lifetime_s, expendable=expendable)
         self._waker.wake()
 
-    def announce(self, texts: Mapping[str, str], birth_topic: Optional[str] = None) -> None:
+    def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:
         """Have the broker keep texts on topics that are not the device's own; before `start`.
 
         Args:
@@ -259,8 +259,8 @@ class MqttPublisher:
         wait = _FIRST_WAIT_S / 2
         protocol = ProtocolChoice(self._mqtt.protocol)
         while not self._stopping():
-            link: Optional[Link] = None
-            reached_at: Optional[float] = None
+            link: Link | None = None
+            reached_at: float | None = None
             try:
                 link = Link(
                     self._mqtt,

@@ -22,10 +22,10 @@ refused until the configuration allows it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Callable, Optional
+from typing import Any
 
 from edge.config import UnsignedConfig
 from edge.crypto.canonical import MessageProblem, read_message
@@ -140,8 +140,8 @@ class Command:
     name: str
     arguments: Mapping[str, Any]
     id: str = ""
-    key_id: Optional[str] = None
-    role: Optional[Role] = None
+    key_id: str | None = None
+    role: Role | None = None
     counter: int = 0
 
 
@@ -163,8 +163,8 @@ class Refused(Exception):
         reason: str,
         *,
         id: str = "",  # noqa: A002 (its name in the message)
-        key_id: Optional[str] = None,
-        command: Optional[str] = None,
+        key_id: str | None = None,
+        command: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -219,7 +219,7 @@ def read_command(
 
 def _signed_by(
     content: Mapping[str, Any], keys: Mapping[str, CommandKey]
-) -> tuple[str, Optional[CommandKey]]:
+) -> tuple[str, CommandKey | None]:
     if "signature" not in content:
         return "unsigned", None
     signature = signature_of(content)
@@ -309,7 +309,7 @@ def _text(payload: bytes) -> str:
     return text
 
 
-def unix(text: Any) -> Optional[float]:
+def unix(text: Any) -> float | None:
     """The Unix time that a time of ours in a message means; None for anything else."""
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         return None

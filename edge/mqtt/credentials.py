@@ -6,7 +6,6 @@ import os
 import ssl
 import stat
 from pathlib import Path
-from typing import Optional
 
 from edge.config import TlsConfig
 from edge.errors import ConfigError
@@ -22,7 +21,7 @@ def locate_password(file: Path) -> Path:
     return file
 
 
-def read_password(file: Path) -> Optional[str]:
+def read_password(file: Path) -> str | None:
     """Read a password from a file of its own.
 
     Args:
@@ -60,7 +59,7 @@ def read_password(file: Path) -> Optional[str]:
     return text or None
 
 
-def tls_context(tls: TlsConfig) -> Optional[ssl.SSLContext]:
+def tls_context(tls: TlsConfig) -> ssl.SSLContext | None:
     """The encryption that is asked for; None without.
 
     The broker's certificate and name are always verified, and TLS is 1.2 at least.
@@ -88,7 +87,7 @@ def tls_context(tls: TlsConfig) -> Optional[ssl.SSLContext]:
     return context
 
 
-def _unusable(file: Optional[Path], setting: str, error: Exception) -> str:
+def _unusable(file: Path | None, setting: str, error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         why = "it is no matching, unencrypted PEM file"
     else:

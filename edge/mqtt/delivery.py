@@ -21,7 +21,6 @@ lock may come back later than this device. The decision is then offered again wh
 from __future__ import annotations
 
 import logging
-from typing import Optional
 
 from edge.mqtt.link import Link, LinkLost
 from edge.mqtt.outbox import Outbox, Outgoing, now
@@ -46,8 +45,8 @@ class Delivery:
         self._link = link
         self._outbox = outbox
         self._topics = topics
-        self._flight: Optional[tuple[Outgoing, int]] = None
-        self._asked_at: Optional[float] = None
+        self._flight: tuple[Outgoing, int] | None = None
+        self._asked_at: float | None = None
         self._told: set[str] = set()
 
     def step(self) -> float:

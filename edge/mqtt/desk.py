@@ -11,8 +11,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Callable, Optional, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from edge.config import CommandsConfig
 from edge.crypto.command_keys import read_command_keys
@@ -30,7 +30,7 @@ from edge.mqtt.link import Incoming
 from edge.mqtt.refusals import Allowance, Refusals
 from edge.types import Detail, Event, EventKind
 
-Handler = Callable[[Mapping[str, Any]], Optional[Mapping[str, Any]]]
+Handler = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 """Carries a command out, given its arguments; what it returns is in the answer, as `detail`."""
 
 _Item = TypeVar("_Item")
@@ -44,11 +44,11 @@ _log = logging.getLogger(__name__)
 class Memory(Protocol):
     """Where the counters are kept; `edge.store.state.DeviceState` is one."""
 
-    def get(self, name: str) -> Optional[str]:
+    def get(self, name: str) -> str | None:
         """The text of that name."""
         ...
 
-    def put(self, name: str, text: Optional[str]) -> None:
+    def put(self, name: str, text: str | None) -> None:
         """Keep a text; it is on the disk when this returns."""
         ...
 
@@ -96,8 +96,8 @@ class CommandDesk:
         handlers: Mapping[str, Handler],
         *,
         record: Callable[[Event], None],
-        answer: Optional[Callable[[Mapping[str, Any]], None]] = None,
-        refusals: Optional[Refusals] = None,
+        answer: Callable[[Mapping[str, Any]], None] | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         unknown = set(handlers) - {*COMMANDS, CHOOSE}
         if unknown:
@@ -203,7 +203,7 @@ class CommandDesk:
             answer = {"id": command.id, "command": command.name, "ok": ok, "reason": reason}
             self._say({**answer, "detail": dict(detail)} if detail else answer)
 
-    def _carry_out(self, command: Command) -> tuple[str, Optional[Mapping[str, Any]]]:
+    def _carry_out(self, command: Command) -> tuple[str, Mapping[str, Any] | None]:
         handler = self._handlers.get(command.name)
         if handler is None:
             return "unsupported", None

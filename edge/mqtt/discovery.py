@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 import edge
 from edge.config import Config, UnsignedConfig
@@ -54,7 +54,7 @@ class Entity:
     component: str
     object_id: str
     name: str
-    needs: Optional[str] = None
+    needs: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -15,9 +15,9 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -90,8 +90,8 @@ class Link:
         topics: Topics,
         *,
         client_id: str,
-        password: Optional[str],
-        tls: Optional[ssl.SSLContext],
+        password: str | None,
+        tls: ssl.SSLContext | None,
         version: MQTTProtocolVersion,
         taker: Callable[[Incoming], None] = lambda _: None,
     ) -> None:
@@ -103,7 +103,7 @@ class Link:
         self._topics = topics
         self._accepted = False
         self._asked: dict[int, float] = {}
-        self._trouble: Optional[LinkLost] = None
+        self._trouble: LinkLost | None = None
         self._client = self._make_client(client_id, password, tls)
 
     def open(self, waker: Waker, stopping: Callable[[], bool]) -> None:
@@ -139,7 +139,7 @@ class Link:
             self.pump(0.5, waker)
 
     def publish(
-        self, topic: str, payload: str, *, retain: bool, lifetime_s: Optional[float] = None
+        self, topic: str, payload: str, *, retain: bool, lifetime_s: float | None = None
     ) -> int:
         """Send a message with QoS 1.
 
@@ -245,7 +245,7 @@ class Link:
         line.close()
 
     def _make_client(
-        self, client_id: str, password: Optional[str], tls: Optional[ssl.SSLContext]
+        self, client_id: str, password: str | None, tls: ssl.SSLContext | None
     ) -> _BoundedClient:
         client = _BoundedClient(
             CallbackAPIVersion.VERSION2,

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Optional
 
 from edge.types import AccessDecision
 
@@ -108,7 +107,7 @@ class Outbox:
         """
         return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix, expendable))
 
-    def head(self) -> Optional[Outgoing]:
+    def head(self) -> Outgoing | None:
         """What to send next, None for nothing now; it stays in the box until `remove`.
 
         The oldest decision, or without one the oldest message; of one topic never a later before
@@ -117,7 +116,7 @@ class Outbox:
         with self._lock:
             self._expire()
             behind: set[str] = set()
-            found: Optional[Outgoing] = None
+            found: Outgoing | None = None
             for entry in self._waiting:
                 if entry.suffix in behind:
                     continue
@@ -129,7 +128,7 @@ class Outbox:
                     found = entry
             return found
 
-    def next_s(self) -> Optional[float]:
+    def next_s(self) -> float | None:
         """Seconds until `head` may have something that it did not have; None for never."""
         with self._lock:
             times = [*self._held.values(), *(entry.expires_at for entry in self._waiting)]

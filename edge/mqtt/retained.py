@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import now
@@ -110,7 +110,7 @@ class Announcer:
         self._link = link
         self._current = current
         self._said: dict[str, tuple[str, float]] = {}
-        self._asked: Optional[tuple[int, str]] = None
+        self._asked: tuple[int, str] | None = None
         self._began = now()
         self._again = False
         self._complained = False

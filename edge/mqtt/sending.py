@@ -7,7 +7,7 @@ import queue
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Optional
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
@@ -76,7 +76,7 @@ class Caller:
         EnvironmentFault: on entering, when the broker cannot be reached.
     """
 
-    def __init__(self, config: Config, device_key: Optional[Verifier] = None) -> None:
+    def __init__(self, config: Config, device_key: Verifier | None = None) -> None:
         self._mqtt = config.mqtt
         self._device_id = config.device.id
         self._device_key = device_key
@@ -85,8 +85,8 @@ class Caller:
             self._topics.below("command/result"): RESULT,
             self._topics.below("enrolment"): ENROLMENT,
         }
-        self._ready: queue.Queue[Optional[str]] = queue.Queue()
-        self._arrived: dict[str, queue.Queue[Optional[dict[str, Any]]]] = {
+        self._ready: queue.Queue[str | None] = queue.Queue()
+        self._arrived: dict[str, queue.Queue[dict[str, Any] | None]] = {
             domain: queue.Queue(_MOST_WAITING) for domain in self._domains.values()
         }
         self._client = visitor(config.mqtt, "command")

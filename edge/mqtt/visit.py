@@ -7,8 +7,9 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Callable, Optional
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -38,7 +39,7 @@ class Visit:
 
     def __init__(self, mqtt: MqttConfig, purpose: str) -> None:
         self._mqtt = mqtt
-        self._answers: queue.Queue[Optional[str]] = queue.Queue()
+        self._answers: queue.Queue[str | None] = queue.Queue()
         self._client = visitor(mqtt, purpose)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
@@ -59,9 +60,9 @@ class Visit:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._leave()
 
@@ -117,13 +118,13 @@ class Visit:
         with lock:
             return dict(found)
 
-    def _answer(self) -> Optional[str]:
+    def _answer(self) -> str | None:
         try:
             return self._answers.get(timeout=_ANSWER_S)
         except queue.Empty:
             return "does not answer; check it"
 
-    def _require(self, complaint: Optional[str]) -> None:
+    def _require(self, complaint: str | None) -> None:
         if complaint is not None:
             raise EnvironmentFault(f"{self.place}: {complaint}")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Optional
 
 from edge.recognition.confidence import confidence_of
 from edge.recognition.results import Analysis
@@ -62,7 +61,7 @@ def reason_not_to_adapt(
     truncated: bool,
     now: float,
     interval_s: float,
-) -> Optional[Refusal]:
+) -> Refusal | None:
     """Why an utterance that was accepted for a profile may not be learned from, or None.
 
     Args:

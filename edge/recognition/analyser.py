@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Optional
 
 from edge.config import Config
 from edge.recognition import gate
@@ -27,7 +26,7 @@ class Analyser:
         config: what a recording must be worth.
     """
 
-    def __init__(self, models: Models, config: Optional[Config] = None) -> None:
+    def __init__(self, models: Models, config: Config | None = None) -> None:
         self.models = models
         self.config = config or Config()
 
@@ -59,7 +58,7 @@ class Analyser:
             self.models.phrase.embed(phrase_samples(heard_in(utterance, place))) for place in PLACES
         )
 
-    def refusal(self, utterance: Utterance, kind: ProfileKind) -> Optional[ReasonCode]:
+    def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
         """Why an utterance cannot be judged, or None when it can."""
         longest = gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
         if utterance.truncated and kind is ProfileKind.PHRASE:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Optional
 
 from edge.recognition.digit_round import ROUNDS, DigitRound, weakness_of
 from edge.recognition.digits import DIGITS, DigitRecogniser, DigitScore
@@ -61,7 +60,7 @@ class AnswerJudge:
             raise ValueError(f"{ROUNDS} rounds of digits are needed")
         self._engine = engine
         self._rounds = tuple(rounds)
-        self._choices: Optional[tuple[int, ...]] = None
+        self._choices: tuple[int, ...] | None = None
         self._recogniser = DigitRecogniser(
             [example for spoken in rounds for example in spoken.examples]
         )

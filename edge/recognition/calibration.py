@@ -13,6 +13,7 @@ ratios that given shares of wrong trials really passed: the operating curve.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -270,7 +271,7 @@ def _curve(card: ModelCard) -> OperatingCurve:
     for point in points:
         if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
             raise _damaged(card, "operating_curve")
-    for (before, low), (after, high) in zip(points, points[1:]):
+    for (before, low), (after, high) in itertools.pairwise(points):
         if not 0.0 < after < before < 1.0 or high <= low:
             raise _damaged(card, "operating_curve")
     return OperatingCurve(tuple((float(rate), float(ratio)) for rate, ratio in points))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -169,7 +168,7 @@ class Models:
     directory: Path
 
 
-def open_models(directory: Optional[Path] = None, threads: int = 1) -> Models:
+def open_models(directory: Path | None = None, threads: int = 1) -> Models:
     """Open both models.
 
     Args:

@@ -9,7 +9,6 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Optional
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class Engine(Analyser):
     """
 
     def __init__(
-        self, models: Models, config: Optional[Config] = None, scorer: Optional[Scorer] = None
+        self, models: Models, config: Config | None = None, scorer: Scorer | None = None
     ) -> None:
         super().__init__(models, config)
         self.scorer = scorer or Scorer.of(models, self.config.security.far)
@@ -66,7 +65,7 @@ class Engine(Analyser):
         self._enrolment_phrase = models.phrase.card.threshold("enrolment")
 
     @classmethod
-    def open(cls, config: Optional[Config] = None) -> Engine:
+    def open(cls, config: Config | None = None) -> Engine:
         """Open the models that the configuration names, or those that were installed.
 
         Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from edge.config import RecognitionConfig
 from edge.types import Quality, ReasonCode
 
@@ -17,7 +15,7 @@ def reason_to_refuse(
     *,
     duration_s: float = 0.0,
     max_duration_s: float = MAX_PHRASE_S,
-) -> Optional[ReasonCode]:
+) -> ReasonCode | None:
     """Why a recording cannot be judged, or None when it can.
 
     The order is that of what helps the speaker most: a faint recording measures as noisy too, and

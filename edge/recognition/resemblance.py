@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,9 +159,7 @@ def _diagonals(products: FloatArray) -> FloatArray:
     return summed
 
 
-def threshold_of(
-    overlap: FloatArray, chance: Union[float, FloatArray] = _USUAL_CHANCE
-) -> FloatArray:
+def threshold_of(overlap: FloatArray, chance: float | FloatArray = _USUAL_CHANCE) -> FloatArray:
     """Score from which a sound is no second saying.
 
     Second sayings come the nearer by chance the less there is to compare: their scores fall with
@@ -178,7 +175,7 @@ def threshold_of(
     return (above + _CHANCE_SHARE * chance / np.sqrt(frames)).astype(np.float32)
 
 
-def most_alike(heard: Heard, remembered: Sequence[Fingerprint]) -> Optional[Resemblance]:
+def most_alike(heard: Heard, remembered: Sequence[Fingerprint]) -> Resemblance | None:
     """The remembered fingerprint that an utterance comes nearest to.
 
     All are looked at in a quarter of the bands, the nearest few in full.
@@ -199,7 +196,7 @@ def most_alike(heard: Heard, remembered: Sequence[Fingerprint]) -> Optional[Rese
     final = _Remembered([remembered[index] for index in chosen])
     every_other = range(0, PHASES, 2)
     found = final.best(*heard.views((0.0,), range(PHASES)))
-    chance: Union[float, FloatArray] = _USUAL_CHANCE
+    chance: float | FloatArray = _USUAL_CHANCE
     if _in_doubt(*found):
         chance = final.chance(*heard.views(_WRONG_SPEEDS, every_other))
         nearest = _nearest(found, chance, chosen)
@@ -223,9 +220,9 @@ def _in_doubt(scores: FloatArray, overlap: FloatArray) -> bool:
 
 def _nearest(
     best: tuple[FloatArray, FloatArray],
-    chance: Union[float, FloatArray],
+    chance: float | FloatArray,
     chosen: NDArray[np.intp],
-) -> Optional[Resemblance]:
+) -> Resemblance | None:
     scores, overlap = best
     threshold = threshold_of(overlap, chance)
     item = int(np.where(scores > -1.0, scores - threshold, -np.inf).argmax())

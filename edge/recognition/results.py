@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from edge.types import (
     Confidence,
@@ -31,7 +31,7 @@ class Analysis:
     """
 
     speaker_embedding: FloatArray = field(repr=False)
-    phrase_embedding: Optional[FloatArray] = field(repr=False)
+    phrase_embedding: FloatArray | None = field(repr=False)
     quality: Quality
     timings_ms: Mapping[str, float]
     phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
@@ -55,8 +55,8 @@ class Verification:
     accepted: bool
     reason: ReasonCode
     confidence: Confidence
-    speaker: Optional[SpeakerMatch]
-    phrase: Optional[PhraseMatch]
+    speaker: SpeakerMatch | None
+    phrase: PhraseMatch | None
     quality: Quality
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Identification:
 
     reason: ReasonCode
     confidence: Confidence
-    best: Optional[SpeakerMatch]
+    best: SpeakerMatch | None
     ranking: tuple[SpeakerMatch, ...]
     quality: Quality
     timings_ms: Mapping[str, float] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class Scorer:
         return VoiceScores(similarity, ratio)
 
     def voice_threshold(
-        self, among: int = 1, *, enrolments: int = USUAL_ENROLMENTS, rate: Optional[float] = None
+        self, among: int = 1, *, enrolments: int = USUAL_ENROLMENTS, rate: float | None = None
     ) -> float:
         """The ratio from which a voice is accepted.
 
@@ -108,7 +108,7 @@ class Scorer:
         rate = self.rate if rate is None else rate
         return self.voice.curve.threshold(rate / among) + self.voice.shift(enrolments)
 
-    def phrase_threshold(self, rate: Optional[float] = None) -> float:
+    def phrase_threshold(self, rate: float | None = None) -> float:
         """The ratio from which a phrase is accepted; `rate` as for `voice_threshold`."""
         return self.phrase.curve.threshold(self.rate if rate is None else rate)
 

@@ -9,7 +9,6 @@ the noise has about the spectrum of speech.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Optional
 
 import numpy as np
 
@@ -27,8 +26,8 @@ class Surroundings:
         direct_db: energy of the direct sound over that of the echo, dB.
     """
 
-    snr_db: Optional[float] = None
-    rt60_s: Optional[float] = None
+    snr_db: float | None = None
+    rt60_s: float | None = None
     direct_db: float = 0.0
 
 

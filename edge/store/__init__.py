@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 from edge.config import StoreConfig
 from edge.store.checks import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
@@ -25,7 +24,7 @@ __all__ = [
 
 
 def open_store(
-    state_directory: Path, busy_s: float = 5.0, settings: Optional[StoreConfig] = None
+    state_directory: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
 ) -> ProfileStore:
     """Open the device's own store, creating it where there is none.
 

@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
 
 from edge.config import AuditConfig
 from edge.errors import StoreError
@@ -75,12 +74,12 @@ class AuditTrail:
         settings: AuditConfig,
         *,
         busy_s: float = 5.0,
-        on_urgent: Optional[Callable[[], object]] = None,
+        on_urgent: Callable[[], object] | None = None,
     ) -> None:
         if len(key) != _KEY_BYTES:
             raise ValueError(f"a key of {len(key)} bytes")
         self.path = state_directory / FILE_NAME
-        self.problem: Optional[str] = None
+        self.problem: str | None = None
         self._key = key
         self._state = state
         self._settings = settings
@@ -90,7 +89,7 @@ class AuditTrail:
         self._queue_lock = threading.Lock()
         self._lost = 0
         self._lost_since = 0.0
-        self._file: Optional[TrailFile] = None
+        self._file: TrailFile | None = None
         self._file_lock = threading.RLock()
         self._pruned_at = float("-inf")
         self._failed_at = float("-inf")
@@ -100,9 +99,9 @@ class AuditTrail:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -190,7 +189,7 @@ class AuditTrail:
             file.anchor()
         return removed
 
-    def head(self) -> Optional[Head]:
+    def head(self) -> Head | None:
         """The newest entry, to be kept elsewhere (`str` of it is SEQ:HASH); None if unreadable."""
         try:
             with self._file_lock:
@@ -203,7 +202,7 @@ class AuditTrail:
         with self._file_lock, reading(self.path) as found:
             return list(found)
 
-    def verify(self, expected: Optional[Head] = None) -> Verdict:
+    def verify(self, expected: Head | None = None) -> Verdict:
         """Look for anything that is not as it was written.
 
         Args:

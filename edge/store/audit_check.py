@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from edge.store.audit_entry import START, Entry, Head
 from edge.store.audit_file import removed_before
@@ -40,8 +40,8 @@ def check(
     entries: Iterable[Entry],
     key: bytes,
     *,
-    anchor: Optional[Head],
-    expected: Optional[Head] = None,
+    anchor: Head | None,
+    expected: Head | None = None,
     anchored: bool = True,
 ) -> Verdict:
     """Verify a trail.
@@ -72,7 +72,7 @@ def check(
 def _chain(rows: list[Entry], key: bytes) -> Iterable[str]:
     """What is wrong within the entries; each link is judged by the MACs as they stand."""
     seq = 0
-    previous: Optional[bytes] = START  # None where the link to the entry before cannot be judged
+    previous: bytes | None = START  # None where the link to the entry before cannot be judged
     for number, row in enumerate(rows):
         if not isinstance(row.seq, int):
             yield f"an entry has {str(row.seq)[:20]!r} for its number"

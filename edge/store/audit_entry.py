@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import InputError
 from edge.types import Detail, Event
@@ -45,7 +45,7 @@ class Entry:
     seq: int
     time_us: int
     kind: str
-    profile_id: Optional[str]
+    profile_id: str | None
     detail: str
     mac: bytes
 
@@ -126,7 +126,7 @@ def anchor_text(key: bytes, head: Head) -> str:
     return f"{head}:{mark}"
 
 
-def read_anchor(key: bytes, text: Optional[str]) -> Optional[Head]:
+def read_anchor(key: bytes, text: str | None) -> Head | None:
     """The head that `anchor_text` made, None where there is none that is genuine."""
     head = (text or "").rpartition(":")[0]
     if text is None or _HEAD.fullmatch(head) is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import StoreError
 from edge.store.audit_entry import (
@@ -159,7 +159,7 @@ class TrailFile:
                 self._database.execute("ROLLBACK")
         self._anchor_due = False
 
-    def _continue_from(self, anchored: Optional[str]) -> Head:
+    def _continue_from(self, anchored: str | None) -> Head:
         """The entry to go on from; first, what is wrong with it is put on record.
 
         Numbers go on after the anchor, so that none is ever given to two entries.
@@ -194,7 +194,7 @@ class TrailFile:
             return Head(0, START)
         return Head(last.seq, last.mac if isinstance(last.mac, bytes) else START)
 
-    def _one(self, clause: str, *values: Any) -> Optional[Entry]:
+    def _one(self, clause: str, *values: Any) -> Entry | None:
         return next(self._entries(clause, *values), None)
 
     def _entries(self, clause: str, *values: Any) -> Iterator[Entry]:
@@ -222,7 +222,7 @@ class TrailFile:
                 raise
 
 
-def removed_before(entries: Iterable[Entry], first: Entry) -> Optional[bytes]:
+def removed_before(entries: Iterable[Entry], first: Entry) -> bytes | None:
     """The MAC of the entry before the first one, as retention put it on record when it removed it.
 
     None where retention has removed nothing there.

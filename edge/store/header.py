@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import struct
 from pathlib import Path
-from typing import Optional
 
 from edge.errors import StoreError
 
@@ -75,7 +74,7 @@ def _check_header(path: Path, header: bytes) -> None:
         raise StoreError(damaged(path, f"its format is {version}"))
 
 
-def _journalled_header(path: Path) -> Optional[bytes]:
+def _journalled_header(path: Path) -> bytes | None:
     """The header that rolling back an interrupted write will restore; None when there is none.
 
     Only the journal's first segment is searched, which is all of it for writes as small as ours

@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import StoreError
 from edge.store.database import StoreFile
@@ -32,7 +32,7 @@ class Kept:
     """
 
     id: int
-    profile_id: Optional[str]
+    profile_id: str | None
     created_at: float
     payload: bytes = field(repr=False)
 
@@ -47,9 +47,9 @@ class ItemRows:
         self,
         kind: str,
         payload: bytes,
-        profile_id: Optional[str],
-        most: Optional[int],
-        created_at: Optional[float] = None,
+        profile_id: str | None,
+        most: int | None,
+        created_at: float | None = None,
     ) -> int:
         """Add an item; the oldest of its kind and profile beyond `most` go.
 
@@ -83,7 +83,7 @@ class ItemRows:
         )
         return int(item_id)
 
-    def all(self, kind: str, profile_id: Optional[str]) -> list[Kept]:
+    def all(self, kind: str, profile_id: str | None) -> list[Kept]:
         """The items of a kind, oldest first; of one profile, or of all and the device.
 
         Raises:
@@ -97,7 +97,7 @@ class ItemRows:
         )
         return [self._kept(item_id, kind, owner, sealed) for item_id, owner, sealed in rows]
 
-    def discard(self, kind: str, profile_id: Optional[str], ids: Optional[Sequence[int]]) -> int:
+    def discard(self, kind: str, profile_id: str | None, ids: Sequence[int] | None) -> int:
         """Remove items of a kind; how many there were."""
         check_kind(kind)
         where, values = _where(kind, profile_id)
@@ -114,7 +114,7 @@ class ItemRows:
             for item_id in ids
         )
 
-    def _kept(self, item_id: int, kind: str, owner: Optional[str], sealed: object) -> Kept:
+    def _kept(self, item_id: int, kind: str, owner: str | None, sealed: object) -> Kept:
         try:
             content = self._file.vault.open_item(item_id, kind, owner, sealed)
             version, created_at = _HEAD.unpack_from(content)
@@ -135,7 +135,7 @@ def check_kind(kind: str) -> None:
 
 
 def _where(
-    kind: str, profile_id: Optional[str], *, one_profile: bool = False
+    kind: str, profile_id: str | None, *, one_profile: bool = False
 ) -> tuple[str, tuple[Any, ...]]:
     if profile_id is not None:
         return "kind = ? AND profile_id = ?", (kind, profile_id)

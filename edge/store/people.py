@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from edge.errors import ProfileError
 from edge.store.items import ItemRows
 from edge.store.rows import ProfileRows
@@ -31,7 +29,7 @@ def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> Person:
     )
 
 
-def add_person(rows: ProfileRows, items: ItemRows, person: Person, name: Optional[str]) -> str:
+def add_person(rows: ProfileRows, items: ItemRows, person: Person, name: str | None) -> str:
     """Add a person within a transaction; the id of the new profile.
 
     Raises:
@@ -50,7 +48,7 @@ def add_person(rows: ProfileRows, items: ItemRows, person: Person, name: Optiona
 
 
 def _add(
-    rows: ProfileRows, items: ItemRows, person: Person, name: str, duress_of: Optional[str]
+    rows: ProfileRows, items: ItemRows, person: Person, name: str, duress_of: str | None
 ) -> str:
     given = person.profile
     profile_id = rows.begin(name, given.kind, given.phrase, given.required, duress_of)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def profiles_of(database: sqlite3.Connection) -> Iterator[tuple[str, Record]]:
 
 def samples_of(
     database: sqlite3.Connection, *, adapted: bool
-) -> Iterator[tuple[str, int, bool, Optional[EnrolmentSample]]]:
+) -> Iterator[tuple[str, int, bool, EnrolmentSample | None]]:
     """Profile, position, whether it was learned, and the sample; None for a damaged one.
 
     Args:

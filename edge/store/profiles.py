@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import ProfileError
 from edge.store.checks import check_learned, check_required, check_sample
@@ -51,7 +51,7 @@ class ProfileStore(SealedStore):
         phrase: str = "",
         *,
         required: float,
-        duress_of: Optional[str] = None,
+        duress_of: str | None = None,
     ) -> Profile:
         """Add a profile without samples.
 
@@ -79,7 +79,7 @@ class ProfileStore(SealedStore):
         samples: Sequence[EnrolmentSample] = (),
         speaker_model: str = "",
         phrase_model: str = "",
-        duress_of: Optional[str] = None,
+        duress_of: str | None = None,
     ) -> Profile:
         """Add a profile together with its samples: all of it, or nothing.
 
@@ -172,8 +172,8 @@ class ProfileStore(SealedStore):
         speaker_model: str,
         phrase_model: str,
         *,
-        phrase: Optional[str] = None,
-        required: Optional[float] = None,
+        phrase: str | None = None,
+        required: float | None = None,
     ) -> Profile:
         """Exchange a signature for a new one: until it returns, the old one stands.
 
@@ -301,7 +301,7 @@ class ProfileStore(SealedStore):
         with self._file.reading():
             return person_of(self._rows, self._items, self._rows.resolve(profile))
 
-    def import_person(self, person: Person, name: Optional[str] = None) -> Profile:
+    def import_person(self, person: Person, name: str | None = None) -> Profile:
         """Add somebody who comes from a file: all of it, or nothing.
 
         Args:

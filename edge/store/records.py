@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Optional
+from typing import Any
 
 from edge.types import EVERYTHING, AccessRule, EnrolmentSample, Profile, ProfileKind, Window
 
@@ -29,7 +30,7 @@ class Record:
     created_at: float
     updated_at: float
     rule: AccessRule = EVERYTHING
-    duress_of: Optional[str] = None
+    duress_of: str | None = None
 
     def profile(self, profile_id: str, samples: tuple[EnrolmentSample, ...]) -> Profile:
         """The profile that this is the record of."""
@@ -168,12 +169,12 @@ def check_rule(rule: AccessRule) -> None:
         whole = (*days, window.start_minute, window.end_minute)
         if not all(type(number) is int for number in whole):
             raise ValueError("a rule's window is not of numbers")
-        in_order = all(day < later for day, later in zip(days, days[1:]))
+        in_order = all(day < later for day, later in itertools.pairwise(days))
         if not (days and in_order and days[0] >= 0 and days[-1] <= 6):
             raise ValueError("a rule's window has impossible days")
         if not (0 <= window.start_minute <= 1439 and 1 <= window.end_minute <= 1440):
             raise ValueError("a rule's window has impossible hours")
 
 
-def _day(value: Any) -> Optional[date]:
+def _day(value: Any) -> date | None:
     return None if value is None else date.fromisoformat(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 
 from edge.errors import ProfileError, StoreError
 from edge.store.checks import MAX_PROFILES, MAX_SAMPLES, check_required, check_sample
@@ -94,7 +94,7 @@ class ProfileRows:
             raise ProfileError(f"there is a profile {taken!r} already: choose another name")
 
     def begin(
-        self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: Optional[str]
+        self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: str | None
     ) -> str:
         """Add a profile without samples; its id.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, TypeVar
+from typing import TypeVar
 
 from edge.config import StoreConfig
 from edge.crypto.keys import KeySources, WrappingKey
@@ -22,7 +22,7 @@ class SealedStore:
     """What a store can do beside its profiles; see `ProfileStore`."""
 
     def __init__(
-        self, path: Path, busy_s: float = 5.0, settings: Optional[StoreConfig] = None
+        self, path: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
     ) -> None:
         self.path = path
         self._file = StoreFile(path, busy_s, KeySources(settings or StoreConfig(), path.parent))
@@ -34,9 +34,9 @@ class SealedStore:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -61,8 +61,8 @@ class SealedStore:
         kind: str,
         payload: bytes,
         *,
-        profile: Optional[str] = None,
-        most: Optional[int] = None,
+        profile: str | None = None,
+        most: int | None = None,
     ) -> int:
         """Keep a small thing, sealed; with a profile, for as long as the profile is there.
 
@@ -84,7 +84,7 @@ class SealedStore:
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.add(kind, payload, profile_id, most)
 
-    def kept(self, kind: str, profile: Optional[str] = None) -> list[Kept]:
+    def kept(self, kind: str, profile: str | None = None) -> list[Kept]:
         """What is kept of a kind, oldest first.
 
         Args:
@@ -99,7 +99,7 @@ class SealedStore:
             return self._items.all(kind, profile_id)
 
     def discard(
-        self, kind: str, profile: Optional[str] = None, ids: Optional[Sequence[int]] = None
+        self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
     ) -> int:
         """Remove what is kept of a kind.
 

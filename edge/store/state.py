@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
 
 from edge.errors import StoreError
 from edge.store.header import damaged
@@ -72,7 +71,7 @@ class DeviceState:
             self._set(name, first + count - 1)
             return first
 
-    def get(self, name: str) -> Optional[str]:
+    def get(self, name: str) -> str | None:
         """The text kept under a name, None where there is none."""
         with self._lock, translated(self.path, _WHAT):
             row = self._database.execute(
@@ -82,7 +81,7 @@ class DeviceState:
             raise StoreError(self._damaged(name))
         return None if row is None else row[0]
 
-    def put(self, name: str, text: Optional[str]) -> None:
+    def put(self, name: str, text: str | None) -> None:
         """Keep a text of 64 KiB at most in place of an earlier one; None removes it."""
         if text is not None and len(text) > _MAX_TEXT:
             raise ValueError(f"{name}: longer than {_MAX_TEXT} characters")

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.crypto.passphrase import Stretching
 from edge.crypto.sealing import SealBroken, Sealer, derive
@@ -293,5 +293,5 @@ def _removed_if_left(path: Path) -> Iterator[None]:
 
 
 def _reason(error: OSError) -> str:
-    reason: Optional[str] = error.strerror
+    reason: str | None = error.strerror
     return (reason or str(error)).lower()

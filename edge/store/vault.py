@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
-from typing import Optional
 
 from edge.crypto.keys import KeySources, Lock, Secrets, unlock
 from edge.crypto.passphrase import Stretching
@@ -47,7 +46,7 @@ class Vault:
         """What a name is found by: equal for names that differ in case alone."""
         return mark(self._marks, "name", name_key(name))
 
-    def owner_mark(self, owner: Optional[str]) -> bytes:
+    def owner_mark(self, owner: str | None) -> bytes:
         """What the duress phrases of a profile are found by; random where there is no owner."""
         return os.urandom(32) if owner is None else mark(self._marks, "owner", owner)
 
@@ -99,15 +98,11 @@ class Vault:
         place = sample_place(profile_id, position, adapted=adapted == 1)
         return codec.decode(self._rows.open(sealed, *place), adapted=adapted == 1)
 
-    def seal_item(
-        self, item_id: int, kind: str, profile_id: Optional[str], content: bytes
-    ) -> bytes:
+    def seal_item(self, item_id: int, kind: str, profile_id: str | None, content: bytes) -> bytes:
         """An item, bound to its place."""
         return self._rows.seal(content, *item_place(item_id, kind, profile_id))
 
-    def open_item(
-        self, item_id: int, kind: str, profile_id: Optional[str], sealed: object
-    ) -> bytes:
+    def open_item(self, item_id: int, kind: str, profile_id: str | None, sealed: object) -> bytes:
         """The item that was sealed for this place.
 
         Raises:
@@ -150,7 +145,7 @@ def write_lock(database: sqlite3.Connection, lock: Lock) -> None:
     )
 
 
-def _stretching(text: object, salt: object) -> Optional[Stretching]:
+def _stretching(text: object, salt: object) -> Stretching | None:
     if text is None:
         return None
     if not (isinstance(text, str) and isinstance(salt, bytes)):
@@ -166,6 +161,6 @@ def sample_place(profile_id: str, position: int, *, adapted: bool) -> tuple[str,
     return ("sample", profile_id, str(position), "learned" if adapted else "enrolled")
 
 
-def item_place(item_id: int, kind: str, profile_id: Optional[str]) -> tuple[str, ...]:
+def item_place(item_id: int, kind: str, profile_id: str | None) -> tuple[str, ...]:
     """What an item's seal is bound to."""
     return ("item", str(item_id), kind, profile_id or "")

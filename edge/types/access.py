@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Optional
+from typing import Any
 
 EVERY_DAY = (0, 1, 2, 3, 4, 5, 6)
 MAX_WINDOWS = 16
@@ -67,8 +67,8 @@ class AccessRule:
     enabled: bool = True
     doors: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
-    first_day: Optional[date] = None
-    last_day: Optional[date] = None
+    first_day: date | None = None
+    last_day: date | None = None
     challenge: bool = False
 
     def __post_init__(self) -> None:

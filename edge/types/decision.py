@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any
 
 from edge.types.audio import Quality
 from edge.types.plain import one_line
@@ -101,17 +101,17 @@ class AccessDecision:
     outcome: Outcome
     reason: ReasonCode
     confidence: Confidence
-    profile_id: Optional[str] = None
-    name: Optional[str] = None
-    phrase: Optional[str] = None
+    profile_id: str | None = None
+    name: str | None = None
+    phrase: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     utterance_s: float = 0.0
-    quality: Optional[Quality] = None
+    quality: Quality | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     lifetime_s: float = 5.0
-    counter: Optional[int] = None
-    issued_at: Optional[float] = None
-    signature: Optional[Mapping[str, str]] = None
+    counter: int | None = None
+    issued_at: float | None = None
+    signature: Mapping[str, str] | None = None
 
     @property
     def granted(self) -> bool:

@@ -6,9 +6,8 @@ import enum
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Union
 
-Detail = Union[str, int, float, bool, None]
+Detail = str | int | float | bool | None
 
 
 class EventKind(str, enum.Enum):
@@ -52,5 +51,5 @@ class Event:
 
     kind: EventKind
     detail: Mapping[str, Detail] = field(default_factory=dict)
-    profile_id: Union[str, None] = None
+    profile_id: str | None = None
     time: float = field(default_factory=time.time)

@@ -6,7 +6,7 @@ import enum
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from edge.types.access import EVERYTHING, AccessRule
 from edge.types.audio import FloatArray
@@ -44,7 +44,7 @@ class EnrolmentSample:
     """
 
     speaker_embedding: FloatArray = field(repr=False)
-    phrase_embedding: Optional[FloatArray] = field(repr=False)
+    phrase_embedding: FloatArray | None = field(repr=False)
     net_speech_s: float
     snr_db: float
     created_at: float
@@ -89,7 +89,7 @@ class Profile:
     created_at: float
     updated_at: float
     rule: AccessRule = EVERYTHING
-    duress_of: Optional[str] = None
+    duress_of: str | None = None
 
     @classmethod
     def begin(

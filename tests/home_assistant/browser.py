@@ -7,8 +7,9 @@ import json
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from tests.integration.broker import find, free_port
 from tests.integration.home import settled
@@ -18,7 +19,7 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def browser() -> Optional[str]:
+def browser() -> str | None:
     """The program, or None where there is none (Debian: apt install chromium)."""
     return next(filter(None, map(find, _PROGRAMS)), None)
 
@@ -81,7 +82,7 @@ class Browser:
         time.sleep(2.0)  # what moves comes to rest
         return base64.b64decode(self._tell("Page.captureScreenshot")["data"])
 
-    def _page(self) -> Optional[str]:
+    def _page(self) -> str | None:
         try:
             with _OPENER.open(f"http://127.0.0.1:{self._port}/json", timeout=5) as answer:
                 pages = [each for each in json.load(answer) if each["type"] == "page"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import yaml
@@ -57,13 +57,13 @@ class Door(SignedHouse):
         home: HomeAssistant,
         device: str,
         *,
-        allowed: Optional[Iterable[str]] = None,
+        allowed: Iterable[str] | None = None,
         **sections: Any,
     ) -> None:
         super().__init__(folder, broker, **sections)
         self.home = home
         self.device = device
-        self.daemon: Optional[subprocess.Popen[bytes]] = None
+        self.daemon: subprocess.Popen[bytes] | None = None
         settings = yaml.safe_load(self.config.read_text())
         settings["device"] = {"id": device, "name": device.replace("-", " ").capitalize()}
         settings["homeassistant"] = {"discovery": True, "sound_interval_s": 1.0}

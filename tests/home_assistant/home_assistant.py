@@ -16,8 +16,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 import psutil
 import yaml
@@ -57,9 +58,9 @@ class HomeAssistant:
         self.log = log
         self.port = free_port()
         self._address = f"http://127.0.0.1:{self.port}"
-        self._token: Optional[str] = None
-        self._process: Optional[subprocess.Popen[bytes]] = None
-        self._bus: Optional[Bus] = None
+        self._token: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._bus: Bus | None = None
         configuration = {
             "homeassistant": {
                 "name": "Test house",
@@ -145,7 +146,7 @@ class HomeAssistant:
         """What a template comes to, read as JSON."""
         return self.post("template", template=f"{{{{ ({text}) | to_json }}}}")
 
-    def state(self, entity: str) -> Optional[dict[str, Any]]:
+    def state(self, entity: str) -> dict[str, Any] | None:
         """State and attributes of an entity; None where there is none of that name."""
         try:
             found = self.get(f"states/{entity}")
@@ -250,7 +251,7 @@ class HomeAssistant:
         answer = self._request("auth/token", urllib.parse.urlencode(form).encode(), below="")
         return str(answer["access_token"])
 
-    def _request(self, path: str, content: Optional[bytes] = None, below: str = "api/") -> Any:
+    def _request(self, path: str, content: bytes | None = None, below: str = "api/") -> Any:
         request = urllib.request.Request(f"{self._address}/{below}{path}", content)  # noqa: S310
         if content is not None and below:
             request.add_header("Content-Type", "application/json")

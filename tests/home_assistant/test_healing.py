@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable
+from collections.abc import Callable
 
 from tests.home_assistant.door import COMMANDING, SHOWN, Door, announced
 from tests.home_assistant.events import FOLLOW_S

@@ -10,15 +10,15 @@ import base64
 import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Union
+from typing import Any
 
 from edge.crypto.canonical import wire
 from edge.crypto.signing import DOMAINS, HmacKey, PrivateKey, signed
 from edge.types.decision import utc
 
-Key = Union[HmacKey, PrivateKey]
+Key = HmacKey | PrivateKey
 Message = dict[str, Any]
 
 

@@ -10,8 +10,9 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 import pytest
@@ -30,7 +31,7 @@ def require(*programs: str) -> None:
             pytest.skip(text)
 
 
-def find(program: str) -> Optional[str]:
+def find(program: str) -> str | None:
     """Path of a program, also of those in sbin, which are not on every user's PATH."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -82,8 +83,8 @@ class Broker:
         self,
         folder: Path,
         *,
-        login: Optional[tuple[str, str]] = None,
-        tls: Optional[Authority] = None,
+        login: tuple[str, str] | None = None,
+        tls: Authority | None = None,
         acl: str = "",
         options: str = "",
     ) -> None:
@@ -94,7 +95,7 @@ class Broker:
         self.tls = tls
         self.log_file = folder / "mosquitto.log"
         self._config = folder / "mosquitto.conf"
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: subprocess.Popen[bytes] | None = None
         lines = [f"listener {self.port} 127.0.0.1", "persistence false", options]
         if os.getuid() == 0:
             lines.append("user root")  # otherwise it changes user, and cannot read its files
@@ -225,7 +226,7 @@ class Subscriber:
         assert self._ready.wait(10), "the test's own subscriber could not subscribe"
         return self
 
-    def __exit__(self, kind: Optional[type[BaseException]], *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
         if kind is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Optional, Union
+from typing import ClassVar
 
 import numpy as np
 import soundfile
@@ -14,7 +14,7 @@ import soundfile
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
-Part = Union[FloatArray, BaseException, int, float]
+Part = FloatArray | BaseException | int | float
 
 _BLOCK = 512
 ROOM = 3e-4
@@ -38,9 +38,9 @@ class ScriptedMicrophone:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.closed = True
 
@@ -88,7 +88,7 @@ def spoken(name: str) -> FloatArray:
     return samples[loud[0] + margin : loud[-1] - margin]
 
 
-def script(parts: Sequence[Union[str, Part]]) -> list[Part]:
+def script(parts: Sequence[str | Part]) -> list[Part]:
     """What is heard: recordings by name, seconds of a quiet room, samples, how many samples were
     lost as a whole number, and exceptions."""
     return [said(part) if isinstance(part, str) else part for part in parts]

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -39,7 +38,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.lines: queue.Queue[Optional[str]] = queue.Queue()
+        self.lines: queue.Queue[str | None] = queue.Queue()
         self.seen: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def hear(
     config: Config,
     folder: Path,
     *names: str,
-    then: Optional[Callable[[AccessDecision], None]] = None,
+    then: Callable[[AccessDecision], None] | None = None,
 ) -> None:
     """One run of the daemon, in which these are said one after another, at their pace."""
     pieces = []

@@ -18,7 +18,7 @@ from edge.demo.show import Show
 from edge.demo.story import run_recorded
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("amqtt") is None, reason="amqtt needs Python 3.10"
+    importlib.util.find_spec("amqtt") is None, reason="amqtt is not installed"
 )
 
 

@@ -16,7 +16,7 @@ from tests.integration.virtual_microphone import VirtualMicrophone
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="amqtt needs Python 3.10"),
+    pytest.mark.skipif(importlib.util.find_spec("amqtt") is None, reason="amqtt is not installed"),
 ]
 
 # What is asked for on the screen, and the recordings that answer.

@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TOPICS = Topics("edge-voice", "demo-door")
 
 needs_amqtt = pytest.mark.skipif(
-    importlib.util.find_spec("amqtt") is None, reason="amqtt needs Python 3.10"
+    importlib.util.find_spec("amqtt") is None, reason="amqtt is not installed"
 )
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -207,7 +207,7 @@ def test_a_certificate_about_to_end(tmp_path: Path) -> None:
 def test_encryption_that_does_not_come_about(
     tmp_path: Path, authority: Authority, fault: str
 ) -> None:
-    theirs: Optional[Authority] = authority
+    theirs: Authority | None = authority
     trusted = authority
     if fault == "another authority":
         trusted = Authority(tmp_path / "other")

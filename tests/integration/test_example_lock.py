@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
@@ -134,7 +134,7 @@ def hold_against(tmp_path: Path, broker: Broker, algorithm: str, count: int, see
             first=4, now=time.time(), device="hall", seed=seed,
         )  # fmt: skip
         tried: Counter[str] = Counter()
-        last: Optional[paho.MQTTMessageInfo] = None
+        last: paho.MQTTMessageInfo | None = None
         for number, attack in enumerate(night.attacks(count)):
             tried[attack.kind] += 1
             last = client.publish(TOPIC, attack.payload, qos=1, retain=attack.retain)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def hear(monkeypatch: pytest.MonkeyPatch) -> Hear:
     monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
     monkeypatch.setattr("edge.cli.guided_enroll._TRIAL_WAIT_S", 0.4)
 
-    def heard(*parts: Union[str, Part]) -> None:
+    def heard(*parts: str | Part) -> None:
         monkeypatch.setattr(ScriptedMicrophone, "script", script(parts))
 
     return heard

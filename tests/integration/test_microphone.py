@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ class Listener:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._reports: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
+        self._reports: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._collect, daemon=True).start()
 
     def _collect(self) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ class SignedHouse(House):
         folder: Path,
         broker: Broker,
         *,
-        unsigned: Optional[dict[str, bool]] = None,
+        unsigned: dict[str, bool] | None = None,
         **sections: Any,
     ) -> None:
         super().__init__(folder, broker, dict(os.environ))

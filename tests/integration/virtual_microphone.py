@@ -14,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
 
 import pytest
 
@@ -88,8 +87,8 @@ class VirtualMicrophone:
             PULSE_SERVER=f"unix:{self._folder / 'native'}",
             ALSA_CONFIG_PATH=str(alsa),
         )
-        self._server: Optional[subprocess.Popen[bytes]] = None
-        self._drain: Optional[subprocess.Popen[bytes]] = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._drain: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> VirtualMicrophone:
         self.plug_in()
@@ -97,9 +96,9 @@ class VirtualMicrophone:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.unplug()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from edge.evaluation.measure import kind_figures, preset_figures
@@ -38,7 +36,7 @@ def voices(
     )
 
 
-def evaluation_of(trials: Optional[Trials] = None, folder: str = "home") -> Evaluation:
+def evaluation_of(trials: Trials | None = None, folder: str = "home") -> Evaluation:
     """What those trials show."""
     trials = trials or voices()
     presets = preset_figures(trials, THRESHOLDS)

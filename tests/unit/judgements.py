@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from tests.unit.voices import recording
 
 
 def judgement_of(
-    reason: ReasonCode, *, rule: AccessRule = EVERYTHING, profile: Optional[Profile] = None
+    reason: ReasonCode, *, rule: AccessRule = EVERYTHING, profile: Profile | None = None
 ) -> Judgement:
     """A judgement with this outcome; there is no recognition behind it."""
     utterance: Utterance = recording("ada_right_phrase")

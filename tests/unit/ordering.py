@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from edge.config import CommandsConfig
 from edge.crypto.canonical import wire
@@ -86,7 +86,7 @@ class Home:
         )
 
     def _handler(self, name: str) -> Any:
-        def handle(arguments: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+        def handle(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
             self.done.append((name, arguments))
             return {"note": 1} if name == "lock_out" else None
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def make_sample(
     """A sample of random numbers, the same for the same seed."""
     random = np.random.default_rng(seed)
     speaker = random.standard_normal(192).astype(np.float32)
-    spoken: Optional[FloatArray] = None
+    spoken: FloatArray | None = None
     if phrase:
         spoken = random.standard_normal((rows, 96)).astype(np.float32)
     return EnrolmentSample(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, Optional
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -209,7 +209,7 @@ NOON = datetime(2027, 3, 3, 12, 0)  # noqa: DTZ001 (a Wednesday, by the clock on
     ],
 )
 def test_what_a_rule_allows(
-    rule: AccessRule, now: Optional[datetime], expected: Optional[ReasonCode]
+    rule: AccessRule, now: datetime | None, expected: ReasonCode | None
 ) -> None:
     assert allows(rule, HERE, now) is expected
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,8 +58,8 @@ def nearness(voice: float = 9.0, phrase: float = 6.0) -> Nearness:
 
 
 def reason(
-    profile: Profile = ADA, *, voice: Optional[FloatArray] = None, **changes: Any
-) -> Optional[Refusal]:
+    profile: Profile = ADA, *, voice: FloatArray | None = None, **changes: Any
+) -> Refusal | None:
     quality = Quality(-23.0, -60.0, changes.pop("snr_db", 30.0), 0.0, changes.pop("speech_s", 2.0))
     analysis = Analysis(towards(0.9, 4) if voice is None else voice, None, quality, {})
     facts: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import struct
 import threading
@@ -47,7 +48,7 @@ def test_file_comes_out_whole_and_in_order(tmp_path: Path) -> None:
 
     np.testing.assert_array_equal(_joined(blocks), samples)
     assert {len(block.samples) for block in blocks[:-1]} == {FRAME_SAMPLES}
-    for one, other in zip(blocks, blocks[1:]):
+    for one, other in itertools.pairwise(blocks):
         assert other.start_s == pytest.approx(one.end_s)
         assert other.captured_at >= one.captured_at
 

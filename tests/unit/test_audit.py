@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def write(folder: Path, *numbers: int) -> Head:
     return head
 
 
-def findings(folder: Path, expected: Optional[Head] = None, key: bytes = KEY) -> tuple[str, ...]:
+def findings(folder: Path, expected: Head | None = None, key: bytes = KEY) -> tuple[str, ...]:
     with open_trail(folder, key) as trail:
         return trail.verify(expected).findings
 

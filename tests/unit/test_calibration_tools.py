@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_the_curve_of_few_trials_rises_all_the_same() -> None:
     values = ([0.1, 0.2], [25.0, 25.0], [0.6, 0.7], [25.0, 25.0], [0.8, 0.9], [0.9])
     few = phrases.Distances(*(np.asarray(one, np.float32) for one in values))
     points = phrases.fit_phrase(few).curve.points
-    for (before, low), (after, high) in zip(points, points[1:]):
+    for (before, low), (after, high) in itertools.pairwise(points):
         assert after < before
         assert high >= low + 0.0499
     document = phrases.document(few, phrases.fit_phrase(few))

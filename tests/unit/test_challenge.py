@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ class Door:
         speak: Any = None,
         **settings: Any,
     ) -> None:
-        self.prompts: list[Optional[Prompt]] = []
+        self.prompts: list[Prompt | None] = []
         config = ChallengeConfig(**{"required": "always", **settings})
         digits = enrolled if callable(enrolled) else lambda _: enrolled
         self.challenge = Challenge(
@@ -89,11 +90,11 @@ class Door:
         assert prompt is not None
         return tuple(int(digit) for digit in prompt.digits)
 
-    def say(self, digits: Sequence[int], voice: str = ADA) -> Optional[Judgement]:
+    def say(self, digits: Sequence[int], voice: str = ADA) -> Judgement | None:
         return self.challenge.judge(now_said(answer(digits, voice), 60.0))
 
 
-def outcome(judgement: Optional[Judgement]) -> tuple[str, str]:
+def outcome(judgement: Judgement | None) -> tuple[str, str]:
     assert judgement is not None
     return judgement.decision.outcome.value, judgement.decision.reason.value
 
@@ -302,7 +303,9 @@ def test_strings_never_come_near_the_last_ones() -> None:
             assert sum(a != b for a, b in zip(digits, earlier)) >= 2
         seen.append(digits)
     few = [strings.next(range(4), 4) for _ in range(40)]
-    assert all(not any(a == b for a, b in zip(one, other)) for one, other in zip(few, few[1:]))
+    assert all(
+        not any(a == b for a, b in zip(one, other)) for one, other in itertools.pairwise(few)
+    )
 
 
 def test_everybody_is_prepared_and_what_is_missing_is_told(

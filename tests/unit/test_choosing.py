@@ -10,7 +10,6 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
 
 import numpy as np
 import pytest
@@ -110,9 +109,9 @@ class Fake:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.closed = True
 
@@ -161,7 +160,7 @@ class Terminal(io.StringIO):
         return True
 
 
-Ask = Callable[..., tuple[Optional[str], str]]
+Ask = Callable[..., tuple[str | None, str]]
 
 
 @pytest.fixture
@@ -173,7 +172,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, config: Path, sounds: dict[str, FloatAr
 
     def asked(
         *answers: str, there: Sequence[str] = tuple(sounds), terminal: bool = True, **given: object
-    ) -> tuple[Optional[str], str]:
+    ) -> tuple[str | None, str]:
         screen = Terminal()
         stream = Terminal if terminal else io.StringIO
         typed = stream("".join(f"{answer}\n" for answer in answers))

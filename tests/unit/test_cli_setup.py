@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import stat
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -42,7 +41,7 @@ def setup(file: Path, *options: str) -> int:
 
 
 def typed(
-    monkeypatch: pytest.MonkeyPatch, *lines: str, secret: Optional[str] = None, devices: object = ()
+    monkeypatch: pytest.MonkeyPatch, *lines: str, secret: str | None = None, devices: object = ()
 ) -> None:
     """What somebody types, one line a question; the password is asked for apart."""
     monkeypatch.setattr("sys.stdin", Terminal("".join(f"{line}\n" for line in lines)))
@@ -342,7 +341,7 @@ def test_a_microphone_is_named_so_that_it_lasts(
         ("[fd00::1]:1884", ("fd00::1", 1884)),
     ],
 )
-def test_a_broker_in_words(text: str, found: tuple[str, Optional[int]]) -> None:
+def test_a_broker_in_words(text: str, found: tuple[str, int | None]) -> None:
     assert answering.broker(text) == found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,7 +60,7 @@ def test_repeated_and_reordered_also_after_a_restart(tmp_path: Path) -> None:
 
 def test_the_number_is_kept_before_the_command_is_done(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    seen: list[Optional[str]] = []
+    seen: list[str | None] = []
     home.desk._handlers["lock_out"] = lambda _: seen.append(home.state.get("command/panel"))
     home.desk.take(arrived(ordered("lock_out", OPERATOR, counter=77)))
     home.desk.work()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Union
 
 import pytest
 import yaml
@@ -167,7 +166,7 @@ def test_every_setting_is_documented_and_its_default_is_allowed(
         assert setting.rule.empty, "what does leaving it out mean?"
         return
     numeric = isinstance(setting.default, (int, float)) and not isinstance(setting.default, bool)
-    numeric = numeric or setting.kind == Union[float, str]
+    numeric = numeric or setting.kind == float | str
     assert (setting.rule.least is not None and setting.rule.most is not None) == numeric
     text = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
     config = read(tmp_path, document(setting.path, str(text)))

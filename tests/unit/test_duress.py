@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -281,7 +281,7 @@ def sample_of(engine: Engine, utterance: Utterance) -> EnrolmentSample:
     ],
 )
 def test_it_must_be_another_phrase_in_the_same_voice(
-    engine: Engine, ada: Profile, name: str, reason: Optional[str]
+    engine: Engine, ada: Profile, name: str, reason: str | None
 ) -> None:
     sample = sample_of(engine, recording(name))
     if reason is None:

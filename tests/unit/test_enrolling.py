@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,11 +65,11 @@ class Room:
     def _refresh(self) -> None:
         self.refreshed += 1
 
-    def start(self, person: str = "Ada", phrase: Optional[str] = None) -> Any:
+    def start(self, person: str = "Ada", phrase: str | None = None) -> Any:
         given = {"person": person} if phrase is None else {"person": person, "phrase": phrase}
         return self.enrolling.start(given)
 
-    def refused(self, person: str = "Ada", phrase: Optional[str] = None) -> str:
+    def refused(self, person: str = "Ada", phrase: str | None = None) -> str:
         with pytest.raises(CommandFailed) as caught:
             self.start(person, phrase)
         assert caught.value.message

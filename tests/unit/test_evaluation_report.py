@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -26,7 +26,7 @@ HOSTILE = "<script>alert('x')</script>\"&\nhome"
 
 
 def presets(
-    *rejects: float, trials: int = 200, accepted: Optional[Figure] = None
+    *rejects: float, trials: int = 200, accepted: Figure | None = None
 ) -> list[PresetFigures]:
     strangers = accepted or Figure(0.0, 0.0, 0.001, 100_000, 0)
     return [
@@ -113,13 +113,13 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.tags: list[tuple[str, dict[str, Optional[str]]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.open: list[str] = []
         self.feed(html)
         self.close()
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag not in ("meta", "br", "img"):
             self.open.append(tag)

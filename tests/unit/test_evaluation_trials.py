@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ ENGINE: Any = SimpleNamespace(
 DIRECTIONS = {"ada": 0, "grace": 1, "guest": 2}
 
 
-def spoken(speaker: str, phrase: str, number: int, refusal: Optional[ReasonCode] = None) -> Spoken:
+def spoken(speaker: str, phrase: str, number: int, refusal: ReasonCode | None = None) -> Spoken:
     path = Path(speaker) / phrase / f"{number}.wav"
     voice = np.zeros(3, dtype=np.float32)
     voice[DIRECTIONS[speaker]] = 1.0

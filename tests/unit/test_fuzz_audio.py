@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def no_warning() -> Iterator[None]:
         yield
 
 
-def _refusal(path: Path, **limits: float) -> Optional[str]:
+def _refusal(path: Path, **limits: float) -> str | None:
     """Why a file is refused; None where it is read, and then what was read can be worked with."""
     try:
         recording = read_audio(path, **limits)

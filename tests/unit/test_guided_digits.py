@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Union
 
 import pytest
 
@@ -72,7 +71,7 @@ def say(
             phrase_model=ada.phrase_model,
         )
 
-    def said(*parts: Union[FloatArray, Part], options: Sequence[str] = ()) -> tuple[int, str]:
+    def said(*parts: FloatArray | Part, options: Sequence[str] = ()) -> tuple[int, str]:
         monkeypatch.setattr(ScriptedMicrophone, "script", [2.0, *parts])
         capsys.readouterr()
         code = main(["enroll", "Ada", "--digits", "--wait", "0.4", *options])

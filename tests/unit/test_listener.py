@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ class Heard:
         return self.judgement.decision.reason
 
 
-def listener_of(engine: Engine, profiles: Optional[Sequence[Profile]] = None) -> Listener:
+def listener_of(engine: Engine, profiles: Sequence[Profile] | None = None) -> Listener:
     listener = Listener(EndPointer(SETTINGS), engine, Decider(engine, engine.config))
     if profiles is not None:
         listener.use(profiles)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -366,10 +366,10 @@ class _FullDisk:
     def __init__(self) -> None:
         self.tried = 0
 
-    def get(self, name: str) -> Optional[str]:
+    def get(self, name: str) -> str | None:
         return None
 
-    def put(self, name: str, text: Optional[str]) -> None:
+    def put(self, name: str, text: str | None) -> None:
         self.tried += 1
         raise StoreError("no space is left")
 

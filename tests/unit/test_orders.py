@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -53,7 +53,7 @@ def handlers_of(
     ).handlers()  # fmt: skip
 
 
-def enrol(store: ProfileStore, name: str, duress_of: Optional[str] = None) -> str:
+def enrol(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
     return store.create_with_samples(
         name,
         ProfileKind.PHRASE,

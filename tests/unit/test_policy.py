@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Optional
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,12 +26,12 @@ class Memory:
     """A state that is kept nowhere."""
 
     def __init__(self) -> None:
-        self.texts: dict[str, Optional[str]] = {}
+        self.texts: dict[str, str | None] = {}
 
-    def get(self, name: str) -> Optional[str]:
+    def get(self, name: str) -> str | None:
         return self.texts.get(name)
 
-    def put(self, name: str, text: Optional[str]) -> None:
+    def put(self, name: str, text: str | None) -> None:
         self.texts[name] = text
 
 
@@ -191,7 +190,7 @@ def test_what_was_written_and_is_damaged_is_passed_over(state: DeviceState, text
 
 def test_a_full_disk_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     class Full(Memory):
-        def put(self, name: str, text: Optional[str]) -> None:
+        def put(self, name: str, text: str | None) -> None:
             raise StoreError("no space is left")
 
     wall = Wall(2027, 3, 3, 12)

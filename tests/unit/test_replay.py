@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
 import pytest
 
@@ -231,15 +230,15 @@ class Broken:
         kind: str,
         payload: bytes,
         *,
-        profile: Optional[str] = None,
-        most: Optional[int] = None,
+        profile: str | None = None,
+        most: int | None = None,
     ) -> int:
         raise StoreError("the card has gone")
 
-    def kept(self, kind: str, profile: Optional[str] = None) -> list[object]:
+    def kept(self, kind: str, profile: str | None = None) -> list[object]:
         raise StoreError("the card has gone")
 
-    def discard(self, kind: str, profile: Optional[str] = None, ids: object = None) -> int:
+    def discard(self, kind: str, profile: str | None = None, ids: object = None) -> int:
         raise StoreError("the card has gone")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_gaps_around_a_phrase(joint: str, low: float, high: float) -> None:
 
     events = stream.events
     assert [event.kind for event in events] == ["foreign", "phrase"] * 3 + ["foreign"]
-    gaps = [after.start_s - before.speech_end_s for before, after in zip(events, events[1:])]
+    gaps = [after.start_s - before.speech_end_s for before, after in itertools.pairwise(events)]
     assert all(low - 1e-3 <= gap <= high + 1e-3 for gap in gaps)
     assert len(set(np.round(gaps, 3))) > 3
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from typing import Any, Optional
+from typing import Any
 
 import jsonschema
 import pytest
@@ -61,7 +61,7 @@ def reasons_in_the_code() -> set[str]:
     return found
 
 
-def words(value: Optional[ast.expr]) -> set[str]:
+def words(value: ast.expr | None) -> set[str]:
     """The reasons that an expression may be: a text, one of two, or the first of several."""
     if isinstance(value, ast.IfExp):
         return words(value.body) | words(value.orelse)

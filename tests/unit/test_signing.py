@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,7 +33,7 @@ from edge.crypto.signing import (
 )
 from edge.errors import ConfigError
 
-Key = Union[HmacKey, PrivateKey]
+Key = HmacKey | PrivateKey
 KEYS: dict[str, Key] = {HMAC: HmacKey(bytes(range(32))), ED25519: PrivateKey(bytes(range(32)))}
 OTHERS: dict[str, Key] = {HMAC: HmacKey(b"x" * 32), ED25519: PrivateKey(b"x" * 32)}
 

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Optional
 
 HERE = Path("/run/confined")
 SOURCE = HERE / "source"
@@ -201,7 +200,7 @@ def look(way: Deb | Checkout) -> None:
 
 def installed() -> None:
     """The user, the folder, the unit and the command."""
-    entry: Optional[pwd.struct_passwd] = None
+    entry: pwd.struct_passwd | None = None
     if "edge-voice" in {entry.pw_name for entry in pwd.getpwall()}:
         entry = pwd.getpwnam("edge-voice")
     shell = entry.pw_shell if entry is not None else "no such user"

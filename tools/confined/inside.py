@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import paho.mqtt.client as paho
@@ -219,7 +219,7 @@ def doctor(program: str, *arguments: str) -> list[dict[str, str]]:
 
 def _decision(
     feeder: Feeder, told: threading.Event, heard: list[dict[str, Any]], recording: Path
-) -> Optional[dict[str, Any]]:
+) -> dict[str, Any] | None:
     time.sleep(1)
     feeder.say(recording)
     told.wait(20)

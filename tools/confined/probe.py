@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Union
 
 STATE = Path("/var/lib/edge-voice")
 OUTSIDE = ("203.0.113.7", 9)
@@ -46,7 +46,7 @@ def _called(result: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _write(path: Union[str, Path]) -> None:
+def _write(path: str | Path) -> None:
     Path(path).write_text("probe")
     Path(path).unlink()
 

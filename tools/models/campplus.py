@@ -18,7 +18,6 @@ outputs are multiplied by those magnitudes afterwards, which costs next to nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +90,7 @@ class _Linear(nn.Module):  # type: ignore[misc,unused-ignore]
         self,
         state: State,
         name: str,
-        norm: Optional[str] = None,
+        norm: str | None = None,
     ) -> None:
         super().__init__()
         weight = state[f"{name}.weight"].squeeze(2)

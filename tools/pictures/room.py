@@ -11,7 +11,6 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
 
 _ALSA = """
 pcm_type.pulse { lib libasound_module_pcm_pulse.so }
@@ -73,9 +72,9 @@ class Room:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for process in reversed(self._processes):
             process.kill()

@@ -18,7 +18,6 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Optional
 
 import pyte
 from rich.style import Style
@@ -47,7 +46,7 @@ class Terminal:
         self._environment.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8")
         self._screen = _Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._master = -1
 
     def __enter__(self) -> Terminal:
@@ -67,9 +66,9 @@ class Terminal:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         process = self._process
         if process is not None and process.poll() is None:
@@ -175,7 +174,7 @@ def _style(cell: pyte.screens.Char) -> Style:
     )
 
 
-def _colour(name: str) -> Optional[str]:
+def _colour(name: str) -> str | None:
     if name in _COLOURS:
         return _COLOURS[name]
     if len(name) == 6 and all(each in "0123456789abcdef" for each in name):

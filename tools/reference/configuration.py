@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typing
 from pathlib import Path
-from typing import Any, Union
+from types import UnionType
+from typing import Any
 
 from edge.config import Setting, all_settings
 from tools.reference.words import MADE, prose, sentence, unit
@@ -64,7 +65,7 @@ def written(value: Any) -> str:
 
 def _allowed(row: Setting) -> str:
     rule = row.rule
-    union = typing.get_origin(row.kind) is Union
+    union = isinstance(row.kind, UnionType)
     kinds = typing.get_args(row.kind) if union else (row.kind,)
     if bool in kinds:
         return "`true` or `false`"

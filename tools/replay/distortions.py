@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 import soundfile
@@ -38,7 +37,7 @@ class Distortion:
 
     name: str
     apply: Change
-    first: Optional[Change] = None
+    first: Change | None = None
 
 
 def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
@@ -150,7 +149,7 @@ def gsm(samples: FloatArray, _seed: int) -> FloatArray:
 
 
 def _coded(
-    samples: FloatArray, kind: str, subtype: str, rate: int, compression: Optional[float]
+    samples: FloatArray, kind: str, subtype: str, rate: int, compression: float | None
 ) -> FloatArray:
     if subtype not in soundfile.available_subtypes(kind):
         raise EnvironmentFault(f"this libsndfile knows no {subtype}; install soundfile from PyPI")
