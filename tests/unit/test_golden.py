@@ -81,18 +81,18 @@ def test_the_list_of_what_was_renamed_holds_nothing_else() -> None:
 def test_what_was_renamed_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NAMES, "old", "new")
     monkeypatch.setitem(NAMES, "gone", None)
-    monkeypatch.setitem(VALUES, "enrol", "enroll")
-    monkeypatch.setitem(TOPICS, "set/enrol", "set/enroll")
-    value = {"old": ["enrol", "enrolled", 1], "gone": 2, "at": "edge-voice/test-door/set/enrol"}
+    monkeypatch.setitem(VALUES, "hat", "cap")
+    monkeypatch.setitem(TOPICS, "set/hat", "set/cap")
+    value = {"old": ["hat", "hats", 1], "gone": 2, "at": "edge-voice/test-door/set/hat"}
     translation = Translation()
     assert translation.of(value) == {
-        "new": ["enroll", "enrolled", 1],
-        "at": "edge-voice/test-door/set/enroll",
+        "new": ["cap", "hats", 1],
+        "at": "edge-voice/test-door/set/cap",
     }
-    assert translation.used == {"old", "gone", "enrol", "set/enrol"}
+    assert translation.used == {"old", "gone", "hat", "set/hat"}
     assert Translation(values=False).of(value) == {
-        "new": ["enrol", "enrolled", 1],
-        "at": "edge-voice/test-door/set/enrol",
+        "new": ["hat", "hats", 1],
+        "at": "edge-voice/test-door/set/hat",
     }
 
 
