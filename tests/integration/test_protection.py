@@ -146,7 +146,7 @@ def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_pat
     house.enrol_ada()
     # Whatever else Ada says three times will do; the demo has one other phrase in her voice.
     other = [str(DEMO / "ada_wrong_phrase.flac")]
-    done = house.run("enroll", "Ada", "--duress", *_varied(other[0], tmp_path))
+    done = house.run("enroll", "Ada", "--duress", *varied(other[0], tmp_path))
     assert done.returncode == 0, done.stderr
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
@@ -231,7 +231,7 @@ def trail(house: House) -> list[dict[str, Any]]:
     return entries
 
 
-def _varied(recording: str, folder: Path) -> list[str]:
+def varied(recording: str, folder: Path) -> list[str]:
     """Three repetitions of one recording, no two of the same length and pitch."""
     import soundfile
     import soxr
