@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edge.audio.files import Recording, read_audio
     from edge.audio.utterance import utterance_of
     from edge.config import Config, load_config
-    from edge.errors import EdgeVoiceError, EnrolmentRejected
+    from edge.errors import EdgeVoiceError, EnrollmentRejected
     from edge.recognition import Engine, Identification, Verification
     from edge.store import ProfileStore, open_store
     from edge.types import Profile, ProfileKind, Utterance
@@ -24,7 +24,7 @@ _HOMES = {
     "Config": "edge.config",
     "EdgeVoiceError": "edge.errors",
     "Engine": "edge.recognition",
-    "EnrolmentRejected": "edge.errors",
+    "EnrollmentRejected": "edge.errors",
     "Identification": "edge.recognition",
     "Profile": "edge.types",
     "ProfileKind": "edge.types",
@@ -42,7 +42,7 @@ __all__ = [
     "Config",
     "EdgeVoiceError",
     "Engine",
-    "EnrolmentRejected",
+    "EnrollmentRejected",
     "Identification",
     "Profile",
     "ProfileKind",

@@ -62,8 +62,8 @@ class ProfileError(InputError):
     """A profile does not exist, exists already, or is not ready for what was asked of it."""
 
 
-class EnrolmentRejected(InputError):
-    """An enrolment utterance was refused; nothing was stored. `reason` is a `ReasonCode` value."""
+class EnrollmentRejected(InputError):
+    """An enrollment utterance was refused; nothing was stored. `reason` is a `ReasonCode` value."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -27,11 +27,10 @@ from rich.progress import track
 from rich.table import Table
 
 from edge.audio.utterance import utterance_of
-from edge.demo.recordings import load_play
+from edge.demo.story import load_play
 from edge.features.kaldi import log_mel
 from edge.recognition import Engine
-from edge.recognition.embedders import SpeakerEmbedder
-from edge.recognition.framing import phrase_samples, voice_samples
+from edge.recognition.embedders import SpeakerEmbedder, phrase_samples, voice_samples
 from edge.types import Profile, Utterance
 from tools.benchmark_daemon import measure_daemon
 

@@ -13,19 +13,17 @@ from pathlib import Path
 
 from edge.config import load_config
 from edge.demo.broker import DemoBroker
-from edge.demo.listener import Listener
-from edge.demo.player import Player
-from edge.demo.process import Daemon, write_config
-from edge.demo.recordings import Person, Scene
+from edge.demo.listener import DecisionSubscriber
+from edge.demo.service_process import Player, ServiceProcess, write_config
 from edge.demo.show import Show
-from edge.demo.story import demo_settings, enrol, topics_of
+from edge.demo.story import DemoPerson, Scene, demo_settings, enroll, topics_of
 
 STARTS = 5
 PLAYS = 8
 _PATIENCE_S = 15.0
 
 
-def measure_daemon(person: Person, scene: Scene, idle_s: float) -> dict[str, str]:
+def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str, str]:
     """Start the daemon several times, leave it idle, then speak to it.
 
     Args:
@@ -42,17 +40,19 @@ def measure_daemon(person: Person, scene: Scene, idle_s: float) -> dict[str, str
         # One recording is played again and again, which is what replay detection is for.
         settings = {**demo_settings(folder, broker), "replay": {"enabled": False}}
         path = write_config(folder, settings)
-        enrol((person,), load_config(path), Show(None))
+        enroll((person,), load_config(path), Show(None))
         starts = []
         for _ in range(STARTS):
-            with _ready_socket(folder) as ready, Daemon(path, piped=True) as daemon:
+            with _ready_socket(folder) as ready, ServiceProcess(path, piped=True) as daemon:
                 started = time.monotonic()
                 with Player(daemon.sound):
                     ready.recv(4096)
                     starts.append(time.monotonic() - started)
         config = load_config(path)
-        listener = stack.enter_context(Listener(broker.host, broker.port, topics_of(config)))
-        daemon = stack.enter_context(Daemon(path, piped=True))
+        listener = stack.enter_context(
+            DecisionSubscriber(broker.host, broker.port, topics_of(config))
+        )
+        daemon = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(daemon.sound))
         time.sleep(5.0)
         before = _processor_s(daemon.pid)

@@ -1,4 +1,4 @@
-"""Writes cohort and calibration into the models' folder, from speech whose licence allows it.
+"""Writes cohort and calibration into the models' folder, from speech whose license allows it.
 
     python -m tools.calibrate_models [FOLDER] [--print]
 
@@ -22,7 +22,7 @@ import numpy as np
 from edge.evaluation.corpus import find_items
 from edge.evaluation.metrics import false_reject_at
 from edge.recognition import open_models
-from edge.recognition.analyser import Analyser
+from edge.recognition.engine import Analyzer
 from edge.resources import models_directory
 from tools.calibration import phrases
 from tools.calibration.voice import FittedVoice, fit_voice
@@ -32,7 +32,7 @@ from tools.models import cards
 
 COHORT_FILE = "speaker_cohort.npy"
 SOURCE = "speechocean762 (CC BY 4.0)"
-ENROLMENT_RATE = 0.01
+ENROLLMENT_RATE = 0.01
 """False accepts while enrolling, where a repetition is compared with a single other one."""
 
 
@@ -43,26 +43,26 @@ def cohort_content(fitted: FittedVoice) -> bytes:
     return file.getvalue()
 
 
-def enrolment_voice(voices: Voices) -> dict[str, Any]:
+def enrollment_voice(voices: Voices) -> dict[str, Any]:
     """Operating point between two single recordings: cosine similarity."""
     whole = voices.of(voices.whole)
     matrix = whole.embeddings @ whole.embeddings.T
     same = whole.speaker[:, None] == whole.speaker[None]
     upper = np.triu(np.ones_like(same), 1)
-    at = false_reject_at(matrix[same & upper], matrix[~same & upper], ENROLMENT_RATE)
+    at = false_reject_at(matrix[same & upper], matrix[~same & upper], ENROLLMENT_RATE)
     return _point(at.threshold, int((~same & upper).sum()), at.rate)
 
 
-def enrolment_phrase(distances: phrases.Distances) -> dict[str, Any]:
+def enrollment_phrase(distances: phrases.Distances) -> dict[str, Any]:
     """Operating point between two single sayings: warping distance."""
-    limit = float(np.quantile(distances.single, ENROLMENT_RATE, method="lower"))
+    limit = float(np.quantile(distances.single, ENROLLMENT_RATE, method="lower"))
     return _point(limit, len(distances.single))
 
 
 def _point(threshold: float, trials: int, false_reject: float | None = None) -> dict[str, Any]:
     point: dict[str, Any] = {
         "threshold": round(threshold, 4),
-        "false_accept_rate": ENROLMENT_RATE,
+        "false_accept_rate": ENROLLMENT_RATE,
         "trials": trials,
         "measured_on": SOURCE,
     }
@@ -79,12 +79,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--print", action="store_true", help="leave the models' folder as it is")
     options = parser.parse_args(arguments)
     models = open_models()
-    analyser = Analyser(models)
+    analyzer = Analyzer(models)
     heard = listen(find_items(options.folder))
     altered = conditions(pink_noise(20.0, seed=1))[1:]
-    voices = gather(analyser, heard, altered)
+    voices = gather(analyzer, heard, altered)
     fitted = fit_voice(voices)
-    distances = phrases.measure(analyser, heard)
+    distances = phrases.measure(analyzer, heard)
     cohort = cohort_content(fitted)
     voice = fitted.document()
     voice["cohort"] = {
@@ -95,15 +95,15 @@ def main(arguments: list[str]) -> int:
         **voice["cohort"],
     }
     phrase = phrases.document(distances, phrases.fit_phrase(distances))
-    for name, model, calibration, enrolment in (
-        ("speaker_embedding", models.speaker, voice, enrolment_voice(voices)),
-        ("phrase_embedding", models.phrase, phrase, enrolment_phrase(distances)),
+    for name, model, calibration, enrollment in (
+        ("speaker_embedding", models.speaker, voice, enrollment_voice(voices)),
+        ("phrase_embedding", models.phrase, phrase, enrollment_phrase(distances)),
     ):
         found = {"made_for": model.sha256, "measured_on": SOURCE, **calibration}
-        print(json.dumps({name: {"enrolment": enrolment, "calibration": found}}, indent=2))
+        print(json.dumps({name: {"enrollment": enrollment, "calibration": found}}, indent=2))
         if not options.print:
             path = models_directory() / f"{name}.json"
-            points = {"enrolment": enrolment}
+            points = {"enrollment": enrollment}
             cards.write(
                 path, {**cards.read(path), "operating_points": points, "calibration": found}
             )

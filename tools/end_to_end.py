@@ -13,9 +13,9 @@ from edge.audio.files import read_audio
 from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
 from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
-from edge.daemon import Daemon
-from edge.evaluation.corpus import Item, find_items
+from edge.evaluation.corpus import CorpusFile, find_items
 from edge.recognition import Engine
+from edge.service import Service
 from edge.store import open_store
 from edge.types import AccessDecision, Profile, ProfileKind
 
@@ -23,10 +23,10 @@ ENROLLED = 3
 
 
 def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
-    """Enrol each speaker in turn and hold the daemon's decisions against `Engine.verify`.
+    """Enroll each speaker in turn and hold the daemon's decisions against `Engine.verify`.
 
     Args:
-        engine: the recogniser, as the daemon would open it.
+        engine: the recognizer, as the daemon would open it.
         folder: `SPEAKER/PHRASE/*.flac`, two speakers with two phrases at least.
 
     Returns:
@@ -57,7 +57,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
                 replay=ReplayConfig(enabled=False),
                 lockout=LockOutConfig(enabled=False),
             )
-            profile = enrol(engine, config, said[:ENROLLED])
+            profile = enroll(engine, config, said[:ENROLLED])
             for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:
                 offline = engine.verify(profile, utterance_of(read_audio(item.path).samples))
                 decisions = _decisions(config, item)
@@ -78,12 +78,12 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
     }
 
 
-def enrol(engine: Engine, config: Config, items: list[Item]) -> Profile:
-    """Enrol a person into the configuration's store, whatever their recordings are worth."""
+def enroll(engine: Engine, config: Config, items: list[CorpusFile]) -> Profile:
+    """Enroll a person into the configuration's store, whatever their recordings are worth."""
     with open_store(config.state_path, settings=config.store) as store:
         profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
         for item in items:
-            sample = engine.enrol(
+            sample = engine.enroll(
                 replace(profile, samples=()), utterance_of(read_audio(item.path).samples)
             )
             models = engine.models
@@ -93,7 +93,7 @@ def enrol(engine: Engine, config: Config, items: list[Item]) -> Profile:
     return profile
 
 
-def _decisions(config: Config, item: Item) -> list[AccessDecision]:
+def _decisions(config: Config, item: CorpusFile) -> list[AccessDecision]:
     decisions: list[AccessDecision] = []
-    Daemon(config, source=FileSource(item.path), on_decision=decisions.append).run()
+    Service(config, source=FileSource(item.path), on_decision=decisions.append).run()
     return decisions

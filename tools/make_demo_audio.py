@@ -105,8 +105,8 @@ class Recording:
         voice: who speaks.
         text: what is said.
         manner: how it is said.
-        person: whom it enrols, or who speaks; None for a stranger.
-        reason: reason code expected; None for a recording to enrol from.
+        person: whom it enrolls, or who speaks; None for a stranger.
+        reason: reason code expected; None for a recording to enroll from.
     """
 
     file: str
@@ -118,19 +118,19 @@ class Recording:
     reason: str | None
 
 
-def _enrolment(person: Person, number: int, manner: Manner) -> Recording:
-    name = f"{person.name.lower()}_enrol_{number}.flac"
-    title = f"{person.name} enrols, repetition {number}"
+def _enrollment(person: Person, number: int, manner: Manner) -> Recording:
+    name = f"{person.name.lower()}_enroll_{number}.flac"
+    title = f"{person.name} enrolls, repetition {number}"
     return Recording(name, title, person.voice, person.phrase, manner, person, None)
 
 
 RECORDINGS = (
-    _enrolment(ADA, 1, Manner(1.00, 1.00, 1.0, 0.0, 11)),
-    _enrolment(ADA, 2, Manner(1.07, 0.97, 1.2, -1.5, 12)),
-    _enrolment(ADA, 3, Manner(0.95, 1.03, 0.9, 1.0, 13)),
-    _enrolment(ROBIN, 1, Manner(1.05, 1.00, 1.0, 0.0, 21)),
-    _enrolment(ROBIN, 2, Manner(0.98, 1.03, 0.9, 1.0, 22)),
-    _enrolment(ROBIN, 3, Manner(1.12, 0.97, 1.1, -1.0, 23)),
+    _enrollment(ADA, 1, Manner(1.00, 1.00, 1.0, 0.0, 11)),
+    _enrollment(ADA, 2, Manner(1.07, 0.97, 1.2, -1.5, 12)),
+    _enrollment(ADA, 3, Manner(0.95, 1.03, 0.9, 1.0, 13)),
+    _enrollment(ROBIN, 1, Manner(1.05, 1.00, 1.0, 0.0, 21)),
+    _enrollment(ROBIN, 2, Manner(0.98, 1.03, 0.9, 1.0, 22)),
+    _enrollment(ROBIN, 3, Manner(1.12, 0.97, 1.1, -1.0, 23)),
     Recording(
         "ada_right_phrase.flac",
         "Ada says her phrase",
@@ -279,7 +279,7 @@ def _manifest() -> dict[str, Any]:
         entry: dict[str, Any] = {
             "file": one.file,
             "title": one.title,
-            "role": "enrol" if one.reason is None else "play",
+            "role": "enroll" if one.reason is None else "play",
             "person": one.person.name if one.person else None,
             "voice": one.voice.name,
             "text": one.text,

@@ -113,7 +113,7 @@ def make(picture: Picture, folder: Path) -> list[Path]:
     files = []
     with home() as place:
         stage = Stage(place)
-        stage.enrol()
+        stage.enroll()
         for columns, screen in picture.take(stage, picture.widths, picture.lines).items():
             for theme in THEMES:
                 svg = stage.public(svg_of(screen, columns, picture.title, theme))

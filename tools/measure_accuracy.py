@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 from edge.audio.files import read_audio
-from edge.evaluation.corpus import Spoken, analyse_all, find_items, refusals
+from edge.evaluation.corpus import Spoken, analyze_all, find_items, refusals
 from edge.recognition import Engine
 from edge.types import FloatArray
 from tools.accuracy import near_miss, running, same_phrase, sentences, weights
@@ -120,7 +120,7 @@ class Measurement:
     def _of(self, name: str) -> list[Spoken]:
         if name not in self._spoken:
             items = find_items(self._folder / name)
-            self._spoken[name] = analyse_all(
+            self._spoken[name] = analyze_all(
                 self.engine,
                 items,
                 with_phrase=True,
@@ -151,7 +151,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS + ASKED_FOR, default=list(PARTS), metavar="PART"
     )
-    parser.add_argument("--phrase", default="HeySavant", help="the word of near_miss to enrol")
+    parser.add_argument("--phrase", default="HeySavant", help="the word of near_miss to enroll")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(arguments)
     # A report that goes to a file must not be folded to the width of no terminal.

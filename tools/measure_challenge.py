@@ -34,12 +34,12 @@ from rich.table import Table
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.errors import EdgeVoiceError, EnrolmentRejected, InputError
-from edge.evaluation.intervals import independent_limits
+from edge.challenge.answers import SAME_WORDS, AnswerJudge, strong_digits
+from edge.challenge.matching import DIGITS
+from edge.challenge.rounds import ROUNDS, DigitRound, take_digit, voice_of
+from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
+from edge.evaluation.metrics import independent_limits
 from edge.recognition import Engine
-from edge.recognition.answers import SAME_WORDS, AnswerJudge, strong_digits
-from edge.recognition.digit_round import ROUNDS, DigitRound, take_digit, voice_of
-from edge.recognition.digits import DIGITS
 from edge.recognition.results import Analysis
 from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
 
@@ -86,7 +86,7 @@ class Count:
 
 
 class People:
-    """Everybody's recordings, in halves: to enrol, and to answer with."""
+    """Everybody's recordings, in halves: to enroll, and to answer with."""
 
     def __init__(self, folder: Path, seed: int, most: int) -> None:
         chance = np.random.default_rng(seed)
@@ -100,7 +100,7 @@ class People:
             for digit, files in own.items():
                 order = chance.permutation(len(files))
                 for half, part in zip(halves, np.array_split(order, 2)):
-                    half[digit] = [_levelled(files[int(index)]) for index in part]
+                    half[digit] = [_leveled(files[int(index)]) for index in part]
             self.enrolled[person.name], self.answers[person.name] = halves
         if len(self.enrolled) < 2:
             raise InputError(
@@ -129,7 +129,7 @@ class Measurement:
         for fold in range(self.args.folds):
             people = People(folder, self.args.seed + fold, max(self.args.rounds))
             chance = np.random.default_rng(self.args.seed + 100 + fold)
-            rounds = {name: self._enrol(takes) for name, takes in people.enrolled.items()}
+            rounds = {name: self._enroll(takes) for name, takes in people.enrolled.items()}
             rounds = {name: own for name, own in rounds.items() if len(own) >= ROUNDS}
             spoken = {
                 name: self._answers(people.answers[name], own[:ROUNDS], chance)
@@ -142,8 +142,8 @@ class Measurement:
                         self.not_enrolled[count] -= 1
                         self._judge(count, name, own[:count], spoken, chance)
 
-    def _enrol(self, takes: dict[int, list[FloatArray]]) -> list[DigitRound]:
-        """Rounds as the enrolment takes them: what it refuses is said again."""
+    def _enroll(self, takes: dict[int, list[FloatArray]]) -> list[DigitRound]:
+        """Rounds as the enrollment takes them: what it refuses is said again."""
         left = {digit: list(files) for digit, files in takes.items()}
         rounds: list[DigitRound] = []
         while len(rounds) < max(self.args.rounds):
@@ -154,7 +154,7 @@ class Measurement:
                     self.taken += 1
                     try:
                         examples.append(take_digit(self.engine, utterance, digit, rounds))
-                    except EnrolmentRejected:
+                    except EnrollmentRejected:
                         self.refused += 1
                         continue
                     utterances.append(utterance)
@@ -202,7 +202,7 @@ class Measurement:
             noise = chance.standard_normal(len(samples), dtype=np.float32)
             samples = samples + np.float32(LEVEL * 10 ** (-self.args.snr / 20)) * noise
         utterance = utterance_of(samples)
-        return Spoken(digits, utterance, self.engine.analyse(utterance, with_phrase=False))
+        return Spoken(digits, utterance, self.engine.analyze(utterance, with_phrase=False))
 
     def _judge(
         self,
@@ -247,7 +247,7 @@ class Measurement:
         asked: tuple[int, ...],
     ) -> None:
         started = time.perf_counter()
-        score = judge.judge_analysed(answer.analysis, answer.utterance, asked)
+        score = judge.judge_analyzed(answer.analysis, answer.utterance, asked)
         ms = (time.perf_counter() - started) * 1e3 + sum(answer.analysis.timings_ms.values())
         self.judging_ms.append(ms)
         if kind.startswith("wrong"):
@@ -270,7 +270,7 @@ class Measurement:
         return {
             "digits": self.args.digits,
             "snr_db": self.args.snr,
-            "enrolment": {"examples": self.taken, "refused": self.refused},
+            "enrollment": {"examples": self.taken, "refused": self.refused},
             "not_enrolled": {str(rounds): count for rounds, count in self.not_enrolled.items()},
             "digits_left_out": float(np.mean(self.left_out)),
             "judging_ms": {
@@ -325,9 +325,9 @@ def _show(result: dict[str, Any]) -> None:
     for rounds, missing in result["not_enrolled"].items():
         if missing:
             console.print(f"{missing} people (in one fold) are not in it: no {rounds} examples")
-    taken, refused = result["enrolment"]["examples"], result["enrolment"]["refused"]
+    taken, refused = result["enrollment"]["examples"], result["enrollment"]["refused"]
     console.print(
-        f"enrolment: {refused} of {taken} recordings refused;"
+        f"enrollment: {refused} of {taken} recordings refused;"
         f" {result['digits_left_out']:.1f} digits of 10 not asked for;"
         f" judged in {result['judging_ms']['median']:.0f} ms"
         f" (95 %: {result['judging_ms']['p95']:.0f} ms)"
@@ -350,7 +350,7 @@ def _recordings(folder: Path) -> list[FloatArray]:
     return [read_audio(path).samples for path in files]
 
 
-def _levelled(samples: FloatArray) -> FloatArray:
+def _leveled(samples: FloatArray) -> FloatArray:
     """The loud part brought to one level, and faint ends cut off."""
     power = np.convolve(np.square(samples), np.full(320, 1 / 320), "same")
     loud = power > power.max() * 1e-3

@@ -26,11 +26,10 @@ from rich.table import Table
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import InputError
-from edge.evaluation.corpus import Item, find_items
+from edge.evaluation.corpus import CorpusFile, find_items
 from edge.evaluation.metrics import eer
 from edge.inference import Model, ModelCard, open_model
-from edge.recognition.embedders import SHORTEST_S, SPEAKER_FILE, SpeakerEmbedder
-from edge.recognition.framing import voice_samples
+from edge.recognition.embedders import SHORTEST_S, SPEAKER_FILE, SpeakerEmbedder, voice_samples
 from edge.resources import models_directory
 from edge.types import SAMPLE_RATE, FloatArray
 
@@ -72,8 +71,8 @@ def open_float(path: Path, card: ModelCard) -> Model:
 
 
 def embed_all(
-    items: list[Item], quantized: SpeakerEmbedder, exact: SpeakerEmbedder
-) -> tuple[list[Item], FloatArray, FloatArray]:
+    items: list[CorpusFile], quantized: SpeakerEmbedder, exact: SpeakerEmbedder
+) -> tuple[list[CorpusFile], FloatArray, FloatArray]:
     """Both models' embeddings of every recording that holds speech.
 
     Returns:
@@ -91,7 +90,7 @@ def embed_all(
     return kept, np.array(small), np.array(large)
 
 
-def compare(items: list[Item], small: FloatArray, large: FloatArray) -> dict[str, Any]:
+def compare(items: list[CorpusFile], small: FloatArray, large: FloatArray) -> dict[str, Any]:
     """Error rates of both models over all pairs of recordings, and how near they are.
 
     Args:

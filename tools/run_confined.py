@@ -4,7 +4,7 @@
 
 Starts Debian's own systemd in namespaces of its own (processes, mounts, network, control groups)
 over a copy of this machine's files that is only in memory, installs `systemd/edge-voice.service`
-there as it is, enrols somebody within the same limits, starts the service, says the phrase,
+there as it is, enrolls somebody within the same limits, starts the service, says the phrase,
 receives the decision over MQTT, tries what the limits forbid, and at last lets the sound stop, so
 that the watchdog has to act. Takes about a minute. Only two things differ from a real door: the
 sound comes from a pipe (`--input -`), and the network has nobody else on it.
@@ -119,7 +119,7 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
     said = f"{decision.get('decision')}, {decision.get('name')}"
     status, watched = result["status"], result["watched"]
     rows = [
-        ("enrolment within the limits", result["enrolment"], result["enrolment"] == "success"),
+        ("enrollment within the limits", result["enrollment"], result["enrollment"] == "success"),
         ("the service", f"{result['state']} after {result['start_s']} s",
          result["state"] == "active"),
         ("a decision over MQTT", said, said == "granted, Ada"),

@@ -23,9 +23,8 @@ from types import TracebackType
 
 import numpy as np
 
-from edge.audio.blocks import BlockMaker
+from edge.audio.blocks import BlockMaker, level_db
 from edge.audio.files import read_audio
-from edge.audio.frames import level_db
 from edge.audio.utterance import utterance_of
 from edge.errors import InputError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance

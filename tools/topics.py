@@ -41,14 +41,14 @@ def _below(suffix: str, **more: Any) -> Topic:
     return Topic("{base}/{device}/" + suffix, suffix.replace("/", "-"), **more)
 
 
-UNSIGNED = ("listening", "enrol_person", "enrol", "enrol_cancel", "lift_lockout", "lock_out")
+UNSIGNED = ("listening", "enroll_person", "enroll", "enroll_cancel", "lift_lockout", "lock_out")
 """What may be said without a signature, where the configuration allows it."""
 TOPICS = (
     _below("decision"),
     _below("status", retained=True),
     _below("challenge"),
     _below("duress"),
-    _below("enrolment"),
+    _below("enrollment"),
     _below("sound"),
     _below("doctor"),
     _below("command", from_device=False),

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.evaluation.corpus import Spoken
-from edge.recognition.voice import signature_of
-from edge.recognition.warping import warping_distances
-from edge.types import EnrolmentSample, FloatArray
+from edge.recognition.dtw import dtw_distances
+from edge.recognition.scorer import signature_of
+from edge.types import EnrollmentSample, FloatArray
 
 Scores = NDArray[np.float64]
 
@@ -30,10 +30,10 @@ class Trials:
     nontargets: Scores
 
 
-def sample_of(spoken: Spoken) -> EnrolmentSample:
-    """What enrolment would keep of a recording."""
+def sample_of(spoken: Spoken) -> EnrollmentSample:
+    """What enrollment would keep of a recording."""
     analysis = spoken.analysis
-    return EnrolmentSample(
+    return EnrollmentSample(
         speaker_embedding=analysis.speaker_embedding,
         phrase_embedding=analysis.phrase_embedding,
         net_speech_s=analysis.quality.net_speech_s,
@@ -47,8 +47,8 @@ def signature(spoken: Sequence[Spoken]) -> FloatArray:
     return signature_of([sample_of(one) for one in spoken])
 
 
-def enrolments(count: int, size: int, most: int = 20) -> list[tuple[int, ...]]:
-    """Different ways to enrol `size` of `count` recordings, `most` of them spread evenly."""
+def enrollments(count: int, size: int, most: int = 20) -> list[tuple[int, ...]]:
+    """Different ways to enroll `size` of `count` recordings, `most` of them spread evenly."""
     every = list(itertools.combinations(range(count), size))
     if len(every) <= most:
         return every
@@ -64,7 +64,7 @@ def voice_trials(
         groups: (speaker, what may be enrolled, what is tested) each; what is enrolled in a trial
             is not tested in it.
         size: recordings enrolled at a time.
-        most: enrolments tried for each group.
+        most: enrollments tried for each group.
     """
     targets: list[float] = []
     nontargets: list[float] = []
@@ -73,7 +73,7 @@ def voice_trials(
     ]
     matrix = np.stack([one.analysis.speaker_embedding for _, _, one in tests])
     for index, (speaker, enrolled, _) in enumerate(groups):
-        for chosen in enrolments(len(enrolled), size, most):
+        for chosen in enrollments(len(enrolled), size, most):
             members = [enrolled[i] for i in chosen]
             paths = {one.item.path for one in members}
             scores = matrix @ signature(members)
@@ -88,7 +88,7 @@ def voice_trials(
 def distance_matrix(spoken: Sequence[Spoken]) -> Scores:
     """Warping distance of every recording (column) from every example (row), shape (n, n)."""
     phrases = [_phrase(one) for one in spoken]
-    return np.asarray([warping_distances(phrases, phrase) for phrase in phrases]).T
+    return np.asarray([dtw_distances(phrases, phrase) for phrase in phrases]).T
 
 
 def phrase_trials(
@@ -105,14 +105,14 @@ def phrase_trials(
         tested: sayings of the phrase that are tested, where they are not enrolled.
         others: what else the same voice says.
         size: recordings enrolled at a time.
-        most: enrolments tried.
+        most: enrollments tried.
     """
     examples = [_phrase(one) for one in own]
-    right = np.asarray([warping_distances(examples, _phrase(one)) for one in tested])
-    wrong = np.asarray([warping_distances(examples, _phrase(one)) for one in others])
+    right = np.asarray([dtw_distances(examples, _phrase(one)) for one in tested])
+    wrong = np.asarray([dtw_distances(examples, _phrase(one)) for one in others])
     targets: list[float] = []
     nontargets: list[float] = []
-    for chosen in enrolments(len(own), size, most):
+    for chosen in enrollments(len(own), size, most):
         paths = {own[i].item.path for i in chosen}
         rows = [i for i, one in enumerate(tested) if one.item.path not in paths]
         if rows:
@@ -133,5 +133,5 @@ def joined(trials: Sequence[Trials]) -> Trials:
 def _phrase(spoken: Spoken) -> FloatArray:
     phrase = spoken.analysis.phrase_embedding
     if phrase is None:
-        raise ValueError(f"{spoken.item.path} was analysed without its phrase")
+        raise ValueError(f"{spoken.item.path} was analyzed without its phrase")
     return phrase

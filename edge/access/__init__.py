@@ -1,1 +1,1 @@
-"""From what was recognised to whether the door may open."""
+"""From what was recognized to whether the door may open."""

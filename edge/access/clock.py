@@ -33,8 +33,8 @@ _WRITE_EVERY_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
-class State(Protocol):
-    """Where the device keeps what it must not forget: `edge.store.state.DeviceState`."""
+class ClockState(Protocol):
+    """Where the device keeps what it must not forget: `edge.store.device_state.DeviceState`."""
 
     def get(self, name: str) -> str | None:
         """The text kept under a name, None where there is none."""
@@ -56,7 +56,7 @@ class DoorClock:
 
     def __init__(
         self,
-        state: State,
+        state: ClockState,
         time_zone: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -125,13 +125,13 @@ class DoorClock:
                 self._latest_s = self._written_s = written_s
 
 
-def latest_of(state: State) -> float | None:
+def latest_of(state: ClockState) -> float | None:
     """The latest time that was written down, Unix time in seconds; None where none was."""
     written_s = _read_latest(state)
     return written_s if written_s > 0.0 else None
 
 
-def accept_clock(state: State, now_s: float) -> None:
+def accept_clock(state: ClockState, now_s: float) -> None:
     """Believe the clock as it is: what was written down is replaced.
 
     Raises:
@@ -140,7 +140,7 @@ def accept_clock(state: State, now_s: float) -> None:
     state.put(LATEST_KEY, repr(round(now_s, 3)))
 
 
-def _read_latest(state: State) -> float:
+def _read_latest(state: ClockState) -> float:
     try:
         text = state.get(LATEST_KEY) or "0"
         seconds = float(text)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge.config import Config
-from edge.recognition.confidence import confidence_of
 from edge.recognition.engine import Engine
-from edge.recognition.results import Analysis
+from edge.recognition.results import Analysis, confidence_of
 from edge.types import (
     AccessDecision,
     Confidence,
@@ -38,7 +37,7 @@ def age_of(utterance: Utterance) -> float:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Candidate:
     """What a decision was made of; it never leaves the device.
 
     Attributes:
@@ -59,7 +58,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """A decision and what is behind it.
 
     Attributes:
@@ -70,14 +69,14 @@ class Judgement:
 
     utterance: Utterance
     decision: AccessDecision
-    finding: Finding | None = None
+    finding: Candidate | None = None
 
 
 class Decider:
     """Decides on utterances.
 
     Args:
-        engine: the recogniser.
+        engine: the recognizer.
         config: the device's id and for how long a decision holds.
 
     """
@@ -111,7 +110,7 @@ class Decider:
         """
         return self.judge(utterance, profiles).decision
 
-    def judge(self, utterance: Utterance, profiles: Sequence[Profile]) -> Judgement:
+    def judge(self, utterance: Utterance, profiles: Sequence[Profile]) -> Judgment:
         """As `decide`, with what the decision was made of."""
         started = time.perf_counter()
         candidates = self.eligible(profiles)
@@ -120,9 +119,9 @@ class Decider:
             reason = ReasonCode.NOBODY_ENROLLED
         if reason is not None:
             decision = self._decision(utterance, reason, Confidence.HIGH, {}, started)
-            return Judgement(utterance, decision)
-        analysis = self._engine.analyse(utterance)
-        analysed = time.perf_counter()
+            return Judgment(utterance, decision)
+        analysis = self._engine.analyze(utterance)
+        analyzed = time.perf_counter()
         every = self._engine.match_speakers(candidates, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
@@ -134,7 +133,7 @@ class Decider:
         }
         sharing = max(1, len(having))
         findings = [
-            Finding(
+            Candidate(
                 analysis,
                 candidates[index],
                 replace(every[index], threshold=self._threshold(candidates[index], sharing)),
@@ -143,11 +142,11 @@ class Decider:
             )
             for index, phrase in zip(chosen, phrases)
         ]
-        timings = {**analysis.timings_ms, "match": (time.perf_counter() - analysed) * 1e3}
+        timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         reason, finding = _weigh(findings)
         confidence = confidence_of((finding.voice.margin, finding.phrase.margin))
         decision = self._decision(utterance, reason, confidence, timings, started, finding)
-        return Judgement(utterance, decision, finding)
+        return Judgment(utterance, decision, finding)
 
     def _decision(
         self,
@@ -156,7 +155,7 @@ class Decider:
         confidence: Confidence,
         timings: dict[str, float],
         started: float,
-        finding: Finding | None = None,
+        finding: Candidate | None = None,
     ) -> AccessDecision:
         # A voice that was not accepted is nobody's: naming whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.
@@ -187,16 +186,16 @@ class Decider:
         )
 
     def _threshold(self, profile: Profile, sharing: int) -> float:
-        return self._engine.scorer.voice_threshold(sharing, enrolments=len(profile.enrolled))
+        return self._engine.scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
 
-    def _scores(self, finding: Finding) -> dict[str, float]:
+    def _scores(self, finding: Candidate) -> dict[str, float]:
         scorer, voice, phrase = self._engine.scorer, finding.voice, finding.phrase
         return {
             "joint": scorer.joint(
                 voice.score,
                 phrase.score,
                 finding.sharing,
-                enrolments=len(finding.profile.enrolled),
+                enrollments=len(finding.profile.enrolled),
             ),
             "joint_threshold": scorer.joint_threshold,
             "voice": voice.score,
@@ -213,7 +212,7 @@ def _person(profile: Profile) -> str:
     return profile.duress_of or profile.id
 
 
-def _weigh(findings: Sequence[Finding]) -> tuple[ReasonCode, Finding]:
+def _weigh(findings: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
     """What an utterance was, and whom it was held against in the end."""
     both = [each for each in findings if each.voice.accepted and each.phrase.accepted]
     if both:

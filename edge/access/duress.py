@@ -16,32 +16,24 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge.access.decider import Finding, Judgement
+from edge.access.decider import Candidate, Judgment
 from edge.access.guard import denied
-from edge.errors import EdgeVoiceError, EnrolmentRejected
+from edge.errors import EdgeVoiceError, EnrollmentRejected
 from edge.recognition import Engine
-from edge.recognition.scorer import Scorer
-from edge.recognition.spotting import PhraseSpotter
-from edge.recognition.voice import cosine, signature_of
-from edge.recognition.warping import warping_distances
-from edge.types import (
-    AccessDecision,
-    EnrolmentSample,
-    Event,
-    EventKind,
-    Profile,
-    ReasonCode,
-)
+from edge.recognition.dtw import dtw_distances
+from edge.recognition.keyword_spotter import KeywordSpotter
+from edge.recognition.scorer import Scorer, cosine, signature_of
+from edge.types import AccessDecision, EnrollmentSample, Event, EventKind, Profile, ReasonCode
 
 APART = 1.2
 """How many times further apart two phrases of one person must be than two sayings of one phrase
-may be at enrolment."""
+may be at enrollment."""
 
 _log = logging.getLogger(__name__)
 
 
 class DuressCheck:
-    """Makes every judgement of a duress profile one of the person's own, and tells of it.
+    """Makes every judgment of a duress profile one of the person's own, and tells of it.
 
     It comes before all other checks: they ask the person's own rule, hours and digits, and the
     alarm is raised whatever they say.
@@ -63,19 +55,19 @@ class DuressCheck:
         self._scorer = scorer
         self._alarm = alarm
 
-    def review(self, judgement: Judgement) -> Judgement:
-        """What becomes of a judgement: itself, or the person's own."""
-        finding = judgement.finding
+    def review(self, judgment: Judgment) -> Judgment:
+        """What becomes of a judgment: itself, or the person's own."""
+        finding = judgment.finding
         if finding is None or finding.profile.duress_of is None:
-            return judgement
+            return judgment
         owner_id = finding.profile.duress_of
         owner = next((each for each in self._profiles() if each.id == owner_id), None)
-        if judgement.decision.granted:
-            self._raise(judgement.decision, owner_id)
+        if judgment.decision.granted:
+            self._raise(judgment.decision, owner_id)
         if owner is None:  # deleted this very moment
-            return replace(_nobody(judgement), finding=None)
+            return replace(_nobody(judgment), finding=None)
         own = _as_own(finding, owner, self._scorer)
-        return replace(judgement, decision=_decision(judgement.decision, own), finding=own)
+        return replace(judgment, decision=_decision(judgment.decision, own), finding=own)
 
     def _raise(self, decision: AccessDecision, owner_id: str) -> None:
         detail = {"decision": decision.id, "device": decision.device}
@@ -87,22 +79,22 @@ class DuressCheck:
             _log.debug("the alarm cannot be raised: %s", error)
 
 
-def require_apart(engine: Engine, other: Profile, sample: EnrolmentSample) -> None:
+def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> None:
     """Refuse a repetition that is not of the person, or too like the person's other phrase.
 
     Args:
-        engine: the recogniser, of the models that both are of.
+        engine: the recognizer, of the models that both are of.
         other: the person's other profile: of their own phrase when a duress phrase is enrolled,
             and the other way round.
         sample: the repetition.
 
     Raises:
-        EnrolmentRejected: it cannot be taken, with what to do about it.
+        EnrollmentRejected: it cannot be taken, with what to do about it.
     """
     likeness = cosine(signature_of(other.enrolled), sample.speaker_embedding)
-    least = engine.models.speaker.card.threshold("enrolment")
+    least = engine.models.speaker.card.threshold("enrollment")
     if likeness < least:
-        raise EnrolmentRejected(
+        raise EnrollmentRejected(
             ReasonCode.UNKNOWN_SPEAKER.value,
             f"not the voice of {other.name} (similarity {likeness:.2f}, at least {least:.2f}): both"
             " phrases are of one person",
@@ -110,29 +102,29 @@ def require_apart(engine: Engine, other: Profile, sample: EnrolmentSample) -> No
     if sample.phrase_embedding is None:
         return
     sayings = [s.phrase_embedding for s in other.enrolled if s.phrase_embedding is not None]
-    distance = min(warping_distances(sayings, sample.phrase_embedding), default=float("inf"))
-    nearest = APART * engine.models.phrase.card.threshold("enrolment")
+    distance = min(dtw_distances(sayings, sample.phrase_embedding), default=float("inf"))
+    nearest = APART * engine.models.phrase.card.threshold("enrollment")
     if distance < nearest:
-        raise EnrolmentRejected(
+        raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
             f"too like the phrase of {other.name} (distance {distance:.2f}, at least"
             f" {nearest:.2f}): choose one that shares no word with it",
         )
-    spotter = PhraseSpotter(engine.models.phrase, [sayings])
-    reverse = PhraseSpotter(engine.models.phrase, [[sample.phrase_embedding]])
+    spotter = KeywordSpotter(engine.models.phrase, [sayings])
+    reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
     if spotter.look(sample.phrase_embedding) or any(reverse.look(saying) for saying in sayings):
-        raise EnrolmentRejected(
+        raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
             f"one of the two phrases of {other.name} is a part of the other: choose one that shares"
             " no word with it",
         )
 
 
-def _as_own(finding: Finding, owner: Profile, scorer: Scorer) -> Finding:
+def _as_own(finding: Candidate, owner: Profile, scorer: Scorer) -> Candidate:
     """The finding as if it had been made with the person's own profile."""
     voice, phrase = finding.voice, finding.phrase
     # What is asked of a voice depends on how many repetitions were enrolled, which may differ.
-    threshold = scorer.voice_threshold(finding.sharing, enrolments=len(owner.enrolled))
+    threshold = scorer.voice_threshold(finding.sharing, enrollments=len(owner.enrolled))
     moved = threshold - voice.threshold
     return replace(
         finding,
@@ -149,7 +141,7 @@ def _as_own(finding: Finding, owner: Profile, scorer: Scorer) -> Finding:
     )
 
 
-def _decision(decision: AccessDecision, own: Finding) -> AccessDecision:
+def _decision(decision: AccessDecision, own: Candidate) -> AccessDecision:
     scores = dict(decision.scores)
     scores.update(voice=own.voice.score, voice_threshold=own.voice.threshold)
     known = decision.profile_id is not None
@@ -162,7 +154,7 @@ def _decision(decision: AccessDecision, own: Finding) -> AccessDecision:
     )
 
 
-def _nobody(judgement: Judgement) -> Judgement:
-    shut = denied(judgement, ReasonCode.NO_MATCH)
+def _nobody(judgment: Judgment) -> Judgment:
+    shut = denied(judgment, ReasonCode.NO_MATCH)
     decision = replace(shut.decision, profile_id=None, name=None, phrase=None, scores={})
     return replace(shut, decision=decision)

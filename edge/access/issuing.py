@@ -19,7 +19,7 @@ from edge.crypto.signing import (
     CHALLENGE,
     DECISION,
     DURESS,
-    ENROLMENT,
+    ENROLLMENT,
     LOCKOUT,
     RESULT,
     SigningKey,
@@ -27,18 +27,42 @@ from edge.crypto.signing import (
     signed,
 )
 from edge.errors import StoreError
-from edge.types import AccessDecision
+from edge.types import AccessDecision, Event, EventKind
 from edge.types.decision import utc
+
+
+def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
+    """The event of a decision. The id in its detail is the one that was published.
+
+    Args:
+        decision: as it was issued.
+        sent: whether it was; False for one that came too late, or could not be numbered.
+    """
+    return Event(
+        EventKind.DECISION,
+        {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "confidence": decision.confidence.value,
+            "utterance_s": round(decision.utterance_s, 2),
+            "id": decision.id,
+            "counter": decision.counter,
+            "sent": sent,
+        },
+        decision.profile_id,
+        decision.time,
+    )
+
 
 BLOCK = 1000
 """Numbers taken at once; 2^53 of them last for 9e12 restarts."""
-_KINDS = (DECISION, DURESS, CHALLENGE, LOCKOUT, RESULT, ENROLMENT)
+_KINDS = (DECISION, DURESS, CHALLENGE, LOCKOUT, RESULT, ENROLLMENT)
 
 _log = logging.getLogger(__name__)
 
 
 class Numbers(Protocol):
-    """Where numbers are kept; `edge.store.state.DeviceState` is one."""
+    """Where numbers are kept; `edge.store.device_state.DeviceState` is one."""
 
     def reserve(self, name: str, count: int = 1) -> int:
         """Take the next `count` numbers for good; returns the first."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from edge.access.decider import Judgement
-from edge.config import EnrolmentConfig
+from edge.access.decider import Judgment
+from edge.config import EnrollmentConfig
 from edge.recognition.adaptation import Nearness, reason_not_to_adapt
 from edge.recognition.engine import Engine
-from edge.types import EnrolmentSample, Profile
+from edge.types import EnrollmentSample, Profile
 
 _log = logging.getLogger(__name__)
 
@@ -24,18 +24,18 @@ class Lesson:
     """
 
     profile: Profile
-    sample: EnrolmentSample
+    sample: EnrollmentSample
 
 
-def lesson_from(judgement: Judgement, engine: Engine, config: EnrolmentConfig) -> Lesson | None:
+def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) -> Lesson | None:
     """What may be learned from an utterance and what was found out about it; mostly nothing.
 
     Args:
-        judgement: the utterance and what came of it.
-        engine: the recogniser, of the models that the profile is of.
+        judgment: the utterance and what came of it.
+        engine: the recognizer, of the models that the profile is of.
         config: how often something may be learned.
     """
-    decision, finding = judgement.decision, judgement.finding
+    decision, finding = judgment.decision, judgment.finding
     if finding is None or not decision.granted:
         return None
     if finding.duress:  # neither phrase may become part of the other one's signature
@@ -51,14 +51,14 @@ def lesson_from(judgement: Judgement, engine: Engine, config: EnrolmentConfig) -
             engine.match_speakers([enrolled], analysis)[0],
             engine.match_phrases([enrolled], analysis)[0],
         ),
-        truncated=judgement.utterance.truncated,
+        truncated=judgment.utterance.truncated,
         now=decision.time,
         interval_s=config.adapt_interval_s,
     )
     if refusal is not None:
         _log.debug("nothing learned for %s: %s", profile.name, refusal.value)
         return None
-    sample = EnrolmentSample(
+    sample = EnrollmentSample(
         speaker_embedding=analysis.speaker_embedding,
         phrase_embedding=analysis.phrase_embedding,
         net_speech_s=analysis.quality.net_speech_s,

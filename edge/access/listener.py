@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from edge.access.decider import Decider, Judgement
-from edge.audio.endpoint import EndPointer
-from edge.audio.frames import FRAME_SAMPLES
-from edge.audio.opened import OpenUtterance
+from edge.access.decider import Decider, Judgment
+from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.end_pointing import EndPointer, OpenUtterance
 from edge.recognition import Engine
-from edge.recognition.spotting import PhraseSpotter, Spot
+from edge.recognition.keyword_spotter import KeywordHit, KeywordSpotter
 from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, Utterance
 
 _MARGINS_S = (0.0, 0.06, 0.12)
@@ -35,18 +34,18 @@ _MOST_TRIED = 4
 
 
 class Answers(Protocol):
-    """Whoever waits for an answer that is no passphrase: `edge.access.challenge.Challenge`."""
+    """Whoever waits for an answer that is no passphrase: `edge.challenge.challenge.Challenge`."""
 
     @property
     def pending(self) -> bool:
         """Whether what is said next is an answer."""
         ...
 
-    def judge(self, utterance: Utterance) -> Judgement | None:
+    def judge(self, utterance: Utterance) -> Judgment | None:
         """What an answer came to; None for an utterance that is none."""
         ...
 
-    def tick(self) -> Judgement | None:
+    def tick(self) -> Judgment | None:
         """What came of an answer that was not given in time, once."""
         ...
 
@@ -56,7 +55,7 @@ class Listener:
 
     Args:
         endpointer: cuts the stream into utterances.
-        engine: the recogniser.
+        engine: the recognizer.
         decider: decides on an utterance.
         inside: whether phrases are looked for inside running speech.
         answers: gets what is said while it waits for an answer; None where nothing is asked.
@@ -78,10 +77,10 @@ class Listener:
         self._decider = decider
         self._profiles: Sequence[Profile] = ()
         self._candidates: list[Profile] = []
-        self._spotter = PhraseSpotter(engine.models.phrase, [])
+        self._spotter = KeywordSpotter(engine.models.phrase, [])
         self._opened: OpenUtterance | None = None
         self._answered_s: float | None = None
-        self._close_ones: list[Judgement] = []
+        self._close_ones: list[Judgment] = []
 
     def use(self, profiles: Sequence[Profile]) -> None:
         """Decide by these profiles from the next block on."""
@@ -93,12 +92,12 @@ class Listener:
             [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
             for profile in self._candidates
         ]
-        self._spotter = PhraseSpotter(self._engine.models.phrase, examples)
+        self._spotter = KeywordSpotter(self._engine.models.phrase, examples)
         self._close_ones = []  # they may be of somebody who is gone; who is not is found again
         if self._opened is not None:
             self._spotter.reset(self._opened.start_s)
 
-    def feed(self, block: AudioBlock) -> Iterator[Judgement]:
+    def feed(self, block: AudioBlock) -> Iterator[Judgment]:
         """Take in a block and give out what is decided with it, mostly nothing."""
         # In pieces of a frame: no utterance begins and ends within one, and a phrase is answered
         # where it ends, however long the blocks of a source are.
@@ -115,13 +114,13 @@ class Listener:
                 )
             )
 
-    def flush(self) -> Iterator[Judgement]:
+    def flush(self) -> Iterator[Judgment]:
         """The stream is over: decide on what was still being heard."""
         for utterance in self.endpointer.flush():
             yield from self._end(utterance)
         self._follow()
 
-    def _take(self, block: AudioBlock) -> Iterator[Judgement]:
+    def _take(self, block: AudioBlock) -> Iterator[Judgment]:
         for utterance in self.endpointer.feed(block):
             yield from self._end(utterance)
         self._follow()
@@ -151,33 +150,33 @@ class Listener:
     def _unheard(self, opened: OpenUtterance) -> FloatArray:
         return opened.samples_from(self._spotter.position_s)
 
-    def _look(self, opened: OpenUtterance, spots: Sequence[Spot]) -> Iterator[Judgement]:
-        for judgement in self._found(opened, spots, _MOST_AT_ONCE):
-            if judgement.decision.confidence is Confidence.LOW:
-                self._close_ones.append(judgement)
+    def _look(self, opened: OpenUtterance, spots: Sequence[KeywordHit]) -> Iterator[Judgment]:
+        for judgment in self._found(opened, spots, _MOST_AT_ONCE):
+            if judgment.decision.confidence is Confidence.LOW:
+                self._close_ones.append(judgment)
             else:
-                yield self._answer(judgement)
+                yield self._answer(judgment)
                 return
         wait_s = self.endpointer.settings.end_silence_s
         if self._close_ones and opened.end_s - self._close_ones[0].utterance.end_s >= wait_s:
             yield self._answer(_nearest(self._close_ones))
 
-    def _answer(self, judgement: Judgement) -> Judgement:
-        self._answered_s = judgement.utterance.end_s
+    def _answer(self, judgment: Judgment) -> Judgment:
+        self._answered_s = judgment.utterance.end_s
         self._close_ones = []
-        return judgement
+        return judgment
 
     def _found(
-        self, opened: OpenUtterance, spots: Sequence[Spot], most: int
-    ) -> Iterator[Judgement]:
+        self, opened: OpenUtterance, spots: Sequence[KeywordHit], most: int
+    ) -> Iterator[Judgment]:
         """What of some places opens; with many people many places do not, and time is short."""
         for spot in sorted(spots, key=lambda spot: spot.cost)[:most]:
             if self._answered_s is None or spot.start_s > self._answered_s - _OVERLAP_S:
-                judgement = self._judge(opened, spot)
-                if judgement is not None:
-                    yield judgement
+                judgment = self._judge(opened, spot)
+                if judgment is not None:
+                    yield judgment
 
-    def _judge(self, opened: OpenUtterance, spot: Spot) -> Judgement | None:
+    def _judge(self, opened: OpenUtterance, spot: KeywordHit) -> Judgment | None:
         """Decide on what was found, alone; None unless it opens."""
         profile = self._candidates[spot.owner]
         pieces = [opened.part(spot.start_s - more, spot.end_s + more) for more in _MARGINS_S]
@@ -186,10 +185,10 @@ class Listener:
         nearest = min(range(len(pieces)), key=distances.__getitem__)
         if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
             return None
-        judgement = self._decider.judge(pieces[nearest], self._candidates)
-        return judgement if judgement.decision.granted else None
+        judgment = self._decider.judge(pieces[nearest], self._candidates)
+        return judgment if judgment.decision.granted else None
 
-    def _end(self, utterance: Utterance) -> Iterator[Judgement]:
+    def _end(self, utterance: Utterance) -> Iterator[Judgment]:
         """An utterance is over: decide on it as a whole, then on what was found in it."""
         if self._answers is not None and self._answers.pending:
             # What a phrase was found in goes on being heard, and is no answer.
@@ -213,5 +212,5 @@ class Listener:
             yield whole
 
 
-def _nearest(judgements: Sequence[Judgement]) -> Judgement:
-    return max(judgements, key=lambda each: each.decision.scores["joint"])
+def _nearest(judgments: Sequence[Judgment]) -> Judgment:
+    return max(judgments, key=lambda each: each.decision.scores["joint"])

@@ -23,8 +23,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edge.access.clock import State
-from edge.access.decider import Judgement
+from edge.access.clock import ClockState
+from edge.access.decider import Judgment
 from edge.access.guard import denied
 from edge.config import LockOutConfig
 from edge.errors import StoreError
@@ -79,7 +79,7 @@ class LockOut:
     def __init__(
         self,
         config: LockOutConfig,
-        state: State,
+        state: ClockState,
         *,
         record: Callable[[Event], None],
         changed: Callable[[dict[str, Any]], None],
@@ -270,17 +270,17 @@ class LockOut:
 class LockOutGate:
     """The first check: while nobody is let in, everything said is denied and tells nothing.
 
-    What was recognised is left out of such a decision: a guesser would learn from it.
+    What was recognized is left out of such a decision: a guesser would learn from it.
     """
 
     def __init__(self, lockout: LockOut) -> None:
         self._lockout = lockout
 
-    def review(self, judgement: Judgement) -> Judgement:
-        """What becomes of a judgement: itself, or one that denies."""
+    def review(self, judgment: Judgment) -> Judgment:
+        """What becomes of a judgment: itself, or one that denies."""
         if not self._lockout.locked:
-            return judgement
-        shut = denied(judgement, ReasonCode.LOCKED_OUT)
+            return judgment
+        shut = denied(judgment, ReasonCode.LOCKED_OUT)
         decision = replace(
             shut.decision,
             confidence=Confidence.HIGH,
@@ -293,18 +293,18 @@ class LockOutGate:
 
 
 class LockOutCount:
-    """The last check: counts what the others made of a judgement, and changes nothing."""
+    """The last check: counts what the others made of a judgment, and changes nothing."""
 
     def __init__(self, lockout: LockOut) -> None:
         self._lockout = lockout
 
-    def review(self, judgement: Judgement) -> Judgement:
-        """The judgement itself."""
-        if judgement.decision.granted:
+    def review(self, judgment: Judgment) -> Judgment:
+        """The judgment itself."""
+        if judgment.decision.granted:
             self._lockout.accepted()
         else:
-            self._lockout.rejected(judgement.decision.reason)
-        return judgement
+            self._lockout.rejected(judgment.decision.reason)
+        return judgment
 
 
 def duration_s(config: LockOutConfig, number: int) -> float:

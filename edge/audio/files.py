@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import struct
+import time
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +18,7 @@ import soundfile
 import soxr
 
 from edge.errors import AudioFormatError
-from edge.types import SAMPLE_RATE, FloatArray
+from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
 MIN_RATE = 8_000
 MAX_RATE = 192_000
@@ -244,3 +247,57 @@ def mix_down(samples: FloatArray) -> FloatArray:
     if mean_power < 0.5 * float(power.sum()) / samples.shape[1] ** 2:
         return np.ascontiguousarray(samples[:, int(power.argmax())])
     return mean
+
+
+MAX_FILES = 20
+MAX_SECONDS = 20.0
+"""A longer utterance is cut off at its end."""
+_PREFIX = "utterance-"
+
+_log = logging.getLogger(__name__)
+
+
+class DebugRecordings:
+    """The latest utterances as WAV files of mode 0600; the oldest one makes room.
+
+    Args:
+        folder: `store.debug_recordings`; made if missing, private to the user.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._failed = False
+        self._number = 0
+        _log.warning(
+            "store.debug_recordings is on: the latest %d utterances are kept as recordings in %s;"
+            " whoever gets them can play them to the door. Empty the setting and the folder when"
+            " done",
+            MAX_FILES,
+            folder,
+        )
+
+    def keep(self, utterance: Utterance) -> None:
+        """Write an utterance down; what cannot be written is logged once and missed."""
+        try:
+            self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            self._number += 1
+            name = time.strftime(f"{_PREFIX}%Y%m%d-%H%M%S-{self._number:06}.wav")
+            self._write(self._folder / name, utterance)
+            for old in sorted(self._folder.glob(f"{_PREFIX}*.wav"))[:-MAX_FILES]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            if not self._failed:
+                _log.warning("cannot write recordings to %s: %s", self._folder, error.strerror)
+            self._failed = True
+        else:
+            self._failed = False
+
+    def _write(self, file: Path, utterance: Utterance) -> None:
+        samples = utterance.samples[: round(MAX_SECONDS * SAMPLE_RATE)]
+        whole = np.clip(np.rint(samples * 32767.0), -32768, 32767).astype("<i2")
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as handle, wave.open(handle, "wb") as recording:
+            recording.setnchannels(1)
+            recording.setsampwidth(2)
+            recording.setframerate(SAMPLE_RATE)
+            recording.writeframes(whole.tobytes())

@@ -10,9 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from edge.audio import portaudio
-from edge.audio.blocks import BlockMaker
+from edge.audio.blocks import FRAME_S, BlockMaker
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
-from edge.audio.frames import FRAME_S
 from edge.audio.ring import Ring
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
@@ -80,7 +79,7 @@ class Microphone:
 
     def __enter__(self) -> Microphone:
         self._opened = portaudio.call(
-            self._open, undo=lambda late: _close(late.stream), cancelled=self._closed
+            self._open, undo=lambda late: _close(late.stream), canceled=self._closed
         )
         return self
 

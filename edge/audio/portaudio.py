@@ -94,7 +94,7 @@ def call(
     function: Callable[[Any], T],
     timeout_s: float = CALL_S,
     undo: Callable[[T], None] | None = None,
-    cancelled: threading.Event | None = None,
+    canceled: threading.Event | None = None,
 ) -> T:
     """Run `function(sounddevice)` on PortAudio's thread and return what it returns.
 
@@ -102,7 +102,7 @@ def call(
         function: what to do.
         timeout_s: how long to wait for it.
         undo: called with the result if that comes after the caller has left.
-        cancelled: stop waiting when this is set.
+        canceled: stop waiting when this is set.
 
     Raises:
         MicrophoneError: PortAudio is missing, reports an error, or does not answer in time.
@@ -113,7 +113,7 @@ def call(
     _WORKER.put(job)
     deadline = time.monotonic() + timeout_s
     while not job.done.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
-        stop = cancelled is not None and cancelled.is_set()
+        stop = canceled is not None and canceled.is_set()
         if not stop and time.monotonic() < deadline:
             continue
         with job.lock:
@@ -150,7 +150,7 @@ def stream_closed(stream: Any) -> None:
 def rescan(sounddevice: Any) -> None:
     """Have PortAudio look again at what devices there are; on PortAudio's thread.
 
-    It looks only once, when it is initialised. With a stream open it is left as it is.
+    It looks only once, when it is initialized. With a stream open it is left as it is.
     """
     if not _OPEN_STREAMS:
         sounddevice._terminate()

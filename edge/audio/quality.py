@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.audio.frames import FRAME_S, FRAME_SAMPLES, QUIETEST_DB, power_db
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, QUIETEST_DB, power_db
 from edge.types import FloatArray, Quality
 
 FULL_SCALE = 0.999

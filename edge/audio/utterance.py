@@ -1,12 +1,12 @@
-"""A recording that is one utterance: an enrolment file, a repetition, a test file."""
+"""A recording that is one utterance: an enrollment file, a repetition, a test file."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.audio.endpoint import EndPointer, EndPointSettings
-from edge.audio.frames import FRAME_SAMPLES
+from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.quality import measure_quality
 from edge.audio.vad import SPEECH, SpeechDetector
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
@@ -41,7 +41,7 @@ def utterance_of(samples: FloatArray) -> Utterance:
 
 
 def speech_only(samples: FloatArray) -> FloatArray:
-    """Cut long pauses out of a recording, for enrolment by free speech.
+    """Cut long pauses out of a recording, for enrollment by free speech.
 
     Pauses of up to 0.38 s stay as they are; of longer ones that much remains.
 

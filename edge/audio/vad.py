@@ -31,7 +31,7 @@ from typing import Protocol, cast
 import numpy as np
 import webrtcvad
 
-from edge.audio.frames import QUIETEST_DB, level_db
+from edge.audio.blocks import QUIETEST_DB, level_db
 from edge.types import SAMPLE_RATE, FloatArray
 
 BACKLOG_FRAMES = 16

@@ -156,7 +156,7 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
 
 def _clock(args: argparse.Namespace) -> int:
     from edge.access.clock import accept_clock, latest_of
-    from edge.store.state import DeviceState
+    from edge.store.device_state import DeviceState
 
     config = options.config_of(args)
     state = DeviceState(config.state_path)
@@ -238,7 +238,7 @@ def _door_clock(config: Config, state: Any) -> DoorClock:
 
 
 def _time_of(config: Config) -> datetime | None:
-    from edge.store.state import DeviceState
+    from edge.store.device_state import DeviceState
 
     state = DeviceState(config.state_path)
     try:
@@ -248,7 +248,7 @@ def _time_of(config: Config) -> datetime | None:
 
 
 def _as_dict(profile: Profile, config: Config, now: datetime | None) -> dict[str, Any]:
-    from edge.access.policy import allows
+    from edge.access.guard import allows
 
     reason = allows(profile.rule, config.device.id, now)
     return {
@@ -278,7 +278,7 @@ def _in_words(rule: AccessRule) -> str:
 
 
 def _verdict(profile: Profile, config: Config, now: datetime | None) -> str:
-    from edge.access.policy import allows
+    from edge.access.guard import allows
 
     reason = allows(profile.rule, config.device.id, now)
     if reason is None:

@@ -12,15 +12,89 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.audit_table import print_table, seconds_of
 from edge.cli.auditing import trail_of
-from edge.cli.output import flush, one_line, printing, show, show_json
+from edge.cli.output import console, flush, one_line, printing, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, InputError, ProfileError
 
 if TYPE_CHECKING:
     from edge.store import ProfileStore
-    from edge.store.audit_check import Verdict
+    from edge.store.audit_check import AuditVerdict
     from edge.store.audit_entry import Entry
+
+_UNITS = ("s", "ms")
+_UNSAID = ("id", "hash")
+"""For programs; `--json` has them."""
+
+
+def print_table(entries: list[Entry], names: dict[str, str]) -> None:
+    """Print entries, the names of those who are enrolled in place of their ids."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("ENTRY", justify="right")
+    for title in ("TIME", "WHAT", "WHO", "DETAIL"):
+        table.add_column(title, overflow="fold")
+    for entry in entries:
+        detail = entry.details()
+        table.add_row(
+            str(entry.seq),
+            _when(entry),
+            Text(one_line(str(entry.kind).replace("_", " ")), style=_style(entry.kind, detail)),
+            Text(one_line(_who(entry.profile_id, names))),
+            Text(one_line(_words(detail))),
+        )
+    with printing():
+        console(sys.stdout).print(table)
+
+
+def seconds_of(entry: Entry) -> float:
+    """Unix time; 0 for what a forger has put in its place. `verify` says where that is."""
+    return entry.time_us / 1e6 if isinstance(entry.time_us, int) else 0.0
+
+
+def _when(entry: Entry) -> str:
+    try:
+        moment = datetime.fromtimestamp(seconds_of(entry)).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _style(kind: str, detail: dict[str, Any]) -> str:
+    if kind == "decision":
+        return "green" if detail.get("outcome") == "granted" else "yellow"
+    alarming = ("duress", "tampering", "lock_out", "command_refused", "unwritten")
+    return "bold red" if kind in alarming else ""
+
+
+def _who(profile_id: str | None, names: dict[str, str]) -> str:
+    if profile_id is None:
+        return ""
+    return names.get(profile_id) or f"{str(profile_id)[:8]} (gone)"
+
+
+def _words(detail: dict[str, Any]) -> str:
+    """The detail for people: words that speak for themselves first, then figures by name."""
+    spoken = [
+        str(detail.pop(name)).replace("_", " ")
+        for name in ("outcome", "reason", "what")
+        if isinstance(detail.get(name), str)
+    ]
+    return ", ".join(
+        [*spoken, *(_figure(*item) for item in detail.items() if item[0] not in _UNSAID)]
+    )
+
+
+def _figure(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"{'' if value else 'not '}{name.replace('_', ' ')}"
+    stem, _, unit = name.rpartition("_")
+    if not (stem and unit in _UNITS):
+        stem, unit = name, ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(word for word in (stem.replace("_", " "), text, unit) if word)
+
 
 NAME = "audit"
 HELP = "show, verify or export the record of what happened"
@@ -83,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from edge.store.audit_open import FILE_NAME, reading
+    from edge.store.audit_file import FILE_NAME, reading
     from edge.types import EventKind
 
     config = options.config_of(args)
@@ -158,14 +232,14 @@ def _verify(args: argparse.Namespace) -> int:
     return EXIT_OK if verdict.intact else EXIT_REJECTED
 
 
-def _extent(verdict: Verdict) -> str:
+def _extent(verdict: AuditVerdict) -> str:
     if not verdict.entries:
         return "it has no entries yet"
     return f"{verdict.entries} entries, {verdict.first} to {verdict.head.seq}"
 
 
 def _export(args: argparse.Namespace) -> int:
-    from edge.store.audit_open import FILE_NAME, reading
+    from edge.store.audit_file import FILE_NAME, reading
 
     path = options.config_of(args).state_path / FILE_NAME
     with reading(path) as found:
@@ -257,7 +331,7 @@ def _person(store: ProfileStore, given: str) -> str:
     try:
         return store.find(given)[0]
     except ProfileError:
-        from edge.store.audit_open import FILE_NAME, reading
+        from edge.store.audit_file import FILE_NAME, reading
 
         with reading(store.path.with_name(FILE_NAME)) as found:
             near = {str(e.profile_id) for e in found if str(e.profile_id).startswith(given)}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def trail_of(store: ProfileStore, config: Config) -> Iterator[AuditTrail]:
     """The device's audit trail, to be read or written. Raises `StoreError`."""
     from edge.store.audit import AUDIT_KEY, AuditTrail
-    from edge.store.state import DeviceState
+    from edge.store.device_state import DeviceState
 
     with contextlib.closing(DeviceState(config.state_path)) as state:
         key = store.derive_key(AUDIT_KEY)

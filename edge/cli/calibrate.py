@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli.auditing import audited
-from edge.cli.confirm import confirmed
-from edge.cli.evaluate import add_enrol, evaluated
+from edge.cli.evaluate import add_enroll, evaluated
 from edge.cli.output import complain, show, show_json
+from edge.cli.prompts import confirmed
 from edge.errors import EXIT_OK, EXIT_REJECTED, ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="report.json, the folder that holds it, or recordings to evaluate",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    add_enrol(parser)
+    add_enroll(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,7 +90,7 @@ def _audit(config: Config, former: str, now: str) -> None:
 
 
 def _suggestion(args: argparse.Namespace, config: Config) -> Suggestion:
-    from edge.evaluation.reading import find_report, read_suggestion
+    from edge.evaluation.report import find_report, read_suggestion
 
     report = find_report(args.source)
     if report.is_dir():

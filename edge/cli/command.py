@@ -12,13 +12,13 @@ from edge.cli.output import complain, flush, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
 
 if TYPE_CHECKING:
-    from edge.mqtt.sending import Caller
+    from edge.mqtt.session import CommandSession
 
 NAME = "command"
 HELP = "send a signed command to a device and wait for its answer"
 
 _QUIET_S = 660.0
-"""Longest that an enrolment may wait for somebody to speak, and a little more."""
+"""Longest that an enrollment may wait for somebody to speak, and a little more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "commands, each with the least role that the key must have:",
             *lines,
             "",
-            "'enrol_start' shows how it goes until it is over; Ctrl-C leaves it going on.",
+            "'enroll_start' shows how it goes until it is over; Ctrl-C leaves it going on.",
         )
     )
     parser.add_argument("name", metavar="NAME", help="the command, one of those below")
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phrase",
         metavar="TEXT",
-        help="with enrol_start: the phrase in writing, only shown; whoever is on the broker can"
+        help="with enroll_start: the phrase in writing, only shown; whoever is on the broker can"
         " read it",
     )
     parser.add_argument(
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.crypto.canonical import MessageProblem
     from edge.crypto.signing import key_in, read_verifying_key
     from edge.mqtt.commands import COMMANDS
-    from edge.mqtt.sending import Caller, command_message
+    from edge.mqtt.session import CommandSession, command_message
 
     config = options.config_of(args)
     if args.to is not None:
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     except MessageProblem as problem:
         raise InputError(f"the arguments cannot be sent ({problem.reason})") from None
     events: list[dict[str, Any]] = []
-    with Caller(config, device_key) as caller:
+    with CommandSession(config, device_key) as caller:
         answer = caller.send(message, args.timeout)
         done = answer.get("ok") is True
         if not args.json:
@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK if done else EXIT_REJECTED
 
 
-def _follow(caller: Caller, session: str, *, as_json: bool) -> list[dict[str, Any]]:
-    """Show how an enrolment goes; returns what was told of it."""
+def _follow(caller: CommandSession, session: str, *, as_json: bool) -> list[dict[str, Any]]:
+    """Show how an enrollment goes; returns what was told of it."""
     events = []
     try:
         for event in caller.progress(session, _QUIET_S):
@@ -123,7 +123,7 @@ def _follow(caller: Caller, session: str, *, as_json: bool) -> list[dict[str, An
                 show(f"  {_plain(event.get('message'))}")
                 flush()
     except KeyboardInterrupt:
-        complain("it goes on; 'edge-voice command enrol_cancel' ends it")
+        complain("it goes on; 'edge-voice command enroll_cancel' ends it")
         raise
     return events
 

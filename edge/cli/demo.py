@@ -17,23 +17,23 @@ HELP = "show the whole way of a voice, with made-up people or with you"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own options."""
     parser.description = (
-        "Enrols two made-up people, starts an MQTT broker and the daemon, plays recordings to it"
+        "Enrolls two made-up people, starts an MQTT broker and the daemon, plays recordings to it"
         " and shows what it decides. Nothing is kept. Exit code 0 when every decision was as"
         " expected."
     )
     parser.add_argument(
         "--microphone",
         action="store_true",
-        help="enrol and recognise you instead, at the microphone that --config names",
+        help="enroll and recognize you instead, at the microphone that --config names",
     )
-    parser.add_argument("--no-color", action="store_true", help="no colours")
+    parser.add_argument("--no-color", action="store_true", help="no colors")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run it; 0 when every decision was as expected, 1 when one was not."""
     from rich.console import Console
 
-    from edge.demo.microphone import EnrolmentEnded, run_with_microphone
+    from edge.demo.microphone import EnrollmentEnded, run_with_microphone
     from edge.demo.show import Show
     from edge.demo.story import run_recorded
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if args.microphone:
             try:
                 outcome = run_with_microphone(folder, show, options.config_of(args).audio)
-            except EnrolmentEnded as error:
+            except EnrollmentEnded as error:
                 return error.exit_code  # it has said why
         else:
             outcome = run_recorded(folder, show)

@@ -11,7 +11,7 @@ from edge.cli.output import show, show_json
 from edge.errors import EXIT_OK, EnvironmentFault, InputError
 
 if TYPE_CHECKING:
-    from edge.mqtt.visit import Visit
+    from edge.mqtt.session import Session
 
 NAME = "discovery"
 HELP = "show what Home Assistant is told about this device, or take it back"
@@ -95,8 +95,8 @@ def _show(args: argparse.Namespace) -> int:
 
 def _remove(args: argparse.Namespace) -> int:
     from edge.mqtt import discovery
+    from edge.mqtt.session import Session
     from edge.mqtt.topics import Topics
-    from edge.mqtt.visit import Visit
 
     config = options.config_of(args)
     prefix = config.homeassistant.prefix if args.prefix is None else args.prefix
@@ -104,7 +104,7 @@ def _remove(args: argparse.Namespace) -> int:
     _check(prefix, device_id)
     if not config.mqtt.enabled:
         raise InputError("mqtt.enabled is off: there is no broker to take anything back from")
-    with Visit(config.mqtt, "discovery") as visit:
+    with Session(config.mqtt, "discovery") as visit:
         found = _announced(visit, prefix, device_id)
         for topic in sorted({*discovery.removal(prefix, device_id), *found}):
             visit.publish(topic, "", retain=True)
@@ -139,7 +139,7 @@ def _remove(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _announced(visit: Visit, prefix: str, device_id: str) -> set[str]:
+def _announced(visit: Session, prefix: str, device_id: str) -> set[str]:
     """The topics on which the broker keeps an entity of the device, also of other versions."""
     from edge.mqtt import discovery
 

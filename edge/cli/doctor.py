@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show_row(screen: Console, finding: Finding) -> None:
-    """One row: how it is, in a symbol, a word and a colour, what was found, and what to do."""
+    """One row: how it is, in a symbol, a word and a color, what was found, and what to do."""
     from rich.table import Table
     from rich.text import Text
 
@@ -78,7 +78,7 @@ def show_row(screen: Console, finding: Finding) -> None:
         Text(one_line(finding.found)),
     )
     if finding.remedy:
-        # The text itself without the colour: yellow is hard to read on white.
+        # The text itself without the color: yellow is hard to read on white.
         remedy = Table.grid(padding=(0, 1, 0, 0))
         remedy.add_row(
             Text("\N{RIGHTWARDS ARROW}" if _draws(screen) else "->", style),

@@ -13,7 +13,7 @@ from edge.cli.output import complain, console, printing, show, show_json
 from edge.errors import EXIT_OK, AudioFormatError
 
 if TYPE_CHECKING:
-    from edge.evaluation.corpus import Item
+    from edge.evaluation.corpus import CorpusFile
     from edge.evaluation.evaluate import Evaluated
     from edge.evaluation.results import Evaluation
 
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("edge-voice-evaluation"),
         help="where report.html, report.json and the plots go (default: ./edge-voice-evaluation)",
     )
-    add_enrol(parser)
+    add_enroll(parser)
 
 
-def add_enrol(parser: argparse.ArgumentParser) -> None:
-    """Add `--enrol`, which says how recordings are split."""
+def add_enroll(parser: argparse.ArgumentParser) -> None:
+    """Add `--enroll`, which says how recordings are split."""
     parser.add_argument(
-        "--enrol",
+        "--enroll",
         metavar="N",
         type=_count,
         default=3,
@@ -95,7 +95,7 @@ def evaluated(args: argparse.Namespace) -> Evaluated:
     find_items(args.folder)  # complains sooner than the models are open
     engine = Engine.open(config)
     return evaluate(
-        engine, args.folder, enrol=args.enrol, track=progress_bar, on_unreadable=_left_out
+        engine, args.folder, enroll=args.enroll, track=progress_bar, on_unreadable=_left_out
     )
 
 
@@ -112,7 +112,7 @@ def _watched(things: Sequence[_T], description: str) -> Iterator[_T]:
     yield from track(things, description=description, transient=True, console=console(sys.stderr))
 
 
-def _left_out(item: Item, error: AudioFormatError) -> None:
+def _left_out(item: CorpusFile, error: AudioFormatError) -> None:
     del item  # the error names the file
     complain(f"left out: {error}")
 
@@ -120,13 +120,7 @@ def _left_out(item: Item, error: AudioFormatError) -> None:
 def _print(evaluation: Evaluation) -> None:
     from rich.table import Table
 
-    from edge.evaluation.words import (
-        LABELS,
-        one_in,
-        residents_sentence,
-        strangers_sentence,
-        told,
-    )
+    from edge.evaluation.results import LABELS, one_in, residents_sentence, strangers_sentence, told
 
     refused = ", ".join(f"{reason} {n}" for reason, n in evaluation.refused.items())
     show(

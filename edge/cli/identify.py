@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         group = _named(store, args.group) if args.group is not None else None
         everybody = store.list() if group is None else []
     # From here on it is slow: the model runtime and the audio library.
-    from edge.cli.hearing import one_utterance
+    from edge.cli.utterances import one_utterance
     from edge.recognition.engine import Engine
 
     engine = Engine.open(config)
@@ -79,7 +79,7 @@ def _named(store: ProfileStore, names: str) -> list[Profile]:
 
 
 def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
-    """Those who can be recognised; the others must not keep everybody from it."""
+    """Those who can be recognized; the others must not keep everybody from it."""
     ready = []
     for profile in profiles:
         if profile.duress_of is not None:
@@ -94,8 +94,8 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
 
 
 def _print(result: Identification, config: Config) -> None:
-    from edge.cli.results import quality_line, speaker_line
-    from edge.recognition.gate import explain
+    from edge.cli.output import quality_line, speaker_line
+    from edge.recognition.quality_gate import explain
 
     if result.best:
         show(f"Accepted: this is {result.best.name}.")

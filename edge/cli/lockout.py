@@ -15,7 +15,7 @@ from edge.errors import EXIT_OK, StoreError
 if TYPE_CHECKING:
     from edge.access.lockout import LockOutRecord
     from edge.config import Config
-    from edge.store.state import DeviceState
+    from edge.store.device_state import DeviceState
 
 NAME = "lockout"
 HELP = "show or lift the lock-out that follows too many rejections"
@@ -80,7 +80,7 @@ def _lift(args: argparse.Namespace) -> int:
 
 
 def _opened(args: argparse.Namespace) -> tuple[Config, DeviceState]:
-    from edge.store.state import DeviceState
+    from edge.store.device_state import DeviceState
 
     config = options.config_of(args)
     return config, DeviceState(config.state_path)

@@ -1,6 +1,6 @@
 """What `edge-voice monitor` shows on a terminal, drawn from what has been told lately.
 
-Colour never carries the meaning alone, and nothing needs more than 60 columns.
+Color never carries the meaning alone, and nothing needs more than 60 columns.
 """
 
 from __future__ import annotations
@@ -11,13 +11,92 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from edge.cli.monitor_words import clock, decision_words, margin, minutes, state_words
-from edge.monitor.history import LEVELS_S
 from edge.monitor.recent import SILENCE_DBFS, Recent, Row
+from edge.monitor.server import LEVELS_S
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
+
+_STATES = {
+    "": ("waiting for the service", "yellow"),
+    "gone": ("the service has stopped; waiting for it to come back", "bold yellow"),
+    "starting": ("starting", "yellow"),
+    "listening": ("listening", "green"),
+    "off": ("switched off: nothing is listened to", "bold yellow"),
+    "locked_out": ("locked out: nobody is let in", "bold red"),
+    "asking": ("asks for digits", "bold cyan"),
+    "enrolling": ("enrolls", "bold cyan"),
+    "no_microphone": ("no microphone", "bold red"),
+}
+
+
+def state_words(recent: Recent, now: float) -> tuple[str, str]:
+    """What the device is at, and the style to say it in."""
+    words, style = _STATES.get(recent.state, (recent.state, ""))
+    fields = recent.fields
+    if recent.state == "locked_out" and fields.get("until"):
+        words += f" until {clock(fields['until'])} ({minutes(fields['until'] - now)} left)"
+    if recent.state == "enrolling":
+        words += f" {fields.get('person') or 'somebody'}"
+        if fields.get("required"):
+            words += f", {fields.get('done') or 0:.0f} of {fields['required']:.0f}"
+    if recent.hearing and recent.state == "listening":
+        return "hears somebody", "bold green"
+    if recent.hearing and recent.state in {"asking", "enrolling", "locked_out"}:
+        words += ", hears somebody"
+    return words, style
+
+
+def decision_words(row: Row, color: str) -> list[tuple[str, str]]:
+    """What came of an utterance, in parts with their styles."""
+    if not row.outcome:
+        return [("...", "dim")]
+    parts = [(row.outcome, f"bold {color}")]
+    if row.reason != "accepted":
+        parts.append((f" {row.reason}", ""))
+    if row.name:
+        parts.append((f" {row.name}" if row.granted else f" ({row.name})", ""))
+    return parts
+
+
+def sentence(row: Row) -> str:
+    """An utterance and what came of it, as a line of its own."""
+    parts = ["".join(words for words, _ in decision_words(row, ""))]
+    parts[0] += f", {row.confidence} confidence" if row.confidence else ""
+    if row.utterance_s is not None:
+        parts.append(
+            f"{row.utterance_s:.1f} s at {row.level_dbfs or 0:.0f} dB, SNR {row.snr_db or 0:.0f} dB"
+        )
+    if row.voice is not None and row.phrase is not None:
+        parts.append(f"voice {margin(row.voice)}, phrase {margin(row.phrase)}")
+    return f"{clock(row.at)}  {'; '.join(parts)}"
+
+
+def counts(recent: Recent) -> str:
+    """How often the door opened and did not, as a line of its own."""
+    return f"{recent.device}: {recent.granted} granted, {recent.denied} denied"
+
+
+def clock(at: float) -> str:
+    """A Unix time by the clock on the wall."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def minutes(seconds: float) -> str:
+    """A length of time for people."""
+    seconds = max(0.0, seconds)
+    if seconds < 100.0:
+        return f"{seconds:.0f} s"
+    if seconds < 6000.0:
+        return f"{seconds / 60.0:.0f} min"
+    return f"{seconds / 3600.0:.0f} h" if seconds < 172800.0 else f"{seconds / 86400.0:.0f} days"
+
+
+def margin(value: float | None) -> str:
+    """By how much a score is over its threshold, with its sign."""
+    return "" if value is None else f"{value:+.1f}"
+
 
 _FLOOR_DBFS = -70.0
 _HOT_DBFS = -12.0
@@ -93,7 +172,7 @@ def _levels(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text
     shown = f"{recent.level_dbfs:.0f} dB" if recent.level_dbfs > SILENCE_DBFS else "-"
     meter = _text(
         ("Level".ljust(_LABEL), ""),
-        *_runs((glyphs.full, _colour(level)) for level in at_dbfs),
+        *_runs((glyphs.full, _color(level)) for level in at_dbfs),
         (glyphs.empty * (cells - lit), "dim"),
         (shown.rjust(8), ""),
     )
@@ -108,7 +187,7 @@ def _bar(level: float | None, glyphs: Glyphs) -> tuple[str, str]:
     if level is None:
         return " ", ""
     share = 1.0 - min(max(level, _FLOOR_DBFS), 0.0) / _FLOOR_DBFS
-    return glyphs.bars[min(len(glyphs.bars) - 1, int(share * len(glyphs.bars)))], _colour(level)
+    return glyphs.bars[min(len(glyphs.bars) - 1, int(share * len(glyphs.bars)))], _color(level)
 
 
 def _chart(
@@ -200,7 +279,7 @@ def _table(rows: Sequence[Row], width: int) -> list[Text]:
 
     drawn = [line([_text((title, "dim")) for title, *_ in columns])]
     for row in rows:
-        colour = _GREEN if row.granted else _RED
+        color = _GREEN if row.granted else _RED
         drawn.append(
             line(
                 [
@@ -208,7 +287,7 @@ def _table(rows: Sequence[Row], width: int) -> list[Text]:
                     _text((_figure(row.utterance_s, ".1f", " s"), "")),
                     _text((_figure(row.level_dbfs, ".0f", unit), "")),
                     _text((_figure(row.snr_db, ".0f", unit), "")),
-                    _text((" ", ""), *decision_words(row, colour)),
+                    _text((" ", ""), *decision_words(row, color)),
                     _text((row.confidence, "")),
                     _margin(row.voice),
                     _margin(row.phrase),
@@ -239,14 +318,14 @@ def _figure(value: float | None, spec: str, unit: str) -> str:
     return "" if value is None else f"{value:{spec}}{unit}"
 
 
-def _colour(dbfs: float) -> str:
+def _color(dbfs: float) -> str:
     if dbfs >= _CLIPPING_DBFS:
         return _RED
     return "yellow" if dbfs >= _HOT_DBFS else _GREEN
 
 
 def _runs(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Neighbours of one style joined: a terminal line of few parts is drawn faster."""
+    """Neighbors of one style joined: a terminal line of few parts is drawn faster."""
     for style, run in itertools.groupby(cells, lambda cell: cell[1]):
         yield "".join(glyph for glyph, _ in run), style
 

@@ -13,12 +13,40 @@ from edge.errors import (
     EXIT_ENVIRONMENT,
     ConfigError,
     EdgeVoiceError,
-    EnrolmentRejected,
+    EnrollmentRejected,
     EnvironmentFault,
 )
+from edge.types import PhraseMatch, Quality, SpeakerMatch
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def speaker_line(match: SpeakerMatch) -> str:
+    """How near the voice came."""
+    verdict = "ok" if match.accepted else "too far"
+    return (
+        f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
+        f" (similarity {match.similarity:.2f})"
+    )
+
+
+def phrase_line(match: PhraseMatch) -> str:
+    """How near the phrase came."""
+    verdict = "ok" if match.accepted else "too far"
+    return (
+        f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
+        f" (distance {match.distance:.2f})"
+    )
+
+
+def quality_line(quality: Quality) -> str:
+    """What the recording was worth."""
+    return (
+        f"{quality.net_speech_s:.1f} s of speech at {quality.level_dbfs:.0f} dB,"
+        f" {quality.snr_db:.0f} dB above the noise"
+    )
+
 
 PROGRAM = "edge-voice"
 _PIPE_WIDTH = 200
@@ -115,7 +143,7 @@ def report(error: Exception, *, as_json: bool) -> int:
         exit_code = EXIT_ENVIRONMENT
     if as_json:
         content: dict[str, Any] = {"type": type(error).__name__, "message": message}
-        if isinstance(error, EnrolmentRejected):
+        if isinstance(error, EnrollmentRejected):
             content["reason"] = error.reason
         if isinstance(error, ConfigError):
             content["problems"] = list(error.problems)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.auditing import audited
-from edge.cli.confirm import confirmed
 from edge.cli.output import console, printing, show, show_json
-from edge.cli.passphrases import add_passphrase_file, given_passphrase
+from edge.cli.prompts import add_passphrase_file, confirmed, given_passphrase
 from edge.errors import EXIT_OK, EXIT_REJECTED
 
 if TYPE_CHECKING:
-    from edge.config import EnrolmentConfig
+    from edge.config import EnrollmentConfig
     from edge.types import Profile
 
 NAME = "profiles"
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, help_text, run in (
         ("list", "list everybody", _list),
         ("show", "show one profile", _show),
-        ("revert", "forget what was learned since enrolment", _revert),
+        ("revert", "forget what was learned since enrollment", _revert),
         ("reset", "forget a signature; the name and id stay", _reset),
         ("rename", "give a profile another name", _rename),
         ("delete", "delete a profile and its signature", _delete),
@@ -72,17 +71,17 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from edge.cli import digits
-    from edge.recognition.digit_store import rounds_of
+    from edge.challenge.rounds import rounds_of
+    from edge.cli import enroll_digits
 
     with options.store_of(args) as store:
         profile = store.get(args.profile)
         rounds = rounds_of(store, profile.id)
     if args.json:
         shown = {**profile.as_dict(), "drift": round(_drift(profile), 4)}
-        show_json({"profile": {**shown, "digits": digits.summary_of(rounds)}})
+        show_json({"profile": {**shown, "digits": enroll_digits.summary_of(rounds)}})
         return EXIT_OK
-    settings = options.config_of(args).enrolment
+    settings = options.config_of(args).enrollment
     show(profile.name)
     for title, value in (
         ("id", profile.id),
@@ -90,7 +89,7 @@ def _show(args: argparse.Namespace) -> int:
         ("phrase", profile.phrase or "not written down"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
         ("adapted", _adapted(profile, settings)),
-        ("digits", digits.show_line(rounds)),
+        ("digits", enroll_digits.show_line(rounds)),
         ("created", _when(profile.created_at)),
         ("changed", _when(profile.updated_at)),
         ("models", _models(profile)),
@@ -103,14 +102,14 @@ def _show(args: argparse.Namespace) -> int:
 def _revert(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
-        if not confirmed(f"Forget what was learned of {name} since enrolment?", yes=args.yes):
+        if not confirmed(f"Forget what was learned of {name} since enrollment?", yes=args.yes):
             return EXIT_REJECTED
         profile = store.forget_adaptation(profile_id)
         audited(store, options.config_of(args))("change", profile_id, what="reverted")
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
-        show(f"{name} is known by the enrolment alone.")
+        show(f"{name} is known by the enrollment alone.")
     return EXIT_OK
 
 
@@ -124,7 +123,7 @@ def _reset(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"profile": profile.as_dict()})
     else:
-        show(f"{name} is reset: run 'edge-voice enroll' to enrol again.")
+        show(f"{name} is reset: run 'edge-voice enroll' to enroll again.")
     return EXIT_OK
 
 
@@ -155,7 +154,7 @@ def _delete(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from edge.crypto.passphrase import check_passphrase
+    from edge.crypto.keys import check_passphrase
     from edge.store.transfer import write_person
 
     with options.store_of(args) as store:
@@ -233,9 +232,9 @@ def _progress(profile: Profile) -> str:
     return f"{profile.progress:.1f} of {profile.required:.0f} s of speech"
 
 
-def _adapted(profile: Profile, settings: EnrolmentConfig) -> str:
+def _adapted(profile: Profile, settings: EnrollmentConfig) -> str:
     if not profile.adapted:
-        return "nothing yet" if settings.adapt else "no (enrolment.adapt is off)"
+        return "nothing yet" if settings.adapt else "no (enrollment.adapt is off)"
     latest = max(sample.created_at for sample in profile.adapted)
     return (
         f"{len(profile.adapted)} of at most {settings.adapt_samples} utterances,"

@@ -17,10 +17,10 @@ from edge.cli.output import OutputError, flush, show
 from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
 
 if TYPE_CHECKING:
-    from edge.audio.lending import Lender
+    from edge.audio.shared_source import Lender
     from edge.audio.sources import Source
     from edge.config import Config
-    from edge.daemon import Daemon
+    from edge.service import Service
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class _Service:
         self._args = args
         self._on_decision = on_decision
         self._lender = _lender(args.input, args.realtime)
-        self._daemon: Daemon | None = None
+        self._daemon: Service | None = None
         self._stopped = self._reload_asked = False
 
     def run(self) -> None:
@@ -124,13 +124,13 @@ class _Service:
         if self._daemon is not None:
             self._daemon.reload()
 
-    def _made(self, config: Config, listening: bool) -> Daemon:
-        from edge.daemon import Daemon
+    def _made(self, config: Config, listening: bool) -> Service:
+        from edge.service import Service
 
         if not self._args.verbose:
             # A service says what it does; the systemd journal keeps it.
             logging.getLogger().setLevel(config.log_level.upper())
-        return Daemon(
+        return Service(
             config,
             source=None if self._lender is None else self._lender.lend(),
             on_decision=self._on_decision,
@@ -148,15 +148,15 @@ class _Service:
         return config
 
     def _reread(self) -> Config:
-        from edge.daemon.rehearsal import rehearse
+        from edge.service.build import preflight
 
         config = self._read()
-        rehearse(config)
+        preflight(config)
         return config
 
 
 def _lender(name: str | None, realtime: bool) -> Lender | None:
-    from edge.audio.lending import Lender
+    from edge.audio.shared_source import Lender
 
     source = _source(name, realtime)
     return None if source is None else Lender(source)

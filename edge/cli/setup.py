@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.cli.asking import ask, ask_secret, ask_whether, say
 from edge.cli.output import complain, show, show_json
+from edge.cli.prompts import ask, ask_secret, ask_whether, say
 from edge.errors import EXIT_OK, EdgeVoiceError, InputError
 
 if TYPE_CHECKING:

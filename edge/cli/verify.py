@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     with open_store(config.state_path, settings=config.store) as store:
         profile = store.get(args.name)
     # From here on it is slow: the model runtime and the audio library.
-    from edge.cli.hearing import one_utterance
+    from edge.cli.utterances import one_utterance
     from edge.recognition.engine import Engine
 
     engine = Engine.open(config)
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: Verification, profile: Profile, config: Config) -> None:
-    from edge.cli.results import phrase_line, quality_line, speaker_line
-    from edge.recognition.gate import explain
+    from edge.cli.output import phrase_line, quality_line, speaker_line
+    from edge.recognition.quality_gate import explain
 
     reason = result.reason.value
     if result.accepted:

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from edge.config.document import DocumentError, compose
-from edge.config.loading import parse_config
+from edge.config.loading import DocumentError, compose, parse_config
 from edge.config.settings import Config, all_settings
 from edge.errors import ConfigError, EnvironmentFault
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from edge.config.document import MAX_BYTES, DocumentError, compose
+from edge.config.loading import MAX_BYTES, DocumentError, compose
 from edge.crypto.secrets import read_secret
 from edge.crypto.signing import ALGORITHMS, Verifier, verifier
 from edge.errors import ConfigError

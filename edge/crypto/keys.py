@@ -9,18 +9,93 @@ some bytes; changing the data key rewrites every row.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import logging
 import os
+import sys
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
 from edge.config import StoreConfig
-from edge.crypto import keyfile
-from edge.crypto.credentials import read_credential, text_of
-from edge.crypto.passphrase import Stretching, ask_at_terminal, check_passphrase
+from edge.crypto import private_files
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
+from edge.crypto.secrets import read_credential, text_of
 from edge.errors import EdgeVoiceError, InputError, KeyFault, StoreError
+
+MIN_CHARACTERS = 12
+MAX_CHARACTERS = 1024
+_SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Stretching:
+    """How a passphrase becomes a key; kept beside what the key locks, and no secret.
+
+    Attributes:
+        log2_n: binary logarithm of scrypt's cost, 10 to 18.
+        r: its block size, 1 to 16; it takes 128 * r * 2**log2_n bytes of memory.
+        p: how often it is done, 1 to 8.
+        salt: 16 random bytes.
+    """
+
+    log2_n: int
+    r: int
+    p: int
+    salt: bytes
+
+    def __post_init__(self) -> None:
+        # What a file asks for must neither take all memory nor be worth nothing.
+        if not (10 <= self.log2_n <= 18 and 1 <= self.r <= 16 and 1 <= self.p <= 8):
+            raise ValueError("it asks for an impossible scrypt")
+        if len(self.salt) != _SALT_BYTES:
+            raise ValueError("its salt has the wrong size")
+
+    @classmethod
+    def fresh(cls) -> Stretching:
+        """The usual cost with a new salt.
+
+        32 MiB, three times over: one of the settings that the OWASP password storage cheat sheet
+        calls equal, and the one among them for little memory. A Raspberry Pi takes a second.
+        """
+        return cls(15, 8, 3, os.urandom(_SALT_BYTES))
+
+    def key_from(self, passphrase: str) -> bytes:
+        """The 32 bytes that a passphrase stands for."""
+        # The same letters arrive composed from one keyboard and decomposed from another.
+        text = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+        scrypt = Scrypt(salt=self.salt, length=KEY_BYTES, n=1 << self.log2_n, r=self.r, p=self.p)
+        return scrypt.derive(text)
+
+
+def check_passphrase(passphrase: str) -> None:
+    """Raise `InputError` for a new passphrase that would not hold, or that none can type."""
+    if len(passphrase) < MIN_CHARACTERS:
+        raise InputError(
+            f"a passphrase needs at least {MIN_CHARACTERS} characters: take four words or more"
+        )
+    if len(passphrase) > MAX_CHARACTERS or not passphrase.isprintable():
+        raise InputError(
+            f"a passphrase is one line of up to {MAX_CHARACTERS} characters that print"
+        )
+
+
+def ask_at_terminal(question: str) -> str:
+    """Ask for a passphrase without showing it.
+
+    Raises:
+        KeyFault: nobody is there to answer.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise KeyFault(f"nobody is there to be asked: {question}")
+    try:
+        return getpass.getpass(f"{question}: ")
+    except EOFError:
+        raise KeyFault(f"no answer was given: {question}") from None
+
 
 DEFAULT_FILE = "store.key"
 """The key file that is made in the state directory when no other source is configured."""
@@ -154,7 +229,7 @@ class KeySources:
         if key is None:
             key = self._file(self.default_file)
         if key is None:
-            keyfile.make_key_file(self.default_file)
+            private_files.make_key_file(self.default_file)
             key = self._file(self.default_file)
             _log.warning(
                 "made the key file %s beside the signatures: whoever takes both, as with the"
@@ -215,7 +290,7 @@ class KeySources:
             StoreError: `use` failed; the former key is the one that counts.
         """
         fresh = successor(file)
-        keyfile.make_key_file(fresh, replace=True)
+        private_files.make_key_file(fresh, replace=True)
         key = self._file(fresh)
         if key is None:
             raise KeyFault(f"the key file {fresh} has gone: try again")
@@ -223,12 +298,12 @@ class KeySources:
             use(WrappingKey(key.secret, f"key file {file}"))
         except EdgeVoiceError:
             with contextlib.suppress(OSError):
-                keyfile.erase_key_file(fresh)
+                private_files.erase_key_file(fresh)
             raise
         try:
-            keyfile.overwrite(file)
+            private_files.overwrite(file)
             fresh.replace(file)
-            keyfile.sync_folder(file.parent)
+            private_files.sync_folder(file.parent)
         except OSError as error:
             _log.warning("cannot rename %s to %s: %s", fresh, file, error.strerror)
 
@@ -241,7 +316,7 @@ class KeySources:
         try:
             key = self._file(file)
             if key is not None and (self._known is None or key.id != self._known.id):
-                keyfile.erase_key_file(file)
+                private_files.erase_key_file(file)
                 _log.info("erased the former key file %s", file)
         except (KeyFault, OSError) as error:
             _log.warning("the former key file %s cannot be erased: %s", file, error)
@@ -272,7 +347,7 @@ class KeySources:
         """Finish a change of the key inside one file, which power had cut short."""
         try:
             successor(file).replace(file)
-            keyfile.sync_folder(file.parent)
+            private_files.sync_folder(file.parent)
         except OSError as error:
             _log.warning("cannot rename %s to %s: %s", successor(file), file, error.strerror)
         return key
@@ -327,7 +402,7 @@ class KeySources:
         if content is None:
             return None
         return WrappingKey(
-            keyfile.secret_in(content, f"the credential {name}"), f"credential {name}"
+            private_files.secret_in(content, f"the credential {name}"), f"credential {name}"
         )
 
     def _file(self, path: Path) -> WrappingKey | None:
@@ -336,7 +411,7 @@ class KeySources:
 
 def key_of_file(path: Path) -> WrappingKey | None:
     """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
-    secret = keyfile.read_key_file(path)
+    secret = private_files.read_key_file(path)
     return None if secret is None else WrappingKey(secret, f"key file {path}")
 
 

@@ -34,7 +34,7 @@ class Arrival:
     clock: float
 
 
-class Listener:
+class DecisionSubscriber:
     """Subscribed while used as a context manager.
 
     Raises:
@@ -52,7 +52,7 @@ class Listener:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> DecisionSubscriber:
         try:
             self._client.connect(self._host, self._port)
         except OSError as error:
@@ -73,7 +73,7 @@ class Listener:
         timeout_s: float,
         worth_it: Callable[[], bool],
     ) -> bool:
-        """Wait until what the device says of itself fulfils a condition.
+        """Wait until what the device says of itself fulfills a condition.
 
         Args:
             condition: given the latest status; empty until there is one.

@@ -1,4 +1,4 @@
-"""The demo with a person: enrol at the microphone, then speak to the daemon."""
+"""The demo with a person: enroll at the microphone, then speak to the daemon."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 
 from edge.config import AudioConfig, load_config
 from edge.demo.broker import DemoBroker
-from edge.demo.listener import Arrival, Listener, is_online
-from edge.demo.process import Daemon, command, environment, write_config
-from edge.demo.result import Expectation, Outcome, Result
-from edge.demo.show import Show
+from edge.demo.listener import Arrival, DecisionSubscriber, is_online
+from edge.demo.service_process import ServiceProcess, command, environment, write_config
+from edge.demo.show import DemoOutcome, Expectation, Result, Show
 from edge.demo.story import START_TIMEOUT_S, demo_settings, topics_of
 
 NAME = "Guest"
@@ -28,7 +27,7 @@ _EXPECTED = (
 )
 
 
-class EnrolmentEnded(Exception):
+class EnrollmentEnded(Exception):
     """`edge-voice enroll` said why it did not finish.
 
     Attributes:
@@ -40,7 +39,7 @@ class EnrolmentEnded(Exception):
         self.exit_code = exit_code
 
 
-def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> Outcome:
+def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOutcome:
     """Run the guided demo.
 
     Args:
@@ -49,7 +48,7 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> Outcome
         audio: which microphone, and how utterances are cut.
 
     Raises:
-        EnrolmentEnded: the person could not be enrolled.
+        EnrollmentEnded: the person could not be enrolled.
         EdgeVoiceError: something that it stands on is not as it must be.
     """
     with ExitStack() as stack:
@@ -61,9 +60,11 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> Outcome
         path = write_config(folder, settings)
         config = load_config(path)
         show.say("Think of a phrase of two seconds or more, in any language.")
-        _enrol(path)
-        listener = stack.enter_context(Listener(broker.host, broker.port, topics_of(config)))
-        daemon = stack.enter_context(Daemon(path, piped=False))
+        _enroll(path)
+        listener = stack.enter_context(
+            DecisionSubscriber(broker.host, broker.port, topics_of(config))
+        )
+        daemon = stack.enter_context(ServiceProcess(path, piped=False))
         if not listener.wait_for(_listening, START_TIMEOUT_S, lambda: daemon.running):
             raise daemon.fault("the daemon did not report on MQTT that it listens")
         show.say("")
@@ -79,14 +80,14 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> Outcome
                 result = Result(expectation, *_answer(arrival))
                 show.came(result)
                 results.append(result)
-        return Outcome(tuple(results), 0, config.audio.end_silence_s)
+        return DemoOutcome(tuple(results), 0, config.audio.end_silence_s)
 
 
 def _listening(status: dict[str, Any]) -> bool:
     return is_online(status) and status.get("microphone") == "listening"
 
 
-def _enrol(config: Path) -> None:
+def _enroll(config: Path) -> None:
     # Standard output is for the result of the demo.
     done = subprocess.run(  # noqa: S603 - this very program
         command("enroll", NAME, "--no-trial", "--config", str(config)),
@@ -95,7 +96,7 @@ def _enrol(config: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise EnrolmentEnded(done.returncode)
+        raise EnrollmentEnded(done.returncode)
 
 
 def _answer(arrival: Arrival | None) -> tuple[dict[str, Any] | None, float | None]:

@@ -1,25 +1,132 @@
-"""The demo with nothing attached: enrol two made-up people, then play recordings to the daemon."""
+"""The demo with nothing attached: enroll two made-up people, then play recordings to the daemon."""
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
 from edge.demo.broker import DemoBroker
-from edge.demo.listener import Listener, is_online
-from edge.demo.player import Player
-from edge.demo.process import Daemon, write_config
-from edge.demo.recordings import Person, Play, Scene, load_play
-from edge.demo.result import Expectation, Outcome, Result
-from edge.demo.show import Show
+from edge.demo.listener import DecisionSubscriber, is_online
+from edge.demo.service_process import Player, ServiceProcess, write_config
+from edge.demo.show import DemoOutcome, Expectation, Result, Show
+from edge.errors import EnvironmentFault
 from edge.mqtt.topics import Topics
 from edge.recognition.engine import Engine
+from edge.resources import demo_directory
 from edge.store import open_store
-from edge.types import ProfileKind
+from edge.types import SAMPLE_RATE, FloatArray, ProfileKind
+
+_FRAME = SAMPLE_RATE // 50
+_SPEECH_DBFS = -50.0
+"""Frames louder than this are speech: it stands at -23 dBFS and the noise at -62 dBFS."""
+
+
+@dataclass(frozen=True)
+class DemoPerson:
+    """Someone made up.
+
+    Attributes:
+        name: display name.
+        phrase: the phrase that they enroll, in writing.
+        repetitions: recordings of it, each of shape (n,) at `SAMPLE_RATE`.
+    """
+
+    name: str
+    phrase: str
+    repetitions: tuple[FloatArray, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A recording that is played to the daemon.
+
+    Attributes:
+        title: who does what, for people.
+        text: what is said.
+        samples: shape (n,) at `SAMPLE_RATE`.
+        decision: `Outcome` value that must come of it.
+        reason: `ReasonCode` value that must come of it.
+        name: whose name the decision must carry; None where it is not granted.
+    """
+
+    title: str
+    text: str
+    samples: FloatArray = field(repr=False)
+    decision: str
+    reason: str
+    name: str | None
+
+    @property
+    def speech_end_s(self) -> float:
+        """Where the speech ends, seconds from the start: the end of the last loud 20 ms."""
+        frames = self.samples[: len(self.samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
+        power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+        loud = np.flatnonzero(power > 10.0 ** (_SPEECH_DBFS / 10.0))
+        return float((loud[-1] + 1) * _FRAME / SAMPLE_RATE) if len(loud) else 0.0
+
+
+@dataclass(frozen=True)
+class Play:
+    """Everything that the demo plays, in order."""
+
+    people: tuple[DemoPerson, ...]
+    scenes: tuple[Scene, ...]
+
+
+def load_play(folder: Path | None = None) -> Play:
+    """Read the manifest and every recording that it names.
+
+    Args:
+        folder: where they are; None for those that come with the software.
+
+    Raises:
+        EnvironmentFault: the manifest is missing or damaged.
+        AudioFormatError: a recording is.
+    """
+    folder = folder or demo_directory()
+    manifest = folder / "manifest.json"
+    try:
+        content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        people = tuple(_person(entry, content["recordings"], folder) for entry in content["people"])
+        scenes = tuple(
+            _scene(entry, folder) for entry in content["recordings"] if entry["role"] == "play"
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentFault(
+            f"{manifest}: cannot be used ({type(error).__name__}: {error}); install again"
+        ) from error
+    return Play(people, scenes)
+
+
+def _person(entry: dict[str, Any], recordings: list[dict[str, Any]], folder: Path) -> DemoPerson:
+    repetitions = tuple(
+        read_audio(folder / recording["file"]).samples
+        for recording in recordings
+        if recording["role"] == "enroll" and recording["person"] == entry["name"]
+    )
+    return DemoPerson(entry["name"], entry["phrase"], repetitions)
+
+
+def _scene(entry: dict[str, Any], folder: Path) -> Scene:
+    expected = entry["expected"]
+    return Scene(
+        title=entry["title"],
+        text=entry["text"],
+        samples=read_audio(folder / entry["file"]).samples,
+        decision=expected["decision"],
+        reason=expected["reason"],
+        name=entry["person"] if expected["decision"] == "granted" else None,
+    )
+
 
 START_TIMEOUT_S = 30.0
 """Longest wait for the daemon to report that it is there; a Raspberry Pi Zero takes seconds."""
@@ -43,7 +150,7 @@ def topics_of(config: Config) -> Topics:
     return Topics(config.mqtt.base_topic, config.device.id)
 
 
-def run_recorded(folder: Path, show: Show, play: Play | None = None) -> Outcome:
+def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutcome:
     """Run the demo.
 
     Args:
@@ -64,10 +171,12 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> Outcome:
         show.say(f"An MQTT broker runs on {broker.host}:{broker.port}.")
         path = write_config(folder, demo_settings(folder, broker))
         config = load_config(path)
-        enrol(play.people, config, show)
-        listener = stack.enter_context(Listener(broker.host, broker.port, topics_of(config)))
+        enroll(play.people, config, show)
+        listener = stack.enter_context(
+            DecisionSubscriber(broker.host, broker.port, topics_of(config))
+        )
         started = time.monotonic()
-        daemon = stack.enter_context(Daemon(path, piped=True))
+        daemon = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(daemon.sound))
         if not listener.wait_for(is_online, START_TIMEOUT_S, lambda: daemon.running):
             raise daemon.fault("the daemon did not report on MQTT that it is there")
@@ -81,11 +190,11 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> Outcome:
                 result = _play(expectation, scene, player, listener, daemon)
                 show.came(result)
                 results.append(result)
-        return Outcome(tuple(results), len(listener.rest()), config.audio.end_silence_s)
+        return DemoOutcome(tuple(results), len(listener.rest()), config.audio.end_silence_s)
 
 
-def enrol(people: tuple[Person, ...], config: Config, show: Show) -> None:
-    """Enrol people from their recordings, as `edge-voice enroll` does."""
+def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
+    """Enroll people from their recordings, as `edge-voice enroll` does."""
     engine = Engine.open(config)
     with open_store(config.state_path, settings=config.store) as store:
         for person in people:
@@ -93,10 +202,10 @@ def enrol(people: tuple[Person, ...], config: Config, show: Show) -> None:
                 person.name,
                 ProfileKind.PHRASE,
                 person.phrase,
-                required=config.enrolment.repetitions,
+                required=config.enrollment.repetitions,
             )
             for samples in person.repetitions:
-                sample = engine.enrol(profile, utterance_of(samples))
+                sample = engine.enroll(profile, utterance_of(samples))
                 profile = store.add_sample(
                     profile.id, sample, engine.models.speaker.sha256, engine.models.phrase.sha256
                 )
@@ -104,7 +213,11 @@ def enrol(people: tuple[Person, ...], config: Config, show: Show) -> None:
 
 
 def _play(
-    expectation: Expectation, scene: Scene, player: Player, listener: Listener, daemon: Daemon
+    expectation: Expectation,
+    scene: Scene,
+    player: Player,
+    listener: DecisionSubscriber,
+    daemon: ServiceProcess,
 ) -> Result:
     begun = player.play(scene.samples)
     if begun is None:

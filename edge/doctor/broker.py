@@ -15,11 +15,11 @@ from typing import Any
 
 from edge.config import MqttConfig
 from edge.doctor.context import Context
-from edge.doctor.conversation import Conversation, Refused, Unanswered
+from edge.doctor.conversation import BrokerRefused, Conversation, Unanswered
 from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
 from edge.errors import ConfigError
-from edge.mqtt import trouble
-from edge.mqtt.credentials import read_password, tls_context
+from edge.mqtt import failures
+from edge.mqtt.authentication import read_password, tls_context
 from edge.mqtt.discovery import filter_of
 from edge.mqtt.topics import Topics
 
@@ -138,7 +138,7 @@ def _walk(context: Context) -> Iterator[Finding]:
     try:
         line = socket.create_connection((address, mqtt.broker_port), _CONNECT_S)
     except OSError as error:
-        found, remedy = parted(Exception(trouble.connect_trouble(error, mqtt)))
+        found, remedy = parted(Exception(failures.connect_trouble(error, mqtt)))
         yield UNREACHED(found=f"{address}, port {mqtt.broker_port}: {found}", remedy=remedy)
         return
     with line:
@@ -159,7 +159,7 @@ def _handshake(line: socket.socket, tls: ssl.SSLContext, mqtt: MqttConfig) -> Fi
             certificate: Any = secured.getpeercert()
             version = secured.version() or "TLS"
     except OSError as error:
-        found, remedy = parted(Exception(trouble.connect_trouble(error, mqtt)))
+        found, remedy = parted(Exception(failures.connect_trouble(error, mqtt)))
         return UNTRUSTED(found=found, remedy=remedy)
     ends_s = ssl.cert_time_to_seconds(certificate["notAfter"])
     until = datetime.fromtimestamp(ends_s, tz=timezone.utc).strftime("%Y-%m-%d")
@@ -183,7 +183,7 @@ def _converse(
         except Unanswered:
             yield MUTE()
             return
-        except Refused as refusal:
+        except BrokerRefused as refusal:
             found, remedy = parted(refusal)
             yield TURNED_AWAY(found=found, remedy=remedy)
             return
@@ -196,7 +196,7 @@ def _converse(
         word = os.urandom(8).hex()
         try:
             conversation.publish(topic, f'{{"doctor":"{word}"}}')
-        except Refused as refusal:
+        except BrokerRefused as refusal:
             yield NOT_SAID(reason=refusal, **known)
             return
         yield SAID(place=place)

@@ -14,7 +14,7 @@ from edge.access.clock import SLACK_S, latest_of
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, red, skipped, yellow
 from edge.errors import StoreError
-from edge.store.state import FILE_NAME, DeviceState
+from edge.store.device_state import FILE_NAME, DeviceState
 
 _SOFTWARE_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
 _FAR_S = datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
@@ -60,11 +60,11 @@ def check(context: Context, now_s: float | None = None) -> Iterator[Finding]:
         yield BEHIND(shown=shown, latest=latest)
     else:
         yield PLAUSIBLE(shown=shown)
-    synchronised = _is_synchronised()
-    if synchronised is None:
+    synchronized = _is_synchronized()
+    if synchronized is None:
         yield UNKNOWN()
     else:
-        yield SYNCHRONISED() if synchronised else ALONE()
+        yield SYNCHRONISED() if synchronized else ALONE()
 
 
 def _latest_s(context: Context) -> float | None:
@@ -78,7 +78,7 @@ def _latest_s(context: Context) -> float | None:
         return None  # the state has a row of its own
 
 
-def _is_synchronised() -> bool | None:
+def _is_synchronized() -> bool | None:
     """As systemd says; None where it does not say."""
     if shutil.which("timedatectl") is not None:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.config import Config
-from edge.doctor.unit import Unit
+from edge.doctor.service import Unit
 
 _DECRYPT_S = 10.0
 

@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import MqttConfig
-from edge.mqtt import trouble
+from edge.mqtt import failures
 
 _CONNECT_S = 4.0
 _MOST_BYTES = 16384
@@ -28,7 +28,7 @@ _KEPT_S = 0.5
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
-class Refused(Exception):
+class BrokerRefused(Exception):
     """The broker does not want it; the text says what and why."""
 
 
@@ -102,7 +102,7 @@ class Conversation:
         self._connected().publish(topic, text, qos=1, retain=False)
         refusal = self._refusal("published")
         if refusal is not None:
-            raise Refused(refusal)
+            raise BrokerRefused(refusal)
 
     def came_back(self, topic: str, word: str) -> bool:
         """Whether a message with that word in it arrives."""
@@ -152,13 +152,13 @@ class Conversation:
         try:
             client.connect(self._mqtt.host, self._mqtt.broker_port, keepalive=10)
         except (OSError, ValueError) as error:
-            raise Refused(trouble.connect_trouble(error, self._mqtt)) from None
+            raise BrokerRefused(failures.connect_trouble(error, self._mqtt)) from None
         client.loop_start()
         what, reason = self._answer()
         if what != "connected":
             raise Unanswered
         if reason.is_failure:
-            raise Refused(trouble.refusal(reason, self._mqtt))
+            raise BrokerRefused(failures.refusal(reason, self._mqtt))
         return version
 
     def _take(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:

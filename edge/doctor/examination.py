@@ -21,9 +21,9 @@ from edge.doctor import (
     microphone,
     models,
     secrets,
+    service,
     storage,
     told,
-    unit,
 )
 from edge.doctor.context import Context, as_the_service
 from edge.doctor.finding import Finding, red, skipped
@@ -78,7 +78,7 @@ class Examination:
 
     def findings(self) -> Iterator[Finding]:
         """What is found, as it is found."""
-        context = Context(unit=unit.ask_systemd())
+        context = Context(unit=service.ask_systemd())
         with as_the_service(context.unit):
             context.file = find_config(self._file)
             try:
@@ -97,10 +97,10 @@ class Examination:
         return [
             Subject("user", configuration.check_user),
             Subject("configuration", configuration.check, by_the_settings=False),
-            Subject("service", lambda context: unit.check(context.unit), by_the_settings=False),
+            Subject("service", lambda context: service.check(context.unit), by_the_settings=False),
             Subject("clock", clock.check, by_the_settings=False),
             Subject("broker", broker.check, limit_s=40.0),
-            Subject("service", told.check),
+            Subject("service", told.check_reported),
             Subject("entities of Home Assistant", told.check_home_assistant),
             Subject(
                 "microphone",

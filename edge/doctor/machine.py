@@ -3,7 +3,7 @@
 The service takes 132 MB at its peak. Less than 200 MB free leaves little beside it, and less than
 50 MB makes the kernel look for something to end. What is stored grows by the audit trail, 32 MB
 unless `audit.most_mb` says otherwise, twice that while it is made smaller: 100 MB is room enough,
-and below 10 MB an enrolment may fail.
+and below 10 MB an enrollment may fail.
 """
 
 from __future__ import annotations

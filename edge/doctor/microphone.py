@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edge.audio.frames import FRAME_SAMPLES, power_db
+from edge.audio.blocks import FRAME_SAMPLES, power_db
 from edge.audio.microphone import Microphone
 from edge.audio.quality import FULL_SCALE
 from edge.doctor.context import Context

@@ -87,7 +87,7 @@ def measure(engine: Engine, recordings: Path) -> tuple[float, float]:
     utterance = utterance_of(read_audio(recordings / "ada_right_phrase.flac").samples)
     ada = Profile.begin("Ada")
     for number in range(1, 4):
-        example = read_audio(recordings / f"ada_enrol_{number}.flac").samples
+        example = read_audio(recordings / f"ada_enroll_{number}.flac").samples
         ada = engine.extend(ada, utterance_of(example))
     engine.verify(ada, utterance)  # the first one still makes room for itself
     took = []

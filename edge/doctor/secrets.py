@@ -10,7 +10,7 @@ from edge.crypto.signing import read_signing_key
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
 from edge.errors import ConfigError
-from edge.mqtt.credentials import locate_password, read_password
+from edge.mqtt.authentication import locate_password, read_password
 
 NO_PASSWORD = skipped("password.none", "no password is sent to the broker")
 PASSWORD = green("password.private", "the broker's password is private")

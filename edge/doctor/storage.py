@@ -11,21 +11,21 @@ from contextlib import closing
 from pathlib import Path
 
 from edge.config import Config
-from edge.crypto.credentials import read_credential
+from edge.crypto.secrets import read_credential
 from edge.doctor.configuration import program
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
 from edge.errors import StoreError
 from edge.store import FILE_NAME, ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
-from edge.store.audit_open import FILE_NAME as AUDIT_FILE
-from edge.store.header import SCHEMA_VERSION, inspect_header
-from edge.store.state import DeviceState
+from edge.store.audit_file import FILE_NAME as AUDIT_FILE
+from edge.store.device_state import DeviceState
+from edge.store.sqlite import SCHEMA_VERSION, inspect_header
 from edge.store.vault import read_lock
 
 _BUSY_S = 3.0
 
-NO_FOLDER = green("state.absent", "{folder} is not there yet; the first enrolment makes it")
+NO_FOLDER = green("state.absent", "{folder} is not there yet; the first enrollment makes it")
 UNSEEN = red(
     "state.unseen", "{folder} cannot be looked into: {reason}", "run: sudo {program} doctor"
 )

@@ -61,7 +61,7 @@ LEFT_OVER = yellow(
 )
 
 
-def check(context: Context) -> Iterator[Finding]:
+def check_reported(context: Context) -> Iterator[Finding]:
     """Every trouble that it tells of; what else it is at where it tells of none."""
     status = context.status
     if status is None:  # the broker's rows say why

@@ -1,4 +1,4 @@
-"""Folders of recordings as lists of analysed utterances, for everything that measures accuracy.
+"""Folders of recordings as lists of analyzed utterances, for everything that measures accuracy.
 
 Two layouts are read: `SPEAKER/*.flac` (the text differs) and `SPEAKER/PHRASE/*.flac` (each phrase
 said several times). Where file names begin with a style (`neutral1_1.flac`), the style is known.
@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import AudioFormatError, InputError
-from edge.recognition.analyser import Analyser
+from edge.recognition.engine import Analyzer
 from edge.recognition.results import Analysis
 from edge.types import ProfileKind, ReasonCode
 
@@ -36,7 +36,7 @@ class Track(Protocol):
 
 
 @dataclass(frozen=True)
-class Item:
+class CorpusFile:
     """One recording of a corpus.
 
     Attributes:
@@ -62,7 +62,7 @@ class Spoken:
         refusal: why the product would not judge it; None when it would.
     """
 
-    item: Item
+    item: CorpusFile
     analysis: Analysis
     refusal: ReasonCode | None
 
@@ -73,13 +73,13 @@ def unwatched(things: Sequence[_T], description: str) -> Iterable[_T]:
     return things
 
 
-def complain_in_log(item: Item, error: AudioFormatError) -> None:
+def complain_in_log(item: CorpusFile, error: AudioFormatError) -> None:
     """Say why a recording is left out."""
     del item  # the error names the file
     _LOG.warning("left out: %s", error)
 
 
-def find_items(folder: Path) -> list[Item]:
+def find_items(folder: Path) -> list[CorpusFile]:
     """Every recording below a folder, in order of its path; hidden files are passed over.
 
     Raises:
@@ -96,7 +96,9 @@ def find_items(folder: Path) -> list[Item]:
             continue
         style = _STYLE.match(path.stem.lower())
         items.append(
-            Item(path, parts[0], parts[1] if len(parts) == 3 else "", style[0] if style else "")
+            CorpusFile(
+                path, parts[0], parts[1] if len(parts) == 3 else "", style[0] if style else ""
+            )
         )
     if not items:
         raise InputError(
@@ -105,18 +107,18 @@ def find_items(folder: Path) -> list[Item]:
     return items
 
 
-def analyse_all(
-    analyser: Analyser,
-    items: Sequence[Item],
+def analyze_all(
+    analyzer: Analyzer,
+    items: Sequence[CorpusFile],
     *,
     with_phrase: bool,
     track: Track = unwatched,
-    on_unreadable: Callable[[Item, AudioFormatError], None] = complain_in_log,
+    on_unreadable: Callable[[CorpusFile, AudioFormatError], None] = complain_in_log,
 ) -> list[Spoken]:
     """Cut and embed every recording as the product would; those without speech are left out.
 
     Args:
-        analyser: the recogniser.
+        analyzer: the recognizer.
         items: which recordings.
         with_phrase: whether to embed what is said too.
         track: shows how far it is; gets the recordings and a word, and gives them one by one.
@@ -133,21 +135,21 @@ def analyse_all(
         if utterance.quality.net_speech_s <= 0:
             continue
         try:
-            analysis = analyser.analyse(utterance, with_phrase=with_phrase, to_enrol=with_phrase)
+            analysis = analyzer.analyze(utterance, with_phrase=with_phrase, to_enroll=with_phrase)
         except InputError:  # too little sound for the models, which is no speech to speak of
             continue
-        spoken.append(Spoken(item, analysis, analyser.refusal(utterance, kind)))
+        spoken.append(Spoken(item, analysis, analyzer.refusal(utterance, kind)))
     return spoken
 
 
 def refusals(
-    items: Sequence[Item], spoken: Sequence[Spoken], unreadable: int = 0
+    items: Sequence[CorpusFile], spoken: Sequence[Spoken], unreadable: int = 0
 ) -> dict[str, int]:
     """How many of all recordings the product would not judge, by reason.
 
     Args:
         items: all of them.
-        spoken: those that were analysed.
+        spoken: those that were analyzed.
         unreadable: how many could not be read.
     """
     found = Counter(one.refusal.value for one in spoken if one.refusal)
@@ -157,7 +159,7 @@ def refusals(
 
 
 def grouped(
-    spoken: Iterable[Spoken], key: Callable[[Item], tuple[str, ...]]
+    spoken: Iterable[Spoken], key: Callable[[CorpusFile], tuple[str, ...]]
 ) -> dict[tuple[str, ...], list[Spoken]]:
     """Recordings by what `key` says of them, in order."""
     groups: dict[tuple[str, ...], list[Spoken]] = {}

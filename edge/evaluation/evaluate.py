@@ -9,12 +9,13 @@ from pathlib import Path
 
 from edge import __version__
 from edge.errors import AudioFormatError, InputError
-from edge.evaluation import corpus, scores
-from edge.evaluation.corpus import Item, Track, complain_in_log, unwatched
+from edge.evaluation import corpus
+from edge.evaluation.corpus import CorpusFile, Track, complain_in_log, unwatched
 from edge.evaluation.measure import kind_figures, preset_figures
 from edge.evaluation.results import Evaluation
 from edge.evaluation.suggestion import suggest
 from edge.evaluation.trials import Trials, score, split
+from edge.evaluation.trials import thresholds as preset_thresholds
 from edge.recognition import Engine
 from edge.types import ProfileKind
 
@@ -38,16 +39,16 @@ def evaluate(
     engine: Engine,
     folder: Path,
     *,
-    enrol: int = 3,
+    enroll: int = 3,
     track: Track = unwatched,
-    on_unreadable: Callable[[Item, AudioFormatError], None] = complain_in_log,
+    on_unreadable: Callable[[CorpusFile, AudioFormatError], None] = complain_in_log,
 ) -> Evaluated:
     """Measure how often strangers would get in and residents be turned away.
 
     Args:
-        engine: the recogniser.
+        engine: the recognizer.
         folder: `PERSON/*.wav`, voices only, or `PERSON/PHRASE/*.wav`; FLAC too.
-        enrol: recordings enrolled for each person (and phrase), the first ones by name.
+        enroll: recordings enrolled for each person (and phrase), the first ones by name.
         track: shows how far it is.
         on_unreadable: is told of each file that cannot be read; it is counted, and the rest goes
             on.
@@ -57,19 +58,19 @@ def evaluate(
     """
     items = corpus.find_items(folder)
     by_phrase = _layout(folder, items)
-    unreadable: list[Item] = []
+    unreadable: list[CorpusFile] = []
 
-    def left_out(item: Item, error: AudioFormatError) -> None:
+    def left_out(item: CorpusFile, error: AudioFormatError) -> None:
         unreadable.append(item)
         on_unreadable(item, error)
 
-    spoken = corpus.analyse_all(
+    spoken = corpus.analyze_all(
         engine, items, with_phrase=by_phrase, track=track, on_unreadable=left_out
     )
-    parts = split([one for one in spoken if one.refusal is None], enrol)
+    parts = split([one for one in spoken if one.refusal is None], enroll)
     trials = score(engine, parts, track)
     kind = ProfileKind.PHRASE if by_phrase else ProfileKind.VOICE
-    thresholds = scores.thresholds(engine, kind)
+    thresholds = preset_thresholds(engine, kind)
     presets = preset_figures(trials, thresholds)
     evaluation = Evaluation(
         folder=folder.resolve().name,
@@ -78,7 +79,7 @@ def evaluate(
         speaker_model=engine.models.speaker.sha256,
         phrase_model=engine.models.phrase.sha256,
         by_phrase=by_phrase,
-        enrol=enrol,
+        enroll=enroll,
         people=len(trials.people),
         profiles=len(parts.enrolled),
         recordings=len(items),
@@ -91,7 +92,7 @@ def evaluate(
     return Evaluated(evaluation, trials, thresholds)
 
 
-def _layout(folder: Path, items: Sequence[Item]) -> bool:
+def _layout(folder: Path, items: Sequence[CorpusFile]) -> bool:
     """Whether there are phrases; an error where there are in part."""
     spoken_freely = [item.path for item in items if not item.phrase]
     phrases = [item.path for item in items if item.phrase]

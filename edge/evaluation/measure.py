@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.evaluation import metrics
-from edge.evaluation.intervals import (
+from edge.evaluation.metrics import (
+    Curves,
     Order,
     Resampler,
     Weights,
@@ -16,10 +17,8 @@ from edge.evaluation.intervals import (
     independent_limits,
     supports,
 )
-from edge.evaluation.metrics import Curves
 from edge.evaluation.results import Figure, KindFigures, PresetFigures
-from edge.evaluation.scores import PRESETS
-from edge.evaluation.trials import Trials
+from edge.evaluation.trials import PRESETS, Trials
 
 RATES = (0.01, 0.001, 0.0001)
 """False-accept rates at which false rejects are reported."""

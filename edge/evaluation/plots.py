@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 
 from edge.errors import EnvironmentFault
 from edge.evaluation.metrics import error_curves
-from edge.evaluation.scores import PRESETS
+from edge.evaluation.results import LABELS, percent
 from edge.evaluation.trials import (
+    PRESETS,
     STRANGER,
     STRANGER_WRONG_PHRASE,
     VOICE_STRANGER,
     WRONG_PHRASE,
     Trials,
 )
-from edge.evaluation.words import LABELS, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind people too; line styles for print in grey.
+# Okabe and Ito's colors, told apart by color-blind people too; line styles for print in grey.
 _STYLES: Mapping[str, tuple[str, str]] = {
     STRANGER: ("#D55E00", "solid"),
     VOICE_STRANGER: ("#D55E00", "solid"),
@@ -77,12 +77,12 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
     for kind in trials.nontarget_kinds:
         others = trials.scores[trials.kind == kind]
         _, rejects, accepts = error_curves(targets, others)
-        colour, style = _STYLES[kind]
+        color, style = _STYLES[kind]
         label = f"{LABELS[kind]}, {len(others):,} trials"
         axes.plot(
             _deviate(accepts),
             _deviate(rejects),
-            color=colour,
+            color=color,
             linestyle=style,
             lw=2,
             clip_on=False,
@@ -95,7 +95,7 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
                 _deviate(np.asarray([accepted])),
                 _deviate(np.asarray([rejected])),
                 marker=_MARKERS[name],
-                color=colour,
+                color=color,
                 markeredgecolor="black",
                 markersize=8,
                 linestyle="none",
@@ -136,22 +136,20 @@ def score_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
     figure, axes = _canvas(7.6, 4.4)
     groups = [(LABELS["TC" if "TC" in trials.kind else "target"], trials.target)]
     groups += [(LABELS[kind], trials.kind == kind) for kind in trials.nontarget_kinds]
-    colours = [_TARGET_COLOUR] + [_STYLES[kind][0] for kind in trials.nontarget_kinds]
+    colors = [_TARGET_COLOUR] + [_STYLES[kind][0] for kind in trials.nontarget_kinds]
     styles = ["solid"] + [_STYLES[kind][1] for kind in trials.nontarget_kinds]
     # A far-off score must not squeeze all others together; what lies outside is shown at the end.
     ends = np.asarray([np.percentile(trials.scores[keep], [0.2, 99.8]) for _, keep in groups])
     bins = np.linspace(float(ends[:, 0].min()), float(ends[:, 1].max()), 60).tolist()
-    for (label, keep), colour, style in zip(groups, colours, styles):
+    for (label, keep), color, style in zip(groups, colors, styles):
         scores = np.clip(trials.scores[keep], bins[0], bins[-1])
         shares = np.full(len(scores), 100.0 / len(scores))
-        axes.hist(
-            scores, bins=bins, weights=shares, color=colour, alpha=0.18, histtype="stepfilled"
-        )
+        axes.hist(scores, bins=bins, weights=shares, color=color, alpha=0.18, histtype="stepfilled")
         axes.hist(
             scores,
             bins=bins,
             weights=shares,
-            color=colour,
+            color=color,
             linestyle=style,
             lw=1.8,
             histtype="step",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.evaluation.results import Figure, PresetFigures, Suggestion
+from edge.evaluation.results import Figure, PresetFigures, Suggestion, percent, thousands
 from edge.evaluation.trials import STRANGER, VOICE_STRANGER
-from edge.evaluation.words import percent, thousands
 
 BEARABLE = 0.05
 """False rejects that people put up with: one attempt in twenty is said again."""

@@ -8,17 +8,62 @@ Where the text differs, there are targets and impostors.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.errors import InputError
-from edge.evaluation.corpus import Item, Spoken, Track, grouped, unwatched
-from edge.evaluation.scores import joint_scores, phrase_scores, voice_scores
-from edge.recognition import Engine
-from edge.types import EnrolmentSample, Profile, ProfileKind
+from edge.evaluation.corpus import CorpusFile, Spoken, Track, grouped, unwatched
+from edge.recognition import Analysis, Engine
+from edge.types import EnrollmentSample, Profile, ProfileKind
+
+Scores = NDArray[np.float64]
+
+PRESETS = tuple(FALSE_ACCEPT_PRESETS.items())
+"""(name, false-accept rate) of each preset, from the most forgiving to the strictest."""
+
+
+def voice_scores(
+    engine: Engine, profiles: Sequence[Profile], analyses: Sequence[Analysis]
+) -> Scores:
+    """How near each voice is to each profile's, shape (profiles, tests).
+
+    As of signatures of the usual number of utterances, so that one threshold suits all.
+    """
+    ratio = np.asarray(engine.scorer.voice_scores(profiles, analyses).ratio, dtype=np.float64)
+    shift = [engine.scorer.voice.shift(len(profile.enrolled)) for profile in profiles]
+    shifted: Scores = ratio - np.asarray(shift)[:, np.newaxis]
+    return shifted
+
+
+def phrase_scores(
+    engine: Engine,
+    profiles: Sequence[Profile],
+    analyses: Sequence[Analysis],
+    track: Track = unwatched,
+) -> Scores:
+    """How near what is said is to each profile's phrase, shape (profiles, tests)."""
+    columns = [
+        [match.score for match in engine.match_phrases(profiles, analysis)]
+        for analysis in track(analyses, "comparing phrases")
+    ]
+    return np.asarray(columns, dtype=np.float64).T
+
+
+def joint_scores(engine: Engine, voice: Scores, phrase: Scores) -> Scores:
+    """One score from both parts, of the shape of each."""
+    return np.asarray(engine.scorer.joints(voice, phrase), dtype=np.float64)
+
+
+def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
+    """The score from which each preset accepts, by its name: `joint_scores` or `voice_scores`."""
+    if kind is ProfileKind.PHRASE:
+        return {name: -float(np.log(rate)) for name, rate in PRESETS}
+    return {name: engine.scorer.voice_threshold(rate=rate) for name, rate in PRESETS}
+
 
 TARGET = "TC"
 WRONG_PHRASE = "TW"
@@ -91,23 +136,23 @@ class Split:
     tested: tuple[Spoken, ...]
 
 
-def split(spoken: Sequence[Spoken], enrol: int) -> Split:
-    """Enrol the first recordings of each person (and phrase), test the rest.
+def split(spoken: Sequence[Spoken], enroll: int) -> Split:
+    """Enroll the first recordings of each person (and phrase), test the rest.
 
     Who has not more than that is not enrolled; all of their recordings are tested, as strangers'.
 
     Args:
         spoken: recordings that the product would judge.
-        enrol: recordings enrolled.
+        enroll: recordings enrolled.
 
     Raises:
         InputError: there are too few people or recordings; the message says what is needed.
     """
     enrolled, tested = [], []
     for own in grouped(spoken, _group).values():
-        if len(own) > enrol:
-            enrolled.append(tuple(own[:enrol]))
-            tested += own[enrol:]
+        if len(own) > enroll:
+            enrolled.append(tuple(own[:enroll]))
+            tested += own[enroll:]
         else:
             tested += own
     people = {one.item.speaker for one in spoken}
@@ -116,17 +161,17 @@ def split(spoken: Sequence[Spoken], enrol: int) -> Split:
         what = "a phrase" if by_phrase else "one of them"
         raise InputError(
             f"too little to evaluate: {len(spoken)} usable recordings of {len(people)} people; it"
-            f" takes two people and more than {enrol} recordings of {what} ({enrol} are enrolled,"
+            f" takes two people and more than {enroll} recordings of {what} ({enroll} are enrolled,"
             " the rest tested), better ten people with ten each"
         )
     return Split(tuple(enrolled), tuple(tested))
 
 
-def _group(item: Item) -> tuple[str, ...]:
+def _group(item: CorpusFile) -> tuple[str, ...]:
     return (item.speaker, phrase_name(item))
 
 
-def phrase_name(item: Item) -> str:
+def phrase_name(item: CorpusFile) -> str:
     """The phrase's folder, so that `Front door` and `front door` are the same phrase."""
     return " ".join(unicodedata.normalize("NFC", item.phrase).casefold().split())
 
@@ -136,7 +181,7 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
     item = spoken[0].item
     kind = ProfileKind.PHRASE if item.phrase else ProfileKind.VOICE
     samples = tuple(
-        EnrolmentSample(
+        EnrollmentSample(
             speaker_embedding=one.analysis.speaker_embedding,
             phrase_embedding=one.analysis.phrase_embedding,
             net_speech_s=one.analysis.quality.net_speech_s,
@@ -158,7 +203,7 @@ def score(engine: Engine, parts: Split, track: Track = unwatched) -> Trials:
     """Hold every test recording against every profile.
 
     Args:
-        engine: the recogniser.
+        engine: the recognizer.
         parts: what is enrolled and tested.
         track: shows how far it is.
     """

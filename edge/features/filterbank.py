@@ -54,12 +54,12 @@ def band_energies(
     return energies
 
 
-def triangles(left: Axis, centre: Axis, right: Axis, at: Axis) -> Axis:
-    """Triangular weights that rise from `left` to 1 at `centre` and fall to 0 at `right`.
+def triangles(left: Axis, center: Axis, right: Axis, at: Axis) -> Axis:
+    """Triangular weights that rise from `left` to 1 at `center` and fall to 0 at `right`.
 
     Args:
         left: lower edge of each band, shape (bands,).
-        centre: peak of each band, shape (bands,).
+        center: peak of each band, shape (bands,).
         right: upper edge of each band, shape (bands,).
         at: where to evaluate, on the same axis (mel or hertz), shape (points,).
 
@@ -67,6 +67,6 @@ def triangles(left: Axis, centre: Axis, right: Axis, at: Axis) -> Axis:
         Weights, shape (points, bands), 0 to 1.
     """
     points = at[:, np.newaxis]
-    rise = (points - left) / (centre - left)
-    fall = (right - points) / (right - centre)
+    rise = (points - left) / (center - left)
+    fall = (right - points) / (right - center)
     return np.maximum(0.0, np.minimum(rise, fall))

@@ -71,8 +71,8 @@ def _bank() -> FloatArray:
     # Triangles on the hertz axis between points evenly apart in Slaney's mel, each of area 1.
     hertz = np.arange(FFT_LENGTH // 2 + 1) * SAMPLE_RATE / FFT_LENGTH
     edges = _hertz(np.linspace(_mel(_LOWEST_HZ), _mel(_HIGHEST_HZ), BANDS + 2))
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    area = triangles(left, centre, right, hertz) * 2.0 / (right - left)
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    area = triangles(left, center, right, hertz) * 2.0 / (right - left)
     return area.astype(np.float32)
 
 

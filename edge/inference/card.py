@@ -60,13 +60,13 @@ class ModelCard:
         file: name of the model file, beside the card.
         sha256: hash of the model file, hexadecimal.
         size_bytes: its size.
-        licence: SPDX identifier.
+        license: SPDX identifier.
         source: where the weights come from.
         input: what goes in.
         output: what comes out.
         quantization: how the weights and activations are stored, in words.
         runtimes: runtimes that it was tested under, each with its version.
-        credit: recordings behind any figure of this card, with their licence.
+        credit: recordings behind any figure of this card, with their license.
         measured: figures that the tools measured, by name.
         operating_points: thresholds and what they were measured at, by name.
         calibration: from a score to what it means, and for which model file that was measured.
@@ -77,7 +77,7 @@ class ModelCard:
     file: str
     sha256: str
     size_bytes: int
-    licence: str
+    license: str
     source: ModelSource
     input: TensorSpec
     output: TensorSpec
@@ -212,7 +212,7 @@ def _card(reader: _Reader) -> ModelCard:
         file=reader.text("file"),
         sha256=reader.digest("sha256"),
         size_bytes=reader.take("size_bytes", int),
-        licence=reader.text("licence"),
+        license=reader.text("license"),
         source=_source(reader.inner("source")),
         input=_tensor(reader.inner("input")),
         output=_tensor(reader.inner("output")),

@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.config import Config, parse_config
 from edge.config.editing import all_changed, replace_file, setting_of, written
 from edge.config.loading import SYSTEM_FILE, read_config
-from edge.crypto.keyfile import make_key_file
+from edge.crypto.private_files import make_key_file
 from edge.crypto.secrets import write_secret
 from edge.crypto.signing import PrivateKey, key_in, new_key
 from edge.errors import EnvironmentFault, InputError

@@ -2,7 +2,7 @@
 
 Nothing in it is secret: no sound, no embedding, not even the phrase in writing. What is said of a
 decision is taken from the decision as it was published, after every check: a lock-out keeps to
-itself here too what was recognised, and a silent alarm stays silent.
+itself here too what was recognized, and a silent alarm stays silent.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from edge.types import AudioBlock
 from edge.types.decision import utc
 
 if TYPE_CHECKING:
-    from edge.access.decider import Judgement
+    from edge.access.decider import Judgment
     from edge.types import AccessDecision
 
 PROTOCOL = 1
@@ -52,10 +55,10 @@ def state_message(state: str, **fields: Any) -> Message:
     return {"type": "state", "state": state, **{k: v for k, v in fields.items() if v is not None}}
 
 
-def utterance_message(judgement: Judgement) -> Message | None:
+def utterance_message(judgment: Judgment) -> Message | None:
     """What was heard; None where nothing was, as when an answer did not come in time."""
-    decision = judgement.decision
-    if len(judgement.utterance.samples) == 0 or decision.quality is None:
+    decision = judgment.decision
+    if len(judgment.utterance.samples) == 0 or decision.quality is None:
         return None
     return {
         "type": "utterance",
@@ -99,3 +102,43 @@ def decode(line: bytes) -> Message | None:
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         return None
     return message
+
+
+SHOWN_EVERY_S = 0.1
+KEPT_EVERY_S = 1.0
+_LOWEST_DBFS = -100.0
+
+
+class Levels:
+    """Gathers blocks into one message now and then. Used from the thread that hears."""
+
+    def __init__(self) -> None:
+        self._loudest = _LOWEST_DBFS
+        self._peak = 0.0
+        self._due = 0.0
+
+    def take(
+        self, block: AudioBlock, level_dbfs: float, *, hearing: bool, watched: bool
+    ) -> Message | None:
+        """Take in a block.
+
+        Args:
+            block: what was heard.
+            level_dbfs: its level.
+            hearing: whether an utterance is being heard.
+            watched: whether anybody looks; else a message is made once a second, to be kept.
+
+        Returns:
+            A message where one is due.
+        """
+        self._loudest = max(self._loudest, level_dbfs)
+        if len(block.samples):
+            self._peak = max(self._peak, float(np.abs(block.samples).max()))
+        now = time.monotonic()
+        if now < self._due:
+            return None
+        self._due = now + (SHOWN_EVERY_S if watched else KEPT_EVERY_S)
+        peak_dbfs = 20.0 * float(np.log10(self._peak)) if self._peak > 1e-5 else _LOWEST_DBFS
+        message = level_message(self._loudest, peak_dbfs, hearing=hearing)
+        self._loudest, self._peak = _LOWEST_DBFS, 0.0
+        return message

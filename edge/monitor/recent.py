@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from edge.monitor.history import LEVELS_S
 from edge.monitor.messages import PROTOCOL, Message
+from edge.monitor.server import LEVELS_S
 
 SILENCE_DBFS = -100.0
 _MOST_ROWS = 200

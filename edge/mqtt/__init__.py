@@ -1,13 +1,13 @@
 """How the home is told."""
 
-from edge.mqtt.client import MqttPublisher, PublisherCounters
-from edge.mqtt.desk import CommandDesk, CommandFailed
+from edge.mqtt.command_queue import CommandFailed, CommandQueue
+from edge.mqtt.publisher import MqttPublisher, PublisherCounters
 from edge.mqtt.topics import OFFLINE, Topics
 
 __all__ = [
     "OFFLINE",
-    "CommandDesk",
     "CommandFailed",
+    "CommandQueue",
     "MqttPublisher",
     "PublisherCounters",
     "Topics",

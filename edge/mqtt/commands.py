@@ -3,7 +3,7 @@
 On BASE/DEVICE/command, never retained, JSON of at most 4 KiB with exactly these members:
 
     {"id": "5f0c...",                       1 to 64 letters, digits, - or _; names it in the answer
-     "command": "enrol_start",
+     "command": "enroll_start",
      "arguments": {"person": "Ada"},
      "device": "front-door",                the device that is meant
      "counter": 1772366400123,              higher than in every earlier command of this key
@@ -91,17 +91,17 @@ _PERSON = {"person": _is_person}
 
 COMMANDS: Mapping[str, Spec] = {
     "ping": Spec(Role.OBSERVER, "answer, and nothing else"),
-    "status": Spec(Role.OBSERVER, "whether it listens, is locked out, enrols"),
+    "status": Spec(Role.OBSERVER, "whether it listens, is locked out, enrolls"),
     "list": Spec(Role.OBSERVER, "who is enrolled, and how far each is"),
     "arm": Spec(Role.OPERATOR, "listen"),
     "disarm": Spec(Role.OPERATOR, "let everything pass unheard"),
     "lift_lockout": Spec(Role.OPERATOR, "let people in again"),
     "lock_out": Spec(Role.OPERATOR, "let nobody in for a while"),
     "challenge": Spec(Role.OPERATOR, "ask whoever says a passphrase for digits"),
-    "enrol_start": Spec(
-        Role.OWNER, "enrol somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
+    "enroll_start": Spec(
+        Role.OWNER, "enroll somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
     ),
-    "enrol_cancel": Spec(Role.OWNER, "end that; what was taken is kept"),
+    "enroll_cancel": Spec(Role.OWNER, "end that; what was taken is kept"),
     "delete": Spec(Role.OWNER, "forget somebody altogether", _PERSON),
     "reset": Spec(Role.OWNER, "forget a signature; name and id stay", _PERSON),
     "disable": Spec(Role.OWNER, "let somebody in no more", _PERSON),
@@ -111,16 +111,16 @@ COMMANDS: Mapping[str, Spec] = {
 """Every command. An observer only looks; an operator locks, unlocks and switches the listening; an
 owner decides about people and the configuration too. A person is named by profile id or by name."""
 
-CHOOSE = "enrol_person"
-"""What a text on set/enrol_person asks for: whom the next unsigned enrolment is for. It is no
+CHOOSE = "enroll_person"
+"""What a text on set/enroll_person asks for: whom the next unsigned enrollment is for. It is no
 signed command, since those name the person themselves."""
 
 _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
     "listening": {b"ON": "arm", b"OFF": "disarm"},
     "lift_lockout": {b"PRESS": "lift_lockout"},
     "lock_out": {b"PRESS": "lock_out"},
-    "enrol": {b"PRESS": "enrol_start"},
-    "enrol_cancel": {b"PRESS": "enrol_cancel"},
+    "enroll": {b"PRESS": "enroll_start"},
+    "enroll_cancel": {b"PRESS": "enroll_cancel"},
 }
 
 
@@ -145,7 +145,7 @@ class Command:
     counter: int = 0
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """A message is no command that is carried out.
 
     Attributes:
@@ -194,24 +194,24 @@ def read_command(
         Refused: in every other case. No other exception, whatever the message is.
     """
     if message.retained:
-        raise Refused("retained")
+        raise CommandRefused("retained")
     try:
         content = read_message(message.payload, MAX_BYTES)
     except MessageProblem as problem:
-        raise Refused(problem.reason) from None
+        raise CommandRefused(problem.reason) from None
     identity, name = content.get("id"), content.get("command")
     proper = identity if isinstance(identity, str) and _ID.fullmatch(identity) else ""
     known = name if isinstance(name, str) and name in COMMANDS else None
     reason, key = _signed_by(content, keys)
     if key is None:
-        raise Refused(reason, id=proper, command=known)
+        raise CommandRefused(reason, id=proper, command=known)
     reason = (
         _misshapen(content)
         or _not_meant(content, device_id, now, allowance_s)
         or _not_allowed(content, key.role)
     )
     if reason or known is None:
-        raise Refused(reason, id=proper, key_id=key.verifier.key_id, command=known)
+        raise CommandRefused(reason, id=proper, key_id=key.verifier.key_id, command=known)
     return Command(
         known, content["arguments"], proper, key.verifier.key_id, key.role, content["counter"]
     )
@@ -281,16 +281,16 @@ def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
     name = message.suffix[len("set/") :]
     choices = _UNSIGNED.get(name)
     if choices is None and name != CHOOSE:
-        raise Refused("unknown_command")
+        raise CommandRefused("unknown_command")
     some = CHOOSE if choices is None else next(iter(choices.values()))
     if message.retained:
-        raise Refused("retained", command=some)
+        raise CommandRefused("retained", command=some)
     if not getattr(allowed, name):
-        raise Refused("switched_off", command=some)
+        raise CommandRefused("switched_off", command=some)
     if choices is None:
         return Command(CHOOSE, {"person": _text(message.payload)})
     if message.payload not in choices:
-        raise Refused("bad_arguments", command=some)
+        raise CommandRefused("bad_arguments", command=some)
     return Command(choices[message.payload], {})
 
 
@@ -303,9 +303,9 @@ def _text(payload: bytes) -> str:
     try:
         text = payload[: _MOST_TEXT_BYTES + 1].decode("utf-8").strip()
     except UnicodeDecodeError:
-        raise Refused("bad_arguments", command=CHOOSE) from None
+        raise CommandRefused("bad_arguments", command=CHOOSE) from None
     if not _is_text(text, 0, _LONGEST_NAME) or len(payload) > _MOST_TEXT_BYTES:
-        raise Refused("bad_arguments", command=CHOOSE)
+        raise CommandRefused("bad_arguments", command=CHOOSE)
     return text
 
 

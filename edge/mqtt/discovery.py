@@ -206,15 +206,15 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
             ),
             "icon": "mdi:microphone", **diagnostic,
         }),
-        Entity("sensor", "enrolment", "Enrolment", None, {
+        Entity("sensor", "enrollment", "Enrollment", None, {
             **status, **attributes,
             "value_template": _status(
-                "(value_json.enrolment.state | default('idle') | string)[:32]"
-                " if value_json.enrolment is mapping else 'idle'",
+                "(value_json.enrollment.state | default('idle') | string)[:32]"
+                " if value_json.enrollment is mapping else 'idle'",
                 "unknown",
             ),
             "json_attributes_template": _status(
-                "value_json.enrolment | to_json if value_json.enrolment is mapping else '{}'", "{}"
+                "value_json.enrollment | to_json if value_json.enrollment is mapping else '{}'", "{}"
             ),
             "icon": "mdi:account-plus",
         }),
@@ -249,17 +249,17 @@ def _of_commands(topics: Topics) -> list[Entity]:
             "value_template": _status("'ON' if value_json.listening == true else 'OFF'", "None"),
             "icon": "mdi:ear-hearing",
         }),
-        Entity("text", "enrol_person", "Whom to enrol", "enrol_person", {
-            "state_topic": topics.status, "command_topic": topics.below("set/enrol_person"),
+        Entity("text", "enroll_person", "Whom to enroll", "enroll_person", {
+            "state_topic": topics.status, "command_topic": topics.below("set/enroll_person"),
             "qos": 1, "value_template": _status(
-                f"value_json.enrol_person[:{_LONGEST_NAME}]"
-                " if value_json.enrol_person is string else ''",
+                f"value_json.enroll_person[:{_LONGEST_NAME}]"
+                " if value_json.enroll_person is string else ''",
                 "",
             ),
             "max": _LONGEST_NAME, "icon": "mdi:account-edit", "entity_category": "config",
         }),
-        button("enrol", "Start enrolment", "mdi:account-plus", "enrol", True),
-        button("enrol_cancel", "Cancel enrolment", "mdi:account-off", "enrol_cancel", True),
+        button("enroll", "Start enrollment", "mdi:account-plus", "enroll", True),
+        button("enroll_cancel", "Cancel enrollment", "mdi:account-off", "enroll_cancel", True),
         button("lift_lockout", "Lift lock-out", "mdi:lock-open-alert", "lift_lockout", False),
         button("lock_out", "Lock everybody out", "mdi:lock-alert", "lock_out", False),
     ]  # fmt: skip

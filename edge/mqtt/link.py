@@ -27,11 +27,96 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import MqttConfig
-from edge.mqtt import trouble
+from edge.mqtt import failures
 from edge.mqtt.outbox import now
-from edge.mqtt.protocol import NEWER
 from edge.mqtt.topics import OFFLINE, Topics
-from edge.mqtt.waker import Waker
+
+
+class Waker:
+    """Wakes a thread that waits in `select`."""
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+
+    def fileno(self) -> int:
+        """What `select` waits on."""
+        return self._receiver.fileno()
+
+    def wake(self) -> None:
+        """Wake the thread, now or as soon as it waits."""
+        with contextlib.suppress(OSError):  # woken often enough already, or closed
+            self._sender.send(b"\0")
+
+    def drain(self) -> None:
+        """Forget having been woken."""
+        with contextlib.suppress(BlockingIOError):
+            self._receiver.recv(4096)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until woken or until time is over."""
+        if select.select([self], [], [], max(0.0, timeout_s))[0]:
+            self.drain()
+
+    def close(self) -> None:
+        """Give the sockets back; waking does nothing from now on."""
+        self._receiver.close()
+        self._sender.close()
+
+
+NEWER = MQTTProtocolVersion.MQTTv5
+OLDER = MQTTProtocolVersion.MQTTv311
+
+_PATIENCE = 3
+
+
+class ProtocolChoice:
+    """Prefers MQTT 5, because a broker that speaks it can be told when a decision expires.
+
+    An older broker refuses the version, hangs up, or (amqtt) waits for more without a word. So does
+    one that is busy or just starting: a broker that has spoken MQTT 5 before is given several
+    chances to do it again.
+
+    Attributes:
+        version: what to speak on the next connection.
+    """
+
+    def __init__(self, setting: str) -> None:
+        """Begin with what `mqtt.protocol` says."""
+        self._setting = setting
+        self._doubts_left = 1
+        self.version = OLDER if setting == "3.1.1" else NEWER
+
+    def accepted(self) -> None:
+        """The broker has accepted a connection in this version."""
+        if self.version is NEWER:
+            self._doubts_left = _PATIENCE
+
+    def failed(self, *, try_older: bool) -> bool:
+        """A connection ended, or did not come about.
+
+        Args:
+            try_older: the version may have been the reason.
+
+        Returns:
+            Whether to try again at once, with the version that `version` has now.
+        """
+        if self._setting != "auto":
+            return False
+        if self.version is OLDER:
+            # Begin with the newer one again: the broker may have been replaced meanwhile.
+            self.version = NEWER
+            return False
+        if not try_older:
+            return False
+        self._doubts_left -= 1
+        if self._doubts_left > 0:
+            return False
+        self._doubts_left = 1
+        self.version = OLDER
+        return True
+
 
 CONNECT_TIMEOUT_S = 4.0
 _ACCEPT_TIMEOUT_S = 3.0
@@ -128,7 +213,7 @@ class Link:
                     self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s
                 )
         except (OSError, ValueError) as error:
-            raise LinkLost(trouble.connect_trouble(error, self._mqtt)) from None
+            raise LinkLost(failures.connect_trouble(error, self._mqtt)) from None
         started = now()
         while not self._accepted:
             if stopping():
@@ -308,7 +393,7 @@ class Link:
             self._accepted = True
             return
         older = reason.getName() == "Unsupported protocol version"
-        self._trouble = LinkLost(trouble.refusal(reason, self._mqtt), try_older=older)
+        self._trouble = LinkLost(failures.refusal(reason, self._mqtt), try_older=older)
 
     def _on_disconnect(
         self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _: Any
@@ -316,7 +401,7 @@ class Link:
         if self._trouble is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self._trouble = LinkLost(trouble.farewell(reason))
+            self._trouble = LinkLost(failures.farewell(reason))
         elif self._accepted:
             self._trouble = LinkLost("the connection broke")
         else:

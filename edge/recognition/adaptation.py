@@ -10,9 +10,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from edge.recognition.confidence import confidence_of
-from edge.recognition.results import Analysis
-from edge.recognition.voice import cosine, signature_of
+from edge.recognition.results import Analysis, confidence_of
+from edge.recognition.scorer import cosine, signature_of
 from edge.types import Confidence, PhraseMatch, Profile, SpeakerMatch
 
 MIN_SNR_DB = 15.0

@@ -32,10 +32,10 @@ REFERENCE_SNR_DB = 25.0
 SPEECH_RANGE_S = (0.4, 6.0)
 SNR_RANGE_DB = (0.0, 40.0)
 PHRASE_SNR_RANGE_DB = (5.0, 25.0)
-ENROLMENTS_RANGE = (1.0, 5.0)
+ENROLLMENTS_RANGE = (1.0, 5.0)
 """Beyond what was measured, the end of the range counts."""
-USUAL_ENROLMENTS = 3
-"""Enrolment utterances of the trials behind the operating curve."""
+USUAL_ENROLLMENTS = 3
+"""Enrollment utterances of the trials behind the operating curve."""
 _LARGEST = 1e6
 """No figure of a calibration comes near; a larger one is damage."""
 
@@ -95,22 +95,22 @@ class VoiceCalibration:
         offset: added to everything.
         similarity: what one unit of normalized similarity adds.
         speech: what each factor of e in net speech adds: a long utterance should come nearer.
-        enrolments: what each factor of e in enrolment utterances adds.
+        enrollments: what each factor of e in enrollment utterances adds.
         snr: what each 10 dB of signal-to-noise ratio add.
-        curve: the operating curve, of signatures of `USUAL_ENROLMENTS` utterances.
+        curve: the operating curve, of signatures of `USUAL_ENROLLMENTS` utterances.
     """
 
     offset: float
     similarity: float
     speech: float
-    enrolments: float
+    enrollments: float
     snr: float
     curve: OperatingCurve
 
     def ratio(
         self,
         normalized: FloatArray,
-        enrolments: Sequence[int],
+        enrollments: Sequence[int],
         net_speech_s: Sequence[float],
         snr_db: Sequence[float],
     ) -> FloatArray:
@@ -118,36 +118,36 @@ class VoiceCalibration:
 
         Args:
             normalized: similarity of each signature to each voice, shape (n, m).
-            enrolments: utterances behind each signature, n of them.
+            enrollments: utterances behind each signature, n of them.
             net_speech_s: seconds of speech behind each voice, m of them.
             snr_db: signal-to-noise ratio of each voice's recording, m of them.
 
         Returns:
             Shape (n, m), natural logarithms.
         """
-        rows, columns = quality_terms(enrolments, net_speech_s, snr_db)
+        rows, columns = quality_terms(enrollments, net_speech_s, snr_db)
         of_test = self.speech * columns[0] + self.snr * columns[1]
         ratios: FloatArray = np.asarray(
             self.offset
             + self.similarity * normalized.astype(np.float64)
-            + (self.enrolments * rows)[:, None]
+            + (self.enrollments * rows)[:, None]
             + of_test[None, :],
             dtype=np.float32,
         )
         return ratios
 
-    def shift(self, enrolments: int) -> float:
-        """What a number of enrolment utterances adds to a ratio, as against the usual number.
+    def shift(self, enrollments: int) -> float:
+        """What a number of enrollment utterances adds to a ratio, as against the usual number.
 
         A signature of fewer utterances is further from its owner, but no nearer to strangers. So a
         ratio means more odds for it, and the threshold of a false-accept rate lies higher by this.
         """
-        known = float(np.clip(enrolments, *ENROLMENTS_RANGE))
-        return self.enrolments * math.log(known / USUAL_ENROLMENTS)
+        known = float(np.clip(enrollments, *ENROLLMENTS_RANGE))
+        return self.enrollments * math.log(known / USUAL_ENROLLMENTS)
 
 
 def quality_terms(
-    enrolments: Sequence[int], net_speech_s: Sequence[float], snr_db: Sequence[float]
+    enrollments: Sequence[int], net_speech_s: Sequence[float], snr_db: Sequence[float]
 ) -> tuple[Any, Any]:
     """What the calibration knows of the recordings, each within its range.
 
@@ -156,7 +156,7 @@ def quality_terms(
         the logarithm of the speech over `REFERENCE_SPEECH_S`, and tens of dB above
         `REFERENCE_SNR_DB`.
     """
-    rows = np.log(np.clip(np.asarray(enrolments, dtype=np.float64), *ENROLMENTS_RANGE))
+    rows = np.log(np.clip(np.asarray(enrollments, dtype=np.float64), *ENROLLMENTS_RANGE))
     speech = np.log(np.clip(np.asarray(net_speech_s), *SPEECH_RANGE_S) / REFERENCE_SPEECH_S)
     snr = (np.clip(np.asarray(snr_db), *SNR_RANGE_DB) - REFERENCE_SNR_DB) / 10.0
     return rows, np.stack((speech, snr))
@@ -210,7 +210,7 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
         offset=_number(card, ratio, "offset"),
         similarity=_number(card, ratio, "similarity"),
         speech=_number(card, ratio, "speech"),
-        enrolments=_number(card, ratio, "enrolments"),
+        enrollments=_number(card, ratio, "enrollments"),
         snr=_number(card, ratio, "snr"),
         curve=_curve(card),
     )

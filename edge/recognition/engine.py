@@ -1,4 +1,4 @@
-"""The recogniser: models and thresholds, applied to utterances and profiles.
+"""The recognizer: models and thresholds, applied to utterances and profiles.
 
 It holds no state between calls, touches no disk after it was opened, and knows nothing of doors.
 """
@@ -13,20 +13,17 @@ from dataclasses import replace
 import numpy as np
 
 from edge.config import Config
-from edge.errors import EnrolmentRejected, ProfileError
-from edge.recognition import gate
-from edge.recognition.analyser import Analyser
-from edge.recognition.confidence import confidence_of
-from edge.recognition.embedders import Models, open_models
-from edge.recognition.framing import phrase_samples
-from edge.recognition.results import Analysis, Identification, Verification
-from edge.recognition.sayings import saying_distances
-from edge.recognition.scorer import Scorer
-from edge.recognition.voice import cosine, signature_of
-from edge.recognition.warping import warping_distances
+from edge.errors import EnrollmentRejected, ProfileError
+from edge.recognition import quality_gate
+from edge.recognition.augmentation import PLACES, heard_in
+from edge.recognition.dtw import dtw_distances
+from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
+from edge.recognition.examples import example_distances
+from edge.recognition.results import Analysis, Identification, Verification, confidence_of
+from edge.recognition.scorer import Scorer, cosine, signature_of
 from edge.types import (
     Confidence,
-    EnrolmentSample,
+    EnrollmentSample,
     FloatArray,
     PhraseMatch,
     Profile,
@@ -37,12 +34,71 @@ from edge.types import (
     Utterance,
 )
 
+MAX_VOICE_S = 300.0
+"""Longest recording of free speech that is judged at once."""
+
+
+class Analyzer:
+    """Embeds utterances.
+
+    Use one from one thread at a time: the models' tensors are shared between calls.
+
+    Args:
+        models: the two opened models.
+        config: what a recording must be worth.
+    """
+
+    def __init__(self, models: Models, config: Config | None = None) -> None:
+        self.models = models
+        self.config = config or Config()
+
+    def analyze(
+        self, utterance: Utterance, *, with_phrase: bool = True, to_enroll: bool = False
+    ) -> Analysis:
+        """Embed an utterance, whatever it is worth.
+
+        Args:
+            utterance: what was said.
+            with_phrase: whether to embed what is said too, not only the voice.
+            to_enroll: whether to embed what is said as it would sound in other places too.
+        """
+        started = time.perf_counter()
+        speaker = self.models.speaker.embed(voice_samples(utterance))
+        spoken = time.perf_counter()
+        timings = {"speaker": (spoken - started) * 1e3}
+        phrase = None
+        variants: tuple[FloatArray, ...] = ()
+        if with_phrase:
+            phrase = self.models.phrase.embed(phrase_samples(utterance))
+            timings["phrase"] = (time.perf_counter() - spoken) * 1e3
+            if to_enroll:
+                variants = self._phrase_variants(utterance)
+        return Analysis(speaker, phrase, utterance.quality, timings, variants)
+
+    def _phrase_variants(self, utterance: Utterance) -> tuple[FloatArray, ...]:
+        return tuple(
+            self.models.phrase.embed(phrase_samples(heard_in(utterance, place))) for place in PLACES
+        )
+
+    def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
+        """Why an utterance cannot be judged, or None when it can."""
+        longest = quality_gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
+        if utterance.truncated and kind is ProfileKind.PHRASE:
+            return ReasonCode.TOO_LONG
+        return quality_gate.reason_to_refuse(
+            utterance.quality,
+            self.config.recognition,
+            duration_s=utterance.duration_s,
+            max_duration_s=longest,
+        )
+
+
 _SAME_RECORDING = 0.9999
 """Similarity that no second saying reaches: the voice is never twice the same to four digits."""
 
 
-class Engine(Analyser):
-    """Embeds, enrols, verifies and identifies.
+class Engine(Analyzer):
+    """Embeds, enrolls, verifies and identifies.
 
     Use one from one thread at a time: the models' tensors are shared between calls.
 
@@ -61,8 +117,8 @@ class Engine(Analyser):
     ) -> None:
         super().__init__(models, config)
         self.scorer = scorer or Scorer.of(models, self.config.security.far)
-        self._enrolment_voice = models.speaker.card.threshold("enrolment")
-        self._enrolment_phrase = models.phrase.card.threshold("enrolment")
+        self._enrollment_voice = models.speaker.card.threshold("enrollment")
+        self._enrollment_phrase = models.phrase.card.threshold("enrollment")
 
     @classmethod
     def open(cls, config: Config | None = None) -> Engine:
@@ -76,7 +132,7 @@ class Engine(Analyser):
         models = open_models(config.models_directory, threads=config.recognition.threads)
         return cls(models, config)
 
-    def enrol(self, profile: Profile, utterance: Utterance) -> EnrolmentSample:
+    def enroll(self, profile: Profile, utterance: Utterance) -> EnrollmentSample:
         """Turn an utterance into the next sample of a profile, without storing it.
 
         Args:
@@ -85,20 +141,20 @@ class Engine(Analyser):
             utterance: one saying of the phrase, or a stretch of free speech.
 
         Raises:
-            EnrolmentRejected: if the utterance does not fit, with what to do about it.
+            EnrollmentRejected: if the utterance does not fit, with what to do about it.
             ProfileError: if the profile was begun with another model.
 
         """
         self.require_models(profile)
         reason = self.refusal(utterance, profile.kind)
         if reason is not None:
-            message = gate.explain(reason, utterance.quality, self.config.recognition)
-            raise EnrolmentRejected(reason.value, message)
+            message = quality_gate.explain(reason, utterance.quality, self.config.recognition)
+            raise EnrollmentRejected(reason.value, message)
         wants_phrase = profile.kind is ProfileKind.PHRASE
-        analysis = self.analyse(utterance, with_phrase=wants_phrase, to_enrol=True)
+        analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
         if profile.samples:
             self._check_against_earlier(profile, analysis)
-        return EnrolmentSample(
+        return EnrollmentSample(
             speaker_embedding=analysis.speaker_embedding,
             phrase_embedding=analysis.phrase_embedding,
             net_speech_s=utterance.quality.net_speech_s,
@@ -111,11 +167,11 @@ class Engine(Analyser):
         """The profile with one more utterance enrolled, in memory; for use without a store.
 
         Raises:
-            EnrolmentRejected: as `enrol`.
-            ProfileError: as `enrol`.
+            EnrollmentRejected: as `enroll`.
+            ProfileError: as `enroll`.
 
         """
-        sample = self.enrol(profile, utterance)
+        sample = self.enroll(profile, utterance)
         wants_phrase = profile.kind is ProfileKind.PHRASE
         return replace(
             profile,
@@ -130,7 +186,7 @@ class Engine(Analyser):
             cosine(sample.speaker_embedding, analysis.speaker_embedding) > _SAME_RECORDING
             for sample in profile.samples
         ):
-            raise EnrolmentRejected(
+            raise EnrollmentRejected(
                 ReasonCode.REPEATED.value,
                 "this is the very recording that was enrolled before: say it again",
             )
@@ -138,20 +194,20 @@ class Engine(Analyser):
         by_phrase = profile.kind is ProfileKind.PHRASE
         earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
         score = cosine(earlier, analysis.speaker_embedding)
-        least = self._enrolment_voice
+        least = self._enrollment_voice
         # The voice first: another person's saying of the phrase is further away in phrase too.
         if score < least:
-            raise EnrolmentRejected(
+            raise EnrollmentRejected(
                 ReasonCode.UNKNOWN_SPEAKER.value,
                 f"not the voice of what was enrolled before (similarity {score:.2f}, at least "
                 f"{least:.2f}): one person at a time, with the same microphone",
             )
         if first.phrase_embedding is None or analysis.phrase_embedding is None:
             return
-        distance = warping_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
-        most = self._enrolment_phrase
+        distance = dtw_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
+        most = self._enrollment_phrase
         if distance > most:
-            raise EnrolmentRejected(
+            raise EnrollmentRejected(
                 ReasonCode.WRONG_PHRASE.value,
                 f"not the phrase of the first repetition (distance {distance:.2f}, at most "
                 f"{most:.2f}): say exactly the same words, at the same pace",
@@ -169,7 +225,7 @@ class Engine(Analyser):
         if reason is not None:
             return Verification(False, reason, Confidence.HIGH, None, None, utterance.quality)
         wants_phrase = profile.kind is ProfileKind.PHRASE
-        analysis = self.analyse(utterance, with_phrase=wants_phrase)
+        analysis = self.analyze(utterance, with_phrase=wants_phrase)
         started = time.perf_counter()
         speaker = self.match_speakers([profile], analysis)[0]
         phrase = self.match_phrases([profile], analysis)[0] if wants_phrase else None
@@ -196,13 +252,13 @@ class Engine(Analyser):
 
         """
         if not profiles:
-            raise ProfileError("nobody to choose from: enrol someone first, or name a group")
+            raise ProfileError("nobody to choose from: enroll someone first, or name a group")
         for profile in profiles:
             self.require_ready(profile)
         reason = self.refusal(utterance, ProfileKind.VOICE)
         if reason is not None:
             return Identification(reason, Confidence.HIGH, None, (), utterance.quality)
-        analysis = self.analyse(utterance, with_phrase=False)
+        analysis = self.analyze(utterance, with_phrase=False)
         started = time.perf_counter()
         ranking = sorted(
             self.match_speakers(profiles, analysis, among=len(profiles)),
@@ -238,7 +294,7 @@ class Engine(Analyser):
                 profile.name,
                 float(similarity),
                 float(ratio),
-                self.scorer.voice_threshold(among, enrolments=len(profile.enrolled)),
+                self.scorer.voice_threshold(among, enrollments=len(profile.enrolled)),
             )
             for profile, similarity, ratio in zip(
                 profiles, scores.similarity[:, 0], scores.ratio[:, 0]
@@ -253,10 +309,10 @@ class Engine(Analyser):
 
         """
         if analysis.phrase_embedding is None:
-            raise ValueError("this utterance was analysed without its phrase")
+            raise ValueError("this utterance was analyzed without its phrase")
         sayings = [_sayings(profile) for profile in profiles]
         every = list(itertools.chain.from_iterable(sayings))
-        distances = np.asarray(saying_distances(every, analysis.phrase_embedding))
+        distances = np.asarray(example_distances(every, analysis.phrase_embedding))
         bounds = np.cumsum([len(own) for own in sayings])[:-1]
         threshold = self.scorer.phrase_threshold()
         return [
@@ -273,7 +329,7 @@ class Engine(Analyser):
     def phrase_distance(self, profile: Profile, utterance: Utterance) -> float:
         """Warping distance of an utterance from the nearest saying of a profile's phrase."""
         said = self.models.phrase.embed(phrase_samples(utterance))
-        return min(saying_distances(_sayings(profile), said))
+        return min(example_distances(_sayings(profile), said))
 
     def is_phrase(self, distance: float, snr_db: float) -> bool:
         """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
@@ -291,7 +347,7 @@ class Engine(Analyser):
         if not self.fits(profile):
             raise ProfileError(
                 f"{profile.name} was enrolled with another model, and embeddings of different "
-                f"models cannot be compared: reset the profile and enrol again"
+                f"models cannot be compared: reset the profile and enroll again"
             )
 
     def require_ready(self, profile: Profile) -> None:

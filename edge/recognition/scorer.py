@@ -17,7 +17,7 @@ import numpy as np
 from edge.errors import ModelError
 from edge.inference import ModelCard
 from edge.recognition.calibration import (
-    USUAL_ENROLMENTS,
+    USUAL_ENROLLMENTS,
     PhraseCalibration,
     VoiceCalibration,
     phrase_calibration,
@@ -27,8 +27,53 @@ from edge.recognition.calibration import (
 from edge.recognition.cohort import Cohort, read_embeddings
 from edge.recognition.embedders import Models
 from edge.recognition.results import Analysis
-from edge.recognition.voice import signature_of
-from edge.types import FloatArray, Profile
+from edge.types import EnrollmentSample, FloatArray, Profile
+
+
+def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
+    """The direction in which all of a profile's embeddings lie.
+
+    Each sample counts by its seconds of speech, up to 3 s: beyond that an embedding hardly gets
+    any better. What was learned from accepted utterances counts for at most as much as what was
+    enrolled, in weight and in length of the sum. So the signature lies at most halfway between the
+    two directions: if every learned sample has a cosine of at least c with the enrolled signature,
+    so has their sum, and the signature one of at least sqrt((1 + c) / 2), the half-angle formula.
+
+    Args:
+        samples: at least one that was enrolled.
+
+    Returns:
+        Unit length, shape (d,).
+
+    Raises:
+        ValueError: if there are no enrolled samples.
+
+    """
+    enrolled = [sample for sample in samples if not sample.adapted]
+    if not enrolled:
+        raise ValueError("a signature needs at least one enrollment sample")
+    total, weight = _sum(enrolled)
+    learned = [sample for sample in samples if sample.adapted]
+    if learned:
+        more, more_weight = _sum(learned)
+        share = min(1.0, weight / max(more_weight, 1e-9), _length(total) / max(_length(more), 1e-9))
+        total = total + np.float32(share) * more
+    unit: FloatArray = total / max(_length(total), 1e-9)
+    return unit
+
+
+def _sum(samples: Sequence[EnrollmentSample]) -> tuple[FloatArray, float]:
+    weights = np.asarray([min(s.net_speech_s, 3.0) for s in samples], dtype=np.float32)
+    return weights @ np.stack([s.speaker_embedding for s in samples]), float(weights.sum())
+
+
+def _length(vector: FloatArray) -> float:
+    return float(np.linalg.norm(vector))
+
+
+def cosine(one: FloatArray, other: FloatArray) -> float:
+    """Cosine similarity of two embeddings of unit length, -1 to 1."""
+    return float(np.clip(one @ other, -1.0, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +138,7 @@ class Scorer:
         return VoiceScores(similarity, ratio)
 
     def voice_threshold(
-        self, among: int = 1, *, enrolments: int = USUAL_ENROLMENTS, rate: float | None = None
+        self, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS, rate: float | None = None
     ) -> float:
         """The ratio from which a voice is accepted.
 
@@ -102,11 +147,11 @@ class Scorer:
 
         Args:
             among: to how many people the voice may belong.
-            enrolments: utterances that the signature is made of.
+            enrollments: utterances that the signature is made of.
             rate: false-accept rate; None for the one asked for.
         """
         rate = self.rate if rate is None else rate
-        return self.voice.curve.threshold(rate / among) + self.voice.shift(enrolments)
+        return self.voice.curve.threshold(rate / among) + self.voice.shift(enrollments)
 
     def phrase_threshold(self, rate: float | None = None) -> float:
         """The ratio from which a phrase is accepted; `rate` as for `voice_threshold`."""
@@ -118,7 +163,7 @@ class Scorer:
         return -math.log(self.rate)
 
     def joint(
-        self, voice: float, phrase: float, among: int = 1, *, enrolments: int = USUAL_ENROLMENTS
+        self, voice: float, phrase: float, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS
     ) -> float:
         """One score of voice and phrase together: how rare it is that a wrong one comes that far.
 
@@ -130,12 +175,12 @@ class Scorer:
             voice: log-likelihood ratio of the voice.
             phrase: log-likelihood ratio of the phrase.
             among: to how many people the voice may belong, as in `voice_threshold`.
-            enrolments: utterances that the signature is made of.
+            enrollments: utterances that the signature is made of.
 
         Returns:
             A natural logarithm.
         """
-        return float(self.joints(voice - self.voice.shift(enrolments), phrase, among))
+        return float(self.joints(voice - self.voice.shift(enrollments), phrase, among))
 
     def joints(self, voice: Any, phrase: Any, among: int = 1) -> Any:
         """`joint` of many at once, arrays of one shape, of signatures of the usual number."""

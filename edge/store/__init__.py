@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.config import StoreConfig
-from edge.store.checks import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
-from edge.store.items import Kept
 from edge.store.profiles import ProfileStore
+from edge.store.records import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
+from edge.store.rows import Kept
 
 FILE_NAME = "signatures.sqlite"
 """The store's file inside the state directory."""

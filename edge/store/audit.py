@@ -27,17 +27,16 @@ from types import TracebackType
 
 from edge.config import AuditConfig
 from edge.errors import StoreError
-from edge.store.audit_check import Verdict, check
+from edge.store.audit_check import AuditVerdict, check
 from edge.store.audit_entry import Entry, Head, read_anchor
-from edge.store.audit_file import ANCHOR, TrailFile
-from edge.store.audit_open import FILE_NAME, reading
-from edge.store.state import DeviceState
+from edge.store.audit_file import ANCHOR, FILE_NAME, TrailFile, reading
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 
 AUDIT_KEY = "audit"
 """What `ProfileStore.derive_key` makes the key of the trail for."""
 
-__all__ = ["AUDIT_KEY", "FILE_NAME", "AuditTrail", "Entry", "Head", "Verdict"]
+__all__ = ["AUDIT_KEY", "FILE_NAME", "AuditTrail", "AuditVerdict", "Entry", "Head"]
 
 _MOST_WAITING = 4096
 _PRUNE_EVERY_S = 3600.0
@@ -202,7 +201,7 @@ class AuditTrail:
         with self._file_lock, reading(self.path) as found:
             return list(found)
 
-    def verify(self, expected: Head | None = None) -> Verdict:
+    def verify(self, expected: Head | None = None) -> AuditVerdict:
         """Look for anything that is not as it was written.
 
         Args:

@@ -12,7 +12,7 @@ from edge.types import EventKind
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AuditVerdict:
     """What verifying a trail has found.
 
     Attributes:
@@ -43,7 +43,7 @@ def check(
     anchor: Head | None,
     expected: Head | None = None,
     anchored: bool = True,
-) -> Verdict:
+) -> AuditVerdict:
     """Verify a trail.
 
     Args:
@@ -66,7 +66,7 @@ def check(
             findings += _against(known, rows, head, where)
     counts = [row.details().get("count") for row in rows if row.kind == EventKind.RETENTION.value]
     removed: int = sum(filter(_is_number, counts))  # type: ignore[arg-type]  # only numbers pass
-    return Verdict(tuple(findings), len(rows), rows[0].seq if rows else 0, head, removed)
+    return AuditVerdict(tuple(findings), len(rows), rows[0].seq if rows else 0, head, removed)
 
 
 def _chain(rows: list[Entry], key: bytes) -> Iterable[str]:

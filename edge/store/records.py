@@ -5,11 +5,60 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from edge.types import EVERYTHING, AccessRule, EnrolmentSample, Profile, ProfileKind, Window
+import numpy as np
+
+from edge.errors import ProfileError
+from edge.types import (
+    EVERYTHING,
+    AccessRule,
+    EnrollmentSample,
+    FloatArray,
+    Profile,
+    ProfileKind,
+    Window,
+)
+
+MAX_PROFILES = 200
+MAX_SAMPLES = 50
+"""Enrolled samples of one profile."""
+MAX_ADAPTED = 20
+"""Samples of one profile that were learned from accepted utterances."""
+MAX_REQUIRED_SECONDS = 3600.0
+
+
+def check_required(kind: ProfileKind, required: float) -> None:
+    """Raise `ProfileError` for what cannot make a profile complete."""
+    most = MAX_SAMPLES if kind is ProfileKind.PHRASE else MAX_REQUIRED_SECONDS
+    if not (math.isfinite(required) and 0 < required <= most):
+        raise ProfileError(f"an enrollment can require more than 0 and up to {most:g}: {required}")
+
+
+def check_sample(
+    kind: ProfileKind, sample: EnrollmentSample, speaker_model: str, phrase_model: str
+) -> None:
+    """Raise `ValueError` for a sample that is not one of this kind of profile."""
+    if not speaker_model:
+        raise ValueError("a sample needs the model that made it")
+    by_phrase = kind is ProfileKind.PHRASE
+    if by_phrase is not (sample.phrase_embedding is not None) or by_phrase is not bool(
+        phrase_model
+    ):
+        raise ValueError("a phrase embedding and its model go with a phrase profile, and only it")
+
+
+def check_learned(sample: EnrollmentSample, most: int) -> None:
+    """Raise `ValueError` for a sample that was not learned, or an impossible number of them."""
+    if not sample.adapted:
+        raise ValueError("a learned sample must say so")
+    if not 1 <= most <= MAX_ADAPTED:
+        raise ValueError(f"1 to {MAX_ADAPTED} samples can be learned, not {most}")
+
 
 _BLOCK = 512
 """Sizes are rounded up to this: the size alone would tell a name's length, or that there is a
@@ -32,7 +81,7 @@ class Record:
     rule: AccessRule = EVERYTHING
     duress_of: str | None = None
 
-    def profile(self, profile_id: str, samples: tuple[EnrolmentSample, ...]) -> Profile:
+    def profile(self, profile_id: str, samples: tuple[EnrollmentSample, ...]) -> Profile:
         """The profile that this is the record of."""
         return Profile(
             id=profile_id,
@@ -178,3 +227,103 @@ def check_rule(rule: AccessRule) -> None:
 
 def _day(value: Any) -> date | None:
     return None if value is None else date.fromisoformat(value)
+
+
+MAX_SPEAKER_SIZE = 2048
+MAX_PHRASE_ROWS = 4096
+MAX_PHRASE_SIZE = 1024
+MAX_PHRASES = 8
+"""The saying itself and its variants."""
+MAX_BYTES = 32 << 20
+_DISK = np.dtype("<f4")
+_VERSION = 1
+_HEAD = struct.Struct("<BHB3d")
+"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
+_SHAPE = struct.Struct("<HH")
+_SAMPLE_BLOCK = 2048
+"""Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
+
+
+def encode_sample(sample: EnrollmentSample) -> bytes:
+    """A sample without its `adapted`, which the store keeps beside it.
+
+    Raises:
+        ValueError: an embedding has the wrong shape or length, or a figure is not finite.
+    """
+    _check(sample)
+    phrases = sample.phrase_examples
+    figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
+    parts = [_HEAD.pack(_VERSION, len(sample.speaker_embedding), len(phrases), *figures)]
+    parts += [_SHAPE.pack(*phrase.shape) for phrase in phrases]
+    parts += [array.astype(_DISK).tobytes() for array in (sample.speaker_embedding, *phrases)]
+    content = b"".join(parts)
+    return content + bytes(-len(content) % _SAMPLE_BLOCK)
+
+
+def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
+    """A sample from what `encode` made of it.
+
+    Raises:
+        ValueError: it is nothing of the kind, or of a newer version.
+    """
+    try:
+        version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
+        if version != _VERSION or count > MAX_PHRASES:
+            raise ValueError("it was written by a newer version")
+        at = _HEAD.size
+        shapes = [_SHAPE.unpack_from(content, at + _SHAPE.size * n) for n in range(count)]
+        at += _SHAPE.size * count
+    except struct.error:
+        raise ValueError("it is too short") from None
+    numbers = size + sum(rows * columns for rows, columns in shapes)
+    end = at + numbers * _DISK.itemsize
+    if not end <= len(content) < end + _SAMPLE_BLOCK or any(content[end:]):
+        raise ValueError("its embeddings have the wrong size")
+    speaker = np.frombuffer(content, _DISK, size, at).astype(np.float32)
+    speaker.setflags(write=False)
+    phrases = _phrases(content, at + size * _DISK.itemsize, shapes)
+    sample = EnrollmentSample(
+        speaker_embedding=speaker,
+        phrase_embedding=phrases[0] if phrases else None,
+        net_speech_s=net_speech_s,
+        snr_db=snr_db,
+        created_at=created_at,
+        adapted=adapted,
+        phrase_variants=phrases[1:],
+    )
+    _check(sample)
+    return sample
+
+
+def _phrases(content: bytes, at: int, shapes: Sequence[tuple[int, int]]) -> tuple[FloatArray, ...]:
+    phrases = []
+    for rows, columns in shapes:
+        array = np.frombuffer(content, _DISK, rows * columns, at).astype(np.float32)
+        phrase = array.reshape(rows, columns)
+        phrase.setflags(write=False)
+        phrases.append(phrase)
+        at += rows * columns * _DISK.itemsize
+    return tuple(phrases)
+
+
+def _check(sample: EnrollmentSample) -> None:
+    speaker, phrases = sample.speaker_embedding, sample.phrase_examples
+    if speaker.ndim != 1 or not 1 <= speaker.size <= MAX_SPEAKER_SIZE:
+        raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
+    # NaN fails this comparison too.
+    if not abs(float(np.linalg.norm(speaker.astype(np.float64))) - 1.0) < 1e-3:
+        raise ValueError("a speaker embedding must have unit length")
+    if sample.phrase_variants and not phrases:
+        raise ValueError("a sample without a phrase cannot have variants of it")
+    if len(phrases) > MAX_PHRASES:
+        raise ValueError(f"a sample has {MAX_PHRASES} phrase embeddings at most")
+    for phrase in phrases:
+        if phrase.ndim != 2 or not (
+            1 <= phrase.shape[0] <= MAX_PHRASE_ROWS and 1 <= phrase.shape[1] <= MAX_PHRASE_SIZE
+        ):
+            raise ValueError(f"a phrase embedding cannot have the shape {phrase.shape}")
+        if not np.isfinite(phrase).all():
+            raise ValueError("a phrase embedding must be finite")
+    figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
+    if not all(math.isfinite(figure) for figure in figures) or sample.net_speech_s < 0:
+        raise ValueError("a sample's figures must be finite, its speech not negative")

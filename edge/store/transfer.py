@@ -18,14 +18,80 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.crypto.passphrase import Stretching
+from edge.crypto.keys import Stretching
 from edge.crypto.sealing import SealBroken, Sealer, derive
-from edge.errors import InputError
-from edge.store import codec, records
-from edge.store.checks import MAX_ADAPTED, MAX_SAMPLES, check_required, check_sample
-from edge.store.items import MAX_ITEM_BYTES, check_kind
+from edge.errors import InputError, ProfileError
+from edge.store import records
 from edge.store.names import clean_name, clean_phrase
-from edge.types import EnrolmentSample, Profile
+from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_sample
+from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows, check_kind
+from edge.types import EnrollmentSample, Profile
+
+_ROOM = 50
+"""Characters of a person's name in that of their duress phrase."""
+
+
+def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> ExportedPerson:
+    """A person, within a transaction.
+
+    Raises:
+        ProfileError: it is somebody's duress phrase, which does not go alone.
+    """
+    found = rows.load(profile_id)
+    if found.duress_of is not None:
+        owner = rows.name(found.duress_of)
+        raise ProfileError(f"{found.name} goes with {owner}: export {owner}")
+    theirs = [each for each in rows.ids() if rows.record(each).duress_of == profile_id]
+    return ExportedPerson(
+        found,
+        _items_of(items, profile_id),
+        tuple(ExportedPerson(rows.load(each), _items_of(items, each)) for each in theirs),
+    )
+
+
+def add_person(rows: ProfileRows, items: ItemRows, person: ExportedPerson, name: str | None) -> str:
+    """Add a person within a transaction; the id of the new profile.
+
+    Raises:
+        ProfileError: a name is taken, or there are too many profiles.
+    """
+    former = person.profile.name
+    profile_id = _add(rows, items, person, name or former, None)
+    for each in person.duress:
+        own = each.profile.name
+        # It begins with the person's name, cut short to leave room for what follows.
+        shared = next((i for i, (a, b) in enumerate(zip(own, former)) if a != b), len(former))
+        if name and shared:
+            own = name[:_ROOM].strip() + own[shared:]
+        _add(rows, items, each, own, profile_id)
+    return profile_id
+
+
+def _add(
+    rows: ProfileRows, items: ItemRows, person: ExportedPerson, name: str, duress_of: str | None
+) -> str:
+    given = person.profile
+    profile_id = rows.begin(name, given.kind, given.phrase, given.required, duress_of)
+    rows.change(
+        profile_id,
+        speaker_model=given.speaker_model,
+        phrase_model=given.phrase_model,
+        rule=given.rule,
+    )
+    for sample in given.samples:
+        rows.insert(profile_id, sample)
+    for item in person.items:
+        items.add(item.kind, item.payload, profile_id, None, item.created_at)
+    return profile_id
+
+
+def _items_of(items: ItemRows, profile_id: str) -> tuple[ExportedItem, ...]:
+    return tuple(
+        ExportedItem(kind, each.created_at, each.payload)
+        for kind in TRANSFERRED_KINDS
+        for each in items.all(kind, profile_id)
+    )
+
 
 MAX_FILE_BYTES = 64 << 20
 MAX_DURESS = 8
@@ -45,7 +111,7 @@ class TransferError(InputError):
 
 
 @dataclass(frozen=True)
-class Item:
+class ExportedItem:
     """What is kept beside a profile: its kind, when it was made (Unix time), and its payload."""
 
     kind: str
@@ -54,7 +120,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Person:
+class ExportedPerson:
     """A profile with what belongs to it.
 
     Attributes:
@@ -64,11 +130,13 @@ class Person:
     """
 
     profile: Profile
-    items: tuple[Item, ...] = ()
-    duress: tuple[Person, ...] = ()
+    items: tuple[ExportedItem, ...] = ()
+    duress: tuple[ExportedPerson, ...] = ()
 
 
-def write_person(path: Path, person: Person, passphrase: str, *, replace: bool = False) -> None:
+def write_person(
+    path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
+) -> None:
     """Write a person to a file of mode 0600, whole or not at all.
 
     Args:
@@ -94,7 +162,7 @@ def write_person(path: Path, person: Person, passphrase: str, *, replace: bool =
     _write(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
 
 
-def read_person(path: Path, passphrase: str) -> Person:
+def read_person(path: Path, passphrase: str) -> ExportedPerson:
     """Read a person from a file that `write_person` wrote.
 
     Raises:
@@ -112,7 +180,7 @@ def read_person(path: Path, passphrase: str) -> Person:
         raise TransferError(f"{path}: {error}; nothing was imported") from None
 
 
-def parse_person(data: bytes, passphrase: str) -> Person:
+def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
     """A person from the content of a file.
 
     Raises:
@@ -134,7 +202,7 @@ def parse_person(data: bytes, passphrase: str) -> Person:
     return parse_content(content)
 
 
-def parse_content(content: bytes) -> Person:
+def parse_content(content: bytes) -> ExportedPerson:
     """A person from what is sealed in a file.
 
     Raises:
@@ -170,7 +238,7 @@ def _stretching(head: bytes) -> Stretching:
     return stretching
 
 
-def _as_dict(person: Person) -> dict[str, Any]:
+def _as_dict(person: ExportedPerson) -> dict[str, Any]:
     profile = person.profile
     record = records.Record(
         name=profile.name,
@@ -186,7 +254,7 @@ def _as_dict(person: Person) -> dict[str, Any]:
     return {
         "profile": records.as_dict(record),
         "samples": [
-            {"adapted": sample.adapted, "content": _text(codec.encode(sample))}
+            {"adapted": sample.adapted, "content": _text(records.encode_sample(sample))}
             for sample in profile.samples
         ],
         "items": [
@@ -197,7 +265,7 @@ def _as_dict(person: Person) -> dict[str, Any]:
     }
 
 
-def _person(value: Any, *, nested: bool) -> Person:
+def _person(value: Any, *, nested: bool) -> ExportedPerson:
     record = records.from_dict(value["profile"])
     if record.duress_of is not None:
         raise ValueError("it names an owner")
@@ -222,27 +290,29 @@ def _person(value: Any, *, nested: bool) -> Person:
     if clean_name(profile.name) != profile.name or clean_phrase(profile.phrase) != profile.phrase:
         raise ValueError("its name or phrase is not written as it is kept")
     duress = _bounded(value["duress"], 0 if nested else MAX_DURESS)
-    return Person(
+    return ExportedPerson(
         profile=profile,
         items=tuple(_item(each) for each in _bounded(value["items"], MAX_TRANSFERRED)),
         duress=tuple(_person(each, nested=True) for each in duress),
     )
 
 
-def _sample(value: Any) -> EnrolmentSample:
+def _sample(value: Any) -> EnrollmentSample:
     if not isinstance(value["adapted"], bool):
         raise ValueError("a sample is neither enrolled nor learned")  # noqa: TRY004 (not a call)
-    return codec.decode(_bytes(value["content"], codec.MAX_BYTES), adapted=value["adapted"])
+    return records.decode_sample(
+        _bytes(value["content"], records.MAX_BYTES), adapted=value["adapted"]
+    )
 
 
-def _item(value: Any) -> Item:
+def _item(value: Any) -> ExportedItem:
     kind, created_at = value["kind"], value["created_at"]
     if kind not in TRANSFERRED_KINDS:
         raise ValueError("it has items that do not belong to a person")
     check_kind(kind)
     if type(created_at) is not float or not abs(created_at) < 1e12:
         raise ValueError("an item's date is not one")
-    return Item(kind, created_at, _bytes(value["payload"], MAX_ITEM_BYTES))
+    return ExportedItem(kind, created_at, _bytes(value["payload"], MAX_ITEM_BYTES))
 
 
 def _bounded(value: Any, most: int) -> list[Any]:

@@ -6,15 +6,14 @@ import os
 import sqlite3
 from pathlib import Path
 
-from edge.crypto.keys import KeySources, Lock, Secrets, unlock
-from edge.crypto.passphrase import Stretching
+from edge.crypto.keys import KeySources, Lock, Secrets, Stretching, unlock
 from edge.crypto.sealing import Sealer, derive, mark
 from edge.errors import StoreError
-from edge.store import codec, records
-from edge.store.header import damaged
+from edge.store import records
 from edge.store.names import name_key
 from edge.store.records import Record
-from edge.types import EnrolmentSample
+from edge.store.sqlite import damaged
+from edge.types import EnrollmentSample
 
 
 class Vault:
@@ -82,21 +81,21 @@ class Vault:
         """What was sealed for a place, as it is. Raises `SealBroken`."""
         return self._rows.open(sealed, *place)
 
-    def seal_sample(self, profile_id: str, position: int, sample: EnrolmentSample) -> bytes:
-        """A sample, bound to its place. Raises as `codec.encode`."""
+    def seal_sample(self, profile_id: str, position: int, sample: EnrollmentSample) -> bytes:
+        """A sample, bound to its place. Raises as `codec.encode_sample`."""
         place = sample_place(profile_id, position, adapted=sample.adapted)
-        return self._rows.seal(codec.encode(sample), *place)
+        return self._rows.seal(records.encode_sample(sample), *place)
 
     def open_sample(
         self, profile_id: str, position: int, adapted: object, sealed: object
-    ) -> EnrolmentSample:
+    ) -> EnrollmentSample:
         """The sample that was sealed for this place.
 
         Raises:
             ValueError: it is damaged, or of another place.
         """
         place = sample_place(profile_id, position, adapted=adapted == 1)
-        return codec.decode(self._rows.open(sealed, *place), adapted=adapted == 1)
+        return records.decode_sample(self._rows.open(sealed, *place), adapted=adapted == 1)
 
     def seal_item(self, item_id: int, kind: str, profile_id: str | None, content: bytes) -> bytes:
         """An item, bound to its place."""

@@ -10,10 +10,16 @@ from edge.types.access import (
     parse_window,
 )
 from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance
-from edge.types.decision import AccessDecision, Confidence, Outcome, ReasonCode
+from edge.types.decision import (
+    AccessDecision,
+    Confidence,
+    Outcome,
+    PhraseMatch,
+    ReasonCode,
+    SpeakerMatch,
+)
 from edge.types.event import Detail, Event, EventKind
-from edge.types.match import PhraseMatch, SpeakerMatch
-from edge.types.profile import EnrolmentSample, Profile, ProfileKind, ProfileStatus
+from edge.types.profile import EnrollmentSample, Profile, ProfileKind, ProfileStatus
 
 __all__ = [
     "EVERYTHING",
@@ -24,7 +30,7 @@ __all__ = [
     "AudioBlock",
     "Confidence",
     "Detail",
-    "EnrolmentSample",
+    "EnrollmentSample",
     "Event",
     "EventKind",
     "FloatArray",

@@ -40,7 +40,7 @@ class AudioBlock:
 
 @dataclass(frozen=True)
 class Quality:
-    """What a recording is worth, measured before anything is recognised.
+    """What a recording is worth, measured before anything is recognized.
 
     Attributes:
         level_dbfs: mean level of the speech, dB relative to full scale (a full-scale sine is -3).

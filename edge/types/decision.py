@@ -12,6 +12,64 @@ from edge.types.audio import Quality
 from edge.types.plain import one_line
 
 
+@dataclass(frozen=True)
+class SpeakerMatch:
+    """A voice held against one profile.
+
+    Attributes:
+        profile_id: whose signature.
+        name: their display name.
+        similarity: cosine of voice and signature, -1 to 1; higher is nearer.
+        score: log-likelihood ratio that the voice is theirs, natural logarithm.
+        threshold: the score from which the voice counts as theirs.
+    """
+
+    profile_id: str
+    name: str
+    similarity: float
+    score: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is above its threshold; negative below it."""
+        return self.score - self.threshold
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the voice is near enough."""
+        return self.score >= self.threshold
+
+
+@dataclass(frozen=True)
+class PhraseMatch:
+    """What was said held against one profile's phrase.
+
+    Attributes:
+        profile_id: whose phrase.
+        phrase: the phrase in writing, empty when not given.
+        distance: cost of the best warping path, 0 and up; lower is nearer.
+        score: log-likelihood ratio that the phrase is the right one, natural logarithm.
+        threshold: the score from which the phrase counts as the right one.
+    """
+
+    profile_id: str
+    phrase: str
+    distance: float
+    score: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is above its threshold; negative below it."""
+        return self.score - self.threshold
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the phrase is near enough."""
+        return self.score >= self.threshold
+
+
 class Outcome(str, enum.Enum):
     """Whether the door may open."""
 
@@ -51,13 +109,13 @@ class ReasonCode(str, enum.Enum):
     REPLAY_SUSPECTED = "replay_suspected"
     """Too like an utterance that was heard before to be a second saying of it."""
     DISABLED = "disabled"
-    """Recognised; the person's access is switched off."""
+    """Recognized; the person's access is switched off."""
     NOT_HERE = "not_here"
-    """Recognised; the person may not open this door."""
+    """Recognized; the person may not open this door."""
     NOT_NOW = "not_now"
-    """Recognised; outside the hours or the dates at which the person may open."""
+    """Recognized; outside the hours or the dates at which the person may open."""
     CHALLENGE_ASKED = "challenge_asked"
-    """Recognised, and asked for digits; the door opens once they are said."""
+    """Recognized, and asked for digits; the door opens once they are said."""
     CHALLENGE_FAILED = "challenge_failed"
     """The digits were wrong, or in another voice, or not said in time."""
 

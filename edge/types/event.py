@@ -19,7 +19,7 @@ class EventKind(str, enum.Enum):
     COMMAND = "command"
     """A command that was carried out."""
     COMMAND_REFUSED = "command_refused"
-    ENROLMENT = "enrolment"
+    ENROLLMENT = "enrollment"
     CHANGE = "change"
     """A profile was renamed, reset, or its access rule changed."""
     DELETION = "deletion"

@@ -22,15 +22,15 @@ class ProfileKind(str, enum.Enum):
 
 
 class ProfileStatus(str, enum.Enum):
-    """Whether a profile can be recognised yet."""
+    """Whether a profile can be recognized yet."""
 
     ENROLLING = "enrolling"
     ENROLLED = "enrolled"
 
 
 @dataclass(frozen=True, eq=False)
-class EnrolmentSample:
-    """What is kept of one enrolment utterance; never the recording.
+class EnrollmentSample:
+    """What is kept of one enrollment utterance; never the recording.
 
     Attributes:
         speaker_embedding: unit length, shape (d,).
@@ -85,7 +85,7 @@ class Profile:
     speaker_model: str
     phrase_model: str
     required: float
-    samples: tuple[EnrolmentSample, ...]
+    samples: tuple[EnrollmentSample, ...]
     created_at: float
     updated_at: float
     rule: AccessRule = EVERYTHING
@@ -112,18 +112,18 @@ class Profile:
         return cls(str(uuid.uuid4()), name, kind, phrase, "", "", required, (), now, now)
 
     @property
-    def enrolled(self) -> tuple[EnrolmentSample, ...]:
+    def enrolled(self) -> tuple[EnrollmentSample, ...]:
         """The samples that the person enrolled."""
         return tuple(sample for sample in self.samples if not sample.adapted)
 
     @property
-    def adapted(self) -> tuple[EnrolmentSample, ...]:
+    def adapted(self) -> tuple[EnrollmentSample, ...]:
         """The samples that were learned from accepted utterances, oldest first."""
         return tuple(sample for sample in self.samples if sample.adapted)
 
     @property
     def progress(self) -> float:
-        """How far enrolment is, in the unit of `required`."""
+        """How far enrollment is, in the unit of `required`."""
         if self.kind is ProfileKind.PHRASE:
             return float(len(self.enrolled))
         return sum(sample.net_speech_s for sample in self.enrolled)
@@ -146,7 +146,7 @@ class Profile:
             "kind": self.kind.value,
             "phrase": self.phrase or None,
             "status": self.status.value,
-            "enrolments": len(self.enrolled),
+            "enrollments": len(self.enrolled),
             "adapted": len(self.adapted),
             "net_speech_s": round(sum(s.net_speech_s for s in self.enrolled), 2),
             "required": self.required,

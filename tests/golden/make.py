@@ -21,30 +21,30 @@ import uuid
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 from unittest import mock
 
 import numpy as np
 
 from edge.access.issuing import Issuer
+from edge.challenge import rounds
+from edge.challenge.matching import DigitExample
+from edge.challenge.rounds import DigitRound
 from edge.config import AuditConfig
 from edge.crypto.canonical import canonical, wire
 from edge.crypto.signing import HmacKey, PrivateKey, SigningKey
-from edge.mqtt.sending import command_message
-from edge.recognition import digit_codec
-from edge.recognition.digit_round import DigitRound
-from edge.recognition.digits import DigitExample
-from edge.recognition.fingerprint import Fingerprint
+from edge.mqtt.session import command_message
+from edge.replay.fingerprint import Fingerprint
 from edge.store import ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.store.transfer import read_person, write_person
 from edge.types import (
     AccessDecision,
     AccessRule,
     Confidence,
     Detail,
-    EnrolmentSample,
+    EnrollmentSample,
     Event,
     EventKind,
     Outcome,
@@ -97,14 +97,14 @@ def _readable_leaf(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value
 
 
-def sample(seed: int, *, phrase: bool = True, adapted: bool = False) -> EnrolmentSample:
+def sample(seed: int, *, phrase: bool = True, adapted: bool = False) -> EnrollmentSample:
     """A sample of random numbers, the same for the same seed."""
     random = np.random.default_rng(seed)
     speaker = random.uniform(-1.0, 1.0, 192)
     # Summed so that the last bit is the same on every machine.
     length = math.sqrt(math.fsum(float(value) ** 2 for value in speaker))
     rows = [random.uniform(-1.0, 1.0, (4 + n, 96)).astype(np.float32) for n in range(3)]
-    return EnrolmentSample(
+    return EnrollmentSample(
         speaker_embedding=(speaker / length).astype(np.float32),
         phrase_embedding=rows[0] if phrase else None,
         net_speech_s=15.5,
@@ -122,7 +122,7 @@ def digits(seed: int) -> bytes:
         DigitExample(digit, random.uniform(-10.0, 2.0, (5 + digit, 32)).astype(np.float32))
         for digit in range(10)
     )
-    return digit_codec.encode(DigitRound(examples, sample(seed, phrase=False), MODELS[0]))
+    return rounds.encode(DigitRound(examples, sample(seed, phrase=False), MODELS[0]))
 
 
 def fingerprint(seed: int) -> bytes:
@@ -194,7 +194,7 @@ def store_content(store: ProfileStore) -> dict[str, Any]:
     return {
         "profiles": [readable(profile) for profile in store.list()],
         "items": readable(kept),
-        "digits": [readable(digit_codec.decode(item.payload)) for item in kept["digit"]],
+        "digits": [readable(rounds.decode(item.payload)) for item in kept["digit"]],
         "fingerprints": [readable(Fingerprint.decoded(item.payload)) for item in kept["heard"]],
     }
 
@@ -286,7 +286,7 @@ def messages(folder: Path) -> Iterator[dict[str, Any]]:
             issuer = Issuer("hall", state, key)
             for decision in decisions():
                 yield {"domain": "decision", "text": issuer.issue(decision).to_json()}
-            for domain in ("duress", "challenge", "result", "enrolment"):
+            for domain in ("duress", "challenge", "result", "enrollment"):
                 for lifetime_s in (None, 10.0):
                     text = issuer.sign_message(domain, {"id": domain, **odd}, lifetime_s)
                     yield {"domain": domain, "text": text}
@@ -296,7 +296,7 @@ def messages(folder: Path) -> Iterator[dict[str, Any]]:
     yield {"domain": "", "text": canonical({"b": None, "a": [True, {}], "B": odd}).decode()}
 
 
-def counters(folder: Path) -> dict[str, Optional[int]]:
+def counters(folder: Path) -> dict[str, int | None]:
     """What a device remembers of itself: how far each counter is, and which texts there are."""
     with contextlib.closing(sqlite3.connect(folder / "device.sqlite")) as database:
         rows = database.execute("SELECT name, value FROM entry ORDER BY name").fetchall()

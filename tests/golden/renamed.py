@@ -12,9 +12,9 @@ golden files fails too. The files themselves stay as they are; leave them out wh
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
-NAMES: dict[str, Optional[str]] = {}
+NAMES: dict[str, str | None] = {}
 VALUES: dict[str, str] = {}
 TOPICS: dict[str, str] = {}
 

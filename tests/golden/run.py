@@ -9,23 +9,23 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 import numpy as np
 
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, key_in
-from edge.mqtt.sending import command_message
+from edge.mqtt.session import command_message
 from tests.integration.broker import Broker, Received, Subscriber
 from tests.integration.house import DEMO, LISTENING, feed, is_listening, speak, stop
 from tests.integration.test_example_lock import attacker
 from tests.integration.test_protection import SignedHouse, trail, varied
 
 DEVICE = "test-door"
-BUTTONS = ("listening", "lift_lockout", "lock_out", "enrol", "enrol_cancel", "enrol_person")
+BUTTONS = ("listening", "lift_lockout", "lock_out", "enroll", "enroll_cancel", "enroll_person")
 SETTINGS: dict[str, Any] = {
     "lockout": {"rejections": 3, "within_s": 3600.0, "first_s": 3600.0},
     "homeassistant": {"discovery": True},
@@ -102,7 +102,7 @@ class Script:
         self._house, self._home, self._client = house, home, client
         self._owner = key_in(house.owner)
         self._steady = Steady()
-        self._daemon: Optional[subprocess.Popen[bytes]] = None
+        self._daemon: subprocess.Popen[bytes] | None = None
         self._step = 0
 
     def start(self, enrolled: int) -> None:
@@ -124,7 +124,7 @@ class Script:
             daemon, self._daemon = self._daemon, None
             stop(daemon)
 
-    def say(self, recording: str, *endings: str, status: Optional[_Check] = None) -> None:
+    def say(self, recording: str, *endings: str, status: _Check | None = None) -> None:
         """Play a recording to the service, and record what comes on these topics."""
         assert self._daemon is not None
         self._next()
@@ -132,7 +132,7 @@ class Script:
         self._record(endings, status)
 
     def command(
-        self, name: str, *endings: str, status: Optional[_Check] = None, **arguments: Any
+        self, name: str, *endings: str, status: _Check | None = None, **arguments: Any
     ) -> None:
         """Send a signed command; its answer is recorded, and what comes on these topics."""
         message = command_message(name, arguments, DEVICE, self._owner)
@@ -171,7 +171,7 @@ class Script:
         self._step += 1
         self._home.messages.clear()
 
-    def _record(self, endings: tuple[str, ...], status: Optional[_Check]) -> None:
+    def _record(self, endings: tuple[str, ...], status: _Check | None) -> None:
         for ending in endings:
             self._await(ending)
         if status is not None:
@@ -227,20 +227,20 @@ def _first_day(script: Script) -> None:
 
 def _enroll(script: Script) -> None:
     script.command(
-        "enrol_start",
-        "/enrolment",
+        "enroll_start",
+        "/enrollment",
         status=lambda s: s["enrolling"],
         person="Ada",
         phrase="what Ada says",
     )
-    script.say("ada_enrol_1", "/enrolment")
-    script.say("stranger_adas_phrase", "/enrolment")
-    script.say("ada_wrong_phrase", "/enrolment")
-    script.say("ada_enrol_2", "/enrolment")
-    script.say("ada_enrol_3", "/enrolment", status=lambda s: s["enrolled"] == 1)
-    script.command("enrol_start", person="Ada")
-    script.command("enrol_start", "/enrolment", person="Robin")
-    script.press("enrol_cancel", "PRESS", "/enrolment", status=lambda s: not s["enrolling"])
+    script.say("ada_enroll_1", "/enrollment")
+    script.say("stranger_adas_phrase", "/enrollment")
+    script.say("ada_wrong_phrase", "/enrollment")
+    script.say("ada_enroll_2", "/enrollment")
+    script.say("ada_enroll_3", "/enrollment", status=lambda s: s["enrolled"] == 1)
+    script.command("enroll_start", person="Ada")
+    script.command("enroll_start", "/enrollment", person="Robin")
+    script.press("enroll_cancel", "PRESS", "/enrollment", status=lambda s: not s["enrolling"])
 
 
 def _lock_out(script: Script) -> None:

@@ -93,7 +93,7 @@ def door(
         name = re.sub(r"[^a-z]+", "-", request.node.name.partition("[")[0])[5:45].strip("-")
         made.append(Door(tmp_path, broker, home, device or name, **options))
         if enrolled:
-            made[-1].enrol_ada()
+            made[-1].enroll_ada()
         return made[-1]
 
     yield make

@@ -20,7 +20,7 @@ SHOWN = {
     "last_person": "sensor",
     "confidence": "sensor",
     "enrolled": "sensor",
-    "enrolment": "sensor",
+    "enrollment": "sensor",
     "sound_level": "sensor",
     "microphone": "sensor",
     "problem": "binary_sensor",
@@ -29,9 +29,9 @@ SHOWN = {
 """Entities that only show something, and the kind of each."""
 COMMANDING = {
     "listening": "switch",
-    "enrol_person": "text",
-    "enrol": "button",
-    "enrol_cancel": "button",
+    "enroll_person": "text",
+    "enroll": "button",
+    "enroll_cancel": "button",
     "lift_lockout": "button",
     "lock_out": "button",
 }

@@ -73,7 +73,7 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
     if browser() is None:
         pytest.fail("there is no browser (Debian: apt install chromium)")
     front = Door(tmp_path, broker, house, DEVICE, lockout={"rejections": 2, "first_s": 300.0})
-    front.enrol_ada()
+    front.enroll_ada()
     try:
         front.open()
         assert front.daemon is not None
@@ -82,13 +82,13 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
             time.sleep(1.0)  # one level a second
         front.hear("stranger_other_phrase")
         front.hear("ada_right_phrase")
-        front.tap("text.set_value", "enrol_person", value="Robin")
-        front.wait_for("enrol_person", "Robin")
-        front.tap("button.press", "enrol")
-        front.wait_for("enrolment", "started")
+        front.tap("text.set_value", "enroll_person", value="Robin")
+        front.wait_for("enroll_person", "Robin")
+        front.tap("button.press", "enroll")
+        front.wait_for("enrollment", "started")
         time.sleep(BREATH_S)
-        speak(front.daemon, "robin_enrol_1")
-        message = front.wait_for("enrolment", "accepted")["attributes"]["message"]
+        speak(front.daemon, "robin_enroll_1")
+        message = front.wait_for("enrollment", "accepted")["attributes"]["message"]
         with Browser(tmp_path / "browser") as window:
             address = f"http://127.0.0.1:{house.port}/lovelace/front-door"
             for dark in (False, True):
@@ -101,7 +101,7 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
                         assert trouble not in seen
                     name = f"dashboard-{width}-{'dark' if dark else 'light'}.png"
                     LOG.with_name(name).write_bytes(window.picture())
-            front.tap("button.press", "enrol_cancel")
+            front.tap("button.press", "enroll_cancel")
             front.tap("button.press", "lock_out")
             window.wait_for(lambda text: "Nobody is let in" in text)
     finally:

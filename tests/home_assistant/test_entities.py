@@ -18,7 +18,7 @@ from tests.integration.home import settled
 from tests.integration.house import feed, speak
 from tests.integration.test_daemon_challenge import ANSWER_S, PACE, PHRASE
 from tests.integration.test_example_lock import attacker
-from tests.unit.spoken_digits import ADA, WORDS, enrol_ada, needs_flite, recording_of
+from tests.unit.spoken_digits import ADA, WORDS, enroll_ada, needs_flite, recording_of
 
 MakeDoor = Callable[..., Door]
 NONSENSE = (
@@ -33,8 +33,8 @@ NONSENSE = (
     '{"decision": "maybe", "reason": "accepted"}',
     '{"state": "online"}',
     '{"state": "online", "enrolled": "many", "listening": "yes", "locked_out": 1}',
-    '{"state": "online", "enrolled": null, "enrol_person": 5, "enrolment": [], "problem": {}}',
-    '{"state": "online", "enrol_person": "' + 300 * "x" + '", "enrolment": {"state": 7}}',
+    '{"state": "online", "enrolled": null, "enroll_person": 5, "enrollment": [], "problem": {}}',
+    '{"state": "online", "enroll_person": "' + 300 * "x" + '", "enrollment": {"state": 7}}',
     '{"level_dbfs": null}',
     '{"level_dbfs": true, "peak_dbfs": []}',
 )
@@ -57,14 +57,14 @@ def test_every_entity_is_there(broker: Broker, home: HomeAssistant, door: MakeDo
         "last_person": "unknown",
         "confidence": "unknown",
         "enrolled": "1",
-        "enrolment": "idle",
+        "enrollment": "idle",
         "microphone": "listening",
         "problem": "off",
         "lockout": "off",
         "listening": "on",
-        "enrol_person": "",
-        "enrol": "unknown",
-        "enrol_cancel": "unknown",
+        "enroll_person": "",
+        "enroll": "unknown",
+        "enroll_cancel": "unknown",
         "lift_lockout": "unknown",
         "lock_out": "unknown",
     }
@@ -123,7 +123,7 @@ def test_a_lock_out_is_shown_and_lifted(door: MakeDoor) -> None:
 @needs_flite
 def test_a_challenge_is_an_event_of_its_own(broker: Broker, door: MakeDoor) -> None:
     front = door(enrolled=False, challenge={"required": "always", "answer_s": 30.0, "attempts": 1})
-    enrol_ada(front.config.parent / "state")
+    enroll_ada(front.config.parent / "state")
     front.open()
     front.wait_for("enrolled", "1")
     with Subscriber(broker, f"edge-voice/{front.device}/challenge") as listener:

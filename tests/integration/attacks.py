@@ -78,7 +78,7 @@ class Attacker:
         )
         self._kinds: tuple[Callable[[], Attack], ...] = (
             self._forged, self._unsigned, self._altered, self._flipped, self._late, self._future,
-            self._repeated, self._other_device, self._other_domain, self._relabelled,
+            self._repeated, self._other_device, self._other_domain, self._relabeled,
             self._algorithm, self._duplicate, self._garbage, self._large, self._nested,
             self._retained, self._cut, self._long_lived, self._shape,
         )  # fmt: skip
@@ -144,10 +144,10 @@ class Attacker:
         other = self._random.choice([each for each in DOMAINS if each != self._domain])
         return Attack("other_domain", self._text(signed(self._fresh(), other, self._key)))
 
-    def _relabelled(self) -> Attack:
+    def _relabeled(self) -> Attack:
         message = copy.deepcopy(json.loads(self._random.choice(self._heard)))
         message["counter"] = self._first + self._random.randrange(1, 10_000)
-        return Attack("relabelled", self._text(message))
+        return Attack("relabeled", self._text(message))
 
     def _algorithm(self) -> Attack:
         # A shared key that is the public key, the classic; or no algorithm at all.

@@ -57,8 +57,8 @@ class House:
             check=False,
         )
 
-    def enrol_ada(self) -> None:
-        files = [str(DEMO / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
+    def enroll_ada(self) -> None:
+        files = [str(DEMO / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
         done = self.run("enroll", "Ada", "--phrase", "what Ada says", *files)
         assert done.returncode == 0, done.stderr
 

@@ -14,7 +14,7 @@ import pytest
 
 from edge.config import AuditConfig
 from edge.store.audit import AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from tests.conftest import let_others_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from edge.config import AuditConfig
 from edge.store.audit import AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 
 folder, who = Path(sys.argv[1]), sys.argv[2]
@@ -108,7 +108,7 @@ import sys
 from pathlib import Path
 from edge.config import AuditConfig
 from edge.store.audit import AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 
 folder = Path(sys.argv[1])
@@ -161,7 +161,7 @@ import os, sys
 from pathlib import Path
 from edge.config import AuditConfig
 from edge.store.audit import AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 
 folder = Path(sys.argv[1])

@@ -86,12 +86,12 @@ def test_devices_are_listed(microphone: VirtualMicrophone, config: Path) -> None
     assert sum(device["is_default"] for device in devices) == 1
 
 
-def test_enrol_be_interrupted_go_on_and_be_recognised(
+def test_enroll_be_interrupted_go_on_and_be_recognized(
     microphone: VirtualMicrophone, config: Path, tmp_path: Path
 ) -> None:
     command = run(microphone, config, "enroll", "Ada", "--phrase", "open up")
     command.wait_for("0 of 3")
-    say(microphone, "ada_enrol_1")
+    say(microphone, "ada_enroll_1")
     command.wait_for("1 of 3")
     command.process.send_signal(signal.SIGINT)
     code, output = command.finish()
@@ -104,12 +104,12 @@ def test_enrol_be_interrupted_go_on_and_be_recognised(
     command.wait_for("1 of 3")
     say(microphone, "ada_wrong_phrase")
     command.wait_for("Not taken: not the phrase")
-    say(microphone, "robin_enrol_1")
+    say(microphone, "robin_enroll_1")
     command.wait_for("Not taken: ")
     command.wait_for("start over with --again")
-    say(microphone, "ada_enrol_2")
+    say(microphone, "ada_enroll_2")
     command.wait_for("2 of 3")
-    say(microphone, "ada_enrol_3")
+    say(microphone, "ada_enroll_3")
     command.wait_for("Now a trial: say it once more")
     say(microphone, "ada_right_phrase")
     code, output = command.finish()
@@ -194,7 +194,7 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path) -> None:
             wait_for("Microphone: desk")
             wait_for("measuring the room")
             wait_for("listening")
-            playing = room.play_in_background(RECORDINGS / "ada_enrol_1.flac")
+            playing = room.play_in_background(RECORDINGS / "ada_enroll_1.flac")
             wait_for("hearing you: good")
             wait_for("1 of 3")
             playing.wait(timeout=20)

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.runtime
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
-ADA = [str(RECORDINGS / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
-ROBIN = [str(RECORDINGS / f"robin_enrol_{number}.flac") for number in (1, 2, 3)]
+ADA = [str(RECORDINGS / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
+ROBIN = [str(RECORDINGS / f"robin_enroll_{number}.flac") for number in (1, 2, 3)]
 ADA_RIGHT = RECORDINGS / "ada_right_phrase.flac"
 
 Capture = pytest.CaptureFixture[str]
@@ -35,7 +35,7 @@ Capture = pytest.CaptureFixture[str]
 
 def _config(folder: Path) -> Path:
     file = folder / "config.yaml"
-    file.write_text("state_directory: state\nenrolment: {voice_seconds: 4}\n")
+    file.write_text("state_directory: state\nenrollment: {voice_seconds: 4}\n")
     return file
 
 
@@ -85,7 +85,7 @@ def marks(profile: Profile) -> list[float]:
     return [sample.created_at for sample in profile.samples]
 
 
-def test_three_repetitions_enrol(nobody: ProfileStore, capsys: Capture) -> None:
+def test_three_repetitions_enroll(nobody: ProfileStore, capsys: Capture) -> None:
     assert main(["enroll", "Ada", "--phrase", "open the door", *ADA]) == 0
     assert capsys.readouterr().out == "Ada is enrolled.\n"
     profile = nobody.get("ada")
@@ -96,7 +96,7 @@ def test_three_repetitions_enrol(nobody: ProfileStore, capsys: Capture) -> None:
     )
 
 
-def test_enrolment_is_continued(nobody: ProfileStore, capsys: Capture) -> None:
+def test_enrollment_is_continued(nobody: ProfileStore, capsys: Capture) -> None:
     code, value = as_json(capsys, "enroll", "Ada", "--phrase", "open", ADA[0])
     assert (code, value["profile"]["status"], value["profile"]["remaining"]) == (0, "enrolling", 2)
     assert main(["verify", "Ada", str(ADA_RIGHT)]) == 2
@@ -110,13 +110,13 @@ def test_enrolment_is_continued(nobody: ProfileStore, capsys: Capture) -> None:
     assert nobody.get("Ada").status.value == "enrolled"
 
 
-def test_an_enrolment_is_audited(nobody: ProfileStore, capsys: Capture) -> None:
+def test_an_enrollment_is_audited(nobody: ProfileStore, capsys: Capture) -> None:
     as_json(capsys, "enroll", "Ada", ADA[0])
     as_json(capsys, "enroll", "Ada", ROBIN[0])
     as_json(capsys, "enroll", "Ada", *ADA[1:])
     code, value = as_json(capsys, "audit", "show", "--person", "Ada")
     assert code == 0
-    assert [entry["kind"] for entry in value["entries"]] == ["enrolment", "enrolment"]
+    assert [entry["kind"] for entry in value["entries"]] == ["enrollment", "enrollment"]
     assert [entry["detail"]["complete"] for entry in value["entries"]] == [False, True]
     assert {entry["profile"] for entry in value["entries"]} == {nobody.get("Ada").id}
     assert as_json(capsys, "audit", "verify")[1]["intact"]
@@ -233,7 +233,7 @@ def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Ca
 def test_identify_among_nobody(nobody: ProfileStore, capsys: Capture) -> None:
     assert nobody.count() == 0
     assert main(["identify", str(ADA_RIGHT)]) == 2
-    assert "enrol someone first" in capsys.readouterr().err
+    assert "enroll someone first" in capsys.readouterr().err
 
 
 def _speech() -> np.ndarray[Any, Any]:

@@ -18,15 +18,15 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 
-import edge.mqtt.client
+import edge.mqtt.publisher
 from edge.access.issuing import Issuer
 from edge.cli.main import main
 from edge.config import CommandsConfig, DeviceConfig, MqttConfig, UnsignedConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, signed
-from edge.mqtt import CommandDesk, MqttPublisher
-from edge.mqtt.sending import command_message
-from edge.store.state import DeviceState
+from edge.mqtt import CommandQueue, MqttPublisher
+from edge.mqtt.session import command_message
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 from edge.types.decision import utc
 from tests.integration.attacks import Attacker
@@ -56,7 +56,7 @@ class Device:
         self.state = DeviceState(folder)
         self.issuer = Issuer(DEVICE.id, self.state, DEVICE_KEY)
         self.publisher = MqttPublisher(MqttConfig(port=port, protocol=protocol), DEVICE)
-        self.desk = CommandDesk(
+        self.desk = CommandQueue(
             CommandsConfig(keys_file=keys, unsigned=UnsignedConfig(**settings)),
             DEVICE.id,
             self.state,
@@ -65,7 +65,7 @@ class Device:
                 "disarm": lambda _: self.done.append(("listening", False)),
                 "delete": lambda given: self.done.append(("delete", given["person"])),
                 "status": lambda _: {"listening": True},
-                "enrol_start": self._enrol,
+                "enroll_start": self._enroll,
             },
             record=self.events.append,
             answer=self._answer,
@@ -74,14 +74,14 @@ class Device:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
-    def _enrol(self, given: Any) -> dict[str, Any]:
-        self.done.append(("enrol", given["person"]))
+    def _enroll(self, given: Any) -> dict[str, Any]:
+        self.done.append(("enroll", given["person"]))
         return {"session": "this-one", "person": given["person"]}
 
-    def tell(self, domain: str = "enrolment", **fields: Any) -> None:
-        """Say how an enrolment goes."""
+    def tell(self, domain: str = "enrollment", **fields: Any) -> None:
+        """Say how an enrollment goes."""
         text = self.issuer.sign_message(domain, fields, lifetime_s=10.0)
-        self.publisher.publish("enrolment", text, lifetime_s=10.0)
+        self.publisher.publish("enrollment", text, lifetime_s=10.0)
 
     def _answer(self, fields: Any) -> None:
         text = self.issuer.sign_message("result", fields, lifetime_s=10.0)
@@ -253,7 +253,7 @@ def test_the_broker_comes_back_and_commands_with_it(tmp_path: Path, broker: Brok
 def test_a_message_without_end_is_not_taken_in(
     tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge.mqtt.client, "_DEAF_S", 3.0)
+    monkeypatch.setattr(edge.mqtt.publisher, "_DEAF_S", 3.0)
     with (
         Device(tmp_path / "d", broker.port, protocol="3.1.1") as device,
         attacker(broker) as client,
@@ -358,7 +358,7 @@ def test_the_command_line(
 
 
 def following(options: list[str], *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edge.cli", "command", "enrol_start", "--person", "Ada"]
+    command = [sys.executable, "-m", "edge.cli", "command", "enroll_start", "--person", "Ada"]
     return subprocess.Popen(
         [*command, *options, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -370,13 +370,13 @@ def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: B
         Device(tmp_path / "device", broker.port) as device,
     ):
         asked = following(options, "--device-key", str(tmp_path / "device.pub"), "--json")
-        assert settled(lambda: device.done == [("enrol", "Ada")], 20.0)
+        assert settled(lambda: device.done == [("enroll", "Ada")], 20.0)
         device.tell(id="another", state="complete", message="somebody else")
         device.tell("result", id="this-one", state="complete", message="of another domain")
         forged = signed(
-            {"id": "this-one", "state": "complete", "device": "hall"}, "enrolment", OWNER
+            {"id": "this-one", "state": "complete", "device": "hall"}, "enrollment", OWNER
         )
-        device.publisher.publish("enrolment", wire(forged), lifetime_s=10.0)
+        device.publisher.publish("enrollment", wire(forged), lifetime_s=10.0)
         device.tell(id="this-one", state="accepted", message="1 of 3")
         device.tell(id="this-one", state="timed_out", message="nobody spoke")
         said, _ = asked.communicate(timeout=20)
@@ -401,7 +401,7 @@ def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: B
         asked.send_signal(signal.SIGINT)
         _, complaint = asked.communicate(timeout=20)
         assert asked.returncode == 130
-        assert "it goes on; 'edge-voice command enrol_cancel' ends it" in complaint
+        assert "it goes on; 'edge-voice command enroll_cancel' ends it" in complaint
         # And so does a broker that is gone.
         asked = following(options)
         assert settled(lambda: len(device.done) == 4, 20.0)

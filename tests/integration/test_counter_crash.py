@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from edge.errors import StoreError
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
@@ -35,11 +35,11 @@ from edge.config import AuditConfig, CommandsConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, DECISION, DURESS, HmacKey, signed
 from edge.errors import StoreError
-from edge.mqtt.desk import CommandDesk
+from edge.mqtt.command_queue import CommandDesk
 from edge.mqtt.link import Incoming
-from edge.mqtt.sending import command_message
+from edge.mqtt.session import command_message
 from edge.store.audit import AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Confidence, Outcome, ReasonCode
 
 DECISION_MADE = AccessDecision(

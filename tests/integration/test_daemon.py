@@ -17,7 +17,7 @@ import soundfile
 
 from edge.audio.sources import FileSource
 from edge.config import Config, MqttConfig
-from edge.daemon import Daemon
+from edge.service import Service
 from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
@@ -44,7 +44,7 @@ def test_a_voice_opens_the_door_and_others_do_not(
     microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
-    house.enrol_ada()
+    house.enroll_ada()
     expected = [
         ("ada_right_phrase", "granted", "accepted", "Ada"),
         ("ada_wrong_phrase", "denied", "wrong_phrase", "Ada"),
@@ -82,7 +82,7 @@ def test_a_lost_microphone_is_told_and_comes_back(
     microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start()
         try:
@@ -104,7 +104,7 @@ def test_a_stalled_microphone_is_noticed_and_reopened(
     microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start()
         try:
@@ -155,7 +155,7 @@ def test_starts_without_a_microphone_and_says_so(broker: Broker, tmp_path: Path)
             assert stop(daemon) < 2.0
 
 
-def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> None:
+def test_hears_of_an_enrollment_while_it_runs(broker: Broker, tmp_path: Path) -> None:
     house = House(tmp_path, broker, dict(os.environ))
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
@@ -165,7 +165,7 @@ def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> 
             home.wait_for("/status", lambda s: s.get("enrolled") == 0, LISTENING)
             speak(daemon, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
-            house.enrol_ada()
+            house.enroll_ada()
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, 10.0)
             speak(daemon, "ada_right_phrase")
             granted = home.wait_for("/decision", lambda d: d["decision"] == "granted").json
@@ -181,7 +181,7 @@ def test_hears_of_an_enrolment_while_it_runs(broker: Broker, tmp_path: Path) -> 
 
 def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: Path) -> None:
     house = House(tmp_path, broker, dict(os.environ))
-    house.enrol_ada()
+    house.enroll_ada()
     store = tmp_path / "state" / "signatures.sqlite"
     good = store.read_bytes()
     with Subscriber(broker) as home:
@@ -208,7 +208,7 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
 def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) -> None:
     with Broker(tmp_path / "broker") as broker:
         house = House(tmp_path, broker, dict(os.environ))
-        house.enrol_ada()
+        house.enroll_ada()
     # The broker is gone: decisions are still made, and the daemon still ends by itself.
     done = house.run("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
     assert done.returncode == 0, done.stderr
@@ -219,7 +219,7 @@ def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) 
 
 def test_ends_in_time_while_another_process_holds_the_store(broker: Broker, tmp_path: Path) -> None:
     house = House(tmp_path, broker, dict(os.environ))
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
         feed(daemon, np.zeros(16_000))
@@ -242,5 +242,5 @@ def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:
     decisions: list[AccessDecision] = []
     recording = DEMO / "ada_right_phrase.flac"
     for source in (FileSource(recording), Backlog(recording)):
-        Daemon(config, source=source, on_decision=decisions.append).run()
+        Service(config, source=source, on_decision=decisions.append).run()
     assert len(decisions) == 1

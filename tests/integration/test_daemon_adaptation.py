@@ -17,17 +17,17 @@ from edge.audio.files import read_audio
 from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
-from edge.config import Config, EnrolmentConfig, MqttConfig, ReplayConfig
-from edge.daemon import Daemon
+from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.recognition.adaptation import Refusal, drift_of
-from edge.recognition.voice import signature_of
+from edge.recognition.scorer import signature_of
 from edge.resources import demo_directory
+from edge.service import Service
 from edge.store import open_store
 from edge.types import AccessDecision, AudioBlock, Confidence, Profile, ProfileKind, Utterance
 
 DEMO = demo_directory()
-LEARNING = EnrolmentConfig(adapt=True)
+LEARNING = EnrollmentConfig(adapt=True)
 
 
 def utterance(name: str) -> Utterance:
@@ -43,7 +43,7 @@ def engine() -> Engine:
 def enrolled(engine: Engine) -> Profile:
     profile = Profile.begin("Ada")
     for number in (1, 2, 3):
-        profile = engine.extend(profile, utterance(f"ada_enrol_{number}"))
+        profile = engine.extend(profile, utterance(f"ada_enroll_{number}"))
     return profile
 
 
@@ -52,7 +52,7 @@ def config(tmp_path: Path) -> Config:
     return Config(
         mqtt=MqttConfig(enabled=False),
         state_directory=tmp_path / "state",
-        enrolment=LEARNING,
+        enrollment=LEARNING,
         # What is compared is the store's bytes, and one recording stands for many sayings.
         replay=ReplayConfig(enabled=False),
     )
@@ -89,7 +89,7 @@ def hear(
         then(decision)
 
     for name in names:
-        Daemon(config, source=source(DEMO / f"{name}.flac"), on_decision=both).run()
+        Service(config, source=source(DEMO / f"{name}.flac"), on_decision=both).run()
     return decisions
 
 
@@ -121,13 +121,13 @@ def test_learns_from_who_is_let_in_and_can_be_reverted(
 def test_nothing_is_learned_unless_it_is_asked_for(config: Config, enrolled: Profile) -> None:
     keep(config, enrolled)
     before = (config.state_path / "signatures.sqlite").read_bytes()
-    decisions = hear(replace(config, enrolment=EnrolmentConfig()), "ada_right_phrase")
+    decisions = hear(replace(config, enrollment=EnrollmentConfig()), "ada_right_phrase")
     assert [decision.granted for decision in decisions] == [True]
     assert (config.state_path / "signatures.sqlite").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "said", ["stranger_adas_phrase", "stranger_other_phrase", "ada_wrong_phrase", "robin_enrol_1"]
+    "said", ["stranger_adas_phrase", "stranger_other_phrase", "ada_wrong_phrase", "robin_enroll_1"]
 )
 def test_nothing_is_learned_from_who_is_turned_away(
     config: Config, enrolled: Profile, said: str
@@ -255,11 +255,11 @@ def test_a_profile_enrolled_anew_meanwhile_learns_nothing(
 ) -> None:
     keep(config, enrolled)
 
-    def enrol_anew(decision: AccessDecision) -> None:
+    def enroll_anew(decision: AccessDecision) -> None:
         with open_store(config.state_path) as store:
             store.replace_samples(
                 "Ada", enrolled.samples, enrolled.speaker_model, enrolled.phrase_model
             )
 
-    hear(config, "ada_right_phrase", then=enrol_anew)
+    hear(config, "ada_right_phrase", then=enroll_anew)
     assert kept(config).adapted == ()

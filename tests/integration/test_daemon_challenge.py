@@ -16,7 +16,7 @@ from edge.types import FloatArray
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import LISTENING, House, feed, stop
 from tests.integration.test_protection import SignedHouse
-from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enrol_ada, needs_flite, recording_of
+from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enroll_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
 PACE = 1.1
@@ -38,7 +38,7 @@ def house(broker: Broker, tmp_path: Path) -> House:
     """A door that always asks, and Ada with her digits."""
     asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
     house = House(tmp_path, broker, dict(os.environ), challenge=asks)
-    enrol_ada(tmp_path / "state")
+    enroll_ada(tmp_path / "state")
     return house
 
 
@@ -78,7 +78,7 @@ def test_anything_else_does_not(broker: Broker, house: House, wrong: str) -> Non
 
 def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker, challenge={"answer_s": 20.0})
-    enrol_ada(tmp_path / "state")
+    enroll_ada(tmp_path / "state")
     with Subscriber(broker) as home:
         daemon = _started(house, home)
         try:

@@ -16,9 +16,9 @@ import soundfile
 from edge.audio.sources import FileSource
 from edge.cli.main import main
 from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
-from edge.daemon import Daemon
 from edge.recognition import Engine
 from edge.resources import demo_directory
+from edge.service import Service
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, AccessDecision, AccessRule, Profile, ProfileKind
 from tests.integration.broker import Broker, Subscriber
@@ -83,7 +83,7 @@ def hear(
         pieces += [samples, np.zeros(SAMPLE_RATE, np.float32)]
     file = folder / "said.wav"
     soundfile.write(file, np.concatenate(pieces), SAMPLE_RATE)
-    Daemon(config, source=FileSource(file, realtime=True), on_decision=then).run()
+    Service(config, source=FileSource(file, realtime=True), on_decision=then).run()
 
 
 def decisions(home: Subscriber) -> list[dict[str, Any]]:

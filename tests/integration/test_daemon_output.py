@@ -21,7 +21,7 @@ def test_decisions_that_cannot_be_printed_are_still_published(tmp_path: Path, ou
     soundfile.write(twice, np.concatenate((once, np.zeros(2 * rate), once, np.zeros(rate))), rate)
     with Broker(tmp_path / "broker") as broker, Subscriber(broker) as home:
         house = House(tmp_path, broker, dict(os.environ))
-        house.enrol_ada()
+        house.enroll_ada()
         command = house.command("run", "--json", "--input", str(twice))
         done = subprocess.run(
             ["sh", "-c", f'exec "$@" {output}', "sh", *command],

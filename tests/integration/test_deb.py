@@ -87,7 +87,7 @@ def test_its_software_knows_a_voice(unpacked: Path, tmp_path: Path) -> None:
         "XDG_CONFIG_HOME": str(tmp_path),
     }
     demo = demo_directory()
-    files = [str(demo / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
+    files = [str(demo / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
     assert out(str(command), "--version", **home).strip() == f"edge-voice {__version__}"
     out(str(command), "enroll", "Ada", *files, **home)
     said = out(str(command), "verify", "Ada", str(demo / "ada_right_phrase.flac"), "--json", **home)

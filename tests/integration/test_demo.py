@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from edge.demo.recordings import load_play
 from edge.demo.show import Show
-from edge.demo.story import run_recorded
+from edge.demo.story import load_play, run_recorded
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("amqtt") is None, reason="amqtt is not installed"

@@ -21,7 +21,7 @@ pytestmark = [
 
 # What is asked for on the screen, and the recordings that answer.
 ANSWERS = {
-    "say your passphrase 3 times": ["ada_enrol_1", "ada_enrol_2", "ada_enrol_3"],
+    "say your passphrase 3 times": ["ada_enroll_1", "ada_enroll_2", "ada_enroll_3"],
     "Say your phrase": ["ada_right_phrase"],
     "Say something else": ["ada_wrong_phrase"],
 }

@@ -19,12 +19,12 @@ import pytest
 import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
-from edge.demo.listener import Listener, is_online
-from edge.demo.player import Player
-from edge.demo.recordings import load_play
-from edge.demo.result import Expectation, Outcome, Result
+from edge.demo.listener import DecisionSubscriber, is_online
+from edge.demo.service_process import Player
+from edge.demo.show import DemoOutcome, Expectation, Result
+from edge.demo.story import load_play
 from edge.errors import EnvironmentFault
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.resources import demo_directory
@@ -46,7 +46,7 @@ def client_of(name: str) -> paho.Client:
 def test_broker_carries_status_will_and_decisions() -> None:
     from edge.demo.broker import DemoBroker
 
-    with DemoBroker() as broker, Listener(broker.host, broker.port, TOPICS) as listener:
+    with DemoBroker() as broker, DecisionSubscriber(broker.host, broker.port, TOPICS) as listener:
         device = client_of("device")
         device.will_set(TOPICS.status, OFFLINE, qos=1, retain=True)
         device.connect(broker.host, broker.port)
@@ -80,7 +80,7 @@ def test_broker_is_gone_afterwards() -> None:
     guest.loop_stop()
     assert "demo-broker" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(EnvironmentFault, match="does not answer"):
-        Listener(broker.host, broker.port, TOPICS).__enter__()
+        DecisionSubscriber(broker.host, broker.port, TOPICS).__enter__()
 
 
 def test_broker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +218,6 @@ GRANTED = Expectation("Ada says her phrase", "words", "granted", "accepted", "Ad
 def test_only_the_expected_decision_counts(decision: Any, right: bool) -> None:
     result = Result(GRANTED, decision, 0.8)
     assert result.as_expected is right
-    assert Outcome((result,), 0, 0.6).as_expected is right
-    assert not Outcome((result,), 1, 0.6).as_expected
-    assert json.loads(json.dumps(Outcome((result,), 0, 0.6).as_dict()))["passed"] == int(right)
+    assert DemoOutcome((result,), 0, 0.6).as_expected is right
+    assert not DemoOutcome((result,), 1, 0.6).as_expected
+    assert json.loads(json.dumps(DemoOutcome((result,), 0, 0.6).as_dict()))["passed"] == int(right)

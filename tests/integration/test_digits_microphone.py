@@ -22,7 +22,7 @@ from edge.types import SAMPLE_RATE, FloatArray
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
-from tests.unit.spoken_digits import ADA, PACES, WORDS, enrol_ada, needs_flite, recording_of
+from tests.unit.spoken_digits import ADA, PACES, WORDS, enroll_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
 PACE = 1.1
@@ -113,15 +113,15 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
-def test_enrol_digits_be_misheard_be_interrupted_and_go_on(
+def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
     microphone: VirtualMicrophone, room: Room, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
     said = [str(room.file(recording_of(PHRASE, ADA, pace))) for pace in PACES]
     assert house.run("enroll", "Ada", *said).returncode == 0
-    enrol = ("enroll", "Ada", "--digits", "--rounds", "3")
+    enroll = ("enroll", "Ada", "--digits", "--rounds", "3")
 
-    with Terminal(house, *enrol) as terminal:
+    with Terminal(house, *enroll) as terminal:
         digit = _asked(terminal, round_number=1, number=1)
         room.play(_clap())
         assert "Not taken" not in terminal.text  # no speech: it goes on waiting for the digit
@@ -148,7 +148,7 @@ def test_enrol_digits_be_misheard_be_interrupted_and_go_on(
         assert terminal.process.wait(30) == 130
     assert _rounds(house) == 1
 
-    with Terminal(house, *enrol) as terminal:
+    with Terminal(house, *enroll) as terminal:
         terminal.wait_for(r"1 of 3 rounds of ten digits are there already")
         for round_number in (2, 3):
             for number in range(1, 11):
@@ -165,7 +165,7 @@ def test_the_door_asks_and_opens(
 ) -> None:
     asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
     house = House(tmp_path, broker, microphone.environment, challenge=asks)
-    enrol_ada(tmp_path / "state")
+    enroll_ada(tmp_path / "state")
     with Subscriber(broker) as home:
         daemon = house.start()
         try:

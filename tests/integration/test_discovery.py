@@ -17,7 +17,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.audio.frames import level_db
+from edge.audio.blocks import level_db
 from edge.config import (
     CommandsConfig,
     Config,
@@ -26,9 +26,9 @@ from edge.config import (
     MqttConfig,
     UnsignedConfig,
 )
-from edge.daemon.home_assistant import HomeAssistant
 from edge.mqtt import MqttPublisher
-from edge.store.state import DeviceState
+from edge.service.home_assistant import HomeAssistant
+from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
@@ -90,7 +90,7 @@ def configs(listener: Subscriber) -> dict[str, Any]:
 
 
 def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> None:
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as listener:
         daemon = house.start("--input", "-")
         try:
@@ -101,7 +101,7 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
             names = {topic.split("/")[3] for topic, content in found.items() if content}
             assert names == {
                 "access", "last_person", "confidence", "enrolled", "sound_level", "microphone",
-                "enrolment", "problem", "lockout", "listening", "lift_lockout",
+                "enrollment", "problem", "lockout", "listening", "lift_lockout",
             }  # fmt: skip
             # What they read is really published there.
             speak(daemon, "ada_right_phrase")

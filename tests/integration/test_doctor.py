@@ -22,7 +22,7 @@ from edge.doctor.examination import Subject, looked_at
 from edge.store import open_store
 from tests.integration.doctor import codes, the
 from tests.unit.commands import Capture, run_json
-from tests.unit.stores import enrol
+from tests.unit.stores import enroll
 
 KEYS = {"name", "state", "found", "remedy", "code"}
 
@@ -35,7 +35,7 @@ def config(tmp_path: Path) -> Path:
     file.write_text(yaml.safe_dump(settings))
     file.chmod(0o644)
     with open_store(tmp_path / "state") as store:
-        enrol(store, "Ada", 1, 2, 3)
+        enroll(store, "Ada", 1, 2, 3)
     return file
 
 

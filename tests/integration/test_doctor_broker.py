@@ -14,7 +14,7 @@ from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig, T
 from edge.doctor import Finding, State, told
 from edge.doctor.broker import check, judge_plain
 from edge.doctor.context import Context
-from edge.doctor.unit import Unit
+from edge.doctor.service import Unit
 from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import announcement
 from tests.integration.broker import Authority, Broker, Subscriber, find, free_port
@@ -57,7 +57,7 @@ def test_all_is_well_and_nobody_notices(tmp_path: Path) -> None:
 
 def test_nothing_is_published_at_all() -> None:
     assert codes(look(1, enabled=False)) == ["broker.off"]
-    assert list(told.check(Context())) == []
+    assert list(told.check_reported(Context())) == []
 
 
 def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_what_the_service_says_of_itself(
     status: dict[str, Any], running: bool, expected: list[str]
 ) -> None:
     unit = Unit({"LoadState": "loaded", "ActiveState": "active" if running else "inactive"})
-    found = list(told.check(Context(status=status, unit=unit)))
+    found = list(told.check_reported(Context(status=status, unit=unit)))
     assert codes(found) == expected
     assert max(len(each.found) for each in found) < 260
 

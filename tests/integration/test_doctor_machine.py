@@ -18,13 +18,13 @@ import pytest
 
 from edge.access.clock import LATEST_KEY
 from edge.config import Config, MetricsConfig, MqttConfig
-from edge.daemon.metrics import Metrics
-from edge.doctor import Finding, clock, configuration, figures, machine, models, unit
+from edge.doctor import Finding, clock, configuration, figures, machine, models, service
 from edge.doctor.context import Context, as_the_service
 from edge.mqtt import MqttPublisher
-from edge.mqtt.credentials import read_password
+from edge.mqtt.authentication import read_password
 from edge.resources import models_directory
-from edge.store.state import DeviceState
+from edge.service.metrics import Metrics
+from edge.store.device_state import DeviceState
 from tests.integration.broker import free_port
 from tests.integration.doctor import NOBODY, as_nobody, codes, no_programs, program, the
 
@@ -39,8 +39,8 @@ def context(tmp_path: Path) -> Context:
 def test_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = context(tmp_path)
     no_programs(tmp_path, monkeypatch)
-    synchronised = Path("/run/systemd/timesync/synchronized").exists()
-    expected = "clock_sync.yes" if synchronised else "clock_sync.unknown"
+    synchronized = Path("/run/systemd/timesync/synchronized").exists()
+    expected = "clock_sync.yes" if synchronized else "clock_sync.unknown"
     assert codes(clock.check(here)) == ["clock.plausible", expected]
     assert not here.config.state_path.exists()
     impossible = the("clock.impossible", clock.check(here, now_s=86_400.0))
@@ -86,13 +86,13 @@ def shown(load: str = "loaded", **states: str) -> str:
     return "; ".join(f"echo {name}={value}" for name, value in values.items())
 
 
-def service(folder: Path, show: str, cat: str = "", journal: str = "") -> list[Finding]:
+def answered(folder: Path, show: str, cat: str = "", journal: str = "") -> list[Finding]:
     """What is found where systemd answers like this."""
     (folder / "unit").write_text(cat)
     script = f'case "$*" in *cat*) /bin/cat {folder}/unit;; *) {show};; esac'
     program(folder / "bin", "systemctl", script)
     program(folder / "bin", "journalctl", f"echo {journal!r}")
-    return list(unit.check(unit.ask_systemd()))
+    return list(service.check(service.ask_systemd()))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_service(
     expected: list[str],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    found = service(tmp_path, shown(**states))
+    found = answered(tmp_path, shown(**states))
     assert set(expected) <= set(codes(found))
     assert len(found) == 4
 
@@ -129,7 +129,7 @@ def test_the_service(
 def test_the_watchdog_has_ended_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     journal = "edge-voice.service: Watchdog timeout (limit 30s)!"
-    found = service(tmp_path, shown(NRestarts="2"), journal=journal)
+    found = answered(tmp_path, shown(NRestarts="2"), journal=journal)
     hung = the("service_restarts.watchdog", found)
     assert "has restarted it (2 times so far)" in hung.found
     assert "journalctl" in hung.remedy
@@ -146,12 +146,12 @@ def test_the_watchdog_has_ended_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: str, code: str) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert codes(service(tmp_path, show)) == [code]
+    assert codes(answered(tmp_path, show)) == [code]
 
 
 def test_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_programs(tmp_path, monkeypatch)
-    found = list(unit.check(unit.ask_systemd()))
+    found = list(service.check(service.ask_systemd()))
     assert codes(found) == ["service.no_systemd"]
     assert "there is no systemctl" in found[0].found
 
@@ -168,8 +168,8 @@ def test_the_unit_s_own_credentials_are_found_as_the_service_finds_them(
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "mqtt-password").write_text("a secret\n")
     (tmp_path / "etc" / "mqtt-password").chmod(0o600)
-    service(tmp_path, shown(), cat=text)
-    known = unit.ask_systemd()
+    answered(tmp_path, shown(), cat=text)
+    known = service.ask_systemd()
     assert known.state_directory == Path("/var/lib/edge-voice")
     with as_the_service(known):
         given = Path(os.environ["CREDENTIALS_DIRECTORY"])
@@ -196,8 +196,8 @@ def test_an_encrypted_credential_is_decrypted_into_memory_alone(
     unit_file = (REPOSITORY / "systemd" / "edge-voice.service").read_text()
     added = f"[Service]\nLoadCredential=\nLoadCredentialEncrypted=mqtt-password:{sealed}\n"
     added += f"LoadCredentialEncrypted=store-key:{sealed}\n"  # not that one's name
-    service(tmp_path, shown(), cat=unit_file + added)
-    with as_the_service(unit.ask_systemd()):
+    answered(tmp_path, shown(), cat=unit_file + added)
+    with as_the_service(service.ask_systemd()):
         given = Path(os.environ["CREDENTIALS_DIRECTORY"])
         assert [file.name for file in given.iterdir()] == ["mqtt-password"]
         assert (given / "mqtt-password").readlink().is_relative_to("/proc")
@@ -210,7 +210,7 @@ def test_the_state_directory_of_the_service(
 ) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     # /var/lib/edge-voice may be there or not; this one is on every Debian.
-    known = unit.Unit({"LoadState": "loaded"}, {"StateDirectory": ("dpkg",)})
+    known = service.Unit({"LoadState": "loaded"}, {"StateDirectory": ("dpkg",)})
     with as_the_service(known):
         assert Config().state_path == Path("/var/lib/dpkg")
     assert "STATE_DIRECTORY" not in os.environ
@@ -358,7 +358,7 @@ def public() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def asked_by_nobody(folder: Path, known: unit.Unit) -> list[Finding]:
+def asked_by_nobody(folder: Path, known: service.Unit) -> list[Finding]:
     here = Context(Config(state_directory=folder), unit=known)
     return as_nobody(lambda: configuration.check_user(here))
 
@@ -368,7 +368,7 @@ def test_who_asks(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     folder = public / "state"
     assert codes(configuration.check_user(Context())) == ["user.root"]
-    none = unit.Unit()
+    none = service.Unit()
     assert codes(asked_by_nobody(folder, none)) == ["user.first"]
     folder.mkdir(mode=0o700)
     stranger = the("user.stranger", asked_by_nobody(folder, none))
@@ -386,7 +386,7 @@ def test_who_asks(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = public / "mqtt-password"
     secret.write_text("a secret\n")
     secret.chmod(0o600)
-    known = unit.Unit(settings={"LoadCredential": (f"mqtt-password:{secret}",)})
+    known = service.Unit(settings={"LoadCredential": (f"mqtt-password:{secret}",)})
     blind = the("user.no_credentials", asked_by_nobody(folder, known))
     assert f"such as {secret}" in blind.found
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(public))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, StoreConfig, TlsConfig
-from edge.crypto.keyfile import make_key_file
+from edge.crypto.private_files import make_key_file
 from edge.crypto.signing import new_key
 from edge.doctor import Finding, State
 from edge.doctor.context import Context
@@ -23,10 +23,10 @@ from edge.doctor.secrets import check as check_secrets
 from edge.doctor.storage import check
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 from tests.integration.doctor import as_nobody, codes, the
-from tests.unit.stores import enrol, write_first_format
+from tests.unit.stores import enroll, write_first_format
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -36,7 +36,7 @@ def state(tmp_path: Path) -> Path:
     """A state directory as a service leaves it: Ada, an audit trail, the device's own state."""
     folder = tmp_path / "state"
     with open_store(folder) as store:
-        enrol(store, "Ada", 1, 2, 3)
+        enroll(store, "Ada", 1, 2, 3)
         key = store.derive_key(AUDIT_KEY)
     device = DeviceState(folder)
     with AuditTrail(folder, key, device, Config().audit) as trail:

@@ -16,7 +16,7 @@ import soundfile
 
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, is_genuine, key_in, read_verifying_key
-from edge.mqtt.sending import command_message
+from edge.mqtt.session import command_message
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, feed, speak, stop
 from tests.integration.test_example_lock import attacker
@@ -51,7 +51,7 @@ class Guided:
 
     def say(self, recording: str) -> dict[str, Any]:
         """Say something to a session; what came of it."""
-        before = len(self.home.on("/enrolment"))
+        before = len(self.home.on("/enrollment"))
         speak(self.daemon, recording)
         return self.event(before)
 
@@ -59,12 +59,12 @@ class Guided:
         """The event of that number, the first being 0."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            events = self.home.on("/enrolment")
+            events = self.home.on("/enrollment")
             if len(events) > number:
                 event: dict[str, Any] = events[number].json
                 return event
             time.sleep(0.05)
-        raise AssertionError(f"no event {number}: {[m.text for m in self.home.on('/enrolment')]}")
+        raise AssertionError(f"no event {number}: {[m.text for m in self.home.on('/enrollment')]}")
 
     def status(self, **fields: Any) -> dict[str, Any]:
         """Wait for a status that says so."""
@@ -90,7 +90,7 @@ def guided(folder: Path, broker: Broker, **sections: Any) -> Iterator[Guided]:
 
 def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Path) -> None:
     with guided(tmp_path, broker) as door:
-        begun = door.command("enrol_start", person="Ada", phrase="what Ada says")
+        begun = door.command("enroll_start", person="Ada", phrase="what Ada says")
         assert begun["ok"]
         assert begun["detail"]["person"] == "Ada"
         assert (begun["detail"]["done"], begun["detail"]["required"]) == (0, 3)
@@ -99,7 +99,7 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
         assert started["state"] == "started"
         assert started["message"] == "say your passphrase 3 times, with a pause after each"
         door.status(enrolling=True)
-        events = [door.say(f"ada_enrol_{number}") for number in (1, 2, 3)]
+        events = [door.say(f"ada_enroll_{number}") for number in (1, 2, 3)]
         assert [event["state"] for event in events] == ["accepted", "accepted", "complete"]
         assert [event["done"] for event in events] == [1, 2, 3]
         assert [event["message"] for event in events] == [
@@ -112,14 +112,14 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
         assert (opened["decision"], opened["name"]) == ("granted", "Ada")
         assert opened["profile_id"] == events[-1]["profile_id"]
         key = read_verifying_key(door.house.public_key)
-        for message in door.home.on("/enrolment"):
+        for message in door.home.on("/enrollment"):
             assert not message.retain
-            assert is_genuine(message.json, "enrolment", key)
+            assert is_genuine(message.json, "enrollment", key)
             assert not is_genuine(message.json, "decision", key)
         (person,) = door.command("list")["detail"]["people"]
         assert (person["name"], person["complete"], person["samples"]) == ("Ada", True, 3)
         assert "phrase" not in person
-    kept = [entry for entry in trail(door.house) if entry["kind"] == "enrolment"]
+    kept = [entry for entry in trail(door.house) if entry["kind"] == "enrollment"]
     assert len(kept) == 1
     assert kept[0]["detail"]["complete"] is True
     assert "Ada" not in json.dumps(trail(door.house))
@@ -128,12 +128,12 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
 
 def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path) -> None:
     with guided(tmp_path, broker) as door:
-        assert door.command("enrol_cancel")["reason"] == "not_enrolling"
-        assert door.command("enrol_start", person="Ada")["ok"]
-        busy = door.command("enrol_start", person="Robin")
+        assert door.command("enroll_cancel")["reason"] == "not_enrolling"
+        assert door.command("enroll_start", person="Ada")["ok"]
+        busy = door.command("enroll_start", person="Robin")
         assert (busy["ok"], busy["reason"]) == (False, "busy")
         assert "Ada is being enrolled" in busy["detail"]["message"]
-        first = door.say("ada_enrol_1")
+        first = door.say("ada_enroll_1")
         assert first["state"] == "accepted"
         for said, reason, message in (
             ("stranger_adas_phrase", "unknown_speaker",
@@ -144,39 +144,39 @@ def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path)
             event = door.say(said)
             assert (event["state"], event["reason"], event["done"]) == ("refused", reason, 1)
             assert event["message"] == message
-            assert door.status(enrolling=True)["enrolment"]["message"] is not None
-        quiet = len(door.home.on("/enrolment"))
-        feed(door.daemon, np.concatenate((0.002 * recorded("ada_enrol_2"), hiss(1.0))))
-        feed(door.daemon, np.concatenate((8.0 * recorded("ada_enrol_2"), hiss(1.0))))
+            assert door.status(enrolling=True)["enrollment"]["message"] is not None
+        quiet = len(door.home.on("/enrollment"))
+        feed(door.daemon, np.concatenate((0.002 * recorded("ada_enroll_2"), hiss(1.0))))
+        feed(door.daemon, np.concatenate((8.0 * recorded("ada_enroll_2"), hiss(1.0))))
         assert door.event(quiet)["reason"] in ("too_quiet", "too_noisy", "clipped")
-        assert door.command("enrol_cancel")["detail"]["done"] == 1
-        over = door.home.wait_for("/enrolment", lambda e: e["state"] == "cancelled").json
-        assert over["message"] == "cancelled: 1 of 3 are kept, start again to go on"
+        assert door.command("enroll_cancel")["detail"]["done"] == 1
+        over = door.home.wait_for("/enrollment", lambda e: e["state"] == "canceled").json
+        assert over["message"] == "canceled: 1 of 3 are kept, start again to go on"
         # What was taken is kept, and gone on with.
-        again = door.command("enrol_start", person="ada")
+        again = door.command("enroll_start", person="ada")
         assert (again["detail"]["done"], again["detail"]["person"]) == (1, "Ada")
         assert again["detail"]["message"] == "1 of 3: go on with the same passphrase"
-        assert door.say("ada_enrol_2")["done"] == 2
-        assert door.say("ada_enrol_3")["state"] == "complete"
-        assert door.command("enrol_start", person="Ada")["reason"] == "exists"
+        assert door.say("ada_enroll_2")["done"] == 2
+        assert door.say("ada_enroll_3")["state"] == "complete"
+        assert door.command("enroll_start", person="Ada")["reason"] == "exists"
         assert door.command("disarm")["ok"]
-        assert door.command("enrol_start", person="Robin")["reason"] == "not_listening"
+        assert door.command("enroll_start", person="Robin")["reason"] == "not_listening"
         assert not door.home.on("/decision")
-    what = [entry["detail"] for entry in trail(door.house) if entry["kind"] == "enrolment"]
+    what = [entry["detail"] for entry in trail(door.house) if entry["kind"] == "enrollment"]
     assert [each["complete"] for each in what] == [False, True]
 
 
 def test_nothing_opens_while_somebody_is_enrolled(broker: Broker, tmp_path: Path) -> None:
-    # The enrolment ends by itself: nobody fits.
+    # The enrollment ends by itself: nobody fits.
     with guided(tmp_path, broker, replay={"enabled": True}) as door:
-        door.house.enrol_ada()
+        door.house.enroll_ada()
         door.status(enrolled=1)
-        assert door.command("enrol_start", person="Robin")["ok"]
+        assert door.command("enroll_start", person="Robin")["ok"]
         assert door.say("stranger_adas_phrase")["state"] == "accepted"
         for _ in range(8):
             event = door.say("ada_right_phrase")
         assert event["reason"] in ("unknown_speaker", "too_many_refusals")
-        over = door.home.wait_for("/enrolment", lambda e: e["state"] == "failed").json
+        over = door.home.wait_for("/enrollment", lambda e: e["state"] == "failed").json
         assert over["reason"] == "too_many_refusals"
         assert over["message"].startswith("too many tries went wrong: 1 of 3 are kept")
         door.status(enrolling=False)
@@ -187,75 +187,75 @@ def test_nothing_opens_while_somebody_is_enrolled(broker: Broker, tmp_path: Path
 
 def test_nobody_speaks_and_the_device_stops_listening(broker: Broker, tmp_path: Path) -> None:
     short = {"wait_s": 5.0, "total_s": 60.0}
-    with guided(tmp_path, broker, enrolment=short) as door:
-        assert door.command("enrol_start", person="Ada")["ok"]
-        over = door.home.wait_for("/enrolment", lambda e: e["state"] == "timed_out", 15.0).json
+    with guided(tmp_path, broker, enrollment=short) as door:
+        assert door.command("enroll_start", person="Ada")["ok"]
+        over = door.home.wait_for("/enrollment", lambda e: e["state"] == "timed_out", 15.0).json
         assert (over["reason"], over["message"]) == ("nobody_spoke", "nobody spoke")
         shown = door.home.wait_for(
-            "/status", lambda s: (s.get("enrolment") or {}).get("state") == "timed_out"
+            "/status", lambda s: (s.get("enrollment") or {}).get("state") == "timed_out"
         )
         assert shown.json["enrolling"] is False
         assert door.command("list")["detail"]["people"] == []
-        assert door.command("enrol_start", person="Ada")["ok"]
-        assert door.say("ada_enrol_1")["done"] == 1
+        assert door.command("enroll_start", person="Ada")["ok"]
+        assert door.say("ada_enroll_1")["done"] == 1
         assert door.command("disarm")["ok"]
-        shut = door.home.wait_for("/enrolment", lambda e: e["state"] == "cancelled").json
+        shut = door.home.wait_for("/enrollment", lambda e: e["state"] == "canceled").json
         assert shut["reason"] == "not_listening"
         # Deleted in the middle of it.
         assert door.command("arm")["ok"]
-        assert door.command("enrol_start", person="Ada")["ok"]
+        assert door.command("enroll_start", person="Ada")["ok"]
         assert door.command("delete", person="Ada")["ok"]
-        gone = door.home.wait_for("/enrolment", lambda e: e["reason"] == "changed").json
-        assert gone["state"] == "cancelled"
+        gone = door.home.wait_for("/enrollment", lambda e: e["reason"] == "changed").json
+        assert gone["state"] == "canceled"
         assert door.command("list")["detail"]["people"] == []
 
 
 def test_the_broker_is_gone_for_a_while(broker: Broker, tmp_path: Path) -> None:
     with guided(tmp_path, broker) as door:
-        assert door.command("enrol_start", person="Ada")["ok"]
-        assert door.say("ada_enrol_1")["done"] == 1
+        assert door.command("enroll_start", person="Ada")["ok"]
+        assert door.say("ada_enroll_1")["done"] == 1
         door.home.lost()
         broker.kill()
-        speak(door.daemon, "ada_enrol_2")
+        speak(door.daemon, "ada_enroll_2")
         time.sleep(1.0)
         broker.start()
         door.home.ready_again()
-        door.home.wait_for("/status", lambda s: (s.get("enrolment") or {}).get("done") == 2, 20.0)
-        speak(door.daemon, "ada_enrol_3")
-        door.home.wait_for("/enrolment", lambda e: e["state"] == "complete", 20.0)
+        door.home.wait_for("/status", lambda s: (s.get("enrollment") or {}).get("done") == 2, 20.0)
+        speak(door.daemon, "ada_enroll_3")
+        door.home.wait_for("/enrollment", lambda e: e["state"] == "complete", 20.0)
         door.home.messages.clear()
         speak(door.daemon, "ada_right_phrase")
         assert door.home.wait_for("/decision", timeout=20.0).json["decision"] == "granted"
 
 
-UNSIGNED = {"enrol": True, "enrol_cancel": True, "enrol_person": True}
+UNSIGNED = {"enroll": True, "enroll_cancel": True, "enroll_person": True}
 
 
 def test_buttons_of_home_assistant(broker: Broker, tmp_path: Path) -> None:
     with guided(tmp_path, broker, unsigned=UNSIGNED) as door:
-        door.press("enrol")  # nobody is chosen
+        door.press("enroll")  # nobody is chosen
         for wrong in ("x" * 65, "A\nB", "\u202eadA", "3f0c8a52-7d3b-4c21-9a0e-1b2c3d4e5f60"):
-            door.press("enrol_person", wrong)
-        door.client.publish(f"{BASE}/set/enrol_person", b"\xff\xfe", qos=1).wait_for_publish(10)
-        door.press("enrol_person", "  Zoë  ")
-        door.status(enrol_person="Zoë")
-        assert not door.home.on("/enrolment")
-        door.press("enrol_person", "")
-        door.status(enrol_person=None)
-        door.press("enrol_person", "Ada")
-        door.status(enrol_person="Ada")
+            door.press("enroll_person", wrong)
+        door.client.publish(f"{BASE}/set/enroll_person", b"\xff\xfe", qos=1).wait_for_publish(10)
+        door.press("enroll_person", "  Zoë  ")
+        door.status(enroll_person="Zoë")
+        assert not door.home.on("/enrollment")
+        door.press("enroll_person", "")
+        door.status(enroll_person=None)
+        door.press("enroll_person", "Ada")
+        door.status(enroll_person="Ada")
         time.sleep(4.0)  # so much at once is a flood
-        door.press("enrol")
+        door.press("enroll")
         assert door.event(0)["person"] == "Ada"
-        door.press("enrol_cancel")
-        assert door.event(1)["state"] == "cancelled"
+        door.press("enroll_cancel")
+        assert door.event(1)["state"] == "canceled"
         time.sleep(2.0)
-        door.press("enrol")
+        door.press("enroll")
         assert door.event(2)["state"] == "started"
         for number in (1, 2, 3):
-            event = door.say(f"ada_enrol_{number}")
+            event = door.say(f"ada_enroll_{number}")
         assert event["state"] == "complete"
-        door.status(enrol_person=None, enrolling=False)
+        door.status(enroll_person=None, enrolling=False)
     reasons = [e["detail"]["reason"] for e in trail(door.house) if e["kind"] == "command"]
     assert reasons.count("no_person") == 1
     assert reasons.count("bad_name") == 1
@@ -263,17 +263,17 @@ def test_buttons_of_home_assistant(broker: Broker, tmp_path: Path) -> None:
     assert refused == ["bad_arguments"] * 4
 
 
-def test_a_flood_stops_no_enrolment(broker: Broker, tmp_path: Path) -> None:
-    with guided(tmp_path, broker, unsigned={**UNSIGNED, "enrol_cancel": False}) as door:
-        assert door.command("enrol_start", person="Ada")["ok"]
+def test_a_flood_stops_no_enrollment(broker: Broker, tmp_path: Path) -> None:
+    with guided(tmp_path, broker, unsigned={**UNSIGNED, "enroll_cancel": False}) as door:
+        assert door.command("enroll_start", person="Ada")["ok"]
         stranger = PrivateKey(b"s" * 32)
         for number in range(1500):
-            content = command_message("enrol_cancel", {}, "test-door", stranger)
+            content = command_message("enroll_cancel", {}, "test-door", stranger)
             door.client.publish(f"{BASE}/command", wire(content), qos=0)
-            for name in ("enrol", "enrol_cancel", "enrol_person"):
+            for name in ("enroll", "enroll_cancel", "enroll_person"):
                 door.client.publish(f"{BASE}/set/{name}", f"PRESS{number % 3}", qos=0)
         for number in (1, 2, 3):
-            event = door.say(f"ada_enrol_{number}")
+            event = door.say(f"ada_enroll_{number}")
         assert event["state"] == "complete"
 
 
@@ -288,12 +288,12 @@ def test_each_command_once_at_the_command_line(broker: Broker, tmp_path: Path) -
 
         assert "test-door: done" in tell("ping")
         follower = subprocess.Popen(
-            house.command("command", "enrol_start", "--person", "Ada", "--key", str(house.owner)),
+            house.command("command", "enroll_start", "--person", "Ada", "--key", str(house.owner)),
             env=house.environment, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert door.event(0)["state"] == "started"
         for number in (1, 2, 3):
-            assert door.say(f"ada_enrol_{number}")["done"] == number
+            assert door.say(f"ada_enroll_{number}")["done"] == number
         said, _ = follower.communicate(timeout=20)
         assert follower.returncode == 0
         assert said.splitlines() == [
@@ -316,7 +316,7 @@ def test_each_command_once_at_the_command_line(broker: Broker, tmp_path: Path) -
         refused = house.tell("challenge")
         assert refused.returncode == 1
         assert "nobody_can_answer: nobody has enrolled digits" in refused.stderr
-        assert house.tell("enrol_start", "--person", "Ada").returncode == 1
+        assert house.tell("enroll_start", "--person", "Ada").returncode == 1
         tell("reset", "--person", "Ada")
         assert "Ada: 3 more needed" in tell("list")
         tell("reload")

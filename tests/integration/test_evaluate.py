@@ -21,9 +21,9 @@ pytest.importorskip("matplotlib")
 
 RECORDINGS = demo_directory()
 PHRASES = {
-    "Ada/cinnamon": ("ada_enrol_1", "ada_enrol_2", "ada_enrol_3", "ada_right_phrase"),
+    "Ada/cinnamon": ("ada_enroll_1", "ada_enroll_2", "ada_enroll_3", "ada_right_phrase"),
     "Ada/kitchen": ("ada_wrong_phrase",),
-    "Robin/herons": ("robin_enrol_1", "robin_enrol_2", "robin_enrol_3", "robin_right_phrase"),
+    "Robin/herons": ("robin_enroll_1", "robin_enroll_2", "robin_enroll_3", "robin_right_phrase"),
     "Robin/near": ("robin_near_phrase",),
     "Guest/cinnamon": ("stranger_adas_phrase",),
 }
@@ -112,7 +112,7 @@ def test_voices_and_a_file_that_cannot_be_read(
             shutil.copy(file, folder / person)
     (folder / "ada" / "broken.wav").write_bytes(b"RIFF not at all")
     output = tmp_path / "report"
-    assert main(["evaluate", str(folder), "--output", str(output), "--enrol", "2"]) == 0
+    assert main(["evaluate", str(folder), "--output", str(output), "--enroll", "2"]) == 0
     shown = capsys.readouterr()
     complaints = [line for line in shown.err.splitlines() if "broken.wav" in line]
     assert len(complaints) == 1
@@ -155,8 +155,8 @@ def test_a_report_of_another_model_changes_nothing(
         (["evaluate", "empty"], "no recordings"),
         (["evaluate", "mixed"], "evaluate each"),
         (["evaluate", "lonely"], "takes two people"),
-        (["evaluate", "lonely", "--enrol", "0"], "--enrol"),
-        (["evaluate", "lonely", "--enrol", "²"], "--enrol"),
+        (["evaluate", "lonely", "--enroll", "0"], "--enroll"),
+        (["evaluate", "lonely", "--enroll", "²"], "--enroll"),
         (["evaluate"], "FOLDER"),
         (["calibrate", "absent", "--yes"], "is no file"),
         (["calibrate", "empty", "--yes"], "no recordings"),
@@ -172,7 +172,7 @@ def test_bad_input_is_one_line_and_2(
     message: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
-    sound = RECORDINGS / "ada_enrol_1.flac"
+    sound = RECORDINGS / "ada_enroll_1.flac"
     for name in ("mixed/ada", "mixed/ada/phrase", "lonely/ada"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(sound, tmp_path / name)
@@ -196,7 +196,7 @@ def test_without_matplotlib(
 
 def test_other_commands_do_not_load_it() -> None:
     code = (
-        "import sys, edge.cli.evaluate, edge.cli.calibrate, edge.daemon;"
+        "import sys, edge.cli.evaluate, edge.cli.calibrate, edge.service;"
         "parts = ('matplotlib', 'edge.evaluation');"
         "print([name for name in sys.modules if name.startswith(parts)])"
     )

@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.access.issuing import Issuer
 from edge.crypto.signing import HmacKey, PrivateKey, new_key, signed
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types.decision import utc
 from tests.conftest import REPOSITORY
 from tests.integration.attacks import Attacker, Key

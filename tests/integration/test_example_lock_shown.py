@@ -12,7 +12,7 @@ import pytest
 
 from edge.access.issuing import Issuer
 from edge.crypto.signing import HmacKey
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from tests.conftest import REPOSITORY
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import DEVICE, decision, publisher, settled

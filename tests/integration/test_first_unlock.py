@@ -42,7 +42,7 @@ def room() -> Iterator[VirtualMicrophone]:
 
 
 def test_from_nothing_to_the_first_unlock(room: VirtualMicrophone, tmp_path: Path) -> None:
-    install, enrol, monitor = promised()
+    install, enroll, monitor = promised()
     assert install == "sudo tools/install"
     spoken = 1  # at the end, to be let in
     assert 1 + len(promised()) + spoken <= MOST_STEPS  # plugging the microphone in is the first
@@ -57,12 +57,12 @@ def test_from_nothing_to_the_first_unlock(room: VirtualMicrophone, tmp_path: Pat
             # A door would ask for five repetitions.
             answers = {"door or home": "home", "MQTT broker": f"127.0.0.1:{broker.port}"}
             answer_with_enter(screen, answers)
-        # While somebody enrols, the service is paused (tests/unit/test_service_paused.py).
-        with Terminal(command(enrol), 80, 24, house.environment) as screen:
+        # While somebody enrolls, the service is paused (tests/unit/test_service_paused.py).
+        with Terminal(command(enroll), 80, 24, house.environment) as screen:
             screen.run_until("be silent")
             screen.run_until("0 of 3")
             for number in (1, 2, 3):
-                room.play(DEMO / f"ada_enrol_{number}.flac")
+                room.play(DEMO / f"ada_enroll_{number}.flac")
                 screen.run_until(f"{number} of 3" if number < 3 else "Now a trial")
             room.play(DEMO / "ada_right_phrase.flac")
             screen.run_until("Trial: it opens")

@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.config import Config, DeviceConfig, MetricsConfig, MqttConfig
-from edge.daemon.metrics import _MOST_READERS, Metrics
 from edge.mqtt import MqttPublisher
+from edge.service.metrics import _MOST_READERS, Metrics
 from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.home import settled
 from tests.integration.house import LISTENING, House, is_listening, speak, stop
@@ -70,7 +70,7 @@ def listening_ports(process: subprocess.Popen[bytes]) -> set[tuple[str, int]]:
 def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
     port = free_port()
     house = House(tmp_path, broker, {}, metrics={"enabled": True, "port": port})
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
         try:
@@ -128,7 +128,7 @@ def test_off_by_default_and_the_package_not_even_loaded(broker: Broker, tmp_path
             assert listening_ports(daemon) == set()
         finally:
             stop(daemon)
-    code = "import sys, edge.daemon; print('prometheus_client' in sys.modules)"
+    code = "import sys, edge.service; print('prometheus_client' in sys.modules)"
     shown = subprocess.run(
         [sys.executable, "-c", code],
         env=house.environment,
@@ -144,7 +144,7 @@ def test_the_door_goes_on_without_the_package(broker: Broker, tmp_path: Path) ->
     (tmp_path / "without" / "prometheus_client.py").write_text("raise ImportError('not here')\n")
     house = House(tmp_path, broker, {"PYTHONPATH": ""}, metrics={"enabled": True})
     house.environment["PYTHONPATH"] = f"{tmp_path}/without:{house.environment['PYTHONPATH']}"
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
         try:
@@ -169,7 +169,7 @@ def test_a_port_that_is_taken_is_tried_again(
         config = Config(
             metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False)
         )
-        monkeypatch.setattr("edge.daemon.metrics._RETRY_S", 0.0)
+        monkeypatch.setattr("edge.service.metrics._RETRY_S", 0.0)
         metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
         metrics.tick()
         said = [record.getMessage() for record in caplog.records]
@@ -183,7 +183,7 @@ def test_a_port_that_is_taken_is_tried_again(
 
 
 def test_a_reader_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.daemon.metrics._READER_S", 0.2)
+    monkeypatch.setattr("edge.service.metrics._READER_S", 0.2)
     port = free_port()
     config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
     metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
@@ -196,7 +196,7 @@ def test_a_reader_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatc
 
 
 def test_many_readers_take_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.daemon.metrics._READER_S", 60.0)
+    monkeypatch.setattr("edge.service.metrics._READER_S", 60.0)
     port = free_port()
     config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
     metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LISTENER = """
 import json, sys, threading, time
 import numpy as np
-from edge.audio.persistent import PersistentMicrophone
+from edge.audio.reconnecting import PersistentMicrophone
 
 def tell(**what):
     print(json.dumps({"at": time.monotonic(), **what}), flush=True)
@@ -119,7 +119,7 @@ def listener(microphone: VirtualMicrophone, tmp_path: Path) -> Iterator[Listener
 
 
 def _alignment(heard: FloatArray, played: FloatArray) -> tuple[int, float]:
-    """Where `played` lies in `heard`, and how well: the peak of the normalised correlation."""
+    """Where `played` lies in `heard`, and how well: the peak of the normalized correlation."""
     size = 1 << (len(heard) + len(played)).bit_length()
     spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size))
     at = int(np.fft.irfft(spectrum, size)[: len(heard)].argmax())
@@ -278,7 +278,7 @@ def test_machine_without_portaudio_says_what_to_install(tmp_path: Path) -> None:
     """Files can still be read there; only the microphone cannot."""
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
     code = (
-        "import edge.audio.files, edge.audio.endpoint\n"
+        "import edge.audio.files, edge.audio.end_pointing\n"
         "from edge.audio.devices import list_devices\n"
         "from edge.errors import MicrophoneError\n"
         "try:\n"

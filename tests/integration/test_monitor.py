@@ -61,7 +61,7 @@ def started(house: House, socket: Path) -> subprocess.Popen[bytes]:
 
 
 def test_watches_a_daemon_over_its_restart(house: House, tmp_path: Path) -> None:
-    house.enrol_ada()
+    house.enroll_ada()
     socket = tmp_path / "state" / "monitor.sock"
     daemon = started(house, socket)
     lines = Lines(house)
@@ -107,7 +107,7 @@ def test_watches_a_daemon_over_its_restart(house: House, tmp_path: Path) -> None
 
 
 def test_listens_by_itself_and_leaves_nothing_behind(house: House, tmp_path: Path) -> None:
-    house.enrol_ada()
+    house.enroll_ada()
     before = {file: file.read_bytes() for file in (tmp_path / "state").iterdir()}
     recording = str(DEMO / "ada_wrong_phrase.flac")
     done = house.run("monitor", "--listen", "--input", recording)

@@ -71,7 +71,7 @@ class SignedHouse(House):
 
 def test_a_lock_opens_for_what_the_device_signed(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker)
-    house.enrol_ada()
+    house.enroll_ada()
     opened, log = tmp_path / "opened", tmp_path / "lock.log"
     lock = subprocess.Popen(
         [
@@ -102,7 +102,7 @@ def test_a_lock_opens_for_what_the_device_signed(broker: Broker, tmp_path: Path)
 
 def test_a_guesser_is_locked_out_until_the_owner_lifts_it(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker, lockout=LOCKED)
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
         try:
@@ -143,7 +143,7 @@ def test_a_guesser_is_locked_out_until_the_owner_lifts_it(broker: Broker, tmp_pa
 
 def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker)
-    house.enrol_ada()
+    house.enroll_ada()
     # Whatever else Ada says three times will do; the demo has one other phrase in her voice.
     other = [str(DEMO / "ada_wrong_phrase.flac")]
     done = house.run("enroll", "Ada", "--duress", *varied(other[0], tmp_path))
@@ -175,7 +175,7 @@ def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_pat
 
 def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker)
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start("--input", "-")
         try:
@@ -205,10 +205,10 @@ def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) ->
 
 def test_what_was_heard_before_does_not_open_again(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker, replay={"enabled": True})
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         for said, reason in (
-            ("ada_enrol_1", "replay_suspected"),  # what was said to enrol
+            ("ada_enroll_1", "replay_suspected"),  # what was said to enroll
             ("ada_right_phrase", "accepted"),
             ("ada_right_phrase", "replay_suspected"),  # also over a restart
         ):

@@ -77,7 +77,7 @@ def systemd(tmp_path: Path) -> Iterator[Systemd]:
 @pytest.fixture
 def house(broker: Broker, tmp_path: Path, systemd: Systemd) -> SignedHouse:
     house = SignedHouse(tmp_path, broker)
-    house.enrol_ada()
+    house.enroll_ada()
     house.environment["NOTIFY_SOCKET"] = str(systemd.path)
     return house
 
@@ -254,7 +254,7 @@ def test_the_microphone_is_opened_again(
     microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
-    house.enrol_ada()
+    house.enroll_ada()
     with Subscriber(broker) as home:
         daemon = house.start()
         try:

@@ -21,17 +21,17 @@ import pytest
 import soundfile
 import yaml
 
-from edge.access.replay import ACCEPTED, REFUSED
 from edge.config import Config, load_config
 from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, ED25519, HMAC, new_key, signed
-from edge.mqtt.sending import command_message
+from edge.mqtt.session import command_message
+from edge.replay.memory import ACCEPTED, REFUSED
 from edge.store import ProfileStore
 from edge.store.audit import AUDIT_KEY
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, speak, stop
 from tests.integration.secrets import Array, figures, leaks, pieces, sound_pieces
-from tests.integration.test_protection import _varied
+from tests.integration.test_protection import varied
 
 BROKER_PASSWORD = "correct-horse-battery-7731"  # noqa: S105 (the test's own)
 STORE_PASSPHRASE = "Nine lanterns under a paper moon"  # noqa: S105
@@ -166,11 +166,11 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
     """Everything that can happen, once; each step is seen to have happened."""
     must = house.must
     ada, robin = (
-        [str(file) for file in sorted(DEMO.glob(f"{name}_enrol*"))] for name in ("ada", "robin")
+        [str(file) for file in sorted(DEMO.glob(f"{name}_enroll*"))] for name in ("ada", "robin")
     )
     must("enroll", "Ada", "--phrase", "what Ada says", *ada)
     must("enroll", "Robin", *robin)
-    duress = _varied(str(DEMO / "ada_wrong_phrase.flac"), house.folder)
+    duress = varied(str(DEMO / "ada_wrong_phrase.flac"), house.folder)
     must("enroll", "Ada", "--duress", "--phrase", DURESS_WORDS, *duress)
     house.note_keys("enrolled")
     heard: list[str] = []
@@ -240,7 +240,7 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
     assert house.run("profiles", "list").returncode == 3
     assert {*heard} >= {"accepted", "unknown_speaker", "locked_out", "disabled"}
     kinds = {entry["kind"] for entry in map(json.loads, _trail(house)) if "kind" in entry}
-    expected = "decision duress lock_out lock_out_over command command_refused enrolment export"
+    expected = "decision duress lock_out lock_out_over command command_refused enrollment export"
     assert kinds >= {*expected.split(), "import", "deletion", "keys", "change"}
 
 

@@ -16,24 +16,24 @@ import pytest
 from edge.store import ProfileStore
 from edge.types import ProfileStatus
 from tests.conftest import let_others_in
-from tests.unit.stores import enrol, make_sample, same, seeds_of, version_of, write_first_format
+from tests.unit.stores import enroll, make_sample, same, seeds_of, version_of, write_first_format
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROUNDS = 32
 
 # Prints a line only after the call that it reports has returned, so every line is a promise.
-ENROL_FOREVER = """
+ENROLL_FOREVER = """
 import sys, time
 from pathlib import Path
 import numpy as np
 from edge.store import ProfileStore
-from edge.types import EnrolmentSample, ProfileKind
+from edge.types import EnrollmentSample, ProfileKind
 
 def sample(seed):
     random = np.random.default_rng(seed)
     speaker = random.standard_normal(192).astype(np.float32)
     phrase = random.standard_normal((60, 96)).astype(np.float32)
-    return EnrolmentSample(speaker / np.linalg.norm(speaker), phrase, 1.5, 20.0, float(seed))
+    return EnrollmentSample(speaker / np.linalg.norm(speaker), phrase, 1.5, 20.0, float(seed))
 
 store, run = ProfileStore(Path(sys.argv[1])), sys.argv[2]
 print("open", flush=True)
@@ -78,7 +78,7 @@ for turn in range(1000):
 
 
 def _kill_after(
-    path: Path, run: int, delay: float, script: str = ENROL_FOREVER, finished: int = 0
+    path: Path, run: int, delay: float, script: str = ENROLL_FOREVER, finished: int = 0
 ) -> list[str]:
     """Run a child and kill it `delay` seconds after it opened the store and said so many lines.
 
@@ -149,10 +149,10 @@ def test_killed_at_any_moment_nothing_committed_is_lost(tmp_path: Path) -> None:
     assert any(" whole " in name for name in expected)
 
 
-def test_killed_while_it_learns_the_enrolment_is_whole(tmp_path: Path) -> None:
+def test_killed_while_it_learns_the_enrollment_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "signatures.sqlite"
     with ProfileStore(path) as store:
-        enrol(store, "Ada", 1, 2, 3)
+        enroll(store, "Ada", 1, 2, 3)
     moments = random.Random(4)  # noqa: S311 (which moments are tried is no secret)
     expected: list[int] = []
     hot_journals = finished = 0
@@ -247,11 +247,11 @@ def test_killed_while_it_is_created(tmp_path: Path) -> None:
 
 
 def test_reader_and_writer_in_two_processes(tmp_path: Path) -> None:
-    """The daemon reads while the command line enrols: neither fails, every change is noticed."""
+    """The daemon reads while the command line enrolls: neither fails, every change is noticed."""
     path = tmp_path / "signatures.sqlite"
     with ProfileStore(path) as store:
         child = subprocess.Popen(
-            [sys.executable, "-c", ENROL_FOREVER, str(path), "x"],
+            [sys.executable, "-c", ENROLL_FOREVER, str(path), "x"],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )

@@ -1,6 +1,6 @@
 """The sealed store under SIGKILL, on a full disk and on one that may only be read.
 
-Enrolment, rotation, deletion and import each happen whole or not at all; what was sealed anew or
+Enrollment, rotation, deletion and import each happen whole or not at all; what was sealed anew or
 removed is in no file afterwards, also when power failed before it could be overwritten.
 """
 
@@ -59,9 +59,9 @@ if limit:
 print("open", flush=True)
 try:
     for turn in range(100000):
-        move = moves.choice(["enrol", "rotate", "delete", "import", "rewrap"])
+        move = moves.choice(["enroll", "rotate", "delete", "import", "rewrap"])
         name = f"{run} {turn}"
-        if move == "enrol":
+        if move == "enroll":
             store.create_with_samples(
                 name, ProfileKind.PHRASE, required=3, samples=samples(name), **MODELS)
             people.append(name)
@@ -187,7 +187,7 @@ def test_killed_at_any_moment_nobody_is_there_by_half(tmp_path: Path, rounds: in
         lines = _lines(child)
         for move, name in lines:
             done.add(move)
-            if move in ("enrol", "import"):
+            if move in ("enroll", "import"):
                 expected.add(name)
             elif move == "delete":
                 expected.discard(name)
@@ -203,7 +203,7 @@ def test_killed_at_any_moment_nobody_is_there_by_half(tmp_path: Path, rounds: in
         before = now
     # Kills that never met a transaction in flight would prove nothing.
     assert hot_journals > 0
-    assert done == {"enrol", "rotate", "delete", "import", "rewrap"}
+    assert done == {"enroll", "rotate", "delete", "import", "rewrap"}
 
 
 def test_a_rotation_by_the_command_is_noticed_by_who_runs(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_file_that_cannot_grow_loses_nobody(tmp_path: Path, limit_kib: int) ->
     assert lines[-1][0] == "failed"
     expected: set[str] = set()
     for move, name in lines[:-1]:
-        if move in ("enrol", "import"):
+        if move in ("enroll", "import"):
             expected.add(name)
         elif move == "delete":
             expected.discard(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.monitor.place import SYSTEM
+from edge.monitor.socket import SYSTEM
 from tests.integration.broker import require
 from tools.confined.unit import UNIT, limited
 from tools.run_confined import boot, judge, missing

@@ -8,7 +8,7 @@ import pytest
 
 from edge.store import ProfileStore
 from edge.types import ProfileKind
-from tests.unit.stores import enrol, make_sample
+from tests.unit.stores import enroll, make_sample
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def store_path(tmp_path: Path) -> Path:
     path = tmp_path / "state" / "signatures.sqlite"
     with ProfileStore(path) as store:
-        enrol(store, "Ada", 1, 2, 3)
+        enroll(store, "Ada", 1, 2, 3)
         store.create("Grace", ProfileKind.VOICE, required=30)
         store.add_sample("Grace", make_sample(4, phrase=False, seconds=12.5), "5" * 64, "")
     return path

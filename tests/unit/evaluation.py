@@ -47,7 +47,7 @@ def evaluation_of(trials: Trials | None = None, folder: str = "home") -> Evaluat
         speaker_model="1" * 64,
         phrase_model="2" * 64,
         by_phrase=False,
-        enrol=3,
+        enroll=3,
         people=len(trials.people),
         profiles=len(trials.people),
         recordings=64,

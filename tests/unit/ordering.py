@@ -11,11 +11,11 @@ from edge.config import CommandsConfig
 from edge.crypto.canonical import wire
 from edge.crypto.command_keys import CommandKey, Role
 from edge.crypto.signing import HmacKey, PrivateKey, signed
-from edge.mqtt import CommandDesk
+from edge.mqtt import CommandQueue
 from edge.mqtt.commands import CHOOSE, COMMANDS, read_command
 from edge.mqtt.link import Incoming
-from edge.mqtt.sending import command_message
-from edge.store.state import DeviceState
+from edge.mqtt.session import command_message
+from edge.store.device_state import DeviceState
 from edge.types import Event
 
 OWNER = PrivateKey(bytes(range(32)), "owner-phone")
@@ -28,7 +28,7 @@ KEYS: dict[str, CommandKey] = {
     "display": CommandKey(OBSERVER, Role.OBSERVER),
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "enrol_start": {"person": "Ada", "phrase": "what Ada says"},
+    "enroll_start": {"person": "Ada", "phrase": "what Ada says"},
     "disable": {"person": "Ada"},
     "enable": {"person": "Ada"},
     "delete": {"person": "Ada"},
@@ -71,7 +71,7 @@ class Home:
         self.answers: list[Mapping[str, Any]] = []
         self.state = DeviceState(folder / "state")
         refusals = settings.pop("refusals", None)
-        self.desk = CommandDesk(
+        self.desk = CommandQueue(
             CommandsConfig(keys_file=keys_file(folder), **settings),
             "hall",
             self.state,

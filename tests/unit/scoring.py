@@ -17,7 +17,7 @@ PLAIN_VOICE: dict[str, Any] = {
     "offset": -9.0,
     "similarity": 30.0,
     "speech": 0.0,
-    "enrolments": 0.0,
+    "enrollments": 0.0,
     "snr": 0.0,
     "curve": VOICE_CURVE,
 }

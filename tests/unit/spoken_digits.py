@@ -16,9 +16,8 @@ import soundfile
 import soxr
 
 from edge.audio.utterance import utterance_of
+from edge.challenge.rounds import DigitRound, complete_round, keep_round, take_digit
 from edge.recognition import Engine
-from edge.recognition.digit_round import DigitRound, complete_round, take_digit
-from edge.recognition.digit_store import keep_round
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Utterance
 
@@ -79,11 +78,11 @@ def spoken_round(engine: Engine, profile: Profile, voice: str, pace: float) -> D
 
 
 def rounds(engine: Engine, profile: Profile, voice: str = ADA) -> list[DigitRound]:
-    """A whole enrolment of digits."""
+    """A whole enrollment of digits."""
     return [spoken_round(engine, profile, voice, pace) for pace in PACES]
 
 
-def enrol_ada(state: Path) -> None:
+def enroll_ada(state: Path) -> None:
     """Ada in a state directory, with her passphrase and her digits."""
     engine = Engine.open()
     known = person(engine)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge.store import ProfileStore
-from edge.types import EnrolmentSample, FloatArray, ProfileKind
+from edge.types import EnrollmentSample, FloatArray, ProfileKind
 
 SPEAKER_MODEL = "5" * 64
 PHRASE_MODEL = "9" * 64
@@ -25,14 +25,14 @@ def make_sample(
     seconds: float = 1.5,
     rows: int = 20,
     variants: int = 0,
-) -> EnrolmentSample:
+) -> EnrollmentSample:
     """A sample of random numbers, the same for the same seed."""
     random = np.random.default_rng(seed)
     speaker = random.standard_normal(192).astype(np.float32)
     spoken: FloatArray | None = None
     if phrase:
         spoken = random.standard_normal((rows, 96)).astype(np.float32)
-    return EnrolmentSample(
+    return EnrollmentSample(
         speaker_embedding=speaker / np.linalg.norm(speaker),
         phrase_embedding=spoken,
         net_speech_s=seconds,
@@ -68,13 +68,13 @@ def traces(folder: Path, *secrets: bytes) -> list[str]:
     ]
 
 
-def plain_parts(sample: EnrolmentSample) -> list[bytes]:
+def plain_parts(sample: EnrollmentSample) -> list[bytes]:
     """The embeddings of a sample as they would lie in a file that is not sealed."""
     arrays = [sample.speaker_embedding, sample.phrase_embedding]
     return [array.astype("<f4").tobytes() for array in arrays if array is not None]
 
 
-def same(one: EnrolmentSample, other: EnrolmentSample) -> bool:
+def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
     return (
         np.array_equal(one.speaker_embedding, other.speaker_embedding)
         and np.array_equal(
@@ -89,7 +89,7 @@ def same(one: EnrolmentSample, other: EnrolmentSample) -> bool:
     )
 
 
-def enrol(store: ProfileStore, name: str, *seeds: int) -> str:
+def enroll(store: ProfileStore, name: str, *seeds: int) -> str:
     return store.create_with_samples(
         name,
         ProfileKind.PHRASE,
@@ -172,11 +172,11 @@ def write_first_format(path: Path, *seeds: int) -> None:
     path.chmod(0o600)
 
 
-def learned(seed: int) -> EnrolmentSample:
+def learned(seed: int) -> EnrollmentSample:
     return replace(make_sample(seed), adapted=True)
 
 
-def seeds_of(samples: Sequence[EnrolmentSample]) -> list[int]:
+def seeds_of(samples: Sequence[EnrollmentSample]) -> list[int]:
     return [round(sample.created_at - 1_700_000_000.25) for sample in samples]
 
 

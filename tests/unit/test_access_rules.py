@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge.access.policy import allows
+from edge.access.guard import allows
 from edge.store import ProfileStore, open_store
 from edge.types import (
     EVERY_DAY,
@@ -24,13 +24,13 @@ from edge.types import (
     parse_day,
     parse_window,
 )
-from tests.unit.stores import enrol
+from tests.unit.stores import enroll
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProfileStore]:
     with open_store(tmp_path_factory.mktemp("state")) as store:
-        enrol(store, "Ada", 1)
+        enroll(store, "Ada", 1)
         yield store
 
 

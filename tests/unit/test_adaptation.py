@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from edge.recognition import Analysis
 from edge.recognition.adaptation import Nearness, Refusal, drift_of, reason_not_to_adapt
-from edge.recognition.voice import cosine, signature_of
+from edge.recognition.scorer import cosine, signature_of
 from edge.types import (
     Confidence,
-    EnrolmentSample,
+    EnrollmentSample,
     FloatArray,
     PhraseMatch,
     Profile,
@@ -29,24 +29,24 @@ HOUR = 3600.0
 SIZE = 12
 
 
-def towards(cosine_to_first: float, axis: int = 1) -> FloatArray:
-    """A voice with a given cosine to the first axis, leaning towards another one."""
+def toward(cosine_to_first: float, axis: int = 1) -> FloatArray:
+    """A voice with a given cosine to the first axis, leaning toward another one."""
     vector = np.zeros(SIZE, np.float32)
     vector[0] = cosine_to_first
     vector[axis] = math.sqrt(1.0 - cosine_to_first**2)
     return vector
 
 
-def sample(voice: FloatArray, *, adapted: bool = False, **changes: Any) -> EnrolmentSample:
-    plain = EnrolmentSample(voice, np.ones((4, 3), np.float32), 2.0, 30.0, NOW - 9 * HOUR, adapted)
+def sample(voice: FloatArray, *, adapted: bool = False, **changes: Any) -> EnrollmentSample:
+    plain = EnrollmentSample(voice, np.ones((4, 3), np.float32), 2.0, 30.0, NOW - 9 * HOUR, adapted)
     return replace(plain, **changes)
 
 
-def profile_of(*samples: EnrolmentSample) -> Profile:
+def profile_of(*samples: EnrollmentSample) -> Profile:
     return replace(Profile.begin("Ada"), samples=samples)
 
 
-ADA = profile_of(*(sample(towards(0.95, axis)) for axis in (1, 2, 3)))
+ADA = profile_of(*(sample(toward(0.95, axis)) for axis in (1, 2, 3)))
 
 
 def nearness(voice: float = 9.0, phrase: float = 6.0) -> Nearness:
@@ -61,7 +61,7 @@ def reason(
     profile: Profile = ADA, *, voice: FloatArray | None = None, **changes: Any
 ) -> Refusal | None:
     quality = Quality(-23.0, -60.0, changes.pop("snr_db", 30.0), 0.0, changes.pop("speech_s", 2.0))
-    analysis = Analysis(towards(0.9, 4) if voice is None else voice, None, quality, {})
+    analysis = Analysis(toward(0.9, 4) if voice is None else voice, None, quality, {})
     facts: dict[str, Any] = {
         "confidence": Confidence.HIGH,
         "nearness": nearness(),
@@ -106,13 +106,13 @@ def test_noise_is_not_learned() -> None:
 
 
 def test_half_a_phrase_is_not_learned() -> None:
-    shortest = profile_of(*ADA.samples[:2], sample(towards(0.95, 3), net_speech_s=1.0))
+    shortest = profile_of(*ADA.samples[:2], sample(toward(0.95, 3), net_speech_s=1.0))
     assert reason(ADA, speech_s=1.39) is Refusal.SHORT
     assert reason(ADA, speech_s=1.41) is None
     assert reason(shortest, speech_s=0.71) is None
     # A learned sample does not lower the bar for the next one.
     eased = profile_of(
-        *ADA.samples, sample(towards(0.95, 5), adapted=True, net_speech_s=1.5, created_at=0.0)
+        *ADA.samples, sample(toward(0.95, 5), adapted=True, net_speech_s=1.5, created_at=0.0)
     )
     assert reason(eased, speech_s=1.2) is Refusal.SHORT
 
@@ -123,9 +123,9 @@ def test_what_was_cut_is_not_learned() -> None:
 
 @pytest.mark.parametrize("adapted", [False, True])
 def test_what_is_there_already_is_not_learned(adapted: bool) -> None:
-    there = sample(towards(0.9, 5), adapted=adapted, created_at=0.0)
+    there = sample(toward(0.9, 5), adapted=adapted, created_at=0.0)
     profile = profile_of(*ADA.samples, there)
-    one_more = towards(0.9, 5)
+    one_more = toward(0.9, 5)
     assert cosine(one_more, there.speaker_embedding) > 0.999
     assert reason(profile, voice=one_more) is Refusal.REPEATED
     assert reason(ADA, voice=one_more) is None
@@ -133,8 +133,8 @@ def test_what_is_there_already_is_not_learned(adapted: bool) -> None:
 
 def test_one_at_a_time() -> None:
     def learned(hours_ago: float) -> Profile:
-        old = sample(towards(0.9, 6), adapted=True, created_at=NOW - 20 * HOUR)
-        new = sample(towards(0.9, 5), adapted=True, created_at=NOW - hours_ago * HOUR)
+        old = sample(toward(0.9, 6), adapted=True, created_at=NOW - 20 * HOUR)
+        new = sample(toward(0.9, 5), adapted=True, created_at=NOW - hours_ago * HOUR)
         return profile_of(*ADA.samples, new, old)
 
     assert reason(learned(5.9)) is Refusal.TOO_SOON
@@ -150,38 +150,38 @@ def test_one_at_a_time() -> None:
 def test_drift_is_none_without_learning_and_grows_with_it() -> None:
     assert drift_of(ADA) == 0.0
     drifts = [
-        drift_of(profile_of(*ADA.samples, *(sample(towards(0.7, 5), adapted=True),) * count))
+        drift_of(profile_of(*ADA.samples, *(sample(toward(0.7, 5), adapted=True),) * count))
         for count in (1, 2, 3)
     ]
     assert 0.0 < drifts[0] < drifts[1] < drifts[2] < 0.1
-    opposite = profile_of(*ADA.samples, sample(-towards(0.9, 5), adapted=True))
+    opposite = profile_of(*ADA.samples, sample(-toward(0.9, 5), adapted=True))
     assert drift_of(opposite) > 0.0
     # Nothing is claimed of a profile that has only learned.
-    assert drift_of(profile_of(sample(towards(0.9), adapted=True))) == 0.0
+    assert drift_of(profile_of(sample(toward(0.9), adapted=True))) == 0.0
 
 
 def test_a_signature_needs_something_enrolled() -> None:
-    with pytest.raises(ValueError, match="enrolment"):
-        signature_of([sample(towards(0.9), adapted=True)])
+    with pytest.raises(ValueError, match="enrollment"):
+        signature_of([sample(toward(0.9), adapted=True)])
 
 
 def test_learned_samples_never_weigh_more_than_enrolled_ones() -> None:
-    one = sample(towards(1.0))
-    other = sample(towards(0.0, 1), adapted=True)
+    one = sample(toward(1.0))
+    other = sample(toward(0.0, 1), adapted=True)
     for count in (1, 2, 20):
         signature = signature_of([one, *[other] * count])
         # Equal weights: halfway between the two, however many there are.
         assert signature[:2] == pytest.approx([math.sqrt(0.5)] * 2, abs=1e-5)
     # Learned samples that disagree make a shorter sum, which is no reason to count more of them.
-    apart = signature_of([one, other, sample(towards(0.0, 2), adapted=True)])
+    apart = signature_of([one, other, sample(toward(0.0, 2), adapted=True)])
     assert apart[1] / apart[0] == pytest.approx(0.5, abs=1e-5)
     # Not so many that it matters: each counts in full.
     three = signature_of([one, one, one, other])
     assert three[1] / three[0] == pytest.approx(1 / 3, abs=1e-5)
     # Enrolled samples that disagree make a shorter sum, which must still not be outweighed.
-    scattered = [sample(towards(0.6, axis)) for axis in (1, 2, 3)]
+    scattered = [sample(toward(0.6, axis)) for axis in (1, 2, 3)]
     own = signature_of(scattered)
-    pulled = signature_of([*scattered, *[sample(towards(0.0, 9), adapted=True)] * 3])
+    pulled = signature_of([*scattered, *[sample(toward(0.0, 9), adapted=True)] * 3])
     assert cosine(own, pulled) >= math.sqrt(0.5) - 1e-6
     assert cosine(own, pulled) >= pulled[9] - 1e-6
 
@@ -202,7 +202,7 @@ def test_drift_has_a_bound_whatever_is_learned(
 ) -> None:
     """With every learned voice near the enrolled signature, no more than half of that angle."""
 
-    def made(place: list[int], seconds: float, *, adapted: bool) -> EnrolmentSample:
+    def made(place: list[int], seconds: float, *, adapted: bool) -> EnrollmentSample:
         vector = np.asarray(place, np.float32)
         unit = vector / np.linalg.norm(vector)
         return sample(unit, adapted=adapted, net_speech_s=seconds)

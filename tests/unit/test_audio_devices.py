@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.audio.devices import DeviceChoice, InputDevice, choose
-from edge.audio.persistent import Timeline
+from edge.audio.reconnecting import Timeline
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock
 
@@ -115,11 +115,11 @@ def test_call_that_hangs_is_left_and_undone_when_it_returns() -> None:
 def test_call_can_be_given_up_from_another_thread() -> None:
     from edge.audio import portaudio
 
-    release, cancelled = threading.Event(), threading.Event()
-    threading.Timer(0.2, cancelled.set).start()
+    release, canceled = threading.Event(), threading.Event()
+    threading.Timer(0.2, canceled.set).start()
     started = time.monotonic()
     with pytest.raises(MicrophoneError):
-        portaudio.call(lambda _: release.wait(20), timeout_s=15.0, cancelled=cancelled)
+        portaudio.call(lambda _: release.wait(20), timeout_s=15.0, canceled=canceled)
     release.set()
 
     assert time.monotonic() - started < 5.0

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES
+from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import read_audio
-from edge.audio.frames import FRAME_S, FRAME_SAMPLES
 from edge.audio.utterance import find_speech, speech_only, utterance_of
 from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector, WebRtcJudge, best_judge
 from edge.resources import demo_directory
@@ -26,7 +26,7 @@ def _silence(seconds: float, level: float = 1e-4) -> FloatArray:
 @pytest.fixture(scope="module")
 def phrase() -> FloatArray:
     """A phrase without silence around it, so that its place in a stream is known."""
-    samples = read_audio(demo_directory() / "ada_enrol_1.flac").samples
+    samples = read_audio(demo_directory() / "ada_enroll_1.flac").samples
     where = np.flatnonzero(find_speech(samples))
     return samples[where[0] * FRAME_SAMPLES : (where[-1] + 1) * FRAME_SAMPLES]
 
@@ -271,7 +271,7 @@ def test_the_network_is_not_needed_to_import(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_faint_speech_is_found_whole(phrase: FloatArray) -> None:
-    """A calm voice two metres from a good microphone: -55 dB full scale, in a room of -85."""
+    """A calm voice two meters from a good microphone: -55 dB full scale, in a room of -85."""
     loud = utterance_of(_all(_silence(1.0, 5e-5), phrase, _silence(1.0, 5e-5)))
     level = float(np.sqrt(np.mean(phrase**2)))
     faint = phrase * np.float32(10.0 ** (-55.0 / 20.0) / level)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.audio.endpoint import EndPointer, EndPointSettings
-from edge.audio.frames import FRAME_S, FRAME_SAMPLES, level_db
-from edge.audio.opened import Frame, OpenUtterance
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, level_db
+from edge.audio.end_pointing import EndPointer, EndPointSettings, Frame, OpenUtterance
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tests.unit.voices import in_blocks, quiet, speech
 

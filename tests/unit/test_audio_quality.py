@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.audio.frames import FRAME_S, FRAME_SAMPLES, QUIETEST_DB
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, QUIETEST_DB
 from edge.audio.quality import measure_quality
 from edge.types import FloatArray
 

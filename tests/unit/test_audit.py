@@ -17,21 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.access.recording import event_of
+from edge.access.issuing import audit_event_of
 from edge.config import AuditConfig
 from edge.errors import InputError, StoreError
 from edge.store.audit import AuditTrail
 from edge.store.audit_entry import MAX_DETAIL, Head, detail_text
-from edge.store.state import DeviceState
-from edge.types import (
-    AccessDecision,
-    Confidence,
-    Detail,
-    Event,
-    EventKind,
-    Outcome,
-    ReasonCode,
-)
+from edge.store.device_state import DeviceState
+from edge.types import AccessDecision, Confidence, Detail, Event, EventKind, Outcome, ReasonCode
 
 KEY = bytes(range(32))
 DAY = 86400.0
@@ -426,7 +418,7 @@ def test_of_a_decision_no_name_and_no_phrase_is_kept(tmp_path: Path) -> None:
         phrase="open sesame",
     )
     with open_trail(tmp_path) as trail:
-        trail.record(event_of(decision))
+        trail.record(audit_event_of(decision))
         trail.flush()
         (entry,) = trail.entries()
     assert entry.details()["outcome"] == "granted"

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge.recognition.calibration import (
-    ENROLMENTS_RANGE,
+    ENROLLMENTS_RANGE,
     SNR_RANGE_DB,
     SPEECH_RANGE_S,
     OperatingCurve,
@@ -86,19 +86,19 @@ def test_many_ratios_at_once_are_as_one_by_one(ratios: list[float]) -> None:
 
 
 FULL = VoiceCalibration(
-    **{**PLAIN_VOICE, "speech": -2.0, "enrolments": -1.5, "snr": -0.8, "curve": VOICE_CURVE}
+    **{**PLAIN_VOICE, "speech": -2.0, "enrollments": -1.5, "snr": -0.8, "curve": VOICE_CURVE}
 )
 
 
 def ratio(
     calibration: VoiceCalibration = FULL,
     similarity: float = 0.5,
-    enrolments: int = 3,
+    enrollments: int = 3,
     net_speech_s: float = 2.0,
     snr_db: float = 25.0,
 ) -> float:
     found = calibration.ratio(
-        np.asarray([[similarity]], np.float32), [enrolments], [net_speech_s], [snr_db]
+        np.asarray([[similarity]], np.float32), [enrollments], [net_speech_s], [snr_db]
     )
     assert found.shape == (1, 1)
     assert found.dtype == np.float32
@@ -106,11 +106,11 @@ def ratio(
 
 
 def test_a_ratio_by_hand() -> None:
-    # At 2 s and 25 dB only the enrolments add something to -9 + 30 x 0.5.
+    # At 2 s and 25 dB only the enrollments add something to -9 + 30 x 0.5.
     assert ratio() == pytest.approx(6.0 - 1.5 * math.log(3))
-    assert ratio(enrolments=1) == pytest.approx(6.0)
-    assert ratio(enrolments=1, net_speech_s=4.0) == pytest.approx(6.0 - 2.0 * math.log(2))
-    assert ratio(enrolments=1, snr_db=15.0) == pytest.approx(6.0 + 0.8)
+    assert ratio(enrollments=1) == pytest.approx(6.0)
+    assert ratio(enrollments=1, net_speech_s=4.0) == pytest.approx(6.0 - 2.0 * math.log(2))
+    assert ratio(enrollments=1, snr_db=15.0) == pytest.approx(6.0 + 0.8)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))
@@ -124,7 +124,7 @@ def test_the_more_similar_the_likelier(one: float, other: float) -> None:
     [
         ("net_speech_s", SPEECH_RANGE_S),
         ("snr_db", SNR_RANGE_DB),
-        ("enrolments", ENROLMENTS_RANGE),
+        ("enrollments", ENROLLMENTS_RANGE),
     ],
 )
 def test_beyond_what_was_measured_the_end_counts(what: str, span: tuple[float, float]) -> None:
@@ -143,19 +143,19 @@ def test_beyond_what_was_measured_the_end_counts(what: str, span: tuple[float, f
 
 def test_each_voice_and_signature_is_judged_by_its_own_quality() -> None:
     similarity = np.asarray([[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]], np.float32)
-    enrolments, speech, snr = [1, 4], [0.5, 2.0, 5.0], [10.0, 20.0, 30.0]
-    together = FULL.ratio(similarity, enrolments, speech, snr)
+    enrollments, speech, snr = [1, 4], [0.5, 2.0, 5.0], [10.0, 20.0, 30.0]
+    together = FULL.ratio(similarity, enrollments, speech, snr)
     for row in range(2):
         for column in range(3):
             alone = ratio(
-                FULL, similarity[row, column], enrolments[row], speech[column], snr[column]
+                FULL, similarity[row, column], enrollments[row], speech[column], snr[column]
             )
             assert together[row, column] == pytest.approx(alone, abs=1e-5)
 
 
 def test_quality_that_weighs_nothing_changes_nothing() -> None:
-    plain = replace(FULL, speech=0.0, snr=0.0, enrolments=0.0)
-    assert ratio(plain, snr_db=0.0, net_speech_s=0.4, enrolments=5) == pytest.approx(6.0)
+    plain = replace(FULL, speech=0.0, snr=0.0, enrollments=0.0)
+    assert ratio(plain, snr_db=0.0, net_speech_s=0.4, enrollments=5) == pytest.approx(6.0)
 
 
 def test_a_phrase_by_hand() -> None:

@@ -16,11 +16,7 @@ from edge.config import Config
 from edge.errors import ModelError
 from edge.inference import ModelCard, read_card
 from edge.recognition import Engine
-from edge.recognition.calibration import (
-    phrase_calibration,
-    require_calibrated,
-    voice_calibration,
-)
+from edge.recognition.calibration import phrase_calibration, require_calibrated, voice_calibration
 from edge.resources import models_directory
 
 SPEAKER, PHRASE = "speaker_embedding", "phrase_embedding"
@@ -29,7 +25,7 @@ READERS: dict[str, Callable[[ModelCard], object]] = {
     PHRASE: phrase_calibration,
 }
 RATIO_KEYS = [
-    *((SPEAKER, key) for key in ("offset", "similarity", "speech", "enrolments", "snr")),
+    *((SPEAKER, key) for key in ("offset", "similarity", "speech", "enrollments", "snr")),
     *((PHRASE, key) for key in ("offset", "distance")),
 ]
 NO_NUMBERS: list[Any] = [None, "3", True, [], {}, math.nan, math.inf, -math.inf, 10**400]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.evaluation.corpus import Item
+from edge.evaluation.corpus import CorpusFile
 from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
 from tests.unit.voices import recording, speech
@@ -188,7 +188,7 @@ def test_distances_of_a_voice_come_out_in_order() -> None:
     """With the demo's voices under one name there are four sentences; two may be phrases."""
     pytest.importorskip("pyroomacoustics")
     names = ("ada_right_phrase", "ada_wrong_phrase", "robin_near_phrase", "stranger_other_phrase")
-    heard = [Heard(Item(Path(name), "ada", "", ""), recording(name)) for name in names]
+    heard = [Heard(CorpusFile(Path(name), "ada", "", ""), recording(name)) for name in names]
     assert all(
         phrases.LENGTHS_S[0] < len(speech(name)) / SAMPLE_RATE < phrases.LENGTHS_S[1]
         for name in names[:2]

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from edge.access.asking import DEMANDED_S
-from edge.access.challenge import Challenge, Prompt
-from edge.access.decider import Decider, Judgement
-from edge.access.strings import REMEMBERED, DigitStrings
+from edge.access.decider import Decider, Judgment
+from edge.challenge.asking import DEMANDED_S
+from edge.challenge.challenge import REMEMBERED, Challenge, DigitStrings, Prompt
+from edge.challenge.rounds import DigitRound
 from edge.config import ChallengeConfig, Config
 from edge.errors import StoreError
 from edge.recognition import Engine
-from edge.recognition.digit_round import DigitRound
 from edge.types import AccessRule, Outcome, Profile, ReasonCode, Utterance
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, passphrase, person, rounds
 
@@ -79,10 +78,10 @@ class Door:
         self.challenge.use(people)
         self.decider = Decider(engine, Config())
 
-    def passphrase(self, voice: str = ADA) -> Judgement:
-        judgement = self.decider.judge(passphrase(voice), self.people)
-        assert judgement.decision.outcome is Outcome.GRANTED
-        return self.challenge.review(judgement)
+    def passphrase(self, voice: str = ADA) -> Judgment:
+        judgment = self.decider.judge(passphrase(voice), self.people)
+        assert judgment.decision.outcome is Outcome.GRANTED
+        return self.challenge.review(judgment)
 
     @property
     def asked(self) -> tuple[int, ...]:
@@ -90,13 +89,13 @@ class Door:
         assert prompt is not None
         return tuple(int(digit) for digit in prompt.digits)
 
-    def say(self, digits: Sequence[int], voice: str = ADA) -> Judgement | None:
+    def say(self, digits: Sequence[int], voice: str = ADA) -> Judgment | None:
         return self.challenge.judge(now_said(answer(digits, voice), 60.0))
 
 
-def outcome(judgement: Judgement | None) -> tuple[str, str]:
-    assert judgement is not None
-    return judgement.decision.outcome.value, judgement.decision.reason.value
+def outcome(judgment: Judgment | None) -> tuple[str, str]:
+    assert judgment is not None
+    return judgment.decision.outcome.value, judgment.decision.reason.value
 
 
 def test_right_digits_in_the_right_voice_open(
@@ -166,7 +165,7 @@ def test_nothing_is_said_in_time(
     asked = door.asked
     assert door.challenge.tick() is None
     started = time.monotonic()
-    monkeypatch.setattr("edge.access.challenge.time.monotonic", lambda: started + 13.5)
+    monkeypatch.setattr("edge.challenge.challenge.time.monotonic", lambda: started + 13.5)
     late = door.challenge.tick()
     assert outcome(late) == ("denied", "challenge_failed")
     assert late is not None
@@ -342,7 +341,7 @@ def test_digits_may_be_demanded_of_the_next_one(
     # It does not hold for ever.
     asking.demand()
     later = time.monotonic() + DEMANDED_S + 1.0
-    monkeypatch.setattr("edge.access.asking.time.monotonic", lambda: later)
+    monkeypatch.setattr("edge.challenge.asking.time.monotonic", lambda: later)
     assert not asking.demanded
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from edge.audio.devices import InputDevice, choose
-from edge.cli.choose_microphone import chosen_device
+from edge.cli.enroll_microphone import chosen_device
 from edge.config import load_config
 from edge.config.editing import changed
-from edge.enrolment import choosing
-from edge.enrolment.choosing import (
-    Heard,
+from edge.enrollment import microphones
+from edge.enrollment.microphones import (
+    MicrophoneLevel,
     as_setting,
     best_of,
     lasting_name,
@@ -82,13 +82,13 @@ def _quality(level: float = -25.0, snr: float = 30.0, clipped: float = 0.0) -> Q
 
 def test_the_clearest_is_the_best() -> None:
     there = devices("a", "b", "c", "d")
-    deaf = Heard(there[0], Quality(-100.0, -70.0, 0.0, 0.0, 0.0))
-    broken = Heard(there[1], None, "it is busy")
+    deaf = MicrophoneLevel(there[0], Quality(-100.0, -70.0, 0.0, 0.0, 0.0))
+    broken = MicrophoneLevel(there[1], None, "it is busy")
     assert best_of([deaf, broken]) is None
-    near, far = Heard(there[2], _quality()), Heard(there[3], _quality(snr=12.0))
+    near, far = MicrophoneLevel(there[2], _quality()), MicrophoneLevel(there[3], _quality(snr=12.0))
     assert best_of([deaf, far, broken, near]) is near
-    assert best_of([far, Heard(there[2], _quality(clipped=0.2))]) is far
-    assert best_of([far, Heard(there[2], _quality(level=-70.0))]) is far
+    assert best_of([far, MicrophoneLevel(there[2], _quality(clipped=0.2))]) is far
+    assert best_of([far, MicrophoneLevel(there[2], _quality(level=-70.0))]) is far
     assert near.words() == "speech at -25 dB, 30 dB above the noise"
     assert (deaf.words(), broken.words()) == ("heard nobody speak", "cannot be opened: it is busy")
 
@@ -128,7 +128,7 @@ class Fake:
 
 @pytest.fixture
 def sounds(monkeypatch: pytest.MonkeyPatch) -> dict[str, FloatArray]:
-    speech = samples_of("ada_enrol_1")
+    speech = samples_of("ada_enroll_1")
     found = {
         "near (hw:1,0)": speech,
         "far (hw:2,0)": (0.1 * speech + quiet(len(speech) / SAMPLE_RATE, 2e-3)).astype(np.float32),
@@ -181,9 +181,9 @@ def ask(monkeypatch: pytest.MonkeyPatch, config: Path, sounds: dict[str, FloatAr
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr("edge.audio.devices.list_devices", lambda: devices(*there, "default"))
-        listen = choosing.listen_to
+        listen = microphones.listen_to
         monkeypatch.setattr(
-            "edge.enrolment.choosing.listen_to",
+            "edge.enrollment.microphones.listen_to",
             lambda chosen, levels: listen(chosen, levels, opened_as=Fake),
         )
         args = Namespace(device=None, choose_microphone=False, config=None)
@@ -193,7 +193,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, config: Path, sounds: dict[str, FloatAr
             with open_store(settings.state_path) as store:
                 return chosen_device(args, settings, store), screen.getvalue()
         finally:
-            monkeypatch.setattr("edge.enrolment.choosing.listen_to", listen)
+            monkeypatch.setattr("edge.enrollment.microphones.listen_to", listen)
 
     return asked
 
@@ -258,10 +258,10 @@ def test_without_a_file_or_with_one_that_cannot_be_changed(
     ask: Ask, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = ["far (hw:2,0)", "near (hw:1,0)"]
-    monkeypatch.setattr("edge.cli.choose_microphone.find_config", lambda path: None)
+    monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: None)
     shown = ask("", there=both)[1]
     assert "To keep it, put this into ~/.config/edge-voice/config.yaml:" in shown
-    monkeypatch.setattr("edge.cli.choose_microphone.find_config", lambda path: config / "none")
+    monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: config / "none")
     shown = ask("", there=both)[1]
     assert "It cannot be kept: " in shown
 

@@ -16,7 +16,7 @@ import pytest
 from edge import __version__
 from edge.cli import devices, identify, profiles
 from edge.cli.main import COMMANDS, main
-from edge.errors import EnrolmentRejected, ProfileError
+from edge.errors import EnrollmentRejected, ProfileError
 from edge.store import ProfileStore
 from edge.types import ProfileKind
 from tests.unit.commands import Capture, run_json
@@ -146,11 +146,11 @@ def test_interrupt_is_130(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> N
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_rejected_enrolment_carries_its_reason(
+def test_rejected_enrollment_carries_its_reason(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> int:
-        raise EnrolmentRejected("too_noisy", "too noisy: find a quieter moment")
+        raise EnrollmentRejected("too_noisy", "too noisy: find a quieter moment")
 
     _replace_run(monkeypatch, refuse)
     code, value = run_json(capsys, "profiles", "list")

@@ -11,10 +11,10 @@ from edge.access.lockout import LIFT_KEY, STATE_KEY, LockOut
 from edge.cli.main import main
 from edge.config import LockOutConfig
 from edge.store import ProfileStore
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import EVERYTHING, ProfileKind, ReasonCode
 from tests.unit.commands import Capture, run_json
-from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enrol, make_sample
+from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, make_sample
 
 pytestmark = pytest.mark.usefixtures("config", "store_path")
 
@@ -154,7 +154,7 @@ def _said(capture: Capture, *arguments: str) -> str:
 @pytest.fixture
 def with_duress(store_path: Path) -> Path:
     with ProfileStore(store_path) as store:
-        enrol(store, "Bob", 7, 8, 9)
+        enroll(store, "Bob", 7, 8, 9)
         store.create_with_samples(
             "Ada (duress)",
             ProfileKind.PHRASE,

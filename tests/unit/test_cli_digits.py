@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.cli.digits import files_in
+from edge.challenge.rounds import rounds_of
+from edge.cli.enroll_digits import files_in
 from edge.cli.main import main
 from edge.errors import InputError
 from edge.recognition import Engine
-from edge.recognition.digit_store import rounds_of
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, ProfileKind
 from tests.unit.commands import Capture, run_json

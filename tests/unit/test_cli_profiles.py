@@ -109,8 +109,8 @@ def test_show_tells_what_was_learned_and_revert_forgets_it(
         lines = capsys.readouterr().out.splitlines()
         return next(line for line in lines if line.startswith("  adapted "))
 
-    assert adapted() == "  adapted  no (enrolment.adapt is off)"
-    config.write_text("state_directory: state\nenrolment: {adapt: true, adapt_samples: 7}\n")
+    assert adapted() == "  adapted  no (enrollment.adapt is off)"
+    config.write_text("state_directory: state\nenrollment: {adapt: true, adapt_samples: 7}\n")
     assert adapted() == "  adapted  nothing yet"
     code, before = run_json(capsys, "profiles", "show", "Ada")
     assert (code, before["profile"]["adapted"], before["profile"]["drift"]) == (0, 0, 0.0)
@@ -121,16 +121,16 @@ def test_show_tells_what_was_learned_and_revert_forgets_it(
         adapted(),
     )
     code, value = run_json(capsys, "profiles", "show", "Ada")
-    assert (code, value["profile"]["adapted"], value["profile"]["enrolments"]) == (0, 2, 3)
+    assert (code, value["profile"]["adapted"], value["profile"]["enrollments"]) == (0, 2, 3)
     assert 0.05 < value["profile"]["drift"] < 0.3  # random numbers, which no voice is
     code, value = run_json(capsys, "profiles", "list")
     assert [each["adapted"] for each in value["profiles"]] == [2, 0]
     config.write_text("state_directory: state\n")
     assert adapted().endswith("; now off")
     assert main(["profiles", "revert", "Ada", "--yes"]) == 0
-    assert "Ada is known by the enrolment alone" in capsys.readouterr().out
+    assert "Ada is known by the enrollment alone" in capsys.readouterr().out
     code, after = run_json(capsys, "profiles", "show", "Ada")
-    assert (code, after["profile"]["adapted"], after["profile"]["enrolments"]) == (0, 0, 3)
+    assert (code, after["profile"]["adapted"], after["profile"]["enrollments"]) == (0, 0, 3)
     code, value = run_json(capsys, "profiles", "revert", "Ada", "-y")
     assert (code, value["profile"]["adapted"]) == (0, 0)
 

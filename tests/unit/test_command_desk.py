@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from edge.config import UnsignedConfig
 from edge.errors import ProfileError, StoreError
 from edge.mqtt import CommandFailed
-from edge.mqtt.commands import CHOOSE, Refused, read_unsigned
+from edge.mqtt.command_queue import Refusals
+from edge.mqtt.commands import CHOOSE, CommandRefused, read_unsigned
 from edge.mqtt.link import Incoming
-from edge.mqtt.refusals import Refusals
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 from tests.unit.ordering import OPERATOR, STRANGER, Home, arrived, ordered
 
@@ -130,12 +130,12 @@ def test_unsigned_commands_are_off_until_each_is_allowed(tmp_path: Path) -> None
     assert home.answers == []
 
 
-def test_an_unsigned_enrolment(tmp_path: Path) -> None:
+def test_an_unsigned_enrollment(tmp_path: Path) -> None:
     wanted = [
-        arrived("Zoë".encode(), "set/enrol_person"),
-        arrived(b"PRESS", "set/enrol"),
-        arrived(b"PRESS", "set/enrol_cancel"),
-        arrived(b"", "set/enrol_person"),
+        arrived("Zoë".encode(), "set/enroll_person"),
+        arrived(b"PRESS", "set/enroll"),
+        arrived(b"PRESS", "set/enroll_cancel"),
+        arrived(b"", "set/enroll_person"),
     ]
     (tmp_path / "shut").mkdir()
     home = Home(tmp_path / "shut")
@@ -145,24 +145,24 @@ def test_an_unsigned_enrolment(tmp_path: Path) -> None:
     assert home.done == []
     assert home.reasons == ["switched_off"] * 4
     (tmp_path / "open").mkdir()
-    allowed = UnsignedConfig(enrol=True, enrol_cancel=True, enrol_person=True)
+    allowed = UnsignedConfig(enroll=True, enroll_cancel=True, enroll_person=True)
     home = Home(tmp_path / "open", unsigned=allowed)
     for message in wanted:
         home.desk.take(message)
     for message in (
-        arrived(b"Ada", "set/enrol"),
-        arrived(b"press", "set/enrol_cancel"),
-        arrived(b"x" * 65, "set/enrol_person"),
-        arrived("é".encode() * 129, "set/enrol_person"),
-        arrived(b"Ada\nRobin", "set/enrol_person"),
-        arrived(b"\xff", "set/enrol_person"),
+        arrived(b"Ada", "set/enroll"),
+        arrived(b"press", "set/enroll_cancel"),
+        arrived(b"x" * 65, "set/enroll_person"),
+        arrived("é".encode() * 129, "set/enroll_person"),
+        arrived(b"Ada\nRobin", "set/enroll_person"),
+        arrived(b"\xff", "set/enroll_person"),
     ):
         home.desk.take(message)
-    home.desk.take(arrived(b"PRESS", "set/enrol", retained=True))
-    home.desk.take(arrived(b"Ada", "set/enrol_person", retained=True))
+    home.desk.take(arrived(b"PRESS", "set/enroll", retained=True))
+    home.desk.take(arrived(b"Ada", "set/enroll_person", retained=True))
     home.desk.work()
     assert home.done == [
-        (CHOOSE, {"person": "Zoë"}), ("enrol_start", {}), ("enrol_cancel", {}),
+        (CHOOSE, {"person": "Zoë"}), ("enroll_start", {}), ("enroll_cancel", {}),
         (CHOOSE, {"person": ""}),
     ]  # fmt: skip
     assert sorted(home.reasons) == ["bad_arguments"] * 6 + ["done"] * 4 + ["retained"] * 2
@@ -171,10 +171,10 @@ def test_an_unsigned_enrolment(tmp_path: Path) -> None:
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=80).map(str.encode)))
 def test_any_bytes_may_be_a_name(payload: bytes) -> None:
-    allowed = UnsignedConfig(enrol_person=True)
+    allowed = UnsignedConfig(enroll_person=True)
     try:
-        command = read_unsigned(Incoming("set/enrol_person", payload, retained=False), allowed)
-    except Refused as refused:
+        command = read_unsigned(Incoming("set/enroll_person", payload, retained=False), allowed)
+    except CommandRefused as refused:
         assert refused.reason == "bad_arguments"  # noqa: PT017 (most pass, some do not)
         return
     name = command.arguments["person"]
@@ -186,9 +186,9 @@ def test_any_bytes_may_be_a_name(payload: bytes) -> None:
 
 def test_what_must_not_be_in_the_trail(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    home.desk.take(arrived(ordered("enrol_start")))
+    home.desk.take(arrived(ordered("enroll_start")))
     home.desk.work()
-    assert home.done == [("enrol_start", {"person": "Ada", "phrase": "what Ada says"})]
+    assert home.done == [("enroll_start", {"person": "Ada", "phrase": "what Ada says"})]
     assert "Ada" not in str(home.events)
 
 

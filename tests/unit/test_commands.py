@@ -16,9 +16,9 @@ from edge.config import UnsignedConfig
 from edge.crypto.command_keys import Role, read_command_keys
 from edge.crypto.signing import HmacKey, signed
 from edge.errors import ConfigError
-from edge.mqtt.commands import COMMANDS, Refused, read_command, read_unsigned, unix
+from edge.mqtt.commands import COMMANDS, CommandRefused, read_command, read_unsigned, unix
 from edge.mqtt.link import Incoming
-from edge.mqtt.sending import command_message
+from edge.mqtt.session import command_message
 from edge.types.decision import utc
 from tests.unit.ordering import (
     ARGUMENTS,
@@ -41,7 +41,7 @@ COLLECTED_AT = time.time()
 @pytest.mark.parametrize("key", [OWNER, OPERATOR, OBSERVER], ids=["owner", "operator", "observer"])
 def test_roles(name: str, key: Any) -> None:
     looking = {"ping", "status", "list"}
-    people = {*ARGUMENTS, "enrol_cancel", "reload"}
+    people = {*ARGUMENTS, "enroll_cancel", "reload"}
     may = {OWNER: set(COMMANDS), OPERATOR: set(COMMANDS) - people, OBSERVER: looking}[key]
     message = arrived(ordered(name, key))
     if name in may:
@@ -49,7 +49,7 @@ def test_roles(name: str, key: Any) -> None:
         assert (command.name, command.key_id) == (name, key.key_id)
         assert command.arguments == ARGUMENTS.get(name, {})
     else:
-        with pytest.raises(Refused, match="not_allowed") as caught:
+        with pytest.raises(CommandRefused, match="not_allowed") as caught:
             read(message)
         assert caught.value.key_id == key.key_id
 
@@ -91,23 +91,23 @@ def test_roles(name: str, key: Any) -> None:
         (arrived(ordered(command=7)), "unknown_command"),
         (arrived(ordered(arguments={"x": 1})), "bad_arguments"),
         (arrived(ordered("arm", arguments={"on": True})), "bad_arguments"),
-        (arrived(ordered("enrol_start", arguments={})), "bad_arguments"),
-        (arrived(ordered("enrol_start", arguments={"phrase": "x"})), "bad_arguments"),
-        (arrived(ordered("enrol_start", arguments={"person": "Ada", "phrase": 1})),
+        (arrived(ordered("enroll_start", arguments={})), "bad_arguments"),
+        (arrived(ordered("enroll_start", arguments={"phrase": "x"})), "bad_arguments"),
+        (arrived(ordered("enroll_start", arguments={"person": "Ada", "phrase": 1})),
          "bad_arguments"),
-        (arrived(ordered("enrol_start", arguments={"person": "Ada", "phrase": "x" * 201})),
+        (arrived(ordered("enroll_start", arguments={"person": "Ada", "phrase": "x" * 201})),
          "bad_arguments"),
-        (arrived(ordered("enrol_start", arguments={"person": "Ada", "voice": True})),
+        (arrived(ordered("enroll_start", arguments={"person": "Ada", "voice": True})),
          "bad_arguments"),
         (arrived(ordered("delete", arguments={"person": ""})), "bad_arguments"),
         (arrived(ordered("delete", arguments={"person": "x" * 65})), "bad_arguments"),
         (arrived(ordered("delete", arguments={"person": "A\u202eda"})), "bad_arguments"),
         (arrived(ordered("delete", arguments={"person": ["Ada"]})), "bad_arguments"),
-        (arrived(ordered("enrol_person", arguments={"person": "Ada"})), "unknown_command"),
+        (arrived(ordered("enroll_person", arguments={"person": "Ada"})), "unknown_command"),
     ],
 )  # fmt: skip
 def test_what_is_refused(message: Incoming, reason: str) -> None:
-    with pytest.raises(Refused, match=f"^{reason}$"):
+    with pytest.raises(CommandRefused, match=f"^{reason}$"):
         read_command(message, KEYS, device_id="hall", now=COLLECTED_AT, allowance_s=5.0)
 
 
@@ -125,9 +125,9 @@ JSON = st.recursive(
 
 @given(st.binary(max_size=300), st.booleans())
 def test_no_bytes_are_a_command(payload: bytes, retained: bool) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRefused):
         read(Incoming("command", payload, retained))
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRefused):
         read_unsigned(Incoming("set/x", payload, retained), UnsignedConfig(True, True, True))
 
 
@@ -136,7 +136,7 @@ def test_any_member_may_be_anything(name: str, value: Any) -> None:
     genuine = ordered()
     message = {**genuine, name: value}
     assume(message != genuine)
-    with pytest.raises(Refused):  # without a new signature nothing passes
+    with pytest.raises(CommandRefused):  # without a new signature nothing passes
         read(Incoming("command", json.dumps(message).encode(), retained=False))
 
 
@@ -148,7 +148,7 @@ def test_any_signed_member_may_be_anything(name: str, value: Any) -> None:
         return
     try:
         command = read(arrived(message))
-    except Refused:
+    except CommandRefused:
         return
     assert command.name in COMMANDS
 

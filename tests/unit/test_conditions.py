@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.files import read_audio
-from edge.audio.frames import FRAME_SAMPLES
 from edge.audio.utterance import find_speech, utterance_of
 from edge.errors import EnvironmentFault, InputError
 from edge.resources import demo_directory
@@ -36,7 +36,7 @@ CONDITIONS = conditions(pink_noise(20.0, 3))
 
 @pytest.fixture(scope="module")
 def speech() -> FloatArray:
-    return read_audio(demo_directory() / "ada_enrol_1.flac").samples
+    return read_audio(demo_directory() / "ada_enroll_1.flac").samples
 
 
 def _bursts(seconds: float, rms: float, seed: int = 0) -> FloatArray:
@@ -158,7 +158,7 @@ def test_pink_noise_has_as_much_power_in_every_octave() -> None:
 
 
 def test_babble_is_many_voices_and_has_the_length_asked_for() -> None:
-    files = sorted(demo_directory().glob("*_enrol_*.flac"))
+    files = sorted(demo_directory().glob("*_enroll_*.flac"))
 
     crowd = babble(files, 12.0, 1)
 

@@ -118,7 +118,7 @@ def complaints(data: bytes) -> tuple[str, ...]:
         ('state_directory: "/a\\udc80"', "state_directory: '/a\ufffd' holds half a character"),
         ("device: {name: ' '}", "device.name: is blank"),
         ("log_level: loud", "log_level: 'loud' is unknown; give one of debug, info"),
-        ("enrolment: {repetitions: 2}", "2 is too small; give a whole number from 3 to 20"),
+        ("enrollment: {repetitions: 2}", "2 is too small; give a whole number from 3 to 20"),
         ("audio: {ring_s: 20, ring_s: 30}", "audio.ring_s: given twice (first in line 1)"),
         ("audio: {}\naudio: {}", "audio: given twice (first in line 1)"),
         ("mqtt: {password_file: x}", "mqtt.password_file: a password without a user"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audio.recordings import MAX_FILES, DebugRecordings
+from edge.audio.files import MAX_FILES, DebugRecordings
 from edge.config import Config
 from edge.types import Quality, Utterance
 

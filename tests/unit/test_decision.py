@@ -1,4 +1,4 @@
-"""Decisions: what is published of what was recognised."""
+"""Decisions: what is published of what was recognized."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def household(engine: Engine) -> list[Profile]:
     for name in ("ada", "robin"):
         profile = Profile.begin(name, phrase=f"what {name} says")
         for number in (1, 2, 3):
-            profile = engine.extend(profile, recording(f"{name}_enrol_{number}"))
+            profile = engine.extend(profile, recording(f"{name}_enroll_{number}"))
         profiles.append(profile)
     return profiles
 

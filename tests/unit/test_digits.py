@@ -7,19 +7,20 @@ import struct
 import numpy as np
 import pytest
 
-from edge.errors import EnrolmentRejected, StoreError
-from edge.recognition import Engine
-from edge.recognition.answers import AnswerJudge, strong_digits
-from edge.recognition.digit_codec import decode, encode
-from edge.recognition.digit_features import BANDS, RANGE, spectrum_of, word_in
-from edge.recognition.digit_round import (
+from edge.challenge.answers import AnswerJudge, strong_digits
+from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
+from edge.challenge.matching import DigitExample, DigitRecognizer
+from edge.challenge.rounds import (
     DigitRound,
     complete_round,
+    decode,
+    encode,
     nearest_other,
     take_digit,
     weakness_of,
 )
-from edge.recognition.digits import DigitExample, DigitRecogniser
+from edge.errors import EnrollmentRejected, StoreError
+from edge.recognition import Engine
 from edge.types import Profile
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, person, rounds
 
@@ -75,9 +76,9 @@ def test_another_voice_with_the_right_digits_is_refused(judge: AnswerJudge) -> N
 
 
 def test_silence_is_no_answer(judge: AnswerJudge) -> None:
-    recogniser_input = np.zeros(16_000, np.float32)
+    recognizer_input = np.zeros(16_000, np.float32)
     utterance = answer(ASKED)
-    quiet = type(utterance)(recogniser_input, 0.0, 1.0, utterance.quality)
+    quiet = type(utterance)(recognizer_input, 0.0, 1.0, utterance.quality)
     assert not judge.judge(quiet, ASKED).accepted
 
 
@@ -86,28 +87,28 @@ def test_it_takes_three_rounds(engine: Engine, ada: Profile, enrolled: list[Digi
         AnswerJudge(engine, ada, enrolled[:2])
 
 
-def test_a_misread_digit_is_refused_at_enrolment(
+def test_a_misread_digit_is_refused_at_enrollment(
     engine: Engine, enrolled: list[DigitRound]
 ) -> None:
-    with pytest.raises(EnrolmentRejected, match="more like your 8 than your 3") as caught:
+    with pytest.raises(EnrollmentRejected, match="more like your 8 than your 3") as caught:
         take_digit(engine, answer([8]), 3, enrolled)
     assert caught.value.reason == "wrong_phrase"
 
 
 def test_the_same_recording_twice_is_refused(engine: Engine, enrolled: list[DigitRound]) -> None:
-    with pytest.raises(EnrolmentRejected, match="very recording"):
+    with pytest.raises(EnrollmentRejected, match="very recording"):
         take_digit(engine, answer([3], ADA, 1.05), 3, enrolled)
 
 
 def test_two_digits_at_once_are_refused(engine: Engine) -> None:
-    with pytest.raises(EnrolmentRejected, match="alone"):
+    with pytest.raises(EnrollmentRejected, match="alone"):
         take_digit(engine, answer([3, 3, 3, 3]), 3, [])
 
 
 def test_a_round_in_another_voice_is_refused(engine: Engine, ada: Profile) -> None:
     utterances = {digit: answer([digit], ROBIN) for digit in range(10)}
     examples = {d: take_digit(engine, utterances[d], d, []) for d in range(10)}
-    with pytest.raises(EnrolmentRejected, match="not the voice") as caught:
+    with pytest.raises(EnrollmentRejected, match="not the voice") as caught:
         complete_round(engine, ada, utterances, examples)
     assert caught.value.reason == "unknown_speaker"
 
@@ -141,14 +142,14 @@ def test_noise_hides_no_digit(judge: AnswerJudge) -> None:
 
 
 def test_one_example_of_each_digit_tells_digits_apart(enrolled: list[DigitRound]) -> None:
-    recogniser = DigitRecogniser(enrolled[0].examples)
+    recognizer = DigitRecognizer(enrolled[0].examples)
     for example in enrolled[1].examples:
-        assert nearest_other(recogniser, example)[1] > 0.0
+        assert nearest_other(recognizer, example)[1] > 0.0
 
 
-def test_a_recogniser_needs_every_digit(enrolled: list[DigitRound]) -> None:
+def test_a_recognizer_needs_every_digit(enrolled: list[DigitRound]) -> None:
     with pytest.raises(ValueError, match="each digit"):
-        DigitRecogniser(enrolled[0].examples[:9])
+        DigitRecognizer(enrolled[0].examples[:9])
 
 
 def test_a_word_is_cut_from_its_silence() -> None:

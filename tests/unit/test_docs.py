@@ -67,7 +67,7 @@ def test_what_the_program_says_becomes_markdown() -> None:
     assert table(("a", "b"), [("x|y", "two\nlines")]) == (
         "| a | b |\n| --- | --- |\n| x\\|y | two lines |\n"
     )
-    assert anchor("`set/enrol_person`") == "setenrol_person"
+    assert anchor("`set/enroll_person`") == "setenroll_person"
 
 
 def test_troubleshooting_has_every_reason() -> None:

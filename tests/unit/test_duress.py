@@ -12,24 +12,23 @@ from typing import Any
 
 import pytest
 
-from edge.access.decider import Decider, Judgement
+from edge.access.decider import Decider, Judgment
 from edge.access.duress import DuressCheck, require_apart
-from edge.access.guard import Guard
+from edge.access.guard import Guard, PolicyCheck
 from edge.access.learning import lesson_from
 from edge.access.listener import Listener
-from edge.access.policy import PolicyCheck
-from edge.audio.endpoint import EndPointer, EndPointSettings
+from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
-from edge.config import AudioConfig, Config, EnrolmentConfig
-from edge.enrolment.process import Enrolment, Wish
-from edge.errors import EnrolmentRejected, ProfileError, StoreError
+from edge.config import AudioConfig, Config, EnrollmentConfig
+from edge.enrollment.process import Enrollment, Wish
+from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.store import ProfileStore, open_store
 from edge.types import (
     AccessRule,
-    EnrolmentSample,
+    EnrollmentSample,
     Event,
     EventKind,
     Profile,
@@ -79,7 +78,7 @@ class House:
         clock = clock_at(hour)
         self.guard = Guard([self.check, PolicyCheck(CONFIG.device.id, clock)])
 
-    def hear(self, utterance: Utterance) -> Judgement:
+    def hear(self, utterance: Utterance) -> Judgment:
         return self.guard.review(self.decider.judge(utterance, self.profiles))
 
 
@@ -132,12 +131,14 @@ def test_scores_still_belong_together(engine: Engine, everybody: list[Profile]) 
     assert after["voice"] - after["voice_threshold"] == pytest.approx(margin)
 
 
-@pytest.mark.parametrize("name", ["stranger_adas_phrase", "stranger_other_phrase", "robin_enrol_1"])
+@pytest.mark.parametrize(
+    "name", ["stranger_adas_phrase", "stranger_other_phrase", "robin_enroll_1"]
+)
 def test_other_voices_raise_no_alarm(engine: Engine, everybody: list[Profile], name: str) -> None:
     house = House(engine, everybody)
-    judgement = house.hear(recording(name))
+    judgment = house.hear(recording(name))
     assert house.alarms == []
-    assert "duress" not in judgement.decision.to_json()
+    assert "duress" not in judgment.decision.to_json()
 
 
 def test_a_denial_does_not_tell_of_it_either(
@@ -145,7 +146,7 @@ def test_a_denial_does_not_tell_of_it_either(
 ) -> None:
     """Ada says something else, and a stranger says her duress phrase."""
     house = House(engine, everybody)
-    analysis = engine.analyse(recording("stranger_other_phrase"))
+    analysis = engine.analyze(recording("stranger_other_phrase"))
     said = replace(duress.samples[0], phrase_embedding=analysis.phrase_embedding)
     strange = replace(duress, samples=(said, replace(said, created_at=1.0)))
     house.profiles = [ada, strange]
@@ -188,8 +189,8 @@ def test_an_alarm_that_cannot_be_raised_opens_all_the_same(
 
     caplog.set_level(logging.INFO)
     check = DuressCheck(lambda: everybody, engine.scorer, fail)
-    judgement = Decider(engine, CONFIG).judge(recording("ada_wrong_phrase"), everybody)
-    assert check.review(judgement).decision.granted
+    judgment = Decider(engine, CONFIG).judge(recording("ada_wrong_phrase"), everybody)
+    assert check.review(judgment).decision.granted
     assert caplog.records == []
 
 
@@ -201,18 +202,18 @@ def test_without_the_person_s_own_profile_it_opens_nothing(
     for left in ([unfinished, *everybody[1:]], everybody[1:]):
         house.profiles = left
         assert not house.hear(recording("ada_wrong_phrase")).decision.granted
-    # Deleted between being recognised and being decided on.
+    # Deleted between being recognized and being decided on.
     house.profiles = everybody
-    judgement = house.decider.judge(recording("ada_wrong_phrase"), everybody)
+    judgment = house.decider.judge(recording("ada_wrong_phrase"), everybody)
     house.profiles = everybody[2:]
-    decision = house.check.review(judgement).decision
+    decision = house.check.review(judgment).decision
     assert (decision.granted, decision.name, decision.phrase) == (False, None, None)
 
 
 def test_nothing_is_learned_from_it(engine: Engine, everybody: list[Profile]) -> None:
     house = House(engine, everybody)
     forced = house.hear(recording("ada_wrong_phrase"))
-    assert lesson_from(forced, engine, EnrolmentConfig(adapt=True)) is None
+    assert lesson_from(forced, engine, EnrollmentConfig(adapt=True)) is None
 
 
 def test_a_person_with_two_phrases_is_one_person(
@@ -228,7 +229,7 @@ def test_a_person_with_two_phrases_is_one_person(
     assert both.decision.scores["voice_threshold"] == alone.decision.scores["voice_threshold"]
 
 
-def listen(engine: Engine, house: House, *parts: str) -> list[Judgement]:
+def listen(engine: Engine, house: House, *parts: str) -> list[Judgment]:
     settings = EndPointSettings.of(AudioConfig(), rolling=True)
     listener = Listener(EndPointer(settings), engine, house.decider)
     listener.use(house.profiles)
@@ -266,7 +267,7 @@ def test_it_is_found_in_running_speech(
 # --- enrolling it ---
 
 
-def sample_of(engine: Engine, utterance: Utterance) -> EnrolmentSample:
+def sample_of(engine: Engine, utterance: Utterance) -> EnrollmentSample:
     profile = engine.extend(Profile.begin("somebody"), utterance)
     return profile.samples[0]
 
@@ -287,14 +288,14 @@ def test_it_must_be_another_phrase_in_the_same_voice(
     if reason is None:
         require_apart(engine, ada, sample)
         return
-    with pytest.raises(EnrolmentRejected) as caught:
+    with pytest.raises(EnrollmentRejected) as caught:
         require_apart(engine, ada, sample)
     assert caught.value.reason == reason
 
 
 def test_half_the_same_is_too_like(engine: Engine) -> None:
     sample = sample_of(engine, recording("robin_near_phrase"))
-    with pytest.raises(EnrolmentRejected, match="too like the phrase of robin"):
+    with pytest.raises(EnrollmentRejected, match="too like the phrase of robin"):
         require_apart(engine, enrolled(engine, "robin"), sample)
 
 
@@ -302,49 +303,49 @@ def test_neither_may_be_a_part_of_the_other(engine: Engine, ada: Profile) -> Non
     """The shorter one would be found, and answered, in the middle of the longer one."""
     for parts in (("ada_wrong_phrase", "ada_right_phrase"), ("ada_right_phrase",) * 2):
         longer = sample_of(engine, utterance_of(_said(*parts)))
-        with pytest.raises(EnrolmentRejected, match="phrase"):
+        with pytest.raises(EnrollmentRejected, match="phrase"):
             require_apart(engine, ada, longer)
     longer = sample_of(engine, utterance_of(_said("ada_wrong_phrase", "ada_right_phrase")))
     whole = replace(ada, samples=(longer,))
-    with pytest.raises(EnrolmentRejected, match="is a part of the other"):
+    with pytest.raises(EnrollmentRejected, match="is a part of the other"):
         require_apart(engine, whole, sample_of(engine, recording("ada_right_phrase")))
 
 
-def refused(enrolment: Enrolment, engine: Engine, name: str) -> list[str]:
+def refused(enrollment: Enrollment, engine: Engine, name: str) -> list[str]:
     try:
-        enrolment.add(engine, recording(name))
-    except EnrolmentRejected as error:
+        enrollment.add(engine, recording(name))
+    except EnrollmentRejected as error:
         return [error.reason]
     return []
 
 
-def enrol_from(
+def enroll_from(
     store: ProfileStore, engine: Engine, wish: Wish, *names: str
-) -> tuple[Enrolment, list[str]]:
-    enrolment = Enrolment(store, wish, EnrolmentConfig())
+) -> tuple[Enrollment, list[str]]:
+    enrollment = Enrollment(store, wish, EnrollmentConfig())
     refusals: list[str] = []
     for name in names:
-        refusals += refused(enrolment, engine, name)
-    enrolment.finish()
-    return enrolment, refusals
+        refusals += refused(enrollment, engine, name)
+    enrollment.finish()
+    return enrollment, refusals
 
 
 def wish(name: str, **more: Any) -> Wish:
     return Wish(name, ProfileKind.PHRASE, **more)
 
 
-ADAS = ("ada_enrol_1", "ada_enrol_2", "ada_enrol_3")
+ADAS = ("ada_enroll_1", "ada_enroll_2", "ada_enroll_3")
 
 
 def test_enrolling_both(engine: Engine, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         with pytest.raises(ProfileError, match="there is no profile"):
-            Enrolment(store, wish("Ada", duress=True), EnrolmentConfig())
-        enrol_from(store, engine, wish("Ada"), *ADAS[:2])
+            Enrollment(store, wish("Ada", duress=True), EnrollmentConfig())
+        enroll_from(store, engine, wish("Ada"), *ADAS[:2])
         with pytest.raises(ProfileError, match="no passphrase that is enrolled"):
-            Enrolment(store, wish("Ada", duress=True), EnrolmentConfig())
-        enrol_from(store, engine, wish("Ada"), ADAS[2])
-        second, refusals = enrol_from(
+            Enrollment(store, wish("Ada", duress=True), EnrollmentConfig())
+        enroll_from(store, engine, wish("Ada"), ADAS[2])
+        second, refusals = enroll_from(
             store, engine, wish("ada", duress=True), "ada_right_phrase", "ada_wrong_phrase"
         )
         assert refusals == ["wrong_phrase"]
@@ -352,9 +353,9 @@ def test_enrolling_both(engine: Engine, tmp_path: Path) -> None:
         assert (profile.duress_of, len(profile.samples)) == (store.get("Ada").id, 1)
         assert second.profile.id == profile.id
         with pytest.raises(ProfileError, match="give the person's name, and --duress"):
-            Enrolment(store, wish("Ada (duress)"), EnrolmentConfig())
+            Enrollment(store, wish("Ada (duress)"), EnrollmentConfig())
         # Her own phrase cannot be replaced by one that is too like it either.
-        again, refusals = enrol_from(
+        again, refusals = enroll_from(
             store, engine, wish("Ada", again=True), "ada_wrong_phrase", *ADAS
         )
         assert refusals == ["wrong_phrase"]
@@ -389,12 +390,12 @@ def test_who_has_only_a_voice_has_no_duress_phrase(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.create("Grace", ProfileKind.VOICE, required=30)
         with pytest.raises(ProfileError, match="no passphrase"):
-            Enrolment(store, wish("Grace", duress=True), EnrolmentConfig())
+            Enrollment(store, wish("Grace", duress=True), EnrollmentConfig())
 
 
 def test_a_long_name_still_has_room(engine: Engine, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         name = "A" * 64
-        enrol_from(store, engine, wish(name), *ADAS)
-        enrol_from(store, engine, wish(name, duress=True), "ada_wrong_phrase")
+        enroll_from(store, engine, wish(name), *ADAS)
+        enroll_from(store, engine, wish(name, duress=True), "ada_wrong_phrase")
         assert [len(profile.name) for profile in store.list()] == [64, 64]

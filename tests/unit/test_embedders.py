@@ -20,11 +20,11 @@ def models() -> Models:
 
 
 def babble(seconds: float, pitch: float = 120.0, seed: int = 0) -> FloatArray:
-    """A voiced sound whose tone colour wanders, nobody's voice."""
+    """A voiced sound whose tone color wanders, nobody's voice."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * 16_000)) / 16_000
-    colour = np.cumsum(rng.normal(0, 0.02, (20, len(time))), axis=1)
-    tones = np.sin(2 * np.pi * pitch * np.arange(1, 21)[:, None] * time) * np.exp(np.sin(colour))
+    color = np.cumsum(rng.normal(0, 0.02, (20, len(time))), axis=1)
+    tones = np.sin(2 * np.pi * pitch * np.arange(1, 21)[:, None] * time) * np.exp(np.sin(color))
     sound = tones.sum(axis=0) / 60 + rng.normal(0, 1e-3, len(time))
     return np.asarray(sound, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""The recogniser on the demo's voices, with the real models."""
+"""The recognizer on the demo's voices, with the real models."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.errors import EnrolmentRejected, ProfileError
+from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import Engine
-from edge.recognition.framing import PHRASE_CONTEXT_S, phrase_samples, voice_samples
+from edge.recognition.embedders import PHRASE_CONTEXT_S, phrase_samples, voice_samples
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
 
@@ -30,7 +30,7 @@ def engine() -> Engine:
 def enrolled(engine: Engine, person: str, kind: ProfileKind = ProfileKind.PHRASE) -> Profile:
     profile = Profile.begin(person, kind, required=3 if kind is ProfileKind.PHRASE else 2.0)
     for number in (1, 2, 3):
-        profile = engine.extend(profile, recording(f"{person}_enrol_{number}"))
+        profile = engine.extend(profile, recording(f"{person}_enroll_{number}"))
     assert profile.status is ProfileStatus.ENROLLED
     return profile
 
@@ -87,35 +87,35 @@ def test_identifies_one_of_a_group_or_nobody(engine: Engine, ada: Profile, robin
 
 
 def test_a_repetition_must_match_the_first(engine: Engine) -> None:
-    begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
-    with pytest.raises(EnrolmentRejected, match="not the phrase") as phrase:
-        engine.enrol(begun, recording("ada_wrong_phrase"))
+    begun = engine.extend(Profile.begin("Ada"), recording("ada_enroll_1"))
+    with pytest.raises(EnrollmentRejected, match="not the phrase") as phrase:
+        engine.enroll(begun, recording("ada_wrong_phrase"))
     assert phrase.value.reason == ReasonCode.WRONG_PHRASE.value
-    with pytest.raises(EnrolmentRejected, match="not the voice") as voice:
-        engine.enrol(begun, recording("robin_right_phrase"))
+    with pytest.raises(EnrollmentRejected, match="not the voice") as voice:
+        engine.enroll(begun, recording("robin_right_phrase"))
     assert voice.value.reason == ReasonCode.UNKNOWN_SPEAKER.value
-    second = recording("ada_enrol_2")
+    second = recording("ada_enroll_2")
     faint = replace(second, quality=replace(second.quality, level_dbfs=-70.0))
-    with pytest.raises(EnrolmentRejected, match="too quiet"):
-        engine.enrol(begun, faint)
+    with pytest.raises(EnrollmentRejected, match="too quiet"):
+        engine.enroll(begun, faint)
     free = engine.extend(
-        Profile.begin("Ada", ProfileKind.VOICE, required=30.0), recording("ada_enrol_1")
+        Profile.begin("Ada", ProfileKind.VOICE, required=30.0), recording("ada_enroll_1")
     )
-    with pytest.raises(EnrolmentRejected, match="not the voice"):
-        engine.enrol(free, recording("stranger_other_phrase"))
+    with pytest.raises(EnrollmentRejected, match="not the voice"):
+        engine.enroll(free, recording("stranger_other_phrase"))
     assert free.status is ProfileStatus.ENROLLING
     assert 27.0 < free.remaining < 29.5
 
 
 def test_does_not_judge_with_half_a_profile_or_another_model(engine: Engine, ada: Profile) -> None:
-    begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
+    begun = engine.extend(Profile.begin("Ada"), recording("ada_enroll_1"))
     with pytest.raises(ProfileError, match="not enrolled yet, 2 more repetitions"):
-        engine.verify(begun, recording("ada_enrol_2"))
+        engine.verify(begun, recording("ada_enroll_2"))
     foreign = replace(ada, speaker_model="0" * 64)
     with pytest.raises(ProfileError, match="another model"):
         engine.verify(foreign, recording("ada_right_phrase"))
     with pytest.raises(ProfileError, match="another model"):
-        engine.enrol(foreign, recording("ada_right_phrase"))
+        engine.enroll(foreign, recording("ada_right_phrase"))
 
 
 def test_does_not_judge_what_is_too_bad(engine: Engine, ada: Profile) -> None:
@@ -144,9 +144,9 @@ def test_rounding_does_not_shift_what_the_models_hear() -> None:
 
 
 def test_the_same_recording_twice_is_no_repetition(engine: Engine) -> None:
-    begun = engine.extend(Profile.begin("Ada"), recording("ada_enrol_1"))
-    with pytest.raises(EnrolmentRejected, match="very recording") as error:
-        engine.enrol(begun, recording("ada_enrol_1"))
+    begun = engine.extend(Profile.begin("Ada"), recording("ada_enroll_1"))
+    with pytest.raises(EnrollmentRejected, match="very recording") as error:
+        engine.enroll(begun, recording("ada_enroll_1"))
     assert error.value.reason == ReasonCode.REPEATED.value
 
 

@@ -1,4 +1,4 @@
-"""An enrolment in the daemon: what ends it, what is refused, and what a display says of each."""
+"""An enrollment in the daemon: what ends it, what is refused, and what a display says of each."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.audio.endpoint import EndPointer, EndPointSettings
-from edge.config import Config, EnrolmentConfig
-from edge.daemon.enrolling import MOST_REFUSALS, Enrolling
-from edge.enrolment import prompts
-from edge.enrolment.process import Enrolment
+from edge.audio.end_pointing import EndPointer, EndPointSettings
+from edge.config import Config, EnrollmentConfig
+from edge.enrollment import prompts
+from edge.enrollment.process import Enrollment
 from edge.errors import ProfileError, StoreError
 from edge.mqtt import CommandFailed
 from edge.recognition import Engine
+from edge.service.enrollment import MOST_REFUSALS, Enrolling
 from edge.store import ProfileStore, open_store
 from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, ProfileKind, ReasonCode
 from tests.unit.stores import make_sample
@@ -36,11 +36,11 @@ def engine() -> Engine:
 
 
 class Room:
-    """An enrolment at work, without a broker: what is said and what is told."""
+    """An enrollment at work, without a broker: what is said and what is told."""
 
     def __init__(self, engine: Engine, store: ProfileStore) -> None:
         self.store = store
-        self.config = Config(enrolment=EnrolmentConfig(wait_s=60.0, total_s=300.0))
+        self.config = Config(enrollment=EnrollmentConfig(wait_s=60.0, total_s=300.0))
         self.now = 1000.0
         self.listening = True
         self.told: list[dict[str, Any]] = []
@@ -104,9 +104,9 @@ def room(engine: Engine, tmp_path: Path) -> Iterator[Room]:
 
 def test_from_the_beginning_to_the_end(room: Room) -> None:
     begun = room.start(phrase="what Ada says")
-    assert room.status == {"enrolling": True, "enrolment": room.status["enrolment"]}
-    assert room.status["enrolment"]["state"] == "started"
-    assert [room.say(f"ada_enrol_{n}")["state"] for n in (1, 2, 3)] == [
+    assert room.status == {"enrolling": True, "enrollment": room.status["enrollment"]}
+    assert room.status["enrollment"]["state"] == "started"
+    assert [room.say(f"ada_enroll_{n}")["state"] for n in (1, 2, 3)] == [
         "accepted", "accepted", "complete",
     ]  # fmt: skip
     assert {event["id"] for event in room.told} == {begun["session"]}
@@ -116,17 +116,17 @@ def test_from_the_beginning_to_the_end(room: Room) -> None:
     assert not any("what Ada says" in str(event) for event in room.told)
     (ada,) = room.people
     assert (ada.name, ada.phrase, ada.remaining) == ("Ada", "what Ada says", 0)
-    # What was said to enrol is remembered before anybody may open.
+    # What was said to enroll is remembered before anybody may open.
     assert len(room.store.kept("heard", ada.id)) == 3
     assert room.refreshed == 1
     (event,) = room.events
-    assert event.kind is EventKind.ENROLMENT
+    assert event.kind is EventKind.ENROLLMENT
     assert event.profile_id == ada.id
     assert not room.enrolling.running
     assert room.status["enrolling"] is False
     room.now += 61.0
     room.enrolling.work()
-    assert room.status["enrolment"] is None
+    assert room.status["enrollment"] is None
 
 
 def test_a_block_is_taken_only_while_it_goes_on(room: Room) -> None:
@@ -139,7 +139,7 @@ def test_a_block_is_taken_only_while_it_goes_on(room: Room) -> None:
 
 
 def test_what_was_being_said_before_belongs_to_nobody(room: Room) -> None:
-    said = np.concatenate((samples_of("ada_enrol_1"), quiet(1.2)))
+    said = np.concatenate((samples_of("ada_enroll_1"), quiet(1.2)))
     endpointer = room.enrolling._endpointer
     endpointer.feed(AudioBlock(said[:16_000], 0.0, room.now))
     room.position = 1.0
@@ -148,7 +148,7 @@ def test_what_was_being_said_before_belongs_to_nobody(room: Room) -> None:
     room.hear(said[40_000:])
     assert not endpointer.speaking
     assert [event["state"] for event in room.told] == ["started"]
-    assert room.say("ada_enrol_1")["done"] == 1
+    assert room.say("ada_enroll_1")["done"] == 1
 
 
 def test_how_long_is_waited(room: Room) -> None:
@@ -164,7 +164,7 @@ def test_how_long_is_waited(room: Room) -> None:
     room.start()
     for _ in range(6):
         room.now += 45.0
-        room.say("ada_enrol_1" if not room.people else "stranger_adas_phrase")
+        room.say("ada_enroll_1" if not room.people else "stranger_adas_phrase")
     room.now += 45.0
     room.hear(quiet(0.1))
     over = room.told[-1]
@@ -176,7 +176,7 @@ def test_how_long_is_waited(room: Room) -> None:
 
 def test_too_many_refusals(room: Room) -> None:
     room.start()
-    room.say("ada_enrol_1")
+    room.say("ada_enroll_1")
     for _ in range(MOST_REFUSALS):
         assert room.say("stranger_adas_phrase")["reason"] == "unknown_speaker"
     assert room.told[-1]["reason"] == "too_many_refusals"
@@ -192,7 +192,7 @@ def test_too_many_refusals(room: Room) -> None:
 )
 def test_what_is_wrong_with_the_sound(room: Room, change: Any, reason: str) -> None:
     room.start()
-    samples = np.concatenate((0.01 * quiet(0.6), change(samples_of("ada_enrol_1"))))
+    samples = np.concatenate((0.01 * quiet(0.6), change(samples_of("ada_enroll_1"))))
     room.hear(np.concatenate((samples, 0.01 * quiet(1.2))))
     assert room.told[-1]["reason"] == reason
     assert room.told[-1]["message"] == prompts.refused(reason)
@@ -201,11 +201,11 @@ def test_what_is_wrong_with_the_sound(room: Room, change: Any, reason: str) -> N
 
 def test_speech_without_end_and_sound_that_was_lost(room: Room) -> None:
     room.start()
-    talk = np.concatenate([samples_of(f"ada_enrol_{n % 3 + 1}") for n in range(12)])
+    talk = np.concatenate([samples_of(f"ada_enroll_{n % 3 + 1}") for n in range(12)])
     talk = talk[np.abs(talk) > 0.002][: 20 * 16_000]
     room.hear(np.concatenate((talk, quiet(1.2))))
     assert room.told[-1]["reason"] == "too_long"
-    room.hear(samples_of("ada_enrol_1")[:20_000])
+    room.hear(samples_of("ada_enroll_1")[:20_000])
     room.hear(quiet(0.1), lost=4000)
     assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("refused", "lost")
     assert room.told[-1]["message"] == "some of it was lost: once more, please"
@@ -253,25 +253,25 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
 
 
 def test_the_store_is_full(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.daemon.enrolling.MAX_PROFILES", 0)
+    monkeypatch.setattr("edge.service.enrollment.MAX_PROFILES", 0)
     assert room.refused() == "full"
 
 
 def test_a_store_that_is_busy_is_tried_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    accept = Enrolment.accept
+    accept = Enrollment.accept
     failing = [3]
 
-    def busy(self: Enrolment, examined: Any) -> None:
+    def busy(self: Enrollment, examined: Any) -> None:
         if failing[0] > 0:
             failing[0] -= 1
             raise StoreError("locked")
         accept(self, examined)
 
-    monkeypatch.setattr(Enrolment, "accept", busy)
+    monkeypatch.setattr(Enrollment, "accept", busy)
     room.start()
-    assert room.say("ada_enrol_1")["state"] == "accepted"
+    assert room.say("ada_enroll_1")["state"] == "accepted"
     failing[0] = 1000
-    assert room.say("ada_enrol_2")["reason"] == "store"
+    assert room.say("ada_enroll_2")["reason"] == "store"
     assert room.told[-1]["state"] == "failed"
     assert room.told[-1]["message"].startswith("it could not be stored: 1 of 3 are kept")
 
@@ -286,38 +286,38 @@ def test_what_goes_wrong_inside_ends_it(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Enrolment, "examine", fail)
+    monkeypatch.setattr(Enrollment, "examine", fail)
     room.start()
-    assert room.say("ada_enrol_1")["reason"] == reason
+    assert room.say("ada_enroll_1")["reason"] == reason
     assert room.told[-1]["state"] == "failed"
     assert not room.enrolling.running
 
 
 def test_the_person_is_gone_meanwhile(room: Room) -> None:
     room.start()
-    room.say("ada_enrol_1")
+    room.say("ada_enroll_1")
     room.store.delete("Ada")  # at the command line
-    assert room.say("ada_enrol_2")["reason"] == "changed"
+    assert room.say("ada_enroll_2")["reason"] == "changed"
     room.start()
-    room.say("ada_enrol_1")
+    room.say("ada_enroll_1")
     (ada,) = room.people
     room.enrolling.changed(replace(ada, id="another"))
     assert room.enrolling.running
     room.enrolling.changed(ada)
     assert not room.enrolling.running
-    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("cancelled", "changed")
+    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("canceled", "changed")
 
 
 def test_the_end_of_somebody_who_is_gone_is_not_told_any_more(room: Room) -> None:
     room.start()
     for number in (1, 2, 3):
-        room.say(f"ada_enrol_{number}")
-    assert room.status["enrolment"]["person"] == "Ada"
+        room.say(f"ada_enroll_{number}")
+    assert room.status["enrollment"]["person"] == "Ada"
     room.enrolling.changed(room.people[0])
-    assert room.status["enrolment"] is None
+    assert room.status["enrollment"] is None
 
 
-def test_what_was_said_to_enrol_is_remembered_though_the_store_is_busy(
+def test_what_was_said_to_enroll_is_remembered_though_the_store_is_busy(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = ProfileStore.keep
@@ -331,7 +331,7 @@ def test_what_was_said_to_enrol_is_remembered_though_the_store_is_busy(
 
     monkeypatch.setattr(ProfileStore, "keep", busy)
     room.start()
-    room.say("ada_enrol_1")
+    room.say("ada_enroll_1")
     room.enrolling.close()
     assert room.told[-1]["message"] == (
         "the device is stopping: 1 of 3 are kept, start again to go on"
@@ -342,7 +342,7 @@ def test_what_was_said_to_enrol_is_remembered_though_the_store_is_busy(
 def test_what_was_said_is_remembered_before_the_end(room: Room) -> None:
     """Power may fail in the middle; whoever goes on later is asked for what is missing only."""
     room.start()
-    assert [room.say(f"ada_enrol_{number}")["state"] for number in (1, 2)] == ["accepted"] * 2
+    assert [room.say(f"ada_enroll_{number}")["state"] for number in (1, 2)] == ["accepted"] * 2
     assert room.enrolling.running
     assert len(room.store.kept("heard")) == 2
 
@@ -350,10 +350,10 @@ def test_what_was_said_is_remembered_before_the_end(room: Room) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(max_size=70))
 def test_any_text_may_be_chosen(room: Room, text: str) -> None:
-    room.status["enrol_person"] = None
+    room.status["enroll_person"] = None
     with contextlib.suppress(CommandFailed):
         room.enrolling.choose({"person": text})
-    shown = room.status["enrol_person"]
+    shown = room.status["enroll_person"]
     assert shown is None or (0 < len(shown) <= 64 and shown.strip() == shown)
 
 
@@ -361,12 +361,12 @@ def test_whoever_is_chosen_is_enrolled_next(room: Room) -> None:
     with pytest.raises(CommandFailed, match="no_person"):
         room.enrolling.start({})
     room.enrolling.choose({"person": " Zoë  Q "})
-    assert room.status["enrol_person"] == "Zoë Q"
+    assert room.status["enroll_person"] == "Zoë Q"
     assert room.enrolling.start({})["person"] == "Zoë Q"
     room.enrolling.cancel()
     assert room.enrolling.cancel() is None
     room.enrolling.choose({"person": ""})
-    assert room.status["enrol_person"] is None
+    assert room.status["enroll_person"] is None
 
 
 # --- what a display says ---
@@ -401,5 +401,5 @@ def test_how_far_it_is() -> None:
         assert prompts.taken(part) == text
     assert prompts.begun(part) == "3 of 4: go on with the same passphrase"
     assert prompts.complete(ada) == "Ada is enrolled"
-    assert prompts.ended("cancelled", ada) == "cancelled"
+    assert prompts.ended("canceled", ada) == "canceled"
     assert prompts.ended("other_model", ada) == "begun with another model: reset first"

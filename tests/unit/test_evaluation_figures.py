@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.evaluation import metrics
-from edge.evaluation.intervals import (
+from edge.evaluation.measure import kind_figures, preset_figures, units
+from edge.evaluation.metrics import (
     Order,
     Resampler,
     Weights,
@@ -18,7 +19,6 @@ from edge.evaluation.intervals import (
     independent_limits,
     supports,
 )
-from edge.evaluation.measure import kind_figures, preset_figures, units
 from edge.evaluation.trials import Trials
 from tests.unit.evaluation import THRESHOLDS, voices
 

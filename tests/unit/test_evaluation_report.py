@@ -13,13 +13,18 @@ from typing import Any
 import pytest
 
 from edge.errors import EnvironmentFault, InputError
-from edge.evaluation import words
+from edge.evaluation import results
 from edge.evaluation.evaluate import Evaluated
-from edge.evaluation.reading import find_report, read_suggestion
-from edge.evaluation.report import html_page, make_folder, write_report
+from edge.evaluation.report import (
+    find_report,
+    html_page,
+    make_folder,
+    read_suggestion,
+    write_report,
+)
 from edge.evaluation.results import Figure, PresetFigures
-from edge.evaluation.scores import PRESETS
 from edge.evaluation.suggestion import suggest
+from edge.evaluation.trials import PRESETS
 from tests.unit.evaluation import THRESHOLDS, evaluation_of, voices
 
 HOSTILE = "<script>alert('x')</script>\"&\nhome"
@@ -75,23 +80,23 @@ def test_warns_of_what_cannot_be_told() -> None:
     [(0.0, "0 %"), (0.123, "12 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (0.00012, "0.012 %")],
 )
 def test_percent(rate: float, text: str) -> None:
-    assert words.percent(rate) == text
+    assert results.percent(rate) == text
 
 
 def test_figures_in_words() -> None:
-    assert words.told(Figure(0.01, 0.005, 0.02, 500)) == "1 % (0.5 % to 2 %)"
-    assert words.told(Figure(0.0, 0.0, 0.02, 150, 0)) == "0 % (at most 2 %)"
-    assert words.told(Figure(None, None, None, 500)) == "cannot be told from 500 trials"
-    few = words.told(Figure(None, 0.0, 0.1, 500, 0))
+    assert results.told(Figure(0.01, 0.005, 0.02, 500)) == "1 % (0.5 % to 2 %)"
+    assert results.told(Figure(0.0, 0.0, 0.02, 150, 0)) == "0 % (at most 2 %)"
+    assert results.told(Figure(None, None, None, 500)) == "cannot be told from 500 trials"
+    few = results.told(Figure(None, 0.0, 0.1, 500, 0))
     assert few == "cannot be told from 500 trials (none; at most 10 %)"
-    assert words.one_in(0.0001) == "1 in 10,000"
+    assert results.one_in(0.0001) == "1 in 10,000"
 
 
 def test_sentences_for_the_householder() -> None:
     evaluation = dataclasses.replace(evaluation_of(), by_phrase=True)
 
     def says(accepted: Figure) -> str:
-        return words.strangers_sentence(evaluation, presets(0, 0, 0, accepted=accepted)[0])
+        return results.strangers_sentence(evaluation, presets(0, 0, 0, accepted=accepted)[0])
 
     assert says(Figure(0.0034, 0.001, 0.006, 5_000, 17)) == (
         "Of 1,000 strangers who know the phrase, about 3.4 would get in (at most 6 of 1,000)."
@@ -103,7 +108,7 @@ def test_sentences_for_the_householder() -> None:
         "Of 500 attempts by strangers who know the phrase, none got in, which shows no more"
         " than that at most 10 of 100 would."
     )
-    assert words.residents_sentence(presets(0.04, 0, 0)[0]) == (
+    assert results.residents_sentence(presets(0.04, 0, 0)[0]) == (
         "Residents are turned away 4 times in 100 (between 2 % and 8 %)."
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from edge.errors import InputError
 from edge.evaluation import trials
-from edge.evaluation.corpus import Item, Spoken, find_items, refusals
+from edge.evaluation.corpus import CorpusFile, Spoken, find_items, refusals
 from edge.evaluation.trials import score, split
 from edge.recognition import Analysis
 from edge.types import Quality, ReasonCode
@@ -33,7 +33,7 @@ def spoken(speaker: str, phrase: str, number: int, refusal: ReasonCode | None = 
     quality = Quality(-20.0, -60.0, 40.0, 0.0, 1.0)
     said = np.full((4, 2), float(len(phrase)), dtype=np.float32)
     analysis = Analysis(voice, said if phrase else None, quality, {})
-    return Spoken(Item(path, speaker, phrase, ""), analysis, refusal)
+    return Spoken(CorpusFile(path, speaker, phrase, ""), analysis, refusal)
 
 
 def several(count: int, speaker: str, phrase: str = "") -> list[Spoken]:
@@ -143,7 +143,7 @@ def test_folders_without_recordings(tmp_path: Path) -> None:
 
 def test_refusals_by_reason() -> None:
     judged = [*several(3, "ada"), spoken("ada", "", 9, ReasonCode.TOO_NOISY)]
-    items = [one.item for one in judged] + [Item(Path("x"), "ada", "", "")] * 3
+    items = [one.item for one in judged] + [CorpusFile(Path("x"), "ada", "", "")] * 3
     assert refusals(items, judged, unreadable=2) == {
         "too_noisy": 1,
         "no speech found": 1,

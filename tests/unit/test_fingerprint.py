@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import soxr
 
-from edge.recognition.fingerprint import (
-    MAX_FRAMES,
-    Fingerprint,
-    Heard,
-)
-from edge.recognition.resemblance import Resemblance, most_alike
+from edge.replay.fingerprint import MAX_FRAMES, Fingerprint, HeardFingerprint
+from edge.replay.matching import Resemblance, most_alike
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
@@ -20,15 +16,15 @@ from tools.replay.distortions import at_speed, at_the_door, cut, distortions, gs
 pytestmark = pytest.mark.runtime
 
 PHRASE = "ada_right_phrase"
-OTHERS = ("ada_enrol_1", "ada_enrol_2", "robin_right_phrase", "stranger_adas_phrase")
+OTHERS = ("ada_enroll_1", "ada_enroll_2", "robin_right_phrase", "stranger_adas_phrase")
 
 
 def fingerprint(name: str) -> Fingerprint:
-    return Heard(samples_of(name)).fingerprint()
+    return HeardFingerprint(samples_of(name)).fingerprint()
 
 
 def against(samples: FloatArray, *names: str) -> Resemblance:
-    found = most_alike(Heard(samples), [fingerprint(name) for name in names])
+    found = most_alike(HeardFingerprint(samples), [fingerprint(name) for name in names])
     assert found is not None
     return found
 
@@ -76,15 +72,18 @@ def test_every_way_that_is_measured(number: int) -> None:
     pytest.importorskip("pyroomacoustics")
     way = distortions(pink_noise(10.0, seed=4))[number]
     heard_first = samples_of(PHRASE) if way.first is None else way.first(samples_of(PHRASE), 3)
-    found = most_alike(Heard(way.apply(samples_of(PHRASE), 3)), [Heard(heard_first).fingerprint()])
+    found = most_alike(
+        HeardFingerprint(way.apply(samples_of(PHRASE), 3)),
+        [HeardFingerprint(heard_first).fingerprint()],
+    )
     assert found is not None
     assert found.suspected, way.name
 
 
 def test_a_piece_of_a_longer_utterance_is_found_and_the_other_way_round() -> None:
-    running = spliced("stranger_other_phrase", PHRASE, "robin_enrol_1")
-    whole = Heard(running)
-    piece = Heard(samples_of(PHRASE))
+    running = spliced("stranger_other_phrase", PHRASE, "robin_enroll_1")
+    whole = HeardFingerprint(running)
+    piece = HeardFingerprint(samples_of(PHRASE))
     for one, other in ((piece, whole), (whole, piece)):
         found = most_alike(one, [other.fingerprint()])
         assert found is not None
@@ -99,9 +98,9 @@ def test_other_sayings_are_not_suspected(name: str) -> None:
 def test_at_one_door_a_recording_is_told_from_another_saying() -> None:
     pytest.importorskip("pyroomacoustics")
     there = at_the_door(pink_noise(10.0, seed=4))
-    known = [Heard(there(samples_of(PHRASE), 1)).fingerprint()]
+    known = [HeardFingerprint(there(samples_of(PHRASE), 1)).fingerprint()]
     for number, name in enumerate((PHRASE, *OTHERS), 2):
-        found = most_alike(Heard(there(samples_of(name), number)), known)
+        found = most_alike(HeardFingerprint(there(samples_of(name), number)), known)
         assert found is not None
         assert found.suspected == (name == PHRASE)
 
@@ -123,7 +122,7 @@ def test_many_are_searched_as_one_is() -> None:
         )
         for _ in range(300)
     ]
-    heard = Heard(gsm(samples_of(PHRASE), 1))
+    heard = HeardFingerprint(gsm(samples_of(PHRASE), 1))
     alone = most_alike(heard, [fingerprint(PHRASE)])
     among = most_alike(heard, [*made_up[:270], fingerprint(PHRASE), *made_up[270:]])
     nobody = most_alike(heard, made_up)
@@ -145,7 +144,7 @@ def test_many_are_searched_as_one_is() -> None:
     ],
 )
 def test_nothing_is_made_of_nothing(samples: FloatArray) -> None:
-    heard = Heard(samples)
+    heard = HeardFingerprint(samples)
     assert not heard.usable
     assert most_alike(heard, [fingerprint(PHRASE)]) is None
     with pytest.raises(ValueError, match="too little"):
@@ -153,15 +152,15 @@ def test_nothing_is_made_of_nothing(samples: FloatArray) -> None:
 
 
 def test_nothing_remembered_nothing_found() -> None:
-    assert most_alike(Heard(samples_of(PHRASE)), []) is None
+    assert most_alike(HeardFingerprint(samples_of(PHRASE)), []) is None
 
 
 def test_a_long_sound_is_bounded_and_its_end_is_kept() -> None:
-    long = spliced(*4 * ("stranger_other_phrase", "robin_enrol_1", "robin_near_phrase"), PHRASE)
+    long = spliced(*4 * ("stranger_other_phrase", "robin_enroll_1", "robin_near_phrase"), PHRASE)
     assert len(long) > 10 * SAMPLE_RATE
-    heard = Heard(long).fingerprint()
+    heard = HeardFingerprint(long).fingerprint()
     assert len(heard.speech) <= MAX_FRAMES
-    found = most_alike(Heard(samples_of(PHRASE)), [heard])
+    found = most_alike(HeardFingerprint(samples_of(PHRASE)), [heard])
     assert found is not None
     assert found.suspected
 

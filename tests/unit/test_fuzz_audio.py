@@ -16,7 +16,7 @@ import soundfile
 from hypothesis import strategies as st
 
 from edge.audio.files import read_audio
-from edge.audio.streams import open_stream
+from edge.audio.sources import open_stream
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE
 from tests.unit.fuzzing import EXAMPLES, damaged, hammer, in_time

@@ -16,7 +16,7 @@ from edge.cli.audit import read_export
 from edge.cli.main import main
 from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.errors import InputError, ModelError
-from edge.evaluation.reading import read_suggestion
+from edge.evaluation.report import read_suggestion
 from edge.evaluation.results import FORMAT, VERSION
 from edge.inference import read_card
 from edge.recognition.calibration import phrase_calibration, voice_calibration
@@ -219,7 +219,7 @@ def test_any_card_is_taken_or_refused(examples: int, tmp_path: Path) -> None:
         except ModelError:
             return
         with contextlib.suppress(ModelError):
-            assert math.isfinite(card.threshold("enrolment"))
+            assert math.isfinite(card.threshold("enrollment"))
         for calibration in (voice_calibration, phrase_calibration):
             with contextlib.suppress(ModelError):
                 curve = calibration(card).curve

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.cli.digits import DigitEnrolment, show_line
+from edge.challenge.rounds import DigitRound, keep_round, take_digit
+from edge.cli.enroll_digits import DigitEnrollment, show_line
 from edge.cli.main import main
-from edge.errors import EnrolmentRejected, ProfileError
+from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import Engine
-from edge.recognition.digit_round import DigitRound, take_digit
-from edge.recognition.digit_store import keep_round
 from edge.store import open_store
 from edge.types import FloatArray, Profile, ProfileKind
 from tests.integration.scripted_microphone import Part, ScriptedMicrophone
@@ -108,10 +107,12 @@ def test_another_voice_starts_the_round_again(say: Say) -> None:
 
 def test_a_digit_that_cannot_be_learned_from(engine: Engine) -> None:
     nothing = replace(answer([7]).quality, net_speech_s=0.03)
-    with pytest.raises(EnrolmentRejected, match="no 7 was heard: say it again"):
+    with pytest.raises(EnrollmentRejected, match="no 7 was heard: say it again"):
         take_digit(engine, replace(answer([7]), quality=nothing), 7, [])
     noisy = replace(answer([7]).quality, snr_db=10.0)
-    with pytest.raises(EnrolmentRejected, match=r"too noisy to learn from \(10 dB above the noise"):
+    with pytest.raises(
+        EnrollmentRejected, match=r"too noisy to learn from \(10 dB above the noise"
+    ):
         take_digit(engine, replace(answer([7]), quality=noisy), 7, [])
 
 
@@ -120,12 +121,12 @@ def test_whose_digits_cannot_be_enrolled(
 ) -> None:
     with open_store(tmp_path) as store:
 
-        def begin(profile: Profile) -> DigitEnrolment:
-            return DigitEnrolment(store, engine, profile, 3, again=False)
+        def begin(profile: Profile) -> DigitEnrollment:
+            return DigitEnrollment(store, engine, profile, 3, again=False)
 
         with pytest.raises(ProfileError, match="is enrolled by free speech: digits follow a pass"):
             begin(replace(ada, kind=ProfileKind.VOICE))
-        with pytest.raises(ProfileError, match="is a duress phrase: enrol the digits of the pers"):
+        with pytest.raises(ProfileError, match="is a duress phrase: enroll the digits of the pers"):
             begin(replace(ada, duress_of="somebody"))
         with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
             begin(replace(ada, speaker_model="5" * 64))
@@ -149,6 +150,6 @@ def test_digits_that_come_near_each_other_are_named(
         (tuple(range(10)), "3 rounds, all well apart"),
         (tuple(range(1, 10)), "3 rounds, not asked for: 0 near "),
     ):
-        monkeypatch.setattr("edge.recognition.answers.strong_digits", lambda _, found=strong: found)
+        monkeypatch.setattr("edge.challenge.answers.strong_digits", lambda _, found=strong: found)
         assert show_line(rounds).startswith(told)
     assert show_line(rounds[:2]) == "2 of 3 rounds"

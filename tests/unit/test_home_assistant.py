@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audio.frames import level_db
+from edge.audio.blocks import level_db
 from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig
-from edge.daemon.home_assistant import HomeAssistant
 from edge.mqtt import MqttPublisher
 from edge.mqtt.retained import Retained
 from edge.mqtt.topics import Topics
-from edge.store.state import DeviceState
+from edge.service.home_assistant import HomeAssistant
+from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
 
 MEMORY = "homeassistant/announced"
@@ -144,7 +144,7 @@ def test_the_level_is_that_of_all_that_was_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("edge.daemon.home_assistant.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("edge.service.home_assistant.time.monotonic", lambda: now[0])
     subject, line = watching(settings(tmp_path, discovery=True))
     rng = np.random.default_rng(5)
     loud = (0.5 * rng.standard_normal(512)).astype(np.float32)

@@ -27,10 +27,10 @@ def test_shipped_cards(name: str) -> None:
     card = read_card(models_directory() / f"{name}.json")
     model = models_directory() / card.file
     assert card.size_bytes == model.stat().st_size
-    assert card.licence == "Apache-2.0"
+    assert card.license == "Apache-2.0"
     assert "int8" in card.quantization
     assert card.source.package
-    assert -1 < card.threshold("enrolment") < 10
+    assert -1 < card.threshold("enrollment") < 10
     assert "speechocean762" in card.credit
     assert "CC BY 4.0" in card.credit
 
@@ -43,8 +43,8 @@ def test_sizes_keep_their_limits() -> None:
 @pytest.mark.parametrize(
     ("change", "remove", "words"),
     [
-        ({}, "licence", ["licence", "missing"]),
-        ({"colour": "red"}, "", ["colour", "not known"]),
+        ({}, "license", ["license", "missing"]),
+        ({"color": "red"}, "", ["color", "not known"]),
         ({"size_bytes": "big"}, "", ["size_bytes", "an integer", "a string"]),
         ({"size_bytes": True}, "", ["size_bytes", "an integer"]),
         ({"sha256": "ABC"}, "", ["sha256", "64 lower-case"]),

@@ -19,7 +19,7 @@ from edge.config import SigningConfig
 from edge.crypto.canonical import MessageProblem, read_message
 from edge.crypto.signing import HmacKey, is_genuine, new_key
 from edge.errors import ConfigError, StoreError
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Confidence, Outcome, Quality, ReasonCode
 from tests.conftest import REPOSITORY
 
@@ -145,7 +145,7 @@ CRASHING = """
 import sys
 from pathlib import Path
 import edge.access.issuing as issuing
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from tests.unit.test_issuing import decision
 issuing.BLOCK = 3
 issuer = issuing.Issuer("hall", DeviceState(Path(sys.argv[1])), kinds=("decision",))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.audio.lending import Lender
+from edge.audio.shared_source import Lender
 from edge.audio.sources import FileSource, StandardInputSource
 from edge.errors import AudioFormatError
 from edge.types import AudioBlock

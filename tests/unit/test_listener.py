@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from edge.access.decider import Decider, Judgement
+from edge.access.decider import Decider, Judgment
 from edge.access.listener import Listener
-from edge.audio.endpoint import EndPointer, EndPointSettings
-from edge.audio.frames import FRAME_SAMPLES
+from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, ReasonCode
 from tests.unit.voices import enrolled, in_blocks, quiet, spliced
@@ -31,14 +31,14 @@ def household(engine: Engine) -> list[Profile]:
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """A judgement, and up to where the stream had been taken in when it was made."""
+    """A judgment, and up to where the stream had been taken in when it was made."""
 
     at_s: float
-    judgement: Judgement
+    judgment: Judgment
 
     @property
     def reason(self) -> ReasonCode:
-        return self.judgement.decision.reason
+        return self.judgment.decision.reason
 
 
 def listener_of(engine: Engine, profiles: Sequence[Profile] | None = None) -> Listener:
@@ -50,8 +50,8 @@ def listener_of(engine: Engine, profiles: Sequence[Profile] | None = None) -> Li
 
 def take(listener: Listener, blocks: Sequence[AudioBlock]) -> Iterator[Heard]:
     for block in blocks:
-        for judgement in listener.feed(block):
-            yield Heard(block.end_s, judgement)
+        for judgment in listener.feed(block):
+            yield Heard(block.end_s, judgment)
 
 
 def hear(
@@ -60,7 +60,7 @@ def hear(
     listener = listener_of(engine, profiles)
     found = list(take(listener, in_blocks(samples, sizes)))
     end_s = len(samples) / SAMPLE_RATE
-    return found + [Heard(end_s, judgement) for judgement in listener.flush()]
+    return found + [Heard(end_s, judgment) for judgment in listener.flush()]
 
 
 def only(found: Sequence[Heard]) -> Heard:
@@ -84,9 +84,9 @@ def length_s(*parts: str) -> float:
 
 
 def unsure(engine: Engine, profile: Profile, margin: float, *parts: str) -> Engine:
-    """A recogniser to which Ada's phrase among these sentences is that near to the threshold."""
+    """A recognizer to which Ada's phrase among these sentences is that near to the threshold."""
     heard = only(hear(engine, [profile], said(*parts)))
-    finding = heard.judgement.finding
+    finding = heard.judgment.finding
     assert finding is not None
     voice = engine.scorer.voice
     moved = replace(voice, offset=voice.offset - finding.voice.margin + margin)
@@ -95,7 +95,7 @@ def unsure(engine: Engine, profile: Profile, margin: float, *parts: str) -> Engi
 
 @pytest.fixture(scope="module")
 def doubtful(engine: Engine, household: list[Profile]) -> Engine:
-    """A recogniser to which Ada's right phrase in running speech is only just good enough."""
+    """A recognizer to which Ada's right phrase in running speech is only just good enough."""
     parts = ("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     return unsure(engine, household[0], 0.3, *parts)
 
@@ -109,7 +109,7 @@ def test_a_lone_phrase_is_answered_before_the_end_pointer_is_sure(
 ) -> None:
     samples = said(f"{name}_right_phrase")
     heard = only(hear(engine, household, samples))
-    decision = heard.judgement.decision
+    decision = heard.judgment.decision
     assert decision.granted
     assert decision.name == name
     assert decision.phrase == f"what {name} says"
@@ -143,9 +143,9 @@ def test_a_close_one_waits_as_long_as_the_end_pointer_and_then_opens(
     """However long somebody talks on: a decision that comes late is not sent."""
     samples = said("ada_wrong_phrase", "ada_right_phrase", *("ada_wrong_phrase",) * after)
     heard = only(hear(doubtful, household, samples))
-    assert heard.judgement.decision.granted
-    assert heard.judgement.decision.confidence is Confidence.LOW
-    end_s = heard.judgement.utterance.end_s
+    assert heard.judgment.decision.granted
+    assert heard.judgment.decision.confidence is Confidence.LOW
+    end_s = heard.judgment.utterance.end_s
     assert end_s == pytest.approx(1.0 + length_s("ada_wrong_phrase", "ada_right_phrase"), abs=0.2)
     assert end_s + SETTINGS.end_silence_s <= heard.at_s < end_s + SETTINGS.end_silence_s + 0.1
 
@@ -155,7 +155,7 @@ def test_what_is_not_enough_does_not_open_at_its_end_either(
 ) -> None:
     deaf = unsure(engine, household[0], -1.5, "ada_right_phrase")
     heard = only(hear(deaf, household, said("ada_right_phrase", "ada_wrong_phrase")))
-    assert not heard.judgement.decision.granted
+    assert not heard.judgment.decision.granted
 
 
 def test_nobody_enrolled_is_still_said_once(engine: Engine) -> None:
@@ -191,7 +191,7 @@ def test_a_phrase_inside_running_speech_opens_once_and_at_its_own_end(
     engine: Engine, household: list[Profile], name: str, parts: tuple[str, ...], which: int
 ) -> None:
     heard = only(hear(engine, household, said(*parts)))
-    decision, utterance = heard.judgement.decision, heard.judgement.utterance
+    decision, utterance = heard.judgment.decision, heard.judgment.utterance
     assert decision.granted
     assert decision.name == name
     end_s = 1.0 + length_s(*parts[: which + 1])
@@ -216,13 +216,13 @@ def test_the_phrase_by_another_voice_does_not(
 ) -> None:
     samples = said(*parts)
     heard = only(hear(engine, household, samples))
-    assert not heard.judgement.decision.granted
+    assert not heard.judgment.decision.granted
     assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
 def test_a_near_miss_in_running_speech_does_not(engine: Engine, household: list[Profile]) -> None:
     samples = said("ada_wrong_phrase", "robin_near_phrase", "robin_near_phrase")
-    assert not only(hear(engine, household, samples)).judgement.decision.granted
+    assert not only(hear(engine, household, samples)).judgment.decision.granted
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_another_phrase_in_the_same_breath_is_answered_too(
     engine: Engine, household: list[Profile], second: str, name: str
 ) -> None:
     found = hear(engine, household, said("ada_right_phrase", "ada_wrong_phrase", second))
-    assert [heard.judgement.decision.name for heard in found] == ["ada", name]
-    assert all(heard.judgement.decision.granted for heard in found)
-    assert found[0].judgement.utterance.end_s < found[1].judgement.utterance.start_s
+    assert [heard.judgment.decision.name for heard in found] == ["ada", name]
+    assert all(heard.judgment.decision.granted for heard in found)
+    assert found[0].judgment.utterance.end_s < found[1].judgment.utterance.start_s
 
 
 def test_what_follows_a_phrase_that_opened_is_not_denied(
@@ -242,7 +242,7 @@ def test_what_follows_a_phrase_that_opened_is_not_denied(
 ) -> None:
     for rest in ("ada_wrong_phrase", "stranger_adas_phrase"):
         heard = only(hear(engine, household, said("ada_right_phrase", rest)))
-        assert heard.judgement.decision.granted
+        assert heard.judgment.decision.granted
 
 
 def test_each_utterance_has_its_own_decision(engine: Engine, household: list[Profile]) -> None:
@@ -270,8 +270,8 @@ def test_after_twenty_seconds_of_talk_the_phrase_still_opens(
     assert len(talk) > 20 * SAMPLE_RATE > SETTINGS.max_utterance_s * SAMPLE_RATE
     samples = np.concatenate((quiet(1.0), talk, quiet(0.08), spliced("ada_right_phrase")))
     heard = only(hear(engine, household, np.concatenate((samples, quiet(1.2)))))
-    assert heard.judgement.decision.granted
-    assert heard.judgement.decision.name == "ada"
+    assert heard.judgment.decision.granted
+    assert heard.judgment.decision.name == "ada"
     assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.6)
 
 
@@ -303,7 +303,7 @@ def test_who_is_enrolled_while_speech_is_open_is_known(
         assert list(take(listener, first)) == []
         listener.use(household)
         heard = only(list(take(listener, second)))
-        assert heard.judgement.decision.granted
+        assert heard.judgment.decision.granted
         assert heard.at_s < closings(samples)[0] - 1.0
 
 
@@ -317,7 +317,7 @@ def test_who_is_deleted_while_speech_is_open_does_not_open(
         assert list(take(listener, first)) == []
         listener.use(left)
         heard = only(list(take(listener, second)))
-        assert not heard.judgement.decision.granted
+        assert not heard.judgment.decision.granted
         assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
@@ -331,8 +331,8 @@ def test_a_close_one_of_somebody_deleted_meanwhile_does_not_open(
     assert list(take(listener, first)) == []
     listener.use(household[1:])
     heard = only(list(take(listener, second)))
-    assert not heard.judgement.decision.granted
-    assert heard.judgement.decision.name != "ada"
+    assert not heard.judgment.decision.granted
+    assert heard.judgment.decision.name != "ada"
 
 
 def test_the_same_profiles_again_change_nothing(engine: Engine, household: list[Profile]) -> None:
@@ -342,7 +342,7 @@ def test_the_same_profiles_again_change_nothing(engine: Engine, household: list[
     for block in in_blocks(said("ada_wrong_phrase", "ada_right_phrase")):
         listener.use(household)
         found += list(take(listener, [block]))
-    assert only(found).judgement.decision.granted
+    assert only(found).judgment.decision.granted
 
 
 def test_what_was_heard_with_a_hole_in_it_does_not_open(
@@ -354,14 +354,14 @@ def test_what_was_heard_with_a_hole_in_it_does_not_open(
     blocks[at] = replace(blocks[at], lost_samples=800)
     # The close one is forgotten with the utterance that it was found in.
     heard = only(list(take(listener_of(doubtful, household), blocks)))
-    assert not heard.judgement.decision.granted
+    assert not heard.judgment.decision.granted
 
 
 def test_a_stream_that_ends_with_the_phrase(engine: Engine, household: list[Profile]) -> None:
     whole = said("ada_wrong_phrase", "ada_right_phrase")
     samples = whole[: len(whole) - round(1.2 * SAMPLE_RATE)]
     heard = only(hear(engine, household, samples))
-    assert heard.judgement.decision.granted
+    assert heard.judgment.decision.granted
     assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE)
 
 
@@ -381,12 +381,12 @@ def test_the_size_of_the_blocks_changes_no_decision(
     plain, odd = hear(engine, household, samples), hear(engine, household, samples, sizes)
     assert [heard.reason for heard in plain] == [ReasonCode.ACCEPTED, ReasonCode.NO_MATCH]
     for one, other in zip(plain, odd):
-        assert one.judgement.decision.scores == pytest.approx(
-            other.judgement.decision.scores, abs=1e-5
+        assert one.judgment.decision.scores == pytest.approx(
+            other.judgment.decision.scores, abs=1e-5
         )
-        began_s = one.judgement.utterance.start_s
-        assert other.judgement.utterance.start_s == pytest.approx(began_s)
+        began_s = one.judgment.utterance.start_s
+        assert other.judgment.utterance.start_s == pytest.approx(began_s)
         np.testing.assert_array_equal(
-            one.judgement.utterance.samples, other.judgement.utterance.samples
+            one.judgment.utterance.samples, other.judgment.utterance.samples
         )
     assert len(odd) == len(plain)

@@ -28,9 +28,9 @@ from edge.access.lockout import (
 )
 from edge.config import LockOutConfig
 from edge.errors import StoreError
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import Confidence, Event, EventKind, ReasonCode
-from tests.unit.judgements import judgement_of
+from tests.unit.judgments import judgment_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = LockOutConfig(rejections=3, within_s=100, first_s=60, growth=2, longest_s=200)
@@ -187,18 +187,18 @@ def test_switched_off_it_ends(door: Door) -> None:
 
 def test_the_gate_shuts_everything_out_and_tells_nothing(door: Door) -> None:
     gate, count = LockOutGate(door.lockout), LockOutCount(door.lockout)
-    wrong, right = judgement_of(WRONG), judgement_of(ReasonCode.ACCEPTED)
+    wrong, right = judgment_of(WRONG), judgment_of(ReasonCode.ACCEPTED)
     for _ in range(3):
         assert gate.review(wrong) is wrong
         assert count.review(wrong) is wrong
-    for judgement in (right, wrong, judgement_of(ReasonCode.TOO_QUIET)):
-        shut = gate.review(judgement)
+    for judgment in (right, wrong, judgment_of(ReasonCode.TOO_QUIET)):
+        shut = gate.review(judgment)
         decision = shut.decision
         assert not decision.granted
         assert decision.reason is ReasonCode.LOCKED_OUT
         assert (decision.profile_id, decision.name, decision.phrase) == (None, None, None)
         assert (decision.scores, decision.confidence) == ({}, Confidence.HIGH)
-        assert shut.finding is judgement.finding  # the check for replays has to see it
+        assert shut.finding is judgment.finding  # the check for replays has to see it
         assert count.review(shut) is shut
     door.wait(61.0)
     assert gate.review(right) is right
@@ -207,9 +207,9 @@ def test_the_gate_shuts_everything_out_and_tells_nothing(door: Door) -> None:
 def test_a_person_who_is_let_in_is_counted_as_such(door: Door) -> None:
     count = LockOutCount(door.lockout)
     for reason in (WRONG, WRONG, ReasonCode.ACCEPTED, WRONG, WRONG, ReasonCode.NOT_NOW):
-        count.review(judgement_of(reason))
+        count.review(judgment_of(reason))
     assert not door.lockout.locked
-    count.review(judgement_of(WRONG))
+    count.review(judgment_of(WRONG))
     assert door.lockout.locked
 
 
@@ -392,7 +392,7 @@ import sys, time
 from pathlib import Path
 from edge.access.lockout import LockOut
 from edge.config import LockOutConfig
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import ReasonCode
 
 config = LockOutConfig(rejections=3, within_s=3600, first_s=1000, longest_s=1000)

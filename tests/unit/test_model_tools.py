@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ModelError
-from edge.evaluation.corpus import Item
+from edge.evaluation.corpus import CorpusFile
 from edge.inference import read_card
 from edge.recognition.calibration import require_calibrated
 from tools.build_models import BuildError, expect
@@ -30,7 +30,7 @@ def test_thresholds_stay_only_with_the_very_same_file(tmp_path: Path) -> None:
     model.write_bytes(b"a model")
     former = {
         "sha256": hashlib.sha256(b"a model").hexdigest(),
-        "operating_points": {"enrolment": {"threshold": 0.5}},
+        "operating_points": {"enrollment": {"threshold": 0.5}},
         "calibration": {"made_for": hashlib.sha256(b"a model").hexdigest()},
     }
     kept = cards.card("phrase_embedding", model, former, {})
@@ -48,7 +48,7 @@ def test_thresholds_stay_only_with_the_very_same_file(tmp_path: Path) -> None:
 
 
 def test_comparison_of_models() -> None:
-    items = [Item(Path(f"{n}.flac"), "ab"[n // 2], "", "") for n in range(4)]
+    items = [CorpusFile(Path(f"{n}.flac"), "ab"[n // 2], "", "") for n in range(4)]
     exact = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
     mixed = exact[[0, 2, 1, 3]]  # every speaker split in two
     figures = compare(items, mixed, exact)

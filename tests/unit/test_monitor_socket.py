@@ -16,17 +16,16 @@ import numpy as np
 import pytest
 
 from edge.config import Config
-from edge.config.monitor import MonitorConfig
-from edge.daemon.monitoring import Monitoring, state_of
+from edge.config.settings import MonitorConfig
 from edge.errors import EnvironmentFault
-from edge.monitor.history import History
 from edge.monitor.messages import LONGEST_LINE, decode, encode, state_message
-from edge.monitor.place import Place, candidates, place_of
-from edge.monitor.server import MOST_CLIENTS, MonitorServer
+from edge.monitor.server import MOST_CLIENTS, History, MonitorServer
+from edge.monitor.socket import Place, candidates, place_of
 from edge.monitor.stream import NobodyThere, Stream, connect
+from edge.service.monitoring import Monitoring, state_of
 from edge.types import AudioBlock, ReasonCode
 from tests.conftest import let_others_in
-from tests.unit.judgements import judgement_of
+from tests.unit.judgments import judgment_of
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> N
 
 def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
     text = (
-        "import os, sys; from pathlib import Path; from edge.monitor.place import Claim, Place;"
+        "import os, sys; from pathlib import Path; from edge.monitor.socket import Claim, Place;"
         "claim = Claim(Place(Path(sys.argv[1]), False)); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", text, str(place.path)], check=False)
@@ -268,11 +267,11 @@ def test_the_daemon_tells_what_it_hears_and_decides(place: Place) -> None:
     observer.tick()
     stream = Stream(connect([place.path]))
     gather(stream, "state")
-    judgement = judgement_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.ACCEPTED)
     scores = {"joint": 9.0, "joint_threshold": 6.5, "voice": 4.0, "voice_threshold": 3.5}
-    judgement = replace(judgement, decision=replace(judgement.decision, scores=scores))
+    judgment = replace(judgment, decision=replace(judgment.decision, scores=scores))
     observer.block(AudioBlock(np.full(512, 0.1, np.float32), 0.0, 0.0), -20.0)
-    observer.decided(judgement)
+    observer.decided(judgment)
     level, heard, decision = gather(stream, "decision")
     assert (level["level_dbfs"], level["peak_dbfs"], level["hearing"]) == (-20.0, -20.0, False)
     assert heard["id"] == decision["id"] == "an id"
@@ -315,9 +314,9 @@ def test_a_daemon_that_cannot_be_watched_goes_on_and_says_so(
         ({"microphone": "lost", "reason": "unplugged"}, True, "no_microphone"),
         ({"microphone": "listening", "listening": False}, True, "off"),
         ({"microphone": "listening", "locked_out": True}, True, "locked_out"),
-        ({"enrolment": {"state": "refused", "person": "Ada"}, "locked_out": True}, False,
+        ({"enrollment": {"state": "refused", "person": "Ada"}, "locked_out": True}, False,
          "enrolling"),
-        ({"microphone": "listening", "enrolment": {"state": "complete"}}, False, "listening"),
+        ({"microphone": "listening", "enrollment": {"state": "complete"}}, False, "listening"),
     ],
 )  # fmt: skip
 def test_what_the_device_is_at(status: dict[str, Any], asking: bool, state: str) -> None:

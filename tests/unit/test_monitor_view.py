@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from edge.cli.monitor_view import frame
-from edge.cli.monitor_words import minutes, sentence, state_words
+from edge.cli.monitor_view import frame, minutes, sentence, state_words
 from edge.monitor.messages import state_message
 from edge.monitor.recent import Recent
 from edge.types.decision import utc
@@ -113,7 +112,7 @@ def test_needs_nothing_but_ascii() -> None:
         ),
         (
             state_message("enrolling", person="Grace", done=2, required=3),
-            "enrols Grace, 2 of 3",
+            "enrolls Grace, 2 of 3",
         ),
         (state_message("no_microphone", detail="the cable is out"), "the cable is out"),
         (state_message("listening", problem="the store is damaged"), "the store is damaged"),

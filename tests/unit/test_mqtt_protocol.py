@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.mqtt.protocol import NEWER, OLDER, ProtocolChoice
+from edge.mqtt.link import NEWER, OLDER, ProtocolChoice
 
 
 def test_an_old_broker_is_spoken_to_in_the_older_version_at_once() -> None:

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from edge.access.decider import Judgement
-from edge.daemon.observers import Watch
+from edge.access.decider import Judgment
+from edge.service.monitoring import Watch
 from edge.types import AudioBlock
 
 
@@ -19,7 +19,7 @@ class Notes:
     def block(self, block: AudioBlock, level_dbfs: float) -> None:
         self.seen.append(f"block of {len(block.samples)} at {level_dbfs:.0f}")
 
-    def decided(self, judgement: Judgement) -> None:
+    def decided(self, judgment: Judgment) -> None:
         self.seen.append("decided")
 
     def tick(self) -> None:

@@ -11,11 +11,11 @@ import pytest
 from edge.access.lockout import LockOut
 from edge.config import LockOutConfig
 from edge.crypto.canonical import read_message, wire
-from edge.daemon.orders import MOST_LISTED, Ear, Orders
 from edge.errors import ConfigError, ProfileError
 from edge.mqtt import CommandFailed
+from edge.service.command_handlers import MOST_LISTED, CommandHandlers, ListeningSwitch
 from edge.store import ProfileStore, open_store
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import ProfileKind
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, make_sample
 
@@ -37,14 +37,14 @@ def handlers_of(
     store: ProfileStore, folder: Path, reload: Any = None, *, lockout: bool = True
 ) -> Any:
     nobody: Any = Nobody()
-    return Orders(
+    return CommandHandlers(
         store,
         lambda: None,
         LockOut(
             LockOutConfig(enabled=lockout), DeviceState(folder), record=lambda _: None,
             changed=lambda _: None,
         ),
-        Ear(lambda _: None),
+        ListeningSwitch(lambda _: None),
         nobody,
         nobody,
         status=dict,
@@ -53,7 +53,7 @@ def handlers_of(
     ).handlers()  # fmt: skip
 
 
-def enrol(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
+def enroll(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
     return store.create_with_samples(
         name,
         ProfileKind.PHRASE,
@@ -67,8 +67,8 @@ def enrol(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
 
 
 def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_path: Path) -> None:
-    ada = enrol(store, "Ada")
-    enrol(store, "Ada (duress)", duress_of=ada)
+    ada = enroll(store, "Ada")
+    enroll(store, "Ada (duress)", duress_of=ada)
     detail = handlers_of(store, tmp_path)["list"]({})
     assert detail == {
         "people": [
@@ -85,7 +85,7 @@ def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_
 @pytest.mark.parametrize("command", ["delete", "reset", "disable", "enable"])
 def test_a_second_phrase_is_nobody(command: str, store: ProfileStore, tmp_path: Path) -> None:
     """Neither by its name nor by its id: the answer is that for a name which nobody has."""
-    second = enrol(store, "Ada (duress)", duress_of=enrol(store, "Ada"))
+    second = enroll(store, "Ada (duress)", duress_of=enroll(store, "Ada"))
     before = store.get(second).as_dict()
     for person in ("Ada (duress)", second, "Robin (duress)"):
         with pytest.raises(ProfileError):
@@ -95,7 +95,7 @@ def test_a_second_phrase_is_nobody(command: str, store: ProfileStore, tmp_path: 
 
 def test_a_long_list_still_fits_into_a_message(store: ProfileStore, tmp_path: Path) -> None:
     for number in range(MOST_LISTED + 2):
-        enrol(store, f"{number:03d}".ljust(64, "é"))
+        enroll(store, f"{number:03d}".ljust(64, "é"))
     detail = handlers_of(store, tmp_path)["list"]({})
     assert (len(detail["people"]), detail["more"]) == (MOST_LISTED, 2)
     message = wire({"id": "x", "ok": True, "detail": detail}).encode()

@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from edge.access.clock import LATEST_KEY, SLACK_S, DoorClock, accept_clock, latest_of
-from edge.access.policy import PolicyCheck
+from edge.access.guard import PolicyCheck
 from edge.errors import StoreError
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 from edge.types import EVERYTHING, AccessRule, Outcome, ReasonCode, parse_window
-from tests.unit.judgements import judgement_of
+from tests.unit.judgments import judgment_of
 
 DAY_S = 86400.0
 OFFICE = AccessRule(windows=(parse_window("mon-fri 07:00-18:00"),))
@@ -72,21 +72,21 @@ def test_what_the_rule_does_not_allow_is_denied_by_name(
     rule: AccessRule, hour: int, zone: str, reason: ReasonCode
 ) -> None:
     check = PolicyCheck("front-door", clock_at(hour, zone))
-    judgement = judgement_of(ReasonCode.ACCEPTED, rule=rule)
-    found = check.review(judgement)
+    judgment = judgment_of(ReasonCode.ACCEPTED, rule=rule)
+    found = check.review(judgment)
     assert found.decision.reason is reason
     assert found.decision.granted is (reason is ReasonCode.ACCEPTED)
     # Otherwise as it was.
     back = replace(found.decision, outcome=Outcome.GRANTED, reason=ReasonCode.ACCEPTED)
-    assert back == judgement.decision
+    assert back == judgment.decision
     assert found.decision.name == "Ada"
 
 
-def test_who_was_not_recognised_is_not_looked_up() -> None:
+def test_who_was_not_recognized_is_not_looked_up() -> None:
     check = PolicyCheck("front-door", clock_at(3))
-    judgement = judgement_of(ReasonCode.WRONG_PHRASE, rule=AccessRule(enabled=False))
-    assert check.review(judgement) is judgement
-    nobody = replace(judgement_of(ReasonCode.ACCEPTED), finding=None)
+    judgment = judgment_of(ReasonCode.WRONG_PHRASE, rule=AccessRule(enabled=False))
+    assert check.review(judgment) is judgment
+    nobody = replace(judgment_of(ReasonCode.ACCEPTED), finding=None)
     assert not check.review(nobody).decision.granted
 
 
@@ -103,8 +103,8 @@ class Wall:
 
 def verdicts(clock: DoorClock) -> list[ReasonCode]:
     check = PolicyCheck("front-door", clock)
-    judgements = [judgement_of(ReasonCode.ACCEPTED, rule=rule) for rule in (OFFICE, EVERYTHING)]
-    return [check.review(judgement).decision.reason for judgement in judgements]
+    judgments = [judgment_of(ReasonCode.ACCEPTED, rule=rule) for rule in (OFFICE, EVERYTHING)]
+    return [check.review(judgment).decision.reason for judgment in judgments]
 
 
 OPEN, SHUT = (
@@ -122,7 +122,7 @@ def test_a_clock_from_before_the_software_is_not_believed(
     rule = AccessRule(windows=(parse_window("12:00-12:01"),))
     clock = DoorClock(state, "UTC", wall)
     check = PolicyCheck("front-door", clock)
-    found = check.review(judgement_of(ReasonCode.ACCEPTED, rule=rule))
+    found = check.review(judgment_of(ReasonCode.ACCEPTED, rule=rule))
     assert found.decision.reason is ReasonCode.NOT_NOW
     assert verdicts(clock)[1] is ReasonCode.ACCEPTED
     assert [record.levelno for record in caplog.records] == [logging.WARNING]

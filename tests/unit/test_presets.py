@@ -1,4 +1,4 @@
-"""The false-accept rate that is asked for, in the recogniser and in decisions."""
+"""The false-accept rate that is asked for, in the recognizer and in decisions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scoring(
     engine: Engine, low: Profile, high: Profile, utterance: Utterance, goal: float
 ) -> Profile:
     """A profile between two others whose voice score for an utterance is about `goal`."""
-    analysis = engine.analyse(utterance)
+    analysis = engine.analyze(utterance)
     profiles = [between(low, high, share) for share in np.linspace(0.0, 1.0, 401)]
     scores = np.asarray([match.score for match in engine.match_speakers(profiles, analysis)])
     return profiles[int(np.argmin(np.abs(scores - goal)))]
@@ -69,7 +69,7 @@ def test_a_stricter_preset_never_accepts_what_a_laxer_one_refuses(
     found: set[tuple[bool, ...]] = set()
     for said in SAID:
         utterance = recording(said)
-        analysis = engines["strict"].analyse(utterance)
+        analysis = engines["strict"].analyze(utterance)
         for profile in profiles:
             accepted = []
             for name in PRESETS:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.access.decider import Decider, Judgement
-from edge.access.replay import ACCEPTED, REFUSED, ReplayCheck, load_quietly, remember_enrolment
+from edge.access.decider import Decider, Judgment
 from edge.audio.utterance import utterance_of
 from edge.config import ReplayConfig
 from edge.errors import StoreError
 from edge.recognition import Engine
+from edge.replay.memory import ACCEPTED, REFUSED, ReplayCheck, load_quietly, remember_enrollment
 from edge.store import ProfileStore
 from edge.types import Profile, ProfileKind, ReasonCode, Utterance
 from tests.unit.stores import traces
@@ -38,11 +38,11 @@ def ada(engine: Engine) -> Profile:
 
 
 @pytest.fixture(scope="module")
-def judged(engine: Engine, ada: Profile) -> dict[str, Judgement]:
+def judged(engine: Engine, ada: Profile) -> dict[str, Judgment]:
     decider = Decider(engine, engine.config)
     names = (
         "ada_right_phrase",
-        "ada_enrol_2",
+        "ada_enroll_2",
         "ada_wrong_phrase",
         "stranger_adas_phrase",
         "stranger_other_phrase",
@@ -53,18 +53,18 @@ def judged(engine: Engine, ada: Profile) -> dict[str, Judgement]:
     return found
 
 
-def stored_ada(store: ProfileStore, judgement: Judgement) -> Judgement:
-    """The judgement as if it were of a profile that is in the store."""
+def stored_ada(store: ProfileStore, judgment: Judgment) -> Judgment:
+    """The judgment as if it were of a profile that is in the store."""
     profile = store.create("Ada", ProfileKind.PHRASE, required=3)
-    assert judgement.finding is not None
-    return replace(judgement, finding=replace(judgement.finding, profile=profile))
+    assert judgment.finding is not None
+    return replace(judgment, finding=replace(judgment.finding, profile=profile))
 
 
-def reason(judgement: Judgement) -> ReasonCode:
-    return judgement.decision.reason
+def reason(judgment: Judgment) -> ReasonCode:
+    return judgment.decision.reason
 
 
-def test_an_utterance_opens_once(judged: dict[str, Judgement]) -> None:
+def test_an_utterance_opens_once(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
     first = check.review(judged["ada_right_phrase"])
     assert first is judged["ada_right_phrase"]
@@ -75,20 +75,20 @@ def test_an_utterance_opens_once(judged: dict[str, Judgement]) -> None:
     assert reason(played) is ReasonCode.REPLAY_SUSPECTED
 
 
-def test_a_second_saying_opens(judged: dict[str, Judgement]) -> None:
+def test_a_second_saying_opens(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
-    assert check.review(judged["ada_enrol_2"]).decision.granted
+    assert check.review(judged["ada_enroll_2"]).decision.granted
     assert check.review(judged["ada_right_phrase"]).decision.granted
 
 
-def test_a_replay_is_not_remembered_again(judged: dict[str, Judgement]) -> None:
+def test_a_replay_is_not_remembered_again(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
     for _ in range(4):
         check.review(judged["ada_right_phrase"])
     assert check.remembered == 1
 
 
-def test_what_was_refused_is_remembered_if_it_came_near(judged: dict[str, Judgement]) -> None:
+def test_what_was_refused_is_remembered_if_it_came_near(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
     for name in ("ada_wrong_phrase", "stranger_adas_phrase", "stranger_other_phrase"):
         assert check.review(judged[name]) is judged[name]
@@ -99,15 +99,15 @@ def test_what_was_refused_is_remembered_if_it_came_near(judged: dict[str, Judgem
     assert check.review(other) is other
 
 
-def test_switched_off_it_does_nothing(judged: dict[str, Judgement]) -> None:
+def test_switched_off_it_does_nothing(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig(enabled=False))
     for _ in range(2):
         assert check.review(judged["ada_right_phrase"]).decision.granted
     assert check.remembered == 0
 
 
-def cut_from_stream(judgement: Judgement, start_s: float, spoken_at: float) -> Judgement:
-    utterance = judgement.utterance
+def cut_from_stream(judgment: Judgment, start_s: float, spoken_at: float) -> Judgment:
+    utterance = judgment.utterance
     shift = start_s - utterance.start_s
     moved = replace(
         utterance,
@@ -115,10 +115,10 @@ def cut_from_stream(judgement: Judgement, start_s: float, spoken_at: float) -> J
         end_s=utterance.end_s + shift,
         speech_ended_at=spoken_at,
     )
-    return replace(judgement, utterance=moved)
+    return replace(judgment, utterance=moved)
 
 
-def test_the_same_stretch_of_the_stream_is_no_replay(judged: dict[str, Judgement]) -> None:
+def test_the_same_stretch_of_the_stream_is_no_replay(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
     one = judged["ada_right_phrase"]
     assert check.review(cut_from_stream(one, 100.0, 5000.0)).decision.granted
@@ -130,7 +130,7 @@ def test_the_same_stretch_of_the_stream_is_no_replay(judged: dict[str, Judgement
     assert reason(returned) is ReasonCode.REPLAY_SUSPECTED
 
 
-def test_it_survives_a_restart(judged: dict[str, Judgement], store: ProfileStore) -> None:
+def test_it_survives_a_restart(judged: dict[str, Judgment], store: ProfileStore) -> None:
     one = stored_ada(store, judged["ada_right_phrase"])
     before = ReplayCheck(ReplayConfig())
     before.review(one)
@@ -143,24 +143,24 @@ def test_it_survives_a_restart(judged: dict[str, Judgement], store: ProfileStore
     assert reason(after.review(judged["played back"])) is ReasonCode.REPLAY_SUSPECTED
 
 
-def test_what_enrolled_does_not_open(judged: dict[str, Judgement], store: ProfileStore) -> None:
+def test_what_enrolled_does_not_open(judged: dict[str, Judgment], store: ProfileStore) -> None:
     store.create("Ada", ProfileKind.PHRASE, required=3)
-    said = [recording("ada_enrol_2"), silence()]
-    assert remember_enrolment(store, "Ada", said, ReplayConfig()) == 1
-    assert remember_enrolment(store, "Ada", said, ReplayConfig(enabled=False)) == 0
+    said = [recording("ada_enroll_2"), silence()]
+    assert remember_enrollment(store, "Ada", said, ReplayConfig()) == 1
+    assert remember_enrollment(store, "Ada", said, ReplayConfig(enabled=False)) == 0
     check = ReplayCheck(ReplayConfig())
     check.load(store)
-    assert reason(check.review(judged["ada_enrol_2"])) is ReasonCode.REPLAY_SUSPECTED
+    assert reason(check.review(judged["ada_enroll_2"])) is ReasonCode.REPLAY_SUSPECTED
     assert check.review(judged["ada_right_phrase"]).decision.granted
 
 
 def silence() -> Utterance:
-    one = recording("ada_enrol_1")
+    one = recording("ada_enroll_1")
     return replace(one, samples=one.samples * 0)
 
 
 def test_whoever_is_deleted_is_forgotten(
-    judged: dict[str, Judgement], store: ProfileStore, tmp_path: Path
+    judged: dict[str, Judgment], store: ProfileStore, tmp_path: Path
 ) -> None:
     one = stored_ada(store, judged["ada_right_phrase"])
     check = ReplayCheck(ReplayConfig())
@@ -183,9 +183,9 @@ def test_whoever_is_deleted_is_forgotten(
 
 
 def test_no_more_is_remembered_than_asked_for(
-    judged: dict[str, Judgement], store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+    judged: dict[str, Judgment], store: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.access.replay.most_alike", lambda _heard, _known: None)
+    monkeypatch.setattr("edge.replay.memory.most_alike", lambda _heard, _known: None)
     config = ReplayConfig(remembered=5)
     one = stored_ada(store, judged["ada_right_phrase"])
     refused = judged["stranger_adas_phrase"]
@@ -202,11 +202,11 @@ def test_no_more_is_remembered_than_asked_for(
 
 
 def test_what_is_old_or_damaged_is_passed_over(
-    judged: dict[str, Judgement], store: ProfileStore
+    judged: dict[str, Judgment], store: ProfileStore
 ) -> None:
     now = [1_000_000_000.0]
     store.create("Ada", ProfileKind.PHRASE, required=3)
-    remember_enrolment(store, "Ada", [recording("ada_right_phrase")], ReplayConfig())
+    remember_enrollment(store, "Ada", [recording("ada_right_phrase")], ReplayConfig())
     store.keep(ACCEPTED, b"no fingerprint", profile="Ada")
     kept_at = store.kept(ACCEPTED)[0].created_at
     now[0] = kept_at + 9 * DAY_S
@@ -243,7 +243,7 @@ class Broken:
 
 
 def test_a_store_that_fails_loses_nothing(
-    judged: dict[str, Judgement], store: ProfileStore, caplog: pytest.LogCaptureFixture
+    judged: dict[str, Judgment], store: ProfileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     check = ReplayCheck(ReplayConfig())
     load_quietly(check, Broken())

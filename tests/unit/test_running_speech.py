@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.audio.endpoint import EndPointer
+from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.end_pointing import EndPointer
 from edge.audio.files import read_audio
-from edge.audio.frames import FRAME_SAMPLES
 from edge.audio.sources import Source
 from edge.errors import AudioFormatError, InputError
 from edge.resources import demo_directory
@@ -20,7 +20,7 @@ from tools import running_speech
 from tools.running_speech import Event, Splice, Stream
 
 DEMO = demo_directory()
-BACKGROUND = [DEMO / f"{name}_enrol_{n}.flac" for name in ("ada", "robin") for n in (1, 2, 3)]
+BACKGROUND = [DEMO / f"{name}_enroll_{n}.flac" for name in ("ada", "robin") for n in (1, 2, 3)]
 PHRASE = DEMO / "robin_right_phrase.flac"
 
 

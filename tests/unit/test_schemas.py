@@ -15,11 +15,11 @@ import pytest
 
 from edge.config import CommandsConfig, Config, UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
-from edge.daemon import enrolling, naming, orders
-from edge.mqtt import OFFLINE, commands, desk
+from edge.mqtt import OFFLINE, command_queue, commands
 from edge.mqtt.commands import COMMANDS
 from edge.mqtt.discovery import EVENT_TYPES, announcement
-from edge.mqtt.sending import command_message
+from edge.mqtt.session import command_message
+from edge.service import command_handlers, enrollment
 from edge.types import AccessDecision, Confidence, Outcome, ProfileKind, Quality, ReasonCode
 from tests.contract import complaint, complaint_about, schema_of
 from tools import make_asyncapi
@@ -28,7 +28,7 @@ from tools.topics import REPOSITORY, TOPICS, UNSIGNED, read_schema, schema_names
 KEY = PrivateKey(bytes(range(32)))
 SENT = {"device": "hall", "counter": 1, "issued_at": "2026-03-01T12:00:00.000Z"}
 ENDING = {"expires_at": "2026-03-01T12:00:05.000Z"}
-STATES = ["started", "accepted", "refused", "complete", "cancelled", "timed_out", "failed"]
+STATES = ["started", "accepted", "refused", "complete", "canceled", "timed_out", "failed"]
 ENUMS = {
     "decision/decision": [each.value for each in Outcome],
     "decision/reason": [each.value for each in ReasonCode],
@@ -38,7 +38,7 @@ ENUMS = {
     "command-result/command": list(COMMANDS),
     "command-result/kind": [each.value for each in ProfileKind],
     "discovery/items": list(EVENT_TYPES),
-    "enrolment/state": STATES,
+    "enrollment/state": STATES,
     "status/state": STATES,
 }
 """Every enumeration in the schemas, and what it is in the code."""
@@ -51,12 +51,12 @@ UNANSWERED = {"retained", "too_many", "no_person"}
 def reasons_in_the_code() -> set[str]:
     """What the commands' code raises or returns as a reason."""
     found: set[str] = set()
-    for module in (commands, desk, enrolling, naming, orders):
+    for module in (commands, command_queue, enrollment, command_handlers):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                if node.func.id in ("Refused", "_refusal", "CommandFailed") and node.args:
+                if node.func.id in ("CommandRefused", "_refusal", "CommandFailed") and node.args:
                     found |= words(node.args[0])
-            elif isinstance(node, ast.Return) and module in (commands, desk):
+            elif isinstance(node, ast.Return) and module in (commands, command_queue):
                 found |= words(node.value)
     return found
 
@@ -139,8 +139,8 @@ def test_every_enumeration_is_that_of_the_code() -> None:
     assert found == ENUMS
 
 
-def test_the_states_of_an_enrolment_are_those_that_are_said() -> None:
-    code = inspect.getsource(enrolling)
+def test_the_states_of_an_enrollment_are_those_that_are_said() -> None:
+    code = inspect.getsource(enrollment)
     assert set(re.findall(r"_(?:say|end)\(session, \"(\w+)\"", code)) == set(STATES)
 
 
@@ -182,7 +182,7 @@ def test_topics_have_schemas() -> None:
     assert schema_of("my/house/hall/command/result") == "command-result"
     assert schema_of("homeassistant/sensor/edge_voice_hall/person/config") == "discovery"
     # Home Assistant's own birth, and what others say to the device.
-    for topic in ("homeassistant/status", "edge-voice/hall/command", "edge-voice/hall/set/enrol"):
+    for topic in ("homeassistant/status", "edge-voice/hall/command", "edge-voice/hall/set/enroll"):
         assert schema_of(topic) is None
 
 
@@ -286,10 +286,10 @@ def test_a_refused_repetition_says_why() -> None:
         "done": 1,
     }
     step.update(required=3, reason="too_quiet", message="once more", **SENT, **ENDING)
-    assert complaint("enrolment", step) is None
-    assert complaint("enrolment", {**step, "reason": None})
-    assert complaint("enrolment", {**step, "state": "accepted", "reason": None}) is None
-    assert complaint("enrolment", {**step, "state": "half"})
+    assert complaint("enrollment", step) is None
+    assert complaint("enrollment", {**step, "reason": None})
+    assert complaint("enrollment", {**step, "state": "accepted", "reason": None}) is None
+    assert complaint("enrollment", {**step, "state": "half"})
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -323,5 +323,5 @@ def test_the_other_messages() -> None:
     assert complaint("sound", {"level_dbfs": "-43.2", "peak_dbfs": -20.1})
     assert complaint("set-listening", "ON") is None
     assert complaint("set-listening", "on")
-    assert complaint("set-enrol", "PRESS") is None
-    assert complaint("set-enrol_person", "A" * 65)
+    assert complaint("set-enroll", "PRESS") is None
+    assert complaint("set-enroll_person", "A" * 65)

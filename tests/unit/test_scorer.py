@@ -14,7 +14,7 @@ from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.recognition import Analysis
 from edge.recognition.cohort import Cohort
 from edge.recognition.scorer import Scorer
-from edge.types import EnrolmentSample, FloatArray, Profile, Quality
+from edge.types import EnrollmentSample, FloatArray, Profile, Quality
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 
 pytestmark = pytest.mark.runtime
@@ -95,7 +95,7 @@ def test_what_a_stricter_preset_accepts_a_laxer_one_does_too(curve: object, scor
 
 def profile_of(*voices: FloatArray, adapted: int = 0) -> Profile:
     samples = tuple(
-        EnrolmentSample(voice, None, 2.0, 30.0, 0.0, number >= len(voices) - adapted)
+        EnrollmentSample(voice, None, 2.0, 30.0, 0.0, number >= len(voices) - adapted)
         for number, voice in enumerate(voices)
     )
     return replace(Profile.begin("Ada"), samples=samples)
@@ -119,7 +119,7 @@ def test_every_voice_against_every_signature() -> None:
 def test_the_cohort_and_the_quality_count() -> None:
     plain = plain_scorer()
     profiles, analyses = [profile_of(AXES[0], AXES[0])], [analysis_of(AXES[0], 4.0, 15.0)]
-    knowing = replace(plain.voice, speech=-2.0, enrolments=-1.5, snr=-0.8)
+    knowing = replace(plain.voice, speech=-2.0, enrollments=-1.5, snr=-0.8)
     scorer = Scorer(plain.cohort, knowing, plain.phrase, plain.rate)
     expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2) + 0.8
     assert float(scorer.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(expected)
@@ -128,10 +128,10 @@ def test_the_cohort_and_the_quality_count() -> None:
     assert float(same.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(6.0)
 
 
-def test_what_was_learned_is_no_enrolment() -> None:
+def test_what_was_learned_is_no_enrollment() -> None:
     """The calibration knows how well a signature was enrolled; learning must not shift it."""
     plain = plain_scorer()
-    scorer = replace(plain, voice=replace(plain.voice, enrolments=-1.5))
+    scorer = replace(plain, voice=replace(plain.voice, enrollments=-1.5))
     own = profile_of(AXES[0], AXES[0])
     learned = profile_of(AXES[0], AXES[0], AXES[0], adapted=1)
     before, after = (
@@ -142,21 +142,21 @@ def test_what_was_learned_is_no_enrolment() -> None:
 
 
 @given(st.integers(1, 8), st.floats(-0.5, 0.9), RATES)
-def test_what_is_accepted_does_not_go_by_the_number_of_enrolments(
-    enrolments: int, similarity: float, rate: float
+def test_what_is_accepted_does_not_go_by_the_number_of_enrollments(
+    enrollments: int, similarity: float, rate: float
 ) -> None:
     scorer = plain_scorer(rate=rate)
-    scorer = replace(scorer, voice=replace(scorer.voice, enrolments=-1.75))
+    scorer = replace(scorer, voice=replace(scorer.voice, enrollments=-1.75))
     ratios = scorer.voice.ratio(
-        np.full((2, 1), similarity, np.float32), [3, enrolments], [2.0], [25.0]
+        np.full((2, 1), similarity, np.float32), [3, enrollments], [2.0], [25.0]
     )
     usual, other = (float(ratio) for ratio in ratios[:, 0])
     margin = usual - scorer.voice_threshold()
     assume(abs(margin) > 1e-3)
-    assert (other >= scorer.voice_threshold(enrolments=enrolments)) == (margin >= 0)
-    assert scorer.joint(other, 99.0, enrolments=enrolments) == pytest.approx(
+    assert (other >= scorer.voice_threshold(enrollments=enrollments)) == (margin >= 0)
+    assert scorer.joint(other, 99.0, enrollments=enrollments) == pytest.approx(
         scorer.joint(usual, 99.0), abs=1e-3
     )
     # Fewer utterances, and the same similarity means more: strangers come no nearer to them.
-    if enrolments < 3:
+    if enrollments < 3:
         assert other > usual

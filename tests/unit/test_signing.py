@@ -11,13 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.crypto.canonical import (
-    LARGEST_INTEGER,
-    MessageProblem,
-    canonical,
-    read_message,
-    wire,
-)
+from edge.crypto.canonical import LARGEST_INTEGER, MessageProblem, canonical, read_message, wire
 from edge.crypto.signing import (
     ALGORITHMS,
     DOMAINS,
@@ -203,8 +197,8 @@ def test_neither_algorithm_nor_key_id_can_be_exchanged() -> None:
     secret = bytes(range(32))
     one, other = HmacKey(secret, "one"), HmacKey(secret, "other")
     made = signed({"a": 1}, "command", one)
-    relabelled = {**made, "signature": {**made["signature"], "key_id": "other"}}
-    assert not is_genuine(relabelled, "command", other)
+    relabeled = {**made, "signature": {**made["signature"], "key_id": "other"}}
+    assert not is_genuine(relabeled, "command", other)
     # The classic: an Ed25519 public key taken for a shared secret.
     public = KEYS[ED25519]
     assert isinstance(public, PrivateKey)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.access.speaking import DigitSpeaker
+from edge.challenge.loudspeaker import DigitSpeaker
 
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.recognition import Engine
-from edge.recognition.spotting import STEP_S, PhraseSpotter, Spot
+from edge.recognition.keyword_spotter import STEP_S, KeywordHit, KeywordSpotter
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import enrolled, quiet, speech, spliced
 
@@ -33,8 +33,10 @@ def examples(engine: Engine) -> list[list[FloatArray]]:
     ]
 
 
-def fed(spotter: PhraseSpotter, samples: FloatArray, sizes: Sequence[int] = (512,)) -> list[Spot]:
-    found: list[Spot] = []
+def fed(
+    spotter: KeywordSpotter, samples: FloatArray, sizes: Sequence[int] = (512,)
+) -> list[KeywordHit]:
+    found: list[KeywordHit] = []
     position = turn = 0
     while position < len(samples):
         size = sizes[turn % len(sizes)]
@@ -73,7 +75,7 @@ def test_a_phrase_is_found_where_it_is(
     owner: int,
 ) -> None:
     samples, places = stream(parts)
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     found = fed(spotter, samples) + spotter.finish()
     assert {spot.owner for spot in found} == {owner}
     best = min(found, key=lambda spot: spot.cost)
@@ -85,7 +87,7 @@ def test_a_phrase_is_found_where_it_is(
 def test_a_strangers_saying_is_found_too(engine: Engine, examples: list[list[FloatArray]]) -> None:
     """Whose voice it is, is not asked here."""
     samples, places = stream(("stranger_other_phrase", "stranger_adas_phrase", "ada_wrong_phrase"))
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     best = min(fed(spotter, samples), key=lambda spot: spot.cost)
     assert best.owner == ADA
     assert (best.start_s, best.end_s) == pytest.approx(places[1], abs=0.25)
@@ -93,7 +95,7 @@ def test_a_strangers_saying_is_found_too(engine: Engine, examples: list[list[Flo
 
 def test_it_is_found_soon_after_its_end(engine: Engine, examples: list[list[FloatArray]]) -> None:
     samples, places = stream(("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase"))
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     position = 0
     while not spotter.feed(samples[position : position + 512]):
         position += 512
@@ -102,7 +104,7 @@ def test_it_is_found_soon_after_its_end(engine: Engine, examples: list[list[Floa
 
 def test_other_speech_is_no_place_to_look(engine: Engine, examples: list[list[FloatArray]]) -> None:
     samples, _ = stream(("ada_wrong_phrase", "stranger_other_phrase", "ada_wrong_phrase"))
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     assert fed(spotter, samples) + spotter.finish() == []
 
 
@@ -111,7 +113,7 @@ def test_the_size_of_the_blocks_changes_nothing(
     engine: Engine, examples: list[list[FloatArray]], sizes: tuple[int, ...]
 ) -> None:
     samples, _ = stream(("ada_wrong_phrase", "ada_right_phrase"))
-    plain, odd = (PhraseSpotter(engine.models.phrase, examples) for _ in range(2))
+    plain, odd = (KeywordSpotter(engine.models.phrase, examples) for _ in range(2))
     assert fed(odd, samples, sizes) == fed(plain, samples)
     assert odd.finish() == plain.finish()
     assert odd.position_s == pytest.approx(len(samples) / SAMPLE_RATE)
@@ -122,7 +124,7 @@ def test_beginning_anew_forgets_and_shifts(
 ) -> None:
     samples, _ = stream(("ada_right_phrase",))
     half = len(samples) // 2
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     plain = fed(spotter, samples)
     spotter.reset(0.0)
     fed(spotter, samples[:half])
@@ -143,7 +145,7 @@ def test_what_is_still_open_is_given_at_the_end(
 ) -> None:
     samples, places = stream(("ada_right_phrase",))
     end = round((places[0][1] + 2 * STEP_S) * SAMPLE_RATE)
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     assert fed(spotter, samples[:end]) == []
     (spot,) = spotter.finish()
     assert spot.owner == ADA
@@ -151,10 +153,10 @@ def test_what_is_still_open_is_given_at_the_end(
 
 
 def test_with_nobody_there_is_nothing_to_find(engine: Engine) -> None:
-    spotter = PhraseSpotter(engine.models.phrase, [])
+    spotter = KeywordSpotter(engine.models.phrase, [])
     assert spotter.feed(speech("ada_right_phrase")) == []
     assert spotter.finish() == []
-    alone = PhraseSpotter(engine.models.phrase, [[], []])
+    alone = KeywordSpotter(engine.models.phrase, [[], []])
     assert alone.feed(speech("ada_right_phrase")) == []
 
 
@@ -162,7 +164,7 @@ def test_with_nobody_there_is_nothing_to_find(engine: Engine) -> None:
 def test_the_shortest_sayings_do_no_harm(engine: Engine, count: int) -> None:
     dimensions = engine.models.phrase.dimensions
     example = np.random.default_rng(0).standard_normal((count, dimensions)).astype(np.float32)
-    spotter = PhraseSpotter(engine.models.phrase, [[example]])
+    spotter = KeywordSpotter(engine.models.phrase, [[example]])
     found = spotter.feed(speech("ada_right_phrase")) + spotter.finish()
     assert all(np.isfinite([spot.start_s, spot.end_s, spot.cost]).all() for spot in found)
 
@@ -171,10 +173,10 @@ def test_a_saying_is_not_told_again_for_what_follows_it(
     engine: Engine, examples: list[list[FloatArray]]
 ) -> None:
     samples, _ = stream(("ada_right_phrase", "ada_wrong_phrase"))
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     starts = [spot.start_s for spot in fed(spotter, samples) + spotter.finish()]
     assert len(starts) <= 2, starts
     twice, _ = stream(("ada_right_phrase", "ada_right_phrase"))
-    spotter = PhraseSpotter(engine.models.phrase, examples)
+    spotter = KeywordSpotter(engine.models.phrase, examples)
     starts = [spot.start_s for spot in fed(spotter, twice) + spotter.finish()]
     assert max(starts) - min(starts) > 1.5, starts

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import StoreError
-from edge.store.state import DeviceState
+from edge.store.device_state import DeviceState
 
 
 def test_numbers_are_given_out_once_also_after_a_restart(tmp_path: Path) -> None:

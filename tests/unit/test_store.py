@@ -16,13 +16,13 @@ import pytest
 
 from edge.errors import KeyFault, ProfileError, StoreError
 from edge.store import MAX_PROFILES, MAX_SAMPLES, ProfileStore
-from edge.store.codec import MAX_PHRASES
 from edge.store.names import clean_name
-from edge.types import AccessRule, EnrolmentSample, ProfileKind, ProfileStatus
+from edge.store.records import MAX_PHRASES
+from edge.types import AccessRule, EnrollmentSample, ProfileKind, ProfileStatus
 from tests.unit.stores import (
     PHRASE_MODEL,
     SPEAKER_MODEL,
-    enrol,
+    enroll,
     make_sample,
     plain_parts,
     same,
@@ -93,7 +93,7 @@ def test_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
 
 
 def test_at_rest_the_store_is_one_file(store: ProfileStore, path: Path) -> None:
-    enrol(store, "Ada", 1, 2, 3)
+    enroll(store, "Ada", 1, 2, 3)
     store.reset("Ada")
     store.delete("Ada")
     store.close()
@@ -171,7 +171,7 @@ def test_impossible_requirements_are_refused(store: ProfileStore, required: floa
 
 
 def test_models_are_not_mixed(store: ProfileStore) -> None:
-    enrol(store, "Ada", 1)
+    enroll(store, "Ada", 1)
     for speaker_model, phrase_model in [("6" * 64, PHRASE_MODEL), (SPEAKER_MODEL, "6" * 64)]:
         with pytest.raises(ProfileError, match="another model"):
             store.add_sample("Ada", make_sample(2), speaker_model, phrase_model)
@@ -183,7 +183,7 @@ def test_models_are_not_mixed(store: ProfileStore) -> None:
 
 def test_variants_of_a_saying_are_kept(store: ProfileStore) -> None:
     samples = [make_sample(seed, variants=seed) for seed in range(MAX_PHRASES)]
-    enrol(store, "Ada", 1)
+    enroll(store, "Ada", 1)
     for sample in samples:
         store.add_sample("Ada", sample, SPEAKER_MODEL, PHRASE_MODEL)
     kept = store.get("Ada").samples[1:]
@@ -192,7 +192,7 @@ def test_variants_of_a_saying_are_kept(store: ProfileStore) -> None:
         store.add_sample("Ada", make_sample(1, variants=MAX_PHRASES), SPEAKER_MODEL, PHRASE_MODEL)
 
 
-def _bad_samples() -> Iterator[tuple[str, EnrolmentSample]]:
+def _bad_samples() -> Iterator[tuple[str, EnrollmentSample]]:
     good = make_sample()
     phrase = good.phrase_embedding
     assert phrase is not None
@@ -207,7 +207,7 @@ def _bad_samples() -> Iterator[tuple[str, EnrolmentSample]]:
         ("a phrase of no length", good.speaker_embedding, phrase[:0]),
         ("a phrase too long", good.speaker_embedding, np.zeros((5000, 96), np.float32)),
     ]:
-        yield what, EnrolmentSample(speaker, spoken, 1.0, 20.0, 0.0)
+        yield what, EnrollmentSample(speaker, spoken, 1.0, 20.0, 0.0)
     for variant in (phrase[:0], phrase.ravel(), phrase * np.float32(np.nan)):
         yield "a bad variant", replace(good, phrase_variants=(phrase, variant))
     yield (
@@ -216,20 +216,22 @@ def _bad_samples() -> Iterator[tuple[str, EnrolmentSample]]:
     )
     yield (
         "endless speech",
-        EnrolmentSample(good.speaker_embedding, phrase, float("inf"), 20.0, 0.0),
+        EnrollmentSample(good.speaker_embedding, phrase, float("inf"), 20.0, 0.0),
     )
 
 
 @pytest.mark.parametrize("sample", [pytest.param(bad, id=what) for what, bad in _bad_samples()])
-def test_what_is_no_embedding_is_never_stored(store: ProfileStore, sample: EnrolmentSample) -> None:
-    enrol(store, "Ada", 1)
+def test_what_is_no_embedding_is_never_stored(
+    store: ProfileStore, sample: EnrollmentSample
+) -> None:
+    enroll(store, "Ada", 1)
     with pytest.raises(ValueError, match=r"embedding|figures|phrase"):
         store.add_sample("Ada", sample, SPEAKER_MODEL, PHRASE_MODEL)
     assert same(store.get("Ada").samples[0], make_sample(1))
 
 
 def test_bounds_on_profiles_and_samples(store: ProfileStore) -> None:
-    profile_id = enrol(store, "Ada", *range(MAX_SAMPLES))
+    profile_id = enroll(store, "Ada", *range(MAX_SAMPLES))
     with pytest.raises(ProfileError, match="most"):
         store.add_sample(profile_id, make_sample(), SPEAKER_MODEL, PHRASE_MODEL)
     for number in range(MAX_PROFILES - 1):
@@ -239,8 +241,8 @@ def test_bounds_on_profiles_and_samples(store: ProfileStore) -> None:
     assert [profile.name for profile in store.list()][:2] == ["Ada", "guest 0"]
 
 
-def test_failed_whole_enrolment_leaves_nothing(store: ProfileStore) -> None:
-    bad = EnrolmentSample(np.zeros(192, np.float32), None, 1.0, 20.0, 0.0)
+def test_failed_whole_enrollment_leaves_nothing(store: ProfileStore) -> None:
+    bad = EnrollmentSample(np.zeros(192, np.float32), None, 1.0, 20.0, 0.0)
     with pytest.raises(ValueError, match="embedding"):
         store.create_with_samples(
             "Ada",
@@ -254,8 +256,8 @@ def test_failed_whole_enrolment_leaves_nothing(store: ProfileStore) -> None:
 
 
 def test_failed_exchange_leaves_the_old_signature(store: ProfileStore) -> None:
-    enrol(store, "Ada", 1, 2, 3)
-    bad = EnrolmentSample(np.zeros(192, np.float32), None, 1.0, 20.0, 0.0)
+    enroll(store, "Ada", 1, 2, 3)
+    bad = EnrollmentSample(np.zeros(192, np.float32), None, 1.0, 20.0, 0.0)
     with pytest.raises(ValueError, match="embedding"):
         store.replace_samples("Ada", [make_sample(4), bad], SPEAKER_MODEL, PHRASE_MODEL)
     profile = store.get("Ada")
@@ -264,7 +266,7 @@ def test_failed_exchange_leaves_the_old_signature(store: ProfileStore) -> None:
 
 
 def test_exchange_takes_new_models_and_phrase(store: ProfileStore) -> None:
-    profile_id = enrol(store, "Ada", 1, 2, 3)
+    profile_id = enroll(store, "Ada", 1, 2, 3)
     new = store.replace_samples(
         "Ada",
         [make_sample(seed) for seed in (4, 5, 6, 7)],
@@ -279,7 +281,7 @@ def test_exchange_takes_new_models_and_phrase(store: ProfileStore) -> None:
 
 
 def test_rename(store: ProfileStore) -> None:
-    profile_id = enrol(store, "Ada", 1)
+    profile_id = enroll(store, "Ada", 1)
     store.create("Grace", ProfileKind.VOICE, required=30)
     assert store.rename("ada", "ADA").name == "ADA"
     with pytest.raises(ProfileError, match="already"):
@@ -293,9 +295,9 @@ def test_rename(store: ProfileStore) -> None:
 
 @pytest.mark.parametrize("how", ["delete", "reset", "replace", "rename", "rule", "rotate"])
 def test_erased_signature_is_in_no_file(store: ProfileStore, path: Path, how: str) -> None:
-    enrol(store, "Grace", 7, 8, 9)
-    enrol(store, "Ada", 1, 2, 3)
-    enrol(store, "Edith", 11, 12, 13)
+    enroll(store, "Grace", 7, 8, 9)
+    enroll(store, "Ada", 1, 2, 3)
+    enroll(store, "Edith", 11, 12, 13)
 
     ada = store.get("Ada").id
     store.keep("digit", b"digit of Ada" * 20, profile=ada)
@@ -343,8 +345,8 @@ def test_nothing_can_be_read_in_the_file(store: ProfileStore, path: Path) -> Non
 
 
 def test_items_are_bounded_and_go_with_the_person(store: ProfileStore) -> None:
-    ada = enrol(store, "Ada", 1)
-    enrol(store, "Grace", 2)
+    ada = enroll(store, "Ada", 1)
+    enroll(store, "Grace", 2)
     mark = store.data_version()
     for number in range(5):
         store.keep("seen", b"%d" % number, most=3)
@@ -372,8 +374,8 @@ def test_items_are_bounded_and_go_with_the_person(store: ProfileStore) -> None:
 
 
 def test_a_duress_phrase_goes_with_its_person(store: ProfileStore) -> None:
-    ada = enrol(store, "Ada", 1)
-    enrol(store, "Grace", 2)
+    ada = enroll(store, "Ada", 1)
+    enroll(store, "Grace", 2)
     duress = store.create("Ada (duress)", ProfileKind.PHRASE, required=3, duress_of="ada")
     assert duress.duress_of == ada
     assert store.get("Ada").duress_of is None
@@ -399,9 +401,9 @@ def test_other_process_is_noticed_at_once(store: ProfileStore, path: Path) -> No
 
 
 def test_backup_put_in_place_is_followed(store: ProfileStore, path: Path, tmp_path: Path) -> None:
-    enrol(store, "Ada", 1)
+    enroll(store, "Ada", 1)
     with ProfileStore(tmp_path / "backup.sqlite") as backup:
-        enrol(backup, "Grace", 2)
+        enroll(backup, "Grace", 2)
     before = store.data_version()
     content = path.read_bytes()
     (tmp_path / "backup.sqlite").replace(path)
@@ -421,20 +423,20 @@ def test_busy_store_is_waited_for(store: ProfileStore, path: Path) -> None:
     other.execute("BEGIN EXCLUSIVE")
     timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     timer.start()
-    enrol(store, "Ada", 1)
+    enroll(store, "Ada", 1)
     timer.join()
     other.close()
     assert store.count() == 1
 
 
 def test_threads_share_a_store(store: ProfileStore) -> None:
-    enrol(store, "Ada", 1)
+    enroll(store, "Ada", 1)
     errors: list[BaseException] = []
 
     def work(number: int) -> None:
         try:
             for turn in range(5):
-                enrol(store, f"{number} {turn}", number)
+                enroll(store, f"{number} {turn}", number)
                 assert len(store.list()) >= 2
                 store.delete(f"{number} {turn}")
         except BaseException as error:  # noqa: BLE001 (it is what the test is about)

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ProfileError, StoreError
-from edge.recognition.voice import signature_of
+from edge.recognition.scorer import signature_of
 from edge.store import MAX_ADAPTED, MAX_SAMPLES, ProfileStore
 from edge.types import Profile, ProfileKind, ProfileStatus
 from tests.unit.stores import (
     PHRASE_MODEL,
     SPEAKER_MODEL,
-    enrol,
+    enroll,
     learned,
     make_sample,
     plain_parts,
@@ -43,12 +43,12 @@ def store(path: Path) -> Iterator[ProfileStore]:
 
 @pytest.fixture
 def ada(store: ProfileStore) -> Profile:
-    return store.get(enrol(store, "Ada", 1, 2, 3))
+    return store.get(enroll(store, "Ada", 1, 2, 3))
 
 
 def test_a_learned_sample_is_kept_apart(path: Path) -> None:
     with ProfileStore(path) as store:
-        before = store.get(enrol(store, "Ada", 1, 2, 3))
+        before = store.get(enroll(store, "Ada", 1, 2, 3))
         store.adapt(before, learned(7), most=5)
     with ProfileStore(path) as store:
         profile = store.get("Ada")
@@ -58,11 +58,11 @@ def test_a_learned_sample_is_kept_apart(path: Path) -> None:
     assert same(profile.samples[3], learned(7))
     assert profile.updated_at > before.updated_at
     shown = profile.as_dict()
-    assert (shown["enrolments"], shown["adapted"], shown["net_speech_s"]) == (3, 1, 4.5)
+    assert (shown["enrollments"], shown["adapted"], shown["net_speech_s"]) == (3, 1, 4.5)
 
 
-def test_what_was_learned_does_not_complete_an_enrolment(store: ProfileStore) -> None:
-    profile = store.get(enrol(store, "Ada", 1, 2))
+def test_what_was_learned_does_not_complete_an_enrollment(store: ProfileStore) -> None:
+    profile = store.get(enroll(store, "Ada", 1, 2))
     profile = store.adapt(profile, learned(7), most=5)
     assert (profile.progress, profile.remaining) == (2.0, 1.0)
     assert profile.status is ProfileStatus.ENROLLING
@@ -91,7 +91,7 @@ def test_one_that_made_room_is_not_left_in_the_file(
 
 
 def test_others_learned_samples_stay(store: ProfileStore, ada: Profile) -> None:
-    grace = store.get(enrol(store, "Grace", 4, 5, 6))
+    grace = store.get(enroll(store, "Grace", 4, 5, 6))
     store.adapt(grace, learned(20), most=1)
     store.adapt(ada, learned(21), most=1)
     store.forget_adaptation("Ada")
@@ -105,12 +105,12 @@ def test_reverting_restores_the_very_signature(
     for seed in (10, 11):
         ada = store.adapt(ada, learned(seed), most=5)
     assert signature_of(ada.samples).tobytes() != before
-    learnt = sealed_rows(path, ada.id)[-2:]
+    learned_rows = sealed_rows(path, ada.id)[-2:]
     reverted = store.forget_adaptation("ada")
     assert seeds_of(reverted.samples) == [1, 2, 3]
     assert signature_of(reverted.samples).tobytes() == before
     assert reverted.status is ProfileStatus.ENROLLED
-    assert traces(path.parent, *learnt, *plain_parts(learned(10))) == []
+    assert traces(path.parent, *learned_rows, *plain_parts(learned(10))) == []
     with pytest.raises(ProfileError, match="no profile"):
         store.forget_adaptation("Grace")
 
@@ -172,7 +172,7 @@ def test_enrolling_anew_forgets_what_was_learned(store: ProfileStore, ada: Profi
 
 
 def test_a_full_profile_learns_too(store: ProfileStore) -> None:
-    profile = store.get(enrol(store, "Ada", *range(MAX_SAMPLES)))
+    profile = store.get(enroll(store, "Ada", *range(MAX_SAMPLES)))
     profile = store.adapt(profile, learned(99), most=1)
     assert len(profile.samples) == MAX_SAMPLES + 1
     with pytest.raises(ProfileError, match="most"):
@@ -194,7 +194,7 @@ def test_the_digest_covers_whether_a_sample_was_learned(
 _OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("adapt"), st.integers(1, 4)),
-        st.tuples(st.sampled_from(["enrol", "revert", "reset", "reopen"]), st.just(0)),
+        st.tuples(st.sampled_from(["enroll", "revert", "reset", "reopen"]), st.just(0)),
     ),
     max_size=12,
 )
@@ -202,19 +202,19 @@ _OPERATIONS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(_OPERATIONS)
-def test_whatever_happens_the_enrolment_stays_and_the_rest_is_bounded(
+def test_whatever_happens_the_enrollment_stays_and_the_rest_is_bounded(
     operations: list[tuple[str, int]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "signatures.sqlite"
         store = ProfileStore(path)
-        enrol(store, "Ada", 1)
+        enroll(store, "Ada", 1)
         enrolled, adapted = [1], list[int]()
         for seed, (operation, most) in enumerate(operations, start=2):
             if operation == "adapt" and enrolled:
                 store.adapt(store.get("Ada"), learned(seed), most=most)
                 adapted = [*adapted, seed][-most:]
-            elif operation == "enrol":
+            elif operation == "enroll":
                 store.add_sample("Ada", make_sample(seed), SPEAKER_MODEL, PHRASE_MODEL)
                 enrolled.append(seed)
             elif operation == "revert":

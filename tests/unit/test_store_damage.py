@@ -13,7 +13,7 @@ from edge.errors import StoreError
 from edge.store import ProfileStore
 from edge.types import ProfileStatus
 from tests.unit.stores import (
-    enrol,
+    enroll,
     make_sample,
     same,
     sealed_rows,
@@ -51,7 +51,7 @@ def _newer(path: Path) -> None:
 def _filled(path: Path) -> bytes:
     with ProfileStore(path) as store:
         for number in range(6):
-            enrol(store, f"p{number}", number, number + 10, number + 20)
+            enroll(store, f"p{number}", number, number + 10, number + 20)
     return path.read_bytes()
 
 
@@ -135,7 +135,7 @@ def test_torn_first_page_is_restored_from_the_journal(tmp_path: Path, torn: int)
     """What a power cut in the middle of a commit leaves: a journal, and a file half written."""
     path = tmp_path / "signatures.sqlite"
     with ProfileStore(path) as store:
-        enrol(store, "Ada", 1, 2, 3)
+        enroll(store, "Ada", 1, 2, 3)
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("PRAGMA cache_size = 1")  # pages reach the disk before the commit
     writer.execute("BEGIN")
@@ -159,8 +159,8 @@ def test_torn_first_page_is_restored_from_the_journal(tmp_path: Path, torn: int)
 
 def test_flipped_bit_in_a_signature_is_found_and_can_be_reset(path: Path) -> None:
     with ProfileStore(path) as store:
-        ada = enrol(store, "Ada", 1, 2, 3)
-        enrol(store, "Grace", 4, 5, 6)
+        ada = enroll(store, "Ada", 1, 2, 3)
+        enroll(store, "Grace", 4, 5, 6)
     content = bytearray(path.read_bytes())
     content[bytes(content).index(sealed_rows(path, ada)[2][40:60])] ^= 1
     path.write_bytes(content)
@@ -197,7 +197,7 @@ def test_flipped_bit_in_a_signature_is_found_and_can_be_reset(path: Path) -> Non
 )
 def test_rows_that_make_no_sense_are_a_store_error(path: Path, change: str) -> None:
     with ProfileStore(path) as store:
-        enrol(store, "Ada", 1)
+        enroll(store, "Ada", 1)
     database = sqlite3.connect(path)
     database.execute(change)
     database.commit()
@@ -210,8 +210,8 @@ def test_rows_that_make_no_sense_are_a_store_error(path: Path, change: str) -> N
 def test_rows_cannot_be_swapped(path: Path, table: str, shift: int) -> None:
     """Whoever can write the file cannot make Ada's voice open as Grace."""
     with ProfileStore(path) as store:
-        enrol(store, "Ada", 1, 2)
-        enrol(store, "Grace", 3, 4)
+        enroll(store, "Ada", 1, 2)
+        enroll(store, "Grace", 3, 4)
     with sqlite3.connect(path) as database:
         rows = database.execute(f"SELECT rowid, sealed FROM {table}").fetchall()  # noqa: S608
         for number, (row, _) in enumerate(rows):
@@ -226,7 +226,7 @@ def test_rows_cannot_be_swapped(path: Path, table: str, shift: int) -> None:
 
 def test_marks_cannot_be_swapped(path: Path) -> None:
     with ProfileStore(path) as store:
-        ada, grace = enrol(store, "Ada", 1), enrol(store, "Grace", 3)
+        ada, grace = enroll(store, "Ada", 1), enroll(store, "Grace", 3)
     with sqlite3.connect(path) as database:
         marks = dict(database.execute("SELECT id, name_mark FROM profile").fetchall())
         database.execute("UPDATE profile SET name_mark = id")
@@ -240,8 +240,8 @@ def test_marks_cannot_be_swapped(path: Path) -> None:
 
 def test_a_damaged_profile_can_be_deleted_by_its_id(path: Path) -> None:
     with ProfileStore(path) as store:
-        ada = enrol(store, "Ada", 1)
-        enrol(store, "Grace", 2)
+        ada = enroll(store, "Ada", 1)
+        enroll(store, "Grace", 2)
     with sqlite3.connect(path) as database:
         database.execute("UPDATE profile SET sealed = x'' WHERE id = ?", (ada,))
     database.close()

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from edge.errors import StoreError
-from edge.recognition.voice import signature_of
+from edge.recognition.scorer import signature_of
 from edge.store import ProfileStore
-from edge.store.header import SCHEMA_VERSION
+from edge.store.sqlite import SCHEMA_VERSION
 from edge.types import Profile, ProfileStatus
 from tests.unit.stores import (
     ADA,
     PHRASE_MODEL,
     SPEAKER_MODEL,
-    enrol,
+    enroll,
     learned,
     make_sample,
     plain_parts,
@@ -44,7 +44,7 @@ def store(path: Path) -> Iterator[ProfileStore]:
 
 @pytest.fixture
 def ada(store: ProfileStore) -> Profile:
-    return store.get(enrol(store, "Ada", 1, 2, 3))
+    return store.get(enroll(store, "Ada", 1, 2, 3))
 
 
 def test_a_store_of_the_first_format_opens_and_learns(path: Path) -> None:
@@ -138,7 +138,7 @@ def test_two_processes_may_bring_a_store_up_to_date(path: Path) -> None:
 def _open_without_patience(path: Path) -> None:
     patch = pytest.MonkeyPatch()
     with patch.context() as changed:
-        changed.setattr("edge.store.schema._BUSY_TIMEOUT_S", 0.05)
+        changed.setattr("edge.store.sealed_file._BUSY_TIMEOUT_S", 0.05)
         ProfileStore(path).close()
 
 

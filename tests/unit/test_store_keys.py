@@ -14,12 +14,12 @@ import pytest
 
 from edge.cli.main import main
 from edge.config import StoreConfig
-from edge.crypto.keyfile import make_key_file
 from edge.crypto.keys import key_of_file, key_of_passphrase
+from edge.crypto.private_files import make_key_file
 from edge.errors import KeyFault, StoreError
 from edge.store import ProfileStore
 from tests.unit.commands import Capture, run_json
-from tests.unit.stores import enrol, make_sample, same, sealed_rows, seeds_of, traces
+from tests.unit.stores import enroll, make_sample, same, sealed_rows, seeds_of, traces
 
 KEY = b"k" * 32
 PASSPHRASE = "correct horse battery"  # noqa: S105 (of made-up stores)
@@ -40,7 +40,7 @@ def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _fill(path: Path, settings: StoreConfig) -> None:
     with ProfileStore(path, settings=settings) as store:
-        enrol(store, "Ada", 1, 2, 3)
+        enroll(store, "Ada", 1, 2, 3)
         store.keep("digit", b"seven", profile="Ada")
 
 

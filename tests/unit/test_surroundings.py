@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 
 from edge.recognition import Engine
-from edge.recognition.framing import phrase_samples, voice_samples
-from edge.recognition.sayings import VARIANT_COST, saying_distances
-from edge.recognition.surroundings import PLACES, Surroundings, heard_in
-from edge.recognition.warping import warping_distances
-from edge.types import (
-    SAMPLE_RATE,
-    FloatArray,
-    Profile,
-    ProfileKind,
-    Quality,
-    Utterance,
-)
+from edge.recognition.augmentation import PLACES, Augmentation, heard_in
+from edge.recognition.dtw import dtw_distances
+from edge.recognition.embedders import phrase_samples, voice_samples
+from edge.recognition.examples import VARIANT_COST, example_distances
+from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Quality, Utterance
 from tests.unit.voices import recording
 
 
@@ -34,8 +27,8 @@ def utterance(samples: FloatArray, lead_s: float = 0.0) -> Utterance:
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_the_noise_is_as_loud_as_asked_for(snr_db: float) -> None:
-    said = recording("ada_enrol_1")
-    heard = heard_in(said, Surroundings(snr_db=snr_db))
+    said = recording("ada_enroll_1")
+    heard = heard_in(said, Augmentation(snr_db=snr_db))
     noise = heard.samples - said.samples
     found = 10 * np.log10(power(voice_samples(said)) / power(noise))
     assert found == pytest.approx(snr_db, abs=0.1)
@@ -44,7 +37,7 @@ def test_the_noise_is_as_loud_as_asked_for(snr_db: float) -> None:
 
 def test_the_noise_has_the_spectrum_of_speech() -> None:
     said = utterance(np.full(4 * SAMPLE_RATE, 0.1, np.float32))
-    noise = heard_in(said, Surroundings(snr_db=0.0)).samples - said.samples
+    noise = heard_in(said, Augmentation(snr_db=0.0)).samples - said.samples
     spectrum = np.abs(np.fft.rfft(noise)) ** 2
     hertz = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE)
 
@@ -58,7 +51,7 @@ def test_the_noise_has_the_spectrum_of_speech() -> None:
 def test_an_echo_decays_as_fast_as_asked_for() -> None:
     click = np.zeros(2 * SAMPLE_RATE, np.float32)
     click[1000] = 0.5
-    heard = heard_in(utterance(click), Surroundings(rt60_s=0.6, direct_db=-3.0)).samples
+    heard = heard_in(utterance(click), Augmentation(rt60_s=0.6, direct_db=-3.0)).samples
     assert power(heard) == pytest.approx(power(click), rel=1e-3)  # as loud as it was
     assert np.abs(heard[:999]).max() < 1e-6  # nothing is heard before it is said
     assert np.argmax(np.abs(heard)) == 1000
@@ -72,7 +65,7 @@ def test_an_echo_decays_as_fast_as_asked_for() -> None:
 
 
 def test_nothing_is_left_to_chance_and_no_two_sayings_share_an_echo() -> None:
-    said = recording("ada_enrol_1")
+    said = recording("ada_enroll_1")
     for place in PLACES:
         np.testing.assert_array_equal(heard_in(said, place).samples, heard_in(said, place).samples)
     longer = replace(said, samples=np.concatenate((said.samples, said.samples[-1:])))
@@ -84,8 +77,8 @@ def test_nothing_is_left_to_chance_and_no_two_sayings_share_an_echo() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_it_is_cut_at_the_same_moments(place: Surroundings) -> None:
-    said = recording("ada_enrol_1")
+def test_it_is_cut_at_the_same_moments(place: Augmentation) -> None:
+    said = recording("ada_enroll_1")
     heard = heard_in(said, place)
     assert len(heard.samples) == len(said.samples)
     assert (heard.lead_s, heard.tail_s) == (said.lead_s, said.tail_s)
@@ -106,7 +99,7 @@ def engine() -> Engine:
 def ada(engine: Engine) -> Profile:
     profile = Profile.begin("ada", ProfileKind.PHRASE, required=3)
     for number in (1, 2, 3):
-        profile = engine.extend(profile, recording(f"ada_enrol_{number}"))
+        profile = engine.extend(profile, recording(f"ada_enroll_{number}"))
     return profile
 
 
@@ -114,7 +107,7 @@ def test_every_saying_is_enrolled_in_every_place(engine: Engine, ada: Profile) -
     for number, sample in enumerate(ada.samples, start=1):
         assert len(sample.phrase_variants) == len(PLACES)
         assert len(sample.phrase_examples) == 1 + len(PLACES)
-        said = recording(f"ada_enrol_{number}")
+        said = recording(f"ada_enroll_{number}")
         for place, variant in zip(PLACES, sample.phrase_variants):
             heard = engine.models.phrase.embed(phrase_samples(heard_in(said, place)))
             np.testing.assert_array_equal(variant, heard)
@@ -122,23 +115,23 @@ def test_every_saying_is_enrolled_in_every_place(engine: Engine, ada: Profile) -
 
 def test_a_voice_alone_has_no_variants(engine: Engine) -> None:
     profile = Profile.begin("ada", ProfileKind.VOICE, required=1.0)
-    sample = engine.enrol(profile, recording("ada_enrol_1"))
+    sample = engine.enroll(profile, recording("ada_enroll_1"))
     assert sample.phrase_variants == sample.phrase_examples == ()
 
 
 def test_what_is_only_tested_has_no_variants(engine: Engine) -> None:
-    assert engine.analyse(recording("ada_right_phrase")).phrase_variants == ()
+    assert engine.analyze(recording("ada_right_phrase")).phrase_variants == ()
 
 
 def test_the_variants_bring_a_noisy_saying_nearer(engine: Engine, ada: Profile) -> None:
     plain = replace(ada, samples=tuple(replace(one, phrase_variants=()) for one in ada.samples))
-    noisy = heard_in(recording("ada_right_phrase"), Surroundings(snr_db=8.0, rt60_s=0.5))
-    analysis = engine.analyse(noisy)
+    noisy = heard_in(recording("ada_right_phrase"), Augmentation(snr_db=8.0, rt60_s=0.5))
+    analysis = engine.analyze(noisy)
     with_variants, without = engine.match_phrases([ada, plain], analysis)
     assert with_variants.distance < without.distance - 0.05
     assert analysis.phrase_embedding is not None
     variants = [variant for one in ada.samples for variant in one.phrase_variants]
-    nearest = min(warping_distances(variants, analysis.phrase_embedding)) + VARIANT_COST
+    nearest = min(dtw_distances(variants, analysis.phrase_embedding)) + VARIANT_COST
     assert with_variants.distance == pytest.approx(nearest)
     assert engine.phrase_distance(ada, noisy) == pytest.approx(nearest)
     assert engine.phrase_distance(plain, noisy) == pytest.approx(without.distance)
@@ -147,20 +140,20 @@ def test_the_variants_bring_a_noisy_saying_nearer(engine: Engine, ada: Profile) 
 def test_another_phrase_stays_another_one(engine: Engine, ada: Profile) -> None:
     for name in ("ada_wrong_phrase", "stranger_other_phrase"):
         for place in PLACES:
-            analysis = engine.analyse(heard_in(recording(name), place))
+            analysis = engine.analyze(heard_in(recording(name), place))
             assert not engine.match_phrases([ada], analysis)[0].accepted
 
 
 def test_a_variant_has_to_be_nearer(ada: Profile) -> None:
     plain, *variants = ada.samples[0].phrase_examples
     far = np.flipud(plain).copy()
-    assert saying_distances([(plain, far)], plain) == pytest.approx([0.0], abs=1e-5)
-    assert saying_distances([(far, plain), (plain,)], plain) == pytest.approx(
+    assert example_distances([(plain, far)], plain) == pytest.approx([0.0], abs=1e-5)
+    assert example_distances([(far, plain), (plain,)], plain) == pytest.approx(
         [VARIANT_COST, 0.0], abs=1e-5
     )
-    assert saying_distances([(variants[0], *variants)], variants[1]) == pytest.approx(
+    assert example_distances([(variants[0], *variants)], variants[1]) == pytest.approx(
         [VARIANT_COST], abs=1e-5
     )
-    assert saying_distances([], plain) == []
+    assert example_distances([], plain) == []
     with pytest.raises(ValueError, match="without an example"):
-        saying_distances([(plain,), ()], plain)
+        example_distances([(plain,), ()], plain)

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.cli.main import main
-from edge.crypto.passphrase import Stretching
+from edge.crypto.keys import Stretching
 from edge.crypto.sealing import Sealer, derive
 from edge.errors import ProfileError
 from edge.store import ProfileStore
 from edge.store.transfer import (
     MAX_FILE_BYTES,
-    Person,
+    ExportedPerson,
     TransferError,
     _as_dict,
     parse_content,
@@ -34,7 +34,7 @@ from tests.unit.commands import Capture, run_json
 from tests.unit.stores import (
     PHRASE_MODEL,
     SPEAKER_MODEL,
-    enrol,
+    enroll,
     learned,
     make_sample,
     plain_parts,
@@ -61,7 +61,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _fill(store: ProfileStore) -> None:
-    store.adapt(store.get(enrol(store, "Ada", 1, 2, 3)), learned(9), most=2)
+    store.adapt(store.get(enroll(store, "Ada", 1, 2, 3)), learned(9), most=2)
     store.set_rule("Ada", RULE)
     for digit in (b"one", b"two"):
         store.keep("digit", digit, profile="Ada")
@@ -77,7 +77,7 @@ def _fill(store: ProfileStore) -> None:
     )
 
 
-def _person(folder: Path) -> Person:
+def _person(folder: Path) -> ExportedPerson:
     with ProfileStore(folder / "from.sqlite") as store:
         _fill(store)
         return store.export("Ada")

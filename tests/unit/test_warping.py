@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.recognition.warping import (
-    OPEN_ENDS,
-    STALL_COST,
-    STALL_FREE,
-    WORST_STEPS,
-    warping_distances,
-)
+from edge.recognition.dtw import OPEN_ENDS, STALL_COST, STALL_FREE, WORST_STEPS, dtw_distances
 from edge.types import FloatArray
 
 pytestmark = pytest.mark.runtime
 
 
 def saying(seed: int, frames: int) -> FloatArray:
-    """A smooth random walk: neighbouring frames are alike, as in speech."""
+    """A smooth random walk: neighboring frames are alike, as in speech."""
     rng = np.random.default_rng(seed)
     steps = rng.standard_normal((frames + 20, 24)).astype(np.float32)
     kernel = np.hanning(9) / np.hanning(9).sum()
@@ -68,14 +62,14 @@ def test_agrees_with_a_plain_implementation(seed: int) -> None:
     query = saying(100 + seed, int(rng.integers(15, 60)))
     references = [saying(200 + seed + k, int(rng.integers(10, 70))) for k in range(4)]
     references.append(stretched(query, 1.3))
-    together = warping_distances(references, query)
+    together = dtw_distances(references, query)
     assert together == pytest.approx([plain(r, query) for r in references], abs=1e-4)
-    assert together == pytest.approx([warping_distances([r], query)[0] for r in references])
+    assert together == pytest.approx([dtw_distances([r], query)[0] for r in references])
 
 
 def test_a_saying_is_no_distance_from_itself_at_any_pace() -> None:
     phrase = saying(1, 40)
-    same, slower, faster = warping_distances(
+    same, slower, faster = dtw_distances(
         [phrase, stretched(phrase, 1.4), stretched(phrase, 0.8)], phrase
     )
     assert same == pytest.approx(0.0, abs=1e-5)
@@ -87,7 +81,7 @@ def test_one_changed_word_counts_more_than_its_share() -> None:
     phrase = saying(2, 60)
     changed = phrase.copy()
     changed[30:42] = saying(3, 12)
-    distance = warping_distances([changed], phrase)[0]
+    distance = dtw_distances([changed], phrase)[0]
     # A mean alone would dilute a fifth of the phrase to a fifth of the cost.
     assert distance > 0.5
 
@@ -95,12 +89,12 @@ def test_one_changed_word_counts_more_than_its_share() -> None:
 def test_a_few_frames_more_or_less_at_the_ends_do_not_matter() -> None:
     phrase = saying(4, 40)
     wide = np.concatenate((saying(5, OPEN_ENDS), phrase, saying(6, OPEN_ENDS)))
-    assert warping_distances([wide], phrase)[0] == pytest.approx(0.0, abs=1e-5)
-    assert warping_distances([phrase[3:-3]], phrase)[0] < 0.1
+    assert dtw_distances([wide], phrase)[0] == pytest.approx(0.0, abs=1e-5)
+    assert dtw_distances([phrase[3:-3]], phrase)[0] < 0.1
 
 
 def test_no_references_no_distances() -> None:
-    assert warping_distances([], saying(7, 10)) == []
+    assert dtw_distances([], saying(7, 10)) == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +103,7 @@ def test_no_references_no_distances() -> None:
 )
 def test_refuses_what_cannot_be_warped(reference: tuple[int, ...], query: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="embedding"):
-        warping_distances([np.ones(reference, np.float32)], np.ones(query, np.float32))
+        dtw_distances([np.ones(reference, np.float32)], np.ones(query, np.float32))
 
 
 def test_an_unfinished_phrase_is_far_from_the_whole_one() -> None:
@@ -117,6 +111,6 @@ def test_an_unfinished_phrase_is_far_from_the_whole_one() -> None:
     # The end is one long sound in both, so that nothing but the missing time tells them apart.
     phrase[40:] = phrase[40]
     unfinished = phrase[:42]
-    assert warping_distances([phrase], unfinished)[0] > 0.8
+    assert dtw_distances([phrase], unfinished)[0] > 0.8
     spoken_faster = stretched(saying(9, 60), 0.7)
-    assert warping_distances([saying(9, 60)], spoken_faster)[0] < 0.2
+    assert dtw_distances([saying(9, 60)], spoken_faster)[0] < 0.2

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.files import read_audio
-from edge.audio.frames import FRAME_SAMPLES
 from edge.audio.utterance import find_speech, utterance_of
 from edge.recognition import Engine
 from edge.resources import demo_directory
@@ -41,7 +41,7 @@ def enrolled(
     required = 3 if kind is ProfileKind.PHRASE else 2.0
     profile = Profile.begin(person, kind, required=required, phrase=phrase)
     for number in (1, 2, 3):
-        profile = engine.extend(profile, recording(f"{person}_enrol_{number}"))
+        profile = engine.extend(profile, recording(f"{person}_enroll_{number}"))
     return profile
 
 

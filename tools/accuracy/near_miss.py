@@ -17,13 +17,13 @@ from scipy.spatial.distance import squareform
 from edge.evaluation.corpus import Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
-from edge.recognition.sayings import saying_distances
+from edge.recognition.examples import example_distances
 from edge.types import FloatArray
 from tools.accuracy.figures import PRESETS, Scores, false_accepts
 from tools.accuracy.same_phrase import enrolled_phrases
 
 ENROLLED = 3
-ENROLMENTS = 60
+ENROLLMENTS = 60
 SAME_VOICE = 0.25
 """Mean similarity down to which groups of these short recordings are joined into one voice."""
 FEWEST_SAYINGS = 8
@@ -44,7 +44,7 @@ def measure(
     """False accepts of near misses against false rejects, in the same voice.
 
     Args:
-        engine: the recogniser.
+        engine: the recognizer.
         spoken: the phrase and its near misses; `item.speaker` is the word that is said.
         strangers: keywords by other people.
         phrase: which word is enrolled.
@@ -65,12 +65,12 @@ def measure(
             continue
         groups.append({"sayings": len(own), "near misses": len(others)})
         sayings = [enrolled_phrases(spoken[i].analysis) for i in own]
-        to_own = np.asarray([saying_distances(sayings, one[0]) for one in sayings])
-        to_near = np.asarray([saying_distances(sayings, _phrase(spoken[i])) for i in others])
-        to_foreign = np.asarray([saying_distances(sayings, _phrase(one)) for one in strangers])
+        to_own = np.asarray([example_distances(sayings, one[0]) for one in sayings])
+        to_near = np.asarray([example_distances(sayings, _phrase(spoken[i])) for i in others])
+        to_foreign = np.asarray([example_distances(sayings, _phrase(one)) for one in strangers])
         noise = [_snr([spoken[i] for i in rows]) for rows in (own, others)]
         ratio = engine.scorer.phrase.ratio
-        for _ in range(ENROLMENTS):
+        for _ in range(ENROLLMENTS):
             chosen = chance.choice(len(own), ENROLLED, replace=False)
             rest = np.setdiff1d(np.arange(len(own)), chosen)
             said_again = ratio(to_own[np.ix_(rest, chosen)].min(axis=1), noise[0][rest])
@@ -112,5 +112,5 @@ def _snr(spoken: Sequence[Spoken]) -> Scores:
 
 def _phrase(spoken: Spoken) -> FloatArray:
     if spoken.analysis.phrase_embedding is None:
-        raise ValueError("analysed without its phrase")
+        raise ValueError("analyzed without its phrase")
     return spoken.analysis.phrase_embedding

@@ -17,11 +17,11 @@ import numpy as np
 
 from edge.audio.sources import Source
 from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
-from edge.daemon import Daemon
-from edge.evaluation.corpus import Item
+from edge.evaluation.corpus import CorpusFile
 from edge.recognition import Engine
+from edge.service import Service
 from edge.types import AccessDecision, AudioBlock
-from tools.end_to_end import enrol
+from tools.end_to_end import enroll
 from tools.running_speech import ABUTTING, GAP, PHRASE, Event, Splice, Stream
 
 PEOPLE = 4
@@ -74,12 +74,12 @@ class _Watched:
 
 
 def measure(
-    engine: Engine, people: Sequence[Item], background: Sequence[Path], calm: Sequence[str]
+    engine: Engine, people: Sequence[CorpusFile], background: Sequence[Path], calm: Sequence[str]
 ) -> dict[str, Any]:
-    """Enrol some people, then let the daemon hear the background, without and with their phrases.
+    """Enroll some people, then let the daemon hear the background, without and with their phrases.
 
     Args:
-        engine: the recogniser; the daemon opens one with the same configuration.
+        engine: the recognizer; the daemon opens one with the same configuration.
         people: `SPEAKER/PHRASE/*` recordings.
         background: recordings of other people's speech.
         calm: styles that are enrolled and said; those of all recordings where none has any.
@@ -99,7 +99,7 @@ def measure(
             access=AccessConfig(decision_lifetime_s=60.0),
         )
         for items in enrolled:
-            enrol(engine, config, items)
+            enroll(engine, config, items)
         order = [background[i] for i in np.random.default_rng(1).permutation(len(background))]
         plain = Stream.compose(order, [], seed=1)
         grants = _grants(config, plain)
@@ -124,7 +124,7 @@ def measure(
     }
 
 
-def _choose(items: Sequence[Item]) -> tuple[list[list[Item]], list[Item]]:
+def _choose(items: Sequence[CorpusFile]) -> tuple[list[list[CorpusFile]], list[CorpusFile]]:
     """Three recordings of one phrase of each of `PEOPLE`, and what else they say of that phrase."""
     speakers = sorted({item.speaker for item in items})
     step = max(1, len(speakers) // PEOPLE)
@@ -147,7 +147,7 @@ def _grants(config: Config, stream: Stream) -> list[Grant]:
             taken = decision.timings_ms["decide"]
             grants.append(Grant(source.position_s, taken, decision.name or ""))
 
-    Daemon(config, source=source, on_decision=note).run()
+    Service(config, source=source, on_decision=note).run()
     return grants
 
 

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.evaluation.corpus import Item, Spoken
+from edge.evaluation.corpus import CorpusFile, Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
+from edge.recognition.examples import example_distances
 from edge.recognition.results import Analysis
-from edge.recognition.sayings import saying_distances
 from edge.types import FloatArray, Profile, ProfileKind
 from tools.accuracy.figures import PLAIN_PHRASE, PLAIN_VOICE, PRESETS, Row, Scores
 from tools.conditions import Condition
-from tools.trials import enrolments
+from tools.trials import enrollments
 
 CALM = ("neutral", "calm")
 ENROLLED = 3
-ENROLMENTS = 5
-"""Enrolments tried for each speaker and phrase."""
+ENROLLMENTS = 5
+"""Enrollments tried for each speaker and phrase."""
 _REFUSED = -1e3
 """Score of what is not judged: it does not open."""
 _PLAIN_STEPS = (0.05, 0.06)
@@ -40,7 +40,7 @@ TARGET, STRANGER = 0, 2
 
 
 @dataclass(frozen=True, eq=False)
-class Enrolment:
+class Enrollment:
     """A profile, and the recordings that it is made of."""
 
     profile: Profile
@@ -54,18 +54,18 @@ class Corpus:
     Attributes:
         spoken: all recordings, clean.
         calm: which of them are neutral or calm; all where the file names tell no style.
-        enrolments: profiles of three calm recordings each.
+        enrollments: profiles of three calm recordings each.
         examples: the phrase embeddings of all that is enrolled, variants too, by recording.
     """
 
     spoken: Sequence[Spoken]
     calm: NDArray[np.bool_]
-    enrolments: Sequence[Enrolment]
+    enrollments: Sequence[Enrollment]
     examples: dict[int, tuple[FloatArray, ...]]
 
 
 def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
-    """Enrol everybody, several times."""
+    """Enroll everybody, several times."""
     styled = any(one.item.style in CALM for one in spoken)
     calm = np.asarray([not styled or one.item.style in CALM for one in spoken])
     groups: dict[tuple[str, str], list[int]] = {}
@@ -76,9 +76,9 @@ def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
     for own in groups.values():
         if len(own) <= ENROLLED:
             continue
-        for chosen in enrolments(len(own), ENROLLED, ENROLMENTS):
+        for chosen in enrollments(len(own), ENROLLED, ENROLLMENTS):
             members = tuple(own[i] for i in chosen)
-            found.append(Enrolment(profile_of(engine, [spoken[i] for i in members]), members))
+            found.append(Enrollment(profile_of(engine, [spoken[i] for i in members]), members))
             examples.update({i: enrolled_phrases(spoken[i].analysis) for i in members})
     return Corpus(spoken, calm, found, examples)
 
@@ -122,23 +122,23 @@ def score(
     """Hold recordings against all profiles.
 
     Args:
-        engine: the recogniser.
+        engine: the recognizer.
         known: who is enrolled.
         tested: the recordings' numbers, m of them.
         analyses: what they are now, clean or not.
         refused: which of them the product would not judge, shape (m,).
     """
-    profiles = [one.profile for one in known.enrolments]
+    profiles = [one.profile for one in known.enrollments]
     voice = engine.scorer.voice_scores(profiles, analyses)
     numbers = sorted(known.examples)
     column = {number: index for index, number in enumerate(numbers)}
     examples = [known.examples[number] for number in numbers]
-    members = np.asarray([[column[i] for i in one.members] for one in known.enrolments])
-    every = np.asarray([saying_distances(examples, _phrase(one)) for one in analyses]).T
+    members = np.asarray([[column[i] for i in one.members] for one in known.enrollments])
+    every = np.asarray([example_distances(examples, _phrase(one)) for one in analyses]).T
     distance = every[members].min(axis=1)
     # Before there were variants too.
     as_said = [own[:1] for own in examples]
-    every = np.asarray([saying_distances(as_said, _phrase(one)) for one in analyses]).T
+    every = np.asarray([example_distances(as_said, _phrase(one)) for one in analyses]).T
     plain_distance = every[members].min(axis=1)
     snr_db = np.asarray([one.quality.snr_db for one in analyses])[None]
     phrase = engine.scorer.phrase.ratio(distance, snr_db)
@@ -153,12 +153,12 @@ def score(
 
 def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
     """What kind of trial each recording is for each profile: an index into `KINDS`, else -1."""
-    owner = np.asarray([one.profile.name for one in known.enrolments])[:, None]
-    phrase = np.asarray([one.profile.phrase for one in known.enrolments])[:, None]
+    owner = np.asarray([one.profile.name for one in known.enrollments])[:, None]
+    phrase = np.asarray([one.profile.phrase for one in known.enrollments])[:, None]
     speaker = np.asarray([known.spoken[i].item.speaker for i in tested])[None]
     said = np.asarray([known.spoken[i].item.phrase for i in tested])[None]
     kind = 2 * (owner != speaker) + (phrase != said)
-    enrolled = np.asarray([np.isin(tested, one.members) for one in known.enrolments])
+    enrolled = np.asarray([np.isin(tested, one.members) for one in known.enrollments])
     return np.where(enrolled, -1, kind).astype(np.intp)
 
 
@@ -169,7 +169,7 @@ def enrolled_phrases(analysis: Analysis) -> tuple[FloatArray, ...]:
 
 def _phrase(analysis: Analysis) -> FloatArray:
     if analysis.phrase_embedding is None:
-        raise ValueError("analysed without its phrase")
+        raise ValueError("analyzed without its phrase")
     return analysis.phrase_embedding
 
 
@@ -229,11 +229,11 @@ def in_conditions(
 
 
 def _altered(
-    engine: Engine, item: Item, condition: Condition, seed: int
+    engine: Engine, item: CorpusFile, condition: Condition, seed: int
 ) -> tuple[Analysis | None, bool]:
     """A recording under a condition, and whether it would be refused; None without any speech."""
     utterance = utterance_of(condition.apply(read_audio(item.path).samples, seed))
     if utterance.quality.net_speech_s <= 0.0:
         return None, True
     refused = engine.refusal(utterance, ProfileKind.PHRASE) is not None
-    return engine.analyse(utterance), refused
+    return engine.analyze(utterance), refused

@@ -17,7 +17,7 @@ from edge.types import FloatArray
 from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
 from tools.calibration.voice import WEIGHT, FittedVoice, fit_voice
 from tools.calibration.voices import Voices
-from tools.trials import enrolments
+from tools.trials import enrollments
 
 ENROLLED = 3
 FEWEST_SPEAKERS = 32
@@ -104,7 +104,7 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
         own = np.flatnonzero(voices.speaker == speaker)
         if len(own) <= ENROLLED:
             continue
-        for chosen in enrolments(len(own), ENROLLED):
+        for chosen in enrollments(len(own), ENROLLED):
             rows = own[list(chosen)]
             vectors.append(weights[rows] @ voices.embeddings[rows])
             owners.append(speaker)

@@ -27,7 +27,7 @@ WEIGHTS = (0.0, 0.1, 0.15, 0.25, 0.5, 1.0)
 def measure(engine: Engine, voices: Voices, spoken: Sequence[Spoken]) -> dict[str, Any]:
     """Error rates of the voice alone for each weight."""
     known = same_phrase.corpus(engine, spoken)
-    profiles = [one.profile for one in known.enrolments]
+    profiles = [one.profile for one in known.enrollments]
     tested = [number for number, one in enumerate(spoken) if one.refusal is None]
     kind = same_phrase.kinds(known, tested)
     calm = known.calm[tested]

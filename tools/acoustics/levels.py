@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.audio.frames import FRAME_SAMPLES
+from edge.audio.blocks import FRAME_SAMPLES
 from edge.errors import EnvironmentFault
 from edge.types import FloatArray
 

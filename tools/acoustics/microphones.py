@@ -1,4 +1,4 @@
-"""Speech through another microphone than at enrolment."""
+"""Speech through another microphone than at enrollment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MICROPHONES = ("cheap_usb", "phone", "far_quiet")
 
 
 def microphone(samples: FloatArray, kind: str, seed: int = 0) -> FloatArray:
-    """Speech through another microphone than at enrolment.
+    """Speech through another microphone than at enrollment.
 
     `cheap_usb` carries 150 Hz to 7 kHz and rings by +6 dB at 3 kHz; `phone` carries 300 to 3,400
     Hz; `far_quiet` is 20 dB quieter and adds noise of its own at -75 dB full scale. The first two

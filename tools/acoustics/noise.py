@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.files import read_audio
-from edge.audio.frames import FRAME_SAMPLES
 from edge.errors import InputError
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.acoustics.levels import Signal, active_frames, speech_power, unclipped

@@ -22,16 +22,12 @@ import numpy as np
 import soxr
 from rich.progress import track
 
-from edge.recognition.analyser import Analyser
-from edge.recognition.calibration import (
-    PHRASE_SNR_RANGE_DB,
-    PhraseCalibration,
-    phrase_term,
-)
-from edge.recognition.framing import phrase_samples, voice_samples
-from edge.recognition.sayings import saying_distances
-from edge.recognition.surroundings import PLACES, heard_in
-from edge.recognition.warping import warping_distances
+from edge.recognition.augmentation import PLACES, heard_in
+from edge.recognition.calibration import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_term
+from edge.recognition.dtw import dtw_distances
+from edge.recognition.embedders import phrase_samples, voice_samples
+from edge.recognition.engine import Analyzer
+from edge.recognition.examples import example_distances
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import PLACEMENTS, ROOMS, reverberate, room_response
@@ -81,18 +77,18 @@ class Distances:
     single: FloatArray
 
 
-def measure(analyser: Analyser, heard: Sequence[Heard], seed: int = 0) -> Distances:
+def measure(analyzer: Analyzer, heard: Sequence[Heard], seed: int = 0) -> Distances:
     """All distances among the recordings of each speaker."""
     chance = np.random.default_rng(seed)
     found: dict[str, list[float]] = {field.name: [] for field in fields(Distances)}
     speakers = sorted({one.item.speaker for one in heard})
     for speaker in track(speakers, description="phrases", transient=True):
         said = [one.utterance for one in heard if one.item.speaker == speaker]
-        _among_sentences([_enrolled(analyser, one) for one in said], found)
+        _among_sentences([_enrolled(analyzer, one) for one in said], found)
         fitting = [one for one in said if LENGTHS_S[0] < _speech_s(one) < LENGTHS_S[1]]
         if len(fitting) > 1:
-            _said_again(analyser, fitting[0], fitting[1], chance, found)
-            _said_again(analyser, fitting[1], fitting[0], chance, found)
+            _said_again(analyzer, fitting[0], fitting[1], chance, found)
+            _said_again(analyzer, fitting[1], fitting[0], chance, found)
     return Distances(**{name: np.asarray(values, np.float32) for name, values in found.items()})
 
 
@@ -100,23 +96,23 @@ def _among_sentences(
     sentences: Sequence[tuple[FloatArray, ...]], found: dict[str, list[float]]
 ) -> None:
     count = len(sentences)
-    matrix = np.asarray([saying_distances(sentences, one[0]) for one in sentences]).T
+    matrix = np.asarray([example_distances(sentences, one[0]) for one in sentences]).T
     for enrolled in itertools.combinations(range(count), ENROLLED):
         others = np.setdiff1d(np.arange(count), enrolled)
         found["other"] += list(matrix[np.ix_(np.asarray(enrolled), others)].min(axis=0))
     plain = [one[0] for one in sentences]
-    single = np.asarray([warping_distances(plain, one) for one in plain]).T
+    single = np.asarray([dtw_distances(plain, one) for one in plain]).T
     found["single"] += list(single[~np.eye(count, dtype=bool)])
 
 
 def _said_again(
-    analyser: Analyser,
+    analyzer: Analyzer,
     phrase: Utterance,
     foreign: Utterance,
     chance: np.random.Generator,
     found: dict[str, list[float]],
 ) -> None:
-    enrolled = [_enrolled(analyser, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
+    enrolled = [_enrolled(analyzer, _altered(phrase, speed, chance)) for speed in _ENROLLED_SPEEDS]
     for speed in _SPOKEN_SPEEDS:
         again = _altered(phrase, speed, chance)
         missed = _with_a_part_replaced(again, _altered(foreign, speed, chance), chance)
@@ -128,8 +124,8 @@ def _said_again(
             snr_db = float(chance.uniform(*PHRASE_SNR_RANGE_DB))
             both = [_noisy(one, snr_db, chance) for one in both]
         for name, said in zip(("right", "near"), both):
-            embedding = analyser.models.phrase.embed(phrase_samples(_cut_amiss(said, chance)))
-            found[name].append(min(saying_distances(enrolled, embedding)))
+            embedding = analyzer.models.phrase.embed(phrase_samples(_cut_amiss(said, chance)))
+            found[name].append(min(example_distances(enrolled, embedding)))
             found[f"{name}_snr_db"].append(snr_db)
 
 
@@ -175,9 +171,9 @@ def _cut_amiss(one: Utterance, chance: np.random.Generator) -> Utterance:
     return replace(one, lead_s=max(0.0, one.lead_s + early), end_s=one.end_s + late)
 
 
-def _enrolled(analyser: Analyser, one: Utterance) -> tuple[FloatArray, ...]:
+def _enrolled(analyzer: Analyzer, one: Utterance) -> tuple[FloatArray, ...]:
     return tuple(
-        analyser.models.phrase.embed(phrase_samples(said))
+        analyzer.models.phrase.embed(phrase_samples(said))
         for said in (one, *(heard_in(one, place) for place in PLACES))
     )
 

@@ -13,11 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.calibration import (
-    USUAL_ENROLMENTS,
-    VoiceCalibration,
-    quality_terms,
-)
+from edge.recognition.calibration import USUAL_ENROLLMENTS, VoiceCalibration, quality_terms
 from edge.recognition.cohort import Cohort, unit
 from edge.types import FloatArray
 from tools.calibration.curves import RATES, rising
@@ -34,7 +30,7 @@ SIZES = (1, 3, 5)
 SIGNATURES = 6
 """Signatures of each size and speaker."""
 _KEPT = 80
-"""Neighbours kept of each voice, so that `NEAREST` are left when two speakers are taken out."""
+"""Neighbors kept of each voice, so that `NEAREST` are left when two speakers are taken out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +50,7 @@ class FittedVoice:
     def document(self) -> dict[str, Any]:
         """The calibration as a card holds it, without the cohort's file and the model's hash."""
         found = self.calibration
-        names = ("offset", "similarity", "speech", "enrolments", "snr")
+        names = ("offset", "similarity", "speech", "enrollments", "snr")
         return {
             "ratio": {name: round(getattr(found, name), 4) for name in names},
             "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
@@ -68,7 +64,7 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
 
     Args:
         voices: the recordings.
-        seed: of the choice of enrolments.
+        seed: of the choice of enrollments.
         weight: part of the cohort's nearness that is taken off, 0 to 1.
     """
     cohort = voices.of(voices.whole)
@@ -101,15 +97,15 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
         chosen = (own & ~enrolled) | few
         features.append(table[chosen])
         targets.append(own[chosen])
-        if size == USUAL_ENROLMENTS:
+        if size == USUAL_ENROLLMENTS:
             curve_rows.append(table[~own])
-    offset, similarity_, speech, enrolments, snr = fit(
+    offset, similarity_, speech, enrollments, snr = fit(
         np.concatenate(features), np.concatenate(targets), PRIOR
     )
-    wrong = np.concatenate(curve_rows) @ np.asarray([offset, similarity_, speech, enrolments, snr])
+    wrong = np.concatenate(curve_rows) @ np.asarray([offset, similarity_, speech, enrollments, snr])
     curve = rising(float(np.quantile(wrong, 1 - rate)) for rate in RATES)
     calibration = VoiceCalibration(
-        float(offset), float(similarity_), float(speech), float(enrolments), float(snr), curve
+        float(offset), float(similarity_), float(speech), float(enrollments), float(snr), curve
     )
     return FittedVoice(normal, calibration, len(wrong))
 

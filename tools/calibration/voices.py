@@ -11,9 +11,9 @@ from rich.progress import track
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.evaluation.corpus import Item
-from edge.recognition.analyser import Analyser
-from edge.recognition.framing import voice_samples
+from edge.evaluation.corpus import CorpusFile
+from edge.recognition.embedders import voice_samples
+from edge.recognition.engine import Analyzer
 from edge.types import SAMPLE_RATE, FloatArray, ProfileKind, Quality, Utterance
 from tools.conditions import Condition
 
@@ -67,11 +67,11 @@ class Voices:
 class Heard:
     """A recording as the end-pointer cuts it."""
 
-    item: Item
+    item: CorpusFile
     utterance: Utterance
 
 
-def listen(items: Sequence[Item]) -> list[Heard]:
+def listen(items: Sequence[CorpusFile]) -> list[Heard]:
     """Cut every recording; those without speech are left out."""
     heard = [
         Heard(item, utterance_of(read_audio(item.path).samples))
@@ -81,14 +81,14 @@ def listen(items: Sequence[Item]) -> list[Heard]:
 
 
 def gather(
-    analyser: Analyser, heard: Sequence[Heard], conditions: Sequence[Condition], seed: int = 0
+    analyzer: Analyzer, heard: Sequence[Heard], conditions: Sequence[Condition], seed: int = 0
 ) -> Voices:
     """Embed every recording whole, cut to `CUTS_S`, and every second one under a condition.
 
     What the product would refuse to judge is left out.
 
     Args:
-        analyser: the models, and what a recording must be worth.
+        analyzer: the models, and what a recording must be worth.
         heard: the recordings.
         conditions: noise, rooms and microphones, taken in turn.
         seed: of everything that is left to chance.
@@ -96,9 +96,9 @@ def gather(
     chance = np.random.default_rng(seed)
     rows: list[tuple[FloatArray, str, int, bool, float, float]] = []
 
-    def add(utterance: Utterance, item: Item, number: int, whole: bool) -> None:
-        if analyser.refusal(utterance, ProfileKind.VOICE) is None:
-            analysis = analyser.analyse(utterance, with_phrase=False)
+    def add(utterance: Utterance, item: CorpusFile, number: int, whole: bool) -> None:
+        if analyzer.refusal(utterance, ProfileKind.VOICE) is None:
+            analysis = analyzer.analyze(utterance, with_phrase=False)
             quality = analysis.quality
             row = (analysis.speaker_embedding, item.speaker, number, whole)
             rows.append((*row, quality.net_speech_s, quality.snr_db))

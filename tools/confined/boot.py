@@ -53,7 +53,7 @@ def main() -> None:
     root = layered(Path("/"), results, console)
     _install(root)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    # Neighbours and the internet, both answered by nobody; whether they can be sent to is asked.
+    # Neighbors and the internet, both answered by nobody; whether they can be sent to is asked.
     for network in ("192.168.77.1/24", "203.0.113.1/24"):
         subprocess.run(["ip", "addr", "add", network, "dev", "lo"], check=True)
     become_systemd(root)

@@ -228,10 +228,10 @@ def used(home: Home) -> None:
     for name, right in rights.items():
         note(f"mode of {name}", mode(CONFIG / name), mode(CONFIG / name) == right)
     recordings = SOURCE / "edge" / "demo" / "recordings"
-    files = [str(recordings / f"ada_enrol_{number}.flac") for number in (1, 2, 3)]
+    files = [str(recordings / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
     do("edge-voice", "enroll", "Ada", *files)
     owners = {mode(path).split()[0] for path in STATE.rglob("*") if path.is_file()}
-    note("what root enrols is the service's", owners, owners == {"edge-voice"})
+    note("what root enrolls is the service's", owners, owners == {"edge-voice"})
     found = home.decision("ada_right_phrase")
     note("a decision over MQTT", found, found.startswith("granted, Ada"))
 

@@ -160,10 +160,10 @@ def look() -> dict[str, Any]:
     prepare()
     unit = UNIT.read_text()
     demo = demo_directory()
-    files = " ".join(str(demo / f"ada_enrol_{number}.flac") for number in (1, 2, 3))
+    files = " ".join(str(demo / f"ada_enroll_{number}.flac") for number in (1, 2, 3))
     program = "/opt/edge-voice/bin/edge-voice"
-    enrol = f"{program} enroll Ada {files} --config /etc/edge-voice/config.yaml"
-    result["enrolment"] = run_unit("enrol", limited(unit, enrol))
+    enroll = f"{program} enroll Ada {files} --config /etc/edge-voice/config.yaml"
+    result["enrollment"] = run_unit("enroll", limited(unit, enroll))
 
     heard: list[dict[str, Any]] = []
     told = threading.Event()
@@ -228,7 +228,7 @@ def _decision(
 
 _WATCH = """
 import os, grp, sys
-from edge.monitor.place import SYSTEM
+from edge.monitor.socket import SYSTEM
 from edge.monitor.stream import NobodyThere, Stream, connect
 who = sys.argv[1]
 if who != "root":

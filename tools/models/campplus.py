@@ -7,7 +7,7 @@ time-delay layer halves the frame rate; three densely connected blocks follow, e
 masks its output by the context of its segment and of the whole window; mean and standard deviation
 over time lead to 192 numbers.
 
-Three things differ from a textbook module, for the device's sake. Batch normalisations that follow
+Three things differ from a textbook module, for the device's sake. Batch normalizations that follow
 a linear layer are folded into it. The segment means are written out for the fixed length given. And
 the weights of each output of a linear layer are divided by their largest magnitude, so that 8-bit
 integers with a single scale for the whole layer lose no more than scales of each output's own
@@ -36,7 +36,7 @@ State = Mapping[str, Tensor]
 
 
 def _scale_and_shift(state: State, name: str) -> tuple[Tensor, Tensor]:
-    """A batch normalisation at rest: `y = x * scale + shift`."""
+    """A batch normalization at rest: `y = x * scale + shift`."""
     mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
     scale = torch.rsqrt(variance + _EPSILON)
     if f"{name}.weight" in state:
@@ -48,7 +48,7 @@ def _scale_and_shift(state: State, name: str) -> tuple[Tensor, Tensor]:
 
 
 class _Affine(nn.Module):  # type: ignore[misc,unused-ignore]
-    """Normalisation and rectifier ahead of a linear layer, where folding is impossible.
+    """Normalization and rectifier ahead of a linear layer, where folding is impossible.
 
     `reads` is what the stored inputs must be multiplied by to be what the network means.
     """
@@ -64,7 +64,7 @@ class _Affine(nn.Module):  # type: ignore[misc,unused-ignore]
 
 
 class _Convolution(nn.Module):  # type: ignore[misc,unused-ignore]
-    """A 2-D convolution that keeps the frames, its normalisation folded in."""
+    """A 2-D convolution that keeps the frames, its normalization folded in."""
 
     def __init__(self, state: State, name: str, norm: str, stride: int = 1) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class _Convolution(nn.Module):  # type: ignore[misc,unused-ignore]
 
 
 class _Linear(nn.Module):  # type: ignore[misc,unused-ignore]
-    """A linear layer over channels, each frame alone; a normalisation that follows is folded in.
+    """A linear layer over channels, each frame alone; a normalization that follows is folded in.
 
     Attributes:
         scale: what the stored outputs must be multiplied by to be what the network means.
@@ -136,7 +136,7 @@ class _Taps(nn.Module):  # type: ignore[misc,unused-ignore]
 
 
 class _Halving(nn.Module):  # type: ignore[misc,unused-ignore]
-    """A time-delay layer of five taps and stride 2, its normalisation folded in."""
+    """A time-delay layer of five taps and stride 2, its normalization folded in."""
 
     def __init__(self, state: State, name: str, norm: str) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
             features: log-mel features without their mean, shape (n, frames, 80).
 
         Returns:
-            Embeddings, not normalised, shape (n, 192).
+            Embeddings, not normalized, shape (n, 192).
         """
         x = self.front(features.transpose(1, 2)[:, None])
         # One row of channels a frame: from here on every layer is a product over the last axis.

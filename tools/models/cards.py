@@ -35,7 +35,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     "speaker_embedding": {
         "name": "speaker-embedding",
         "task": "a voice as one vector; the cosine of two tells whether they are the same voice",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "source": _source(
             0,
             CHECKPOINT,
@@ -62,7 +62,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     "phrase_embedding": {
         "name": "phrase-embedding",
         "task": "what is said, as one vector for each 0.76 s of sound, every 80 ms",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "source": _source(
             1,
             PHRASE_NETWORK,
@@ -113,7 +113,7 @@ def card(
         "file": f"{name}.tflite",
         "sha256": digest,
         "size_bytes": len(content),
-        "licence": text["licence"],
+        "license": text["license"],
         "source": text["source"],
         "input": text["input"],
         "output": text["output"],

@@ -56,7 +56,7 @@ def difference_from_reference(network: CampPlus, state: dict[str, Any], source: 
     reference = module.CAMPPlus(BANDS, DIMENSIONS)
     reference.load_state_dict(state)
     reference.eval()
-    # The package adds a rectifier after the last normalisation. The network was published, and
+    # The package adds a rectifier after the last normalization. The network was published, and
     # trained, without: it would throw half of every embedding away.
     reference.xvector.dense.nonlinear.relu = torch.nn.Identity()
     generator = torch.Generator().manual_seed(0)

@@ -19,11 +19,11 @@ import yaml
 from rich.text import Text
 
 from edge.cli.display import HEARING
-from edge.crypto.keyfile import make_key_file
 from edge.crypto.keys import DEFAULT_FILE
+from edge.crypto.private_files import make_key_file
 from edge.demo.broker import DemoBroker
-from edge.demo.player import Player
-from edge.demo.recordings import load_play
+from edge.demo.service_process import Player
+from edge.demo.story import load_play
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE
 from tools.pictures.room import Room
@@ -94,11 +94,11 @@ class Stage:
         """The command line of `edge-voice ARGUMENTS`."""
         return [sys.executable, "-m", "edge.cli", *arguments]
 
-    def enrol(self) -> None:
-        """Enrol the people of the demo from their recordings."""
+    def enroll(self) -> None:
+        """Enroll the people of the demo from their recordings."""
         for person in load_play().people:
             files = [
-                str(demo_directory() / f"{person.name.lower()}_enrol_{number}.flac")
+                str(demo_directory() / f"{person.name.lower()}_enroll_{number}.flac")
                 for number in (1, 2, 3)
             ]
             subprocess.run(
@@ -170,7 +170,7 @@ class Stage:
                 return terminal.snapshot()
 
     def enrolled_by_voice(self, columns: int, lines: int, until: str = "") -> list[Text]:
-        """An enrolment at the microphone: a repetition goes wrong, then all goes well.
+        """An enrollment at the microphone: a repetition goes wrong, then all goes well.
 
         Args:
             columns: width of the terminal.
@@ -179,10 +179,10 @@ class Stage:
         """
         phrase = load_play().people[0].phrase
         steps = (
-            ("0 of 3", "ada_enrol_1"),
+            ("0 of 3", "ada_enroll_1"),
             ("1 of 3", "stranger_other_phrase"),
-            ("Not taken", "ada_enrol_2"),
-            ("2 of 3", "ada_enrol_3"),
+            ("Not taken", "ada_enroll_2"),
+            ("2 of 3", "ada_enroll_3"),
             ("a trial", "ada_right_phrase"),
         )
         subprocess.run(

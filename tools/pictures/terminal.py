@@ -149,7 +149,7 @@ class _Screen(pyte.Screen):
 
 
 def _blinking(attrs: Sequence[int]) -> list[int]:
-    """Rendition codes, 2 (faint) replaced by 5 (blink), but not where it is part of a colour."""
+    """Rendition codes, 2 (faint) replaced by 5 (blink), but not where it is part of a color."""
     found = list(attrs)
     at = 0
     while at < len(found):
@@ -164,8 +164,8 @@ def _blinking(attrs: Sequence[int]) -> list[int]:
 
 def _style(cell: pyte.screens.Char) -> Style:
     return Style(
-        color=_colour(cell.fg),
-        bgcolor=_colour(cell.bg),
+        color=_color(cell.fg),
+        bgcolor=_color(cell.bg),
         bold=cell.bold or None,
         dim=cell.blink or None,
         italic=cell.italics or None,
@@ -174,7 +174,7 @@ def _style(cell: pyte.screens.Char) -> Style:
     )
 
 
-def _colour(name: str) -> str | None:
+def _color(name: str) -> str | None:
     if name in _COLOURS:
         return _COLOURS[name]
     if len(name) == 6 and all(each in "0123456789abcdef" for each in name):

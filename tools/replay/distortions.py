@@ -85,7 +85,7 @@ def at_the_door(noise: FloatArray, moving: bool = True) -> Change:
     Args:
         noise: as of `distortions`.
         moving: whether the mouth is 5 to 20 cm off at each saying, as it is of people, or in the
-            very same spot, to the millimetre.
+            very same spot, to the millimeter.
     """
 
     def apply(samples: FloatArray, seed: int) -> FloatArray:

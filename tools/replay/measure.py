@@ -12,9 +12,9 @@ import numpy as np
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.evaluation.intervals import independent_limits
-from edge.recognition.fingerprint import Fingerprint, Heard
-from edge.recognition.resemblance import most_alike
+from edge.evaluation.metrics import independent_limits
+from edge.replay.fingerprint import Fingerprint, HeardFingerprint
+from edge.replay.matching import most_alike
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.replay.distortions import Change, Distortion
 
@@ -148,12 +148,12 @@ def share(count: int, total: int) -> dict[str, Any]:
     }
 
 
-def _remembered(heard: Sequence[Heard]) -> dict[int, Fingerprint]:
+def _remembered(heard: Sequence[HeardFingerprint]) -> dict[int, Fingerprint]:
     return {index: each.fingerprint() for index, each in enumerate(heard) if each.usable}
 
 
 def _second_sayings(
-    sayings: Sequence[Saying], heard: Sequence[Heard], memory: dict[int, Fingerprint]
+    sayings: Sequence[Saying], heard: Sequence[HeardFingerprint], memory: dict[int, Fingerprint]
 ) -> dict[str, Any]:
     called: list[str] = []
     twice: list[str] = []
@@ -180,6 +180,6 @@ def waveform_correlation(one: FloatArray, other: FloatArray) -> float:
     return peak / float(np.sqrt(energy)) if energy > 0.0 else 0.0
 
 
-def _heard(saying: Saying, samples: FloatArray) -> Heard:
+def _heard(saying: Saying, samples: FloatArray) -> HeardFingerprint:
     clipped = np.clip(samples, -1.0, 1.0)
-    return Heard(utterance_of(clipped).samples if saying.endpointed else clipped)
+    return HeardFingerprint(utterance_of(clipped).samples if saying.endpointed else clipped)

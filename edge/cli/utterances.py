@@ -1,0 +1,178 @@
+"""Utterances for the commands that need one: from files, standard input or the microphone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.audio.blocks import level_db
+from edge.audio.end_pointing import EndPointer, EndPointSettings
+from edge.audio.files import read_audio
+from edge.audio.sources import StandardInputSource
+from edge.audio.utterance import utterance_of
+from edge.cli.display import HEARING, LISTENING, WORKING, Display
+from edge.cli.output import complain
+from edge.cli.prompts import say
+from edge.config import AudioConfig
+from edge.errors import AudioFormatError, InputError
+from edge.installation.service import paused
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
+
+if TYPE_CHECKING:
+    from edge.config import Config
+
+STANDARD_INPUT = Path("-")
+LONGEST_S = 300.0
+"""Longest recording that is read, seconds."""
+
+
+class NothingHeard(InputError):
+    """Nobody spoke into the microphone."""
+
+
+def utterance_from(path: Path) -> Utterance:
+    """The utterance in a file, or in what standard input brings when the path is `-`.
+
+    Raises:
+        AudioFormatError: it cannot be used; the message says why.
+    """
+    if path == STANDARD_INPUT:
+        return _from_standard_input()
+    recording = read_audio(path, max_s=LONGEST_S)
+    if recording.narrowband:
+        complain(
+            f"{path}: recorded at {recording.original_rate} samples per second, which makes voices"
+            " harder to tell apart; record at 16000"
+        )
+    return utterance_of(recording.samples)
+
+
+class UtteranceSource:
+    """A microphone that stays open from the noise of the room to the last word.
+
+    Args:
+        audio: how utterances are cut.
+        device: the microphone; None for the configured one.
+        display: where the level is shown.
+
+    Raises:
+        MicrophoneError: on entering, when it cannot be opened.
+    """
+
+    def __init__(self, audio: AudioConfig, device: int | str | None, display: Display) -> None:
+        # Not at the top: files are read on machines that have no PortAudio.
+        from edge.audio.microphone import Microphone
+
+        self._audio = audio
+        self._display = display
+        self._microphone = Microphone(audio.device if device is None else device, audio.ring_s)
+        self._blocks: Iterator[AudioBlock] = iter(())
+
+    def __enter__(self) -> UtteranceSource:
+        self._microphone.__enter__()
+        self._blocks = self._microphone.blocks()
+        self._display.say(f"Microphone: {self.name}", style="dim")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._microphone.__exit__(kind, error, trace)
+
+    @property
+    def name(self) -> str:
+        """Name of the microphone."""
+        return self._microphone.name
+
+    def record(self, seconds: float, state: str) -> FloatArray:
+        """All that is heard in the next seconds, while the meter says `state`, shape (n,).
+
+        Raises:
+            MicrophoneError: it has gone away.
+        """
+        parts, length = [], 0
+        for block in self._blocks:
+            parts.append(block.samples)
+            length += len(block.samples)
+            self._display.level(level_db(block.samples), state)
+            if length >= seconds * SAMPLE_RATE:
+                break
+        return np.concatenate([*parts, np.zeros(0, np.float32)])
+
+    def utterances(self, *, wait_s: float, longest_s: float | None = None) -> Iterator[Utterance]:
+        """Utterances as they are spoken; their positions count from this call.
+
+        Args:
+            wait_s: how long to wait for somebody to speak.
+            longest_s: longest utterance; None for the configured length.
+
+        Raises:
+            MicrophoneError: it has gone away.
+            NothingHeard: nobody spoke for `wait_s`.
+        """
+        settings = EndPointSettings.of(self._audio)
+        if longest_s is not None:
+            settings = replace(settings, max_utterance_s=longest_s)
+        pointer = EndPointer(settings)
+        display = self._display
+        spoke_at, began_s = time.monotonic(), None
+        for block in self._blocks:
+            began_s = block.start_s if began_s is None else began_s
+            lost_before, speaking_before = pointer.discarded, pointer.speaking
+            heard = pointer.feed(replace(block, start_s=block.start_s - began_s))
+            for utterance in heard:
+                display.level(pointer.level_dbfs, WORKING)
+                yield utterance
+                spoke_at = time.monotonic()
+            if pointer.discarded > lost_before:
+                display.say("Some of the sound was lost: say it again.", style="yellow")
+            elif speaking_before and not pointer.speaking and not heard:
+                display.say("That was too short to be speech: passed over.", style="dim")
+            if pointer.speaking:
+                spoke_at = time.monotonic()
+            elif time.monotonic() - spoke_at > wait_s:
+                raise NothingHeard(
+                    f"nobody spoke into '{self.name}' for {wait_s:.3g} s: come closer,"
+                    " or choose another with --device ('edge-voice devices' lists them)"
+                )
+            display.level(pointer.level_dbfs, HEARING if pointer.speaking else LISTENING)
+
+
+def one_utterance(
+    path: Path | None, config: Config, args: argparse.Namespace, prompt: str
+) -> Utterance:
+    """The one utterance that is to be judged: of a file, or else of the microphone."""
+    if path is not None:
+        return utterance_from(path)
+    with paused(say), Display() as display:
+        display.say(prompt, style="bold")
+        with UtteranceSource(config.audio, args.device, display) as ear:
+            for utterance in ear.utterances(wait_s=args.wait):
+                return utterance
+    raise NothingHeard("the microphone was closed before anybody spoke: try again")
+
+
+def _from_standard_input() -> Utterance:
+    if sys.stdin.isatty():
+        raise AudioFormatError("standard input: is a keyboard; pipe a recording into it")
+    parts, length_s = [], 0.0
+    with StandardInputSource(sys.stdin.buffer) as source:
+        for block in source.blocks():
+            parts.append(block.samples)
+            length_s = block.end_s
+            if length_s > LONGEST_S:
+                raise AudioFormatError(
+                    f"standard input: is longer than the {LONGEST_S:.0f} s allowed; cut it shorter"
+                )
+    return utterance_of(np.concatenate(parts))

@@ -1,0 +1,199 @@
+"""A microphone made of recordings: sound at the pace at which it would be heard."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import yaml
+
+import edge
+from edge.crypto.keys import DEFAULT_FILE
+from edge.crypto.private_files import make_key_file
+from edge.errors import EnvironmentFault
+from edge.types import SAMPLE_RATE, FloatArray
+
+_BLOCK = SAMPLE_RATE // 50
+_ROOM_DBFS = -62.0
+"""Level of the noise between recordings, that of the recordings' own."""
+
+
+class Player:
+    """Writes raw mono 16-bit little-endian PCM at 16 kHz to a pipe, in real time, without pause.
+
+    Between recordings a quiet room is heard, for a live microphone is never digitally silent.
+    """
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        self._sink = sink
+        self._pending: deque[FloatArray] = deque()
+        self._changed = threading.Condition()
+        self._begun: float | None = None
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="demo-player", daemon=True)
+        self._room = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
+        self._room *= np.float32(10.0 ** (_ROOM_DBFS / 20.0))
+
+    def __enter__(self) -> Player:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending = True
+        self._thread.join(2.0)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the other end of the pipe has gone."""
+        return not self._thread.is_alive()
+
+    def play(self, samples: FloatArray) -> float | None:
+        """Play a recording, shape (n,) at `SAMPLE_RATE`, and return when it is over.
+
+        Returns:
+            `time.monotonic()` at which its first sample was heard; None when the pipe broke.
+        """
+        with self._changed:
+            self._begun = None
+            self._pending.extend(np.split(samples, np.arange(_BLOCK, len(samples), _BLOCK)))
+            while not self.broken and (self._begun is None or self._pending):
+                self._changed.wait(0.2)
+            return self._begun
+
+    def _run(self) -> None:
+        heard = 0
+        started = time.monotonic()
+        while not self._ending:
+            with self._changed:
+                if self._pending:
+                    block = self._pending.popleft()
+                    if self._begun is None:
+                        self._begun = started + heard / SAMPLE_RATE
+                    self._changed.notify_all()
+                else:
+                    block = self._room[heard % len(self._room) :][:_BLOCK]
+            heard += len(block)
+            # A block is there once its last sample has been heard.
+            wait = started + heard / SAMPLE_RATE - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            try:
+                self._sink.write((np.clip(block, -1.0, 1.0) * 32767.0).astype("<i2").tobytes())
+                self._sink.flush()
+            except (OSError, ValueError):
+                return
+
+
+_STOP_TIMEOUT_S = 5.0
+
+
+def write_config(folder: Path, settings: dict[str, Any]) -> Path:
+    """Write settings as the YAML file `config.yaml` in a folder, and return its path.
+
+    The store's key is made too: where one lies beside what it locks, a warning says so, and nothing
+    that is kept for a demo is worth one.
+    """
+    path = folder / "config.yaml"
+    make_key_file(Path(settings["state_directory"]) / DEFAULT_FILE)
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of `edge-voice ARGUMENTS`, run by the Python that runs this."""
+    return [sys.executable, "-m", "edge.cli", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """An environment in which `command` finds the very package that this is a part of."""
+    here = str(Path(edge.__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(part for part in (here, inherited) if part)
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+class ServiceProcess:
+    """`edge-voice run`, while used as a context manager.
+
+    Args:
+        config: its configuration file.
+        piped: whether it hears what is written to `sound`, and not the microphone.
+    """
+
+    def __init__(self, config: Path, *, piped: bool) -> None:
+        self._config = config
+        self._piped = piped
+        self._log = config.with_name("daemon.log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> ServiceProcess:
+        arguments = ["run", "--config", str(self._config)]
+        if self._piped:
+            arguments += ["--input", "-"]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - this very program
+                command(*arguments),
+                stdin=subprocess.PIPE if self._piped else subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(),
+                cwd=self._config.parent,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin is not None:
+            # Closing writes what is left in the buffer, to nobody.
+            with suppress(OSError):
+                process.stdin.close()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process id.
+
+        Raises:
+            ValueError: it has not been started.
+        """
+        if self._process is None:
+            raise ValueError("the daemon has not been started")
+        return self._process.pid
+
+    @property
+    def sound(self) -> IO[bytes]:
+        """Where sound goes in: raw mono 16-bit little-endian PCM at 16 kHz."""
+        if self._process is None or self._process.stdin is None:
+            raise ValueError("the daemon does not listen to a pipe")
+        return self._process.stdin
+
+    def fault(self, what: str) -> EnvironmentFault:
+        """An error that says what went wrong and what the daemon's last words were."""
+        status = self._process.poll() if self._process else None
+        ended = f"; the daemon ended with status {status}" if status is not None else ""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            lines = []
+        words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return EnvironmentFault(f"{what}{ended}" + (f"; its last words: {words}" if words else ""))

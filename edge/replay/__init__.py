@@ -1,0 +1,1 @@
+"""Replay detection: recordings of what the device has heard before."""

@@ -1,0 +1,226 @@
+"""Figures of the daemon for Prometheus, served on this machine alone.
+
+What is in them: counts and times. No name, no profile and no phrase; a silent alarm counts as the
+grant that it looks like.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import edge
+from edge.access.decider import Judgment, age_of
+from edge.config import Config
+from edge.errors import EnvironmentFault
+from edge.mqtt import MqttPublisher
+from edge.types import AudioBlock, Outcome, ReasonCode
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+_DECIDE_S = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0)
+_ANSWER_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 5.0)
+"""Fine around 900 ms, within which a decision should come."""
+_READER_S = 5.0
+"""A reader that says nothing for so long is hung up on: each one costs a thread."""
+_MOST_READERS = 4
+"""At a time. The service may have 64 threads: whoever has an account here must not use them up."""
+_RETRY_S = 60.0
+_NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
+
+_PROBLEMS = ("problem", "audit_problem", "challenge_problem")
+_GAUGES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "listening": ("Whether what is heard is worked on.", lambda status: status.get("listening")),
+    "microphone_up": (
+        "Whether sound arrives from the microphone.",
+        lambda status: status.get("microphone") == "listening",
+    ),
+    "enrolled": ("People who can open.", lambda status: status.get("enrolled")),
+    "locked_out": (
+        "Whether nobody is let in after too many rejections.",
+        lambda status: status.get("locked_out"),
+    ),
+    "problem": (
+        "Whether the signature store, the audit trail or the challenge has a problem.",
+        lambda status: any(status.get(name) for name in _PROBLEMS),
+    ),
+}
+_COUNTERS = {
+    "lost_samples": ("Samples of sound that were lost, 16,000 a second.", "lost_samples"),
+    "discarded_utterances": ("Sounds that were too short to be speech.", "discarded_utterances"),
+    "late_decisions": ("Decisions dropped because they came too late.", "late_decisions"),
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """An observer that counts, and answers Prometheus from a thread of its own.
+
+    Args:
+        config: where to answer.
+        publisher: what the device says of itself, and how its messages fare.
+
+    Raises:
+        EnvironmentFault: the package is missing.
+    """
+
+    def __init__(self, config: Config, publisher: MqttPublisher) -> None:
+        try:
+            import prometheus_client as prometheus  # noqa: PLC0415 (only where it is asked for)
+        except ImportError:
+            raise EnvironmentFault(
+                "metrics.enabled needs the package prometheus-client; run, in the environment of"
+                " this software: pip install 'edge-voice[metrics]', or set metrics.enabled to false"
+            ) from None
+        registry = prometheus.CollectorRegistry()
+        self._decisions = prometheus.Counter(
+            "edge_voice_decisions",
+            "Decisions by what was decided, and why.",
+            ("outcome", "reason"),
+            registry=registry,
+        )
+        # All of them from the beginning, so that the first one counts as an increase.
+        self._decisions.labels(Outcome.GRANTED.value, ReasonCode.ACCEPTED.value)
+        for reason in ReasonCode:
+            if reason not in _NOT_DECIDED:
+                self._decisions.labels(Outcome.DENIED.value, reason.value)
+        self._deciding = prometheus.Histogram(
+            "edge_voice_deciding_seconds",
+            "How long deciding took, from the utterance to the decision.",
+            buckets=_DECIDE_S,
+            registry=registry,
+        )
+        self._answering = prometheus.Histogram(
+            "edge_voice_answer_seconds",
+            "From the end of the speech to the decision handed to MQTT.",
+            buckets=_ANSWER_S,
+            registry=registry,
+        )
+        info = prometheus.Info("edge_voice", "Which device and version.", registry=registry)
+        info.info({"version": edge.__version__, "device": config.device.id})
+        registry.register(_State(lambda: publisher.status, publisher))
+        prometheus.ProcessCollector(registry=registry)
+        address, port = config.metrics.address, config.metrics.port
+        self._serve: Callable[[], Any] = lambda: prometheus.start_http_server(
+            port, address, registry
+        )
+        self._place = f"{address}, port {port}"
+        self._server: Any = None
+        self._tried_at = float("-inf")
+        self.tick()
+
+    def block(self, block: AudioBlock, level_dbfs: float) -> None:
+        """Sound alone is not counted."""
+
+    def decided(self, judgment: Judgment) -> None:
+        """Count a decision."""
+        decision = judgment.decision
+        self._decisions.labels(decision.outcome.value, decision.reason.value).inc()
+        took_ms = decision.timings_ms.get("decide")
+        if took_ms is not None:
+            self._deciding.observe(took_ms / 1e3)
+        if judgment.utterance.speech_ended_at > 0.0:
+            self._answering.observe(age_of(judgment.utterance))
+
+    def tick(self) -> None:
+        """Begin to answer, again where the port was taken; a door without figures is one too."""
+        if self._server is not None or time.monotonic() - self._tried_at < _RETRY_S:
+            return
+        first, self._tried_at = self._tried_at < 0.0, time.monotonic()
+        try:
+            server, _ = self._serve()
+        except OSError as error:
+            if first:
+                _log.error(
+                    "metrics cannot be served at %s (%s); choose another metrics.port",
+                    self._place,
+                    (error.strerror or str(error)).lower(),
+                )
+            return
+        handler: Any = server.RequestHandlerClass
+        server.RequestHandlerClass = type("Handler", (handler,), {"timeout": _READER_S})
+        _bound(server)
+        self._server = server
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        if self._server is not None:
+            # The port at once, for who comes after a reload. The rest is not waited for: it takes
+            # half a second, and a stop has other things to do.
+            with contextlib.suppress(OSError):
+                self._server.socket.shutdown(socket.SHUT_RDWR)
+            self._server.socket.close()
+            threading.Thread(target=_end, args=(self._server,), daemon=True).start()
+
+
+def _bound(server: Any) -> None:
+    """Have a server hang up on whoever comes while it answers to as many as it may."""
+    free = threading.BoundedSemaphore(_MOST_READERS)
+    serve, work = server.process_request, server.process_request_thread
+
+    def process_request(request: Any, address: Any) -> None:
+        if not free.acquire(blocking=False):
+            server.shutdown_request(request)
+            return
+        try:
+            serve(request, address)
+        except BaseException:  # there was no thread to be had
+            free.release()
+            raise
+
+    def process_request_thread(request: Any, address: Any) -> None:
+        try:
+            work(request, address)
+        finally:
+            free.release()
+
+    server.process_request, server.process_request_thread = process_request, process_request_thread
+
+
+def _end(server: Any) -> None:
+    server.shutdown()
+    server.server_close()
+
+
+class _State:
+    """What the device is at, when Prometheus asks."""
+
+    def __init__(self, status: Callable[[], Mapping[str, Any]], publisher: MqttPublisher) -> None:
+        self._status = status
+        self._publisher = publisher
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures that are states."""
+        from prometheus_client.core import (  # noqa: PLC0415 (as above)
+            CounterMetricFamily,
+            GaugeMetricFamily,
+        )
+
+        status, sent = self._status(), self._publisher.counters
+        for name, (text, read) in _GAUGES.items():
+            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(read(status) or 0))
+        yield GaugeMetricFamily(
+            "edge_voice_broker_connected",
+            "Whether the broker has accepted the present connection.",
+            float(self._publisher.connected),
+        )
+        for name, (text, field) in _COUNTERS.items():
+            yield CounterMetricFamily(f"edge_voice_{name}", text, float(status.get(field) or 0))
+        yield CounterMetricFamily(
+            "edge_voice_dropped_decisions",
+            "Decisions that the broker never confirmed in time.",
+            sent.dropped,
+        )
+        yield CounterMetricFamily(
+            "edge_voice_confirmed_decisions", "Decisions that the broker has taken.", sent.confirmed
+        )
+        yield CounterMetricFamily(
+            "edge_voice_broker_connections", "How often the broker was reached.", sent.connections
+        )

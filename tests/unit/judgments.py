@@ -1,0 +1,54 @@
+"""Judgments of the demo's voices, and made-up ones, for the tests of what comes after them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edge.access.decider import Candidate, Judgment
+from edge.recognition.results import Analysis
+from edge.types import (
+    EVERYTHING,
+    AccessDecision,
+    AccessRule,
+    Confidence,
+    Outcome,
+    PhraseMatch,
+    Profile,
+    Quality,
+    ReasonCode,
+    SpeakerMatch,
+    Utterance,
+)
+from tests.unit.voices import recording
+
+
+def judgment_of(
+    reason: ReasonCode, *, rule: AccessRule = EVERYTHING, profile: Profile | None = None
+) -> Judgment:
+    """A judgment with this outcome; there is no recognition behind it."""
+    utterance: Utterance = recording("ada_right_phrase")
+    person = replace(profile or Profile.begin("Ada"), rule=rule)
+    granted = reason is ReasonCode.ACCEPTED
+    decision = AccessDecision(
+        id="an id",
+        time=1.0,
+        device="front-door",
+        outcome=Outcome.GRANTED if granted else Outcome.DENIED,
+        reason=reason,
+        confidence=Confidence.NORMAL,
+        profile_id=person.id,
+        name=person.name,
+        phrase="mellon",
+        scores={"voice": 1.0},
+        quality=utterance.quality,
+    )
+    voice = SpeakerMatch(person.id, person.name, 0.9, 5.0, 1.0)
+    phrase = PhraseMatch(person.id, "mellon", 0.1, 5.0, 1.0)
+    analysis = _analysis(utterance.quality)
+    return Judgment(utterance, decision, Candidate(analysis, person, voice, phrase))
+
+
+def _analysis(quality: Quality) -> Analysis:
+    return Analysis(np.eye(1, 192, dtype=np.float32)[0], None, quality, {})

@@ -1,0 +1,189 @@
+"""Syllables, pieces that are missing, the noise of a room, and what a trial means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.audio.utterance import utterance_of
+from edge.config import Config, EnrollmentConfig
+from edge.enrollment.checks import count_syllables, cut_at, require_syllables, require_whole
+from edge.enrollment.process import Enrollment, Wish
+from edge.enrollment.room_noise import (
+    RoomNoise,
+    RoomVerdict,
+    loudest_of,
+    measure_room,
+    target_range,
+)
+from edge.enrollment.trial import Trial, meaning_of
+from edge.errors import EnrollmentRejected
+from edge.recognition import Engine
+from edge.store import open_store
+from edge.types import (
+    SAMPLE_RATE,
+    Confidence,
+    FloatArray,
+    ProfileKind,
+    Quality,
+    ReasonCode,
+    SpeakerMatch,
+)
+from tests.unit.spoken_digits import needs_flite, recording_of
+from tests.unit.voices import quiet, recording, samples_of, speech
+
+TEXTS = {
+    "home": 1,
+    "yes": 1,
+    "hello": 2,
+    "sesame": 3,
+    "banana boat": 4,
+    "my blue umbrella": 5,
+    "the garden gate is open": 7,
+    "a tiny wooden boat": 6,
+    "purple elephants": 5,
+    "the quick brown fox jumps": 5,
+    "my morning coffee tastes of cinnamon": 10,
+}
+
+
+@needs_flite
+@pytest.mark.parametrize("voice", ["slt", "rms", "awb"])
+def test_syllables_are_counted(voice: str) -> None:
+    counts = {text: count_syllables(recording_of([text], voice)) for text in TEXTS}
+    errors = [abs(counts[text] - number) for text, number in TEXTS.items()]
+    assert np.mean(errors) < 1.5, counts
+    for text, number in TEXTS.items():
+        if number >= 5:
+            assert counts[text] > 2, text
+        if number == 1:
+            assert counts[text] <= 2, text
+
+
+def test_no_syllables_in_nothing() -> None:
+    assert count_syllables(np.zeros(0, np.float32)) == 0
+    assert count_syllables(np.zeros(500, np.float32)) == 0
+    assert count_syllables(np.zeros(8000, np.float32)) == 0
+
+
+def test_a_short_phrase_is_refused() -> None:
+    require_syllables(recording("ada_enroll_1"))
+    piece = np.concatenate([quiet(0.8), speech("ada_enroll_1")[:5000], quiet(0.8)])
+    with pytest.raises(EnrollmentRejected, match=r"about \d syllables? heard, 4 or more") as caught:
+        require_syllables(utterance_of(piece))
+    assert caught.value.reason == ReasonCode.TOO_SHORT.value
+
+
+@pytest.mark.parametrize("name", ["ada_enroll_1", "robin_enroll_2", "stranger_other_phrase"])
+@pytest.mark.parametrize("into_s", [0.2, 0.3])
+def test_a_recording_that_begins_or_ends_within_speech(name: str, into_s: float) -> None:
+    into, spoken = round(into_s * SAMPLE_RATE), speech(name)
+    require_whole(recording(name))
+    for samples, where in (
+        (np.concatenate([spoken[into:], quiet(1.0)]), "start"),
+        (np.concatenate([quiet(1.0), spoken[:-into]]), "end"),
+    ):
+        utterance = utterance_of(samples)
+        assert cut_at(utterance) == where
+        with pytest.raises(EnrollmentRejected, match=r"^cut off: ") as caught:
+            require_whole(utterance)
+        assert caught.value.reason == ReasonCode.CUT_OFF.value
+
+
+def test_silence_and_noise_are_not_cut_off() -> None:
+    assert cut_at(utterance_of(quiet(2.0))) is None
+    noisy = samples_of("ada_enroll_1") + quiet(len(samples_of("ada_enroll_1")) / SAMPLE_RATE, 0.03)
+    assert cut_at(utterance_of(noisy.astype(np.float32))) is None
+
+
+def test_free_speech_may_be_cut_anywhere(tmp_path: Path) -> None:
+    beginning = np.concatenate([speech("ada_enroll_1")[3000:], quiet(1.0)])
+    cut = utterance_of(beginning)
+    with open_store(tmp_path) as store:
+        voice = Enrollment(store, Wish("Ada", ProfileKind.VOICE), EnrollmentConfig())
+        voice.examine(Engine.open(), cut)
+        phrase = Enrollment(store, Wish("Ada", ProfileKind.PHRASE), EnrollmentConfig())
+        with pytest.raises(EnrollmentRejected, match="cut off"):
+            phrase.examine(Engine.open(), cut)
+        with pytest.raises(EnrollmentRejected, match="cut off"):
+            phrase.examine(Engine.open(), utterance_of(speech("ada_enroll_1")[3000:]))
+        # What cannot be judged at all is said first.
+        with pytest.raises(EnrollmentRejected, match="too quiet"):
+            phrase.examine(Engine.open(), utterance_of(_faint(beginning)))
+
+
+def _faint(samples: FloatArray) -> FloatArray:
+    return samples * np.float32(0.006)
+
+
+@pytest.mark.parametrize(
+    ("level", "verdict", "told"),
+    [
+        (-100.0, RoomVerdict.NOTHING, "No sound at all: fine if this microphone is silent while"),
+        (-62.0, RoomVerdict.QUIET, "The room is quiet (-62 dB): good."),
+        (-40.0, RoomVerdict.NOISY, "The room is noisy (-40 dB): come close, or find a quieter"),
+        (-30.0, RoomVerdict.TOO_NOISY, "Far too noisy (-30 dB): switch off what hums, close"),
+    ],
+)
+def test_what_a_room_is_worth(level: float, verdict: RoomVerdict, told: str) -> None:
+    noise = RoomNoise(level)
+    assert noise.verdict is verdict
+    assert noise.explanation().startswith(told)
+    low, high = target_range(noise)
+    assert low >= -39.0
+    assert low + 10.0 <= high == -12.0
+
+
+def test_the_noise_of_a_room_is_measured_and_speech_in_it_noticed() -> None:
+    noise = measure_room(quiet(2.0, 1e-3))
+    assert noise.level_dbfs == pytest.approx(-60.0, abs=0.5)
+    assert not noise.spoken
+    noise = measure_room(samples_of("ada_enroll_1")[: 2 * SAMPLE_RATE])
+    assert noise.spoken
+    assert noise.verdict is RoomVerdict.QUIET
+    assert target_range(None) == (-39.0, -12.0)
+    assert target_range(RoomNoise(-50.0)) == (-30.0, -12.0)
+
+
+def test_the_room_of_recordings_is_the_loudest_of_theirs() -> None:
+    speechless = Quality(-100.0, -20.0, 0.0, 0.0, 0.0)
+    spoken = Quality(-25.0, -60.0, 35.0, 0.0, 2.0)
+    assert loudest_of([speechless]) is None
+    noise = loudest_of([speechless, spoken, replace(spoken, noise_dbfs=-50.0)])
+    assert noise is not None
+    assert noise.level_dbfs == -50.0
+
+
+@pytest.mark.parametrize(
+    ("reason", "confidence", "kind", "told"),
+    [
+        ("accepted", "high", "phrase", "it opens, with room to spare"),
+        ("accepted", "normal", "phrase", "it opens, with some room"),
+        (
+            "accepted",
+            "low",
+            "phrase",
+            "it opens, but close: enroll again nearer to the microphone, in the quiet",
+        ),
+        ("accepted", "normal", "voice", "this is Ada, with some room"),
+        ("unknown_speaker", "high", "voice", "the voice does not fit: speak as you did before"),
+        ("too_quiet", "high", "phrase", "it cannot be judged: "),
+    ],
+)
+def test_what_a_trial_means(reason: str, confidence: str, kind: str, told: str) -> None:
+    quality = Quality(-70.0, -90.0, 20.0, 0.0, 2.0)
+    meaning = meaning_of(
+        ReasonCode(reason), Confidence(confidence), ProfileKind(kind), "Ada", quality, Config()
+    )
+    assert meaning.startswith(told)
+
+
+def test_a_trial_shows_its_margins() -> None:
+    voice = SpeakerMatch("1", "Ada", 0.4, score=1.5, threshold=2.25)
+    trial = Trial(False, ReasonCode.UNKNOWN_SPEAKER, Confidence.LOW, voice, None, "it would not")
+    assert trial.lines() == ["Trial: it would not.", "  voice   score 1.5, at least 2.2: 0.8 below"]
+    assert trial.as_dict()["voice_margin"] == -0.75
+    assert trial.as_dict()["phrase_margin"] is None
