@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +13,11 @@ from edge.cli import options
 from edge.cli.auditing import trail_of
 from edge.cli.output import console, flush, one_line, printing, show, show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, InputError, ProfileError
+from edge.private_files import reason, write_file
 
 if TYPE_CHECKING:
     from edge.store import ProfileStore
-    from edge.store.audit_check import AuditVerdict
-    from edge.store.audit_entry import Entry
+    from edge.store.audit_chain import AuditVerdict, Entry
 
 _UNITS = ("s", "ms")
 _UNSAID = ("id", "hash")
@@ -193,8 +191,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from edge.store.audit_check import check
-    from edge.store.audit_entry import Head
+    from edge.store.audit_chain import Head, check
 
     expected = Head.parse(args.head) if args.head else None
     config = options.config_of(args)
@@ -255,18 +252,11 @@ def _export(args: argparse.Namespace) -> int:
         flush()
         return EXIT_OK
     try:
-        descriptor = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
+        write_file(args.file, content.encode("ascii"))
     except FileExistsError:
-        raise InputError(f"{args.file} is there already: name a new file") from None
+        raise InputError(f"{args.file} already exists: name a new file") from None
     except OSError as error:
-        with contextlib.suppress(OSError):
-            args.file.unlink()
-        reason = (error.strerror or str(error)).lower()
-        raise EnvironmentFault(f"{args.file} cannot be written: {reason}") from None
+        raise EnvironmentFault(f"{args.file} cannot be written: {reason(error)}") from None
     if args.json:
         show_json({"file": str(args.file), "entries": len(entries), "head": head})
     else:
@@ -281,7 +271,7 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
         InputError: it cannot be read, or a line of it is none of an export; every value must be
             just as `export` writes it, so that no other spelling of it passes for what was signed.
     """
-    from edge.store.audit_entry import Head
+    from edge.store.audit_chain import Head
 
     try:
         if not file.is_file():  # opening a named pipe would wait for a writer
@@ -304,14 +294,14 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
                     f"{file}:{number}: is no line of an exported audit trail"
                 ) from None
     except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or "not a usable name").lower()
-        raise InputError(f"{file} cannot be read: {reason}") from None
+        why = (getattr(error, "strerror", None) or "not a usable name").lower()
+        raise InputError(f"{file} cannot be read: {why}") from None
     return entries, head
 
 
 def _entry(value: Any) -> Entry:
     """An entry of an export. Raises ValueError, KeyError or TypeError where it is none."""
-    from edge.store.audit_entry import Entry
+    from edge.store.audit_chain import Entry
 
     numbers = [value[name] for name in ("seq", "time_us")]
     texts = [value[name] for name in ("kind", "detail", "mac")]

@@ -91,8 +91,8 @@ def _rotate(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace) -> int:
+    from edge.crypto.key_files import make_key_file
     from edge.crypto.keys import key_of_file
-    from edge.crypto.private_files import make_key_file
 
     file: Path = args.file.absolute()
     if file.exists():
@@ -145,8 +145,8 @@ def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -
 
 
 def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple[WrappingKey, str]:
+    from edge.crypto.key_files import make_key_file
     from edge.crypto.keys import key_of_file, key_of_passphrase
-    from edge.crypto.private_files import make_key_file
 
     if args.key_file is not None:
         file: Path = args.key_file.absolute()

@@ -50,11 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _new_key(args: argparse.Namespace) -> int:
-    from edge.crypto.secrets import write_secret
-    from edge.crypto.signing import PrivateKey, new_key
+    from edge.crypto.signing import PrivateKey, new_key, write_key
 
     key, content = new_key(args.algorithm)
-    write_secret(args.file, content)
+    write_key(args.file, content)
     public = key.public.text if isinstance(key, PrivateKey) else None
     if args.json:
         about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": public}

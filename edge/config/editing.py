@@ -7,13 +7,11 @@ the product reads from it the former settings with the wanted ones changed.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import re
-import shutil
-import tempfile
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +21,7 @@ import yaml
 from edge.config.loading import DocumentError, compose, parse_config
 from edge.config.settings import Config, all_settings
 from edge.errors import ConfigError, EnvironmentFault
+from edge.private_files import write_file
 
 _BOM = "\ufeff"
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
@@ -125,9 +124,15 @@ def replace_file(file: Path, former: bytes, new: bytes) -> Path:
             raise EnvironmentFault(f"{file}: may not be written; run this as its owner")
         if file.read_bytes() != former:
             raise EnvironmentFault(f"{file}: was changed by somebody else meanwhile; try again")
-        _put(backup, former, like=file)
-        _put(file, new, like=file)
-        _sync_folder(file.parent)
+        status = file.stat()
+        for path, content in ((backup, former), (file, new)):
+            write_file(
+                path,
+                content,
+                mode=stat.S_IMODE(status.st_mode),
+                owner=(status.st_uid, status.st_gid),
+                replace=True,
+            )
     except OSError as error:
         raise EnvironmentFault(
             f"{file}: cannot be changed ({error.strerror}); it is as it was, check its folder"
@@ -274,33 +279,3 @@ def _column(node: yaml.Node | None) -> int:
 def _into_braces(node: yaml.MappingNode, entry: str) -> _Splice:
     at = int(node.start_mark.index) + 1
     return _Splice(at, at, entry + (", " if node.value else ""))
-
-
-def _put(path: Path, data: bytes, *, like: Path) -> None:
-    """Write a file beside its place and move it there, with the mode and owner of another."""
-    status = like.stat()
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            shutil.copymode(like, temporary)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the change of names to the disk, where the file system knows how to."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -14,6 +14,7 @@ import yaml
 
 from edge.config.settings import Config, Setting, all_settings, children
 from edge.config.values import ValueProblem, convert, is_empty, quoted
+from edge.credentials import locate
 from edge.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
@@ -96,6 +97,7 @@ VARIABLE = "EDGE_VOICE_CONFIG"
 SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
 _MAX_SUGGESTIONS = 50
 _CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+"""Settings whose file may be one of the service's systemd credentials."""
 
 
 def find_config(path: Path | None = None) -> Path | None:
@@ -230,7 +232,7 @@ class _Builder:
         except RuntimeError:  # pathlib's word for a home directory that does not exist
             self._report(_line(node), row.path, "no such home directory; give a full path")
             return
-        if isinstance(value, Path) and not _is_credential(row.path, value):
+        if isinstance(value, Path) and not (row.path in _CREDENTIALS and locate(value) != value):
             value = self.folder / value
         values[name] = value
 
@@ -256,14 +258,6 @@ class _Builder:
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return self.lines.get(path, 1)
-
-
-def _is_credential(path: str, file: Path) -> bool:
-    """Whether a file is to be looked for among the service's systemd credentials first."""
-    if path in _CREDENTIALS and len(file.parts) == 1:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-        return bool(folder) and (Path(folder) / file).is_file()
-    return False
 
 
 def _line(node: yaml.Node) -> int:

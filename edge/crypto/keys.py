@@ -21,10 +21,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from edge.config import StoreConfig
-from edge.crypto import private_files
+from edge.credentials import read_credential
+from edge.crypto.key_files import make_key_file, read_key_file, secret_in
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
-from edge.crypto.secrets import read_credential, text_of
-from edge.errors import EdgeVoiceError, InputError, KeyFault, StoreError
+from edge.errors import EdgeVoiceError, InputError, KeyFault
+from edge.private_files import erase, overwrite, sync_folder
 
 MIN_CHARACTERS = 12
 MAX_CHARACTERS = 1024
@@ -81,6 +82,14 @@ def check_passphrase(passphrase: str) -> None:
         raise InputError(
             f"a passphrase is one line of up to {MAX_CHARACTERS} characters that print"
         )
+
+
+def text_of(content: bytes, what: str) -> str:
+    """A credential that is a line of text. Raises `KeyFault` where it is none."""
+    try:
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise KeyFault(f"the {what} is not UTF-8 text") from None
 
 
 def ask_at_terminal(question: str) -> str:
@@ -229,7 +238,7 @@ class KeySources:
         if key is None:
             key = self._file(self.default_file)
         if key is None:
-            private_files.make_key_file(self.default_file)
+            make_key_file(self.default_file)
             key = self._file(self.default_file)
             _log.warning(
                 "made the key file %s beside the signatures: whoever takes both, as with the"
@@ -290,7 +299,7 @@ class KeySources:
             StoreError: `use` failed; the former key is the one that counts.
         """
         fresh = successor(file)
-        private_files.make_key_file(fresh, replace=True)
+        make_key_file(fresh, replace=True)
         key = self._file(fresh)
         if key is None:
             raise KeyFault(f"the key file {fresh} has gone: try again")
@@ -298,12 +307,12 @@ class KeySources:
             use(WrappingKey(key.secret, f"key file {file}"))
         except EdgeVoiceError:
             with contextlib.suppress(OSError):
-                private_files.erase_key_file(fresh)
+                erase(fresh)
             raise
         try:
-            private_files.overwrite(file)
+            overwrite(file)
             fresh.replace(file)
-            private_files.sync_folder(file.parent)
+            sync_folder(file.parent)
         except OSError as error:
             _log.warning("cannot rename %s to %s: %s", fresh, file, error.strerror)
 
@@ -316,7 +325,7 @@ class KeySources:
         try:
             key = self._file(file)
             if key is not None and (self._known is None or key.id != self._known.id):
-                private_files.erase_key_file(file)
+                erase(file)
                 _log.info("erased the former key file %s", file)
         except (KeyFault, OSError) as error:
             _log.warning("the former key file %s cannot be erased: %s", file, error)
@@ -347,7 +356,7 @@ class KeySources:
         """Finish a change of the key inside one file, which power had cut short."""
         try:
             successor(file).replace(file)
-            private_files.sync_folder(file.parent)
+            sync_folder(file.parent)
         except OSError as error:
             _log.warning("cannot rename %s to %s: %s", successor(file), file, error.strerror)
         return key
@@ -401,9 +410,7 @@ class KeySources:
         content = read_credential(name)
         if content is None:
             return None
-        return WrappingKey(
-            private_files.secret_in(content, f"the credential {name}"), f"credential {name}"
-        )
+        return WrappingKey(secret_in(content, f"the credential {name}"), f"credential {name}")
 
     def _file(self, path: Path) -> WrappingKey | None:
         return key_of_file(path)
@@ -411,7 +418,7 @@ class KeySources:
 
 def key_of_file(path: Path) -> WrappingKey | None:
     """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
-    secret = private_files.read_key_file(path)
+    secret = read_key_file(path)
     return None if secret is None else WrappingKey(secret, f"key file {path}")
 
 
@@ -429,19 +436,3 @@ def key_of_passphrase(passphrase: str, source: str = "passphrase") -> WrappingKe
 def successor(file: Path) -> Path:
     """Where the next key of a key file lies until the store is locked with it."""
     return file.with_name(f"{file.name}.next")
-
-
-def unlock(lock: Lock, sources: KeySources, path: Path) -> Secrets:
-    """The secrets behind a store's lock.
-
-    Raises:
-        KeyFault: the key is not there.
-        StoreError: the lock is damaged.
-    """
-    try:
-        return sources.find(lock).unwrap(lock)
-    except SealBroken as error:
-        raise StoreError(
-            f"the signature store {path} is damaged (its wrapped keys: {error}): put a backup in"
-            " its place, or move it away to start anew"
-        ) from None

@@ -34,9 +34,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from edge.credentials import read_secret
 from edge.crypto.canonical import canonical
-from edge.crypto.secrets import read_secret
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EnvironmentFault
+from edge.private_files import reason, write_file
 
 HMAC = "hmac-sha256"
 ED25519 = "ed25519"
@@ -45,12 +46,10 @@ ALGORITHMS = (ED25519, HMAC)
 DECISION = "decision"
 DURESS = "duress"
 CHALLENGE = "challenge"
-LOCKOUT = "lockout"
-STATUS = "status"
 COMMAND = "command"
 RESULT = "result"
 ENROLLMENT = "enrollment"
-DOMAINS = (DECISION, DURESS, CHALLENGE, LOCKOUT, STATUS, COMMAND, RESULT, ENROLLMENT)
+DOMAINS = (DECISION, DURESS, CHALLENGE, COMMAND, RESULT, ENROLLMENT)
 
 _PREFIX = "edge-voice/1"
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -306,6 +305,24 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
         serialization.NoEncryption(),
     )
     return PrivateKey(private.private_bytes_raw()), text
+
+
+def write_key(file: Path, content: bytes) -> None:
+    """Write a key to a new file of mode 600.
+
+    Raises:
+        EnvironmentFault: it exists already, or cannot be written.
+    """
+    try:
+        write_file(file, content)
+    except FileExistsError:
+        raise EnvironmentFault(
+            f"{file}: already exists; a key is never replaced, name another file"
+        ) from None
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{file}: cannot be written ({reason(error)}); check its folder"
+        ) from None
 
 
 def _bytes_to_sign(bare: Mapping[str, Any], domain: str, key: Verifier) -> bytes:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge import credentials
 from edge.doctor.context import Context, credential_files
 from edge.doctor.finding import Finding, green, red, yellow
 
@@ -57,7 +58,7 @@ def check_user(context: Context) -> Iterator[Finding]:
     hidden = [file for file in credential_files(context.unit).values() if _hidden(file)]
     if owner != os.geteuid():
         yield STRANGER(user=user, folder=folder, owner=_name(owner), program=program())
-    elif hidden and "CREDENTIALS_DIRECTORY" not in os.environ:
+    elif hidden and credentials.folder() is None:
         yield BLIND(user=user, file=hidden[0], program=program())
     else:
         yield OWNER(user=user)

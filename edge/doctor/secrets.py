@@ -5,12 +5,13 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 
+from edge.credentials import locate
 from edge.crypto.command_keys import read_command_keys
 from edge.crypto.signing import read_signing_key
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
 from edge.errors import ConfigError
-from edge.mqtt.authentication import locate_password, read_password
+from edge.mqtt.authentication import read_password
 
 NO_PASSWORD = skipped("password.none", "no password is sent to the broker")
 PASSWORD = green("password.private", "the broker's password is private")
@@ -61,7 +62,7 @@ def _password(context: Context) -> Finding:
     except ConfigError as error:
         found, remedy = parted(error)
         return PASSWORD_UNUSABLE(found=found, remedy=remedy)
-    return PASSWORD_EMPTY(file=locate_password(file)) if password is None else PASSWORD()
+    return PASSWORD_EMPTY(file=locate(file)) if password is None else PASSWORD()
 
 
 def _tls_key(context: Context) -> Iterator[Finding]:

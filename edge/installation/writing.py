@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import ssl
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.config import Config, parse_config
 from edge.config.editing import all_changed, replace_file, setting_of, written
 from edge.config.loading import SYSTEM_FILE, read_config
-from edge.crypto.private_files import make_key_file
-from edge.crypto.secrets import write_secret
-from edge.crypto.signing import PrivateKey, key_in, new_key
+from edge.crypto.key_files import make_key_file
+from edge.crypto.signing import PrivateKey, key_in, new_key, write_key
 from edge.errors import EnvironmentFault, InputError
 from edge.installation.answers import CA, PASSWORD, SIGNING_KEY, STORE_KEY, Answers, settings
+from edge.private_files import write_file
 from edge.resources import config_directory
 from edge.store import FILE_NAME
 
@@ -151,7 +149,7 @@ def _has_own_key(config: Config, folder: Path) -> bool:
 def _signing_key(place: Path, config: Config, made: list[Path]) -> str | None:
     if not place.exists():
         _, content = new_key(config.signing.algorithm)
-        write_secret(place, content)
+        write_key(place, content)
         made.append(place)
     key = key_in(place)
     return key.public.text if isinstance(key, PrivateKey) else None
@@ -188,18 +186,7 @@ def _put(file: Path, data: bytes, mode: int, made: list[Path], kept: list[Path])
 
 def _create(file: Path, data: bytes, mode: int) -> None:
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                os.fchmod(out.fileno(), mode)
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.link(temporary, file)  # unlike a renaming, never in the place of another file
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        write_file(file, data, mode=mode)
     except OSError as error:
         raise EnvironmentFault(
             f"{file}: cannot be written ({error.strerror}); run this as root (sudo), or name a"

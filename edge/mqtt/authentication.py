@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-import stat
 from pathlib import Path
 
 from edge.config import TlsConfig
+from edge.credentials import locate, read_secret
 from edge.errors import ConfigError
 
 _MAX_PASSWORD_BYTES = 4096
-
-
-def locate_password(file: Path) -> Path:
-    """Where the password is: a bare name may be one of the service's systemd credentials."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if folder and len(file.parts) == 1 and (Path(folder) / file).is_file():
-        return Path(folder) / file
-    return file
 
 
 def read_password(file: Path) -> str | None:
@@ -33,23 +24,8 @@ def read_password(file: Path) -> str | None:
     Raises:
         ConfigError: the file cannot be read, is open to everyone, or holds no single line.
     """
-    place = locate_password(file)
-    try:
-        status = place.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{place}: mqtt.password_file is not a regular file; name one")
-        if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise ConfigError(
-                f"{place}: everyone on this machine may read or change the broker's password; "
-                f"run: chmod o-rwx {place}"
-            )
-        with place.open("rb") as handle:
-            data = handle.read(_MAX_PASSWORD_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"{place}: mqtt.password_file cannot be read ({error.strerror}); "
-            "check its name and permissions"
-        ) from None
+    data = read_secret(file, "mqtt.password_file", _MAX_PASSWORD_BYTES, group=True)
+    place = locate(file)
     try:
         text = data.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

@@ -27,8 +27,7 @@ from types import TracebackType
 
 from edge.config import AuditConfig
 from edge.errors import StoreError
-from edge.store.audit_check import AuditVerdict, check
-from edge.store.audit_entry import Entry, Head, read_anchor
+from edge.store.audit_chain import AuditVerdict, Entry, Head, check, read_anchor
 from edge.store.audit_file import ANCHOR, FILE_NAME, TrailFile, reading
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind

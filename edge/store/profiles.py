@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from edge.config import StoreConfig
 from edge.crypto.keys import KeySources, WrappingKey
@@ -13,164 +13,17 @@ from edge.crypto.sealing import derive
 from edge.errors import ProfileError
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import check_learned, check_required, check_rule, check_sample
-from edge.store.rows import ItemRows, Kept, ProfileRows
-from edge.store.sealed_file import KeyState, StoreFile, lock_with, state_of
+from edge.store.rows import ItemRows, Kept, KeyState, ProfileRows, lock_with, state_of
+from edge.store.sealed_file import StoreFile
 from edge.store.transfer import ExportedPerson, add_person, person_of
 from edge.types import AccessRule, EnrollmentSample, Profile, ProfileKind
 
-_Self = TypeVar("_Self", bound="SealedStore")
+# Inside the class, `list` is the method.
+_Profiles = list[Profile]
+_Items = list[Kept]
 
 
-class SealedStore:
-    """What a store can do beside its profiles; see `ProfileStore`."""
-
-    def __init__(
-        self, path: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
-    ) -> None:
-        self.path = path
-        self._file = StoreFile(path, busy_s, KeySources(settings or StoreConfig(), path.parent))
-        self._rows = ProfileRows(self._file)
-        self._items = ItemRows(self._file)
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
-        self._file.close()
-
-    def data_version(self) -> tuple[int, int]:
-        """A cheap mark of the profiles in the store: it differs after any change by any process.
-
-        To be compared for equality with an earlier mark of the same object. A file that was put in
-        the store's place, such as a backup, is opened here and counts as a change. Items do not
-        count.
-
-        Raises:
-            StoreError: the file is gone, or another one in its place is no store.
-        """
-        return self._file.version()
-
-    def keep(
-        self,
-        kind: str,
-        payload: bytes,
-        *,
-        profile: str | None = None,
-        most: int | None = None,
-    ) -> int:
-        """Keep a small thing, sealed; with a profile, for as long as the profile is there.
-
-        Args:
-            kind: what it is; 1 to 32 small letters, digits, - or _. The kind is not sealed.
-            payload: up to 1 MiB.
-            profile: id or name of the profile that it belongs to.
-            most: how many of this kind (and this profile, or none) there may be afterwards; the
-                oldest ones make room.
-
-        Returns:
-            Its id.
-
-        Raises:
-            ProfileError: no such profile.
-            ValueError: the kind or size is impossible.
-        """
-        with self._file.writing():
-            profile_id = None if profile is None else self._rows.resolve(profile)
-            return self._items.add(kind, payload, profile_id, most)
-
-    def kept(self, kind: str, profile: str | None = None) -> list[Kept]:
-        """What is kept of a kind, oldest first.
-
-        Args:
-            kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
-
-        Raises:
-            ProfileError: no such profile.
-        """
-        with self._file.reading():
-            profile_id = None if profile is None else self._rows.resolve(profile)
-            return self._items.all(kind, profile_id)
-
-    def discard(
-        self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
-    ) -> int:
-        """Remove what is kept of a kind.
-
-        Args:
-            kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
-            ids: which of them; None for all.
-
-        Returns:
-            How many there were.
-
-        Raises:
-            ProfileError: no such profile.
-        """
-        with self._file.writing():
-            profile_id = None if profile is None else self._rows.resolve(profile)
-            return self._items.discard(kind, profile_id, ids)
-
-    def derive_key(self, purpose: str) -> bytes:
-        """A key of 32 bytes for another file of this device, the same on every call.
-
-        It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
-        key: it survives rotation and a change of the wrapping key, and is lost with the store.
-
-        Args:
-            purpose: what it is for; another purpose's key does not follow from it.
-        """
-        with self._file.reading():
-            return derive(self._file.vault.secrets.root, f"for {purpose}")
-
-    @property
-    def key_sources(self) -> KeySources:
-        """Where the store looks for its key."""
-        return self._file.sources
-
-    def key_state(self) -> KeyState:
-        """Which keys the store is locked with."""
-        with self._file.reading():
-            return state_of(self._file)
-
-    def rotate_key(self) -> None:
-        """Make a new data key, and seal every row with it.
-
-        Raises:
-            StoreError: a row is damaged, or the file cannot be written; nothing was changed.
-        """
-        with self._file.reading():
-            key = self._file.sources.find(self._file.vault.lock)
-        lock_with(self._file, key, rotate=True)
-
-    def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:
-        """Lock the store with another key; the former one opens nothing any more.
-
-        Args:
-            key: the new one, which must be kept where it will be found.
-            rotate: whether to make a new data key too, as for a former key that others know: with
-                it and an old copy of the file they have the present data key.
-
-        Raises:
-            StoreError: as `rotate_key`.
-        """
-        lock_with(self._file, key, rotate=rotate)
-
-
-_Profiles = list[Profile]  # inside the class, `list` is the method
-
-
-class ProfileStore(SealedStore):
+class ProfileStore:
     """Profiles and their enrollment samples in one SQLite file, sealed.
 
     Every method is one transaction: after a crash or a power cut at any moment its effect is there
@@ -196,6 +49,41 @@ class ProfileStore(SealedStore):
         KeyFault: the key is not there; nothing was changed.
         StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
+
+    def __init__(
+        self, path: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
+    ) -> None:
+        self.path = path
+        self._file = StoreFile(path, busy_s, KeySources(settings or StoreConfig(), path.parent))
+        self._rows = ProfileRows(self._file)
+        self._items = ItemRows(self._file)
+
+    def __enter__(self) -> ProfileStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._file.close()
+
+    def data_version(self) -> tuple[int, int]:
+        """A cheap mark of the profiles in the store: it differs after any change by any process.
+
+        To be compared for equality with an earlier mark of the same object. A file that was put in
+        the store's place, such as a backup, is opened here and counts as a change. Items do not
+        count.
+
+        Raises:
+            StoreError: the file is gone, or another one in its place is no store.
+        """
+        return self._file.version()
 
     def create(
         self,
@@ -283,14 +171,14 @@ class ProfileStore(SealedStore):
                 embedding at all; or `most` is out of range.
         """
         check_learned(sample, most)
-        with self._file.writing() as database:
+        with self._file.writing():
             now = self._rows.load(self._rows.resolve(profile.id))
             if now.updated_at != profile.updated_at:
                 raise ProfileError(f"{now.name} has changed since the utterance was accepted")
             if not now.enrolled:
                 raise ProfileError(f"{now.name} has nothing enrolled that could be added to")
             check_sample(now.kind, sample, now.speaker_model, now.phrase_model)
-            database.execute(
+            self._file.execute(
                 "DELETE FROM sample WHERE profile_id = ?1 AND adapted = 1 AND position NOT IN"
                 " (SELECT position FROM sample WHERE profile_id = ?1 AND adapted = 1"
                 " ORDER BY position DESC LIMIT ?2)",
@@ -309,9 +197,9 @@ class ProfileStore(SealedStore):
         Raises:
             ProfileError: no such profile.
         """
-        with self._file.erasing() as database:
+        with self._file.erasing():
             profile_id = self._rows.resolve(profile)
-            removed = database.execute(
+            removed = self._file.execute(
                 "DELETE FROM sample WHERE profile_id = ? AND adapted = 1", (profile_id,)
             ).rowcount
             if removed:
@@ -408,9 +296,9 @@ class ProfileStore(SealedStore):
         Raises:
             ProfileError: no such profile.
         """
-        with self._file.erasing() as database:
+        with self._file.erasing():
             profile_id = self._rows.resolve(profile)
-            database.execute(
+            self._file.execute(
                 "DELETE FROM profile WHERE id = ? OR owner_mark = ?",
                 (profile_id, self._file.vault.owner_mark(profile_id)),
             )
@@ -442,8 +330,8 @@ class ProfileStore(SealedStore):
 
     def count(self) -> int:
         """How many profiles there are, enrolled or not."""
-        with self._file.reading() as database:
-            return int(database.execute("SELECT count(*) FROM profile").fetchone()[0])
+        with self._file.reading():
+            return int(self._file.execute("SELECT count(*) FROM profile").fetchone()[0])
 
     def export(self, profile: str) -> ExportedPerson:
         """A person with everything that belongs to them, to be written to a file.
@@ -466,3 +354,110 @@ class ProfileStore(SealedStore):
         """
         with self._file.writing():
             return self._rows.load(add_person(self._rows, self._items, person, name))
+
+    def keep(
+        self,
+        kind: str,
+        payload: bytes,
+        *,
+        profile: str | None = None,
+        most: int | None = None,
+    ) -> int:
+        """Keep a small thing, sealed; with a profile, for as long as the profile is there.
+
+        Args:
+            kind: what it is; 1 to 32 small letters, digits, - or _. The kind is not sealed.
+            payload: up to 1 MiB.
+            profile: id or name of the profile that it belongs to.
+            most: how many of this kind (and this profile, or none) there may be afterwards; the
+                oldest ones make room.
+
+        Returns:
+            Its id.
+
+        Raises:
+            ProfileError: no such profile.
+            ValueError: the kind or size is impossible.
+        """
+        with self._file.writing():
+            profile_id = None if profile is None else self._rows.resolve(profile)
+            return self._items.add(kind, payload, profile_id, most)
+
+    def kept(self, kind: str, profile: str | None = None) -> _Items:
+        """What is kept of a kind, oldest first.
+
+        Args:
+            kind: as `keep`.
+            profile: id or name; None for all, those of the device itself included.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._file.reading():
+            profile_id = None if profile is None else self._rows.resolve(profile)
+            return self._items.all(kind, profile_id)
+
+    def discard(
+        self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
+    ) -> int:
+        """Remove what is kept of a kind.
+
+        Args:
+            kind: as `keep`.
+            profile: id or name; None for all, those of the device itself included.
+            ids: which of them; None for all.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ProfileError: no such profile.
+        """
+        with self._file.writing():
+            profile_id = None if profile is None else self._rows.resolve(profile)
+            return self._items.discard(kind, profile_id, ids)
+
+    def derive_key(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another file of this device, the same on every call.
+
+        It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
+        key: it survives rotation and a change of the wrapping key, and is lost with the store.
+
+        Args:
+            purpose: what it is for; another purpose's key does not follow from it.
+        """
+        with self._file.reading():
+            return derive(self._file.vault.secrets.root, f"for {purpose}")
+
+    @property
+    def key_sources(self) -> KeySources:
+        """Where the store looks for its key."""
+        return self._file.sources
+
+    def key_state(self) -> KeyState:
+        """Which keys the store is locked with."""
+        with self._file.reading():
+            return state_of(self._file)
+
+    def rotate_key(self) -> None:
+        """Make a new data key, and seal every row with it.
+
+        Raises:
+            StoreError: a row is damaged, or the file cannot be written; nothing was changed.
+        """
+        with self._file.reading():
+            key = self._file.sources.find(self._file.vault.lock)
+        lock_with(self._file, key, rotate=True)
+
+    def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:
+        """Lock the store with another key; the former one opens nothing any more.
+
+        Args:
+            key: the new one, which must be kept where it will be found.
+            rotate: whether to make a new data key too, as for a former key that others know: with
+                it and an old copy of the file they have the present data key.
+
+        Raises:
+            StoreError: as `rotate_key`.
+        """
+        lock_with(self._file, key, rotate=rotate)

@@ -1,4 +1,4 @@
-"""Profiles and samples as rows, read and written inside the transactions of `ProfileStore`."""
+"""Profiles, samples and items as rows; all functions are to be called within a transaction."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edge.crypto.keys import WrappingKey
+from edge.crypto.sealing import SealBroken
 from edge.errors import ProfileError, StoreError
 from edge.store.names import clean_name, clean_phrase, did_you_mean
 from edge.store.records import MAX_PROFILES, MAX_SAMPLES, Record, check_required, check_sample
-from edge.store.sealed_file import StoreFile
+from edge.store.sealed_file import StoreFile, Vault, item_place, sample_place
 from edge.types import EnrollmentSample, Profile, ProfileKind
 
 MAX_ITEMS = 20_000
@@ -22,6 +24,7 @@ MAX_ITEM_BYTES = 1 << 20
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _HEAD = struct.Struct("<Bd")
 _VERSION = 1
+_COLUMNS = "name_mark, owner_mark, sealed"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Kept:
 
 
 class ItemRows:
-    """The items of one store; every method is to be called within a transaction of `file`."""
+    """The items of one store."""
 
     def __init__(self, file: StoreFile) -> None:
         self._file = file
@@ -146,11 +149,8 @@ def _where(
     return ("kind = ? AND profile_id IS NULL" if one_profile else "kind = ?"), (kind,)
 
 
-_COLUMNS = "name_mark, owner_mark, sealed"
-
-
 class ProfileRows:
-    """The rows of one store; every method is to be called within a transaction of `file`."""
+    """The rows of one store."""
 
     def __init__(self, file: StoreFile) -> None:
         self._file = file
@@ -295,14 +295,14 @@ class ProfileRows:
             )
         if used and (record.speaker_model, record.phrase_model) != (speaker_model, phrase_model):
             raise ProfileError(
-                f"{record.name} was enrolled with another model: reset the profile and enroll again,"
-                " or go back to the model it was enrolled with"
+                f"{record.name} was enrolled with another model: reset the profile and enroll"
+                " again, or go back to the model it was enrolled with"
             )
         self.insert(profile_id, sample)
         self.change(profile_id, speaker_model=speaker_model, phrase_model=phrase_model)
 
     def insert(self, profile_id: str, sample: EnrollmentSample) -> None:
-        """Add a sample's row after the others. Raises `ValueError` as `codec.encode_sample`."""
+        """Add a sample's row after the others. Raises `ValueError` as `records.encode_sample`."""
         # Not the number of samples: one that made room for a newer one has left a gap.
         (position,) = self._file.execute(
             "SELECT coalesce(max(position) + 1, 0) FROM sample WHERE profile_id = ?", (profile_id,)
@@ -316,3 +316,93 @@ class ProfileRows:
                 self._file.vault.seal_sample(profile_id, position, sample),
             ),
         )
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """Which keys a store is locked with; nothing in it is secret.
+
+    Attributes:
+        source: where the wrapping key was found.
+        key_id: the wrapping key's id, 16 hexadecimal digits.
+        data_id: the data key's, likewise; rotation changes it.
+    """
+
+    source: str
+    key_id: str
+    data_id: str
+
+
+def state_of(file: StoreFile) -> KeyState:
+    """Which keys are in use, within a transaction."""
+    vault = file.vault
+    return KeyState(file.sources.find(vault.lock).source, vault.lock.key_id, vault.secrets.data_id)
+
+
+def lock_with(file: StoreFile, key: WrappingKey, *, rotate: bool) -> None:
+    """Lock a store with a key, which may be the one that it is locked with.
+
+    Args:
+        file: the store.
+        key: the wrapping key from now on.
+        rotate: whether to make a new data key too, and seal every row with it.
+
+    Raises:
+        StoreError: a row is damaged, or the file cannot be written; nothing was changed.
+    """
+    with file.erasing():
+        old = file.vault
+        secrets = old.secrets.rotated() if rotate else old.secrets
+        new = Vault(key.wrap(secrets), secrets)
+        if rotate:
+            try:
+                _reseal(file, old, new)
+            except ValueError as error:
+                raise StoreError(
+                    f"{file.path}: {error}; nothing was changed: 'edge-voice profiles list' says"
+                    " what to do about damage"
+                ) from None
+        file.lock(new)
+    # Only now: had it failed, the old keys would be those in use.
+    file.vault = new
+    file.sources.learn(key)
+
+
+def _reseal(file: StoreFile, old: Vault, new: Vault) -> None:
+    rows = file.execute("SELECT id, name_mark, owner_mark, sealed FROM profile").fetchall()
+    for row in rows:
+        record = _opened(f"the profile {row[0]} is damaged", old.open_profile, *row)
+        profile_id, *columns = new.profile_row(row[0], record)
+        file.execute(
+            "UPDATE profile SET name_mark = ?, owner_mark = ?, sealed = ? WHERE id = ?",
+            (*columns, profile_id),
+        )
+    # One row at a time: all embeddings of all people at once would be many megabytes.
+    keys = file.execute("SELECT rowid, profile_id, position, adapted FROM sample").fetchall()
+    for row_id, profile_id, position, adapted in keys:
+        place = sample_place(profile_id, position, adapted=adapted == 1)
+        _move(file, "sample", "rowid", row_id, place, old, new)
+    keys = file.execute("SELECT id, kind, profile_id FROM item").fetchall()
+    for item_id, kind, owner in keys:
+        _move(file, "item", "id", item_id, item_place(item_id, kind, owner), old, new)
+
+
+def _move(
+    file: StoreFile, table: str, key: str, row: int, place: tuple[str, ...], old: Vault, new: Vault
+) -> None:
+    (sealed,) = file.execute(
+        f"SELECT sealed FROM {table} WHERE {key} = ?",  # noqa: S608 (constants)
+        (row,),
+    ).fetchone()
+    content = _opened(f"a {table} of {place[1]} is damaged", old.open, sealed, *place)
+    file.execute(
+        f"UPDATE {table} SET sealed = ? WHERE {key} = ?",  # noqa: S608 (constants)
+        (new.seal(content, *place), row),
+    )
+
+
+def _opened(what: str, opener: Any, *values: Any) -> Any:
+    try:
+        return opener(*values)
+    except ValueError as error:
+        raise SealBroken(f"{what} ({error})") from None

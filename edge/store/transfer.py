@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from typing import Any
 from edge.crypto.keys import Stretching
 from edge.crypto.sealing import SealBroken, Sealer, derive
 from edge.errors import InputError, ProfileError
+from edge.private_files import reason, write_file
 from edge.store import records
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_sample
@@ -159,7 +157,12 @@ def write_person(
     )
     content = json.dumps(_as_dict(person), ensure_ascii=False, separators=(",", ":")).encode()
     sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
-    _write(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
+    try:
+        write_file(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
+    except FileExistsError:
+        raise TransferError(f"{path} already exists: name another file") from None
+    except OSError as error:
+        raise TransferError(f"cannot write {path}: {reason(error)}") from None
 
 
 def read_person(path: Path, passphrase: str) -> ExportedPerson:
@@ -173,7 +176,7 @@ def read_person(path: Path, passphrase: str) -> ExportedPerson:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise TransferError(f"cannot read {path}: {_reason(error)}") from None
+        raise TransferError(f"cannot read {path}: {reason(error)}") from None
     try:
         return parse_person(data, passphrase)
     except ValueError as error:
@@ -332,36 +335,3 @@ def _bytes(value: Any, most: int) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("a value in it is not base64") from None
-
-
-def _write(path: Path, content: bytes, *, replace: bool) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with _removed_if_left(fresh):
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                fresh.replace(path)
-            else:
-                os.link(fresh, path)
-    except FileExistsError:
-        raise TransferError(f"{path} is there already: name another file") from None
-    except OSError as error:
-        raise TransferError(f"cannot write {path}: {_reason(error)}") from None
-
-
-@contextlib.contextmanager
-def _removed_if_left(path: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-    reason: str | None = error.strerror
-    return (reason or str(error)).lower()

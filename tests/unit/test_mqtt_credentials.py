@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edge.config import DeviceConfig, MqttConfig, TlsConfig
+from edge.credentials import locate
 from edge.errors import ConfigError
 from edge.mqtt import MqttPublisher, Topics
-from edge.mqtt.authentication import locate_password, read_password, tls_context
+from edge.mqtt.authentication import read_password, tls_context
 
 
 def secret(folder: Path, content: bytes = b"open sesame\n", mode: int = 0o600) -> Path:
@@ -77,12 +78,12 @@ def test_a_bare_name_is_a_systemd_credential(
 ) -> None:
     file = secret(tmp_path, mode=0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert locate_password(Path("mqtt-password")) == file
+    assert locate(Path("mqtt-password")) == file
     assert read_password(Path("mqtt-password")) == "open sesame"
-    assert locate_password(Path("other")) == Path("other")
-    assert locate_password(Path("/a/mqtt-password")) == Path("/a/mqtt-password")
+    assert locate(Path("other")) == Path("other")
+    assert locate(Path("/a/mqtt-password")) == Path("/a/mqtt-password")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
-    assert locate_password(Path("mqtt-password")) == Path("mqtt-password")
+    assert locate(Path("mqtt-password")) == Path("mqtt-password")
 
 
 def test_the_publisher_refuses_at_once(tmp_path: Path) -> None:

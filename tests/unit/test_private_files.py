@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.crypto.private_files import make_file, overwrite
 from edge.errors import StoreError
+from edge.private_files import make_file, overwrite
 from edge.store import FILE_NAME, open_store
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
-from edge.store.audit_file import make_private
 from edge.store.device_state import FILE_NAME as STATE_FILE
 from edge.store.device_state import DeviceState
+from edge.store.sqlite import make_private
 
 SERVICE = 64_000
 """Nobody's user id."""
