@@ -100,9 +100,9 @@ find_python() {
 
 # need_python: print a Python that the software runs on; installs Debian's where there is none.
 need_python() {
-    find_python 10 99 || {
+    find_python 10 15 || {
         need_packages python3 python3-venv
-        find_python 10 99 || fail "no Python 3.10 or newer that can make virtual environments"
+        find_python 10 15 || fail "no Python 3.10 to 3.14 that can make virtual environments"
     }
 }
 
