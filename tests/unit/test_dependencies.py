@@ -44,7 +44,9 @@ def test_everything_is_pinned_with_hashes_and_nothing_else_is_in_it(file: Path) 
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert lines
     for line in lines:
-        assert re.fullmatch(r"[\w.-]+==[^ ;]+( ;[^#]*?)?( +--hash=sha256:[0-9a-f]{64})+", line), line
+        assert re.fullmatch(r"[\w.-]+==[^ ;]+( ;[^#]*?)?( +--hash=sha256:[0-9a-f]{64})+", line), (
+            line
+        )
 
 
 def test_each_processor_has_its_runtime() -> None:
