@@ -26,7 +26,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from edge.types.plain import one_line, plain
+from edge.types.decision import one_line, plain
 
 MAX_DEPTH = 8
 LARGEST_INTEGER = 2**53 - 1

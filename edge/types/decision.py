@@ -1,15 +1,16 @@
-"""The one thing that leaves the device."""
+"""Decisions as they are made and published, and JSON that every language writes the same way."""
 
 from __future__ import annotations
 
 import enum
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from edge.types.audio import Quality
-from edge.types.plain import one_line
 
 
 @dataclass(frozen=True)
@@ -214,3 +215,35 @@ def utc(seconds: float) -> str:
     """A Unix time as ISO 8601 with milliseconds, such as `2026-03-01T12:00:00.000Z`."""
     stamp = datetime.fromtimestamp(seconds, tz=timezone.utc)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain(value: Any) -> Any:
+    """The same value with every whole float as an integer, lists for tuples, dicts for mappings.
+
+    JSON has one kind of number: 5.0 and 5 are the same, but not the same text. It has none that is
+    infinite; None stands for those.
+    """
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value
+
+
+def one_line(value: Mapping[str, Any], *, sort: bool = False) -> str:
+    """An object as one line of JSON without spaces, in its own order or sorted by name.
+
+    Raises:
+        TypeError: a value that JSON cannot hold.
+    """
+    return json.dumps(
+        plain(value),
+        ensure_ascii=False,
+        allow_nan=False,
+        sort_keys=sort,
+        separators=(",", ":"),
+    )
