@@ -24,7 +24,7 @@ def new_file(
     mode: int = 0o600,
     owner: tuple[int, int] | None = None,
     replace: bool = False,
-) -> Iterator[Path]:
+) -> Iterator[tuple[Path, int]]:
     """Make a file whole or not at all, durable when the block ends.
 
     Args:
@@ -34,7 +34,8 @@ def new_file(
         replace: whether a file that is there may go.
 
     Yields:
-        An empty file in the same folder, to be filled in the block and then moved to its place.
+        An empty file in the same folder, to be filled in the block and then moved to its place: its
+        path and its descriptor. Where another user owns the folder, only the latter is safe.
 
     Raises:
         FileExistsError: there is a file already.
@@ -44,7 +45,7 @@ def new_file(
     fresh = Path(name)
     try:
         try:
-            yield fresh
+            yield fresh, handle
             if owner is not None and owner != (os.geteuid(), os.getegid()):
                 os.fchown(handle, *owner)
             os.fchmod(handle, mode)
@@ -71,8 +72,11 @@ def write_file(
     replace: bool = False,
 ) -> None:
     """Write a file whole or not at all; arguments and errors are those of `new_file`."""
-    with new_file(path, mode=mode, owner=owner, replace=replace) as fresh:
-        fresh.write_bytes(content)
+    with (
+        new_file(path, mode=mode, owner=owner, replace=replace) as (_, handle),
+        os.fdopen(handle, "wb", closefd=False) as file,
+    ):
+        file.write(content)
 
 
 def folder_owner(path: Path) -> tuple[int, int] | None:

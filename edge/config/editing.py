@@ -28,35 +28,18 @@ _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 
 
 def changed(data: bytes, file: Path, section: str, key: str, value: str) -> bytes:
-    """The file's content with one setting of one section changed.
-
-    Args:
-        data: the content.
-        file: names it in messages, and anchors relative paths.
-        section: name of a section at the top level, such as `security`.
-        key: name of the setting in it.
-        value: its new value as YAML writes it: a word, a number, a text in double quotes.
-
-    Returns:
-        The new content; every other character is as it was.
-
-    Raises:
-        ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
-    """
+    """The file's content with one setting changed; see `all_changed`."""
     return all_changed(data, file, {f"{section}.{key}": value})
 
 
 def all_changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
-    """The file's content with some settings changed.
+    """The file's content with some settings changed; every other character is as it was.
 
     Args:
         data: the content.
         file: names it in messages, and anchors relative paths.
         values: the new value of each setting by its path, such as `mqtt.tls.enabled`, as YAML
             writes it; see `written`.
-
-    Returns:
-        The new content; every other character is as it was.
 
     Raises:
         ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
@@ -102,17 +85,17 @@ def setting_of(config: Config, path: str) -> Any:
 
 
 def replace_file(file: Path, former: bytes, new: bytes) -> Path:
-    """Put new content in a file's place, in one step, and keep the former beside it.
+    """Replace a file's content in one step, and keep the former beside it as `.bak`.
 
     Mode and owner stay. A link stays a link; what it leads to is replaced.
 
     Args:
         file: the file.
         former: what was read from it; if it holds something else by now, nothing is changed.
-        new: what it shall hold.
+        new: its new content.
 
     Returns:
-        The copy of the former content, named like the file with `.bak` after it.
+        The copy of the former content.
 
     Raises:
         EnvironmentFault: it cannot be written, or was changed meanwhile; it is as it was.
@@ -123,7 +106,7 @@ def replace_file(file: Path, former: bytes, new: bytes) -> Path:
         if not os.access(file, os.W_OK):
             raise EnvironmentFault(f"{file}: may not be written; run this as its owner")
         if file.read_bytes() != former:
-            raise EnvironmentFault(f"{file}: was changed by somebody else meanwhile; try again")
+            raise EnvironmentFault(f"{file}: was changed meanwhile; try again")
         status = file.stat()
         for path, content in ((backup, former), (file, new)):
             write_file(
@@ -268,7 +251,7 @@ def _value(group: yaml.MappingNode, key: str) -> yaml.Node | None:
 
 
 def _written(node: yaml.Node) -> bool:
-    """Whether anything stands in the file for a node; nothing does for an empty value."""
+    """Whether a node has any text in the file; an empty value has none."""
     return int(node.end_mark.index) > int(node.start_mark.index)
 
 

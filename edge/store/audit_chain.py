@@ -38,7 +38,7 @@ class Entry:
         seq: its number; the first one is 1, and no number is given twice.
         time_us: Unix time of the event, microseconds.
         kind: an `EventKind`'s value.
-        profile_id: whom it is about; None when nobody.
+        profile_id: the person concerned; None for nobody.
         detail: flat JSON with sorted keys, exactly as it was authenticated.
         mac: HMAC-SHA256 over the entry before and this one's content, 32 bytes.
     """
@@ -82,7 +82,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """The newest entry of a trail: whoever knows it can tell whether anything up to it was cut.
+    """The newest entry of a trail: it shows whether anything up to it was cut.
 
     Attributes:
         seq: its number; 0 for a trail without entries.
@@ -100,12 +100,12 @@ class Head:
         """Read what `str` wrote.
 
         Raises:
-            InputError: it is nothing of the kind.
+            InputError: it is not a head.
         """
         match = _HEAD.fullmatch(text)
         if match is None:
             raise InputError(
-                f"{text[:40]!r} is no head of an audit trail; give SEQ:HASH, a number and"
+                f"invalid head of an audit trail: {text[:40]!r}; give SEQ:HASH, a number and"
                 " 64 hexadecimal digits, as it was published"
             )
         return cls(int(match[1]), bytes.fromhex(match[2]))
@@ -140,7 +140,7 @@ def read_anchor(key: bytes, text: str | None) -> Head | None:
 def detail_text(detail: Mapping[str, Detail]) -> str:
     """A detail as canonical JSON of `MAX_DETAIL` ASCII characters at most.
 
-    What is too long is cut, and what is no flat figure or word is replaced by its type's name: a
+    What is too long is cut, and what is not a flat figure or word is replaced by its type's name: a
     mistake elsewhere must neither stop the trail nor bring an embedding into it.
     """
     items = sorted(detail.items(), key=lambda item: str(item[0]))[:_MAX_ITEMS]

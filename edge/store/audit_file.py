@@ -47,11 +47,7 @@ _KIND = FileKind(
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[Iterator[Entry]]:
-    """All entries in their order, one consistent view; nothing where there is no trail.
-
-    Raises:
-        StoreError: it cannot be read, or is no audit trail.
-    """
+    """All entries in order, one consistent view; none without a trail. Raises `StoreError`."""
     with _KIND.errors(path):
         if not path.exists():
             yield iter(())
@@ -86,7 +82,7 @@ class TrailFile:
         busy_s: how long to wait for another process that writes, seconds.
 
     Raises:
-        StoreError: it cannot be opened or made, or is no audit trail; it is then left as it is.
+        StoreError: it cannot be opened or made, or is not an audit trail; it is then left as it is.
     """
 
     def __init__(self, path: Path, key: bytes, state: DeviceState, busy_s: float) -> None:
@@ -111,11 +107,7 @@ class TrailFile:
         return self._database.replaced
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write events in one transaction, durable when it returns.
-
-        Raises:
-            StoreError: they could not be written; none of them was.
-        """
+        """Write events in one transaction, all or none, durable when it returns."""
         with self._writing():
             head = self._continue_from(self._state.get(ANCHOR))
             for event in events:
@@ -123,16 +115,13 @@ class TrailFile:
             self._anchor_due = True
 
     def prune(self, *, before_us: int, most_entries: int, most_bytes: int) -> int:
-        """Remove the oldest entries, and say so in the trail.
+        """Remove the oldest entries, and record that in the trail; how many were removed.
 
         Args:
             before_us: entries older than this may go, Unix time in microseconds.
             most_entries: so many may stay; if there are more, a twentieth beyond them goes too,
                 so that it is not for every entry again.
             most_bytes: as `most_entries`, by what the file has in use.
-
-        Returns:
-            How many went.
 
         Raises:
             StoreError: none was removed.

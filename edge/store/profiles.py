@@ -28,17 +28,17 @@ class ProfileStore:
 
     Every method is one transaction: after a crash or a power cut at any moment its effect is there
     whole, or not at all. Several processes may have a store open at once, and any thread may use
-    it. Where a method takes a profile, it takes the profile's id or its name, the latter without
-    regard to case.
+    it. A profile is given by its id or its name, the latter without regard to case.
 
     Names, phrases, rules, dates and embeddings are sealed with AES-256-GCM, each bound to its row.
-    Without the key the file tells how many profiles, samples and items it holds, roughly how long
-    each phrase is, which kinds of items there are, and what was learned; nothing else. Who can
-    write the file but lacks the key can destroy rows, or put back older copies of them: rotating
-    the key makes older copies worthless.
+    Without the key the file shows how many profiles, samples and items it has, roughly how long
+    each phrase is, which kinds of items there are, and what was learned; nothing else. Anyone who
+    can write the file but lacks the key can destroy rows, or put back older copies of them:
+    rotating the key makes older copies worthless.
 
-    All methods raise `StoreError` when the file cannot be read or written, or is damaged, and
-    `KeyFault`, which is one, when it was locked with a key that is not here.
+    All methods raise `ProfileError` where there is no such profile, `StoreError` when the file
+    cannot be read or written, or is damaged, and `KeyFault`, which is one, when it was locked with
+    a key that is not here.
 
     Args:
         path: the file; it and its folder are made if missing, private to the user (0600, 0700).
@@ -79,9 +79,6 @@ class ProfileStore:
         To be compared for equality with an earlier mark of the same object. A file that was put in
         the store's place, such as a backup, is opened here and counts as a change. Items do not
         count.
-
-        Raises:
-            StoreError: the file is gone, or another one in its place is no store.
         """
         return self._file.version()
 
@@ -146,7 +143,7 @@ class ProfileStore:
             phrase_model: SHA-256 of the model that made the phrase embedding; empty for `VOICE`.
 
         Raises:
-            ProfileError: no such profile, it is full, or its samples are of other models.
+            ProfileError: it is full, or its samples are of other models.
             ValueError: the sample is not one of this kind of profile, or no embedding at all.
         """
         with self._file.writing():
@@ -158,17 +155,15 @@ class ProfileStore:
         """Add a sample that was learned from an accepted utterance; no enrolled one is touched.
 
         Args:
-            profile: as it was when the utterance was accepted: who has been enrolled anew
-                meanwhile has not been accepted yet.
+            profile: as it was when the utterance was accepted.
             sample: what is kept of the utterance, with `adapted` set, of the profile's models.
             most: how many learned samples there may be afterwards, 1 to `MAX_ADAPTED`; the oldest
                 ones make room.
 
         Raises:
-            ProfileError: no such profile any more, it has changed meanwhile, or has nothing
-                enrolled.
-            ValueError: the sample is not a learned one, not one of this kind of profile, or no
-                embedding at all; or `most` is out of range.
+            ProfileError: it has changed since then, or has nothing enrolled.
+            ValueError: the sample is not a learned one of this kind of profile, or `most` is out of
+                range.
         """
         check_learned(sample, most)
         with self._file.writing():
@@ -189,14 +184,7 @@ class ProfileStore:
             return self._rows.load(now.id)
 
     def forget_adaptation(self, profile: str) -> Profile:
-        """Remove all learned samples: the signature is that of the enrollment again.
-
-        Args:
-            profile: id or name.
-
-        Raises:
-            ProfileError: no such profile.
-        """
+        """Remove all learned samples: the signature is that of the enrollment again."""
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
             removed = self._file.execute(
@@ -216,18 +204,12 @@ class ProfileStore:
         phrase: str | None = None,
         required: float | None = None,
     ) -> Profile:
-        """Exchange a signature for a new one: until it returns, the old one stands.
+        """Replace a signature; until it returns, the old one stands.
 
-        Args:
-            profile: id or name.
-            samples: the new samples, all of them.
-            speaker_model: as `add_sample`.
-            phrase_model: as `add_sample`.
-            phrase: the new phrase in writing; None keeps what is there.
-            required: what makes the new signature complete; None keeps what is there.
+        What makes it complete (`required`) and the phrase in writing stay where None is given.
 
         Raises:
-            ProfileError: no such profile, or more than `MAX_SAMPLES` samples.
+            ProfileError: more than `MAX_SAMPLES` samples.
             ValueError: as `add_sample`.
         """
         changes: dict[str, Any] = {}
@@ -246,22 +228,14 @@ class ProfileStore:
             return self._rows.load(profile_id)
 
     def reset(self, profile: str) -> Profile:
-        """Forget a profile's samples; its id, name and phrase in writing stay.
-
-        Raises:
-            ProfileError: no such profile.
-        """
+        """Remove a profile's samples; its id, name and phrase in writing stay."""
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
             self._rows.clear(profile_id)
             return self._rows.load(profile_id)
 
     def rename(self, profile: str, name: str) -> Profile:
-        """Give a profile another name.
-
-        Raises:
-            ProfileError: no such profile, or the new name is impossible or taken.
-        """
+        """Give a profile another name. Raises `ProfileError` if it is impossible or taken."""
         name = clean_name(name)
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
@@ -270,16 +244,7 @@ class ProfileStore:
             return self._rows.load(profile_id)
 
     def set_rule(self, profile: str, rule: AccessRule) -> Profile:
-        """Say what a person may open, and when.
-
-        Args:
-            profile: id or name.
-            rule: in the place of the one that is there.
-
-        Raises:
-            ProfileError: no such profile.
-            ValueError: the rule cannot be.
-        """
+        """Set what a person may open, and when. Raises `ValueError` for an impossible rule."""
         check_rule(rule)
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
@@ -292,9 +257,6 @@ class ProfileStore:
         Nothing of it stays in the file, nor in the journal's. What a flash chip keeps of
         overwritten sectors is out of reach from here, but sealed; where the key may be known to
         others, rotate it as well.
-
-        Raises:
-            ProfileError: no such profile.
         """
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
@@ -304,20 +266,12 @@ class ProfileStore:
             )
 
     def get(self, profile: str) -> Profile:
-        """One profile by id or name.
-
-        Raises:
-            ProfileError: no such profile; the message names the nearest ones.
-        """
+        """One profile by id or name."""
         with self._file.reading():
             return self._rows.load(self._rows.resolve(profile))
 
     def find(self, profile: str) -> tuple[str, str]:
-        """Id and name of a profile, without reading its samples: those may be what is damaged.
-
-        Raises:
-            ProfileError: no such profile.
-        """
+        """Id and name of a profile, without reading its samples: those may be what is damaged."""
         with self._file.reading():
             profile_id = self._rows.resolve(profile)
             return profile_id, self._rows.name(profile_id)
@@ -337,17 +291,13 @@ class ProfileStore:
         """A person with everything that belongs to them, to be written to a file.
 
         Raises:
-            ProfileError: no such profile, or it is somebody's duress phrase.
+            ProfileError: it is somebody's duress phrase.
         """
         with self._file.reading():
             return person_of(self._rows, self._items, self._rows.resolve(profile))
 
     def import_person(self, person: ExportedPerson, name: str | None = None) -> Profile:
-        """Add somebody who comes from a file: all of it, or nothing.
-
-        Args:
-            person: whom; checked already.
-            name: another name than that in the file.
+        """Add a person from a file, who was checked already: all of it, or nothing.
 
         Raises:
             ProfileError: a name is taken, or there are too many profiles.
@@ -376,7 +326,6 @@ class ProfileStore:
             Its id.
 
         Raises:
-            ProfileError: no such profile.
             ValueError: the kind or size is impossible.
         """
         with self._file.writing():
@@ -384,15 +333,7 @@ class ProfileStore:
             return self._items.add(kind, payload, profile_id, most)
 
     def kept(self, kind: str, profile: str | None = None) -> _Items:
-        """What is kept of a kind, oldest first.
-
-        Args:
-            kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
-
-        Raises:
-            ProfileError: no such profile.
-        """
+        """What is kept of a kind, oldest first; of one profile, or of all and the device."""
         with self._file.reading():
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.all(kind, profile_id)
@@ -400,31 +341,25 @@ class ProfileStore:
     def discard(
         self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
     ) -> int:
-        """Remove what is kept of a kind.
+        """Remove what is kept of a kind, of one profile or of all and the device.
 
         Args:
             kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
+            profile: id or name.
             ids: which of them; None for all.
 
         Returns:
             How many there were.
-
-        Raises:
-            ProfileError: no such profile.
         """
         with self._file.writing():
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.discard(kind, profile_id, ids)
 
     def derive_key(self, purpose: str) -> bytes:
-        """A key of 32 bytes for another file of this device, the same on every call.
+        """A key of 32 bytes for one purpose, for another file of this device; always the same.
 
         It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
         key: it survives rotation and a change of the wrapping key, and is lost with the store.
-
-        Args:
-            purpose: what it is for; another purpose's key does not follow from it.
         """
         with self._file.reading():
             return derive(self._file.vault.secrets.root, f"for {purpose}")
@@ -450,7 +385,7 @@ class ProfileStore:
         lock_with(self._file, key, rotate=True)
 
     def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:
-        """Lock the store with another key; the former one opens nothing any more.
+        """Lock the store with another key; the old one no longer opens it.
 
         Args:
             key: the new one, which must be kept where it will be found.

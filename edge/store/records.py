@@ -107,11 +107,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(content: bytes) -> Record:
-    """A record from what `encode` made of it; what a newer version added is passed over.
-
-    Raises:
-        ValueError: it is nothing of the kind.
-    """
+    """A record from `encode`; what a newer version added is ignored. Raises `ValueError`."""
     return from_dict(json.loads(content))
 
 
@@ -132,11 +128,7 @@ def as_dict(record: Record) -> dict[str, Any]:
 
 
 def from_dict(value: Any) -> Record:
-    """A record from what `as_dict` made of it.
-
-    Raises:
-        ValueError: it is nothing of the kind.
-    """
+    """A record from `as_dict`. Raises `ValueError`."""
     try:
         record = Record(
             name=value["name"],
@@ -185,11 +177,7 @@ def rule_as_dict(rule: AccessRule) -> dict[str, Any]:
 
 
 def rule_from_dict(value: Any) -> AccessRule:
-    """A rule from what `rule_as_dict` made of it.
-
-    Raises:
-        ValueError: it is nothing of the kind, or one that cannot be.
-    """
+    """A rule from `rule_as_dict`. Raises `ValueError`, also for one that cannot be."""
     try:
         rule = AccessRule(
             enabled=value["enabled"],
@@ -261,11 +249,7 @@ def encode_sample(sample: EnrollmentSample) -> bytes:
 
 
 def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
-    """A sample from what `encode` made of it.
-
-    Raises:
-        ValueError: it is nothing of the kind, or of a newer version.
-    """
+    """A sample from `encode_sample`. Raises `ValueError`, also for a newer version."""
     try:
         version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
         if version != _VERSION or count > MAX_PHRASES:

@@ -91,11 +91,7 @@ class ItemRows:
         return int(item_id)
 
     def all(self, kind: str, profile_id: str | None) -> list[Kept]:
-        """The items of a kind, oldest first; of one profile, or of all and the device.
-
-        Raises:
-            StoreError: one is damaged.
-        """
+        """The items of a kind, oldest first; of one profile, or of all and the device."""
         check_kind(kind)
         where, values = _where(kind, profile_id)
         rows = self._file.execute(
@@ -159,7 +155,7 @@ class ProfileRows:
         """The id of a profile that is given by id or name.
 
         Raises:
-            ProfileError: no such profile; the message names the nearest ones.
+            ProfileError: no such profile; the message names similar ones.
         """
         # A command line that is not UTF-8 arrives with surrogates, which cannot be stored.
         profile = profile.strip().encode(errors="replace").decode()
@@ -228,11 +224,7 @@ class ProfileRows:
     def begin(
         self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: str | None
     ) -> str:
-        """Add a profile without samples; its id.
-
-        Raises:
-            ProfileError: as `ProfileStore.create`.
-        """
+        """Add a profile without samples; its id. Raises as `ProfileStore.create`."""
         name, phrase = clean_name(name), clean_phrase(phrase)
         check_required(kind, required)
         self.refuse_taken(name)
@@ -325,7 +317,7 @@ class KeyState:
     Attributes:
         source: where the wrapping key was found.
         key_id: the wrapping key's id, 16 hexadecimal digits.
-        data_id: the data key's, likewise; rotation changes it.
+        data_id: the data key's id; rotation changes it.
     """
 
     source: str
@@ -340,7 +332,7 @@ def state_of(file: StoreFile) -> KeyState:
 
 
 def lock_with(file: StoreFile, key: WrappingKey, *, rotate: bool) -> None:
-    """Lock a store with a key, which may be the one that it is locked with.
+    """Lock a store with a key, which may be the present one.
 
     Args:
         file: the store.

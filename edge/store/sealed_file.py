@@ -118,7 +118,7 @@ class StoreFile:
         """A cheap mark of the profiles in the file, to be compared with an earlier one.
 
         Raises:
-            StoreError: the file is gone, or another one in its place is no store.
+            StoreError: the file is gone, or another one in its place is not a store.
         """
         with _ONE_AT_A_TIME, SIGNATURES.errors(self.path):
             self._follow_file()
@@ -195,7 +195,7 @@ def _create(path: Path, sources: KeySources) -> None:
     make_folder(path.parent)
     with (
         contextlib.suppress(FileExistsError),  # another process was quicker
-        new_file(path, owner=folder_owner(path)) as fresh,
+        new_file(path, owner=folder_owner(path)) as (fresh, _),
     ):
         lock = sources.choose().wrap(Secrets.fresh())
         with contextlib.closing(Database(fresh, SIGNATURES)) as database:
@@ -251,11 +251,7 @@ class Vault:
     def open_profile(
         self, profile_id: str, name_mark: object, owner_mark: object, sealed: object
     ) -> Record:
-        """The record in a profile's columns.
-
-        Raises:
-            ValueError: they are damaged, or another profile's.
-        """
+        """The record in a profile's columns. Raises `ValueError` if damaged or another's."""
         record = records.decode(self._rows.open(sealed, "profile", profile_id))
         if name_mark != self.name_mark(record.name):
             raise ValueError("it is filed under another name")
@@ -279,11 +275,7 @@ class Vault:
     def open_sample(
         self, profile_id: str, position: int, adapted: object, sealed: object
     ) -> EnrollmentSample:
-        """The sample that was sealed for this place.
-
-        Raises:
-            ValueError: it is damaged, or of another place.
-        """
+        """The sample that was sealed for this place. Raises `ValueError`."""
         place = sample_place(profile_id, position, adapted=adapted == 1)
         return records.decode_sample(self._rows.open(sealed, *place), adapted=adapted == 1)
 
@@ -292,20 +284,12 @@ class Vault:
         return self._rows.seal(content, *item_place(item_id, kind, profile_id))
 
     def open_item(self, item_id: int, kind: str, profile_id: str | None, sealed: object) -> bytes:
-        """The item that was sealed for this place.
-
-        Raises:
-            ValueError: it is damaged, or of another place.
-        """
+        """The item that was sealed for this place. Raises `ValueError`."""
         return self._rows.open(sealed, *item_place(item_id, kind, profile_id))
 
 
 def wants_passphrase(path: Path) -> bool:
-    """Whether a store is locked with a passphrase; the file is not written to.
-
-    Raises:
-        StoreError: it cannot be read, or is damaged.
-    """
+    """Whether a store is locked with a passphrase; the file is not written to."""
     with (
         SIGNATURES.errors(path),
         contextlib.closing(Database(path, SIGNATURES, read_only=True)) as database,

@@ -1,9 +1,8 @@
 """A person in an encrypted file, to be taken to another device.
 
 The file is a line of JSON that says how the passphrase is stretched, then one sealed value, which
-is bound to that line. Inside is JSON again, with embeddings as base64: it is read on another
-device, maybe by another version, and by whom knows who made it, so it is parsed, bounded and
-distrusted to the last value.
+is bound to that line. Inside is JSON again, with embeddings as base64. Anyone may have made the
+file, so every value in it is checked.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> ExportedPe
     """A person, within a transaction.
 
     Raises:
-        ProfileError: it is somebody's duress phrase, which does not go alone.
+        ProfileError: it is somebody's duress phrase, which is not exported alone.
     """
     found = rows.load(profile_id)
     if found.duress_of is not None:
@@ -135,16 +134,10 @@ class ExportedPerson:
 def write_person(
     path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
 ) -> None:
-    """Write a person to a file of mode 0600, whole or not at all.
-
-    Args:
-        path: the file.
-        person: whom.
-        passphrase: what it is encrypted with.
-        replace: whether a file that is there may go.
+    """Write a person to a file of mode 0600, encrypted with a passphrase, whole or not at all.
 
     Raises:
-        TransferError: it cannot be written, or is there already.
+        TransferError: it cannot be written, or already exists and must not be replaced.
     """
     stretching = Stretching.fresh()
     head = json.dumps(
@@ -169,8 +162,8 @@ def read_person(path: Path, passphrase: str) -> ExportedPerson:
     """Read a person from a file that `write_person` wrote.
 
     Raises:
-        TransferError: it cannot be read, is nothing of the kind, is damaged, was written by a newer
-            version, or the passphrase is another one.
+        TransferError: it cannot be read, is not an exported profile, is damaged, was written by a
+            newer version, or the passphrase is wrong.
     """
     try:
         with path.open("rb") as file:
@@ -184,16 +177,12 @@ def read_person(path: Path, passphrase: str) -> ExportedPerson:
 
 
 def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
-    """A person from the content of a file.
-
-    Raises:
-        ValueError: as `read_person` says; the text says what.
-    """
+    """A person from the content of a file. Raises `ValueError`, whose text says why."""
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB, which no profile is")
     head, newline, sealed = data[:_MAX_HEAD].partition(b"\n")
     if not newline:
-        raise ValueError("it is no exported profile")
+        raise ValueError("not an exported profile")
     stretching = _stretching(head)
     sealed = data[len(head) + 1 :]
     sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
@@ -206,11 +195,7 @@ def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
 
 
 def parse_content(content: bytes) -> ExportedPerson:
-    """A person from what is sealed in a file.
-
-    Raises:
-        ValueError: it is nothing of the kind.
-    """
+    """A person from the decrypted content of a file. Raises `ValueError`."""
     try:
         return _person(json.loads(content), nested=False)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError, InputError) as error:
@@ -224,7 +209,7 @@ def _stretching(head: bytes) -> Stretching:
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise ValueError  # noqa: TRY301 (said below)
     except (ValueError, RecursionError):
-        raise ValueError("it is no exported profile") from None
+        raise ValueError("not an exported profile") from None
     version = value.get("version")
     if type(version) is int and version > _VERSION:
         raise ValueError(

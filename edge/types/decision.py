@@ -15,7 +15,7 @@ from edge.types.audio import Quality
 
 @dataclass(frozen=True)
 class SpeakerMatch:
-    """A voice held against one profile.
+    """A voice compared with one profile.
 
     Attributes:
         profile_id: whose signature.
@@ -44,7 +44,7 @@ class SpeakerMatch:
 
 @dataclass(frozen=True)
 class PhraseMatch:
-    """What was said held against one profile's phrase.
+    """An utterance compared with one profile's phrase.
 
     Attributes:
         profile_id: whose phrase.
@@ -100,15 +100,15 @@ class ReasonCode(str, enum.Enum):
     CLIPPED = "clipped"
     """The recording is overdriven."""
     NOBODY_ENROLLED = "nobody_enrolled"
-    """There is no profile to match against."""
+    """No profile to match against."""
     REPEATED = "repeated"
     """While enrolling: the very recording that was enrolled before."""
     CUT_OFF = "cut_off"
     """While enrolling: speech touches the first or the last of what was recorded."""
     LOCKED_OUT = "locked_out"
-    """Too many rejections: nobody is let in until the lock-out is over."""
+    """Too many rejections: everybody is denied until the lock-out is over."""
     REPLAY_SUSPECTED = "replay_suspected"
-    """Too like an utterance that was heard before to be a second saying of it."""
+    """Too similar to an earlier utterance to be spoken anew."""
     DISABLED = "disabled"
     """Recognized; the person's access is switched off."""
     NOT_HERE = "not_here"

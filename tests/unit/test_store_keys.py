@@ -296,7 +296,7 @@ class TestCommand:
         secret.write_text(PASSPHRASE + "\n")
         assert main(["keys", "rewrap", "--passphrase-file", str(secret)]) == 0
         assert main(["profiles", "list"]) == 3
-        assert "nobody is there to be asked" in capsys.readouterr().err
+        assert "not a terminal, cannot ask" in capsys.readouterr().err
 
     def test_a_passphrase_is_asked_for_at_the_terminal(
         self, capsys: Capture, store_path: Path, monkeypatch: pytest.MonkeyPatch
