@@ -89,9 +89,12 @@ class ProfileStore:
         phrase: str = "",
         *,
         required: float,
+        samples: Sequence[EnrollmentSample] = (),
+        speaker_model: str = "",
+        phrase_model: str = "",
         duress_of: str | None = None,
     ) -> Profile:
-        """Add a profile without samples.
+        """Add a profile together with its samples, if any: all of it, or nothing.
 
         Args:
             name: 1 to 64 characters that print; unique without regard to case.
@@ -99,30 +102,14 @@ class ProfileStore:
             phrase: the phrase in writing, only for people to read; up to 200 characters.
             required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
                 make it complete.
+            samples: up to `MAX_SAMPLES`.
+            speaker_model: as `add_sample`.
+            phrase_model: as `add_sample`.
             duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
 
         Raises:
-            ProfileError: the name is impossible or taken, there are `MAX_PROFILES` already, or
-                `duress_of` is nobody's own profile.
-        """
-        return self.create_with_samples(name, kind, phrase, required=required, duress_of=duress_of)
-
-    def create_with_samples(
-        self,
-        name: str,
-        kind: ProfileKind,
-        phrase: str = "",
-        *,
-        required: float,
-        samples: Sequence[EnrollmentSample] = (),
-        speaker_model: str = "",
-        phrase_model: str = "",
-        duress_of: str | None = None,
-    ) -> Profile:
-        """Add a profile together with its samples: all of it, or nothing.
-
-        Raises:
-            ProfileError: as `create`, or there are more than `MAX_SAMPLES` samples.
+            ProfileError: the name is impossible or taken, there are too many profiles or samples,
+                or `duress_of` is nobody's own profile.
             ValueError: as `add_sample`.
         """
         with self._file.writing():

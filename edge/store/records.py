@@ -1,4 +1,7 @@
-"""What a profile is besides its samples, as bytes to be sealed."""
+"""Profiles and samples as bytes to be sealed, and the limits of both.
+
+A record is a `Profile` without its samples; its id stays empty, since it is kept beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -66,52 +68,19 @@ rule, or that it is a duress phrase."""
 _MAX_RULE_ITEMS = 1000
 
 
-@dataclass(frozen=True)
-class Record:
-    """A profile without its id and samples; the attributes are those of `Profile`."""
-
-    name: str
-    kind: ProfileKind
-    phrase: str
-    speaker_model: str
-    phrase_model: str
-    required: float
-    created_at: float
-    updated_at: float
-    rule: AccessRule = EVERYTHING
-    duress_of: str | None = None
-
-    def profile(self, profile_id: str, samples: tuple[EnrollmentSample, ...]) -> Profile:
-        """The profile that this is the record of."""
-        return Profile(
-            id=profile_id,
-            name=self.name,
-            kind=self.kind,
-            phrase=self.phrase,
-            speaker_model=self.speaker_model,
-            phrase_model=self.phrase_model,
-            required=self.required,
-            samples=samples,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            rule=self.rule,
-            duress_of=self.duress_of,
-        )
-
-
-def encode(record: Record) -> bytes:
+def encode(record: Profile) -> bytes:
     """A record as bytes."""
     text = json.dumps(as_dict(record), ensure_ascii=False, separators=(",", ":"))
     content = text.encode()
     return content + b" " * (-len(content) % _BLOCK)
 
 
-def decode(content: bytes) -> Record:
+def decode(content: bytes) -> Profile:
     """A record from `encode`; what a newer version added is ignored. Raises `ValueError`."""
     return from_dict(json.loads(content))
 
 
-def as_dict(record: Record) -> dict[str, Any]:
+def as_dict(record: Profile) -> dict[str, Any]:
     """A record as JSON knows it."""
     return {
         "name": record.name,
@@ -127,16 +96,18 @@ def as_dict(record: Record) -> dict[str, Any]:
     }
 
 
-def from_dict(value: Any) -> Record:
+def from_dict(value: Any) -> Profile:
     """A record from `as_dict`. Raises `ValueError`."""
     try:
-        record = Record(
+        record = Profile(
+            id="",
             name=value["name"],
             kind=ProfileKind(value["kind"]),
             phrase=value["phrase"],
             speaker_model=value["speaker_model"],
             phrase_model=value["phrase_model"],
             required=value["required"],
+            samples=(),
             created_at=value["created_at"],
             updated_at=value["updated_at"],
             rule=EVERYTHING if value["rule"] is None else rule_from_dict(value["rule"]),
@@ -148,7 +119,7 @@ def from_dict(value: Any) -> Record:
     return record
 
 
-def check_record(record: Record) -> None:
+def check_record(record: Profile) -> None:
     """Raise `ValueError` for a record whose parts are not of their types."""
     texts = (record.name, record.phrase, record.speaker_model, record.phrase_model)
     if not all(isinstance(text, str) for text in texts):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,7 @@ from edge.crypto.keys import WrappingKey
 from edge.crypto.sealing import SealBroken
 from edge.errors import ProfileError, StoreError
 from edge.store.names import clean_name, clean_phrase, did_you_mean
-from edge.store.records import MAX_PROFILES, MAX_SAMPLES, Record, check_required, check_sample
+from edge.store.records import MAX_PROFILES, MAX_SAMPLES, check_required, check_sample
 from edge.store.sealed_file import StoreFile, Vault, item_place, sample_place
 from edge.types import EnrollmentSample, Profile, ProfileKind
 
@@ -84,7 +83,7 @@ class ItemRows:
             "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'item'"
         ).fetchone()
         content = _HEAD.pack(_VERSION, time.time() if created_at is None else created_at) + payload
-        sealed = self._file.vault.seal_item(item_id, kind, profile_id, content)
+        sealed = self._file.vault.seal(content, *item_place(item_id, kind, profile_id))
         self._file.execute(
             "INSERT INTO item VALUES (?, ?, ?, ?)", (item_id, kind, profile_id, sealed)
         )
@@ -119,7 +118,7 @@ class ItemRows:
 
     def _kept(self, item_id: int, kind: str, owner: str | None, sealed: object) -> Kept:
         try:
-            content = self._file.vault.open_item(item_id, kind, owner, sealed)
+            content = self._file.vault.open(sealed, *item_place(item_id, kind, owner))
             version, created_at = _HEAD.unpack_from(content)
             if version != _VERSION:
                 raise ValueError("it was written by a newer version")  # noqa: TRY301
@@ -180,7 +179,7 @@ class ProfileRows:
         except StoreError:
             return profile_id
 
-    def record(self, profile_id: str) -> Record:
+    def record(self, profile_id: str) -> Profile:
         """What a profile is besides its samples."""
         row = self._file.execute(
             f"SELECT {_COLUMNS} FROM profile WHERE id = ?",  # noqa: S608 (a constant)
@@ -209,7 +208,7 @@ class ProfileRows:
                 f"the signature of {record.name} in {self._file.path} is damaged ({error}): put a"
                 " backup in place, or 'edge-voice profiles reset' it and enroll again"
             ) from None
-        return record.profile(profile_id, samples)
+        return replace(record, id=profile_id, samples=samples)
 
     def refuse_taken(self, name: str, except_for: str = "") -> None:
         """Raise `ProfileError` for a name that another profile has."""
@@ -237,21 +236,11 @@ class ProfileRows:
             duress_of = self.resolve(duress_of)
             if self.record(duress_of).duress_of is not None:
                 raise ProfileError("a duress phrase has no duress phrase of its own")
-        now, profile_id = time.time(), str(uuid.uuid4())
-        record = Record(
-            name=name,
-            kind=kind,
-            phrase=phrase,
-            speaker_model="",
-            phrase_model="",
-            required=float(required),
-            created_at=now,
-            updated_at=now,
-            duress_of=duress_of,
-        )
-        row = self._file.vault.profile_row(profile_id, record)
+        profile = Profile.begin(name, kind, required=float(required), phrase=phrase)
+        record = replace(profile, duress_of=duress_of)
+        row = self._file.vault.profile_row(profile.id, record)
         self._file.execute("INSERT INTO profile VALUES (?, ?, ?, ?)", row)
-        return profile_id
+        return profile.id
 
     def change(self, profile_id: str, **changes: Any) -> None:
         """Change parts of a profile's record, and note the time."""

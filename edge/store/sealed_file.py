@@ -16,9 +16,8 @@ from edge.errors import StoreError
 from edge.private_files import folder_owner, make_folder, new_file, refuse_link
 from edge.store import records
 from edge.store.names import name_key
-from edge.store.records import Record
 from edge.store.sqlite import Database, FileKind, inspect_header, keep_private
-from edge.types import EnrollmentSample
+from edge.types import EnrollmentSample, Profile
 
 if TYPE_CHECKING:
     import sqlite3
@@ -239,7 +238,7 @@ class Vault:
         """What the duress phrases of a profile are found by; random where there is no owner."""
         return os.urandom(32) if owner is None else mark(self._marks, "owner", owner)
 
-    def profile_row(self, profile_id: str, record: Record) -> tuple[str, bytes, bytes, bytes]:
+    def profile_row(self, profile_id: str, record: Profile) -> tuple[str, bytes, bytes, bytes]:
         """The columns of a profile."""
         return (
             profile_id,
@@ -250,7 +249,7 @@ class Vault:
 
     def open_profile(
         self, profile_id: str, name_mark: object, owner_mark: object, sealed: object
-    ) -> Record:
+    ) -> Profile:
         """The record in a profile's columns. Raises `ValueError` if damaged or another's."""
         record = records.decode(self._rows.open(sealed, "profile", profile_id))
         if name_mark != self.name_mark(record.name):
@@ -260,11 +259,11 @@ class Vault:
         return record
 
     def seal(self, content: bytes, *place: str) -> bytes:
-        """Seal what is sealed already elsewhere, as it is."""
+        """Seal a value for a place."""
         return self._rows.seal(content, *place)
 
     def open(self, sealed: object, *place: str) -> bytes:
-        """What was sealed for a place, as it is. Raises `SealBroken`."""
+        """The value that was sealed for a place. Raises `SealBroken`."""
         return self._rows.open(sealed, *place)
 
     def seal_sample(self, profile_id: str, position: int, sample: EnrollmentSample) -> bytes:
@@ -278,14 +277,6 @@ class Vault:
         """The sample that was sealed for this place. Raises `ValueError`."""
         place = sample_place(profile_id, position, adapted=adapted == 1)
         return records.decode_sample(self._rows.open(sealed, *place), adapted=adapted == 1)
-
-    def seal_item(self, item_id: int, kind: str, profile_id: str | None, content: bytes) -> bytes:
-        """An item, bound to its place."""
-        return self._rows.seal(content, *item_place(item_id, kind, profile_id))
-
-    def open_item(self, item_id: int, kind: str, profile_id: str | None, sealed: object) -> bytes:
-        """The item that was sealed for this place. Raises `ValueError`."""
-        return self._rows.open(sealed, *item_place(item_id, kind, profile_id))
 
 
 def wants_passphrase(path: Path) -> bool:

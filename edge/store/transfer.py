@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,19 +228,8 @@ def _stretching(head: bytes) -> Stretching:
 
 def _as_dict(person: ExportedPerson) -> dict[str, Any]:
     profile = person.profile
-    record = records.Record(
-        name=profile.name,
-        kind=profile.kind,
-        phrase=profile.phrase,
-        speaker_model=profile.speaker_model,
-        phrase_model=profile.phrase_model,
-        required=profile.required,
-        created_at=profile.created_at,
-        updated_at=profile.updated_at,
-        rule=profile.rule,
-    )
     return {
-        "profile": records.as_dict(record),
+        "profile": records.as_dict(replace(profile, duress_of=None)),
         "samples": [
             {"adapted": sample.adapted, "content": _text(records.encode_sample(sample))}
             for sample in profile.samples
@@ -274,7 +263,7 @@ def _person(value: Any, *, nested: bool) -> ExportedPerson:
         check_sample(record.kind, sample, record.speaker_model, record.phrase_model)
     if len({sample.speaker_embedding.shape for sample in samples}) > 1:
         raise ValueError("its samples are of different models")
-    profile = record.profile("", samples)
+    profile = replace(record, samples=samples)
     if clean_name(profile.name) != profile.name or clean_phrase(profile.phrase) != profile.phrase:
         raise ValueError("its name or phrase is not written as it is kept")
     duress = _bounded(value["duress"], 0 if nested else MAX_DURESS)

@@ -154,7 +154,7 @@ def fill(store: ProfileStore) -> None:
         last_day=date(2030, 12, 31),
         challenge=True,
     )
-    ada = store.create_with_samples(
+    ada = store.create(
         "Ada",
         ProfileKind.PHRASE,
         "open the door",
@@ -169,7 +169,7 @@ def fill(store: ProfileStore) -> None:
     store.keep("digit", digits(6), profile=ada.id)
     store.keep("heard", fingerprint(12), profile=ada.id)
     store.keep("heard-refused", fingerprint(13))
-    store.create_with_samples(
+    store.create(
         "Ada under duress",
         ProfileKind.PHRASE,
         required=3,
@@ -178,7 +178,7 @@ def fill(store: ProfileStore) -> None:
         phrase_model=phrase,
         duress_of=ada.id,
     )
-    store.create_with_samples(
+    store.create(
         "Zoë",
         ProfileKind.VOICE,
         required=30,

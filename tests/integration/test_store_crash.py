@@ -44,7 +44,7 @@ for turn in range(1000):
     for number in range(3):
         store.add_sample(one, sample(number), "5" * 64, "9" * 64)
         print(f"sample|{one}|{number + 1}", flush=True)
-    store.create_with_samples(two, ProfileKind.PHRASE, required=3,
+    store.create(two, ProfileKind.PHRASE, required=3,
         samples=[sample(number) for number in range(3)],
         speaker_model="5" * 64, phrase_model="9" * 64)
     print(f"whole|{two}|3", flush=True)

@@ -87,7 +87,7 @@ def enroll_ada(state: Path) -> None:
     engine = Engine.open()
     known = person(engine)
     with open_store(state) as store:
-        ada = store.create_with_samples(
+        ada = store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,

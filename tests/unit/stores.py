@@ -88,7 +88,7 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
 
 
 def enroll(store: ProfileStore, name: str, *seeds: int) -> str:
-    return store.create_with_samples(
+    return store.create(
         name,
         ProfileKind.PHRASE,
         required=3,

@@ -155,7 +155,7 @@ def _said(capture: Capture, *arguments: str) -> str:
 def with_duress(store_path: Path) -> Path:
     with ProfileStore(store_path) as store:
         enroll(store, "Bob", 7, 8, 9)
-        store.create_with_samples(
+        store.create(
             "Ada (duress)",
             ProfileKind.PHRASE,
             "help",

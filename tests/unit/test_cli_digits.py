@@ -43,7 +43,7 @@ def enrolled(tmp_path: Path, config: Path) -> Path:
     with open_store(state) as store:
         for voice, name in ((ADA, "Ada"), (ROBIN, "Robin")):
             known = person(engine, voice)
-            store.create_with_samples(
+            store.create(
                 name,
                 ProfileKind.PHRASE,
                 required=3,

@@ -61,7 +61,7 @@ def say(
     monkeypatch.setattr(Engine, "open", lambda _config: engine)
     monkeypatch.setattr(secrets.SystemRandom, "sample", lambda _self, digits, _count: list(digits))
     with open_store(tmp_path / "state") as store:
-        store.create_with_samples(
+        store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,
@@ -130,7 +130,7 @@ def test_whose_digits_cannot_be_enrolled(
             begin(replace(ada, duress_of="somebody"))
         with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
             begin(replace(ada, speaker_model="5" * 64))
-        stored = store.create_with_samples(
+        stored = store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,

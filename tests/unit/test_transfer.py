@@ -66,7 +66,7 @@ def _fill(store: ProfileStore) -> None:
     for digit in (b"one", b"two"):
         store.keep("digit", digit, profile="Ada")
     store.keep("fingerprint", b"of the device", profile="Ada")
-    store.create_with_samples(
+    store.create(
         "Ada under duress",
         ProfileKind.PHRASE,
         required=3,
