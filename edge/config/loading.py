@@ -19,6 +19,11 @@ from edge.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 8
+VARIABLE = "EDGE_VOICE_CONFIG"
+SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
+_MAX_SUGGESTIONS = 50
+_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+"""Settings whose file may be one of the service's systemd credentials."""
 
 
 class DocumentError(Exception):
@@ -85,13 +90,6 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if "expected a single document" in (error.context or ""):
         return "a second document (---) begins; one file holds one"
     return f"not YAML: {problem}; check indentation, colons and quotes"
-
-
-VARIABLE = "EDGE_VOICE_CONFIG"
-SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
-_MAX_SUGGESTIONS = 50
-_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
-"""Settings whose file may be one of the service's systemd credentials."""
 
 
 def find_config(path: Path | None = None) -> Path | None:

@@ -9,7 +9,6 @@ anchor. A power cut between the two leaves the anchor one transaction behind, wh
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,24 +51,12 @@ def reading(path: Path) -> Iterator[Iterator[Entry]]:
         if not path.exists():
             yield iter(())
             return
-        with contextlib.closing(_opened(path, 5.0)) as database, database.reading():
+        with contextlib.closing(Database(path, _KIND)) as database, database.reading():
             if "entry" not in database.tables:
                 yield iter(())
                 return
             rows = database.execute(f"{_EVERY_ENTRY} ORDER BY seq")
             yield (Entry(*row) for row in rows)
-
-
-def _opened(path: Path, busy_s: float) -> Database:
-    database = Database(path, _KIND, busy_s)
-    found = database.pragma("application_id")
-    if found == 0 and not database.tables:
-        with contextlib.suppress(sqlite3.OperationalError):  # read-only, or another was quicker
-            database.execute(f"PRAGMA application_id = {_KIND.application_id}")
-    elif found != _KIND.application_id:
-        database.close()
-        raise StoreError(f"{path} is a database of another program: move it away")
-    return database
 
 
 class TrailFile:
@@ -95,7 +82,7 @@ class TrailFile:
                 # Before there is anything to cut off: from now on a missing anchor is a finding.
                 state.put(ANCHOR, anchor_text(key, Head(0, START)))
             make_private(path)
-            self._database = _opened(path, busy_s)
+            self._database = Database(path, _KIND, busy_s)
 
     def close(self) -> None:
         """Close the file."""

@@ -32,6 +32,23 @@ MAX_SAMPLES = 50
 MAX_ADAPTED = 20
 """Samples of one profile that were learned from accepted utterances."""
 MAX_REQUIRED_SECONDS = 3600.0
+MAX_SPEAKER_SIZE = 2048
+MAX_PHRASE_ROWS = 4096
+MAX_PHRASE_SIZE = 1024
+MAX_PHRASES = 8
+"""The phrase embedding itself and its variants."""
+MAX_BYTES = 32 << 20
+_DISK = np.dtype("<f4")
+_VERSION = 1
+_HEAD = struct.Struct("<BHB3d")
+"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
+_SHAPE = struct.Struct("<HH")
+_SAMPLE_BLOCK = 2048
+"""Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
+_BLOCK = 512
+"""Sizes are rounded up to this: the size alone would tell a name's length, or that there is a
+rule, or that it is a duress phrase."""
+_MAX_RULE_ITEMS = 1000
 
 
 def check_required(kind: ProfileKind, required: float) -> None:
@@ -60,12 +77,6 @@ def check_learned(sample: EnrollmentSample, most: int) -> None:
         raise ValueError("a learned sample must say so")
     if not 1 <= most <= MAX_ADAPTED:
         raise ValueError(f"1 to {MAX_ADAPTED} samples can be learned, not {most}")
-
-
-_BLOCK = 512
-"""Sizes are rounded up to this: the size alone would tell a name's length, or that there is a
-rule, or that it is a duress phrase."""
-_MAX_RULE_ITEMS = 1000
 
 
 def encode(record: Profile) -> bytes:
@@ -186,21 +197,6 @@ def check_rule(rule: AccessRule) -> None:
 
 def _day(value: Any) -> date | None:
     return None if value is None else date.fromisoformat(value)
-
-
-MAX_SPEAKER_SIZE = 2048
-MAX_PHRASE_ROWS = 4096
-MAX_PHRASE_SIZE = 1024
-MAX_PHRASES = 8
-"""The saying itself and its variants."""
-MAX_BYTES = 32 << 20
-_DISK = np.dtype("<f4")
-_VERSION = 1
-_HEAD = struct.Struct("<BHB3d")
-"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
-_SHAPE = struct.Struct("<HH")
-_SAMPLE_BLOCK = 2048
-"""Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
 
 
 def encode_sample(sample: EnrollmentSample) -> bytes:

@@ -114,6 +114,7 @@ class Database:
         try:
             for pragma in _PRAGMAS:
                 self.execute(f"PRAGMA {pragma}")
+            self._claim()
             self._identity = _identity(path)
         except BaseException:
             self.close()
@@ -130,8 +131,7 @@ class Database:
     def create(self, schema: str) -> None:
         """Write the tables of a new file."""
         self._connection.executescript(
-            f"BEGIN; PRAGMA application_id = {self.kind.application_id};"
-            f" PRAGMA user_version = {self.kind.format}; {schema} COMMIT;"
+            f"BEGIN; PRAGMA user_version = {self.kind.format}; {schema} COMMIT;"
         )
 
     def pragma(self, name: str) -> int:
@@ -223,6 +223,16 @@ class Database:
             raise self.kind.damaged(self.path, found[0].splitlines()[0])
         if not tables <= self.tables:
             raise self.kind.damaged(self.path, "tables are missing")
+
+    def _claim(self) -> None:
+        """Mark an empty file as one of this kind; raise `StoreError` for another program's."""
+        found = self.pragma("application_id")
+        if found == self.kind.application_id:
+            return
+        if found != 0 or self.tables:
+            raise StoreError(f"{self.path} is a database of another program: move it away")
+        with contextlib.suppress(sqlite3.OperationalError):  # read-only, or another was quicker
+            self.execute(f"PRAGMA application_id = {self.kind.application_id}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

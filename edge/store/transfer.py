@@ -24,8 +24,47 @@ from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_s
 from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows, check_kind
 from edge.types import EnrollmentSample, Profile
 
+MAX_FILE_BYTES = 64 << 20
+MAX_DURESS = 8
+"""Duress phrases of one person in a file."""
+MAX_TRANSFERRED = 200
+"""Items of one profile in a file."""
+TRANSFERRED_KINDS = ("digit", "digits")
+"""Kinds of items that are a part of the person; others belong to the device."""
+
+_MAX_HEAD = 1024
+_FORMAT = "edge-voice-profile"
+_VERSION = 1
 _ROOM = 50
 """Characters of a person's name in that of their duress phrase."""
+
+
+class TransferError(InputError):
+    """A profile's file cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class ExportedItem:
+    """What is kept beside a profile: its kind, when it was made (Unix time), and its payload."""
+
+    kind: str
+    created_at: float
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ExportedPerson:
+    """A profile with what belongs to it.
+
+    Attributes:
+        profile: the profile; its id counts on the device that it comes from only.
+        items: what is kept beside it, oldest first.
+        duress: the person's duress phrases, which have none of their own.
+    """
+
+    profile: Profile
+    items: tuple[ExportedItem, ...] = ()
+    duress: tuple[ExportedPerson, ...] = ()
 
 
 def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> ExportedPerson:
@@ -88,47 +127,6 @@ def _items_of(items: ItemRows, profile_id: str) -> tuple[ExportedItem, ...]:
         for kind in TRANSFERRED_KINDS
         for each in items.all(kind, profile_id)
     )
-
-
-MAX_FILE_BYTES = 64 << 20
-MAX_DURESS = 8
-"""Duress phrases of one person in a file."""
-MAX_TRANSFERRED = 200
-"""Items of one profile in a file."""
-TRANSFERRED_KINDS = ("digit", "digits")
-"""Kinds of items that are a part of the person; others belong to the device."""
-
-_MAX_HEAD = 1024
-_FORMAT = "edge-voice-profile"
-_VERSION = 1
-
-
-class TransferError(InputError):
-    """A profile's file cannot be read or written."""
-
-
-@dataclass(frozen=True)
-class ExportedItem:
-    """What is kept beside a profile: its kind, when it was made (Unix time), and its payload."""
-
-    kind: str
-    created_at: float
-    payload: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class ExportedPerson:
-    """A profile with what belongs to it.
-
-    Attributes:
-        profile: the profile; its id counts on the device that it comes from only.
-        items: what is kept beside it, oldest first.
-        duress: the person's duress phrases, which have none of their own.
-    """
-
-    profile: Profile
-    items: tuple[ExportedItem, ...] = ()
-    duress: tuple[ExportedPerson, ...] = ()
 
 
 def write_person(
