@@ -13,8 +13,25 @@ from typing import Any
 from edge.types.audio import Quality
 
 
+class _Scored:
+    """A log-likelihood ratio with the threshold from which it counts."""
+
+    score: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is above its threshold; negative below it."""
+        return self.score - self.threshold
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the score reaches its threshold."""
+        return self.score >= self.threshold
+
+
 @dataclass(frozen=True)
-class SpeakerMatch:
+class SpeakerMatch(_Scored):
     """A voice compared with one profile.
 
     Attributes:
@@ -31,19 +48,9 @@ class SpeakerMatch:
     score: float
     threshold: float
 
-    @property
-    def margin(self) -> float:
-        """By how much the score is above its threshold; negative below it."""
-        return self.score - self.threshold
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the voice is near enough."""
-        return self.score >= self.threshold
-
 
 @dataclass(frozen=True)
-class PhraseMatch:
+class PhraseMatch(_Scored):
     """An utterance compared with one profile's phrase.
 
     Attributes:
@@ -59,16 +66,6 @@ class PhraseMatch:
     distance: float
     score: float
     threshold: float
-
-    @property
-    def margin(self) -> float:
-        """By how much the score is above its threshold; negative below it."""
-        return self.score - self.threshold
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the phrase is near enough."""
-        return self.score >= self.threshold
 
 
 class Outcome(str, enum.Enum):
