@@ -25,6 +25,7 @@ from edge.config import CommandsConfig, DeviceConfig, MqttConfig, UnsignedConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, signed
 from edge.mqtt import CommandQueue, MqttPublisher
+from edge.mqtt.command_queue import Refusals
 from edge.mqtt.session import command_message
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
@@ -69,6 +70,7 @@ class Device:
             },
             record=self.events.append,
             answer=self._answer,
+            refusals=Refusals(summary_s=1.0),
         )
         self.publisher.listen(self.desk.filters, self.desk.take)
         self._stop = threading.Event()
