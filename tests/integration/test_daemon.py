@@ -23,7 +23,7 @@ from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
 
-pytestmark = [pytest.mark.runtime, pytest.mark.alone]
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture
@@ -205,6 +205,7 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
             stop(daemon)
 
 
+@pytest.mark.runtime
 def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) -> None:
     with Broker(tmp_path / "broker") as broker:
         house = House(tmp_path, broker, dict(os.environ))

@@ -10,8 +10,6 @@ from hypothesis.extra import numpy as hnp
 
 from edge.evaluation.metrics import CHALLENGE, NIST, eer, false_accept_at, false_reject_at, min_dcf
 
-pytestmark = pytest.mark.runtime
-
 scores = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5, width=16))
 
 
