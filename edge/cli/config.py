@@ -1,4 +1,4 @@
-"""`edge-voice config`: whether the configuration is right, before a door depends on it."""
+"""`edge-voice config`: check the configuration before a door depends on it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ HELP = "check the configuration file"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = actions.add_parser(
-        "check", help="show every mistake in it", description="Show every mistake in the file."
+    actions = options.add_actions(parser, ("check", "show every mistake in the file", _check))
+    actions["check"].add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="the file (default: the one in use)"
     )
-    check.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="the file; else the one in use"
-    )
-    options.add_common(check)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Check the file and show all that is wrong with it."""
+run = options.perform
+
+
+def _check(args: argparse.Namespace) -> int:
     from edge.config import find_config, load_config
 
     file = find_config(args.file or args.config)
@@ -41,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         show_json({"file": str(file) if file else None, "valid": True, "problems": []})
     elif file is None:
-        show("There is no configuration file: every setting has its default.")
+        show("No configuration file: every setting has its default.")
     else:
-        show(f"{file}: fine")
+        show(f"{file}: valid")
     return EXIT_OK

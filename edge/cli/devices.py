@@ -1,4 +1,4 @@
-"""`edge-voice devices`: which microphones there are."""
+"""`edge-voice devices`: the microphones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
     devices = list_devices()
     if not devices:
-        raise MicrophoneError("there is no microphone; connect one and check with: arecord -l")
+        raise MicrophoneError("no microphone found; connect one and check with: arecord -l")
     if args.json:
         show_json({"devices": [dataclasses.asdict(device) for device in devices]})
     else:
@@ -30,5 +30,5 @@ def run(args: argparse.Namespace) -> int:
             mark = "*" if device.is_default else " "
             what = f"{device.channels} channels, {device.default_rate:.0f} Hz"
             show(f"{mark} {device.index:>3}  {device.name}  ({what})")
-        show("* is used unless audio.device says otherwise: give it a number or part of a name.")
+        show("* is the default; set audio.device to a number or part of a name for another.")
     return EXIT_OK

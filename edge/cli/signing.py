@@ -10,43 +10,31 @@ from edge.cli.output import show, show_json
 from edge.errors import EXIT_OK, InputError
 
 NAME = "signing"
-HELP = "make a key, or show the public half for whoever verifies"
+HELP = "make a signing key, or show its public key"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    make = actions.add_parser(
-        "new-key",
-        help="make a key in a new file",
-        description="Make a key in a new file that only its owner can read.",
+    actions = options.add_actions(
+        parser,
+        ("new-key", "make a key in a new file that only its owner can read", _new_key),
+        ("public-key", "print the public key, for a lock or commands.keys_file", _public_key),
     )
+    make, show_key = actions.values()
     make.add_argument("file", metavar="FILE", type=Path, help="the new file")
     make.add_argument(
         "--algorithm",
         choices=("ed25519", "hmac-sha256"),
         default="ed25519",
-        help="ed25519: others verify with a public key; hmac-sha256: with the same key "
+        help="ed25519: verified with the public key; hmac-sha256: verified with the same key "
         "(default: ed25519)",
     )
-    show_key = actions.add_parser(
-        "public-key",
-        help="print the public key",
-        description="Print the public key, one line of base64, for a lock or for "
-        "commands.keys_file.",
-    )
     show_key.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="the key; else signing.key_file"
+        "file", metavar="FILE", nargs="?", type=Path, help="the key (default: signing.key_file)"
     )
-    for action, perform in ((make, _new_key), (show_key, _public_key)):
-        options.add_common(action)
-        action.set_defaults(perform=perform)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Perform the action."""
-    code: int = args.perform(args)
-    return code
+run = options.perform
 
 
 def _new_key(args: argparse.Namespace) -> int:
@@ -60,12 +48,12 @@ def _new_key(args: argparse.Namespace) -> int:
         about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": public}
         show_json({"file": str(args.file), **about})
         return EXIT_OK
-    show(f"{args.file}: a key for {key.algorithm}, id {key.key_id}")
+    show(f"{args.file}: {key.algorithm} key, id {key.key_id}")
     if public is None:
-        show("Whoever verifies needs a copy of this file, and could sign with it too.")
+        show("Verifying needs a copy of this file; whoever has it can sign too.")
         return EXIT_OK
-    show(f"Its public half, for a lock: {public}")
-    show("To let it command a device, add to the file that commands.keys_file names there:")
+    show(f"Public key, for a lock: {public}")
+    show("To allow its commands on a device, add this to the file that commands.keys_file names:")
     show(f"  - {{id: {key.key_id}, algorithm: {key.algorithm}, key: {public}, role: operator}}")
     return EXIT_OK
 
@@ -77,10 +65,10 @@ def _public_key(args: argparse.Namespace) -> int:
     if file is None:
         file = options.config_of(args).signing.key_file
         if file is None:
-            raise InputError("signing.key_file is not set; name a key's FILE, or set it")
+            raise InputError("signing.key_file is not set; set it, or name a key FILE")
     key = key_in(file)
     if not isinstance(key, PrivateKey):
-        raise InputError(f"{file}: a shared key has no public half; copy the file itself")
+        raise InputError(f"{file}: a shared key has no public key; copy the file itself")
     if args.json:
         about = {"algorithm": key.algorithm, "key_id": key.key_id}
         show_json({**about, "public_key": key.public.text})

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.evaluation import metrics
-from edge.evaluation.measure import kind_figures, preset_figures, units
+from edge.evaluation.evaluate import kind_figures, preset_figures, units
 from edge.evaluation.metrics import (
     Order,
     Resampler,
