@@ -6,24 +6,30 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import NOBODY_ENROLLED, show, show_json
-from edge.errors import EXIT_OK, InputError, ProfileError
+from edge.cli.output import NOBODY_ENROLLED, show_result
+from edge.errors import InputError, ProfileError
+from edge.types import (
+    EVERYTHING,
+    AccessRule,
+    Profile,
+    Window,
+    format_window,
+    parse_day,
+    parse_window,
+)
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from edge.config import Config
     from edge.store import ProfileStore
-    from edge.types import AccessRule, Profile, Window
 
-NAME = "access"
 HELP = "show or set who may open which door, and when"
 
 _ANY = ("any", "all", "always")
-_Value = TypeVar("_Value")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         ("show", "show one person's rule, or everyone's", _show),
         ("set", "change parts of a person's rule", _set),
-        ("enable", "allow a person to open again", _enable),
-        ("disable", "forbid a person to open anything; the signature stays", _disable),
-        ("clear", "remove a person's rule: every door, always", _clear),
+        (
+            "enable",
+            "allow a person to open again",
+            lambda args: _change(args, lambda rule: replace(rule, enabled=True)),
+        ),
+        (
+            "disable",
+            "forbid a person to open anything; the signature stays",
+            lambda args: _change(args, lambda rule: replace(rule, enabled=False)),
+        ),
+        (
+            "clear",
+            "remove a person's rule: every door, always",
+            lambda args: _change(args, lambda _: EVERYTHING),
+        ),
         ("clock", "show the time the device goes by, or accept its clock", _clock),
     )
     for name, action in actions.items():
@@ -86,47 +104,24 @@ def _show(args: argparse.Namespace) -> int:
         profiles = store.list() if args.profile is None else [_person(store, args.profile)]
     now = _time_of(config)
     people = [profile for profile in profiles if profile.duress_of is None]
-    if args.json:
-        content = [_as_dict(profile, config, now) for profile in people]
-        show_json({"access": content} if args.profile is None else content[0])
-    elif not people:
-        show(NOBODY_ENROLLED)
-    for profile in people if not args.json else ():
-        show(_sentence(profile, config, now))
-    return EXIT_OK
+    content = [_as_dict(profile, config, now) for profile in people]
+    lines = [_sentence(profile, config, now) for profile in people] or [NOBODY_ENROLLED]
+    return show_result(args, {"access": content} if args.profile is None else content[0], *lines)
 
 
 def _set(args: argparse.Namespace) -> int:
-    from edge.types import parse_day
-
-    changes: dict[str, Any] = {}
-    if args.hours is not None:
-        changes["windows"] = _windows(args.hours)
-    if args.doors is not None:
-        changes["doors"] = _doors(args.doors)
-    if args.first is not None:
-        changes["first_day"] = _unless_any(args.first, parse_day)
-    if args.last is not None:
-        changes["last_day"] = _unless_any(args.last, parse_day)
-    if args.challenge is not None:
-        changes["challenge"] = args.challenge
+    given = {
+        "windows": None if args.hours is None else _windows(args.hours),
+        "doors": None if args.doors is None else _doors(args.doors),
+        "challenge": args.challenge,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    for name, text in (("first_day", args.first), ("last_day", args.last)):
+        if text is not None:
+            changes[name] = _day(text)
     if not changes:
         raise InputError("nothing to set: use --hours, --doors, --from, --until or --challenge")
     return _change(args, lambda rule: _replaced(rule, changes))
-
-
-def _enable(args: argparse.Namespace) -> int:
-    return _change(args, lambda rule: replace(rule, enabled=True))
-
-
-def _disable(args: argparse.Namespace) -> int:
-    return _change(args, lambda rule: replace(rule, enabled=False))
-
-
-def _clear(args: argparse.Namespace) -> int:
-    from edge.types import EVERYTHING
-
-    return _change(args, lambda _: EVERYTHING)
 
 
 def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]) -> int:
@@ -137,11 +132,7 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
         record = options.audited(store, config)
         record("change", person.id, what="access", enabled=profile.rule.enabled)
     now = _time_of(config)
-    if args.json:
-        show_json(_as_dict(profile, config, now))
-    else:
-        show(_sentence(profile, config, now))
-    return EXIT_OK
+    return show_result(args, _as_dict(profile, config, now), _sentence(profile, config, now))
 
 
 def _clock(args: argparse.Namespace) -> int:
@@ -155,22 +146,18 @@ def _clock(args: argparse.Namespace) -> int:
         now = clock.now()
     local = clock.local(time.time())
     latest = None if latest_s is None else clock.local(latest_s)
-    if args.json:
-        show_json(
-            {
-                "now": local.isoformat(timespec="seconds"),
-                "latest": None if latest is None else latest.isoformat(timespec="seconds"),
-                "trusted": now is not None,
-            }
-        )
-        return EXIT_OK
-    show(f"{_clock_words(local)} by this device's clock")
+    value = {
+        "now": local.isoformat(timespec="seconds"),
+        "latest": None if latest is None else latest.isoformat(timespec="seconds"),
+        "trusted": now is not None,
+    }
+    lines = [f"{_clock_words(local)} by this device's clock"]
     if now is None and latest is not None:
-        show(
+        lines.append(
             f"The clock is not trusted: it has shown {_clock_words(latest)} before. People with"
             " hours or dates are denied. Set the clock, or add --accept if that time was wrong."
         )
-    return EXIT_OK
+    return show_result(args, value, *lines)
 
 
 def _person(store: ProfileStore, name: str) -> Profile:
@@ -189,8 +176,6 @@ def _replaced(rule: AccessRule, changes: dict[str, Any]) -> AccessRule:
 
 
 def _windows(texts: list[str]) -> tuple[Window, ...]:
-    from edge.types import parse_window
-
     if [text.strip().lower() in _ANY for text in texts] == [True]:
         return ()
     try:
@@ -208,11 +193,11 @@ def _doors(text: str) -> tuple[str, ...]:
     return doors
 
 
-def _unless_any(text: str, parse: Callable[[str], _Value]) -> _Value | None:
+def _day(text: str) -> date | None:
     if text.strip().lower() in _ANY:
         return None
     try:
-        return parse(text.strip())
+        return parse_day(text.strip())
     except ValueError as error:
         raise InputError(str(error)) from None
 
@@ -242,8 +227,6 @@ def _sentence(profile: Profile, config: Config, now: datetime | None) -> str:
 
 
 def _rule_words(rule: AccessRule) -> str:
-    from edge.types import format_window
-
     parts = [
         f"doors {', '.join(rule.doors)}" if rule.doors else "every door",
         " and ".join(format_window(window) for window in rule.windows) or "always",

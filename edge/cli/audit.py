@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import console, flush, one_line, printing, show, show_json
+from edge.cli.output import (
+    flush,
+    new_table,
+    one_line,
+    printing,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
 from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, InputError, ProfileError
 
 if TYPE_CHECKING:
@@ -20,7 +29,6 @@ if TYPE_CHECKING:
     from edge.store.audit_check import AuditVerdict
     from edge.store.audit_entry import Entry
 
-NAME = "audit"
 HELP = "show, verify or export the record of what happened"
 
 _HOW = (
@@ -32,6 +40,7 @@ _HOW = (
 )
 _LONGEST_LINE = 64 * 1024
 """Bytes; an exported entry has a few hundred, a few thousand at most."""
+_MOST_SHOWN = 10
 _UNITS = ("s", "ms")
 _NOT_SHOWN = ("id", "hash")
 """Left to `--json`."""
@@ -127,37 +136,29 @@ def _verify(args: argparse.Namespace) -> int:
             entries, head = read_export(args.file)
             where = str(args.file)
             verdict = check(entries, trail.key, anchor=head, expected=expected, anchored=False)
-    if args.json:
-        show_json(
-            {
-                "file": where,
-                "intact": verdict.intact,
-                "findings": list(verdict.findings),
-                "entries": verdict.entries,
-                "first": verdict.first,
-                "head": str(verdict.head),
-                "removed_by_retention": verdict.removed,
-            }
-        )
-    elif verdict.intact:
-        show(f"{where} is intact: {_extent(verdict)}.")
-        if verdict.removed:
-            show(f"{verdict.removed} older entries were removed by retention, which is recorded.")
-        show(f"Head, to note elsewhere: {verdict.head}")
-    else:
-        shown = verdict.findings[:10]
-        more = len(verdict.findings) - len(shown)
-        for finding in shown:
-            show(f"{where} is broken: {one_line(finding)}.")
-        if more:
-            show(f"{where}: {more} more findings.")
+    value = {
+        "file": where,
+        "intact": verdict.intact,
+        "findings": list(verdict.findings),
+        "entries": verdict.entries,
+        "first": verdict.first,
+        "head": str(verdict.head),
+        "removed_by_retention": verdict.removed,
+    }
+    show_result(args, value, *_verdict_lines(where, verdict))
     return EXIT_OK if verdict.intact else EXIT_REJECTED
 
 
-def _extent(verdict: AuditVerdict) -> str:
-    if not verdict.entries:
-        return "no entries yet"
-    return f"{verdict.entries} entries, {verdict.first} to {verdict.head.seq}"
+def _verdict_lines(where: str, verdict: AuditVerdict) -> list[str]:
+    if not verdict.intact:
+        lines = [f"{where} is broken: {one_line(text)}." for text in verdict.findings[:_MOST_SHOWN]]
+        more = len(verdict.findings) - len(lines)
+        return [*lines, f"{where}: {more} more findings."] if more else lines
+    extent = f"{verdict.entries} entries, {verdict.first} to {verdict.head.seq}"
+    lines = [f"{where} is intact: {extent if verdict.entries else 'no entries yet'}."]
+    if verdict.removed:
+        lines.append(f"{verdict.removed} older entries were removed by retention, on the record.")
+    return [*lines, f"Head, to note elsewhere: {verdict.head}"]
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -189,11 +190,11 @@ def _export(args: argparse.Namespace) -> int:
             args.file.unlink()
         reason = (error.strerror or str(error)).lower()
         raise EnvironmentFault(f"{args.file} cannot be written: {reason}") from None
-    if args.json:
-        show_json({"file": str(args.file), "entries": len(entries), "head": head})
-    else:
-        show(f"{len(entries)} entries written to {args.file}. Head: {head or 'none yet'}")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"file": str(args.file), "entries": len(entries), "head": head},
+        f"{len(entries)} entries written to {args.file}. Head: {head or 'none yet'}",
+    )
 
 
 def read_export(file: Path) -> tuple[list[Entry], Any]:
@@ -274,13 +275,10 @@ def _time(text: str) -> float:
 
 def print_table(entries: list[Entry], names: dict[str, str]) -> None:
     """Print entries, with names instead of the ids of people who are enrolled."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("ENTRY", justify="right")
-    for title in ("TIME", "WHAT", "WHO", "DETAIL"):
-        table.add_column(title, overflow="fold")
+    table = new_table("ENTRY", "TIME", "WHAT", "WHO", "DETAIL")
+    table.columns[0].justify = "right"
     for entry in entries:
         detail = entry.details()
         table.add_row(
@@ -290,8 +288,7 @@ def print_table(entries: list[Entry], names: dict[str, str]) -> None:
             Text(one_line(_who(entry.profile_id, names))),
             Text(one_line(_words(detail))),
         )
-    with printing():
-        console(sys.stdout).print(table)
+    show_table(table)
 
 
 def seconds_of(entry: Entry) -> float:

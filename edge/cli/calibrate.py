@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.evaluate import add_enroll, evaluated
-from edge.cli.output import complain, show, show_json
+from edge.cli.output import complain, show, show_result
 from edge.cli.prompts import confirmed
-from edge.errors import EXIT_OK, EXIT_REJECTED, ConfigError, StoreError
+from edge.errors import EXIT_REJECTED, ConfigError, StoreError
 
 if TYPE_CHECKING:
     from edge.config import Config
     from edge.evaluation.results import Suggestion
 
-NAME = "calibrate"
 HELP = "set the configuration to what an evaluation suggests"
 
 
@@ -59,22 +58,19 @@ def run(args: argparse.Namespace) -> int:
     for warning in suggestion.warnings:
         complain(warning)
     if old == suggestion.preset:
-        if args.json:
-            show_json({**done, "changed": False, "backup": None})
-        else:
-            show(f"{file}: already {old}, nothing to change.")
-        return EXIT_OK
+        unchanged = {**done, "changed": False, "backup": None}
+        return show_result(args, unchanged, f"{file}: already {old}, nothing to change.")
     question = f"Set security.false_accept_rate in {file} from {old} to {suggestion.preset}?"
     if not confirmed(question, yes=args.yes):
         return EXIT_REJECTED
     backup = replace_file(file, former, new)
     _audit(config, former=str(old), now=suggestion.preset)
-    if args.json:
-        show_json({**done, "changed": True, "backup": str(backup)})
-    else:
-        show(f"{file}: security.false_accept_rate is now {suggestion.preset} (was {old}).")
-        show(f"Old file: {backup}. Restart the service to use the new one.")
-    return EXIT_OK
+    return show_result(
+        args,
+        {**done, "changed": True, "backup": str(backup)},
+        f"{file}: security.false_accept_rate is now {suggestion.preset} (was {old}).",
+        f"Old file: {backup}. Restart the service to use the new one.",
+    )
 
 
 def _audit(config: Config, former: str, now: str) -> None:

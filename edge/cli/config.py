@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json
-from edge.errors import EXIT_INPUT, EXIT_OK, ConfigError
+from edge.cli.output import complain, show_json, show_result
+from edge.errors import EXIT_INPUT, ConfigError
 
-NAME = "config"
 HELP = "check the configuration file"
 
 
@@ -36,10 +35,8 @@ def _check(args: argparse.Namespace) -> int:
         for problem in error.problems:
             complain(problem, kind="error")
         return EXIT_INPUT
-    if args.json:
-        show_json({"file": str(file) if file else None, "valid": True, "problems": []})
-    elif file is None:
-        show("No configuration file: every setting has its default.")
-    else:
-        show(f"{file}: valid")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"file": str(file) if file else None, "valid": True, "problems": []},
+        f"{file}: valid" if file else "No configuration file: every setting has its default.",
+    )

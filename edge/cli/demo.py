@@ -10,7 +10,6 @@ from edge.cli import options
 from edge.cli.output import show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED
 
-NAME = "demo"
 HELP = "show it all at work, with made-up people or with you"
 
 

@@ -15,7 +15,6 @@ import sys
 import termios
 import time
 import tty
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.cli.output import console
@@ -48,12 +47,7 @@ class Keys:
                 self.files = [number]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._before is not None:
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(self.files[0], termios.TCSADRAIN, self._before)
@@ -109,12 +103,7 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
 

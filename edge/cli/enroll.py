@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import ProfileKind, Utterance
 
-NAME = "enroll"
 HELP = "enroll someone, from the microphone or from recordings"
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edge.cli import options
-from edge.cli.output import complain, console, printing, show, show_json
+from edge.cli.output import complain, console, new_table, show, show_json, show_table
 from edge.errors import EXIT_OK, AudioFormatError
 
 if TYPE_CHECKING:
     from edge.evaluation.evaluate import Evaluated
     from edge.evaluation.results import Evaluation
 
-NAME = "evaluate"
 HELP = "measure false accepts and rejects on your recordings, and suggest a setting"
 
 _T = TypeVar("_T")
@@ -110,8 +109,6 @@ def _skipped(error: AudioFormatError) -> None:
 
 
 def _print(evaluation: Evaluation) -> None:
-    from rich.table import Table
-
     from edge.evaluation.results import (
         LABELS,
         figure_words,
@@ -125,11 +122,8 @@ def _print(evaluation: Evaluation) -> None:
         f"{evaluation.people} people, {evaluation.recordings} recordings, {evaluation.tested}"
         f" tested; not usable: {refused or 'none'}"
     )
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("SETTING", "FALSE ACCEPTS", "RESIDENTS REJECTED"):
-        table.add_column(title)
-    kind, _ = evaluation.presets[0].false_accepts[0]
-    table.add_column(f"ACCEPTED: {LABELS[kind].upper()}", overflow="fold")
+    accepted = f"ACCEPTED: {LABELS[evaluation.presets[0].false_accepts[0][0]].upper()}"
+    table = new_table("SETTING", "FALSE ACCEPTS", "RESIDENTS REJECTED", accepted)
     for preset in evaluation.presets:
         suggested = preset.name == evaluation.suggestion.preset
         table.add_row(
@@ -139,8 +133,7 @@ def _print(evaluation: Evaluation) -> None:
             figure_words(preset.false_accepts[0][1]),
             style="bold" if suggested else "",
         )
-    with printing():
-        console(sys.stdout).print(table)
+    show_table(table)
     show(f"* {evaluation.suggestion.reason}")
     show(strangers_sentence(evaluation, evaluation.suggested))
     show(residents_sentence(evaluation.suggested))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile
 
-NAME = "identify"
 HELP = "tell who of a group is speaking, in a recording or at the microphone"
 
 _SHOWN = 10
@@ -30,18 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " not."
     )
     parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=Path,
-        help="a WAV or FLAC recording, or - for standard input; without it, the microphone",
-    )
-    parser.add_argument(
         "--group",
         metavar="NAME,NAME,...",
         help="who it may be, names or ids (default: everyone enrolled)",
     )
-    options.add_microphone(parser)
+    options.add_utterance(parser)
 
 
 def run(args: argparse.Namespace) -> int:

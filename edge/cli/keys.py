@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json
+from edge.cli.output import complain, show, show_json, show_result
 from edge.cli.prompts import add_passphrase_file, given_passphrase
 from edge.errors import EXIT_OK, InputError, KeyFault
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from edge.crypto.keys import KeySources, WrappingKey
     from edge.store import ProfileStore
 
-NAME = "keys"
 HELP = "show or change the keys that signatures are locked with"
 
 _WHERE_NEXT = {
@@ -83,11 +82,9 @@ def _make(args: argparse.Namespace) -> int:
     if file.exists():
         raise InputError(f"{file} already exists: name a new file")
     key = _key_in(file)
-    if args.json:
-        show_json({"key": {"file": str(file), "key_id": key.id}})
-    else:
-        show(f"{file} holds the new key {key.id}.")
-    return EXIT_OK
+    return show_result(
+        args, {"key": {"file": str(file), "key_id": key.id}}, f"{file} holds the new key {key.id}."
+    )
 
 
 def _rewrap(args: argparse.Namespace) -> int:

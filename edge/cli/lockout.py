@@ -9,15 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import show, show_json
-from edge.errors import EXIT_OK, StoreError
+from edge.cli.output import show_result
+from edge.errors import StoreError
 
 if TYPE_CHECKING:
     from edge.access.lockout import LockOutRecord
     from edge.config import Config
     from edge.store.device_state import DeviceState
 
-NAME = "lockout"
 HELP = "show or lift the lock-out after too many rejections"
 
 
@@ -38,18 +37,15 @@ def _show(args: argparse.Namespace) -> int:
     with options.device_state(config) as state:
         record = _record(state)
     content = _as_dict(record, config)
-    if args.json:
-        show_json(content)
-    elif not config.lockout.enabled:
-        show("Lock-outs are disabled (lockout.enabled is off).")
+    settings = config.lockout
+    if not settings.enabled:
+        words = "Lock-outs are disabled (lockout.enabled is off)."
     elif content["locked_out"]:
-        show(f"Locked out for {record.left_s:.0f} s more (round {record.round}).")
+        words = f"Locked out for {record.left_s:.0f} s more (round {record.round})."
     else:
-        limit = (
-            f"{config.lockout.rejections} rejections in the last {config.lockout.within_s:.0f} s"
-        )
-        show(f"Not locked out; {content['rejections']} of {limit}.")
-    return EXIT_OK
+        limit = f"{settings.rejections} rejections in the last {settings.within_s:.0f} s"
+        words = f"Not locked out; {content['rejections']} of {limit}."
+    return show_result(args, content, words)
 
 
 def _lift(args: argparse.Namespace) -> int:
@@ -62,13 +58,10 @@ def _lift(args: argparse.Namespace) -> int:
             locked = bool(_as_dict(_record(state), config)["locked_out"])
         state.put(STATE_KEY, None)
         state.put(LIFT_KEY, f"command line ({_user()})"[:64])
-    if args.json:
-        show_json({"lifted": locked})
-    elif locked:
-        show("Lock-out lifted; a running service follows within a second.")
-    else:
-        show("Not locked out; earlier rejections are forgotten.")
-    return EXIT_OK
+    words = "Not locked out; earlier rejections are forgotten."
+    if locked:
+        words = "Lock-out lifted; a running service follows within a second."
+    return show_result(args, {"lifted": locked}, words)
 
 
 def _record(state: DeviceState) -> LockOutRecord:

@@ -2,7 +2,7 @@
 
 A subcommand is a module of this package named in `COMMANDS`, with
 
-- `NAME` and `HELP`, a line for the list of commands,
+- `HELP`, a line for the list of commands,
 - `add_arguments(parser)`, which declares what it takes,
 - `run(args) -> int`, which does it and returns the exit code.
 
@@ -172,16 +172,15 @@ class _TopParser(Parser):
 
     def format_help(self) -> str:
         # Imports every command, hence only here.
-        modules = [importlib.import_module(f"edge.cli.{name}") for name in COMMANDS]
         width = max(40, shutil.get_terminal_size().columns - 2)  # as argparse has it
         lines = [
             textwrap.fill(
-                module.HELP,
+                importlib.import_module(f"edge.cli.{name}").HELP,
                 width,
-                initial_indent=f"  {module.NAME:<10} ",
+                initial_indent=f"  {name:<10} ",
                 subsequent_indent=_INDENT,
             )
-            for module in modules
+            for name in COMMANDS
         ]
         self.epilog = "\n".join(
             ["commands:", *lines, "", f"See '{PROGRAM} COMMAND --help' for a command's options."]

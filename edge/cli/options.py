@@ -43,6 +43,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_utterance(parser: argparse.ArgumentParser) -> None:
+    """Add `FILE`, `--device` and `--wait`, for commands that judge one utterance."""
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        help="a WAV or FLAC recording, or - for standard input; without it, the microphone",
+    )
+    add_microphone(parser)
+
+
 def add_microphone(parser: argparse.ArgumentParser) -> None:
     """Add `--device` and `--wait`, for commands that use the microphone."""
     parser.add_argument(

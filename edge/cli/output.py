@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.errors import (
     EXIT_ENVIRONMENT,
+    EXIT_OK,
     ConfigError,
     EdgeVoiceError,
     EnrollmentRejected,
@@ -19,6 +21,7 @@ from edge.errors import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from edge.types import PhraseMatch, Quality, SpeakerMatch
 
@@ -45,6 +48,32 @@ def show(text: str) -> None:
 def show_json(value: Mapping[str, Any]) -> None:
     """Print a result for programs: one line of JSON. Raises as `show` does."""
     show(json.dumps(value, ensure_ascii=False))
+
+
+def show_result(args: argparse.Namespace, value: Mapping[str, Any], *lines: str) -> int:
+    """Print a result as JSON, or as lines for people, and return exit code 0. Raises as `show`."""
+    if args.json:
+        show_json(value)
+    else:
+        for line in lines:
+            show(line)
+    return EXIT_OK
+
+
+def new_table(*titles: str) -> Table:
+    """A table without lines between its cells, which may be long."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def show_table(table: Table) -> None:
+    """Print a table. Raises as `show` does."""
+    with printing():
+        console(sys.stdout).print(table)
 
 
 def flush() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import NOBODY_ENROLLED, console, printing, show, show_json
+from edge.cli.output import NOBODY_ENROLLED, new_table, show, show_json, show_result, show_table
 from edge.cli.prompts import add_passphrase_file, confirmed, given_passphrase
 from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile
 
-NAME = "profiles"
 HELP = "list, show, revert, reset, rename, delete, export or import profiles"
 
 
@@ -140,11 +138,7 @@ def _change(
             return EXIT_REJECTED
         profile = change(store, profile_id)
         options.audited(store, options.config_of(args))("change", profile_id, what=what)
-    if args.json:
-        show_json({"profile": profile.as_dict()})
-    else:
-        show(done.format(name, profile.name))
-    return EXIT_OK
+    return show_result(args, {"profile": profile.as_dict()}, done.format(name, profile.name))
 
 
 def _delete(args: argparse.Namespace) -> int:
@@ -154,11 +148,7 @@ def _delete(args: argparse.Namespace) -> int:
             return EXIT_REJECTED
         store.delete(profile_id)
         options.audited(store, options.config_of(args))("deletion", profile_id)
-    if args.json:
-        show_json({"deleted": {"id": profile_id, "name": name}})
-    else:
-        show(f"{name} is deleted.")
-    return EXIT_OK
+    return show_result(args, {"deleted": {"id": profile_id, "name": name}}, f"{name} is deleted.")
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -175,11 +165,11 @@ def _export(args: argparse.Namespace) -> int:
         write_person(file, person, passphrase, replace=replace)
         options.audited(store, options.config_of(args))("export", person.profile.id)
     name = person.profile.name
-    if args.json:
-        show_json({"exported": {"id": person.profile.id, "name": name, "file": str(file)}})
-    else:
-        show(f"{name} exported to {file}: with it and the passphrase, anyone has the signature.")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"exported": {"id": person.profile.id, "name": name, "file": str(file)}},
+        f"{name} exported to {file}: with it and the passphrase, anyone has the signature.",
+    )
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -194,21 +184,18 @@ def _import(args: argparse.Namespace) -> int:
             hint = "" if args.new_name else "; add --as NAME"
             raise ProfileError(f"{error}{hint}, nothing was imported") from None
         options.audited(store, options.config_of(args))("import", profile.id)
-    if args.json:
-        show_json({"profile": profile.as_dict()})
-    else:
-        show(f"{profile.name} is imported ({profile.status.value}).")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"profile": profile.as_dict()},
+        f"{profile.name} is imported ({profile.status.value}).",
+    )
 
 
 def _print_table(profiles: list[Profile]) -> None:
     """Print each person, followed by their duress phrase."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED"):
-        table.add_column(title, overflow="fold")
+    table = new_table("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED")
     places = {profile.id: place for place, profile in enumerate(profiles)}
     for profile in sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1)):
         done = profile.remaining <= 0
@@ -219,8 +206,7 @@ def _print_table(profiles: list[Profile]) -> None:
             _progress(profile),
             _when(profile.updated_at),
         )
-    with printing():
-        console(sys.stdout).print(table)
+    show_table(table)
 
 
 def _kind(profile: Profile) -> str:

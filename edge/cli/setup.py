@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edge.installation.answers import Answers
     from edge.installation.writing import Written
 
-NAME = "setup"
 HELP = "ask a few questions, write the configuration and start the service"
 
 _NONE = "none"

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from edge.cli import options
-from edge.cli.output import show, show_json
-from edge.errors import EXIT_OK, InputError
+from edge.cli.output import show_result
+from edge.errors import InputError
 
-NAME = "signing"
 HELP = "make a signing key, or show its public key"
 
 
@@ -44,18 +43,16 @@ def _new_key(args: argparse.Namespace) -> int:
     key, content = new_key(args.algorithm)
     write_secret(args.file, content)
     public = key.public.text if isinstance(key, PrivateKey) else None
-    if args.json:
-        about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": public}
-        show_json({"file": str(args.file), **about})
-        return EXIT_OK
-    show(f"{args.file}: {key.algorithm} key, id {key.key_id}")
-    if public is None:
-        show("Verifying needs a copy of this file; whoever has it can sign too.")
-        return EXIT_OK
-    show(f"Public key, for a lock: {public}")
-    show("To allow its commands on a device, add this to the file that commands.keys_file names:")
-    show(f"  - {{id: {key.key_id}, algorithm: {key.algorithm}, key: {public}, role: operator}}")
-    return EXIT_OK
+    about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": public}
+    lines = ["Verifying needs a copy of this file; whoever has it can sign too."]
+    if public is not None:
+        lines = [
+            f"Public key, for a lock: {public}",
+            "To allow its commands on a device, add this to the file in commands.keys_file:",
+            f"  - {{id: {key.key_id}, algorithm: {key.algorithm}, key: {public}, role: operator}}",
+        ]
+    title = f"{args.file}: {key.algorithm} key, id {key.key_id}"
+    return show_result(args, {"file": str(args.file), **about}, title, *lines)
 
 
 def _public_key(args: argparse.Namespace) -> int:
@@ -69,9 +66,5 @@ def _public_key(args: argparse.Namespace) -> int:
     key = key_in(file)
     if not isinstance(key, PrivateKey):
         raise InputError(f"{file}: a shared key has no public key; copy the file itself")
-    if args.json:
-        about = {"algorithm": key.algorithm, "key_id": key.key_id}
-        show_json({**about, "public_key": key.public.text})
-    else:
-        show(key.public.text)
-    return EXIT_OK
+    about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": key.public.text}
+    return show_result(args, about, key.public.text)

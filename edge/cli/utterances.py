@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,13 +97,8 @@ class UtteranceSource:
         self._display.say(f"Microphone: {self.name}", style="dim")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._microphone.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._microphone.__exit__(None, None, None)
 
     @property
     def name(self) -> str:

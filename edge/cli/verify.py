@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from edge.recognition.results import Verification
     from edge.types import Profile
 
-NAME = "verify"
 HELP = "check that a recording, or you, is a person saying their passphrase"
 
 
@@ -27,16 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="who it should be; a name or id")
     parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=Path,
-        help="a WAV or FLAC recording, or - for standard input; without it, the microphone",
-    )
-    parser.add_argument(
         "--voice", action="store_true", help="compare the voice alone, whatever is said"
     )
-    options.add_microphone(parser)
+    options.add_utterance(parser)
 
 
 def run(args: argparse.Namespace) -> int:

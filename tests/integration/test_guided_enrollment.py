@@ -390,7 +390,10 @@ def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
         (["--rounds", "3"], "--rounds and --files-from need --digits"),
         (["--short"], "--short needs --voice: a passphrase is always said three times"),
         (["--voice", "--phrase", "x"], "--phrase cannot be used with --voice: any speech will do"),
-        (["--voice", "--duress"], "--duress cannot be used with --voice: it is a second passphrase"),
+        (
+            ["--voice", "--duress"],
+            "--duress cannot be used with --voice: it is a second passphrase",
+        ),
         (["--digits", "--trial", "x"], "--digits takes only NAME, --rounds, --files-from and"),
         (["x.wav", "--trial", "x.wav", "--no-trial"], "not allowed with argument"),
     ],

@@ -215,7 +215,10 @@ def _with(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (_with("suggestion", "strict"), "no suggestion"),
         (_with("suggestion", {"preset": "off", "reason": "", "warnings": []}), "'off'"),
         (_with("suggestion", {"preset": 1, "reason": "", "warnings": []}), "invalid suggestion"),
-        (_with("suggestion", {"preset": "strict", "reason": "", "warnings": "x"}), "invalid suggestion"),
+        (
+            _with("suggestion", {"preset": "strict", "reason": "", "warnings": "x"}),
+            "invalid suggestion",
+        ),
         (lambda content: [content], "not a report"),
         (lambda _: "x" * 2_000_000, "too large"),
     ],

@@ -128,7 +128,9 @@ def test_whose_digits_cannot_be_enrolled(
 
         with pytest.raises(ProfileError, match="has no passphrase, and digits need one"):
             begin(replace(ada, kind=ProfileKind.VOICE))
-        with pytest.raises(ProfileError, match="is a duress phrase: enroll digits under the person"):
+        with pytest.raises(
+            ProfileError, match="is a duress phrase: enroll digits under the person"
+        ):
             begin(replace(ada, duress_of="somebody"))
         with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
             begin(replace(ada, speaker_model="5" * 64))
@@ -152,6 +154,8 @@ def test_digits_that_come_near_each_other_are_named(
         (tuple(range(10)), "3 rounds, all distinct"),
         (tuple(range(1, 10)), "3 rounds, never asked: 0 (sounds like "),
     ):
-        monkeypatch.setattr("edge.challenge.enrollment.strong_digits", lambda _, found=strong: found)
+        monkeypatch.setattr(
+            "edge.challenge.enrollment.strong_digits", lambda _, found=strong: found
+        )
         assert summary_line(rounds).startswith(told)
     assert summary_line(rounds[:2]) == "2 of 3 rounds"
