@@ -199,10 +199,10 @@ def _figure(
 def _figures(curves: Curves) -> NDArray[np.float64]:
     return np.asarray(
         [
-            metrics.eer_of(curves).rate,
-            metrics.min_dcf_of(curves, metrics.NIST),
-            metrics.min_dcf_of(curves, metrics.CHALLENGE),
-            *(metrics.false_reject_of(curves, rate).rate for rate in RATES),
+            metrics.eer(curves).rate,
+            metrics.min_dcf(curves, metrics.NIST),
+            metrics.min_dcf(curves, metrics.CHALLENGE),
+            *(metrics.false_reject_at(curves, rate).rate for rate in RATES),
         ]
     )
 

@@ -66,17 +66,12 @@ def error_curves(targets: Scores, nontargets: Scores) -> Curves:
     return curves
 
 
-def eer(targets: Scores, nontargets: Scores) -> Rate:
+def eer(curves: Curves) -> Rate:
     """Equal error rate, at which false rejects and false accepts are equally frequent.
 
     Both rates are step functions of the threshold; between two thresholds, the crossing of the
-    straight line between the two points of the curve is taken. Raises as `error_curves` does.
+    straight line between the two points of the curve is taken.
     """
-    return eer_of(error_curves(targets, nontargets))
-
-
-def eer_of(curves: Curves) -> Rate:
-    """`eer` from the curves."""
     thresholds, false_reject, false_accept = curves
     gap = false_reject - false_accept
     above = int(np.argmax(gap >= 0))
@@ -93,19 +88,14 @@ def eer_of(curves: Curves) -> Rate:
     return Rate(float(rate), float(threshold))
 
 
-def false_reject_at(targets: Scores, nontargets: Scores, far: float) -> Rate:
+def false_reject_at(curves: Curves, far: float) -> Rate:
     """False-reject rate at the lowest threshold that keeps false accepts at `far` or below.
 
     With fewer than 1 / `far` non-targets, the threshold lies above them all.
 
     Raises:
-        ValueError: `far` is not within 0 to 1, or the scores are empty or not finite.
+        ValueError: `far` is not within 0 to 1.
     """
-    return false_reject_of(error_curves(targets, nontargets), far)
-
-
-def false_reject_of(curves: Curves, far: float) -> Rate:
-    """`false_reject_at` from the curves."""
     if not 0.0 <= far <= 1.0:
         raise ValueError(f"a false-accept rate is between 0 and 1, not {far}")
     thresholds, false_reject, false_accept = curves
@@ -113,9 +103,7 @@ def false_reject_of(curves: Curves, far: float) -> Rate:
     return Rate(float(false_reject[first]), float(thresholds[first]))
 
 
-def min_dcf(
-    targets: Scores, nontargets: Scores, p_target: float, c_miss: float, c_fa: float
-) -> float:
+def min_dcf(curves: Curves, costs: Costs) -> float:
     """Normalized minimum of the detection cost function.
 
     C = c_miss * P_miss * p_target + c_fa * P_fa * (1 - p_target), the least over all thresholds,
@@ -124,13 +112,8 @@ def min_dcf(
     listening. Source: NIST 2016 Speaker Recognition Evaluation Plan, "Performance Measurement".
 
     Raises:
-        ValueError: a cost or the prior is impossible, or the scores are empty or not finite.
+        ValueError: a cost or the prior is impossible.
     """
-    return min_dcf_of(error_curves(targets, nontargets), Costs(p_target, c_miss, c_fa))
-
-
-def min_dcf_of(curves: Curves, costs: Costs) -> float:
-    """`min_dcf` from the curves."""
     p_target, c_miss, c_fa = costs
     if not (0.0 < p_target < 1.0 and c_miss > 0.0 and c_fa > 0.0):
         raise ValueError(f"invalid costs: {costs}")

@@ -53,13 +53,8 @@ def phrase_scores(
     return np.asarray(columns, dtype=np.float64).T
 
 
-def joint_scores(engine: Engine, voice: Scores, phrase: Scores) -> Scores:
-    """The joint scores, of the same shape."""
-    return np.asarray(engine.scorer.joints(voice, phrase), dtype=np.float64)
-
-
 def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
-    """The lowest score that each preset accepts, by its name: `joint_scores` or `voice_scores`."""
+    """The lowest score that each preset accepts, by its name: joint or voice scores."""
     if kind is ProfileKind.PHRASE:
         return {name: -float(np.log(rate)) for name, rate in PRESETS}
     return {name: engine.scorer.voice_threshold(rate=rate) for name, rate in PRESETS}
@@ -197,7 +192,8 @@ def score(engine: Engine, parts: Split, track: Track = unwatched) -> Trials:
     scores = voice_scores(engine, profiles, analyses)
     by_phrase = bool(parts.tested[0].item.phrase)
     if by_phrase:
-        scores = joint_scores(engine, scores, phrase_scores(engine, profiles, analyses, track))
+        phrases = phrase_scores(engine, profiles, analyses, track)
+        scores = np.asarray(engine.scorer.joints(scores, phrases), dtype=np.float64)
     people = sorted({one.item.speaker for one in parts.tested})
     number = {name: n for n, name in enumerate(people)}
     owner = np.asarray([number[own[0].item.speaker] for own in parts.enrolled])[:, np.newaxis]
