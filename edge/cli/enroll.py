@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.output import complain, show, show_json
 from edge.cli.prompts import say
-from edge.cli.utterances import complain_of, result_of, utterance_from
-from edge.enrollment.checks import figures_of, remarks_on
-from edge.enrollment.room_noise import RoomNoise, loudest_of
-from edge.enrollment.trial import Trial, try_out
 from edge.errors import EXIT_INPUT, EXIT_OK, EXIT_REJECTED, EdgeVoiceError, InputError
 from edge.installation.service import paused
 
 if TYPE_CHECKING:
+    from edge.cli.enroll_files import FromFiles, Results
     from edge.cli.enroll_microphone import FromMicrophone
     from edge.config import Config
     from edge.enrollment.process import Enrollment
-    from edge.recognition.engine import Engine
     from edge.store import ProfileStore
-    from edge.types import ProfileKind, Utterance
 
 HELP = "enroll someone, from the microphone or from recordings"
 
@@ -96,100 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trial.add_argument("--no-trial", action="store_true", help="skip the trial at the end")
 
 
-@dataclass
-class Course:
-    """How an enrollment went so far.
-
-    Attributes:
-        utterances: the result of each, under its JSON names.
-        noise: the room; None if it was not measured.
-        trial: the result of the trial; None if there was none.
-        microphone: its name; None for files.
-    """
-
-    utterances: list[dict[str, Any]] = field(default_factory=list)
-    noise: RoomNoise | None = None
-    trial: Trial | None = None
-    microphone: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it under its JSON names."""
-        return {
-            "microphone": self.microphone,
-            "noise": self.noise.as_dict() if self.noise else None,
-            "utterances": self.utterances,
-            "trial": self.trial.as_dict() if self.trial else None,
-        }
-
-    def add(
-        self,
-        source: str,
-        kind: ProfileKind,
-        utterance: Utterance | None,
-        fault: InputError | None = None,
-    ) -> None:
-        """Record the result of an utterance; None is one that could not be read."""
-        remarks = remarks_on(utterance, kind) if utterance is not None and fault is None else []
-        self.utterances.append(
-            {
-                **result_of(source, fault),
-                "checks": figures_of(utterance, kind) if utterance is not None else None,
-                "warnings": [remark.code for remark in remarks],
-            }
-        )
-
-
-class FromFiles:
-    """Enrolls repetitions from recordings; `last` is for the trial, None for no trial."""
-
-    def __init__(
-        self,
-        enrollment: Enrollment,
-        engine: Engine,
-        config: Config,
-        files: Sequence[Path],
-        last: Path | None,
-    ) -> None:
-        self._enrollment = enrollment
-        self._engine = engine
-        self._config = config
-        self._files = files
-        self._last = last
-        self.course = Course()
-
-    def take(self) -> None:
-        """Add every file; rejected ones are reported and the rest continue."""
-        kind = self._enrollment.profile.kind
-        utterances: list[Utterance] = []
-        for file in self._files:
-            fault: InputError | None = None
-            utterance: Utterance | None = None
-            try:
-                utterance = utterance_from(file)
-                utterances.append(utterance)
-                self._enrollment.add(self._engine, utterance)
-            except InputError as error:
-                fault = error
-                complain_of(file, error)
-            else:
-                for remark in remarks_on(utterance, kind):
-                    complain(f"{file}: {remark.text}")
-            self.course.add(str(file), kind, utterance, fault)
-        self.course.noise = loudest_of([utterance.quality for utterance in utterances])
-
-    def trial(self, store: ProfileStore) -> None:
-        """Judge the last recording as at the door.
-
-        Raises:
-            InputError: it cannot be read.
-            StoreError: the store cannot be read.
-        """
-        if self._last is not None:
-            profile = self._enrollment.profile
-            utterance = utterance_from(self._last)
-            self.course.trial = try_out(self._engine, store, self._config, profile, utterance)
-
-
 def run(args: argparse.Namespace) -> int:
     """Enroll from the files, or else guided at the microphone."""
     if args.digits:
@@ -215,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             way: FromFiles | FromMicrophone
             if args.files:
+                from edge.cli.enroll_files import FromFiles
+
                 way = FromFiles(enrollment, engine, config, args.files, args.trial)
             else:
                 from edge.cli.enroll_microphone import FromMicrophone, chosen_device
@@ -222,18 +123,18 @@ def run(args: argparse.Namespace) -> int:
                 stack.enter_context(paused(say))
                 device = chosen_device(args, config, store)
                 way = stack.enter_context(FromMicrophone(enrollment, engine, config, args, device))
-            _take(way, enrollment, config, store, args)
+            _enroll(way, enrollment, config, store, args)
             if enrollment.complete and not args.no_trial:
                 try:
                     way.trial(store)
                 except (KeyboardInterrupt, EdgeVoiceError):
                     complain(f"{enrollment.profile.name} is enrolled; the trial was skipped")
                     raise
-        course = way.course
-    _tell(args, enrollment, course)
-    if enrollment.keeps_old or (args.files and any(not u["accepted"] for u in course.utterances)):
+        results = way.results
+    _tell(args, enrollment, results)
+    if enrollment.keeps_old or (args.files and any(not u["accepted"] for u in results.utterances)):
         return EXIT_INPUT
-    return EXIT_REJECTED if course.trial is not None and not course.trial.accepted else EXIT_OK
+    return EXIT_REJECTED if results.trial is not None and not results.trial.accepted else EXIT_OK
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -258,7 +159,7 @@ def _check_options(args: argparse.Namespace) -> None:
             raise InputError(message)
 
 
-def _take(
+def _enroll(
     way: FromFiles | FromMicrophone,
     enrollment: Enrollment,
     config: Config,
@@ -268,7 +169,7 @@ def _take(
     """Enroll; whatever happens, keep and audit what was accepted."""
     before = enrollment.profile.progress
     try:
-        way.take()
+        way.enroll()
         enrollment.finish()
     except (KeyboardInterrupt, EdgeVoiceError) as error:
         profile = enrollment.profile
@@ -293,11 +194,11 @@ def _take(
             )
 
 
-def _tell(args: argparse.Namespace, enrollment: Enrollment, course: Course) -> None:
+def _tell(args: argparse.Namespace, enrollment: Enrollment, results: Results) -> None:
     profile = enrollment.profile
     if args.json:
         content = profile.as_dict() if profile.id else None
-        show_json({"profile": content, "stored": enrollment.stored, **course.as_dict()})
+        show_json({"profile": content, "stored": enrollment.stored, **results.as_dict()})
         return
     unit = "repetition" if profile.kind.value == "phrase" else "second"
     missing = f"{profile.remaining:.3g} more {unit}{'' if profile.remaining == 1 else 's'}"
@@ -309,6 +210,6 @@ def _tell(args: argparse.Namespace, enrollment: Enrollment, course: Course) -> N
         show(f"{profile.name} is enrolled.")
     else:
         show(f"{profile.name} still needs {missing}. Run the command again to continue.")
-    if course.trial is not None:
-        for line in course.trial.lines():
+    if results.trial is not None:
+        for line in results.trial.lines():
             show(line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.display import FLOOR_DBFS, MEASURING, Display, meter
-from edge.cli.enroll import Course
+from edge.cli.enroll_files import Results
 from edge.cli.output import complain, console
 from edge.cli.prompts import ask, ask_whether
 from edge.cli.utterances import NothingHeard, UtteranceSource
@@ -227,20 +227,20 @@ class FromMicrophone:
         self._display = Display()
         self._source = UtteranceSource(config.audio, device, self._display)
         self._open = contextlib.ExitStack()
-        self.course = Course()
+        self.results = Results()
 
     def __enter__(self) -> FromMicrophone:
         with contextlib.ExitStack() as opening:
             opening.enter_context(self._display)
             opening.enter_context(self._source)
             self._open = opening.pop_all()
-        self.course.microphone = self._source.name
+        self.results.microphone = self._source.name
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def take(self) -> None:
+    def enroll(self) -> None:
         """Measure the room, then add repetitions until none is missing.
 
         Raises:
@@ -248,7 +248,7 @@ class FromMicrophone:
             NothingHeard: nobody spoke.
         """
         enrollment, display = self._enrollment, self._display
-        self.course.noise = room_measured(self._source, display)
+        self.results.noise = room_measured(self._source, display)
         display.say(_instruction(enrollment.profile), style="bold")
         _show_progress(display, enrollment.profile)
         longest_s = _LONGEST_FREE_SPEECH_S if self._args.voice else None
@@ -277,7 +277,7 @@ class FromMicrophone:
         try:
             for number, utterance in enumerate(self._source.utterances(wait_s=wait_s), start=1):
                 trial = try_out(self._engine, store, self._config, profile, utterance)
-                self.course.trial = trial
+                self.results.trial = trial
                 if trial.accepted or number == _TRIAL_TRIES:
                     return
                 display.say(f"Not yet: {trial.meaning}. Try again.", style="yellow")
@@ -293,11 +293,11 @@ class FromMicrophone:
         try:
             enrollment.add(self._engine, utterance)
         except EnrollmentRejected as error:
-            self.course.add("microphone", kind, utterance, error)
+            self.results.add("microphone", kind, utterance, error)
             display.say(f"Rejected: {error}.", style="yellow")
             self._hint()
             return
-        self.course.add("microphone", kind, utterance)
+        self.results.add("microphone", kind, utterance)
         quality = utterance.quality
         display.say(
             f"Accepted: {quality.net_speech_s:.1f} s of speech at {quality.level_dbfs:.0f} dB,"
@@ -309,7 +309,7 @@ class FromMicrophone:
 
     def _hint(self) -> None:
         """If one repetition was accepted and others are not, the first may be the wrong one."""
-        latest = [each["reason"] for each in self.course.utterances[-_HINT_AFTER_REFUSALS:]]
+        latest = [each["reason"] for each in self.results.utterances[-_HINT_AFTER_REFUSALS:]]
         unlike_first = all(reason in ("wrong_phrase", "unknown_speaker") for reason in latest)
         alone = len(self._enrollment.profile.samples) == 1
         if len(latest) == _HINT_AFTER_REFUSALS and unlike_first and alone:

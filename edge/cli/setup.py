@@ -15,7 +15,7 @@ from edge.errors import EXIT_OK, EdgeVoiceError, InputError
 
 if TYPE_CHECKING:
     from edge.audio.devices import InputDevice
-    from edge.installation.answers import Answers
+    from edge.installation.answers import SetupAnswers
     from edge.installation.writing import Written
 
 HELP = "ask a few questions, write the configuration and start the service"
@@ -135,7 +135,7 @@ def _file(named: Path | None) -> Path:
     return file.absolute()
 
 
-def _asked(args: argparse.Namespace, before: Answers, *, asks: bool) -> Answers:
+def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> SetupAnswers:
     from edge.installation.answers import broker, checked, id_of
 
     def answer(option: Any, question: str, default: str, path: str) -> Any:
@@ -258,7 +258,7 @@ def _devices() -> list[InputDevice]:
     return devices
 
 
-def _as_json(done: Written, answers: Answers, state: str) -> dict[str, Any]:
+def _as_json(done: Written, answers: SetupAnswers, state: str) -> dict[str, Any]:
     return {
         "file": str(done.file),
         "changed": done.changed,
@@ -275,7 +275,7 @@ def _as_json(done: Written, answers: Answers, state: str) -> dict[str, Any]:
     }
 
 
-def _show(done: Written, answers: Answers, state: str, *, sudo: str) -> None:
+def _show(done: Written, answers: SetupAnswers, state: str, *, sudo: str) -> None:
     show(f"{done.file}: {'written' if done.changed else 'unchanged'}")
     for path in done.written:
         if path != done.file:

@@ -47,7 +47,7 @@ class DemoBroker:
             )
         if isinstance(self._failure, ImportError):
             raise EnvironmentFault(
-                f"the demo's MQTT broker is not installed ({self._failure}); get it with: pip install"
+                f"the demo's MQTT broker is not installed ({self._failure}): pip install"
                 " 'edge-voice[demo]', or run tools/demo in a checkout"
             )
         if self._failure is not None:

@@ -23,7 +23,7 @@ _MOST_ID = 64
 
 
 @dataclass(frozen=True)
-class Answers:
+class SetupAnswers:
     """What setup asks for.
 
     Attributes:
@@ -58,11 +58,11 @@ class Answers:
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
-def present(config: Config, preset: str) -> Answers:
+def present(config: Config, preset: str) -> SetupAnswers:
     """The answers in a configuration; `preset` is empty for one that existed before."""
     mqtt = config.mqtt
     ca_file = mqtt.tls.ca_file
-    return Answers(
+    return SetupAnswers(
         name=config.device.name,
         device_id=config.device.id,
         microphone=config.audio.device,
@@ -113,7 +113,7 @@ def id_of(name: str) -> str:
     return "-".join(words).lower()[:_MOST_ID].strip("-") or "device"
 
 
-def settings(answers: Answers) -> dict[str, bool | int | str | Path | None]:
+def settings(answers: SetupAnswers) -> dict[str, bool | int | str | Path | None]:
     """The settings that follow from the answers, by path, without the secrets."""
     return {
         "device.name": answers.name,

@@ -16,7 +16,7 @@ from edge.crypto.private_files import make_key_file
 from edge.crypto.secrets import write_secret
 from edge.crypto.signing import PrivateKey, key_in, new_key
 from edge.errors import EnvironmentFault, InputError
-from edge.installation.answers import CA, PASSWORD, SIGNING_KEY, STORE_KEY, Answers, settings
+from edge.installation.answers import CA, PASSWORD, SIGNING_KEY, STORE_KEY, SetupAnswers, settings
 from edge.resources import config_directory
 from edge.store import FILE_NAME
 
@@ -76,7 +76,7 @@ def check_authority(file: Path) -> bytes:
     return data
 
 
-def apply(file: Path, data: bytes, answers: Answers) -> Written:
+def apply(file: Path, data: bytes, answers: SetupAnswers) -> Written:
     """Write the answers into the configuration whose content `starting_point` gave.
 
     The secrets come first, so that no configuration names a missing one.
