@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Results:
-    """The results of an enrollment so far.
-
-    Attributes:
-        utterances: the result of each, under its JSON names.
-        noise: the room; None if it was not measured.
-        trial: the result of the trial; None if there was none.
-        microphone: its name; None for files.
-    """
+    """The results of an enrollment so far; `microphone` is None for files."""
 
     utterances: list[dict[str, Any]] = field(default_factory=list)
     noise: RoomNoise | None = None

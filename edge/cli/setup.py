@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.cli.output import complain, show, show_json
 from edge.cli.prompts import ask, ask_secret, ask_whether, say, secret_line
@@ -22,6 +24,7 @@ HELP = "ask a few questions, write the configuration and start the service"
 
 _NONE = "none"
 _DEFAULT = "default"
+_T = TypeVar("_T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,23 +141,26 @@ def _file(named: Path | None) -> Path:
 def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> SetupAnswers:
     from edge.installation.answers import broker, checked, id_of
 
-    def answer(option: Any, question: str, default: str, path: str) -> Any:
+    def answer(option: str | None, question: str, default: str, read: Callable[[str], _T]) -> _T:
         """From the option, else asked, else the default."""
         if option is None and asks:
-            return ask(question, default, lambda text: checked(path, text))
-        return checked(path, default if option is None else option)
+            return ask(question, default, read)
+        return read(default if option is None else option)
 
-    name = answer(args.name, "Name of this device", before.name, "device.name")
+    def whether(option: bool | None, question: str, default: bool) -> bool:
+        if option is None and asks:
+            return ask_whether(question, default=default)
+        return default if option is None else option
+
+    name = answer(args.name, "Name of this device", before.name, partial(checked, "device.name"))
     new_id = args.id or (before.device_id if name == before.name else id_of(name))
     before = replace(before, name=name, device_id=checked("device.id", new_id))
     before = replace(before, microphone=_microphone(args.microphone, before.microphone, asks=asks))
 
-    if args.broker is not None or not asks:
-        host, port = broker(args.broker or before.broker)
-    else:
-        host, port = ask("MQTT broker, HOST or HOST:PORT", before.broker, broker)
+    host, port = answer(args.broker, "MQTT broker, HOST or HOST:PORT", before.broker, broker)
     user = before.username or _NONE
-    user = answer(args.user, f"MQTT user name, or {_NONE}", user, "mqtt.username")
+    check_user = partial(checked, "mqtt.username")
+    user = answer(args.user, f"MQTT user name, or {_NONE}", user, check_user)
     username = None if user == _NONE else user
     password = None
     if args.password_file is not None:
@@ -164,7 +170,14 @@ def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> Set
     elif asks and username is not None:
         password = ask_secret("MQTT password (not shown; Enter keeps the current one)")
 
-    tls = _whether(args.tls, "Encrypt the connection (TLS)", before.tls, asks=asks)
+    tls = whether(args.tls, "Encrypt the connection (TLS)", before.tls)
+    if args.ca_file is not None and not tls:
+        raise InputError("--ca-file has no effect without TLS; add --tls")
+    ca_file = None
+    if tls:
+        default = _NONE if before.ca_file is None else str(before.ca_file)
+        question = f"CA file for the broker's certificate, or {_NONE} for the system's"
+        ca_file = answer(args.ca_file, question, default, _authority)
     return replace(
         before,
         host=host,
@@ -172,13 +185,11 @@ def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> Set
         username=username,
         password=password,
         tls=tls,
-        ca_file=_authority(args, before.ca_file, tls=tls, asks=asks),
-        discovery=_whether(
-            args.discovery, "Announce the device to Home Assistant", before.discovery, asks=asks
+        ca_file=ca_file,
+        discovery=whether(
+            args.discovery, "Announce the device to Home Assistant", before.discovery
         ),
-        signing=_whether(
-            args.signing, "Sign decisions, for a lock to verify", before.signing, asks=asks
-        ),
+        signing=whether(args.signing, "Sign decisions, for a lock to verify", before.signing),
     )
 
 
@@ -188,34 +199,14 @@ def _preset(text: str) -> str:
     return text
 
 
-def _whether(option: bool | None, question: str, default: bool, *, asks: bool) -> bool:
-    if option is not None:
-        return option
-    return ask_whether(question, default=default) if asks else default
-
-
-def _authority(
-    args: argparse.Namespace, before: Path | None, *, tls: bool, asks: bool
-) -> Path | None:
+def _authority(text: str) -> Path | None:
     from edge.installation.writing import check_authority
 
-    if not tls:
-        if args.ca_file is not None:
-            raise InputError("--ca-file has no effect without TLS; add --tls")
+    if text == _NONE:
         return None
-
-    def read(text: str) -> Path | None:
-        if text == _NONE:
-            return None
-        file = Path(text).expanduser().absolute()
-        check_authority(file)
-        return file
-
-    default = _NONE if before is None else str(before)
-    if args.ca_file is not None or not asks:
-        return read(args.ca_file or default)
-    question = f"CA file for the broker's certificate, or {_NONE} for the system's"
-    return ask(question, default, read)
+    file = Path(text).expanduser().absolute()
+    check_authority(file)
+    return file
 
 
 def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> int | str | None:

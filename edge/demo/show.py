@@ -17,14 +17,9 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Expectation:
-    """An expected decision.
+    """A decision that should come of something said; `name` is None for any name or none.
 
-    Attributes:
-        title: who does what, for people.
-        text: what is said; empty if that is up to the person at the microphone.
-        decision: `Outcome` value.
-        reason: `ReasonCode` value.
-        name: the name in the decision; None for any or none.
+    `text` is empty if it is up to the person at the microphone.
     """
 
     title: str
@@ -39,13 +34,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Result:
-    """A decision, or the lack of one.
-
-    Attributes:
-        expected: what it should be.
-        decision: the payload received over MQTT; None if none arrived in time.
-        after_s: from the end of the speech until the subscriber had it, seconds.
-    """
+    """A decision received over MQTT `after_s` seconds after the speech; None if there is none."""
 
     expected: Expectation
     decision: dict[str, Any] | None = field(repr=False)
@@ -87,13 +76,7 @@ class Result:
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """The whole demo.
-
-    Attributes:
-        results: one for each recording, in the order played.
-        unexpected: how many decisions arrived although nothing had been said.
-        end_silence_s: silence after which the service takes speech for ended, seconds.
-    """
+    """The results in the order played, and the number of decisions with nothing said."""
 
     results: tuple[Result, ...]
     unexpected: int

@@ -37,14 +37,7 @@ class Track(Protocol):
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """One recording of a corpus.
-
-    Attributes:
-        path: the file.
-        speaker: who speaks.
-        phrase: the phrase; empty if the text differs from file to file.
-        style: how it is said (`neutral`, `happy`); empty if the file name has none.
-    """
+    """A recording; `phrase` is empty for free text, `style` if the file name has none."""
 
     path: Path
     speaker: str
@@ -54,13 +47,7 @@ class CorpusFile:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A recording as the models see it.
-
-    Attributes:
-        item: the file.
-        analysis: the output of the models.
-        refusal: why the product would not judge it; None if it would.
-    """
+    """A recording as the models see it; `refusal` is None if the product would judge it."""
 
     item: CorpusFile
     analysis: Analysis

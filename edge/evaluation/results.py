@@ -30,15 +30,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class KindFigures:
-    """The targets against one kind of trial that must be rejected.
+    """The targets against one kind of non-target, such as `IC`, or against `all` of them.
 
-    Attributes:
-        kind: such as `IC`; `all` for all of them together.
-        trials: how many of that kind.
-        eer: equal error rate.
-        min_dcf_nist: normalized minimum detection cost at NIST's costs.
-        min_dcf_challenge: the same at the costs of the TdSV challenge 2024.
-        false_rejects: (false-accept rate, false-reject rate there) of 1 in 100, 1,000, 10,000.
+    `min_dcf_nist` and `min_dcf_challenge` are normalized minimum detection costs. `false_rejects`
+    has (false-accept rate, false-reject rate there) for 1 in 100, 1,000 and 10,000.
     """
 
     kind: str
@@ -51,14 +46,10 @@ class KindFigures:
 
 @dataclass(frozen=True)
 class PresetFigures:
-    """The error rates of a preset on these recordings.
+    """The error rates of a preset, meant to have `false_accept_rate`, on these recordings.
 
-    Attributes:
-        name: `relaxed`, `balanced` or `strict`.
-        false_accept_rate: the rate that it is meant to have.
-        threshold: the lowest score that it accepts.
-        false_reject: of targets.
-        false_accepts: (kind, rate) of each kind of non-target.
+    `threshold` is the lowest score that it accepts; `false_accepts` has (kind, rate) for each kind
+    of non-target.
     """
 
     name: str
@@ -70,13 +61,7 @@ class PresetFigures:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Which preset suits these people.
-
-    Attributes:
-        preset: its name.
-        reason: why, in a sentence.
-        warnings: what the recordings cannot show or show to be wrong, a sentence each.
-    """
+    """The preset to use, and why; each warning says what the recordings cannot show."""
 
     preset: str
     reason: str
@@ -85,24 +70,10 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found.
+    """The results of an evaluation.
 
-    Attributes:
-        folder: name of the folder of recordings.
-        created_at: ISO 8601 with the offset.
-        software: version of the software.
-        speaker_model: SHA-256 of the speaker model.
-        phrase_model: SHA-256 of the phrase model.
-        by_phrase: whether phrases were compared too.
-        enroll: recordings enrolled for each profile.
-        people: number of speakers.
-        profiles: number of enrolled profiles.
-        recordings: number of recordings.
-        tested: number of tested recordings.
-        refused: number of unusable recordings, by reason.
-        kinds: the figures against each kind of non-target, the main one first.
-        presets: from the most forgiving to the strictest.
-        suggestion: the preset to use.
+    Models are SHA-256, and `created_at` is ISO 8601 with the offset. `refused` counts unusable
+    recordings by reason. `kinds` begins with the main one, `presets` with the most forgiving.
     """
 
     folder: str

@@ -24,20 +24,9 @@ _MOST_ID = 64
 
 @dataclass(frozen=True)
 class SetupAnswers:
-    """What setup asks for.
+    """What setup asks for; None is the default microphone or port, no user, or the system's CAs.
 
-    Attributes:
-        name: display name of the device.
-        device_id: its id in MQTT topics.
-        microphone: its number or part of its name; None for the default one.
-        host: name or address of the broker.
-        port: port of the broker; None for the default.
-        username: MQTT user; None for none.
-        password: MQTT password; None keeps the current one.
-        tls: whether to encrypt the connection to the broker.
-        ca_file: PEM file of the CA that signed its certificate; None for the system's.
-        discovery: whether to announce the device to Home Assistant.
-        signing: whether decisions are signed.
+    For the password, None keeps the current one.
     """
 
     name: str

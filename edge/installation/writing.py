@@ -25,14 +25,9 @@ _MOST_CA_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Written:
-    """The result of writing.
+    """The configuration, the files that are new or replaced, and the backups of those replaced.
 
-    Attributes:
-        file: the configuration.
-        changed: whether it is new or has changed.
-        written: the files that are new or replaced.
-        backups: the copies of replaced files.
-        public_key: verifies the decisions of this device; None if they are not signed.
+    `changed` is about the configuration; `public_key` is None if decisions are not signed.
     """
 
     file: Path
