@@ -129,8 +129,9 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
     with options.store_of(args) as store:
         person = _person(store, args.profile)
         profile = store.set_rule(person.id, change(person.rule))
-        record = options.audited(store, config)
-        record("change", person.id, what="access", enabled=profile.rule.enabled)
+        options.audit(
+            store, config, "change", person.id, what="access", enabled=profile.rule.enabled
+        )
     now = _time_of(config)
     return show_result(args, _as_dict(profile, config, now), _sentence(profile, config, now))
 

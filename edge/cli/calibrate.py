@@ -78,8 +78,9 @@ def _audit(config: Config, former: str, now: str) -> None:
 
     try:
         with open_store(config.state_path, settings=config.store) as store:
-            record = options.audited(store, config)
-            record("change", what="security.false_accept_rate", former=former, now=now)
+            options.audit(
+                store, config, "change", what="security.false_accept_rate", former=former, now=now
+            )
     except StoreError as error:
         complain(f"done, but not in the audit trail: {error}")
 

@@ -182,11 +182,7 @@ class Display:
 
 
 def meter(
-    dbfs: float,
-    cells: int,
-    target: tuple[float, float] | None = None,
-    *,
-    ascii_only: bool = False,
+    dbfs: float, cells: int, target: tuple[float, float] | None = None, *, ascii_only: bool = False
 ) -> Text:
     """A level in dBFS as a bar from `FLOOR_DBFS` to full scale, `cells` characters without marks.
 

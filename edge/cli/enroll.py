@@ -138,24 +138,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    wrong = (
-        (args.rounds is not None or args.files_from is not None)
-        and "--rounds and --files-from need --digits",
-        args.short
-        and not args.voice
-        and "--short needs --voice: a passphrase is always said three times",
-        args.phrase is not None
-        and args.voice
-        and "--phrase cannot be used with --voice: any speech will do there",
-        args.duress
-        and args.voice
-        and "--duress cannot be used with --voice: it is a second passphrase",
-        args.trial is not None
-        and not args.files
-        and "--trial FILE needs files: at the microphone the trial is spoken",
-    )
-    for message in wrong:
-        if message:
+    digits_only = args.rounds is not None or args.files_from is not None
+    for wrong, message in (
+        (digits_only, "--rounds and --files-from need --digits"),
+        (
+            args.short and not args.voice,
+            "--short needs --voice: a passphrase is always said three times",
+        ),
+        (
+            args.phrase is not None and args.voice,
+            "--phrase cannot be used with --voice: any speech will do there",
+        ),
+        (
+            args.duress and args.voice,
+            "--duress cannot be used with --voice: it is a second passphrase",
+        ),
+        (
+            args.trial is not None and not args.files,
+            "--trial FILE needs files: at the microphone the trial is spoken",
+        ),
+    ):
+        if wrong:
             raise InputError(message)
 
 
@@ -185,7 +188,9 @@ def _enroll(
         profile = enrollment.profile
         enrollment.remember(config.replay)
         if enrollment.stored and profile.progress != before:
-            options.audited(store, config)(
+            options.audit(
+                store,
+                config,
                 "enrollment",
                 profile.id,
                 what="enrolled again" if args.again else "enrolled",

@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
                     results = from_microphone(enrollment, config, args, device)
         finally:
             if enrollment.new and not enrollment.keeps_old:
-                options.audited(store, config)(
+                options.audit(
+                    store,
+                    config,
                     "enrollment",
                     profile.id,
                     digits=True,
@@ -155,10 +157,7 @@ def summary_line(rounds: Sequence[DigitRound]) -> str:
 
 
 def from_microphone(
-    enrollment: DigitEnrollment,
-    config: Config,
-    args: argparse.Namespace,
-    device: DeviceChoice,
+    enrollment: DigitEnrollment, config: Config, args: argparse.Namespace, device: DeviceChoice
 ) -> list[dict[str, Any]]:
     """Ask for one digit after another until every round is complete; returns all results.
 

@@ -181,7 +181,7 @@ class _Choice:
             self._say(f"Not saved: {error}.", "yellow")
             self._by_hand(setting, str(file))
             return
-        options.audited(self._store, self._config)("change", what="audio.device")
+        options.audit(self._store, self._config, "change", what="audio.device")
         self._say(f"Saved in {file}: restart the service to use it.")
 
     def _by_hand(self, setting: str, file: str) -> None:

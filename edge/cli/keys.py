@@ -108,8 +108,9 @@ def _rewrap(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
-    record = options.audited(store, options.config_of(args))
-    record("keys", what=what, key_id=store.key_state().key_id)
+    options.audit(
+        store, options.config_of(args), "keys", what=what, key_id=store.key_state().key_id
+    )
 
 
 def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -> Any:

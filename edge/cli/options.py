@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edge.cli.output import complain
 from edge.errors import StoreError
@@ -159,33 +159,24 @@ def trail_of(store: ProfileStore, config: Config) -> Iterator[AuditTrail]:
         yield trail
 
 
-class Recorder(Protocol):
-    """Records in the audit trail that something was done."""
+def audit(
+    store: ProfileStore, config: Config, kind: str, profile_id: str | None = None, **detail: Detail
+) -> None:
+    """Record in the audit trail, on disk, that a command has done something, and for whom.
 
-    def __call__(self, kind: str, profile_id: str | None = None, **detail: Detail) -> None:
-        """`kind` is an `EventKind` value; the detail must hold no name, phrase or secret."""
-
-
-def audited(store: ProfileStore, config: Config) -> Recorder:
-    """What a command records in the audit trail once it is done.
-
-    The entry, with the user who asked, is on disk when the call returns. If it cannot be written,
-    a warning says so and the command still counts: a full disk must not keep anyone from being
-    deleted.
+    `kind` is an `EventKind` value; the detail must hold no name, phrase or secret. If it cannot be
+    written, a warning says so and the command still counts: a full disk must not keep anyone from
+    being deleted.
     """
+    from edge.types import Event, EventKind
 
-    def record(kind: str, profile_id: str | None = None, **detail: Detail) -> None:
-        from edge.types import Event, EventKind
-
-        asked: dict[str, Detail] = {"by": "command line", "uid": _user()}
-        try:
-            with trail_of(store, config) as trail:
-                trail.record(Event(EventKind(kind), {**asked, **detail}, profile_id))
-                trail.flush()
-        except StoreError as error:
-            complain(f"done, but not in the audit trail: {error}")
-
-    return record
+    asked: dict[str, Detail] = {"by": "command line", "uid": _user()}
+    try:
+        with trail_of(store, config) as trail:
+            trail.record(Event(EventKind(kind), {**asked, **detail}, profile_id))
+            trail.flush()
+    except StoreError as error:
+        complain(f"done, but not in the audit trail: {error}")
 
 
 def _user() -> int:

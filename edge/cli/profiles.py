@@ -137,7 +137,7 @@ def _change(
         if question and not confirmed(question.format(name), yes=args.yes):
             return EXIT_REJECTED
         profile = change(store, profile_id)
-        options.audited(store, options.config_of(args))("change", profile_id, what=what)
+        options.audit(store, options.config_of(args), "change", profile_id, what=what)
     return show_result(args, {"profile": profile.as_dict()}, done.format(name, profile.name))
 
 
@@ -147,7 +147,7 @@ def _delete(args: argparse.Namespace) -> int:
         if not confirmed(f"Delete {name} and the signature?", yes=args.yes):
             return EXIT_REJECTED
         store.delete(profile_id)
-        options.audited(store, options.config_of(args))("deletion", profile_id)
+        options.audit(store, options.config_of(args), "deletion", profile_id)
     return show_result(args, {"deleted": {"id": profile_id, "name": name}}, f"{name} is deleted.")
 
 
@@ -163,7 +163,7 @@ def _export(args: argparse.Namespace) -> int:
         passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
         check_passphrase(passphrase)
         write_person(file, person, passphrase, replace=replace)
-        options.audited(store, options.config_of(args))("export", person.profile.id)
+        options.audit(store, options.config_of(args), "export", person.profile.id)
     name = person.profile.name
     return show_result(
         args,
@@ -183,7 +183,7 @@ def _import(args: argparse.Namespace) -> int:
         except ProfileError as error:
             hint = "" if args.new_name else "; add --as NAME"
             raise ProfileError(f"{error}{hint}, nothing was imported") from None
-        options.audited(store, options.config_of(args))("import", profile.id)
+        options.audit(store, options.config_of(args), "import", profile.id)
     return show_result(
         args,
         {"profile": profile.as_dict()},

@@ -218,8 +218,4 @@ class Order:
         if targets[-1] <= 0.0 or nontargets[-1] <= 0.0:
             return None
         at = np.append(self._first, len(ordered))
-        return (
-            self._thresholds,
-            targets[at] / targets[-1],
-            1.0 - nontargets[at] / nontargets[-1],
-        )
+        return (self._thresholds, targets[at] / targets[-1], 1.0 - nontargets[at] / nontargets[-1])

@@ -6,8 +6,9 @@ The page has no script and loads nothing. The folder's name, which can be anythi
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from edge.evaluation.results import (
     one_in,
     residents_sentence,
     strangers_sentence,
-    thousands,
 )
 
 JSON_NAME = "report.json"
@@ -83,17 +83,9 @@ def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
     }
     make_folder(folder)
     for name, data in files.items():
-        _write(folder / name, data)
+        with _writing(folder / name):
+            (folder / name).write_bytes(data)
     return {name: folder / name for name in files}
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{path}: cannot be written ({error.strerror}); name another folder with --output"
-        ) from error
 
 
 def make_folder(folder: Path) -> None:
@@ -102,12 +94,18 @@ def make_folder(folder: Path) -> None:
     Raises:
         EnvironmentFault: it cannot be created.
     """
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable name"
         raise EnvironmentFault(
-            f"{folder}: cannot be created ({reason}); name another folder with --output"
+            f"{path}: cannot be written ({reason}); name another folder with --output"
         ) from error
 
 
@@ -177,13 +175,10 @@ def _counts(evaluation: Evaluation) -> str:
     unit = "phrases" if evaluation.by_phrase else "voices"
     rows = [
         ["people", str(evaluation.people)],
-        ["recordings", thousands(evaluation.recordings)],
+        ["recordings", f"{evaluation.recordings:,}"],
         ["not usable", refused or "none"],
-        [
-            "enrolled",
-            f"{evaluation.profiles} {unit}, {evaluation.enroll} recordings each",
-        ],
-        ["tested", f"{thousands(evaluation.tested)} recordings"],
+        ["enrolled", f"{evaluation.profiles} {unit}, {evaluation.enroll} recordings each"],
+        ["tested", f"{evaluation.tested:,} recordings"],
     ]
     return _table([], rows)
 
@@ -193,7 +188,7 @@ def _kinds(evaluation: Evaluation) -> str:
     heading += ["minDCF (challenge)"]
     heading += [f"rejected at {one_in(far)}" for far, _ in evaluation.kinds[0].false_rejects]
     rows = [
-        [LABELS[row.kind], thousands(row.trials), figure_words(row.eer)]
+        [LABELS[row.kind], f"{row.trials:,}", figure_words(row.eer)]
         + [cost_words(row.min_dcf_nist), cost_words(row.min_dcf_challenge)]
         + [figure_words(figure) for _, figure in row.false_rejects]
         for row in evaluation.kinds
@@ -203,7 +198,7 @@ def _kinds(evaluation: Evaluation) -> str:
 
 def _notes(evaluation: Evaluation) -> str:
     least = evaluation.kinds[0].false_rejects[-1][0]
-    needed = thousands(round(TRIALS_A_RATE_NEEDS / least))
+    needed = f"{round(TRIALS_A_RATE_NEEDS / least):,}"
     return (
         "Recordings that are not usable do not count. In parentheses: 95 % confidence intervals,"
         " from a bootstrap over people, and at least as wide as the number of recordings (of"

@@ -129,20 +129,15 @@ def percent(rate: float) -> str:
     return f"{value:.2g} %" if value >= 0.0001 else "0 %"
 
 
-def thousands(count: int) -> str:
-    """A count with thousands separators: 1,000."""
-    return f"{count:,}"
-
-
 def one_in(rate: float) -> str:
     """A small rate as 1 in 1,000."""
-    return f"1 in {thousands(round(1.0 / rate))}"
+    return f"1 in {round(1.0 / rate):,}"
 
 
 def figure_words(figure: Figure) -> str:
     """A rate with its interval, or why there is none."""
     if figure.value is None:
-        text = f"too few trials ({thousands(figure.trials)})"
+        text = f"too few trials ({figure.trials:,})"
         if figure.errors is not None and figure.high is not None:
             text += f", no error (at most {percent(figure.high)})"
         return text
@@ -167,14 +162,14 @@ def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
     high = figure.high if figure.high is not None else 1.0
     if not figure.value:
         return (
-            f"None of {thousands(figure.trials)} attempts by {who} was accepted, so at most"
+            f"None of {figure.trials:,} attempts by {who} was accepted, so at most"
             f" {_of(high)} would be."
         )
     size = 1_000
     while figure.value * size < 1.0:
         size *= 10
     return (
-        f"About {figure.value * size:.2g} of {thousands(size)} attempts by {who} would be accepted"
+        f"About {figure.value * size:.2g} of {size:,} attempts by {who} would be accepted"
         f" (at most {_of(high)})."
     )
 
@@ -185,7 +180,7 @@ def residents_sentence(preset: PresetFigures) -> str:
     high = percent(figure.high if figure.high is not None else 1.0)
     if not figure.value:
         return (
-            f"No resident was rejected in {thousands(figure.trials)} attempts, so at most {high} of"
+            f"No resident was rejected in {figure.trials:,} attempts, so at most {high} of"
             " them would be."
         )
     return (
@@ -197,4 +192,4 @@ def residents_sentence(preset: PresetFigures) -> str:
 def _of(rate: float) -> str:
     """An upper limit as a count, rounded up: `3 of 1,000`."""
     size = 100 if rate >= 0.01 else 1_000 if rate >= 0.001 else 10_000
-    return f"{thousands(math.ceil(rate * size - 1e-9))} of {thousands(size)}"
+    return f"{math.ceil(rate * size - 1e-9):,} of {size:,}"

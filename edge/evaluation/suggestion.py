@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.evaluation.results import Figure, PresetFigures, Suggestion, percent, thousands
+from edge.evaluation.results import Figure, PresetFigures, Suggestion, percent
 from edge.evaluation.trials import STRANGER, VOICE_STRANGER
 
 BEARABLE = 0.05
@@ -78,7 +78,7 @@ def _warnings(chosen: PresetFigures, people: int) -> list[str]:
     ):
         found.append(
             f"Strangers were accepted more often ({strangers.errors} of"
-            f" {thousands(strangers.trials)} attempts) than {chosen.name} allows"
+            f" {strangers.trials:,} attempts) than {chosen.name} allows"
             f" ({percent(chosen.false_accept_rate)}): the voices are alike, or the microphone or"
             " room blurs them. Choose a stricter setting if that matters."
         )
