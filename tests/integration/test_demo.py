@@ -32,7 +32,7 @@ def test_every_decision_is_as_expected() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     outcome = json.loads(done.stdout)
-    assert (outcome["passed"], outcome["failed"], outcome["unasked"]) == (6, 0, 0)
+    assert (outcome["passed"], outcome["failed"], outcome["unexpected"]) == (6, 0, 0)
     decisions = [result["decision"] for result in outcome["results"]]
     assert [decision["decision"] for decision in decisions].count("granted") == 2
     assert len({decision["id"] for decision in decisions}) == 6

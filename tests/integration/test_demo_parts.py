@@ -92,7 +92,7 @@ def test_demo_without_its_broker_says_how_to_get_it(
     out, error = capsys.readouterr()
     assert out == ""
     assert error.count("\n") == 1
-    assert "MQTT broker is missing" in error
+    assert "MQTT broker is not installed" in error
     assert "pip install 'edge-voice[demo]'" in error
 
 

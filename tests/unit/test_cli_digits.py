@@ -83,7 +83,7 @@ def test_three_recordings_of_each_digit_are_enough(
     assert main(["profiles", "show", "Ada"]) == 0
     assert "3 rounds" in capsys.readouterr().out
     assert main(["enroll", "Ada", "--digits", "--files-from", str(folder)]) == 2
-    again = "the digits of Ada are enrolled already: add --again to replace them"
+    again = "the digits of Ada are already enrolled: add --again to replace them"
     assert again in capsys.readouterr().err
 
 
@@ -105,10 +105,10 @@ def test_what_is_missing_can_be_said_later(
     shutil.copytree(folder, first)
     (first / "5" / "2.wav").unlink()
     assert main(["enroll", "Ada", "--digits", "--files-from", str(first)]) == 2
-    assert "2 of 3 rounds are there. Run it again to continue." in capsys.readouterr().out
+    assert "2 of 3 rounds enrolled. Run the command again to continue." in capsys.readouterr().out
     more = _written(tmp_path / "more", ADA, (1.25,))
     assert main(["enroll", "Ada", "--digits", "--files-from", str(more)]) == 0
-    assert "The digits of Ada are enrolled: 3 rounds" in capsys.readouterr().out
+    assert "Digits enrolled for Ada: 3 rounds" in capsys.readouterr().out
 
 
 @needs_flite
@@ -163,6 +163,7 @@ def test_again_replaces_only_once_it_is_complete(
 def test_options_that_do_not_go_together(store_path: Path, config: Path, capsys: Capture) -> None:
     assert main(["enroll", "Ada", "--digits", "--voice"]) == 2
     assert main(["enroll", "Ada", "--digits", "--rounds", "2"]) == 2
+    assert "--rounds 2 is invalid; use 3 to 5" in capsys.readouterr().err
     assert main(["enroll", "Ada", "--rounds", "3"]) == 2
     assert main(["enroll", "Nobody", "--digits"]) == 2
     assert "Traceback" not in capsys.readouterr().err
