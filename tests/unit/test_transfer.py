@@ -271,7 +271,7 @@ class TestCommand:
         secret.write_text(PASSPHRASE + "\n")
         given = ["--passphrase-file", str(secret)]
         assert main(["profiles", "export", "ada", str(file), *given]) == 0
-        assert "Ada is in" in capsys.readouterr().out
+        assert "Ada exported to" in capsys.readouterr().out
         assert main(["profiles", "export", "ada", str(file), *given]) == 2
         assert "add --yes" in capsys.readouterr().err
         assert main(["profiles", "export", "ada", str(file), *given, "--yes"]) == 0
