@@ -14,12 +14,10 @@ import numpy as np
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import DecisionSubscriber, is_online
+from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import Player, ServiceProcess, write_config
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
 from edge.errors import EnvironmentFault
-from edge.mqtt.topics import Topics
 from edge.recognition.engine import Engine
 from edge.resources import demo_directory
 from edge.store import open_store
@@ -145,11 +143,6 @@ def demo_settings(folder: Path, broker: DemoBroker) -> dict[str, Any]:
     }
 
 
-def topics_of(config: Config) -> Topics:
-    """The topics that a daemon with these settings publishes to."""
-    return Topics(config.mqtt.base_topic, config.device.id)
-
-
 def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutcome:
     """Run the demo.
 
@@ -172,14 +165,12 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutc
         path = write_config(folder, demo_settings(folder, broker))
         config = load_config(path)
         enroll(play.people, config, show)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
+        subscriber = stack.enter_context(DecisionSubscriber(config))
         started = time.monotonic()
         daemon = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(daemon.sound))
-        if not listener.wait_for(is_online, START_TIMEOUT_S, lambda: daemon.running):
-            raise daemon.fault("the daemon did not report on MQTT that it is there")
+        if not subscriber.wait_for_status(is_online, START_TIMEOUT_S, lambda: daemon.running):
+            raise daemon.fault("the daemon did not report on MQTT that it is online")
         show.say(f"The daemon was listening after {time.monotonic() - started:.1f} s.")
         show.say("")
         time.sleep(_SETTLE_S)
@@ -187,10 +178,10 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutc
         with show.table(expected):
             for expectation, scene in zip(expected, play.scenes):
                 show.playing(expectation)
-                result = _play(expectation, scene, player, listener, daemon)
+                result = _play(expectation, scene, player, subscriber, daemon)
                 show.came(result)
                 results.append(result)
-        return DemoOutcome(tuple(results), len(listener.rest()), config.audio.end_silence_s)
+        return DemoOutcome(tuple(results), subscriber.skip_decisions(), config.audio.end_silence_s)
 
 
 def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
@@ -216,14 +207,15 @@ def _play(
     expectation: Expectation,
     scene: Scene,
     player: Player,
-    listener: DecisionSubscriber,
+    subscriber: DecisionSubscriber,
     daemon: ServiceProcess,
 ) -> Result:
     begun = player.play(scene.samples)
     if begun is None:
         raise daemon.fault("the daemon stopped listening")
     speech_ended = begun + scene.speech_end_s
-    arrival = listener.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
+    arrival = subscriber.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
     if arrival is None:
         return Result(expectation, None, None)
-    return Result(expectation, arrival.decision, arrival.at - speech_ended)
+    message, decision = arrival
+    return Result(expectation, decision, message.at - speech_ended)

@@ -1,4 +1,4 @@
-"""All checks, one after the other, each bounded in time and none able to stop the others."""
+"""All checks in order, each limited in time and isolated from the others."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from pathlib import Path
 from edge.config import find_config, load_config
 from edge.doctor import (
     broker,
-    clock,
     configuration,
-    figures,
     machine,
     microphone,
     models,
-    secrets,
+    reported,
     service,
     storage,
-    told,
 )
 from edge.doctor.context import Context, as_the_service
 from edge.doctor.finding import Finding, red, skipped
@@ -33,42 +30,42 @@ _log = logging.getLogger(__name__)
 
 HUNG = red(
     "examination.hung",
-    "looking at the {subject} took longer than {limit:g} s and was given up",
-    "something below it does not answer: look at dmesg, then again",
+    "the check of the {subject} was stopped after {limit:g} s",
+    "a device or service does not respond: look at dmesg, then check again",
 )
 FAILED = red(
     "examination.failed",
-    "looking at the {subject} failed: unexpected {kind}",
-    "run it again with -vv and report what it says",
+    "the check of the {subject} failed: unexpected {kind}",
+    "run it again with -vv and report the output",
 )
 UNREAD = skipped(
     "examination.unread",
-    "broker, microphone, state and keys are not looked at before the configuration is right",
+    "broker, microphone, state and keys are not checked until the configuration is valid",
 )
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing that is looked at.
+    """One check.
 
     Attributes:
-        title: what, for people.
-        look: looks at it.
-        limit_s: how long that may take, seconds.
-        by_the_settings: whether it makes no sense with settings that are not the real ones.
+        title: its subject, for people.
+        check: yields its findings.
+        limit_s: how long it may take, seconds.
+        needs_settings: whether it makes no sense without a valid configuration.
     """
 
     title: str
-    look: Callable[[Context], Iterator[Finding]]
+    check: Callable[[Context], Iterator[Finding]]
     limit_s: float = 15.0
-    by_the_settings: bool = True
+    needs_settings: bool = True
 
 
 class Examination:
-    """One look at everything.
+    """All checks.
 
     Args:
-        file: the configuration; None for that of this machine.
+        file: the configuration; None for this machine's.
         quick: leave out what takes seconds: listening, and measuring the speed.
     """
 
@@ -77,7 +74,7 @@ class Examination:
         self._quick = quick
 
     def findings(self) -> Iterator[Finding]:
-        """What is found, as it is found."""
+        """The findings, as they are made."""
         context = Context(unit=service.ask_systemd())
         with as_the_service(context.unit):
             context.file = find_config(self._file)
@@ -86,54 +83,54 @@ class Examination:
             except ConfigError as error:
                 context.problems = error.problems
             for subject in self._subjects():
-                if not (context.problems and subject.by_the_settings):
-                    yield from looked_at(subject, context)
+                if not (context.problems and subject.needs_settings):
+                    yield from run_check(subject, context)
             if context.problems:
                 yield UNREAD()
 
     def _subjects(self) -> list[Subject]:
         quick = self._quick
-        # The broker comes before the microphone: it knows what the service says of it.
+        # The broker comes before the microphone, whose state the service reports there.
         return [
             Subject("user", configuration.check_user),
-            Subject("configuration", configuration.check, by_the_settings=False),
-            Subject("service", lambda context: service.check(context.unit), by_the_settings=False),
-            Subject("clock", clock.check, by_the_settings=False),
+            Subject("configuration", configuration.check, needs_settings=False),
+            Subject("service", lambda context: service.check(context.unit), needs_settings=False),
+            Subject("clock", machine.check_clock, needs_settings=False),
             Subject("broker", broker.check, limit_s=40.0),
-            Subject("service", told.check_reported),
-            Subject("entities of Home Assistant", told.check_home_assistant),
+            Subject("service", reported.check_status),
+            Subject("Home Assistant entities", reported.check_home_assistant),
             Subject(
                 "microphone",
-                (lambda _: microphone.left_out()) if quick else microphone.check,
+                microphone.skip if quick else microphone.check,
                 limit_s=20.0,
             ),
             Subject("state", storage.check, limit_s=60.0),
-            Subject("keys", secrets.check),
-            Subject("metrics", figures.check),
+            Subject("keys", configuration.check_secrets),
+            Subject("metrics", reported.check_metrics),
             Subject(
                 "models",
                 functools.partial(models.check, quick=quick),
                 limit_s=120.0,
-                by_the_settings=False,
+                needs_settings=False,
             ),
-            Subject("machine", machine.check, by_the_settings=False),
+            Subject("machine", machine.check, needs_settings=False),
         ]
 
 
-def looked_at(subject: Subject, context: Context) -> Iterator[Finding]:
-    """What one subject's check finds; that it hangs or fails is a finding too."""
+def run_check(subject: Subject, context: Context) -> Iterator[Finding]:
+    """The findings of one check; that it hangs or fails is a finding too."""
     found: queue.Queue[Finding | BaseException | None] = queue.Queue()
 
-    def look() -> None:
+    def work() -> None:
         try:
-            for finding in subject.look(context):
+            for finding in subject.check(context):
                 found.put(finding)
         except Exception as error:  # noqa: BLE001 (it must not stop the others)
-            _log.debug("looking at the %s failed", subject.title, exc_info=True)
+            _log.debug("the check of the %s failed", subject.title, exc_info=True)
             found.put(error)
         found.put(None)
 
-    threading.Thread(target=look, name=f"doctor-{subject.title}", daemon=True).start()
+    threading.Thread(target=work, name=f"doctor-{subject.title}", daemon=True).start()
     deadline = time.monotonic() + subject.limit_s
     while True:
         try:

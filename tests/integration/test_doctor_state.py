@@ -18,8 +18,8 @@ from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, Store
 from edge.crypto.private_files import make_key_file
 from edge.crypto.signing import new_key
 from edge.doctor import Finding, State
+from edge.doctor.configuration import check_secrets
 from edge.doctor.context import Context
-from edge.doctor.secrets import check as check_secrets
 from edge.doctor.storage import check
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
