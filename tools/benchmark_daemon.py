@@ -63,7 +63,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
                 raise daemon.fault("no decision came")
             message, decision = arrival
             granted += decision["decision"] == "granted"
-            delays.append(message.at - begun - scene.speech_end_s)
+            delays.append(message.timestamp - begun - scene.speech_end_s)
         wait = config.audio.end_silence_s
         median = statistics.median(delays)
         return {

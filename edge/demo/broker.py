@@ -14,9 +14,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+
 from edge.config import Config
 from edge.errors import EnvironmentFault
-from edge.mqtt.session import Message, Session
+from edge.mqtt.session import Session
 from edge.mqtt.topics import Topics
 
 _HOST = "127.0.0.1"
@@ -126,7 +128,7 @@ class DecisionSubscriber(Session):
     ) -> bool:
         """Wait for a status that meets a condition; false once time is over or `running` is."""
 
-        def meets(message: Message) -> bool | None:
+        def meets(message: MQTTMessage) -> bool | None:
             status = message.topic == self._topics.status
             return (status and condition(_object(message))) or None
 
@@ -136,7 +138,7 @@ class DecisionSubscriber(Session):
                 return True
         return False
 
-    def next_decision(self, timeout_s: float) -> tuple[Message, dict[str, Any]] | None:
+    def next_decision(self, timeout_s: float) -> tuple[MQTTMessage, dict[str, Any]] | None:
         """The next decision, as a message and as JSON; None when none came in time."""
         topic = self._topics.decision
         return self.wait(lambda each: (each.topic == topic and _object(each)) or None, timeout_s)
@@ -151,7 +153,7 @@ def is_online(status: dict[str, Any]) -> bool:
     return status.get("state") == "online"
 
 
-def _object(message: Message) -> dict[str, Any]:
+def _object(message: MQTTMessage) -> dict[str, Any]:
     try:
         content = json.loads(message.payload)
     except ValueError:

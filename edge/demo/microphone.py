@@ -10,12 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+
 from edge.config import AudioConfig, load_config
 from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import ServiceProcess, command, environment, write_config
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
 from edge.demo.story import START_TIMEOUT_S, demo_settings
-from edge.mqtt.session import Message
 
 NAME = "Guest"
 _ANSWER_TIMEOUT_S = 30.0
@@ -99,7 +100,7 @@ def _enroll(config: Path) -> None:
 
 
 def _answer(
-    arrival: tuple[Message, dict[str, Any]] | None,
+    arrival: tuple[MQTTMessage, dict[str, Any]] | None,
 ) -> tuple[dict[str, Any] | None, float | None]:
     """The decision, and how long after the end of the speech it was here, seconds.
 
@@ -109,7 +110,7 @@ def _answer(
     if arrival is None:
         return None, None
     message, decision = arrival
-    received = time.time() - (time.monotonic() - message.at)
+    received = time.time() - (time.monotonic() - message.timestamp)
     try:
         timings = decision["timings_ms"]
         until_decision = (timings["endpoint"] + timings["decide"]) / 1000.0

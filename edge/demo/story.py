@@ -218,4 +218,4 @@ def _play(
     if arrival is None:
         return Result(expectation, None, None)
     message, decision = arrival
-    return Result(expectation, decision, message.at - speech_ended)
+    return Result(expectation, decision, message.timestamp - speech_ended)

@@ -18,7 +18,7 @@ from typing import Any
 
 from edge.config import MqttConfig
 from edge.doctor.context import Context
-from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
+from edge.doctor.finding import Finding, from_error, green, red, skipped, split_message, yellow
 from edge.errors import ConfigError
 from edge.mqtt import failures
 from edge.mqtt.authentication import read_password, tls_context
@@ -66,14 +66,14 @@ SILENT = red(
 PUBLISHED = green("broker_publish.taken", "messages below {place} are accepted")
 NOT_PUBLISHED = red(
     "broker_publish.refused",
-    "publishing on {topic} is refused ({reason})",
+    "{reason}",
     "let {who} write {place}/# in the broker's access list; for mosquitto: topic readwrite"
     " {place}/#",
 )
 RECEIVED = green("broker_receive.received", "a message came back after {ms:.0f} ms")
 NOT_SUBSCRIBED = red(
     "broker_receive.refused",
-    "a subscription to {topic} is refused ({reason}): commands do not arrive",
+    "{reason}: commands do not arrive",
     "let {who} read {place}/# in the broker's access list",
 )
 NOT_RECEIVED = red(
@@ -224,7 +224,7 @@ def _attempt(step: Callable[[], None]) -> str:
     try:
         step()
     except SessionError as error:
-        return error.reason
+        return split_message(error.reason)[0]
     return ""
 
 

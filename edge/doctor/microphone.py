@@ -32,19 +32,13 @@ _CLIPPED = 0.001
 _THERE_ARE = "there are: "
 
 OPENED = green("microphone.opened", "'{name}' opens at {rate:.0f} Hz")
-RESAMPLED = green(
-    "microphone.resampled",
-    "'{name}' opens at {rate:.0f} Hz, resampled to 16000 Hz",
-)
+RESAMPLED = green("microphone.resampled", "'{name}' opens at {rate:.0f} Hz, resampled to 16000 Hz")
 NARROW = red(
     "microphone.narrow",
     "'{name}' only delivers {rate:.0f} Hz: half of the voice's spectrum is missing",
     "use another microphone; Bluetooth headsets are this limited while they record",
 )
-HELD = green(
-    "microphone.held",
-    "in use by the running service, which reports that it is listening",
-)
+HELD = green("microphone.held", "in use by the running service, which reports that it is listening")
 HELD_LOST = red(
     "microphone.lost",
     "lost by the running service: {reason}",

@@ -43,9 +43,7 @@ LOSSES = yellow(
     "{seconds:.0f} s of audio lost since its start: it could not keep up",
     "see the row 'speed', and what else is running (top)",
 )
-ONLINE = green(
-    "service_says.online", "online; microphone: {microphone}; people enrolled: {enrolled}"
-)
+ONLINE = green("service_says.online", "online; microphone: {microphone}; {enrolled} enrolled")
 
 DISCOVERY_OFF = skipped("home_assistant.off", "homeassistant.discovery is off")
 ANNOUNCED = green("home_assistant.announced", "{count} entities are announced below {prefix}")

@@ -72,7 +72,7 @@ NOBODY = yellow(
     "the signature store can be opened; nobody is enrolled",
     "run: edge-voice enroll NAME",
 )
-OPENS = green("store.opens", "the signature store can be opened; {count} enrolled")
+OPENS = green("store.opens", "the signature store can be opened: {count} enrolled")
 KEY = green("key.held", "the key comes from {source}")
 KEY_BESIDE = yellow(
     "key.beside",

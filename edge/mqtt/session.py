@@ -6,10 +6,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import paho.mqtt.client as paho
+from paho.mqtt.client import MQTTMessage, topic_matches_sub
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import Config, MqttConfig
@@ -23,7 +22,6 @@ from edge.mqtt.topics import Topics
 
 _ANSWER_S = 5.0
 _QUIET_S = 0.4
-_MOST_QUIET_S = 5.0
 _MOST_BYTES = 1 << 20
 _MOST_MESSAGES = 1000
 _MOST_ANSWER_BYTES = 32768
@@ -38,31 +36,14 @@ class SessionError(EnvironmentFault):
     """The broker cannot be reached, refuses, or does not answer.
 
     Attributes:
-        reason: the message without the broker's address; for a refusal, the broker's reason.
-        silent: it accepted the connection and did not answer in MQTT.
+        reason: the message without the broker's address.
+        silent: it accepted the connection and did not answer in this version of MQTT.
     """
 
-    def __init__(self, message: str, reason: str, *, silent: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, place: str, reason: str, *, silent: bool = False) -> None:
+        super().__init__(f"{place}: {reason}")
         self.reason = reason
         self.silent = silent
-
-
-@dataclass(frozen=True)
-class Message:
-    """A received message.
-
-    Attributes:
-        topic: where.
-        payload: what.
-        retained: the broker had kept it.
-        at: `time.monotonic()` when it arrived.
-    """
-
-    topic: str
-    payload: bytes
-    retained: bool
-    at: float
 
 
 class Session:
@@ -80,54 +61,52 @@ class Session:
     """
 
     def __init__(self, mqtt: MqttConfig, purpose: str) -> None:
+        self.place = f"the broker at {mqtt.host}:{mqtt.broker_port}"
         self._mqtt = mqtt
         self._changed = threading.Condition()
-        self._messages: dict[int, Message] = {}
+        self._messages: dict[int, MQTTMessage] = {}
         self._received = 0
         self._answers: dict[int | None, ReasonCode] = {}
         self._gone = False
-        self._client = make_client(
+        client = self._client = make_client(
             mqtt,
             f"edge-voice-{purpose}-{uuid.uuid4().hex[:12]}",
             NEWER if mqtt.protocol == "5" else OLDER,
             read_password(mqtt.password_file),
             tls_context(mqtt.tls),
         )
-        self._client.most_bytes = _MOST_BYTES
-        self._client.on_connect = lambda _c, _d, _f, reason, _: self._answered(None, reason)
-        self._client.on_publish = lambda _c, _d, number, reason, _: self._answered(number, reason)
-        self._client.on_subscribe = lambda _c, _d, number, reasons, _: self._answered(
+        client.most_bytes = _MOST_BYTES
+        client.on_connect = lambda _c, _d, _f, reason, _: self._on_answer(None, reason)
+        client.on_publish = lambda _c, _d, number, reason, _: self._on_answer(number, reason)
+        client.on_subscribe = lambda _c, _d, number, reasons, _: self._on_answer(
             number, next((each for each in reasons if each.is_failure), reasons[0])
         )
-        self._client.on_message = self._on_message
-        self._client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
 
     def __enter__(self) -> Session:
         try:
             self._client.connect(self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s)
         except (OSError, ValueError) as error:
-            raise self._error(failures.connect_failure(error, self._mqtt)) from None
+            reason = failures.connect_failure(error, self._mqtt)
+            raise SessionError(self.place, reason) from None
         self._client.loop_start()
         try:
-            reason = self._answer(None)
+            answer = self._answer(None)
         except BaseException:
             self.__exit__()
             raise
-        if reason.is_failure:
+        if answer.is_failure:
             self.__exit__()
-            text = failures.connect_refusal(reason, self._mqtt)
-            raise self._error(text, silent=reason.getName() == UNSUPPORTED_VERSION)
+            reason = failures.connect_refusal(answer, self._mqtt)
+            silent = answer.getName() == UNSUPPORTED_VERSION
+            raise SessionError(self.place, reason, silent=silent)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.on_disconnect = None
         self._client.disconnect()
         self._client.loop_stop()
-
-    @property
-    def place(self) -> str:
-        """The broker, for a message."""
-        return f"the broker at {self._mqtt.host}:{self._mqtt.broker_port}"
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe; `wait` finds what arrives.
@@ -136,10 +115,7 @@ class Session:
             SessionError: the broker refuses or does not answer.
         """
         _, number = self._client.subscribe([(each, 1) for each in filters])
-        reason = self._answer(number)
-        if reason.is_failure:
-            what = f"refuses a subscription to {', '.join(filters)}"
-            raise self._refused(what, reason)
+        self._require(number, f"it refuses a subscription to {', '.join(filters)}")
 
     def publish(self, topic: str, text: str, *, retain: bool = False) -> None:
         """Publish, and wait until the broker has confirmed it.
@@ -147,13 +123,12 @@ class Session:
         Raises:
             SessionError: the broker refuses or does not answer.
         """
-        reason = self._answer(self._client.publish(topic, text, qos=1, retain=retain).mid)
-        if reason.is_failure:
-            raise self._refused(f"refuses what is published on {topic}", reason)
+        info = self._client.publish(topic, text, qos=1, retain=retain)
+        self._require(info.mid, f"it refuses a message on {topic}")
 
     def wait(
-        self, find: Callable[[Message], _Found | None], timeout_s: float
-    ) -> tuple[Message, _Found] | None:
+        self, find: Callable[[MQTTMessage], _Found | None], timeout_s: float
+    ) -> tuple[MQTTMessage, _Found] | None:
         """The first message for which `find` is not None, and its result; None if none arrives.
 
         Other messages stay for later calls, the latest `_MOST_MESSAGES` of them.
@@ -172,7 +147,7 @@ class Session:
                         return message, found
                 seen = self._received
                 if self._gone:
-                    raise self._error("the connection broke")
+                    raise SessionError(self.place, "the connection broke")
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return None
@@ -185,54 +160,51 @@ class Session:
             SessionError: the broker refuses, does not answer, or the connection broke.
         """
         found: dict[str, bytes] = {}
-
-        def match(message: Message) -> Message | None:
-            return message if paho.topic_matches_sub(topics, message.topic) else None
-
         self.subscribe([topics])
-        end = time.monotonic() + _MOST_QUIET_S
-        while time.monotonic() < end and (arrived := self.wait(match, _QUIET_S)):
+        end = time.monotonic() + _ANSWER_S
+        while time.monotonic() < end and (
+            arrived := self.wait(
+                lambda each: topic_matches_sub(topics, each.topic) or None, _QUIET_S
+            )
+        ):
             message = arrived[0]
-            if message.retained and message.payload:
-                found[message.topic] = message.payload
+            if message.retain and message.payload:
+                found[message.topic] = bytes(message.payload)
         self._client.unsubscribe(topics)
         return found
-
-    def _answered(self, number: int | None, reason: ReasonCode) -> None:
-        with self._changed:
-            self._answers[number] = reason
-            self._changed.notify_all()
 
     def _answer(self, number: int | None) -> ReasonCode:
         with self._changed:
             self._changed.wait_for(lambda: number in self._answers or self._gone, _ANSWER_S)
-            reason = self._answers.pop(number, None)
-        if reason is None:
-            raise self._error("it hung up" if self._gone else "it does not answer", silent=True)
-        return reason
+            answer = self._answers.pop(number, None)
+        if answer is None:
+            reason = "it hung up" if self._gone else "it does not answer"
+            raise SessionError(self.place, reason, silent=True)
+        return answer
 
-    def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+    def _require(self, number: int | None, refusal: str) -> None:
+        answer = self._answer(number)
+        if answer.is_failure:
+            reason = f"{refusal} ({answer.getName()}); check its access list"
+            raise SessionError(self.place, reason)
+
+    def _on_answer(self, number: int | None, answer: ReasonCode) -> None:
+        with self._changed:
+            self._answers[number] = answer
+            self._changed.notify_all()
+
+    def _on_message(self, _client: Any, _data: Any, message: MQTTMessage) -> None:
         with self._changed:
             if len(self._messages) >= _MOST_MESSAGES:
                 del self._messages[next(iter(self._messages))]
             self._received += 1
-            payload, retained = bytes(message.payload), bool(message.retain)
-            self._messages[self._received] = Message(
-                message.topic, payload, retained, time.monotonic()
-            )
+            self._messages[self._received] = message
             self._changed.notify_all()
 
     def _on_disconnect(self, *_: Any) -> None:
         with self._changed:
             self._gone = True
             self._changed.notify_all()
-
-    def _error(self, reason: str, *, silent: bool = False) -> SessionError:
-        return SessionError(f"{self.place}: {reason}", reason, silent=silent)
-
-    def _refused(self, what: str, reason: ReasonCode) -> SessionError:
-        name = reason.getName()
-        return SessionError(f"{self.place}: {what} ({name}); check its access list", name)
 
 
 class CommandSession(Session):
@@ -275,45 +247,37 @@ class CommandSession(Session):
             EnvironmentFault: no answer came in time.
         """
         self.publish(self._command_topic, wire(message))
-        return self._next(
-            RESULT,
-            message["id"],
-            timeout_s,
+        silence = (
             f"{self._device_id} did not answer within {timeout_s:g} s; check that the service runs"
-            " and that mqtt.base_topic and device.id are the device's",
+            " and that mqtt.base_topic and device.id are the device's"
         )
+        return self._next(RESULT, message["id"], timeout_s, silence)
 
     def progress(self, enrollment: str, quiet_s: float) -> Iterator[dict[str, Any]]:
-        """The messages of an enrollment until it ends.
-
-        Args:
-            enrollment: its id, from the answer to `enroll_start`.
-            quiet_s: the longest wait for the next message, seconds.
+        """The messages of an enrollment, by its id, until it ends.
 
         Raises:
-            EnvironmentFault: nothing arrived for so long.
+            EnvironmentFault: nothing arrived for `quiet_s` seconds.
         """
+        silence = (
+            f"no message about the enrollment for {quiet_s:g} s; its end may have been missed:"
+            " 'edge-voice command list' shows how far it got"
+        )
         state = None
         while state not in ENROLLMENT_ENDS:
-            event = self._next(
-                ENROLLMENT,
-                enrollment,
-                quiet_s,
-                f"no message about the enrollment for {quiet_s:g} s; its end may have been missed:"
-                " 'edge-voice command list' shows how far it got",
-            )
+            event = self._next(ENROLLMENT, enrollment, quiet_s, silence)
             yield event
             state = event.get("state")
 
     def _next(self, domain: str, identity: Any, timeout_s: float, silence: str) -> dict[str, Any]:
-        def content_of(message: Message) -> dict[str, Any] | None:
-            if message.topic != self._topics[domain] or message.retained:
+        def content_of(message: MQTTMessage) -> dict[str, Any] | None:
+            if message.topic != self._topics[domain] or message.retain:
                 return None
             try:
-                content = read_message(message.payload, _MOST_ANSWER_BYTES)
+                content = read_message(bytes(message.payload), _MOST_ANSWER_BYTES)
             except MessageProblem:
                 return None
-            matches = content.get("id") == identity and self._genuine(content, domain)
+            matches = content.get("id") == identity and self._is_genuine(content, domain)
             return content if matches else None
 
         try:
@@ -324,7 +288,7 @@ class CommandSession(Session):
             raise EnvironmentFault(silence)
         return arrived[1]
 
-    def _genuine(self, content: Mapping[str, Any], domain: str) -> bool:
+    def _is_genuine(self, content: Mapping[str, Any], domain: str) -> bool:
         key = self._device_key
         return key is None or (
             is_genuine(content, domain, key) and content.get("device") == self._device_id
