@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edge.cli.output import console, one_line, printing, show_json
@@ -24,24 +25,25 @@ _NAME_CELLS = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own options."""
     parser.description = (
-        "Checks everything the service depends on. Each row is green (all is well), yellow (it works,"
-        " but not as well or as safely as it could) or red, with the remedy. Nothing is changed. The"
-        " exit code is 0 when nothing is red, else 3. Run it as root or as the service's user."
+        "Checks everything the service depends on. Each row is green (all is well), yellow (it"
+        " works, but not as well or as safely as it could) or red, with the remedy. Nothing is"
+        " changed. The exit code is 0 when nothing is red, else 3. Run it as root or as the"
+        " service's user."
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="leave out what takes seconds: listening, and measuring the speed",
+        help="leave out what takes seconds: recording, and measuring the speed",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run all checks; rows are shown as they are made."""
-    from edge.doctor import Examination, State
+    from edge.doctor import State, examine
 
     found: list[Finding] = []
     screen = console(sys.stdout) if not args.json else None
-    for finding in Examination(args.config, quick=args.quick).findings():
+    for finding in examine(args.config, quick=args.quick):
         found.append(finding)
         if screen is not None:
             with printing():
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if screen is None:
         show_json(
             {
-                "findings": [finding.as_dict() for finding in found],
+                "findings": [asdict(finding) for finding in found],
                 **{state.value: count for state, count in counts.items()},
             }
         )

@@ -103,14 +103,7 @@ class DemoBroker:
 
 
 class DecisionSubscriber(Session):
-    """Receives the status and the decisions of one device.
-
-    Args:
-        config: the broker, and the device.
-
-    Raises:
-        SessionError: on entering, the broker cannot be reached.
-    """
+    """Receives the status and the decisions of one device."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config.mqtt, "demo")

@@ -46,7 +46,7 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOut
 
     Args:
         folder: an empty one, for everything that is written.
-        show: told what happens.
+        show: the output.
         audio: which microphone, and how utterances are cut.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A microphone made of recordings: sound at the pace at which it would be heard."""
+"""The demo's service process, and the recordings that are played to it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from edge.crypto.private_files import make_key_file
 from edge.errors import EnvironmentFault
 from edge.types import SAMPLE_RATE, FloatArray
 
+_STOP_TIMEOUT_S = 5.0
 _BLOCK = SAMPLE_RATE // 50
 _ROOM_DBFS = -62.0
-"""Level of the noise between recordings, that of the recordings' own."""
+"""Level of the noise between recordings, the same as in the recordings."""
 
 
 class Player:
     """Writes raw mono 16-bit little-endian PCM at 16 kHz to a pipe, in real time, without pause.
 
-    Between recordings a quiet room is heard, for a live microphone is never digitally silent.
+    Between recordings it writes quiet noise: a live microphone is never digitally silent.
     """
 
     def __init__(self, sink: IO[bytes]) -> None:
@@ -59,7 +60,7 @@ class Player:
         """Play a recording, shape (n,) at `SAMPLE_RATE`, and return when it is over.
 
         Returns:
-            `time.monotonic()` at which its first sample was heard; None when the pipe broke.
+            `time.monotonic()` of its first sample; None when the pipe broke.
         """
         with self._changed:
             self._begun = None
@@ -69,20 +70,20 @@ class Player:
             return self._begun
 
     def _run(self) -> None:
-        heard = 0
+        played = 0
         started = time.monotonic()
         while not self._ending:
             with self._changed:
                 if self._pending:
                     block = self._pending.popleft()
                     if self._begun is None:
-                        self._begun = started + heard / SAMPLE_RATE
+                        self._begun = started + played / SAMPLE_RATE
                     self._changed.notify_all()
                 else:
-                    block = self._room[heard % len(self._room) :][:_BLOCK]
-            heard += len(block)
-            # A block is there once its last sample has been heard.
-            wait = started + heard / SAMPLE_RATE - time.monotonic()
+                    block = self._room[played % len(self._room) :][:_BLOCK]
+            played += len(block)
+            # A block is there once its last sample has been played.
+            wait = started + played / SAMPLE_RATE - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
             try:
@@ -90,9 +91,6 @@ class Player:
                 self._sink.flush()
             except (OSError, ValueError):
                 return
-
-
-_STOP_TIMEOUT_S = 5.0
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> Path:

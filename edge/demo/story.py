@@ -148,7 +148,7 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutc
 
     Args:
         folder: an empty one, for everything that is written.
-        show: told what happens.
+        show: the output.
         play: who is enrolled and what is played; None for what comes with the software.
 
     Raises:

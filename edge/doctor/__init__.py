@@ -4,7 +4,7 @@ Each module checks one subject and declares its findings at its top as `FindingK
 texts are in one place, each with a code of its own.
 """
 
-from edge.doctor.examination import Examination
+from edge.doctor.examination import examine
 from edge.doctor.finding import Finding, FindingKind, State
 
-__all__ = ["Examination", "Finding", "FindingKind", "State"]
+__all__ = ["Finding", "FindingKind", "State", "examine"]

@@ -18,7 +18,16 @@ from typing import Any
 
 from edge.config import MqttConfig
 from edge.doctor.context import Context
-from edge.doctor.finding import Finding, from_error, green, red, skipped, split_message, yellow
+from edge.doctor.finding import (
+    Finding,
+    State,
+    from_error,
+    green,
+    red,
+    skipped,
+    split_message,
+    yellow,
+)
 from edge.errors import ConfigError
 from edge.mqtt import failures
 from edge.mqtt.authentication import read_password, tls_context
@@ -94,10 +103,6 @@ NOT_TRIED = {
     )
 }
 _STEPS = ("broker_name", *NOT_TRIED)
-_FATAL = {
-    kind.code
-    for kind in (UNUSABLE, UNKNOWN, NOT_CONNECTED, UNTRUSTED, REFUSED, SILENT, NOT_PUBLISHED)
-}
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -108,7 +113,7 @@ def check(context: Context) -> Iterator[Finding]:
     last = ""
     failed = False
     for finding in _steps(context):
-        last, failed = finding.name, finding.code in _FATAL
+        last, failed = finding.name, finding.state is State.RED
         yield finding
     if failed:
         reached = _STEPS.index(last) if last in _STEPS else 0
@@ -146,7 +151,7 @@ def _steps(context: Context) -> Iterator[Finding]:
         yield CONNECTED(port=mqtt.broker_port, ms=(time.monotonic() - started) * 1e3)
         finding = judge_plain(address) if tls is None else _handshake(line, tls, mqtt)
         yield finding
-        if finding.code in _FATAL:
+        if finding.state is State.RED:
             return
     yield from _messages(context)
 

@@ -29,6 +29,7 @@ class Context:
         status: the service's retained status, empty where there is none; None where the broker was
             not asked.
         announced: the topics on which the broker keeps entities of this device.
+        quick: leave out what takes seconds.
     """
 
     config: Config = field(default_factory=Config)
@@ -37,9 +38,10 @@ class Context:
     unit: Unit = field(default_factory=Unit)
     status: Mapping[str, Any] | None = None
     announced: frozenset[str] = frozenset()
+    quick: bool = False
 
     @property
-    def microphone_of_the_service(self) -> str | None:
+    def reported_microphone(self) -> str | None:
         """The microphone's state as reported by the running service; None where it is offline."""
         status = self.status or {}
         return str(status.get("microphone")) if status.get("state") == "online" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import queue
 import threading
@@ -45,102 +44,85 @@ UNREAD = skipped(
 
 
 @dataclass(frozen=True)
-class Subject:
+class Check:
     """One check.
 
     Attributes:
-        title: its subject, for people.
-        check: yields its findings.
+        subject: what it checks, for people.
+        run: yields its findings.
         limit_s: how long it may take, seconds.
         needs_settings: whether it makes no sense without a valid configuration.
     """
 
-    title: str
-    check: Callable[[Context], Iterator[Finding]]
+    subject: str
+    run: Callable[[Context], Iterator[Finding]]
     limit_s: float = 15.0
     needs_settings: bool = True
 
 
-class Examination:
-    """All checks.
+CHECKS = (
+    Check("user", configuration.check_user),
+    Check("configuration", configuration.check, needs_settings=False),
+    Check("service", lambda context: service.check(context.unit), needs_settings=False),
+    Check("clock", machine.check_clock, needs_settings=False),
+    # The broker comes before the microphone, whose state the service reports there.
+    Check("broker", broker.check, limit_s=40.0),
+    Check("service", reported.check_status),
+    Check("Home Assistant entities", reported.check_home_assistant),
+    Check("microphone", microphone.check, limit_s=20.0),
+    Check("state", storage.check, limit_s=60.0),
+    Check("keys", configuration.check_secrets),
+    Check("metrics", reported.check_metrics),
+    Check("models", models.check, limit_s=120.0, needs_settings=False),
+    Check("machine", machine.check, needs_settings=False),
+)
+
+
+def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
+    """Run all checks; yields the findings as they are made.
 
     Args:
         file: the configuration; None for this machine's.
-        quick: leave out what takes seconds: listening, and measuring the speed.
+        quick: leave out what takes seconds: recording, and measuring the speed.
     """
-
-    def __init__(self, file: Path | None = None, *, quick: bool = False) -> None:
-        self._file = file
-        self._quick = quick
-
-    def findings(self) -> Iterator[Finding]:
-        """The findings, as they are made."""
-        context = Context(unit=service.ask_systemd())
-        with as_the_service(context.unit):
-            context.file = find_config(self._file)
-            try:
-                context.config = load_config(context.file)
-            except ConfigError as error:
-                context.problems = error.problems
-            for subject in self._subjects():
-                if not (context.problems and subject.needs_settings):
-                    yield from run_check(subject, context)
-            if context.problems:
-                yield UNREAD()
-
-    def _subjects(self) -> list[Subject]:
-        quick = self._quick
-        # The broker comes before the microphone, whose state the service reports there.
-        return [
-            Subject("user", configuration.check_user),
-            Subject("configuration", configuration.check, needs_settings=False),
-            Subject("service", lambda context: service.check(context.unit), needs_settings=False),
-            Subject("clock", machine.check_clock, needs_settings=False),
-            Subject("broker", broker.check, limit_s=40.0),
-            Subject("service", reported.check_status),
-            Subject("Home Assistant entities", reported.check_home_assistant),
-            Subject(
-                "microphone",
-                microphone.skip if quick else microphone.check,
-                limit_s=20.0,
-            ),
-            Subject("state", storage.check, limit_s=60.0),
-            Subject("keys", configuration.check_secrets),
-            Subject("metrics", reported.check_metrics),
-            Subject(
-                "models",
-                functools.partial(models.check, quick=quick),
-                limit_s=120.0,
-                needs_settings=False,
-            ),
-            Subject("machine", machine.check, needs_settings=False),
-        ]
+    context = Context(unit=service.ask_systemd(), quick=quick)
+    with as_the_service(context.unit):
+        context.file = find_config(file)
+        try:
+            context.config = load_config(context.file)
+        except ConfigError as error:
+            context.problems = error.problems
+        for check in CHECKS:
+            if not (context.problems and check.needs_settings):
+                yield from run_check(check, context)
+        if context.problems:
+            yield UNREAD()
 
 
-def run_check(subject: Subject, context: Context) -> Iterator[Finding]:
+def run_check(check: Check, context: Context) -> Iterator[Finding]:
     """The findings of one check; that it hangs or fails is a finding too."""
     found: queue.Queue[Finding | BaseException | None] = queue.Queue()
 
     def work() -> None:
         try:
-            for finding in subject.check(context):
+            for finding in check.run(context):
                 found.put(finding)
         except Exception as error:  # noqa: BLE001 (it must not stop the others)
-            _log.debug("the check of the %s failed", subject.title, exc_info=True)
+            _log.debug("the check of the %s failed", check.subject, exc_info=True)
             found.put(error)
         found.put(None)
 
-    threading.Thread(target=work, name=f"doctor-{subject.title}", daemon=True).start()
-    deadline = time.monotonic() + subject.limit_s
+    threading.Thread(target=work, name=f"doctor-{check.subject}", daemon=True).start()
+    deadline = time.monotonic() + check.limit_s
     while True:
         try:
             item = found.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            yield HUNG(subject=subject.title, limit=subject.limit_s)
+            yield HUNG(subject=check.subject, limit=check.limit_s)
             return
         if item is None:
             return
         if isinstance(item, Finding):
             yield item
         else:
-            yield FAILED(subject=subject.title, kind=type(item).__name__)
+            yield FAILED(subject=check.subject, kind=type(item).__name__)

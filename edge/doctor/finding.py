@@ -22,7 +22,7 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One row.
+    """One row; its fields are stable names in JSON.
 
     Attributes:
         name: what was checked, such as `broker_login`; several rows may have one name.
@@ -37,16 +37,6 @@ class Finding:
     found: str
     remedy: str
     code: str
-
-    def as_dict(self) -> dict[str, str]:
-        """The row for programs; the keys are stable."""
-        return {
-            "name": self.name,
-            "state": self.state.value,
-            "found": self.found,
-            "remedy": self.remedy,
-            "code": self.code,
-        }
 
 
 @dataclass(frozen=True)

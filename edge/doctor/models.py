@@ -51,7 +51,7 @@ NOT_MEASURED = skipped("speed.not_measured", "not measured because the models ca
 LEFT_OUT = skipped("speed.left_out", "not measured (--quick)")
 
 
-def check(context: Context, *, quick: bool = False) -> Iterator[Finding]:
+def check(context: Context) -> Iterator[Finding]:
     """Each model and its card, then the time that a verification takes."""
     folder = context.config.models_directory or resources.models_directory()
     rows = [_model(folder / name) for name in (SPEAKER_FILE, PHRASE_FILE)]
@@ -65,7 +65,7 @@ def check(context: Context, *, quick: bool = False) -> Iterator[Finding]:
         yield from_error(CALIBRATION_FAULT, error)
         yield NOT_MEASURED()
         return
-    yield LEFT_OUT() if quick else judge_speed(*measure(engine, resources.demo_directory()))
+    yield LEFT_OUT() if context.quick else judge_speed(*measure(engine, resources.demo_directory()))
 
 
 def _model(file: Path) -> Finding:

@@ -110,7 +110,7 @@ class Waker:
 
 
 class ProtocolChoice:
-    """Prefers MQTT 5, whose brokers can be told when a decision expires.
+    """Prefers MQTT 5, whose brokers can expire decisions.
 
     An older broker refuses the version, hangs up, or (amqtt) waits silently for more. So does one
     that is busy or just starting: a broker that has spoken MQTT 5 before gets several attempts.
@@ -196,15 +196,6 @@ def _send_at_once(_client: Any, _data: Any, line: Any) -> None:
 
 class Link:
     """A connection to the broker.
-
-    Args:
-        mqtt: the broker.
-        topics: the device's.
-        client_id: the name of the connection.
-        password: for `mqtt.username`.
-        tls: the encryption; None for none.
-        version: of MQTT.
-        on_message: called with each received message.
 
     Attributes:
         answered_at: `outbox.now()` of the broker's latest answer.

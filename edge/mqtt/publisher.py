@@ -8,7 +8,7 @@ Three things keep a decision from being delivered after its lifetime:
 - The next one waits until the broker has confirmed the one before. When the confirmation does not
   come, the connection is aborted, which throws away what this machine has not sent yet; the
   decision is offered again on the next connection while it lives.
-- A broker that speaks MQTT 5 is told how long it may keep the decision for an absent receiver.
+- With MQTT 5 the decision carries how long the broker may keep it for an absent receiver.
 
 What remains is a broker that freezes in the moment after it has answered: it has the decision
 then, and publishes it when it wakes. A decision carries its time and its lifetime for this case; a

@@ -23,12 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Retained:
-    """What the broker should keep of this device; any thread may use it.
-
-    Args:
-        topics: the device's.
-        status: the fields of the status at first.
-    """
+    """What the broker should keep of this device; any thread may use it."""
 
     def __init__(self, topics: Topics, status: Mapping[str, Any]) -> None:
         self._topics = topics
@@ -96,10 +91,6 @@ class Retained:
 
 class RetainedSync:
     """Publishes each text when it is new on this connection or has changed, one at a time.
-
-    Args:
-        link: the connection.
-        current: the texts as they should be, by topic.
 
     Attributes:
         complete: whether the broker has answered to all of them as they were last.

@@ -49,11 +49,8 @@ class SessionError(EnvironmentFault):
 class Session:
     """A connection of its own beside the service's; use it with `with`.
 
-    `mqtt.protocol: auto` means MQTT 3.1.1 here, which every broker speaks.
-
-    Args:
-        mqtt: the broker.
-        purpose: a word for the connection's name.
+    `purpose` is part of the connection's name. `mqtt.protocol: auto` means MQTT 3.1.1 here, which
+    every broker speaks.
 
     Raises:
         ConfigError: a password or certificate cannot be used.
@@ -210,14 +207,7 @@ class Session:
 class CommandSession(Session):
     """Sends commands to one device.
 
-    Args:
-        config: the broker, and the device.
-        device_key: the device's key: answers that it has not signed are ignored. Without it all
-            are believed.
-
-    Raises:
-        ConfigError: a password or certificate cannot be used.
-        SessionError: on entering, the broker cannot be reached or refuses.
+    With `device_key`, answers that it has not signed are ignored; without it all are believed.
     """
 
     def __init__(self, config: Config, device_key: Verifier | None = None) -> None:

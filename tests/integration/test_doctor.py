@@ -16,9 +16,9 @@ from rich.console import Console
 import edge.doctor
 from edge.cli.doctor import label, show_row
 from edge.cli.main import main
-from edge.doctor import Examination, Finding, FindingKind, State
+from edge.doctor import Finding, FindingKind, State, examine
 from edge.doctor.context import Context
-from edge.doctor.examination import Subject, run_check
+from edge.doctor.examination import Check, run_check
 from edge.store import open_store
 from tests.integration.doctor import codes, the
 from tests.unit.commands import Capture, run_json
@@ -88,7 +88,7 @@ def test_no_configuration_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "EDGE_VOICE_CONFIG", "STATE_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
-    found = list(Examination(quick=True).findings())
+    found = list(examine(quick=True))
     assert {"configuration.defaults", "state.absent"} <= set(codes(found))
     assert list(tmp_path.iterdir()) == []
 
@@ -102,12 +102,12 @@ def test_a_check_that_hangs_or_fails_stops_nothing() -> None:
         time.sleep(3.0)
         yield Finding("late", State.GREEN, "fine", "", "late.fine")
 
-    found = list(run_check(Subject("first", fails), Context()))
+    found = list(run_check(Check("first", fails), Context()))
     assert codes(found) == ["first.fine", "examination.failed"]
     assert "unexpected RuntimeError" in found[1].found
     assert "a secret" not in str(found)
     started = time.monotonic()
-    found = list(run_check(Subject("disk", hangs, limit_s=0.2), Context()))
+    found = list(run_check(Check("disk", hangs, limit_s=0.2), Context()))
     assert codes(found) == ["examination.hung"]
     assert time.monotonic() - started < 2.0
     assert the("examination.hung", found).found == "the check of the disk was stopped after 0.2 s"

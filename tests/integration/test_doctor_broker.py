@@ -68,7 +68,7 @@ def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
         context = Context(Config(mqtt=MqttConfig(port=broker.port), device=DeviceConfig(id="hall")))
         list(check(context))
     assert context.status == status
-    assert context.microphone_of_the_service == "listening"
+    assert context.reported_microphone == "listening"
 
 
 def test_unknown_name() -> None:
@@ -137,7 +137,7 @@ def test_what_the_service_says_of_itself(
     assert max(len(each.found) for each in found) < 260
 
 
-def test_what_home_assistant_is_told(tmp_path: Path) -> None:
+def test_what_is_announced_to_home_assistant(tmp_path: Path) -> None:
     house = "homes/one"
     with Broker(tmp_path) as broker, Subscriber(broker) as home:
         config = Config(

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,7 +223,7 @@ def test_models_as_they_must_be(tmp_path: Path) -> None:
     # How fast this machine is, is its own business.
     assert codes(found)[2] in ("speed.fast", "speed.slow", "speed.too_slow")
     assert "real-time factor" in found[2].found
-    assert codes(models.check(context(tmp_path), quick=True))[2] == "speed.left_out"
+    assert codes(models.check(replace(context(tmp_path), quick=True)))[2] == "speed.left_out"
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def own_models(tmp_path: Path) -> Path:
 
 
 def look_at_models(folder: Path) -> list[Finding]:
-    return list(models.check(Context(Config(models_directory=folder)), quick=True))
+    return list(models.check(Context(Config(models_directory=folder), quick=True)))
 
 
 def test_a_model_that_is_not_its_card_s(own_models: Path) -> None:

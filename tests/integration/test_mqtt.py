@@ -227,7 +227,7 @@ def test_many_status_changes_become_few_messages(broker: Broker) -> None:
         listener.wait_for("/status", lambda status: "lost_samples" not in status)
 
 
-def test_two_devices_of_one_name_are_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_devices_of_one_name_are_reported(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     with publisher(broker.port) as one:
         assert settled(lambda: one.connected)
         with publisher(broker.port) as two:
@@ -262,8 +262,8 @@ def test_log_tells_of_an_outage_once(broker: Broker, caplog: pytest.LogCaptureFi
     broker.kill()
     with publisher(broker.port, reconnect_max_s=1.0):
         time.sleep(4)
-    told = re.findall("nothing listens there", caplog.text)
-    assert len(told) == 1
+    logged = re.findall("nothing listens there", caplog.text)
+    assert len(logged) == 1
 
 
 @pytest.mark.parametrize(

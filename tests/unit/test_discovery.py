@@ -1,4 +1,4 @@
-"""What Home Assistant is told, and what the page about it says."""
+"""The entities of Home Assistant, and what the page about them says."""
 
 from __future__ import annotations
 
