@@ -227,7 +227,9 @@ def test_many_status_changes_become_few_messages(broker: Broker) -> None:
         listener.wait_for("/status", lambda status: "lost_samples" not in status)
 
 
-def test_two_devices_of_one_name_are_reported(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_devices_of_one_name_are_reported(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
     with publisher(broker.port) as one:
         assert settled(lambda: one.connected)
         with publisher(broker.port) as two:
