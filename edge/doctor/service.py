@@ -51,12 +51,12 @@ INACTIVE = red(
 NO_RESTARTS = green("service_restarts.none", "it has not been restarted by systemd")
 WATCHDOG = yellow(
     "service_restarts.watchdog",
-    "restarted by systemd {count} times; it hung, and the watchdog ended it",
+    "restarts by systemd: {count}; it hung, and the watchdog ended it",
     "see when: journalctl -b -u edge-voice",
 )
 RESTARTED = yellow(
     "service_restarts.some",
-    "restarted by systemd {count} times",
+    "restarts by systemd: {count}",
     "see why it ended: journalctl -u edge-voice -n 200",
 )
 

@@ -76,7 +76,7 @@ OPENS = green("store.opens", "the signature store can be opened: {count} enrolle
 KEY = green("key.held", "the key comes from {source}")
 KEY_BESIDE = yellow(
     "key.beside",
-    "the key is {file}, next to the signatures: a thief of the SD card has both",
+    "the key is {file}, next to the signatures: a stolen SD card gives away both",
     "use a passphrase or a key kept elsewhere: edge-voice keys rewrap",
 )
 INTACT = green("audit.intact", "the audit trail is intact: {count} entries")

@@ -130,7 +130,7 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     try:
         for line in process.stdout:
             shown.append(" ".join(line.split()))
-            if "is open at 16000" in line:
+            if "opens at 16000" in line:
                 microphone.freeze()
                 thawing.start()
     finally:
@@ -138,7 +138,7 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
         microphone.thaw()
         assert process.wait(60) == 3
     row = next(number for number, line in enumerate(shown) if " sound " in line)
-    assert "red sound no sound arrives: microphone 'default' has delivered nothing" in shown[row]
+    assert "red sound no sound: microphone 'default' has delivered nothing" in shown[row]
     assert "unplug the microphone and plug it in again" in shown[row + 1]
     assert (NOTHING.code, NOTHING.remedy[:20]) == ("sound.nothing", "unplug the microphon")
     # The others went on: what comes after it is there too.
