@@ -13,7 +13,6 @@ from edge.errors import EXIT_OK, EnvironmentFault, InputError
 if TYPE_CHECKING:
     from edge.mqtt.session import Session
 
-NAME = "discovery"
 HELP = "show or remove this device's entities in Home Assistant"
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from edge.doctor import Finding, State
 
-NAME = "doctor"
 HELP = "check microphone, broker, keys, models and service; say how to fix problems"
 
 _WIDEST = 120

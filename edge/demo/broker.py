@@ -27,7 +27,9 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class DemoBroker:
-    """A broker without a password, in a thread of its own; use it with `with`.
+    """A broker in its own thread, for anyone on this machine, without a password.
+
+    Use it as a context manager; `host` and `port` are valid inside.
 
     Raises:
         EnvironmentFault: amqtt is not installed, or could not start.
@@ -48,10 +50,12 @@ class DemoBroker:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._thread.start()
         if not self._started.wait(_START_TIMEOUT_S):
-            raise EnvironmentFault(f"the demo's MQTT broker did not start in {_START_TIMEOUT_S} s")
+            raise EnvironmentFault(
+                f"the demo's MQTT broker did not start in {_START_TIMEOUT_S:.0f} s"
+            )
         if isinstance(self._failure, ImportError):
             raise EnvironmentFault(
-                f"the demo's MQTT broker is missing ({self._failure}); get it with: pip install"
+                f"the demo's MQTT broker is not installed ({self._failure}): pip install"
                 " 'edge-voice[demo]', or run tools/demo in a checkout"
             )
         if self._failure is not None:
@@ -80,7 +84,7 @@ class DemoBroker:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         configuration: dict[str, Any] = {
-            # The socket is opened here: amqtt does not report the port it was given.
+            # Listening is done here because amqtt does not report the port it was given.
             "listeners": {"default": {"type": "external"}},
             "plugins": {
                 "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
