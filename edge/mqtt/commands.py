@@ -95,8 +95,8 @@ _PERSON = {"person": _is_person}
 
 COMMANDS: Mapping[str, Spec] = {
     "ping": Spec(Role.OBSERVER, "answer, and do nothing else"),
-    "status": Spec(Role.OBSERVER, "show whether it is listening, locked out or enrolling"),
-    "list": Spec(Role.OBSERVER, "list the enrolled people and what each still needs"),
+    "status": Spec(Role.OBSERVER, "show listening, lock-out and enrollment"),
+    "list": Spec(Role.OBSERVER, "list people and their enrollment"),
     "arm": Spec(Role.OPERATOR, "start listening"),
     "disarm": Spec(Role.OPERATOR, "stop listening"),
     "lift_lockout": Spec(Role.OPERATOR, "end the lock-out"),
@@ -105,7 +105,7 @@ COMMANDS: Mapping[str, Spec] = {
     "enroll_start": Spec(
         Role.OWNER, "enroll somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
     ),
-    "enroll_cancel": Spec(Role.OWNER, "cancel the enrollment; accepted samples are kept"),
+    "enroll_cancel": Spec(Role.OWNER, "cancel the enrollment; samples are kept"),
     "delete": Spec(Role.OWNER, "delete a person", _PERSON),
     "reset": Spec(Role.OWNER, "delete a voice signature; name and id stay", _PERSON),
     "disable": Spec(Role.OWNER, "no longer let a person in", _PERSON),
