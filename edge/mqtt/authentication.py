@@ -1,4 +1,4 @@
-"""The broker's password and certificates, read so that mistakes show before the first try."""
+"""The broker's password and certificates."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from edge.errors import ConfigError
 _MAX_PASSWORD_BYTES = 4096
 
 
-def read_password(file: Path) -> str | None:
-    """Read a password from a file of its own.
+def read_password(file: Path | None) -> str | None:
+    """Read `mqtt.password_file`: one line, readable by its owner and group only.
 
-    Args:
-        file: `mqtt.password_file`; one line of text, which only its owner and group may read.
-
-    Returns:
-        The password; None when the file is empty, which is how systemd gives an absent one.
+    None without a file, or for an empty one, which is how systemd passes an absent credential.
 
     Raises:
-        ConfigError: the file cannot be read, is open to everyone, or holds no single line.
+        ConfigError: the file cannot be read, is open to everyone, or does not hold a single line.
     """
+    if file is None:
+        return None
     data = read_secret(file, "mqtt.password_file", _MAX_PASSWORD_BYTES, group=True)
     place = locate(file)
     try:
@@ -36,9 +34,9 @@ def read_password(file: Path) -> str | None:
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext | None:
-    """The encryption that is asked for; None without.
+    """The TLS settings as a context; None without TLS.
 
-    The broker's certificate and name are always verified, and TLS is 1.2 at least.
+    The broker's certificate and name are always verified; TLS 1.2 at least.
 
     Raises:
         ConfigError: a certificate file cannot be used.
@@ -65,7 +63,7 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext | None:
 
 def _unusable(file: Path | None, setting: str, error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        why = "it is no matching, unencrypted PEM file"
+        why = "not a matching, unencrypted PEM file"
     else:
         why = getattr(error, "strerror", None) or "cannot be read"
     return f"{file}: {setting} cannot be used ({why}); check its name, content and permissions"
