@@ -86,6 +86,7 @@ def test_devices_are_listed(microphone: VirtualMicrophone, config: Path) -> None
     assert sum(device["is_default"] for device in devices) == 1
 
 
+@pytest.mark.slow
 def test_enroll_be_interrupted_go_on_and_be_recognized(
     microphone: VirtualMicrophone, config: Path, tmp_path: Path
 ) -> None:

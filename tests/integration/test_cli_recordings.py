@@ -22,8 +22,6 @@ from edge.resources import demo_directory
 from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, Profile
 
-pytestmark = pytest.mark.runtime
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
 ADA = [str(RECORDINGS / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
@@ -165,6 +163,7 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
     assert not set(marks(new)) & set(marks(old))
 
 
+@pytest.mark.runtime
 @pytest.mark.usefixtures("enrolled")
 @pytest.mark.parametrize(
     ("name", "file", "code", "reason"),

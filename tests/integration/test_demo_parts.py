@@ -185,8 +185,8 @@ def test_player_keeps_the_pace_of_a_microphone() -> None:
     os.close(reading)
     assert begun is not None
     # In time with the last sample heard, give or take a block; a busy machine may be late.
-    assert 0.45 <= took <= 2.0
-    assert abs(begun - before) < 1.0
+    assert took >= 0.45
+    assert before - 0.1 < begun < before + took
     samples = np.frombuffer(bytes(heard), "<i2")
     loud = np.flatnonzero(samples == 16383)
     assert len(loud) == len(tone)

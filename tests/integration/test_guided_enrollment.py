@@ -27,8 +27,6 @@ from tests.integration.scripted_microphone import (
     write,
 )
 
-pytestmark = pytest.mark.runtime
-
 Capture = pytest.CaptureFixture[str]
 Hear = Callable[..., None]
 

@@ -16,7 +16,7 @@ from edge.cli.main import main
 from edge.errors import InputError
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import SAMPLE_RATE, ProfileKind
+from edge.types import SAMPLE_RATE, Profile, ProfileKind
 from tests.unit.commands import Capture, run_json
 from tests.unit.spoken_digits import (
     ADA,
@@ -35,14 +35,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _written(tmp_path_factory.mktemp("digits"), ADA, PACES)
 
 
+@pytest.fixture(scope="module")
+def people() -> dict[str, Profile]:
+    engine = Engine.open()
+    return {"Ada": person(engine, ADA), "Robin": person(engine, ROBIN)}
+
+
 @pytest.fixture
-def enrolled(tmp_path: Path, config: Path) -> Path:
+def enrolled(tmp_path: Path, config: Path, people: dict[str, Profile]) -> Path:
     """Ada and Robin with their passphrases."""
     state = tmp_path / "state"
-    engine = Engine.open()
     with open_store(state) as store:
-        for voice, name in ((ADA, "Ada"), (ROBIN, "Robin")):
-            known = person(engine, voice)
+        for name, known in people.items():
             store.create_with_samples(
                 name,
                 ProfileKind.PHRASE,

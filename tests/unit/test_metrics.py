@@ -18,8 +18,6 @@ from edge.evaluation.metrics import (
     min_dcf,
 )
 
-pytestmark = pytest.mark.runtime
-
 scores = hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-5, 5, width=16))
 
 
