@@ -36,7 +36,7 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.challenge.answers import SAME_WORDS, AnswerJudge, strong_digits
 from edge.challenge.matching import DIGITS
-from edge.challenge.rounds import ROUNDS, DigitRound, take_digit, voice_of
+from edge.challenge.rounds import ROUNDS, DigitRound, make_example, voice_of
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
 from edge.evaluation.metrics import independent_limits
 from edge.recognition import Engine
@@ -153,7 +153,7 @@ class Measurement:
                     utterance = utterance_of(_in_quiet(left[digit].pop(0)))
                     self.taken += 1
                     try:
-                        examples.append(take_digit(self.engine, utterance, digit, rounds))
+                        examples.append(make_example(self.engine, utterance, digit, rounds))
                     except EnrollmentRejected:
                         self.refused += 1
                         continue
@@ -247,7 +247,7 @@ class Measurement:
         asked: tuple[int, ...],
     ) -> None:
         started = time.perf_counter()
-        score = judge.judge_analyzed(answer.analysis, answer.utterance, asked)
+        score = judge.judge(answer.utterance, asked, answer.analysis)
         ms = (time.perf_counter() - started) * 1e3 + sum(answer.analysis.timings_ms.values())
         self.judging_ms.append(ms)
         if kind.startswith("wrong"):

@@ -111,9 +111,9 @@ class DigitEnrollment:
         Raises:
             EnrollmentRejected: it does not fit; where it was the voice, the round begins anew.
         """
-        from edge.challenge.rounds import complete_round, take_digit
+        from edge.challenge.rounds import complete_round, make_example
 
-        self._examples[digit] = take_digit(self._engine, utterance, digit, self.rounds)
+        self._examples[digit] = make_example(self._engine, utterance, digit, self.rounds)
         self._utterances[digit] = utterance
         if self.missing:
             return

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from edge.access.decider import Decider, Judgment
-from edge.challenge.asking import DEMANDED_S
 from edge.challenge.challenge import REMEMBERED, Challenge, DigitStrings, Prompt
+from edge.challenge.policy import DEMAND_S
 from edge.challenge.rounds import DigitRound
 from edge.config import ChallengeConfig, Config
 from edge.errors import StoreError
@@ -275,8 +275,8 @@ def test_without_digits_the_door_stays_shut(
     assert outcome(door.passphrase()) == ("denied", "challenge_failed")
     assert not door.challenge.pending
     assert door.prompts == []
-    assert door.challenge.asking.problem is not None
-    assert "--digits" in door.challenge.asking.problem
+    assert door.challenge.policy.problem is not None
+    assert "--digits" in door.challenge.policy.problem
 
 
 def test_whoever_is_removed_meanwhile_is_not_let_in(
@@ -312,11 +312,11 @@ def test_everybody_is_prepared_and_what_is_missing_is_told(
 ) -> None:
     robin = replace(ada, id="robin", name="Robin")
     door = Door(engine, [ada, robin], lambda who: enrolled if who == ada.id else [])
-    door.challenge.asking.prepare()
-    assert door.challenge.asking.problem is not None
-    assert "Robin" in door.challenge.asking.problem
+    door.challenge.policy.prepare()
+    assert door.challenge.policy.problem is not None
+    assert "Robin" in door.challenge.policy.problem
     door.challenge.use([ada])
-    assert door.challenge.asking.problem is None
+    assert door.challenge.policy.problem is None
 
 
 def test_digits_may_be_demanded_of_the_next_one(
@@ -326,28 +326,28 @@ def test_digits_may_be_demanded_of_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     door = Door(engine, [ada], enrolled, required="never")
-    asking = door.challenge.asking
+    policy = door.challenge.policy
     assert outcome(door.passphrase()) == ("granted", "accepted")
-    assert asking.able() == 1
-    asking.demand()
-    assert asking.demanded
+    assert policy.count_able() == 1
+    policy.demand()
+    assert policy.demanded
     assert outcome(door.passphrase()) == ("denied", "challenge_asked")
     wrong = [digit for digit in range(10) if digit not in door.asked][:4]
     assert outcome(door.say(wrong)) == ("denied", "challenge_failed")
-    assert asking.demanded
+    assert policy.demanded
     assert outcome(door.say(door.asked)) == ("granted", "accepted")
-    assert not asking.demanded
+    assert not policy.demanded
     assert outcome(door.passphrase()) == ("granted", "accepted")
     # It does not hold for ever.
-    asking.demand()
-    later = time.monotonic() + DEMANDED_S + 1.0
-    monkeypatch.setattr("edge.challenge.asking.time.monotonic", lambda: later)
-    assert not asking.demanded
+    policy.demand()
+    later = time.monotonic() + DEMAND_S + 1.0
+    monkeypatch.setattr("edge.challenge.policy.time.monotonic", lambda: later)
+    assert not policy.demanded
 
 
 def test_a_demand_is_no_problem_of_who_has_no_digits(engine: Engine, ada: Profile) -> None:
     door = Door(engine, [ada], [], required="never")
-    assert door.challenge.asking.able() == 0
-    door.challenge.asking.demand()
+    assert door.challenge.policy.count_able() == 0
+    door.challenge.policy.demand()
     assert outcome(door.passphrase()) == ("denied", "challenge_failed")
-    assert door.challenge.asking.problem is None
+    assert door.challenge.policy.problem is None

@@ -185,7 +185,7 @@ def test_whoever_is_deleted_is_forgotten(
 def test_no_more_is_remembered_than_asked_for(
     judged: dict[str, Judgment], store: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.replay.memory.most_alike", lambda _heard, _known: None)
+    monkeypatch.setattr("edge.replay.memory.best_match", lambda _peaks, _known: None)
     config = ReplayConfig(remembered=5)
     one = stored_ada(store, judged["ada_right_phrase"])
     refused = judged["stranger_adas_phrase"]
@@ -222,34 +222,24 @@ def test_what_is_old_or_damaged_is_passed_over(
     assert not store.kept(ACCEPTED)
 
 
-class Broken:
-    """A store on a card that has gone."""
-
-    def keep(
-        self,
-        kind: str,
-        payload: bytes,
-        *,
-        profile: str | None = None,
-        most: int | None = None,
-    ) -> int:
-        raise StoreError("the card has gone")
-
-    def kept(self, kind: str, profile: str | None = None) -> list[object]:
-        raise StoreError("the card has gone")
-
-    def discard(self, kind: str, profile: str | None = None, ids: object = None) -> int:
-        raise StoreError("the card has gone")
-
-
 def test_a_store_that_fails_loses_nothing(
-    judged: dict[str, Judgment], store: ProfileStore, caplog: pytest.LogCaptureFixture
+    judged: dict[str, Judgment],
+    store: ProfileStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the card has gone")
+
     check = ReplayCheck(ReplayConfig())
-    load_quietly(check, Broken())
-    assert "the card has gone" in caplog.text
-    check.review(stored_ada(store, judged["ada_right_phrase"]))
-    with pytest.raises(StoreError):
-        check.store_new(Broken())
+    one = stored_ada(store, judged["ada_right_phrase"])
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "kept", fail)
+        broken.setattr(store, "keep", fail)
+        load_quietly(check, store)
+        assert "the card has gone" in caplog.text
+        check.review(one)
+        with pytest.raises(StoreError):
+            check.store_new(store)
     check.store_new(store)
     assert len(store.kept(ACCEPTED)) == 1

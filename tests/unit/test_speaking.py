@@ -17,7 +17,7 @@ needs_espeak = pytest.mark.skipif(
 @needs_espeak
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_digits_become_sound(language: str) -> None:
-    samples, rate = DigitSpeaker(language).sound_of("4172")
+    samples, rate = DigitSpeaker(language).synthesize("4172")
     assert 1.0 < len(samples) / rate < 6.0
     assert abs(samples).max() > 0.05
 
@@ -25,7 +25,7 @@ def test_digits_become_sound(language: str) -> None:
 def test_nothing_but_digits_is_said() -> None:
     for text in ("", "12a", "-w", "1" * 11, "\u0663"):
         with pytest.raises(ValueError, match="only digits"):
-            DigitSpeaker("en").sound_of(text)
+            DigitSpeaker("en").synthesize(text)
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo no sound", "exit 0"])

@@ -13,8 +13,8 @@ import numpy as np
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.evaluation.metrics import independent_limits
-from edge.replay.fingerprint import Fingerprint, HeardFingerprint
-from edge.replay.matching import most_alike
+from edge.replay.fingerprint import Fingerprint, UtterancePeaks
+from edge.replay.matching import best_match
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.replay.distortions import Change, Distortion
 
@@ -106,7 +106,7 @@ def measure(
         "speakers": len({one.speaker for one in sayings}),
         "too short to compare": len(sayings) - len(memory),
         "bytes of a fingerprint": round(
-            float(np.mean([len(one.encoded()) for one in memory.values()]))
+            float(np.mean([len(one.to_bytes()) for one in memory.values()]))
         ),
         "second sayings": _second_sayings(sayings, clean, memory),
     }
@@ -127,7 +127,7 @@ def measure(
         tested = range(0, len(sayings), every)
         for index in tested:
             one = sayings[index]
-            found = most_alike(_heard(one, way.apply(one.samples, index)), known)
+            found = best_match(_heard(one, way.apply(one.samples, index)), known)
             called += found is not None and found.suspected
         rows[way.name] = share(called, len(tested))
     return results
@@ -148,18 +148,18 @@ def share(count: int, total: int) -> dict[str, Any]:
     }
 
 
-def _remembered(heard: Sequence[HeardFingerprint]) -> dict[int, Fingerprint]:
+def _remembered(heard: Sequence[UtterancePeaks]) -> dict[int, Fingerprint]:
     return {index: each.fingerprint() for index, each in enumerate(heard) if each.usable}
 
 
 def _second_sayings(
-    sayings: Sequence[Saying], heard: Sequence[HeardFingerprint], memory: dict[int, Fingerprint]
+    sayings: Sequence[Saying], heard: Sequence[UtterancePeaks], memory: dict[int, Fingerprint]
 ) -> dict[str, Any]:
     called: list[str] = []
     twice: list[str] = []
     for index, each in enumerate(heard):
         numbers = [number for number in memory if number != index]
-        found = most_alike(each, [memory[number] for number in numbers])
+        found = best_match(each, [memory[number] for number in numbers])
         if found is not None and found.suspected:
             one, other = sayings[index], sayings[numbers[found.index]]
             same = waveform_correlation(one.samples, other.samples) > _SAME_RECORDING
@@ -180,6 +180,6 @@ def waveform_correlation(one: FloatArray, other: FloatArray) -> float:
     return peak / float(np.sqrt(energy)) if energy > 0.0 else 0.0
 
 
-def _heard(saying: Saying, samples: FloatArray) -> HeardFingerprint:
+def _heard(saying: Saying, samples: FloatArray) -> UtterancePeaks:
     clipped = np.clip(samples, -1.0, 1.0)
-    return HeardFingerprint(utterance_of(clipped).samples if saying.endpointed else clipped)
+    return UtterancePeaks(utterance_of(clipped).samples if saying.endpointed else clipped)
