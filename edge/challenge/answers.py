@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from edge.challenge.matching import DIGITS, DigitRecognizer, DigitScore
 from edge.challenge.rounds import ROUNDS, DigitRound, weakness_of
@@ -34,7 +34,7 @@ class AnswerScore:
 
     digits: DigitScore
     voice: SpeakerMatch
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    timings_ms: Mapping[str, float]
 
     @property
     def accepted(self) -> bool:
@@ -43,15 +43,10 @@ class AnswerScore:
 
 
 class AnswerJudge:
-    """Judges the answers of one person.
-
-    Args:
-        engine: the recognizer.
-        profile: the person.
-        rounds: `ROUNDS` or more, embedded by the current speaker model.
+    """Judges the answers of one person by rounds of the current speaker model.
 
     Raises:
-        ValueError: there are too few rounds.
+        ValueError: there are fewer than `ROUNDS`.
     """
 
     def __init__(self, engine: Engine, profile: Profile, rounds: Sequence[DigitRound]) -> None:
@@ -73,13 +68,7 @@ class AnswerJudge:
     def judge(
         self, utterance: Utterance, asked: Sequence[int], analysis: Analysis | None = None
     ) -> AnswerScore:
-        """Judge an answer.
-
-        Args:
-            utterance: the answer.
-            asked: at least one digit.
-            analysis: of the utterance, where there is one already.
-        """
+        """Judge an answer; `analysis` is that of the utterance, where there is one already."""
         if analysis is None:
             analysis = self._engine.analyze(utterance, with_phrase=False)
         scorer = self._engine.scorer

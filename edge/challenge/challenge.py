@@ -46,15 +46,10 @@ class DigitStrings:
         self._recent: deque[tuple[int, ...]] = deque(maxlen=REMEMBERED)
 
     def next(self, choices: Sequence[int], count: int) -> tuple[int, ...]:
-        """A string of different digits.
+        """A string of two or more different digits.
 
-        Args:
-            choices: the digits to choose from, `count` or more.
-            count: its length, at least 2.
-
-        Returns:
-            A string that differs from the last one in every place and, where there are enough
-            choices, from the `REMEMBERED` last ones in two or more.
+        It differs from the last one in every place and, where there are enough choices, from the
+        `REMEMBERED` last ones in two or more.
         """
         chance = secrets.SystemRandom()
         last = self._recent[-1] if self._recent else ()
@@ -76,11 +71,10 @@ def _places_shared(one: Sequence[int], other: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The digits for a display or a loudspeaker.
+    """The digits to show, such as "4172".
 
     Attributes:
         id: a UUID, new for each string of digits.
-        digits: to be said, such as "4172".
         expires_at: Unix time at which waiting for an answer ends.
     """
 

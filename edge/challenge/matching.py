@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,36 +87,21 @@ class DigitScore:
         return self.margin >= 0.0 and self.cost <= MAX_COST
 
 
-@dataclass(frozen=True, eq=False)
-class _Words:
-    """The enrolled words in one table of rows.
-
-    Attributes:
-        digit: which digit each word is, shape (w,).
-        start: first row of each, shape (w,).
-        end: last row of each, at least `MIN_ROWS` - 1 after its start, shape (w,).
-    """
+class _Words(NamedTuple):
+    """The digit, the first row and the last row of each enrolled word, each of shape (w,)."""
 
     digit: _Index
     start: _Index
     end: _Index
 
 
-@dataclass(frozen=True, eq=False)
-class _StringCosts:
-    """Costs of strings, summed over the frames of the answer; lower is closer.
-
-    Attributes:
-        asked: of the asked string.
-        other: with each digit at each position, shape (length, 10), the asked ones included.
-        missing: without each position, shape (length,).
-        extra: with the best digit inserted at each place, shape (length + 1,).
-    """
+class _StringCosts(NamedTuple):
+    """Costs of strings, summed over the frames of the answer; lower is closer."""
 
     asked: float
-    other: FloatArray
-    missing: FloatArray
-    extra: FloatArray
+    other: FloatArray  # with each digit at each position, shape (length, 10), asked ones included
+    missing: FloatArray  # without each position, shape (length,)
+    extra: FloatArray  # with the best digit inserted at each place, shape (length + 1,)
 
 
 class DigitRecognizer:
@@ -141,12 +127,7 @@ class DigitRecognizer:
         self._weights = _weights(self._examples)
 
     def score(self, samples: FloatArray, asked: Sequence[int]) -> DigitScore:
-        """Match an answer with the digits asked for.
-
-        Args:
-            samples: mono audio at 16 kHz, shape (n,), with a little silence around the speech.
-            asked: at least one digit.
-        """
+        """Match an answer, mono at 16 kHz with some silence around it, with one or more digits."""
         spectrum = spectrum_of(samples)
         if len(spectrum) == 0:
             return DigitScore(-np.inf, np.inf)

@@ -48,15 +48,7 @@ class _Place:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """A remembered utterance.
-
-    Attributes:
-        fingerprint: made of it.
-        kind: `ACCEPTED` or `REFUSED`.
-        owner: id of the profile that it is deleted with; None for none.
-        created_at: Unix time, seconds.
-        place: None from the store.
-    """
+    """A remembered utterance of a person (a profile's id) or of nobody; no place from the store."""
 
     fingerprint: Fingerprint = field(repr=False)
     kind: str
@@ -79,7 +71,7 @@ class ReplayCheck:
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
         self._unsaved: deque[_Entry] = deque(maxlen=_MAX_UNSAVED)
-        self._people: frozenset[str] | None = None
+        self._owners: frozenset[str | None] | None = None
 
     @property
     def remembered(self) -> int:
@@ -120,12 +112,10 @@ class ReplayCheck:
 
     def use(self, profile_ids: Collection[str]) -> None:
         """Forget everybody else; the store does so by itself."""
-        people = frozenset(profile_ids)
+        owners = frozenset([None, *profile_ids])
         with self._lock:
-            self._people = people
-            self._entries = [
-                entry for entry in self._entries if entry.owner is None or entry.owner in people
-            ]
+            self._owners = owners
+            self._entries = [entry for entry in self._entries if entry.owner in owners]
 
     def load(self, store: ProfileStore) -> None:
         """Load what the store has, without damaged and too old items, which are removed.
@@ -138,16 +128,15 @@ class ReplayCheck:
         for kind in (ACCEPTED, REFUSED):
             stale: list[int] = []
             for item in store.kept(kind):
+                if item.created_at < oldest:
+                    stale.append(item.id)
+                    continue
                 try:
                     fingerprint = Fingerprint.from_bytes(item.payload)
+                    found.append(_Entry(fingerprint, kind, item.profile_id, item.created_at))
                 except ValueError as error:
                     _log.warning("removing a stored fingerprint: %s", error)
                     stale.append(item.id)
-                    continue
-                if item.created_at < oldest:
-                    stale.append(item.id)
-                else:
-                    found.append(_Entry(fingerprint, kind, item.profile_id, item.created_at))
             if stale:
                 store.discard(kind, ids=stale)
         with self._lock:
@@ -183,11 +172,9 @@ class ReplayCheck:
 
     def _add(self, entry: _Entry) -> None:
         with self._lock:
-            people = self._people
-            if people is not None and entry.owner is not None and entry.owner not in people:
-                return
-            self._entries = self._newest([*self._entries, entry])
-            self._unsaved.append(entry)
+            if self._owners is None or entry.owner in self._owners:
+                self._entries = self._newest([*self._entries, entry])
+                self._unsaved.append(entry)
 
     def _newest(self, entries: Sequence[_Entry]) -> list[_Entry]:
         """The newest ones of each person and kind, and in total, oldest first."""
@@ -203,23 +190,17 @@ class ReplayCheck:
 
 def remember_enrollment(
     store: ProfileStore, profile_id: str, utterances: Iterable[Utterance], config: ReplayConfig
-) -> int:
+) -> None:
     """Remember the utterances of an enrollment, so that recordings of them do not open either.
-
-    Returns:
-        How many are remembered; too short ones are not.
 
     Raises:
         StoreError: the store cannot be written.
         ProfileError: there is no such profile.
     """
-    count = 0
     for utterance in utterances if config.enabled else ():
         peaks = UtterancePeaks(utterance.samples)
         if peaks.usable:
             _store(store, ACCEPTED, peaks.fingerprint(), profile_id, config)
-            count += 1
-    return count
 
 
 def load_quietly(check: ReplayCheck, store: ProfileStore) -> None:

@@ -146,8 +146,10 @@ def test_it_survives_a_restart(judged: dict[str, Judgment], store: ProfileStore)
 def test_what_enrolled_does_not_open(judged: dict[str, Judgment], store: ProfileStore) -> None:
     store.create("Ada", ProfileKind.PHRASE, required=3)
     said = [recording("ada_enroll_2"), silence()]
-    assert remember_enrollment(store, "Ada", said, ReplayConfig()) == 1
-    assert remember_enrollment(store, "Ada", said, ReplayConfig(enabled=False)) == 0
+    remember_enrollment(store, "Ada", said, ReplayConfig(enabled=False))
+    assert not store.kept(ACCEPTED)
+    remember_enrollment(store, "Ada", said, ReplayConfig())
+    assert len(store.kept(ACCEPTED)) == 1
     check = ReplayCheck(ReplayConfig())
     check.load(store)
     assert reason(check.review(judged["ada_enroll_2"])) is ReasonCode.REPLAY_SUSPECTED
