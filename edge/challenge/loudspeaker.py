@@ -7,8 +7,6 @@ import logging
 import shutil
 import subprocess
 
-import soundfile
-
 from edge.types import FloatArray
 
 _PROGRAM = "espeak-ng"
@@ -59,6 +57,8 @@ class DigitSpeaker:
             soundfile.LibsndfileError: it returned no sound.
             ValueError: these are not digits, or the sound has an unlikely length.
         """
+        import soundfile  # noqa: PLC0415 - only where digits are spoken
+
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
             raise ValueError("only digits can be spoken")
         command = [self._program or _PROGRAM, "-v", self._language, "-s", _WORDS_PER_MINUTE]
