@@ -74,7 +74,7 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
         Distortion("shift, Opus, loudspeaker, hallway, noise 20 dB", through_all(opus)),
         Distortion("shift, GSM, loudspeaker, hallway, noise 20 dB", through_all(gsm)),
         Distortion(
-            "recorded elsewhere as it was said, Opus, played back", stolen, at_the_door(noise)
+            "recorded elsewhere as it was said, Opus, replayed", stolen, at_the_door(noise)
         ),
     )
 
