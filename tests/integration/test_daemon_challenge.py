@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.types import SAMPLE_RATE, FloatArray
+from edge.types import FloatArray
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, House, feed, stop
+from tests.integration.house import LISTENING, House, feed, feed_live, stop
 from tests.integration.test_protection import SignedHouse
 from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enroll_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
 PACE = 1.1
 """None of the enrolled paces."""
-BLOCK_S = 0.1
 
 pytestmark = needs_flite
 
@@ -68,7 +66,7 @@ def test_anything_else_does_not(broker: Broker, house: House, wrong: str) -> Non
             elif wrong == "voice":
                 _answer(daemon, digits, ROBIN)
             else:
-                _say_live(daemon, recording_of(PHRASE, ADA, PACE))
+                feed_live(daemon, recording_of(PHRASE, ADA, PACE))
             shut = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
             assert (shut["decision"], shut["reason"]) == ("denied", "challenge_failed")
         finally:
@@ -114,15 +112,7 @@ def _asked(daemon: subprocess.Popen[bytes], home: Subscriber) -> tuple[int, ...]
 
 
 def _answer(daemon: subprocess.Popen[bytes], digits: tuple[int, ...], voice: str) -> None:
-    _say_live(daemon, recording_of([WORDS[digit] for digit in digits], voice, PACE))
-
-
-def _say_live(daemon: subprocess.Popen[bytes], samples: FloatArray) -> None:
-    """At the pace of a microphone: all at once it would seem to begin before the digits."""
-    for block in np.array_split(samples, round(len(samples) / SAMPLE_RATE / BLOCK_S)):
-        feed(daemon, block)
-        time.sleep(BLOCK_S)
-    feed(daemon, np.zeros(SAMPLE_RATE))
+    feed_live(daemon, recording_of([WORDS[digit] for digit in digits], voice, PACE))
 
 
 def _say(daemon: subprocess.Popen[bytes], samples: FloatArray) -> None:

@@ -73,9 +73,7 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
         Distortion("noise 10 dB", noisy(10.0)),
         Distortion("shift, Opus, loudspeaker, hallway, noise 20 dB", through_all(opus)),
         Distortion("shift, GSM, loudspeaker, hallway, noise 20 dB", through_all(gsm)),
-        Distortion(
-            "recorded elsewhere as it was said, Opus, replayed", stolen, at_the_door(noise)
-        ),
+        Distortion("recorded elsewhere as it was said, Opus, replayed", stolen, at_the_door(noise)),
     )
 
 
