@@ -119,7 +119,7 @@ def test_the_same_recordings_twice_are_refused(
     assert main(["enroll", "Ada", "--digits", "--files-from", str(once)]) == 2
     capsys.readouterr()
     assert main(["enroll", "Ada", "--digits", "--files-from", str(once)]) == 2
-    assert "already enrolled" in capsys.readouterr().err
+    assert "this recording is already enrolled" in capsys.readouterr().err
     with open_store(enrolled) as store:
         assert len(rounds_of(store, store.get("Ada").id)) == 1
 

@@ -94,7 +94,7 @@ def test_a_misread_digit_is_refused_at_enrollment(
 
 
 def test_the_same_recording_twice_is_refused(engine: Engine, enrolled: list[DigitRound]) -> None:
-    with pytest.raises(EnrollmentRejected, match="already enrolled"):
+    with pytest.raises(EnrollmentRejected, match="this recording is already enrolled"):
         make_example(engine, answer([3], ADA, 1.05), 3, enrolled)
 
 
