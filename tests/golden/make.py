@@ -132,7 +132,7 @@ def fingerprint(seed: int) -> bytes:
     speech[50:60] = False
     peaks = random.integers(0, 256, (120, 64), np.uint8)
     peaks[~speech] = 0
-    return Fingerprint(peaks, speech).encoded()
+    return Fingerprint(peaks, speech).to_bytes()
 
 
 def opened(folder: Path) -> ProfileStore:
@@ -195,7 +195,7 @@ def store_content(store: ProfileStore) -> dict[str, Any]:
         "profiles": [readable(profile) for profile in store.list()],
         "items": readable(kept),
         "digits": [readable(rounds.decode(item.payload)) for item in kept["digit"]],
-        "fingerprints": [readable(Fingerprint.decoded(item.payload)) for item in kept["heard"]],
+        "fingerprints": [readable(Fingerprint.from_bytes(item.payload)) for item in kept["heard"]],
     }
 
 

@@ -119,7 +119,7 @@ def test_the_same_recordings_twice_are_refused(
     assert main(["enroll", "Ada", "--digits", "--files-from", str(once)]) == 2
     capsys.readouterr()
     assert main(["enroll", "Ada", "--digits", "--files-from", str(once)]) == 2
-    assert "very recording" in capsys.readouterr().err
+    assert "this recording is already enrolled" in capsys.readouterr().err
     with open_store(enrolled) as store:
         assert len(rounds_of(store, store.get("Ada").id)) == 1
 
@@ -129,7 +129,7 @@ def test_another_voice_is_refused_and_the_old_digits_stand(
     enrolled: Path, folder: Path, capsys: Capture
 ) -> None:
     assert main(["enroll", "Robin", "--digits", "--files-from", str(folder)]) == 2
-    assert "not the voice that says the passphrase of Robin (similarity" in capsys.readouterr().err
+    assert "not the voice of the passphrase of Robin (similarity" in capsys.readouterr().err
     with open_store(enrolled) as store:
         assert rounds_of(store, store.get("Robin").id) == []
 
