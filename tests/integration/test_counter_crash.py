@@ -35,7 +35,7 @@ from edge.config import AuditConfig, CommandsConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, DECISION, DURESS, HmacKey, signed
 from edge.errors import StoreError
-from edge.mqtt.command_queue import CommandDesk
+from edge.mqtt.command_queue import CommandQueue
 from edge.mqtt.link import Incoming
 from edge.mqtt.session import command_message
 from edge.store.audit import AuditTrail
@@ -51,7 +51,7 @@ key = HmacKey(bytes(range(32)), "owner")
 state = DeviceState(folder / "state")
 trail = AuditTrail(folder / "state", bytes(32), state, AuditConfig())
 answers = []
-desk = CommandDesk(
+desk = CommandQueue(
     CommandsConfig(keys_file=folder / "keys.yaml"), "hall", state, {"lift_lockout": lambda _: None},
     record=trail.record, answer=answers.append)
 
