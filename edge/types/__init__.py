@@ -13,12 +13,14 @@ from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utter
 from edge.types.decision import (
     AccessDecision,
     Confidence,
+    Detail,
+    Event,
+    EventKind,
     Outcome,
     PhraseMatch,
     ReasonCode,
     SpeakerMatch,
 )
-from edge.types.event import Detail, Event, EventKind
 from edge.types.profile import EnrollmentSample, Profile, ProfileKind, ProfileStatus
 
 __all__ = [
