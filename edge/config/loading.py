@@ -14,8 +14,8 @@ import yaml
 
 from edge.config.settings import Config, Setting, all_settings, children
 from edge.config.values import ValueProblem, convert, is_empty, quoted
-from edge.credentials import locate
 from edge.errors import ConfigError
+from edge.private_files import locate
 
 MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 8

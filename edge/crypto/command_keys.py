@@ -20,9 +20,9 @@ from pathlib import Path
 import yaml
 
 from edge.config.loading import MAX_BYTES, DocumentError, compose
-from edge.credentials import read_secret
 from edge.crypto.signing import ALGORITHMS, Verifier, verifier
 from edge.errors import ConfigError
+from edge.private_files import read_secret
 
 _MEMBERS = ("id", "algorithm", "key", "role")
 _MOST_KEYS = 64

@@ -34,10 +34,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from edge.credentials import read_secret
 from edge.crypto.canonical import canonical
 from edge.errors import ConfigError, EnvironmentFault
-from edge.private_files import reason, write_file
+from edge.private_files import read_secret, reason, write_file
 
 HMAC = "hmac-sha256"
 ED25519 = "ed25519"

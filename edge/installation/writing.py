@@ -10,7 +10,7 @@ from pathlib import Path
 from edge.config import Config, parse_config
 from edge.config.editing import all_changed, replace_file, setting_of, written
 from edge.config.loading import SYSTEM_FILE, read_config
-from edge.crypto.key_files import make_key_file
+from edge.crypto.keys import make_key_file
 from edge.crypto.signing import PrivateKey, key_in, new_key, write_key
 from edge.errors import EnvironmentFault, InputError
 from edge.installation.answers import CA, PASSWORD, SIGNING_KEY, STORE_KEY, SetupAnswers, settings

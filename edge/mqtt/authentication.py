@@ -6,8 +6,8 @@ import ssl
 from pathlib import Path
 
 from edge.config import TlsConfig
-from edge.credentials import locate, read_secret
 from edge.errors import ConfigError
+from edge.private_files import locate, read_secret
 
 _MAX_PASSWORD_BYTES = 4096
 
