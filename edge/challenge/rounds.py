@@ -275,34 +275,19 @@ def _damaged(what: str) -> StoreError:
 
 
 def rounds_of(store: ProfileStore, profile_id: str) -> list[DigitRound]:
-    """The rounds of a profile, oldest first.
-
-    Raises:
-        ProfileError: there is no such profile.
-        StoreError: the store cannot be read, or a round in it is damaged.
-    """
+    """The rounds of a profile, oldest first. Raises `StoreError` also for a damaged one."""
     return [decode(item.payload) for item in store.kept(_KIND, profile_id)]
 
 
 def keep_round(
     store: ProfileStore, profile_id: str, spoken: DigitRound, most: int = MOST_ROUNDS
 ) -> None:
-    """Store a round; the oldest ones beyond `most` are removed.
-
-    Raises:
-        ProfileError: there is no such profile.
-        StoreError: the store cannot be written.
-    """
+    """Store a round; the oldest ones beyond `most` are removed."""
     store.keep(_KIND, encode(spoken), profile=profile_id, most=most)
 
 
 def replace_rounds(store: ProfileStore, profile_id: str, rounds: Sequence[DigitRound]) -> None:
-    """Store these rounds in place of all earlier ones; an interruption leaves some of both.
-
-    Raises:
-        ProfileError: there is no such profile.
-        StoreError: the store cannot be written.
-    """
+    """Store these rounds in place of all earlier ones; an interruption leaves some of both."""
     for spoken in rounds:
         keep_round(store, profile_id, spoken, most=len(rounds))
 

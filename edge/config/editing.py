@@ -74,7 +74,7 @@ def written(value: bool | int | str | Path | None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    if isinstance(value, int) or (_PLAIN.fullmatch(text) and isinstance(_loaded(text), str)):
+    if isinstance(value, int) or (_PLAIN.fullmatch(text) and isinstance(yaml.safe_load(text), str)):
         return text
     return json.dumps(text, ensure_ascii=False)
 
@@ -135,14 +135,10 @@ class _Splice(NamedTuple):
     new: str
 
 
-def _loaded(value: str) -> Any:
-    return yaml.safe_load(value)
-
-
 def _is_meant(now: Any, value: str, file: Path) -> bool:
     if str(now) == value:
         return True
-    meant = _loaded(value)
+    meant = yaml.safe_load(value)
     if isinstance(now, Path) and isinstance(meant, str):
         return now in (Path(meant), file.parent / meant)
     return bool(now == meant)

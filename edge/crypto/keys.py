@@ -254,7 +254,10 @@ class KeySources:
         """
         if self._known is not None and self._known.id == lock.key_id:
             return self._known
-        key = self._by_passphrase(lock) if lock.stretching is not None else self._held(lock)
+        if lock.stretching is None:
+            key = self._held(lock)
+        else:
+            key = self._by_passphrase(lock, lock.stretching)
         self._known = key
         return key
 
@@ -349,10 +352,7 @@ class KeySources:
             sync_folder(file.parent)
         return key
 
-    def _by_passphrase(self, lock: Lock) -> WrappingKey:
-        stretching = lock.stretching
-        if stretching is None:
-            raise ValueError("the lock wants no passphrase")
+    def _by_passphrase(self, lock: Lock, stretching: Stretching) -> WrappingKey:
         name = self.settings.passphrase_credential
         source = f"passphrase (credential {name})"
         passphrase = _text(read_credential(name), source)

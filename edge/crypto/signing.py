@@ -215,7 +215,7 @@ def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
     data = read_secret(file, setting, _MAX_KEY_BYTES)
     try:
         if algorithm == HMAC:
-            return _shared_key(data)
+            return HmacKey(_hexadecimal(data))
         return _private_key(data)
     except ValueError:
         form = "64 to 128 hexadecimal digits" if algorithm == HMAC else "an unencrypted PEM key"
@@ -235,7 +235,7 @@ def key_in(file: Path, key_id: str | None = None) -> SigningKey:
     with contextlib.suppress(ValueError):
         return _private_key(data, key_id)
     with contextlib.suppress(ValueError):
-        return _shared_key(data, key_id)
+        return HmacKey(_hexadecimal(data), key_id)
     raise ConfigError(
         f"{file}: holds no key, or the id cannot be used; "
         "make a key with: edge-voice signing new-key FILE"
@@ -255,7 +255,7 @@ def read_verifying_key(file: Path) -> Verifier:
     with contextlib.suppress(ValueError):
         return PublicKey(base64.b64decode(text, validate=True))
     try:
-        return _shared_key(text.encode())
+        return HmacKey(_hexadecimal(text.encode()))
     except ValueError:
         raise ConfigError(
             f"{file}: holds neither a public key (edge-voice signing public-key) nor a shared one"
@@ -318,10 +318,6 @@ def _checked_id(key_id: str) -> str:
     if not _KEY_ID.fullmatch(key_id):
         raise ValueError("a key's id has 1 to 64 letters, digits, or - _ .")
     return key_id
-
-
-def _shared_key(data: bytes, key_id: str | None = None) -> HmacKey:
-    return HmacKey(_hexadecimal(data), key_id)
 
 
 def _private_key(data: bytes, key_id: str | None = None) -> PrivateKey:
