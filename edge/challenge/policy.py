@@ -104,11 +104,7 @@ class AnswerJudge:
 class ChallengePolicy:
     """Decides who is challenged. Any thread may use it, except for `use` and `judge_of`.
 
-    Args:
-        config: who has to answer.
-        engine: the recognizer.
-        load_rounds: loads a person's enrolled digits.
-        now: the local time.
+    Arguments are those of `Challenge`.
 
     Attributes:
         profiles: everybody who is enrolled.

@@ -27,12 +27,7 @@ _BOM = "\ufeff"
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 
 
-def changed(data: bytes, file: Path, section: str, key: str, value: str) -> bytes:
-    """The file's content with one setting changed; see `all_changed`."""
-    return all_changed(data, file, {f"{section}.{key}": value})
-
-
-def all_changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
+def changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
     """The file's content with some settings changed; every other character is as it was.
 
     Args:
@@ -87,12 +82,8 @@ def setting_of(config: Config, path: str) -> Any:
 def replace_file(file: Path, former: bytes, new: bytes) -> Path:
     """Replace a file's content in one step, and keep the former beside it as `.bak`.
 
-    Mode and owner stay. A link stays a link; what it leads to is replaced.
-
-    Args:
-        file: the file.
-        former: what was read from it; if it holds something else by now, nothing is changed.
-        new: its new content.
+    Mode and owner stay. A link stays a link; what it leads to is replaced. If the file holds
+    something else than `former` by now, nothing is changed.
 
     Returns:
         The copy of the former content.

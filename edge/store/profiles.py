@@ -42,7 +42,7 @@ class ProfileStore:
     Args:
         path: the file; it and its folder are made if missing, private to the user (0600, 0700).
         busy_s: how long to wait for a writer in another process, seconds.
-        settings: where the key is.
+        settings: the section `store`, which says where the key is; None for its defaults.
 
     Attributes:
         key_sources: where the store looks for its key.

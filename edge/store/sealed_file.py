@@ -83,17 +83,10 @@ class StoreFile:
     Every access of this process takes its turn, from whichever thread. A file that is put in the
     store's place is noticed by `version` and read from then on, and so is a change of its keys.
 
-    Args:
-        path: the file; made if missing.
-        busy_s: how long to wait for a writer in another process, seconds.
-        sources: where its key may be.
+    Arguments and errors are those of `ProfileStore`.
 
     Attributes:
         vault: its secrets, to be used within `reading`, `writing` or `erasing`.
-
-    Raises:
-        KeyFault: its key is not there; nothing was changed.
-        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
 
     def __init__(self, path: Path, busy_s: float, sources: KeySources) -> None:
