@@ -27,11 +27,7 @@ class NotPrivate(ValueError):
 
 @contextlib.contextmanager
 def new_file(
-    path: Path,
-    *,
-    mode: int = 0o600,
-    owner: tuple[int, int] | None = None,
-    replace: bool = False,
+    path: Path, *, mode: int = 0o600, owner: tuple[int, int] | None = None, replace: bool = False
 ) -> Iterator[tuple[Path, int]]:
     """Make a file whole or not at all, durable when the block ends.
 

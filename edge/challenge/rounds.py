@@ -95,8 +95,7 @@ def make_example(
     earlier = [one for spoken in rounds for one in spoken.examples]
     if any(_same_recording(spectrum, one.spectrum) for one in earlier):
         raise EnrollmentRejected(
-            ReasonCode.REPEATED.value,
-            "this recording is already enrolled: say it again",
+            ReasonCode.REPEATED.value, "this recording is already enrolled: say it again"
         )
     if earlier:
         other, margin = DigitRecognizer(earlier).nearest_other(example)

@@ -211,12 +211,7 @@ def _in_place(text: str, node: yaml.Node, value: str) -> _Splice:
 
 
 def _in_empty_section(
-    text: str,
-    group: yaml.MappingNode,
-    node: yaml.Node,
-    path: list[str],
-    value: str,
-    newline: str,
+    text: str, group: yaml.MappingNode, node: yaml.Node, path: list[str], value: str, newline: str
 ) -> _Splice:
     start, end = int(node.start_mark.index), int(node.end_mark.index)
     if _written(node):

@@ -526,9 +526,7 @@ class HomeAssistantConfig:
         " state, and each unsigned command that `commands.unsigned` allows.",
     )
     prefix: str = setting(
-        "homeassistant",
-        "Discovery prefix, as in the MQTT settings of Home Assistant.",
-        form=_TOPIC,
+        "homeassistant", "Discovery prefix, as in the MQTT settings of Home Assistant.", form=_TOPIC
     )
     sound_interval_s: float = setting(
         10.0,

@@ -207,10 +207,7 @@ class KeySources:
     """
 
     def __init__(
-        self,
-        settings: StoreConfig,
-        folder: Path,
-        ask: Callable[[str], str] = ask_at_terminal,
+        self, settings: StoreConfig, folder: Path, ask: Callable[[str], str] = ask_at_terminal
     ) -> None:
         self.settings = settings
         self.default_file = folder / DEFAULT_FILE

@@ -282,9 +282,7 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
         return HmacKey(secret), secret.hex().encode("ascii") + b"\n"
     private = Ed25519PrivateKey.generate()
     text = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return PrivateKey(private.private_bytes_raw()), text
 

@@ -287,12 +287,7 @@ class ProfileStore:
             return self._rows.load(add_person(self._rows, self._items, person, name))
 
     def keep(
-        self,
-        kind: str,
-        payload: bytes,
-        *,
-        profile: str | None = None,
-        most: int | None = None,
+        self, kind: str, payload: bytes, *, profile: str | None = None, most: int | None = None
     ) -> int:
         """Keep a small thing, sealed; with a profile, for as long as the profile is there.
 

@@ -286,9 +286,5 @@ def one_line(value: Mapping[str, Any], *, sort: bool = False) -> str:
         TypeError: a value that JSON cannot hold.
     """
     return json.dumps(
-        plain(value),
-        ensure_ascii=False,
-        allow_nan=False,
-        sort_keys=sort,
-        separators=(",", ":"),
+        plain(value), ensure_ascii=False, allow_nan=False, sort_keys=sort, separators=(",", ":")
     )
