@@ -191,7 +191,7 @@ class Stream:
             self._position += len(samples)
             tone = np.take(self._tone, np.arange(at, self._position), mode="wrap")
             yield from maker.feed(samples + tone, time.monotonic())
-        yield from maker.finish(time.monotonic())
+        yield from maker.feed(np.zeros(0, np.float32), time.monotonic(), last=True)
 
     def _sounds(self) -> Iterator[FloatArray]:
         """Silence and speech in turn, without the room tone."""

@@ -112,7 +112,7 @@ def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> N
         )
     spotter = KeywordSpotter(engine.models.phrase, [sayings])
     reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
-    if spotter.look(sample.phrase_embedding) or any(reverse.look(saying) for saying in sayings):
+    if spotter.search(sample.phrase_embedding) or any(reverse.search(saying) for saying in sayings):
         raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
             f"one of the two phrases of {other.name} is a part of the other: choose one that shares"

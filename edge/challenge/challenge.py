@@ -138,6 +138,7 @@ class Challenge:
 
     Attributes:
         asking: who is asked.
+        pending: whether the next utterance is an answer.
     """
 
     def __init__(
@@ -158,17 +159,13 @@ class Challenge:
         self._by_id: dict[str, Profile] = {}
         self._strings = DigitStrings()
         self._asked: _Asked | None = None
+        self.pending = False
         self._passed = ""
 
     @property
     def profiles(self) -> Sequence[Profile]:
         """Who is known."""
         return self.asking.profiles
-
-    @property
-    def pending(self) -> bool:
-        """Whether what is said next is an answer."""
-        return self._asked is not None
 
     def use(self, profiles: Sequence[Profile]) -> None:
         """Know these people from now on. A challenge of somebody who changed meanwhile is over."""
@@ -274,10 +271,11 @@ class Challenge:
         listen_from = now + (spoken_s + _SETTLING_S if spoken_s > 0.0 else 0.0)
         until = listen_from + self._config.answer_s
         self._asked = _Asked(judgment, profile, judge, digits, listen_from, until, attempts)
+        self.pending = True
         try:
             self._prompt(Prompt(str(uuid.uuid4()), text, time.time() + until - now))
         except Exception:
-            self._asked = None
+            self._asked, self.pending = None, False
             raise
 
     def _is_answer(self, asked: _Asked, utterance: Utterance) -> bool:
@@ -336,7 +334,7 @@ class Challenge:
         return Judgment(utterance, decision, asked.judgment.finding)
 
     def _end(self) -> None:
-        self._asked = None
+        self._asked, self.pending = None, False
         self._prompt(None)
 
 

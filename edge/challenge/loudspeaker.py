@@ -8,8 +8,6 @@ import shutil
 import subprocess
 from typing import Any
 
-import soundfile
-
 _log = logging.getLogger(__name__)
 
 _PROGRAM = "espeak-ng"
@@ -58,6 +56,8 @@ class DigitSpeaker:
             soundfile.LibsndfileError: it gave no sound.
             ValueError: these are no digits, or it gave no sound that could be them.
         """
+        import soundfile  # noqa: PLC0415 - only where digits are spoken
+
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 10):
             raise ValueError("only digits are said")
         command = [self._program or _PROGRAM, "-v", self._language, "-s", _WORDS_A_MINUTE]

@@ -17,7 +17,6 @@ from edge.cli.output import OutputError, flush, show
 from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
 
 if TYPE_CHECKING:
-    from edge.audio.shared_source import Lender
     from edge.audio.sources import Source
     from edge.config import Config
     from edge.service import Service
@@ -81,7 +80,7 @@ class _Service:
     ) -> None:
         self._args = args
         self._on_decision = on_decision
-        self._lender = _lender(args.input, args.realtime)
+        self._source = _source(args.input, args.realtime)
         self._daemon: Service | None = None
         self._stopped = self._reload_asked = False
 
@@ -132,7 +131,7 @@ class _Service:
             logging.getLogger().setLevel(config.log_level.upper())
         return Service(
             config,
-            source=None if self._lender is None else self._lender.lend(),
+            source=self._source,
             on_decision=self._on_decision,
             reread=self._reread,
             listening=listening,
@@ -153,13 +152,6 @@ class _Service:
         config = self._read()
         preflight(config)
         return config
-
-
-def _lender(name: str | None, realtime: bool) -> Lender | None:
-    from edge.audio.shared_source import Lender
-
-    source = _source(name, realtime)
-    return None if source is None else Lender(source)
 
 
 def _source(name: str | None, realtime: bool) -> Source | None:

@@ -97,7 +97,7 @@ def try_out(
         return Trial(
             heard.accepted, heard.reason, heard.confidence, heard.speaker, heard.phrase, meaning
         )
-    judgment = Decider(engine, config).judge(utterance, store.list())
+    judgment = Decider(engine, config).decide(utterance, store.list())
     replays = ReplayCheck(config.replay)
     replays.load(store)
     decision = replays.review(judgment).decision

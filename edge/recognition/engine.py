@@ -15,11 +15,16 @@ import numpy as np
 from edge.config import Config
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import quality_gate
-from edge.recognition.augmentation import PLACES, heard_in
-from edge.recognition.dtw import dtw_distances
+from edge.recognition.augmentation import AUGMENTATIONS, augmented
+from edge.recognition.dtw import dtw_distances, example_distances
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
-from edge.recognition.examples import example_distances
-from edge.recognition.results import Analysis, Identification, Verification, confidence_of
+from edge.recognition.results import (
+    Analysis,
+    Identification,
+    PhraseEmbedding,
+    Verification,
+    confidence_of,
+)
 from edge.recognition.scorer import Scorer, cosine, signature_of
 from edge.types import (
     Confidence,
@@ -53,32 +58,40 @@ class Analyzer:
         self.config = config or Config()
 
     def analyze(
-        self, utterance: Utterance, *, with_phrase: bool = True, to_enroll: bool = False
+        self,
+        utterance: Utterance,
+        *,
+        with_phrase: bool = True,
+        to_enroll: bool = False,
+        phrase: PhraseEmbedding | None = None,
     ) -> Analysis:
-        """Embed an utterance, whatever it is worth.
+        """Embed an utterance, whatever its quality.
 
         Args:
-            utterance: what was said.
-            with_phrase: whether to embed what is said too, not only the voice.
-            to_enroll: whether to embed what is said as it would sound in other places too.
+            utterance: the utterance.
+            with_phrase: whether to embed the phrase too, not only the voice.
+            to_enroll: whether to embed the phrase in every augmentation too.
+            phrase: the phrase, where it is embedded already.
         """
         started = time.perf_counter()
         speaker = self.models.speaker.embed(voice_samples(utterance))
-        spoken = time.perf_counter()
-        timings = {"speaker": (spoken - started) * 1e3}
-        phrase = None
+        timings = {"speaker": (time.perf_counter() - started) * 1e3}
         variants: tuple[FloatArray, ...] = ()
         if with_phrase:
-            phrase = self.models.phrase.embed(phrase_samples(utterance))
-            timings["phrase"] = (time.perf_counter() - spoken) * 1e3
+            phrase = phrase or self.embed_phrase(utterance)
+            timings["phrase"] = phrase.took_ms
             if to_enroll:
-                variants = self._phrase_variants(utterance)
-        return Analysis(speaker, phrase, utterance.quality, timings, variants)
+                variants = tuple(
+                    self.embed_phrase(augmented(utterance, each)).frames for each in AUGMENTATIONS
+                )
+        frames = phrase.frames if phrase else None
+        return Analysis(speaker, frames, utterance.quality, timings, variants)
 
-    def _phrase_variants(self, utterance: Utterance) -> tuple[FloatArray, ...]:
-        return tuple(
-            self.models.phrase.embed(phrase_samples(heard_in(utterance, place))) for place in PLACES
-        )
+    def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:
+        """Embed what is said in an utterance."""
+        started = time.perf_counter()
+        frames = self.models.phrase.embed(phrase_samples(utterance))
+        return PhraseEmbedding(frames, (time.perf_counter() - started) * 1e3)
 
     def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
         """Why an utterance cannot be judged, or None when it can."""
@@ -94,7 +107,7 @@ class Analyzer:
 
 
 _SAME_RECORDING = 0.9999
-"""Similarity that no second saying reaches: the voice is never twice the same to four digits."""
+"""Similarity that no repetition reaches: a voice is never twice the same to four digits."""
 
 
 class Engine(Analyzer):
@@ -138,7 +151,7 @@ class Engine(Analyzer):
         Args:
             profile: whose; every repetition must match its first one in phrase and in voice, and
                 free speech the voice of what was enrolled before.
-            utterance: one saying of the phrase, or a stretch of free speech.
+            utterance: one repetition of the phrase, or a stretch of free speech.
 
         Raises:
             EnrollmentRejected: if the utterance does not fit, with what to do about it.
@@ -195,7 +208,7 @@ class Engine(Analyzer):
         earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
         score = cosine(earlier, analysis.speaker_embedding)
         least = self._enrollment_voice
-        # The voice first: another person's saying of the phrase is further away in phrase too.
+        # The voice first: another person's repetition of the phrase is further away in phrase too.
         if score < least:
             raise EnrollmentRejected(
                 ReasonCode.UNKNOWN_SPEAKER.value,
@@ -310,10 +323,10 @@ class Engine(Analyzer):
         """
         if analysis.phrase_embedding is None:
             raise ValueError("this utterance was analyzed without its phrase")
-        sayings = [_sayings(profile) for profile in profiles]
-        every = list(itertools.chain.from_iterable(sayings))
+        examples = [_examples(profile) for profile in profiles]
+        every = list(itertools.chain.from_iterable(examples))
         distances = np.asarray(example_distances(every, analysis.phrase_embedding))
-        bounds = np.cumsum([len(own) for own in sayings])[:-1]
+        bounds = np.cumsum([len(own) for own in examples])[:-1]
         threshold = self.scorer.phrase_threshold()
         return [
             PhraseMatch(
@@ -326,10 +339,9 @@ class Engine(Analyzer):
             for profile, own in zip(profiles, np.split(distances, bounds))
         ]
 
-    def phrase_distance(self, profile: Profile, utterance: Utterance) -> float:
-        """Warping distance of an utterance from the nearest saying of a profile's phrase."""
-        said = self.models.phrase.embed(phrase_samples(utterance))
-        return min(example_distances(_sayings(profile), said))
+    def phrase_distance(self, profile: Profile, phrase: PhraseEmbedding) -> float:
+        """DTW distance of a phrase from the nearest enrolled utterance of a profile."""
+        return min(example_distances(_examples(profile), phrase.frames))
 
     def is_phrase(self, distance: float, snr_db: float) -> bool:
         """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
@@ -363,11 +375,11 @@ class Engine(Analyzer):
             )
 
 
-def _sayings(profile: Profile) -> list[tuple[FloatArray, ...]]:
-    sayings = [sample.phrase_examples for sample in profile.samples]
-    if not all(sayings):
+def _examples(profile: Profile) -> list[tuple[FloatArray, ...]]:
+    examples = [sample.phrase_examples for sample in profile.samples]
+    if not all(examples):
         raise ValueError(f"{profile.name} has no phrase")
-    return sayings
+    return examples
 
 
 def _verdict(voice: bool, phrase: bool) -> ReasonCode:

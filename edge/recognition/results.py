@@ -28,6 +28,19 @@ def confidence_of(margins: Iterable[float]) -> Confidence:
 
 
 @dataclass(frozen=True, eq=False)
+class PhraseEmbedding:
+    """What is said in an utterance, as the phrase model sees it.
+
+    Attributes:
+        frames: one row per 40 ms, shape (t, 96).
+        took_ms: time to embed it, milliseconds.
+    """
+
+    frames: FloatArray = field(repr=False)
+    took_ms: float
+
+
+@dataclass(frozen=True, eq=False)
 class Analysis:
     """An utterance as the models see it; made once, matched against any number of profiles.
 
@@ -36,9 +49,8 @@ class Analysis:
         phrase_embedding: one row per hop, shape (t, 96); None where no phrase was asked for.
         quality: what the recording was worth.
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
-        phrase_variants: the phrase embedding in each of `surroundings.PLACES`; empty unless it is
-            to be enrolled.
-
+        phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
+            it is to be enrolled.
     """
 
     speaker_embedding: FloatArray = field(repr=False)

@@ -16,7 +16,6 @@ from edge.access.decider import Decider, Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.reconnecting import MicrophoneState, PersistentMicrophone
-from edge.audio.shared_source import Lent
 from edge.audio.sources import Source
 from edge.config import Config
 from edge.errors import EdgeVoiceError
@@ -202,6 +201,8 @@ class Service:
     def _work(self) -> None:
         try:
             with self._source:
+                if self._stop.is_set():
+                    return
                 for block in self._source.blocks():
                     self._take(block)
                     if self._stop.is_set():
@@ -275,10 +276,7 @@ class Service:
         return time.monotonic() - moved_at < _STALLED_S
 
     def _shut_down(self) -> None:
-        if self._microphone is not None:
-            with contextlib.suppress(EdgeVoiceError):
-                self._microphone.close()
-        if isinstance(self._source, Lent):
+        with contextlib.suppress(EdgeVoiceError):
             self._source.close()
         if self._worker.is_alive():
             # Whoever comes next must not share the models' processor with a worker of the past.

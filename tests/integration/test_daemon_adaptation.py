@@ -161,7 +161,7 @@ def _barely_like(profile: Profile, engine: Engine, config: Config) -> Profile:
             mixed = sample.speaker_embedding + np.float32(share) * voice
             samples.append(replace(sample, speaker_embedding=mixed / np.linalg.norm(mixed)))
         other = replace(profile, samples=tuple(samples))
-        decision = Decider(engine, config).decide(utterance("ada_right_phrase"), [other])
+        decision = Decider(engine, config).decide(utterance("ada_right_phrase"), [other]).decision
         if decision.granted and decision.confidence is Confidence.LOW:
             return other
     raise AssertionError("no voice is barely alike")

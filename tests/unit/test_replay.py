@@ -47,9 +47,9 @@ def judged(engine: Engine, ada: Profile) -> dict[str, Judgment]:
         "stranger_adas_phrase",
         "stranger_other_phrase",
     )
-    found = {name: decider.judge(recording(name), [ada]) for name in names}
+    found = {name: decider.decide(recording(name), [ada]) for name in names}
     played = utterance_of(gsm(samples_of("ada_right_phrase"), 1))
-    found["played back"] = decider.judge(played, [ada])
+    found["played back"] = decider.decide(played, [ada])
     return found
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.recognition.calibration import USUAL_ENROLLMENTS, VoiceCalibration, quality_terms
-from edge.recognition.cohort import Cohort, unit
+from edge.recognition.dtw import unit
+from edge.recognition.scorer import Cohort
 from edge.types import FloatArray
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
