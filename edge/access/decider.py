@@ -129,7 +129,7 @@ class Decider:
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
         # A stranger may be taken for anyone who shares the phrase.
         having = {
-            _person(candidates[index]) for index, phrase in zip(chosen, phrases) if phrase.accepted
+            _person(candidates[index]) for index, match in zip(chosen, phrases) if match.accepted
         }
         sharing = max(1, len(having))
         findings = [
@@ -137,10 +137,10 @@ class Decider:
                 analysis,
                 candidates[index],
                 replace(every[index], threshold=self._threshold(candidates[index], sharing)),
-                phrase,
+                match,
                 sharing,
             )
-            for index, phrase in zip(chosen, phrases)
+            for index, match in zip(chosen, phrases)
         ]
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         reason, finding = _weigh(findings)

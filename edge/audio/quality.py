@@ -1,4 +1,4 @@
-"""What a recording is worth, measured on the speech and on what lies around it."""
+"""Quality of a recording: level, noise, signal-to-noise ratio, clipping, net speech."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ def measure_quality(
 ) -> Quality:
     """Measure an utterance.
 
-    The frames that are not speech are the noise: their median, and without the frames that touch
-    speech where there are others, since a fading syllable or a breath is no noise. The noise's
-    power is taken off the speech's, so that the ratio is of speech to noise, not of both to noise.
-    Where everything is speech, the quietest tenth of it stands for the noise, so that the ratio
-    comes out too low rather than too high.
+    The noise is the median of the frames that are not speech, without those next to speech where
+    there are others, since a fading syllable or a breath is no noise. Its power is taken off the
+    speech's, so that the ratio is of speech to noise, not of both to noise. Where everything is
+    speech, its quietest tenth stands for the noise: the ratio is then too low rather than too high.
 
     Args:
         samples: mono audio at `SAMPLE_RATE`, shape (n,).

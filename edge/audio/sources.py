@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,9 @@ _POLL_MS = 200
 _WHERE = "standard input"
 
 
+S = TypeVar("S", bound="Source")
+
+
 class Source(Protocol):
     """Something to listen to: `with source: for block in source.blocks(): ...`.
 
@@ -46,14 +49,16 @@ class Source(Protocol):
     where they were left.
     """
 
-    def __enter__(self) -> Source: ...
+    def __enter__(self: S) -> S:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
     def blocks(self) -> Iterator[AudioBlock]:
         """Blocks of 32 ms in order, until the source ends or is closed; the last may be shorter."""
@@ -64,7 +69,7 @@ class Source(Protocol):
         ...
 
 
-class FileSource:
+class FileSource(Source):
     """A WAV or FLAC file as a stream.
 
     Args:
@@ -90,14 +95,6 @@ class FileSource:
             self._samples = read_audio(self._path, self._max_s).samples
         self._closed.clear()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """As `Source.close`."""
@@ -134,7 +131,7 @@ class _ClosedError(Exception):
     """The source was closed while it waited for a pipe."""
 
 
-class StandardInputSource:
+class StandardInputSource(Source):
     """Sound from a pipe: a WAV stream, or bare signed 16-bit little-endian mono at 16 kHz.
 
     Args:
@@ -164,14 +161,6 @@ class StandardInputSource:
     def __enter__(self) -> StandardInputSource:
         self._closed.clear()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """As `Source.close`."""

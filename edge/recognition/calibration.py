@@ -1,14 +1,14 @@
-"""What a score means: log-likelihood ratios, and the ratio that a false-accept rate asks for.
+"""Calibration: from scores to log-likelihood ratios, and the threshold of a false-accept rate.
 
 A log-likelihood ratio says how much likelier a score is if the voice (or the phrase) is the right
-one than if it is not, as a natural logarithm: 0 tells nothing, 4.6 stands for a hundred to one. It
-is an affine function of the score and of what is known of the recording, fitted by logistic
-regression (N. Brümmer and J. du Preez, "Application-independent evaluation of speaker detection",
-2006; with quality measures as in M. I. Mandasari et al., "Quality measure functions for
-calibration of speaker recognition systems in various duration conditions", 2013).
+one than if it is not, as a natural logarithm: 0 says nothing, 4.6 is a hundred to one. It is an
+affine function of the score and of the recording's quality, fitted by logistic regression
+(N. Brümmer and J. du Preez, "Application-independent evaluation of speaker detection", 2006; with
+quality measures as in M. I. Mandasari et al., "Quality measure functions for calibration of speaker
+recognition systems in various duration conditions", 2013).
 
-A ratio alone does not say how often a stranger gets past it. So the calibration also holds the
-ratios that given shares of wrong trials really passed: the operating curve.
+A ratio alone does not say how often a stranger exceeds it. So the calibration also holds the ratios
+that given shares of wrong trials exceeded in measurements: the operating curve.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from edge.inference import ModelCard
 from edge.types import FloatArray
 
 REFERENCE_SPEECH_S = 2.0
-"""Net speech at which its logarithm adds nothing."""
+"""Net speech that adds nothing to a ratio."""
 REFERENCE_SNR_DB = 25.0
 """Signal-to-noise ratio that adds nothing."""
 SPEECH_RANGE_S = (0.4, 6.0)
 SNR_RANGE_DB = (0.0, 40.0)
 PHRASE_SNR_RANGE_DB = (5.0, 25.0)
 ENROLLMENTS_RANGE = (1.0, 5.0)
-"""Beyond what was measured, the end of the range counts."""
+"""Values outside these measured ranges are clipped to them."""
 USUAL_ENROLLMENTS = 3
 """Enrollment utterances of the trials behind the operating curve."""
 _LARGEST = 1e6
@@ -42,7 +42,7 @@ _LARGEST = 1e6
 
 @dataclass(frozen=True)
 class OperatingCurve:
-    """Which ratio is passed by which share of wrong trials.
+    """Which share of wrong trials exceeds which ratio.
 
     Attributes:
         points: (false-accept rate, log-likelihood ratio), rates falling, ratios rising.
@@ -51,16 +51,12 @@ class OperatingCurve:
     points: tuple[tuple[float, float], ...]
 
     def threshold(self, rate: float) -> float:
-        """The log-likelihood ratio from which to accept, so that `rate` of wrong trials pass.
+        """The log-likelihood ratio that a share `rate` of wrong trials exceeds.
 
-        Between the points, and beyond them, the ratio is a straight line over the logarithm of
-        the rate.
-
-        Args:
-            rate: false-accept rate, above 0 and below 1.
+        It is linear in the logarithm of the rate between the points, and beyond them.
 
         Raises:
-            ValueError: `rate` is none.
+            ValueError: `rate` is not between 0 and 1.
         """
         if not 0.0 < rate < 1.0:
             raise ValueError(f"a false-accept rate lies between 0 and 1, not {rate}")
@@ -71,14 +67,11 @@ class OperatingCurve:
         return low + share * (high - low)
 
     def rarity(self, ratio: Any) -> Any:
-        """How rare it is that a wrong trial comes that far: the inverse of `threshold`.
-
-        Args:
-            ratio: log-likelihood ratios, any shape.
+        """How rarely a wrong trial exceeds log-likelihood ratios: the inverse of `threshold`.
 
         Returns:
             The negative logarithm of the false-accept rate at which each would just be accepted,
-            of the same shape: 6.9 is one in a thousand. It goes on below 0, where it only orders.
+            of the same shape: 6.9 is one in a thousand. Below 0 it only orders.
         """
         rarities = -np.log([rate for rate, _ in self.points])
         ratios = np.asarray([value for _, value in self.points])
@@ -94,7 +87,7 @@ class VoiceCalibration:
     Attributes:
         offset: added to everything.
         similarity: what one unit of normalized similarity adds.
-        speech: what each factor of e in net speech adds: a long utterance should come nearer.
+        speech: what each factor of e in net speech adds: a long utterance should be nearer.
         enrollments: what each factor of e in enrollment utterances adds.
         snr: what each 10 dB of signal-to-noise ratio add.
         curve: the operating curve, of signatures of `USUAL_ENROLLMENTS` utterances.
@@ -114,16 +107,13 @@ class VoiceCalibration:
         net_speech_s: Sequence[float],
         snr_db: Sequence[float],
     ) -> FloatArray:
-        """Log-likelihood ratios of voices.
+        """Log-likelihood ratios of voices, shape (n, m).
 
         Args:
             normalized: similarity of each signature to each voice, shape (n, m).
-            enrollments: utterances behind each signature, n of them.
-            net_speech_s: seconds of speech behind each voice, m of them.
-            snr_db: signal-to-noise ratio of each voice's recording, m of them.
-
-        Returns:
-            Shape (n, m), natural logarithms.
+            enrollments: utterances of each of the n signatures.
+            net_speech_s: seconds of speech of each of the m voices.
+            snr_db: signal-to-noise ratio of each of the m voices.
         """
         rows, columns = quality_terms(enrollments, net_speech_s, snr_db)
         of_test = self.speech * columns[0] + self.snr * columns[1]
@@ -137,10 +127,10 @@ class VoiceCalibration:
         return ratios
 
     def shift(self, enrollments: int) -> float:
-        """What a number of enrollment utterances adds to a ratio, as against the usual number.
+        """What a number of enrollment utterances adds to a ratio, relative to the usual number.
 
-        A signature of fewer utterances is further from its owner, but no nearer to strangers. So a
-        ratio means more odds for it, and the threshold of a false-accept rate lies higher by this.
+        A signature of fewer utterances is further from its owner, but no nearer to strangers. So
+        the threshold of a false-accept rate is higher by this.
         """
         known = float(np.clip(enrollments, *ENROLLMENTS_RANGE))
         return self.enrollments * math.log(known / USUAL_ENROLLMENTS)
@@ -149,7 +139,7 @@ class VoiceCalibration:
 def quality_terms(
     enrollments: Sequence[int], net_speech_s: Sequence[float], snr_db: Sequence[float]
 ) -> tuple[Any, Any]:
-    """What the calibration knows of the recordings, each within its range.
+    """The quality terms of signatures and voices, each clipped to its range.
 
     Returns:
         Of the signatures, shape (n,): the logarithm of the utterances. Of the voices, shape (2, m):
@@ -164,7 +154,7 @@ def quality_terms(
 
 @dataclass(frozen=True)
 class PhraseCalibration:
-    """From a warping distance to the log-likelihood ratio of a phrase.
+    """From a DTW distance to the log-likelihood ratio of a phrase.
 
     Attributes:
         offset: the ratio at distance 0, in a quiet room.
@@ -179,20 +169,12 @@ class PhraseCalibration:
     curve: OperatingCurve
 
     def ratio(self, distance: Any, snr_db: Any) -> Any:
-        """Log-likelihood ratio of a phrase.
-
-        Args:
-            distance: warping distance, or an array of them.
-            snr_db: signal-to-noise ratio of the recording, or an array that goes with it.
-
-        Returns:
-            Natural logarithms, of the shape of both.
-        """
+        """Log-likelihood ratios of DTW distances, of the recordings' signal-to-noise ratios."""
         return self.offset + self.distance * distance + self.snr * phrase_term(snr_db)
 
 
 def phrase_term(snr_db: Any) -> Any:
-    """What the calibration of a phrase knows of the noise: tens of dB below a quiet room's."""
+    """The noise term of a phrase: tens of dB below a quiet room's."""
     low, high = PHRASE_SNR_RANGE_DB
     return (np.clip(snr_db, low, high) - high) / 10.0
 
@@ -205,7 +187,7 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
     """
     ratio = _ratio(card)
     if not _number(card, ratio, "similarity") > 0.0:
-        raise _damaged(card, "ratio.similarity")  # it would take the least similar one
+        raise _damaged(card, "ratio.similarity")  # it would accept the least similar one
     return VoiceCalibration(
         offset=_number(card, ratio, "offset"),
         similarity=_number(card, ratio, "similarity"),
@@ -224,7 +206,7 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     """
     ratio = _ratio(card)
     if not _number(card, ratio, "distance") < 0.0:
-        raise _damaged(card, "ratio.distance")  # it would take the furthest one
+        raise _damaged(card, "ratio.distance")  # it would accept the furthest one
     return PhraseCalibration(
         offset=_number(card, ratio, "offset"),
         distance=_number(card, ratio, "distance"),
@@ -234,7 +216,7 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
 
 
 def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
-    """The calibration as the card has it, if it was made for the card's own model.
+    """The card's calibration, if it was made for the card's own model.
 
     Raises:
         ModelError: there is none, or it belongs to another model file.

@@ -1,7 +1,4 @@
-"""The recognizer: models and thresholds, applied to utterances and profiles.
-
-It holds no state between calls, touches no disk after it was opened, and knows nothing of doors.
-"""
+"""The recognizer: enrolls, verifies and identifies. It keeps no state between calls."""
 
 from __future__ import annotations
 
@@ -40,17 +37,15 @@ from edge.types import (
 )
 
 MAX_VOICE_S = 300.0
-"""Longest recording of free speech that is judged at once."""
+"""Longest recording of free speech."""
 
 
 class Analyzer:
-    """Embeds utterances.
-
-    Use one from one thread at a time: the models' tensors are shared between calls.
+    """Embeds utterances. Use one from one thread at a time: calls share the models' tensors.
 
     Args:
-        models: the two opened models.
-        config: what a recording must be worth.
+        models: both models, open.
+        config: the least quality of a recording.
     """
 
     def __init__(self, models: Models, config: Config | None = None) -> None:
@@ -94,7 +89,7 @@ class Analyzer:
         return PhraseEmbedding(frames, (time.perf_counter() - started) * 1e3)
 
     def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
-        """Why an utterance cannot be judged, or None when it can."""
+        """Why an utterance cannot be used, or None when it can."""
         longest = quality_gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
         if utterance.truncated and kind is ProfileKind.PHRASE:
             return ReasonCode.TOO_LONG
@@ -111,18 +106,15 @@ _SAME_RECORDING = 0.9999
 
 
 class Engine(Analyzer):
-    """Embeds, enrolls, verifies and identifies.
-
-    Use one from one thread at a time: the models' tensors are shared between calls.
+    """Embeds, enrolls, verifies and identifies; from one thread at a time.
 
     Args:
-        models: the two opened models.
-        config: what a recording must be worth, and how often a wrong one may be accepted.
-        scorer: what scores mean; None for what the models' cards say.
+        models: both models, open.
+        config: the least quality of a recording, and the false-accept rate.
+        scorer: the calibration; None for that of the models' cards.
 
     Raises:
-        ModelError: if a model's card lacks its calibration or a threshold.
-
+        ModelError: a model's card lacks its calibration or a threshold.
     """
 
     def __init__(
@@ -138,8 +130,7 @@ class Engine(Analyzer):
         """Open the models that the configuration names, or those that were installed.
 
         Raises:
-            ModelError: if a model is missing, damaged, or not the one its card describes.
-
+            ModelError: a model is missing, damaged, or not the one its card describes.
         """
         config = config or Config()
         models = open_models(config.models_directory, threads=config.recognition.threads)
@@ -148,15 +139,12 @@ class Engine(Analyzer):
     def enroll(self, profile: Profile, utterance: Utterance) -> EnrollmentSample:
         """Turn an utterance into the next sample of a profile, without storing it.
 
-        Args:
-            profile: whose; every repetition must match its first one in phrase and in voice, and
-                free speech the voice of what was enrolled before.
-            utterance: one repetition of the phrase, or a stretch of free speech.
+        Every repetition must match the first one in phrase and voice; free speech must match the
+        voice of what was enrolled before.
 
         Raises:
-            EnrollmentRejected: if the utterance does not fit, with what to do about it.
-            ProfileError: if the profile was begun with another model.
-
+            EnrollmentRejected: the utterance does not fit, with what to do about it.
+            ProfileError: the profile was begun with another model.
         """
         self.require_models(profile)
         reason = self.refusal(utterance, profile.kind)
@@ -177,13 +165,7 @@ class Engine(Analyzer):
         )
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:
-        """The profile with one more utterance enrolled, in memory; for use without a store.
-
-        Raises:
-            EnrollmentRejected: as `enroll`.
-            ProfileError: as `enroll`.
-
-        """
+        """The profile with one more utterance enrolled, in memory; raises as `enroll`."""
         sample = self.enroll(profile, utterance)
         wants_phrase = profile.kind is ProfileKind.PHRASE
         return replace(
@@ -227,11 +209,10 @@ class Engine(Analyzer):
             )
 
     def verify(self, profile: Profile, utterance: Utterance) -> Verification:
-        """Is it this person, and, for a phrase profile, saying their phrase?
+        """Whether it is this person, and, for a phrase profile, their phrase.
 
         Raises:
-            ProfileError: if the profile is not enrolled yet, or was enrolled with another model.
-
+            ProfileError: the profile is not enrolled yet, or was enrolled with another model.
         """
         self.require_ready(profile)
         reason = self.refusal(utterance, profile.kind)
@@ -244,7 +225,7 @@ class Engine(Analyzer):
         phrase = self.match_phrases([profile], analysis)[0] if wants_phrase else None
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
-        reason = _verdict(speaker.accepted, phrase.accepted if phrase else True)
+        reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
         return Verification(
             accepted=reason is ReasonCode.ACCEPTED,
             reason=reason,
@@ -256,13 +237,10 @@ class Engine(Analyzer):
         )
 
     def identify(self, profiles: Sequence[Profile], utterance: Utterance) -> Identification:
-        """Who of a group speaks, whatever is said; or nobody of them.
-
-        Profiles of both kinds can be asked about; a phrase profile's voice is known too.
+        """Who of a group speaks, whatever is said, or none of them; profiles of both kinds.
 
         Raises:
-            ProfileError: if the group is empty, or one of it is not ready.
-
+            ProfileError: the group is empty, or one of it is not ready.
         """
         if not profiles:
             raise ProfileError("nobody to choose from: enroll someone first, or name a group")
@@ -292,13 +270,13 @@ class Engine(Analyzer):
     def match_speakers(
         self, profiles: Sequence[Profile], analysis: Analysis, *, among: int = 1
     ) -> list[SpeakerMatch]:
-        """Hold a voice against the signatures of several profiles.
+        """Compare a voice with the signatures of several profiles.
 
         Args:
-            profiles: whose.
+            profiles: the profiles.
             analysis: the utterance.
             among: to how many people the voice may belong; the more, the nearer it must come, so
-                that the false-accept rate of all together is the one asked for.
+                that the false-accept rate of all together is the configured one.
         """
         scores = self.scorer.voice_scores(profiles, [analysis])
         return [
@@ -315,11 +293,10 @@ class Engine(Analyzer):
         ]
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
-        """Hold what was said against the phrases of several profiles, the nearest example of each.
+        """Compare an utterance with the phrases of several profiles, the nearest example of each.
 
         Raises:
-            ValueError: if the analysis or a profile has no phrase.
-
+            ValueError: the analysis or a profile has no phrase.
         """
         if analysis.phrase_embedding is None:
             raise ValueError("this utterance was analyzed without its phrase")
@@ -344,7 +321,7 @@ class Engine(Analyzer):
         return min(example_distances(_examples(profile), phrase.frames))
 
     def is_phrase(self, distance: float, snr_db: float) -> bool:
-        """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
+        """Whether a distance from an enrolled phrase, in that noise, counts as the phrase."""
         ratio = float(self.scorer.phrase.ratio(distance, snr_db))
         return ratio >= self.scorer.phrase_threshold()
 
@@ -382,7 +359,7 @@ def _examples(profile: Profile) -> list[tuple[FloatArray, ...]]:
     return examples
 
 
-def _verdict(voice: bool, phrase: bool) -> ReasonCode:
+def _reason(voice: bool, phrase: bool) -> ReasonCode:
     if voice:
         return ReasonCode.ACCEPTED if phrase else ReasonCode.WRONG_PHRASE
     return ReasonCode.UNKNOWN_SPEAKER if phrase else ReasonCode.NO_MATCH

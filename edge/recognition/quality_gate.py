@@ -1,4 +1,4 @@
-"""Whether a recording is good enough to judge at all: better no answer than a guessed one."""
+"""Quality gate: refuses recordings that are too poor to recognize anything in."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def reason_to_refuse(
     duration_s: float = 0.0,
     max_duration_s: float = MAX_PHRASE_S,
 ) -> ReasonCode | None:
-    """Why a recording cannot be judged, or None when it can.
+    """Why a recording cannot be used, or None when it can.
 
-    The order is that of what helps the speaker most: a faint recording measures as noisy too, and
-    a clipped one as loud enough.
+    What helps the speaker most comes first: a faint recording measures as noisy too, and a clipped
+    one as loud enough.
     """
     checks = (
         (quality.net_speech_s <= 0.0, ReasonCode.TOO_SHORT),
@@ -33,7 +33,7 @@ def reason_to_refuse(
 
 
 def explain(reason: ReasonCode, quality: Quality, config: RecognitionConfig) -> str:
-    """What is wrong with a refused recording, and what to do about it, for the speaker."""
+    """What is wrong with a refused recording, and what to do about it."""
     if reason is ReasonCode.CLIPPED:
         return (
             f"the recording is overdriven ({quality.clipped_fraction:.0%} of it at full scale): "

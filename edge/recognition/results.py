@@ -1,4 +1,4 @@
-"""What recognition says: an utterance analyzed, a claim verified, a speaker identified."""
+"""Results of recognition: analysis, verification, identification."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from edge.types import Confidence, FloatArray, PhraseMatch, Quality, ReasonCode, SpeakerMatch
 
 NORMAL_FROM = math.log(3.0)
-"""Margin over the threshold from which a result is not a close one: three times the odds."""
+"""Margin over the threshold for normal confidence: three times the odds."""
 HIGH_FROM = math.log(10.0)
-"""Margin from which it is sure: ten times the odds."""
+"""Margin for high confidence: ten times the odds."""
 
 
 def confidence_of(margins: Iterable[float]) -> Confidence:
     """Confidence in a result from the margins of its parts, log-likelihood ratios.
 
-    Something is accepted only if every part is, so the weakest part says how sure it is; it is
-    rejected as soon as one part is, so then the most clearly missed part does.
+    It is accepted only if every part is, so the weakest part counts; it is rejected if any part is,
+    so then the most clearly missed part counts.
     """
     margin = abs(min(margins))
     if margin >= HIGH_FROM:
@@ -47,7 +47,7 @@ class Analysis:
     Attributes:
         speaker_embedding: unit length, shape (192,).
         phrase_embedding: one row per hop, shape (t, 96); None where no phrase was asked for.
-        quality: what the recording was worth.
+        quality: of the recording.
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
         phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
             it is to be enrolled.
@@ -62,17 +62,16 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a voice is who it claims to be, and says their phrase.
+    """Whether a voice is the claimed one and says that person's phrase.
 
     Attributes:
-        accepted: whether everything asked for is right.
+        accepted: whether everything matches.
         reason: why.
         confidence: how sure.
-        speaker: the voice held against the profile; None when the recording was not judged.
-        phrase: the phrase held against the profile's; None when not judged or not asked for.
-        quality: what the recording was worth.
+        speaker: the match of the voice; None when the recording was refused.
+        phrase: the match of the phrase; None when refused, or without a phrase.
+        quality: of the recording.
         timings_ms: milliseconds by stage.
-
     """
 
     accepted: bool
@@ -98,16 +97,15 @@ class Verification:
 
 @dataclass(frozen=True)
 class Identification:
-    """Who of a group speaks, or nobody.
+    """Who of a group speaks, or none of them.
 
     Attributes:
         reason: `ACCEPTED` when it is one of the group, else why not.
         confidence: how sure.
-        best: the profile that it is; None for nobody.
-        ranking: every profile asked about, nearest first.
-        quality: what the recording was worth.
+        best: the match; None for none of them.
+        ranking: the matches of all profiles, nearest first.
+        quality: of the recording.
         timings_ms: milliseconds by stage.
-
     """
 
     reason: ReasonCode

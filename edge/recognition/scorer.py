@@ -1,7 +1,7 @@
-"""Scores of voices and phrases, and the score from which each is accepted.
+"""Scoring: scores of voices and phrases, and the threshold from which each is accepted.
 
-Everything here is a log-likelihood ratio (natural logarithm), and every threshold follows from one
-figure: how often a wrong one may be accepted.
+All of them are log-likelihood ratios (natural logarithm), and every threshold follows from one
+figure, the false-accept rate.
 """
 
 from __future__ import annotations
@@ -36,23 +36,16 @@ _MOST_BYTES = 16 << 20
 
 
 def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
-    """The direction in which all of a profile's embeddings lie.
+    """The common direction of a profile's embeddings: unit length, shape (d,).
 
     Each sample counts by its seconds of speech, up to 3 s: beyond that an embedding hardly gets
-    any better. What was learned from accepted utterances counts for at most as much as what was
-    enrolled, in weight and in length of the sum. So the signature lies at most halfway between the
-    two directions: if every learned sample has a cosine of at least c with the enrolled signature,
-    so has their sum, and the signature one of at least sqrt((1 + c) / 2), the half-angle formula.
-
-    Args:
-        samples: at least one that was enrolled.
-
-    Returns:
-        Unit length, shape (d,).
+    any better. Learned samples count for at most as much as enrolled ones, in weight and in length
+    of the sum. So the signature lies at most halfway between the two directions: if every learned
+    sample has a cosine of at least c with the enrolled signature, so has their sum, and the
+    signature one of at least sqrt((1 + c) / 2), the half-angle formula.
 
     Raises:
-        ValueError: if there are no enrolled samples.
-
+        ValueError: no sample was enrolled.
     """
     enrolled = [sample for sample in samples if not sample.adapted]
     if not enrolled:
@@ -178,12 +171,7 @@ def read_embeddings(path: Path, sha256: str, dimensions: int) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class VoiceScores:
-    """Voices held against signatures.
-
-    Attributes:
-        similarity: cosine of each signature and voice, shape (n, m), -1 to 1.
-        ratio: log-likelihood ratios, shape (n, m).
-    """
+    """Cosine similarity, and log-likelihood ratio, of n signatures and m voices, shape (n, m)."""
 
     similarity: FloatArray = field(repr=False)
     ratio: FloatArray = field(repr=False)
@@ -191,13 +179,13 @@ class VoiceScores:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """The calibrations of both models, and the rate that is asked for.
+    """The calibrations of both models, and the configured false-accept rate.
 
     Attributes:
-        cohort: the voices that similarities are normalized against.
+        cohort: the voices that similarities are normalized with.
         voice: calibration of voices.
         phrase: calibration of phrases.
-        rate: share of wrong attempts that may be accepted, above 0 and below 1.
+        rate: false-accept rate, above 0 and below 1.
     """
 
     cohort: Cohort
@@ -207,7 +195,7 @@ class Scorer:
 
     @classmethod
     def of(cls, models: Models, rate: float) -> Scorer:
-        """As the models' cards give it.
+        """From the models' cards.
 
         Raises:
             ModelError: a card holds no calibration, or that of another model.
@@ -222,7 +210,7 @@ class Scorer:
     def voice_scores(
         self, profiles: Sequence[Profile], analyses: Sequence[Analysis]
     ) -> VoiceScores:
-        """Hold each of m voices against each of n signatures."""
+        """Compare each of m voices with each of n signatures."""
         signatures = np.stack([signature_of(profile.samples) for profile in profiles])
         voices = np.stack([analysis.speaker_embedding for analysis in analyses])
         similarity: FloatArray = np.clip(signatures @ voices.T, -1.0, 1.0)
@@ -242,13 +230,13 @@ class Scorer:
     ) -> float:
         """The ratio from which a voice is accepted.
 
-        A stranger has as many chances as there are people to be taken for. So that all of them
-        together stay at the rate, each is given its part of it (Bonferroni's bound).
+        A stranger has as many chances as there are people. So that all of them together stay at
+        the rate, each gets its part of it (Bonferroni's bound).
 
         Args:
             among: to how many people the voice may belong.
-            enrollments: utterances that the signature is made of.
-            rate: false-accept rate; None for the one asked for.
+            enrollments: utterances of the signature.
+            rate: false-accept rate; None for the configured one.
         """
         rate = self.rate if rate is None else rate
         return self.voice.curve.threshold(rate / among) + self.voice.shift(enrollments)
@@ -265,25 +253,22 @@ class Scorer:
     def joint(
         self, voice: float, phrase: float, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS
     ) -> float:
-        """One score of voice and phrase together: how rare it is that a wrong one comes that far.
+        """One score of voice and phrase together: how rare such a wrong attempt is.
 
-        Whatever is wrong, the voice, the phrase or both, the worse of the two has to give it away.
-        So it is that one which counts, each on the scale of its own operating curve. Accepting
-        from -log(rate) on keeps each of the three kinds of wrong attempt at the rate.
+        Whether the voice, the phrase or both are wrong, the worse of the two has to show it. So
+        that one counts, each on the scale of its own operating curve. Accepting from -log(rate) on
+        keeps each of the three kinds of wrong attempt at the rate.
 
         Args:
             voice: log-likelihood ratio of the voice.
             phrase: log-likelihood ratio of the phrase.
-            among: to how many people the voice may belong, as in `voice_threshold`.
-            enrollments: utterances that the signature is made of.
-
-        Returns:
-            A natural logarithm.
+            among: as in `voice_threshold`.
+            enrollments: as in `voice_threshold`.
         """
         return float(self.joints(voice - self.voice.shift(enrollments), phrase, among))
 
     def joints(self, voice: Any, phrase: Any, among: int = 1) -> Any:
-        """`joint` of many at once, arrays of one shape, of signatures of the usual number."""
+        """`joint` of arrays of one shape, for signatures of the usual number of utterances."""
         alone = self.voice.curve.rarity(voice) - np.float32(math.log(among))
         return np.minimum(alone, self.phrase.curve.rarity(phrase))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from edge.access.decider import Decider, Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointer, EndPointSettings
-from edge.audio.reconnecting import MicrophoneState, PersistentMicrophone
+from edge.audio.reconnecting import MicrophoneState, ReconnectingMicrophone
 from edge.audio.sources import Source
 from edge.config import Config
 from edge.errors import EdgeVoiceError
@@ -118,9 +118,9 @@ class Service:
                 )
             )
         )
-        self._microphone: PersistentMicrophone | None = None
+        self._microphone: ReconnectingMicrophone | None = None
         if source is None:
-            source = self._microphone = PersistentMicrophone(
+            source = self._microphone = ReconnectingMicrophone(
                 config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
