@@ -19,12 +19,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from edge.audio.blocks import BlockMaker, level_db
 from edge.audio.files import read_audio
+from edge.audio.sources import Source
 from edge.audio.utterance import utterance_of
 from edge.errors import InputError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
@@ -101,8 +101,8 @@ class _Piece:
     gap_before_s: float
 
 
-class Stream:
-    """A source (`edge.audio.sources.Source`) of running speech, as fast as it is taken.
+class Stream(Source):
+    """A source of running speech, as fast as it is taken.
 
     Attributes:
         events: what has been said up to the last block taken, in order.
@@ -164,17 +164,6 @@ class Stream:
     def duration_s(self) -> float:
         """How much of the stream has been made, seconds; all of it after the last block."""
         return self._position / SAMPLE_RATE
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
     def blocks(self) -> Iterator[AudioBlock]:
         """Blocks of 32 ms from the beginning; the last one may be shorter.

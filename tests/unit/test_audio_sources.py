@@ -218,7 +218,7 @@ def test_a_pipe_goes_on_where_it_was_left() -> None:
 
 def test_half_a_block_and_half_a_header_are_kept() -> None:
     samples = np.arange(1, 1025, dtype=np.int16)
-    wav = _wav(samples.astype(np.float32) / 32768)
+    wav = _wav(samples.astype(np.float32) / np.float32(32768))
     for cut in (2, 9, 30, 44 + 700):
         pipe = Piped()
         os.write(pipe._writing, wav[:cut])
