@@ -229,7 +229,7 @@ def test_what_could_be_better_is_told(hear: Hear, capsys: Capture) -> None:
     assert re.search(r"But rather quiet \(-5\d dB\): speak louder or closer\.", err)
     hear(2.0, in_noise(ada, 0.02), quiet(1.0, 0.02))
     err = enroll("Robin", capture=capsys)[2]
-    assert re.search(r"But rather noisy \(speech \d+ dB above the noise, 15 are better\): a", err)
+    assert re.search(r"But rather noisy \(speech \d+ dB above the noise, better 15\): wait", err)
     hear(2.0, ada[: start + 13000], 1.0)
     err = enroll("Grace", capture=capsys)[2]
     assert "But rather short: more than 4 syllables are safer." in err

@@ -352,7 +352,7 @@ def test_enrolling_both(engine: Engine, tmp_path: Path) -> None:
         profile = store.get("Ada (duress)")
         assert (profile.duress_of, len(profile.samples)) == (store.get("Ada").id, 1)
         assert second.profile.id == profile.id
-        with pytest.raises(ProfileError, match="give the person's name, and --duress"):
+        with pytest.raises(ProfileError, match="give the person's name and --duress"):
             Enrollment(store, wish("Ada (duress)"), EnrollmentConfig())
         # Her own phrase cannot be replaced by one that is too like it either.
         again, refusals = enroll_from(
