@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore, open_store
     from edge.types import Profile, ProfileKind, Utterance
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Config": "edge.config",

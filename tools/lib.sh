@@ -100,9 +100,9 @@ find_python() {
 
 # need_python: print a Python that the software runs on; installs Debian's where there is none.
 need_python() {
-    find_python 10 99 || {
+    find_python 10 15 || {
         need_packages python3 python3-venv
-        find_python 10 99 || fail "no Python 3.10 or newer that can make virtual environments"
+        find_python 10 15 || fail "no Python 3.10 to 3.14 that can make virtual environments"
     }
 }
 
@@ -110,7 +110,7 @@ need_python() {
 stamp() {
     printf '%s\n%s\n' "$PWD" "$2"
     "$1" -c 'import sys; print(sys.version)'
-    cksum <pyproject.toml
+    cat pyproject.toml requirements/*.txt | cksum
 }
 
 # environment_is DIRECTORY STAMP: whether the environment works and was made from STAMP.
@@ -133,8 +133,25 @@ pip_install() {
         fail "pip could not install $*; is there a connection to the network?"
 }
 
-# need_environment EXTRA: the virtual environment .venv with the software and its EXTRA ("dev" or
-# none), made anew where it is broken or older than pyproject.toml.
+# install_locked DIRECTORY ARGUMENT...: install the files of requirements/, and nothing that they do
+# not have the hash of.
+install_locked() {
+    directory=$1
+    shift
+    # They are complete: what the packages ask for is not looked at again.
+    pip_install "$directory" --no-deps --require-hashes "$@"
+}
+
+# build_wheel PYTHON FOLDER: the wheel of this checkout, built with what is locked for that.
+build_wheel() {
+    new_environment "$2/build" "$1"
+    install_locked "$2/build" -r requirements/build.txt
+    "$2/build/bin/python" -m pip wheel -qq --disable-pip-version-check --no-deps \
+        --no-build-isolation --wheel-dir "$2" . >&2 || fail "pip could not make a wheel"
+}
+
+# need_environment EXTRA: the virtual environment .venv with the software and its EXTRA, in the
+# versions of requirements/EXTRA.txt; made anew where it is broken or older than those.
 need_environment() {
     base=$(need_python) || exit 3
     wanted=$(stamp "$base" "$1")
@@ -144,12 +161,9 @@ need_environment() {
     fi
     say "Setting up .venv with $("$base" --version); the first time takes a minute or a few"
     # An environment for the demo grows into one for the tests; any other is not to be trusted.
-    environment_is .venv "$(stamp "$base" "")" || new_environment .venv "$base"
+    environment_is .venv "$(stamp "$base" demo)" || new_environment .venv "$base"
     rm -f .venv/edge-voice.stamp
-    if [ -n "$1" ]; then
-        pip_install .venv -e ".[$1]"
-    else
-        pip_install .venv -e .
-    fi
+    install_locked .venv -r "requirements/$1.txt"
+    pip_install .venv --no-deps --no-build-isolation -e .
     printf '%s\n' "$wanted" >.venv/edge-voice.stamp
 }

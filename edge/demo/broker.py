@@ -45,7 +45,8 @@ class DemoBroker:
             raise EnvironmentFault(f"the demo's MQTT broker did not start in {_START_TIMEOUT_S} s")
         if isinstance(self._failure, ImportError):
             raise EnvironmentFault(
-                f"the demo's MQTT broker is missing ({self._failure}): pip install amqtt"
+                f"the demo's MQTT broker is missing ({self._failure}); get it with: pip install"
+                " 'edge-voice[demo]', or run tools/demo in a checkout"
             )
         if self._failure is not None:
             raise EnvironmentFault(f"the demo's MQTT broker did not start: {self._failure}")

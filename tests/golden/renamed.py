@@ -14,9 +14,73 @@ from __future__ import annotations
 
 from typing import Any
 
-NAMES: dict[str, str | None] = {}
-VALUES: dict[str, str] = {}
-TOPICS: dict[str, str] = {}
+NAMES: dict[str, str | None] = {
+    "counter/enrolment": "counter/enrollment",
+    "enrolment": "enrollment",
+}
+VALUES: dict[str, str] = {
+    "cancelled": "canceled",
+    "enrol_cancel": "enroll_cancel",
+    "enrol_start": "enroll_start",
+    "enrolment": "enrollment",
+    # Entities of Home Assistant.
+    "Cancel enrolment": "Cancel enrollment",
+    "Enrolment": "Enrollment",
+    "Start enrolment": "Start enrollment",
+    "Whom to enrol": "Whom to enroll",
+    "edge_voice_test-door_enrol": "edge_voice_test-door_enroll",
+    "edge_voice_test-door_enrol_cancel": "edge_voice_test-door_enroll_cancel",
+    "edge_voice_test-door_enrol_person": "edge_voice_test-door_enroll_person",
+    "edge_voice_test-door_enrolment": "edge_voice_test-door_enrollment",
+    "edge_voice_test_door_enrol": "edge_voice_test_door_enroll",
+    "edge_voice_test_door_enrol_cancel": "edge_voice_test_door_enroll_cancel",
+    "edge_voice_test_door_enrol_person": "edge_voice_test_door_enroll_person",
+    "edge_voice_test_door_enrolment": "edge_voice_test_door_enrollment",
+    "button.edge_voice_test_door_enrol": "button.edge_voice_test_door_enroll",
+    "button.edge_voice_test_door_enrol_cancel": "button.edge_voice_test_door_enroll_cancel",
+    "sensor.edge_voice_test_door_enrolment": "sensor.edge_voice_test_door_enrollment",
+    "text.edge_voice_test_door_enrol_person": "text.edge_voice_test_door_enroll_person",
+    "homeassistant/button/edge_voice_test-door/enrol/config": (
+        "homeassistant/button/edge_voice_test-door/enroll/config"
+    ),
+    "homeassistant/button/edge_voice_test-door/enrol_cancel/config": (
+        "homeassistant/button/edge_voice_test-door/enroll_cancel/config"
+    ),
+    "homeassistant/sensor/edge_voice_test-door/enrolment/config": (
+        "homeassistant/sensor/edge_voice_test-door/enrollment/config"
+    ),
+    "homeassistant/text/edge_voice_test-door/enrol_person/config": (
+        "homeassistant/text/edge_voice_test-door/enroll_person/config"
+    ),
+    # Their templates, which name fields of the status.
+    "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+    "{{ value_json.enrolment | to_json if value_json.enrolment is mapping else '{}' }}"
+    "{% else %}{}{% endif %}": (
+        "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+        "{{ value_json.enrollment | to_json if value_json.enrollment is mapping else '{}' }}"
+        "{% else %}{}{% endif %}"
+    ),
+    "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+    "{{ (value_json.enrolment.state | default('idle') | string)[:32]"
+    " if value_json.enrolment is mapping else 'idle' }}{% else %}unknown{% endif %}": (
+        "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+        "{{ (value_json.enrollment.state | default('idle') | string)[:32]"
+        " if value_json.enrollment is mapping else 'idle' }}{% else %}unknown{% endif %}"
+    ),
+    "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+    "{{ value_json.enrol_person[:64] if value_json.enrol_person is string else '' }}"
+    "{% else %}{% endif %}": (
+        "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+        "{{ value_json.enroll_person[:64] if value_json.enroll_person is string else '' }}"
+        "{% else %}{% endif %}"
+    ),
+}
+TOPICS: dict[str, str] = {
+    "enrolment": "enrollment",
+    "set/enrol": "set/enroll",
+    "set/enrol_cancel": "set/enroll_cancel",
+    "set/enrol_person": "set/enroll_person",
+}
 
 BASE = "edge-voice/test-door/"
 """The first levels of the topics of the scripted run."""

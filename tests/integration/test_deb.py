@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -65,6 +66,23 @@ def test_it_puts_things_where_they_belong(unpacked: Path) -> None:
     assert unit.read_text() == (REPOSITORY / "systemd/edge-voice.service").read_text()
     assert not [path for path in files if "amqtt" in path.parts or path.suffix == ".pyc"]
     assert not (unpacked / "DEBIAN/conffiles").exists()  # setup writes what is in /etc
+
+
+def test_a_bill_of_what_is_in_it_lies_beside_it(package: Path, unpacked: Path) -> None:
+    found = json.loads(package.with_suffix(".cdx.json").read_text())
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.5")
+    listed = {(one["name"], one["version"]) for one in found["components"]}
+    folders = unpacked.glob("usr/lib/edge-voice/*.dist-info")
+    inside = [folder.name.removesuffix(".dist-info").rsplit("-", 1) for folder in folders]
+    names = {(re.sub(r"[-_.]+", "-", name).lower(), version) for name, version in inside}
+    assert listed == names - {("edge-voice", __version__)}
+    locked = (REPOSITORY / "requirements" / "run.txt").read_text()
+    for one in found["components"]:
+        assert f"{one['name']}=={one['version']} " in locked
+        for file in one["externalReferences"]:
+            (digest,) = file["hashes"]
+            assert digest["alg"] == "SHA-256"
+            assert f"--hash=sha256:{digest['content']}" in locked
 
 
 def test_purging_deletes_and_removing_does_not(unpacked: Path) -> None:

@@ -21,11 +21,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
+from edge.cli.main import main
 from edge.demo.listener import DecisionSubscriber, is_online
 from edge.demo.service_process import Player
 from edge.demo.show import DemoOutcome, Expectation, Result
 from edge.demo.story import load_play
-from edge.errors import EnvironmentFault
+from edge.errors import EXIT_ENVIRONMENT, EnvironmentFault
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock
@@ -83,12 +84,16 @@ def test_broker_is_gone_afterwards() -> None:
         DecisionSubscriber(broker.host, broker.port, TOPICS).__enter__()
 
 
-def test_broker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge.demo.broker import DemoBroker
-
+def test_demo_without_its_broker_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "amqtt.broker", None)
-    with pytest.raises(EnvironmentFault, match="pip install amqtt"):
-        DemoBroker().__enter__()
+    assert main(["demo"]) == EXIT_ENVIRONMENT
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.count("\n") == 1
+    assert "MQTT broker is missing" in error
+    assert "pip install 'edge-voice[demo]'" in error
 
 
 def test_recordings_are_small_and_tell_the_whole_story() -> None:

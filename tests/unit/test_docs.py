@@ -23,6 +23,8 @@ DOCS = REPOSITORY / "docs"
 PAGES = [
     *sorted(DOCS.rglob("*.md")),
     REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "systemd" / "README.md",
     REPOSITORY / "models" / "README.md",
 ]

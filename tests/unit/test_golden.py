@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge.crypto.signing import is_genuine
+from tests.golden import renamed
 from tests.golden.comparing import FILES, differences, golden
 from tests.golden.make import SIGNING_KEYS, content, make_messages, make_state
 from tests.golden.renamed import NAMES, TOPICS, VALUES, Translation
@@ -79,10 +80,9 @@ def test_the_list_of_what_was_renamed_holds_nothing_else() -> None:
 
 
 def test_what_was_renamed_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(NAMES, "old", "new")
-    monkeypatch.setitem(NAMES, "gone", None)
-    monkeypatch.setitem(VALUES, "hat", "cap")
-    monkeypatch.setitem(TOPICS, "set/hat", "set/cap")
+    monkeypatch.setattr(renamed, "NAMES", {"old": "new", "gone": None})
+    monkeypatch.setattr(renamed, "VALUES", {"hat": "cap"})
+    monkeypatch.setattr(renamed, "TOPICS", {"set/hat": "set/cap"})
     value = {"old": ["hat", "hats", 1], "gone": 2, "at": "edge-voice/test-door/set/hat"}
     translation = Translation()
     assert translation.of(value) == {
@@ -97,7 +97,7 @@ def test_what_was_renamed_is_translated(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_message_with_another_name_is_signed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(VALUES, "granted", "open")
+    monkeypatch.setattr(renamed, "VALUES", {"granted": "open"})
     changed = [line for line in golden("messages.jsonl") if _signed_anew(line) != line]
     assert len(changed) == len(KEYS)
     for line in map(_signed_anew, changed):
