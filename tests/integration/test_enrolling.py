@@ -155,7 +155,7 @@ def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path)
         # What was taken is kept, and gone on with.
         again = door.command("enroll_start", person="ada")
         assert (again["detail"]["done"], again["detail"]["person"]) == (1, "Ada")
-        assert again["detail"]["message"] == "1 of 3: go on with the same passphrase"
+        assert again["detail"]["message"] == "1 of 3: continue with the same passphrase"
         assert door.say("ada_enroll_2")["done"] == 2
         assert door.say("ada_enroll_3")["state"] == "complete"
         assert door.command("enroll_start", person="Ada")["reason"] == "exists"
@@ -178,7 +178,7 @@ def test_nothing_opens_while_somebody_is_enrolled(broker: Broker, tmp_path: Path
         assert event["reason"] in ("unknown_speaker", "too_many_refusals")
         over = door.home.wait_for("/enrollment", lambda e: e["state"] == "failed").json
         assert over["reason"] == "too_many_refusals"
-        assert over["message"].startswith("too many tries went wrong: 1 of 3 are kept")
+        assert over["message"].startswith("too many failed tries: 1 of 3 saved")
         door.status(enrolling=False)
         assert not door.home.on("/decision")
         speak(door.daemon, "ada_right_phrase")
