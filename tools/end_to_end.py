@@ -15,7 +15,7 @@ from edge.audio.utterance import utterance_of
 from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.evaluation.corpus import CorpusFile, find_items
 from edge.recognition import Engine
-from edge.service import Service
+from edge.service import build_service
 from edge.store import open_store
 from edge.types import AccessDecision, Profile, ProfileKind
 
@@ -95,5 +95,5 @@ def enroll(engine: Engine, config: Config, items: list[CorpusFile]) -> Profile:
 
 def _decisions(config: Config, item: CorpusFile) -> list[AccessDecision]:
     decisions: list[AccessDecision] = []
-    Service(config, source=FileSource(item.path), on_decision=decisions.append).run()
+    build_service(config, source=FileSource(item.path), on_decision=decisions.append).run()
     return decisions

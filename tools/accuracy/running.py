@@ -18,7 +18,7 @@ from edge.audio.sources import Source
 from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition import Engine
-from edge.service import Service
+from edge.service import build_service
 from edge.types import AccessDecision, AudioBlock
 from tools.end_to_end import enroll
 from tools.running_speech import ABUTTING, GAP, PHRASE, Event, Splice, Stream
@@ -138,7 +138,7 @@ def _grants(config: Config, stream: Stream) -> list[Grant]:
             taken = decision.timings_ms["decide"]
             grants.append(Grant(source.position_s, taken, decision.name or ""))
 
-    Service(config, source=source, on_decision=note).run()
+    build_service(config, source=source, on_decision=note).run()
     return grants
 
 

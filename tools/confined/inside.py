@@ -229,7 +229,7 @@ def _decision(
 _WATCH = """
 import os, grp, sys
 from edge.monitor.socket import SYSTEM
-from edge.monitor.stream import NobodyThere, Stream, connect
+from edge.monitor.stream import NoService, Stream, connect
 who = sys.argv[1]
 if who != "root":
     os.setgroups([grp.getgrnam("edge-voice").gr_gid] if who == "group" else [])
@@ -238,7 +238,7 @@ if who != "root":
 try:
     told = Stream(connect([SYSTEM])).wait(5.0)
     print(",".join(each.get("name") or "-" for each in told if each["type"] == "decision"))
-except NobodyThere:
+except NoService:
     print("refused")
 """
 
