@@ -88,6 +88,12 @@ class TracedSource:
     def __exit__(self, *error: Any) -> None:
         self._source.__exit__(*error)
 
+    def close(self) -> None:
+        """Have the source end, where it can be closed."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
     def blocks(self) -> Iterator[Any]:
         """The blocks of the source; the thread that takes them is traced."""
         for block in self._source.blocks():
@@ -114,7 +120,7 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
     file_source = _found("edge.audio.sources:FileSource")
     load_config = _found("edge.config:load_config")
     # What the service is called, and was called.
-    service_kind = _found("edge.service:Service", "edge.daemon:Daemon")
+    new_service = _found("edge.service:build_service", "edge.service:Service", "edge.daemon:Daemon")
 
     recordings = tree / "edge" / "demo" / "recordings"
     person = next(recordings.glob("ada_enrol*_1.flac"))
@@ -129,7 +135,7 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
 
     source = TracedSource(file_source(folder / "sound.wav", realtime=True), tree / "edge")
     decided: list[tuple[int, Any]] = []
-    service = service_kind(
+    service = new_service(
         load_config(config),
         source=source,
         on_decision=lambda decision: decided.append((len(source.blocks_done), decision)),
@@ -151,7 +157,9 @@ def _found(*names: str) -> Any:
     for name in names:
         module, _, member = name.partition(":")
         if importlib.util.find_spec(module) is not None:
-            return getattr(importlib.import_module(module), member)
+            found = getattr(importlib.import_module(module), member, None)
+            if found is not None:
+                return found
     raise RuntimeError(f"there is none of {', '.join(names)}")
 
 

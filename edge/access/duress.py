@@ -109,7 +109,9 @@ def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> N
         )
     spotter = KeywordSpotter(engine.models.phrase, [examples])
     reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
-    if spotter.search(sample.phrase_embedding) or any(reverse.search(example) for example in examples):
+    if spotter.search(sample.phrase_embedding) or any(
+        reverse.search(example) for example in examples
+    ):
         raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
             f"one of the two phrases of {other.name} is part of the other: choose one without a"

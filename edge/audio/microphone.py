@@ -177,12 +177,17 @@ def _format_of(sounddevice: Any, device: InputDevice) -> tuple[float, int]:
     refusal = ""
     for rate in (float(SAMPLE_RATE), device.default_rate):
         for channels in sorted({1, min(2, device.channels), device.channels}):
-            try:
-                sounddevice.check_input_settings(
-                    device=device.index, channels=channels, dtype="float32", samplerate=rate
-                )
-            except sounddevice.PortAudioError as error:  # noqa: PERF203 - a few formats
-                refusal = str(error)
-            else:
+            refusal = _refusal(sounddevice, device, rate, channels)
+            if not refusal:
                 return rate, channels
     raise MicrophoneError(f"microphone '{device.name}' cannot be opened: {refusal}")
+
+
+def _refusal(sounddevice: Any, device: InputDevice, rate: float, channels: int) -> str:
+    try:
+        sounddevice.check_input_settings(
+            device=device.index, channels=channels, dtype="float32", samplerate=rate
+        )
+    except sounddevice.PortAudioError as error:
+        return str(error)
+    return ""
