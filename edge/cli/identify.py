@@ -94,8 +94,8 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
 
 
 def _print(result: Identification, config: Config) -> None:
+    from edge.audio.quality import explain
     from edge.cli.output import quality_line, speaker_line
-    from edge.recognition.quality_gate import explain
 
     if result.best:
         show(f"Accepted: this is {result.best.name}.")

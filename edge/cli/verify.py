@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: Verification, profile: Profile, config: Config) -> None:
+    from edge.audio.quality import explain
     from edge.cli.output import phrase_line, quality_line, speaker_line
-    from edge.recognition.quality_gate import explain
 
     reason = result.reason.value
     if result.accepted:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.access.decider import Decider
+from edge.audio.quality import explain
 from edge.config import Config
 from edge.recognition import Engine
-from edge.recognition.quality_gate import explain
 from edge.recognition.results import phrase_dict, speaker_dict
 from edge.replay.memory import ReplayCheck
 from edge.store import ProfileStore

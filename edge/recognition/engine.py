@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import Config
 from edge.errors import EnrollmentRejected, ProfileError
-from edge.recognition import quality_gate
 from edge.recognition.augmentation import AUGMENTATIONS, augmented
 from edge.recognition.dtw import dtw_distances, example_distances
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
@@ -90,10 +90,10 @@ class Analyzer:
 
     def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
         """Why an utterance cannot be used, or None when it can."""
-        longest = quality_gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
+        longest = MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
         if utterance.truncated and kind is ProfileKind.PHRASE:
             return ReasonCode.TOO_LONG
-        return quality_gate.reason_to_refuse(
+        return reason_to_refuse(
             utterance.quality,
             self.config.recognition,
             duration_s=utterance.duration_s,
@@ -149,7 +149,7 @@ class Engine(Analyzer):
         self.require_models(profile)
         reason = self.refusal(utterance, profile.kind)
         if reason is not None:
-            message = quality_gate.explain(reason, utterance.quality, self.config.recognition)
+            message = explain(reason, utterance.quality, self.config.recognition)
             raise EnrollmentRejected(reason.value, message)
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
