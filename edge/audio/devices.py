@@ -16,12 +16,8 @@ DeviceChoice = int | str | None
 class InputDevice:
     """A device that can record.
 
-    Attributes:
-        index: PortAudio's number, which may change when something is plugged in.
-        name: its name, which does not.
-        channels: how many it records at most.
-        default_rate: its own samples per second.
-        is_default: whether it is used when none is chosen.
+    `index` is PortAudio's and may change when something is plugged in, `name` does not;
+    `default_rate` is in samples per second.
     """
 
     index: int

@@ -22,13 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MicrophoneState:
-    """Whether sound arrives.
-
-    Attributes:
-        listening: whether it does.
-        reason: why not, one line; empty while listening.
-        device: name of the device.
-    """
+    """Whether sound arrives, why not (one line, else empty), and the name of the device."""
 
     listening: bool
     reason: str

@@ -18,11 +18,8 @@ _LARGEST = 1e6
 class TensorSpec:
     """The input or output of a model.
 
-    Attributes:
-        name: the tensor's name.
-        shape: its sizes; None where the size is free.
-        dtype: `float32` or `int8`.
-        meaning: axes and units, in words.
+    A size in `shape` is None where it is free, `dtype` is `float32` or `int8`, and `meaning` gives
+    axes and units in words.
     """
 
     name: str
@@ -33,15 +30,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model's weights come from.
-
-    Attributes:
-        package: the Python package that carries the original weights.
-        version: its version.
-        file: their path inside the package.
-        sha256: hash of that file, hexadecimal.
-        upstream: who made the weights, and where they describe them.
-    """
+    """A model's original weights: a file of a Python package; `upstream` says who made them."""
 
     package: str
     version: str
@@ -55,15 +44,10 @@ class ModelCard:
     """The JSON file beside a model.
 
     Attributes:
-        name: short name.
         task: what the model does, in a sentence.
         file: name of the model file, beside the card.
         sha256: hash of the model file, hexadecimal.
-        size_bytes: its size.
         license: SPDX identifier.
-        source: where the weights come from.
-        input: the input tensor.
-        output: the output tensor.
         quantization: how the weights and activations are stored, in words.
         runtimes: runtimes that it was tested under, each with its version.
         credit: recordings behind any figure of this card, with their license.

@@ -44,13 +44,9 @@ _FAR = np.float32(1e6)
 
 @dataclass(frozen=True)
 class KeywordHit:
-    """A place in the stream that may hold an enrolled phrase.
+    """A place in the stream, in seconds, that may hold an enrolled phrase.
 
-    Attributes:
-        owner: index of the profile whose phrase it is.
-        start_s: where it begins in the stream, seconds.
-        end_s: where it ends.
-        cost: mean cosine distance along the path, 0 and up.
+    `owner` is the index of its profile, `cost` the mean cosine distance along the path, 0 and up.
     """
 
     owner: int

@@ -64,14 +64,8 @@ class Analysis:
 class Verification:
     """Whether a voice is the claimed one and says that person's phrase.
 
-    Attributes:
-        accepted: whether everything matches.
-        reason: why.
-        confidence: how sure.
-        speaker: the match of the voice; None when the recording was refused.
-        phrase: the match of the phrase; None when refused, or without a phrase.
-        quality: of the recording.
-        timings_ms: milliseconds by stage.
+    `speaker` and `phrase` are None where the recording was refused, `phrase` also where the profile
+    has none; `timings_ms` is milliseconds by stage.
     """
 
     accepted: bool
@@ -97,15 +91,10 @@ class Verification:
 
 @dataclass(frozen=True)
 class Identification:
-    """Who of a group speaks, or none of them.
+    """Who of a group speaks: `best`, or None for none of them.
 
-    Attributes:
-        reason: `ACCEPTED` when it is one of the group, else why not.
-        confidence: how sure.
-        best: the match; None for none of them.
-        ranking: the matches of all profiles, nearest first.
-        quality: of the recording.
-        timings_ms: milliseconds by stage.
+    `reason` is `ACCEPTED` when it is one of the group, `ranking` holds all of it, nearest first,
+    and `timings_ms` is milliseconds by stage.
     """
 
     reason: ReasonCode
