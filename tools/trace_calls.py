@@ -113,8 +113,8 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
     """
     file_source = _found("edge.audio.sources:FileSource")
     load_config = _found("edge.config:load_config")
-    # What the service is called, and was called.
-    service_kind = _found("edge.service:Service", "edge.daemon:Daemon")
+    # What makes the service, and what made it.
+    build_service = _found("edge.service:build_service", "edge.daemon:Daemon")
 
     recordings = tree / "edge" / "demo" / "recordings"
     person = next(recordings.glob("ada_enrol*_1.flac"))
@@ -129,7 +129,7 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
 
     source = TracedSource(file_source(folder / "sound.wav", realtime=True), tree / "edge")
     decided: list[tuple[int, Any]] = []
-    service = service_kind(
+    service = build_service(
         load_config(config),
         source=source,
         on_decision=lambda decision: decided.append((len(source.blocks_done), decision)),

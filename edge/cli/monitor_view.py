@@ -160,7 +160,7 @@ def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
         if recent.fields.get(key)
     ]
     if recent.newer:
-        lines.append(_text(("  the service is newer than this program: update this one", "yellow")))
+        lines.append(_text(("  service newer than this program: update this program", "yellow")))
     return [*lines, _text()]
 
 

@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -40,17 +39,17 @@ class SoundLevel:
 
     @property
     def level_dbfs(self) -> float:
-        """Mean level, dB relative to full scale."""
+        """Mean level, dB relative to full scale, as the other levels."""
         return power_db(self.energy / self.samples)
 
     @property
     def loudest_dbfs(self) -> float:
-        """Level of the loudest block, dB relative to full scale."""
+        """Level of the loudest block."""
         return power_db(self.loudest)
 
     @property
     def peak_dbfs(self) -> float:
-        """Level of the highest sample, dB relative to full scale."""
+        """Level of the highest sample."""
         return power_db(self.peak * self.peak)
 
     def __add__(self, other: SoundLevel) -> SoundLevel:
@@ -76,29 +75,26 @@ def sound_level(blocks: Iterable[AudioBlock]) -> SoundLevel | None:
     return SoundLevel(count, energy, loudest, peak) if count else None
 
 
-class Observer(Protocol):
-    """Watches a service. What it raises is logged and goes no further."""
+class Observer:
+    """Watches a service; by default it does nothing. What it raises is logged and goes no further.
 
-    @property
-    def live(self) -> bool:
-        """Whether it wants levels every `LIVE_S` and not only at ticks."""
-        ...
+    Attributes:
+        live: whether it wants levels every `LIVE_S` and not only at ticks.
+    """
+
+    live = False
 
     def level(self, level: SoundLevel) -> None:
         """The level since the last call; in the main thread."""
-        ...
 
     def decided(self, judgment: Judgment) -> None:
         """A decision was published; in the worker's thread, so be quick."""
-        ...
 
     def tick(self) -> None:
         """Twice a second, in the main thread."""
-        ...
 
     def close(self) -> None:
         """The service ends."""
-        ...
 
 
 class Observers:

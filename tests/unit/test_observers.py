@@ -9,13 +9,11 @@ import pytest
 
 from edge.access.decider import Judgment
 from edge.audio.blocks import level_db
-from edge.service.observers import Observers, SoundLevel, sound_level
+from edge.service.observers import Observer, Observers, SoundLevel, sound_level
 from edge.types import AudioBlock
 
 
-class Notes:
-    live = False
-
+class Notes(Observer):
     def __init__(self) -> None:
         self.seen: list[str] = []
 
