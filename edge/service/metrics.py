@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import edge
-from edge.access.decider import Judgment, age_of
+from edge.access.decider import Judgment
 from edge.config import Config
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
@@ -103,8 +103,8 @@ class Metrics(Observer):
         took_ms = decision.timings_ms.get("decide")
         if took_ms is not None:
             self._deciding.observe(took_ms / 1e3)
-        if judgment.utterance.speech_ended_at > 0.0:
-            self._answering.observe(age_of(judgment.utterance))
+        if judgment.utterance.speech_ended_at > 0.0 and decision.issued_at is not None:
+            self._answering.observe(max(0.0, decision.issued_at - decision.time))
 
     def tick(self) -> None:
         """Start to serve; a port that is taken is tried again later."""
