@@ -2,10 +2,10 @@
 
     python -m tools.measure_challenge FOLDER [--rounds 3 4 5] [--digits 4] [--json]
 
-FOLDER holds SPEAKER/DIGIT/*.wav (or .flac), of at least two speakers, each digit 0 to 9 at least
-twice as often as there are rounds. Half of the recordings of each person are enrolled; of the
-others strings are put together, levels made equal, with 50 to 400 ms between the digits, and held
-against what was asked:
+FOLDER holds SPEAKER/DIGIT/*.wav (or .flac), of at least two speakers, each digit (0 to 9, or zero
+to nine) at least twice as often as there are rounds. Half of the recordings of each person are
+enrolled; of the others strings are put together, levels made equal, with 50 to 400 ms between the
+digits, and held against what was asked:
 
     right      the digits that were asked for, in the right voice
     wrong      one digit is another one than was asked for, or left out, or one too many, or two
@@ -13,7 +13,9 @@ against what was asked:
     voice      the right digits in another voice, for each false-accept rate
     replay     the answer to an earlier challenge, in the right voice
 
-Everything goes through the product's own end-pointer, models and scores.
+Everything goes through the product's own end-pointer, models and scores. With
+`--unchecked` no recording is refused because it sounds like another digit, and every digit is asked
+for: two ways to tell digits apart are then compared on the same answers.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from edge.challenge.answers import SAME_WORDS, AnswerJudge, strong_digits
 from edge.challenge.matching import DIGITS
 from edge.challenge.rounds import ROUNDS, DigitRound, take_digit, voice_of
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
-from edge.evaluation.metrics import independent_limits
+from edge.evaluation.metrics import eer, independent_limits
 from edge.recognition import Engine
 from edge.recognition.results import Analysis
 from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
@@ -49,6 +51,7 @@ GAPS_S = (0.05, 0.4)
 _ENDS_S = 0.8
 _ROOM = 1e-4
 _SUFFIXES = (".wav", ".flac")
+_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,7 @@ class Count:
 
     attempts: int = 0
     accepted: int = 0
+    margins: list[float] = field(default_factory=list)
 
     def add(self, accepted: bool) -> None:
         """One more."""
@@ -93,7 +97,10 @@ class People:
         self.enrolled: dict[str, dict[int, list[FloatArray]]] = {}
         self.answers: dict[str, dict[int, list[FloatArray]]] = {}
         for person in sorted(path for path in folder.iterdir() if path.is_dir()):
-            own = {digit: _recordings(person / str(digit)) for digit in DIGITS}
+            own = {
+                digit: _recordings(person / str(digit)) or _recordings(person / _NAMES[digit])
+                for digit in DIGITS
+            }
             if min(len(files) for files in own.values()) < 2 * most:
                 continue
             halves: tuple[dict[int, list[FloatArray]], ...] = ({}, {})
@@ -104,8 +111,8 @@ class People:
             self.enrolled[person.name], self.answers[person.name] = halves
         if len(self.enrolled) < 2:
             raise InputError(
-                f"{folder}: needs SPEAKER/DIGIT/*.wav or .flac of two speakers or more, digits 0"
-                f" to 9, each {2 * most} times or more"
+                f"{folder}: needs SPEAKER/DIGIT/*.wav or .flac of two speakers or more, digits 0 to"
+                f" 9 or zero to nine, each {2 * most} times or more"
             )
 
 
@@ -153,7 +160,9 @@ class Measurement:
                     utterance = utterance_of(_in_quiet(left[digit].pop(0)))
                     self.taken += 1
                     try:
-                        examples.append(take_digit(self.engine, utterance, digit, rounds))
+                        # Without rounds before it, nothing is taken for another digit.
+                        before = [] if self.args.unchecked else rounds
+                        examples.append(take_digit(self.engine, utterance, digit, before))
                     except EnrollmentRejected:
                         self.refused += 1
                         continue
@@ -171,7 +180,7 @@ class Measurement:
         rounds: Sequence[DigitRound],
         chance: np.random.Generator,
     ) -> dict[str, list[Spoken]]:
-        choices = strong_digits(rounds)
+        choices = DIGITS if self.args.unchecked else strong_digits(rounds)
         self.left_out.append(len(DIGITS) - len(choices))
         right = [
             tuple(int(digit) for digit in chance.permutation(choices)[: self.args.digits])
@@ -252,7 +261,9 @@ class Measurement:
         self.judging_ms.append(ms)
         if kind.startswith("wrong"):
             counts["wrong"].add(score.accepted)
+            counts["wrong"].margins.append(score.digits.margin)
         counts[kind].add(score.accepted)
+        counts[kind].margins.append(score.digits.margin)
         if kind in ("right", "voice"):
             scorer = self.engine.scorer
             for rate in RATES:
@@ -277,6 +288,11 @@ class Measurement:
                 "median": float(np.median(self.judging_ms)),
                 "p95": float(np.percentile(self.judging_ms, 95)),
             },
+            "digits_eer": {
+                str(rounds): eer(counts["right"].margins, counts["wrong"].margins).rate
+                for rounds, counts in self.counts.items()
+                if counts
+            },
             "rounds": {
                 str(rounds): {kind: count.as_dict() for kind, count in sorted(counts.items())}
                 for rounds, counts in self.counts.items()
@@ -295,6 +311,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--snr", type=float, help="add white noise to the answers, dB")
+    parser.add_argument(
+        "--unchecked", action="store_true", help="enroll and ask for every digit, alike or not"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     if min(args.rounds) < ROUNDS:
@@ -322,6 +341,8 @@ def _show(result: dict[str, Any]) -> None:
     for kind in sorted({kind for counts in result["rounds"].values() for kind in counts}):
         table.add_row(kind, *(_cell(counts.get(kind)) for counts in result["rounds"].values()))
     console.print(table)
+    rates = "; ".join(f"{n} examples: {rate:.2%}" for n, rate in result["digits_eer"].items())
+    console.print(f"equal error rate of the digits by their margin: {rates}")
     for rounds, missing in result["not_enrolled"].items():
         if missing:
             console.print(f"{missing} people (in one fold) are not in it: no {rounds} examples")
