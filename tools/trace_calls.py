@@ -119,8 +119,8 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
     """
     file_source = _found("edge.audio.sources:FileSource")
     load_config = _found("edge.config:load_config")
-    # What the service is called, and was called.
-    new_service = _found("edge.service:build_service", "edge.service:Service", "edge.daemon:Daemon")
+    # What makes the service, and what made it.
+    build_service = _found("edge.service:build_service", "edge.daemon:Daemon")
 
     recordings = tree / "edge" / "demo" / "recordings"
     person = next(recordings.glob("ada_enrol*_1.flac"))
@@ -135,7 +135,7 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
 
     source = TracedSource(file_source(folder / "sound.wav", realtime=True), tree / "edge")
     decided: list[tuple[int, Any]] = []
-    service = new_service(
+    service = build_service(
         load_config(config),
         source=source,
         on_decision=lambda decision: decided.append((len(source.blocks_done), decision)),
@@ -157,9 +157,7 @@ def _found(*names: str) -> Any:
     for name in names:
         module, _, member = name.partition(":")
         if importlib.util.find_spec(module) is not None:
-            found = getattr(importlib.import_module(module), member, None)
-            if found is not None:
-                return found
+            return getattr(importlib.import_module(module), member)
     raise RuntimeError(f"there is none of {', '.join(names)}")
 
 

@@ -123,8 +123,7 @@ class DoorClock:
 
 def latest_of(state: ClockState) -> float | None:
     """The latest time stored, Unix time in seconds; None where there is none."""
-    written_s = _read_latest(state)
-    return written_s if written_s > 0.0 else None
+    return _read_latest(state) or None
 
 
 def accept_clock(state: ClockState, now_s: float) -> None:

@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
 _MAX_ROUND = 1_000_000
 _MAX_SECONDS = 1e8
-_ALWAYS_COUNT = {ReasonCode.REPLAY_SUSPECTED, ReasonCode.CHALLENGE_FAILED}
 
 _log = logging.getLogger(__name__)
 
@@ -211,13 +210,13 @@ class LockOut:
             self._write()
 
     def _counts(self, reason: ReasonCode) -> bool:
-        config = self._config
-        return (
-            reason in _ALWAYS_COUNT
-            or (reason is ReasonCode.WRONG_PHRASE and config.count_wrong_phrase)
-            or (reason is ReasonCode.UNKNOWN_SPEAKER and config.count_unknown_speaker)
-            or (reason is ReasonCode.NO_MATCH and config.count_no_match)
-        )
+        return {
+            ReasonCode.REPLAY_SUSPECTED: True,
+            ReasonCode.CHALLENGE_FAILED: True,
+            ReasonCode.WRONG_PHRASE: self._config.count_wrong_phrase,
+            ReasonCode.UNKNOWN_SPEAKER: self._config.count_unknown_speaker,
+            ReasonCode.NO_MATCH: self._config.count_no_match,
+        }.get(reason, False)
 
     def _over(self, by: str) -> None:
         self._was_locked = False
@@ -236,7 +235,8 @@ class LockOut:
         now = self._now()
         kept = replace(now, ages_s=tuple(a for a in now.ages_s if a < self._config.within_s))
         try:
-            text = write_record(kept, self._clock(), self._boot) if _matters(kept) else None
+            matters = bool(kept.round or kept.left_s or kept.ages_s)
+            text = write_record(kept, self._clock(), self._boot) if matters else None
             if text is not None or self._state.get(STATE_KEY) is not None:
                 self._state.put(STATE_KEY, text)
         except StoreError as error:
@@ -312,14 +312,7 @@ def boot_id() -> str:
 
 def write_record(record: LockOutRecord, clock_s: float, boot: str) -> str:
     """A record as one line of JSON, with the clock at which it was true."""
-    content = {
-        "boot": boot,
-        "clock_s": clock_s,
-        "round": record.round,
-        "left_s": record.left_s,
-        "ages_s": record.ages_s,
-        "quiet_s": record.quiet_s,
-    }
+    content = {"boot": boot, "clock_s": clock_s, **asdict(record)}
     return json.dumps(content, separators=(",", ":"))
 
 
@@ -351,7 +344,3 @@ def _seconds(value: Any) -> float:
     if not 0.0 <= value <= _MAX_SECONDS:  # nan neither
         raise ValueError("a number out of range")
     return float(value)
-
-
-def _matters(record: LockOutRecord) -> bool:
-    return bool(record.round or record.left_s or record.ages_s)

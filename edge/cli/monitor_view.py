@@ -160,7 +160,7 @@ def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
         if recent.fields.get(key)
     ]
     if recent.newer:
-        lines.append(_text(("  the service is newer than this program: update this one", "yellow")))
+        lines.append(_text(("  service newer than this program: update this program", "yellow")))
     return [*lines, _text()]
 
 
@@ -200,18 +200,12 @@ def _chart(
         column = Recent.column(row.at, columns, now)
         if row.joint is not None and column is not None:
             cells[_line_of(row.joint, each_side), column] = row
-    if each_side == 0:
-        lines = [(0, "Scores")]
-    else:
-        lines = [(at, "") for at in range(each_side, -each_side - 1, -1)]
-        lines = [(at, _axis_label(at, each_side)) for at, _ in lines]
     drawn = []
-    for at, label in lines:
+    for at in range(each_side, -each_side - 1, -1):
         empty = (glyphs.rule if at == 0 and each_side else " ", "dim")
         marks = (_mark(cells.get((at, column)), empty, glyphs) for column in range(columns))
-        begin = label.ljust(_LABEL) if each_side == 0 else f"{label:>5} {glyphs.axis}"
-        line = _text((begin, ""), *_runs(marks))
-        drawn.append(line)
+        label = f"{_axis_label(at, each_side):>5} {glyphs.axis}" if each_side else "Scores"
+        drawn.append(_text((label.ljust(_LABEL), ""), *_runs(marks)))
     if each_side == 0:
         return [*drawn, _text()]
     title = _apart(

@@ -131,17 +131,12 @@ def require_whole(utterance: Utterance) -> None:
     Raises:
         EnrollmentRejected: speech touches the start or the end of the recording.
     """
-    where = cut_at(utterance)
-    if where == "start":
-        raise EnrollmentRejected(
-            ReasonCode.CUT_OFF.value,
-            "cut off at the start: wait half a second before speaking",
-        )
-    if where == "end":
-        raise EnrollmentRejected(
-            ReasonCode.CUT_OFF.value,
-            "cut off at the end: record half a second longer",
-        )
+    text = {
+        "start": "cut off at the start: wait half a second before speaking",
+        "end": "cut off at the end: record half a second longer",
+    }.get(cut_at(utterance) or "")
+    if text is not None:
+        raise EnrollmentRejected(ReasonCode.CUT_OFF.value, text)
 
 
 def cut_at(utterance: Utterance) -> str | None:

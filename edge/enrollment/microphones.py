@@ -10,9 +10,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,10 +20,11 @@ from edge.audio.blocks import QUIETEST_DB, level_db
 from edge.audio.devices import InputDevice
 from edge.audio.microphone import Microphone
 from edge.audio.quality import measure_quality
+from edge.audio.sources import Source
 from edge.audio.utterance import find_speech
 from edge.enrollment.room_noise import QUIET_LIMIT_DBFS
 from edge.errors import MicrophoneError
-from edge.types import AudioBlock, FloatArray, Quality
+from edge.types import FloatArray, Quality
 
 LISTEN_S = 5.0
 """How long somebody speaks into all of them, seconds."""
@@ -42,28 +42,11 @@ _CLIPPED_COSTS_DB = 200.0
 _REFRESH_S = 0.05
 
 
-class OpenMicrophone(Protocol):
+class ClosableSource(Source, Protocol):
     """`edge.audio.microphone.Microphone`."""
-
-    def __enter__(self) -> object:
-        """Open it; raises `MicrophoneError`."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        ...
 
     def close(self) -> None:
         """Have `blocks` end."""
-        ...
-
-    def blocks(self) -> Iterator[AudioBlock]:
-        """Blocks as they come; raises `MicrophoneError`."""
         ...
 
 
@@ -142,7 +125,7 @@ def listen_to(
     devices: Sequence[InputDevice],
     levels: Callable[[Sequence[float]], None],
     listen_s: float = LISTEN_S,
-    opened_as: Callable[[str], OpenMicrophone] = Microphone,
+    opened_as: Callable[[str], ClosableSource] = Microphone,
 ) -> list[MicrophoneLevel]:
     """Listen to several microphones at once.
 
@@ -175,7 +158,7 @@ def listen_to(
 class _Recorder:
     """A microphone and the thread that records from it."""
 
-    def __init__(self, source: OpenMicrophone) -> None:
+    def __init__(self, source: ClosableSource) -> None:
         self._source = source
         self._thread: threading.Thread | None = None
         self._parts: list[FloatArray] = []

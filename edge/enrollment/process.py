@@ -8,7 +8,6 @@ the new one is complete.
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass, replace
 
 from edge.access.duress import require_apart
@@ -101,9 +100,14 @@ class Enrollment:
             if existing is not None:
                 self._other = _duress_of(store, existing)
         if existing is None:
-            self.profile = _blank(wish, required)
-            if self._other is not None:
-                self.profile = replace(self.profile, duress_of=self._other.id)
+            new = Profile.begin(
+                clean_name(wish.name),
+                wish.kind,
+                required=required,
+                phrase=clean_phrase(wish.phrase or ""),
+            )
+            duress_of = self._other.id if self._other is not None else None
+            self.profile = replace(new, id="", duress_of=duress_of)
         elif wish.again:
             self.profile = replace(
                 existing,
@@ -173,29 +177,27 @@ class Enrollment:
             ProfileError: the profile was deleted meanwhile.
             StoreError: the store cannot be written.
         """
-        sample = examined.sample
+        profile, sample = self.profile, examined.sample
         speaker_model, phrase_model = examined.speaker_model, examined.phrase_model
         if self._held_back:
             self.profile = replace(
-                self.profile,
-                samples=(*self.profile.samples, sample),
+                profile,
+                samples=(*profile.samples, sample),
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
             )
-        elif self.profile.id:
-            self.profile = self._store.add_sample(
-                self.profile.id, sample, speaker_model, phrase_model
-            )
+        elif profile.id:
+            self.profile = self._store.add_sample(profile.id, sample, speaker_model, phrase_model)
         else:
             self.profile = self._store.create_with_samples(
-                self.profile.name,
-                self.profile.kind,
-                self.profile.phrase,
-                required=self.profile.required,
+                profile.name,
+                profile.kind,
+                profile.phrase,
+                required=profile.required,
                 samples=[sample],
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
-                duress_of=self.profile.duress_of,
+                duress_of=profile.duress_of,
             )
             self.stored = True
         self._utterances.append(examined.utterance)
@@ -273,19 +275,3 @@ def _required(wish: Wish, config: EnrollmentConfig) -> float:
     if wish.kind is ProfileKind.PHRASE:
         return float(config.repetitions)
     return SHORT_SECONDS if wish.short else config.voice_seconds
-
-
-def _blank(wish: Wish, required: float) -> Profile:
-    now = time.time()
-    return Profile(
-        id="",
-        name=clean_name(wish.name),
-        kind=wish.kind,
-        phrase=clean_phrase(wish.phrase or ""),
-        speaker_model="",
-        phrase_model="",
-        required=required,
-        samples=(),
-        created_at=now,
-        updated_at=now,
-    )

@@ -77,23 +77,21 @@ class RoomNoise:
     def explanation(self) -> str:
         """The verdict and what to do about it, in a line."""
         level = f"{self.level_dbfs:.0f} dB"
-        verdict = self.verdict
-        if verdict is RoomVerdict.NOTHING:
-            return (
+        return {
+            RoomVerdict.NOTHING: (
                 "No sound at all: fine if this microphone has a noise gate, else check its switch"
                 " and its level."
-            )
-        if verdict is RoomVerdict.TOO_NOISY:
-            return (
+            ),
+            RoomVerdict.TOO_NOISY: (
                 f"Far too noisy ({level}): switch off fans, close the window, or lower the"
                 " microphone's level."
-            )
-        if verdict is RoomVerdict.NOISY:
-            return (
+            ),
+            RoomVerdict.NOISY: (
                 f"The room is noisy ({level}): move closer, switch off fans, or wait for a quieter"
                 " moment."
-            )
-        return f"The room is quiet enough ({level})."
+            ),
+            RoomVerdict.QUIET: f"The room is quiet enough ({level}).",
+        }[self.verdict]
 
     def as_dict(self) -> dict[str, Any]:
         """The measurements by their JSON names."""

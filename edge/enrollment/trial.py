@@ -27,9 +27,6 @@ from edge.types import (
     Utterance,
 )
 
-_Match = SpeakerMatch | PhraseMatch
-_FAR = (ReasonCode.WRONG_PHRASE, ReasonCode.UNKNOWN_SPEAKER, ReasonCode.NO_MATCH)
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -53,25 +50,22 @@ class Trial:
 
     def lines(self) -> list[str]:
         """The result in words."""
-        rows = [f"  {name:<8}{_row(match)}" for name, match in self._matches() if match is not None]
+        matches = (("voice", self.voice), ("phrase", self.phrase))
+        rows = [f"  {name:<8}{_row(match)}" for name, match in matches if match is not None]
         return [f"Trial: {self.meaning}.", *rows]
 
     def as_dict(self) -> dict[str, Any]:
         """The result by its JSON names."""
-        margins = {name: match.margin for name, match in self._matches() if match is not None}
         return {
             "accepted": self.accepted,
             "reason": self.reason.value,
             "confidence": self.confidence.value,
-            "voice_margin": round(margins["voice"], 4) if "voice" in margins else None,
-            "phrase_margin": round(margins["phrase"], 4) if "phrase" in margins else None,
+            "voice_margin": round(self.voice.margin, 4) if self.voice else None,
+            "phrase_margin": round(self.phrase.margin, 4) if self.phrase else None,
             "voice": speaker_dict(self.voice) if self.voice else None,
             "phrase": phrase_dict(self.phrase) if self.phrase else None,
             "message": self.meaning,
         }
-
-    def _matches(self) -> tuple[tuple[str, _Match | None], ...]:
-        return ("voice", self.voice), ("phrase", self.phrase)
 
 
 def try_out(
@@ -131,29 +125,29 @@ def meaning_of(
         if confidence is Confidence.NORMAL:
             return f"{known}, by some margin"
         return f"{known}, but narrowly: enroll again, closer to the microphone and in a quiet room"
-    if reason is ReasonCode.REPLAY_SUSPECTED:
-        return "it would not open: this recording was heard before; say it again"
-    if reason in _FAR:
-        return {
-            ReasonCode.WRONG_PHRASE: (
-                "it would not open: the voice matches, the phrase does not; say exactly the"
-                " enrolled words"
-            ),
-            ReasonCode.UNKNOWN_SPEAKER: (
-                "it would not open: the phrase matches, the voice does not; speak as you did"
-                " before, from the same place"
-                if by_phrase
-                else "the voice does not match: speak as you did before, from the same place"
-            ),
-            ReasonCode.NO_MATCH: (
-                "it would not open: neither voice nor phrase match; if you said the right phrase,"
-                " enroll again in a quieter place"
-            ),
-        }[reason]
-    return f"it cannot be judged: {explain(reason, quality, config.recognition)}"
+    text = {
+        ReasonCode.REPLAY_SUSPECTED: (
+            "it would not open: this recording was heard before; say it again"
+        ),
+        ReasonCode.WRONG_PHRASE: (
+            "it would not open: the voice matches, the phrase does not; say exactly the enrolled"
+            " words"
+        ),
+        ReasonCode.UNKNOWN_SPEAKER: (
+            "it would not open: the phrase matches, the voice does not; speak as you did before,"
+            " from the same place"
+            if by_phrase
+            else "the voice does not match: speak as you did before, from the same place"
+        ),
+        ReasonCode.NO_MATCH: (
+            "it would not open: neither voice nor phrase match; if you said the right phrase,"
+            " enroll again in a quieter place"
+        ),
+    }.get(reason)
+    return text or f"it cannot be judged: {explain(reason, quality, config.recognition)}"
 
 
-def _row(match: _Match) -> str:
+def _row(match: SpeakerMatch | PhraseMatch) -> str:
     side = "above" if match.accepted else "below"
     return (
         f"score {match.score:.1f}, at least {match.threshold:.1f}: {abs(match.margin):.1f} {side}"

@@ -193,17 +193,12 @@ class RemoteEnrollment:
         self._session = session
         self.wants_blocks = True
         _log.info("enrollment started; nothing opens until it ends")
-        message = prompts.started(enrollment.profile)
+        profile = enrollment.profile
+        message = prompts.started(profile)
         self._report(session, "started", None, message)
-        done, required = prompts.figures(enrollment.profile)
         return {
-            "session": session.id,
-            "person": enrollment.profile.name,
-            "profile_id": enrollment.profile.id or None,
-            "done": done,
-            "required": required,
-            "message": message,
-        }
+            "session": session.id, "person": profile.name, **_progress(profile), "message": message,
+        }  # fmt: skip
 
     def cancel(self, reason: str = "canceled") -> Mapping[str, Any] | None:
         """End the session, for a reason of `edge.enrollment.prompts.ended`.
@@ -215,9 +210,7 @@ class RemoteEnrollment:
         if session is None:
             return None
         self._end(session, "canceled", reason)
-        profile = session.enrollment.profile
-        done, required = prompts.figures(profile)
-        return {"profile_id": profile.id or None, "done": done, "required": required}
+        return _progress(session.enrollment.profile)
 
     def changed(self, profile: Profile) -> None:
         """End the session of somebody who is about to be deleted or reset."""
@@ -294,7 +287,7 @@ class RemoteEnrollment:
             self._end(session, "complete", None)
         else:
             # Power may fail before the end, where what is not stored now is tried again.
-            self._remembered(enrollment, last=False)
+            self._remember(enrollment)
             self._report(session, "accepted", None, prompts.accepted(enrollment.profile))
         return True
 
@@ -308,7 +301,7 @@ class RemoteEnrollment:
     def _end(self, session: _Session, state: str, reason: str | None) -> None:
         enrollment, profile = session.enrollment, session.enrollment.profile
         # Before anybody can open: a recording of the enrollment must not.
-        self._remember(enrollment)
+        self._remember(enrollment, tries=_REMEMBERING)
         if profile.progress != session.before:
             detail: dict[str, Detail] = {
                 "what": "enrolled",
@@ -322,48 +315,42 @@ class RemoteEnrollment:
         if enrollment.complete and name_key(self._chosen) == name_key(profile.name):
             self._chosen = ""
             self._context.publisher.set_status(enroll_person=None)
-        message = prompts.complete(profile)
-        if reason is not None:
-            message = prompts.ended(reason, profile)
+        message = prompts.complete(profile) if reason is None else prompts.ended(reason, profile)
         _log.info("enrollment ended: %s%s", state, f" ({reason})" if reason else "")
         self._report(session, state, reason, message)
         self._shown = (self._clock() + LINGER_S, name_key(profile.name))
 
-    def _remember(self, enrollment: Enrollment) -> None:
-        for left in reversed(range(_REMEMBERING)):
-            if self._remembered(enrollment, last=left == 0):
-                return
-
-    def _remembered(self, enrollment: Enrollment, *, last: bool) -> bool:
+    def _remember(self, enrollment: Enrollment, tries: int = 0) -> None:
+        """Store the fingerprints of what was said; after the last try a busy store is logged."""
         try:
             enrollment.remember(self._context.config.replay)
-        except ProfileError:  # gone, and with it what it would open
-            return True
+        except ProfileError:
+            pass  # deleted, and with it what a recording would open
         except StoreError as error:
-            if last:
+            if tries > 1:
+                self._remember(enrollment, tries - 1)
+            elif tries == 1:
                 _log.warning("a recording of this enrollment will not be recognized: %s", error)
-            return False
-        return True
 
     def _report(self, session: _Session, state: str, reason: str | None, message: str) -> None:
         profile = session.enrollment.profile
-        done, required = prompts.figures(profile)
-        shown = {
-            "state": state,
-            "person": profile.name,
-            "done": done,
-            "required": required,
-            "message": message,
-        }
+        progress = _progress(profile)
+        profile_id = progress.pop("profile_id")
+        shown = {"state": state, "person": profile.name, **progress, "message": message}
         self._context.publisher.set_status(enrolling=self._session is not None, enrollment=shown)
         self._shown = None
         self._context.messages.enrollment(
-            {"id": session.id, "profile_id": profile.id or None, "reason": reason, **shown}
+            {"id": session.id, "profile_id": profile_id, "reason": reason, **shown}
         )
 
     def _show_nothing(self) -> None:
         self._shown = None
         self._context.publisher.set_status(enrollment=None)
+
+
+def _progress(profile: Profile) -> dict[str, Any]:
+    done, required = prompts.figures(profile)
+    return {"profile_id": profile.id or None, "done": done, "required": required}
 
 
 def _clean(name: str) -> str:

@@ -7,11 +7,10 @@ import json
 import logging
 import time
 
-from edge.access.decider import Judgment
 from edge.config import Config
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher, discovery
-from edge.service.observers import SoundLevel
+from edge.service.observers import Observer, SoundLevel
 from edge.store.device_state import DeviceState
 
 _Announced = tuple[str, str]
@@ -25,7 +24,7 @@ _SOUND_LIFETIME_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-class HomeAssistant:
+class HomeAssistant(Observer):
     """Announces the device while the configuration says so, and withdraws it when it does not.
 
     The state keeps where it was announced. So nothing dead is left behind after the prefix or the
@@ -34,12 +33,7 @@ class HomeAssistant:
     Args:
         config: all settings.
         publisher: not started yet.
-
-    Attributes:
-        live: levels at ticks are enough.
     """
-
-    live = False
 
     def __init__(self, config: Config, publisher: MqttPublisher) -> None:
         settings = config.homeassistant
@@ -71,9 +65,6 @@ class HomeAssistant:
         """Add to the level of this interval."""
         self._level = level if self._level is None else self._level + level
 
-    def decided(self, judgment: Judgment) -> None:
-        """Nothing: Home Assistant receives the decision itself."""
-
     def tick(self) -> None:
         """Publish the level when it is due, and forget what has been withdrawn."""
         if self._known != self._wanted and self._publisher.announced:
@@ -91,9 +82,6 @@ class HomeAssistant:
             self._publisher.publish(
                 "sound", json.dumps(fields), lifetime_s=_SOUND_LIFETIME_S, expendable=True
             )
-
-    def close(self) -> None:
-        """Nothing: the announcement stays, and the status says that the device is offline."""
 
     def _remember(self, places: list[_Announced]) -> None:
         if places == self._known:

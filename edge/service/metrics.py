@@ -11,15 +11,15 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import edge
-from edge.access.decider import Judgment, age_of
+from edge.access.decider import Judgment
 from edge.config import Config
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
-from edge.service.observers import SoundLevel
+from edge.service.observers import Observer
 from edge.types import Outcome, ReasonCode
 
 if TYPE_CHECKING:
@@ -36,46 +36,20 @@ _RETRY_S = 60.0
 _NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
 
 _PROBLEMS = ("problem", "audit_problem", "challenge_problem")
-_GAUGES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
-    "listening": ("Whether the device listens.", lambda status: status.get("listening")),
-    "microphone_up": (
-        "Whether sound arrives from the microphone.",
-        lambda status: status.get("microphone") == "listening",
-    ),
-    "enrolled": ("People who can open.", lambda status: status.get("enrolled")),
-    "locked_out": (
-        "Whether the door is locked out after too many rejections.",
-        lambda status: status.get("locked_out"),
-    ),
-    "problem": (
-        "Whether the profile store, the audit trail or the challenge has a problem.",
-        lambda status: any(status.get(name) for name in _PROBLEMS),
-    ),
-}
-_COUNTERS = {
-    "lost_samples": ("Audio samples that were lost, 16,000 a second.", "lost_samples"),
-    "discarded_utterances": ("Sounds that were too short to be speech.", "discarded_utterances"),
-    "late_decisions": ("Decisions dropped because they came too late.", "late_decisions"),
-}
 
 _log = logging.getLogger(__name__)
 
 
-class Metrics:
+class Metrics(Observer):
     """An observer that counts, and serves Prometheus from a thread of its own.
 
     Args:
         config: where to serve.
         publisher: the device's status, and what became of its messages.
 
-    Attributes:
-        live: no levels are needed.
-
     Raises:
         EnvironmentFault: the package is missing.
     """
-
-    live = False
 
     def __init__(self, config: Config, publisher: MqttPublisher) -> None:
         try:
@@ -122,9 +96,6 @@ class Metrics:
         self._tried_at = float("-inf")
         self.tick()
 
-    def level(self, level: SoundLevel) -> None:
-        """Nothing: levels are no metric."""
-
     def decided(self, judgment: Judgment) -> None:
         """Count a decision."""
         decision = judgment.decision
@@ -132,8 +103,8 @@ class Metrics:
         took_ms = decision.timings_ms.get("decide")
         if took_ms is not None:
             self._deciding.observe(took_ms / 1e3)
-        if judgment.utterance.speech_ended_at > 0.0:
-            self._answering.observe(age_of(judgment.utterance))
+        if judgment.utterance.speech_ended_at > 0.0 and decision.issued_at is not None:
+            self._answering.observe(max(0.0, decision.issued_at - decision.time))
 
     def tick(self) -> None:
         """Start to serve; a port that is taken is tried again later."""
@@ -208,23 +179,53 @@ class _State:
         )
 
         status, sent = self._publisher.status, self._publisher.counters
-        for name, (text, read) in _GAUGES.items():
-            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(read(status) or 0))
-        yield GaugeMetricFamily(
-            "edge_voice_broker_connected",
-            "Whether the broker has accepted the present connection.",
-            float(self._publisher.connected),
-        )
-        for name, (text, field) in _COUNTERS.items():
-            yield CounterMetricFamily(f"edge_voice_{name}", text, float(status.get(field) or 0))
-        yield CounterMetricFamily(
-            "edge_voice_dropped_decisions",
-            "Decisions that the broker never confirmed in time.",
-            sent.dropped,
-        )
-        yield CounterMetricFamily(
-            "edge_voice_confirmed_decisions", "Decisions that the broker has taken.", sent.confirmed
-        )
-        yield CounterMetricFamily(
-            "edge_voice_broker_connections", "Connections to the broker.", sent.connections
-        )
+        for name, value, text in (
+            ("listening", status.get("listening"), "Whether the device listens."),
+            (
+                "microphone_up",
+                status.get("microphone") == "listening",
+                "Whether sound arrives from the microphone.",
+            ),
+            ("enrolled", status.get("enrolled"), "People who can open."),
+            (
+                "locked_out",
+                status.get("locked_out"),
+                "Whether the door is locked out after too many rejections.",
+            ),
+            (
+                "problem",
+                any(status.get(name) for name in _PROBLEMS),
+                "Whether the profile store, the audit trail or the challenge has a problem.",
+            ),
+            (
+                "broker_connected",
+                self._publisher.connected,
+                "Whether the broker has accepted the present connection.",
+            ),
+        ):
+            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(value or 0))
+        for name, value, text in (
+            (
+                "lost_samples",
+                status.get("lost_samples"),
+                "Audio samples that were lost, 16,000 a second.",
+            ),
+            (
+                "discarded_utterances",
+                status.get("discarded_utterances"),
+                "Sounds that were too short to be speech.",
+            ),
+            (
+                "late_decisions",
+                status.get("late_decisions"),
+                "Decisions dropped because they came too late.",
+            ),
+            (
+                "dropped_decisions",
+                sent.dropped,
+                "Decisions that the broker never confirmed in time.",
+            ),
+            ("confirmed_decisions", sent.confirmed, "Decisions that the broker has taken."),
+            ("broker_connections", sent.connections, "Connections to the broker."),
+        ):
+            yield CounterMetricFamily(f"edge_voice_{name}", text, float(value or 0))

@@ -29,7 +29,7 @@ from edge.monitor.socket import place_of
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.service.decisions import DecisionPipeline
-from edge.service.observers import LIVE_S, SoundLevel, sound_level
+from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
 from edge.store import FILE_NAME, open_store
 from edge.types import AudioBlock, Profile
 
@@ -40,7 +40,7 @@ _END_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Monitoring:
+class Monitoring(Observer):
     """An observer that serves the monitor's socket.
 
     Args:
@@ -64,11 +64,6 @@ class Monitoring:
         self._server: MonitorServer | None = None
         self._complained = False
 
-    @property
-    def live(self) -> bool:
-        """Whether anybody is connected."""
-        return self._server is not None and self._server.watched
-
     def level(self, level: SoundLevel) -> None:
         """Send the level."""
         if self._server is not None:
@@ -90,8 +85,8 @@ class Monitoring:
         if self._server is None:
             self._open()
         if self._server is not None:
-            state = state_of(self._publisher.status, asking=self._challenge.pending)
-            self._server.post(state)
+            self._server.post(state_of(self._publisher.status, asking=self._challenge.pending))
+            self.live = self._server.watched
 
     def close(self) -> None:
         """Remove the socket."""

@@ -1,4 +1,7 @@
-"""What watches a service: it sees levels and decisions, and cannot stop the service."""
+"""What watches a service: it sees levels and decisions, and cannot stop the service.
+
+The worker only puts blocks and decisions into queues; observers run in the main thread.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -40,17 +42,17 @@ class SoundLevel:
 
     @property
     def level_dbfs(self) -> float:
-        """Mean level, dB relative to full scale."""
+        """Mean level, dB relative to full scale, as the other levels."""
         return power_db(self.energy / self.samples)
 
     @property
     def loudest_dbfs(self) -> float:
-        """Level of the loudest block, dB relative to full scale."""
+        """Level of the loudest block."""
         return power_db(self.loudest)
 
     @property
     def peak_dbfs(self) -> float:
-        """Level of the highest sample, dB relative to full scale."""
+        """Level of the highest sample."""
         return power_db(self.peak * self.peak)
 
     def __add__(self, other: SoundLevel) -> SoundLevel:
@@ -76,64 +78,65 @@ def sound_level(blocks: Iterable[AudioBlock]) -> SoundLevel | None:
     return SoundLevel(count, energy, loudest, peak) if count else None
 
 
-class Observer(Protocol):
-    """Watches a service. What it raises is logged and goes no further."""
+class Observer:
+    """Watches a service; by default it does nothing. What it raises is logged and goes no further.
 
-    @property
-    def live(self) -> bool:
-        """Whether it wants levels every `LIVE_S` and not only at ticks."""
-        ...
+    Attributes:
+        live: whether it wants levels every `LIVE_S` and not only at ticks.
+    """
+
+    live = False
 
     def level(self, level: SoundLevel) -> None:
-        """The level since the last call; in the main thread."""
-        ...
+        """The level since the last call."""
 
     def decided(self, judgment: Judgment) -> None:
-        """A decision was published; in the worker's thread, so be quick."""
-        ...
+        """A decision was published, at most half a second ago."""
 
     def tick(self) -> None:
-        """Twice a second, in the main thread."""
-        ...
+        """Twice a second."""
 
     def close(self) -> None:
         """The service ends."""
-        ...
 
 
 class Observers:
     """Calls several observers.
 
     Attributes:
-        blocks: the worker appends each block; the main thread measures them now and then.
-        live: whether `measure` is to be called every `LIVE_S`.
+        blocks: the worker appends each block.
+        decisions: the worker appends each published decision.
+        live: whether `update` is to be called every `LIVE_S`.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self.blocks: deque[AudioBlock] = deque(maxlen=_MOST_BLOCKS)
+        self.decisions: deque[Judgment] = deque(maxlen=_MOST_BLOCKS)
         self.live = False
         self._observers = observers
         self._failed: set[int] = set()
 
-    def measure(self) -> None:
-        """Hand on the level since the last time; in the main thread."""
+    def update(self) -> None:
+        """Hand on the level and the decisions since the last time."""
         level = sound_level([self.blocks.popleft() for _ in range(len(self.blocks))])
         if level is not None:
             self._call(lambda observer: observer.level(level))
-
-    def decided(self, judgment: Judgment) -> None:
-        """As `Observer.decided`."""
-        self._call(lambda observer: observer.decided(judgment))
+        while self.decisions:
+            self._decided(self.decisions.popleft())
 
     def tick(self) -> None:
         """As `Observer.tick`."""
-        self.measure()
+        self.update()
         self._call(lambda observer: observer.tick())
         self.live = any(observer.live for observer in self._observers)
 
     def close(self) -> None:
-        """As `Observer.close`."""
+        """As `Observer.close`, after the last update."""
+        self.update()
         self._call(lambda observer: observer.close())
+
+    def _decided(self, judgment: Judgment) -> None:
+        self._call(lambda observer: observer.decided(judgment))
 
     def _call(self, what: Callable[[Observer], None]) -> None:
         for number, observer in enumerate(self._observers):

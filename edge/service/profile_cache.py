@@ -86,6 +86,7 @@ class ProfileCache:
 
     Attributes:
         profiles: everybody; a new list after each change.
+        adapts: whether profiles learn from what is accepted.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class ProfileCache:
         publisher: MqttPublisher,
     ) -> None:
         self.profiles: list[Profile] = []
+        self.adapts = config.adapt
         self._store = store
         self._engine = engine
         self._config = config
@@ -138,11 +140,10 @@ class ProfileCache:
         self._use(profiles, version)
 
     def learn(self, judgment: Judgment) -> None:
-        """Learn from an accepted utterance, if that is allowed; `store_lessons` stores it."""
-        if self._config.adapt:
-            lesson = lesson_from(judgment, self._engine, self._config)
-            if lesson is not None:
-                self._lessons.append(lesson)
+        """Learn from an accepted utterance, where `adapts`; `store_lessons` stores it."""
+        lesson = lesson_from(judgment, self._engine, self._config)
+        if lesson is not None:
+            self._lessons.append(lesson)
 
     def store_lessons(self) -> None:
         """Store what was learned, which may take a second; what cannot be stored is dropped."""

@@ -74,7 +74,7 @@ class Service:
         self._publisher = parts.context.publisher
         self._profiles = parts.context.profiles
         self._listening = parts.context.listening
-        self._blocks = parts.observers.blocks
+        self._blocks, self._decisions = parts.observers.blocks, parts.observers.decisions
         audio = parts.context.config.audio
         self._microphone: ReconnectingMicrophone | None = None
         if source is None:
@@ -152,7 +152,7 @@ class Service:
                 self._control.wake.clear()
                 self._tick()
             else:
-                observers.measure()
+                observers.update()
 
     def _tick(self) -> None:
         """Do what may wait for a disk."""
@@ -269,8 +269,9 @@ class Service:
     def _decide(self, judgment: Judgment) -> None:
         published = self._parts.decisions.publish(judgment)
         if published is not None:
-            self._profiles.learn(published)
-            self._parts.observers.decided(published)
+            if self._profiles.adapts:
+                self._profiles.learn(published)
+            self._decisions.append(published)
         self._moved_at = time.monotonic()
 
     def _be_ready(self) -> None:

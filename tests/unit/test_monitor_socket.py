@@ -278,7 +278,8 @@ def test_the_daemon_tells_what_it_hears_and_decides(place: Place) -> None:
     judgment = judgment_of(ReasonCode.ACCEPTED)
     scores = {"joint": 9.0, "joint_threshold": 6.5, "voice": 4.0, "voice_threshold": 3.5}
     judgment = replace(judgment, decision=replace(judgment.decision, scores=scores))
-    assert soon(lambda: observer.live)
+    observer.tick()
+    assert observer.live
     observer.level(SoundLevel(512, 5.12, 0.01, 0.1))
     observer.decided(judgment)
     level, heard, decision = gather(stream, "decision")

@@ -117,7 +117,7 @@ def test_needs_nothing_but_ascii() -> None:
         (state_message("no_microphone", detail="the cable is out"), "the cable is out"),
         (state_message("listening", problem="the store is damaged"), "the store is damaged"),
         ({"type": "gone"}, "service stopped; waiting for its return"),
-        ({"type": "hello", "protocol": 99}, "update it"),
+        ({"type": "hello", "protocol": 99}, "update this program"),
     ],
 )
 def test_says_what_the_device_is_at(message: dict[str, Any], words: str) -> None:

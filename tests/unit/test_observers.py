@@ -9,13 +9,12 @@ import pytest
 
 from edge.access.decider import Judgment
 from edge.audio.blocks import level_db
-from edge.service.observers import Observers, SoundLevel, sound_level
-from edge.types import AudioBlock
+from edge.service.observers import Observer, Observers, SoundLevel, sound_level
+from edge.types import AudioBlock, ReasonCode
+from tests.unit.judgments import judgment_of
 
 
-class Notes:
-    live = False
-
+class Notes(Observer):
     def __init__(self) -> None:
         self.seen: list[str] = []
 
@@ -46,10 +45,11 @@ def test_one_that_fails_hinders_nobody_and_is_named_once(
         observers.tick()
         observers.tick()
     observers.blocks.append(AudioBlock(np.full(160, 0.1, np.float32), 0.0, 0.0))
-    observers.measure()
-    observers.measure()  # nothing new
+    observers.update()
+    observers.update()  # nothing new
+    observers.decisions.append(judgment_of(ReasonCode.ACCEPTED))
     observers.close()
-    assert notes.seen == ["tick", "tick", "160 samples at -20", "closed"]
+    assert notes.seen == ["tick", "tick", "160 samples at -20", "decided", "closed"]
     assert [record.getMessage() for record in caplog.records] == ["Broken failed: out of order"]
 
 
