@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from edge.recognition.results import Analysis, confidence_of
-from edge.recognition.scorer import cosine, signature_of
+from edge.recognition.results import Analysis
+from edge.recognition.scorer import confidence_of, cosine, signature_of
 from edge.types import Confidence, PhraseMatch, Profile, SpeakerMatch
 
 MIN_SNR_DB = 15.0

@@ -20,9 +20,8 @@ from edge.recognition.results import (
     Identification,
     PhraseEmbedding,
     Verification,
-    confidence_of,
 )
-from edge.recognition.scorer import Scorer, cosine, signature_of
+from edge.recognition.scorer import Scorer, confidence_of, cosine, signature_of
 from edge.types import (
     Confidence,
     EnrollmentSample,

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge.types import Confidence, FloatArray, PhraseMatch, Quality, ReasonCode, SpeakerMatch
-
-NORMAL_FROM = math.log(3.0)
-"""Margin over the threshold for normal confidence: three times the odds."""
-HIGH_FROM = math.log(10.0)
-"""Margin for high confidence: ten times the odds."""
-
-
-def confidence_of(margins: Iterable[float]) -> Confidence:
-    """Confidence in a result from the margins of its parts, log-likelihood ratios.
-
-    It is accepted only if every part is, so the weakest part counts; it is rejected if any part is,
-    so then the most clearly missed part counts.
-    """
-    margin = abs(min(margins))
-    if margin >= HIGH_FROM:
-        return Confidence.HIGH
-    return Confidence.NORMAL if margin >= NORMAL_FROM else Confidence.LOW
 
 
 @dataclass(frozen=True, eq=False)

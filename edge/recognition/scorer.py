@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,25 @@ from edge.recognition.calibration import (
 from edge.recognition.dtw import unit
 from edge.recognition.embedders import Models
 from edge.recognition.results import Analysis
-from edge.types import EnrollmentSample, FloatArray, Profile
+from edge.types import Confidence, EnrollmentSample, FloatArray, Profile
 
+NORMAL_FROM = math.log(3.0)
+"""Margin over the threshold for normal confidence: three times the odds."""
+HIGH_FROM = math.log(10.0)
+"""Margin for high confidence: ten times the odds."""
 _MOST_BYTES = 16 << 20
+
+
+def confidence_of(margins: Iterable[float]) -> Confidence:
+    """Confidence in a result from the margins of its parts, log-likelihood ratios.
+
+    It is accepted only if every part is, so the weakest part counts; it is rejected if any part is,
+    so then the most clearly missed part counts.
+    """
+    margin = abs(min(margins))
+    if margin >= HIGH_FROM:
+        return Confidence.HIGH
+    return Confidence.NORMAL if margin >= NORMAL_FROM else Confidence.LOW
 
 
 def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
