@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from edge.config import Config
 from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis, PhraseEmbedding
-from edge.recognition.scorer import confidence_of
+from edge.recognition.scoring import confidence_of
 from edge.types import (
     AccessDecision,
     Confidence,

@@ -20,7 +20,7 @@ from edge.errors import EdgeVoiceError, EnrollmentRejected
 from edge.recognition import Engine
 from edge.recognition.dtw import dtw_distances
 from edge.recognition.keyword_spotter import KeywordSpotter
-from edge.recognition.scorer import Scorer, cosine, signature_of
+from edge.recognition.scoring import Scorer, cosine, signature_of
 from edge.types import AccessDecision, EnrollmentSample, Event, EventKind, Profile, ReasonCode
 
 APART = 1.2

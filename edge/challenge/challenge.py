@@ -29,7 +29,7 @@ from edge.challenge.answers import AnswerJudge, AnswerScore
 from edge.challenge.asking import Asking, Digits
 from edge.config import ChallengeConfig
 from edge.recognition.engine import Engine
-from edge.recognition.scorer import confidence_of
+from edge.recognition.scoring import confidence_of
 from edge.types import (
     AccessDecision,
     Confidence,

@@ -18,7 +18,7 @@ from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
 from edge.challenge.matching import DIGITS, LEAST_ROWS, DigitExample, DigitRecognizer
 from edge.errors import EnrollmentRejected, StoreError
 from edge.recognition.engine import Analyzer
-from edge.recognition.scorer import cosine, signature_of
+from edge.recognition.scoring import cosine, signature_of
 from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, ReasonCode, Utterance
 

@@ -2,7 +2,7 @@
 
 An impostor who is accepted once by mistake must not be able to take over a profile. So every rule
 compares with what was enrolled alone: learned samples cannot vouch for one another, and a signature
-cannot drift away from its owner step by step. For their greatest weight see `scorer.signature_of`.
+cannot drift away from its owner step by step. For their greatest weight see `scoring.signature_of`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from edge.recognition.results import Analysis
-from edge.recognition.scorer import confidence_of, cosine, signature_of
+from edge.recognition.scoring import confidence_of, cosine, signature_of
 from edge.types import Confidence, PhraseMatch, Profile, SpeakerMatch
 
 MIN_SNR_DB = 15.0

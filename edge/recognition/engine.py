@@ -21,7 +21,7 @@ from edge.recognition.results import (
     PhraseEmbedding,
     Verification,
 )
-from edge.recognition.scorer import Scorer, confidence_of, cosine, signature_of
+from edge.recognition.scoring import Scorer, confidence_of, cosine, signature_of
 from edge.types import (
     Confidence,
     EnrollmentSample,

@@ -20,7 +20,7 @@ from edge.cli.main import main
 from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.recognition.adaptation import Refusal, drift_of
-from edge.recognition.scorer import signature_of
+from edge.recognition.scoring import signature_of
 from edge.resources import demo_directory
 from edge.service import build_service
 from edge.store import open_store

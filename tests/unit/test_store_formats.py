@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.errors import StoreError
-from edge.recognition.scorer import signature_of
+from edge.recognition.scoring import signature_of
 from edge.store import ProfileStore
 from edge.store.sqlite import SCHEMA_VERSION
 from edge.types import Profile, ProfileStatus

@@ -23,10 +23,10 @@ import soxr
 from rich.progress import track
 
 from edge.recognition.augmentation import AUGMENTATIONS, augmented
-from edge.recognition.calibration import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_term
 from edge.recognition.dtw import dtw_distances, example_distances
 from edge.recognition.embedders import phrase_samples, voice_samples
 from edge.recognition.engine import Analyzer
+from edge.recognition.scoring import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_term
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import PLACEMENTS, ROOMS, reverberate, room_response
