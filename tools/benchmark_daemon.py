@@ -1,4 +1,4 @@
-"""What the running daemon takes: time to start, processor while idle, memory, time to decide."""
+"""What the running daemon takes: time to start and stop, processor, memory, time to decide."""
 
 from __future__ import annotations
 
@@ -41,13 +41,15 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         settings = {**demo_settings(folder, broker), "replay": {"enabled": False}}
         path = write_config(folder, settings)
         enroll((person,), load_config(path), Show(None))
-        starts = []
+        starts, stops = [], []
         for _ in range(STARTS):
             with _ready_socket(folder) as ready, ServiceProcess(path, piped=True) as daemon:
                 started = time.monotonic()
                 with Player(daemon.sound):
                     ready.recv(4096)
                     starts.append(time.monotonic() - started)
+                stopped = time.monotonic()
+            stops.append(time.monotonic() - stopped)
         config = load_config(path)
         listener = stack.enter_context(
             DecisionSubscriber(broker.host, broker.port, topics_of(config))
@@ -70,6 +72,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         median = statistics.median(delays)
         return {
             "start to listening": f"{statistics.median(starts):.2f} s",
+            "stop, at most": f"{max(stops):.2f} s",
             "idle, nobody speaks": f"{100 * idle:.2f} %",
             "decision after the end of speech": f"{1e3 * median:.0f} ms",
             "decision after the end of speech, beyond the end-pointer's wait": (

@@ -14,7 +14,6 @@ from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
 if TYPE_CHECKING:
     from edge.mqtt.session import CommandSession
 
-NAME = "command"
 HELP = "send a signed command to a device and wait for its answer"
 
 _QUIET_S = 660.0

@@ -13,7 +13,6 @@ from edge.errors import EXIT_OK, EnvironmentFault, InputError
 if TYPE_CHECKING:
     from edge.mqtt.session import Session
 
-NAME = "discovery"
 HELP = "show what Home Assistant is told about this device, or take it back"
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from edge.doctor import Finding, State
 
-NAME = "doctor"
 HELP = "check microphone, broker, keys, models and service; say what to do"
 
 _WIDEST = 120

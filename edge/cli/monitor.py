@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from edge.monitor.recent import Recent
     from edge.monitor.stream import Stream
 
-NAME = "monitor"
 HELP = "watch live what is heard and decided"
 
 _REFRESH_S = 0.15

@@ -1,4 +1,4 @@
-"""An MQTT broker for as long as the demo runs: amqtt, on a free port of the loopback interface.
+"""An MQTT broker for the demo: amqtt, on a free port of the loopback interface.
 
 amqtt speaks MQTT 3.1.1 only: a client that connects with version 5 is refused.
 """
@@ -19,12 +19,12 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class DemoBroker:
-    """A broker in a thread of its own, for anybody on this machine, without a password.
+    """A broker in its own thread, for anyone on this machine, without a password.
 
     Use it as a context manager; `host` and `port` are valid inside.
 
     Raises:
-        EnvironmentFault: amqtt is not there, or could not start.
+        EnvironmentFault: amqtt is not installed, or could not start.
     """
 
     def __init__(self) -> None:
@@ -37,15 +37,17 @@ class DemoBroker:
         self._stop: asyncio.Event | None = None
 
     def __enter__(self) -> DemoBroker:
-        # amqtt reports every connection, and every client that leaves without saying goodbye.
+        # amqtt logs every connection, and every client that leaves without a DISCONNECT.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._thread.start()
         if not self._started.wait(_START_TIMEOUT_S):
-            raise EnvironmentFault(f"the demo's MQTT broker did not start in {_START_TIMEOUT_S} s")
+            raise EnvironmentFault(
+                f"the demo's MQTT broker did not start in {_START_TIMEOUT_S:.0f} s"
+            )
         if isinstance(self._failure, ImportError):
             raise EnvironmentFault(
-                f"the demo's MQTT broker is missing ({self._failure}); get it with: pip install"
+                f"the demo's MQTT broker is not installed ({self._failure}): pip install"
                 " 'edge-voice[demo]', or run tools/demo in a checkout"
             )
         if self._failure is not None:
@@ -74,7 +76,7 @@ class DemoBroker:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         configuration: dict[str, Any] = {
-            # Listening is done here and not by amqtt, which does not tell the port it was given.
+            # Listening is done here because amqtt does not report the port it was given.
             "listeners": {"default": {"type": "external"}},
             "plugins": {
                 "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}

@@ -93,7 +93,7 @@ def test_demo_without_its_broker_says_how_to_get_it(
     out, error = capsys.readouterr()
     assert out == ""
     assert error.count("\n") == 1
-    assert "MQTT broker is missing" in error
+    assert "MQTT broker is not installed" in error
     assert "pip install 'edge-voice[demo]'" in error
 
 
@@ -186,8 +186,8 @@ def test_player_keeps_the_pace_of_a_microphone() -> None:
     os.close(reading)
     assert begun is not None
     # In time with the last sample heard, give or take a block; a busy machine may be late.
-    assert 0.45 <= took <= 2.0
-    assert abs(begun - before) < 1.0
+    assert took >= 0.45
+    assert before - 0.1 < begun < before + took
     samples = np.frombuffer(bytes(heard), "<i2")
     loud = np.flatnonzero(samples == 16383)
     assert len(loud) == len(tone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import pkgutil
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,22 +94,23 @@ def test_no_configuration_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_check_that_hangs_or_fails_stops_nothing() -> None:
+    over = threading.Event()
+
     def fails(_: Context) -> Iterator[Finding]:
         yield Finding("first", State.GREEN, "fine", "", "first.fine")
         raise RuntimeError("a secret of the program's own")
 
     def hangs(_: Context) -> Iterator[Finding]:
-        time.sleep(3.0)
+        over.wait(60.0)
         yield Finding("late", State.GREEN, "fine", "", "late.fine")
 
     found = list(looked_at(Subject("first", fails), Context()))
     assert codes(found) == ["first.fine", "examination.failed"]
     assert "unexpected RuntimeError" in found[1].found
     assert "a secret" not in str(found)
-    started = time.monotonic()
     found = list(looked_at(Subject("disk", hangs, limit_s=0.2), Context()))
+    over.set()
     assert codes(found) == ["examination.hung"]
-    assert time.monotonic() - started < 2.0
     assert the("examination.hung", found).found.startswith("looking at the disk took longer")
 
 

@@ -85,9 +85,7 @@ def test_unknown_name() -> None:
 
 
 def test_nothing_listens_there() -> None:
-    started = time.monotonic()
     found = look(free_port())
-    assert time.monotonic() - started < 5.0
     assert codes(found)[:3] == [
         "broker_name.found", "broker_connect.failed", "broker_tls.not_tried"
     ]  # fmt: skip
