@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge.config import load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import DecisionSubscriber
+from edge.demo.broker import DecisionSubscriber, DemoBroker
 from edge.demo.service_process import Player, ServiceProcess, write_config
 from edge.demo.show import Show
-from edge.demo.story import DemoPerson, Scene, demo_settings, enroll, topics_of
+from edge.demo.story import DemoPerson, Scene, demo_settings, enroll
 
 STARTS = 5
 PLAYS = 8
@@ -51,9 +50,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
                 stopped = time.monotonic()
             stops.append(time.monotonic() - stopped)
         config = load_config(path)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
+        subscriber = stack.enter_context(DecisionSubscriber(config))
         daemon = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(daemon.sound))
         time.sleep(5.0)
@@ -63,11 +60,12 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         delays, granted = [], 0
         for _ in range(PLAYS):
             begun = player.play(scene.samples)
-            arrival = listener.next_decision(_PATIENCE_S)
+            arrival = subscriber.next_decision(_PATIENCE_S)
             if begun is None or arrival is None:
                 raise daemon.fault("no decision came")
-            granted += arrival.decision["decision"] == "granted"
-            delays.append(arrival.at - begun - scene.speech_end_s)
+            message, decision = arrival
+            granted += decision["decision"] == "granted"
+            delays.append(message.timestamp - begun - scene.speech_end_s)
         wait = config.audio.end_silence_s
         median = statistics.median(delays)
         return {

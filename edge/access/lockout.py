@@ -65,8 +65,6 @@ class LockOut:
     """Counts rejections and locks out; for any thread.
 
     Args:
-        config: how many rejections it takes, and for how long it lasts.
-        state: keeps it over restarts and power cuts.
         record: puts each lock-out and its end into the audit trail.
         changed: publishes `as_dict` whenever it changes.
         clock: as `time.monotonic`.
@@ -142,11 +140,7 @@ class LockOut:
         self.begin(f"{config.rejections} rejections, the last one {reason.value}")
 
     def begin(self, by: str) -> bool:
-        """Begin the next round now; False if `lockout.enabled` is off.
-
-        Args:
-            by: the cause, for the audit trail.
-        """
+        """Begin the next round now; False if `lockout.enabled` is off."""
         if not self._config.enabled:
             return False
         with self._lock:
@@ -173,11 +167,7 @@ class LockOut:
                 self._unwritten = True
 
     def lift(self, by: str) -> bool:
-        """End the lock-out and forget all rejections and rounds; False if there was none.
-
-        Args:
-            by: the cause, for the audit trail.
-        """
+        """End the lock-out and forget all rejections and rounds; False if there was none."""
         with self._lock:
             was_locked = self.locked
             self._set(LockOutRecord())

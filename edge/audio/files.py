@@ -67,7 +67,7 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     """Read a WAV or FLAC file of 8 to 192 kHz as mono audio at `SAMPLE_RATE`.
 
     Memory is bounded by `max_s`, whatever the header promises. A file that ends before its header
-    says it does is refused: half a passphrase must be neither enrolled nor judged.
+    says it does is refused: half a passphrase must be neither enrolled nor recognized.
 
     Args:
         path: the file.
@@ -266,7 +266,7 @@ class DebugRecordings:
         self._number = 0
         _log.warning(
             "store.debug_recordings is on: the latest %d utterances are kept as recordings in %s;"
-            " whoever gets them can play them to the door. Empty the setting and the folder when"
+            " anyone who gets them can play them to the door. Empty the setting and the folder when"
             " done",
             MAX_FILES,
             folder,

@@ -123,14 +123,7 @@ class Glyphs:
 
 
 def frame(recent: Recent, width: int, height: int, *, ascii_only: bool) -> RenderableType:
-    """The whole view.
-
-    Args:
-        recent: what to show.
-        width: columns of the terminal.
-        height: lines of the terminal; utterances take what is left.
-        ascii_only: whether the terminal shows only ASCII.
-    """
+    """The whole view, for a terminal of so many columns and lines."""
     from rich.console import Group
 
     glyphs = Glyphs(ascii_only=ascii_only)

@@ -42,11 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration.
-
-    Returns:
-        0 when it ended as it should, 3 when decisions that `--json` asked for were not printed.
-    """
+    """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration."""
     printer = _Printer()
     runner = _Runner(args, printer if args.json else None)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+
 from edge.config import AudioConfig, load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import Arrival, DecisionSubscriber, is_online
+from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import ServiceProcess, command, environment, write_config
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
-from edge.demo.story import START_TIMEOUT_S, demo_settings, topics_of
+from edge.demo.story import START_TIMEOUT_S, demo_settings
 
 NAME = "Guest"
 _ANSWER_TIMEOUT_S = 30.0
@@ -52,20 +54,18 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOut
         config = load_config(path)
         show.say("Think of a phrase that takes two seconds or more, in any language.")
         _enroll(path)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
+        subscriber = stack.enter_context(DecisionSubscriber(config))
         service = stack.enter_context(ServiceProcess(path, piped=False))
-        if not listener.wait_for(_listening, START_TIMEOUT_S, lambda: service.running):
+        if not subscriber.wait_for_status(_listening, START_TIMEOUT_S, lambda: service.running):
             raise service.fault("the service did not report on MQTT that it is listening")
         show.say("")
         show.say("The service is listening. Follow the table, line by line.")
         results = []
         with show.table(_EXPECTED):
             for expectation in _EXPECTED:
-                listener.rest()
+                subscriber.skip_decisions()
                 show.playing(expectation)
-                arrival = listener.next_decision(_ANSWER_TIMEOUT_S)
+                arrival = subscriber.next_decision(_ANSWER_TIMEOUT_S)
                 if arrival is None and not service.running:
                     raise service.fault("the service stopped listening")
                 results.append(Result(expectation, *_answer(arrival)))
@@ -89,7 +89,9 @@ def _enroll(config: Path) -> None:
         raise EnrollmentEnded(done.returncode)
 
 
-def _answer(arrival: Arrival | None) -> tuple[dict[str, Any] | None, float | None]:
+def _answer(
+    arrival: tuple[MQTTMessage, dict[str, Any]] | None,
+) -> tuple[dict[str, Any] | None, float | None]:
     """The decision, and how long after the end of the speech it arrived, seconds.
 
     Only the service knows when the speech ended: its own timings are added to the time over MQTT,
@@ -97,11 +99,12 @@ def _answer(arrival: Arrival | None) -> tuple[dict[str, Any] | None, float | Non
     """
     if arrival is None:
         return None, None
-    decision = arrival.decision
+    message, decision = arrival
+    received = time.time() - (time.monotonic() - message.timestamp)
     try:
         timings = decision["timings_ms"]
         until_decision = (timings["endpoint"] + timings["decide"]) / 1000.0
-        return decision, until_decision + max(0.0, arrival.clock - _unix(decision["time"]))
+        return decision, until_decision + max(0.0, received - _unix(decision["time"]))
     except (KeyError, TypeError, ValueError):
         return decision, None
 

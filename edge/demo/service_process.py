@@ -21,6 +21,7 @@ from edge.crypto.private_files import make_key_file
 from edge.errors import EnvironmentFault
 from edge.types import SAMPLE_RATE, FloatArray
 
+_STOP_TIMEOUT_S = 5.0
 _BLOCK = SAMPLE_RATE // 50
 _ROOM_DBFS = -62.0
 """Level of the noise between recordings, the same as in them."""
@@ -89,9 +90,6 @@ class Player:
                 self._sink.flush()
             except (OSError, ValueError):
                 return
-
-
-_STOP_TIMEOUT_S = 5.0
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> Path:

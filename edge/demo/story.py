@@ -14,12 +14,10 @@ import numpy as np
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import DecisionSubscriber, is_online
+from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import Player, ServiceProcess, write_config
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
 from edge.errors import EnvironmentFault
-from edge.mqtt.topics import Topics
 from edge.recognition.engine import Engine
 from edge.resources import demo_directory
 from edge.store import open_store
@@ -122,11 +120,6 @@ def demo_settings(folder: Path, broker: DemoBroker) -> dict[str, Any]:
     }
 
 
-def topics_of(config: Config) -> Topics:
-    """The topics that a service with these settings publishes to."""
-    return Topics(config.mqtt.base_topic, config.device.id)
-
-
 def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutcome:
     """Run the demo, with its files in an empty folder; `play` is None for the one included.
 
@@ -140,13 +133,11 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutc
         path = write_config(folder, demo_settings(folder, broker))
         config = load_config(path)
         enroll(play.people, config, show)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
+        subscriber = stack.enter_context(DecisionSubscriber(config))
         started = time.monotonic()
         service = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(service.sound))
-        if not listener.wait_for(is_online, START_TIMEOUT_S, lambda: service.running):
+        if not subscriber.wait_for_status(is_online, START_TIMEOUT_S, lambda: service.running):
             raise service.fault("the service did not report on MQTT that it is online")
         show.say(f"The service was online after {time.monotonic() - started:.1f} s.")
         show.say("")
@@ -155,9 +146,9 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutc
         with show.table(play.scenes):
             for scene in play.scenes:
                 show.playing(scene)
-                results.append(_play(scene, player, listener, service))
+                results.append(_play(scene, player, subscriber, service))
                 show.add(results[-1])
-        return DemoOutcome(tuple(results), len(listener.rest()), config.audio.end_silence_s)
+        return DemoOutcome(tuple(results), subscriber.skip_decisions(), config.audio.end_silence_s)
 
 
 def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
@@ -180,13 +171,14 @@ def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
 
 
 def _play(
-    scene: Scene, player: Player, listener: DecisionSubscriber, service: ServiceProcess
+    scene: Scene, player: Player, subscriber: DecisionSubscriber, service: ServiceProcess
 ) -> Result:
     begun = player.play(scene.samples)
     if begun is None:
         raise service.fault("the service stopped listening")
     speech_ended = begun + scene.speech_end_s
-    arrival = listener.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
+    arrival = subscriber.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
     if arrival is None:
         return Result(scene, None, None)
-    return Result(scene, arrival.decision, arrival.at - speech_ended)
+    message, decision = arrival
+    return Result(scene, decision, message.timestamp - speech_ended)

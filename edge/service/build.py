@@ -126,7 +126,7 @@ def build_service(
         record=trail.record,
         answer=context.messages.command_result,
     )
-    publisher.listen(CommandQueue.filters, commands.take)
+    publisher.listen(CommandQueue.filters, commands.receive)
     guard = Guard(
         [
             DuressCheck(

@@ -24,14 +24,7 @@ _Result = Mapping[str, Any] | None
 
 
 class CommandHandlers:
-    """Carries out commands.
-
-    Args:
-        context: the people, and what commands switch.
-        lockout: begun and lifted.
-        enrollment: begun and canceled.
-        asking: whom the next challenge asks.
-    """
+    """Carries out commands."""
 
     def __init__(
         self,

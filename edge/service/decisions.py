@@ -24,11 +24,6 @@ _log = logging.getLogger(__name__)
 class DecisionPipeline:
     """Cuts the stream into utterances and judges them; for one thread.
 
-    Args:
-        config: all settings.
-        engine: the recognizer.
-        answers: judges utterances while it waits for an answer; None without a challenge.
-
     Attributes:
         endpointer: cuts the stream; its `speaking` and `discarded` may be read from any thread.
         listener: gives out judgments.
@@ -52,12 +47,6 @@ class DecisionPipeline:
 
 class DecisionPublisher:
     """Checks, signs, publishes and audits decisions; for the worker's thread.
-
-    Args:
-        context: the connection, the audit trail and the settings.
-        guard: the checks.
-        issuer: adds counter, times and signature.
-        on_decision: called with each decision after it was handed to MQTT.
 
     Attributes:
         late: how many decisions were dropped because they came too late.

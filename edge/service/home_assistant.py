@@ -30,9 +30,7 @@ class HomeAssistant(Observer):
     The state keeps where it was announced. So nothing dead is left behind after the prefix or the
     device's id has changed, and a device that was never announced publishes nothing there.
 
-    Args:
-        config: all settings.
-        publisher: not started yet.
+    It has to be made before the publisher is started.
     """
 
     def __init__(self, config: Config, publisher: MqttPublisher) -> None:

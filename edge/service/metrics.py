@@ -43,10 +43,6 @@ _log = logging.getLogger(__name__)
 class Metrics(Observer):
     """An observer that counts, and serves Prometheus from a thread of its own.
 
-    Args:
-        config: where to serve.
-        publisher: the device's status, and what became of its messages.
-
     Raises:
         EnvironmentFault: the package is missing.
     """

@@ -44,7 +44,6 @@ class Monitoring(Observer):
     """An observer that serves the monitor's socket.
 
     Args:
-        config: where the socket is to be.
         publisher: its MQTT status says what the device does.
         endpointer: knows whether somebody speaks.
         challenge: knows whether digits are asked for.
@@ -137,11 +136,6 @@ def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
 
 class LocalMonitor:
     """Hears and decides as a service does, and writes its messages to a socket.
-
-    Args:
-        config: all settings.
-        source: where sound comes from.
-        line: one end of a pair of sockets.
 
     Attributes:
         failure: what ended it; None while it runs, and at the end of the source.

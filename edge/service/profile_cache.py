@@ -33,13 +33,7 @@ class Lesson:
 
 
 def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) -> Lesson | None:
-    """What may be learned from an utterance; mostly None.
-
-    Args:
-        judgment: the utterance and its decision.
-        engine: the recognizer, with the profile's models.
-        config: how often a profile may learn.
-    """
+    """What may be learned from an utterance; mostly None."""
     decision, finding = judgment.decision, judgment.finding
     if finding is None or not decision.granted:
         return None
@@ -76,13 +70,6 @@ def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) ->
 
 class ProfileCache:
     """The profiles of the store, kept in memory with their recordings.
-
-    Args:
-        store: where they are kept.
-        engine: the recognizer, which can use some of them.
-        config: whether and how often profiles learn.
-        replay: knows their recordings.
-        publisher: publishes problems of the store.
 
     Attributes:
         profiles: everybody; a new list after each change.

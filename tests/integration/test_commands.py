@@ -1,4 +1,4 @@
-"""Commands over a real broker: into a publisher with a desk, by hand and by the command line."""
+"""Commands over a real broker: into a publisher with a queue, by hand and by the command line."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from edge.config import CommandsConfig, DeviceConfig, MqttConfig, UnsignedConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, signed
 from edge.mqtt import CommandQueue, MqttPublisher
-from edge.mqtt.command_queue import Refusals
-from edge.mqtt.session import command_message
+from edge.mqtt.command_queue import RefusalLog
+from edge.mqtt.commands import command_message
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 from edge.types.decision import utc
@@ -41,7 +41,7 @@ TOPIC = "edge-voice/hall/command"
 
 
 class Device:
-    """A publisher and a desk, and a main thread that works at it."""
+    """A publisher and a command queue, and a main thread that works it off."""
 
     def __init__(self, folder: Path, port: int, **settings: Any) -> None:
         protocol = settings.pop("protocol", "auto")
@@ -57,7 +57,7 @@ class Device:
         self.state = DeviceState(folder)
         self.issuer = Issuer(DEVICE.id, self.state, DEVICE_KEY)
         self.publisher = MqttPublisher(MqttConfig(port=port, protocol=protocol), DEVICE)
-        self.desk = CommandQueue(
+        self.queue = CommandQueue(
             CommandsConfig(keys_file=keys, unsigned=UnsignedConfig(**settings)),
             DEVICE.id,
             self.state,
@@ -70,9 +70,9 @@ class Device:
             },
             record=self.events.append,
             answer=self._answer,
-            refusals=Refusals(summary_s=1.0),
+            refusals=RefusalLog(summary_s=1.0),
         )
-        self.publisher.listen(self.desk.filters, self.desk.take)
+        self.publisher.listen(self.queue.filters, self.queue.receive)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
@@ -91,7 +91,7 @@ class Device:
 
     def _work(self) -> None:
         while not self._stop.wait(0.05):
-            self.desk.work()
+            self.queue.work()
 
     def __enter__(self) -> Device:
         self.publisher.start()
@@ -104,7 +104,7 @@ class Device:
         self._stop.set()
         self._thread.join(10)
         self.publisher.close()
-        self.desk.close()
+        self.queue.close()
 
     @property
     def refused(self) -> int:
@@ -251,7 +251,7 @@ def test_the_broker_comes_back_and_commands_with_it(tmp_path: Path, broker: Brok
 def test_a_message_without_end_is_not_taken_in(
     tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge.mqtt.publisher, "_DEAF_S", 3.0)
+    monkeypatch.setattr(edge.mqtt.publisher, "_NO_COMMANDS_S", 3.0)
     with (
         Device(tmp_path / "d", broker.port, protocol="3.1.1") as device,
         attacker(broker) as client,
@@ -303,7 +303,7 @@ def test_retained_state_of_other_parts(broker: Broker, tmp_path: Path) -> None:
             listener.ready_again()
             listener.wait_for("/lockout", lambda got: got == {"locked": False})
         for wrong in ("decision", "status", "command", "set/x", "a/+", "#", "", "/x", "x" * 40):
-            with pytest.raises(ValueError, match="no topic"):
+            with pytest.raises(ValueError, match="cannot publish on"):
                 device.publisher.publish(wrong, "{}", retain=True)
         with pytest.raises(ValueError, match="lifetime"):
             device.publisher.publish("duress", "{}")
@@ -399,7 +399,7 @@ def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: B
         asked.send_signal(signal.SIGINT)
         _, complaint = asked.communicate(timeout=20)
         assert asked.returncode == 130
-        assert "it goes on; 'edge-voice command enroll_cancel' ends it" in complaint
+        assert "the enrollment goes on; 'edge-voice command enroll_cancel' ends it" in complaint
         # And so does a broker that is gone.
         asked = following(options)
         assert settled(lambda: len(device.done) == 4, 20.0)
@@ -408,7 +408,7 @@ def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: B
         broker.kill()
         _, complaint = asked.communicate(timeout=20)
         assert asked.returncode == 3
-        assert "the connection broke; what was asked for goes on" in complaint
+        assert "the connection broke; the command may still be carried out" in complaint
 
 
 def test_the_command_line_without_a_broker(tmp_path: Path, broker: Broker) -> None:

@@ -23,7 +23,8 @@ from edge.audio.blocks import blocks_of
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
-from edge.demo.listener import DecisionSubscriber, is_online
+from edge.config import Config, DeviceConfig, MqttConfig
+from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import Player
 from edge.demo.show import DemoOutcome, Expectation, Result
 from edge.demo.story import load_play
@@ -44,45 +45,46 @@ def client_of(name: str) -> paho.Client:
     return paho.Client(CallbackAPIVersion.VERSION2, client_id=name)
 
 
+def config_of(broker: DemoBroker) -> Config:
+    mqtt = MqttConfig(host=broker.host, port=broker.port)
+    return Config(mqtt=mqtt, device=DeviceConfig(id="demo-door"))
+
+
 @needs_amqtt
 def test_broker_carries_status_will_and_decisions() -> None:
-    from edge.demo.broker import DemoBroker
-
-    with DemoBroker() as broker, DecisionSubscriber(broker.host, broker.port, TOPICS) as listener:
+    with DemoBroker() as broker, DecisionSubscriber(config_of(broker)) as subscriber:
         device = client_of("device")
         device.will_set(TOPICS.status, OFFLINE, qos=1, retain=True)
         device.connect(broker.host, broker.port)
         device.loop_start()
         device.publish(TOPICS.status, '{"state":"online"}', qos=1, retain=True)
-        assert listener.wait_for(is_online, 5.0, lambda: True)
+        assert subscriber.wait_for_status(is_online, 5.0, lambda: True)
 
         for junk in ("no JSON", "[]", ""):
             device.publish(TOPICS.decision, junk, qos=1)
         device.publish(TOPICS.decision, '{"decision":"denied"}', qos=1).wait_for_publish(5.0)
-        arrival = listener.next_decision(5.0)
+        arrival = subscriber.next_decision(5.0)
         assert arrival is not None
-        assert arrival.decision == {"decision": "denied"}
-        assert listener.rest() == []
+        assert arrival[1] == {"decision": "denied"}
+        assert subscriber.skip_decisions() == 0
 
         line: Any = device.socket()
         line.shutdown(socket.SHUT_RDWR)  # no goodbye: the broker speaks the will
         device.loop_stop()
-        assert listener.wait_for(lambda status: not is_online(status), 5.0, lambda: True)
-        assert not listener.wait_for(is_online, 60.0, lambda: False)
+        assert subscriber.wait_for_status(lambda status: not is_online(status), 5.0, lambda: True)
+        assert not subscriber.wait_for_status(is_online, 60.0, lambda: False)
 
 
 @needs_amqtt
 def test_broker_is_gone_afterwards() -> None:
-    from edge.demo.broker import DemoBroker
-
     with DemoBroker() as broker:
         guest = client_of("guest")
         guest.connect(broker.host, broker.port)
         guest.loop_start()
     guest.loop_stop()
     assert "demo-broker" not in {thread.name for thread in threading.enumerate()}
-    with pytest.raises(EnvironmentFault, match="does not answer"):
-        DecisionSubscriber(broker.host, broker.port, TOPICS).__enter__()
+    with pytest.raises(EnvironmentFault, match="nothing listens there"):
+        DecisionSubscriber(config_of(broker)).__enter__()
 
 
 def test_demo_without_its_broker_says_how_to_get_it(
