@@ -189,7 +189,7 @@ class Enrollment:
         elif profile.id:
             self.profile = self._store.add_sample(profile.id, sample, speaker_model, phrase_model)
         else:
-            self.profile = self._store.create_with_samples(
+            self.profile = self._store.create(
                 profile.name,
                 profile.kind,
                 profile.phrase,

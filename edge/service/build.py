@@ -122,7 +122,7 @@ def build_service(
         config.commands,
         config.device.id,
         state,
-        CommandHandlers(context, lockout, enrollment, challenge.asking).handlers(),
+        CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
         record=trail.record,
         answer=context.messages.command_result,
     )

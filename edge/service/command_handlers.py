@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge.access.lockout import LockOut
-from edge.challenge.asking import DEMANDED_S, Asking
+from edge.challenge.policy import DEMAND_S, ChallengePolicy
 from edge.errors import EdgeVoiceError, ProfileError
 from edge.mqtt.command_queue import CommandFailed, Handler
 from edge.mqtt.commands import CHOOSE
@@ -31,13 +31,13 @@ class CommandHandlers:
         context: ServiceContext,
         lockout: LockOut,
         enrollment: RemoteEnrollment,
-        asking: Asking,
+        challenge: ChallengePolicy,
     ) -> None:
         self._context = context
         self._store = context.store
         self._lockout = lockout
         self._enrollment = enrollment
-        self._asking = asking
+        self._challenge = challenge
 
     def handlers(self) -> dict[str, Handler]:
         """By the names of the commands."""
@@ -48,7 +48,7 @@ class CommandHandlers:
             "disarm": self._disarm,
             "lift_lockout": lambda _: {"was_locked_out": self._lockout.lift(_BY)},
             "lock_out": self._lock_out,
-            "challenge": self._challenge,
+            "challenge": self._demand,
             "enroll_start": self._enrollment.start,
             "enroll_cancel": self._cancel,
             CHOOSE: self._enrollment.choose,
@@ -92,14 +92,14 @@ class CommandHandlers:
             raise CommandFailed("switched_off", "lockout.enabled is off in the configuration")
         return dict(self._lockout.as_dict())
 
-    def _challenge(self, _: _Arguments) -> _Result:
-        able = self._asking.able()
+    def _demand(self, _: _Arguments) -> _Result:
+        able = self._challenge.count_able()
         if not able:
             # It would keep everybody out, which is what lock_out is for.
             text = "nobody has enrolled digits: edge-voice enroll NAME --digits"
             raise CommandFailed("nobody_can_answer", text)
-        self._asking.demand()
-        return {"people_who_can_answer": able, "seconds": DEMANDED_S}
+        self._challenge.demand()
+        return {"people_who_can_answer": able, "seconds": DEMAND_S}
 
     def _cancel(self, _: _Arguments) -> _Result:
         result = self._enrollment.cancel()

@@ -175,22 +175,22 @@ class Service:
 
     def _prepare_challenge(self) -> None:
         """Get ready to ask people that the worker knows of since the last time."""
-        challenge = self._parts.challenge
-        if challenge.profiles is not self._prepared:
-            self._prepared = challenge.profiles
-            challenge.asking.prepare()
+        policy = self._parts.challenge.policy
+        if policy.profiles is not self._prepared:
+            self._prepared = policy.profiles
+            policy.prepare()
 
     def _publish_status(self) -> None:
         parts = self._parts
-        asking = parts.challenge.asking
+        challenge = parts.challenge.policy
         self._publisher.set_status(
             enrolled=parts.pipeline.enrolled(self._profiles.profiles),
             lost_samples=self._lost_samples,
             discarded_utterances=parts.pipeline.endpointer.discarded,
             late_decisions=parts.decisions.late,
             audit_problem=self._context.trail.problem,
-            challenge_problem=asking.problem,
-            challenge_demanded=asking.demanded or None,
+            challenge_problem=challenge.problem,
+            challenge_demanded=challenge.demanded or None,
         )
 
     def _alive(self) -> bool:
