@@ -1,4 +1,4 @@
-"""What the running daemon takes: time to start, processor while idle, memory, time to decide."""
+"""Measures the running service: time to start, processor when idle, memory, time to decide."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _PATIENCE_S = 15.0
 
 
 def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str, str]:
-    """Start the daemon several times, leave it idle, then speak to it.
+    """Start the service several times, leave it idle, then play speech to it.
 
     Args:
-        person: who is enrolled.
-        scene: what is played, and must be granted.
-        idle_s: how long it is left in a quiet room, seconds.
+        person: the person to enroll.
+        scene: the recording to play, which must be granted.
+        idle_s: how long the room is quiet, seconds.
 
     Returns:
         Figures with their units, by name.
@@ -82,7 +82,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
 
 @contextmanager
 def _ready_socket(folder: Path) -> Iterator[socket.socket]:
-    """The service manager's end: the daemon says READY=1 once sound arrives."""
+    """The service manager's end, where the service sends READY=1 once sound arrives."""
     address = folder / "notify"
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:

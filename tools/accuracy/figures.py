@@ -1,4 +1,4 @@
-"""What every part of the measurement needs: the scores to compare with, and rows of figures."""
+"""Rows of error rates, and the scores for comparison."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Row:
         nontargets: how many should be rejected.
         eer: equal error rate.
         rejects: false rejects at 0.1 % false accepts.
-        min_dcf: the challenge's, normalized.
+        min_dcf: with the costs of the TdSV Challenge 2024, normalized.
     """
 
     targets: int
@@ -42,7 +42,7 @@ class Row:
 
     @classmethod
     def of(cls, targets: Scores, nontargets: Scores) -> Row:
-        """From scores, higher meaning nearer."""
+        """From scores; higher means more similar."""
         return cls(
             len(targets),
             len(nontargets),
@@ -63,7 +63,7 @@ class Row:
 
 
 def false_accepts(targets: Scores, nontargets: Scores, rejects: float) -> float:
-    """False accepts where `rejects` of the targets are turned away."""
+    """False accepts at the threshold that rejects a share `rejects` of the targets."""
     _, false_reject, false_accept = error_curves(targets, nontargets)
     return float(false_accept[false_reject <= rejects + 1e-12].min())
 

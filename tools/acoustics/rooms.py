@@ -1,4 +1,4 @@
-"""Rooms at an entrance, by the image-source method, and speech as it sounds in them."""
+"""Rooms at an entrance, simulated by the image-source method."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _MID_BAND_HZ = (354.0, 1414.0)
 
 @dataclass(frozen=True)
 class Room:
-    """A place where someone stands before the microphone.
+    """A room with a speaker and a microphone.
 
     Attributes:
         name: of the condition.
         size_m: width, length, height.
-        absorption: share of the energy that each wall takes up at mid frequencies: east, west,
-            south, north, ceiling, floor. 0.95 stands for an opening.
-        distance_m: from mouth to microphone, 0.5 at least.
-        rt60_s: reverberation time aimed at; `Response.rt60_s` is what came of it.
+        absorption: share of the energy absorbed by each wall at mid frequencies: east, west, south,
+            north, ceiling, floor. 0.95 is an opening.
+        distance_m: from mouth to microphone, at least 0.5.
+        rt60_s: intended reverberation time; `Response.rt60_s` is the measured one.
         order: reflections followed. At 20 % absorption, 50 of them take 48 dB.
     """
 
@@ -55,7 +55,7 @@ class Room:
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """How a room answers an impulse.
+    """The impulse response of a room.
 
     Attributes:
         samples: shape (n,) at `SAMPLE_RATE`.
@@ -77,14 +77,12 @@ ROOMS = (
 
 
 def room_response(room: Room, seed: int = 0, moved: int = 0) -> Response:
-    """The response of a room, by the image-source method; made once for each placement.
+    """The response of a room by the image-source method, cached for each placement.
 
     Args:
         room: one of `ROOMS`, or another.
-        seed: where in the room the two stand; there are `PLACEMENTS` possibilities, which
-            keep the distance.
-        moved: whereto the mouth has moved from there, by 5 to 20 cm; 0 for not at all, and `STEPS`
-            possibilities.
+        seed: of the placement in the room, one of `PLACEMENTS`; the distance stays.
+        moved: how the mouth has moved from there, by 5 to 20 cm: one of `STEPS`, 0 for not at all.
 
     Raises:
         EnvironmentFault: pyroomacoustics or scipy is not installed.
@@ -127,7 +125,7 @@ def _absorption(share: float) -> dict[str, Any]:
 def _placement(
     room: Room, generator: np.random.Generator
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mouth and microphone: a little to the side of the middle, the distance kept exactly."""
+    """Mouth and microphone, a little off the middle, at exactly the distance."""
     width = room.size_m[0]
     aside, across = generator.uniform(-0.2, 0.2, 2)
     height, deep = generator.uniform(1.45, 1.65), generator.uniform(0.5, 0.7)
@@ -169,9 +167,9 @@ def measure_rt60(response: Signal) -> float:
 
 
 def reverberate(samples: FloatArray, response: Response) -> FloatArray:
-    """Speech as it sounds in a room, its direct sound in place and its level as it was.
+    """Speech in a room; the direct sound keeps its time, the speech its level.
 
-    What still rings after the last sample is cut off.
+    The reverberation after the last sample is cut off.
 
     Args:
         samples: mono speech at `SAMPLE_RATE`, shape (n,).

@@ -1,7 +1,7 @@
-"""Starts a fresh system's own systemd over a copy of it in memory, with tools.confined.fresh in it.
+"""Starts a fresh system's systemd over an in-memory copy, with tools.confined.fresh in it.
 
-Runs as the first process of new namespaces; the arguments are the root, the folder for results,
-the console and what to install from ("deb" or "checkout").
+Runs as the first process of new namespaces. The arguments are the root, the folder for results, the
+console and what to install from ("deb" or "checkout").
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ StandardInput=file:/run/confined/sound
 
 
 def main() -> None:
-    """Becomes systemd."""
+    """Become systemd."""
     system, results, console, kind = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
     root = layered(system, results, console)
     units = quieted(root)

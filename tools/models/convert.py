@@ -1,8 +1,8 @@
-"""Turns the published weights into the model files; runs in the environment of `build_models`.
+"""Converts the published weights to the model files; runs in the environment of `build_models`.
 
     python -m tools.models.convert UNPACKED OUTPUT
 
-UNPACKED holds the unpacked source packages, OUTPUT gets the model files and the float CAM++ that
+UNPACKED holds the unpacked source packages. OUTPUT gets the model files and the float CAM++ that
 `measure_quantization` compares with.
 """
 
@@ -28,10 +28,10 @@ def load_network(checkpoint: Path) -> tuple[CampPlus, dict[str, Any]]:
     """CAM++ with the published weights.
 
     Args:
-        checkpoint: the published file; loaded as tensors only, no code in it is run.
+        checkpoint: the published file, loaded as tensors only, without running code in it.
 
     Returns:
-        The network, ready to run, and the state dictionary that it was made from.
+        The network, ready to run, and its state dictionary.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return CampPlus(state).eval(), state

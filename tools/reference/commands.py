@@ -1,4 +1,4 @@
-"""The page of every command, from the parsers that the program itself uses."""
+"""The page of every command, from the parsers of the program."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of a command, with all that it takes."""
+    """The parser of a command, with all its options."""
     module: Any = importlib.import_module(f"edge.cli.{name}")
     parser = Parser(prog=f"edge-voice {name}", description=module.HELP)
     module.add_arguments(parser)

@@ -1,4 +1,4 @@
-"""The page of every setting, from the table that the program itself reads a file by."""
+"""The page of every setting, from the table of settings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _default(row: Setting) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as it stands in a file."""
+    """A value as in the file."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

@@ -99,7 +99,7 @@ def _commands() -> str:
 
 
 def _details(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What an answer brings back, by the commands that it is the answer to."""
+    """The details of a command's result, by command."""
     for rule in content.get("allOf", []):
         chosen = rule["if"]["properties"].get("command")
         found = rule["then"].get("properties", {}).get("detail")
@@ -109,7 +109,7 @@ def _details(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _object_in(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself, or that of its choices which has the most members."""
+    """The schema itself, or its alternative with the most members."""
     choices = schema.get("oneOf", [])
     return max(choices, key=lambda each: len(each.get("properties", {})), default=schema)
 
