@@ -39,6 +39,7 @@ AIMS = {
     "idle, nobody speaks": "2 %",
     "peak memory": "120 MB",
     "start to listening": "1.5 s",
+    "stop, at most": "2 s",
 }
 
 

@@ -1,4 +1,4 @@
-"""Measures the running service: time to start, processor when idle, memory, time to decide."""
+"""Measures the running service: time to start and stop, processor, memory, time to decide."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge.config import load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import DecisionSubscriber
+from edge.demo.broker import DecisionSubscriber, DemoBroker
 from edge.demo.service_process import Player, ServiceProcess, write_config
 from edge.demo.show import Show
-from edge.demo.story import DemoPerson, Scene, demo_settings, enroll, topics_of
+from edge.demo.story import DemoPerson, Scene, demo_settings, enroll
 
 STARTS = 5
 PLAYS = 8
@@ -41,17 +40,17 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         settings = {**demo_settings(folder, broker), "replay": {"enabled": False}}
         path = write_config(folder, settings)
         enroll((person,), load_config(path), Show(None))
-        starts = []
+        starts, stops = [], []
         for _ in range(STARTS):
             with _ready_socket(folder) as ready, ServiceProcess(path, piped=True) as daemon:
                 started = time.monotonic()
                 with Player(daemon.sound):
                     ready.recv(4096)
                     starts.append(time.monotonic() - started)
+                stopped = time.monotonic()
+            stops.append(time.monotonic() - stopped)
         config = load_config(path)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
+        subscriber = stack.enter_context(DecisionSubscriber(config))
         daemon = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(daemon.sound))
         time.sleep(5.0)
@@ -61,15 +60,17 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         delays, granted = [], 0
         for _ in range(PLAYS):
             begun = player.play(scene.samples)
-            arrival = listener.next_decision(_PATIENCE_S)
+            arrival = subscriber.next_decision(_PATIENCE_S)
             if begun is None or arrival is None:
                 raise daemon.fault("no decision came")
-            granted += arrival.decision["decision"] == "granted"
-            delays.append(arrival.at - begun - scene.speech_end_s)
+            message, decision = arrival
+            granted += decision["decision"] == "granted"
+            delays.append(message.timestamp - begun - scene.speech_end_s)
         wait = config.audio.end_silence_s
         median = statistics.median(delays)
         return {
             "start to listening": f"{statistics.median(starts):.2f} s",
+            "stop, at most": f"{max(stops):.2f} s",
             "idle, nobody speaks": f"{100 * idle:.2f} %",
             "decision after the end of speech": f"{1e3 * median:.0f} ms",
             "decision after the end of speech, beyond the end-pointer's wait": (

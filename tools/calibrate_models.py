@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from edge.evaluation.corpus import find_items
-from edge.evaluation.metrics import false_reject_at
+from edge.evaluation.metrics import error_curves, false_reject_at
 from edge.recognition import open_models
 from edge.recognition.engine import Analyzer
 from edge.resources import models_directory
@@ -48,7 +48,7 @@ def enrollment_voice(voices: Voices) -> dict[str, Any]:
     matrix = whole.embeddings @ whole.embeddings.T
     same = whole.speaker[:, None] == whole.speaker[None]
     upper = np.triu(np.ones_like(same), 1)
-    at = false_reject_at(matrix[same & upper], matrix[~same & upper], ENROLLMENT_RATE)
+    at = false_reject_at(error_curves(matrix[same & upper], matrix[~same & upper]), ENROLLMENT_RATE)
     return _point(at.threshold, int((~same & upper).sum()), at.rate)
 
 

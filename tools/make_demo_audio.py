@@ -91,7 +91,7 @@ RMS = Voice("rms", 108.0, 18.0)
 KAL = Voice("kal16", 104.0, 12.0)
 
 ADA = Person("Ada", SLT, "My morning coffee tastes of cinnamon")
-ROBIN = Person("Robin", AWB, "Seven grey herons fly over the river")
+ROBIN = Person("Robin", AWB, "Seven gray herons fly over the river")
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ RECORDINGS = (
         "robin_near_phrase.flac",
         "Robin gets his phrase half wrong",
         AWB,
-        "Seven grey horses stand below the mountain",
+        "Seven gray horses stand below the mountain",
         Manner(1.05, 1.00, 1.0, 0.0, 35),
         ROBIN,
         "wrong_phrase",

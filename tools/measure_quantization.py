@@ -27,7 +27,7 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import InputError
 from edge.evaluation.corpus import CorpusFile, find_items
-from edge.evaluation.metrics import eer
+from edge.evaluation.metrics import eer, error_curves
 from edge.inference import Model, ModelCard, open_model
 from edge.recognition.embedders import SHORTEST_S, SPEAKER_FILE, SpeakerEmbedder, voice_samples
 from edge.resources import models_directory
@@ -109,7 +109,7 @@ def compare(items: list[CorpusFile], small: FloatArray, large: FloatArray) -> di
 
     def rate(embeddings: FloatArray) -> float:
         scores: NDArray[np.float32] = (embeddings @ embeddings.T)[upper]
-        return 100.0 * eer(scores[same], scores[~same]).rate
+        return 100.0 * eer(error_curves(scores[same], scores[~same])).rate
 
     cosine = (small * large).sum(axis=1)
     float_eer, int8_eer = rate(large), rate(small)

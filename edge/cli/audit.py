@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.auditing import trail_of
-from edge.cli.output import console, flush, one_line, printing, show, show_json
+from edge.cli.output import (
+    flush,
+    new_table,
+    one_line,
+    printing,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
 from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, InputError, ProfileError
 
 if TYPE_CHECKING:
@@ -21,82 +29,6 @@ if TYPE_CHECKING:
     from edge.store.audit_check import AuditVerdict
     from edge.store.audit_entry import Entry
 
-_UNITS = ("s", "ms")
-_UNSAID = ("id", "hash")
-"""For programs; `--json` has them."""
-
-
-def print_table(entries: list[Entry], names: dict[str, str]) -> None:
-    """Print entries, the names of those who are enrolled in place of their ids."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("ENTRY", justify="right")
-    for title in ("TIME", "WHAT", "WHO", "DETAIL"):
-        table.add_column(title, overflow="fold")
-    for entry in entries:
-        detail = entry.details()
-        table.add_row(
-            str(entry.seq),
-            _when(entry),
-            Text(one_line(str(entry.kind).replace("_", " ")), style=_style(entry.kind, detail)),
-            Text(one_line(_who(entry.profile_id, names))),
-            Text(one_line(_words(detail))),
-        )
-    with printing():
-        console(sys.stdout).print(table)
-
-
-def seconds_of(entry: Entry) -> float:
-    """Unix time; 0 for what a forger has put in its place. `verify` says where that is."""
-    return entry.time_us / 1e6 if isinstance(entry.time_us, int) else 0.0
-
-
-def _when(entry: Entry) -> str:
-    try:
-        moment = datetime.fromtimestamp(seconds_of(entry)).astimezone()
-    except (ValueError, OverflowError, OSError):
-        return "?"
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _style(kind: str, detail: dict[str, Any]) -> str:
-    if kind == "decision":
-        return "green" if detail.get("outcome") == "granted" else "yellow"
-    alarming = ("duress", "tampering", "lock_out", "command_refused", "unwritten")
-    return "bold red" if kind in alarming else ""
-
-
-def _who(profile_id: str | None, names: dict[str, str]) -> str:
-    if profile_id is None:
-        return ""
-    return names.get(profile_id) or f"{str(profile_id)[:8]} (gone)"
-
-
-def _words(detail: dict[str, Any]) -> str:
-    """The detail for people: words that speak for themselves first, then figures by name."""
-    spoken = [
-        str(detail.pop(name)).replace("_", " ")
-        for name in ("outcome", "reason", "what")
-        if isinstance(detail.get(name), str)
-    ]
-    return ", ".join(
-        [*spoken, *(_figure(*item) for item in detail.items() if item[0] not in _UNSAID)]
-    )
-
-
-def _figure(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return f"{'' if value else 'not '}{name.replace('_', ' ')}"
-    stem, _, unit = name.rpartition("_")
-    if not (stem and unit in _UNITS):
-        stem, unit = name, ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(word for word in (stem.replace("_", " "), text, unit) if word)
-
-
-NAME = "audit"
 HELP = "show, verify or export the record of what happened"
 
 _HOW = (
@@ -104,56 +36,55 @@ _HOW = (
     " of: the bytes 'edge-voice audit entry 1' and a zero byte; the mac before it (32 bytes; zeros"
     " before entry 1; after a removal by age the 'hash' in the detail of the newest 'retention'"
     " entry); and the JSON array [seq,time_us,kind,profile,detail] without spaces, in ASCII, with"
-    " detail as the text that it is here. On the device: edge-voice audit verify --file FILE"
+    " detail as the text given here. On the device: edge-voice audit verify --file FILE"
 )
-
-
 _LONGEST_LINE = 64 * 1024
-"""Bytes; an exported entry has some hundred, a few thousand at most."""
+"""Bytes; an exported entry has a few hundred, a few thousand at most."""
+_MOST_SHOWN = 10
+_UNITS = ("s", "ms")
+_NOT_SHOWN = ("id", "hash")
+"""Left to `--json`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    shown = actions.add_parser("show", help="list what happened, the latest last")
-    shown.description = "Lists what happened, the latest last."
-    shown.add_argument(
-        "--since", metavar="TIME", type=_time, help="not earlier: 2026-01-31, or with T18:30"
+    actions = options.add_actions(
+        parser,
+        ("show", "list what happened, the latest last", _show),
+        ("verify", "look for edited, removed or swapped entries", _verify),
+        ("export", "write all entries to a file, as JSON lines", _export),
     )
-    shown.add_argument("--until", metavar="TIME", type=_time, help="earlier than this")
+    shown, verify, export = actions.values()
     shown.add_argument(
-        "--kind", metavar="KIND", action="append", help="only this kind; may be given again"
+        "--since", metavar="TIME", type=_time, help="from this time on: 2026-01-31, or with T18:30"
     )
-    shown.add_argument("--person", metavar="NAME", help="only about this person: a name or an id")
+    shown.add_argument("--until", metavar="TIME", type=_time, help="before this time")
+    shown.add_argument("--kind", metavar="KIND", action="append", help="only this kind; repeatable")
+    shown.add_argument("--person", metavar="NAME", help="only this person: a name or id")
     shown.add_argument(
-        "--last", metavar="N", type=_count, help="the latest N of them (default: 50 on a terminal)"
+        "--last",
+        metavar="N",
+        type=options.count,
+        help="only the latest N (default: 50 on a terminal)",
     )
-    verify = actions.add_parser("verify", help="look for edited, removed or exchanged entries")
     verify.description = (
-        "Looks for entries that were edited, removed or exchanged since they were written: 0 when"
-        " there are none, 1 with a line about each."
+        "Looks for entries that were edited, removed or swapped after they were written. Exit code"
+        " 0 if there are none, 1 with a line about each."
     )
     verify.add_argument(
         "--head",
         metavar="SEQ:HASH",
-        help="a head that was noted or published earlier: everything up to it must still be there",
+        help="a head noted or published earlier: everything up to it must still be there",
     )
-    verify.add_argument("--file", metavar="FILE", type=Path, help="verify what `export` wrote")
-    export = actions.add_parser("export", help="write all entries to a file, as JSON lines")
+    verify.add_argument("--file", metavar="FILE", type=Path, help="verify an exported file")
     export.description = (
-        "Writes all entries as JSON lines, with what is needed to verify them; the first line"
-        " says how. The key is not in it."
+        "Writes all entries as JSON lines with what is needed to verify them; the first line"
+        " explains how. The key is not included."
     )
     export.add_argument("file", metavar="FILE", type=Path, help="a new file, or - for the output")
-    for action, run in ((shown, _show), (verify, _verify), (export, _export)):
-        options.add_common(action)
-        action.set_defaults(perform=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Perform the action."""
-    code: int = args.perform(args)
-    return code
+run = options.perform
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -164,7 +95,7 @@ def _show(args: argparse.Namespace) -> int:
     kinds = {kind.value for kind in EventKind}
     for kind in args.kind or ():
         if kind not in kinds:
-            raise InputError(f"there is no kind {kind!r}: they are {', '.join(sorted(kinds))}")
+            raise InputError(f"unknown kind {kind!r}; use one of {', '.join(sorted(kinds))}")
     with options.store_of(args) as store:
         names = {profile.id: profile.name for profile in store.list()}
         person = _person(store, args.person) if args.person else None
@@ -184,7 +115,7 @@ def _show(args: argparse.Namespace) -> int:
         shown = [{**entry.as_dict(), "detail": entry.details()} for entry in entries]
         show_json({"entries": shown, "found": count})
     elif not entries:
-        show("Nothing of the kind is in the audit trail.")
+        show("No entries found.")
     else:
         if count > len(entries):
             show(f"The latest {len(entries)} of {count} entries; --last shows more.")
@@ -198,44 +129,36 @@ def _verify(args: argparse.Namespace) -> int:
 
     expected = Head.parse(args.head) if args.head else None
     config = options.config_of(args)
-    with options.store_of(args) as store, trail_of(store, config) as trail:
+    with options.store_of(args) as store, options.trail_of(store, config) as trail:
         if args.file is None:
             where, verdict = str(trail.path), trail.verify(expected)
         else:
             entries, head = read_export(args.file)
             where = str(args.file)
             verdict = check(entries, trail.key, anchor=head, expected=expected, anchored=False)
-    if args.json:
-        show_json(
-            {
-                "file": where,
-                "intact": verdict.intact,
-                "findings": list(verdict.findings),
-                "entries": verdict.entries,
-                "first": verdict.first,
-                "head": str(verdict.head),
-                "removed_by_retention": verdict.removed,
-            }
-        )
-    elif verdict.intact:
-        show(f"{where} is intact: {_extent(verdict)}.")
-        if verdict.removed:
-            show(f"Retention has removed {verdict.removed} older ones, and put that on record.")
-        show(f"The head to note elsewhere is {verdict.head}")
-    else:
-        shown = verdict.findings[:10]
-        more = len(verdict.findings) - len(shown)
-        for finding in shown:
-            show(f"{where} is broken: {one_line(finding)}.")
-        if more:
-            show(f"{where}: {more} more findings.")
+    value = {
+        "file": where,
+        "intact": verdict.intact,
+        "findings": list(verdict.findings),
+        "entries": verdict.entries,
+        "first": verdict.first,
+        "head": str(verdict.head),
+        "removed_by_retention": verdict.removed,
+    }
+    show_result(args, value, *_verdict_lines(where, verdict))
     return EXIT_OK if verdict.intact else EXIT_REJECTED
 
 
-def _extent(verdict: AuditVerdict) -> str:
-    if not verdict.entries:
-        return "it has no entries yet"
-    return f"{verdict.entries} entries, {verdict.first} to {verdict.head.seq}"
+def _verdict_lines(where: str, verdict: AuditVerdict) -> list[str]:
+    if not verdict.intact:
+        lines = [f"{where} is broken: {one_line(text)}." for text in verdict.findings[:_MOST_SHOWN]]
+        more = len(verdict.findings) - len(lines)
+        return [*lines, f"{where}: {more} more findings."] if more else lines
+    extent = f"{verdict.entries} entries, {verdict.first} to {verdict.head.seq}"
+    lines = [f"{where} is intact: {extent if verdict.entries else 'no entries yet'}."]
+    if verdict.removed:
+        lines.append(f"{verdict.removed} older entries were removed by retention, on the record.")
+    return [*lines, f"Head, to note elsewhere: {verdict.head}"]
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -261,47 +184,47 @@ def _export(args: argparse.Namespace) -> int:
             file.flush()
             os.fsync(descriptor)
     except FileExistsError:
-        raise InputError(f"{args.file} is there already: name a new file") from None
+        raise InputError(f"{args.file} already exists: name a new file") from None
     except OSError as error:
         with contextlib.suppress(OSError):
             args.file.unlink()
         reason = (error.strerror or str(error)).lower()
         raise EnvironmentFault(f"{args.file} cannot be written: {reason}") from None
-    if args.json:
-        show_json({"file": str(args.file), "entries": len(entries), "head": head})
-    else:
-        show(f"{len(entries)} entries are in {args.file}. The head is {head or 'none yet'}")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"file": str(args.file), "entries": len(entries), "head": head},
+        f"{len(entries)} entries written to {args.file}. Head: {head or 'none yet'}",
+    )
 
 
 def read_export(file: Path) -> tuple[list[Entry], Any]:
     """The entries of an exported file, and the head that it names.
 
     Raises:
-        InputError: it cannot be read, or a line of it is none of an export; every value must be
-            just as `export` writes it, so that no other spelling of it passes for what was signed.
+        InputError: it cannot be read, or has a line that `export` would not write; every value
+            must be spelled just so, lest another spelling pass for what was signed.
     """
     from edge.store.audit_entry import Head
 
     try:
         if not file.is_file():  # opening a named pipe would wait for a writer
-            raise InputError(f"{file} cannot be read: it is no regular file")
+            raise InputError(f"{file} cannot be read: not a regular file")
         with file.open("rb") as lines:
             first = lines.readline(_LONGEST_LINE)
             if not first:
-                raise InputError(f"{file} is empty: it is no exported audit trail")
+                raise InputError(f"{file} is empty: not an exported audit trail")
             number, head, entries = 1, None, []
             try:
                 value = json.loads(first.decode("ascii"))
                 if value["head"]:
                     head = Head.parse(value["head"])
-                # A line that is too long comes in pieces, none of which is a line of an export.
+                # A line that is too long arrives in pieces, none of which is a valid line.
                 while line := lines.readline(_LONGEST_LINE):
                     number += 1
                     entries.append(_entry(json.loads(line.decode("ascii"))))
             except (ValueError, KeyError, TypeError, RecursionError, InputError):
                 raise InputError(
-                    f"{file}:{number}: is no line of an exported audit trail"
+                    f"{file}:{number}: not a line of an exported audit trail"
                 ) from None
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or "not a usable name").lower()
@@ -310,24 +233,24 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
 
 
 def _entry(value: Any) -> Entry:
-    """An entry of an export. Raises ValueError, KeyError or TypeError where it is none."""
+    """An exported entry. Raises ValueError, KeyError or TypeError if it is invalid."""
     from edge.store.audit_entry import Entry
 
     numbers = [value[name] for name in ("seq", "time_us")]
     texts = [value[name] for name in ("kind", "detail", "mac")]
     profile = value["profile"]
     if any(type(number) is not int or abs(number) >= 2**63 for number in numbers):
-        raise ValueError("no number of an entry")
+        raise ValueError("invalid number")
     if not all(isinstance(text, str) for text in texts) or not isinstance(
         profile, (str, type(None))
     ):
-        raise ValueError("no text of an entry")
+        raise ValueError("invalid text")
     mac = bytes.fromhex(texts[2])
     return Entry(numbers[0], numbers[1], texts[0], profile, texts[1], mac)
 
 
 def _person(store: ProfileStore, given: str) -> str:
-    """An id: of who is enrolled, or, of who is not any more, as it was given."""
+    """The id of someone enrolled, or of someone no longer enrolled by the start of their id."""
     try:
         return store.find(given)[0]
     except ProfileError:
@@ -341,16 +264,76 @@ def _person(store: ProfileStore, given: str) -> str:
 
 
 def _time(text: str) -> float:
-    """An argument that is a date, or a date and a time of day, of this device's time zone."""
+    """An argument that is a date, with or without a time, in this device's time zone."""
     try:
         return datetime.fromisoformat(text).astimezone().timestamp()
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is no time; give one such as 2026-01-31 or 2026-01-31T18:30"
+            f"invalid time {text[:40]!r}; use 2026-01-31 or 2026-01-31T18:30"
         ) from None
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) == int(text)):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no count; give a number, such as 20")
-    return int(text)
+def print_table(entries: list[Entry], names: dict[str, str]) -> None:
+    """Print entries, with names instead of the ids of people who are enrolled."""
+    from rich.text import Text
+
+    table = new_table("ENTRY", "TIME", "WHAT", "WHO", "DETAIL")
+    table.columns[0].justify = "right"
+    for entry in entries:
+        detail = entry.details()
+        table.add_row(
+            str(entry.seq),
+            _when(entry),
+            Text(one_line(str(entry.kind).replace("_", " ")), style=_style(entry.kind, detail)),
+            Text(one_line(_who(entry.profile_id, names))),
+            Text(one_line(_words(detail))),
+        )
+    show_table(table)
+
+
+def seconds_of(entry: Entry) -> float:
+    """Unix time; 0 for anything else, which a forger put there and `verify` reports."""
+    return entry.time_us / 1e6 if isinstance(entry.time_us, int) else 0.0
+
+
+def _when(entry: Entry) -> str:
+    try:
+        moment = datetime.fromtimestamp(seconds_of(entry)).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _style(kind: str, detail: dict[str, Any]) -> str:
+    if kind == "decision":
+        return "green" if detail.get("outcome") == "granted" else "yellow"
+    alarming = ("duress", "tampering", "lock_out", "command_refused", "unwritten")
+    return "bold red" if kind in alarming else ""
+
+
+def _who(profile_id: str | None, names: dict[str, str]) -> str:
+    if profile_id is None:
+        return ""
+    return names.get(profile_id) or f"{str(profile_id)[:8]} (deleted)"
+
+
+def _words(detail: dict[str, Any]) -> str:
+    """The detail for people: plain words first, then named figures."""
+    spoken = [
+        str(detail.pop(name)).replace("_", " ")
+        for name in ("outcome", "reason", "what")
+        if isinstance(detail.get(name), str)
+    ]
+    return ", ".join(
+        [*spoken, *(_figure(*item) for item in detail.items() if item[0] not in _NOT_SHOWN)]
+    )
+
+
+def _figure(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"{'' if value else 'not '}{name.replace('_', ' ')}"
+    stem, _, unit = name.rpartition("_")
+    if not (stem and unit in _UNITS):
+        stem, unit = name, ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(word for word in (stem.replace("_", " "), text, unit) if word)

@@ -1,4 +1,4 @@
-"""`edge-voice calibrate`: put the setting that an evaluation suggests into the configuration."""
+"""`edge-voice calibrate`: set the configuration to what an evaluation suggests."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.cli.auditing import audited
+from edge.cli import options
 from edge.cli.evaluate import add_enroll, evaluated
-from edge.cli.output import complain, show, show_json
+from edge.cli.output import complain, show, show_result
 from edge.cli.prompts import confirmed
-from edge.errors import EXIT_OK, EXIT_REJECTED, ConfigError, StoreError
+from edge.errors import EXIT_REJECTED, ConfigError, StoreError
 
 if TYPE_CHECKING:
     from edge.config import Config
     from edge.evaluation.results import Suggestion
 
-NAME = "calibrate"
-HELP = "put the setting that an evaluation suggests into the configuration"
+HELP = "set the configuration to what an evaluation suggests"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
     parser.description = (
         "Sets security.false_accept_rate in the configuration file to what an evaluation suggests."
-        " Nothing else in the file changes, and the former one stays beside it with .bak after its"
-        " name."
+        " Nothing else in the file changes; the old file is kept with .bak added to its name."
     )
     parser.add_argument(
         "source",
@@ -38,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Apply the suggestion; 0 when it is in the file, 1 when somebody said no."""
+    """Apply the suggestion; 0 if it is in the file, 1 if it was declined."""
     from edge.config import find_config
     from edge.config.editing import changed, replace_file
     from edge.config.loading import parse_config, read_config
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     file = find_config(args.config)
     if file is None:
         raise ConfigError(
-            "there is no configuration file to change; copy config/edge-voice.yaml to"
+            "no configuration file to change; copy config/edge-voice.yaml to"
             " ~/.config/edge-voice/config.yaml, or name one with --config"
         )
     former = read_config(file)
@@ -56,26 +54,23 @@ def run(args: argparse.Namespace) -> int:
     old = config.security.false_accept_rate
     done = {"file": str(file), "former": old, "false_accept_rate": suggestion.preset}
     if not args.json:
-        show(f"The suggestion is {suggestion.preset}: {suggestion.reason}")
+        show(f"Suggestion: {suggestion.reason}")
     for warning in suggestion.warnings:
         complain(warning)
     if old == suggestion.preset:
-        if args.json:
-            show_json({**done, "changed": False, "backup": None})
-        else:
-            show(f"{file}: is set to {old} already, nothing to change.")
-        return EXIT_OK
+        unchanged = {**done, "changed": False, "backup": None}
+        return show_result(args, unchanged, f"{file}: already {old}, nothing to change.")
     question = f"Set security.false_accept_rate in {file} from {old} to {suggestion.preset}?"
     if not confirmed(question, yes=args.yes):
         return EXIT_REJECTED
     backup = replace_file(file, former, new)
     _audit(config, former=str(old), now=suggestion.preset)
-    if args.json:
-        show_json({**done, "changed": True, "backup": str(backup)})
-    else:
-        show(f"{file}: security.false_accept_rate is {suggestion.preset} now, was {old}.")
-        show(f"The former file is {backup}. Start the daemon again to use the new one.")
-    return EXIT_OK
+    return show_result(
+        args,
+        {**done, "changed": True, "backup": str(backup)},
+        f"{file}: security.false_accept_rate is now {suggestion.preset} (was {old}).",
+        f"Old file: {backup}. Restart the service to use the new one.",
+    )
 
 
 def _audit(config: Config, former: str, now: str) -> None:
@@ -83,10 +78,11 @@ def _audit(config: Config, former: str, now: str) -> None:
 
     try:
         with open_store(config.state_path, settings=config.store) as store:
-            record = audited(store, config)
-            record("change", what="security.false_accept_rate", former=former, now=now)
+            options.audit(
+                store, config, "change", what="security.false_accept_rate", former=former, now=now
+            )
     except StoreError as error:
-        complain(f"it is done, but not in the audit trail: {error}")
+        complain(f"done, but not in the audit trail: {error}")
 
 
 def _suggestion(args: argparse.Namespace, config: Config) -> Suggestion:

@@ -1,4 +1,4 @@
-"""`edge-voice command`: tell a device something, over MQTT and signed."""
+"""`edge-voice command`: send a signed command to a device over MQTT."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from edge.errors import EXIT_OK, EXIT_REJECTED, InputError
 if TYPE_CHECKING:
     from edge.mqtt.session import CommandSession
 
-NAME = "command"
 HELP = "send a signed command to a device and wait for its answer"
 
 _QUIET_S = 660.0
-"""Longest that an enrollment may wait for somebody to speak, and a little more."""
+"""The longest an enrollment may wait for speech, and a little more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what it takes."""
+    """Declare the command's own options."""
     from edge.mqtt.commands import COMMANDS
 
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -35,15 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "commands, each with the least role that the key must have:",
             *lines,
             "",
-            "'enroll_start' shows how it goes until it is over; Ctrl-C leaves it going on.",
+            "'enroll_start' shows the progress of the enrollment; Ctrl-C does not end it.",
         )
     )
     parser.add_argument("name", metavar="NAME", help="the command, one of those below")
-    parser.add_argument("--person", metavar="WHO", help="whom it is about, by name or profile id")
+    parser.add_argument("--person", metavar="WHO", help="the person, by name or profile id")
     parser.add_argument(
         "--phrase",
         metavar="TEXT",
-        help="with enroll_start: the phrase in writing, only shown; whoever is on the broker can"
+        help="with enroll_start: the phrase in writing, for display only; anyone on the broker can"
         " read it",
     )
     parser.add_argument(
@@ -59,8 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device-key",
         metavar="FILE",
         type=Path,
-        help="the key that the device signs with (its public key, or the shared one); an answer "
-        "without its signature is not believed",
+        help="the device's public or shared key; answers without its signature are ignored",
     )
     parser.add_argument(
         "--timeout",
@@ -75,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     """Send it; 0 when it was done, 1 when it was refused or failed."""
     from edge.crypto.canonical import MessageProblem
     from edge.crypto.signing import key_in, read_verifying_key
-    from edge.mqtt.commands import COMMANDS
-    from edge.mqtt.session import CommandSession, command_message
+    from edge.mqtt.commands import COMMANDS, command_message
+    from edge.mqtt.session import CommandSession
 
     config = options.config_of(args)
     if args.to is not None:
@@ -91,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     spec = COMMANDS[args.name]
     if not spec.fits(arguments):
         wanted = _wanted(spec.arguments).strip() or "neither --person nor --phrase"
-        raise InputError(f"the arguments do not fit; {args.name} takes {wanted}")
+        raise InputError(f"wrong arguments; {args.name} takes {wanted}")
     key = key_in(args.key, args.key_id)
     device_key = None if args.device_key is None else read_verifying_key(args.device_key)
     try:
@@ -99,31 +97,31 @@ def run(args: argparse.Namespace) -> int:
     except MessageProblem as problem:
         raise InputError(f"the arguments cannot be sent ({problem.reason})") from None
     events: list[dict[str, Any]] = []
-    with CommandSession(config, device_key) as caller:
-        answer = caller.send(message, args.timeout)
+    with CommandSession(config, device_key) as session:
+        answer = session.send(message, args.timeout)
         done = answer.get("ok") is True
         if not args.json:
             _show(config.device.id, answer)
-        session = _detail(answer).get("session")
-        if done and isinstance(session, str):
-            events = _follow(caller, session, as_json=args.json)
+        enrollment = _detail(answer).get("session")
+        if done and isinstance(enrollment, str):
+            events = _follow(session, enrollment, as_json=args.json)
             done = bool(events) and events[-1].get("state") == "complete"
     if args.json:
         show_json({"answer": answer, **({"events": events} if events else {})})
     return EXIT_OK if done else EXIT_REJECTED
 
 
-def _follow(caller: CommandSession, session: str, *, as_json: bool) -> list[dict[str, Any]]:
-    """Show how an enrollment goes; returns what was told of it."""
+def _follow(session: CommandSession, enrollment: str, *, as_json: bool) -> list[dict[str, Any]]:
+    """Show the progress of an enrollment; returns its messages."""
     events = []
     try:
-        for event in caller.progress(session, _QUIET_S):
+        for event in session.progress(enrollment, _QUIET_S):
             events.append(event)
             if not as_json:
                 show(f"  {_plain(event.get('message'))}")
                 flush()
     except KeyboardInterrupt:
-        complain("it goes on; 'edge-voice command enroll_cancel' ends it")
+        complain("the enrollment goes on; 'edge-voice command enroll_cancel' ends it")
         raise
     return events
 
@@ -132,14 +130,14 @@ def _show(device_id: str, answer: dict[str, Any]) -> None:
     detail = _detail(answer)
     if answer.get("ok") is not True:
         said = f": {_plain(detail['message'])}" if "message" in detail else ""
-        complain(f"{device_id} did not do it, {_plain(answer.get('reason'))}{said}", kind="error")
+        complain(f"{device_id} refused: {_plain(answer.get('reason'))}{said}", kind="error")
         return
     show(f"{device_id}: done")
     people = detail.pop("people", None)
-    if "session" in detail:  # which tells the same itself
+    if "session" in detail:  # its messages follow
         return
     for name, value in detail.items():
-        if people is None or value:  # nobody more than those below
+        if people is None or value:  # not `more: 0`
             show(f"  {_plain(name)}: {_plain(value)}")
     for person in people if isinstance(people, list) else ():
         show(f"  {_person(person)}")
@@ -155,7 +153,7 @@ def _person(person: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """What a stranger may have sent, without what a terminal would obey."""
+    """Text from the network, without control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:400])
 
 

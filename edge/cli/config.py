@@ -1,4 +1,4 @@
-"""`edge-voice config`: whether the configuration is right, before a door depends on it."""
+"""`edge-voice config`: check the configuration before a door depends on it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import argparse
 from pathlib import Path
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json
-from edge.errors import EXIT_INPUT, EXIT_OK, ConfigError
+from edge.cli.output import complain, show_json, show_result
+from edge.errors import EXIT_INPUT, ConfigError
 
-NAME = "config"
 HELP = "check the configuration file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = actions.add_parser(
-        "check", help="show every mistake in it", description="Show every mistake in the file."
+    actions = options.add_actions(parser, ("check", "show every mistake in the file", _check))
+    actions["check"].add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, help="the file (default: the one in use)"
     )
-    check.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="the file; else the one in use"
-    )
-    options.add_common(check)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Check the file and show all that is wrong with it."""
+run = options.perform
+
+
+def _check(args: argparse.Namespace) -> int:
     from edge.config import find_config, load_config
 
     file = find_config(args.file or args.config)
@@ -38,10 +35,8 @@ def run(args: argparse.Namespace) -> int:
         for problem in error.problems:
             complain(problem, kind="error")
         return EXIT_INPUT
-    if args.json:
-        show_json({"file": str(file) if file else None, "valid": True, "problems": []})
-    elif file is None:
-        show("There is no configuration file: every setting has its default.")
-    else:
-        show(f"{file}: fine")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"file": str(file) if file else None, "valid": True, "problems": []},
+        f"{file}: valid" if file else "No configuration file: every setting has its default.",
+    )

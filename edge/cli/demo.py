@@ -1,4 +1,4 @@
-"""`edge-voice demo`: the main job with nothing attached."""
+"""`edge-voice demo`: recognition from end to end, with nothing attached."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from edge.cli import options
 from edge.cli.output import show_json
 from edge.errors import EXIT_OK, EXIT_REJECTED
 
-NAME = "demo"
-HELP = "show the whole way of a voice, with made-up people or with you"
+HELP = "show it all at work, with made-up people or with you"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own options."""
     parser.description = (
-        "Enrolls two made-up people, starts an MQTT broker and the daemon, plays recordings to it"
-        " and shows what it decides. Nothing is kept. Exit code 0 when every decision was as"
-        " expected."
+        "Enrolls two made-up people, starts an MQTT broker and the service, plays recordings to it"
+        " and shows the decisions. Nothing is kept. Exit code 0 if every decision was as expected."
     )
     parser.add_argument(
         "--microphone",
         action="store_true",
-        help="enroll and recognize you instead, at the microphone that --config names",
+        help="enroll and recognize you instead, at the microphone set in --config",
     )
     parser.add_argument("--no-color", action="store_true", help="no colors")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run it; 0 when every decision was as expected, 1 when one was not."""
+    """Run it; 0 if every decision was as expected, 1 if not."""
     from rich.console import Console
 
     from edge.demo.microphone import EnrollmentEnded, run_with_microphone

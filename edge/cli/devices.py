@@ -1,14 +1,13 @@
-"""`edge-voice devices`: which microphones there are."""
+"""`edge-voice devices`: the microphones."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 
-from edge.cli.output import show, show_json
-from edge.errors import EXIT_OK, MicrophoneError
+from edge.cli.output import show_result
+from edge.errors import MicrophoneError
 
-NAME = "devices"
 HELP = "list the microphones"
 
 
@@ -22,13 +21,15 @@ def run(args: argparse.Namespace) -> int:
 
     devices = list_devices()
     if not devices:
-        raise MicrophoneError("there is no microphone; connect one and check with: arecord -l")
-    if args.json:
-        show_json({"devices": [dataclasses.asdict(device) for device in devices]})
-    else:
-        for device in devices:
-            mark = "*" if device.is_default else " "
-            what = f"{device.channels} channels, {device.default_rate:.0f} Hz"
-            show(f"{mark} {device.index:>3}  {device.name}  ({what})")
-        show("* is used unless audio.device says otherwise: give it a number or part of a name.")
-    return EXIT_OK
+        raise MicrophoneError("no microphone found; connect one and check with: arecord -l")
+    lines = [
+        f"{'*' if device.is_default else ' '} {device.index:>3}  {device.name} "
+        f" ({device.channels} channels, {device.default_rate:.0f} Hz)"
+        for device in devices
+    ]
+    return show_result(
+        args,
+        {"devices": [dataclasses.asdict(device) for device in devices]},
+        *lines,
+        "* is the default; set audio.device to a number or part of a name for another.",
+    )

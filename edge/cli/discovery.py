@@ -1,4 +1,4 @@
-"""`edge-voice discovery`: what Home Assistant is told about this device, and its end."""
+"""`edge-voice discovery`: show or remove the device's entities in Home Assistant."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from edge.errors import EXIT_OK, EnvironmentFault, InputError
 if TYPE_CHECKING:
     from edge.mqtt.session import Session
 
-NAME = "discovery"
-HELP = "show what Home Assistant is told about this device, or take it back"
+HELP = "show or remove this device's entities in Home Assistant"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, help_text, perform in (
-        ("show", "show every entity, and why one is not announced", _show),
-        ("remove", "take every entity of this device away from Home Assistant", _remove),
+        ("show", "show every entity, and why some are not announced", _show),
+        ("remove", "remove every entity of this device from Home Assistant", _remove),
     ):
         action = actions.add_parser(name, help=help_text, description=help_text)
         if name == "remove":
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--device",
                 metavar="ID",
-                help="the device whose entities go, such as one with a former device.id (default:"
+                help="the device whose entities to remove, such as a former device.id (default:"
                 " device.id)",
             )
         options.add_common(action)
@@ -73,14 +72,14 @@ def _show(args: argparse.Namespace) -> int:
     show(
         "Announced to Home Assistant:"
         if on
-        else "Nothing is announced: homeassistant.discovery is off. It would be:"
+        else "Nothing is announced: homeassistant.discovery is off. These would be:"
     )
     width = max(len(str(row["entity_id"])) for row in rows)
     for row in rows:
         if row["allowed"]:
             show(f"  {row['entity_id']:<{width}}  {row['name']}")
     if not all(row["allowed"] for row in rows):
-        show("Not announced, each until commands.unsigned allows it:")
+        show("Not announced until commands.unsigned allows them:")
     for row in rows:
         if not row["allowed"]:
             setting = str(row["needs"]).rpartition(".")[2]
@@ -103,18 +102,18 @@ def _remove(args: argparse.Namespace) -> int:
     device_id = config.device.id if args.device is None else args.device
     _check(prefix, device_id)
     if not config.mqtt.enabled:
-        raise InputError("mqtt.enabled is off: there is no broker to take anything back from")
-    with Session(config.mqtt, "discovery") as visit:
-        found = _announced(visit, prefix, device_id)
+        raise InputError("mqtt.enabled is off: there is no broker to remove them from")
+    with Session(config.mqtt, "discovery") as session:
+        found = _announced(session, prefix, device_id)
         for topic in sorted({*discovery.removal(prefix, device_id), *found}):
-            visit.publish(topic, "", retain=True)
-        left = _announced(visit, prefix, device_id)
+            session.publish(topic, "", retain=True)
+        left = _announced(session, prefix, device_id)
         if left:
             raise EnvironmentFault(
-                f"{visit.place}: still keeps {len(left)} of them, such as {min(left)}; check that"
-                " its access list lets this user write there"
+                f"{session.place}: still keeps {len(left)} of them, such as {min(left)}; check that"
+                " its access list lets this user write these topics"
             )
-        status = visit.kept(Topics(config.mqtt.base_topic, device_id).status)
+        status = session.retained(Topics(config.mqtt.base_topic, device_id).status)
     again = config.homeassistant.discovery and (prefix, device_id) == (
         config.homeassistant.prefix,
         config.device.id,
@@ -128,31 +127,27 @@ def _remove(args: argparse.Namespace) -> int:
     if again:
         who = "The service is running, and" if running else "The service"
         show(
-            f"{who} will announce them again when it starts, when it connects anew, and when Home"
-            " Assistant starts: homeassistant.discovery is on."
+            f"{who} will announce them again when it starts, reconnects, or Home Assistant starts:"
+            " homeassistant.discovery is on."
         )
     elif running:
         show(
-            "The service is running: restart it if it was started with other settings, or it will"
-            " announce them again."
+            "The service is running: restart it if its settings have changed since it started, or"
+            " it will announce them again."
         )
     return EXIT_OK
 
 
-def _announced(visit: Session, prefix: str, device_id: str) -> set[str]:
-    """The topics on which the broker keeps an entity of the device, also of other versions."""
+def _announced(session: Session, prefix: str, device_id: str) -> set[str]:
+    """The topics on which the broker keeps entities of the device, also those of other versions."""
     from edge.mqtt import discovery
 
-    kept = visit.kept(discovery.filter_of(prefix, device_id))
-    return {topic for topic in kept if discovery.is_of(topic, prefix, device_id)}
+    topics = session.retained(discovery.filter_of(prefix, device_id))
+    return {topic for topic in topics if discovery.is_of(topic, prefix, device_id)}
 
 
 def _check(prefix: str, device_id: str) -> None:
-    """Refuse what would be another filter than that of one device.
-
-    Raises:
-        InputError: it would.
-    """
+    """Raises `InputError` for a prefix or device id that could match other devices' topics."""
     import re
 
     from edge.config import all_settings

@@ -1,8 +1,8 @@
-"""What is seen while the microphone listens: a level meter, progress, and what to do next.
+"""What a terminal shows while the microphone listens: a level meter, progress, and instructions.
 
-On a terminal one line at the bottom moves, and what is said stays above it. Where there is no
-terminal, only the lines are printed, and progress only where it changes. All of it goes to
-standard error: standard output is for the result.
+The meter is a moving line at the bottom, with the messages above it. Without a terminal there are
+only messages, and progress when it changes. All of it goes to standard error: standard output is
+for the result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 import termios
 import time
 import tty
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.cli.output import console
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class Keys:
-    """Keys pressed while used as a context manager; none where standard input is no terminal.
+    """Keys pressed while used as a context manager; none if standard input is not a terminal.
 
     Attributes:
-        files: file descriptors that are ready to read when a key was pressed.
+        files: file descriptors that become readable when a key is pressed.
     """
 
     def __init__(self) -> None:
@@ -42,25 +41,20 @@ class Keys:
                 self._before = termios.tcgetattr(number)
                 tty.setcbreak(number)
                 changed = termios.tcgetattr(number)
-                # Stopped in mid-picture, it would leave a terminal that shows nothing typed.
+                # Ctrl-Z in mid-picture would leave a terminal that does not echo.
                 changed[6][termios.VSUSP] = b"\0"
                 termios.tcsetattr(number, termios.TCSADRAIN, changed)
                 self.files = [number]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._before is not None:
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(self.files[0], termios.TCSADRAIN, self._before)
         self._before, self.files = None, []
 
     def pressed(self) -> str:
-        """What was typed since it was last asked."""
+        """What was typed since the last call."""
         if not self.files or not select.select(self.files, [], [], 0.0)[0]:
             return ""
         typed = os.read(self.files[0], 64)
@@ -70,7 +64,7 @@ class Keys:
 
 
 FLOOR_DBFS = -60.0
-"""Level at the meter's left end, dB relative to full scale; its right end is full scale."""
+"""Level at the left end of the meter, dB relative to full scale; the right end is 0."""
 
 _HOT_DBFS = -12.0
 _CLIPPING_DBFS = -3.0
@@ -79,16 +73,13 @@ _REFRESH_S = 0.08
 _FALL_DB_PER_S = 40.0
 _FORGET_DB_PER_S = 8.0
 _WORDS_CELLS = 40
-"""What stands beside the meter and is not progress: level, marks, and the longest state."""
+"""Space beside the meter without the progress: level, marks, and the longest state."""
 
 
 class Display:
-    """A level meter with progress beside it, or plain lines where nobody watches.
+    """A level meter with progress beside it, or plain lines without a terminal.
 
-    Use it as a context manager; the moving line is gone afterwards, the others stay.
-
-    Args:
-        stream: where to draw; standard error by default.
+    Use it as a context manager; only the moving line disappears afterwards.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -112,28 +103,16 @@ class Display:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a line that stays; `style` is one of rich's and never carries the meaning."""
+        """Print a line that stays; `style` is one of rich's."""
         self._console.print(text, style=style, soft_wrap=not self.moving)
 
     def progress(self, done: float, required: float, unit: str) -> None:
-        """Set how far it is: 2 of 3 `repetitions`, 12.4 of 30 `seconds`, 7 of 30 `digits`.
-
-        Args:
-            done: how far, in `unit`.
-            required: how far it has to go.
-            unit: "repetitions" and "digits" are counted in whole numbers, anything else with one
-                decimal; "repetitions" goes without saying.
-        """
+        """Set the progress: 2 of 3 `repetitions`, 12.4 of 30 `seconds`, 7 of 30 `digits`."""
         text = f"{done:.0f} of {required:.0f}"
         if unit == "digits":
             text += " digits"
@@ -145,22 +124,17 @@ class Display:
         self._draw(always=True)
 
     def target(self, low_dbfs: float, high_dbfs: float) -> None:
-        """Mark between which levels the loud moments of speech should be."""
+        """Mark the range, dBFS, in which the loud moments of speech should be."""
         self._target = (low_dbfs, high_dbfs)
 
     def level(self, dbfs: float, state: str) -> None:
-        """Move the meter.
-
-        Args:
-            dbfs: level now, dB relative to full scale; -inf and NaN count as silence.
-            state: a word beside it, such as "listening" or "hearing you".
-        """
+        """Move the meter to a level, dBFS (-inf and NaN are silence), with a word beside it."""
         level = dbfs if math.isfinite(dbfs) else FLOOR_DBFS
         now = time.monotonic()
-        # Falls slowly, as a needle does: speech between two words is still a level to read.
+        # Falls slowly, as a needle does, so that it can be read between two words.
         fallen = self._shown_dbfs - _FALL_DB_PER_S * min(max(now - self._drawn_at, 0.0), 1.0)
         self._shown_dbfs = min(0.0, max(FLOOR_DBFS, level, fallen))
-        # Words hold for longer: nobody reads one that changes with every syllable.
+        # Words stay longer: nobody can read one that changes with every syllable.
         held = self._held_dbfs - _FORGET_DB_PER_S * min(max(now - self._heard_at, 0.0), 5.0)
         self._held_dbfs, self._heard_at = max(FLOOR_DBFS, level, held), now
         changed, self._state = state != self._state, state
@@ -194,7 +168,7 @@ class Display:
         return line
 
     def _words(self) -> tuple[str, str]:
-        """What is said beside the meter, and its style."""
+        """The words beside the meter, and their style."""
         if self._state != HEARING:
             return self._state, ""
         if self._target is None:
@@ -208,19 +182,11 @@ class Display:
 
 
 def meter(
-    dbfs: float,
-    cells: int,
-    target: tuple[float, float] | None = None,
-    *,
-    ascii_only: bool = False,
+    dbfs: float, cells: int, target: tuple[float, float] | None = None, *, ascii_only: bool = False
 ) -> Text:
-    """A level as a bar, from `FLOOR_DBFS` to full scale.
+    """A level in dBFS as a bar from `FLOOR_DBFS` to full scale, `cells` characters without marks.
 
-    Args:
-        dbfs: the level, dB relative to full scale.
-        cells: length of the bar in characters, the marks apart.
-        target: between which levels it should be; each is marked by a stroke.
-        ascii_only: the terminal has no other characters.
+    The ends of the `target` range are marked by a stroke.
     """
     from rich.text import Text
 

@@ -1,9 +1,10 @@
-"""`edge-voice doctor`: whether everything is as it must be, and what to do where it is not."""
+"""`edge-voice doctor`: check everything the service depends on, and say how to fix it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edge.cli.output import console, one_line, printing, show_json
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 
     from edge.doctor import Finding, State
 
-NAME = "doctor"
-HELP = "check microphone, broker, keys, models and service; say what to do"
+HELP = "check microphone, broker, keys, models and service; say how to fix problems"
 
 _WIDEST = 120
 _NAME_CELLS = 16
@@ -24,25 +24,25 @@ _NAME_CELLS = 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own options."""
     parser.description = (
-        "Looks at everything that the service stands on. Each row is green (as it must be), yellow"
-        " (it works, but not as well or as safely as it could) or red, with the remedy. Nothing is"
-        " changed. Ends with 0 when nothing is red, with 3 when something is. Run it as root, or"
-        " as the service's user."
+        "Checks everything the service depends on. Each row is green (all is well), yellow (it"
+        " works, but not as well or as safely as it could) or red, with the remedy. Nothing is"
+        " changed. The exit code is 0 when nothing is red, else 3. Run it as root or as the"
+        " service's user."
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="leave out what takes seconds: listening, and measuring the speed",
+        help="leave out what takes seconds: recording, and measuring the speed",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at everything; rows are shown as they are found."""
-    from edge.doctor import Examination, State
+    """Run all checks; rows are shown as they are made."""
+    from edge.doctor import State, examine
 
     found: list[Finding] = []
     screen = console(sys.stdout) if not args.json else None
-    for finding in Examination(args.config, quick=args.quick).findings():
+    for finding in examine(args.config, quick=args.quick):
         found.append(finding)
         if screen is not None:
             with printing():
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if screen is None:
         show_json(
             {
-                "findings": [finding.as_dict() for finding in found],
+                "findings": [asdict(finding) for finding in found],
                 **{state.value: count for state, count in counts.items()},
             }
         )
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show_row(screen: Console, finding: Finding) -> None:
-    """One row: how it is, in a symbol, a word and a color, what was found, and what to do."""
+    """One row: the state as symbol, word and color, the finding, and the remedy."""
     from rich.table import Table
     from rich.text import Text
 
@@ -78,7 +78,7 @@ def show_row(screen: Console, finding: Finding) -> None:
         Text(one_line(finding.found)),
     )
     if finding.remedy:
-        # The text itself without the color: yellow is hard to read on white.
+        # The text itself without color: yellow is hard to read on white.
         remedy = Table.grid(padding=(0, 1, 0, 0))
         remedy.add_row(
             Text("\N{RIGHTWARDS ARROW}" if _draws(screen) else "->", style),

@@ -1,158 +1,48 @@
-"""`edge-voice enroll NAME --digits`: learn how somebody says the digits, for the challenge."""
+"""`edge-voice enroll NAME --digits`: enroll the digits of the challenge."""
 
 from __future__ import annotations
 
 import argparse
 import re
-import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.audio.devices import DeviceChoice
+from edge.challenge.enrollment import DigitEnrollment, summary_of
 from edge.challenge.matching import DIGITS
+from edge.challenge.rounds import MOST_ROUNDS, ROUNDS, DigitRound
 from edge.cli import options
-from edge.cli.auditing import audited
 from edge.cli.display import Display
-from edge.cli.enroll_microphone import room_measured
+from edge.cli.enroll_microphone import chosen_device, room_measured
 from edge.cli.output import complain, show, show_json
 from edge.cli.prompts import say
-from edge.cli.utterances import UtteranceSource
-from edge.errors import (
-    EXIT_INPUT,
-    EXIT_OK,
-    EdgeVoiceError,
-    EnrollmentRejected,
-    InputError,
-    ProfileError,
-)
+from edge.cli.utterances import UtteranceSource, complain_of, result_of, utterance_from
+from edge.errors import EXIT_INPUT, EXIT_OK, EdgeVoiceError, EnrollmentRejected, InputError
 from edge.installation.service import paused
-from edge.types import ReasonCode
+from edge.types import ReasonCode, Utterance
 
 if TYPE_CHECKING:
-    from edge.challenge.matching import DigitExample
-    from edge.challenge.rounds import DigitRound
     from edge.config import Config
-    from edge.recognition.engine import Engine
-    from edge.store import ProfileStore
-    from edge.types import Profile, Utterance
 
 _SUFFIXES = (".wav", ".flac")
 _MOST_FILES = 1000
-
-
-class DigitEnrollment:
-    """The digits of one person, round by round; each whole round is stored at once.
-
-    With `again`, nothing is stored before all rounds are there: the old ones stand until then.
-
-    Args:
-        store: where profiles are kept.
-        engine: the recognizer.
-        profile: whose; enrolled with a passphrase.
-        wanted: rounds that make it complete.
-        again: whether to replace what is there.
-
-    Raises:
-        ProfileError: the profile cannot open, or its digits are complete.
-    """
-
-    def __init__(
-        self, store: ProfileStore, engine: Engine, profile: Profile, wanted: int, *, again: bool
-    ) -> None:
-        from edge.challenge.rounds import rounds_of
-        from edge.types import ProfileKind
-
-        if profile.kind is not ProfileKind.PHRASE:
-            raise ProfileError(
-                f"{profile.name} is enrolled by free speech: digits follow a passphrase"
-            )
-        engine.require_ready(profile)
-        if profile.duress_of is not None:
-            raise ProfileError(
-                f"{profile.name} is a duress phrase: enroll the digits of the person"
-            )
-        self._store = store
-        self._engine = engine
-        self.profile = profile
-        self.wanted = wanted
-        self._again = again
-        self.rounds: list[DigitRound] = [] if again else rounds_of(store, profile.id)
-        self.new = 0
-        self._begin()
-        model = engine.models.speaker.sha256
-        if any(spoken.speaker_model != model for spoken in self.rounds):
-            raise ProfileError(
-                f"the digits of {profile.name} were enrolled with another model: add --again"
-            )
-        if self.complete:
-            raise ProfileError(
-                f"the digits of {profile.name} are enrolled already: add --again to replace them"
-            )
-
-    @property
-    def complete(self) -> bool:
-        """Whether no round remains."""
-        return len(self.rounds) >= self.wanted
-
-    @property
-    def keeps_old(self) -> bool:
-        """Whether the digits that were there before still stand."""
-        return self._again and not self.complete
-
-    @property
-    def missing(self) -> list[int]:
-        """The digits that the round still lacks, in the order in which they are asked for."""
-        return [digit for digit in self._order if digit not in self._examples]
-
-    def add(self, digit: int, utterance: Utterance) -> None:
-        """Take a digit; the tenth completes a round.
-
-        Raises:
-            EnrollmentRejected: it does not fit; where it was the voice, the round begins anew.
-        """
-        from edge.challenge.rounds import complete_round, take_digit
-
-        self._examples[digit] = take_digit(self._engine, utterance, digit, self.rounds)
-        self._utterances[digit] = utterance
-        if self.missing:
-            return
-        utterances, examples = self._utterances, self._examples
-        self._begin()
-        self._keep(complete_round(self._engine, self.profile, utterances, examples))
-
-    def _begin(self) -> None:
-        from edge.challenge.matching import DIGITS
-
-        # Shuffled, so that nobody falls into the singsong of counting.
-        self._order = secrets.SystemRandom().sample(DIGITS, len(DIGITS))
-        self._examples: dict[int, DigitExample] = {}
-        self._utterances: dict[int, Utterance] = {}
-
-    def _keep(self, spoken: DigitRound) -> None:
-        from edge.challenge.rounds import keep_round, replace_rounds
-
-        self.rounds.append(spoken)
-        self.new += 1
-        if not self._again:
-            keep_round(self._store, self.profile.id, spoken)
-        elif self.complete:
-            replace_rounds(self._store, self.profile.id, self.rounds)
+_LEAST_SPEECH_S = 0.1
+_HINT_AFTER_REFUSALS = 2
 
 
 def run(args: argparse.Namespace) -> int:
     """Enroll the digits, from a folder or guided at the microphone."""
-    from edge.challenge.rounds import MOST_ROUNDS, ROUNDS
-    from edge.cli.enroll_microphone import chosen_device
     from edge.recognition.engine import Engine
     from edge.store import open_store
 
     others = (args.phrase, args.trial)
     if args.voice or args.short or args.duress or args.files or others != (None, None):
-        raise InputError("--digits goes with NAME, --rounds, --files-from and --again alone")
+        raise InputError("--digits takes only NAME, --rounds, --files-from and --again")
     wanted = ROUNDS if args.rounds is None else args.rounds
     if not ROUNDS <= wanted <= MOST_ROUNDS:
-        raise InputError(f"--rounds {wanted} cannot be used; give {ROUNDS} to {MOST_ROUNDS}")
+        raise InputError(f"--rounds {wanted} is invalid; use {ROUNDS} to {MOST_ROUNDS}")
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
         profile = store.get(args.name)
@@ -167,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
                     results = from_microphone(enrollment, config, args, device)
         finally:
             if enrollment.new and not enrollment.keeps_old:
-                audited(store, config)(
+                options.audit(
+                    store,
+                    config,
                     "enrollment",
                     profile.id,
                     digits=True,
@@ -192,10 +84,10 @@ def files_in(folder: Path) -> dict[int, list[Path]]:
             if path.suffix.lower() in _SUFFIXES
         )
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; give one with DIGIT/*.wav or DIGIT_*.wav")
+            raise InputError(f"{folder}: no such folder; use one with DIGIT/*.wav or DIGIT_*.wav")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); check it") from error
-    files: dict[int, list[Path]] = {digit: [] for digit in range(10)}
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+    files: dict[int, list[Path]] = {digit: [] for digit in DIGITS}
     for path in every[:_MOST_FILES]:
         name = path.parent.name if path.parent != folder else path.name
         known = re.match(r"([0-9])(_|$)", name)
@@ -210,8 +102,6 @@ def files_in(folder: Path) -> dict[int, list[Path]]:
 
 
 def _from_folder(enrollment: DigitEnrollment, folder: Path) -> list[dict[str, Any]]:
-    from edge.cli.utterances import utterance_from
-
     left = {digit: iter(paths) for digit, paths in files_in(folder).items()}
     results = []
     while not enrollment.complete:
@@ -225,24 +115,9 @@ def _from_folder(enrollment: DigitEnrollment, folder: Path) -> list[dict[str, An
             enrollment.add(digit, utterance_from(file))
         except InputError as error:
             fault = error
-            rejected = isinstance(error, EnrollmentRejected)
-            complain(f"{file}: {error}" if rejected else str(error), kind="refused")
-        results.append(result_of(str(file), digit, fault))
+            complain_of(file, error)
+        results.append({**result_of(str(file), fault), "digit": digit})
     return results
-
-
-def result_of(source: str, digit: int, fault: InputError | None) -> dict[str, Any]:
-    """What became of a recording that should be a digit, for programs."""
-    reason = None
-    if fault is not None:
-        reason = fault.reason if isinstance(fault, EnrollmentRejected) else "unreadable"
-    return {
-        "source": source,
-        "digit": digit,
-        "accepted": fault is None,
-        "reason": reason,
-        "message": str(fault) if fault else None,
-    }
 
 
 def _tell(
@@ -259,59 +134,32 @@ def _tell(
             }
         )
     elif enrollment.complete:
-        show(f"The digits of {name} are enrolled: {_in_words(summary_of(enrollment.rounds))}.")
+        show(f"Digits enrolled for {name}: {summary_line(enrollment.rounds)}.")
     elif enrollment.keeps_old:
         more = enrollment.wanted - done
         needed = "1 more round is needed" if more == 1 else f"{more} more rounds are needed"
         show(f"{name} keeps the old digits: {needed}.")
     else:
-        show(f"{done} of {enrollment.wanted} rounds are there. Run it again to continue.")
+        show(f"{done} of {enrollment.wanted} rounds enrolled. Run the command again to continue.")
 
 
-def summary_of(rounds: list[DigitRound]) -> dict[str, Any]:
-    """How many rounds there are, and which digits come near another one."""
-    from edge.challenge.answers import strong_digits
-    from edge.challenge.rounds import ROUNDS, weakness_of
-
-    mixed: list[list[int]] = []
-    asked: list[int] = []
-    if len(rounds) >= ROUNDS:
-        asked = list(strong_digits(rounds))
-        weakness = weakness_of(rounds[-ROUNDS:])
-        mixed = [[digit, weakness[digit][0]] for digit in range(10) if digit not in asked]
-    return {"rounds": len(rounds), "required": ROUNDS, "asked": asked, "mixed_up": mixed}
-
-
-def show_line(rounds: list[DigitRound]) -> str:
-    """What `profiles show` says of a person's digits."""
-    return _in_words(summary_of(rounds)) if rounds else "not enrolled"
-
-
-def _in_words(summary: dict[str, Any]) -> str:
-    rounds, required = summary["rounds"], summary["required"]
-    if rounds < required:
-        return f"{rounds} of {required} rounds"
-    pairs = ", ".join(f"{one} near {other}" for one, other in summary["mixed_up"])
-    return f"{rounds} rounds, {'not asked for: ' + pairs if pairs else 'all well apart'}"
-
-
-_LEAST_SPEECH_S = 0.1
-_HINT_AFTER_REFUSALS = 2
+def summary_line(rounds: Sequence[DigitRound]) -> str:
+    """What to tell people about someone's digits."""
+    if not rounds:
+        return "not enrolled"
+    summary = summary_of(rounds)
+    if len(rounds) < summary["required"]:
+        return f"{len(rounds)} of {summary['required']} rounds"
+    pairs = [f"{one} (sounds like {other})" for one, other in summary["confusable"]]
+    return (
+        f"{len(rounds)} rounds, {'never asked: ' + ', '.join(pairs) if pairs else 'all distinct'}"
+    )
 
 
 def from_microphone(
-    enrollment: DigitEnrollment,
-    config: Config,
-    args: argparse.Namespace,
-    device: DeviceChoice,
+    enrollment: DigitEnrollment, config: Config, args: argparse.Namespace, device: DeviceChoice
 ) -> list[dict[str, Any]]:
-    """Ask for one digit after the other until all rounds are there; what became of each answer.
-
-    Args:
-        enrollment: what is filled.
-        config: all settings.
-        args: the command's `wait`.
-        device: the microphone; None for the configured one.
+    """Ask for one digit after another until every round is complete; returns all results.
 
     Raises:
         MicrophoneError: the microphone cannot be opened, or has gone away.
@@ -322,12 +170,11 @@ def from_microphone(
     results: list[dict[str, Any]] = []
     with Display() as display:
         try:
-            with UtteranceSource(audio, device, display) as ear:
-                room_measured(ear, display)
+            with UtteranceSource(audio, device, display) as source:
+                room_measured(source, display)
                 display.say(_instruction(enrollment), style="bold")
                 _ask(display, enrollment)
-                heard = ear.utterances(wait_s=args.wait)
-                for utterance in heard:
+                for utterance in source.utterances(wait_s=args.wait):
                     results.append(_answered(display, enrollment, utterance))
                     if enrollment.complete:
                         break
@@ -340,15 +187,14 @@ def from_microphone(
 
 
 def _instruction(enrollment: DigitEnrollment) -> str:
-    text = f"{enrollment.profile.name}, say each digit when it is shown, alone, in your language."
+    text = f"{enrollment.profile.name}, say each digit as it appears, on its own, in your language."
     if enrollment.rounds:
-        there = f"{len(enrollment.rounds)} of {enrollment.wanted}"
-        text += f"\n{there} rounds of ten digits are there already."
+        text += f"\n{len(enrollment.rounds)} of {enrollment.wanted} rounds are already enrolled."
     return text
 
 
 def _ask(display: Display, enrollment: DigitEnrollment) -> None:
-    """Show the next digit, and how far it is."""
+    """Show the next digit and the progress."""
     missing, done = enrollment.missing, len(enrollment.rounds)
     spoken = len(DIGITS) - len(missing)
     display.progress(len(DIGITS) * done + spoken, len(DIGITS) * enrollment.wanted, "digits")
@@ -359,42 +205,42 @@ def _ask(display: Display, enrollment: DigitEnrollment) -> None:
 def _answered(
     display: Display, enrollment: DigitEnrollment, utterance: Utterance
 ) -> dict[str, Any]:
-    digit, rounds, spoken = enrollment.missing[0], len(enrollment.rounds), len(enrollment.missing)
+    digit, rounds, missing = enrollment.missing[0], len(enrollment.rounds), len(enrollment.missing)
+    fault: EnrollmentRejected | None = None
     try:
         enrollment.add(digit, utterance)
     except EnrollmentRejected as error:
-        display.say(f"Not taken: {error}.", style="yellow")
-        if len(enrollment.missing) > spoken:
-            display.say("This round begins again: all ten digits.", style="yellow")
-        return result_of("microphone", digit, error)
+        fault = error
+        display.say(f"Rejected: {error}.", style="yellow")
+        if len(enrollment.missing) > missing:
+            display.say("This round starts over: all ten digits.", style="yellow")
     if len(enrollment.rounds) > rounds:
         display.say(f"Round {rounds + 1} of {enrollment.wanted} is complete.", style="green")
-    return result_of("microphone", digit, None)
+    return {**result_of("microphone", fault), "digit": digit}
 
 
 def _hint(display: Display, results: list[dict[str, Any]]) -> None:
-    """If one digit is taken for another again and again, it may be an earlier round that is wrong.
+    """If one digit is taken for another again and again, an earlier round may be wrong.
 
-    Nothing tells a wrong digit in the first round: any sound may be somebody's word for it.
+    Nothing shows a wrong digit in the first round: any sound may be someone's word for it.
     """
     latest = results[-_HINT_AFTER_REFUSALS:]
     mistaken = all(result["reason"] == ReasonCode.WRONG_PHRASE.value for result in latest)
     one_digit = len({result["digit"] for result in latest}) == 1
     if len(latest) == _HINT_AFTER_REFUSALS and mistaken and one_digit:
         display.say(
-            f"If something else was said for {latest[0]['digit']} in an earlier round, press"
+            f"If you said something else for {latest[0]['digit']} in an earlier round, press"
             " Ctrl-C and start over with --again.",
             style="yellow",
         )
 
 
 def _kept(enrollment: DigitEnrollment) -> str:
-    """What stays when it is broken off."""
+    """What remains after an interruption."""
     name, done = enrollment.profile.name, len(enrollment.rounds)
     if enrollment.keeps_old:
-        return f"{name} keeps the digits as they were: nothing of this was stored."
+        return f"{name} keeps the old digits: nothing new was stored."
     if done == 0:
         return "No round is complete, so nothing was stored."
-    begun = len(enrollment.missing) < len(DIGITS)
-    lost = " The round that was begun starts over." if begun else ""
-    return f"{done} of {enrollment.wanted} rounds are kept: run it again to continue.{lost}"
+    lost = " The unfinished round starts over." if len(enrollment.missing) < len(DIGITS) else ""
+    return f"{done} of {enrollment.wanted} rounds kept: run the command again to continue.{lost}"

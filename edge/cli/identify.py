@@ -1,13 +1,12 @@
-"""`edge-voice identify`: who of a group speaks, or nobody of them."""
+"""`edge-voice identify`: who is speaking, if it is anyone of a group."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json
+from edge.cli.output import complain, quality_line, show, show_json, speaker_line
 from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
 
 if TYPE_CHECKING:
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile
 
-NAME = "identify"
-HELP = "say who of a group speaks in a recording, or at the microphone"
+HELP = "tell who of a group is speaking, in a recording or at the microphone"
 
 _SHOWN = 10
 
@@ -26,30 +24,21 @@ _SHOWN = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
     parser.description = (
-        "Says who speaks, whatever is said: one of the group, or nobody of them. Exit code 0 when"
-        " it is one of them, 1 when not."
-    )
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        type=Path,
-        help="a WAV or FLAC recording, or - for standard input; without it, the microphone",
+        "Tells who is speaking, whatever is said. Exit code 0 if it is someone in the group, 1 if"
+        " not."
     )
     parser.add_argument(
         "--group",
         metavar="NAME,NAME,...",
-        help="whom it may be, names or ids; without it, everybody who is enrolled",
+        help="who it may be, names or ids (default: everyone enrolled)",
     )
-    options.add_microphone(parser)
+    options.add_utterance(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Identify the speaker of one utterance."""
-    from edge.store import open_store
-
     config = options.config_of(args)
-    with open_store(config.state_path, settings=config.store) as store:
+    with options.store_of(args) as store:
         group = _named(store, args.group) if args.group is not None else None
         everybody = store.list() if group is None else []
     # From here on it is slow: the model runtime and the audio library.
@@ -79,32 +68,31 @@ def _named(store: ProfileStore, names: str) -> list[Profile]:
 
 
 def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
-    """Those who can be recognized; the others must not keep everybody from it."""
+    """Those who can be recognized; the others are skipped with a warning."""
     ready = []
     for profile in profiles:
         if profile.duress_of is not None:
             continue  # a voice that is in the group already
         if profile.remaining > 0:
-            complain(f"{profile.name} is left out, since not enrolled yet")
+            complain(f"{profile.name} skipped: not fully enrolled")
         elif not engine.fits(profile):
-            complain(f"{profile.name} is left out, since enrolled with another model")
+            complain(f"{profile.name} skipped: enrolled with another model")
         else:
             ready.append(profile)
     return ready
 
 
 def _print(result: Identification, config: Config) -> None:
-    from edge.cli.output import quality_line, speaker_line
     from edge.recognition.quality_gate import explain
 
     if result.best:
         show(f"Accepted: this is {result.best.name}.")
     elif result.ranking:
-        show("Rejected: this is nobody of them.")
+        show("Rejected: none of the enrolled people.")
     else:
         show(f"Rejected: {explain(result.reason, result.quality, config.recognition)}.")
     show(f"  confidence  {result.confidence.value}")
-    title: str | None = "nearest"
+    title: str | None = "closest"
     for match in result.ranking[:_SHOWN]:
         show(f"  {title or '':<11} {match.name}: {speaker_line(match)}")
         title = None

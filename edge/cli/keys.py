@@ -1,4 +1,4 @@
-"""`edge-voice keys`: what the signatures are locked with."""
+"""`edge-voice keys`: the keys that signatures are locked with."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.auditing import audited
-from edge.cli.output import complain, show, show_json
+from edge.cli.output import complain, show, show_json, show_result
 from edge.cli.prompts import add_passphrase_file, given_passphrase
 from edge.errors import EXIT_OK, InputError, KeyFault
 
@@ -16,47 +15,38 @@ if TYPE_CHECKING:
     from edge.crypto.keys import KeySources, WrappingKey
     from edge.store import ProfileStore
 
-NAME = "keys"
 HELP = "show or change the keys that signatures are locked with"
 
 _WHERE_NEXT = {
-    "file": "set store.key_file to it, keep a copy elsewhere, and take the file off this medium if"
-    " you can",
-    "passphrase": "give it to the service as the credential store.passphrase_credential names",
-    "credential": "the service must get the same credential from now on",
+    "file": "set store.key_file to it, keep a copy elsewhere, and if possible move the file to"
+    " another medium",
+    "passphrase": "pass it to the service as the credential named by store.passphrase_credential",
+    "credential": "the service needs the same credential from now on",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
     parser.description = (
-        "Signatures are sealed with a data key, which lies in the store, wrapped by a key that"
-        " should lie elsewhere: a systemd credential, a key file, or a passphrase."
+        "Signatures are encrypted with a data key, which is in the store, wrapped by a key that"
+        " should be kept elsewhere: a systemd credential, a key file, or a passphrase."
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, help_text, run in (
-        ("show", "show where the key comes from, and the ids of the keys", _show),
-        ("rotate", "make a new data key, and seal everything with it", _rotate),
+    actions = options.add_actions(
+        parser,
+        ("show", "show where the key comes from, and the key ids", _show),
+        ("rotate", "make a new data key and encrypt everything with it", _rotate),
         ("rewrap", "lock the store with another key", _rewrap),
-        ("make", "make a key file, and change nothing else", _make),
-    ):
-        action = actions.add_parser(name, help=help_text, description=help_text)
-        if name == "make":
-            action.add_argument("file", metavar="FILE", type=Path, help="a file that is not there")
-        if name == "rewrap":
-            _add_targets(action)
-        options.add_common(action)
-        action.set_defaults(perform=run)
-
-
-def _add_targets(action: argparse.ArgumentParser) -> None:
+        ("make", "make a key file and change nothing else", _make),
+    )
+    actions["make"].add_argument("file", metavar="FILE", type=Path, help="a new file")
+    action = actions["rewrap"]
     action.description = (
-        "Locks the store with another key; without an option, with a new one in the place of the"
-        " old. The former key opens nothing any more, but old copies of the store."
+        "Locks the store with another key; without an option, with a new one in place of the old."
+        " The old key no longer opens anything except old copies of the store."
     )
     target = action.add_mutually_exclusive_group()
     target.add_argument(
-        "--key-file", metavar="FILE", type=Path, help="the key in this file, made if missing"
+        "--key-file", metavar="FILE", type=Path, help="the key in this file, created if missing"
     )
     target.add_argument("--passphrase", action="store_true", help="a passphrase")
     target.add_argument(
@@ -66,14 +56,11 @@ def _add_targets(action: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--rotate",
         action="store_true",
-        help="also make a new data key: for a former key that others may know",
+        help="also make a new data key, in case others know the old key",
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Perform the action."""
-    code: int = args.perform(args)
-    return code
+run = options.perform
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -86,26 +73,18 @@ def _rotate(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         store.rotate_key()
         _record(args, store, "rotated")
-        _tell(args, store, "Everything is sealed with a new data key.")
+        _tell(args, store, "Everything is encrypted with a new data key.")
     return EXIT_OK
 
 
 def _make(args: argparse.Namespace) -> int:
-    from edge.crypto.keys import key_of_file
-    from edge.crypto.private_files import make_key_file
-
     file: Path = args.file.absolute()
     if file.exists():
-        raise InputError(f"{file} is there already: name another file")
-    make_key_file(file)
-    key = key_of_file(file)
-    if key is None:
-        raise KeyFault(f"the key file {file} has gone: try again")
-    if args.json:
-        show_json({"key": {"file": str(file), "key_id": key.id}})
-    else:
-        show(f"{file} holds the new key {key.id}.")
-    return EXIT_OK
+        raise InputError(f"{file} already exists: name a new file")
+    key = _key_in(file)
+    return show_result(
+        args, {"key": {"file": str(file), "key_id": key.id}}, f"{file} holds the new key {key.id}."
+    )
 
 
 def _rewrap(args: argparse.Namespace) -> int:
@@ -124,16 +103,18 @@ def _rewrap(args: argparse.Namespace) -> int:
             advice = _WHERE_NEXT[kind]
             sources.forget_default_file()
         _record(args, store, "rewrapped")
-        _tell(args, store, "The store is locked with another key.", advice)
+        _tell(args, store, "The store is now locked with another key.", advice)
     return EXIT_OK
 
 
 def _record(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
-    audited(store, options.config_of(args))("keys", what=what, key_id=store.key_state().key_id)
+    options.audit(
+        store, options.config_of(args), "keys", what=what, key_id=store.key_state().key_id
+    )
 
 
 def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -> Any:
-    """The key file whose content is to be exchanged; None for a key from elsewhere."""
+    """The key file to replace in place; None for a key from elsewhere."""
     if args.passphrase or args.credential:
         return None
     for file in sources.files():
@@ -145,16 +126,10 @@ def _file_in_place(args: argparse.Namespace, sources: KeySources, former: str) -
 
 
 def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple[WrappingKey, str]:
-    from edge.crypto.keys import key_of_file, key_of_passphrase
-    from edge.crypto.private_files import make_key_file
+    from edge.crypto.keys import key_of_passphrase
 
     if args.key_file is not None:
-        file: Path = args.key_file.absolute()
-        make_key_file(file)
-        key = key_of_file(file)
-        if key is None:
-            raise KeyFault(f"the key file {file} has gone: try again")
-        return key, "file"
+        return _key_in(args.key_file.absolute()), "file"
     if args.credential:
         return sources.credential_key(), "credential"
     if args.passphrase or former.startswith("passphrase"):
@@ -163,9 +138,21 @@ def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple
             "passphrase"
         )
     raise InputError(
-        f"the key is in the {former}: say what to lock the store with (--key-file, --passphrase"
-        " or --credential)"
+        f"the key comes from {former}: choose the new one with --key-file, --passphrase or"
+        " --credential"
     )
+
+
+def _key_in(file: Path) -> WrappingKey:
+    """The key in a file, which is created if missing."""
+    from edge.crypto.keys import key_of_file
+    from edge.crypto.private_files import make_key_file
+
+    make_key_file(file)
+    key = key_of_file(file)
+    if key is None:
+        raise KeyFault(f"the key file {file} has disappeared: try again")
+    return key
 
 
 def _tell(args: argparse.Namespace, store: ProfileStore, done: str, advice: str = "") -> None:
@@ -183,4 +170,4 @@ def _tell(args: argparse.Namespace, store: ProfileStore, done: str, advice: str 
         ):
             show(f"  {title:<9} {value}")
     if advice:
-        complain(f"the key comes from {state.source} now: {advice}", kind="note")
+        complain(f"the key now comes from {state.source}: {advice}", kind="note")

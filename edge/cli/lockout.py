@@ -1,4 +1,4 @@
-"""`edge-voice lockout`: whether nobody is let in after too many rejections, and its end."""
+"""`edge-voice lockout`: the lock-out after too many rejections, and its end."""
 
 from __future__ import annotations
 
@@ -9,81 +9,59 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import show, show_json
-from edge.errors import EXIT_OK, StoreError
+from edge.cli.output import show_result
+from edge.errors import StoreError
 
 if TYPE_CHECKING:
     from edge.access.lockout import LockOutRecord
     from edge.config import Config
     from edge.store.device_state import DeviceState
 
-NAME = "lockout"
-HELP = "show or lift the lock-out that follows too many rejections"
+HELP = "show or lift the lock-out after too many rejections"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, help_text, perform in (
-        ("show", "show whether nobody is let in, and for how long", _show),
-        ("lift", "let people in again, and forget the rejections", _lift),
-    ):
-        action = actions.add_parser(name, help=help_text, description=help_text)
-        options.add_common(action)
-        action.set_defaults(perform=perform)
+    options.add_actions(
+        parser,
+        ("show", "show whether the device is locked out, and for how long", _show),
+        ("lift", "end the lock-out and forget the rejections", _lift),
+    )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Perform the action."""
-    code: int = args.perform(args)
-    return code
+run = options.perform
 
 
 def _show(args: argparse.Namespace) -> int:
-    config, state = _opened(args)
-    try:
+    config = options.config_of(args)
+    with options.device_state(config) as state:
         record = _record(state)
-    finally:
-        state.close()
     content = _as_dict(record, config)
-    if args.json:
-        show_json(content)
-    elif not config.lockout.enabled:
-        show("Nobody is ever locked out: lockout.enabled is off.")
+    settings = config.lockout
+    if not settings.enabled:
+        words = "Lock-outs are disabled (lockout.enabled is off)."
     elif content["locked_out"]:
-        show(f"Nobody is let in for {record.left_s:.0f} s more (round {record.round}).")
+        words = f"Locked out for {record.left_s:.0f} s more (round {record.round})."
     else:
-        limit = f"{config.lockout.rejections} within {config.lockout.within_s:.0f} s"
-        show(f"People are let in; {content['rejections']} rejections so far, of {limit}.")
-    return EXIT_OK
+        limit = f"{settings.rejections} rejections in the last {settings.within_s:.0f} s"
+        words = f"Not locked out; {content['rejections']} of {limit}."
+    return show_result(args, content, words)
 
 
 def _lift(args: argparse.Namespace) -> int:
     from edge.access.lockout import LIFT_KEY, STATE_KEY
 
-    config, state = _opened(args)
-    try:
-        locked = True  # what cannot be read would begin with one
+    config = options.config_of(args)
+    with options.device_state(config) as state:
+        locked = True  # a record that cannot be read would start with a lock-out
         with contextlib.suppress(StoreError):
             locked = bool(_as_dict(_record(state), config)["locked_out"])
         state.put(STATE_KEY, None)
         state.put(LIFT_KEY, f"command line ({_user()})"[:64])
-    finally:
-        state.close()
-    if args.json:
-        show_json({"lifted": locked})
-    elif locked:
-        show("People are let in again; a running service follows within a second.")
-    else:
-        show("Nobody was locked out; the rejections so far are forgotten.")
-    return EXIT_OK
-
-
-def _opened(args: argparse.Namespace) -> tuple[Config, DeviceState]:
-    from edge.store.device_state import DeviceState
-
-    config = options.config_of(args)
-    return config, DeviceState(config.state_path)
+    words = "Not locked out; earlier rejections are forgotten."
+    if locked:
+        words = "Lock-out lifted; a running service follows within a second."
+    return show_result(args, {"lifted": locked}, words)
 
 
 def _record(state: DeviceState) -> LockOutRecord:
@@ -93,8 +71,8 @@ def _record(state: DeviceState) -> LockOutRecord:
         return read_record(state.get(STATE_KEY), time.monotonic(), boot_id())
     except ValueError as error:
         raise StoreError(
-            f"{state.path}: the lock-out in it cannot be read ({error}): run 'edge-voice lockout"
-            " lift' to begin anew"
+            f"{state.path}: the lock-out record is damaged ({error}): reset it with 'edge-voice"
+            " lockout lift'"
         ) from None
 
 

@@ -2,12 +2,12 @@
 
 A subcommand is a module of this package named in `COMMANDS`, with
 
-- `NAME` and `HELP`, a line for the list of commands,
+- `HELP`, a line for the list of commands,
 - `add_arguments(parser)`, which declares what it takes,
 - `run(args) -> int`, which does it and returns the exit code.
 
-Only the module of the command that was asked for is imported, so that listing profiles does not
-wait for a machine learning runtime; inside it, what is slow to import is imported by `run`.
+Only the requested command's module is imported, so that listing profiles does not wait for a
+machine learning runtime; inside it, `run` imports what is slow to import.
 
 Exit codes: 0 done or accepted, 1 rejected, 2 usage or bad input, 3 environment; 130 and 141 as
 shells give them for an interrupt and a closed pipe.
@@ -64,11 +64,11 @@ EXIT_PIPE_CLOSED = 141
 
 
 class UsageError(InputError):
-    """The command line makes no sense."""
+    """The command line is invalid."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError` in place of printing half a screen and exiting."""
+    """A parser that raises `UsageError` instead of printing half a screen and exiting."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("allow_abbrev", False)
@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
         self._has_actions = False
 
     def add_subparsers(self, **kwargs: Any) -> Any:
-        """Remember that this command has actions of its own."""
+        """Note that this command has actions of its own."""
         self._has_actions = True
         return super().add_subparsers(**kwargs)
 
@@ -94,24 +94,17 @@ class Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line in one line that says where to read more."""
+        """Raise `UsageError` with a pointer to the help."""
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line.
-
-    Args:
-        argv: the arguments without the program's name; None takes the process's own.
-
-    Returns:
-        The exit code.
-    """
+    """Run a command line, the process's own for None, and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     verbose = False
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not stop a command half way.
+        # A name that the terminal cannot encode must not stop a command half way.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -128,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(f"\n{PROGRAM}: interrupted\n")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has left
+    except BrokenPipeError:  # the reader of the output has gone
         discard(sys.stdout)
         return EXIT_PIPE_CLOSED
     except OutputError as error:
@@ -149,9 +142,9 @@ def entry_point() -> NoReturn:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     for argument in itertools.takewhile(lambda each: each != "--", arguments):
-        # argparse takes the value for the sign that options end, and gives out a list.
+        # argparse takes such a value for the end of options, and returns a list.
         if _NO_VALUE.fullmatch(argument):
-            raise UsageError(f"{argument[:40]} has no value that can be used")
+            raise UsageError(f"{argument[:40]} has no usable value")
     parser = _top_parser()
     args = parser.parse_args(arguments, options.defaults())
     if args.command == "help":
@@ -160,7 +153,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if args.command not in COMMANDS:
         near = difflib.get_close_matches(args.command, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
-        raise UsageError(f"there is no command {args.command!r}: {hint}")
+        raise UsageError(f"unknown command {args.command!r}: {hint}")
     module: Any = importlib.import_module(f"edge.cli.{args.command}")
     command = Parser(prog=f"{PROGRAM} {args.command}", description=module.HELP)
     module.add_arguments(command)
@@ -178,20 +171,19 @@ class _TopParser(Parser):
         super().error(message)
 
     def format_help(self) -> str:
-        # Imports every command's module, hence only once somebody asks.
-        modules = [importlib.import_module(f"edge.cli.{name}") for name in COMMANDS]
+        # Imports every command, hence only here.
         width = max(40, shutil.get_terminal_size().columns - 2)  # as argparse has it
         lines = [
             textwrap.fill(
-                module.HELP,
+                importlib.import_module(f"edge.cli.{name}").HELP,
                 width,
-                initial_indent=f"  {module.NAME:<10} ",
+                initial_indent=f"  {name:<10} ",
                 subsequent_indent=_INDENT,
             )
-            for module in modules
+            for name in COMMANDS
         ]
         self.epilog = "\n".join(
-            ["commands:", *lines, "", f"'{PROGRAM} COMMAND --help' says what a command takes."]
+            ["commands:", *lines, "", f"See '{PROGRAM} COMMAND --help' for a command's options."]
         )
         return super().format_help()
 

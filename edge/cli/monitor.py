@@ -176,7 +176,6 @@ class _Worker:
         self._line.sendall(encode(message))
 
 
-NAME = "monitor"
 HELP = "watch live what is heard and decided"
 
 _REFRESH_S = 0.15

@@ -1,7 +1,8 @@
-"""What a command says: text for people on standard output, one line of JSON for programs."""
+"""Output of a command: text for people on standard output, one line of JSON for programs."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -11,44 +12,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.errors import (
     EXIT_ENVIRONMENT,
+    EXIT_OK,
     ConfigError,
     EdgeVoiceError,
     EnrollmentRejected,
     EnvironmentFault,
 )
-from edge.types import PhraseMatch, Quality, SpeakerMatch
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-
-def speaker_line(match: SpeakerMatch) -> str:
-    """How near the voice came."""
-    verdict = "ok" if match.accepted else "too far"
-    return (
-        f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
-        f" (similarity {match.similarity:.2f})"
-    )
-
-
-def phrase_line(match: PhraseMatch) -> str:
-    """How near the phrase came."""
-    verdict = "ok" if match.accepted else "too far"
-    return (
-        f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
-        f" (distance {match.distance:.2f})"
-    )
-
-
-def quality_line(quality: Quality) -> str:
-    """What the recording was worth."""
-    return (
-        f"{quality.net_speech_s:.1f} s of speech at {quality.level_dbfs:.0f} dB,"
-        f" {quality.snr_db:.0f} dB above the noise"
-    )
-
+    from edge.types import PhraseMatch, Quality, SpeakerMatch
 
 PROGRAM = "edge-voice"
+NOBODY_ENROLLED = "Nobody is enrolled yet: run 'edge-voice enroll NAME'."
 _PIPE_WIDTH = 200
 
 
@@ -61,7 +39,7 @@ def show(text: str) -> None:
 
     Raises:
         OutputError: standard output cannot be written.
-        BrokenPipeError: whoever read it has left.
+        BrokenPipeError: its reader has gone.
     """
     with printing():
         sys.stdout.write(text + "\n")
@@ -72,17 +50,43 @@ def show_json(value: Mapping[str, Any]) -> None:
     show(json.dumps(value, ensure_ascii=False))
 
 
+def show_result(args: argparse.Namespace, value: Mapping[str, Any], *lines: str) -> int:
+    """Print a result as JSON, or as lines for people, and return exit code 0. Raises as `show`."""
+    if args.json:
+        show_json(value)
+    else:
+        for line in lines:
+            show(line)
+    return EXIT_OK
+
+
+def new_table(*titles: str) -> Table:
+    """A table without lines between its cells, which may be long."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def show_table(table: Table) -> None:
+    """Print a table. Raises as `show` does."""
+    with printing():
+        console(sys.stdout).print(table)
+
+
 def flush() -> None:
-    """Bring out what was printed so far. Raises as `show` does."""
+    """Flush standard output. Raises as `show` does."""
     if sys.stdout is not None:  # as after the shell's >&-; show() has complained if need be
         with printing():
             sys.stdout.flush()
 
 
 def discard(stream: TextIO | None) -> None:
-    """Let everything that is still to be written to a broken stream go nowhere.
+    """Send the rest of a broken stream nowhere.
 
-    The interpreter flushes once more at its end, and would complain and exit with 120.
+    The interpreter flushes once more when it ends, and would complain and exit with 120.
     """
     if stream is None:
         return
@@ -94,7 +98,7 @@ def discard(stream: TextIO | None) -> None:
 
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
-    """Inside, standard output is written to by whatever means. Raises as `show` does."""
+    """For code that writes to standard output by other means. Raises as `show` does."""
     if sys.stdout is None:
         raise OutputError("standard output is closed; leave it open, or send it to /dev/null")
     try:
@@ -103,15 +107,13 @@ def printing() -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        text = f"standard output cannot be written ({reason}); check where it goes"
-        raise OutputError(text) from None
+        raise OutputError(f"standard output cannot be written ({reason})") from None
 
 
 def console(stream: TextIO) -> Console:
-    """A terminal to draw on; what is drawn may hold names, so no markup is read from text.
+    """A terminal to draw on; no markup is read from text, which may hold names.
 
-    Args:
-        stream: standard output or error. Where it is no terminal, lines are wide and plain.
+    Where the stream is not a terminal, lines are wide and plain.
     """
     from rich.console import Console
 
@@ -129,12 +131,10 @@ def console(stream: TextIO) -> Console:
 
 
 def report(error: Exception, *, as_json: bool) -> int:
-    """Say what went wrong: a line on standard error, with `--json` also an object.
+    """Report an error: a line on standard error, with `--json` also an object.
 
-    Where neither can be written, the exit code alone says it; nothing is raised.
-
-    Returns:
-        The exit code: the error's own, or 3 for one that nobody foresaw.
+    Nothing is raised where neither can be written. Returns the exit code: the error's own, or 3
+    for an unexpected one.
     """
     if isinstance(error, EdgeVoiceError):
         message, exit_code = str(error), error.exit_code
@@ -157,7 +157,7 @@ def report(error: Exception, *, as_json: bool) -> int:
 
 
 def complain(message: str, *, kind: str = "warning") -> None:
-    """Print a line on standard error, whatever the message has in it; if it is gone, nowhere."""
+    """Print a line on standard error, whatever is in the message; nowhere if that is gone."""
     try:
         sys.stderr.write(f"{PROGRAM}: {kind}: {one_line(message)}\n")
         sys.stderr.flush()
@@ -166,8 +166,31 @@ def complain(message: str, *, kind: str = "warning") -> None:
 
 
 def one_line(text: str) -> str:
-    """The text with line breaks and control characters written out: file names hold anything."""
+    """The text with line breaks and control characters escaped: file names hold anything."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
+    )
+
+
+def speaker_line(match: SpeakerMatch) -> str:
+    """How well the voice matched."""
+    return f"{_score(match)} (similarity {match.similarity:.2f})"
+
+
+def phrase_line(match: PhraseMatch) -> str:
+    """How well the phrase matched."""
+    return f"{_score(match)} (distance {match.distance:.2f})"
+
+
+def _score(match: SpeakerMatch | PhraseMatch) -> str:
+    verdict = "ok" if match.accepted else "too low"
+    return f"score {match.score:.1f}, at least {match.threshold:.1f}: {verdict}"
+
+
+def quality_line(quality: Quality) -> str:
+    """The quality of the recording."""
+    return (
+        f"{quality.net_speech_s:.1f} s of speech at {quality.level_dbfs:.0f} dB,"
+        f" {quality.snr_db:.0f} dB above the noise"
     )

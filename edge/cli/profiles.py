@@ -1,41 +1,40 @@
-"""`edge-voice profiles`: who is enrolled on this device."""
+"""`edge-voice profiles`: the people enrolled on this device."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.auditing import audited
-from edge.cli.output import console, printing, show, show_json
+from edge.cli.output import NOBODY_ENROLLED, new_table, show, show_json, show_result, show_table
 from edge.cli.prompts import add_passphrase_file, confirmed, given_passphrase
-from edge.errors import EXIT_OK, EXIT_REJECTED
+from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
 
 if TYPE_CHECKING:
     from edge.config import EnrollmentConfig
+    from edge.store import ProfileStore
     from edge.types import Profile
 
-NAME = "profiles"
-HELP = "list, show, revert, reset, rename, delete, export or import who is enrolled"
+HELP = "list, show, revert, reset, rename, delete, export or import profiles"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, help_text, run in (
-        ("list", "list everybody", _list),
+    actions = options.add_actions(
+        parser,
+        ("list", "list everyone enrolled", _list),
         ("show", "show one profile", _show),
         ("revert", "forget what was learned since enrollment", _revert),
-        ("reset", "forget a signature; the name and id stay", _reset),
-        ("rename", "give a profile another name", _rename),
+        ("reset", "delete a signature; the name and id stay", _reset),
+        ("rename", "rename a profile", _rename),
         ("delete", "delete a profile and its signature", _delete),
         ("export", "write a profile to an encrypted file", _export),
         ("import", "add a profile from an encrypted file", _import),
-    ):
-        action = actions.add_parser(name, help=help_text, description=help_text)
+    )
+    for name, action in actions.items():
         if name not in ("list", "import"):
             action.add_argument("profile", metavar="NAME", help="the profile's name or id")
         if name == "rename":
@@ -44,17 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("file", metavar="FILE", type=Path, help="the encrypted file")
             add_passphrase_file(action)
         if name == "import":
-            action.add_argument("--as", dest="new_name", metavar="NAME", help="under another name")
+            action.add_argument("--as", dest="new_name", metavar="NAME", help="use another name")
         if name in ("revert", "reset", "delete", "export"):
             action.add_argument("-y", "--yes", action="store_true", help="do not ask")
-        options.add_common(action)
-        action.set_defaults(perform=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Perform the action."""
-    code: int = args.perform(args)
-    return code
+run = options.perform
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -64,32 +58,33 @@ def _list(args: argparse.Namespace) -> int:
         content = [{**each.as_dict(), "duress_of": each.duress_of} for each in profiles]
         show_json({"profiles": content})
     elif not profiles:
-        show("Nobody is enrolled yet: run 'edge-voice enroll NAME'.")
+        show(NOBODY_ENROLLED)
     else:
-        _print_table(_under_their_owners(profiles))
+        _print_table(profiles)
     return EXIT_OK
 
 
 def _show(args: argparse.Namespace) -> int:
+    from edge.challenge.enrollment import summary_of
     from edge.challenge.rounds import rounds_of
-    from edge.cli import enroll_digits
+    from edge.cli.enroll_digits import summary_line
 
     with options.store_of(args) as store:
         profile = store.get(args.profile)
         rounds = rounds_of(store, profile.id)
     if args.json:
         shown = {**profile.as_dict(), "drift": round(_drift(profile), 4)}
-        show_json({"profile": {**shown, "digits": enroll_digits.summary_of(rounds)}})
+        show_json({"profile": {**shown, "digits": summary_of(rounds)}})
         return EXIT_OK
     settings = options.config_of(args).enrollment
     show(profile.name)
     for title, value in (
         ("id", profile.id),
         ("kind", _kind(profile)),
-        ("phrase", profile.phrase or "not written down"),
+        ("phrase", profile.phrase or "not recorded"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
         ("adapted", _adapted(profile, settings)),
-        ("digits", enroll_digits.show_line(rounds)),
+        ("digits", summary_line(rounds)),
         ("created", _when(profile.created_at)),
         ("changed", _when(profile.updated_at)),
         ("models", _models(profile)),
@@ -100,57 +95,60 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _revert(args: argparse.Namespace) -> int:
-    with options.store_of(args) as store:
-        profile_id, name = store.find(args.profile)
-        if not confirmed(f"Forget what was learned of {name} since enrollment?", yes=args.yes):
-            return EXIT_REJECTED
-        profile = store.forget_adaptation(profile_id)
-        audited(store, options.config_of(args))("change", profile_id, what="reverted")
-    if args.json:
-        show_json({"profile": profile.as_dict()})
-    else:
-        show(f"{name} is known by the enrollment alone.")
-    return EXIT_OK
+    return _change(
+        args,
+        "reverted",
+        lambda store, profile_id: store.forget_adaptation(profile_id),
+        question="Forget what was learned about {} since enrollment?",
+        done="{} is back to the enrolled signature.",
+    )
 
 
 def _reset(args: argparse.Namespace) -> int:
-    with options.store_of(args) as store:
-        profile_id, name = store.find(args.profile)
-        if not confirmed(f"Forget the signature of {name}?", yes=args.yes):
-            return EXIT_REJECTED
-        profile = store.reset(profile_id)
-        audited(store, options.config_of(args))("change", profile_id, what="reset")
-    if args.json:
-        show_json({"profile": profile.as_dict()})
-    else:
-        show(f"{name} is reset: run 'edge-voice enroll' to enroll again.")
-    return EXIT_OK
+    return _change(
+        args,
+        "reset",
+        lambda store, profile_id: store.reset(profile_id),
+        question="Delete the signature of {}?",
+        done="{} is reset: run 'edge-voice enroll' to enroll again.",
+    )
 
 
 def _rename(args: argparse.Namespace) -> int:
+    return _change(
+        args,
+        "renamed",
+        lambda store, profile_id: store.rename(profile_id, args.new_name),
+        done="{} is now {}.",
+    )
+
+
+def _change(
+    args: argparse.Namespace,
+    what: str,
+    change: Callable[[ProfileStore, str], Profile],
+    *,
+    question: str = "",
+    done: str,
+) -> int:
+    """Change a profile and audit it; {} in the texts stands for the name, then the new name."""
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
-        profile = store.rename(profile_id, args.new_name)
-        audited(store, options.config_of(args))("change", profile_id, what="renamed")
-    if args.json:
-        show_json({"profile": profile.as_dict()})
-    else:
-        show(f"{name} is now {profile.name}.")
-    return EXIT_OK
+        if question and not confirmed(question.format(name), yes=args.yes):
+            return EXIT_REJECTED
+        profile = change(store, profile_id)
+        options.audit(store, options.config_of(args), "change", profile_id, what=what)
+    return show_result(args, {"profile": profile.as_dict()}, done.format(name, profile.name))
 
 
 def _delete(args: argparse.Namespace) -> int:
     with options.store_of(args) as store:
         profile_id, name = store.find(args.profile)
-        if not confirmed(f"Delete {name} and their signature?", yes=args.yes):
+        if not confirmed(f"Delete {name} and the signature?", yes=args.yes):
             return EXIT_REJECTED
         store.delete(profile_id)
-        audited(store, options.config_of(args))("deletion", profile_id)
-    if args.json:
-        show_json({"deleted": {"id": profile_id, "name": name}})
-    else:
-        show(f"{name} is deleted.")
-    return EXIT_OK
+        options.audit(store, options.config_of(args), "deletion", profile_id)
+    return show_result(args, {"deleted": {"id": profile_id, "name": name}}, f"{name} is deleted.")
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -165,17 +163,16 @@ def _export(args: argparse.Namespace) -> int:
         passphrase = given_passphrase(args.passphrase_file, f"New passphrase for {file}", new=True)
         check_passphrase(passphrase)
         write_person(file, person, passphrase, replace=replace)
-        audited(store, options.config_of(args))("export", person.profile.id)
+        options.audit(store, options.config_of(args), "export", person.profile.id)
     name = person.profile.name
-    if args.json:
-        show_json({"exported": {"id": person.profile.id, "name": name, "file": str(file)}})
-    else:
-        show(f"{name} is in {file}: whoever has it and the passphrase has the signature.")
-    return EXIT_OK
+    return show_result(
+        args,
+        {"exported": {"id": person.profile.id, "name": name, "file": str(file)}},
+        f"{name} exported to {file}: with it and the passphrase, anyone has the signature.",
+    )
 
 
 def _import(args: argparse.Namespace) -> int:
-    from edge.errors import ProfileError
     from edge.store.transfer import read_person
 
     with options.store_of(args) as store:
@@ -186,22 +183,21 @@ def _import(args: argparse.Namespace) -> int:
         except ProfileError as error:
             hint = "" if args.new_name else "; add --as NAME"
             raise ProfileError(f"{error}{hint}, nothing was imported") from None
-        audited(store, options.config_of(args))("import", profile.id)
-    if args.json:
-        show_json({"profile": profile.as_dict()})
-    else:
-        show(f"{profile.name} is {profile.status.value}.")
-    return EXIT_OK
+        options.audit(store, options.config_of(args), "import", profile.id)
+    return show_result(
+        args,
+        {"profile": profile.as_dict()},
+        f"{profile.name} is imported ({profile.status.value}).",
+    )
 
 
 def _print_table(profiles: list[Profile]) -> None:
-    from rich.table import Table
+    """Print each person, followed by their duress phrase."""
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED"):
-        table.add_column(title, overflow="fold")
-    for profile in profiles:
+    table = new_table("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED")
+    places = {profile.id: place for place, profile in enumerate(profiles)}
+    for profile in sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1)):
         done = profile.remaining <= 0
         table.add_row(
             Text(f"  {profile.name}" if profile.duress_of else profile.name),
@@ -210,14 +206,7 @@ def _print_table(profiles: list[Profile]) -> None:
             _progress(profile),
             _when(profile.updated_at),
         )
-    with printing():
-        console(sys.stdout).print(table)
-
-
-def _under_their_owners(profiles: list[Profile]) -> list[Profile]:
-    """Each person, and then their duress phrase."""
-    places = {profile.id: place for place, profile in enumerate(profiles)}
-    return sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1))
+    show_table(table)
 
 
 def _kind(profile: Profile) -> str:

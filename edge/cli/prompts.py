@@ -13,15 +13,12 @@ from edge.cli.output import one_line
 from edge.errors import InputError
 
 _Answer = TypeVar("_Answer")
+_MAX_BYTES = 4096
+_NO_ANSWER = "no answer; nothing was changed"
 
 
 def ask(question: str, default: str, read: Callable[[str], _Answer]) -> _Answer:
-    """Ask until the answer can be used.
-
-    Args:
-        question: a few words.
-        default: what Enter answers; it is shown.
-        read: turns the answer into what is wanted; raises `InputError` for one that cannot be used.
+    """Ask until `read` accepts the answer, which Enter makes the default.
 
     Raises:
         InputError: the terminal was closed.
@@ -31,7 +28,7 @@ def ask(question: str, default: str, read: Callable[[str], _Answer]) -> _Answer:
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line:
-            raise InputError("nobody answers any more; nothing was changed")
+            raise InputError(_NO_ANSWER)
         try:
             return read(line.strip() or default)
         except InputError as error:
@@ -56,28 +53,24 @@ def ask_secret(question: str) -> str | None:
     try:
         return getpass.getpass(f"{question}: ", stream=sys.stderr) or None
     except EOFError:
-        raise InputError("nobody answers any more; nothing was changed") from None
+        raise InputError(_NO_ANSWER) from None
 
 
 def say(text: str) -> None:
-    """A line beside the questions."""
+    """Print a line beside the questions."""
     sys.stderr.write(one_line(text) + "\n")
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether the person at the terminal agrees.
-
-    Args:
-        question: what is about to be done.
-        yes: they have agreed already, on the command line.
+    """Whether the person at the terminal agrees, or `yes` was given on the command line.
 
     Raises:
-        InputError: nobody is there to be asked.
+        InputError: there is no terminal to ask at.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise InputError(f"{question} Nobody is there to answer: add --yes to do it")
+        raise InputError(f"{question} Not a terminal; use --yes")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
@@ -86,53 +79,50 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return False
 
 
-_MAX_BYTES = 4096
-
-
 def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
     """Add `--passphrase-file`."""
     parser.add_argument(
         "--passphrase-file",
         metavar="FILE",
         type=Path,
-        help="take the passphrase from the first line of this file; - is standard input",
+        help="read the passphrase from the first line of this file; - for standard input",
     )
 
 
 def given_passphrase(file: Path | None, question: str, *, new: bool) -> str:
-    """The passphrase from a file, or from the person at the terminal.
-
-    Args:
-        file: the file, `-` for standard input; None asks.
-        question: what it is for.
-        new: whether it is a new one, which is asked for twice.
+    """The passphrase in a file (`-` for standard input), or asked for; a new one is asked twice.
 
     Raises:
         InputError: the file cannot be read, or the two answers differ.
-        KeyFault: nobody is there to be asked.
+        KeyFault: there is no terminal to ask at.
     """
     from edge.crypto.keys import ask_at_terminal
 
     if file is not None:
-        return _first_line(file)
+        return secret_line(file, "passphrase")
     passphrase = ask_at_terminal(question)
-    if new and passphrase != ask_at_terminal("The same again"):
-        raise InputError("the two passphrases differ: nothing was done")
+    if new and passphrase != ask_at_terminal("Repeat it"):
+        raise InputError("the two passphrases differ: nothing was changed")
     return passphrase
 
 
-def _first_line(file: Path) -> str:
+def secret_line(file: Path, what: str, *, alone: bool = False) -> str:
+    """The first line of a file, or of standard input for `-`; `alone` demands no other.
+
+    Raises:
+        InputError: the file cannot be read, or holds no such line.
+    """
     try:
         if str(file) == "-":
             content = sys.stdin.buffer.readline(_MAX_BYTES + 1)
         else:
             with file.open("rb") as handle:
-                content = handle.readline(_MAX_BYTES + 1)
+                content = handle.read(_MAX_BYTES + 1) if alone else handle.readline(_MAX_BYTES + 1)
         text = content.decode().rstrip("\r\n")
-    except OSError as error:
-        raise InputError(f"cannot read the passphrase from {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"the passphrase in {file} is not UTF-8 text") from None
-    if not text or len(content) > _MAX_BYTES:
-        raise InputError(f"the first line of {file} holds no passphrase")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise InputError(f"{file}: cannot read the {what} ({reason})") from None
+    if not text or len(content) > _MAX_BYTES or "\n" in text or "\0" in text:
+        where = "as its only line" if alone else "in its first line"
+        raise InputError(f"{file}: must hold the {what} {where}")
     return text

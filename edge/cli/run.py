@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-NAME = "run"
 HELP = "listen, decide and publish, until told to stop"
 
 

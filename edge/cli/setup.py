@@ -1,53 +1,56 @@
-"""`edge-voice setup`: a few questions, and the device is configured and started."""
+"""`edge-voice setup`: ask a few questions, write the configuration, start the service."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.cli.output import complain, show, show_json
-from edge.cli.prompts import ask, ask_secret, ask_whether, say
+from edge.cli.prompts import ask, ask_secret, ask_whether, say, secret_line
 from edge.errors import EXIT_OK, EdgeVoiceError, InputError
 
 if TYPE_CHECKING:
     from edge.audio.devices import InputDevice
-    from edge.installation.answers import Answers
+    from edge.installation.answers import SetupAnswers
     from edge.installation.writing import Written
 
-NAME = "setup"
 HELP = "ask a few questions, write the configuration and start the service"
 
 _NONE = "none"
 _DEFAULT = "default"
-_MOST_PASSWORD = 4096
+_T = TypeVar("_T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what it takes."""
     parser.description = (
-        "Asks what a device has to know, and writes the configuration and the service's secrets."
-        " Run again, it offers what is set; what it replaces stays beside it with .bak after its"
-        " name. What an option answers is not asked."
+        "Asks a few questions, and writes the configuration and the service's secrets. Run again,"
+        " it offers the current values; replaced files are kept with .bak added to their names."
+        " Questions that an option answers are skipped."
     )
     parser.add_argument(
-        "--preset", choices=("door", "home"), help="what a new configuration starts from"
+        "--preset", choices=("door", "home"), help="starting point of a new configuration"
     )
-    parser.add_argument("--name", metavar="NAME", help="name of the device for people")
-    parser.add_argument("--id", metavar="ID", help="its name in MQTT topics (default: from --name)")
+    parser.add_argument("--name", metavar="NAME", help="display name of the device")
     parser.add_argument(
-        "--microphone", metavar="NAME", help=f"a part of its name, its number, or {_DEFAULT}"
+        "--id", metavar="ID", help="id of the device in MQTT topics (default: made from --name)"
+    )
+    parser.add_argument(
+        "--microphone", metavar="NAME", help=f"part of its name, its number, or {_DEFAULT}"
     )
     parser.add_argument("--broker", metavar="HOST[:PORT]", help="the MQTT broker")
-    parser.add_argument("--user", metavar="USER", help=f"user at the broker, or {_NONE}")
+    parser.add_argument("--user", metavar="USER", help=f"MQTT user name, or {_NONE}")
     parser.add_argument(
         "--password-file",
         metavar="FILE",
         type=Path,
-        help="file whose only line is the password at the broker; it is copied",
+        help="file whose only line is the MQTT password; it is copied",
     )
     yes_or_no = argparse.BooleanOptionalAction
     parser.add_argument(
@@ -56,16 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca-file",
         metavar="FILE",
-        help="PEM file of the authority that signed the broker's certificate; it is copied",
+        help="PEM file of the CA that signed the broker's certificate; it is copied",
     )
     parser.add_argument(
-        "--discovery", action=yes_or_no, default=None, help="show the device to Home Assistant"
+        "--discovery", action=yes_or_no, default=None, help="announce the device to Home Assistant"
     )
     parser.add_argument(
         "--signing", action=yes_or_no, default=None, help="sign decisions, for a lock to verify"
     )
     parser.add_argument(
-        "--yes", action="store_true", help="ask nothing; take what is set, or the default"
+        "--yes", action="store_true", help="ask nothing; use current values, or the defaults"
     )
     parser.add_argument("--no-start", action="store_true", help="do not start the service")
 
@@ -80,20 +83,20 @@ def run(args: argparse.Namespace) -> int:
     asks = not args.yes
     if asks and not sys.stdin.isatty():
         raise InputError(
-            "nobody is there to answer: add --yes to take what is set or the defaults, and give"
-            " what shall differ by --preset, --name, --microphone, --broker, --user,"
-            " --password-file, --tls, --ca-file, --discovery or --signing"
+            "not a terminal; use --yes for current values or the defaults, and --preset, --name,"
+            " --microphone, --broker, --user, --password-file, --tls, --ca-file, --discovery or"
+            " --signing for others"
         )
     is_new = not os.path.lexists(file)
     preset = args.preset or "door"
     if not is_new:
         if args.preset:
             raise InputError(
-                f"{file}: is there already, and --preset would lose what is in it; move it away,"
-                " or leave --preset out"
+                f"{file}: already exists, and --preset would overwrite it; move it away, or leave"
+                " --preset out"
             )
     elif asks and not args.preset:
-        say("What is it for? " + "; ".join(f"{name}: {what}" for name, what in PRESETS.items()))
+        say("Presets: " + "; ".join(f"{name}: {what}" for name, what in PRESETS.items()))
         preset = ask("door or home", preset, _preset)
     data, config = writing.starting_point(file, preset)
     answers = _asked(args, present(config, preset if is_new else ""), asks=asks)
@@ -101,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         writing.check_authority(answers.ca_file)
     done = writing.apply(file, data, answers)
 
-    state = "left alone"
+    state = "not started"
     failure: EdgeVoiceError | None = None
     if not args.no_start and file == SYSTEM_FILE and service.can_start():
         try:
@@ -127,44 +130,54 @@ def _file(named: Path | None) -> Path:
     if file is None:
         if os.geteuid() != 0:
             raise InputError(
-                f"{SYSTEM_FILE} is for root to write; run this with sudo, or name a file of your"
-                " own with --config"
+                f"{SYSTEM_FILE} can only be written by root; use sudo, or name your own file with"
+                " --config"
             )
         file = SYSTEM_FILE
-    # What is written beside it is named from there.
+    # The files beside it are named from there.
     return file.absolute()
 
 
-def _asked(args: argparse.Namespace, before: Answers, *, asks: bool) -> Answers:
+def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> SetupAnswers:
     from edge.installation.answers import broker, checked, id_of
 
-    def answer(option: Any, question: str, default: str, path: str) -> Any:
-        """From the option, else the person, else what it is."""
+    def answer(option: str | None, question: str, default: str, read: Callable[[str], _T]) -> _T:
+        """From the option, else asked, else the default."""
         if option is None and asks:
-            return ask(question, default, lambda text: checked(path, text))
-        return checked(path, default if option is None else option)
+            return ask(question, default, read)
+        return read(default if option is None else option)
 
-    name = answer(args.name, "Name of this device", before.name, "device.name")
+    def whether(option: bool | None, question: str, default: bool) -> bool:
+        if option is None and asks:
+            return ask_whether(question, default=default)
+        return default if option is None else option
+
+    name = answer(args.name, "Name of this device", before.name, partial(checked, "device.name"))
     new_id = args.id or (before.device_id if name == before.name else id_of(name))
     before = replace(before, name=name, device_id=checked("device.id", new_id))
     before = replace(before, microphone=_microphone(args.microphone, before.microphone, asks=asks))
 
-    if args.broker is not None or not asks:
-        host, port = broker(args.broker or before.broker)
-    else:
-        host, port = ask("MQTT broker, HOST or HOST:PORT", before.broker, broker)
+    host, port = answer(args.broker, "MQTT broker, HOST or HOST:PORT", before.broker, broker)
     user = before.username or _NONE
-    user = answer(args.user, f"User at the broker, or {_NONE}", user, "mqtt.username")
+    check_user = partial(checked, "mqtt.username")
+    user = answer(args.user, f"MQTT user name, or {_NONE}", user, check_user)
     username = None if user == _NONE else user
     password = None
     if args.password_file is not None:
         if username is None:
-            raise InputError("a password without a user; give --user too")
-        password = _password_in(args.password_file)
+            raise InputError("--password-file needs --user")
+        password = secret_line(args.password_file, "password", alone=True)
     elif asks and username is not None:
-        password = ask_secret("Password at the broker (not shown; Enter leaves it as it is)")
+        password = ask_secret("MQTT password (not shown; Enter keeps the current one)")
 
-    tls = _whether(args.tls, "Encrypt the connection (TLS)", before.tls, asks=asks)
+    tls = whether(args.tls, "Encrypt the connection (TLS)", before.tls)
+    if args.ca_file is not None and not tls:
+        raise InputError("--ca-file has no effect without TLS; add --tls")
+    ca_file = None
+    if tls:
+        default = _NONE if before.ca_file is None else str(before.ca_file)
+        question = f"CA file for the broker's certificate, or {_NONE} for the system's"
+        ca_file = answer(args.ca_file, question, default, _authority)
     return replace(
         before,
         host=host,
@@ -172,13 +185,11 @@ def _asked(args: argparse.Namespace, before: Answers, *, asks: bool) -> Answers:
         username=username,
         password=password,
         tls=tls,
-        ca_file=_authority(args, before.ca_file, tls=tls, asks=asks),
-        discovery=_whether(
-            args.discovery, "Show the device to Home Assistant", before.discovery, asks=asks
+        ca_file=ca_file,
+        discovery=whether(
+            args.discovery, "Announce the device to Home Assistant", before.discovery
         ),
-        signing=_whether(
-            args.signing, "Sign decisions, for a lock to verify", before.signing, asks=asks
-        ),
+        signing=whether(args.signing, "Sign decisions, for a lock to verify", before.signing),
     )
 
 
@@ -188,38 +199,19 @@ def _preset(text: str) -> str:
     return text
 
 
-def _whether(option: bool | None, question: str, default: bool, *, asks: bool) -> bool:
-    if option is not None:
-        return option
-    return ask_whether(question, default=default) if asks else default
-
-
-def _authority(
-    args: argparse.Namespace, before: Path | None, *, tls: bool, asks: bool
-) -> Path | None:
+def _authority(text: str) -> Path | None:
     from edge.installation.writing import check_authority
 
-    if not tls:
-        if args.ca_file is not None:
-            raise InputError("--ca-file has no effect without TLS; add --tls")
+    if text == _NONE:
         return None
-
-    def read(text: str) -> Path | None:
-        if text == _NONE:
-            return None
-        file = Path(text).expanduser().absolute()
-        check_authority(file)
-        return file
-
-    default = _NONE if before is None else str(before)
-    if args.ca_file is not None or not asks:
-        return read(args.ca_file or default)
-    question = f"File of the authority behind its certificate, or {_NONE} for the system's"
-    return ask(question, default, read)
+    file = Path(text).expanduser().absolute()
+    check_authority(file)
+    return file
 
 
 def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> int | str | None:
-    """By a part of its name, which stays when something else is plugged in."""
+    """By part of its name, which stays the same when other devices are plugged in."""
+    from edge.enrollment.microphones import lasting_name
     from edge.installation.answers import checked
 
     default = _DEFAULT if before is None else str(before)
@@ -230,9 +222,9 @@ def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> 
             return None
         for device in devices:
             if text == str(device.index):
-                return _lasting_name(device, devices)
+                return lasting_name(device, devices)
         if devices and text.isdecimal():
-            raise InputError("there is no microphone of that number")
+            raise InputError("no microphone has that number")
         value: int | str = checked("audio.device", int(text) if text.isdecimal() else text)
         return value
 
@@ -253,36 +245,16 @@ def _devices() -> list[InputDevice]:
         say(f"  The microphones cannot be listed: {error}")
         return []
     if not devices:
-        say("  There is no microphone yet; the service waits for one.")
+        say("  No microphone yet; the service waits for one.")
     return devices
 
 
-def _lasting_name(device: InputDevice, devices: list[InputDevice]) -> str:
-    """The name without the card's number, where that is enough to tell it from the others."""
-    short = device.name.partition(" (hw:")[0].partition(":")[0].strip()
-    same = [other for other in devices if short.casefold() in other.name.casefold()]
-    return short if short and not short.isdecimal() and len(same) == 1 else device.name
-
-
-def _password_in(file: Path) -> str:
-    try:
-        with file.open("rb") as handle:
-            data = handle.read(_MOST_PASSWORD + 1)
-        text = data.decode("utf-8").rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"{file}: the password cannot be read ({reason})") from None
-    if not text or len(data) > _MOST_PASSWORD or "\n" in text or "\0" in text:
-        raise InputError(f"{file}: must hold the password in one line only")
-    return text
-
-
-def _as_json(done: Written, answers: Answers, state: str) -> dict[str, Any]:
+def _as_json(done: Written, answers: SetupAnswers, state: str) -> dict[str, Any]:
     return {
         "file": str(done.file),
         "changed": done.changed,
-        "made": [str(path) for path in done.made],
-        "kept": [str(path) for path in done.kept],
+        "written": [str(path) for path in done.written],
+        "backups": [str(path) for path in done.backups],
         "device": {"id": answers.device_id, "name": answers.name},
         "microphone": answers.microphone,
         "broker": answers.broker,
@@ -294,19 +266,19 @@ def _as_json(done: Written, answers: Answers, state: str) -> dict[str, Any]:
     }
 
 
-def _show(done: Written, answers: Answers, state: str, *, sudo: str) -> None:
-    show(f"{done.file}: {'written' if done.changed else 'is as it was'}")
-    for path in done.made:
+def _show(done: Written, answers: SetupAnswers, state: str, *, sudo: str) -> None:
+    show(f"{done.file}: {'written' if done.changed else 'unchanged'}")
+    for path in done.written:
         if path != done.file:
             show(f"{path}: written")
-    for path in done.kept:
-        show(f"{path}: what was there before")
+    for path in done.backups:
+        show(f"{path}: backup of the old file")
     if done.public_key is not None:
-        show(f"Decisions are signed; a lock verifies them with {done.public_key}")
+        show(f"Decisions are signed; the public key for a lock is {done.public_key}")
     if state == "started":
-        show("The service runs, now and after every start of the machine.")
-    elif state == "left alone":
+        show("The service is running, and starts with the machine.")
+    elif state == "not started":
         show("The service was not started; to listen from this terminal: edge-voice run")
     if sudo:
-        show("If something is amiss: sudo edge-voice doctor")
-    show(f"Next, somebody who may open {answers.name}: {sudo}edge-voice enroll NAME")
+        show("If something is wrong: sudo edge-voice doctor")
+    show(f"Next, enroll someone for {answers.name}: {sudo}edge-voice enroll NAME")

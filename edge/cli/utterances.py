@@ -1,4 +1,4 @@
-"""Utterances for the commands that need one: from files, standard input or the microphone."""
+"""Utterances for commands: from files, standard input or the microphone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from edge.cli.display import HEARING, LISTENING, WORKING, Display
 from edge.cli.output import complain
 from edge.cli.prompts import say
 from edge.config import AudioConfig
-from edge.errors import AudioFormatError, InputError
+from edge.errors import AudioFormatError, EnrollmentRejected, InputError
 from edge.installation.service import paused
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = Path("-")
 LONGEST_S = 300.0
-"""Longest recording that is read, seconds."""
+"""Longest recording that is accepted, seconds."""
 
 
 class NothingHeard(InputError):
@@ -39,7 +38,7 @@ class NothingHeard(InputError):
 
 
 def utterance_from(path: Path) -> Utterance:
-    """The utterance in a file, or in what standard input brings when the path is `-`.
+    """The utterance in a file, or on standard input if the path is `-`.
 
     Raises:
         AudioFormatError: it cannot be used; the message says why.
@@ -50,18 +49,34 @@ def utterance_from(path: Path) -> Utterance:
     if recording.narrowband:
         complain(
             f"{path}: recorded at {recording.original_rate} samples per second, which makes voices"
-            " harder to tell apart; record at 16000"
+            " harder to tell apart; use 16000"
         )
     return utterance_of(recording.samples)
 
 
-class UtteranceSource:
-    """A microphone that stays open from the noise of the room to the last word.
+def complain_of(file: Path, error: InputError) -> None:
+    """Report that a recording was refused."""
+    named = f"{file}: {error}" if isinstance(error, EnrollmentRejected) else str(error)
+    complain(named, kind="refused")
 
-    Args:
-        audio: how utterances are cut.
-        device: the microphone; None for the configured one.
-        display: where the level is shown.
+
+def result_of(source: str, fault: InputError | None) -> dict[str, Any]:
+    """The result of enrolling an utterance from a file or "microphone", for programs."""
+    reason = None
+    if fault is not None:
+        reason = fault.reason if isinstance(fault, EnrollmentRejected) else "unreadable"
+    return {
+        "source": source,
+        "accepted": fault is None,
+        "reason": reason,
+        "message": str(fault) if fault else None,
+    }
+
+
+class UtteranceSource:
+    """A microphone that stays open from measuring the room to the last word.
+
+    `device` is None for the configured one.
 
     Raises:
         MicrophoneError: on entering, when it cannot be opened.
@@ -82,13 +97,8 @@ class UtteranceSource:
         self._display.say(f"Microphone: {self.name}", style="dim")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._microphone.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._microphone.__exit__(None, None, None)
 
     @property
     def name(self) -> str:
@@ -96,7 +106,7 @@ class UtteranceSource:
         return self._microphone.name
 
     def record(self, seconds: float, state: str) -> FloatArray:
-        """All that is heard in the next seconds, while the meter says `state`, shape (n,).
+        """The sound of the next seconds, shape (n,), while the meter shows `state`.
 
         Raises:
             MicrophoneError: it has gone away.
@@ -113,13 +123,9 @@ class UtteranceSource:
     def utterances(self, *, wait_s: float, longest_s: float | None = None) -> Iterator[Utterance]:
         """Utterances as they are spoken; their positions count from this call.
 
-        Args:
-            wait_s: how long to wait for somebody to speak.
-            longest_s: longest utterance; None for the configured length.
-
         Raises:
             MicrophoneError: it has gone away.
-            NothingHeard: nobody spoke for `wait_s`.
+            NothingHeard: nobody spoke for `wait_s` seconds.
         """
         settings = EndPointSettings.of(self._audio)
         if longest_s is not None:
@@ -136,9 +142,9 @@ class UtteranceSource:
                 yield utterance
                 spoke_at = time.monotonic()
             if pointer.discarded > lost_before:
-                display.say("Some of the sound was lost: say it again.", style="yellow")
+                display.say("Some sound was lost: say it again.", style="yellow")
             elif speaking_before and not pointer.speaking and not heard:
-                display.say("That was too short to be speech: passed over.", style="dim")
+                display.say("Too short to be speech: ignored.", style="dim")
             if pointer.speaking:
                 spoke_at = time.monotonic()
             elif time.monotonic() - spoke_at > wait_s:
@@ -152,27 +158,25 @@ class UtteranceSource:
 def one_utterance(
     path: Path | None, config: Config, args: argparse.Namespace, prompt: str
 ) -> Utterance:
-    """The one utterance that is to be judged: of a file, or else of the microphone."""
+    """The utterance to judge: from a file, or else from the microphone."""
     if path is not None:
         return utterance_from(path)
     with paused(say), Display() as display:
         display.say(prompt, style="bold")
-        with UtteranceSource(config.audio, args.device, display) as ear:
-            for utterance in ear.utterances(wait_s=args.wait):
+        with UtteranceSource(config.audio, args.device, display) as source:
+            for utterance in source.utterances(wait_s=args.wait):
                 return utterance
-    raise NothingHeard("the microphone was closed before anybody spoke: try again")
+    raise NothingHeard("the microphone was closed before anyone spoke: try again")
 
 
 def _from_standard_input() -> Utterance:
     if sys.stdin.isatty():
-        raise AudioFormatError("standard input: is a keyboard; pipe a recording into it")
+        raise AudioFormatError("standard input: a terminal; pipe a recording into it")
     parts, length_s = [], 0.0
     with StandardInputSource(sys.stdin.buffer) as source:
         for block in source.blocks():
             parts.append(block.samples)
             length_s = block.end_s
             if length_s > LONGEST_S:
-                raise AudioFormatError(
-                    f"standard input: is longer than the {LONGEST_S:.0f} s allowed; cut it shorter"
-                )
+                raise AudioFormatError(f"standard input: longer than the {LONGEST_S:.0f} s allowed")
     return utterance_of(np.concatenate(parts))

@@ -1,1 +1,1 @@
-"""`edge-voice demo`: the whole way of a voice, shown with nothing attached."""
+"""`edge-voice demo`: recognition from end to end, with nothing attached."""

@@ -1,17 +1,25 @@
-"""An MQTT broker for as long as the demo runs: amqtt, on a free port of the loopback interface.
+"""The demo's MQTT broker, amqtt on a free port of the loopback interface, and its subscriber.
 
-amqtt speaks MQTT 3.1.1 only: a client that connects with version 5 is refused.
+amqtt speaks MQTT 3.1.1 only: a client that connects with version 5 is not answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+
+from edge.config import Config
 from edge.errors import EnvironmentFault
+from edge.mqtt.session import Session
+from edge.mqtt.topics import Topics
 
 _HOST = "127.0.0.1"
 _START_TIMEOUT_S = 15.0
@@ -19,12 +27,12 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class DemoBroker:
-    """A broker in a thread of its own, for anybody on this machine, without a password.
+    """A broker in its own thread, for anyone on this machine, without a password.
 
     Use it as a context manager; `host` and `port` are valid inside.
 
     Raises:
-        EnvironmentFault: amqtt is not there, or could not start.
+        EnvironmentFault: amqtt is not installed, or could not start.
     """
 
     def __init__(self) -> None:
@@ -37,15 +45,17 @@ class DemoBroker:
         self._stop: asyncio.Event | None = None
 
     def __enter__(self) -> DemoBroker:
-        # amqtt reports every connection, and every client that leaves without saying goodbye.
+        # amqtt logs every connection, and every client that leaves without a DISCONNECT.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._thread.start()
         if not self._started.wait(_START_TIMEOUT_S):
-            raise EnvironmentFault(f"the demo's MQTT broker did not start in {_START_TIMEOUT_S} s")
+            raise EnvironmentFault(
+                f"the demo's MQTT broker did not start in {_START_TIMEOUT_S:.0f} s"
+            )
         if isinstance(self._failure, ImportError):
             raise EnvironmentFault(
-                f"the demo's MQTT broker is missing ({self._failure}); get it with: pip install"
+                f"the demo's MQTT broker is not installed ({self._failure}): pip install"
                 " 'edge-voice[demo]', or run tools/demo in a checkout"
             )
         if self._failure is not None:
@@ -74,7 +84,7 @@ class DemoBroker:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         configuration: dict[str, Any] = {
-            # Listening is done here and not by amqtt, which does not tell the port it was given.
+            # Listening is done here because amqtt does not report the port it was given.
             "listeners": {"default": {"type": "external"}},
             "plugins": {
                 "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
@@ -94,3 +104,56 @@ class DemoBroker:
         await self._stop.wait()
         server.close()
         await broker.shutdown()
+
+
+class DecisionSubscriber(Session):
+    """Receives the status and the decisions of one device."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config.mqtt, "demo")
+        self._topics = Topics(config.mqtt.base_topic, config.device.id)
+
+    def __enter__(self) -> DecisionSubscriber:
+        super().__enter__()
+        self.subscribe([self._topics.status, self._topics.decision])
+        return self
+
+    def wait_for_status(
+        self,
+        condition: Callable[[dict[str, Any]], bool],
+        timeout_s: float,
+        running: Callable[[], bool],
+    ) -> bool:
+        """Wait for a status that meets a condition; false once time is over or `running` is."""
+
+        def meets(message: MQTTMessage) -> bool | None:
+            status = message.topic == self._topics.status
+            return (status and condition(_object(message))) or None
+
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and running():
+            if self.wait(meets, 0.1):
+                return True
+        return False
+
+    def next_decision(self, timeout_s: float) -> tuple[MQTTMessage, dict[str, Any]] | None:
+        """The next decision, as a message and as JSON; None when none came in time."""
+        topic = self._topics.decision
+        return self.wait(lambda each: (each.topic == topic and _object(each)) or None, timeout_s)
+
+    def skip_decisions(self) -> int:
+        """Drop the decisions that have arrived; returns how many."""
+        return sum(1 for _ in iter(lambda: self.next_decision(0.0), None))
+
+
+def is_online(status: dict[str, Any]) -> bool:
+    """Whether a status says that the device is online."""
+    return status.get("state") == "online"
+
+
+def _object(message: MQTTMessage) -> dict[str, Any]:
+    try:
+        content = json.loads(message.payload)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

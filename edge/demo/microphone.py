@@ -1,24 +1,26 @@
-"""The demo with a person: enroll at the microphone, then speak to the daemon."""
+"""The demo with a person: enroll at the microphone, then speak to the service."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+
 from edge.config import AudioConfig, load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import Arrival, DecisionSubscriber, is_online
+from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import ServiceProcess, command, environment, write_config
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
-from edge.demo.story import START_TIMEOUT_S, demo_settings, topics_of
+from edge.demo.story import START_TIMEOUT_S, demo_settings
 
 NAME = "Guest"
 _ANSWER_TIMEOUT_S = 30.0
-"""How long somebody may take to speak up."""
+"""How long someone may take to speak."""
 
 _EXPECTED = (
     Expectation("Say your phrase", "", "granted", "accepted", NAME),
@@ -28,11 +30,7 @@ _EXPECTED = (
 
 
 class EnrollmentEnded(Exception):
-    """`edge-voice enroll` said why it did not finish.
-
-    Attributes:
-        exit_code: its exit code.
-    """
+    """`edge-voice enroll` failed and has said why; this has its exit code."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"edge-voice enroll ended with exit code {exit_code}")
@@ -40,16 +38,11 @@ class EnrollmentEnded(Exception):
 
 
 def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOutcome:
-    """Run the guided demo.
-
-    Args:
-        folder: an empty one, for everything that is written.
-        show: told what happens.
-        audio: which microphone, and how utterances are cut.
+    """Run the guided demo, with its files in an empty folder.
 
     Raises:
         EnrollmentEnded: the person could not be enrolled.
-        EdgeVoiceError: something that it stands on is not as it must be.
+        EdgeVoiceError: something the demo depends on failed.
     """
     with ExitStack() as stack:
         broker = stack.enter_context(DemoBroker())
@@ -59,27 +52,24 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOut
             settings["audio"]["device"] = audio.device
         path = write_config(folder, settings)
         config = load_config(path)
-        show.say("Think of a phrase of two seconds or more, in any language.")
+        show.say("Think of a phrase that takes two seconds or more, in any language.")
         _enroll(path)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
-        daemon = stack.enter_context(ServiceProcess(path, piped=False))
-        if not listener.wait_for(_listening, START_TIMEOUT_S, lambda: daemon.running):
-            raise daemon.fault("the daemon did not report on MQTT that it listens")
+        subscriber = stack.enter_context(DecisionSubscriber(config))
+        service = stack.enter_context(ServiceProcess(path, piped=False))
+        if not subscriber.wait_for_status(_listening, START_TIMEOUT_S, lambda: service.running):
+            raise service.fault("the service did not report on MQTT that it is listening")
         show.say("")
-        show.say("The daemon listens now. Do what the table says, line by line.")
+        show.say("The service is listening. Follow the table, line by line.")
         results = []
         with show.table(_EXPECTED):
             for expectation in _EXPECTED:
-                listener.rest()
+                subscriber.skip_decisions()
                 show.playing(expectation)
-                arrival = listener.next_decision(_ANSWER_TIMEOUT_S)
-                if arrival is None and not daemon.running:
-                    raise daemon.fault("the daemon stopped listening")
-                result = Result(expectation, *_answer(arrival))
-                show.came(result)
-                results.append(result)
+                arrival = subscriber.next_decision(_ANSWER_TIMEOUT_S)
+                if arrival is None and not service.running:
+                    raise service.fault("the service stopped listening")
+                results.append(Result(expectation, *_answer(arrival)))
+                show.add(results[-1])
         return DemoOutcome(tuple(results), 0, config.audio.end_silence_s)
 
 
@@ -99,19 +89,22 @@ def _enroll(config: Path) -> None:
         raise EnrollmentEnded(done.returncode)
 
 
-def _answer(arrival: Arrival | None) -> tuple[dict[str, Any] | None, float | None]:
-    """The decision, and how long after the end of the speech it was here, seconds.
+def _answer(
+    arrival: tuple[MQTTMessage, dict[str, Any]] | None,
+) -> tuple[dict[str, Any] | None, float | None]:
+    """The decision, and how long after the end of the speech it arrived, seconds.
 
-    Only the daemon knows when the speech ended: what it measured up to the decision is added to
-    the way that the decision had over MQTT, by the clock that both share.
+    Only the service knows when the speech ended: its own timings are added to the time over MQTT,
+    by the clock that both share.
     """
     if arrival is None:
         return None, None
-    decision = arrival.decision
+    message, decision = arrival
+    received = time.time() - (time.monotonic() - message.timestamp)
     try:
         timings = decision["timings_ms"]
         until_decision = (timings["endpoint"] + timings["decide"]) / 1000.0
-        return decision, until_decision + max(0.0, arrival.clock - _unix(decision["time"]))
+        return decision, until_decision + max(0.0, received - _unix(decision["time"]))
     except (KeyError, TypeError, ValueError):
         return decision, None
 

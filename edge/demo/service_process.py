@@ -1,4 +1,4 @@
-"""A microphone made of recordings: sound at the pace at which it would be heard."""
+"""The service as a process of the demo, and the sound that it is given."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from edge.crypto.private_files import make_key_file
 from edge.errors import EnvironmentFault
 from edge.types import SAMPLE_RATE, FloatArray
 
+_STOP_TIMEOUT_S = 5.0
 _BLOCK = SAMPLE_RATE // 50
 _ROOM_DBFS = -62.0
-"""Level of the noise between recordings, that of the recordings' own."""
+"""Level of the noise between recordings, the same as in them."""
 
 
 class Player:
-    """Writes raw mono 16-bit little-endian PCM at 16 kHz to a pipe, in real time, without pause.
+    """Writes raw mono 16-bit little-endian PCM at 16 kHz to a pipe, in real time, without a gap.
 
-    Between recordings a quiet room is heard, for a live microphone is never digitally silent.
+    Between recordings it plays a quiet room, for a live microphone is never digitally silent.
     """
 
     def __init__(self, sink: IO[bytes]) -> None:
@@ -52,14 +53,13 @@ class Player:
 
     @property
     def broken(self) -> bool:
-        """Whether the other end of the pipe has gone."""
+        """Whether the other end of the pipe is closed."""
         return not self._thread.is_alive()
 
     def play(self, samples: FloatArray) -> float | None:
-        """Play a recording, shape (n,) at `SAMPLE_RATE`, and return when it is over.
+        """Play a recording, shape (n,) at `SAMPLE_RATE`, to its end.
 
-        Returns:
-            `time.monotonic()` at which its first sample was heard; None when the pipe broke.
+        Returns the `time.monotonic()` of its first sample; None if the pipe broke.
         """
         with self._changed:
             self._begun = None
@@ -69,20 +69,20 @@ class Player:
             return self._begun
 
     def _run(self) -> None:
-        heard = 0
+        played = 0
         started = time.monotonic()
         while not self._ending:
             with self._changed:
                 if self._pending:
                     block = self._pending.popleft()
                     if self._begun is None:
-                        self._begun = started + heard / SAMPLE_RATE
+                        self._begun = started + played / SAMPLE_RATE
                     self._changed.notify_all()
                 else:
-                    block = self._room[heard % len(self._room) :][:_BLOCK]
-            heard += len(block)
-            # A block is there once its last sample has been heard.
-            wait = started + heard / SAMPLE_RATE - time.monotonic()
+                    block = self._room[played % len(self._room) :][:_BLOCK]
+            played += len(block)
+            # A microphone delivers a block once its last sample is over.
+            wait = started + played / SAMPLE_RATE - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
             try:
@@ -92,14 +92,10 @@ class Player:
                 return
 
 
-_STOP_TIMEOUT_S = 5.0
-
-
 def write_config(folder: Path, settings: dict[str, Any]) -> Path:
-    """Write settings as the YAML file `config.yaml` in a folder, and return its path.
+    """Write settings as `config.yaml` in a folder, and return its path.
 
-    The store's key is made too: where one lies beside what it locks, a warning says so, and nothing
-    that is kept for a demo is worth one.
+    The store's key is made too, to avoid the warning about a key made on the way.
     """
     path = folder / "config.yaml"
     make_key_file(Path(settings["state_directory"]) / DEFAULT_FILE)
@@ -108,12 +104,12 @@ def write_config(folder: Path, settings: dict[str, Any]) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of `edge-voice ARGUMENTS`, run by the Python that runs this."""
+    """The command line of `edge-voice ARGUMENTS`, for this same Python."""
     return [sys.executable, "-m", "edge.cli", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """An environment in which `command` finds the very package that this is a part of."""
+    """An environment in which `command` finds this same package."""
     here = str(Path(edge.__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(part for part in (here, inherited) if part)
@@ -121,17 +117,12 @@ def environment() -> dict[str, str]:
 
 
 class ServiceProcess:
-    """`edge-voice run`, while used as a context manager.
-
-    Args:
-        config: its configuration file.
-        piped: whether it hears what is written to `sound`, and not the microphone.
-    """
+    """`edge-voice run` while used as a context manager; `piped` sound replaces the microphone."""
 
     def __init__(self, config: Path, *, piped: bool) -> None:
         self._config = config
         self._piped = piped
-        self._log = config.with_name("daemon.log")
+        self._log = config.with_name("service.log")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ServiceProcess:
@@ -160,13 +151,13 @@ class ServiceProcess:
             process.kill()
             process.wait()
         if process.stdin is not None:
-            # Closing writes what is left in the buffer, to nobody.
+            # Closing flushes the buffer into a broken pipe.
             with suppress(OSError):
                 process.stdin.close()
 
     @property
     def running(self) -> bool:
-        """Whether the process is still there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -177,23 +168,23 @@ class ServiceProcess:
             ValueError: it has not been started.
         """
         if self._process is None:
-            raise ValueError("the daemon has not been started")
+            raise ValueError("the service has not been started")
         return self._process.pid
 
     @property
     def sound(self) -> IO[bytes]:
-        """Where sound goes in: raw mono 16-bit little-endian PCM at 16 kHz."""
+        """The pipe for sound: raw mono 16-bit little-endian PCM at 16 kHz."""
         if self._process is None or self._process.stdin is None:
-            raise ValueError("the daemon does not listen to a pipe")
+            raise ValueError("the service does not read from a pipe")
         return self._process.stdin
 
     def fault(self, what: str) -> EnvironmentFault:
-        """An error that says what went wrong and what the daemon's last words were."""
+        """An error with what went wrong and the last line that the service logged."""
         status = self._process.poll() if self._process else None
-        ended = f"; the daemon ended with status {status}" if status is not None else ""
+        ended = f"; the service ended with status {status}" if status is not None else ""
         try:
             lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
             lines = []
-        words = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return EnvironmentFault(f"{what}{ended}" + (f"; its last words: {words}" if words else ""))
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return EnvironmentFault(f"{what}{ended}" + (f"; it logged: {last}" if last else ""))

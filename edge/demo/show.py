@@ -1,4 +1,4 @@
-"""The demo on the screen: a table that fills, or plain lines where the output is no terminal."""
+"""The demo on the screen: a table that fills up, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a decision has to be.
+    """A decision that should come of something said; `name` is None for any name or none.
 
-    Attributes:
-        title: who does what, for people.
-        text: what is said; empty where that is up to the person at the microphone.
-        decision: `Outcome` value.
-        reason: `ReasonCode` value.
-        name: whose name the decision must carry; None for anyone's or no one's.
+    `text` is empty if it is up to the person at the microphone.
     """
 
     title: str
@@ -39,13 +34,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Result:
-    """A decision, or that none came.
-
-    Attributes:
-        expected: what it had to be.
-        decision: the payload as it came over MQTT; None when none came in time.
-        after_s: from the end of the speech until it was at the subscriber, seconds.
-    """
+    """A decision received over MQTT `after_s` seconds after the speech; None if there is none."""
 
     expected: Expectation
     decision: dict[str, Any] | None = field(repr=False)
@@ -53,7 +42,7 @@ class Result:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the decision came, and is what it had to be."""
+        """Whether the decision arrived and is as expected."""
         if self.decision is None:
             return False
         return (
@@ -79,7 +68,7 @@ class Result:
 
     def __str__(self) -> str:
         if self.decision is None:
-            return "no decision came"
+            return "no decision"
         name = self.decision.get("name")
         who = f" ({name})" if name else ""
         return f"{self.decision.get('decision')}, {self.decision.get('reason')}{who}"
@@ -87,32 +76,26 @@ class Result:
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """The whole demo.
-
-    Attributes:
-        results: one for each recording, in the order in which they were played.
-        unasked: decisions that came although nothing had been said.
-        end_silence_s: how long the daemon waits in silence until it takes speech for ended.
-    """
+    """The results in the order played, and the number of decisions with nothing said."""
 
     results: tuple[Result, ...]
-    unasked: int
+    unexpected: int
     end_silence_s: float
 
     @property
     def as_expected(self) -> bool:
-        """Whether every decision was what it had to be, and there was no other."""
-        return not self.unasked and all(result.as_expected for result in self.results)
+        """Whether every decision was as expected, and there was no other."""
+        return not self.unexpected and all(result.as_expected for result in self.results)
 
     @property
     def median_after_s(self) -> float | None:
-        """From the end of the speech until the decision arrived, seconds; None where none did."""
+        """From the end of the speech until the decision arrived, seconds; None if none did."""
         times = [result.after_s for result in self.results if result.after_s is not None]
         return statistics.median(times) if times else None
 
     @property
     def median_decide_s(self) -> float | None:
-        """What the daemon needed to decide, seconds, as it says itself; None where it does not."""
+        """How long the service took to decide, seconds, by its own timings; None without any."""
         timings = [(result.decision or {}).get("timings_ms", {}) for result in self.results]
         times = [one["decide"] / 1000.0 for one in timings if "decide" in one]
         return statistics.median(times) if times else None
@@ -124,7 +107,7 @@ class DemoOutcome:
             "as_expected": self.as_expected,
             "passed": sum(result.as_expected for result in self.results),
             "failed": sum(not result.as_expected for result in self.results),
-            "unasked": self.unasked,
+            "unexpected": self.unexpected,
             "median_after_speech_s": None if median is None else round(median, 3),
             "median_decide_s": None if decide is None else round(decide, 3),
             "end_silence_s": self.end_silence_s,
@@ -134,12 +117,12 @@ class DemoOutcome:
     def __str__(self) -> str:
         passed = sum(result.as_expected for result in self.results)
         parts = [f"{passed} of {len(self.results)} decisions as expected"]
-        if self.unasked:
-            parts.append(f"{self.unasked} that nobody asked for")
+        if self.unexpected:
+            parts.append(f"{self.unexpected} unexpected")
         if self.median_after_s is not None:
             parts.append(
-                f"they came {self.median_after_s:.2f} s after the end of speech (median); to say"
-                f" no, {self.end_silence_s:.2f} s of it are the wait for silence"
+                f"median {self.median_after_s:.2f} s after the end of speech (a denial first waits"
+                f" {self.end_silence_s:.2f} s for silence)"
             )
         if self.median_decide_s is not None:
             parts.append(f"deciding took {self.median_decide_s:.2f} s")
@@ -147,11 +130,7 @@ class DemoOutcome:
 
 
 class Show:
-    """Where the demo says what it does.
-
-    Args:
-        console: the screen; None to say nothing at all.
-    """
+    """Shows what the demo does, on a console or, with None, nowhere."""
 
     def __init__(self, console: Console | None) -> None:
         self._console = console
@@ -161,13 +140,13 @@ class Show:
         self._playing = False
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Show a line."""
         if self._console is not None:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def table(self, expected: Sequence[Expectation]) -> Iterator[None]:
-        """Show what will be played, and fill in what comes of it."""
+        """Show what will be played, and fill in the results."""
         self._expected, self._results = expected, []
         if self._console is None or not self._console.is_terminal:
             yield
@@ -177,14 +156,14 @@ class Show:
         self._live = None
 
     def playing(self, expected: Expectation) -> None:
-        """Say that a recording is being played."""
+        """Show that a recording is being played."""
         self._playing = True
         if not self._refresh():
             said = f': "{expected.text}"' if expected.text else ""
             self.say(f"{expected.title}{said}")
 
-    def came(self, result: Result) -> None:
-        """Say what came of it."""
+    def add(self, result: Result) -> None:
+        """Show a result."""
         self._playing = False
         self._results.append(result)
         if not self._refresh():
@@ -201,7 +180,7 @@ class Show:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
         table.add_column("Played")
         table.add_column("Expected", min_width=15)
-        table.add_column("Came over MQTT", min_width=15)
+        table.add_column("Received over MQTT", min_width=15)
         table.add_column("Took", justify="right")
         for number, expected in enumerate(self._expected):
             said = f"\n[dim italic]{escape(expected.text)}[/dim italic]" if expected.text else ""
@@ -212,7 +191,7 @@ class Show:
                 "",
             ]
             if number < len(self._results):
-                row[2] = _came(self._results[number])
+                row[2] = _received(self._results[number])
                 row[3] = _seconds(self._results[number])
             elif number == len(self._results) and self._playing:
                 row[2] = "[cyan]listening ...[/cyan]"
@@ -224,10 +203,10 @@ def _seconds(result: Result) -> str:
     return "-" if result.after_s is None else f"{result.after_s:.2f} s"
 
 
-def _came(result: Result) -> str:
+def _received(result: Result) -> str:
     color = "green" if result.as_expected else "bold red"
     if result.decision is None:
-        return f"[{color}]nothing[/{color}]"
+        return f"[{color}]none[/{color}]"
     outcome, reason = (str(result.decision.get(key)) for key in ("decision", "reason"))
     name = result.decision.get("name")
     who = f" ({name})" if name else ""

@@ -1,4 +1,4 @@
-"""The demo with nothing attached: enroll two made-up people, then play recordings to the daemon."""
+"""The demo with nothing attached: two made-up people, and recordings played to the service."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import numpy as np
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import Config, load_config
-from edge.demo.broker import DemoBroker
-from edge.demo.listener import DecisionSubscriber, is_online
+from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
 from edge.demo.service_process import Player, ServiceProcess, write_config
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
 from edge.errors import EnvironmentFault
-from edge.mqtt.topics import Topics
 from edge.recognition.engine import Engine
 from edge.resources import demo_directory
 from edge.store import open_store
@@ -27,18 +25,12 @@ from edge.types import SAMPLE_RATE, FloatArray, ProfileKind
 
 _FRAME = SAMPLE_RATE // 50
 _SPEECH_DBFS = -50.0
-"""Frames louder than this are speech: it stands at -23 dBFS and the noise at -62 dBFS."""
+"""Frames louder than this are speech, which is at -23 dBFS, the noise at -62 dBFS."""
 
 
 @dataclass(frozen=True)
 class DemoPerson:
-    """Someone made up.
-
-    Attributes:
-        name: display name.
-        phrase: the phrase that they enroll, in writing.
-        repetitions: recordings of it, each of shape (n,) at `SAMPLE_RATE`.
-    """
+    """A made-up person and recordings of their passphrase, each of shape (n,) at `SAMPLE_RATE`."""
 
     name: str
     phrase: str
@@ -46,28 +38,14 @@ class DemoPerson:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A recording that is played to the daemon.
+class Scene(Expectation):
+    """A recording to play, shape (n,) at `SAMPLE_RATE`, and the decision it should lead to."""
 
-    Attributes:
-        title: who does what, for people.
-        text: what is said.
-        samples: shape (n,) at `SAMPLE_RATE`.
-        decision: `Outcome` value that must come of it.
-        reason: `ReasonCode` value that must come of it.
-        name: whose name the decision must carry; None where it is not granted.
-    """
-
-    title: str
-    text: str
     samples: FloatArray = field(repr=False)
-    decision: str
-    reason: str
-    name: str | None
 
     @property
     def speech_end_s(self) -> float:
-        """Where the speech ends, seconds from the start: the end of the last loud 20 ms."""
+        """End of the speech, seconds from the start: the end of the last loud 20 ms."""
         frames = self.samples[: len(self.samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
         power = np.mean(np.square(frames, dtype=np.float64), axis=1)
         loud = np.flatnonzero(power > 10.0 ** (_SPEECH_DBFS / 10.0))
@@ -83,10 +61,7 @@ class Play:
 
 
 def load_play(folder: Path | None = None) -> Play:
-    """Read the manifest and every recording that it names.
-
-    Args:
-        folder: where they are; None for those that come with the software.
+    """Read the manifest and every recording in it, from a folder or, for None, those included.
 
     Raises:
         EnvironmentFault: the manifest is missing or damaged.
@@ -129,68 +104,51 @@ def _scene(entry: dict[str, Any], folder: Path) -> Scene:
 
 
 START_TIMEOUT_S = 30.0
-"""Longest wait for the daemon to report that it is there; a Raspberry Pi Zero takes seconds."""
+"""Longest wait for the service to be online; a Raspberry Pi Zero takes seconds."""
 _DECISION_TIMEOUT_S = 5.0
 _SETTLE_S = 0.5
-"""Quiet before the first recording, so that the daemon hears the room first."""
+"""Quiet before the first recording, so that the service hears the room first."""
 
 
 def demo_settings(folder: Path, broker: DemoBroker) -> dict[str, Any]:
-    """The settings of a daemon that lives in a folder and publishes to the demo's broker."""
+    """The settings of a service with its files in a folder and the demo's broker."""
     return {
         "device": {"id": "demo-door", "name": "Demo door"},
-        # The broker does not answer MQTT 5; asking it first would cost seconds.
+        # The broker does not answer MQTT 5, and trying it first would cost seconds.
         "mqtt": {"host": broker.host, "port": broker.port, "protocol": "3.1.1"},
         "state_directory": str(folder / "state"),
     }
 
 
-def topics_of(config: Config) -> Topics:
-    """The topics that a daemon with these settings publishes to."""
-    return Topics(config.mqtt.base_topic, config.device.id)
-
-
 def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutcome:
-    """Run the demo.
-
-    Args:
-        folder: an empty one, for everything that is written.
-        show: told what happens.
-        play: who is enrolled and what is played; None for what comes with the software.
+    """Run the demo, with its files in an empty folder; `play` is None for the one included.
 
     Raises:
-        EdgeVoiceError: something that it stands on is not as it must be.
+        EdgeVoiceError: something the demo depends on failed.
     """
     play = play or load_play()
-    expected = tuple(
-        Expectation(scene.title, scene.text, scene.decision, scene.reason, scene.name)
-        for scene in play.scenes
-    )
     with ExitStack() as stack:
         broker = stack.enter_context(DemoBroker())
-        show.say(f"An MQTT broker runs on {broker.host}:{broker.port}.")
+        show.say(f"The MQTT broker is at {broker.host}:{broker.port}.")
         path = write_config(folder, demo_settings(folder, broker))
         config = load_config(path)
         enroll(play.people, config, show)
-        listener = stack.enter_context(
-            DecisionSubscriber(broker.host, broker.port, topics_of(config))
-        )
+        subscriber = stack.enter_context(DecisionSubscriber(config))
         started = time.monotonic()
-        daemon = stack.enter_context(ServiceProcess(path, piped=True))
-        player = stack.enter_context(Player(daemon.sound))
-        if not listener.wait_for(is_online, START_TIMEOUT_S, lambda: daemon.running):
-            raise daemon.fault("the daemon did not report on MQTT that it is there")
-        show.say(f"The daemon was listening after {time.monotonic() - started:.1f} s.")
+        service = stack.enter_context(ServiceProcess(path, piped=True))
+        player = stack.enter_context(Player(service.sound))
+        if not subscriber.wait_for_status(is_online, START_TIMEOUT_S, lambda: service.running):
+            raise service.fault("the service did not report on MQTT that it is online")
+        show.say(f"The service was online after {time.monotonic() - started:.1f} s.")
         show.say("")
         time.sleep(_SETTLE_S)
         results = []
-        with show.table(expected):
-            for expectation, scene in zip(expected, play.scenes):
-                show.playing(expectation)
-                result = _play(expectation, scene, player, listener, daemon)
-                show.came(result)
-                results.append(result)
-        return DemoOutcome(tuple(results), len(listener.rest()), config.audio.end_silence_s)
+        with show.table(play.scenes):
+            for scene in play.scenes:
+                show.playing(scene)
+                results.append(_play(scene, player, subscriber, service))
+                show.add(results[-1])
+        return DemoOutcome(tuple(results), subscriber.skip_decisions(), config.audio.end_silence_s)
 
 
 def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
@@ -209,21 +167,18 @@ def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
                 profile = store.add_sample(
                     profile.id, sample, engine.models.speaker.sha256, engine.models.phrase.sha256
                 )
-            show.say(f'{person.name} is enrolled: "{person.phrase}", said three times.')
+            show.say(f'{person.name} is enrolled with "{person.phrase}".')
 
 
 def _play(
-    expectation: Expectation,
-    scene: Scene,
-    player: Player,
-    listener: DecisionSubscriber,
-    daemon: ServiceProcess,
+    scene: Scene, player: Player, subscriber: DecisionSubscriber, service: ServiceProcess
 ) -> Result:
     begun = player.play(scene.samples)
     if begun is None:
-        raise daemon.fault("the daemon stopped listening")
+        raise service.fault("the service stopped listening")
     speech_ended = begun + scene.speech_end_s
-    arrival = listener.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
+    arrival = subscriber.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
     if arrival is None:
-        return Result(expectation, None, None)
-    return Result(expectation, arrival.decision, arrival.at - speech_ended)
+        return Result(scene, None, None)
+    message, decision = arrival
+    return Result(scene, decision, message.timestamp - speech_ended)

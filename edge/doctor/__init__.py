@@ -1,10 +1,10 @@
-"""Whether everything that the service stands on is as it must be, and what to do where it is not.
+"""Checks everything the service depends on, and says what to do where something is wrong.
 
-Each module looks at one subject. What it can find is declared at its top as `Verdict`s: the texts
-that people read are in one place, each with a code of its own.
+Each module checks one subject and declares its findings at its top as `FindingKind`s, so that the
+texts are in one place, each with a code of its own.
 """
 
-from edge.doctor.examination import Examination
-from edge.doctor.finding import Finding, State, Verdict
+from edge.doctor.examination import examine
+from edge.doctor.finding import Finding, FindingKind, State
 
-__all__ = ["Examination", "Finding", "State", "Verdict"]
+__all__ = ["Finding", "FindingKind", "State", "examine"]

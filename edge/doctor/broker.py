@@ -1,88 +1,99 @@
-"""The broker, one step after the other: found, reached, trusted, let in, said to and heard from."""
+"""The broker, step by step: resolve, connect, TLS, login, publish, receive."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import queue
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from edge.config import MqttConfig
 from edge.doctor.context import Context
-from edge.doctor.conversation import BrokerRefused, Conversation, Unanswered
-from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
+from edge.doctor.finding import (
+    Finding,
+    State,
+    from_error,
+    green,
+    red,
+    skipped,
+    split_message,
+    yellow,
+)
 from edge.errors import ConfigError
 from edge.mqtt import failures
 from edge.mqtt.authentication import read_password, tls_context
 from edge.mqtt.discovery import filter_of
+from edge.mqtt.session import Session, SessionError
 from edge.mqtt.topics import Topics
 
 _RESOLVE_S = 6.0
 _CONNECT_S = 4.0
+_RETURN_S = 3.0
 _SOON_DAYS = 14
 
-OFF = skipped(
+DISABLED = skipped(
     "broker.off", "mqtt.enabled is false: nothing is published", "set mqtt.enabled to publish"
 )
-UNUSABLE = red("broker.settings", "{found}", "{remedy}")
-FOUND = green("broker_name.found", "{host} is {address}")
-LOST = red(
+UNUSABLE = red("broker.settings")
+RESOLVED = green("broker_name.found", "{host} is {address}")
+UNKNOWN = red(
     "broker_name.unknown",
     "{host} cannot be resolved",
-    "correct mqtt.host, or give the broker's address; see whether the name server works: getent"
-    " hosts {host}",
+    "correct mqtt.host, or use the broker's address; to test the name server: getent hosts {host}",
 )
-REACHED = green("broker_connect.reached", "port {port} answers after {ms:.1f} ms")
-UNREACHED = red("broker_connect.failed", "{found}", "{remedy}")
-TRUSTED = green("broker_tls.trusted", "{version}, its certificate is good until {until}")
-ENDING = yellow(
+CONNECTED = green("broker_connect.reached", "connected to port {port} in {ms:.1f} ms")
+NOT_CONNECTED = red("broker_connect.failed")
+TRUSTED = green("broker_tls.trusted", "{version}; the certificate is valid until {until}")
+EXPIRING = yellow(
     "broker_tls.ending",
-    "{version}; its certificate is only good until {until}: then nothing is published any more",
+    "{version}; the certificate expires on {until}: after that nothing is published any more",
     "renew the broker's certificate",
 )
-UNTRUSTED = red("broker_tls.failed", "{found}", "{remedy}")
-PLAIN = green("broker_tls.local", "not encrypted, and does not leave this machine")
-BARE = yellow(
+UNTRUSTED = red("broker_tls.failed")
+LOCAL = green("broker_tls.local", "not encrypted, but on this machine only")
+UNENCRYPTED = yellow(
     "broker_tls.off",
-    "not encrypted: whoever is on the network reads the broker's password and every decision",
+    "not encrypted: anyone on the network can read the broker's password and every decision",
     "set mqtt.tls.enabled to true, and have the broker offer TLS",
 )
-WELCOME = green("broker_login.accepted", "{who} is let in, with MQTT {version}")
-TURNED_AWAY = red("broker_login.refused", "{found}", "{remedy}")
-MUTE = red(
+ACCEPTED = green("broker_login.accepted", "{who} is accepted, with MQTT {version}")
+REFUSED = red("broker_login.refused")
+SILENT = red(
     "broker_login.silent",
-    "something takes connections there and does not speak MQTT",
+    "connections are accepted but not answered in MQTT",
     "check mqtt.port, and whether the broker wants TLS there",
 )
-SAID = green("broker_publish.taken", "it takes what is published below {place}")
-NOT_SAID = red(
+PUBLISHED = green("broker_publish.taken", "messages below {place} are accepted")
+NOT_PUBLISHED = red(
     "broker_publish.refused",
-    "it refuses what is published on {topic} ({reason})",
+    "{reason}",
     "let {who} write {place}/# in the broker's access list; for mosquitto: topic readwrite"
     " {place}/#",
 )
-HEARD = green("broker_receive.received", "a message came back after {ms:.0f} ms")
+RECEIVED = green("broker_receive.received", "a message came back after {ms:.0f} ms")
 NOT_SUBSCRIBED = red(
     "broker_receive.refused",
-    "it refuses a subscription to {topic} ({reason}): no command arrives",
+    "{reason}: commands do not arrive",
     "let {who} read {place}/# in the broker's access list",
 )
-NOT_HEARD = red(
+NOT_RECEIVED = red(
     "broker_receive.lost",
-    "what was published on {topic} did not come back within {seconds:g} s: its access list stops"
-    " it, on the way in or out",
+    "a message on {topic} did not come back within {seconds:g} s: the broker's access list blocks"
+    " it",
     "let {who} read and write {place}/# in the broker's access list; for mosquitto: topic readwrite"
     " {place}/#",
 )
-AFTER = "not tried, since the step before failed"
 NOT_TRIED = {
-    name: skipped(f"{name}.not_tried", AFTER)
+    name: skipped(f"{name}.not_tried", "not tried because the previous step failed")
     for name in (
         "broker_connect",
         "broker_tls",
@@ -95,62 +106,54 @@ _STEPS = ("broker_name", *NOT_TRIED)
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Every step, each with a remedy of its own; after one that fails the rest is not tried."""
+    """Every step; after one that fails the others are not tried."""
     if not context.config.mqtt.enabled:
-        yield OFF()
+        yield DISABLED()
         return
     last = ""
-    good = True
-    for finding in _walk(context):
-        last, good = finding.name, finding.code not in _FATAL
+    failed = False
+    for finding in _steps(context):
+        last, failed = finding.name, finding.state is State.RED
         yield finding
-    if not good:
-        reached = _STEPS.index(last) if last in _STEPS else -1
-        for name in _STEPS[max(reached, 0) + 1 :]:
+    if failed:
+        reached = _STEPS.index(last) if last in _STEPS else 0
+        for name in _STEPS[reached + 1 :]:
             yield NOT_TRIED[name]()
 
 
-_FATAL = {
-    verdict.code for verdict in (UNUSABLE, LOST, UNREACHED, UNTRUSTED, TURNED_AWAY, MUTE, NOT_SAID)
-}
-
-
 def judge_plain(address: str) -> Finding:
-    """What an unencrypted connection to an address is worth."""
-    return PLAIN() if ipaddress.ip_address(address.partition("%")[0]).is_loopback else BARE()
+    """The finding for an unencrypted connection to an address."""
+    local = ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    return LOCAL() if local else UNENCRYPTED()
 
 
-def _walk(context: Context) -> Iterator[Finding]:
+def _steps(context: Context) -> Iterator[Finding]:
     mqtt = context.config.mqtt
     try:
-        password = None if mqtt.password_file is None else read_password(mqtt.password_file)
+        read_password(mqtt.password_file)
         tls = tls_context(mqtt.tls)
     except ConfigError as error:
-        found, remedy = parted(error)
-        yield UNUSABLE(found=found, remedy=remedy)
+        yield from_error(UNUSABLE, error)
         return
     address = _address(mqtt)
     if address is None:
-        yield LOST(host=mqtt.host)
+        yield UNKNOWN(host=mqtt.host)
         return
-    yield FOUND(host=mqtt.host, address=address)
+    yield RESOLVED(host=mqtt.host, address=address)
     started = time.monotonic()
     try:
         line = socket.create_connection((address, mqtt.broker_port), _CONNECT_S)
     except OSError as error:
-        found, remedy = parted(Exception(failures.connect_trouble(error, mqtt)))
-        yield UNREACHED(found=f"{address}, port {mqtt.broker_port}: {found}", remedy=remedy)
+        place = f"{address}, port {mqtt.broker_port}: "
+        yield from_error(NOT_CONNECTED, failures.connect_failure(error, mqtt), place)
         return
     with line:
-        yield REACHED(port=mqtt.broker_port, ms=(time.monotonic() - started) * 1e3)
-        if tls is None:
-            yield judge_plain(address)
-        else:
-            finding = _handshake(line, tls, mqtt)
-            yield finding
-            if finding.code in _FATAL:
-                return
-    yield from _converse(context, password, tls)
+        yield CONNECTED(port=mqtt.broker_port, ms=(time.monotonic() - started) * 1e3)
+        finding = judge_plain(address) if tls is None else _handshake(line, tls, mqtt)
+        yield finding
+        if finding.state is State.RED:
+            return
+    yield from _messages(context)
 
 
 def _handshake(line: socket.socket, tls: ssl.SSLContext, mqtt: MqttConfig) -> Finding:
@@ -159,53 +162,90 @@ def _handshake(line: socket.socket, tls: ssl.SSLContext, mqtt: MqttConfig) -> Fi
             certificate: Any = secured.getpeercert()
             version = secured.version() or "TLS"
     except OSError as error:
-        found, remedy = parted(Exception(failures.connect_trouble(error, mqtt)))
-        return UNTRUSTED(found=found, remedy=remedy)
+        return from_error(UNTRUSTED, failures.connect_failure(error, mqtt))
     ends_s = ssl.cert_time_to_seconds(certificate["notAfter"])
     until = datetime.fromtimestamp(ends_s, tz=timezone.utc).strftime("%Y-%m-%d")
     soon = ends_s - time.time() < _SOON_DAYS * 86400
-    return (ENDING if soon else TRUSTED)(version=version, until=until)
+    return (EXPIRING if soon else TRUSTED)(version=version, until=until)
 
 
-def _converse(
-    context: Context, password: str | None, tls: ssl.SSLContext | None
-) -> Iterator[Finding]:
+def _messages(context: Context) -> Iterator[Finding]:
     mqtt = context.config.mqtt
     topics = Topics(mqtt.base_topic, context.config.device.id)
     place = topics.below("").rstrip("/")
-    # Nothing reads it: no lock, no Home Assistant, and not the service.
+    # A topic that nothing reads: no lock, no Home Assistant, not the service.
     topic = topics.below("doctor")
     who = f"user {mqtt.username!r}" if mqtt.username else "a client without a user name"
     known: dict[str, Any] = {"who": who, "place": place, "topic": topic}
-    with Conversation(mqtt, password, tls) as conversation:
+    with ExitStack() as stack:
         try:
-            version = conversation.connect()
-        except Unanswered:
-            yield MUTE()
+            session, version = _log_in(mqtt, stack)
+        except SessionError as error:
+            yield SILENT() if error.silent else from_error(REFUSED, error.reason)
             return
-        except BrokerRefused as refusal:
-            found, remedy = parted(refusal)
-            yield TURNED_AWAY(found=found, remedy=remedy)
-            return
-        yield WELCOME(who=who, version=version)
-        refused = conversation.subscribe(topic) or ""
-        context.status = conversation.kept(topics.status)
-        place_of_all = filter_of(context.config.homeassistant.prefix, context.config.device.id)
-        context.announced = conversation.kept_topics(place_of_all)
+        yield ACCEPTED(who=who, version=version)
+        not_subscribed = _attempt(lambda: session.subscribe([topic]))
+        context.status = _object(_retained(session, topics.status).get(topics.status, b""))
+        announced = filter_of(context.config.homeassistant.prefix, context.config.device.id)
+        context.announced = frozenset(_retained(session, announced))
         started = time.monotonic()
         word = os.urandom(8).hex()
-        try:
-            conversation.publish(topic, f'{{"doctor":"{word}"}}')
-        except BrokerRefused as refusal:
-            yield NOT_SAID(reason=refusal, **known)
+        text = f'{{"doctor":"{word}"}}'
+        not_published = _attempt(lambda: session.publish(topic, text))
+        if not_published:
+            yield NOT_PUBLISHED(reason=not_published, **known)
             return
-        yield SAID(place=place)
-        if refused:
-            yield NOT_SUBSCRIBED(reason=refused, **known)
-        elif conversation.came_back(topic, word):
-            yield HEARD(ms=(time.monotonic() - started) * 1e3)
+        yield PUBLISHED(place=place)
+        if not_subscribed:
+            yield NOT_SUBSCRIBED(reason=not_subscribed, **known)
+        elif _arrives(session, word.encode()):
+            yield RECEIVED(ms=(time.monotonic() - started) * 1e3)
         else:
-            yield NOT_HEARD(seconds=conversation.patience_s, **known)
+            yield NOT_RECEIVED(seconds=_RETURN_S, **known)
+
+
+def _log_in(mqtt: MqttConfig, stack: ExitStack) -> tuple[Session, str]:
+    """A session in the version that the service would use, and that version."""
+    version = "5" if mqtt.protocol == "auto" else mqtt.protocol
+    try:
+        session = stack.enter_context(Session(replace(mqtt, protocol=version), "doctor"))
+    except SessionError as error:
+        # A broker from before MQTT 5 may hang up on it without an answer.
+        if mqtt.protocol != "auto" or not error.silent:
+            raise
+        version = "3.1.1"
+        session = stack.enter_context(Session(replace(mqtt, protocol=version), "doctor"))
+    return session, version
+
+
+def _arrives(session: Session, word: bytes) -> bool:
+    with suppress(SessionError):
+        return session.wait(lambda each: word in each.payload or None, _RETURN_S) is not None
+    return False
+
+
+def _attempt(step: Callable[[], None]) -> str:
+    """Why the broker refuses a step; empty where it does not."""
+    try:
+        step()
+    except SessionError as error:
+        return split_message(error.reason)[0]
+    return ""
+
+
+def _retained(session: Session, topics: str) -> Mapping[str, bytes]:
+    try:
+        return session.retained(topics)
+    except SessionError:
+        return {}
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    return {}
 
 
 def _address(mqtt: MqttConfig) -> str | None:

@@ -1,4 +1,4 @@
-"""What the checks look at: this machine as the service sees it."""
+"""What the checks know: this machine as the service sees it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _DECRYPT_S = 10.0
 
 @dataclass
 class Context:
-    """What one examination knows so far.
+    """What is known so far.
 
     Attributes:
         config: the settings; the defaults where they cannot be read.
-        file: where they were read from; None where there is no file.
-        problems: what is wrong with them, a line for each mistake.
-        unit: what systemd says of the service.
-        status: what the running service says of itself over MQTT, empty where the broker keeps
-            nothing; None where the broker was not asked.
-        announced: the topics on which the broker keeps an entity of this device for Home Assistant.
+        file: their file; None without one.
+        problems: the mistakes in it, a line each.
+        unit: the service's systemd unit.
+        status: the service's retained status, empty where there is none; None where the broker was
+            not asked.
+        announced: the topics on which the broker keeps entities of this device.
+        quick: leave out what takes seconds.
     """
 
     config: Config = field(default_factory=Config)
@@ -37,41 +38,41 @@ class Context:
     unit: Unit = field(default_factory=Unit)
     status: Mapping[str, Any] | None = None
     announced: frozenset[str] = frozenset()
+    quick: bool = False
 
     @property
-    def microphone_of_the_service(self) -> str | None:
-        """What a running service says of the microphone; None where none says anything."""
+    def reported_microphone(self) -> str | None:
+        """The microphone's state as reported by the running service; None where it is offline."""
         status = self.status or {}
         return str(status.get("microphone")) if status.get("state") == "online" else None
 
 
 @contextlib.contextmanager
 def as_the_service(unit: Unit) -> Iterator[None]:
-    """Have state directory and credentials found where the service finds them.
+    """Use the service's state directory and credentials.
 
-    Commands are not given what systemd gives to the service. Who may read the files that its
-    credentials are made of, as root may, gets them under the same names, by links in a folder of
-    this process's own. No secret is copied to a file: one that is encrypted is decrypted, as
-    systemd does it, into memory that ends with this process.
+    Only the service gets its credentials from systemd. Here the files they come from, where this
+    user can read them, are linked under the same names in a temporary folder. No secret is copied
+    to a file: encrypted ones are decrypted by systemd-creds into memory of this process.
     """
     before = dict(os.environ)
-    with contextlib.ExitStack() as leaving:
+    with contextlib.ExitStack() as stack:
         folder = unit.state_directory
         if folder is not None and folder.is_dir():
             os.environ.setdefault("STATE_DIRECTORY", str(folder))
         given = credential_files(unit)
         sealed = credential_files(unit, "LoadCredentialEncrypted")
         if (given or sealed) and "CREDENTIALS_DIRECTORY" not in os.environ:
-            made = Path(leaving.enter_context(tempfile.TemporaryDirectory(prefix="edge-voice-")))
+            made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-voice-")))
             for name, source in sealed.items():
                 if os.geteuid() == 0 and source.is_file():
-                    _decrypt(name, source, made, leaving)
+                    _decrypt(name, source, made, stack)
             optional = {each.split(":")[0] for each in unit.settings.get("SetCredential", ())}
             for name, source in given.items():
                 if os.path.lexists(source):
                     (made / name).symlink_to(source)
                 elif name in optional:
-                    (made / name).touch(mode=0o600)  # what the service gets: an empty one
+                    (made / name).touch(mode=0o600)  # as systemd does
             os.environ["CREDENTIALS_DIRECTORY"] = str(made)
         try:
             yield
@@ -81,7 +82,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
 
 
 def credential_files(unit: Unit, key: str = "LoadCredential") -> dict[str, Path]:
-    """The files that the service's credentials are made of, by the names of the credentials."""
+    """The files that the service's credentials come from, by name."""
     files = {}
     for line in unit.settings.get(key, ()):
         name, _, source = line.partition(":")
@@ -90,8 +91,8 @@ def credential_files(unit: Unit, key: str = "LoadCredential") -> dict[str, Path]
     return files
 
 
-def _decrypt(name: str, source: Path, folder: Path, leaving: contextlib.ExitStack) -> None:
-    """Put a decrypted credential into the folder; where it cannot be, there is none."""
+def _decrypt(name: str, source: Path, folder: Path, stack: contextlib.ExitStack) -> None:
+    """Decrypt a credential into the folder; nothing where that fails."""
     try:
         done = subprocess.run(  # noqa: S603 (a file that the unit names)
             ["systemd-creds", "decrypt", f"--name={name}", str(source), "-"],  # noqa: S607
@@ -103,7 +104,7 @@ def _decrypt(name: str, source: Path, folder: Path, leaving: contextlib.ExitStac
     except (OSError, subprocess.SubprocessError):
         return
     memory = os.memfd_create(name)
-    leaving.callback(os.close, memory)
+    stack.callback(os.close, memory)
     os.fchmod(memory, 0o600)
     os.write(memory, done.stdout)
     (folder / name).symlink_to(f"/proc/{os.getpid()}/fd/{memory}")

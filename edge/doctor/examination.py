@@ -1,8 +1,7 @@
-"""All checks, one after the other, each bounded in time and none able to stop the others."""
+"""All checks in order, each limited in time and isolated from the others."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import queue
 import threading
@@ -14,16 +13,13 @@ from pathlib import Path
 from edge.config import find_config, load_config
 from edge.doctor import (
     broker,
-    clock,
     configuration,
-    figures,
     machine,
     microphone,
     models,
-    secrets,
+    reported,
     service,
     storage,
-    told,
 )
 from edge.doctor.context import Context, as_the_service
 from edge.doctor.finding import Finding, red, skipped
@@ -33,117 +29,100 @@ _log = logging.getLogger(__name__)
 
 HUNG = red(
     "examination.hung",
-    "looking at the {subject} took longer than {limit:g} s and was given up",
-    "something below it does not answer: look at dmesg, then again",
+    "the check of the {subject} was stopped after {limit:g} s",
+    "a device or service does not respond: look at dmesg, then check again",
 )
 FAILED = red(
     "examination.failed",
-    "looking at the {subject} failed: unexpected {kind}",
-    "run it again with -vv and report what it says",
+    "the check of the {subject} failed: unexpected {kind}",
+    "run it again with -vv and report the output",
 )
 UNREAD = skipped(
     "examination.unread",
-    "broker, microphone, state and keys are not looked at before the configuration is right",
+    "broker, microphone, state and keys are not checked until the configuration is valid",
 )
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One thing that is looked at.
+class Check:
+    """One check.
 
     Attributes:
-        title: what, for people.
-        look: looks at it.
-        limit_s: how long that may take, seconds.
-        by_the_settings: whether it makes no sense with settings that are not the real ones.
+        subject: what it checks, for people.
+        run: yields its findings.
+        limit_s: how long it may take, seconds.
+        needs_settings: whether it makes no sense without a valid configuration.
     """
 
-    title: str
-    look: Callable[[Context], Iterator[Finding]]
+    subject: str
+    run: Callable[[Context], Iterator[Finding]]
     limit_s: float = 15.0
-    by_the_settings: bool = True
+    needs_settings: bool = True
 
 
-class Examination:
-    """One look at everything.
+CHECKS = (
+    Check("user", configuration.check_user),
+    Check("configuration", configuration.check, needs_settings=False),
+    Check("service", lambda context: service.check(context.unit), needs_settings=False),
+    Check("clock", machine.check_clock, needs_settings=False),
+    # The broker comes before the microphone, whose state the service reports there.
+    Check("broker", broker.check, limit_s=40.0),
+    Check("service", reported.check_status),
+    Check("Home Assistant entities", reported.check_home_assistant),
+    Check("microphone", microphone.check, limit_s=20.0),
+    Check("state", storage.check, limit_s=60.0),
+    Check("keys", configuration.check_secrets),
+    Check("metrics", reported.check_metrics),
+    Check("models", models.check, limit_s=120.0, needs_settings=False),
+    Check("machine", machine.check, needs_settings=False),
+)
+
+
+def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
+    """Run all checks; yields the findings as they are made.
 
     Args:
-        file: the configuration; None for that of this machine.
-        quick: leave out what takes seconds: listening, and measuring the speed.
+        file: the configuration; None for this machine's.
+        quick: leave out what takes seconds: recording, and measuring the speed.
     """
-
-    def __init__(self, file: Path | None = None, *, quick: bool = False) -> None:
-        self._file = file
-        self._quick = quick
-
-    def findings(self) -> Iterator[Finding]:
-        """What is found, as it is found."""
-        context = Context(unit=service.ask_systemd())
-        with as_the_service(context.unit):
-            context.file = find_config(self._file)
-            try:
-                context.config = load_config(context.file)
-            except ConfigError as error:
-                context.problems = error.problems
-            for subject in self._subjects():
-                if not (context.problems and subject.by_the_settings):
-                    yield from looked_at(subject, context)
-            if context.problems:
-                yield UNREAD()
-
-    def _subjects(self) -> list[Subject]:
-        quick = self._quick
-        # The broker comes before the microphone: it knows what the service says of it.
-        return [
-            Subject("user", configuration.check_user),
-            Subject("configuration", configuration.check, by_the_settings=False),
-            Subject("service", lambda context: service.check(context.unit), by_the_settings=False),
-            Subject("clock", clock.check, by_the_settings=False),
-            Subject("broker", broker.check, limit_s=40.0),
-            Subject("service", told.check_reported),
-            Subject("entities of Home Assistant", told.check_home_assistant),
-            Subject(
-                "microphone",
-                (lambda _: microphone.left_out()) if quick else microphone.check,
-                limit_s=20.0,
-            ),
-            Subject("state", storage.check, limit_s=60.0),
-            Subject("keys", secrets.check),
-            Subject("metrics", figures.check),
-            Subject(
-                "models",
-                functools.partial(models.check, quick=quick),
-                limit_s=120.0,
-                by_the_settings=False,
-            ),
-            Subject("machine", machine.check, by_the_settings=False),
-        ]
+    context = Context(unit=service.ask_systemd(), quick=quick)
+    with as_the_service(context.unit):
+        context.file = find_config(file)
+        try:
+            context.config = load_config(context.file)
+        except ConfigError as error:
+            context.problems = error.problems
+        for check in CHECKS:
+            if not (context.problems and check.needs_settings):
+                yield from run_check(check, context)
+        if context.problems:
+            yield UNREAD()
 
 
-def looked_at(subject: Subject, context: Context) -> Iterator[Finding]:
-    """What one subject's check finds; that it hangs or fails is a finding too."""
+def run_check(check: Check, context: Context) -> Iterator[Finding]:
+    """The findings of one check; that it hangs or fails is a finding too."""
     found: queue.Queue[Finding | BaseException | None] = queue.Queue()
 
-    def look() -> None:
+    def work() -> None:
         try:
-            for finding in subject.look(context):
+            for finding in check.run(context):
                 found.put(finding)
         except Exception as error:  # noqa: BLE001 (it must not stop the others)
-            _log.debug("looking at the %s failed", subject.title, exc_info=True)
+            _log.debug("the check of the %s failed", check.subject, exc_info=True)
             found.put(error)
         found.put(None)
 
-    threading.Thread(target=look, name=f"doctor-{subject.title}", daemon=True).start()
-    deadline = time.monotonic() + subject.limit_s
+    threading.Thread(target=work, name=f"doctor-{check.subject}", daemon=True).start()
+    deadline = time.monotonic() + check.limit_s
     while True:
         try:
             item = found.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            yield HUNG(subject=subject.title, limit=subject.limit_s)
+            yield HUNG(subject=check.subject, limit=check.limit_s)
             return
         if item is None:
             return
         if isinstance(item, Finding):
             yield item
         else:
-            yield FAILED(subject=subject.title, kind=type(item).__name__)
+            yield FAILED(subject=check.subject, kind=type(item).__name__)

@@ -1,4 +1,4 @@
-"""What was found, and what can be."""
+"""Findings, and the kinds of findings that a check declares."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ class State(str, enum.Enum):
     """How something is."""
 
     RED = "red"
-    """It does not work, or must not stay so."""
+    """It does not work, or must be fixed."""
     YELLOW = "yellow"
     """It works, but not as well or as safely as it could."""
     GREEN = "green"
-    """As it must be."""
+    """All is well."""
     SKIPPED = "skipped"
-    """Not looked at; the text says why."""
+    """Not checked; the text says why."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One row.
+    """One row; its fields are stable names in JSON.
 
     Attributes:
-        name: what was looked at, such as `broker_login`; several rows may have one name.
+        name: what was checked, such as `broker_login`; several rows may have one name.
         state: how it is.
         found: what was found, for people; nothing secret.
-        remedy: what to do; empty where nothing is to be done.
-        code: which of the possible findings it is, such as `broker_login.refused`.
+        remedy: what to do; empty where nothing has to be done.
+        code: the kind of finding, such as `broker_login.refused`.
     """
 
     name: str
@@ -38,26 +38,16 @@ class Finding:
     remedy: str
     code: str
 
-    def as_dict(self) -> dict[str, str]:
-        """The row for programs; the keys stay as they are."""
-        return {
-            "name": self.name,
-            "state": self.state.value,
-            "found": self.found,
-            "remedy": self.remedy,
-            "code": self.code,
-        }
-
 
 @dataclass(frozen=True)
-class Verdict:
-    """A finding that is possible.
+class FindingKind:
+    """A kind of finding; call it to make one.
 
     Attributes:
-        code: NAME.WHAT, in small letters.
-        state: how it is then.
-        found: the text, with places for what varies as in `str.format`.
-        remedy: what to do then, with the same places.
+        code: NAME.KIND, in small letters.
+        state: its state.
+        found: the text, a `str.format` template.
+        remedy: what to do, a template with the same fields.
     """
 
     code: str
@@ -66,7 +56,7 @@ class Verdict:
     remedy: str = ""
 
     def __call__(self, **values: Any) -> Finding:
-        """The finding, with what varies filled in."""
+        """A finding with the templates filled in."""
         return Finding(
             self.code.partition(".")[0],
             self.state,
@@ -76,35 +66,41 @@ class Verdict:
         )
 
 
-def green(code: str, found: str) -> Verdict:
-    """A verdict by which nothing is to be done."""
-    return Verdict(code, State.GREEN, found)
+def green(code: str, found: str) -> FindingKind:
+    """All is well."""
+    return FindingKind(code, State.GREEN, found)
 
 
-def yellow(code: str, found: str, remedy: str) -> Verdict:
-    """A verdict by which something should be done."""
-    return Verdict(code, State.YELLOW, found, remedy)
+def yellow(code: str, found: str, remedy: str) -> FindingKind:
+    """Something should be done."""
+    return FindingKind(code, State.YELLOW, found, remedy)
 
 
-def red(code: str, found: str, remedy: str) -> Verdict:
-    """A verdict by which something must be done."""
-    return Verdict(code, State.RED, found, remedy)
+def red(code: str, found: str = "{found}", remedy: str = "{remedy}") -> FindingKind:
+    """Something must be done; without texts, a kind for `from_error`."""
+    return FindingKind(code, State.RED, found, remedy)
 
 
-def skipped(code: str, found: str, remedy: str = "") -> Verdict:
-    """A verdict that there is none, and why."""
-    return Verdict(code, State.SKIPPED, found, remedy)
+def skipped(code: str, found: str, remedy: str = "") -> FindingKind:
+    """Not checked."""
+    return FindingKind(code, State.SKIPPED, found, remedy)
 
 
-def parted(error: Exception) -> tuple[str, str]:
-    """What an error says is wrong, and what it says to do about it.
+def from_error(kind: FindingKind, error: Exception | str, prefix: str = "") -> Finding:
+    """A finding of a kind without texts of its own, from an error message."""
+    found, remedy = split_message(error)
+    return kind(found=prefix + found, remedy=remedy)
+
+
+def split_message(error: Exception | str) -> tuple[str, str]:
+    """What an error message says is wrong, and what it says to do about it.
 
     Errors of this software are one line, `what is wrong; what to do` or `what is wrong: do this`;
-    a few leave it at what is wrong.
+    some lack the second part.
     """
     text = " ".join(str(error).split())
     for separator in ("; ", ": run ", ": put ", ": move ", ": try ", ": start "):
         wrong, found, remedy = text.rpartition(separator)
         if found:
             return wrong, (separator.strip(":; ") + " " + remedy).strip()
-    return text, "set that right, then look again"
+    return text, "fix that and check again"

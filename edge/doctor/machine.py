@@ -1,9 +1,9 @@
-"""The machine: what its processor can do, and whether memory and disk suffice.
+"""The machine: its clock, processor, memory and disk.
 
-The service takes 132 MB at its peak. Less than 200 MB free leaves little beside it, and less than
-50 MB makes the kernel look for something to end. What is stored grows by the audit trail, 32 MB
-unless `audit.most_mb` says otherwise, twice that while it is made smaller: 100 MB is room enough,
-and below 10 MB an enrollment may fail.
+The service takes 132 MB at its peak. Less than 200 MB free leaves little beside it, and below
+50 MB the kernel may end a process. The audit trail grows to 32 MB unless `audit.most_mb` says
+otherwise, twice that while it is compacted: 100 MB is room enough, and below 10 MB an enrollment
+may fail.
 """
 
 from __future__ import annotations
@@ -11,17 +11,28 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
+from edge.access.clock import SLACK_S, latest_of
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, red, skipped, yellow
+from edge.errors import StoreError
+from edge.store.device_state import FILE_NAME, DeviceState
 
+_SOFTWARE_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
+_FAR_S = datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
+_ANSWER_S = 5.0
+_SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
 _CPU = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/meminfo")
 _LITTLE_MEMORY_MB, _NO_MEMORY_MB = 200, 50
 _LITTLE_DISK_MB, _NO_DISK_MB = 100, 10
-_HELPFUL = {
+_FEATURES = {
     "asimddp": "8-bit dot products",
     "i8mm": "8-bit matrix products",
     "asimd": "vectors",
@@ -32,36 +43,77 @@ _HELPFUL = {
 }
 """What makes 8-bit networks fast, by the kernel's names; the best of each family first."""
 
-PROCESSOR = green("processor.features", "{machine}, {cores}, with {features}")
-BARE = yellow(
-    "processor.plain",
-    "{machine}, {cores}, without any of what makes 8-bit networks fast",
-    "see the row 'speed' for what that costs",
+PLAUSIBLE = green("clock.plausible", "it shows {shown}")
+IMPOSSIBLE = red(
+    "clock.impossible",
+    "it shows {shown}, which cannot be right: a lock rejects decisions with such a time",
+    "use a time server or a clock with a battery: sudo timedatectl set-ntp true",
 )
-UNKNOWN = skipped("processor.unknown", "/proc/cpuinfo says nothing of this processor")
-MEMORY = green("memory.enough", "{free} MB of memory are free")
+BEHIND = red(
+    "clock.behind",
+    "it shows {shown}, earlier than {latest}, seen before: people with hours or dates are rejected",
+    "run: sudo timedatectl set-ntp true; if the later time was wrong:"
+    " edge-voice access clock --accept",
+)
+SYNCHRONIZED = green("clock_sync.yes", "synchronized with a time server")
+NOT_SYNCHRONIZED = yellow(
+    "clock_sync.no",
+    "not synchronized since the start: it may be off by minutes, and locks reject decisions that"
+    " seem too old",
+    "run: sudo timedatectl set-ntp true, and let the machine reach a time server",
+)
+SYNC_UNKNOWN = skipped("clock_sync.unknown", "no information on time synchronization")
+
+PROCESSOR = green("processor.features", "{machine}, {cores}, with {features}")
+NO_FEATURES = yellow(
+    "processor.plain",
+    "{machine}, {cores}, without instructions that make 8-bit networks fast",
+    "see the row 'speed' for the effect",
+)
+PROCESSOR_UNKNOWN = skipped("processor.unknown", "/proc/cpuinfo does not describe this processor")
+MEMORY = green("memory.enough", "{free} MB of memory free")
 LITTLE_MEMORY = yellow(
     "memory.little",
-    "{free} MB of memory are free; the service takes up to 132",
-    "see what takes it: top, then M",
+    "{free} MB of memory free; the service takes up to 132 MB",
+    "see what uses it: top, then M",
 )
 NO_MEMORY = red(
     "memory.none",
-    "only {free} MB of memory are free: something will be ended for want of it",
-    "see what takes it (top, then M) and stop what need not run here",
+    "only {free} MB of memory free: the kernel may end a process to get more",
+    "see what uses it (top, then M) and stop what is not needed here",
 )
-MEMORY_UNKNOWN = skipped("memory.unknown", "/proc/meminfo says nothing of free memory")
-DISK = green("disk.enough", "{free} MB are free where the state is kept")
+MEMORY_UNKNOWN = skipped("memory.unknown", "/proc/meminfo does not show the free memory")
+DISK = green("disk.enough", "{free} MB free for the state directory")
 LITTLE_DISK = yellow(
     "disk.little",
-    "{free} MB are free where the state is kept ({folder})",
-    "make room: sudo apt clean; sudo journalctl --vacuum-size=50M",
+    "{free} MB free for the state directory ({folder})",
+    "free some space: sudo apt clean; sudo journalctl --vacuum-size=50M",
 )
 NO_DISK = red(
     "disk.full",
-    "only {free} MB are free where the state is kept ({folder})",
-    "make room now, or nothing is written down: sudo apt clean; sudo journalctl --vacuum-size=50M",
+    "only {free} MB free for the state directory ({folder})",
+    "free some space now, or nothing can be stored: sudo apt clean; sudo journalctl"
+    " --vacuum-size=50M",
 )
+
+
+def check_clock(context: Context, now_s: float | None = None) -> Iterator[Finding]:
+    """Whether the time (Unix time; the clock's if None) is plausible, and synchronized."""
+    now_s = time.time() if now_s is None else now_s
+    shown = datetime.fromtimestamp(now_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    latest_s = _latest_s(context)
+    if not _SOFTWARE_S <= now_s < _FAR_S:
+        yield IMPOSSIBLE(shown=shown)
+    elif latest_s is not None and now_s < latest_s - SLACK_S:
+        latest = datetime.fromtimestamp(latest_s).astimezone().strftime("%Y-%m-%d %H:%M")
+        yield BEHIND(shown=shown, latest=latest)
+    else:
+        yield PLAUSIBLE(shown=shown)
+    synchronized = _is_synchronized()
+    if synchronized is None:
+        yield SYNC_UNKNOWN()
+    else:
+        yield SYNCHRONIZED() if synchronized else NOT_SYNCHRONIZED()
 
 
 def check(context: Context) -> Iterator[Finding]:
@@ -75,24 +127,24 @@ def check(context: Context) -> Iterator[Finding]:
 
 
 def judge_processor(cpuinfo: str, machine: str, cores: int) -> Finding:
-    """What a processor can do, by what /proc/cpuinfo says of it."""
+    """What a processor can do, from /proc/cpuinfo."""
     words: set[str] = set()
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
             words.update(value.split())
     if not words:
-        return UNKNOWN()
-    found = [name for name in _HELPFUL if name in words]
+        return PROCESSOR_UNKNOWN()
+    found = [name for name in _FEATURES if name in words]
     counted = "1 core" if cores == 1 else f"{cores} cores"
     if not found:
-        return BARE(machine=machine, cores=counted)
-    features = ", ".join(f"{name} ({_HELPFUL[name]})" for name in found)
+        return NO_FEATURES(machine=machine, cores=counted)
+    features = ", ".join(f"{name} ({_FEATURES[name]})" for name in found)
     return PROCESSOR(machine=machine, cores=counted, features=features)
 
 
 def judge_memory(meminfo: str) -> Finding:
-    """Whether enough memory is free, by what /proc/meminfo says."""
+    """Whether enough memory is free, from /proc/meminfo."""
     rows = dict(line.split(":", 1) for line in meminfo.splitlines() if ":" in line)
     words = rows.get("MemAvailable", "").split()
     if not words or not words[0].isdecimal():
@@ -104,11 +156,39 @@ def judge_memory(meminfo: str) -> Finding:
 
 
 def judge_disk(folder: Path) -> Finding:
-    """Whether there is room in the file system of a folder."""
+    """Whether the file system of a folder has room."""
     free = shutil.disk_usage(folder).free // 1_000_000
     if free < _NO_DISK_MB:
         return NO_DISK(free=free, folder=folder)
     return (LITTLE_DISK if free < _LITTLE_DISK_MB else DISK)(free=free, folder=folder)
+
+
+def _latest_s(context: Context) -> float | None:
+    folder = context.config.state_path
+    try:
+        if not (folder / FILE_NAME).is_file():  # opening it would create it
+            return None
+        with closing(DeviceState(folder, busy_s=1.0)) as state:
+            return latest_of(state)
+    except (StoreError, OSError):
+        return None  # the state has a row of its own
+
+
+def _is_synchronized() -> bool | None:
+    """Whether the clock is synchronized according to systemd; None where it does not say."""
+    if shutil.which("timedatectl") is not None:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(
+                ["timedatectl", "show", "--property=NTPSynchronized", "--value"],  # noqa: S607
+                capture_output=True,
+                text=True,
+                timeout=_ANSWER_S,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+            if done.stdout.strip() in ("yes", "no"):
+                return done.stdout.strip() == "yes"
+    return True if _SYNCHRONIZED.exists() else None
 
 
 def _text(file: Path) -> str:

@@ -1,13 +1,13 @@
-"""The microphone: there, open, and sound really arrives from it.
+"""The microphone: it opens, and it delivers plausible sound.
 
-Nobody has to speak. What a room sounds like when nobody does still tells a dead capsule (exact
-zeros), a switched-off or far too faint one, and one that is overdriven or drowned in noise.
+Nobody has to speak. The background noise of a room is enough to recognize a dead capsule (exact
+zeros), a level that is far too low, clipping, and too much noise.
 
-Where the thresholds come from: speech at a door arrives at -45 to -15 dBFS, and a room of a home
-lies 20 to 50 dB below it. A quietest tenth louder than -35 dBFS leaves no speech to stand out by
-`recognition.min_snr_db` without clipping in its peaks. Nothing above -80 dBFS in three seconds is
+Where the thresholds come from: speech at a door arrives at -45 to -15 dBFS, and background noise
+at home is 20 to 50 dB below it. Where the quietest tenth is louder than -35 dBFS, speech cannot
+exceed it by `recognition.min_snr_db` without clipping. Nothing above -80 dBFS in three seconds is
 the last bit or two of a 16-bit converter (-98 to -86), not a room. One sample in a thousand at
-full scale is overdriven: speech alone reaches it by chance far less often.
+full scale is clipping: speech alone reaches it by chance far less often.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.audio.blocks import FRAME_SAMPLES, power_db
 from edge.audio.microphone import Microphone
 from edge.audio.quality import FULL_SCALE
 from edge.doctor.context import Context
-from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
+from edge.doctor.finding import Finding, green, red, skipped, split_message, yellow
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, FloatArray
 
@@ -31,103 +31,90 @@ _NOISY_DBFS = -35.0
 _CLIPPED = 0.001
 _THERE_ARE = "there are: "
 
-OPENED = green("microphone.opened", "'{name}' is open at {rate:.0f} samples a second")
-RESAMPLED = green(
-    "microphone.resampled",
-    "'{name}' is open at {rate:.0f} samples a second, which become 16000",
-)
+OPENED = green("microphone.opened", "'{name}' opens at {rate:.0f} Hz")
+RESAMPLED = green("microphone.resampled", "'{name}' opens at {rate:.0f} Hz, resampled to 16000 Hz")
 NARROW = red(
     "microphone.narrow",
-    "'{name}' gives {rate:.0f} samples a second: half of a voice is missing",
-    "take another microphone; a headset over Bluetooth is as poor as that while it listens",
+    "'{name}' only delivers {rate:.0f} Hz: half of the voice's spectrum is missing",
+    "use another microphone; Bluetooth headsets are this limited while they record",
 )
-HELD = green(
-    "microphone.held",
-    "the running service has it and says that it listens; it cannot be opened twice",
-)
-HELD_DEAF = red(
+HELD = green("microphone.held", "in use by the running service, which reports that it is listening")
+HELD_LOST = red(
     "microphone.lost",
-    "the running service has it and hears nothing: {reason}",
-    "check its plug and cable; the service tries again every second",
+    "lost by the running service: {reason}",
+    "check its plug and cable; the service retries every second",
 )
 BUSY = yellow(
     "microphone.busy",
-    "it cannot be opened ({found}); the service is running and may hold it",
-    "to look at the microphone: sudo systemctl stop edge-voice, edge-voice doctor, sudo systemctl"
+    "it cannot be opened ({found}); the running service may be using it",
+    "to check the microphone: sudo systemctl stop edge-voice, edge-voice doctor, sudo systemctl"
     " start edge-voice",
 )
-CLOSED = red("microphone.closed", "{found}", "{remedy}")
-LEFT_OUT = skipped("microphone.left_out", "not listened to (--quick)")
+CLOSED = red("microphone.closed")
+LEFT_OUT = skipped("microphone.left_out", "not checked (--quick)")
 NOTHING = red(
     "sound.nothing",
-    "no sound arrives: {found}",
-    "unplug the microphone and plug it in again; try it by itself: arecord -d 3 -f S16_LE -r 16000"
+    "no sound: {found}",
+    "unplug the microphone and plug it in again; to test it alone: arecord -d 3 -f S16_LE -r 16000"
     " /tmp/try.wav",
 )
 SILENT = red(
     "sound.silent",
     "{seconds:.1f} s of exact zeros: nothing is connected, or it is muted",
-    "unmute it: alsamixer, F4, the letter M; see that it is the right one: edge-voice devices",
+    "unmute it: alsamixer, F4, M; check that it is the right one: edge-voice devices",
 )
 FAINT = yellow(
     "sound.faint",
-    "hardly anything: the loudest moment had {loudest:.0f} dBFS, less than any room",
-    "turn it up: alsamixer, F4, arrow up; a switch on the microphone may be off",
+    "far too quiet: {loudest:.0f} dBFS at most, less than any room",
+    "turn it up: alsamixer, F4, arrow up; check for a switch on the microphone",
 )
 CLIPPING = yellow(
     "sound.clipping",
-    "overdriven: {share:.1%} of the samples are at full scale",
+    "clipping: {share:.1%} of the samples are at full scale",
     "turn it down: alsamixer, F4, arrow down, until speech peaks at -12 dBFS",
 )
 NOISY = yellow(
     "sound.noisy",
-    "the quietest moments have {noise:.0f} dBFS, too loud for speech to stand out",
-    "find what hums: another USB port or power supply, farther from a fan, or turn it down",
+    "too much noise: {noise:.0f} dBFS in the quietest moments",
+    "find the source: try another USB port or power supply, away from fans, or turn it down",
 )
-HEARS = green(
+SOUND = green(
     "sound.arrives",
-    "{seconds:.1f} s heard: {level:.0f} dBFS, at its loudest {loudest:.0f}, at its quietest"
-    " {noise:.0f}",
+    "{seconds:.1f} s recorded: {level:.0f} dBFS on average, {loudest:.0f} at most, {noise:.0f} in"
+    " the quietest moments",
 )
-UNHEARD = skipped("sound.not_heard", "not heard, since the microphone was not opened")
+NOT_RECORDED = skipped("sound.not_heard", "not checked because the microphone cannot be opened")
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """Open it and listen for some seconds; where the service holds it, ask the service."""
-    audio = context.config.audio
-    microphone = Microphone(audio.device)
+    """Record for some seconds; where the service has the microphone, use what it reports."""
+    if context.quick:
+        yield LEFT_OUT()
+        return
+    microphone = Microphone(context.config.audio.device)
     try:
         with microphone:
             yield judge_rate(microphone.name, microphone.rate)
             try:
-                samples = _listen(microphone)
+                samples = _record(microphone)
             except MicrophoneError as error:
-                yield NOTHING(found=parted(error)[0])
+                yield NOTHING(found=split_message(error)[0])
             else:
                 yield judge_sound(samples)
     except MicrophoneError as error:
         yield _unopened(context, error)
-        yield UNHEARD()
-
-
-def left_out() -> Iterator[Finding]:
-    """What to say in place of listening."""
-    yield LEFT_OUT()
+        yield NOT_RECORDED()
 
 
 def judge_rate(name: str, rate: float) -> Finding:
-    """What the rate is worth that a microphone was opened with, samples per second."""
+    """The finding for a microphone's sample rate, Hz."""
     if rate < SAMPLE_RATE:
         return NARROW(name=name, rate=rate)
     return (OPENED if rate == SAMPLE_RATE else RESAMPLED)(name=name, rate=rate)
 
 
 def judge_sound(samples: FloatArray) -> Finding:
-    """What some seconds of sound are worth.
-
-    Args:
-        samples: mono, at 16 kHz, shape (n,), at least `FRAME_SAMPLES` of them.
-    """
+    """The finding for a recording at 16 kHz, shape (n,), at least `FRAME_SAMPLES` long."""
     seconds = len(samples) / SAMPLE_RATE
     if not samples.any():
         return SILENT(seconds=seconds)
@@ -143,10 +130,10 @@ def judge_sound(samples: FloatArray) -> Finding:
     if noise > _NOISY_DBFS:
         return NOISY(noise=noise)
     level = power_db(float(powers.mean()))
-    return HEARS(seconds=seconds, level=level, loudest=loudest, noise=noise)
+    return SOUND(seconds=seconds, level=level, loudest=loudest, noise=noise)
 
 
-def _listen(microphone: Microphone) -> FloatArray:
+def _record(microphone: Microphone) -> FloatArray:
     parts: list[FloatArray] = []
     deadline = time.monotonic() + 2 * LISTEN_S
     for block in microphone.blocks():
@@ -157,13 +144,13 @@ def _listen(microphone: Microphone) -> FloatArray:
 
 
 def _unopened(context: Context, error: MicrophoneError) -> Finding:
-    held = context.microphone_of_the_service
+    held = context.reported_microphone
     if held == "listening":
         return HELD()
     if held == "lost":
         reason = (context.status or {}).get("reason", "no reason given")
-        return HELD_DEAF(reason=str(reason)[:200])
-    found, remedy = parted(error)
+        return HELD_LOST(reason=str(reason)[:200])
+    found, remedy = split_message(error)
     if context.unit.running:
         return BUSY(found=found)
     if remedy.startswith(_THERE_ARE):

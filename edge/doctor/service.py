@@ -1,4 +1,4 @@
-"""The service as systemd knows it."""
+"""The service's systemd unit."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ _UNIT = "edge-voice.service"
 _ANSWER_S = 5.0
 _ASKED = ("LoadState", "UnitFileState", "ActiveState", "SubState", "NRestarts", "Result")
 
-NO_SYSTEMD = skipped("service.no_systemd", "systemd does not run this machine: {why}")
+NO_SYSTEMD = skipped("service.no_systemd", "no systemd here: {why}")
 ABSENT = yellow(
     "service.absent",
-    "systemd knows no unit edge-voice: nothing starts by itself",
+    "there is no unit edge-voice: the service does not start by itself",
     "install the service with sudo tools/install, or start 'edge-voice run' yourself",
 )
 BROKEN = red(
     "service.broken",
     "systemd cannot read the unit edge-voice ({load})",
-    "see what it says: systemctl status edge-voice",
+    "see the reason: systemctl status edge-voice",
 )
 INSTALLED = green("service.installed", "the unit edge-voice is installed")
-ENABLED = green("service_start.enabled", "it starts with the machine")
+ENABLED = green("service_start.enabled", "it starts at boot")
 DISABLED = yellow(
     "service_start.disabled",
-    "it does not start with the machine ({state})",
+    "it does not start at boot ({state})",
     "run: sudo systemctl enable edge-voice",
 )
 ACTIVE = green("service_state.active", "it is running")
 STARTING = yellow(
     "service_state.starting",
-    "it is about to start or to stop ({state}, {sub})",
-    "wait a minute and look again; if it stays so: journalctl -u edge-voice -n 50",
+    "it is starting or stopping ({state}, {sub})",
+    "wait a minute and check again; if that does not change: journalctl -u edge-voice -n 50",
 )
 FAILED = red(
     "service_state.failed",
     "it has failed ({result})",
-    "see why: journalctl -u edge-voice -n 50",
+    "see the reason: journalctl -u edge-voice -n 50",
 )
 INACTIVE = red(
     "service_state.inactive",
     "it is not running: nobody can open",
     "run: sudo systemctl start edge-voice",
 )
-CALM = green("service_restarts.none", "it was never restarted since it was started")
+NO_RESTARTS = green("service_restarts.none", "it has not been restarted by systemd")
 WATCHDOG = yellow(
     "service_restarts.watchdog",
-    "systemd has restarted it ({count} times so far); it hung, and the watchdog ended it",
-    "see when and after what: journalctl -b -u edge-voice",
+    "restarts by systemd: {count}; it hung, and the watchdog ended it",
+    "see when: journalctl -b -u edge-voice",
 )
 RESTARTED = yellow(
     "service_restarts.some",
-    "systemd has restarted it ({count} times so far)",
+    "restarts by systemd: {count}",
     "see why it ended: journalctl -u edge-voice -n 200",
 )
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What systemd says of the unit.
+    """A systemd unit.
 
     Attributes:
         properties: its states, by systemd's names; empty where systemd does not answer.
-        settings: the lines of the unit and of what was added to it, by key, in order.
-        why: why nothing is known; empty where something is.
+        settings: the lines of the unit and its drop-ins, by key, in order.
+        why: why nothing is known, else empty.
     """
 
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -77,37 +77,37 @@ class Unit:
 
     @property
     def installed(self) -> bool:
-        """Whether there is such a unit."""
+        """Whether the unit is loaded."""
         return self.properties.get("LoadState") == "loaded"
 
     @property
     def running(self) -> bool:
-        """Whether it is running now."""
+        """Whether the service is running."""
         return self.properties.get("ActiveState") == "active"
 
     @property
     def state_directory(self) -> Path | None:
-        """The folder that systemd gives it for its state; None where it gives none."""
+        """The service's state directory; None where the unit sets none."""
         names = self.settings.get("StateDirectory", ())
         return Path("/var/lib") / names[-1].split()[0] if names and names[-1].split() else None
 
 
 def ask_systemd() -> Unit:
-    """What systemd says of the unit, within seconds."""
+    """The unit, within seconds."""
     if shutil.which("systemctl") is None:
         return Unit(why="there is no systemctl")
     shown = _output("systemctl", "show", "--property=" + ",".join(_ASKED), _UNIT)
     if shown is None:
-        return Unit(why="systemctl has no answer")
+        return Unit(why="systemctl does not answer")
     properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     if "LoadState" not in properties:
-        return Unit(why="systemctl has no answer")
+        return Unit(why="systemctl does not answer")
     text = _output("systemctl", "cat", _UNIT) if properties["LoadState"] == "loaded" else None
     return Unit(properties, _settings(text or ""))
 
 
 def check(unit: Unit) -> Iterator[Finding]:
-    """Installed, started with the machine, running, never restarted?"""
+    """Whether it is installed, enabled, running, and was not restarted."""
     if not unit.properties:
         yield NO_SYSTEMD(why=unit.why)
         return
@@ -133,7 +133,7 @@ def check(unit: Unit) -> Iterator[Finding]:
         yield STARTING(state=active, sub=sub)
     count = unit.properties.get("NRestarts", "0")
     if count in ("", "0"):
-        yield CALM()
+        yield NO_RESTARTS()
     elif _hung():
         yield WATCHDOG(count=count)
     else:
@@ -141,7 +141,7 @@ def check(unit: Unit) -> Iterator[Finding]:
 
 
 def _hung() -> bool:
-    # By the time that it runs again, its `Result` is that of the new start.
+    # Once it runs again, its `Result` is that of the new start.
     journal = _output("journalctl", "--unit", _UNIT, "--boot", "--output=cat", "--lines=5000")
     return "Watchdog timeout" in (journal or "")
 
@@ -163,7 +163,7 @@ def _output(*command: str) -> str | None:
 
 
 def _settings(text: str) -> dict[str, tuple[str, ...]]:
-    """The keys of unit files; an empty value takes back what was said before, as in systemd."""
+    """The settings of unit files; an empty value resets a key, as in systemd."""
     settings: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         key, equals, value = line.strip().partition("=")

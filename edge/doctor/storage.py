@@ -1,9 +1,8 @@
-"""What is kept on the device: the folder, its files, the key that locks them, the audit trail."""
+"""The state directory: its files, the store, its key and the audit trail."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from pathlib import Path
 
 from edge.config import Config
 from edge.crypto.secrets import read_credential
-from edge.doctor.configuration import program
+from edge.doctor.configuration import program, user_name
 from edge.doctor.context import Context
-from edge.doctor.finding import Finding, green, parted, red, skipped, yellow
+from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import StoreError
 from edge.store import FILE_NAME, ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
@@ -25,32 +24,32 @@ from edge.store.vault import read_lock
 
 _BUSY_S = 3.0
 
-NO_FOLDER = green("state.absent", "{folder} is not there yet; the first enrollment makes it")
-UNSEEN = red(
-    "state.unseen", "{folder} cannot be looked into: {reason}", "run: sudo {program} doctor"
+NO_FOLDER = green("state.absent", "{folder} does not exist yet; the first enrollment creates it")
+UNREADABLE_FOLDER = red(
+    "state.unseen", "{folder} cannot be read: {reason}", "run: sudo {program} doctor"
 )
 OPEN_FOLDER = red(
     "state.open",
-    "other users may enter {folder} (mode {mode:03o})",
+    "other users can access {folder} (mode {mode:03o})",
     "run: sudo chmod 700 {folder}",
 )
 READ_ONLY = red(
     "state.read_only",
-    "nothing can be written in {folder}: {reason}",
-    "a card that went read-only is often worn out: look at dmesg, and keep a copy of the folder",
+    "{folder} cannot be written to: {reason}",
+    "an SD card that became read-only is often worn out: look at dmesg, and back up the folder",
 )
 FOLDER = green("state.private", "{folder} is private to {owner}")
 OPEN_FILE = red(
     "state_files.open",
-    "other users may read {file} (mode {mode:03o})",
+    "other users can read {file} (mode {mode:03o})",
     "run: sudo chmod 600 {file}",
 )
 FOREIGN_FILE = red(
     "state_files.foreign",
-    "{file} belongs to {owner}, its folder to {right}: the service may not be able to use it",
+    "{file} belongs to {owner}, its folder to {right}: the service may be unable to use it",
     "run: sudo chown {right}: {file}",
 )
-FILES = green("state_files.private", "every file in it is private and of one owner ({count})")
+FILES = green("state_files.private", "all {count} files are private and have the same owner")
 EMPTY = yellow(
     "store.absent",
     "nobody is enrolled: there is no signature store yet",
@@ -58,39 +57,41 @@ EMPTY = yellow(
 )
 OLDER = yellow(
     "store.older",
-    "the signature store is of an earlier format; the service brings it up to date when it starts",
-    "keep a copy of {folder} first: an earlier version cannot open it afterwards",
+    "the signature store has an older format; the service converts it when it starts",
+    "back up {folder} first: older versions cannot open it afterwards",
 )
 PASSPHRASE = skipped(
     "store.passphrase",
-    "the signatures are locked with a passphrase, which nobody is asked for here",
-    "'edge-voice keys show' asks for it, and shows whether it is the right one",
+    "the signatures are encrypted with a passphrase, which is not asked for here",
+    "to check it: edge-voice keys show",
 )
-NOT_OPENED = skipped("store.not_opened", "not opened, before its files are private again")
-UNUSABLE = red("store.unusable", "{found}", "{remedy}")
+NOT_OPENED = skipped("store.not_opened", "not checked until the files are private again")
+UNUSABLE = red("store.unusable")
 NOBODY = yellow(
-    "store.nobody", "the signature store opens; nobody is enrolled", "run: edge-voice enroll NAME"
+    "store.nobody",
+    "the signature store can be opened; nobody is enrolled",
+    "run: edge-voice enroll NAME",
 )
-OPENS = green("store.opens", "the signature store opens; {count} enrolled")
+OPENS = green("store.opens", "the signature store can be opened: {count} enrolled")
 KEY = green("key.held", "the key comes from {source}")
 KEY_BESIDE = yellow(
     "key.beside",
-    "the key is {file}, beside the signatures: a stolen card gives both away",
-    "lock them with a passphrase or a key kept elsewhere: edge-voice keys rewrap",
+    "the key is {file}, next to the signatures: a stolen SD card gives away both",
+    "use a passphrase or a key kept elsewhere: edge-voice keys rewrap",
 )
 INTACT = green("audit.intact", "the audit trail is intact: {count} entries")
 BROKEN = red(
     "audit.broken",
-    "the audit trail is not as it was written: {finding}",
-    "see all of it: edge-voice audit verify; somebody may have had access to the device",
+    "the audit trail has been altered: {finding}",
+    "see the details: edge-voice audit verify; somebody may have had access to the device",
 )
-UNREADABLE = red("audit.unusable", "{found}", "{remedy}")
-NO_TRAIL = green("audit.absent", "there is no audit trail yet; the service begins it")
-UNVERIFIED = skipped("audit.not_verified", "not verified, since the store was not opened")
+AUDIT_UNUSABLE = red("audit.unusable")
+NO_TRAIL = green("audit.absent", "there is no audit trail yet; the service creates it")
+UNVERIFIED = skipped("audit.not_verified", "not verified because the store was not opened")
 
 
 def check(context: Context) -> Iterator[Finding]:
-    """The folder, its files, the store, its key and the trail; nothing is made or changed."""
+    """The folder, its files, the store, its key and the audit trail; nothing is changed."""
     config = context.config
     folder = config.state_path
     try:
@@ -103,7 +104,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield NO_TRAIL()
         return
     except OSError as error:
-        yield UNSEEN(folder=folder, reason=error.strerror, program=program())
+        yield UNREADABLE_FOLDER(folder=folder, reason=error.strerror, program=program())
         return
     yield _folder(folder, status)
     faults = list(_files(folder, status, statuses))
@@ -111,7 +112,7 @@ def check(context: Context) -> Iterator[Finding]:
     if not faults:
         yield FILES(count=len(statuses))
     if any(fault.code == OPEN_FILE.code for fault in faults):
-        # Opening would make it private, and nobody would learn that it was not.
+        # Opening would make it private, and hide that it was not.
         yield NOT_OPENED()
         yield UNVERIFIED()
         return
@@ -126,12 +127,12 @@ def _folder(folder: Path, status: os.stat_result) -> Finding:
         try:
             probe = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
         except OSError as error:
-            # Some file systems know no nameless files; that says nothing about writing.
+            # Some file systems lack unnamed files; they may be writable all the same.
             if os.statvfs(folder).f_flag & os.ST_RDONLY:
                 return READ_ONLY(folder=folder, reason=(error.strerror or "").lower())
         else:
             os.close(probe)
-    return FOLDER(folder=folder, owner=_name(status.st_uid))
+    return FOLDER(folder=folder, owner=user_name(status.st_uid))
 
 
 def _files(
@@ -144,7 +145,9 @@ def _files(
         if mode & 0o077:
             yield OPEN_FILE(file=file, mode=mode)
         if found.st_uid != status.st_uid:
-            yield FOREIGN_FILE(file=file, owner=_name(found.st_uid), right=_name(status.st_uid))
+            yield FOREIGN_FILE(
+                file=file, owner=user_name(found.st_uid), right=user_name(status.st_uid)
+            )
 
 
 def _store(config: Config) -> Iterator[Finding]:
@@ -161,15 +164,14 @@ def _store(config: Config) -> Iterator[Finding]:
             yield OLDER(folder=config.state_path)
             yield UNVERIFIED()
             return
-        if _wants_passphrase(path) and not read_credential(config.store.passphrase_credential):
+        if _needs_passphrase(path) and not read_credential(config.store.passphrase_credential):
             yield PASSPHRASE()
             yield UNVERIFIED()
             return
         with open_store(config.state_path, _BUSY_S, config.store) as store:
             yield from _opened(store, config)
     except (StoreError, OSError, sqlite3.Error) as error:
-        found, remedy = parted(error)
-        yield UNUSABLE(found=found, remedy=remedy)
+        yield from_error(UNUSABLE, error)
         yield UNVERIFIED()
 
 
@@ -188,8 +190,7 @@ def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
             with AuditTrail(config.state_path, key, state, config.audit, busy_s=_BUSY_S) as trail:
                 verdict = trail.verify(None)
     except StoreError as error:
-        found, remedy = parted(error)
-        yield UNREADABLE(found=found, remedy=remedy)
+        yield from_error(AUDIT_UNUSABLE, error)
         return
     if verdict.intact:
         yield INTACT(count=verdict.entries)
@@ -197,14 +198,7 @@ def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
         yield BROKEN(finding=verdict.findings[0])
 
 
-def _wants_passphrase(path: Path) -> bool:
+def _needs_passphrase(path: Path) -> bool:
     address = f"{path.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as database:
         return read_lock(database, path).stretching is not None
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

@@ -1,7 +1,7 @@
-"""Folders of recordings as lists of analyzed utterances, for everything that measures accuracy.
+"""Folders of recordings as lists of analyzed utterances, for measuring accuracy.
 
-Two layouts are read: `SPEAKER/*.flac` (the text differs) and `SPEAKER/PHRASE/*.flac` (each phrase
-said several times). Where file names begin with a style (`neutral1_1.flac`), the style is known.
+There are two layouts: `SPEAKER/*.flac` (any text) and `SPEAKER/PHRASE/*.flac` (each phrase said
+several times). A file name may begin with a style (`neutral1_1.flac`).
 """
 
 from __future__ import annotations
@@ -29,22 +29,15 @@ _STYLE = re.compile(r"[a-z]+")
 
 
 class Track(Protocol):
-    """What shows how far it is, such as a progress bar."""
+    """Shows progress, such as a progress bar."""
 
     def __call__(self, things: Sequence[_T], description: str, /) -> Iterable[_T]:
-        """Give the things one by one; `description` is a word for what is done with them."""
+        """Yield the things one by one; `description` says what is done with them."""
 
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """One recording of a corpus.
-
-    Attributes:
-        path: the file.
-        speaker: who speaks.
-        phrase: which phrase is said; empty where the text differs from file to file.
-        style: how it is said (`neutral`, `happy`); empty where the file name does not tell.
-    """
+    """A recording; `phrase` is empty for free text, `style` if the file name has none."""
 
     path: Path
     speaker: str
@@ -54,13 +47,7 @@ class CorpusFile:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A recording as the models see it.
-
-    Attributes:
-        item: which one.
-        analysis: what the models made of it.
-        refusal: why the product would not judge it; None when it would.
-    """
+    """A recording as the models see it; `refusal` is None if the product would judge it."""
 
     item: CorpusFile
     analysis: Analysis
@@ -68,25 +55,24 @@ class Spoken:
 
 
 def unwatched(things: Sequence[_T], description: str) -> Iterable[_T]:
-    """Show nobody how far it is; what shows it has the same form, as `Track`."""
+    """A `Track` that shows nothing."""
     del description
     return things
 
 
-def complain_in_log(item: CorpusFile, error: AudioFormatError) -> None:
-    """Say why a recording is left out."""
-    del item  # the error names the file
-    _LOG.warning("left out: %s", error)
+def warn_in_log(error: AudioFormatError) -> None:
+    """Log that a recording, which the error names, is skipped."""
+    _LOG.warning("skipped: %s", error)
 
 
 def find_items(folder: Path) -> list[CorpusFile]:
-    """Every recording below a folder, in order of its path; hidden files are passed over.
+    """Every recording in a folder, ordered by path, without hidden files.
 
     Raises:
         InputError: the folder does not exist or holds no recordings.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name the one that holds the recordings")
+        raise InputError(f"{folder}: no such folder; name the folder of recordings")
     items = []
     for path in sorted([*folder.glob("*/*"), *folder.glob("*/*/*")]):
         parts = path.relative_to(folder).parts
@@ -113,30 +99,22 @@ def analyze_all(
     *,
     with_phrase: bool,
     track: Track = unwatched,
-    on_unreadable: Callable[[CorpusFile, AudioFormatError], None] = complain_in_log,
+    on_unreadable: Callable[[AudioFormatError], None] = warn_in_log,
 ) -> list[Spoken]:
-    """Cut and embed every recording as the product would; those without speech are left out.
-
-    Args:
-        analyzer: the recognizer.
-        items: which recordings.
-        with_phrase: whether to embed what is said too.
-        track: shows how far it is; gets the recordings and a word, and gives them one by one.
-        on_unreadable: is told of each file that cannot be read, and the rest goes on.
-    """
+    """Segment and embed every recording as the product would, except those without speech."""
     spoken = []
     kind = ProfileKind.PHRASE if with_phrase else ProfileKind.VOICE
     for item in track(items, "listening"):
         try:
             utterance = utterance_of(read_audio(item.path).samples)
         except AudioFormatError as error:
-            on_unreadable(item, error)
+            on_unreadable(error)
             continue
         if utterance.quality.net_speech_s <= 0:
             continue
         try:
             analysis = analyzer.analyze(utterance, with_phrase=with_phrase, to_enroll=with_phrase)
-        except InputError:  # too little sound for the models, which is no speech to speak of
+        except InputError:  # too little sound for the models
             continue
         spoken.append(Spoken(item, analysis, analyzer.refusal(utterance, kind)))
     return spoken
@@ -145,13 +123,7 @@ def analyze_all(
 def refusals(
     items: Sequence[CorpusFile], spoken: Sequence[Spoken], unreadable: int = 0
 ) -> dict[str, int]:
-    """How many of all recordings the product would not judge, by reason.
-
-    Args:
-        items: all of them.
-        spoken: those that were analyzed.
-        unreadable: how many could not be read.
-    """
+    """How many of the recordings the product would not judge, by reason."""
     found = Counter(one.refusal.value for one in spoken if one.refusal)
     found["no speech found"] = len(items) - len(spoken) - unreadable
     found["cannot be read"] = unreadable
@@ -161,7 +133,7 @@ def refusals(
 def grouped(
     spoken: Iterable[Spoken], key: Callable[[CorpusFile], tuple[str, ...]]
 ) -> dict[tuple[str, ...], list[Spoken]]:
-    """Recordings by what `key` says of them, in order."""
+    """Recordings grouped by a key, in order."""
     groups: dict[tuple[str, ...], list[Spoken]] = {}
     for one in spoken:
         groups.setdefault(key(one.item), []).append(one)

@@ -1,6 +1,6 @@
-"""The two plots of an evaluation, as PNG: error trade-off, and where the scores lie.
+"""The two plots of an evaluation, as PNG: the error trade-off and the scores.
 
-Matplotlib is an extra (`edge-voice[evaluate]`): a device at a door has no use for it.
+Matplotlib is an extra (`edge-voice[evaluate]`) that a device at a door does not need.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, told apart by color-blind people too; line styles for print in grey.
+# Okabe and Ito's colors, which color-blind people can tell apart; line styles for gray print.
 _STYLES: Mapping[str, tuple[str, str]] = {
     STRANGER: ("#D55E00", "solid"),
     VOICE_STRANGER: ("#D55E00", "solid"),
     WRONG_PHRASE: ("#0072B2", "dashed"),
     STRANGER_WRONG_PHRASE: ("#555555", "dotted"),
 }
-_TARGET_COLOUR = "#009E73"
+_TARGET_COLOR = "#009E73"
 _MARKERS = {"relaxed": "s", "balanced": "o", "strict": "^"}
 _TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5)
 _LEAST, _MOST = 0.00001, 0.6
-"""Ends of the axes; the lower one stands for no error at all."""
+"""Ends of the axes; the lower one means no error."""
 _DPI = 120
 
 
 def require_matplotlib() -> None:
-    """Say early what is missing, before the long work.
+    """Fail before the long work if there can be no plots.
 
     Raises:
         EnvironmentFault: matplotlib is not installed.
@@ -64,13 +64,6 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
 
     Both axes are normal deviates (Martin et al., "The DET curve in assessment of detection task
     performance", 1997), on which normally distributed scores give straight lines.
-
-    Args:
-        trials: targets and non-targets.
-        thresholds: the score from which each preset accepts, by its name.
-
-    Returns:
-        A PNG file.
     """
     figure, axes = _canvas(6.4, 6.0)
     targets = trials.scores[trials.target]
@@ -103,9 +96,7 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
                 zorder=3,
             )
     for name, _ in PRESETS:
-        axes.plot(
-            [], [], _MARKERS[name], color="white", markeredgecolor="black", label=f"set to {name}"
-        )
+        axes.plot([], [], _MARKERS[name], color="white", markeredgecolor="black", label=name)
     ticks = _deviate(np.asarray((_LEAST, *_TICKS)))
     names = ["none", *(percent(tick) for tick in _TICKS)]
     limits = tuple(_deviate(np.asarray([_LEAST, _MOST])))
@@ -116,29 +107,21 @@ def det_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
     axes.plot(limits, limits, color="#BBBBBB", lw=1, zorder=0)
     axes.set_aspect("equal")
     axes.grid(color="#E5E5E5")
-    axes.set_xlabel("got in though they should not (false accepts)")
-    axes.set_ylabel("turned away though they should not (false rejects)")
+    axes.set_xlabel("false accepts")
+    axes.set_ylabel("false rejects")
     axes.set_title(f"Error trade-off, {len(targets):,} attempts by residents", fontsize=11)
     axes.legend(loc="upper right", fontsize=9, framealpha=0.95)
     return _png(figure)
 
 
 def score_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
-    """Where the scores of each kind of trial lie, and from where each preset accepts.
-
-    Args:
-        trials: targets and non-targets.
-        thresholds: the score from which each preset accepts, by its name.
-
-    Returns:
-        A PNG file.
-    """
+    """The scores of each kind of trial, and the threshold of each preset."""
     figure, axes = _canvas(7.6, 4.4)
     groups = [(LABELS["TC" if "TC" in trials.kind else "target"], trials.target)]
     groups += [(LABELS[kind], trials.kind == kind) for kind in trials.nontarget_kinds]
-    colors = [_TARGET_COLOUR] + [_STYLES[kind][0] for kind in trials.nontarget_kinds]
+    colors = [_TARGET_COLOR] + [_STYLES[kind][0] for kind in trials.nontarget_kinds]
     styles = ["solid"] + [_STYLES[kind][1] for kind in trials.nontarget_kinds]
-    # A far-off score must not squeeze all others together; what lies outside is shown at the end.
+    # Outliers must not squeeze the rest together; they are shown at the ends.
     ends = np.asarray([np.percentile(trials.scores[keep], [0.2, 99.8]) for _, keep in groups])
     bins = np.linspace(float(ends[:, 0].min()), float(ends[:, 1].max()), 60).tolist()
     for (label, keep), color, style in zip(groups, colors, styles):
@@ -170,9 +153,9 @@ def score_plot(trials: Trials, thresholds: Mapping[str, float]) -> bytes:
             va="top",
             fontsize=8,
         )
-    axes.set_xlabel("score (log-likelihood ratio, higher is nearer)")
-    axes.set_ylabel("% of the trials of a kind")
-    axes.set_title("Scores, and from where each setting accepts", fontsize=11)
+    axes.set_xlabel("score (log-likelihood ratio, higher is more similar)")
+    axes.set_ylabel("% of the trials of each kind")
+    axes.set_title("Scores, with the threshold of each setting", fontsize=11)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=2, fontsize=9, frameon=False)
     return _png(figure)
 
@@ -195,6 +178,6 @@ def _png(figure: Figure) -> bytes:
 
 
 def _deviate(rates: NDArray[Any]) -> NDArray[np.float64]:
-    """Normal deviates of rates; those outside the axes come to lie on their edge."""
+    """Normal deviates of rates, clipped to the axes."""
     inverse = NormalDist().inv_cdf
     return np.asarray([inverse(rate) for rate in np.clip(rates, _LEAST, _MOST)])

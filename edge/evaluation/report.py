@@ -1,14 +1,14 @@
-"""The report: one page of HTML with everything in it, and the same as JSON.
+"""The report: one self-contained page of HTML, and the same as JSON.
 
-The page holds no script and loads nothing. What comes from outside it (the folder's name) is
-escaped, so that a folder can be called anything.
+The page has no script and loads nothing. The folder's name, which can be anything, is escaped.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,11 @@ from edge.evaluation.results import (
     VERSION,
     Evaluation,
     Suggestion,
+    cost_words,
+    figure_words,
     one_in,
     residents_sentence,
     strangers_sentence,
-    thousands,
-    told,
-    told_cost,
 )
 
 JSON_NAME = "report.json"
@@ -60,20 +59,13 @@ img { max-width: 100%; background: white; border-radius: 0.4rem; }
 
 
 _HOW_TO_USE = (
-    "<p>To use it, run <code>edge-voice calibrate</code> with this report's folder, then start the"
-    " daemon again.</p>"
+    "<p>To use it, run <code>edge-voice calibrate</code> with this report's folder, then restart"
+    " the service.</p>"
 )
 
 
 def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
-    """Write `report.html`, `report.json`, `det.png` and `scores.png`.
-
-    Args:
-        evaluated: what was found.
-        folder: where to, made if need be.
-
-    Returns:
-        The files, by name.
+    """Write `report.html`, `report.json`, `det.png` and `scores.png`; returns the files by name.
 
     Raises:
         EnvironmentFault: matplotlib is missing, or a file cannot be written.
@@ -85,57 +77,49 @@ def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
     files = {
         "det.png": det,
         "scores.png": scores,
-        # A folder's name may be bytes that are no text, which Python keeps as lone surrogates.
+        # A folder's name may not be valid text; Python then keeps lone surrogates.
         JSON_NAME: content.encode("utf-8", "replace"),
         HTML_NAME: page.encode("utf-8", "replace"),
     }
     make_folder(folder)
     for name, data in files.items():
-        _write(folder / name, data)
+        with _writing(folder / name):
+            (folder / name).write_bytes(data)
     return {name: folder / name for name in files}
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{path}: cannot be written ({error.strerror}); name another folder with --output"
-        ) from error
-
-
 def make_folder(folder: Path) -> None:
-    """Make the folder that the report goes into, where it is not there yet.
+    """Create the folder of the report, if it does not exist.
 
     Raises:
-        EnvironmentFault: it cannot be made.
+        EnvironmentFault: it cannot be created.
     """
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable name"
         raise EnvironmentFault(
-            f"{folder}: cannot be made ({reason}); name another folder with --output"
+            f"{path}: cannot be written ({reason}); name another folder with --output"
         ) from error
 
 
 def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
-    """The report as one page of HTML.
-
-    Args:
-        evaluation: what was found.
-        det: the error trade-off, PNG.
-        scores: the score distributions, PNG.
-    """
+    """The report as one page of HTML; `det` and `scores` are its plots, PNG."""
     suggestion = evaluation.suggestion
     parts = [
-        f"<h1>How well does Edge Voice know these {evaluation.people} people?</h1>",
+        f"<h1>Edge Voice: evaluation with {evaluation.people} people</h1>",
         f'<p class="made">{escape(_made(evaluation))}</p>',
         _answer(evaluation),
         *(f'<p class="warning">{escape(text)}</p>' for text in suggestion.warnings),
-        "<h2>What each setting would do</h2>",
+        "<h2>Settings</h2>",
         _presets(evaluation),
-        "<h2>What was measured</h2>",
+        "<h2>Measurements</h2>",
         _counts(evaluation),
         _kinds(evaluation),
         f'<p class="small">{escape(_notes(evaluation))}</p>',
@@ -143,7 +127,7 @@ def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
         _image(det, "Detection error trade-off: false rejects against false accepts"),
         "<h2>Scores</h2>",
         _image(scores, "Distribution of the scores of each kind of trial"),
-        "<h2>The suggested setting, and why</h2>",
+        "<h2>Suggested setting</h2>",
         f"<p><b>{escape(suggestion.preset)}</b>: {escape(suggestion.reason)}</p>",
         _HOW_TO_USE,
     ]
@@ -166,18 +150,18 @@ def _answer(evaluation: Evaluation) -> str:
 
 def _made(evaluation: Evaluation) -> str:
     return (
-        f"{evaluation.folder}, {evaluation.made_at[:16].replace('T', ' ')}, Edge Voice"
+        f"{evaluation.folder}, {evaluation.created_at[:16].replace('T', ' ')}, Edge Voice"
         f" {evaluation.software}"
     )
 
 
 def _presets(evaluation: Evaluation) -> str:
     kinds = [kind for kind, _ in evaluation.presets[0].false_accepts]
-    heading = ["setting", "stands for", "residents turned away"]
-    heading += [f"got in: {LABELS[kind]}" for kind in kinds]
+    heading = ["setting", "false accepts", "residents rejected"]
+    heading += [f"accepted: {LABELS[kind]}" for kind in kinds]
     rows = [
-        [preset.name, one_in(preset.asked), told(preset.false_reject)]
-        + [told(figure) for _, figure in preset.false_accepts]
+        [preset.name, one_in(preset.false_accept_rate), figure_words(preset.false_reject)]
+        + [figure_words(figure) for _, figure in preset.false_accepts]
         for preset in evaluation.presets
     ]
     marked = [preset.name for preset in evaluation.presets].index(evaluation.suggestion.preset)
@@ -191,13 +175,10 @@ def _counts(evaluation: Evaluation) -> str:
     unit = "phrases" if evaluation.by_phrase else "voices"
     rows = [
         ["people", str(evaluation.people)],
-        ["recordings", thousands(evaluation.recordings)],
-        ["not judged", refused or "none"],
-        [
-            "enrolled",
-            f"{evaluation.profiles} {unit}, {evaluation.enroll} recordings each",
-        ],
-        ["tested", f"{thousands(evaluation.tested)} recordings"],
+        ["recordings", f"{evaluation.recordings:,}"],
+        ["not usable", refused or "none"],
+        ["enrolled", f"{evaluation.profiles} {unit}, {evaluation.enroll} recordings each"],
+        ["tested", f"{evaluation.tested:,} recordings"],
     ]
     return _table([], rows)
 
@@ -205,11 +186,11 @@ def _counts(evaluation: Evaluation) -> str:
 def _kinds(evaluation: Evaluation) -> str:
     heading = ["residents against", "trials", "equal error rate", "minDCF (NIST)"]
     heading += ["minDCF (challenge)"]
-    heading += [f"turned away at {one_in(far)}" for far, _ in evaluation.kinds[0].false_rejects]
+    heading += [f"rejected at {one_in(far)}" for far, _ in evaluation.kinds[0].false_rejects]
     rows = [
-        [LABELS[row.kind], thousands(row.trials), told(row.eer), told_cost(row.min_dcf_nist)]
-        + [told_cost(row.min_dcf_challenge)]
-        + [told(figure) for _, figure in row.false_rejects]
+        [LABELS[row.kind], f"{row.trials:,}", figure_words(row.eer)]
+        + [cost_words(row.min_dcf_nist), cost_words(row.min_dcf_challenge)]
+        + [figure_words(figure) for _, figure in row.false_rejects]
         for row in evaluation.kinds
     ]
     return _table(heading, rows)
@@ -217,14 +198,14 @@ def _kinds(evaluation: Evaluation) -> str:
 
 def _notes(evaluation: Evaluation) -> str:
     least = evaluation.kinds[0].false_rejects[-1][0]
-    needed = thousands(round(TRIALS_A_RATE_NEEDS / least))
+    needed = f"{round(TRIALS_A_RATE_NEEDS / least):,}"
     return (
-        "Recordings that were not judged count in no rate. In parentheses: 95 % confidence"
-        " intervals, by drawing the people again, and at least as wide as so many recordings (of"
-        " residents) or pairs of people (for strangers) allow. 'Turned away at 1 in 1,000': how"
-        " many residents are where 1 in 1,000 of those who should not get in does; to tell such a"
+        "Recordings that are not usable do not count. In parentheses: 95 % confidence intervals,"
+        " from a bootstrap over people, and at least as wide as the number of recordings (of"
+        " residents) or pairs of people (for strangers) requires. 'Rejected at 1 in 1,000': the"
+        " share of residents rejected where 1 in 1,000 of the others is accepted; measuring such a"
         f" rate takes {TRIALS_A_RATE_NEEDS} times as many trials as its denominator ({needed} for"
-        f" {one_in(least)}). minDCF: least detection cost, 0 is perfect and 1 useless; NIST:"
+        f" {one_in(least)}). minDCF: minimum detection cost, 0 is perfect and 1 useless; NIST:"
         " P(target) 0.01, both errors cost 1; challenge (text-dependent speaker verification,"
         " 2024): a false reject costs 10."
     )
@@ -250,67 +231,58 @@ _MAX_TEXT = 2_000
 
 
 def find_report(path: Path) -> Path:
-    """The report that a path names: itself, or the one in a folder that `evaluate` wrote.
-
-    Returns:
-        Its path, or the path given where that is a folder without a report.
-    """
+    """The report in a folder that `evaluate` wrote; any other path is returned as it is."""
     inside = path / JSON_NAME
     return inside if inside.is_file() else path
 
 
 def read_suggestion(path: Path, speaker_model: str, phrase_model: str) -> Suggestion:
-    """What a report suggests, if it is one of this software with these models.
-
-    Args:
-        path: the JSON file.
-        speaker_model: SHA-256 of the speaker model in use.
-        phrase_model: SHA-256 of the phrase model in use.
+    """The suggestion in a report, which must be of the models with these SHA-256.
 
     Raises:
-        InputError: it cannot be read, is no report, or was made with another model.
+        InputError: it cannot be read, is not a report, or was made with another model.
     """
     content = _load(path)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise _refused(path, "is not a report of this version of 'edge-voice evaluate'")
+        raise _refused(path, "not a report of this version of 'edge-voice evaluate'")
     for key, model in (("speaker_model", speaker_model), ("phrase_model", phrase_model)):
         if content.get(key) != model:
             what = key.replace("_", " ")
-            raise _refused(path, f"was made with another {what} than the one in use")
+            raise _refused(path, f"made with another {what}")
     suggestion = content.get("suggestion")
     if not isinstance(suggestion, dict) or set(suggestion) != {"preset", "reason", "warnings"}:
-        raise _refused(path, "holds no suggestion")
+        raise _refused(path, "has no suggestion")
     preset, reason, warnings = (suggestion[key] for key in ("preset", "reason", "warnings"))
     texts = [preset, reason, *(warnings if isinstance(warnings, list) else [None])]
-    # They are shown on a terminal: a control character could write there what it likes.
+    # They are shown on a terminal, which control characters could rewrite.
     if not all(
         isinstance(text, str) and len(text) <= _MAX_TEXT and text.isprintable() for text in texts
     ):
-        raise _refused(path, "holds a suggestion that makes no sense")
+        raise _refused(path, "has an invalid suggestion")
     if preset not in FALSE_ACCEPT_PRESETS:
-        raise _refused(path, f"suggests {preset[:40]!r}, which is no setting")
+        raise _refused(path, f"suggests an unknown setting, {preset[:40]!r}")
     return Suggestion(preset, reason, tuple(warnings))
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
-            raise _refused(path, "is no file")
+            raise _refused(path, "not a file")
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable name"
-        raise InputError(f"{path}: cannot be read ({reason}); check it") from error
+        raise InputError(f"{path}: cannot be read ({reason})") from error
     if len(data) > _MAX_BYTES:
-        raise _refused(path, "is too large for a report")
+        raise _refused(path, "too large for a report")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
-        raise _refused(path, "is not JSON") from None
+        raise _refused(path, "not JSON") from None
     if not isinstance(content, dict):
-        raise _refused(path, "is no report")
+        raise _refused(path, "not a report")
     return content
 
 
 def _refused(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: {what}; make one with 'edge-voice evaluate'")
+    return InputError(f"{path}: {what}; create one with 'edge-voice evaluate'")

@@ -1,4 +1,4 @@
-"""What an evaluation found, as the report shows it and `edge-voice calibrate` reads it again."""
+"""The results of an evaluation, and their words for people."""
 
 from __future__ import annotations
 
@@ -10,112 +10,15 @@ from typing import Any
 
 from edge.evaluation.trials import STRANGER, STRANGER_WRONG_PHRASE, VOICE_STRANGER, WRONG_PHRASE
 
-LABELS = {
-    STRANGER: "stranger, right phrase (IC)",
-    VOICE_STRANGER: "stranger",
-    WRONG_PHRASE: "resident, wrong phrase (TW)",
-    STRANGER_WRONG_PHRASE: "stranger, wrong phrase (IW)",
-    "all": "all of these",
-    "TC": "resident, right phrase (TC)",
-    "target": "resident",
-}
-"""What a kind of trial is called in front of people."""
-
-
-def percent(rate: float) -> str:
-    """A rate with two digits that mean something: 12 %, 1.5 %, 0.02 %."""
-    value = 100.0 * rate
-    if value >= 9.95:
-        return f"{value:.0f} %"
-    return f"{value:.2g} %" if value >= 0.0001 else "0 %"
-
-
-def thousands(count: int) -> str:
-    """A count with its thousands apart: 1,000."""
-    return f"{count:,}"
-
-
-def one_in(rate: float) -> str:
-    """A small rate as people say it: 1 in 1,000."""
-    return f"1 in {thousands(round(1.0 / rate))}"
-
-
-def told(figure: Figure) -> str:
-    """A rate with its interval, or why there is none."""
-    if figure.value is None:
-        plural = "" if figure.trials == 1 else "s"
-        text = f"cannot be told from {thousands(figure.trials)} trial{plural}"
-        if figure.errors is not None and figure.high is not None:
-            text += f" (none; at most {percent(figure.high)})"
-        return text
-    high = percent(figure.high if figure.high is not None else 1.0)
-    if figure.value <= 0.0:
-        return f"0 % (at most {high})"
-    return f"{percent(figure.value)} ({percent(figure.low or 0.0)} to {high})"
-
-
-def told_cost(figure: Figure) -> str:
-    """A detection cost with its interval."""
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
-
-
-def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
-    """How often strangers would get in."""
-    kinds = dict(preset.false_accepts)
-    who = "strangers who know the phrase" if evaluation.by_phrase else "strangers"
-    figure: Figure | None = kinds.get(STRANGER if evaluation.by_phrase else VOICE_STRANGER)
-    if figure is None:
-        return f"How many {who} would get in cannot be told: none were recorded."
-    high = figure.high if figure.high is not None else 1.0
-    if not figure.value:
-        attempts = f"{thousands(figure.trials)} attempts by {who}"
-        return (
-            f"Of {attempts}, none got in, which shows no more than that at most {_of(high)} would."
-        )
-    size = 1_000
-    while figure.value * size < 1.0:
-        size *= 10
-    return (
-        f"Of {thousands(size)} {who}, about {figure.value * size:.2g} would get in"
-        f" (at most {_of(high)})."
-    )
-
-
-def residents_sentence(preset: PresetFigures) -> str:
-    """How often residents would be turned away."""
-    figure = preset.false_reject
-    high = percent(figure.high if figure.high is not None else 1.0)
-    if not figure.value:
-        return (
-            f"No resident was turned away in {thousands(figure.trials)} attempts; it may happen in"
-            f" up to {high} of them."
-        )
-    return (
-        f"Residents are turned away {100.0 * figure.value:.2g} times in 100"
-        f" (between {percent(figure.low or 0.0)} and {high})."
-    )
-
-
-def _of(rate: float) -> str:
-    """A rate as a count: `3 of 1,000`, rounded up, since it is a limit."""
-    size = 100 if rate >= 0.01 else 1_000 if rate >= 0.001 else 10_000
-    return f"{thousands(math.ceil(rate * size - 1e-9))} of {thousands(size)}"
-
-
 FORMAT = "edge-voice evaluation"
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured figure and how far it can be trusted.
+    """A measured figure with its 95 % interval, `low` to `high`; None with too few trials.
 
-    Attributes:
-        value: the figure; None where it cannot be told from so few trials.
-        low: lower limit of the 95 % interval; None where it cannot be told.
-        high: its upper limit; None where it cannot be told.
-        trials: how many trials it rests on.
-        errors: how many of them went wrong, where the figure is a share of them; else None.
+    `errors` is the number of wrong trials, if the figure is a share of them.
     """
 
     value: float | None
@@ -127,15 +30,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class KindFigures:
-    """The targets against one kind of trial that must be rejected.
+    """The targets against one kind of non-target, such as `IC`, or against `all` of them.
 
-    Attributes:
-        kind: which, such as `IC`; `all` for all of them together.
-        trials: how many of that kind.
-        eer: equal error rate.
-        min_dcf_nist: normalized minimum detection cost at NIST's costs.
-        min_dcf_challenge: the same at those of the challenge in text-dependent verification.
-        false_rejects: (false-accept rate, false-reject rate there) of 1 in 100, 1,000, 10,000.
+    `min_dcf_nist` and `min_dcf_challenge` are normalized minimum detection costs. `false_rejects`
+    has (false-accept rate, false-reject rate there) for 1 in 100, 1,000 and 10,000.
     """
 
     kind: str
@@ -148,18 +46,14 @@ class KindFigures:
 
 @dataclass(frozen=True)
 class PresetFigures:
-    """What a preset would do on these recordings.
+    """The error rates of a preset, meant to have `false_accept_rate`, on these recordings.
 
-    Attributes:
-        name: `relaxed`, `balanced` or `strict`.
-        asked: the false-accept rate that it stands for.
-        threshold: the score from which it accepts.
-        false_reject: how often the right voice with the right phrase is turned away.
-        false_accepts: (kind, how often it gets in) of each kind of trial that must be rejected.
+    `threshold` is the lowest score that it accepts; `false_accepts` has (kind, rate) for each kind
+    of non-target.
     """
 
     name: str
-    asked: float
+    false_accept_rate: float
     threshold: float
     false_reject: Figure
     false_accepts: tuple[tuple[str, Figure], ...]
@@ -167,13 +61,7 @@ class PresetFigures:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Which preset suits these people.
-
-    Attributes:
-        preset: its name.
-        reason: why, in a sentence.
-        warnings: what the recordings cannot show or show to be wrong, a sentence each.
-    """
+    """The preset to use, and why; each warning says what the recordings cannot show."""
 
     preset: str
     reason: str
@@ -182,28 +70,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found.
+    """The results of an evaluation.
 
-    Attributes:
-        folder: name of the folder of recordings.
-        made_at: when, ISO 8601 with the offset.
-        software: version of the software.
-        speaker_model: SHA-256 of the speaker model.
-        phrase_model: SHA-256 of the phrase model.
-        by_phrase: whether phrases were compared too.
-        enroll: recordings enrolled for each profile.
-        people: how many people speak.
-        profiles: how many profiles were enrolled.
-        recordings: how many recordings there were.
-        tested: how many were tested.
-        refused: how many were left out, by reason.
-        kinds: the figures against each kind of trial, the main one first.
-        presets: what each preset would do, from the most forgiving to the strictest.
-        suggestion: which preset suits.
+    Models are SHA-256, and `created_at` is ISO 8601 with the offset. `refused` counts unusable
+    recordings by reason. `kinds` begins with the main one, `presets` with the most forgiving.
     """
 
     folder: str
-    made_at: str
+    created_at: str
     software: str
     speaker_model: str
     phrase_model: str
@@ -220,11 +94,11 @@ class Evaluation:
 
     @property
     def suggested(self) -> PresetFigures:
-        """What the suggested preset would do."""
+        """The figures of the suggested preset."""
         return next(one for one in self.presets if one.name == self.suggestion.preset)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it under its JSON names; rates are shares, 0 to 1."""
+        """All of it under its JSON names; rates are 0 to 1."""
         content = dataclasses.asdict(self)
         for kind in content["kinds"]:
             kind["false_rejects"] = [
@@ -233,3 +107,89 @@ class Evaluation:
         for preset in content["presets"]:
             preset["false_accepts"] = dict(preset["false_accepts"])
         return {"format": FORMAT, "version": VERSION, **content}
+
+
+LABELS = {
+    STRANGER: "stranger, right phrase (IC)",
+    VOICE_STRANGER: "stranger",
+    WRONG_PHRASE: "resident, wrong phrase (TW)",
+    STRANGER_WRONG_PHRASE: "stranger, wrong phrase (IW)",
+    "all": "all of these",
+    "TC": "resident, right phrase (TC)",
+    "target": "resident",
+}
+"""Kinds of trial, for people."""
+
+
+def percent(rate: float) -> str:
+    """A rate with two significant digits: 12 %, 1.5 %, 0.02 %."""
+    value = 100.0 * rate
+    if value >= 9.95:
+        return f"{value:.0f} %"
+    return f"{value:.2g} %" if value >= 0.0001 else "0 %"
+
+
+def one_in(rate: float) -> str:
+    """A small rate as 1 in 1,000."""
+    return f"1 in {round(1.0 / rate):,}"
+
+
+def figure_words(figure: Figure) -> str:
+    """A rate with its interval, or why there is none."""
+    if figure.value is None:
+        text = f"too few trials ({figure.trials:,})"
+        if figure.errors is not None and figure.high is not None:
+            text += f", no error (at most {percent(figure.high)})"
+        return text
+    high = percent(figure.high if figure.high is not None else 1.0)
+    if figure.value <= 0.0:
+        return f"0 % (at most {high})"
+    return f"{percent(figure.value)} ({percent(figure.low or 0.0)} to {high})"
+
+
+def cost_words(figure: Figure) -> str:
+    """A detection cost with its interval."""
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
+
+
+def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
+    """How often strangers would be accepted."""
+    kinds = dict(preset.false_accepts)
+    who = "strangers who know the phrase" if evaluation.by_phrase else "strangers"
+    figure: Figure | None = kinds.get(STRANGER if evaluation.by_phrase else VOICE_STRANGER)
+    if figure is None:
+        return f"Unknown how often {who} would be accepted: none were recorded."
+    high = figure.high if figure.high is not None else 1.0
+    if not figure.value:
+        return (
+            f"None of {figure.trials:,} attempts by {who} was accepted, so at most"
+            f" {_of(high)} would be."
+        )
+    size = 1_000
+    while figure.value * size < 1.0:
+        size *= 10
+    return (
+        f"About {figure.value * size:.2g} of {size:,} attempts by {who} would be accepted"
+        f" (at most {_of(high)})."
+    )
+
+
+def residents_sentence(preset: PresetFigures) -> str:
+    """How often residents would be rejected."""
+    figure = preset.false_reject
+    high = percent(figure.high if figure.high is not None else 1.0)
+    if not figure.value:
+        return (
+            f"No resident was rejected in {figure.trials:,} attempts, so at most {high} of"
+            " them would be."
+        )
+    return (
+        f"Residents are rejected {100.0 * figure.value:.2g} times in 100"
+        f" ({percent(figure.low or 0.0)} to {high})."
+    )
+
+
+def _of(rate: float) -> str:
+    """An upper limit as a count, rounded up: `3 of 1,000`."""
+    size = 100 if rate >= 0.01 else 1_000 if rate >= 0.001 else 10_000
+    return f"{math.ceil(rate * size - 1e-9):,} of {size:,}"

@@ -1,8 +1,8 @@
-"""Trials: every test recording held against every profile that it was not enrolled in.
+"""Trials: every test recording scored against every profile.
 
-In folders of passphrases there are four kinds, under the names of the field: TC (target, correct
-phrase), TW (target, wrong phrase), IC (impostor, correct phrase) and IW (impostor, wrong phrase).
-Where the text differs, there are targets and impostors.
+Folders of passphrases give four kinds, as the field names them: TC (target, correct phrase), TW
+(target, wrong phrase), IC (impostor, correct phrase) and IW (impostor, wrong phrase). Folders of
+free text give targets and impostors.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PRESETS = tuple(FALSE_ACCEPT_PRESETS.items())
 def voice_scores(
     engine: Engine, profiles: Sequence[Profile], analyses: Sequence[Analysis]
 ) -> Scores:
-    """How near each voice is to each profile's, shape (profiles, tests).
+    """Scores of each voice against each profile, shape (profiles, tests).
 
-    As of signatures of the usual number of utterances, so that one threshold suits all.
+    They are shifted to the usual number of enrolled utterances, so that one threshold suits all.
     """
     ratio = np.asarray(engine.scorer.voice_scores(profiles, analyses).ratio, dtype=np.float64)
     shift = [engine.scorer.voice.shift(len(profile.enrolled)) for profile in profiles]
@@ -45,7 +45,7 @@ def phrase_scores(
     analyses: Sequence[Analysis],
     track: Track = unwatched,
 ) -> Scores:
-    """How near what is said is to each profile's phrase, shape (profiles, tests)."""
+    """Scores of what is said against each profile's phrase, shape (profiles, tests)."""
     columns = [
         [match.score for match in engine.match_phrases(profiles, analysis)]
         for analysis in track(analyses, "comparing phrases")
@@ -53,13 +53,8 @@ def phrase_scores(
     return np.asarray(columns, dtype=np.float64).T
 
 
-def joint_scores(engine: Engine, voice: Scores, phrase: Scores) -> Scores:
-    """One score from both parts, of the shape of each."""
-    return np.asarray(engine.scorer.joints(voice, phrase), dtype=np.float64)
-
-
 def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
-    """The score from which each preset accepts, by its name: `joint_scores` or `voice_scores`."""
+    """The lowest score that each preset accepts, by its name: joint or voice scores."""
     if kind is ProfileKind.PHRASE:
         return {name: -float(np.log(rate)) for name, rate in PRESETS}
     return {name: engine.scorer.voice_threshold(rate=rate) for name, rate in PRESETS}
@@ -74,20 +69,20 @@ VOICE_STRANGER = "impostor"
 
 TARGET_KINDS = (TARGET, VOICE_TARGET)
 NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE)
-"""The kinds of trial that must be rejected, the one that a door fears most first."""
+"""The kinds of trial that must be rejected, the most dangerous first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Scored trials, higher meaning nearer; every array has shape (n,).
+    """Scored trials; every array has shape (n,).
 
     Attributes:
         scores: log-likelihood ratios.
-        kind: what kind each is of, such as `TC`.
-        owner: whose profile it was held against, an index into `people`.
+        kind: the kind of each, such as `TC`.
+        owner: whose profile it is, an index into `people`.
         speaker: who spoke, an index into `people`.
-        recording: which test recording it was.
-        people: everybody who speaks, in order.
+        recording: index of the test recording.
+        people: all speakers, in order.
     """
 
     scores: NDArray[np.float64]
@@ -104,11 +99,11 @@ class Trials:
 
     @property
     def nontarget_kinds(self) -> tuple[str, ...]:
-        """The kinds that should be rejected, of which there are any."""
+        """The kinds that should be rejected and occur."""
         return tuple(kind for kind in NONTARGET_KINDS if (self.kind == kind).any())
 
     def of(self, keep: NDArray[np.bool_]) -> Trials:
-        """Some of the trials."""
+        """The trials in a mask."""
         return replace(
             self,
             scores=self.scores[keep],
@@ -119,18 +114,13 @@ class Trials:
         )
 
     def against(self, *kinds: str) -> Trials:
-        """The targets, and the non-targets of some kinds."""
+        """The targets, and the non-targets of these kinds."""
         return self.of(self.target | np.isin(self.kind, kinds))
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What is enrolled and what is tested.
-
-    Attributes:
-        enrolled: recordings of each profile.
-        tested: recordings that are held against the profiles.
-    """
+    """The recordings of each profile, and those that are tested."""
 
     enrolled: tuple[tuple[Spoken, ...], ...]
     tested: tuple[Spoken, ...]
@@ -139,11 +129,7 @@ class Split:
 def split(spoken: Sequence[Spoken], enroll: int) -> Split:
     """Enroll the first recordings of each person (and phrase), test the rest.
 
-    Who has not more than that is not enrolled; all of their recordings are tested, as strangers'.
-
-    Args:
-        spoken: recordings that the product would judge.
-        enroll: recordings enrolled.
+    People with no more than that are not enrolled but tested as strangers.
 
     Raises:
         InputError: there are too few people or recordings; the message says what is needed.
@@ -172,7 +158,7 @@ def _group(item: CorpusFile) -> tuple[str, ...]:
 
 
 def phrase_name(item: CorpusFile) -> str:
-    """The phrase's folder, so that `Front door` and `front door` are the same phrase."""
+    """The phrase's folder; `Front door` and `front door` are the same phrase."""
     return " ".join(unicodedata.normalize("NFC", item.phrase).casefold().split())
 
 
@@ -200,19 +186,14 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
 
 
 def score(engine: Engine, parts: Split, track: Track = unwatched) -> Trials:
-    """Hold every test recording against every profile.
-
-    Args:
-        engine: the recognizer.
-        parts: what is enrolled and tested.
-        track: shows how far it is.
-    """
+    """Score every test recording against every profile."""
     profiles = [profile_of(engine, own) for own in parts.enrolled]
     analyses = [one.analysis for one in parts.tested]
     scores = voice_scores(engine, profiles, analyses)
     by_phrase = bool(parts.tested[0].item.phrase)
     if by_phrase:
-        scores = joint_scores(engine, scores, phrase_scores(engine, profiles, analyses, track))
+        phrases = phrase_scores(engine, profiles, analyses, track)
+        scores = np.asarray(engine.scorer.joints(scores, phrases), dtype=np.float64)
     people = sorted({one.item.speaker for one in parts.tested})
     number = {name: n for n, name in enumerate(people)}
     owner = np.asarray([number[own[0].item.speaker] for own in parts.enrolled])[:, np.newaxis]

@@ -1,1 +1,1 @@
-"""Setting up a device: what has to be known, and the files that come of it."""
+"""Setting up a device: the answers, the files written from them, and the service."""

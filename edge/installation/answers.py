@@ -1,4 +1,4 @@
-"""What has to be known to set a device up, and what it is unless somebody says otherwise."""
+"""The answers that set a device up, and their defaults."""
 
 from __future__ import annotations
 
@@ -15,29 +15,18 @@ from edge.config.editing import written
 from edge.config.values import ValueProblem, convert
 from edge.errors import InputError
 
-PRESETS = {"door": "a front door: strict", "home": "a room: forgiving, opens nothing"}
+PRESETS = {"door": "strict, for a front door", "home": "forgiving, opens nothing"}
 PASSWORD, STORE_KEY, SIGNING_KEY, CA = "mqtt-password", "store-key", "signing-key", "ca.pem"
-"""Names of the files beside the configuration; the unit hands the first three to the service."""
+"""Files beside the configuration; the unit passes the first three to the service."""
 
 _MOST_ID = 64
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What is asked for.
+class SetupAnswers:
+    """What setup asks for; None is the default microphone or port, no user, or the system's CAs.
 
-    Attributes:
-        name: name of the device for people.
-        device_id: name of the device in MQTT topics.
-        microphone: number of the microphone or a part of its name; None for the default one.
-        host: name or address of the broker.
-        port: port of the broker; None for the usual one.
-        username: user at the broker; None for none.
-        password: password at the broker; None leaves it as it is.
-        tls: whether to encrypt the connection to the broker.
-        ca_file: PEM file of the authority that signed its certificate; None for the system's.
-        discovery: whether Home Assistant is told of the device.
-        signing: whether decisions are signed.
+    For the password, None keeps the current one.
     """
 
     name: str
@@ -54,21 +43,15 @@ class Answers:
 
     @property
     def broker(self) -> str:
-        """Host and, where it is not the usual one, port."""
+        """Host, and port if it is not the default."""
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
-def present(config: Config, preset: str) -> Answers:
-    """What a configuration answers already.
-
-    Args:
-        config: the settings as they are.
-        preset: the preset that is being set up; empty for a configuration that was there before,
-            whose decision about signing then stands.
-    """
+def present(config: Config, preset: str) -> SetupAnswers:
+    """The answers in a configuration; `preset` is empty for one that existed before."""
     mqtt = config.mqtt
     ca_file = mqtt.tls.ca_file
-    return Answers(
+    return SetupAnswers(
         name=config.device.name,
         device_id=config.device.id,
         microphone=config.audio.device,
@@ -79,20 +62,16 @@ def present(config: Config, preset: str) -> Answers:
         tls=mqtt.tls.enabled,
         ca_file=ca_file if ca_file is None or ca_file.is_file() or not preset else None,
         discovery=config.homeassistant.discovery,
-        # Whoever locks a door wants to know that the word to open it is genuine.
+        # A lock should verify decisions; an existing configuration keeps its own choice.
         signing=config.signing.key_file is not None or preset == "door",
     )
 
 
 def checked(path: str, value: bool | int | str | Path | None) -> Any:
-    """A value as a setting takes it.
-
-    Args:
-        path: the setting's path, such as `mqtt.host`.
-        value: what somebody answered.
+    """An answer converted to the setting at a path such as `mqtt.host`.
 
     Raises:
-        InputError: it cannot be used; the text says what is right.
+        InputError: it is invalid; the text says what is right.
     """
     row = next(row for row in all_settings() if row.path == path)
     try:
@@ -102,14 +81,14 @@ def checked(path: str, value: bool | int | str | Path | None) -> Any:
 
 
 def broker(text: str) -> tuple[str, int | None]:
-    """Host and port in `HOST` or `HOST:PORT`; an IPv6 address with a port stands in brackets.
+    """Host and port in `HOST` or `HOST:PORT`; an IPv6 address with a port needs brackets.
 
     Raises:
-        InputError: it names no broker.
+        InputError: it is not a broker's address.
     """
     match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text.strip())
     if match is None:
-        host, port = text.strip(), ""  # an IPv6 address, or nothing that can be used
+        host, port = text.strip(), ""  # an IPv6 address, or invalid
     else:
         host, port = match[1] or match[3], match[2] or match[4] or ""
     number = checked("mqtt.port", int(port)) if port else None
@@ -117,14 +96,14 @@ def broker(text: str) -> tuple[str, int | None]:
 
 
 def id_of(name: str) -> str:
-    """A name for MQTT topics made from one for people: `Haustür` becomes `haustur`."""
+    """An id for MQTT topics made from a display name: `Haustür` becomes `haustur`."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
     words = re.findall(r"[A-Za-z0-9_]+", plain)
     return "-".join(words).lower()[:_MOST_ID].strip("-") or "device"
 
 
-def settings(answers: Answers) -> dict[str, bool | int | str | Path | None]:
-    """The settings that follow, by path; secrets are not among them but where they are is."""
+def settings(answers: SetupAnswers) -> dict[str, bool | int | str | Path | None]:
+    """The settings that follow from the answers, by path, without the secrets."""
     return {
         "device.name": answers.name,
         "device.id": answers.device_id,

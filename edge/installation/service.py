@@ -1,4 +1,4 @@
-"""The service, as far as the command line goes: started again, and paused for its microphone."""
+"""The systemd service: started after setup, and paused while a command uses its microphone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LIMIT_S = 120
 
 
 def can_start() -> bool:
-    """Whether systemd runs this machine, knows the service, and does what this user says."""
+    """Whether systemd runs here, knows the service, and obeys this user."""
     if os.geteuid() != 0 or not Path("/run/systemd/system").is_dir():
         return False
     return _systemctl("cat", UNIT).returncode == 0
 
 
 def start() -> None:
-    """Start the service, now and at every start of the machine.
+    """Start the service, now and at every boot.
 
     Raises:
         EnvironmentFault: it does not start.
@@ -35,42 +35,37 @@ def start() -> None:
         done = _systemctl(action, UNIT)
         if done.returncode:
             raise EnvironmentFault(
-                "everything is set up, but the service did not start; journalctl -u edge-voice"
-                " says why"
+                "everything is set up, but the service did not start; see journalctl -u edge-voice"
             )
 
 
 @contextlib.contextmanager
 def paused(tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep the running service from its microphone, which has one reader at a time.
+    """Stop the running service for a while, since a microphone has one reader at a time.
 
-    Whatever ends what is done meanwhile, a hung-up line too, the service is started again. Where it
-    does not run, or nobody here may stop it, nothing happens.
-
-    Args:
-        tell: told what becomes of the service, each time a sentence.
+    The service is started again however the block ends, be it by a lost connection. Nothing
+    happens if it does not run, or this user may not stop it.
     """
     if shutil.which("systemctl") is None or _systemctl("is-active", UNIT).returncode:
         yield
         return
     if os.geteuid() != 0:
-        tell("The service listens here too, and may hold the microphone; with sudo it is paused.")
+        tell("The service is running and may hold the microphone; use sudo to pause it.")
         yield
         return
     ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     former = {number: signal.signal(number, _exit) for number in ends}
-    # Ctrl-Z would leave the door shut until somebody thinks of it.
+    # Ctrl-Z would leave the door shut until someone remembers.
     former[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    # Until it is known that it did not stop: whoever interrupts the asking does not take back what
-    # systemd was asked for.
+    # Assumed until systemctl has failed: interrupting it does not cancel its request to systemd.
     stopped = True
     keeper = _keeper()
     try:
         stopped = _systemctl("stop", UNIT).returncode == 0
         tell(
-            "The service is paused: nobody can open until this is over."
+            "The service is paused: nobody can open until this ends."
             if stopped
-            else "The service does not stop, and may hold the microphone."
+            else "The service did not stop and may hold the microphone."
         )
         yield
     finally:
@@ -85,20 +80,20 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
         if not started:
             tell("The service did not start again: run sudo systemctl start edge-voice.")
         elif stopped:
-            tell("The service listens again.")
+            tell("The service is listening again.")
 
 
 def _keeper() -> subprocess.Popen[bytes]:
-    """A process that starts the service should this one be killed, which nothing here can catch.
+    """A process that starts the service if this one is killed, which nothing here can catch.
 
-    It reads a line from this process, and gets the end of the file where that came to its own.
+    It waits for a line from this process; end of file instead means that this one has died.
     """
     return subprocess.Popen(  # noqa: S603 (every word is written here)
         ["/bin/sh", "-c", f"read -r _ || exec systemctl --quiet start {UNIT}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # what is typed at the terminal is not for it
+        start_new_session=True,  # signals from the terminal are not for it
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes configuration and credentials; what is there already is kept, or kept beside it."""
+"""Writes configuration and secrets; existing files are kept, or backed up beside the new one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.crypto.private_files import make_key_file
 from edge.crypto.secrets import write_secret
 from edge.crypto.signing import PrivateKey, key_in, new_key
 from edge.errors import EnvironmentFault, InputError
-from edge.installation.answers import CA, PASSWORD, SIGNING_KEY, STORE_KEY, Answers, settings
+from edge.installation.answers import CA, PASSWORD, SIGNING_KEY, STORE_KEY, SetupAnswers, settings
 from edge.resources import config_directory
 from edge.store import FILE_NAME
 
@@ -25,25 +25,20 @@ _MOST_CA_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Written:
-    """What was done.
+    """The configuration, the files that are new or replaced, and the backups of those replaced.
 
-    Attributes:
-        file: the configuration.
-        changed: whether its content is another now, or was not there before.
-        made: the files that were made or replaced.
-        kept: the copies of what was replaced.
-        public_key: what verifies the decisions of this device; None where none are signed.
+    `changed` is about the configuration; `public_key` is None if decisions are not signed.
     """
 
     file: Path
     changed: bool
-    made: tuple[Path, ...]
-    kept: tuple[Path, ...]
+    written: tuple[Path, ...]
+    backups: tuple[Path, ...]
     public_key: str | None
 
 
 def starting_point(file: Path, preset: str) -> tuple[bytes, Config]:
-    """The content that is changed: the file's own, or a preset's where there is none.
+    """The content to change: the file's own, or a preset's for a new file.
 
     Raises:
         ConfigError: the file cannot be read, or holds mistakes.
@@ -52,7 +47,7 @@ def starting_point(file: Path, preset: str) -> tuple[bytes, Config]:
         data = read_config(file)
     else:
         data = (config_directory() / f"{preset}.yaml").read_bytes()
-        if file != SYSTEM_FILE:  # the presets' folder for the state is the service's
+        if file != SYSTEM_FILE:  # the presets' state folder is the service's
             data = all_changed(data, file, {"state_directory": ""})
     return data, parse_config(data, file)
 
@@ -61,7 +56,7 @@ def check_authority(file: Path) -> bytes:
     """The content of a file with a certificate authority.
 
     Raises:
-        InputError: it is none.
+        InputError: it has none.
     """
     try:
         with file.open("rb") as handle:
@@ -71,25 +66,20 @@ def check_authority(file: Path) -> bytes:
     except (OSError, ValueError) as error:  # ssl's own errors are OSErrors
         reason = getattr(error, "strerror", None) or "not in PEM format"
         raise InputError(
-            f"{file}: no certificate authority can be read from it ({reason}); name a PEM file"
+            f"{file}: not a readable CA certificate ({reason}); name a PEM file"
         ) from None
     return data
 
 
-def apply(file: Path, data: bytes, answers: Answers) -> Written:
-    """Write what follows from the answers.
+def apply(file: Path, data: bytes, answers: SetupAnswers) -> Written:
+    """Write the answers into the configuration whose content `starting_point` gave.
 
-    The secrets come first, so that no configuration names one that is not there.
-
-    Args:
-        file: the configuration.
-        data: what `starting_point` gave.
-        answers: the answers, each of them usable.
+    The secrets come first, so that no configuration names a missing one.
 
     Raises:
-        ConfigError: the configuration has a shape that cannot be changed safely.
-        EnvironmentFault: something cannot be written; nothing that was there is lost.
-        InputError: the authority's file is none.
+        ConfigError: the configuration cannot be changed safely.
+        EnvironmentFault: something cannot be written; nothing is lost.
+        InputError: the CA file has no certificate.
     """
     config = parse_config(data, file)
     folder = file.parent
@@ -98,15 +88,16 @@ def apply(file: Path, data: bytes, answers: Answers) -> Written:
         answers = replace(answers, ca_file=folder / CA)
     else:
         authority = None
-    values = settings(answers)
-    values["mqtt.password_file"] = None
+    password_file = signing_file = store_file = None
     if answers.username is not None:
-        values["mqtt.password_file"] = config.mqtt.password_file or folder / PASSWORD
-    values["signing.key_file"] = None
+        password_file = config.mqtt.password_file or folder / PASSWORD
     if answers.signing:
-        values["signing.key_file"] = config.signing.key_file or folder / SIGNING_KEY
+        signing_file = config.signing.key_file or folder / SIGNING_KEY
+    values = settings(answers)
+    values |= {"mqtt.password_file": password_file, "signing.key_file": signing_file}
     if _has_own_key(config, folder):
-        values["store.key_file"] = config.store.key_file or folder / STORE_KEY
+        store_file = config.store.key_file or folder / STORE_KEY
+        values["store.key_file"] = store_file
     wanted = {
         path: written(_beside(value, folder))
         for path, value in values.items()
@@ -114,76 +105,63 @@ def apply(file: Path, data: bytes, answers: Answers) -> Written:
     }
     new = all_changed(data, file, wanted) if wanted else data
 
-    made: list[Path] = []
-    kept: list[Path] = []
-    _make_folder(folder)
-    if answers.username is not None:
-        place = Path(str(values["mqtt.password_file"]))
-        secret = answers.password
-        if secret is not None or not place.exists():
-            line = f"{secret}\n" if secret else ""
-            _put(place, line.encode("utf-8"), 0o600, made, kept)
+    files: list[Path] = []
+    backups: list[Path] = []
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(folder, error) from None
+    secret = answers.password
+    if password_file is not None and (secret is not None or not password_file.exists()):
+        line = f"{secret}\n" if secret else ""
+        _put(password_file, line.encode("utf-8"), 0o600, files, backups)
     if authority is not None:
-        _put(folder / CA, authority, 0o644, made, kept)
-    if "store.key_file" in values:
-        place = Path(str(values["store.key_file"]))
-        # Where there are signatures, theirs is somewhere else: another one would open none of them.
-        if not (place.exists() or (config.state_path / FILE_NAME).exists()):
-            make_key_file(place)
-            made.append(place)
+        _put(folder / CA, authority, 0o644, files, backups)
+    # Existing signatures have their key elsewhere: a new one would not open them.
+    if store_file is not None and not store_file.exists() and not _has_signatures(config):
+        make_key_file(store_file)
+        files.append(store_file)
     public = None
-    if answers.signing:
-        public = _signing_key(Path(str(values["signing.key_file"])), config, made)
-    is_new = not os.path.lexists(file)
-    if is_new or new != data:
-        _put(file, new, 0o644, made, kept)
-    return Written(file, is_new or new != data, tuple(made), tuple(kept), public)
+    if signing_file is not None:
+        if not signing_file.exists():
+            write_secret(signing_file, new_key(config.signing.algorithm)[1])
+            files.append(signing_file)
+        key = key_in(signing_file)
+        public = key.public.text if isinstance(key, PrivateKey) else None
+    has_changed = not os.path.lexists(file) or new != data
+    if has_changed:
+        _put(file, new, 0o644, files, backups)
+    return Written(file, has_changed, tuple(files), tuple(backups), public)
+
+
+def _has_signatures(config: Config) -> bool:
+    return (config.state_path / FILE_NAME).exists()
 
 
 def _has_own_key(config: Config, folder: Path) -> bool:
-    """Whether signatures are, or are going to be, locked with a key beside the configuration."""
+    """Whether signatures are, or will be, locked with a key beside the configuration."""
     if config.store.key_file is not None or (folder / STORE_KEY).exists():
         return True
-    # Signatures that are there already have their key elsewhere; another would not open them.
-    return not config.store.passphrase and not (config.state_path / FILE_NAME).exists()
-
-
-def _signing_key(place: Path, config: Config, made: list[Path]) -> str | None:
-    if not place.exists():
-        _, content = new_key(config.signing.algorithm)
-        write_secret(place, content)
-        made.append(place)
-    key = key_in(place)
-    return key.public.text if isinstance(key, PrivateKey) else None
+    return not config.store.passphrase and not _has_signatures(config)
 
 
 def _beside(value: bool | int | str | Path | None, folder: Path) -> bool | int | str | Path | None:
-    """A file beside the configuration is named by its name, as the service's credentials are."""
+    """A file beside the configuration by its bare name, as the service's credentials are named."""
     if isinstance(value, Path) and value.parent == folder and value.name != CA:
         return value.name
     return value
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{folder}: cannot be made ({error.strerror}); run this as root (sudo), or name a"
-            " file of your own with --config"
-        ) from None
-
-
-def _put(file: Path, data: bytes, mode: int, made: list[Path], kept: list[Path]) -> None:
-    """Give a file its content in one step; the former stays beside it."""
+def _put(file: Path, data: bytes, mode: int, files: list[Path], backups: list[Path]) -> None:
+    """Replace a file in one step, with a backup, or create it."""
     if os.path.lexists(file):
         former = file.read_bytes()
         if former == data:
             return
-        kept.append(replace_file(file, former, data))
+        backups.append(replace_file(file, former, data))
     else:
         _create(file, data, mode)
-    made.append(file)
+    files.append(file)
 
 
 def _create(file: Path, data: bytes, mode: int) -> None:
@@ -196,12 +174,16 @@ def _create(file: Path, data: bytes, mode: int) -> None:
                 out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
-            os.link(temporary, file)  # unlike a renaming, never in the place of another file
+            os.link(temporary, file)  # unlike renaming, this never replaces another file
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
     except OSError as error:
-        raise EnvironmentFault(
-            f"{file}: cannot be written ({error.strerror}); run this as root (sudo), or name a"
-            " file of your own with --config"
-        ) from None
+        raise _not_written(file, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"{path}: cannot be written ({error.strerror}); use sudo, or name your own file with"
+        " --config"
+    )

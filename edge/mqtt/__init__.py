@@ -1,4 +1,4 @@
-"""How the home is told."""
+"""MQTT: publishes decisions and status, receives commands."""
 
 from edge.mqtt.command_queue import CommandFailed, CommandQueue
 from edge.mqtt.publisher import MqttPublisher, PublisherCounters

@@ -1,39 +1,29 @@
-"""The broker's password and certificates, read so that mistakes show before the first try."""
+"""The broker's password and certificates."""
 
 from __future__ import annotations
 
-import os
 import ssl
 import stat
 from pathlib import Path
 
 from edge.config import TlsConfig
+from edge.crypto.secrets import locate
 from edge.errors import ConfigError
 
 _MAX_PASSWORD_BYTES = 4096
 
 
-def locate_password(file: Path) -> Path:
-    """Where the password is: a bare name may be one of the service's systemd credentials."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if folder and len(file.parts) == 1 and (Path(folder) / file).is_file():
-        return Path(folder) / file
-    return file
+def read_password(file: Path | None) -> str | None:
+    """Read `mqtt.password_file`: one line, readable by its owner and group only.
 
-
-def read_password(file: Path) -> str | None:
-    """Read a password from a file of its own.
-
-    Args:
-        file: `mqtt.password_file`; one line of text, which only its owner and group may read.
-
-    Returns:
-        The password; None when the file is empty, which is how systemd gives an absent one.
+    None without a file, or for an empty one, which is how systemd passes an absent credential.
 
     Raises:
-        ConfigError: the file cannot be read, is open to everyone, or holds no single line.
+        ConfigError: the file cannot be read, is open to everyone, or does not hold a single line.
     """
-    place = locate_password(file)
+    if file is None:
+        return None
+    place = locate(file)
     try:
         status = place.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -60,9 +50,9 @@ def read_password(file: Path) -> str | None:
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext | None:
-    """The encryption that is asked for; None without.
+    """The TLS settings as a context; None without TLS.
 
-    The broker's certificate and name are always verified, and TLS is 1.2 at least.
+    The broker's certificate and name are always verified; TLS 1.2 at least.
 
     Raises:
         ConfigError: a certificate file cannot be used.
@@ -89,7 +79,7 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext | None:
 
 def _unusable(file: Path | None, setting: str, error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        why = "it is no matching, unencrypted PEM file"
+        why = "not a matching, unencrypted PEM file"
     else:
         why = getattr(error, "strerror", None) or "cannot be read"
     return f"{file}: {setting} cannot be used ({why}); check its name, content and permissions"

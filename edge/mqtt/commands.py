@@ -1,19 +1,19 @@
-"""Commands over MQTT: what there is to command, who may, and how a message is told from a forgery.
+"""Commands over MQTT: which there are, who may send them, and their signed messages.
 
 On BASE/DEVICE/command, never retained, JSON of at most 4 KiB with exactly these members:
 
-    {"id": "5f0c...",                       1 to 64 letters, digits, - or _; names it in the answer
+    {"id": "5f0c...",                       1 to 64 letters, digits, - or _; repeated in the answer
      "command": "enroll_start",
      "arguments": {"person": "Ada"},
-     "device": "front-door",                the device that is meant
+     "device": "front-door",                the device it is for
      "counter": 1772366400123,              higher than in every earlier command of this key
      "issued_at": "2026-03-01T12:00:00.123Z",
      "expires_at": "2026-03-01T12:00:20.123Z",   300 s later at most
      "signature": {"algorithm": ..., "key_id": ..., "value": ...}}
 
-signed as edge/crypto/signing.py says, in the domain `command`. Milliseconds since 1970 are a good
-counter for somebody who keeps none. The answer on BASE/DEVICE/command/result names the id, whether
-it was done (`ok`), why not (`reason`) and what there is to say besides (`detail`).
+signed as in edge/crypto/signing.py, in the domain `command`. Milliseconds since 1970 are a good
+counter for a sender that keeps none. The answer on BASE/DEVICE/command/result has the id, whether
+it was done (`ok`), why not (`reason`), and more where there is any (`detail`).
 
 On BASE/DEVICE/set/NAME, unsigned, what Home Assistant's switches, buttons and texts send; each is
 refused until the configuration allows it.
@@ -22,6 +22,8 @@ refused until the configuration allows it.
 from __future__ import annotations
 
 import re
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -30,13 +32,15 @@ from typing import Any
 from edge.config import UnsignedConfig
 from edge.crypto.canonical import MessageProblem, read_message
 from edge.crypto.command_keys import CommandKey, Role
-from edge.crypto.signing import COMMAND, is_genuine, signature_of
+from edge.crypto.signing import COMMAND, SigningKey, is_genuine, signature_of, signed
 from edge.mqtt.link import Incoming
+from edge.types.decision import utc
 
 FILTERS = ("command", "set/+")
-"""What is to be subscribed to, below BASE/DEVICE."""
+"""Topics to subscribe to, below BASE/DEVICE."""
 MAX_BYTES = 4096
 MAX_LIFETIME_S = 300.0
+_LIFETIME_S = 20.0
 _MEMBERS = frozenset(
     ("id", "command", "arguments", "device", "counter", "issued_at", "expires_at", "signature")
 )
@@ -45,7 +49,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-
 _LONGEST_NAME = 64
 _LONGEST_PHRASE = 200
 _MOST_TEXT_BYTES = 4 * _LONGEST_NAME
-"""A letter takes four bytes at most."""
+"""Four bytes a letter at most."""
 
 
 def _is_text(value: Any, least: int, most: int) -> bool:
@@ -65,13 +69,13 @@ def _is_phrase(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Spec:
-    """A command that there is.
+    """What a command does and takes.
 
     Attributes:
-        role: the least role that may give it.
+        role: the least role that may send it.
         help: what it does, for people.
-        arguments: what it takes, all of it needed: names, and what each value must be.
-        optional: what may be given besides.
+        arguments: the required arguments: a check of the value, by name.
+        optional: the optional ones.
     """
 
     role: Role
@@ -80,7 +84,7 @@ class Spec:
     optional: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
 
     def fits(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether these are arguments that it takes."""
+        """Whether these arguments are valid."""
         known = {**self.arguments, **self.optional}
         return set(self.arguments) <= set(arguments) <= set(known) and all(
             known[name](value) for name, value in arguments.items()
@@ -90,30 +94,30 @@ class Spec:
 _PERSON = {"person": _is_person}
 
 COMMANDS: Mapping[str, Spec] = {
-    "ping": Spec(Role.OBSERVER, "answer, and nothing else"),
-    "status": Spec(Role.OBSERVER, "whether it listens, is locked out, enrolls"),
-    "list": Spec(Role.OBSERVER, "who is enrolled, and how far each is"),
-    "arm": Spec(Role.OPERATOR, "listen"),
-    "disarm": Spec(Role.OPERATOR, "let everything pass unheard"),
-    "lift_lockout": Spec(Role.OPERATOR, "let people in again"),
-    "lock_out": Spec(Role.OPERATOR, "let nobody in for a while"),
-    "challenge": Spec(Role.OPERATOR, "ask whoever says a passphrase for digits"),
+    "ping": Spec(Role.OBSERVER, "answer, and do nothing else"),
+    "status": Spec(Role.OBSERVER, "show listening, lock-out and enrollment"),
+    "list": Spec(Role.OBSERVER, "list people and their enrollment"),
+    "arm": Spec(Role.OPERATOR, "start listening"),
+    "disarm": Spec(Role.OPERATOR, "stop listening"),
+    "lift_lockout": Spec(Role.OPERATOR, "end the lock-out"),
+    "lock_out": Spec(Role.OPERATOR, "lock everybody out for a while"),
+    "challenge": Spec(Role.OPERATOR, "ask for digits after the next passphrase"),
     "enroll_start": Spec(
         Role.OWNER, "enroll somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
     ),
-    "enroll_cancel": Spec(Role.OWNER, "end that; what was taken is kept"),
-    "delete": Spec(Role.OWNER, "forget somebody altogether", _PERSON),
-    "reset": Spec(Role.OWNER, "forget a signature; name and id stay", _PERSON),
-    "disable": Spec(Role.OWNER, "let somebody in no more", _PERSON),
-    "enable": Spec(Role.OWNER, "let somebody in again", _PERSON),
-    "reload": Spec(Role.OWNER, "read the configuration again, and use it"),
+    "enroll_cancel": Spec(Role.OWNER, "cancel the enrollment; samples are kept"),
+    "delete": Spec(Role.OWNER, "delete a person", _PERSON),
+    "reset": Spec(Role.OWNER, "delete a voice signature; name and id stay", _PERSON),
+    "disable": Spec(Role.OWNER, "no longer let a person in", _PERSON),
+    "enable": Spec(Role.OWNER, "let a person in again", _PERSON),
+    "reload": Spec(Role.OWNER, "reload the configuration"),
 }
-"""Every command. An observer only looks; an operator locks, unlocks and switches the listening; an
-owner decides about people and the configuration too. A person is named by profile id or by name."""
+"""Every command. An observer only looks; an operator also locks out and switches the listening; an
+owner also changes people and the configuration. A person is named by profile id or by name."""
 
 CHOOSE = "enroll_person"
-"""What a text on set/enroll_person asks for: whom the next unsigned enrollment is for. It is no
-signed command, since those name the person themselves."""
+"""Names the person of the next unsigned enrollment, from a text on set/enroll_person. Not a signed
+command: those name the person themselves."""
 
 _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
     "listening": {b"ON": "arm", b"OFF": "disarm"},
@@ -126,14 +130,14 @@ _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
 
 @dataclass(frozen=True)
 class Command:
-    """A command that may be carried out once its counter has been looked at.
+    """A valid command whose counter has not been checked yet.
 
     Attributes:
         name: one of `COMMANDS`, or `CHOOSE`.
-        arguments: as its `Spec` has them; an unsigned one may lack them.
+        arguments: as in its `Spec`; an unsigned one may lack them.
         id: the sender's name for it; empty for an unsigned one.
-        key_id: whose it is; None for an unsigned one.
-        role: what the key may do; None for an unsigned one.
+        key_id: the key that signed it; None for an unsigned one.
+        role: the key's role; None for an unsigned one.
         counter: its number; 0 for an unsigned one.
     """
 
@@ -146,15 +150,15 @@ class Command:
 
 
 class CommandRefused(Exception):
-    """A message is no command that is carried out.
+    """A message that is refused.
 
     Attributes:
         reason: why, in one word: those of `MessageProblem`, and `retained`, `bad_form`, `unsigned`,
             `unknown_key`, `bad_signature`, `other_device`, `not_yet`, `late`, `repeated`,
             `unknown_command`, `not_allowed`, `bad_arguments`, `switched_off`, `busy`, `too_many`,
             `not_stored`.
-        id: the message's id, where it has a proper one.
-        key_id: the key that signed it, once that is certain.
+        id: the message's id, where it has a valid one.
+        key_id: the key, once the signature is verified.
         command: its name, where there is such a command.
     """
 
@@ -173,6 +177,32 @@ class CommandRefused(Exception):
         self.command = command
 
 
+def command_message(
+    name: str,
+    arguments: Mapping[str, Any],
+    device_id: str,
+    key: SigningKey,
+    *,
+    lifetime_s: float = _LIFETIME_S,
+) -> dict[str, Any]:
+    """A signed command, issued now; its counter is the time in milliseconds.
+
+    Raises:
+        MessageProblem: the arguments cannot be signed.
+    """
+    now = time.time()
+    message = {
+        "id": str(uuid.uuid4()),
+        "command": name,
+        "arguments": dict(arguments),
+        "device": device_id,
+        "counter": int(now * 1000),
+        "issued_at": utc(now),
+        "expires_at": utc(now + lifetime_s),
+    }
+    return signed(message, COMMAND, key)
+
+
 def read_command(
     message: Incoming,
     keys: Mapping[str, CommandKey],
@@ -181,17 +211,17 @@ def read_command(
     now: float,
     allowance_s: float,
 ) -> Command:
-    """What a message on BASE/DEVICE/command asks for, if it is genuine, fresh, and allowed.
+    """The command in a message on BASE/DEVICE/command.
 
     Args:
-        message: what came in.
-        keys: who may command.
+        message: the message.
+        keys: the known keys, by id.
         device_id: this device.
         now: Unix time, seconds.
-        allowance_s: how far the sender's clock may be from this one.
+        allowance_s: how far the sender's clock may be off.
 
     Raises:
-        Refused: in every other case. No other exception, whatever the message is.
+        CommandRefused: it is not genuine, fresh and allowed. No other exception, whatever it is.
     """
     if message.retained:
         raise CommandRefused("retained")
@@ -200,20 +230,20 @@ def read_command(
     except MessageProblem as problem:
         raise CommandRefused(problem.reason) from None
     identity, name = content.get("id"), content.get("command")
-    proper = identity if isinstance(identity, str) and _ID.fullmatch(identity) else ""
+    valid_id = identity if isinstance(identity, str) and _ID.fullmatch(identity) else ""
     known = name if isinstance(name, str) and name in COMMANDS else None
     reason, key = _signed_by(content, keys)
     if key is None:
-        raise CommandRefused(reason, id=proper, command=known)
+        raise CommandRefused(reason, id=valid_id, command=known)
     reason = (
-        _misshapen(content)
-        or _not_meant(content, device_id, now, allowance_s)
+        _bad_form(content)
+        or _not_current(content, device_id, now, allowance_s)
         or _not_allowed(content, key.role)
     )
     if reason or known is None:
-        raise CommandRefused(reason, id=proper, key_id=key.verifier.key_id, command=known)
+        raise CommandRefused(reason, id=valid_id, key_id=key.verifier.key_id, command=known)
     return Command(
-        known, content["arguments"], proper, key.verifier.key_id, key.role, content["counter"]
+        known, content["arguments"], valid_id, key.verifier.key_id, key.role, content["counter"]
     )
 
 
@@ -233,7 +263,7 @@ def _signed_by(
     return "", key
 
 
-def _misshapen(content: Mapping[str, Any]) -> str:
+def _bad_form(content: Mapping[str, Any]) -> str:
     counter, identity = content.get("counter"), content.get("id")
     issued, expires = unix(content.get("issued_at")), unix(content.get("expires_at"))
     good = (
@@ -251,7 +281,7 @@ def _misshapen(content: Mapping[str, Any]) -> str:
     return "" if good else "bad_form"
 
 
-def _not_meant(content: Mapping[str, Any], device_id: str, now: float, allowance_s: float) -> str:
+def _not_current(content: Mapping[str, Any], device_id: str, now: float, allowance_s: float) -> str:
     if content["device"] != device_id:
         return "other_device"
     issued, expires = unix(content["issued_at"]), unix(content["expires_at"])
@@ -273,10 +303,10 @@ def _not_allowed(content: Mapping[str, Any], role: Role) -> str:
 
 
 def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
-    """What a message on BASE/DEVICE/set/NAME asks for, if the configuration allows it.
+    """The command in a message on BASE/DEVICE/set/NAME.
 
     Raises:
-        Refused: in every other case.
+        CommandRefused: it is invalid, or the configuration does not allow it.
     """
     name = message.suffix[len("set/") :]
     choices = _UNSIGNED.get(name)
@@ -295,11 +325,7 @@ def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
 
 
 def _text(payload: bytes) -> str:
-    """A name; empty for nobody.
-
-    Raises:
-        Refused: it is none.
-    """
+    """A person's name, or an empty text. Raises `CommandRefused` where it is neither."""
     try:
         text = payload[: _MOST_TEXT_BYTES + 1].decode("utf-8").strip()
     except UnicodeDecodeError:
@@ -310,7 +336,7 @@ def _text(payload: bytes) -> str:
 
 
 def unix(text: Any) -> float | None:
-    """The Unix time that a time of ours in a message means; None for anything else."""
+    """The Unix time of a time in a message; None for anything else."""
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         return None
     try:

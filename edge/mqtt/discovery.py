@@ -1,12 +1,11 @@
-"""What Home Assistant is told about this device, so that it finds it by itself.
+"""The device's entities in Home Assistant, by MQTT discovery.
 
 One retained message an entity on PREFIX/COMPONENT/NODE/OBJECT/config, which every version since
-2023.8 understands; an empty message on the same topic takes the entity away. States are read from
-the topics that the device has anyway (edge/mqtt/topics.py) by templates, which Home Assistant
-renders: nothing is published a second time, and the decision stays the only message that opens.
+2023.8 understands; an empty message on the same topic removes the entity. States are read from the
+device's own topics (edge/mqtt/topics.py) by templates that Home Assistant renders: nothing is
+published twice, and the decision stays the only message that opens.
 
-Everybody on the broker can write to these topics, so the templates take whatever comes for what it
-may be: something that is no JSON object is nothing.
+Anyone on the broker can write to these topics, so the templates ignore what is not a JSON object.
 """
 
 from __future__ import annotations
@@ -43,12 +42,11 @@ class Entity:
     """One entity of the device.
 
     Attributes:
-        component: what kind of entity, as Home Assistant names it.
+        component: Home Assistant's name for its kind.
         object_id: its name within the device.
         name: its name for people.
-        needs: the setting under `commands.unsigned` without which it would do nothing; None for one
-            that only shows.
-        content: what else its message says.
+        needs: the setting under `commands.unsigned` that it requires; None for one that only shows.
+        content: the rest of its message.
     """
 
     component: str
@@ -59,18 +57,18 @@ class Entity:
 
 
 def entities(config: Config) -> list[Entity]:
-    """All that there are, whether or not their commands are allowed."""
+    """All entities, whether or not their commands are allowed."""
     topics = Topics(config.mqtt.base_topic, config.device.id)
     return [*_of_decisions(topics), *_of_the_device(topics, config), *_of_commands(topics)]
 
 
 def allowed(entity: Entity, unsigned: UnsignedConfig) -> bool:
-    """Whether it does what it promises: it only shows, or its command is allowed."""
+    """Whether an entity only shows something, or its command is allowed."""
     return entity.needs is None or bool(getattr(unsigned, entity.needs))
 
 
 def announcement(config: Config) -> dict[str, str]:
-    """What is to be kept on which topic: the entities, and nothing for those not allowed."""
+    """The retained messages by topic; empty for entities that are not allowed."""
     prefix, device_id = config.homeassistant.prefix, config.device.id
     return {
         config_topic(prefix, device_id, entity): (
@@ -83,12 +81,12 @@ def announcement(config: Config) -> dict[str, str]:
 
 
 def payload(config: Config, entity: Entity) -> dict[str, Any]:
-    """What Home Assistant is told about one entity."""
+    """The message of one entity."""
     topics = Topics(config.mqtt.base_topic, config.device.id)
     return {
         "name": entity.name,
         "unique_id": f"{node_of(config.device.id)}_{entity.object_id}",
-        # The older name of the same wish; versions from 2026.4 on pass over it.
+        # The older name of `default_entity_id`; ignored from 2026.4 on.
         "object_id": entity_id(config.device.id, entity).partition(".")[2],
         "default_entity_id": entity_id(config.device.id, entity),
         **entity.content,
@@ -104,46 +102,46 @@ def payload(config: Config, entity: Entity) -> dict[str, Any]:
             "model": "Voice access control",
             "sw_version": edge.__version__,
         },
-        # Known since 2023.9; 2023.8 passes over it.
+        # Known since 2023.9; 2023.8 ignores it.
         "origin": {"name": "Edge Voice", "sw_version": edge.__version__},
     }
 
 
 def node_of(device_id: str) -> str:
-    """The level of the topics that tells this device from all others of Home Assistant."""
+    """The topic level of a device among all those in Home Assistant."""
     return f"edge_voice_{device_id}"
 
 
 def entity_id(device_id: str, entity: Entity) -> str:
-    """What Home Assistant calls the entity, unless somebody renames it there."""
+    """The entity id in Home Assistant, unless somebody changes it there."""
     slug = re.sub(r"[^a-z0-9]+", "_", f"{node_of(device_id)}_{entity.object_id}".lower())
     return f"{entity.component}.{slug}"
 
 
 def config_topic(prefix: str, device_id: str, entity: Entity) -> str:
-    """Where an entity is announced."""
+    """The topic that an entity is announced on."""
     return f"{prefix}/{entity.component}/{node_of(device_id)}/{entity.object_id}/config"
 
 
 def birth_topic(prefix: str) -> str:
-    """Where Home Assistant says that it has started."""
+    """Where Home Assistant publishes `online` when it has started."""
     return f"{prefix}/status"
 
 
 def filter_of(prefix: str, device_id: str) -> str:
-    """What to subscribe to for everything that was ever announced for a device."""
+    """The filter that matches everything ever announced for a device."""
     return f"{prefix}/+/{node_of(device_id)}/+/config"
 
 
 def is_of(topic: str, prefix: str, device_id: str) -> bool:
-    """Whether a topic is one that an entity of the device is announced on, now or once."""
+    """Whether an entity of the device is, or once was, announced on a topic."""
     node = re.escape(node_of(device_id))
     form = rf"{re.escape(prefix)}/[a-z_]{{1,32}}/{node}/{_OBJECT}/config"
     return re.fullmatch(form, topic) is not None
 
 
 def removal(prefix: str, device_id: str) -> dict[str, str]:
-    """What takes every entity that there may be away again."""
+    """The messages that remove every entity."""
     return {config_topic(prefix, device_id, entity): "" for entity in entities(Config())}
 
 
@@ -151,7 +149,7 @@ def _of_decisions(topics: Topics) -> list[Entity]:
     decided = {"state_topic": topics.decision, "qos": 1}
 
     def of_the_last_let_in(member: str) -> str:
-        # A voice that was turned away must not be shown as somebody who came.
+        # A rejected speaker must not be shown as somebody who was let in.
         return (
             "{{ (value_json."
             + member
@@ -214,7 +212,8 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
                 "unknown",
             ),
             "json_attributes_template": _status(
-                "value_json.enrollment | to_json if value_json.enrollment is mapping else '{}'", "{}"
+                "value_json.enrollment | to_json if value_json.enrollment is mapping else '{}'",
+                "{}",
             ),
             "icon": "mdi:account-plus",
         }),
@@ -249,7 +248,7 @@ def _of_commands(topics: Topics) -> list[Entity]:
             "value_template": _status("'ON' if value_json.listening == true else 'OFF'", "None"),
             "icon": "mdi:ear-hearing",
         }),
-        Entity("text", "enroll_person", "Whom to enroll", "enroll_person", {
+        Entity("text", "enroll_person", "Person to enroll", "enroll_person", {
             "state_topic": topics.status, "command_topic": topics.below("set/enroll_person"),
             "qos": 1, "value_template": _status(
                 f"value_json.enroll_person[:{_LONGEST_NAME}]"
@@ -260,13 +259,13 @@ def _of_commands(topics: Topics) -> list[Entity]:
         }),
         button("enroll", "Start enrollment", "mdi:account-plus", "enroll", True),
         button("enroll_cancel", "Cancel enrollment", "mdi:account-off", "enroll_cancel", True),
-        button("lift_lockout", "Lift lock-out", "mdi:lock-open-alert", "lift_lockout", False),
+        button("lift_lockout", "End lock-out", "mdi:lock-open-alert", "lift_lockout", False),
         button("lock_out", "Lock everybody out", "mdi:lock-alert", "lock_out", False),
     ]  # fmt: skip
 
 
 def _status(expression: str, otherwise: str) -> str:
-    """A template that is `otherwise` for whatever is no JSON object, or says the device is away."""
+    """A template that is `otherwise` where the device is offline or the status is not an object."""
     return (
         "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
         "{{ " + expression + " }}{% else %}" + otherwise + "{% endif %}"
@@ -274,12 +273,12 @@ def _status(expression: str, otherwise: str) -> str:
 
 
 def _number(name: str) -> str:
-    """A template for a figure of a message; unknown for whatever is none."""
+    """A template for a number in a message, else unknown."""
     value = f"value_json.{name}"
     return _status(f"{value} if {value} is number and {value} is not boolean else 'None'", "None")
 
 
 def _members(*names: str) -> str:
-    """A template for those members of the status as attributes, null where it lacks one."""
+    """A template for members of the status as attributes; null for a missing one."""
     pairs = ", ".join(f"'{name}': value_json.{name} | default(none)" for name in names)
     return _status("{" + pairs + "} | to_json", "{}")

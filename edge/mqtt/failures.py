@@ -1,4 +1,4 @@
-"""What it means when the broker cannot be reached or does not want us, in words that help."""
+"""What a failed connection to the broker means, and what to check."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from edge.config import MqttConfig
 
 _WRONG_LOGIN = ("Bad user name or password", "Not authorized")
 
+NO_ANSWER = "it accepts connections but does not answer; check the broker and mqtt.port"
+HUNG_UP = "it hung up at once; check mqtt.port and whether the broker wants TLS"
 
-def connect_trouble(error: Exception, mqtt: MqttConfig) -> str:
-    """Why no connection came about, and what to check."""
+
+def connect_failure(error: Exception, mqtt: MqttConfig) -> str:
+    """Why connecting failed, and what to check."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({error.verify_message.rstrip('.')}); "
             "check mqtt.tls.ca_file, and that mqtt.host is a name in the certificate"
         )
     if mqtt.tls.enabled and isinstance(error, (ssl.SSLError, ConnectionResetError)):
-        return "no TLS connection came about; check mqtt.port, and that the broker offers TLS there"
+        return "the TLS handshake failed; check mqtt.port, and that the broker offers TLS there"
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return "its name cannot be resolved; check mqtt.host and the network's name server"
     if isinstance(error, TimeoutError):
@@ -31,8 +34,8 @@ def connect_trouble(error: Exception, mqtt: MqttConfig) -> str:
     return f"{reason[0].lower()}{reason[1:]}; check the network and mqtt.host"
 
 
-def refusal(reason: ReasonCode, mqtt: MqttConfig) -> str:
-    """Why the broker did not accept the connection, and what to check."""
+def connect_refusal(reason: ReasonCode, mqtt: MqttConfig) -> str:
+    """Why the broker refused the connection, and what to check."""
     name = reason.getName()
     if name in _WRONG_LOGIN and mqtt.username is None:
         return f"it wants a user name ({name}); set mqtt.username and mqtt.password_file"
@@ -46,7 +49,7 @@ def refusal(reason: ReasonCode, mqtt: MqttConfig) -> str:
     return f"it refused the connection ({name}); see the broker's log"
 
 
-def farewell(reason: ReasonCode) -> str:
+def disconnection(reason: ReasonCode) -> str:
     """Why the broker ended the connection, and what to check."""
     name = reason.getName()
     if name == "Session taken over":
@@ -57,13 +60,12 @@ def farewell(reason: ReasonCode) -> str:
     return f"the broker ended the connection ({name})"
 
 
-def flapping(trouble: str, client_id: str) -> str:
-    """The same when connections keep being lost right after they came about.
+def repeated_disconnection(failure: str, client_id: str) -> str:
+    """The text where connections keep breaking right after they were accepted.
 
-    That is what two clients of one name look like that throw each other out; not every broker
-    says so.
+    Two clients of one name that disconnect each other look like that; not every broker says so.
     """
     return (
-        f"{trouble}, again and again right after connecting; if another client is called "
+        f"{failure}, again and again right after connecting; if another client is called "
         f"{client_id} too, give every device its own device.id (or mqtt.client_id)"
     )

@@ -31,6 +31,50 @@ from edge.mqtt import failures
 from edge.mqtt.outbox import now
 from edge.mqtt.topics import OFFLINE, Topics
 
+NEWER = MQTTProtocolVersion.MQTTv5
+OLDER = MQTTProtocolVersion.MQTTv311
+UNSUPPORTED_VERSION = "Unsupported protocol version"
+CONNECT_TIMEOUT_S = 4.0
+_ACCEPT_TIMEOUT_S = 3.0
+SILENCE_TIMEOUT_S = 2.0
+"""How long the broker may leave a message unconfirmed before the connection counts as dead."""
+MOST_INCOMING_BYTES = 16384
+"""Larger messages are refused: MQTT 5 has the broker withhold them, else the connection ends."""
+_NEWER_ATTEMPTS = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A received message; its content is not checked.
+
+    Attributes:
+        suffix: the topic below BASE/DEVICE; empty for a topic outside it.
+        payload: its content.
+        retained: the broker had kept it for later subscribers.
+        topic: the whole topic.
+    """
+
+    suffix: str
+    payload: bytes
+    retained: bool
+    topic: str = ""
+
+
+class LinkLost(Exception):
+    """The connection failed or broke; the text says why.
+
+    Attributes:
+        try_older: the broker may only speak MQTT 3.1.1.
+        too_large: a message larger than `MOST_INCOMING_BYTES` was arriving.
+    """
+
+    def __init__(self, message: str, *, try_older: bool = False, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.try_older = try_older
+        self.too_large = too_large
+
 
 class Waker:
     """Wakes a thread that waits in `select`."""
@@ -46,62 +90,50 @@ class Waker:
 
     def wake(self) -> None:
         """Wake the thread, now or as soon as it waits."""
-        with contextlib.suppress(OSError):  # woken often enough already, or closed
+        with contextlib.suppress(OSError):  # its buffer is full, or it is closed
             self._sender.send(b"\0")
 
     def drain(self) -> None:
-        """Forget having been woken."""
+        """Clear pending wake-ups."""
         with contextlib.suppress(BlockingIOError):
             self._receiver.recv(4096)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until woken or until time is over."""
+        """Wait until woken or timed out."""
         if select.select([self], [], [], max(0.0, timeout_s))[0]:
             self.drain()
 
     def close(self) -> None:
-        """Give the sockets back; waking does nothing from now on."""
+        """Close the sockets; `wake` does nothing from now on."""
         self._receiver.close()
         self._sender.close()
 
 
-NEWER = MQTTProtocolVersion.MQTTv5
-OLDER = MQTTProtocolVersion.MQTTv311
-
-_PATIENCE = 3
-
-
 class ProtocolChoice:
-    """Prefers MQTT 5, because a broker that speaks it can be told when a decision expires.
+    """Prefers MQTT 5, whose brokers can expire decisions.
 
-    An older broker refuses the version, hangs up, or (amqtt) waits for more without a word. So does
-    one that is busy or just starting: a broker that has spoken MQTT 5 before is given several
-    chances to do it again.
+    An older broker refuses the version, hangs up, or (amqtt) waits silently for more. So does one
+    that is busy or just starting: a broker that has spoken MQTT 5 before gets several attempts.
+
+    Args:
+        setting: `mqtt.protocol`.
 
     Attributes:
-        version: what to speak on the next connection.
+        version: the version for the next connection.
     """
 
     def __init__(self, setting: str) -> None:
-        """Begin with what `mqtt.protocol` says."""
         self._setting = setting
-        self._doubts_left = 1
+        self._attempts_left = 1
         self.version = OLDER if setting == "3.1.1" else NEWER
 
     def accepted(self) -> None:
         """The broker has accepted a connection in this version."""
         if self.version is NEWER:
-            self._doubts_left = _PATIENCE
+            self._attempts_left = _NEWER_ATTEMPTS
 
     def failed(self, *, try_older: bool) -> bool:
-        """A connection ended, or did not come about.
-
-        Args:
-            try_older: the version may have been the reason.
-
-        Returns:
-            Whether to try again at once, with the version that `version` has now.
-        """
+        """A connection failed or ended; returns whether to retry at once in the new `version`."""
         if self._setting != "auto":
             return False
         if self.version is OLDER:
@@ -110,63 +142,64 @@ class ProtocolChoice:
             return False
         if not try_older:
             return False
-        self._doubts_left -= 1
-        if self._doubts_left > 0:
+        self._attempts_left -= 1
+        if self._attempts_left > 0:
             return False
-        self._doubts_left = 1
+        self._attempts_left = 1
         self.version = OLDER
         return True
 
 
-CONNECT_TIMEOUT_S = 4.0
-_ACCEPT_TIMEOUT_S = 3.0
-SILENCE_TIMEOUT_S = 2.0
-"""How long the broker may leave a message unconfirmed before the line counts as dead."""
+class BoundedClient(paho.Client):
+    """A paho client that refuses large messages.
 
-
-MOST_INCOMING_BYTES = 16384
-"""Larger messages are not taken: MQTT 5 has the broker keep them, else the connection ends."""
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A message that came in; what is in it may be anything.
-
-    Attributes:
-        suffix: the topic's levels below the device's; empty where it is none of the device's.
-        payload: its content.
-        retained: the broker had kept it for those who subscribe later.
-        topic: all of its topic.
+    Paho reads whatever length is announced, up to 256 MB, into a buffer of that size.
     """
 
-    suffix: str
-    payload: bytes
-    retained: bool
-    topic: str = ""
+    most_bytes = MOST_INCOMING_BYTES
+    overwhelmed = False
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > self.most_bytes:
+            self.overwhelmed = True
+            raise ConnectionError("too large")
+        return super()._sock_recv(bufsize)
 
 
-class LinkLost(Exception):
-    """The connection is gone or never came about; the text says why.
+def make_client(
+    mqtt: MqttConfig,
+    client_id: str,
+    version: MQTTProtocolVersion,
+    password: str | None,
+    tls: ssl.SSLContext | None,
+) -> BoundedClient:
+    """A paho client for one connection, without callbacks."""
+    client = BoundedClient(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=version,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    if mqtt.username is not None:
+        client.username_pw_set(mqtt.username, password)
+    if tls is not None:
+        client.tls_set_context(tls)
+    client.on_socket_open = _send_at_once
+    return client
 
-    Attributes:
-        try_older: the broker may only speak the older protocol, MQTT 3.1.1.
-        too_large: a message was on its way in that is larger than any that is taken.
-    """
 
-    def __init__(self, message: str, *, try_older: bool = False, too_large: bool = False) -> None:
-        super().__init__(message)
-        self.try_older = try_older
-        self.too_large = too_large
+def _send_at_once(_client: Any, _data: Any, line: Any) -> None:
+    # Otherwise a decision waits for the confirmation of the packet before it, 40 ms at times.
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Link:
     """A connection to the broker.
 
     Attributes:
-        heard_at: `outbox.now()` when the broker last answered anything.
-        answers: the broker's verdict on each message that it has confirmed, by number.
+        answered_at: `outbox.now()` of the broker's latest answer.
+        answers: the broker's reason code for each message it has confirmed, by number.
     """
 
     def __init__(
@@ -178,65 +211,62 @@ class Link:
         password: str | None,
         tls: ssl.SSLContext | None,
         version: MQTTProtocolVersion,
-        taker: Callable[[Incoming], None] = lambda _: None,
+        on_message: Callable[[Incoming], None] = lambda _: None,
     ) -> None:
-        self._taker = taker
         self.version = version
-        self.heard_at = 0.0
+        self.answered_at = 0.0
         self.answers: dict[int, ReasonCode] = {}
         self._mqtt = mqtt
         self._topics = topics
+        self._handle_message = on_message
         self._accepted = False
-        self._asked: dict[int, float] = {}
-        self._trouble: LinkLost | None = None
-        self._client = self._make_client(client_id, password, tls)
+        self._unanswered: dict[int, float] = {}
+        self._failure: LinkLost | None = None
+        client = self._client = make_client(mqtt, client_id, version, password, tls)
+        client.will_set(topics.status, OFFLINE, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_unsubscribe = self._on_unsubscribe
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
 
     def open(self, waker: Waker, stopping: Callable[[], bool]) -> None:
         """Connect, and return once the broker has accepted. Blocks for some seconds at worst.
 
         Raises:
-            LinkLost: no connection came about, or `stopping` has become true.
+            LinkLost: connecting failed, or `stopping` has become true.
         """
+        options: dict[str, Any] = {}
+        if self.version == NEWER:
+            limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limits.MaximumPacketSize = MOST_INCOMING_BYTES
+            options = {"clean_start": True, "properties": limits}
         try:
-            if self.version == NEWER:
-                limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-                limits.MaximumPacketSize = MOST_INCOMING_BYTES
-                self._client.connect(
-                    self._mqtt.host,
-                    self._mqtt.broker_port,
-                    self._mqtt.keepalive_s,
-                    clean_start=True,
-                    properties=limits,
-                )
-            else:
-                self._client.connect(
-                    self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s
-                )
+            self._client.connect(
+                self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s, **options
+            )
         except (OSError, ValueError) as error:
-            raise LinkLost(failures.connect_trouble(error, self._mqtt)) from None
+            raise LinkLost(failures.connect_failure(error, self._mqtt)) from None
         started = now()
         while not self._accepted:
             if stopping():
                 raise LinkLost("the service is stopping")
             if now() - started > _ACCEPT_TIMEOUT_S:
-                text = "it accepts connections but does not answer; check the broker and mqtt.port"
-                raise LinkLost(text, try_older=True)
+                raise LinkLost(failures.NO_ANSWER, try_older=True)
             self.pump(0.5, waker)
 
     def publish(
         self, topic: str, payload: str, *, retain: bool, lifetime_s: float | None = None
     ) -> int:
-        """Send a message with QoS 1.
+        """Send a message with QoS 1; returns its number in `answers`.
 
         Args:
             topic: where to.
             payload: what.
-            retain: whether the broker keeps it for those who subscribe later.
+            retain: whether the broker keeps it for later subscribers.
             lifetime_s: seconds after which neither this machine's network stack nor a broker
                 that speaks MQTT 5 may deliver it any more; None for no limit.
-
-        Returns:
-            The number under which the answer will be found in `answers`.
 
         Raises:
             LinkLost: the connection is gone.
@@ -250,28 +280,25 @@ class Link:
                 # Mosquitto takes for no limit.
                 properties.MessageExpiryInterval = max(1, int(lifetime_s))
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
-        self._asked[info.mid] = now()
-        self._check()
+        self._await_answer(info.mid)
         return info.mid
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        """Ask for what others publish; `taker` gets it as it comes.
+        """Subscribe; `on_message` gets what arrives.
 
         Raises:
             LinkLost: the connection is gone.
         """
         if self.version == NEWER:
-            # Not what was kept from before: a command is for those who are there.
+            # Nothing retained: a command is only for a device that is listening when it is sent.
             options = SubscribeOptions(qos=1, retainHandling=2)
             _, number = self._client.subscribe([(each, options) for each in filters])
         else:
             _, number = self._client.subscribe([(each, 1) for each in filters])
-        if number is not None:
-            self._asked[number] = now()
-        self._check()
+        self._await_answer(number)
 
     def probe(self) -> None:
-        """Ask for a sign of life, without telling anybody else anything.
+        """Have the broker answer something, without any effect on others.
 
         A broker must answer an UNSUBSCRIBE even where there was no subscription.
 
@@ -279,9 +306,7 @@ class Link:
             LinkLost: the connection is gone.
         """
         _, number = self._client.unsubscribe(self._topics.status)
-        if number is not None:
-            self._asked[number] = now()
-        self._check()
+        self._await_answer(number)
 
     def pump(self, timeout_s: float, waker: Waker) -> None:
         """Wait until something arrives, the waker is woken or time is over, and handle it.
@@ -309,7 +334,7 @@ class Link:
             raise LinkLost("the broker has stopped answering")
 
     def close(self) -> None:
-        """Say goodbye, so that the broker does not publish the will."""
+        """Disconnect, so that the broker does not publish the will."""
         self._client.on_disconnect = None
         self._client.disconnect()
         line = self._client.socket()
@@ -325,54 +350,39 @@ class Link:
         line: Any = self._client.socket()
         if line is None:
             return
-        with contextlib.suppress(OSError):  # the line may be broken already
+        with contextlib.suppress(OSError):  # the connection may be broken already
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         line.close()
-
-    def _make_client(
-        self, client_id: str, password: str | None, tls: ssl.SSLContext | None
-    ) -> _BoundedClient:
-        client = _BoundedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            protocol=self.version,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.will_set(self._topics.status, OFFLINE, qos=1, retain=True)
-        if self._mqtt.username is not None:
-            client.username_pw_set(self._mqtt.username, password)
-        if tls is not None:
-            client.tls_set_context(tls)
-        client.on_socket_open = _send_at_once
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
-        client.on_unsubscribe = self._on_unsubscribe
-        client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
-        return client
 
     def _read(self) -> None:
         try:
             self._client.loop_read()
         except Exception as error:  # noqa: BLE001 - paho lets its parser's own errors through
             kind = type(error).__name__
-            raise LinkLost(f"it sent what is no MQTT ({kind}); check mqtt.port") from None
+            raise LinkLost(f"it does not speak MQTT ({kind}); check mqtt.port") from None
         if self._client.overwhelmed:
-            text = "somebody sent a message that is far too large; no commands for a minute"
+            text = "received a message that is far too large; no commands for a minute"
             raise LinkLost(text, too_large=True)
 
     def _until_due(self, timeout_s: float) -> float:
-        # A second at most, for paho's keep-alive to be looked after.
+        # A second at most, so that paho can send its keep-alive.
         wait = min(timeout_s, 1.0)
-        if self._asked:
-            wait = min(wait, min(self._asked.values()) + SILENCE_TIMEOUT_S - now())
+        if self._unanswered:
+            wait = min(wait, min(self._unanswered.values()) + SILENCE_TIMEOUT_S - now())
         return max(0.0, wait)
 
+    def _await_answer(self, number: int | None) -> None:
+        if number is not None:
+            self._unanswered[number] = now()
+        self._check()
+
+    def _answered(self, number: int) -> None:
+        self.answered_at = now()
+        self._unanswered.pop(number, None)
+
     def _check(self) -> None:
-        if self._trouble is not None:
-            raise self._trouble
+        if self._failure is not None:
+            raise self._failure
         if self._client.socket() is None:
             raise LinkLost("the connection broke")
 
@@ -382,75 +392,49 @@ class Link:
         line: Any = self._client.socket()
         if line is not None:
             milliseconds = max(1, int(seconds * 1000))
-            with contextlib.suppress(OSError):  # the line may be broken already
+            with contextlib.suppress(OSError):  # the connection may be broken already
                 line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
-    def _on_connect(
-        self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _: Any
-    ) -> None:
-        self.heard_at = now()
+    def _on_connect(self, _c: Any, _data: Any, _flags: Any, reason: ReasonCode, _: Any) -> None:
+        self.answered_at = now()
         if not reason.is_failure:
             self._accepted = True
             return
-        older = reason.getName() == "Unsupported protocol version"
-        self._trouble = LinkLost(failures.refusal(reason, self._mqtt), try_older=older)
+        older = reason.getName() == UNSUPPORTED_VERSION
+        self._failure = LinkLost(failures.connect_refusal(reason, self._mqtt), try_older=older)
 
-    def _on_disconnect(
-        self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _: Any
-    ) -> None:
-        if self._trouble is not None:
+    def _on_disconnect(self, _c: Any, _data: Any, flags: Any, reason: ReasonCode, _: Any) -> None:
+        if self._failure is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self._trouble = LinkLost(failures.farewell(reason))
+            self._failure = LinkLost(failures.disconnection(reason))
         elif self._accepted:
-            self._trouble = LinkLost("the connection broke")
+            self._failure = LinkLost("the connection broke")
         else:
-            # A broker from before MQTT 5 may hang up on it without a word.
-            self._trouble = LinkLost(
-                "it hung up at once; check mqtt.port and whether the broker wants TLS",
-                try_older=True,
-            )
+            # A broker from before MQTT 5 may hang up on it without an answer.
+            self._failure = LinkLost(failures.HUNG_UP, try_older=True)
 
-    def _on_publish(
-        self, _client: Any, _data: Any, number: int, reason: ReasonCode, _: Any
-    ) -> None:
-        self.heard_at = now()
-        self._asked.pop(number, None)
+    def _on_publish(self, _c: Any, _data: Any, number: int, reason: ReasonCode, _: Any) -> None:
+        self._answered(number)
         self.answers[number] = reason
 
-    def _on_unsubscribe(self, _client: Any, _data: Any, number: int, _r: Any, _: Any) -> None:
-        self.heard_at = now()
-        self._asked.pop(number, None)
+    def _on_unsubscribe(self, _c: Any, _data: Any, number: int, _reasons: Any, _: Any) -> None:
+        self._answered(number)
 
     def _on_subscribe(
-        self, _client: Any, _data: Any, number: int, reasons: list[ReasonCode], _: Any
+        self, _c: Any, _d: Any, number: int, reasons: list[ReasonCode], _: Any
     ) -> None:
-        self.heard_at = now()
-        self._asked.pop(number, None)
+        self._answered(number)
         if any(reason.is_failure for reason in reasons):
             _log.warning(
-                "the broker refuses to pass messages on (%s); check its access list",
+                "the broker refused a subscription to commands (%s); check its access list",
                 reasons[0].getName(),
             )
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        # No sign of life: it may have lain in this machine's buffer since before the broker froze.
+        # This is no answer: it may have been in this machine's buffer since before the broker
+        # froze.
         suffix = self._topics.suffix(message.topic)
-        self._taker(Incoming(suffix, bytes(message.payload), bool(message.retain), message.topic))
-
-
-class _BoundedClient(paho.Client):
-    """Paho reads whatever length is announced, up to 256 MB, into a buffer of that size."""
-
-    overwhelmed = False
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > MOST_INCOMING_BYTES:
-            self.overwhelmed = True
-            raise ConnectionError("too large")
-        return super()._sock_recv(bufsize)
-
-
-def _send_at_once(_client: Any, _data: Any, line: Any) -> None:
-    # Without it a decision waits for the confirmation of the packet before it, 40 ms at times.
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._handle_message(
+            Incoming(suffix, bytes(message.payload), bool(message.retain), message.topic)
+        )

@@ -1,4 +1,4 @@
-"""Messages that wait for the broker, and are thrown away when their time is over."""
+"""Messages waiting for the broker, dropped when they expire."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from edge.types import AccessDecision
 
 DECISION = "decision"
-_MOST_OF_ONE_KIND = 8
+_MOST_OF_ONE_TOPIC = 8
 
 _log = logging.getLogger(__name__)
 
 
 def now() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine sleeps.
+    """Seconds on a clock that is never set and keeps running in suspend.
 
-    Not the wall clock: a Raspberry Pi has none until the network tells it the time. Not
+    Not the wall clock: a Raspberry Pi has none until it has reached a time server. Not
     `time.monotonic()`: it stops in suspend, and a decision would still be fresh in the morning.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -27,15 +27,15 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message on its way.
+    """A message to be published.
 
     Attributes:
-        id: the decision's id; the same in every attempt, so that a receiver can tell a repetition.
+        id: the decision's id; the same in every attempt, so that a receiver can spot a repetition.
         payload: the JSON that is published.
-        outcome: `granted` or `denied`, for the log; empty for what is no decision.
+        outcome: `granted` or `denied`, for the log; empty for other messages.
         expires_at: `now()` from which it must not be sent any more.
-        suffix: the topic's levels below the device's.
-        expendable: it is no loss when nobody receives it.
+        suffix: the topic below BASE/DEVICE.
+        expendable: losing it is no loss.
     """
 
     id: str
@@ -47,39 +47,36 @@ class Outgoing:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds left to deliver it; 0 or less when it is too late."""
+        """Seconds left to deliver it; 0 or less once it has expired."""
         return self.expires_at - now()
 
     @property
     def is_decision(self) -> bool:
-        """Whether it is about the door."""
+        """Whether it is a decision."""
         return self.suffix == DECISION
 
 
 class Outbox:
     """A bounded queue with expiry, safe to use from several threads.
 
-    Decisions go before everything else, and nothing else makes one be dropped. What leaves the
-    queue other than by `remove` was not delivered: it is logged, and counted if it is a decision.
+    Decisions come first, and no other message displaces one. What leaves the queue other than by
+    `remove` was not delivered: it is logged, and counted if it is a decision.
     """
 
     def __init__(self, capacity: int = 32) -> None:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._waiting: collections.deque[Outgoing] = collections.deque()
-        self._blame: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self._held: dict[str, float] = {}
         self._closed = False
         self._dropped = 0
 
     def put(self, decision: AccessDecision, age_s: float = 0.0) -> bool:
-        """Add a decision; its lifetime started `age_s` seconds ago.
+        """Add a decision whose lifetime started `age_s` seconds ago; False when it was dropped.
 
-        When the queue is full its oldest entry is dropped: the newest is about whoever stands at
-        the door.
-
-        Returns:
-            False when the box is closed and the decision was dropped.
+        When the queue is full its oldest entry is dropped: the newest is about the person at the
+        door now.
         """
         return self._add(
             Outgoing(
@@ -93,25 +90,13 @@ class Outbox:
     def put_message(
         self, name: str, suffix: str, text: str, lifetime_s: float, *, expendable: bool = False
     ) -> bool:
-        """Add what is no decision.
-
-        Args:
-            name: what the log calls it; no two that wait may have the same.
-            suffix: the topic's levels below the device's.
-            text: what to publish.
-            lifetime_s: seconds after which it is dropped.
-            expendable: it is no loss when nobody receives it; the log says nothing then.
-
-        Returns:
-            False when the box is closed and the message was dropped.
-        """
+        """Add another message under a unique name for the log; False when it was dropped."""
         return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix, expendable))
 
     def head(self) -> Outgoing | None:
-        """What to send next, None for nothing now; it stays in the box until `remove`.
+        """What to send next, None for nothing now; it stays in the queue until `remove`.
 
-        The oldest decision, or without one the oldest message; of one topic never a later before
-        an earlier one.
+        The oldest decision, else the oldest message; within a topic always in order.
         """
         with self._lock:
             self._expire()
@@ -129,38 +114,32 @@ class Outbox:
             return found
 
     def next_s(self) -> float | None:
-        """Seconds until `head` may have something that it did not have; None for never."""
+        """Seconds until `head` may change by itself; None for never."""
         with self._lock:
             times = [*self._held.values(), *(entry.expires_at for entry in self._waiting)]
             return max(0.0, min(times) - now()) if times else None
 
-    def hold(self, entry: Outgoing, seconds: float) -> None:
-        """Let an entry, and what follows it on its topic, wait for a while."""
+    def hold(self, entry: Outgoing, seconds: float, why: str) -> None:
+        """Delay an entry and what follows it on its topic; `why` is logged if it is dropped."""
         with self._lock:
             if entry in self._waiting:
                 self._held[entry.id] = now() + seconds
+                self._reasons[entry.id] = why
 
     def remove(self, entry: Outgoing) -> None:
-        """Take out what the broker has confirmed."""
+        """Remove what the broker has confirmed."""
         with self._lock:
             if entry in self._waiting:
-                self._take(entry)
-                self._blame.pop(entry.id, None)
+                self._remove(entry)
 
     def refuse(self, entry: Outgoing, why: str) -> None:
-        """Drop what the broker will not take."""
+        """Drop what the broker refuses."""
         with self._lock:
             if entry in self._waiting:
                 self._drop(entry, why)
 
-    def blame(self, entry: Outgoing, why: str) -> None:
-        """Say why an entry has not arrived so far, for the log if it never does."""
-        with self._lock:
-            if entry in self._waiting:
-                self._blame[entry.id] = why
-
     def close(self) -> None:
-        """Drop what is left, and everything that comes later."""
+        """Drop what is left, and everything added later."""
         with self._lock:
             self._closed = True
             self._expire()
@@ -193,9 +172,9 @@ class Outbox:
                 self._drop(entry, "the service is stopping")
                 return False
             others = [each for each in self._waiting if not each.is_decision]
-            kin = [each for each in others if each.suffix == entry.suffix]
-            if len(kin) >= _MOST_OF_ONE_KIND:
-                self._drop(kin[0], "too many are waiting")
+            alike = [each for each in others if each.suffix == entry.suffix]
+            if len(alike) >= _MOST_OF_ONE_TOPIC:
+                self._drop(alike[0], "too many are waiting")
             elif len(self._waiting) >= self._capacity:
                 if not others and not entry.is_decision:
                     self._drop(entry, "too many decisions are waiting")
@@ -209,14 +188,15 @@ class Outbox:
         for entry in [entry for entry in self._waiting if entry.remaining_s <= 0]:
             self._drop(entry, "the broker did not confirm it within its lifetime")
 
-    def _take(self, entry: Outgoing) -> None:
+    def _remove(self, entry: Outgoing) -> str | None:
+        """Take an entry out; returns the reason that `hold` was given."""
         if entry in self._waiting:
             self._waiting.remove(entry)
         self._held.pop(entry.id, None)
+        return self._reasons.pop(entry.id, None)
 
     def _drop(self, entry: Outgoing, why: str) -> None:
-        self._take(entry)
-        why = self._blame.pop(entry.id, why)
+        why = self._remove(entry) or why
         if entry.is_decision:
             self._dropped += 1
             _log.warning("decision %s (%s) was dropped: %s", entry.id, entry.outcome, why)

@@ -1,20 +1,20 @@
-"""Hands messages to one connection, one at a time, so that no decision can arrive late.
+"""Publishes decisions and status, one message at a time, so that no decision can arrive late.
 
 Three things keep a decision from being delivered after its lifetime:
 
-- It leaves the outbox only over a line that answered a moment ago. Where nothing was heard for a
-  while, the broker is asked for a sign of life first; a decision written to a frozen broker would
-  lie in its socket buffer and be read whenever it wakes.
+- It leaves the outbox only over a connection that answered a moment ago. After a pause the broker
+  is probed first; a decision written to a frozen broker would lie in its socket buffer and be read
+  whenever it wakes.
 - The next one waits until the broker has confirmed the one before. When the confirmation does not
   come, the connection is aborted, which throws away what this machine has not sent yet; the
   decision is offered again on the next connection while it lives.
-- A broker that speaks MQTT 5 is told how long it may keep the decision for an absent receiver.
+- With MQTT 5 the decision carries how long the broker may keep it for an absent receiver.
 
-What remains is a broker that freezes in the moment after it has answered: the decision is in its
-hands then, and it publishes it when it wakes. A decision carries its time and its lifetime for this
-case; a receiver that opens a door should compare them with its own clock.
+What remains is a broker that freezes in the moment after it has answered: it has the decision
+then, and publishes it when it wakes. A decision carries its time and its lifetime for this case; a
+receiver that opens a door should compare them with its own clock.
 
-A broker that speaks MQTT 5 also says when nobody was there to receive: right after its restart the
+A broker that speaks MQTT 5 also reports when there was no receiver: right after its restart the
 lock may come back later than this device. The decision is then offered again while it lives.
 """
 
@@ -32,25 +32,37 @@ from typing import Any
 import edge
 from edge.config import DeviceConfig, MqttConfig
 from edge.mqtt.authentication import read_password, tls_context
-from edge.mqtt.failures import flapping
+from edge.mqtt.failures import repeated_disconnection
 from edge.mqtt.link import OLDER, Incoming, Link, LinkLost, ProtocolChoice, Waker
 from edge.mqtt.outbox import Outbox, Outgoing, now
-from edge.mqtt.retained import Announcer, Retained
+from edge.mqtt.retained import Retained, RetainedSync
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.types import AccessDecision
 
 _FRESH_S = 0.05
 _IDLE_WAIT_S = 1.0
-_UNHEARD_WAIT_S = 0.25
+_NO_RECEIVER_WAIT_S = 0.25
+_FIRST_WAIT_S = 0.5
+_OFFLINE_S = 0.3
+"""Time kept for the last message when closing."""
+_STABLE_S = 5.0
+"""Connections that last less than this count as failures."""
+_MOST_BRIEF = 3
+_SUFFIX = re.compile(r"[a-z0-9_]{1,32}(/[a-z0-9_]{1,32}){0,2}")
+_RESERVED = ("status", "decision", "command", "set")
+"""Topics that `publish` must not write to: the publisher's own, and those of commands."""
+_NO_COMMANDS_S = 60.0
+"""How long nothing is subscribed to after a message that is too large."""
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """What is under way on one connection.
+    """Sends the outbox over one connection.
 
     Attributes:
-        confirmed: decisions that the broker has taken on this connection.
+        confirmed: decisions that the broker has confirmed on this connection.
     """
 
     def __init__(self, link: Link, outbox: Outbox, topics: Topics) -> None:
@@ -58,91 +70,74 @@ class Delivery:
         self._link = link
         self._outbox = outbox
         self._topics = topics
-        self._flight: tuple[Outgoing, int] | None = None
-        self._asked_at: float | None = None
-        self._told: set[str] = set()
+        self._in_flight: tuple[Outgoing, int] | None = None
+        self._probed_at: float | None = None
+        self._warned: set[str] = set()
 
     def step(self) -> float:
-        """Do what can be done now.
-
-        Returns:
-            Seconds until the next step is due, if nothing happens before.
+        """Do what can be done now; returns seconds until the next step is due.
 
         Raises:
-            LinkLost: the line can no longer be trusted, or broke.
+            LinkLost: the connection broke or can no longer be trusted.
         """
-        if self._flight is not None and not self._landed(*self._flight):
-            return max(0.0, self._flight[0].remaining_s)
+        if self._in_flight is not None and not self._settled(*self._in_flight):
+            return max(0.0, self._in_flight[0].remaining_s)
         entry = self._outbox.head()
         if entry is None:
-            self._asked_at = None
+            self._probed_at = None
             due = self._outbox.next_s()
             return _IDLE_WAIT_S if due is None else min(due, _IDLE_WAIT_S)
-        if not self._line_is_fresh():
+        if not self._link_is_fresh():
             return entry.remaining_s
         lifetime = entry.remaining_s
         topic = self._topics.below(entry.suffix)
         number = self._link.publish(topic, entry.payload, retain=False, lifetime_s=lifetime)
-        self._flight = (entry, number)
+        self._in_flight = (entry, number)
         return lifetime
 
-    def _line_is_fresh(self) -> bool:
-        if now() - self._link.heard_at <= _FRESH_S:
-            self._asked_at = None
+    def _link_is_fresh(self) -> bool:
+        if now() - self._link.answered_at <= _FRESH_S:
+            self._probed_at = None
             return True
-        if self._asked_at is None:
-            self._asked_at = now()
+        if self._probed_at is None:
+            self._probed_at = now()
             self._link.probe()
         return False
 
-    def _landed(self, entry: Outgoing, number: int) -> bool:
+    def _settled(self, entry: Outgoing, number: int) -> bool:
         answer = self._link.answers.pop(number, None)
         if answer is None:
             if entry.remaining_s <= 0:
                 raise LinkLost("the broker did not confirm a message in time")
             return False
-        self._flight = None
+        self._in_flight = None
         if answer.is_failure:
             why = f"the broker refused it ({answer.getName()}); check its access list"
             self._outbox.refuse(entry, why)
         elif answer.getName() == "No matching subscribers" and not entry.expendable:
-            self._unheard(entry)
+            self._retry_later(entry)
         else:
             self._outbox.remove(entry)
             self.confirmed += entry.is_decision
         return True
 
-    def _unheard(self, entry: Outgoing) -> None:
+    def _retry_later(self, entry: Outgoing) -> None:
         topic = self._topics.below(entry.suffix)
-        self._outbox.blame(entry, f"nobody subscribes to {topic}")
-        self._outbox.hold(entry, _UNHEARD_WAIT_S)
-        if topic not in self._told:
-            self._told.add(topic)
-            what = "decisions reach" if entry.is_decision else "its messages reach"
-            _log.warning("nobody subscribes to %s; %s nobody", topic, what)
-
-
-_FIRST_WAIT_S = 0.5
-_FAREWELL_S = 0.3
-_STABLE_S = 5.0
-"""A connection that stood this long was a good one; shorter ones count as failures."""
-_FLAPPING = 3
-_SUFFIX = re.compile(r"[a-z0-9_]{1,32}(/[a-z0-9_]{1,32}){0,2}")
-_OWN = ("status", "decision", "command", "set")
-"""Topics that `publish` must not write to: the publisher's own, and those that it is told on."""
-_DEAF_S = 60.0
-"""How long nothing is subscribed to after a message that is too large to take in."""
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+        self._outbox.hold(entry, _NO_RECEIVER_WAIT_S, f"nobody subscribes to {topic}")
+        if topic not in self._warned:
+            self._warned.add(topic)
+            what = "decisions" if entry.is_decision else "its messages"
+            _log.warning("nobody subscribes to %s; %s reach nobody", topic, what)
 
 
 @dataclass(frozen=True)
 class PublisherCounters:
-    """What became of the decisions since the start.
+    """Counts since the start.
 
     Attributes:
-        confirmed: taken by the broker.
-        dropped: never confirmed by the broker, or by MQTT 5's word received by nobody.
-        waiting: still within their lifetime and not confirmed yet.
+        confirmed: decisions confirmed by the broker.
+        dropped: decisions never confirmed, or by MQTT 5's answer received by nobody.
+        waiting: decisions within their lifetime and not confirmed yet.
         connections: how often the broker was reached.
     """
 
@@ -155,79 +150,72 @@ class PublisherCounters:
 class MqttPublisher:
     """Publishes decisions and the device's status, from a thread of its own.
 
-    Nothing here waits for the network but `close`, and that for less than a second. Every method
-    may be called from any thread.
+    Only `close` waits for the network, for less than a second. Every method may be called from any
+    thread. Nothing is sent before `start`.
+
+    Args:
+        mqtt: the broker.
+        device: whose decisions these are.
+
+    Raises:
+        ConfigError: the password file or a certificate file cannot be used.
     """
 
     def __init__(self, mqtt: MqttConfig, device: DeviceConfig) -> None:
-        """Read password and certificates; nothing is sent before `start`.
-
-        Args:
-            mqtt: the broker and how to reach it.
-            device: whose decisions these are.
-
-        Raises:
-            ConfigError: the password file or a certificate file cannot be used.
-        """
         self.topics = Topics(mqtt.base_topic, device.id)
         self._mqtt = mqtt
         self._client_id = mqtt.client_id or f"edge-voice-{device.id}"
-        self._password: str | None = None
-        if mqtt.enabled and mqtt.password_file is not None:
-            self._password = read_password(mqtt.password_file)
+        self._password = read_password(mqtt.password_file) if mqtt.enabled else None
         self._tls = tls_context(mqtt.tls) if mqtt.enabled else None
         self._outbox = Outbox()
         self._waker = Waker()
         self._lock = threading.Lock()
         about = {"device": device.id, "name": device.name, "version": edge.__version__}
         self._retained = Retained(self.topics, about)
-        self._announcer: Announcer | None = None
+        self._sync: RetainedSync | None = None
         self._birth_topic: str | None = None
         self._filters: tuple[str, ...] = ()
-        self._taker: Callable[[Incoming], None] | None = None
-        self._sent = 0
-        self._deaf_until = 0.0
+        self._on_message: Callable[[Incoming], None] | None = None
+        self._published = 0
+        self._no_commands_until = 0.0
         self._connected = False
         self._confirmed = 0
         self._connections = 0
-        self._complaints: set[str] = set()
+        self._logged: set[str] = set()
         self._brief = 0
         self._stop_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has accepted the present connection."""
+        """Whether there is a connection that the broker has accepted."""
         return self._connected
 
     @property
     def announced(self) -> bool:
-        """Whether the broker has answered to everything that it is to keep, as it is now."""
-        announcer = self._announcer
-        return self._connected and announcer is not None and announcer.complete
+        """Whether the broker has confirmed all retained messages as they are now."""
+        sync = self._sync
+        return self._connected and sync is not None and sync.complete
 
     @property
     def alive(self) -> bool:
-        """Whether the thread that publishes is running; also true where none was started.
-
-        False after `close`, and otherwise only when the thread has died.
-        """
+        """Whether the thread is running, or was never started; false after `close`."""
         return self._thread.ident is None or self._thread.is_alive()
 
     @property
     def counters(self) -> PublisherCounters:
-        """What became of the decisions so far."""
+        """Counts since the start."""
         return PublisherCounters(
             self._confirmed, self._outbox.dropped, self._outbox.decisions, self._connections
         )
 
     @property
     def status(self) -> dict[str, Any]:
-        """What `set_status` has made of the status so far, also where MQTT is switched off."""
+        """The fields given to `set_status` so far, also where MQTT is disabled."""
         return self._retained.status
 
     def start(self) -> None:
-        """Begin to connect, and keep at it. Does nothing where MQTT is switched off."""
+        """Connect, and reconnect when the connection breaks; nothing where MQTT is disabled."""
         if not self._mqtt.enabled:
             return
         bare = self._password is not None and self._tls is None
@@ -239,9 +227,9 @@ class MqttPublisher:
         self._thread.start()
 
     def publish_decision(self, decision: AccessDecision, age_s: float = 0.0) -> None:
-        """Hand over a decision that is `age_s` old; once its lifetime is over it is dropped.
+        """Publish a decision that is `age_s` old; once its lifetime is over it is dropped.
 
-        A receiver may get a decision twice, with the same id, when the line broke before the
+        A receiver may get a decision twice, with the same id, when the connection broke before the
         broker's confirmation came back.
         """
         if self._mqtt.enabled:
@@ -257,23 +245,23 @@ class MqttPublisher:
         lifetime_s: float | None = None,
         expendable: bool = False,
     ) -> None:
-        """Publish what is no decision, on BASE/DEVICE/suffix.
+        """Publish something other than a decision, on BASE/DEVICE/suffix.
 
         Args:
             suffix: one to three levels of small letters, digits and `_`.
-            text: what to say, such as what `Issuer.sign_message` returns.
-            retain: the broker keeps it for those who come later. It is said again on every new
-                connection; the latest text of a topic replaces the one before, and an empty text
-                takes it away. Nothing that opens a door may be retained.
+            text: the payload, such as what `Issuer.sign_message` returns.
+            retain: the broker keeps it for later subscribers. It is sent on every new connection;
+                the latest text of a topic replaces the one before, and an empty text removes it.
+                Nothing that opens a door may be retained.
             lifetime_s: seconds after which a message that is not retained is dropped.
-            expendable: it is no loss when nobody receives it; the log says nothing then.
+            expendable: losing it is no loss; the log does not mention it then.
 
         Raises:
-            ValueError: a topic that is not to be written to, a retained message with a lifetime,
+            ValueError: a topic that must not be written to, a retained message with a lifetime,
                 or another one without; too many retained topics.
         """
-        if not _SUFFIX.fullmatch(suffix) or suffix in _OWN or suffix.startswith("set/"):
-            raise ValueError(f"{suffix!r} is no topic to publish on")
+        if not _SUFFIX.fullmatch(suffix) or suffix in _RESERVED or suffix.startswith("set/"):
+            raise ValueError(f"cannot publish on {suffix!r}")
         if retain == (lifetime_s is not None):
             raise ValueError("a message is either retained or has a lifetime")
         text.encode("utf-8")
@@ -283,58 +271,49 @@ class MqttPublisher:
             self._retained.put(suffix, text)
         else:
             with self._lock:
-                self._sent += 1
-                name = f"{suffix} #{self._sent}"
+                self._published += 1
+                name = f"{suffix} #{self._published}"
             self._outbox.put_message(name, suffix, text, lifetime_s, expendable=expendable)
         self._waker.wake()
 
     def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:
-        """Have the broker keep texts on topics that are not the device's own; before `start`.
+        """Have the broker keep texts on topics outside BASE/DEVICE; call it before `start`.
 
         Args:
-            texts: by topic; an empty one takes away what the broker has there. They are said on
+            texts: by topic; an empty one removes what the broker keeps there. They are sent on
                 every connection.
-            birth_topic: where somebody says `online` who then wants to hear everything again.
+            birth_topic: where a consumer publishes `online` when it wants all of them again.
 
         Raises:
-            ValueError: too many topics, or one that nobody can publish on.
+            ValueError: too many topics, or an invalid one.
         """
         self._retained.announce(texts)
         self._birth_topic = birth_topic
 
-    def listen(self, suffixes: Sequence[str], taker: Callable[[Incoming], None]) -> None:
+    def listen(self, suffixes: Sequence[str], on_message: Callable[[Incoming], None]) -> None:
         """Subscribe on every connection; call it before `start`.
 
         Args:
             suffixes: topics below BASE/DEVICE, in which `+` stands for any one level.
-            taker: is given every message, in the thread that publishes; what it raises is logged
-                and goes no further.
+            on_message: is called with every message, in the publisher's thread; what it raises is
+                logged.
         """
         self._filters = tuple(self.topics.below(suffix) for suffix in suffixes)
-        self._taker = taker
+        self._on_message = on_message
 
     def set_status(self, **fields: Any) -> None:
-        """Change what the retained status says about the device.
-
-        Args:
-            **fields: values that JSON can hold; None takes a field out again.
+        """Change fields of the retained status; None removes one.
 
         Raises:
             TypeError: a value that JSON cannot hold.
-            ValueError: a value that JSON cannot hold (NaN), or the field `state`, which is not
-                the caller's.
+            ValueError: a value that JSON cannot hold (NaN), or the field `state`.
         """
         self._retained.set_status(fields)
         self._waker.wake()
 
     def close(self, timeout: float = 0.8) -> None:
-        """Deliver what still waits, say `offline`, and stop; drop what takes too long.
-
-        Args:
-            timeout: longest time that this may take, in seconds.
-        """
-        started = now()
-        self._stop_at = started + timeout
+        """Deliver what still waits, publish `offline`, and stop, within `timeout` seconds."""
+        self._stop_at = now() + timeout
         self._waker.wake()
         if self._thread.is_alive():
             # A thread that hangs in connect() is left behind; it sends nothing when it wakes.
@@ -352,7 +331,7 @@ class MqttPublisher:
         protocol = ProtocolChoice(self._mqtt.protocol)
         while not self._stopping():
             link: Link | None = None
-            reached_at: float | None = None
+            connected_at: float | None = None
             try:
                 link = Link(
                     self._mqtt,
@@ -361,78 +340,76 @@ class MqttPublisher:
                     password=self._password,
                     tls=self._tls,
                     version=protocol.version,
-                    taker=self._take,
+                    on_message=self._receive,
                 )
                 link.open(self._waker, self._stopping)
-                reached_at = now()
+                connected_at = now()
                 protocol.accepted()
-                self._greet(link)
+                self._log_connected(link)
                 self._serve(link)
             except Exception as error:  # noqa: BLE001 (a dead thread would never publish again)
                 self._connected = False
-                self._announcer = None
+                self._sync = None
                 if link is not None:
-                    with contextlib.suppress(Exception):  # whatever it is in, it is given up
+                    with contextlib.suppress(Exception):  # it is given up, whatever its state
                         link.abort()
                 if isinstance(error, LinkLost) and error.too_large:
                     # The broker may have kept it, to send it again on every subscription.
-                    self._deaf_until = now() + _DEAF_S
+                    self._no_commands_until = now() + _NO_COMMANDS_S
                 if isinstance(error, LinkLost) and protocol.failed(try_older=error.try_older):
                     continue
-                stable = reached_at is not None and now() - reached_at >= _STABLE_S
-                self._complain(error, reached_at is not None, stable)
+                stable = connected_at is not None and now() - connected_at >= _STABLE_S
+                self._log_failure(error, connected_at is not None, stable)
                 if stable:
                     wait = _FIRST_WAIT_S / 2
             wait = min(2 * wait, self._mqtt.reconnect_max_s)
             self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
 
-    def _take(self, message: Incoming) -> None:
+    def _receive(self, message: Incoming) -> None:
         try:
             if message.topic == self._birth_topic:
-                if message.payload == b"online" and not message.retained and self._announcer:
-                    self._announcer.again()
-            elif self._taker is not None:
-                self._taker(message)
+                if message.payload == b"online" and not message.retained and self._sync:
+                    self._sync.resend()
+            elif self._on_message is not None:
+                self._on_message(message)
         except Exception:  # noqa: BLE001
             # Whatever was sent must not be able to end the connection.
             _log.exception("a message on %s could not be handled", message.suffix)
 
-    def _greet(self, link: Link) -> None:
+    def _log_connected(self, link: Link) -> None:
         self._connected = True
         self._connections += 1
         older = link.version == OLDER
         note = " (MQTT 3.1.1: it cannot expire decisions kept for absent receivers)"
-        level = logging.DEBUG if self._brief >= _FLAPPING else logging.INFO
+        level = logging.DEBUG if self._brief >= _MOST_BRIEF else logging.INFO
         _log.log(level, "connected to the broker at %s%s", self._place, note if older else "")
 
     def _serve(self, link: Link) -> None:
         delivery = Delivery(link, self._outbox, self.topics)
-        announcer = self._announcer = Announcer(
-            link, lambda: self._retained.current(self._outbox.dropped)
-        )
+        sync = self._sync = RetainedSync(link, lambda: self._retained.current(self._outbox.dropped))
         before = self._confirmed
         filters = [*self._filters, *([self._birth_topic] if self._birth_topic else [])]
         subscribed = not filters
         while not self._stopping():
-            if not subscribed and now() >= self._deaf_until:
+            if not subscribed and now() >= self._no_commands_until:
                 link.subscribe(filters)
                 subscribed = True
-            wait = announcer.step()
+            wait = sync.step()
             wait = min(wait, delivery.step())
             self._confirmed = before + delivery.confirmed
             link.pump(wait, self._waker)
-        self._say_goodbye(link, delivery, before)
+        self._finish(link, delivery, before)
 
-    def _say_goodbye(self, link: Link, delivery: Delivery, before: int) -> None:
+    def _finish(self, link: Link, delivery: Delivery, before: int) -> None:
         stop_at = self._stop_at or now()
-        while len(self._outbox) and now() < stop_at - _FAREWELL_S:
+        while len(self._outbox) and now() < stop_at - _OFFLINE_S:
             wait = delivery.step()
             if len(self._outbox):
-                link.pump(min(wait, stop_at - _FAREWELL_S - now()), self._waker)
+                link.pump(min(wait, stop_at - _OFFLINE_S - now()), self._waker)
         self._confirmed = before + delivery.confirmed
         self._outbox.close()
-        asked = link.publish(self.topics.status, OFFLINE, retain=True)
-        while asked not in link.answers:
+        number = link.publish(self.topics.status, OFFLINE, retain=True)
+        while number not in link.answers:
             if now() >= stop_at - 0.1:
                 raise LinkLost("the broker did not confirm the last message")
             link.pump(stop_at - 0.1 - now(), self._waker)
@@ -449,32 +426,32 @@ class MqttPublisher:
                 return
             self._waker.wait(longest - waited)
 
-    def _complain(self, error: Exception, reached: bool, stable: bool) -> None:
+    def _log_failure(self, error: Exception, was_connected: bool, stable: bool) -> None:
         if self._stopping():
             return
         if stable:
             self._brief = 0
-            self._complaints.clear()
-        elif reached:
+            self._logged.clear()
+        elif was_connected:
             self._brief += 1
-        trouble = _trouble(error)
-        if self._brief >= _FLAPPING and isinstance(error, LinkLost):
-            trouble = flapping(trouble, self._client_id)
-        # Said once, not at every attempt.
-        level = logging.DEBUG if trouble in self._complaints else logging.WARNING
-        self._complaints.add(trouble)
-        if reached:
-            _log.log(level, "lost the broker at %s: %s; reconnecting", self._place, trouble)
+        failure = _description(error)
+        if self._brief >= _MOST_BRIEF and isinstance(error, LinkLost):
+            failure = repeated_disconnection(failure, self._client_id)
+        # Once, not at every attempt.
+        level = logging.DEBUG if failure in self._logged else logging.WARNING
+        self._logged.add(failure)
+        if was_connected:
+            _log.log(level, "lost the broker at %s: %s; reconnecting", self._place, failure)
         else:
-            _log.log(level, "cannot use the broker at %s: %s", self._place, trouble)
+            _log.log(level, "cannot use the broker at %s: %s", self._place, failure)
 
     @property
     def _place(self) -> str:
         return f"{self._mqtt.host}:{self._mqtt.broker_port}"
 
 
-def _trouble(error: Exception) -> str:
-    """What to say of an error, in one line."""
+def _description(error: Exception) -> str:
+    """An error in one line."""
     if isinstance(error, LinkLost):
         return str(error)
     _log.debug("unexpected error of the connection", exc_info=error)

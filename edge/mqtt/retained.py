@@ -1,4 +1,4 @@
-"""The messages that the broker keeps, brought up to date on one connection."""
+"""The messages that the broker keeps for later subscribers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edge.mqtt.outbox import now
 from edge.mqtt.topics import Topics
 
 _GAP_S = 0.25
-"""A text that changes all the time is sent so often at most, in its latest version."""
-_AGAIN_S = 5.0
-"""Whoever asks for everything to be said again, however often, is heard once in this time."""
+"""A topic whose text keeps changing is published this often at most, with its latest text."""
+_RESEND_S = 5.0
+"""Everything is sent again this often at most, however often somebody asks for it."""
 _MOST = 16
 _MOST_ANNOUNCED = 128
 
@@ -23,12 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Retained:
-    """What the broker should keep of this device; any thread may use it.
-
-    Args:
-        topics: the device's.
-        status: what the status says to begin with.
-    """
+    """What the broker should keep of this device; any thread may use it."""
 
     def __init__(self, topics: Topics, status: Mapping[str, Any]) -> None:
         self._topics = topics
@@ -39,12 +34,12 @@ class Retained:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What `set_status` has made of the status so far."""
+        """The fields of the status, as `set_status` has left them."""
         with self._lock:
             return dict(self._status)
 
     def set_status(self, fields: Mapping[str, Any]) -> None:
-        """Change fields of the status; None takes one out.
+        """Change fields of the status; None removes one.
 
         Raises:
             TypeError: a value that JSON cannot hold.
@@ -59,7 +54,7 @@ class Retained:
                 del self._status[name]
 
     def put(self, suffix: str, text: str) -> None:
-        """Keep a text on one of the device's own topics.
+        """Keep a text on a topic below BASE/DEVICE.
 
         Raises:
             ValueError: too many topics.
@@ -70,16 +65,16 @@ class Retained:
             self._texts[suffix] = text
 
     def announce(self, texts: Mapping[str, str]) -> None:
-        """Keep these texts on topics that are not the device's own.
+        """Keep these texts on topics outside BASE/DEVICE.
 
         Raises:
-            ValueError: too many topics, or one that nobody can publish on.
+            ValueError: too many topics, or an invalid one.
         """
         if len(texts) > _MOST_ANNOUNCED:
             raise ValueError("too many topics to announce on")
         for topic in texts:
             if not topic or any(sign in topic for sign in "+#\0") or topic.startswith("$"):
-                raise ValueError(f"{topic!r} is no topic to publish on")
+                raise ValueError(f"cannot publish on {topic!r}")
         with self._lock:
             self._announced = dict(texts)
 
@@ -94,73 +89,66 @@ class Retained:
         return texts
 
 
-class Announcer:
-    """Sends each text when it is new on this connection or has changed, one at a time.
-
-    Args:
-        link: the connection.
-        current: the texts as they should be, by topic.
+class RetainedSync:
+    """Publishes each text when it is new on this connection or has changed, one at a time.
 
     Attributes:
-        complete: whether the broker has answered to all of them as they were last looked at.
+        complete: whether the broker has answered to all of them as they were last.
     """
 
     def __init__(self, link: Link, current: Callable[[], Mapping[str, str]]) -> None:
         self.complete = False
         self._link = link
         self._current = current
-        self._said: dict[str, tuple[str, float]] = {}
-        self._asked: tuple[int, str] | None = None
-        self._began = now()
-        self._again = False
-        self._complained = False
+        self._sent: dict[str, tuple[str, float]] = {}
+        self._in_flight: tuple[int, str] | None = None
+        self._sent_all_at = now()
+        self._resend = False
+        self._warned = False
 
-    def again(self) -> None:
-        """Say everything once more, but no sooner than some seconds after the last time."""
-        self._again = True
+    def resend(self) -> None:
+        """Publish everything again, but no sooner than `_RESEND_S` after the last time."""
+        self._resend = True
 
     def step(self) -> float:
-        """Send what is due.
-
-        Returns:
-            Seconds until the next one is due, if nothing happens before.
+        """Publish what is due; returns seconds until the next text is due.
 
         Raises:
-            LinkLost: the line broke.
+            LinkLost: the connection broke.
         """
-        if self._asked is not None and not self._answered(*self._asked):
+        if self._in_flight is not None and not self._settled(*self._in_flight):
             return 1.0
         wait = 1.0
-        if self._again:
-            wait = min(wait, self._began + _AGAIN_S - now())
+        if self._resend:
+            wait = min(wait, self._sent_all_at + _RESEND_S - now())
             if wait <= 0:
-                self._again = False
-                self._began = now()
-                self._said.clear()
+                self._resend = False
+                self._sent_all_at = now()
+                self._sent.clear()
         complete = True
         for topic, text in self._current().items():
-            said, at = self._said.get(topic, (None, 0.0))
-            if text == said:
+            sent, at = self._sent.get(topic, (None, 0.0))
+            if text == sent:
                 continue
             complete = self.complete = False
             due = at + _GAP_S - now()
             if due <= 0:
-                self._asked = (self._link.publish(topic, text, retain=True), topic)
-                self._said[topic] = (text, now())
+                self._in_flight = (self._link.publish(topic, text, retain=True), topic)
+                self._sent[topic] = (text, now())
                 return 1.0
             wait = min(wait, due)
         self.complete = complete
         return max(0.0, wait)
 
-    def _answered(self, number: int, topic: str) -> bool:
+    def _settled(self, number: int, topic: str) -> bool:
         answer = self._link.answers.pop(number, None)
         if answer is None:
             return False
-        self._asked = None
-        if answer.is_failure and not self._complained:
-            self._complained = True
+        self._in_flight = None
+        if answer.is_failure and not self._warned:
+            self._warned = True
             _log.warning(
-                "the broker refused what is to be kept on %s (%s); check its access list",
+                "the broker refused a retained message on %s (%s); check its access list",
                 topic,
                 answer.getName(),
             )

@@ -1,14 +1,14 @@
-"""Where in the broker's tree what is published.
+"""The MQTT topics of a device.
 
-BASE/DEVICE/status    retained; JSON with "state": "online" or "offline" and how the device is
+BASE/DEVICE/status    retained; JSON with "state": "online" or "offline" and the device's condition
 BASE/DEVICE/decision  never retained; one `AccessDecision` as JSON
-BASE/DEVICE/command   what the device is told, signed; see edge/mqtt/commands.py
-BASE/DEVICE/command/result  never retained; what became of it
-BASE/DEVICE/set/+     what the device is told unsigned, each only if the configuration allows it
-BASE/DEVICE/sound     never retained; how loud it is, where Home Assistant is told of the device
+BASE/DEVICE/command   signed commands to the device; see edge/mqtt/commands.py
+BASE/DEVICE/command/result  never retained; the answer to each
+BASE/DEVICE/set/+     unsigned commands, each only if the configuration allows it
+BASE/DEVICE/sound     never retained; the sound level, where Home Assistant discovery is on
 
-Other parts of the device publish below BASE/DEVICE under names of their own, and
-what Home Assistant is told is elsewhere; see edge/mqtt/discovery.py.
+Other parts of the device publish below BASE/DEVICE under names of their own; Home Assistant's
+discovery topics are in edge/mqtt/discovery.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OFFLINE = '{"state":"offline"}'
-"""The retained status of a device that is not there: its will, and its word when it stops."""
+"""The retained status of a device that is offline: its will, and its last message on stopping."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Topics:
 
     Attributes:
         base: first levels of every topic, such as `edge-voice`.
-        device_id: the level that tells devices apart.
+        device_id: the level that distinguishes devices.
     """
 
     base: str
@@ -33,19 +33,19 @@ class Topics:
 
     @property
     def status(self) -> str:
-        """Whether the device is there and how it is; retained."""
+        """Whether the device is online, and its condition; retained."""
         return self.below("status")
 
     @property
     def decision(self) -> str:
-        """What was decided; never retained."""
+        """Decisions; never retained."""
         return self.below("decision")
 
     def below(self, suffix: str) -> str:
-        """The device's topic of that name, which may have several levels."""
+        """A topic below BASE/DEVICE; the suffix may have several levels."""
         return f"{self.base}/{self.device_id}/{suffix}"
 
     def suffix(self, topic: str) -> str:
-        """What stands below the device in a topic; empty for one of another device."""
+        """The part of a topic below BASE/DEVICE; empty for one outside it."""
         start = self.below("")
         return topic[len(start) :] if topic.startswith(start) else ""

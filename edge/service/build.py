@@ -174,7 +174,7 @@ class Protection:
             record=record,
             reload=reload,
         )
-        self._desk = CommandQueue(
+        self._commands = CommandQueue(
             config.commands,
             config.device.id,
             self._state,
@@ -182,7 +182,7 @@ class Protection:
             record=record,
             answer=self._answer,
         )
-        publisher.listen(CommandQueue.filters, self._desk.take)
+        publisher.listen(CommandQueue.filters, self._commands.receive)
 
     def start(self) -> None:
         """Say how things are before anything is heard."""
@@ -197,7 +197,7 @@ class Protection:
 
     def work(self) -> None:
         """Do what may wait for a disk; for every tick of the main thread."""
-        self._desk.work()
+        self._commands.work()
         self.enrolling.work()
         self._lockout.tick()
         self._clock.tick()
@@ -215,7 +215,7 @@ class Protection:
     def stop(self) -> None:
         """Bring to the audit trail what came in, while the broker can still be reached."""
         self.enrolling.close()
-        self._desk.close()
+        self._commands.close()
         self._lockout.close()
         self._clock.write()
 

@@ -33,7 +33,7 @@ from edge.challenge.rounds import DigitRound
 from edge.config import AuditConfig
 from edge.crypto.canonical import canonical, wire
 from edge.crypto.signing import HmacKey, PrivateKey, SigningKey
-from edge.mqtt.session import command_message
+from edge.mqtt.commands import command_message
 from edge.replay.fingerprint import Fingerprint
 from edge.store import ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail

@@ -19,6 +19,7 @@ NAMES: dict[str, str | None] = {
     "enrolment": "enrollment",
 }
 VALUES: dict[str, str] = {
+    "nobody has that name or id: see list": "nobody has that name or id; see the command list",
     "cancelled": "canceled",
     "enrol_cancel": "enroll_cancel",
     "enrol_start": "enroll_start",
@@ -27,7 +28,8 @@ VALUES: dict[str, str] = {
     "Cancel enrolment": "Cancel enrollment",
     "Enrolment": "Enrollment",
     "Start enrolment": "Start enrollment",
-    "Whom to enrol": "Whom to enroll",
+    "Whom to enrol": "Person to enroll",
+    "Lift lock-out": "End lock-out",
     "edge_voice_test-door_enrol": "edge_voice_test-door_enroll",
     "edge_voice_test-door_enrol_cancel": "edge_voice_test-door_enroll_cancel",
     "edge_voice_test-door_enrol_person": "edge_voice_test-door_enroll_person",

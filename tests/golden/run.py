@@ -18,7 +18,7 @@ import numpy as np
 
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, key_in
-from edge.mqtt.session import command_message
+from edge.mqtt.commands import command_message
 from tests.integration.broker import Broker, Received, Subscriber
 from tests.integration.house import DEMO, LISTENING, feed, is_listening, speak, stop
 from tests.integration.test_example_lock import attacker

@@ -96,7 +96,7 @@ def test_alarms_are_raised(pasted: HomeAssistant, door: MakeDoor) -> None:
     # Two minutes are too long for a test: what it does when they are over.
     pasted.call("automation.trigger", "automation.front_door_does_not_hear")
     calls.wait_for(domain="persistent_notification")
-    assert _messages(calls) == ["It is not there, or something is wrong; see the entity."]
+    assert _messages(calls) == ["Device offline or something is wrong; see the entity."]
 
 
 def test_a_lock_that_opens_only_for_a_fresh_and_signed_decision(

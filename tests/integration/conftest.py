@@ -24,7 +24,7 @@ def commands_keep_to_their_schema(monkeypatch: pytest.MonkeyPatch) -> None:
         assert wrong is None, wrong
         return message
 
-    monkeypatch.setattr("edge.mqtt.session.signed", held_against_schema)
+    monkeypatch.setattr("edge.mqtt.commands.signed", held_against_schema)
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def test_devices_are_listed(microphone: VirtualMicrophone, config: Path) -> None
     assert sum(device["is_default"] for device in devices) == 1
 
 
+@pytest.mark.slow
 def test_enroll_be_interrupted_go_on_and_be_recognized(
     microphone: VirtualMicrophone, config: Path, tmp_path: Path
 ) -> None:
@@ -100,12 +101,12 @@ def test_enroll_be_interrupted_go_on_and_be_recognized(
         assert store.get("Ada").remaining == 2
 
     command = run(microphone, config, "enroll", "Ada")
-    command.wait_for("First the room: please be silent for 2 seconds.")
+    command.wait_for("Measuring the room: please be silent for 2 seconds.")
     command.wait_for("1 of 3")
     say(microphone, "ada_wrong_phrase")
-    command.wait_for("Not taken: not the phrase")
+    command.wait_for("Rejected: not the phrase")
     say(microphone, "robin_enroll_1")
-    command.wait_for("Not taken: ")
+    command.wait_for("Rejected: ")
     command.wait_for("start over with --again")
     say(microphone, "ada_enroll_2")
     command.wait_for("2 of 3")
@@ -177,19 +178,19 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path) -> None:
                 time.sleep(0.02)
 
         try:
-            wait_for("There are 2 microphones. Go where you will stand, and talk for 5 seconds.")
+            wait_for("2 microphones found. Stand where you will speak, and talk for 5 seconds.")
             playing = room.play_in_background(RECORDINGS / "ada_wrong_phrase.flac")
-            wait_for("Use 1? Enter for yes, or another number: ")
+            wait_for("Microphone to use [1]: ")
             playing.wait(timeout=20)
             seen = b"".join(chunks).decode(errors="replace")
             assert re.search(r"\* 1  desk +speech at -\d\d dB, \d\d dB above the noise", seen)
             assert re.search(r"  2  shelf +heard nobody speak", seen)
             os.write(leader, b"7\n")
-            wait_for("Give a number from 1 to 2 of one that can be opened.")
+            wait_for("choose one from 1 to 2 that can be opened")
             os.write(leader, b"\n")
-            wait_for("Keep it as audio.device in ")
+            wait_for("Save it as audio.device in ")
             os.write(leader, b"y\n")
-            wait_for("Kept: the service uses it once it is started again")
+            wait_for("restart the service to use it")
             assert 'audio:\n  device: "desk"\n' in config.read_text()
             wait_for("Microphone: desk")
             wait_for("measuring the room")
@@ -205,4 +206,4 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path) -> None:
             process.wait()
             reader.join(timeout=5)
             os.close(leader)
-        assert "what was taken is kept (1 of 3)" in b"".join(chunks).decode(errors="replace")
+        assert "progress saved (1 of 3)" in b"".join(chunks).decode(errors="replace")

@@ -22,8 +22,6 @@ from edge.resources import demo_directory
 from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, Profile
 
-pytestmark = pytest.mark.runtime
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
 ADA = [str(RECORDINGS / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
@@ -155,7 +153,7 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
     )
     assert main(["enroll", "Ada", "--again", *ROBIN[:2]]) == 2
     shown = capsys.readouterr().out
-    assert "Ada keeps the old signature: 1 more repetition would complete the new one." in shown
+    assert "Ada keeps the old signature: the new one needs 1 more repetition." in shown
     assert main(["enroll", "Ada", "--again", ROBIN[0], ADA[0], ROBIN[1]]) == 2
     assert marks(enrolled.get("Ada")) == marks(old)
     assert main(["enroll", "Ada", "--again", "--phrase", "new", *ROBIN]) == 0
@@ -165,6 +163,7 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
     assert not set(marks(new)) & set(marks(old))
 
 
+@pytest.mark.runtime
 @pytest.mark.usefixtures("enrolled")
 @pytest.mark.parametrize(
     ("name", "file", "code", "reason"),
@@ -216,6 +215,8 @@ def test_identify(capsys: Capture) -> None:
 
 def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Capture) -> None:
     assert main(["enroll", "Grace", ADA[0]]) == 0
+    needed = "Grace still needs 2 more repetitions. Run the command again to continue."
+    assert needed in capsys.readouterr().out
     robin = enrolled.get("Robin")
     enrolled.replace_samples(robin.id, robin.samples, "5" * 64, robin.phrase_model)
     capsys.readouterr()
@@ -223,8 +224,8 @@ def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Ca
     shown = capsys.readouterr()
     assert "Ada" in shown.out
     assert "Robin" not in shown.out
-    assert "Grace is left out, since not enrolled yet" in shown.err
-    assert "Robin is left out, since enrolled with another model" in shown.err
+    assert "Grace skipped: not fully enrolled" in shown.err
+    assert "Robin skipped: enrolled with another model" in shown.err
     assert main(["identify", str(ADA_RIGHT), "--group", "robin"]) == 2
     assert main(["verify", "Robin", str(ADA_RIGHT)]) == 2
     assert main(["enroll", "Robin", "--again", *ROBIN]) == 0

@@ -1,4 +1,4 @@
-"""Commands over a real broker: into a publisher with a desk, by hand and by the command line."""
+"""Commands over a real broker: into a publisher with a queue, by hand and by the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from edge.config import CommandsConfig, DeviceConfig, MqttConfig, UnsignedConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, signed
 from edge.mqtt import CommandQueue, MqttPublisher
-from edge.mqtt.session import command_message
+from edge.mqtt.command_queue import RefusalLog
+from edge.mqtt.commands import command_message
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 from edge.types.decision import utc
@@ -40,7 +41,7 @@ TOPIC = "edge-voice/hall/command"
 
 
 class Device:
-    """A publisher and a desk, and a main thread that works at it."""
+    """A publisher and a command queue, and a main thread that works it off."""
 
     def __init__(self, folder: Path, port: int, **settings: Any) -> None:
         protocol = settings.pop("protocol", "auto")
@@ -56,7 +57,7 @@ class Device:
         self.state = DeviceState(folder)
         self.issuer = Issuer(DEVICE.id, self.state, DEVICE_KEY)
         self.publisher = MqttPublisher(MqttConfig(port=port, protocol=protocol), DEVICE)
-        self.desk = CommandQueue(
+        self.queue = CommandQueue(
             CommandsConfig(keys_file=keys, unsigned=UnsignedConfig(**settings)),
             DEVICE.id,
             self.state,
@@ -69,8 +70,9 @@ class Device:
             },
             record=self.events.append,
             answer=self._answer,
+            refusals=RefusalLog(summary_s=1.0),
         )
-        self.publisher.listen(self.desk.filters, self.desk.take)
+        self.publisher.listen(self.queue.filters, self.queue.receive)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
@@ -89,7 +91,7 @@ class Device:
 
     def _work(self) -> None:
         while not self._stop.wait(0.05):
-            self.desk.work()
+            self.queue.work()
 
     def __enter__(self) -> Device:
         self.publisher.start()
@@ -102,7 +104,7 @@ class Device:
         self._stop.set()
         self._thread.join(10)
         self.publisher.close()
-        self.desk.close()
+        self.queue.close()
 
     @property
     def refused(self) -> int:
@@ -173,14 +175,11 @@ def test_hundreds_of_attacks_command_nothing(tmp_path: Path, broker: Broker) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_ten_thousand_attacks_command_nothing(tmp_path: Path, broker: Broker) -> None:
     hold_against(tmp_path, broker, 10_000)
 
 
-@pytest.mark.alone
 def test_a_flood_holds_up_no_decision(tmp_path: Path, broker: Broker) -> None:
-    waits: list[float] = []
     with (
         Device(tmp_path / "device", broker.port) as device,
         attacker(broker) as client,
@@ -193,23 +192,22 @@ def test_a_flood_holds_up_no_decision(tmp_path: Path, broker: Broker) -> None:
             while not stop.is_set():
                 for _ in range(100):
                     client.publish(TOPIC, message, qos=0)
-                time.sleep(0.02)
+                # As fast as the broker takes them, and no faster.
+                client.publish(TOPIC, message, qos=1).wait_for_publish(10)
 
         thread = threading.Thread(target=flood)
         thread.start()
         try:
-            for _ in range(10):
-                time.sleep(0.1)
+            for number in range(1, 11):
+                assert settled(lambda count=100 * number: device.refused > count)
+                # One that does not arrive while it is good is dropped.
                 made = device.issuer.issue(decision())
-                began = time.monotonic()
                 device.publisher.publish_decision(made)
-                got = listener.wait_for("/decision", partial(same_id, made.id))
-                waits.append(got.at - began)
+                listener.wait_for("/decision", partial(same_id, made.id))
         finally:
             stop.set()
             thread.join()
     assert device.refused > 1000
-    assert max(waits) < 2.0
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
@@ -253,7 +251,7 @@ def test_the_broker_comes_back_and_commands_with_it(tmp_path: Path, broker: Brok
 def test_a_message_without_end_is_not_taken_in(
     tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge.mqtt.publisher, "_DEAF_S", 3.0)
+    monkeypatch.setattr(edge.mqtt.publisher, "_NO_COMMANDS_S", 3.0)
     with (
         Device(tmp_path / "d", broker.port, protocol="3.1.1") as device,
         attacker(broker) as client,
@@ -305,7 +303,7 @@ def test_retained_state_of_other_parts(broker: Broker, tmp_path: Path) -> None:
             listener.ready_again()
             listener.wait_for("/lockout", lambda got: got == {"locked": False})
         for wrong in ("decision", "status", "command", "set/x", "a/+", "#", "", "/x", "x" * 40):
-            with pytest.raises(ValueError, match="no topic"):
+            with pytest.raises(ValueError, match="cannot publish on"):
                 device.publisher.publish(wrong, "{}", retain=True)
         with pytest.raises(ValueError, match="lifetime"):
             device.publisher.publish("duress", "{}")
@@ -401,7 +399,7 @@ def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: B
         asked.send_signal(signal.SIGINT)
         _, complaint = asked.communicate(timeout=20)
         assert asked.returncode == 130
-        assert "it goes on; 'edge-voice command enroll_cancel' ends it" in complaint
+        assert "the enrollment goes on; 'edge-voice command enroll_cancel' ends it" in complaint
         # And so does a broker that is gone.
         asked = following(options)
         assert settled(lambda: len(device.done) == 4, 20.0)
@@ -410,7 +408,7 @@ def test_the_command_line_follows_what_the_device_says(tmp_path: Path, broker: B
         broker.kill()
         _, complaint = asked.communicate(timeout=20)
         assert asked.returncode == 3
-        assert "the connection broke; what was asked for goes on" in complaint
+        assert "the connection broke; the command may still be carried out" in complaint
 
 
 def test_the_command_line_without_a_broker(tmp_path: Path, broker: Broker) -> None:

@@ -35,9 +35,9 @@ from edge.config import AuditConfig, CommandsConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, DECISION, DURESS, HmacKey, signed
 from edge.errors import StoreError
-from edge.mqtt.command_queue import CommandDesk
+from edge.mqtt.command_queue import CommandQueue
 from edge.mqtt.link import Incoming
-from edge.mqtt.session import command_message
+from edge.mqtt.commands import command_message
 from edge.store.audit import AuditTrail
 from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Confidence, Outcome, ReasonCode
@@ -51,14 +51,14 @@ key = HmacKey(bytes(range(32)), "owner")
 state = DeviceState(folder / "state")
 trail = AuditTrail(folder / "state", bytes(32), state, AuditConfig())
 answers = []
-desk = CommandDesk(
+commands = CommandQueue(
     CommandsConfig(keys_file=folder / "keys.yaml"), "hall", state, {"lift_lockout": lambda _: None},
     record=trail.record, answer=answers.append)
 
 def tell(counter):
     message = {**command_message("lift_lockout", {}, "hall", key), "counter": counter}
-    desk.take(Incoming("command", wire(signed(message, COMMAND, key)).encode(), False))
-    if desk.work() and answers.pop()["ok"]:
+    commands.receive(Incoming("command", wire(signed(message, COMMAND, key)).encode(), False))
+    if commands.work() and answers.pop()["ok"]:
         print("command", counter, flush=True)
     answers.clear()
 

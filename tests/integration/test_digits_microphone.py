@@ -124,9 +124,9 @@ def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
     with Terminal(house, *enroll) as terminal:
         digit = _asked(terminal, round_number=1, number=1)
         room.play(_clap())
-        assert "Not taken" not in terminal.text  # no speech: it goes on waiting for the digit
+        assert "Rejected" not in terminal.text  # no speech: it goes on waiting for the digit
         room.play(recording_of(PHRASE, ADA))
-        terminal.wait_for(r"Not taken: too long for one digit: say \d alone, then pause\.")
+        terminal.wait_for(r"Rejected: too long for one digit: say \d alone, then pause\.")
         assert _asked(terminal, round_number=1, number=1) == digit
         room.say([digit], PACES[0])
         for number in range(2, 11):
@@ -139,22 +139,22 @@ def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
         for pace in (PACES[1], PACES[2]):
             room.say([wrong], pace)
             terminal.wait_for(f"sounds more like your {wrong} than your {digit}")
-        terminal.wait_for(f"If something else was said for {digit} in an earlier round")
+        terminal.wait_for(f"If you said something else for {digit} in an earlier round")
         assert _asked(terminal, round_number=2, number=1) == digit
         room.say([digit], PACES[1])
         _asked(terminal, round_number=2, number=2)
         terminal.process.send_signal(signal.SIGINT)
-        terminal.wait_for(r"1 of 3 rounds are kept: run it again to continue\.")
+        terminal.wait_for(r"1 of 3 rounds kept: run the command again to continue\.")
         assert terminal.process.wait(30) == 130
     assert _rounds(house) == 1
 
     with Terminal(house, *enroll) as terminal:
-        terminal.wait_for(r"1 of 3 rounds of ten digits are there already")
+        terminal.wait_for(r"1 of 3 rounds are already enrolled")
         for round_number in (2, 3):
             for number in range(1, 11):
                 digit = _asked(terminal, round_number, number)
                 room.say([digit], PACES[round_number - 1])
-        terminal.wait_for(r"The digits of Ada are enrolled: 3 rounds")
+        terminal.wait_for(r"Digits enrolled for Ada: 3 rounds")
         assert terminal.process.wait(30) == 0
     assert _rounds(house) == 3
     assert "3 rounds" in house.run("profiles", "show", "Ada").stdout

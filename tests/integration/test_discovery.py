@@ -263,7 +263,7 @@ def test_removing_what_the_broker_does_not_let_us(
         # The device says in its log that the broker refuses them, once, and goes on.
         with device(tmp_path, broker):
             pass
-    complaints = [text for text in caplog.messages if "refused what is to be kept" in text]
+    complaints = [text for text in caplog.messages if "refused a retained message" in text]
     assert len(complaints) == 1
     assert f" on {PREFIX}/" in complaints[0]
 

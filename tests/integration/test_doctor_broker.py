@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig, TlsConfig
-from edge.doctor import Finding, State, told
+from edge.doctor import Finding, State, reported
 from edge.doctor.broker import check, judge_plain
 from edge.doctor.context import Context
 from edge.doctor.service import Unit
@@ -57,7 +57,7 @@ def test_all_is_well_and_nobody_notices(tmp_path: Path) -> None:
 
 def test_nothing_is_published_at_all() -> None:
     assert codes(look(1, enabled=False)) == ["broker.off"]
-    assert list(told.check_reported(Context())) == []
+    assert list(reported.check_status(Context())) == []
 
 
 def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
         context = Context(Config(mqtt=MqttConfig(port=broker.port), device=DeviceConfig(id="hall")))
         list(check(context))
     assert context.status == status
-    assert context.microphone_of_the_service == "listening"
+    assert context.reported_microphone == "listening"
 
 
 def test_unknown_name() -> None:
@@ -85,9 +85,7 @@ def test_unknown_name() -> None:
 
 
 def test_nothing_listens_there() -> None:
-    started = time.monotonic()
     found = look(free_port())
-    assert time.monotonic() - started < 5.0
     assert codes(found)[:3] == [
         "broker_name.found", "broker_connect.failed", "broker_tls.not_tried"
     ]  # fmt: skip
@@ -132,12 +130,12 @@ def test_what_the_service_says_of_itself(
     status: dict[str, Any], running: bool, expected: list[str]
 ) -> None:
     unit = Unit({"LoadState": "loaded", "ActiveState": "active" if running else "inactive"})
-    found = list(told.check_reported(Context(status=status, unit=unit)))
+    found = list(reported.check_status(Context(status=status, unit=unit)))
     assert codes(found) == expected
     assert max(len(each.found) for each in found) < 260
 
 
-def test_what_home_assistant_is_told(tmp_path: Path) -> None:
+def test_what_is_announced_to_home_assistant(tmp_path: Path) -> None:
     house = "homes/one"
     with Broker(tmp_path) as broker, Subscriber(broker) as home:
         config = Config(
@@ -149,7 +147,7 @@ def test_what_home_assistant_is_told(tmp_path: Path) -> None:
         def look_again(now: Config) -> Finding:
             context = Context(now)
             list(check(context))
-            found = list(told.check_home_assistant(context))
+            found = list(reported.check_home_assistant(context))
             assert len(codes(found)) == 1
             return found[0]
 
@@ -172,7 +170,7 @@ def test_what_home_assistant_is_told(tmp_path: Path) -> None:
         assert look_again(off).code == "home_assistant.left_over"
         other = replace(config, device=DeviceConfig(id="gate"))
         assert look_again(other).code == "home_assistant.missing"
-    assert list(told.check_home_assistant(Context(config))) == []
+    assert list(reported.check_home_assistant(Context(config))) == []
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +189,7 @@ def test_encrypted_with_a_password(tmp_path: Path, authority: Authority) -> None
         "broker_publish.taken",
         "broker_receive.received",
     ]
-    assert "TLSv1.3, its certificate is good until 20" in found[2].found
+    assert "TLSv1.3; the certificate is valid until 20" in found[2].found
     assert LOGIN[1] not in str(found)
 
 
@@ -219,7 +217,7 @@ def test_encryption_that_does_not_come_about(
         found = look(broker.port, tls=TlsConfig(enabled=True, ca_file=trusted.ca_file))
     failed = the("broker_tls.failed", found)
     if fault == "no TLS there":
-        assert "no TLS connection came about" in failed.found
+        assert "the TLS handshake failed" in failed.found
         assert "that the broker offers TLS there" in failed.remedy
     else:
         assert "its certificate is not trusted" in failed.found
@@ -299,7 +297,7 @@ def test_a_broker_that_refuses_subscriptions(tmp_path: Path) -> None:
     with Broker(tmp_path / "broker", options=options) as broker:
         found = look(broker.port)
     assert codes(found)[4:] == ["broker_publish.taken", "broker_receive.refused"]
-    assert "no command arrives" in found[5].found
+    assert "commands do not arrive" in found[5].found
 
 
 def test_unencrypted_across_the_network_is_yellow() -> None:

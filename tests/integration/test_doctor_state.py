@@ -18,8 +18,8 @@ from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, Store
 from edge.crypto.private_files import make_key_file
 from edge.crypto.signing import new_key
 from edge.doctor import Finding, State
+from edge.doctor.configuration import check_secrets
 from edge.doctor.context import Context
-from edge.doctor.secrets import check as check_secrets
 from edge.doctor.storage import check
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
@@ -61,7 +61,7 @@ def test_all_is_well_and_nothing_is_changed(state: Path) -> None:
     assert codes(found) == [
         "state.private", "state_files.private", "store.opens", "key.beside", "audit.intact"
     ]  # fmt: skip
-    # Who made no other key is told what to do; the rest is as it must be.
+    # Without another key there is a remedy; all else is well.
     assert [f.code for f in found if f.state is not State.GREEN] == ["key.beside"]
     assert "edge-voice keys rewrap" in found[3].remedy
     assert "1 enrolled" in found[2].found
@@ -264,7 +264,7 @@ def test_the_keys_that_may_command(tmp_path: Path) -> None:
     file = private(tmp_path / "keys.yaml", "keys:\n" + rows)
     commands = CommandsConfig(keys_file=file)
     usable = the("command_keys.usable", secrets(commands=commands))
-    assert usable.found == "keys that may command: 2 observer, 1 owner"
+    assert usable.found == "command keys: 2 observer, 1 owner"
     file.chmod(0o604)
     assert "chmod 600" in the("command_keys.unusable", secrets(commands=commands)).remedy
     private(file, "keys:\n  - {id: x}\n")

@@ -16,7 +16,7 @@ import soundfile
 
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, is_genuine, key_in, read_verifying_key
-from edge.mqtt.session import command_message
+from edge.mqtt.commands import command_message
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, feed, speak, stop
 from tests.integration.test_example_lock import attacker

@@ -87,7 +87,7 @@ def test_from_recordings_to_the_configuration(
     assert [kind["errors"] for kind in balanced["false_accepts"].values()] == [0, 0, 0]
     assert balanced["false_accepts"]["IC"]["value"] is None
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "cannot be told from 1 trial " in page
+    assert "too few trials (1), no error" in page
     assert "&lt;b&gt;house" in page
     assert "<b>house" not in page
 
@@ -116,9 +116,9 @@ def test_voices_and_a_file_that_cannot_be_read(
     shown = capsys.readouterr()
     complaints = [line for line in shown.err.splitlines() if "broken.wav" in line]
     assert len(complaints) == 1
-    assert complaints[0].startswith("edge-voice: warning: left out: ")
-    assert "not judged: cannot be read 1" in shown.out
-    assert "GOT IN: STRANGER" in shown.out
+    assert complaints[0].startswith("edge-voice: warning: skipped: ")
+    assert "not usable: cannot be read 1" in shown.out
+    assert "ACCEPTED: STRANGER" in shown.out
     assert "Traceback" not in shown.err
     content = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert [kind["kind"] for kind in content["kinds"]] == ["impostor"]
@@ -158,7 +158,7 @@ def test_a_report_of_another_model_changes_nothing(
         (["evaluate", "lonely", "--enroll", "0"], "--enroll"),
         (["evaluate", "lonely", "--enroll", "²"], "--enroll"),
         (["evaluate"], "FOLDER"),
-        (["calibrate", "absent", "--yes"], "is no file"),
+        (["calibrate", "absent", "--yes"], "not a file"),
         (["calibrate", "empty", "--yes"], "no recordings"),
         (["calibrate", "config.yaml", "--yes"], "not JSON"),
     ],

@@ -161,7 +161,6 @@ def test_hundreds_of_attacks_open_nothing(tmp_path: Path, broker: Broker, algori
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_ten_thousand_attacks_open_nothing(tmp_path: Path, broker: Broker) -> None:
     hold_against(tmp_path, broker, "ed25519", count=10_000, seed=2)
 

@@ -20,7 +20,7 @@ from tests.integration.house import DEMO, LISTENING, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
 from tools.pictures.terminal import Terminal
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 MOST_STEPS = 6
 PROGRAM = (sys.executable, "-m", "edge.cli")

@@ -27,8 +27,6 @@ from tests.integration.scripted_microphone import (
     write,
 )
 
-pytestmark = pytest.mark.runtime
-
 Capture = pytest.CaptureFixture[str]
 Hear = Callable[..., None]
 
@@ -99,14 +97,14 @@ def test_a_room_three_repetitions_and_a_trial(hear: Hear, capsys: Capture) -> No
     lines = [line for line in err.splitlines() if not line.startswith("edge-voice: WARNING")]
     assert lines[:5] == [
         "Microphone: a microphone",
-        "First the room: please be silent for 2 seconds.",
+        "Measuring the room: please be silent for 2 seconds.",
         "The room is quiet (-70 dB): good.",
         "Ada, say “my phrase” 3 times, with a pause after each.",
         "0 of 3",
     ]
-    taken = r"Taken: \d\.\d s of speech at -\d\d dB, \d\d dB above the noise\."
+    taken = r"Accepted: \d\.\d s of speech at -\d\d dB, \d\d dB above the noise\."
     assert len(re.findall(taken, err)) == 3
-    assert "Now a trial: say it once more, as at the door (a service that listens here may" in err
+    assert "Now a trial: say it once more, as at the door (a running service may" in err
     shown = out.splitlines()
     assert shown[:2] == ["Ada is enrolled.", "Trial: it opens, with room to spare."]
     for line, name in zip(shown[2:], ("voice ", "phrase")):
@@ -140,7 +138,7 @@ def test_the_room(hear: Hear, capsys: Capture) -> None:
     loud = quiet(2.1, 0.05)
     hear("ada_wrong_phrase", "robin_enroll_1", 5.0)
     err = enroll("Ada", capture=capsys)[2]
-    assert err.count("Somebody spoke: once more, in silence.") == 2
+    assert err.count("Someone spoke: once more, in silence.") == 2
     assert "The room is quiet" in err
     hear(quiet(2.1, 0.01))
     err = enroll("Ada", capture=capsys)[2]
@@ -151,13 +149,13 @@ def test_the_room(hear: Hear, capsys: Capture) -> None:
     hear(loud, quiet(4.1), 3.0)
     err = enroll("Ada", capture=capsys)[2]
     assert "Far too noisy (-26 dB): switch off what hums, close the window, or lower" in err
-    assert "It is measured again in 4 seconds." in err
+    assert "Measuring again in 4 seconds." in err
     assert "The room is quiet (-70 dB): good." in err
-    assert "It goes on all the same" not in err
+    assert "Continuing anyway" not in err
     hear(quiet(20.0, 0.05))
     err = enroll("Ada", capture=capsys)[2]
     assert err.count("Far too noisy") == 3
-    assert "It goes on all the same; what is lost in the noise is not taken." in err
+    assert "Continuing anyway; speech lost in the noise will be rejected." in err
 
 
 def _clipped(samples: FloatArray) -> FloatArray:
@@ -185,23 +183,23 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
     )
     code, _, err = enroll("Ada", capture=capsys)
     assert code == 2
-    said_so = [line for line in err.splitlines() if line.startswith(("Not taken", "Taken"))]
+    said_so = [line for line in err.splitlines() if line.startswith(("Rejected", "Accepted"))]
     expected = (
-        "Not taken: cut off: the speech begins before the recording does: wait half a second",
-        "Not taken: too quiet (-6",
-        "Not taken: the recording is overdriven (",
-        "Not taken: too noisy (speech stands",
-        "Not taken: too short (about 2 syllables heard, 4 or more needed): choose a longer",
-        "Taken: ",
-        "Not taken: this is the very recording that was enrolled before: say it again",
-        "Not taken: not the phrase of the first repetition (distance",
-        "Not taken: not the voice of what was enrolled before (similarity",
+        "Rejected: cut off: the speech begins before the recording does: wait half a second",
+        "Rejected: too quiet (-6",
+        "Rejected: the recording is overdriven (",
+        "Rejected: too noisy (speech stands",
+        "Rejected: too short (about 2 syllables heard, 4 or more needed): choose a longer",
+        "Accepted: ",
+        "Rejected: this is the very recording that was enrolled before: say it again",
+        "Rejected: not the phrase of the first repetition (distance",
+        "Rejected: not the voice of what was enrolled before (similarity",
     )
     assert len(said_so) == len(expected), said_so
     for line, beginning in zip(said_so, expected):
         assert line.startswith(beginning), (line, beginning)
-    assert "If it was the first one that went wrong, press Ctrl-C and start over with" in err
-    assert "what was taken is kept (1 of 3): run it again to continue" in err
+    assert "If the first repetition was the bad one, press Ctrl-C and start over with" in err
+    assert "progress saved (1 of 3): run the command again to continue" in err
     assert "nobody spoke into 'a microphone' for 0.4 s: come closer" in err
 
 
@@ -212,12 +210,12 @@ def test_too_long_too_short_and_lost(hear: Hear, tmp_path: Path, capsys: Capture
     short = np.concatenate([ada[start - 8000 : start + 6500], quiet(1.5)])
     hear(2.0, cough, short, ada[:24000], 480, 2.0)
     err = enroll("Ada", capture=capsys)[2]
-    assert "That was too short to be speech: passed over." in err
-    assert "Not taken: too short (0.4 s of speech, at least 0.6 needed): choose a longer" in err
-    assert "Some of the sound was lost: say it again." in err
+    assert "Too short to be speech: ignored." in err
+    assert "Rejected: too short (0.4 s of speech, at least 0.6 needed): choose a longer" in err
+    assert "Some sound was lost: say it again." in err
     long = write(tmp_path / "long.wav", np.tile(ada, 6))
     code, out, err = enroll("Ada", long, capture=capsys)
-    assert (code, out) == (2, "Ada is not enrolled: nothing was taken.\n")
+    assert (code, out) == (2, "Ada is not enrolled: nothing was accepted.\n")
     assert "too long: say the phrase alone, then pause" in err
 
 
@@ -304,7 +302,7 @@ def test_a_trial_that_would_not_open_is_1(
         "Ada", *ada, "--again", "--trial", str(tmp_path / "none.wav"), capture=capsys
     )
     assert code == 2
-    assert "Ada is enrolled; only the trial is left out" in err
+    assert "Ada is enrolled; the trial was skipped" in err
 
 
 def test_a_trial_is_tried_again_and_can_be_left_out(
@@ -314,17 +312,17 @@ def test_a_trial_is_tried_again_and_can_be_left_out(
     code, out, err = enroll("Ada", capture=capsys)
     assert code == 0
     assert "Not yet: it would not open: the voice fits, the phrase does not; say" in err
-    assert "were enrolled. Once more." in err
+    assert "were enrolled. Try again." in err
     assert "Trial: it opens" in out
     again = ("Ada", "--again")
     hear(2.0, *ADA)
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
-    assert "Nobody spoke: the trial is left out." in err
+    assert "Nobody spoke: trial skipped." in err
     hear(2.0, *ADA, MicrophoneError("it has gone away; check its plug"))
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
-    assert "The trial is left out: it has gone away; check its plug." in err
+    assert "Trial skipped: it has gone away; check its plug." in err
     hear(2.0, *ADA)
     code, _, err = enroll(*again, "--no-trial", capture=capsys)
     assert code == 0
@@ -339,9 +337,9 @@ def test_ctrl_c_keeps_what_was_taken_and_says_so(
 ) -> None:
     stop = KeyboardInterrupt()
     for parts, line in (
-        ((1.0, stop), "it ended before anything was taken"),
-        ((2.0, "ada_enroll_1", stop), "what was taken is kept (1 of 3): run it again to continue"),
-        ((2.0, *ADA[1:], stop), "Ada is enrolled; only the trial is left out"),
+        ((1.0, stop), "nothing was enrolled"),
+        ((2.0, "ada_enroll_1", stop), "progress saved (1 of 3): run the command again to continue"),
+        ((2.0, *ADA[1:], stop), "Ada is enrolled; the trial was skipped"),
     ):
         hear(*parts)
         code, out, err = enroll("Ada", capture=capsys)
@@ -373,25 +371,28 @@ def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
     hear(2.0, "ada_enroll_1", "robin_enroll_1")
     err = enroll("Ada", "--duress", capture=capsys)[2]
     assert "Ada (duress), say your duress phrase 3 times" in err
-    assert "Not taken: too like the phrase of Ada (distance" in err
-    assert "Not taken: not the voice of Ada (similarity" in err
+    assert "Rejected: too like the phrase of Ada (distance" in err
+    assert "Rejected: not the voice of Ada (similarity" in err
     assert "both phrases are of one person." in err
     other = said("ada_wrong_phrase")
     hear(2.0, *(soxr.resample(other, 100, pace) for pace in (97, 100, 103)))
     code, out, err = enroll("Ada", "--duress", capture=capsys)
     assert (code, out) == (0, "Ada (duress) is enrolled.\n"), err
-    assert "No trial of a duress phrase: a service that listens here would raise the alarm." in err
+    assert "No trial for a duress phrase: a running service would raise the alarm." in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--trial", "x.wav"], "--trial FILE goes with files: at the microphone the trial is"),
-        (["--rounds", "3"], "--rounds and --files-from go with --digits"),
-        (["--short"], "--short goes with --voice: a passphrase is always said three times"),
-        (["--voice", "--phrase", "x"], "--phrase does not go with --voice: any speech will do"),
-        (["--voice", "--duress"], "--duress does not go with --voice: it is a second passphrase"),
-        (["--digits", "--trial", "x"], "--digits goes with NAME, --rounds, --files-from and"),
+        (["--trial", "x.wav"], "--trial FILE needs files: at the microphone the trial is"),
+        (["--rounds", "3"], "--rounds and --files-from need --digits"),
+        (["--short"], "--short needs --voice: a passphrase is always said three times"),
+        (["--voice", "--phrase", "x"], "--phrase cannot be used with --voice: any speech will do"),
+        (
+            ["--voice", "--duress"],
+            "--duress cannot be used with --voice: it is a second passphrase",
+        ),
+        (["--digits", "--trial", "x"], "--digits takes only NAME, --rounds, --files-from and"),
         (["x.wav", "--trial", "x.wav", "--no-trial"], "not allowed with argument"),
     ],
 )

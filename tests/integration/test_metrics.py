@@ -115,8 +115,7 @@ def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
             broker.kill()
             assert settled(lambda: plain(figures(fetch(port)))["edge_voice_broker_connected"] == 0)
         finally:
-            took_s = stop(daemon)
-    assert took_s < 2.0
+            stop(daemon)
 
 
 def test_off_by_default_and_the_package_not_even_loaded(broker: Broker, tmp_path: Path) -> None:

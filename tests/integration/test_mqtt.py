@@ -1,4 +1,4 @@
-"""What the home gets to see, with a real broker in between."""
+"""The publisher and short-lived sessions, with a real broker in between."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import MQTTMessage
 
+import edge.mqtt.session
 from edge.config import MqttConfig
 from edge.mqtt import MqttPublisher
+from edge.mqtt.session import Session, SessionError
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import DEVICE, decision, ids, offline, online, publisher, settled
 
@@ -227,7 +230,9 @@ def test_many_status_changes_become_few_messages(broker: Broker) -> None:
         listener.wait_for("/status", lambda status: "lost_samples" not in status)
 
 
-def test_two_devices_of_one_name_are_told(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_devices_of_one_name_are_reported(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
     with publisher(broker.port) as one:
         assert settled(lambda: one.connected)
         with publisher(broker.port) as two:
@@ -262,8 +267,8 @@ def test_log_tells_of_an_outage_once(broker: Broker, caplog: pytest.LogCaptureFi
     broker.kill()
     with publisher(broker.port, reconnect_max_s=1.0):
         time.sleep(4)
-    told = re.findall("nothing listens there", caplog.text)
-    assert len(told) == 1
+    logged = re.findall("nothing listens there", caplog.text)
+    assert len(logged) == 1
 
 
 @pytest.mark.parametrize(
@@ -323,3 +328,26 @@ def test_a_broker_that_speaks_only_the_older_protocol(
         subject.close()
         listener.wait_for("/status", offline)
     assert "MQTT 3.1.1" in caplog.text
+
+
+def test_a_session_keeps_the_latest_messages_of_a_flood(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge.mqtt.session, "_MOST_MESSAGES", 10)
+
+    def number(wanted: int) -> Callable[[MQTTMessage], bool | None]:
+        return lambda message: message.payload == str(wanted).encode() or None
+
+    with Session(MqttConfig(port=broker.port), "test") as session:
+        session.subscribe(["flood"])
+        for each in range(30):
+            session.publish("flood", str(each))
+        assert session.wait(number(29), 10.0)
+        assert session.wait(number(21), 0.0)
+        assert session.wait(number(21), 0.0) is None
+        assert session.wait(number(5), 0.0) is None
+        broker.kill()
+        with pytest.raises(SessionError, match="the connection broke"):
+            session.wait(number(30), 10.0)
+    with pytest.raises(SessionError, match="nothing listens there"):
+        session.__enter__()

@@ -1,4 +1,4 @@
-"""Stopping takes less than a second, whatever the broker does."""
+"""Stopping waits for no broker, whatever the broker does."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import DEVICE, decision, ids, offline, settled
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
@@ -29,10 +27,11 @@ def started(port: int) -> MqttPublisher:
     return subject
 
 
-def timed_close(subject: MqttPublisher) -> float:
+def closes(subject: MqttPublisher) -> bool:
+    """Whether it closes without waiting for an answer or a connection, which takes 5 s or more."""
     begun = time.monotonic()
     subject.close()
-    return time.monotonic() - begun
+    return time.monotonic() - begun < 4.0
 
 
 def test_with_a_live_broker_what_waits_is_delivered_first(broker: Broker) -> None:
@@ -42,7 +41,7 @@ def test_with_a_live_broker_what_waits_is_delivered_first(broker: Broker) -> Non
         made = [decision() for _ in range(5)]
         for one in made:
             subject.publish_decision(one)
-        assert timed_close(subject) < 1.0
+        assert closes(subject)
         listener.wait_for("/status", offline)
         assert ids(listener) == [one.id for one in made]
     assert subject.counters.dropped == 0
@@ -54,7 +53,7 @@ def test_with_a_dead_broker(broker: Broker, caplog: pytest.LogCaptureFixture) ->
     broker.kill()
     made = decision(lifetime_s=60)
     subject.publish_decision(made)
-    assert timed_close(subject) < 1.0
+    assert closes(subject)
     assert subject.counters.dropped == 1
     assert f"decision {made.id} (granted) was dropped: the service is stopping" in caplog.text
 
@@ -66,7 +65,7 @@ def test_with_a_frozen_broker_which_then_publishes_the_will(broker: Broker) -> N
         time.sleep(0.3)
         broker.freeze()
         subject.publish_decision(decision(lifetime_s=60))
-        assert timed_close(subject) < 1.0
+        assert closes(subject)
         broker.thaw()
         listener.wait_for("/status", offline)
         assert listener.on("/decision") == []
@@ -78,7 +77,7 @@ def test_with_somebody_at_the_port_who_says_nothing() -> None:
         silent.listen()
         subject = started(silent.getsockname()[1])
         time.sleep(0.3)
-        assert timed_close(subject) < 1.0
+        assert closes(subject)
 
 
 def test_while_connecting_hangs() -> None:
@@ -94,7 +93,7 @@ def test_while_connecting_hangs() -> None:
                 filler.connect_ex(address)
             subject = started(address[1])
             time.sleep(0.3)
-            assert timed_close(subject) < 1.0
+            assert closes(subject)
         finally:
             for filler in fillers:
                 filler.close()

@@ -51,10 +51,10 @@ def test_wrong_password_is_said_once_and_never_shown(
             assert settled(lambda: "refused user" in caplog.text)
             time.sleep(2.5)  # two more attempts
             assert not subject.connected
-    told = [record.getMessage() for record in caplog.records if record.name.startswith("edge")]
-    assert len(told) == 1
-    assert "refused user 'door' or the password" in told[0]
-    assert "mqtt.password_file" in told[0]
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("edge")]
+    assert len(logged) == 1
+    assert "refused user 'door' or the password" in logged[0]
+    assert "mqtt.password_file" in logged[0]
     assert "a wrong one" not in caplog.text
 
 

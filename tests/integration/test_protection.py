@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from edge.crypto.signing import ED25519, PrivateKey, new_key
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
 from tests.integration.house import DEMO, LISTENING, REPOSITORY, House, feed, speak, stop
@@ -42,15 +43,17 @@ class SignedHouse(House):
         self.key, self.owner = folder / "signing.key", folder / "owner.key"
         made = []
         for path in (self.key, self.owner):
-            done = self.run("signing", "new-key", str(path), "--json")
-            assert done.returncode == 0, done.stderr
-            made.append(json.loads(done.stdout))
+            key, content = new_key(ED25519)
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+            assert isinstance(key, PrivateKey)
+            made.append(key)
         self.public_key = folder / "lock.key"
-        self.public_key.write_text(made[0]["public_key"] + "\n")
+        self.public_key.write_text(made[0].public.text + "\n")
         entry = {
-            "id": made[1]["key_id"],
-            "algorithm": made[1]["algorithm"],
-            "key": made[1]["public_key"],
+            "id": made[1].key_id,
+            "algorithm": made[1].algorithm,
+            "key": made[1].public.text,
             "role": "owner",
         }
         commanders = folder / "commanders.yaml"

@@ -24,7 +24,7 @@ import yaml
 from edge.config import Config, load_config
 from edge.crypto.canonical import wire
 from edge.crypto.signing import COMMAND, ED25519, HMAC, new_key, signed
-from edge.mqtt.session import command_message
+from edge.mqtt.commands import command_message
 from edge.replay.memory import ACCEPTED, REFUSED
 from edge.store import ProfileStore
 from edge.store.audit import AUDIT_KEY

@@ -17,10 +17,10 @@ ANSWERS = (
     ("Name of this device", "Kitchen"),
     ("Microphone", ""),
     ("MQTT broker", "192.168.1.2"),
-    ("User at the broker", ""),
-    ("Password at the broker", PASSWORD),
+    ("MQTT user name", ""),
+    ("MQTT password", PASSWORD),
     ("Encrypt the connection", ""),
-    ("Show the device to Home Assistant", ""),
+    ("Announce the device to Home Assistant", ""),
     ("Sign decisions", "yes"),
 )
 
@@ -50,7 +50,7 @@ def test_a_person_answers(tmp_path: Path) -> None:
         time.sleep(0.1)
         os.write(terminal, f"{answer}\n".encode())
         shown += seen
-    shown += until(terminal, "Next, somebody who may open Kitchen", "")
+    shown += until(terminal, "Next, enroll someone for Kitchen", "")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     os.close(terminal)
     assert PASSWORD not in shown

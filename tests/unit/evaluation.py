@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.evaluation.measure import kind_figures, preset_figures
+from edge.evaluation.evaluate import kind_figures, preset_figures
 from edge.evaluation.results import Evaluation
 from edge.evaluation.suggestion import suggest
 from edge.evaluation.trials import Trials
@@ -42,7 +42,7 @@ def evaluation_of(trials: Trials | None = None, folder: str = "home") -> Evaluat
     presets = preset_figures(trials, THRESHOLDS)
     return Evaluation(
         folder=folder,
-        made_at="2026-05-01T10:00:00+00:00",
+        created_at="2026-05-01T10:00:00+00:00",
         software="0.1.0",
         speaker_model="1" * 64,
         phrase_model="2" * 64,

@@ -1,4 +1,4 @@
-"""People with keys, what they command, and a desk that takes it."""
+"""People with keys, their commands, and a queue that receives them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from edge.crypto.canonical import wire
 from edge.crypto.command_keys import CommandKey, Role
 from edge.crypto.signing import HmacKey, PrivateKey, signed
 from edge.mqtt import CommandQueue
-from edge.mqtt.commands import CHOOSE, COMMANDS, read_command
+from edge.mqtt.commands import CHOOSE, COMMANDS, command_message, read_command
 from edge.mqtt.link import Incoming
-from edge.mqtt.session import command_message
 from edge.store.device_state import DeviceState
 from edge.types import Event
 
@@ -63,7 +62,7 @@ def read(message: Incoming) -> Any:
 
 
 class Home:
-    """A desk, and all that came of it."""
+    """A command queue, and its results."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.done: list[tuple[str, Mapping[str, Any]]] = []
@@ -71,7 +70,7 @@ class Home:
         self.answers: list[Mapping[str, Any]] = []
         self.state = DeviceState(folder / "state")
         refusals = settings.pop("refusals", None)
-        self.desk = CommandQueue(
+        self.queue = CommandQueue(
             CommandsConfig(keys_file=keys_file(folder), **settings),
             "hall",
             self.state,

@@ -82,10 +82,16 @@ def rounds(engine: Engine, profile: Profile, voice: str = ADA) -> list[DigitRoun
     return [spoken_round(engine, profile, voice, pace) for pace in PACES]
 
 
-def enroll_ada(state: Path) -> None:
-    """Ada in a state directory, with her passphrase and her digits."""
+@functools.cache
+def _ada() -> tuple[Profile, list[DigitRound]]:
     engine = Engine.open()
     known = person(engine)
+    return known, rounds(engine, known)
+
+
+def enroll_ada(state: Path) -> None:
+    """Ada in a state directory, with her passphrase and her digits."""
+    known, digits = _ada()
     with open_store(state) as store:
         ada = store.create_with_samples(
             "Ada",
@@ -95,5 +101,5 @@ def enroll_ada(state: Path) -> None:
             speaker_model=known.speaker_model,
             phrase_model=known.phrase_model,
         )
-        for spoken in rounds(engine, ada):
+        for spoken in digits:
             keep_round(store, ada.id, spoken)

@@ -14,8 +14,6 @@ from edge.audio.files import read_audio
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, FloatArray
 
-pytestmark = pytest.mark.runtime
-
 
 def _tone(rate: int = SAMPLE_RATE, seconds: float = 0.5, hertz: float = 440.0) -> FloatArray:
     time = np.arange(int(rate * seconds)) / rate

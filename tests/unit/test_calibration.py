@@ -21,8 +21,6 @@ from edge.recognition.calibration import (
 )
 from tests.unit.scoring import PHRASE_CURVE, PLAIN_VOICE, VOICE_CURVE
 
-pytestmark = pytest.mark.runtime
-
 RATES = st.floats(1e-8, 0.9)
 
 

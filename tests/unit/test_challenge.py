@@ -21,7 +21,7 @@ from edge.recognition import Engine
 from edge.types import AccessRule, Outcome, Profile, ReasonCode, Utterance
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, passphrase, person, rounds
 
-pytestmark = [needs_flite, pytest.mark.runtime]
+pytestmark = needs_flite
 
 
 @pytest.fixture(scope="module")

@@ -202,28 +202,28 @@ def test_the_best_is_proposed_and_kept_beside_the_comments(ask: Ask, config: Pat
     config.write_text("# ours\nstate_directory: state\naudio:\n  ring_s: 20 # enough\n")
     chosen, shown = ask("", "y", there=["far (hw:2,0)", "near (hw:1,0)", "busy"])
     assert chosen == "near (hw:1,0)"
-    assert "There are 3 microphones. Go where you will stand, and talk for 5 seconds." in shown
-    assert "Now for busy alone: talk once more." in shown
+    assert "3 microphones found. Stand where you will speak, and talk for 5 seconds." in shown
+    assert "Now busy alone: talk again." in shown
     assert "* 2  near (hw:1,0)" in shown
     assert "cannot be opened: it is in use" in shown
-    assert "Use 2? Enter for yes, or another number: " in shown
-    assert f"Keep it as audio.device in {config}? [y/N]" in shown
-    assert "Kept: the service uses it once it is started again" in shown
+    assert "Microphone to use [2]: " in shown
+    assert f"Save it as audio.device in {config} [n]: " in shown
+    assert f"Saved in {config}: restart the service to use it." in shown
     assert load_config(config).audio.device == "near"
     assert "# ours\n" in config.read_text()
     assert "ring_s: 20 # enough" in config.read_text()
     assert ask(there=["far (hw:2,0)", "near (hw:1,0)"]) == (None, "")  # it is configured now
     chosen, shown = ask("", choose_microphone=True, there=["near (hw:1,0)", "deaf"])
     assert chosen == "near (hw:1,0)"
-    assert "Keep it" not in shown  # it is what the file says
+    assert "Save it" not in shown  # it is what the file says
 
 
 def test_another_one_may_be_wanted_and_not_be_kept(ask: Ask, config: Path) -> None:
     former = config.read_text()
     chosen, shown = ask("9", "3", "1", "n", there=["far (hw:2,0)", "near (hw:1,0)", "busy"])
     assert chosen == "far (hw:2,0)"
-    assert shown.count("Give a number from 1 to 3 of one that can be opened.") == 2
-    assert f'To keep it, put this into {config}:\naudio:\n  device: "far"\n' in shown
+    assert shown.count("choose one from 1 to 3 that can be opened") == 2
+    assert f'To save it, add this to {config}:\naudio:\n  device: "far"\n' in shown
     assert config.read_text() == former
 
 
@@ -231,26 +231,26 @@ def test_nobody_is_heard(ask: Ask) -> None:
     chosen, shown = ask(there=["deaf", "pulled out"])
     assert chosen is None
     assert shown.count("No microphone heard you: speak up, or check plugs and levels.") == 2
-    assert "It goes on with the microphone that is used otherwise." in shown
+    assert "Continuing with the usual microphone." in shown
 
 
 def test_a_script_is_never_asked(ask: Ask) -> None:
     assert ask(terminal=False) == (None, "")
     chosen, shown = ask(terminal=False, choose_microphone=True)
     assert chosen is None
-    assert "nobody is at a terminal to choose a microphone: it is left as it is" in shown
+    assert "not a terminal: --choose-microphone has no effect" in shown
     assert ask(device="2") == ("2", "")
     assert ask(there=["near (hw:1,0)"]) == (None, "")
     chosen, shown = ask(there=["near (hw:1,0)"], choose_microphone=True)
-    assert "there are not two microphones to choose from: it is left as it is" in shown
+    assert "fewer than two microphones: nothing to choose" in shown
 
 
 def test_where_nothing_can_be_kept(ask: Ask, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = ["far (hw:2,0)", "near (hw:1,0)"]
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     shown = ask("", there=both)[1]
-    assert "To keep it, put this into" in shown
-    assert "Keep it" not in shown
+    assert "To save it, add this to" in shown
+    assert "Save it" not in shown
     monkeypatch.undo()
 
 
@@ -260,10 +260,10 @@ def test_without_a_file_or_with_one_that_cannot_be_changed(
     both = ["far (hw:2,0)", "near (hw:1,0)"]
     monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: None)
     shown = ask("", there=both)[1]
-    assert "To keep it, put this into ~/.config/edge-voice/config.yaml:" in shown
+    assert "To save it, add this to ~/.config/edge-voice/config.yaml:" in shown
     monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: config / "none")
     shown = ask("", there=both)[1]
-    assert "It cannot be kept: " in shown
+    assert "Not saved: " in shown
 
 
 def test_a_name_with_a_colon_is_kept_as_text(tmp_path: Path) -> None:

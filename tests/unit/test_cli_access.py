@@ -65,13 +65,13 @@ def test_a_rule_is_set_part_by_part_and_cleared(capsys: Capture, store_path: Pat
 def test_in_words(capsys: Capture) -> None:
     assert main(["access", "show"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Ada: every door, always; front-door may be opened now"
+    assert lines[0] == "Ada: every door, always; may open front-door now"
     assert lines[1].startswith("Grace: ")
     arguments = ["--doors", "garage", "--until", "2027-12-31", "--hours", "fri-sun 22:00-06:00"]
     assert main(["access", "set", "Ada", *arguments]) == 0
     assert capsys.readouterr().out == (
-        "Ada: doors garage, fri-sun 22:00-06:00, until the end of 2027-12-31;"
-        " front-door may not be opened now: not_here\n"
+        "Ada: doors garage, fri-sun 22:00-06:00, through 2027-12-31;"
+        " may not open front-door now: not_here\n"
     )
     assert main(["access", "disable", "Ada"]) == 0
     assert "Ada: disabled (" in capsys.readouterr().out
@@ -133,13 +133,13 @@ def test_the_clock_is_shown_and_accepted(capsys: Capture, config: Path, store_pa
     state = DeviceState(store_path.parent)
     state.put(LATEST_KEY, "4102444800.0")  # 2100-01-01
     code, value = run_json(capsys, "access", "clock")
-    assert (code, value["believed"]) == (0, False)
+    assert (code, value["trusted"]) == (0, False)
     assert main(["access", "set", "Ada", "--hours", "daily"]) == 0
-    assert "not_now (the clock is not believed)" in capsys.readouterr().out
-    assert "It is not believed" in _said(capsys, "access", "clock")
+    assert "not_now (the clock is not trusted)" in capsys.readouterr().out
+    assert "The clock is not trusted" in _said(capsys, "access", "clock")
     code, value = run_json(capsys, "access", "clock", "--accept")
-    assert (code, value["believed"]) == (0, True)
-    assert "may be opened now" in _said(capsys, "access", "show", "Ada")
+    assert (code, value["trusted"]) == (0, True)
+    assert "may open front-door now" in _said(capsys, "access", "show", "Ada")
     state.close()
 
 
@@ -184,7 +184,7 @@ def test_it_has_no_rule_of_its_own(capsys: Capture) -> None:
     assert "(duress)" not in _said(capsys, "access", "show")
     for action in (["show"], ["enable"], ["set", "--doors", "all"]):
         error = complaint(capsys, "access", action[0], "Ada (duress)", *action[1:])
-        assert "goes by the rule of Ada" in error
+        assert "follows the rule of Ada" in error
 
 
 def test_deleting_the_person_deletes_it(with_duress: Path) -> None:
@@ -194,7 +194,7 @@ def test_deleting_the_person_deletes_it(with_duress: Path) -> None:
 
 
 def test_duress_needs_a_passphrase(capsys: Capture) -> None:
-    assert "does not go with --voice" in complaint(capsys, "enroll", "X", "--duress", "--voice")
+    assert "cannot be used with --voice" in complaint(capsys, "enroll", "X", "--duress", "--voice")
     assert "no passphrase" in complaint(capsys, "enroll", "Grace", "--duress", "a.wav")
     assert "there is no profile 'Zoe'" in complaint(capsys, "enroll", "Zoe", "--duress", "a.wav")
 
@@ -213,7 +213,7 @@ def lockout(store_path: Path) -> LockOut:
 def test_the_lock_out_is_shown_and_lifted(
     capsys: Capture, lockout: LockOut, store_path: Path
 ) -> None:
-    assert "People are let in; 0 rejections" in _said(capsys, "lockout", "show")
+    assert "Not locked out; 0 of 5 rejections" in _said(capsys, "lockout", "show")
     for _ in range(4):
         lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     code, value = run_json(capsys, "lockout", "show")
@@ -222,14 +222,14 @@ def test_the_lock_out_is_shown_and_lifted(
     code, value = run_json(capsys, "lockout", "show")
     assert (code, value["locked_out"], value["round"]) == (0, True, 1)
     assert 50.0 < value["left_s"] <= 60.0
-    assert "Nobody is let in for" in _said(capsys, "lockout", "show")
+    assert "Locked out for" in _said(capsys, "lockout", "show")
     code, value = run_json(capsys, "lockout", "lift")
     assert (code, value) == (0, {"lifted": True})
     assert lockout.locked
     lockout.tick()  # as the service does
     assert not lockout.locked
-    assert "People are let in; 0 rejections" in _said(capsys, "lockout", "show")
-    assert "Nobody was locked out" in _said(capsys, "lockout", "lift")
+    assert "Not locked out; 0 of 5 rejections" in _said(capsys, "lockout", "show")
+    assert "Not locked out; earlier rejections" in _said(capsys, "lockout", "lift")
     state = DeviceState(store_path.parent)
     assert state.get(LIFT_KEY) is not None
     state.close()
@@ -241,7 +241,7 @@ def test_without_a_service_it_is_lifted_too(
     for _ in range(5):
         lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     assert "follows within a second" in _said(capsys, "lockout", "lift")
-    assert "People are let in" in _said(capsys, "lockout", "show")
+    assert "Not locked out" in _said(capsys, "lockout", "show")
 
 
 def test_a_damaged_lock_out_is_said_and_can_be_lifted(capsys: Capture, store_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_damaged_lock_out_is_said_and_can_be_lifted(capsys: Capture, store_pat
     assert main(["lockout", "show"]) == 3
     assert "edge-voice lockout lift" in capsys.readouterr().err
     assert main(["lockout", "lift"]) == 0
-    assert "People are let in" in _said(capsys, "lockout", "show").splitlines()[-1]
+    assert "Not locked out" in _said(capsys, "lockout", "show").splitlines()[-1]
 
 
 def test_switched_off(capsys: Capture, config: Path) -> None:

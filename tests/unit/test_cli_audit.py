@@ -34,7 +34,7 @@ def test_what_was_changed_is_shown(capsys: Capture, changed: str) -> None:
     assert title.split() == ["ENTRY", "TIME", "WHAT", "WHO", "DETAIL"]
     assert [line.split()[3] for line in lines] == ["change", "change", "change", "deletion"]
     assert "renamed" in lines[0]
-    assert f"{changed[:8]} (gone)" in lines[0]
+    assert f"{changed[:8]} (deleted)" in lines[0]
     assert "Grace" in lines[2]
     assert "by command line" in lines[3]
 
@@ -71,7 +71,7 @@ def test_verify_says_where(capsys: Capture, store_path: Path) -> None:
     assert (code, value["intact"], value["entries"]) == (0, True, 4)
     head = value["head"]
     assert main(["audit", "verify", "--head", head]) == 0
-    assert f"The head to note elsewhere is {head}" in capsys.readouterr().out
+    assert f"Head, to note elsewhere: {head}" in capsys.readouterr().out
     assert main(["audit", "verify", "--head", "5:" + "0" * 64]) == 1
     assert "entry 5 is missing at the end" in capsys.readouterr().out
     assert main(["audit", "verify", "--head", "5"]) == 2
@@ -89,7 +89,7 @@ def test_verify_says_where(capsys: Capture, store_path: Path) -> None:
 def test_an_export_is_verified_too(capsys: Capture, tmp_path: Path) -> None:
     file = tmp_path / "trail.jsonl"
     assert main(["audit", "export", str(file)]) == 0
-    assert "4 entries are in" in capsys.readouterr().out
+    assert "4 entries written to" in capsys.readouterr().out
     assert main(["audit", "export", str(file)]) == 2
     assert file.stat().st_mode & 0o777 == 0o600
     first, *lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -106,9 +106,9 @@ def test_an_export_is_verified_too(capsys: Capture, tmp_path: Path) -> None:
 
 def test_nothing_has_happened_yet(capsys: Capture) -> None:
     assert main(["audit", "show"]) == 0
-    assert "Nothing of the kind" in capsys.readouterr().out
+    assert "No entries found" in capsys.readouterr().out
     assert main(["audit", "verify"]) == 0
-    assert "it has no entries yet" in capsys.readouterr().out
+    assert "no entries yet" in capsys.readouterr().out
     assert main(["audit", "export", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["entries"] == 0
 

@@ -16,7 +16,7 @@ from edge.cli.main import main
 from edge.errors import InputError
 from edge.recognition import Engine
 from edge.store import open_store
-from edge.types import SAMPLE_RATE, ProfileKind
+from edge.types import SAMPLE_RATE, Profile, ProfileKind
 from tests.unit.commands import Capture, run_json
 from tests.unit.spoken_digits import (
     ADA,
@@ -35,14 +35,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _written(tmp_path_factory.mktemp("digits"), ADA, PACES)
 
 
+@pytest.fixture(scope="module")
+def people() -> dict[str, Profile]:
+    engine = Engine.open()
+    return {"Ada": person(engine, ADA), "Robin": person(engine, ROBIN)}
+
+
 @pytest.fixture
-def enrolled(tmp_path: Path, config: Path) -> Path:
+def enrolled(tmp_path: Path, config: Path, people: dict[str, Profile]) -> Path:
     """Ada and Robin with their passphrases."""
     state = tmp_path / "state"
-    engine = Engine.open()
     with open_store(state) as store:
-        for voice, name in ((ADA, "Ada"), (ROBIN, "Robin")):
-            known = person(engine, voice)
+        for name, known in people.items():
             store.create_with_samples(
                 name,
                 ProfileKind.PHRASE,
@@ -79,7 +83,7 @@ def test_three_recordings_of_each_digit_are_enough(
     assert main(["profiles", "show", "Ada"]) == 0
     assert "3 rounds" in capsys.readouterr().out
     assert main(["enroll", "Ada", "--digits", "--files-from", str(folder)]) == 2
-    again = "the digits of Ada are enrolled already: add --again to replace them"
+    again = "the digits of Ada are already enrolled: add --again to replace them"
     assert again in capsys.readouterr().err
 
 
@@ -101,10 +105,10 @@ def test_what_is_missing_can_be_said_later(
     shutil.copytree(folder, first)
     (first / "5" / "2.wav").unlink()
     assert main(["enroll", "Ada", "--digits", "--files-from", str(first)]) == 2
-    assert "2 of 3 rounds are there. Run it again to continue." in capsys.readouterr().out
+    assert "2 of 3 rounds enrolled. Run the command again to continue." in capsys.readouterr().out
     more = _written(tmp_path / "more", ADA, (1.25,))
     assert main(["enroll", "Ada", "--digits", "--files-from", str(more)]) == 0
-    assert "The digits of Ada are enrolled: 3 rounds" in capsys.readouterr().out
+    assert "Digits enrolled for Ada: 3 rounds" in capsys.readouterr().out
 
 
 @needs_flite
@@ -159,6 +163,7 @@ def test_again_replaces_only_once_it_is_complete(
 def test_options_that_do_not_go_together(store_path: Path, config: Path, capsys: Capture) -> None:
     assert main(["enroll", "Ada", "--digits", "--voice"]) == 2
     assert main(["enroll", "Ada", "--digits", "--rounds", "2"]) == 2
+    assert "--rounds 2 is invalid; use 3 to 5" in capsys.readouterr().err
     assert main(["enroll", "Ada", "--rounds", "3"]) == 2
     assert main(["enroll", "Nobody", "--digits"]) == 2
     assert "Traceback" not in capsys.readouterr().err

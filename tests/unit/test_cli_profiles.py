@@ -128,7 +128,7 @@ def test_show_tells_what_was_learned_and_revert_forgets_it(
     config.write_text("state_directory: state\n")
     assert adapted().endswith("; now off")
     assert main(["profiles", "revert", "Ada", "--yes"]) == 0
-    assert "Ada is known by the enrollment alone" in capsys.readouterr().out
+    assert "Ada is back to the enrolled signature" in capsys.readouterr().out
     code, after = run_json(capsys, "profiles", "show", "Ada")
     assert (code, after["profile"]["adapted"], after["profile"]["enrollments"]) == (0, 0, 3)
     code, value = run_json(capsys, "profiles", "revert", "Ada", "-y")

@@ -69,7 +69,7 @@ def test_the_defaults_make_a_door(file: Path, capsys: Capture) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert f"{file}: written" in out
-    assert "Next, somebody who may open Front door: edge-voice enroll NAME" in out
+    assert "Next, enroll someone for Front door: edge-voice enroll NAME" in out
     assert "The service was not started" in out
     config = load_config(file)
     assert config.mqtt.tls.enabled
@@ -94,7 +94,7 @@ def test_a_second_time_nothing_changes(file: Path, capsys: Capture) -> None:
     capsys.readouterr()
     code, said = run_json(capsys, "setup", "--config", str(file), "--yes")
     assert code == 0
-    assert (said["changed"], said["made"], said["kept"]) == (False, [], [])
+    assert (said["changed"], said["written"], said["backups"]) == (False, [], [])
     assert said["device"] == {"id": "haustur", "name": "Haustür"}
     assert said["broker"] == "10.0.0.5:1884"
     assert {path: path.read_bytes() for path in file.parent.iterdir()} == before
@@ -113,7 +113,7 @@ def test_what_is_replaced_is_kept(file: Path, tmp_path: Path, capsys: Capture) -
     assert code == 0
     place = file.parent / "mqtt-password"
     backups = [place.with_name("mqtt-password.bak"), file.with_name("config.yaml.bak")]
-    assert said["kept"] == [str(backup) for backup in backups]
+    assert said["backups"] == [str(backup) for backup in backups]
     assert backups[0].read_text() == "first one\n"
     assert mode(backups[0]) == 0o600
     assert place.read_text() == "second one\n"
@@ -174,30 +174,30 @@ def test_every_question(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Cap
     assert setup(file) == 0
     out, err = capsys.readouterr()
     for question in (
-        "What is it for? door: a front door: strict; home: a room: forgiving, opens nothing",
+        "Presets: door: strict, for a front door; home: forgiving, opens nothing",
         "door or home [door]: ",
         "answer door or home",
         "Name of this device [Living room]: ",
         "    0  Line In (the default)",
         "    1  USB PnP Sound Device: Audio (hw:1,0)",
         "Microphone, by number, or default [default]: ",
-        "there is no microphone of that number",
+        "no microphone has that number",
         "MQTT broker, HOST or HOST:PORT [homeassistant.local]: ",
-        "User at the broker, or none [edge-voice]: ",
+        "MQTT user name, or none [edge-voice]: ",
         "Encrypt the connection (TLS) [n]: ",
         "answer y or n",
-        "File of the authority behind its certificate, or none for the system's [none]: ",
-        "/nowhere.pem: no certificate authority can be read from it (No such file or directory)",
-        "Show the device to Home Assistant [y]: ",
+        "CA file for the broker's certificate, or none for the system's [none]: ",
+        "/nowhere.pem: not a readable CA certificate (No such file or directory)",
+        "Announce the device to Home Assistant [y]: ",
         "Sign decisions, for a lock to verify [n]: ",
     ):
         assert question in err, question
     assert SECRET not in out + err
-    assert "Decisions are signed; a lock verifies them with " in out
+    assert "Decisions are signed; the public key for a lock is " in out
     config = load_config(file)
     assert config.device.name == "Küche"
     assert config.device.id == "kuche"
-    assert config.audio.device == "USB PnP Sound Device"
+    assert config.audio.device == "USB PnP Sound Device: Audio"
     assert (config.mqtt.host, config.mqtt.port) == ("broker.lan", 8883)
     assert config.mqtt.tls.enabled
     assert not config.homeassistant.discovery
@@ -224,8 +224,8 @@ def test_who_leaves_changes_nothing(
     typed(monkeypatch, *["", "", "", "", ""][: lines + 2 * (lines > 0)])
     assert setup(file) == 2
     err = capsys.readouterr().err
-    assert "nobody answers any more; nothing was changed" in err
-    assert ("There is no microphone yet; the service waits for one." in err) == (lines > 0)
+    assert "no answer; nothing was changed" in err
+    assert ("No microphone yet; the service waits for one." in err) == (lines > 0)
     assert not file.parent.exists()
 
 
@@ -238,10 +238,10 @@ def test_who_leaves_changes_nothing(
         (["--name", ""], "device.name: '' cannot be used"),
         (["--id", "front door"], "device.id: 'front door' cannot be used"),
         (["--microphone", "x" * 300], "audio.device: 'xxx"),
-        (["--user", "none", "--password-file", "x"], "a password without a user; give --user too"),
-        (["--password-file", "nowhere"], "nowhere: the password cannot be read (No such file"),
+        (["--user", "none", "--password-file", "x"], "--password-file needs --user"),
+        (["--password-file", "nowhere"], "nowhere: cannot read the password (No such file"),
         (["--no-tls", "--ca-file", "x"], "--ca-file has no effect without TLS; add --tls"),
-        (["--ca-file", "/dev/null"], "/dev/null: no certificate authority can be read from it"),
+        (["--ca-file", "/dev/null"], "/dev/null: not a readable CA certificate"),
         (["--preset", "office"], "invalid choice: 'office'"),
     ],
 )
@@ -264,7 +264,7 @@ def test_nobody_there_to_answer(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert setup(file) == 2
-    assert "nobody is there to answer: add --yes" in capsys.readouterr().err
+    assert "not a terminal; use --yes" in capsys.readouterr().err
     assert not file.exists()
 
 
@@ -272,7 +272,7 @@ def test_a_preset_does_not_replace_a_configuration(file: Path, capsys: Capture) 
     setup(file, "--yes")
     before = file.read_bytes()
     assert setup(file, "--yes", "--preset", "home") == 2
-    assert "is there already, and --preset would lose what is in it" in capsys.readouterr().err
+    assert "already exists, and --preset would overwrite it" in capsys.readouterr().err
     assert file.read_bytes() == before
 
 
@@ -292,7 +292,7 @@ def test_a_user_needs_a_file_of_their_own(
     monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main(["setup", "--yes"]) == 2
-    assert "is for root to write; run this with sudo" in capsys.readouterr().err
+    assert "can only be written by root; use sudo" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made(file: Path, capsys: Capture) -> None:
@@ -317,10 +317,10 @@ def test_the_service_is_started_with_it(
     assert "was not started" in capsys.readouterr().out
     assert setup(file, "--yes") == (0 if starts else 3)
     out, err = capsys.readouterr()
-    assert ("The service runs, now and after every start of the machine." in out) == starts
+    assert ("The service is running, and starts with the machine." in out) == starts
     assert ("did not start" in err) == (not starts)
     assert "sudo edge-voice enroll NAME" in out
-    assert "If something is amiss: sudo edge-voice doctor" in out
+    assert "If something is wrong: sudo edge-voice doctor" in out
 
 
 def test_a_microphone_is_named_so_that_it_lasts(

@@ -17,8 +17,6 @@ from edge.recognition.cohort import Cohort, read_embeddings, unit
 from edge.resources import models_directory
 from edge.types import FloatArray
 
-pytestmark = pytest.mark.runtime
-
 AXES = np.asarray([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], np.float32)
 
 
@@ -76,6 +74,7 @@ def written(folder: Path, content: bytes) -> tuple[Path, str]:
 VOICES = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float16)
 
 
+@pytest.mark.runtime
 def test_half_precision_comes_back_as_unit_vectors(tmp_path: Path) -> None:
     voices: FloatArray = read_embeddings(*written(tmp_path, content_of(VOICES)), 4)
     assert voices.dtype == np.float32
@@ -151,6 +150,7 @@ def test_damage_that_the_card_vouches_for(tmp_path: Path, content: bytes) -> Non
     assert not Trap.sprung
 
 
+@pytest.mark.runtime
 def test_the_shipped_cohort() -> None:
     card = read_card(models_directory() / "speaker_embedding.json")
     entry = card.calibration["cohort"]

@@ -16,9 +16,15 @@ from edge.config import UnsignedConfig
 from edge.crypto.command_keys import Role, read_command_keys
 from edge.crypto.signing import HmacKey, signed
 from edge.errors import ConfigError
-from edge.mqtt.commands import COMMANDS, CommandRefused, read_command, read_unsigned, unix
+from edge.mqtt.commands import (
+    COMMANDS,
+    CommandRefused,
+    command_message,
+    read_command,
+    read_unsigned,
+    unix,
+)
 from edge.mqtt.link import Incoming
-from edge.mqtt.session import command_message
 from edge.types.decision import utc
 from tests.unit.ordering import (
     ARGUMENTS,

@@ -16,8 +16,6 @@ from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.types import Outcome, Profile, ProfileKind, Quality, ReasonCode, Utterance
 
-pytestmark = pytest.mark.runtime
-
 CONFIG = Config(device=DeviceConfig(id="back-door"), access=AccessConfig(decision_lifetime_s=3.0))
 
 
@@ -41,6 +39,7 @@ def household(engine: Engine) -> list[Profile]:
     return profiles
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("said", "reason", "name", "phrase"),
     [

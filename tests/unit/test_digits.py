@@ -24,7 +24,7 @@ from edge.recognition import Engine
 from edge.types import Profile
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, person, rounds
 
-pytestmark = [needs_flite, pytest.mark.runtime]
+pytestmark = needs_flite
 ASKED = (4, 1, 7, 2)
 
 
@@ -48,6 +48,7 @@ def judge(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> AnswerJud
     return AnswerJudge(engine, ada, enrolled)
 
 
+@pytest.mark.runtime
 def test_the_right_digits_in_the_right_voice_are_accepted(judge: AnswerJudge) -> None:
     for asked in (ASKED, (9, 0, 3, 5), (6, 8, 1, 0, 4, 7)):
         score = judge.judge(answer(asked), asked)

@@ -1,4 +1,4 @@
-"""What Home Assistant is told, and what the page about it says."""
+"""The entities of Home Assistant, and what the page about them says."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert lines[0].startswith("Nothing is announced: homeassistant.discovery is off.")
     assert len(lines) == 17
     assert "  switch.edge_voice_front_door_listening       Listening" in lines
-    assert lines[11].startswith("Not announced, each until commands.unsigned allows it")
+    assert lines[11].startswith("Not announced until commands.unsigned allows them")
     assert lines[-1].split()[-1] == "lock_out"
     assert max(map(len, lines)) <= 80
     file.write_text("homeassistant: {discovery: true, prefix: ha}\n")

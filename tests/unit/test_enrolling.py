@@ -27,8 +27,6 @@ from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, Profil
 from tests.unit.stores import make_sample
 from tests.unit.voices import quiet, samples_of
 
-pytestmark = pytest.mark.runtime
-
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:

@@ -22,12 +22,11 @@ MODULES = (
     "edge/enrollment/room_noise.py",
     "edge/enrollment/process.py",
     "edge/enrollment/trial.py",
-    "edge/cli/enroll_microphone.py",
-    "edge/cli/enroll_digits.py",
+    "edge/challenge/enrollment.py",
     "edge/cli/enroll.py",
     "edge/cli/enroll_digits.py",
+    "edge/cli/enroll_files.py",
     "edge/cli/enroll_microphone.py",
-    "edge/cli/enroll.py",
     "edge/recognition/quality_gate.py",
 )
 BY_NAME = {
@@ -112,7 +111,7 @@ def _expected() -> tuple[str, ...]:
     return tuple(_plain(text) for text in texts if len(text) >= _LEAST)
 
 
-_BEFORE = re.compile(r"\^?(Not taken: |Not yet: |But |Trial: |edge-voice: \w+: )")
+_BEFORE = re.compile(r"\^?(Rejected: |Not yet: |But |Trial: |edge-voice: \w+: )")
 """What comes before a message that is a part of a line."""
 
 
@@ -155,6 +154,6 @@ def test_a_message_is_expected_by_a_test(message: str) -> None:
 
 def test_messages_are_found_at_all() -> None:
     messages = _messages()
-    assert "Nobody spoke: the trial is left out." in messages
+    assert "Nobody spoke: trial skipped." in messages
     assert any("lower the microphone's level or step back" in message for message in messages)
     assert len(messages) > 80

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.evaluation import metrics
-from edge.evaluation.measure import kind_figures, preset_figures, units
+from edge.evaluation.evaluate import kind_figures, preset_figures, units
 from edge.evaluation.metrics import (
     Order,
     Resampler,
@@ -68,13 +68,13 @@ def test_weighted_curves_are_those_of_trials_that_often(
     assert curves is not None
     plain = metrics.error_curves(repeated[is_target], repeated[~is_target])
     # Thresholds that no trial is at make no difference to any figure.
-    assert metrics.eer_of(curves).rate == pytest.approx(metrics.eer_of(plain).rate)
-    assert metrics.min_dcf_of(curves, metrics.NIST) == pytest.approx(
-        metrics.min_dcf_of(plain, metrics.NIST)
+    assert metrics.eer(curves).rate == pytest.approx(metrics.eer(plain).rate)
+    assert metrics.min_dcf(curves, metrics.NIST) == pytest.approx(
+        metrics.min_dcf(plain, metrics.NIST)
     )
     for far in (0.0, 0.1, 0.5):
-        assert metrics.false_reject_of(curves, far).rate == pytest.approx(
-            metrics.false_reject_of(plain, far).rate
+        assert metrics.false_reject_at(curves, far).rate == pytest.approx(
+            metrics.false_reject_at(plain, far).rate
         )
 
 
@@ -155,4 +155,7 @@ def test_rates_that_can_be_told() -> None:
         if far < 0.001:
             assert figure.value is None
         else:
-            assert figure.value == metrics.false_reject_at(targets, others, far).rate
+            assert (
+                figure.value
+                == metrics.false_reject_at(metrics.error_curves(targets, others), far).rate
+            )

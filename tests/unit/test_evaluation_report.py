@@ -64,7 +64,7 @@ def test_suggests_the_strictest_that_residents_can_bear(
 
 def test_warns_of_what_cannot_be_told() -> None:
     (few_people,) = suggest(presets(0, 0, 0), people=4).warnings
-    assert few_people.startswith("4 people cannot show")
+    assert few_people.startswith("4 people are too few")
     (few_recordings,) = suggest(presets(0, 0, 0, trials=12), people=20).warnings
     assert few_recordings.startswith("12 attempts by residents are few")
     alarming = Figure(0.02, 0.01, 0.03, 1_000, 20)
@@ -84,11 +84,11 @@ def test_percent(rate: float, text: str) -> None:
 
 
 def test_figures_in_words() -> None:
-    assert results.told(Figure(0.01, 0.005, 0.02, 500)) == "1 % (0.5 % to 2 %)"
-    assert results.told(Figure(0.0, 0.0, 0.02, 150, 0)) == "0 % (at most 2 %)"
-    assert results.told(Figure(None, None, None, 500)) == "cannot be told from 500 trials"
-    few = results.told(Figure(None, 0.0, 0.1, 500, 0))
-    assert few == "cannot be told from 500 trials (none; at most 10 %)"
+    assert results.figure_words(Figure(0.01, 0.005, 0.02, 500)) == "1 % (0.5 % to 2 %)"
+    assert results.figure_words(Figure(0.0, 0.0, 0.02, 150, 0)) == "0 % (at most 2 %)"
+    assert results.figure_words(Figure(None, None, None, 500)) == "too few trials (500)"
+    few = results.figure_words(Figure(None, 0.0, 0.1, 500, 0))
+    assert few == "too few trials (500), no error (at most 10 %)"
     assert results.one_in(0.0001) == "1 in 10,000"
 
 
@@ -99,17 +99,19 @@ def test_sentences_for_the_householder() -> None:
         return results.strangers_sentence(evaluation, presets(0, 0, 0, accepted=accepted)[0])
 
     assert says(Figure(0.0034, 0.001, 0.006, 5_000, 17)) == (
-        "Of 1,000 strangers who know the phrase, about 3.4 would get in (at most 6 of 1,000)."
+        "About 3.4 of 1,000 attempts by strangers who know the phrase would be accepted"
+        " (at most 6 of 1,000)."
     )
     assert says(Figure(0.0003, 0.0, 0.0006, 50_000, 15)) == (
-        "Of 10,000 strangers who know the phrase, about 3 would get in (at most 6 of 10,000)."
+        "About 3 of 10,000 attempts by strangers who know the phrase would be accepted"
+        " (at most 6 of 10,000)."
     )
     assert says(Figure(None, 0.0, 0.0951, 500, 0)) == (
-        "Of 500 attempts by strangers who know the phrase, none got in, which shows no more"
-        " than that at most 10 of 100 would."
+        "None of 500 attempts by strangers who know the phrase was accepted, so at most"
+        " 10 of 100 would be."
     )
     assert results.residents_sentence(presets(0.04, 0, 0)[0]) == (
-        "Residents are turned away 4 times in 100 (between 2 % and 8 %)."
+        "Residents are rejected 4 times in 100 (2 % to 8 %)."
     )
 
 
@@ -155,7 +157,7 @@ def test_the_page_says_what_was_found() -> None:
         "suggested setting",
         "too noisy 2",
         "1 in 10,000",
-        "cannot be told from",
+        "too few trials (",
         "minDCF",
     ):
         assert text in page.text
@@ -212,9 +214,12 @@ def _with(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (_without("phrase_model"), "another phrase model"),
         (_with("suggestion", "strict"), "no suggestion"),
         (_with("suggestion", {"preset": "off", "reason": "", "warnings": []}), "'off'"),
-        (_with("suggestion", {"preset": 1, "reason": "", "warnings": []}), "no sense"),
-        (_with("suggestion", {"preset": "strict", "reason": "", "warnings": "x"}), "no sense"),
-        (lambda content: [content], "no report"),
+        (_with("suggestion", {"preset": 1, "reason": "", "warnings": []}), "invalid suggestion"),
+        (
+            _with("suggestion", {"preset": "strict", "reason": "", "warnings": "x"}),
+            "invalid suggestion",
+        ),
+        (lambda content: [content], "not a report"),
         (lambda _: "x" * 2_000_000, "too large"),
     ],
 )
@@ -234,5 +239,5 @@ def test_what_is_no_report_at_all(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(InputError, match="evaluate"):
         read_suggestion(file, "1" * 64, "2" * 64)
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="not a file"):
         read_suggestion(tmp_path / "absent", "1" * 64, "2" * 64)

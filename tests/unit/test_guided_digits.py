@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.challenge.enrollment import DigitEnrollment
 from edge.challenge.rounds import DigitRound, keep_round, take_digit
-from edge.cli.enroll_digits import DigitEnrollment, show_line
+from edge.cli.enroll_digits import summary_line
 from edge.cli.main import main
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import Engine
@@ -92,17 +93,18 @@ def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
     assert "No round is complete, so nothing was stored." in shown
     code, shown = say(*_digits(range(10), ADA, PACES[0]), *_digits([0], ADA, PACES[1]), stop)
     assert "Round 1 of 3 is complete." in shown
-    assert "1 of 3 rounds are kept: run it again to continue." in shown
-    assert "The round that was begun starts over." in shown
+    assert "1 of 3 rounds kept: run the command again to continue." in shown
+    assert "The unfinished round starts over." in shown
+    assert "1 of 3 rounds are already enrolled." in say(stop)[1]
     code, shown = say(stop, options=["--again"])
-    assert "Ada keeps the digits as they were: nothing of this was stored." in shown
+    assert "Ada keeps the old digits: nothing new was stored." in shown
 
 
 def test_another_voice_starts_the_round_again(say: Say) -> None:
     code, shown = say(*_digits(range(10), ROBIN, PACES[0]))
     assert code == 2
-    assert "Not taken: not the voice that says the passphrase of Ada (similarity" in shown
-    assert "This round begins again: all ten digits." in shown
+    assert "Rejected: not the voice that says the passphrase of Ada (similarity" in shown
+    assert "This round starts over: all ten digits." in shown
 
 
 def test_a_digit_that_cannot_be_learned_from(engine: Engine) -> None:
@@ -124,9 +126,11 @@ def test_whose_digits_cannot_be_enrolled(
         def begin(profile: Profile) -> DigitEnrollment:
             return DigitEnrollment(store, engine, profile, 3, again=False)
 
-        with pytest.raises(ProfileError, match="is enrolled by free speech: digits follow a pass"):
+        with pytest.raises(ProfileError, match="has no passphrase, and digits need one"):
             begin(replace(ada, kind=ProfileKind.VOICE))
-        with pytest.raises(ProfileError, match="is a duress phrase: enroll the digits of the pers"):
+        with pytest.raises(
+            ProfileError, match="is a duress phrase: enroll digits under the person"
+        ):
             begin(replace(ada, duress_of="somebody"))
         with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
             begin(replace(ada, speaker_model="5" * 64))
@@ -147,9 +151,11 @@ def test_digits_that_come_near_each_other_are_named(
     rounds: list[DigitRound], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for strong, told in (
-        (tuple(range(10)), "3 rounds, all well apart"),
-        (tuple(range(1, 10)), "3 rounds, not asked for: 0 near "),
+        (tuple(range(10)), "3 rounds, all distinct"),
+        (tuple(range(1, 10)), "3 rounds, never asked: 0 (sounds like "),
     ):
-        monkeypatch.setattr("edge.challenge.answers.strong_digits", lambda _, found=strong: found)
-        assert show_line(rounds).startswith(told)
-    assert show_line(rounds[:2]) == "2 of 3 rounds"
+        monkeypatch.setattr(
+            "edge.challenge.enrollment.strong_digits", lambda _, found=strong: found
+        )
+        assert summary_line(rounds).startswith(told)
+    assert summary_line(rounds[:2]) == "2 of 3 rounds"

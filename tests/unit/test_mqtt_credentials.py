@@ -10,7 +10,7 @@ import pytest
 from edge.config import DeviceConfig, MqttConfig, TlsConfig
 from edge.errors import ConfigError
 from edge.mqtt import MqttPublisher, Topics
-from edge.mqtt.authentication import locate_password, read_password, tls_context
+from edge.mqtt.authentication import read_password, tls_context
 
 
 def secret(folder: Path, content: bytes = b"open sesame\n", mode: int = 0o600) -> Path:
@@ -23,6 +23,7 @@ def secret(folder: Path, content: bytes = b"open sesame\n", mode: int = 0o600) -
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o440])
 def test_a_closed_file_is_read(tmp_path: Path, mode: int) -> None:
     assert read_password(secret(tmp_path, mode=mode)) == "open sesame"
+    assert read_password(None) is None
 
 
 @pytest.mark.parametrize(
@@ -75,14 +76,15 @@ def test_absent_or_no_file(tmp_path: Path) -> None:
 def test_a_bare_name_is_a_systemd_credential(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = secret(tmp_path, mode=0o400)
+    secret(tmp_path, mode=0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert locate_password(Path("mqtt-password")) == file
     assert read_password(Path("mqtt-password")) == "open sesame"
-    assert locate_password(Path("other")) == Path("other")
-    assert locate_password(Path("/a/mqtt-password")) == Path("/a/mqtt-password")
+    for other in ("other", "/a/mqtt-password"):
+        with pytest.raises(ConfigError, match="No such file"):
+            read_password(Path(other))
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
-    assert locate_password(Path("mqtt-password")) == Path("mqtt-password")
+    with pytest.raises(ConfigError, match="No such file"):
+        read_password(Path("mqtt-password"))
 
 
 def test_the_publisher_refuses_at_once(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_full_box_drops_the_oldest(caplog: pytest.LogCaptureFixture) -> None:
     assert "decision a (granted) was dropped: too many are waiting" in caplog.text
 
 
-def test_refused_and_blamed(caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_and_held(caplog: pytest.LogCaptureFixture) -> None:
     box = Outbox()
     box.put(decision("a"))
     box.put(decision("b", 0.05))
@@ -89,7 +89,7 @@ def test_refused_and_blamed(caplog: pytest.LogCaptureFixture) -> None:
     box.refuse(first, "the broker refused it")
     second = box.head()
     assert second is not None
-    box.blame(second, "nobody subscribes")
+    box.hold(second, 0.01, "nobody subscribes")
     time.sleep(0.1)
     assert box.dropped == 2
     assert "decision a (granted) was dropped: the broker refused it" in caplog.text
@@ -171,7 +171,7 @@ def test_what_nobody_hears_waits_and_keeps_its_topic_in_order() -> None:
     box.put_message("m", "duress", "{}", 60.0)
     first = box.head()
     assert first is not None
-    box.hold(first, 0.1)
+    box.hold(first, 0.1, "nobody subscribes")
     other = box.head()
     assert other is not None
     assert other.id == "m"  # never b before a

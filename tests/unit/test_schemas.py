@@ -16,9 +16,8 @@ import pytest
 from edge.config import CommandsConfig, Config, UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
 from edge.mqtt import OFFLINE, command_queue, commands
-from edge.mqtt.commands import COMMANDS
+from edge.mqtt.commands import COMMANDS, command_message
 from edge.mqtt.discovery import EVENT_TYPES, announcement
-from edge.mqtt.session import command_message
 from edge.service import command_handlers, enrollment
 from edge.types import AccessDecision, Confidence, Outcome, ProfileKind, Quality, ReasonCode
 from tests.contract import complaint, complaint_about, schema_of

@@ -17,8 +17,6 @@ from edge.recognition.scorer import Scorer
 from edge.types import EnrollmentSample, FloatArray, Profile, Quality
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 
-pytestmark = pytest.mark.runtime
-
 RATES = st.floats(1e-6, 0.1)
 SCORES = st.floats(-15.0, 25.0)
 AMONG = st.integers(1, 40)

@@ -14,11 +14,11 @@ import pytest
 from edge.installation.service import paused
 from tests.conftest import REPOSITORY
 
-PAUSED = "The service is paused: nobody can open until this is over."
-AGAIN = "The service listens again."
+PAUSED = "The service is paused: nobody can open until this ends."
+AGAIN = "The service is listening again."
 BROKEN = "The service did not start again: run sudo systemctl start edge-voice."
-HELD = "The service listens here too, and may hold the microphone; with sudo it is paused."
-STUCK = "The service does not stop, and may hold the microphone."
+HELD = "The service is running and may hold the microphone; use sudo to pause it."
+STUCK = "The service did not stop and may hold the microphone."
 
 
 class Systemd:

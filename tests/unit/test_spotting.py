@@ -12,8 +12,6 @@ from edge.recognition.keyword_spotter import STEP_S, KeywordHit, KeywordSpotter
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import enrolled, quiet, speech, spliced
 
-pytestmark = pytest.mark.runtime
-
 GAP_S = 0.08
 LEAD_S = 1.0
 ADA, ROBIN = 0, 1

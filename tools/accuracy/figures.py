@@ -43,12 +43,13 @@ class Row:
     @classmethod
     def of(cls, targets: Scores, nontargets: Scores) -> Row:
         """From scores; higher means more similar."""
+        curves = error_curves(targets, nontargets)
         return cls(
             len(targets),
             len(nontargets),
-            eer(targets, nontargets).rate,
-            false_reject_at(targets, nontargets, 0.001).rate,
-            min_dcf(targets, nontargets, *CHALLENGE),
+            eer(curves).rate,
+            false_reject_at(curves, 0.001).rate,
+            min_dcf(curves, CHALLENGE),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class Stage:
         steps = (
             ("0 of 3", "ada_enroll_1"),
             ("1 of 3", "stranger_other_phrase"),
-            ("Not taken", "ada_enroll_2"),
+            ("Rejected", "ada_enroll_2"),
             ("2 of 3", "ada_enroll_3"),
             ("a trial", "ada_right_phrase"),
         )
