@@ -40,7 +40,7 @@ from edge.challenge.answers import SAME_WORDS, AnswerJudge, strong_digits
 from edge.challenge.matching import DIGITS
 from edge.challenge.rounds import ROUNDS, DigitRound, take_digit, voice_of
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
-from edge.evaluation.metrics import eer, independent_limits
+from edge.evaluation.metrics import eer, error_curves, independent_limits
 from edge.recognition import Engine
 from edge.recognition.results import Analysis
 from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
@@ -289,7 +289,9 @@ class Measurement:
                 "p95": float(np.percentile(self.judging_ms, 95)),
             },
             "digits_eer": {
-                str(rounds): eer(counts["right"].margins, counts["wrong"].margins).rate
+                str(rounds): eer(
+                    error_curves(counts["right"].margins, counts["wrong"].margins)
+                ).rate
                 for rounds, counts in self.counts.items()
                 if counts
             },

@@ -54,10 +54,7 @@ def listening(
     """Messages of what is heard from now on, as a service would send them.
 
     Args:
-        config: all settings.
         device: the microphone; None for the configured one.
-        file: a recording, or `-` for standard input, in place of it.
-        realtime: whether to take a recording in at the pace at which it would be spoken.
 
     Raises:
         EdgeVoiceError: something that it stands on cannot be used; when the stream ends, also what

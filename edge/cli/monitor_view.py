@@ -126,9 +126,6 @@ def frame(recent: Recent, width: int, height: int, *, ascii_only: bool) -> Rende
     """One picture of everything.
 
     Args:
-        recent: what has been told.
-        width: columns there are.
-        height: lines there are; what was heard takes what is left.
         ascii_only: whether the terminal shows nothing else.
     """
     from rich.console import Group

@@ -45,11 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration.
-
-    Returns:
-        0 when it ended as it should, 3 when decisions that `--json` asked for were not printed.
-    """
+    """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration."""
     printer = _Printer()
     service = _Service(args, printer if args.json else None)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,12 +64,7 @@ def _is_service() -> bool:
 
 
 class _Service:
-    """One daemon after another, each with the configuration as it was when it began.
-
-    Args:
-        args: the command line.
-        on_decision: as the daemon's.
-    """
+    """One daemon after another, each with the configuration as it was when it began."""
 
     def __init__(
         self, args: argparse.Namespace, on_decision: Callable[[AccessDecision], None] | None

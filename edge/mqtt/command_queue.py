@@ -127,14 +127,11 @@ class CommandQueue:
     """Receives commands in the publisher's thread, carries them out in that of `work`.
 
     Args:
-        config: whose commands are accepted.
         device_id: the device that commands must name.
-        state: keeps the highest counter of each key over a restart.
         handlers: by the command's name. A command without one is answered `unsupported`; `ping`
             needs none.
         record: writes an audit entry; called by `work` and `close` only.
         answer: publishes an answer; called by `work` only.
-        refusals: where refusals are logged.
 
     Raises:
         ConfigError: the file of keys cannot be used.

@@ -214,9 +214,6 @@ def read_command(
     """The command in a message on BASE/DEVICE/command.
 
     Args:
-        message: the message.
-        keys: the known keys, by id.
-        device_id: this device.
         now: Unix time, seconds.
         allowance_s: how far the sender's clock may be off.
 

@@ -115,9 +115,6 @@ class ProtocolChoice:
     An older broker refuses the version, hangs up, or (amqtt) waits silently for more. So does one
     that is busy or just starting: a broker that has spoken MQTT 5 before gets several attempts.
 
-    Args:
-        setting: `mqtt.protocol`.
-
     Attributes:
         version: the version for the next connection.
     """
@@ -262,9 +259,6 @@ class Link:
         """Send a message with QoS 1; returns its number in `answers`.
 
         Args:
-            topic: where to.
-            payload: what.
-            retain: whether the broker keeps it for later subscribers.
             lifetime_s: seconds after which neither this machine's network stack nor a broker
                 that speaks MQTT 5 may deliver it any more; None for no limit.
 

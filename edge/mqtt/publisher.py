@@ -153,10 +153,6 @@ class MqttPublisher:
     Only `close` waits for the network, for less than a second. Every method may be called from any
     thread. Nothing is sent before `start`.
 
-    Args:
-        mqtt: the broker.
-        device: whose decisions these are.
-
     Raises:
         ConfigError: the password file or a certificate file cannot be used.
     """
@@ -248,13 +244,10 @@ class MqttPublisher:
         """Publish something other than a decision, on BASE/DEVICE/suffix.
 
         Args:
-            suffix: one to three levels of small letters, digits and `_`.
-            text: the payload, such as what `Issuer.sign_message` returns.
             retain: the broker keeps it for later subscribers. It is sent on every new connection;
                 the latest text of a topic replaces the one before, and an empty text removes it.
                 Nothing that opens a door may be retained.
             lifetime_s: seconds after which a message that is not retained is dropped.
-            expendable: losing it is no loss; the log does not mention it then.
 
         Raises:
             ValueError: a topic that must not be written to, a retained message with a lifetime,
@@ -279,11 +272,6 @@ class MqttPublisher:
     def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:
         """Have the broker keep texts on topics outside BASE/DEVICE; call it before `start`.
 
-        Args:
-            texts: by topic; an empty one removes what the broker keeps there. They are sent on
-                every connection.
-            birth_topic: where a consumer publishes `online` when it wants all of them again.
-
         Raises:
             ValueError: too many topics, or an invalid one.
         """
@@ -294,7 +282,6 @@ class MqttPublisher:
         """Subscribe on every connection; call it before `start`.
 
         Args:
-            suffixes: topics below BASE/DEVICE, in which `+` stands for any one level.
             on_message: is called with every message, in the publisher's thread; what it raises is
                 logged.
         """

@@ -29,7 +29,7 @@ PROGRAM = (sys.executable, "-m", "edge.cli")
 def promised() -> list[str]:
     """The commands of the README's way to the first unlock, without their comments."""
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    section = text.split("## From nothing to the first unlock")[1].split("\n## ")[0]
+    section = text.split("## First unlock")[1].split("\n## ")[0]
     block = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0]
     return [line.partition("#")[0].strip() for line in block.splitlines()]
 

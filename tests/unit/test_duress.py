@@ -381,7 +381,7 @@ def test_at_the_command_line(
     assert main(["profiles", "list"]) == 0
     assert "duress" not in capsys.readouterr().out
     assert main(["enroll", "Ada", "--duress", *files("ada_wrong_phrase")]) == 0
-    assert "Ada (duress) is not complete: 2 more repetitions" in capsys.readouterr().out
+    assert "Ada (duress) still needs 2 more repetitions" in capsys.readouterr().out
     code, value = run_json(capsys, "identify", *files("ada_wrong_phrase"))
     assert (code, len(value["ranking"])) == (0, 1)
 

@@ -95,7 +95,7 @@ def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
     assert "Round 1 of 3 is complete." in shown
     assert "1 of 3 rounds kept: run the command again to continue." in shown
     assert "The unfinished round starts over." in shown
-    assert "1 of 3 rounds are already enrolled." in say(stop)[1]
+    assert "1 of 3 rounds are already enrolled." in say(1.0, stop)[1]
     code, shown = say(stop, options=["--again"])
     assert "Ada keeps the old digits: nothing new was stored." in shown
 

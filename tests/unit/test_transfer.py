@@ -271,9 +271,9 @@ class TestCommand:
         secret.write_text(PASSPHRASE + "\n")
         given = ["--passphrase-file", str(secret)]
         assert main(["profiles", "export", "ada", str(file), *given]) == 0
-        assert "Ada is in" in capsys.readouterr().out
+        assert "Ada exported to" in capsys.readouterr().out
         assert main(["profiles", "export", "ada", str(file), *given]) == 2
-        assert "add --yes" in capsys.readouterr().err
+        assert "use --yes" in capsys.readouterr().err
         assert main(["profiles", "export", "ada", str(file), *given, "--yes"]) == 0
         assert main(["profiles", "import", str(file), *given]) == 2
         assert "--as NAME" in capsys.readouterr().err
