@@ -36,7 +36,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         broker = stack.enter_context(DemoBroker())
-        # One recording is played again and again, which is what replay detection is for.
+        # The same recording is played repeatedly, which replay detection would refuse.
         settings = {**demo_settings(folder, broker), "replay": {"enabled": False}}
         path = write_config(folder, settings)
         enroll((person,), load_config(path), Show(None))
@@ -71,7 +71,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         return {
             "start to listening": f"{statistics.median(starts):.2f} s",
             "stop, at most": f"{max(stops):.2f} s",
-            "idle, nobody speaks": f"{100 * idle:.2f} %",
+            "idle, nobody speaking": f"{100 * idle:.2f} %",
             "decision after the end of speech": f"{1e3 * median:.0f} ms",
             "decision after the end of speech, beyond the end-pointer's wait": (
                 f"{1e3 * (median - wait):.0f} ms"

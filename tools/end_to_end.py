@@ -53,7 +53,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
                 engine.config,
                 mqtt=MqttConfig(enabled=False),
                 state_directory=Path(state),
-                # What is compared is recognition; a lock-out would follow from the wrong ones.
+                # Only recognition is compared; wrong attempts would cause a lock-out.
                 replay=ReplayConfig(enabled=False),
                 lockout=LockOutConfig(enabled=False),
             )

@@ -28,16 +28,16 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
 QUIET_S = 0.7
-"""Length of the quiet before and after the speech, seconds; it varies a little around this."""
+"""Mean length of the silence before and after the speech, seconds."""
 SPEECH_DBFS = -23.0
 """Level of the speech before each recording's own gain, dB relative to full scale."""
 NOISE_DBFS = -62.0
 """Level of the room noise, dB relative to full scale."""
 
 TEMPO = 0.08
-"""How far the tempo wanders from its mean, to both sides."""
+"""How far the tempo varies from its mean, to both sides."""
 TEMPO_KNOTS_S = 0.25
-"""How fast it wanders, seconds between one tempo and the next."""
+"""How fast it varies, seconds between one tempo and the next."""
 
 Samples = NDArray[np.float64]
 
@@ -229,7 +229,7 @@ def _hurry(speech: Samples, rng: np.random.Generator) -> Samples:
     at = np.linspace(0, len(speech) - 1, knots)
     rate = np.interp(np.arange(len(speech)), at, rng.uniform(1 - TEMPO, 1 + TEMPO, knots))
     position = np.cumsum(rate)
-    # Read between the samples of a signal with four times as many.
+    # Interpolate in a signal with four times as many samples.
     spectrum = np.fft.rfft(speech)
     fine = np.fft.irfft(np.pad(spectrum, (0, 3 * len(spectrum))), 4 * len(speech)) * 4
     return np.interp(position[position < len(speech) - 1] * 4, np.arange(len(fine)), fine)

@@ -39,9 +39,9 @@ _FOUND = {
     "state_files.private", "store.opens", "key.beside", "audit.intact", "password.private",
     "models.genuine",
 }  # fmt: skip
-"""What `edge-voice doctor` must find of the service while all is well."""
+"""Findings of `edge-voice doctor` while everything works."""
 _FOUND_AFTERWARDS = {"service.installed", "service_restarts.some", "broker_login.accepted"}
-"""And after the watchdog has acted. That it was the watchdog is in the journal of an ordinary
+"""Findings after the watchdog has acted. That it was the watchdog is in the journal of an ordinary
 machine; here systemd's own words go to the console."""
 _NAMESPACES = ("mount", "pid", "uts", "ipc", "cgroup", "net")
 

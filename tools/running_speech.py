@@ -38,7 +38,7 @@ ABUTTING = "abutting"
 _GAPS_S = {GAP: (0.3, 1.5), ABUTTING: (0.06, 0.12)}
 
 ROOM_TONE_DBFS = -70.0
-"""Level of the room tone that lies under everything, dB relative to full scale."""
+"""Level of the room tone under the whole stream, dB relative to full scale."""
 
 _LEAD_IN_S = 1.0
 _TAIL_OUT_S = 2.0
@@ -142,7 +142,7 @@ class Stream:
             if splice.joint not in _GAPS_S:
                 raise InputError(f"{splice.path}: joint is {GAP} or {ABUTTING}: {splice.joint!r}")
         generator = np.random.default_rng(seed)
-        # One joint out of each of as many equal shares of them.
+        # One joint from each of equally large shares of the joints.
         shares = np.linspace(0, len(background) - 1, len(splices) + 1).astype(int)
         joints = [int(generator.integers(low, high)) for low, high in itertools.pairwise(shares)]
         order = generator.permutation(len(splices))

@@ -42,7 +42,7 @@ def _below(suffix: str, **more: Any) -> Topic:
 
 
 UNSIGNED = ("listening", "enroll_person", "enroll", "enroll_cancel", "lift_lockout", "lock_out")
-"""What may be said without a signature, where the configuration allows it."""
+"""Plain commands, without a signature, if the configuration allows them."""
 TOPICS = (
     _below("decision"),
     _below("status", retained=True),

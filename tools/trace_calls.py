@@ -26,9 +26,9 @@ import soundfile
 
 _RATE = 16_000
 _SILENCE_S = 3.0
-"""Before speech, while the service gets to know who is enrolled, and after it."""
+"""Seconds before speech, while the service reads the profiles, and after it."""
 _COUNTED_S = 1.0
-"""What is silence at the end and counted; before it the end of speech is waited for."""
+"""The part of the silence at the end that counts; before it the end-pointer waits."""
 
 
 class Calls:
@@ -166,7 +166,7 @@ def _changes(values: list[str]) -> int:
 
 if __name__ == "__main__":
     _tree = Path(sys.argv[1]).resolve()
-    # The tree's own package, also where another one is installed.
+    # The tree's own package, even if another one is installed.
     sys.path[0] = str(_tree)
     with tempfile.TemporaryDirectory() as _folder:
         print(json.dumps(trace(_tree, Path(_folder))))

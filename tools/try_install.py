@@ -118,7 +118,7 @@ def boot(root: Path, results: Path, kind: str) -> list[Any]:
             try:
                 while data := os.read(master, 4096):
                     log.write(data)
-            except OSError:  # nobody holds the other side any more
+            except OSError:  # the other side is closed
                 pass
 
     listener = threading.Thread(target=listen, daemon=True)

@@ -16,10 +16,10 @@ Scores = NDArray[np.float64]
 PRESETS: Mapping[str, float] = FALSE_ACCEPT_PRESETS
 
 PLAIN_VOICE = 0.5691
-"""Cosine from which a voice was accepted before there was a calibration: 0.1 % of the strangers of
+"""Cosine threshold of a voice before calibration: 0.1 % of the strangers of
 speechocean762 came that near."""
 PLAIN_PHRASE = 0.428
-"""Warping distance up to which a phrase was accepted before, by the same measure."""
+"""DTW distance limit of a phrase before calibration, by the same measure."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tools.accuracy.same_phrase import enrolled_phrases
 ENROLLED = 3
 ENROLLMENTS = 60
 SAME_VOICE = 0.25
-"""Mean similarity down to which groups of these short recordings are joined into one voice."""
+"""Mean similarity at which groups of these short recordings are merged into one voice."""
 FEWEST_SAYINGS = 8
 
 

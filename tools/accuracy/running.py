@@ -30,7 +30,7 @@ SPLICES = 100
 GAINS_DB = (-6.0, 0.0, 6.0, 12.0)
 _SOONEST_S = -0.6
 _LATEST_S = 2.5
-"""When, seconds after the end of a phrase, a grant is taken to be for that phrase."""
+"""Range of seconds after the end of a phrase in which a grant counts for that phrase."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def measure(
             replay=ReplayConfig(enabled=False),
             lockout=LockOutConfig(enabled=False),
             state_directory=Path(state),
-            # A busy machine falls behind a stream that does not wait for it.
+            # A busy machine may fall behind the stream, which does not wait.
             access=AccessConfig(decision_lifetime_s=60.0),
         )
         for items in enrolled:
@@ -113,7 +113,7 @@ def measure(
             )
             for n in range(SPLICES)
         ]
-        # As much background as a hundred phrases need, and no more.
+        # Only as much background as a hundred phrases need.
         spliced = Stream.compose(order[: 3 * SPLICES], splices, seed=2)
         heard = _grants(config, spliced)
     return {

@@ -33,7 +33,7 @@ ENROLLMENTS = 5
 _REFUSED = -1e3
 """Score of a refused recording: it does not open."""
 _PLAIN_STEPS = (0.05, 0.06)
-"""What makes one step of cosine and of distance: so they were weighed against each other."""
+"""One step of cosine and of distance, for comparing the two."""
 KINDS = ("TC", "TW", "IC", "IW")
 TARGET, STRANGER = 0, 2
 """Indices into `KINDS`: the right voice with the right phrase, a stranger with it."""
@@ -136,7 +136,7 @@ def score(
     members = np.asarray([[column[i] for i in one.members] for one in known.enrollments])
     every = np.asarray([example_distances(examples, _phrase(one)) for one in analyses]).T
     distance = every[members].min(axis=1)
-    # Before there were variants too.
+    # Without variants, as before.
     as_said = [own[:1] for own in examples]
     every = np.asarray([example_distances(as_said, _phrase(one)) for one in analyses]).T
     plain_distance = every[members].min(axis=1)

@@ -21,7 +21,7 @@ from tools.trials import enrollments
 
 ENROLLED = 3
 FEWEST_SPEAKERS = 32
-"""With fewer there is too little left to calibrate with."""
+"""Fewer are too few for calibration."""
 GROUPS = (2, 5, 10, 20)
 GROUP_DRAWS = 40
 LENGTHS_S = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, 60.0))

@@ -18,7 +18,7 @@ from edge.errors import EnvironmentFault
 from edge.types import FloatArray
 
 PEAK = 0.99
-"""Largest sample that comes out; from 0.999 on the product counts samples as clipped."""
+"""Largest output sample; the product counts samples from 0.999 as clipped."""
 
 _ACTIVE_MARGIN = 10.0 ** (-15.9 / 10.0)
 
@@ -35,7 +35,7 @@ def active_frames(samples: FloatArray) -> NDArray[np.bool_]:
     active = power > 0
     while active.any():
         louder = power >= _ACTIVE_MARGIN * power[active].mean()
-        # Each round leaves out quieter frames than the last one or none, so it comes to an end.
+        # Each round leaves out more frames or none, so the loop ends.
         if louder.sum() >= active.sum():
             break
         active = louder

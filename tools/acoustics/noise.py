@@ -54,7 +54,7 @@ def _segment(noise: FloatArray, length: int, generator: np.random.Generator) -> 
     if len(source) >= length:
         start = int(generator.integers(len(source) - length + 1))
         return source[start : start + length]
-    # The end is laid over the beginning (equal power), so that what is left joins with itself.
+    # Cross-fade the end into the beginning (equal power), so that the result is periodic.
     fade = min(_CROSS_FADE, len(source) // 2)
     period = source[: len(source) - fade].copy()
     angle = (np.arange(fade) + 0.5) / max(fade, 1) * (np.pi / 2)

@@ -12,20 +12,20 @@ from edge.types import SAMPLE_RATE, FloatArray
 from tools.acoustics.levels import Signal, at_level_of, library, unclipped
 
 PLACEMENTS = 8
-"""Different places of speaker and microphone in each room; a seed picks one of them."""
+"""Placements of speaker and microphone in each room; a seed selects one."""
 
 STEPS = 16
-"""Different places that a mouth can move to around each placement."""
+"""Mouth positions around each placement."""
 _MOVED_M = (0.05, 0.2)
-"""Nearest and furthest of them: nobody stands in the very same spot twice."""
+"""Shortest and longest move: nobody stands in exactly the same spot twice."""
 
 _WALLS = ("east", "west", "south", "north", "ceiling", "floor")
 _OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 _ABSORPTION_SHAPE = (0.7, 0.8, 0.95, 1.05, 1.15, 1.3, 1.5)
-"""Plaster, tile and wood take up more of the high octaves; relative to their 500 Hz to 1 kHz."""
+"""Absorption of plaster, tile and wood by octave, relative to 500 Hz to 1 kHz; it rises with frequency."""
 
 _OPEN = 0.95
-"""Absorption from which a wall is taken for an opening, alike in all octaves."""
+"""Absorption from which a wall counts as an opening, equal in all octaves."""
 
 _MID_BAND_HZ = (354.0, 1414.0)
 """The octaves of 500 Hz and 1 kHz, the mid frequencies of ISO 3382-1."""
@@ -110,7 +110,7 @@ def _response(room: Room, placement: int, moved: int) -> Response:
     box.add_microphone(microphone)
     box.compute_rir()
     samples = np.asarray(box.rir[0][0], dtype=np.float64)
-    # Each arrival is a windowed sinc, whose middle lies half its length late.
+    # Each arrival is a windowed sinc, delayed by half its length.
     late = acoustics.constants.get("frac_delay_length") // 2
     distance = float(np.linalg.norm(np.subtract(mouth, microphone)))
     direct = round(distance / box.c * SAMPLE_RATE) + late

@@ -28,7 +28,7 @@ def fit(features: Array, target: NDArray[np.bool_], prior: float, ridge: float =
     weights = np.where(target, prior / target.sum(), (1 - prior) / (~target).sum())
     odds = np.log(prior / (1 - prior))
     scale = features.std(axis=0)
-    scale[scale == 0.0] = 1.0  # the first column, and any other that does not vary
+    scale[scale == 0.0] = 1.0  # the first column, and any other constant one
     scaled = features / scale
 
     def cost(values: Array) -> tuple[float, Array]:

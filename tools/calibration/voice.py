@@ -92,7 +92,7 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
             ),
             axis=-1,
         ).astype(np.float64)
-        # There are a hundred times as many non-targets; a part of them says the same.
+        # There are a hundred times as many non-targets; a sample of them is enough.
         few = ~own & (chance.random(own.shape) < 0.1)
         chosen = (own & ~enrolled) | few
         features.append(table[chosen])

@@ -53,7 +53,7 @@ def main() -> None:
     root = layered(Path("/"), results, console)
     _install(root)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    # Neighbors and the internet, both answered by nobody; whether they can be sent to is asked.
+    # Addresses of neighbors and of the internet; nothing answers, but sending is possible or not.
     for network in ("192.168.77.1/24", "203.0.113.1/24"):
         subprocess.run(["ip", "addr", "add", network, "dev", "lo"], check=True)
     become_systemd(root)
@@ -93,7 +93,7 @@ def become_systemd(root: Path) -> None:
     os.chroot(".")
     os.chdir("/")
     subprocess.run(["umount", "-l", "/old"], check=True)
-    # systemd hands credentials over by a mount that its services have to see.
+    # systemd passes credentials through a mount that its services must see.
     mount("--make-rshared", "/")
     environment = {"container": "confined", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     command = [SYSTEMD, "--system", "--unit=confined.target", "--log-target=console"]
@@ -156,7 +156,7 @@ def quieted(root: Path) -> Path:
     """Keep a system's own services from starting; return the folder for units."""
     (root / "etc" / "fstab").write_text("")
     units = root / "etc" / "systemd" / "system"
-    # What sets this machine up is its own business: sysctl and modprobe would reach the kernel.
+    # Services that set up the machine must not run: sysctl and modprobe would reach the kernel.
     for target in ("sysinit.target.wants", "local-fs.target.wants"):
         for folder in ("lib", "etc"):
             for wanted in (root / folder / "systemd" / "system" / target).glob("*"):

@@ -40,7 +40,7 @@ def main() -> None:
     system, results, console, kind = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
     root = layered(system, results, console)
     units = quieted(root)
-    # In /run, as the system's manager of tests would do it: no part of an installation.
+    # In /run, since it is not part of an installation.
     drop_in = results / "input.conf"
     drop_in.write_text(_INPUT)
     (units / "confined.target").write_text("[Unit]\nWants=controller.service\n")

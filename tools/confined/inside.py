@@ -46,7 +46,7 @@ class Feeder:
 
     def __init__(self, fifo: Path) -> None:
         os.mkfifo(fifo, 0o600)
-        # Open for both, so that neither side waits for the other.
+        # Opened for reading and writing, so that neither side waits for the other.
         self._pipe = os.open(fifo, os.O_RDWR)
         self._said = np.zeros(0, dtype="<i2")
         self._lock = threading.Lock()
@@ -165,13 +165,13 @@ def look() -> dict[str, Any]:
     enroll = f"{program} enroll Ada {files} --config /etc/edge-voice/config.yaml"
     result["enrollment"] = run_unit("enroll", limited(unit, enroll))
 
-    heard: list[dict[str, Any]] = []
-    told = threading.Event()
+    messages: list[dict[str, Any]] = []
+    arrived = threading.Event()
 
     def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         if message.topic.endswith("/decision"):
-            heard.append(json.loads(message.payload))
-            told.set()
+            messages.append(json.loads(message.payload))
+            arrived.set()
 
     home = paho.Client(CallbackAPIVersion.VERSION2)
     home.username_pw_set("home", PASSWORD)
@@ -186,7 +186,7 @@ def look() -> dict[str, Any]:
     result["start_s"] = round(time.monotonic() - begun, 2)
     result["state"] = systemctl("show", "-P", "ActiveState", SERVICE)
     result["pid"] = systemctl("show", "-P", "MainPID", SERVICE)
-    result["decision"] = _decision(feeder, told, heard, demo / "ada_right_phrase.flac")
+    result["decision"] = _decision(feeder, arrived, messages, demo / "ada_right_phrase.flac")
     result["status"] = _status(result["pid"])
     result["watched"] = {who: _watched(who) for who in ("root", "group", "nobody")}
     result["probes"] = probes(unit, "/opt/edge-voice/bin/python")
@@ -218,12 +218,12 @@ def doctor(program: str, *arguments: str) -> list[dict[str, str]]:
 
 
 def _decision(
-    feeder: Feeder, told: threading.Event, heard: list[dict[str, Any]], recording: Path
+    feeder: Feeder, arrived: threading.Event, messages: list[dict[str, Any]], recording: Path
 ) -> dict[str, Any] | None:
     time.sleep(1)
     feeder.say(recording)
-    told.wait(20)
-    return heard[0] if heard else None
+    arrived.wait(20)
+    return messages[0] if messages else None
 
 
 _WATCH = """
@@ -236,8 +236,8 @@ if who != "root":
     os.setgid(65534)
     os.setuid(65534)
 try:
-    told = Stream(connect([SYSTEM])).wait(5.0)
-    print(",".join(each.get("name") or "-" for each in told if each["type"] == "decision"))
+    received = Stream(connect([SYSTEM])).wait(5.0)
+    print(",".join(each.get("name") or "-" for each in received if each["type"] == "decision"))
 except NobodyThere:
     print("refused")
 """

@@ -19,10 +19,10 @@ from pathlib import Path
 
 STATE = Path("/var/lib/edge-voice")
 OUTSIDE = ("203.0.113.7", 9)
-"""An address on the internet, as far as the network of the test goes."""
+"""An address that stands for the internet in the test's network."""
 AT_HOME = ("192.168.77.7", 9)
 SHARED = Path("/run/confined/audio-group")
-"""A file that only root and the group audio can read, as a sound card is."""
+"""A file that only root and the group audio can read, like a sound card."""
 
 _CLONE_NEWUSER = 0x10000000
 _PTRACE_ATTACH, _PTRACE_DETACH = 16, 17

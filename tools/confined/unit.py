@@ -14,7 +14,7 @@ _OF_THE_DAEMON = (
     "Restart",
     "RestartSec",
     "WatchdogSec",
-    # It would be taken away from the daemon when the command is over.
+    # systemd would remove it from the service when the command ends.
     "RuntimeDirectory",
     "RuntimeDirectoryMode",
 )

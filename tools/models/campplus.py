@@ -239,7 +239,7 @@ class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
             Embeddings, not normalized, shape (n, 192).
         """
         x = self.front(features.transpose(1, 2)[:, None])
-        # One row of channels a frame: from here on every layer is a product over the last axis.
+        # One row of channels per frame: from here on every layer is a product over the last axis.
         x = torch.relu(self.halve(x.reshape(x.shape[0], -1, 1, x.shape[3])))
         x = x.squeeze(2).transpose(1, 2)
         for block, between in zip(self.blocks, self.between):

@@ -122,7 +122,7 @@ def card(
         "credit": CREDIT,
         "measured": measured or (former.get("measured", {}) if same else {}),
         "operating_points": former.get("operating_points", {}) if same else {},
-        # Kept for another file too: its own hash inside says that it is not for this one.
+        # Kept even for another file: the hash in it shows that it does not apply.
         "calibration": former.get("calibration", {}),
     }
 

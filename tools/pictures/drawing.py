@@ -30,7 +30,7 @@ def svg_of(lines: Sequence[Text], columns: int, title: str, theme: str) -> str:
         force_terminal=True,
         color_system="truecolor",
     )
-    for line in [*lines, Text()]:  # what is drawn ends a little above the end of the last line
+    for line in [*lines, Text()]:  # the drawing ends a little above the end of the last line
         console.print(line, no_wrap=True, overflow="crop", crop=True)
     drawn = console.export_svg(title=title, theme=THEMES[theme], unique_id="terminal")
     return alone(drawn)
@@ -43,7 +43,7 @@ def alone(svg: str) -> str:
     for before, after in (
         ("Fira Code, monospace", _FONTS),
         ("font-family: arial;", "font-family: sans-serif;"),
-        # White around a white terminal cannot be seen.
+        # A white border around a white terminal is invisible.
         ("rgba(255,255,255,0.35)", "rgba(128,128,128,0.5)"),
     ):
         svg = svg.replace(before, after)
@@ -57,7 +57,7 @@ def strangers(svg: str, private: Sequence[str]) -> list[str]:
         svg: the picture.
         private: names and paths of this machine.
     """
-    # The name of the format itself is an address that nothing is loaded from.
+    # The name of the format itself is an address from which nothing is loaded.
     plain = svg.replace("http://www.w3.org/2000/svg", "").replace("&#160;", " ")
     found = re.findall(r"(?:https?:|//|@import|url\((?!#))[^\s\"')]*", plain)
     return [*found, *(word for word in private if word and word in plain)]

@@ -65,7 +65,7 @@ class Room:
             if time.monotonic() > until:
                 raise TimeoutError("the sound server does not start")
             time.sleep(0.1)
-        # A null sink that nobody records from takes its time to wake up.
+        # A null sink without a recorder takes a while to wake up.
         self._start("parec", "--raw", "--latency-msec=32", f"--device={_SINK}.monitor")
         self._processes.append(self.play(self._quiet))
         return self

@@ -37,7 +37,7 @@ _UNWANTED = ("EDGE_VOICE_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DI
 def home() -> Iterator[Path]:
     """A temporary folder whose path is as long as /home/pi."""
     for number in range(10):
-        folder = Path(f"/tmp/pi{number}")  # noqa: S108 (made here and now, for nobody else)
+        folder = Path(f"/tmp/pi{number}")  # noqa: S108 (private, made here)
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -189,7 +189,7 @@ class Stage:
             self.command("profiles", "delete", "Grace", "--yes"),
             env=self.environment,
             capture_output=True,
-            check=False,  # the first time there is nobody of that name
+            check=False,  # the first time the name does not exist
         )
         with (
             Room(self.environment, self._quiet()) as room,

@@ -95,7 +95,7 @@ class Terminal:
                 break
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # nobody holds the other side any more
+            except OSError:  # the other side is closed
                 return False
             self._stream.feed(data)
         return True
