@@ -20,7 +20,6 @@ from edge.crypto.signing import (
     DECISION,
     DURESS,
     ENROLLMENT,
-    LOCKOUT,
     RESULT,
     SigningKey,
     read_signing_key,
@@ -56,7 +55,7 @@ def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
 
 BLOCK = 1000
 """Numbers taken at once; 2^53 of them last for 9e12 restarts."""
-_KINDS = (DECISION, DURESS, CHALLENGE, LOCKOUT, RESULT, ENROLLMENT)
+_KINDS = (DECISION, DURESS, CHALLENGE, RESULT, ENROLLMENT)
 
 _log = logging.getLogger(__name__)
 

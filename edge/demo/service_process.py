@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 
 import edge
+from edge.crypto.key_files import make_key_file
 from edge.crypto.keys import DEFAULT_FILE
-from edge.crypto.private_files import make_key_file
 from edge.errors import EnvironmentFault
 from edge.types import SAMPLE_RATE, FloatArray
 

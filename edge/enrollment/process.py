@@ -187,7 +187,7 @@ class Enrollment:
                 self.profile.id, sample, speaker_model, phrase_model
             )
         else:
-            self.profile = self._store.create_with_samples(
+            self.profile = self._store.create(
                 self.profile.name,
                 self.profile.kind,
                 self.profile.phrase,

@@ -169,7 +169,7 @@ class Protection:
             self._lockout,
             self.ear,
             self.enrolling,
-            self.challenge.asking,
+            self.challenge.policy,
             status=self._report,
             record=record,
             reload=reload,
@@ -205,11 +205,11 @@ class Protection:
         self._remember()
         self._follow()
         self._trail.work()
-        asking = self.challenge.asking
+        challenge = self.challenge.policy
         self._publisher.set_status(
             audit_problem=self._trail.problem,
-            challenge_problem=asking.problem,
-            challenge_demanded=asking.demanded or None,
+            challenge_problem=challenge.problem,
+            challenge_demanded=challenge.demanded or None,
         )
 
     def stop(self) -> None:
@@ -233,9 +233,9 @@ class Protection:
             self._known = profiles
             self._replay.use([profile.id for profile in profiles])
             load_quietly(self._replay, self._store)  # also what the command line enrolled meanwhile
-        if self.challenge.profiles is not self._prepared:
-            self._prepared = self.challenge.profiles
-            self.challenge.asking.prepare()
+        if self.challenge.policy.profiles is not self._prepared:
+            self._prepared = self.challenge.policy.profiles
+            self.challenge.policy.prepare()
 
     def _refresh(self) -> None:
         """Know at once what was changed just now, and what was said to change it."""

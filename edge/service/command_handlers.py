@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge.access.lockout import LockOut
-from edge.challenge.asking import DEMANDED_S, Asking
+from edge.challenge.policy import DEMAND_S, ChallengePolicy
 from edge.errors import EdgeVoiceError, ProfileError
 from edge.mqtt.command_queue import CommandFailed, Handler
 from edge.mqtt.commands import CHOOSE
@@ -61,7 +61,7 @@ class CommandHandlers:
         lockout: lifted and begun.
         ear: opened and closed.
         enrolling: begun and ended.
-        asking: told to ask.
+        challenge: who has to answer a challenge.
         status: what there is to say of the device.
         record: takes what happened to people, for the audit trail.
         reload: has the device go on with what the configuration file says now; raises
@@ -75,7 +75,7 @@ class CommandHandlers:
         lockout: LockOut,
         ear: ListeningSwitch,
         enrolling: Enrolling,
-        asking: Asking,
+        challenge: ChallengePolicy,
         *,
         status: Callable[[], Mapping[str, Any]],
         record: Callable[[Event], None],
@@ -86,7 +86,7 @@ class CommandHandlers:
         self._lockout = lockout
         self._ear = ear
         self._enrolling = enrolling
-        self._asking = asking
+        self._challenge = challenge
         self._status = status
         self._record = record
         self._reload_now = reload
@@ -134,13 +134,13 @@ class CommandHandlers:
         return dict(self._lockout.as_dict())
 
     def _ask(self, _: _Arguments) -> _Detail:
-        able = self._asking.able()
+        able = self._challenge.count_able()
         if not able:
             # It would keep everybody out, which lock_out says in so many words.
             text = "nobody has enrolled digits: edge-voice enroll NAME --digits"
             raise CommandFailed("nobody_can_answer", text)
-        self._asking.demand()
-        return {"people_who_can_answer": able, "seconds": DEMANDED_S}
+        self._challenge.demand()
+        return {"people_who_can_answer": able, "seconds": DEMAND_S}
 
     def _cancel(self, _: _Arguments) -> _Detail:
         detail = self._enrolling.cancel()

@@ -16,6 +16,7 @@ from typing import Any
 
 NAMES: dict[str, str | None] = {
     "counter/enrolment": "counter/enrollment",
+    "counter/lockout": None,
     "enrolment": "enrollment",
 }
 VALUES: dict[str, str] = {

@@ -60,7 +60,7 @@ def config(tmp_path: Path) -> Config:
 
 def keep(config: Config, profile: Profile) -> Profile:
     with open_store(config.state_path) as store:
-        return store.create_with_samples(
+        return store.create(
             profile.name,
             ProfileKind.PHRASE,
             required=3,

@@ -56,7 +56,7 @@ def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
     owner = None
     with open_store(config.state_path) as store:
         for profile in profiles:
-            kept = store.create_with_samples(
+            kept = store.create(
                 profile.name,
                 ProfileKind.PHRASE,
                 profile.phrase,

@@ -218,26 +218,26 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
     assert room.refused("7f0c8a52-7d3b-4c21-9a0e-1b2c3d4e5f60") == "bad_name"
     own = {"speaker_model": engine.models.speaker.sha256}
     both = {**own, "phrase_model": engine.models.phrase.sha256}
-    voice = room.store.create_with_samples(
+    voice = room.store.create(
         "Robin", ProfileKind.VOICE, "", required=30.0, samples=[make_sample(phrase=False)],
         phrase_model="", **own,
     )  # fmt: skip
     assert room.refused("Robin") == "other_kind"
     assert room.refused(voice.id) == "other_kind"
-    room.store.create_with_samples(
+    room.store.create(
         "Zoë", ProfileKind.PHRASE, "", required=3, samples=[make_sample()],
         speaker_model="5" * 64, phrase_model="9" * 64,
     )  # fmt: skip
     assert room.refused("zoë") == "other_model"
-    begun = room.store.create_with_samples(
+    begun = room.store.create(
         "Kim", ProfileKind.PHRASE, "hello", required=3, samples=[make_sample()], **both
     )
     assert room.refused("Kim", "good night") == "other_phrase"
-    whole = room.store.create_with_samples(
+    whole = room.store.create(
         "Ada", ProfileKind.PHRASE, "", required=3, samples=[make_sample(n) for n in range(3)],
         **both,
     )  # fmt: skip
-    room.store.create_with_samples(
+    room.store.create(
         "Ada (duress)", ProfileKind.PHRASE, "", required=3, samples=[make_sample(9)],
         duress_of=whole.id, **both,
     )  # fmt: skip

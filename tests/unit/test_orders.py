@@ -54,7 +54,7 @@ def handlers_of(
 
 
 def enroll(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
-    return store.create_with_samples(
+    return store.create(
         name,
         ProfileKind.PHRASE,
         "what opens the door",

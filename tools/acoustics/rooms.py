@@ -22,7 +22,7 @@ _MOVED_M = (0.05, 0.2)
 _WALLS = ("east", "west", "south", "north", "ceiling", "floor")
 _OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 _ABSORPTION_SHAPE = (0.7, 0.8, 0.95, 1.05, 1.15, 1.3, 1.5)
-"""Absorption of plaster, tile and wood by octave, relative to 500 Hz to 1 kHz; it rises with frequency."""
+"""Absorption of plaster, tile and wood by octave, relative to 500 Hz to 1 kHz."""
 
 _OPEN = 0.95
 """Absorption from which a wall counts as an opening, equal in all octaves."""

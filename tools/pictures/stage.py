@@ -19,8 +19,8 @@ import yaml
 from rich.text import Text
 
 from edge.cli.display import HEARING
+from edge.crypto.key_files import make_key_file
 from edge.crypto.keys import DEFAULT_FILE
-from edge.crypto.private_files import make_key_file
 from edge.demo.broker import DemoBroker
 from edge.demo.service_process import Player
 from edge.demo.story import load_play
