@@ -23,7 +23,7 @@ import pyte
 from rich.style import Style
 from rich.text import Text
 
-_COLOURS = {"brown": "yellow", "brightbrown": "bright_yellow", "default": None}
+_COLORS = {"brown": "yellow", "brightbrown": "bright_yellow", "default": None}
 
 
 class Terminal:
@@ -175,8 +175,8 @@ def _style(cell: pyte.screens.Char) -> Style:
 
 
 def _color(name: str) -> str | None:
-    if name in _COLOURS:
-        return _COLOURS[name]
+    if name in _COLORS:
+        return _COLORS[name]
     if len(name) == 6 and all(each in "0123456789abcdef" for each in name):
         return f"#{name}"
     return name.replace("bright", "bright_")
