@@ -53,7 +53,7 @@ def document() -> dict[str, Any]:
             "home": {
                 "host": "localhost:1883",
                 "protocol": "mqtt",
-                "description": "The home's broker, `mqtt.host` and `mqtt.port`; TLS with"
+                "description": "The broker, `mqtt.host` and `mqtt.port`; TLS with"
                 " `mqtt.tls.enabled`.",
             }
         },
