@@ -195,7 +195,7 @@ def test_deleting_the_person_deletes_it(with_duress: Path) -> None:
 
 def test_duress_needs_a_passphrase(capsys: Capture) -> None:
     assert "cannot be used with --voice" in complaint(capsys, "enroll", "X", "--duress", "--voice")
-    assert "no passphrase" in complaint(capsys, "enroll", "Grace", "--duress", "a.wav")
+    assert "no enrolled passphrase" in complaint(capsys, "enroll", "Grace", "--duress", "a.wav")
     assert "there is no profile 'Zoe'" in complaint(capsys, "enroll", "Zoe", "--duress", "a.wav")
 
 
