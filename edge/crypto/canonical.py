@@ -119,7 +119,10 @@ def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH + 1:
         raise MessageProblem("too_deep")
     if isinstance(value, str):
-        _check_text(value)
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise MessageProblem("bad_text") from None
     elif value is None or isinstance(value, bool):
         return
     elif isinstance(value, (int, float)):
@@ -134,13 +137,6 @@ def _check(value: Any, depth: int) -> None:
             _check(each, depth + 1)
     else:
         raise MessageProblem("not_json")
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise MessageProblem("bad_text") from None
 
 
 def _check_number(value: float) -> None:

@@ -144,11 +144,10 @@ class AuditTrail:
                 self._opened().append(written)
                 with self._queue_lock:
                     for event in events:
-                        # Others may have been evicted or recorded meanwhile.
-                        if self._waiting and self._waiting[0] is event:
-                            self._waiting.popleft()
-                        else:
-                            self._forget(event)
+                        if event in self._waiting:
+                            self._waiting.remove(event)
+                        else:  # it was evicted while it was being written
+                            self._lost -= 1
                     self._lost -= lost
                     self._lost_since = time.time()
             if self._file is not None:
@@ -229,13 +228,6 @@ class AuditTrail:
         if not self._lost:
             self._lost_since = event.time
         self._lost += 1
-
-    def _forget(self, written: Event) -> None:
-        for index, event in enumerate(self._waiting):
-            if event is written:
-                del self._waiting[index]
-                return
-        self._lost -= 1  # it was evicted while it was being written
 
 
 def _matters(event: Event) -> bool:

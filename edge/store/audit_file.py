@@ -180,7 +180,7 @@ class TrailFile:
         if head.seq >= _MAX_SEQ:
             raise StoreError(f"{self.path} is damaged: move it away to begin a new audit trail")
         entry = sealed_entry(self._key, head.mac, head.seq + 1, event)
-        values = (entry.seq, entry.time_us, entry.kind, entry.profile_id, entry.detail, entry.mac)
+        values = (*entry.content(), entry.mac)
         self._database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", values)
         return Head(entry.seq, entry.mac)
 
