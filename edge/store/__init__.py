@@ -6,18 +6,14 @@ from pathlib import Path
 
 from edge.config import StoreConfig
 from edge.store.profiles import ProfileStore
-from edge.store.records import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
-from edge.store.rows import Kept
+from edge.store.records import MAX_PROFILES
 
 FILE_NAME = "signatures.sqlite"
 """The store's file inside the state directory."""
 
 __all__ = [
     "FILE_NAME",
-    "MAX_ADAPTED",
     "MAX_PROFILES",
-    "MAX_SAMPLES",
-    "Kept",
     "ProfileStore",
     "open_store",
 ]
