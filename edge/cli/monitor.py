@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     from edge.monitor.recent import Recent
     from edge.types import Profile
 
+HELP = "watch live what is heard and decided"
+
 _END_S = 1.0
+_REFRESH_S = 0.15
 
 
 @contextlib.contextmanager
@@ -171,11 +174,6 @@ class _Worker:
 
     def _tell(self, message: Message) -> None:
         self._line.sendall(encode(message))
-
-
-HELP = "watch live what is heard and decided"
-
-_REFRESH_S = 0.15
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

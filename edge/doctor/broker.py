@@ -29,8 +29,7 @@ from edge.doctor.finding import (
     yellow,
 )
 from edge.errors import ConfigError
-from edge.mqtt import failures
-from edge.mqtt.authentication import read_password, tls_context
+from edge.mqtt.connection import connect_failure, read_password, tls_context
 from edge.mqtt.discovery import filter_of
 from edge.mqtt.session import Session, SessionError
 from edge.mqtt.topics import Topics
@@ -145,7 +144,7 @@ def _steps(context: Context) -> Iterator[Finding]:
         line = socket.create_connection((address, mqtt.broker_port), _CONNECT_S)
     except OSError as error:
         place = f"{address}, port {mqtt.broker_port}: "
-        yield from_error(NOT_CONNECTED, failures.connect_failure(error, mqtt), place)
+        yield from_error(NOT_CONNECTED, connect_failure(error, mqtt), place)
         return
     with line:
         yield CONNECTED(port=mqtt.broker_port, ms=(time.monotonic() - started) * 1e3)
@@ -162,7 +161,7 @@ def _handshake(line: socket.socket, tls: ssl.SSLContext, mqtt: MqttConfig) -> Fi
             certificate: Any = secured.getpeercert()
             version = secured.version() or "TLS"
     except OSError as error:
-        return from_error(UNTRUSTED, failures.connect_failure(error, mqtt))
+        return from_error(UNTRUSTED, connect_failure(error, mqtt))
     ends_s = ssl.cert_time_to_seconds(certificate["notAfter"])
     until = datetime.fromtimestamp(ends_s, tz=timezone.utc).strftime("%Y-%m-%d")
     soon = ends_s - time.time() < _SOON_DAYS * 86400

@@ -62,6 +62,8 @@ _HOW_TO_USE = (
     "<p>To use it, run <code>edge-voice calibrate</code> with this report's folder, then restart"
     " the service.</p>"
 )
+_MAX_BYTES = 1024 * 1024
+_MAX_TEXT = 2_000
 
 
 def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
@@ -224,10 +226,6 @@ def _table(heading: list[str], rows: Iterable[list[str]], marked: int = -1) -> s
         kind = ' class="suggested"' if index == marked else ""
         lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
     return "\n".join([*lines, "</table></div>"])
-
-
-_MAX_BYTES = 1024 * 1024
-_MAX_TEXT = 2_000
 
 
 def find_report(path: Path) -> Path:

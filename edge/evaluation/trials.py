@@ -24,6 +24,15 @@ Scores = NDArray[np.float64]
 
 PRESETS = tuple(FALSE_ACCEPT_PRESETS.items())
 """(name, false-accept rate) of each preset, from the most forgiving to the strictest."""
+TARGET = "TC"
+WRONG_PHRASE = "TW"
+STRANGER = "IC"
+STRANGER_WRONG_PHRASE = "IW"
+VOICE_TARGET = "target"
+VOICE_STRANGER = "impostor"
+TARGET_KINDS = (TARGET, VOICE_TARGET)
+NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE)
+"""The kinds of trial that must be rejected, the most dangerous first."""
 
 
 def voice_scores(
@@ -58,18 +67,6 @@ def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
     if kind is ProfileKind.PHRASE:
         return {name: -float(np.log(rate)) for name, rate in PRESETS}
     return {name: engine.scorer.voice_threshold(rate=rate) for name, rate in PRESETS}
-
-
-TARGET = "TC"
-WRONG_PHRASE = "TW"
-STRANGER = "IC"
-STRANGER_WRONG_PHRASE = "IW"
-VOICE_TARGET = "target"
-VOICE_STRANGER = "impostor"
-
-TARGET_KINDS = (TARGET, VOICE_TARGET)
-NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE)
-"""The kinds of trial that must be rejected, the most dangerous first."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import MqttConfig
-from edge.mqtt import failures
+from edge.mqtt.connection import (
+    HUNG_UP,
+    NO_ANSWER,
+    connect_failure,
+    connect_refusal,
+    disconnection,
+)
 from edge.mqtt.outbox import now
 from edge.mqtt.topics import OFFLINE, Topics
 
@@ -244,13 +250,13 @@ class Link:
                 self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s, **options
             )
         except (OSError, ValueError) as error:
-            raise LinkLost(failures.connect_failure(error, self._mqtt)) from None
+            raise LinkLost(connect_failure(error, self._mqtt)) from None
         started = now()
         while not self._accepted:
             if stopping():
                 raise LinkLost("the service is stopping")
             if now() - started > _ACCEPT_TIMEOUT_S:
-                raise LinkLost(failures.NO_ANSWER, try_older=True)
+                raise LinkLost(NO_ANSWER, try_older=True)
             self.pump(0.5, waker)
 
     def publish(
@@ -395,18 +401,18 @@ class Link:
             self._accepted = True
             return
         older = reason.getName() == UNSUPPORTED_VERSION
-        self._failure = LinkLost(failures.connect_refusal(reason, self._mqtt), try_older=older)
+        self._failure = LinkLost(connect_refusal(reason, self._mqtt), try_older=older)
 
     def _on_disconnect(self, _c: Any, _data: Any, flags: Any, reason: ReasonCode, _: Any) -> None:
         if self._failure is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self._failure = LinkLost(failures.disconnection(reason))
+            self._failure = LinkLost(disconnection(reason))
         elif self._accepted:
             self._failure = LinkLost("the connection broke")
         else:
             # A broker from before MQTT 5 may hang up on it without an answer.
-            self._failure = LinkLost(failures.HUNG_UP, try_older=True)
+            self._failure = LinkLost(HUNG_UP, try_older=True)
 
     def _on_publish(self, _c: Any, _data: Any, number: int, reason: ReasonCode, _: Any) -> None:
         self._answered(number)

@@ -31,8 +31,7 @@ from typing import Any
 
 import edge
 from edge.config import DeviceConfig, MqttConfig
-from edge.mqtt.authentication import read_password, tls_context
-from edge.mqtt.failures import repeated_disconnection
+from edge.mqtt.connection import read_password, repeated_disconnection, tls_context
 from edge.mqtt.link import OLDER, Incoming, Link, LinkLost, ProtocolChoice, Waker
 from edge.mqtt.outbox import Outbox, Outgoing, now
 from edge.mqtt.retained import Retained, RetainedSync

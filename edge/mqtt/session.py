@@ -15,8 +15,7 @@ from edge.config import Config, MqttConfig
 from edge.crypto.canonical import MessageProblem, read_message, wire
 from edge.crypto.signing import ENROLLMENT, RESULT, Verifier, is_genuine
 from edge.errors import EnvironmentFault
-from edge.mqtt import failures
-from edge.mqtt.authentication import read_password, tls_context
+from edge.mqtt.connection import connect_failure, connect_refusal, read_password, tls_context
 from edge.mqtt.link import NEWER, OLDER, UNSUPPORTED_VERSION, make_client
 from edge.mqtt.topics import Topics
 
@@ -85,7 +84,7 @@ class Session:
         try:
             self._client.connect(self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s)
         except (OSError, ValueError) as error:
-            reason = failures.connect_failure(error, self._mqtt)
+            reason = connect_failure(error, self._mqtt)
             raise SessionError(self.place, reason) from None
         self._client.loop_start()
         try:
@@ -95,7 +94,7 @@ class Session:
             raise
         if answer.is_failure:
             self.__exit__()
-            reason = failures.connect_refusal(answer, self._mqtt)
+            reason = connect_refusal(answer, self._mqtt)
             silent = answer.getName() == UNSUPPORTED_VERSION
             raise SessionError(self.place, reason, silent=silent)
         return self

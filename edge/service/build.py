@@ -24,8 +24,8 @@ from edge.crypto.command_keys import read_command_keys
 from edge.crypto.signing import CHALLENGE, DURESS, ENROLLMENT, RESULT
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher
-from edge.mqtt.authentication import read_password, tls_context
 from edge.mqtt.command_queue import CommandQueue
+from edge.mqtt.connection import read_password, tls_context
 from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck, load_quietly
 from edge.service.command_handlers import CommandHandlers, ListeningSwitch

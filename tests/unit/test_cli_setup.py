@@ -13,7 +13,7 @@ from edge.cli.main import main
 from edge.config import Config, load_config
 from edge.config.editing import all_changed, setting_of, written
 from edge.errors import EnvironmentFault, MicrophoneError
-from edge.installation import answers as answering
+from edge.installation import configuration as answering
 from edge.installation import service
 from tests.unit.commands import Capture, run_json
 
