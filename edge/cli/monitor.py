@@ -10,8 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.access.decider import Decider
@@ -19,7 +17,6 @@ from edge.access.duress import DuressCheck
 from edge.access.listener import Listener
 from edge.audio.blocks import level_db
 from edge.audio.end_pointing import EndPointer, EndPointSettings
-from edge.audio.sources import FileSource, Source, StandardInputSource
 from edge.cli import options
 from edge.cli.display import Keys
 from edge.cli.monitor_view import counts, sentence, state_words
@@ -40,6 +37,7 @@ from edge.store import FILE_NAME, open_store
 
 if TYPE_CHECKING:
     from edge.access.decider import Judgment
+    from edge.audio.sources import Source
     from edge.config import Config
     from edge.monitor.recent import Recent
     from edge.types import Profile
@@ -63,14 +61,16 @@ def listening(
         EdgeVoiceError: something that it stands on cannot be used; when the stream ends, also what
             ended it.
     """
-    if device is not None:
-        chosen = int(device) if device.isdecimal() else device
-        config = replace(config, audio=replace(config.audio, device=chosen))
+    config = options.with_microphone(config, device)
     profiles: list[Profile] = []
     if (config.state_path / FILE_NAME).exists():  # opening it would make one
         with open_store(config.state_path, settings=config.store) as store:
             profiles = store.list()
-    source = _source(config, file, realtime)
+    source = options.sound_of(file, realtime=realtime)
+    if source is None:
+        from edge.audio.microphone import Microphone
+
+        source = Microphone(config.audio.device, config.audio.ring_s)
     ours, theirs = socket.socketpair()
     worker = _Worker(config, Engine.open(config), profiles, source, theirs)
     stream = Stream(ours)
@@ -82,18 +82,6 @@ def listening(
         worker.end()
     if worker.failure is not None:
         raise worker.failure
-
-
-def _source(config: Config, file: str | None, realtime: bool) -> Source:
-    if file is None:
-        from edge.audio.microphone import Microphone
-
-        return Microphone(config.audio.device, config.audio.ring_s)
-    if file == "-":
-        # Unbuffered, as for `edge-voice run`.
-        raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
-        return StandardInputSource(raw)
-    return FileSource(Path(file), realtime=realtime)
 
 
 class _Worker:
@@ -199,9 +187,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --listen: a WAV or FLAC file, or - for standard input, in place of it",
     )
-    parser.add_argument(
-        "--realtime", action="store_true", help="take a file in no faster than it would be spoken"
-    )
+    options.add_realtime(parser)
 
 
 def run(args: argparse.Namespace) -> int:

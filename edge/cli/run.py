@@ -8,8 +8,6 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
@@ -18,7 +16,6 @@ from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
 
 if TYPE_CHECKING:
     from edge.audio.shared_source import Lender
-    from edge.audio.sources import Source
     from edge.config import Config
     from edge.service import Service
     from edge.types import AccessDecision
@@ -39,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="listen to a WAV or FLAC file, or with - to standard input (a WAV stream, or raw "
         "16-bit mono at 16 kHz), in place of the microphone; ends with it",
     )
-    parser.add_argument(
-        "--realtime", action="store_true", help="take a file in no faster than it would be spoken"
-    )
+    options.add_realtime(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +66,12 @@ class _Service:
     ) -> None:
         self._args = args
         self._on_decision = on_decision
-        self._lender = _lender(args.input, args.realtime)
+        self._lender: Lender | None = None
+        source = options.sound_of(args.input, realtime=args.realtime)
+        if source is not None:
+            from edge.audio.shared_source import Lender
+
+            self._lender = Lender(source)
         self._daemon: Service | None = None
         self._stopped = self._reload_asked = False
 
@@ -130,12 +130,7 @@ class _Service:
 
     def _read(self) -> Config:
         self._reload_asked = False
-        config = options.config_of(self._args)
-        given = self._args.device
-        if given is not None:
-            device = int(given) if given.isdecimal() else given
-            config = replace(config, audio=replace(config.audio, device=device))
-        return config
+        return options.with_microphone(options.config_of(self._args), self._args.device)
 
     def _reread(self) -> Config:
         from edge.service.build import preflight
@@ -143,26 +138,6 @@ class _Service:
         config = self._read()
         preflight(config)
         return config
-
-
-def _lender(name: str | None, realtime: bool) -> Lender | None:
-    from edge.audio.shared_source import Lender
-
-    source = _source(name, realtime)
-    return None if source is None else Lender(source)
-
-
-def _source(name: str | None, realtime: bool) -> Source | None:
-    from edge.audio.sources import FileSource, StandardInputSource
-
-    if name is None:
-        return None
-    if name == "-":
-        # Unbuffered: the buffer's lock, held by a thread that waits for sound, would make the
-        # interpreter abort at its end.
-        raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
-        return StandardInputSource(raw)
-    return FileSource(Path(name), realtime=realtime)
 
 
 class _Printer:

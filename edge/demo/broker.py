@@ -6,7 +6,6 @@ amqtt speaks MQTT 3.1.1 only: a client that connects with version 5 is not answe
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 import time
@@ -18,7 +17,7 @@ from paho.mqtt.client import MQTTMessage
 
 from edge.config import Config
 from edge.errors import EnvironmentFault
-from edge.mqtt.session import Session
+from edge.mqtt.session import Session, json_object
 from edge.mqtt.topics import Topics
 
 _HOST = "127.0.0.1"
@@ -128,7 +127,7 @@ class DecisionSubscriber(Session):
 
         def meets(message: MQTTMessage) -> bool | None:
             status = message.topic == self._topics.status
-            return (status and condition(_object(message))) or None
+            return (status and condition(json_object(message.payload))) or None
 
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and running():
@@ -139,7 +138,9 @@ class DecisionSubscriber(Session):
     def next_decision(self, timeout_s: float) -> tuple[MQTTMessage, dict[str, Any]] | None:
         """The next decision, as a message and as JSON; None when none came in time."""
         topic = self._topics.decision
-        return self.wait(lambda each: (each.topic == topic and _object(each)) or None, timeout_s)
+        return self.wait(
+            lambda each: (each.topic == topic and json_object(each.payload)) or None, timeout_s
+        )
 
     def skip_decisions(self) -> int:
         """Drop the decisions that have arrived; returns how many."""
@@ -149,11 +150,3 @@ class DecisionSubscriber(Session):
 def is_online(status: dict[str, Any]) -> bool:
     """Whether a status says that the device is online."""
     return status.get("state") == "online"
-
-
-def _object(message: MQTTMessage) -> dict[str, Any]:
-    try:
-        content = json.loads(message.payload)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -269,10 +269,7 @@ def _answer(
     try:
         timings = decision["timings_ms"]
         until_decision = (timings["endpoint"] + timings["decide"]) / 1000.0
-        return decision, until_decision + max(0.0, received - _unix(decision["time"]))
+        decided = datetime.fromisoformat(decision["time"].replace("Z", "+00:00")).timestamp()
+        return decision, until_decision + max(0.0, received - decided)
     except (KeyError, TypeError, ValueError):
         return decision, None
-
-
-def _unix(stamp: str) -> float:
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()

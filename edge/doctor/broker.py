@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import queue
 import socket
@@ -31,7 +30,7 @@ from edge.doctor.finding import (
 from edge.errors import ConfigError
 from edge.mqtt.connection import connect_failure, read_password, tls_context
 from edge.mqtt.discovery import filter_of
-from edge.mqtt.session import Session, SessionError
+from edge.mqtt.session import Session, SessionError, json_object
 from edge.mqtt.topics import Topics
 
 _RESOLVE_S = 6.0
@@ -184,7 +183,7 @@ def _messages(context: Context) -> Iterator[Finding]:
             return
         yield ACCEPTED(who=who, version=version)
         not_subscribed = _attempt(lambda: session.subscribe([topic]))
-        context.status = _object(_retained(session, topics.status).get(topics.status, b""))
+        context.status = json_object(_retained(session, topics.status).get(topics.status, b""))
         announced = filter_of(context.config.homeassistant.prefix, context.config.device.id)
         context.announced = frozenset(_retained(session, announced))
         started = time.monotonic()
@@ -237,14 +236,6 @@ def _retained(session: Session, topics: str) -> Mapping[str, bytes]:
         return session.retained(topics)
     except SessionError:
         return {}
-
-
-def _object(text: bytes) -> Mapping[str, Any]:
-    with suppress(ValueError, RecursionError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    return {}
 
 
 def _address(mqtt: MqttConfig) -> str | None:

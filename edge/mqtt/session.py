@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -29,6 +30,15 @@ ENROLLMENT_ENDS = ("complete", "canceled", "timed_out", "failed")
 """States of an enrollment after which nothing more comes."""
 
 _Found = TypeVar("_Found")
+
+
+def json_object(payload: bytes) -> dict[str, Any]:
+    """The JSON object in a message; empty for anything else."""
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 class SessionError(EnvironmentFault):
