@@ -41,8 +41,7 @@ MEASURING = "measuring the room"
 class Keys:
     """Keys pressed while used as a context manager; none if standard input is not a terminal.
 
-    Attributes:
-        files: file descriptors that become readable when a key is pressed.
+    `files` are the descriptors that become readable when a key is pressed.
     """
 
     def __init__(self) -> None:

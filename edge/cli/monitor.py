@@ -54,9 +54,6 @@ def listening(
 ) -> Iterator[Stream]:
     """Messages of what is heard from now on, as a service would send them.
 
-    Args:
-        device: the microphone; None for the configured one.
-
     Raises:
         EdgeVoiceError: something that it stands on cannot be used; when the stream ends, also what
             ended it.
@@ -85,10 +82,9 @@ def listening(
 
 
 class _Worker:
-    """Hears, decides, and writes messages to one end of a pair of sockets.
+    """Listens, decides, and writes messages to one end of a pair of sockets.
 
-    Attributes:
-        failure: what ended it; None while it runs, and where the source came to its end.
+    `failure` is what ended it; None while it runs, and if the source came to its end.
     """
 
     def __init__(
@@ -112,25 +108,26 @@ class _Worker:
         self._listener.use(profiles)
         # Nobody is alarmed by it; nobody must see that it was the duress phrase, either.
         self._duress = DuressCheck(lambda: profiles, engine.scorer, lambda _: None)
-        self._thread = threading.Thread(target=self._run, name="monitor-ear", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
     def start(self) -> None:
+        """Begin listening."""
         self._thread.start()
 
     def end(self) -> None:
-        """To be called once the other end of the line is closed, by which it notices."""
+        """Wait for the end, which closing the other end of the line brings about."""
         self._thread.join(_END_S)
 
     def _run(self) -> None:
         try:
             for message in History(self._device.id, self._device.name).replay():
-                self._tell(message)
+                self._send(message)
             self._listen()
         except EdgeVoiceError as error:
             self.failure = error
-        except OSError:  # nobody looks any more
+        except OSError:  # nobody is watching any more
             pass
-        except Exception as error:  # noqa: BLE001 (told by whoever started it)
+        except Exception as error:  # noqa: BLE001 (raised by `listening`)
             self.failure = error
         finally:
             self._line.close()
@@ -138,7 +135,7 @@ class _Worker:
     def _listen(self) -> None:
         levels = Levels()
         with self._source:
-            self._tell(state_message("listening", enrolled=self._enrolled))
+            self._send(state_message("listening", enrolled=self._enrolled))
             for block in self._source.blocks():
                 level = levels.take(
                     block,
@@ -147,20 +144,20 @@ class _Worker:
                     watched=True,
                 )
                 if level is not None:
-                    self._tell(level)
+                    self._send(level)
                 for judgment in self._listener.feed(block):
-                    self._decided(judgment)
+                    self._show(judgment)
             for judgment in self._listener.flush():
-                self._decided(judgment)
+                self._show(judgment)
 
-    def _decided(self, judgment: Judgment) -> None:
+    def _show(self, judgment: Judgment) -> None:
         judgment = self._duress.review(judgment)
         heard = utterance_message(judgment)
         if heard is not None:
-            self._tell(heard)
-        self._tell(decision_message(judgment.decision))
+            self._send(heard)
+        self._send(decision_message(judgment.decision))
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         self._line.sendall(encode(message))
 
 

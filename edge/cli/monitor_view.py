@@ -29,6 +29,16 @@ _STATES = {
     "enrolling": ("enrolls", "bold cyan"),
     "no_microphone": ("no microphone", "bold red"),
 }
+_FLOOR_DBFS = -70.0
+_HOT_DBFS = -12.0
+_CLIPPING_DBFS = -3.0
+_LABEL = 7
+"""Columns to the left of what follows the time."""
+_FAR = 16.0
+"""Margin at the edge of the chart, a natural logarithm; what is farther is drawn there."""
+_WIDE, _USUAL = 100, 72
+_TALL, _LOW = 32, 17
+_GREEN, _RED = "green", "red"
 
 
 def state_words(recent: Recent, now: float) -> tuple[str, str]:
@@ -98,18 +108,6 @@ def margin(value: float | None) -> str:
     return "" if value is None else f"{value:+.1f}"
 
 
-_FLOOR_DBFS = -70.0
-_HOT_DBFS = -12.0
-_CLIPPING_DBFS = -3.0
-_LABEL = 7
-"""Columns to the left of what follows the time."""
-_FAR = 16.0
-"""Margin at the edge of the chart, a natural logarithm; what is farther is drawn there."""
-_WIDE, _USUAL = 100, 72
-_TALL, _LOW = 32, 17
-_GREEN, _RED = "green", "red"
-
-
 class Glyphs:
     """What things are drawn with."""
 
@@ -123,11 +121,7 @@ class Glyphs:
 
 
 def frame(recent: Recent, width: int, height: int, *, ascii_only: bool) -> RenderableType:
-    """One picture of everything.
-
-    Args:
-        ascii_only: whether the terminal shows nothing else.
-    """
+    """One picture of everything."""
     from rich.console import Group
 
     glyphs = Glyphs(ascii_only=ascii_only)

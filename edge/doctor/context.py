@@ -22,12 +22,9 @@ _DECRYPT_S = 10.0
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit.
+    """A systemd unit: its states by systemd's names, and its lines and drop-ins by key, in order.
 
-    Attributes:
-        properties: its states, by systemd's names; empty where systemd does not answer.
-        settings: the lines of the unit and its drop-ins, by key, in order.
-        why: why nothing is known, else empty.
+    If nothing is known both are empty, and `why` says why.
     """
 
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -64,15 +61,10 @@ def ask_systemd() -> Unit:
 class Context:
     """What is known so far.
 
-    Attributes:
-        config: the settings; the defaults where they cannot be read.
-        file: their file; None without one.
-        problems: the mistakes in it, a line each.
-        unit: the service's systemd unit.
-        status: the service's retained status, empty where there is none; None where the broker was
-            not asked.
-        announced: the topics on which the broker keeps entities of this device.
-        quick: leave out what takes seconds.
+    `config` is the defaults if the file cannot be read, and `problems` its mistakes. `status` is
+    the service's retained status, empty if there is none, None if the broker was not asked;
+    `announced` has the topics on which the broker keeps entities of this device. `quick` leaves out
+    what takes seconds.
     """
 
     config: Config = field(default_factory=Config)

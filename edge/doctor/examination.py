@@ -43,14 +43,7 @@ UNREAD = skipped(
 
 @dataclass(frozen=True)
 class Check:
-    """One check.
-
-    Attributes:
-        subject: what it checks, for people.
-        run: yields its findings.
-        limit_s: how long it may take, seconds.
-        needs_settings: whether it makes no sense without a valid configuration.
-    """
+    """One check, of at most `limit_s` seconds; it may need a valid configuration."""
 
     subject: str
     run: Callable[[Context], Iterator[Finding]]
@@ -79,9 +72,8 @@ CHECKS = (
 def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
     """Run all checks; yields the findings as they are made.
 
-    Args:
-        file: the configuration; None for this machine's.
-        quick: leave out what takes seconds: recording, and measuring the speed.
+    The configuration is this machine's for None. `quick` leaves out recording, and measuring the
+    speed.
     """
     context = Context(unit=ask_systemd(), quick=quick)
     with as_the_service(context.unit):

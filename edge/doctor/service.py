@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 from edge.doctor.context import UNIT, Context, Unit, output_of
 from edge.doctor.finding import Finding, green, red, skipped, yellow
-from edge.mqtt.discovery import announcement
+from edge.mqtt.discovery import PROBLEMS, announcement
 from edge.types import SAMPLE_RATE
 
-_PROBLEMS = ("problem", "audit_problem", "challenge_problem")
 _LONGEST = 200
 _ANSWER_S = 3.0
 
@@ -171,9 +170,7 @@ def check_status(context: Context) -> Iterator[Finding]:
         else:
             yield CUT_OFF() if context.unit.running else OFFLINE()
         return
-    found = [
-        PROBLEM(problem=str(status[name])[:_LONGEST]) for name in _PROBLEMS if status.get(name)
-    ]
+    found = [PROBLEM(problem=str(status[name])[:_LONGEST]) for name in PROBLEMS if status.get(name)]
     if status.get("listening") is False:
         found.append(NOT_LISTENING())
     if status.get("locked_out"):

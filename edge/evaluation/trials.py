@@ -73,13 +73,8 @@ def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
 class Trials:
     """Scored trials; every array has shape (n,).
 
-    Attributes:
-        scores: log-likelihood ratios.
-        kind: the kind of each, such as `TC`.
-        owner: whose profile it is, an index into `people`.
-        speaker: who spoke, an index into `people`.
-        recording: index of the test recording.
-        people: all speakers, in order.
+    Scores are log-likelihood ratios. `owner` (of the profile) and `speaker` are indices into
+    `people`, `recording` is that of the test recording.
     """
 
     scores: NDArray[np.float64]

@@ -53,14 +53,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Incoming:
-    """A received message; its content is not checked.
-
-    Attributes:
-        suffix: the topic below BASE/DEVICE; empty for a topic outside it.
-        payload: its content.
-        retained: the broker had kept it for later subscribers.
-        topic: the whole topic.
-    """
+    """A received message, unchecked; `suffix` is its topic below BASE/DEVICE, empty outside it."""
 
     suffix: str
     payload: bytes
@@ -71,9 +64,8 @@ class Incoming:
 class LinkLost(Exception):
     """The connection failed or broke; the text says why.
 
-    Attributes:
-        try_older: the broker may only speak MQTT 3.1.1.
-        too_large: a message larger than `MOST_INCOMING_BYTES` was arriving.
+    With `try_older` the broker may only speak MQTT 3.1.1; `too_large` means that a message larger
+    than `MOST_INCOMING_BYTES` was arriving.
     """
 
     def __init__(self, message: str, *, try_older: bool = False, too_large: bool = False) -> None:
@@ -120,9 +112,7 @@ class ProtocolChoice:
 
     An older broker refuses the version, hangs up, or (amqtt) waits silently for more. So does one
     that is busy or just starting: a broker that has spoken MQTT 5 before gets several attempts.
-
-    Attributes:
-        version: the version for the next connection.
+    `version` is that of the next connection.
     """
 
     def __init__(self, setting: str) -> None:
@@ -264,9 +254,8 @@ class Link:
     ) -> int:
         """Send a message with QoS 1; returns its number in `answers`.
 
-        Args:
-            lifetime_s: seconds after which neither this machine's network stack nor a broker
-                that speaks MQTT 5 may deliver it any more; None for no limit.
+        After `lifetime_s` seconds neither this machine's network stack nor a broker that speaks
+        MQTT 5 may deliver it any more; None for no limit.
 
         Raises:
             LinkLost: the connection is gone.

@@ -32,7 +32,7 @@ ENROLLMENT_ENDS = ("complete", "canceled", "timed_out", "failed")
 _Found = TypeVar("_Found")
 
 
-def json_object(payload: bytes) -> dict[str, Any]:
+def json_object(payload: bytes | bytearray) -> dict[str, Any]:
     """The JSON object in a message; empty for anything else."""
     try:
         content = json.loads(payload)
@@ -44,9 +44,8 @@ def json_object(payload: bytes) -> dict[str, Any]:
 class SessionError(EnvironmentFault):
     """The broker cannot be reached, refuses, or does not answer.
 
-    Attributes:
-        reason: the message without the broker's address.
-        silent: it accepted the connection and did not answer in this version of MQTT.
+    `reason` is the message without the broker's address. A `silent` broker accepted the connection
+    and did not answer in this version of MQTT.
     """
 
     def __init__(self, place: str, reason: str, *, silent: bool = False) -> None:
