@@ -18,8 +18,16 @@ from paho.mqtt.client import MQTTMessage
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import AudioConfig, Config, load_config
-from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
-from edge.demo.service_process import Player, ServiceProcess, command, environment, write_config
+from edge.demo.parts import (
+    DecisionSubscriber,
+    DemoBroker,
+    Player,
+    ServiceProcess,
+    command,
+    environment,
+    is_online,
+    write_config,
+)
 from edge.demo.show import DemoOutcome, Expectation, Result, Show
 from edge.errors import EnvironmentFault
 from edge.recognition.engine import Engine
