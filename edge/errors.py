@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code that a script can act on.
+"""Errors that a user can meet, with their exit codes.
 
 Every message is one line that says what is wrong, where, and what to do about it.
 """
@@ -18,19 +18,19 @@ class EdgeVoiceError(Exception):
 
 
 class InputError(EdgeVoiceError):
-    """What was given (a file, a setting, an argument) cannot be used as it is."""
+    """The given file, setting or argument cannot be used as it is."""
 
     exit_code = EXIT_INPUT
 
 
 class EnvironmentFault(EdgeVoiceError):
-    """What the software stands on (a device, a model, a broker, a disk) is not as it must be."""
+    """A device, a model, a broker, a disk or the like is missing or does not work."""
 
     exit_code = EXIT_ENVIRONMENT
 
 
 class AudioFormatError(InputError):
-    """A recording cannot be decoded, or is nothing that this software can listen to."""
+    """A recording cannot be decoded, or is of a kind that cannot be used."""
 
 
 class MicrophoneError(EnvironmentFault):

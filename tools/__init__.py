@@ -1,1 +1,1 @@
-"""Programs for building, measuring and demonstrating; the software itself never imports them."""
+"""Programs for building, measuring and demonstrating; the product never imports them."""

@@ -1,11 +1,11 @@
-"""How fast the product is, and what it takes: measured, never asserted.
+"""Measures speed and memory.
 
     python -m tools.benchmark [--runs N] [--idle SECONDS] [--float CHECKPOINT] [--json FILE]
 
-Every stage runs on one thread, the stages in turn, and the median of the runs counts. With PyTorch
-installed and `--float` given (`python -m tools.build_models --help` says where the checkpoint
-comes from), the float network that the speaker model was made from takes its turn in the same
-rounds. The daemon is then started as a process of its own and fed in real time.
+Each stage runs on one thread, the stages in turn; the median of the runs counts. With PyTorch and
+`--float` (`python -m tools.build_models` downloads the checkpoint) the float network behind the
+speaker model takes its turn too. Then the service is started as a process of its own and fed in
+real time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tools.benchmark_daemon import measure_daemon
 
 AIMS = {
     "decision after the end of speech, beyond the end-pointer's wait": "300 ms",
-    "idle, nobody speaks": "2 %",
+    "idle, nobody speaking": "2 %",
     "peak memory": "120 MB",
     "start to listening": "1.5 s",
     "stop, at most": "2 s",
@@ -46,7 +46,7 @@ AIMS = {
 def stages(
     engine: Engine, profile: Profile, utterance: Utterance
 ) -> dict[str, Callable[[], object]]:
-    """What is timed, by name."""
+    """The timed calls, by name."""
     voice, phrase = voice_samples(utterance), phrase_samples(utterance)
     return {
         "speaker features": lambda: log_mel(voice),
@@ -69,7 +69,7 @@ def float_stage(engine: Engine, checkpoint: Path, utterance: Utterance) -> Calla
 
 
 def median_ms(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Median wall time of each call, the calls taking turns so that drift meets them all alike."""
+    """Median wall time of each call, in ms; the calls take turns, so drift affects all alike."""
     for call in calls.values():
         call()
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -90,7 +90,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     for name, value in report["stages_ms"].items():
         stage_table.add_row(name, f"{value:.1f}")
     console.print(stage_table)
-    daemon_table = Table("the daemon", title="As a process of its own, fed in real time")
+    daemon_table = Table("the service", title="As a process of its own, fed in real time")
     daemon_table.add_column("measured", justify="right")
     daemon_table.add_column("aim", justify="right")
     for name, value in report["daemon"].items():

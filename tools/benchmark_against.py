@@ -1,9 +1,9 @@
-"""Speed and memory of the working tree beside those of an earlier revision, in one run.
+"""Speed and memory of the working tree and of an earlier revision, side by side.
 
     python -m tools.benchmark_against REVISION [--rounds N] [--json FILE]
 
-The revision is checked out into a folder of its own and both run `tools.benchmark` in turn, so that
-whatever else the machine is doing meets both alike. Needs git, and packages that suit both.
+The revision is checked out into a temporary folder. Both run `tools.benchmark` in turn, so that
+other load on the machine affects both alike. Needs git, and packages that suit both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def checked_out(revision: str) -> Iterator[Path]:
-    """The revision's files in a folder that is gone afterwards."""
+    """The revision's files in a temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         tree = Path(name) / "tree"
         git = ["git", "-C", str(_ROOT), "worktree"]
@@ -40,7 +40,7 @@ def checked_out(revision: str) -> Iterator[Path]:
 
 
 def benchmark(tree: Path, report: Path) -> dict[str, float]:
-    """One benchmark of the software in a folder: figures by name, each with its unit."""
+    """Benchmark the software in a folder: figures by name, with units."""
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     command = [sys.executable, "-m", "tools.benchmark", "--json", str(report)]
     subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -53,9 +53,9 @@ def benchmark(tree: Path, report: Path) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure both and print them side by side."""
+    """Measure both and print the figures side by side."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark_against")
-    parser.add_argument("revision", help="what to compare with: a commit, a tag, a branch")
+    parser.add_argument("revision", help="the revision to compare with: a commit, tag or branch")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)

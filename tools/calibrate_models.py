@@ -1,10 +1,9 @@
-"""Writes cohort and calibration into the models' folder, from speech whose license allows it.
+"""Derives the cohort and the calibrations from speech, and writes them to the models' folder.
 
     python -m tools.calibrate_models [FOLDER] [--print]
 
-FOLDER holds `SPEAKER/*.flac`, text differing (speechocean762, CC BY 4.0). Everything is measured
-on what the models themselves make of the recordings, so it has to be done again for every change
-of a model or of the speech detection; a model whose card has none for it is refused.
+FOLDER holds `SPEAKER/*.flac` with different texts (speechocean762, CC BY 4.0). Run it after every
+change of a model or of speech detection: a model whose card has no calibration for it is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from tools.models import cards
 COHORT_FILE = "speaker_cohort.npy"
 SOURCE = "speechocean762 (CC BY 4.0)"
 ENROLLMENT_RATE = 0.01
-"""False accepts while enrolling, where a repetition is compared with a single other one."""
+"""False accept rate at enrollment, where a repetition is compared with a single other one."""
 
 
 def cohort_content(fitted: FittedVoice) -> bytes:
@@ -54,7 +53,7 @@ def enrollment_voice(voices: Voices) -> dict[str, Any]:
 
 
 def enrollment_phrase(distances: phrases.Distances) -> dict[str, Any]:
-    """Operating point between two single sayings: warping distance."""
+    """Operating point between two single utterances: DTW distance."""
     limit = float(np.quantile(distances.single, ENROLLMENT_RATE, method="lower"))
     return _point(limit, len(distances.single))
 
@@ -72,11 +71,13 @@ def _point(threshold: float, trials: int, false_reject: float | None = None) -> 
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and write, or only print."""
+    """Measure, then write or print."""
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate_models", description=__doc__)
     default = Path("../shared/speech/read_sentences")
     parser.add_argument("folder", type=Path, nargs="?", default=default)
-    parser.add_argument("--print", action="store_true", help="leave the models' folder as it is")
+    parser.add_argument(
+        "--print", action="store_true", help="only print; do not change the models' folder"
+    )
     options = parser.parse_args(arguments)
     models = open_models()
     analyzer = Analyzer(models)

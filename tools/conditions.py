@@ -1,8 +1,8 @@
-"""The acoustics of an entrance, simulated, for measuring how the product holds out there.
+"""Simulates the acoustics of an entrance: noise, rooms and microphones.
 
-`conditions(noise)` gives them all in order, `clean` first. Everything is repeatable: the same
-samples and seed give the same samples. What comes out has the length that went in and never clips.
-Speech keeps its level, save where it would clip and before the microphone `far_quiet`.
+`conditions(noise)` gives all of them in order, `clean` first. The same samples and seed give the
+same result, of the same length, without clipping. Speech keeps its level, unless it would clip or
+the microphone is `far_quiet`.
 
 Needs scipy for rooms and microphones, pyroomacoustics for rooms: `pip install -e '.[measure]'`.
 """
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Condition:
-    """Something that happens to speech on its way.
+    """A change to speech on its way to the recognizer.
 
     Attributes:
         name: for tables.
@@ -49,7 +49,7 @@ def conditions(noise: FloatArray) -> tuple[Condition, ...]:
     """Every condition in order: clean, noise, rooms, rooms with noise, microphones.
 
     Args:
-        noise: what stands behind the speech, mono at `SAMPLE_RATE`: a recording, `pink_noise` or
+        noise: the background noise, mono at `SAMPLE_RATE`: a recording, `pink_noise` or
             `babble`.
     """
     return (

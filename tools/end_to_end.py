@@ -1,4 +1,4 @@
-"""Whether the daemon decides what its parts, called one by one, say it should."""
+"""Compares the decisions of the service with those of its parts called one by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.audio.utterance import utterance_of
 from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.evaluation.corpus import CorpusFile, find_items
 from edge.recognition import Engine
-from edge.service import Service
+from edge.service import build_service
 from edge.store import open_store
 from edge.types import AccessDecision, Profile, ProfileKind
 
@@ -23,10 +23,10 @@ ENROLLED = 3
 
 
 def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
-    """Enroll each speaker in turn and hold the daemon's decisions against `Engine.verify`.
+    """Enroll each speaker in turn and compare the service's decisions with `Engine.verify`.
 
     Args:
-        engine: the recognizer, as the daemon would open it.
+        engine: the recognizer, opened as by the service.
         folder: `SPEAKER/PHRASE/*.flac`, two speakers with two phrases at least.
 
     Returns:
@@ -53,7 +53,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
                 engine.config,
                 mqtt=MqttConfig(enabled=False),
                 state_directory=Path(state),
-                # What is compared is recognition; a lock-out would follow from the wrong ones.
+                # Only recognition is compared; wrong attempts would cause a lock-out.
                 replay=ReplayConfig(enabled=False),
                 lockout=LockOutConfig(enabled=False),
             )
@@ -79,7 +79,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
 
 
 def enroll(engine: Engine, config: Config, items: list[CorpusFile]) -> Profile:
-    """Enroll a person into the configuration's store, whatever their recordings are worth."""
+    """Enroll a person into the configuration's store, whatever the quality of the recordings."""
     with open_store(config.state_path, settings=config.store) as store:
         profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
         for item in items:
@@ -95,5 +95,5 @@ def enroll(engine: Engine, config: Config, items: list[CorpusFile]) -> Profile:
 
 def _decisions(config: Config, item: CorpusFile) -> list[AccessDecision]:
     decisions: list[AccessDecision] = []
-    Service(config, source=FileSource(item.path), on_decision=decisions.append).run()
+    build_service(config, source=FileSource(item.path), on_decision=decisions.append).run()
     return decisions

@@ -1,27 +1,27 @@
 #!/usr/bin/env python3
-"""The other side of a decision: a lock that opens for nothing but a genuine one.
+"""An example lock that opens only for genuine decisions of one device.
 
-To be read, copied and built into a lock; one file that needs paho-mqtt, and for Ed25519 the
-package cryptography. With the public key that `edge-voice signing public-key` prints in a file:
+Read it, copy it, build it into a lock. It is one file that needs paho-mqtt, and for Ed25519 the
+package cryptography. Put the public key that `edge-voice signing public-key` prints in a file:
 
     example_lock.py --device front-door --key front-door.pub --state /var/lib/lock/counter
                     --open-command "gpioset --toggle 3s,0 gpiochip0 17=1"
 
-What it opens for is a message on BASE/DEVICE/decision that
+It opens for a message on BASE/DEVICE/decision that
 
  1. is at most 8 KiB of strict JSON: one object, no member twice, no NaN, ordinary numbers;
- 2. the broker did not keep from before (no retained message);
- 3. is signed by this very key, in the domain `decision`;
- 4. was made by this very device;
- 5. has not ended yet by this lock's own clock, and was not issued in the future;
- 6. has a higher number than every one before it, and the number is on the disk before it opens;
- 7. says `granted` because somebody was `accepted`.
+ 2. was not retained by the broker;
+ 3. is signed with this key, in the domain `decision`;
+ 4. names this device;
+ 5. has not expired by this lock's own clock, and was not issued in the future;
+ 6. has a higher counter than all before, which is written to disk before the lock opens;
+ 7. is `granted` with the reason `accepted`.
 
 Everything else is refused, with the reason as a line of JSON in the log. With `--home-assistant`
-Home Assistant shows whether it is open and what it refused; nothing that comes from there is
-listened to, and there is no button to open it. The lock needs a clock
-that is right to a second or two (NTP); with a wrong one it stays shut. Give the broker a limit to
-the size of messages (Mosquitto: message_size_limit), or somebody can fill this lock's memory.
+Home Assistant shows whether it is open and what it refused last; nothing from Home Assistant is
+read, and there is no button to open it. The lock needs a clock that is right to a second or two
+(NTP); with a wrong one it stays shut. Limit the size of messages at the broker (Mosquitto:
+message_size_limit), or someone can fill this lock's memory.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
 
 
 class Refused(Exception):
-    """The door stays shut; the text is the reason, one word."""
+    """A message does not open the lock; the text is the reason, one word."""
 
 
 # --- 1. Strict JSON ---
 
 
 def read_strictly(payload: bytes) -> dict[str, Any]:
-    """The one object that the bytes are, or Refused."""
+    """The object in the payload, or Refused."""
     if len(payload) > MAX_BYTES:
         raise Refused("too_large")
     if payload.count(b"{") + payload.count(b"[") > 64:  # deep nesting costs a parser its stack
@@ -83,21 +83,21 @@ def read_strictly(payload: bytes) -> dict[str, Any]:
 
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of two members with one name another reader might take the other."""
+    """An object without repeated names, which other parsers may read differently."""
     if len(dict(pairs)) != len(pairs):
         raise Refused("duplicate_member")
     return dict(pairs)
 
 
 def integer(digits: str) -> int:
-    """A whole number that a double holds exactly."""
+    """An integer that a double holds exactly."""
     if len(digits) > 17 or abs(int(digits)) > LARGEST_INTEGER:
         raise Refused("bad_number")
     return int(digits)
 
 
 def number(digits: str) -> float:
-    """Another number, of a size that every language writes the same way."""
+    """A float of a size that every language writes the same way."""
     value = float(digits) if len(digits) <= 32 else 0.0
     if value.is_integer() or not 1e-4 <= abs(value) <= 1e15:
         raise Refused("bad_number")
@@ -105,7 +105,7 @@ def number(digits: str) -> float:
 
 
 def no_number(_: str) -> NoReturn:
-    """NaN and Infinity are no JSON."""
+    """Refuse NaN and Infinity, which are not JSON."""
     raise Refused("bad_number")
 
 
@@ -113,12 +113,12 @@ def no_number(_: str) -> NoReturn:
 
 
 def canonical(message: Any) -> bytes:
-    """RFC 8785 for the messages that the device sends: sorted, no spaces, UTF-8."""
+    """RFC 8785 for the device's messages: sorted, no spaces, UTF-8."""
     return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def signed_bytes(message: dict[str, Any], algorithm: str, key_id: str) -> bytes:
-    """What is signed: kind of message, algorithm, key and everything but the signature."""
+    """The signed bytes: domain, algorithm, key id and the message without its signature."""
     bare = {name: value for name, value in message.items() if name != "signature"}
     return f"edge-voice/1\ndecision\n{algorithm}\n{key_id}\n".encode() + canonical(bare)
 
@@ -157,7 +157,7 @@ class Key:
         signature = message.get("signature")
         if signature is None:
             raise Refused("unsigned")
-        # The algorithm is this key's, never what the message would like it to be.
+        # The algorithm is this key's, never the message's choice.
         if not isinstance(signature, dict) or signature.get("algorithm") != self.algorithm:
             raise Refused("bad_signature")
         key_id, value = signature.get("key_id"), signature.get("value")
@@ -175,7 +175,7 @@ class Key:
 
 
 def check_time(message: dict[str, Any], allowance_s: float) -> None:
-    """Return if the message holds now, or raise Refused."""
+    """Return if the message is valid now, or raise Refused."""
     issued, expires = unix(message.get("issued_at")), unix(message.get("expires_at"))
     now = time.time()
     if expires - issued > MAX_LIFETIME_S:
@@ -200,15 +200,15 @@ def unix(text: Any) -> float:
 
 
 class Counter:
-    """The highest number that was accepted, in a file that is replaced as a whole."""
+    """The highest accepted counter, in a file that is replaced as a whole."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        # Without the file this lock is new. With a damaged one it must not guess: it stops here.
+        # Without the file the lock is new. With a damaged one it must not guess: it stops.
         self.highest = int(file.read_text(encoding="ascii")) if file.exists() else 0
 
     def check(self, message: dict[str, Any]) -> int:
-        """The message's number, higher than all before, or Refused."""
+        """The message's counter, if higher than all before, or Refused."""
         number = message.get("counter")
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise Refused("bad_counter")
@@ -217,7 +217,7 @@ class Counter:
         return number
 
     def remember(self, number: int) -> None:
-        """Have the number on the disk before the door opens, or raise Refused."""
+        """Write the counter to disk before the lock opens, or raise Refused."""
         try:
             handle, name = tempfile.mkstemp(dir=self.file.parent)
             with os.fdopen(handle, "w", encoding="ascii") as out:
@@ -237,7 +237,7 @@ class Counter:
 
 
 class Lock:
-    """Decides about one message after the other; nothing runs at the same time."""
+    """Decides about messages one at a time."""
 
     def __init__(self, device: str, key: Key, counter: Counter, allowance_s: float) -> None:
         self.device = device
@@ -264,9 +264,9 @@ class Lock:
 
 
 class Shown:
-    """The lock as Home Assistant shows it: a sensor, since nothing is to be commanded here.
+    """The lock in Home Assistant: a sensor, because it takes no commands.
 
-    Anybody on the broker can write to its topics: what is shown may be wrong, the door is not.
+    Anyone on the broker can write to its topics, so the display may be forged; the lock is not.
     """
 
     def __init__(self, client: mqtt.Client, args: argparse.Namespace) -> None:
@@ -280,7 +280,7 @@ class Shown:
             "name": "Lock", "unique_id": name, "device_class": "lock", "object_id": name,
             "default_entity_id": f"binary_sensor.{name.replace('-', '_').lower()}",
             "state_topic": self.topic, "json_attributes_topic": self.topic,
-            # What is no JSON object is nothing: anybody may have sent it.
+            # Ignore anything but a JSON object: anyone may have sent it.
             "value_template": "{{ value_json.lock | default('None') "
             "if value_json is mapping else 'None' }}",
             "payload_on": "open", "payload_off": "locked", "off_delay": args.open_s,
@@ -291,28 +291,28 @@ class Shown:
         client.will_set(self.topic, '{"state":"offline"}', qos=1, retain=True)
 
     def announce(self) -> None:
-        """Say on a new connection that the lock is there."""
+        """Announce the lock after a connection."""
         self.client.publish(self.config_topic, json.dumps(self.config), qos=1, retain=True)
         self.say()
 
     def opened(self) -> None:
-        """Say that it is open; Home Assistant shows it as locked again after `open_s`."""
+        """Publish that it is open; Home Assistant shows it as locked again after `open_s`."""
         self.client.publish(self.topic, json.dumps({**self.status, "lock": "open"}), qos=1)
 
     def refused(self, reason: str) -> None:
-        """Tell of a message that was refused, at most once a second: a flood is not to be two."""
+        """Publish a refusal, at most once a second, so that a flood is not doubled."""
         if reason != "denied" and time.monotonic() - self.said_at > 1.0:
             self.said_at = time.monotonic()
             self.say(last_refused=reason)
 
     def say(self, **changes: str) -> None:
-        """Have the broker keep how the lock is."""
+        """Publish the state of the lock, retained."""
         self.status.update(changes)
         self.client.publish(self.topic, json.dumps(self.status), qos=1, retain=True)
 
 
 def main() -> int:
-    """Listen until told to stop."""
+    """Run until stopped."""
     args = arguments()
     try:
         text = args.key.read_text(encoding="ascii").strip()
@@ -336,12 +336,12 @@ def main() -> int:
             if shown:
                 shown.refused(str(refused))
             return
-        except Exception as error:  # noqa: BLE001 (whatever it is, the door stays shut)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the lock stays shut)
             note("refused", reason="error", error=repr(error)[:200])
             return
         note("opened", id=decision.get("id"), counter=decision["counter"])
         if args.open_command:
-            # Not waited for: the next message must be looked at now.
+            # Do not wait: the next message must be checked at once.
             subprocess.Popen(shlex.split(args.open_command), stdin=subprocess.DEVNULL)
         if shown:
             shown.opened()
@@ -352,7 +352,7 @@ def main() -> int:
         if shown:
             shown.announce()
 
-    # A clean session: what was published while this lock was away is not for it.
+    # A clean session: nothing published while this lock was away may open it.
     client = mqtt.Client(CallbackAPIVersion.VERSION2, clean_session=True)
     shown = Shown(client, args) if args.home_assistant else None
     client.on_connect = on_connect
@@ -364,7 +364,7 @@ def main() -> int:
         client.tls_set(ca_certs=str(args.ca_file))
     client.reconnect_delay_set(1, 10)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # If it is shown, without a goodbye: then the broker tells that it is gone.
+        # With Home Assistant, no clean disconnect: the broker then publishes the will.
         signal.signal(number, lambda *_: sys.exit() if shown else client.disconnect())
     client.connect_async(args.host, args.port)
     client.loop_forever(retry_first_connection=True)
@@ -373,21 +373,23 @@ def main() -> int:
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Opens for genuine decisions of one device.")
+    parser = argparse.ArgumentParser(description="Open for genuine decisions of one device.")
     parser.add_argument("--device", required=True, help="the device.id that may open this lock")
-    parser.add_argument("--key", required=True, type=Path, help="file with its key")
-    parser.add_argument("--state", required=True, type=Path, help="file for the highest number")
-    parser.add_argument("--open-command", help="what to run when it opens")
-    parser.add_argument("--open-s", type=int, default=3, help="for how long, seconds (default: 3)")
-    parser.add_argument("--home-assistant", metavar="PREFIX", help="show it there: homeassistant")
-    parser.add_argument("--log", type=Path, help="file for lines of JSON; else standard output")
+    parser.add_argument("--key", required=True, type=Path, help="file with the device's key")
+    parser.add_argument("--state", required=True, type=Path, help="file for the highest counter")
+    parser.add_argument("--open-command", help="command that opens the lock")
+    parser.add_argument(
+        "--open-s", type=int, default=3, help="how long it is open, seconds (default: 3)"
+    )
+    parser.add_argument("--home-assistant", metavar="PREFIX", help="announce it to Home Assistant")
+    parser.add_argument("--log", type=Path, help="log file (default: standard output)")
     parser.add_argument("--clock-allowance", type=float, default=1.0, help="seconds (default: 1)")
     parser.add_argument("--host", default="localhost", help="the broker")
     parser.add_argument("--port", type=int, default=1883)
     parser.add_argument("--base-topic", default="edge-voice")
     parser.add_argument("--username")
     parser.add_argument("--password-file", type=Path)
-    parser.add_argument("--ca-file", type=Path, help="encrypt, and trust this authority")
+    parser.add_argument("--ca-file", type=Path, help="use TLS and trust this CA")
     return parser.parse_args(given)
 
 

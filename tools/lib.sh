@@ -11,7 +11,7 @@ fail() {
     exit 3
 }
 
-# as_root COMMAND...: run it as root, by sudo where needed.
+# as_root COMMAND...: run it as root, with sudo if needed.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -20,11 +20,11 @@ as_root() {
     fi
 }
 
-# need_root FOR: end with what to do by hand where nobody here can be root.
+# need_root FOR: fail with instructions if root is not available.
 need_root() {
     [ "$(id -u)" -eq 0 ] && return 0
     command -v sudo >/dev/null 2>&1 || fail "there is no sudo; as root, run: $1"
-    # Something to ask the password for; `sudo -v` asks for it even where none is needed.
+    # `sudo -v` would ask for a password even if none is needed.
     sudo -- true || fail "sudo did not let you; as root, run: $1"
 }
 
@@ -36,7 +36,7 @@ have_package() {
 need_packages() {
     missing=
     if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
-        say "note: this is no Debian; what it calls $* must be there already"
+        say "note: not a Debian system; install the equivalent of $* yourself"
         return 0
     fi
     for package in "$@"; do
@@ -45,7 +45,7 @@ need_packages() {
     [ -n "$missing" ] || return 0
     say "Installing system packages:$missing"
     need_root "apt-get install$missing"
-    # The lists are fetched where there are none, or where what they name is gone by now.
+    # Fetch the package lists if they are missing or out of date.
     # shellcheck disable=SC2086 # names of packages, to be split
     if ! { apt_lists_there && apt_install $missing; }; then
         as_root env DEBIAN_FRONTEND=noninteractive \
@@ -63,34 +63,34 @@ apt_lists_there() {
 }
 
 apt_install() {
-    # What it does is a page for each package; what goes wrong is on standard error.
+    # Hide a page of output per package; errors go to standard error.
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "$@" >/dev/null
 }
 
-# The libraries that the Python packages load. Debian knows PortAudio under one name everywhere.
+# The libraries that the Python packages load.
 need_audio_libraries() {
     case $(uname -m) in
         x86_64 | aarch64) need_packages libportaudio2 ;;
-        # The soundfile package brings its library along for 64 bit only.
+        # The soundfile package contains its library only for 64 bit.
         *) need_packages libportaudio2 libsndfile1 ;;
     esac
 }
 
-# python_works PROGRAM FROM BELOW: whether it is a Python that can make virtual environments, of a
-# version from 3.FROM up to, and without, 3.BELOW.
+# python_works PROGRAM FROM BELOW: whether it is a Python that can make virtual environments, at
+# least 3.FROM and below 3.BELOW.
 python_works() {
     "$1" -c "import sys, venv, ensurepip; sys.exit(not (3, $2) <= sys.version_info[:2] < (3, $3))" \
         >/dev/null 2>&1
 }
 
-# find_python FROM BELOW: print the first such Python there is; false where there is none.
+# find_python FROM BELOW: print the first such Python; false if there is none.
 find_python() {
     for program in python3 /usr/bin/python3 \
         python3.14 python3.13 python3.12 python3.11 python3.10 \
         "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python3; do
         if python_works "$program" "$1" "$2"; then
-            # The program itself: what stands in the path may be a script that chooses one.
+            # The program itself: the one in the path may be a script that chooses one.
             "$program" -c 'import sys; print(sys.executable)'
             return 0
         fi
@@ -98,7 +98,7 @@ find_python() {
     return 1
 }
 
-# need_python: print a Python that the software runs on; installs Debian's where there is none.
+# need_python: print a Python that the software runs on; installs Debian's if there is none.
 need_python() {
     find_python 10 15 || {
         need_packages python3 python3-venv
@@ -106,7 +106,7 @@ need_python() {
     }
 }
 
-# stamp PYTHON WHAT: what a virtual environment was made from; another one means to make it anew.
+# stamp PYTHON WHAT: what a virtual environment was made from; if it changes, make it again.
 stamp() {
     printf '%s\n%s\n' "$PWD" "$2"
     "$1" -c 'import sys; print(sys.version)'
@@ -119,13 +119,13 @@ environment_is() {
         "$1/bin/python" -c 'import edge, numpy' >/dev/null 2>&1
 }
 
-# new_environment DIRECTORY PYTHON: an empty virtual environment in place of what is there.
+# new_environment DIRECTORY PYTHON: make an empty virtual environment, replacing any old one.
 new_environment() {
     rm -rf "$1"
     "$2" -m venv "$1" >&2 || fail "$2 could not make a virtual environment in $1"
 }
 
-# pip_install DIRECTORY ARGUMENT...: install into a virtual environment; only errors are shown.
+# pip_install DIRECTORY ARGUMENT...: install into a virtual environment; shows only errors.
 pip_install() {
     directory=$1
     shift
@@ -133,16 +133,15 @@ pip_install() {
         fail "pip could not install $*; is there a connection to the network?"
 }
 
-# install_locked DIRECTORY ARGUMENT...: install the files of requirements/, and nothing that they do
-# not have the hash of.
+# install_locked DIRECTORY ARGUMENT...: install from the files of requirements/, checking hashes.
 install_locked() {
     directory=$1
     shift
-    # They are complete: what the packages ask for is not looked at again.
+    # The lists are complete; dependencies are not resolved again.
     pip_install "$directory" --no-deps --require-hashes "$@"
 }
 
-# build_wheel PYTHON FOLDER: the wheel of this checkout, built with what is locked for that.
+# build_wheel PYTHON FOLDER: build the wheel of this checkout with the locked build tools.
 build_wheel() {
     new_environment "$2/build" "$1"
     install_locked "$2/build" -r requirements/build.txt
@@ -151,7 +150,7 @@ build_wheel() {
 }
 
 # need_environment EXTRA: the virtual environment .venv with the software and its EXTRA, in the
-# versions of requirements/EXTRA.txt; made anew where it is broken or older than those.
+# versions of requirements/EXTRA.txt; made again if it is broken or out of date.
 need_environment() {
     base=$(need_python) || exit 3
     wanted=$(stamp "$base" "$1")
@@ -159,8 +158,8 @@ need_environment() {
     if environment_is .venv "$wanted" || environment_is .venv "$full"; then
         return 0
     fi
-    say "Setting up .venv with $("$base" --version); the first time takes a minute or a few"
-    # An environment for the demo grows into one for the tests; any other is not to be trusted.
+    say "Setting up .venv with $("$base" --version); the first time takes a few minutes"
+    # An environment for the demo can be extended for the tests; make any other from scratch.
     environment_is .venv "$(stamp "$base" demo)" || new_environment .venv "$base"
     rm -f .venv/edge-voice.stamp
     install_locked .venv -r "requirements/$1.txt"

@@ -1,10 +1,10 @@
-"""Makes docs/asyncapi.yaml from the schemas: every topic, message and answer in one document.
+"""Generates docs/asyncapi.yaml from the schemas: every topic, message and answer in one document.
 
-    python -m tools.make_asyncapi            # writes it
-    python -m tools.make_asyncapi --check    # says whether it is current
+    python -m tools.make_asyncapi            # write it
+    python -m tools.make_asyncapi --check    # check that it is current
 
-AsyncAPI 3.0 reads a payload as JSON Schema draft 7. What the schemas use of draft 2020-12 means the
-same there once `$defs` are components of the document.
+AsyncAPI 3.0 reads a payload as JSON Schema draft 7. The parts of draft 2020-12 that the schemas use
+mean the same there once `$defs` are components of the document.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import edge
 from tools.topics import ENDING, REPOSITORY, TOPICS, Topic, read_schema, schema_names
 
 FILE = REPOSITORY / "docs" / "asyncapi.yaml"
-_HEAD = "# Made from schemas/ by: python -m tools.make_asyncapi\n"
+_HEAD = "# Generated from schemas/ by: python -m tools.make_asyncapi\n"
 _REFERENCE = re.compile(rf"(?:([a-z_-]+){re.escape(ENDING)})?#/\$defs/([a-z_]+)")
 _DROPPED = ("$schema", "$id", "$defs", "examples")
 _PARAMETERS = {
-    "base": "First levels of every topic, `mqtt.base_topic`.",
+    "base": "First part of every topic, `mqtt.base_topic`.",
     "device": "The device, `device.id`.",
-    "prefix": "What Home Assistant looks for devices under, `homeassistant.prefix`.",
-    "component": "Kind of entity, as Home Assistant names it.",
-    "node": "The device, as a part of Home Assistant's ids.",
-    "object": "The entity of that device.",
+    "prefix": "Home Assistant's discovery prefix, `homeassistant.prefix`.",
+    "component": "Home Assistant's type of entity.",
+    "node": "The device, as part of Home Assistant's ids.",
+    "object": "The entity.",
 }
 _DEFAULTS = {"base": "edge-voice", "device": "front-door", "prefix": "homeassistant"}
 _INFO = (
-    "What a device says over MQTT, and what it can be told. Whoever opens a door on a decision"
-    " verifies its signature, its end and its number: docs/trusted-messages.md says how."
+    "What a device publishes over MQTT, and the commands it takes. A lock must verify the"
+    " signature, expiry and counter of a decision before it opens: see docs/trusted-messages.md."
 )
 
 
@@ -53,7 +53,7 @@ def document() -> dict[str, Any]:
             "home": {
                 "host": "localhost:1883",
                 "protocol": "mqtt",
-                "description": "The home's broker, `mqtt.host` and `mqtt.port`; TLS where"
+                "description": "The broker, `mqtt.host` and `mqtt.port`; TLS with"
                 " `mqtt.tls.enabled`.",
             }
         },
@@ -67,18 +67,20 @@ def document() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The document as it is written."""
+    """The document as YAML."""
     body = yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=100)
     return _HEAD + str(body)
 
 
 def main() -> int:
-    """Write the document, or say whether it is current."""
+    """Write the document, or check that it is current."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 where it is old")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit code 1 if it is out of date"
+    )
     if parser.parse_args().check:
         current = FILE.is_file() and FILE.read_text("utf-8") == text()
-        print("current" if current else "old; run python -m tools.make_asyncapi")
+        print("current" if current else "out of date; run python -m tools.make_asyncapi")
         return 0 if current else 1
     FILE.write_text(text(), "utf-8")
     return 0
@@ -159,7 +161,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _moved(value: Any, name: str) -> Any:
-    """The same schema with its references to where their targets are in the document."""
+    """The same schema with its references changed to the document's components."""
     if isinstance(value, dict):
         return {
             key: _target(each, name) if key == "$ref" else _moved(each, name)

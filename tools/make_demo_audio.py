@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Make the recordings of `edge-voice demo` with flite, a small speech synthesizer.
+"""Makes the recordings of `edge-voice demo` with flite, a small speech synthesizer.
 
     tools/make_demo_audio.py [--output edge/demo/recordings] [--flite flite]
 
-Two made-up people say a phrase of their own three times and are enrolled from it. Then each says
-it once more, differently; one says another phrase; and a third and a fourth voice try their luck.
-Repetitions by a synthesizer would be equal to the sample, which no person can do, so tempo, pitch,
-loudness, place in the room and background noise differ between them. The noise is seeded: the
-same flite (Debian's 2.2) gives the same files.
+Two made-up people each enroll with three repetitions of a phrase. Then each says it once more,
+differently; one says another phrase; and two other voices try. Repetitions by a synthesizer would
+be equal to the sample, unlike a person's, so tempo, pitch, loudness, place in the room and
+background noise vary. The noise is seeded: the same flite (Debian's 2.2) gives the same files.
 
 Needs flite (`apt install flite`), numpy and soundfile.
 """
@@ -29,23 +28,23 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
 QUIET_S = 0.7
-"""Length of the quiet before and after the speech, seconds; it varies a little around this."""
+"""Mean length of the silence before and after the speech, seconds."""
 SPEECH_DBFS = -23.0
 """Level of the speech before each recording's own gain, dB relative to full scale."""
 NOISE_DBFS = -62.0
 """Level of the room noise, dB relative to full scale."""
 
 TEMPO = 0.08
-"""How far the tempo wanders from its mean, to both sides."""
+"""How far the tempo varies from its mean, to both sides."""
 TEMPO_KNOTS_S = 0.25
-"""How fast it wanders, seconds between one tempo and the next."""
+"""How fast it varies, seconds between one tempo and the next."""
 
 Samples = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice of flite's.
+    """A voice of flite.
 
     Attributes:
         name: as `flite -voice` takes it.
@@ -60,7 +59,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Person:
-    """Someone made up, enrolled with a phrase."""
+    """A made-up person, enrolled with a phrase."""
 
     name: str
     voice: Voice
@@ -97,7 +96,7 @@ ROBIN = Person("Robin", AWB, "Seven gray herons fly over the river")
 
 @dataclass(frozen=True)
 class Recording:
-    """One file, what is in it, and what the daemon has to make of it.
+    """One file, its content, and the decision expected for it.
 
     Attributes:
         file: name of the file.
@@ -105,7 +104,7 @@ class Recording:
         voice: who speaks.
         text: what is said.
         manner: how it is said.
-        person: whom it enrolls, or who speaks; None for a stranger.
+        person: the person it enrolls or who speaks; None for a stranger.
         reason: reason code expected; None for a recording to enroll from.
     """
 
@@ -215,22 +214,22 @@ def synthesize(recording: Recording, flite: str) -> Samples:
 
 
 def _trim(samples: Samples) -> Samples:
-    """Cut what flite leaves before and after the speech."""
+    """Trim silence before and after the speech."""
     loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max())
     return samples[loud[0] : loud[-1] + 1]
 
 
 def _hurry(speech: Samples, rng: np.random.Generator) -> Samples:
-    """The speech with a tempo that wanders, as a person's does: no two sayings then run in step.
+    """The speech with a tempo that varies, as a person's does, so no two repetitions run in step.
 
-    Two recordings of a synthesizer differ in one tempo all along, which is how a recording differs
-    that is played back a little too fast; the device takes one for the other, and is right to.
+    Two recordings of a synthesizer differ by a constant tempo, like a recording played back a
+    little too fast; the device would rightly take one for a replay of the other.
     """
     knots = max(3, round(len(speech) / SAMPLE_RATE / TEMPO_KNOTS_S) + 1)
     at = np.linspace(0, len(speech) - 1, knots)
     rate = np.interp(np.arange(len(speech)), at, rng.uniform(1 - TEMPO, 1 + TEMPO, knots))
     position = np.cumsum(rate)
-    # Read between the samples of a signal with four times as many.
+    # Interpolate in a signal with four times as many samples.
     spectrum = np.fft.rfft(speech)
     fine = np.fft.irfft(np.pad(spectrum, (0, 3 * len(spectrum))), 4 * len(speech)) * 4
     return np.interp(position[position < len(speech) - 1] * 4, np.arange(len(fine)), fine)
@@ -262,7 +261,7 @@ def _amplitude(decibel: float) -> float:
 
 
 def record(speech: Samples, manner: Manner) -> Samples:
-    """The speech as a microphone in a quiet room would have it, shape (n,), full scale [-1, 1)."""
+    """The speech as recorded by a microphone in a quiet room, shape (n,), full scale [-1, 1)."""
     rng = np.random.default_rng(manner.seed)
     speech = np.convolve(_hurry(_trim(speech), rng), _room(rng))
     level = np.sqrt(np.mean(speech**2))
@@ -273,7 +272,7 @@ def record(speech: Samples, manner: Manner) -> Samples:
 
 
 def _manifest() -> dict[str, Any]:
-    """What the demo reads: the people, and the recordings in the order they are played."""
+    """The demo's manifest: the people, and the recordings in the order they are played."""
     recordings = []
     for one in RECORDINGS:
         entry: dict[str, Any] = {
@@ -295,7 +294,7 @@ def _manifest() -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write every recording and the manifest; 0 when done, 3 when flite is missing or fails."""
+    """Write every recording and the manifest; exit code 3 if flite is missing or fails."""
     parser = argparse.ArgumentParser(description="Make the recordings of `edge-voice demo`.")
     here = Path(__file__).resolve().parent
     parser.add_argument("--output", type=Path, default=here.parent / "edge" / "demo" / "recordings")

@@ -1,7 +1,7 @@
-"""Makes what is in docs/ and made from the code: the pages of reference, the AsyncAPI document.
+"""Generates the pages in docs/ that come from the code: the reference and the AsyncAPI document.
 
-python -m tools.make_docs            # writes them
-python -m tools.make_docs --check    # says which are old
+python -m tools.make_docs            # write them
+python -m tools.make_docs --check    # list those out of date
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FOLDER = REPOSITORY / "docs" / "reference"
 
 
 def documents() -> dict[Path, str]:
-    """Every file and what belongs in it."""
+    """Every generated file with its content."""
     return {
         _FOLDER / "configuration.md": configuration.page(),
         _FOLDER / "commands.md": commands.page(),
@@ -28,7 +28,7 @@ def documents() -> dict[Path, str]:
 
 
 def old() -> list[Path]:
-    """The files that are not as they would be made now."""
+    """The files that are out of date."""
     return [
         file
         for file, text in documents().items()
@@ -37,9 +37,11 @@ def old() -> list[Path]:
 
 
 def main() -> int:
-    """Write the files, or say which are old."""
+    """Write the files, or list those out of date."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 where one is old")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit code 1 if one is out of date"
+    )
     if parser.parse_args().check:
         late = [str(file.relative_to(REPOSITORY)) for file in old()]
         print(f"old: {', '.join(late)}; run python -m tools.make_docs" if late else "current")

@@ -1,13 +1,13 @@
-"""Make the pictures of the documentation from real output: `docs/pictures/*.svg`.
+"""Makes the pictures of the documentation from real output: `docs/pictures/*.svg`.
 
     python -m tools.make_pictures [--only NAME] [--columns N,N] [--out FOLDER] [--png FOLDER]
 
-Every picture is of a command that was run in a terminal of its own, at the widths and on the
-backgrounds of the table below. Times of day, and how long something took, differ from run to run;
-nothing else does. The monitor is watched for four minutes; the rest takes seconds. Pictures of the
-microphone need PulseAudio, and are left out with a note where it is missing.
+Each picture shows a command run in a terminal of its own, at the widths and backgrounds of the
+table below. Only times of day and durations differ from run to run. The monitor is watched for four
+minutes; the rest takes seconds. Pictures of the microphone need PulseAudio, and are skipped with a
+note without it.
 
-With --png each is also drawn by Chromium, to be looked at.
+With --png, Chromium draws each picture as PNG too.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Take = Callable[[Stage, Sequence[int], int], Screens]
 
 @dataclass(frozen=True)
 class Picture:
-    """One command to be pictured.
+    """A picture of one command.
 
     Attributes:
         name: of the files.
-        title: the command, as it is typed.
-        take: makes the screens, by their width.
+        title: the command as typed.
+        take: makes the screens, by width.
         widths: columns of the terminals that the documentation shows.
-        lines: height of the terminals; empty lines at the end are left away.
+        lines: height of the terminals; trailing empty lines are dropped.
     """
 
     name: str
@@ -65,7 +65,7 @@ def _monitor(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
 
 
 def in_a_room(*arguments: str) -> Take:
-    """A command that ends by itself, and listens to the microphone."""
+    """A command that ends by itself and listens to the microphone."""
 
     def take(stage: Stage, widths: Sequence[int], lines: int) -> Screens:
         return {columns: stage.shown_in_a_room(columns, lines, *arguments) for columns in widths}
@@ -97,7 +97,7 @@ PICTURES = (
 
 
 def make(picture: Picture, folder: Path) -> list[Path]:
-    """Make a picture, at all its widths and on all backgrounds.
+    """Make a picture at all its widths and backgrounds.
 
     Args:
         picture: which.
@@ -107,7 +107,7 @@ def make(picture: Picture, folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        ValueError: a picture holds something private, or needs something from elsewhere.
+        ValueError: a picture contains something private or loads something from elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -127,7 +127,7 @@ def make(picture: Picture, folder: Path) -> list[Path]:
 
 
 def draw(svg: Path, folder: Path) -> None:
-    """Have Chromium draw a picture as PNG."""
+    """Draw a picture as PNG with Chromium."""
     found = re.search(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', svg.read_text(encoding="utf-8"))
     width, height = (float(each) for each in found.groups()) if found else (1000.0, 1000.0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def draw(svg: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """Make them all, or the one that was named."""
+    """Make all pictures, or those named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = [picture.name for picture in PICTURES]
     parser.add_argument(
@@ -153,16 +153,18 @@ def main() -> int:
         action="append",
         choices=names,
         default=[],
-        help=f"make this one alone, or several: {', '.join(names)}",
+        help=f"make only this one; may be repeated: {', '.join(names)}",
     )
     parser.add_argument(
         "--columns",
         metavar="N,N",
         type=lambda text: tuple(int(each) for each in text.split(",")),
-        help="widths to make, in place of those that the documentation shows",
+        help="other widths than those of the documentation",
     )
-    parser.add_argument("--out", metavar="FOLDER", type=Path, default=FOLDER, help="put them here")
-    parser.add_argument("--png", metavar="FOLDER", type=Path, help="draw them there as well")
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=FOLDER, help="folder for the pictures"
+    )
+    parser.add_argument("--png", metavar="FOLDER", type=Path, help="folder for PNG files")
     args = parser.parse_args()
     missing = 0
     for picture in PICTURES:

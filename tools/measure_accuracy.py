@@ -1,19 +1,19 @@
-"""How often the product is wrong, before and after its scores were calibrated.
+"""Measures error rates before and after calibration.
 
     python -m tools.measure_accuracy FOLDER [--only PART ...] [--json FILE]
 
-FOLDER holds any of these, and only what is there is measured:
+FOLDER holds any of these; each part is measured if its recordings exist:
 
-    read_sentences/SPEAKER/*     voices, on speakers that calibration has not seen
+    read_sentences/SPEAKER/*     voices, on speakers not used for calibration
     same_phrase/SPEAKER/PHRASE/* voice and phrase: four kinds of trial, calm and excited
     noise/*                      with same_phrase: the same in noise, rooms, other microphones
     near_miss/WORD/*             near misses of one phrase (`--phrase`)
     keywords/WORD/*              other people's keywords, against the same phrase
-    all of them                  running speech through the daemon
+    all of them                  running speech through the service
 
 Every recording goes through the product's own end-pointer, models and scores. Parts: sentences,
-same_phrase, conditions, near_miss, running, agreement; weights (only when asked for) shows why so
-little of the cohort's nearness is taken off. Without noise/, pink noise takes its place.
+same_phrase, conditions, near_miss, running, agreement; weights (only if named) shows why so little
+of the cohort similarity is subtracted. Without noise/, pink noise is used.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from tools.conditions import conditions, pink_noise
 from tools.end_to_end import agreement
 
 ASKED_FOR = ("weights",)
-"""Parts that are measured only when they are named."""
+"""Parts that are measured only if named."""
 PARTS = ("sentences", "same_phrase", "conditions", "near_miss", "running", "agreement")
 
 
 class Measurement:
-    """One folder, measured part by part; what two parts need is made once.
+    """One folder, measured part by part; shared data is made once.
 
     Args:
         folder: the recordings.
-        phrase: the word of `near_miss` that is enrolled.
+        phrase: the word of `near_miss` to enroll.
     """
 
     def __init__(self, folder: Path, phrase: str) -> None:
@@ -59,7 +59,7 @@ class Measurement:
         self._voices: Voices | None = None
 
     def has(self, *names: str) -> bool:
-        """Whether the folder holds all of these."""
+        """Whether the folder has all of these."""
         return all((self._folder / name).is_dir() for name in names)
 
     def sentences(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Measurement:
         return sentences.measure(voices)
 
     def weights(self) -> dict[str, Any]:
-        """How much of the cohort's nearness to take off."""
+        """How much of the cohort similarity to subtract."""
         voices = self._sentence_voices()
         if len(voices.speakers) < sentences.FEWEST_SPEAKERS:
             return {"too few speakers to calibrate with": len(voices.speakers)}
@@ -96,7 +96,7 @@ class Measurement:
         return near_miss.measure(self.engine, self._of("near_miss"), strangers, self._phrase)
 
     def running(self) -> dict[str, Any]:
-        """Running speech through the daemon."""
+        """Running speech through the service."""
         background = [
             item.path
             for name in ("read_sentences", "keywords")
@@ -107,7 +107,7 @@ class Measurement:
         return running.measure(self.engine, people, background, same_phrase.CALM)
 
     def agreement(self) -> dict[str, Any]:
-        """The daemon against its parts."""
+        """The service against its parts."""
         return agreement(self.engine, self._folder / "same_phrase")
 
     def _sentence_voices(self) -> Voices:
@@ -128,7 +128,7 @@ class Measurement:
                     some, description=description, transient=True
                 ),
             )
-            print(f"{name}: {len(items)} recordings, not judged: ", end="")
+            print(f"{name}: {len(items)} recordings, refused: ", end="")
             print(refusals(items, self._spoken[name]) or "none")
         return self._spoken[name]
 
@@ -141,7 +141,7 @@ class Measurement:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, and write JSON where asked to."""
+    """Measure, print, and write JSON if requested."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.measure_accuracy",
         description=__doc__,
@@ -152,9 +152,11 @@ def main(arguments: list[str]) -> int:
         "--only", nargs="+", choices=PARTS + ASKED_FOR, default=list(PARTS), metavar="PART"
     )
     parser.add_argument("--phrase", default="HeySavant", help="the word of near_miss to enroll")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the figures to this file"
+    )
     options = parser.parse_args(arguments)
-    # A report that goes to a file must not be folded to the width of no terminal.
+    # Output to a file is not wrapped to a terminal's width.
     console = Console(width=None if sys.stdout.isatty() else 110)
     measurement = Measurement(options.folder, options.phrase)
     parts: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...]]] = {
@@ -174,7 +176,7 @@ def main(arguments: list[str]) -> int:
             if options.json:
                 options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if not report:
-        console.print(f"{options.folder} holds nothing of what is asked for: see --help")
+        console.print(f"{options.folder} has none of the recordings needed; see --help")
         return 2
     return 0
 

@@ -38,7 +38,7 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.challenge.answers import SAME_WORDS, AnswerJudge, strong_digits
 from edge.challenge.matching import DIGITS
-from edge.challenge.rounds import ROUNDS, DigitRound, take_digit, voice_of
+from edge.challenge.rounds import ROUNDS, DigitRound, make_example, voice_of
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
 from edge.evaluation.metrics import eer, error_curves, independent_limits
 from edge.recognition import Engine
@@ -162,7 +162,7 @@ class Measurement:
                     try:
                         # Without rounds before it, nothing is taken for another digit.
                         before = [] if self.args.unchecked else rounds
-                        examples.append(take_digit(self.engine, utterance, digit, before))
+                        examples.append(make_example(self.engine, utterance, digit, before))
                     except EnrollmentRejected:
                         self.refused += 1
                         continue
@@ -256,7 +256,7 @@ class Measurement:
         asked: tuple[int, ...],
     ) -> None:
         started = time.perf_counter()
-        score = judge.judge_analyzed(answer.analysis, answer.utterance, asked)
+        score = judge.judge(answer.utterance, asked, answer.analysis)
         ms = (time.perf_counter() - started) * 1e3 + sum(answer.analysis.timings_ms.values())
         self.judging_ms.append(ms)
         if kind.startswith("wrong"):

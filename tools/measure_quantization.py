@@ -1,10 +1,10 @@
-"""What 8-bit integers cost: the shipped speaker model against the float one it was made from.
+"""Compares the shipped int8 speaker model with the float one it was made from.
 
     python -m tools.measure_quantization FOLDER [--float FILE] [--json FILE]
 
-FOLDER holds `SPEAKER/*.flac` or `SPEAKER/PHRASE/*.flac`, or folders of these that are named
-`read_sentences` and `same_phrase`. FILE is the float model: the `.tflite` file that build_models
-leaves in its build folder, or the published checkpoint (`.pt`), which is then run by PyTorch.
+FOLDER holds `SPEAKER/*.flac` or `SPEAKER/PHRASE/*.flac`, or folders of these named `read_sentences`
+and `same_phrase`. FILE is the float model: the `.tflite` file that build_models leaves in its build
+folder, or the published checkpoint (`.pt`), which PyTorch runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ALLOWED_POINTS = 0.1
 
 
 class TorchModel(Model):
-    """The published checkpoint run by PyTorch, in place of a model file."""
+    """The published checkpoint, run by PyTorch."""
 
     def __init__(self, card: ModelCard, checkpoint: Path) -> None:
         import torch  # noqa: PLC0415 - a large optional dependency of this option alone
@@ -61,7 +61,7 @@ class TorchModel(Model):
 
 
 def open_float(path: Path, card: ModelCard) -> Model:
-    """The float model, under the card of the quantized one."""
+    """The float model, with the card of the quantized one."""
     if path.suffix == ".pt":
         return TorchModel(card, path)
     content = path.read_bytes()
@@ -73,7 +73,7 @@ def open_float(path: Path, card: ModelCard) -> Model:
 def embed_all(
     items: list[CorpusFile], quantized: SpeakerEmbedder, exact: SpeakerEmbedder
 ) -> tuple[list[CorpusFile], FloatArray, FloatArray]:
-    """Both models' embeddings of every recording that holds speech.
+    """Both models' embeddings of every recording with speech.
 
     Returns:
         The recordings that were embedded, and the embeddings by the quantized and by the float
@@ -91,7 +91,7 @@ def embed_all(
 
 
 def compare(items: list[CorpusFile], small: FloatArray, large: FloatArray) -> dict[str, Any]:
-    """Error rates of both models over all pairs of recordings, and how near they are.
+    """Error rates of both models over all pairs of recordings, and how similar the models are.
 
     Args:
         items: n recordings.
@@ -132,7 +132,7 @@ def measure(folder: Path, float_path: Path, models: Path | None = None) -> dict[
     Args:
         folder: recordings, in either layout, or a folder of such folders.
         float_path: the float model.
-        models: folder of the shipped model; the installed one when not given.
+        models: folder of the shipped model; by default the installed one.
 
     Returns:
         Sizes, and the figures of `compare` by the name of the part.
@@ -185,12 +185,14 @@ def show(results: dict[str, Any], console: Console) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print; exit code 1 when int8 is worse than allowed, 2 when nothing is there."""
+    """Measure and print; exit code 1 if int8 is worse than allowed, 2 without recordings."""
     parser = argparse.ArgumentParser(prog="python -m tools.measure_quantization")
     parser.add_argument("folder", type=Path, help="recordings of several speakers")
     parser.add_argument("--float", type=Path, default=DEFAULT_FLOAT, dest="float_path")
     parser.add_argument("--models", type=Path, default=None, help="folder of the int8 model")
-    parser.add_argument("--json", type=Path, default=None, help="write the figures there")
+    parser.add_argument(
+        "--json", type=Path, default=None, help="also write the figures to this file"
+    )
     options = parser.parse_args(arguments)
     try:
         results = measure(options.folder, options.float_path, options.models)

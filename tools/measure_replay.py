@@ -1,16 +1,16 @@
-"""How many recordings that are played again are called what they are, and at what cost.
+"""How many replays are detected, and how many repetitions are mistaken for one.
 
     python -m tools.measure_replay FOLDER [--json FILE] [--only PART ...]
         [--speakers all|first|second] [--every N]
 
-FOLDER holds any of these, and only what is there is measured:
+FOLDER contains any of these:
 
-    same_phrase/SPEAKER/PHRASE/*  each phrase said several times by the same speaker
-    digits/SPEAKER/DIGIT/*        single digits, and strings of four put together from them
-    noise/*                       what stands behind the speech; pink noise where there is none
+    same_phrase/SPEAKER/PHRASE/*  each phrase several times by the same speaker
+    digits/SPEAKER/DIGIT/*        single digits, and strings of four joined from them
+    noise/*                       background noise; by default pink noise
 
-The speakers of the first half, in the order of their names, are those that the threshold was
-chosen on; `--speakers second` measures the others alone.
+The threshold was fitted to the first half of the speakers, in the order of their names;
+`--speakers second` measures only the others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from edge.errors import EdgeVoiceError
 from edge.types import FloatArray
 from tools.conditions import pink_noise
 from tools.replay.distortions import Distortion, at_the_door, distortions
-from tools.replay.measure import Saying, measure, phrases, single_digits, strings
+from tools.replay.measure import Recording, measure, phrases, single_digits, strings
 
 PARTS = {
     "same_phrase": ("same_phrase", phrases),
@@ -41,13 +41,13 @@ PARTS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is there and print it."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--speakers", choices=("all", "first", "second"), default="all")
-    parser.add_argument("--every", type=int, default=1, help="distort each Nth saying only")
+    parser.add_argument("--every", type=int, default=1, help="distort only each Nth recording")
     options = parser.parse_args(arguments)
     console = Console()
     found = {}
@@ -56,19 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ways = distortions(noise)
         doors = {
             "at a door in a hallway, 5 to 20 cm apart": at_the_door(noise),
-            "there from the very same spot (worst case)": at_the_door(noise, moving=False),
+            "there from the same spot (worst case)": at_the_door(noise, moving=False),
         }
         for part in options.only:
             name, gather = PARTS[part]
             if (options.folder / name).is_dir():
-                sayings = _half(gather(options.folder / name), options.speakers)
-                found[part] = measure(sayings, ways, doors, _tracked, options.every)
+                recordings = _half(gather(options.folder / name), options.speakers)
+                found[part] = measure(recordings, ways, doors, _tracked, options.every)
                 _show(part, found[part], console)
     except EdgeVoiceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if not found:
-        print(f"error: {options.folder} holds neither same_phrase nor digits", file=sys.stderr)
+        print(f"error: {options.folder} contains neither same_phrase nor digits", file=sys.stderr)
         return 2
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -84,29 +84,29 @@ def _noise(folder: Path) -> FloatArray:
     return read_audio(files[0]).samples if files else pink_noise(20.0, seed=1)
 
 
-def _half(sayings: Sequence[Saying], which: str) -> list[Saying]:
-    speakers = sorted({one.speaker for one in sayings})
+def _half(recordings: Sequence[Recording], which: str) -> list[Recording]:
+    speakers = sorted({one.speaker for one in recordings})
     middle = len(speakers) // 2
     chosen = {"all": speakers, "first": speakers[:middle], "second": speakers[middle:]}[which]
-    return [one for one in sayings if one.speaker in chosen]
+    return [one for one in recordings if one.speaker in chosen]
 
 
 def _show(part: str, figures: dict[str, Any], console: Console) -> None:
     table = Table(
-        title=f"{part}: {figures['sayings']} sayings of {figures['speakers']} speakers,"
+        title=f"{part}: {figures['recordings']} recordings of {figures['speakers']} speakers,"
         f" {figures['too short to compare']} too short, {figures['bytes of a fingerprint']} bytes"
         f" each, {figures['ms against all']} ms against {figures['remembered']}",
         title_justify="left",
     )
-    for heading in ("heard again", "called", "of", "%", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "heard again" else "right")
+    for heading in ("utterance", "detected", "of", "%", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "utterance" else "right")
     rows = {**figures["replays"]}
-    rows.update({name: row for name, row in figures.items() if name.startswith("second")})
+    rows.update({name: row for name, row in figures.items() if name.startswith("repetitions")})
     for name, row in rows.items():
         low, high = row["interval"]
         table.add_row(
             name,
-            str(row["called"]),
+            str(row["detected"]),
             str(row["of"]),
             f"{row['percent']:.1f}",
             f"{low:.1f} to {high:.1f}",
@@ -115,8 +115,8 @@ def _show(part: str, figures: dict[str, Any], console: Console) -> None:
     for name, row in rows.items():
         for line in row.get("which", ()):
             console.print(f"  {name}: {line}", soft_wrap=True)
-        for line in row.get("the same recording under two names", ()):
-            console.print(f"  not counted, one recording under two names: {line}", soft_wrap=True)
+        for line in row.get("duplicates", ()):
+            console.print(f"  not counted, the same recording twice: {line}", soft_wrap=True)
 
 
 if __name__ == "__main__":

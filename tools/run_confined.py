@@ -1,16 +1,16 @@
-"""The service inside the limits of its unit: does it work, and do they hold?
+"""Tests the service inside the limits of its unit: it must work, and the limits must hold.
 
     python -m tools.run_confined [--json] [--keep FOLDER]
 
-Starts Debian's own systemd in namespaces of its own (processes, mounts, network, control groups)
-over a copy of this machine's files that is only in memory, installs `systemd/edge-voice.service`
-there as it is, enrolls somebody within the same limits, starts the service, says the phrase,
-receives the decision over MQTT, tries what the limits forbid, and at last lets the sound stop, so
-that the watchdog has to act. Takes about a minute. Only two things differ from a real door: the
-sound comes from a pipe (`--input -`), and the network has nobody else on it.
+Starts Debian's systemd in its own namespaces (processes, mounts, network, control groups) over an
+in-memory copy of this machine's files, installs `systemd/edge-voice.service` as it is, enrolls a
+person within the same limits, starts the service, plays the phrase, receives the decision over
+MQTT, tries what the limits forbid, and finally stops the sound, so that the watchdog has to act.
+Takes about a minute. Two things differ from a real door: the sound comes from a pipe (`--input -`),
+and the network has no other machines.
 
 Needs root, overlayfs, and Debian's packages systemd, mosquitto and iproute2.
-Exit code: 0 when all is as it must be, 1 when something is not, 3 where it cannot be run.
+Exit code: 0 if all checks pass, 1 if one fails, 3 if they cannot be run here.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _FOUND = {
     "state_files.private", "store.opens", "key.beside", "audit.intact", "password.private",
     "models.genuine",
 }  # fmt: skip
-"""What `edge-voice doctor` must find of the service while all is well."""
+"""Findings of `edge-voice doctor` while everything works."""
 _FOUND_AFTERWARDS = {"service.installed", "service_restarts.some", "broker_login.accepted"}
-"""And after the watchdog has acted. That it was the watchdog is in the journal of an ordinary
+"""Findings after the watchdog has acted. That it was the watchdog is in the journal of an ordinary
 machine; here systemd's own words go to the console."""
 _NAMESPACES = ("mount", "pid", "uts", "ipc", "cgroup", "net")
 
 
 def missing() -> str | None:
-    """Why it cannot be run here; None if it can."""
+    """The reason why it cannot be run here; None if it can."""
     if os.geteuid() != 0:
         return "it must be run as root"
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -74,7 +74,7 @@ def boot(folder: Path) -> dict[str, Any]:
         folder: where results and logs go.
 
     Returns:
-        What `tools/confined/inside.py` found; empty if it did not come to its end.
+        The result of `tools/confined/inside.py`; empty if it did not finish.
     """
     master, slave = pty.openpty()
     console: list[bytes] = []
@@ -83,7 +83,7 @@ def boot(folder: Path) -> dict[str, Any]:
         try:
             while data := os.read(master, 4096):
                 console.append(data)
-        except OSError:  # nobody holds the other side any more
+        except OSError:  # the other side is closed
             pass
 
     listener = threading.Thread(target=listen, daemon=True)
@@ -102,7 +102,7 @@ def boot(folder: Path) -> dict[str, Any]:
                 timeout=_LIMIT_S, check=False, cwd=REPOSITORY,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            console.append(b"\n(ended: it took too long)\n")
+            console.append(b"\n(stopped: took too long)\n")
     os.close(slave)
     listener.join(2)
     (folder / "console.log").write_bytes(b"".join(console))
@@ -112,9 +112,9 @@ def boot(folder: Path) -> dict[str, Any]:
 
 
 def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """What was looked at, what came of it, and whether it is as it must be."""
+    """A row for each check: what was checked, the result, and whether it passed."""
     if not result:
-        return [("the service manager", "did not come to its end", False)]
+        return [("the service manager", "did not finish", False)]
     decision = result["decision"] or {}
     said = f"{decision.get('decision')}, {decision.get('name')}"
     status, watched = result["status"], result["watched"]
@@ -123,9 +123,9 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("the service", f"{result['state']} after {result['start_s']} s",
          result["state"] == "active"),
         ("a decision over MQTT", said, said == "granted, Ada"),
-        ("the monitor, looked at by root", watched["root"], watched["root"] == "Ada"),
-        ("the monitor, by the service's group", watched["group"], watched["group"] == "Ada"),
-        ("the monitor, by anybody else", watched["nobody"], watched["nobody"] == "refused"),
+        ("the monitor, as root", watched["root"], watched["root"] == "Ada"),
+        ("the monitor, as a group member", watched["group"], watched["group"] == "Ada"),
+        ("the monitor, as another user", watched["nobody"], watched["nobody"] == "refused"),
         ("capabilities", status.get("CapPrm", "?"),
          {status.get("CapPrm"), status.get("CapBnd")} == {"0" * 16}),
         ("system call filter", status.get("Seccomp", "?"), status.get("Seccomp") == "2"),
@@ -136,24 +136,26 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
         if name in MUST_WORK:
             rows.append((name, refusal or "works", refusal is None))
         elif unlimited[name] is not None:
-            rows.append((name, f"not tried: root cannot either ({unlimited[name]})", False))
+            rows.append((name, f"not tested: root cannot either ({unlimited[name]})", False))
         else:
-            rows.append((name, refusal or "WENT THROUGH", refusal is not None))
+            rows.append((name, refusal or "SUCCEEDED", refusal is not None))
     for when, wanted in (("doctor", _FOUND), ("doctor_afterwards", _FOUND_AFTERWARDS)):
         codes = {finding["code"] for finding in result[when]}
         absent = sorted(wanted - codes)
         title = when.replace("_", ", ")
-        rows.append((title, f"no {', '.join(absent)}" if absent else "as it is", not absent))
+        rows.append((title, f"no {', '.join(absent)}" if absent else "as expected", not absent))
     acted = f"{result['watchdog']}: ended after {result['watchdog_s']} s without sound"
     rows.append(("watchdog", acted, result["watchdog"] == "watchdog"))
     return rows
 
 
 def main() -> int:
-    """Run it and print what came of it."""
+    """Run the checks and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave results and logs here")
+    parser.add_argument(
+        "--keep", metavar="FOLDER", type=Path, help="keep results and logs in this folder"
+    )
     args = parser.parse_args()
     reason = missing()
     if reason is not None:

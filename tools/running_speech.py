@@ -1,15 +1,15 @@
 """One long stream of running speech made of many recordings, with phrases in between.
 
-For what a microphone hears in a day and no recording holds: speech that is none of the daemon's
-business, and now and then a phrase whose place is known to about 30 ms.
+It simulates a day at the microphone: speech that is not meant for the device, and now and then a
+phrase whose place is known to about 30 ms.
 
     stream = Stream.compose(background, splices, seed=1)
     with stream:
         for block in stream.blocks():
             ...
-    stream.events  # what was said, and when
+    stream.events  # the utterances and their times
 
-The stream is made as it is taken, file after file, so that hours of it need the memory of two.
+The stream is made as it is taken, file by file, so hours of it need the memory of two.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ABUTTING = "abutting"
 _GAPS_S = {GAP: (0.3, 1.5), ABUTTING: (0.06, 0.12)}
 
 ROOM_TONE_DBFS = -70.0
-"""Level of the room tone that lies under everything, dB relative to full scale."""
+"""Level of the room tone under the whole stream, dB relative to full scale."""
 
 _LEAD_IN_S = 1.0
 _TAIL_OUT_S = 2.0
@@ -55,14 +55,14 @@ _ABOVE_NOISE_DB = 6.0
 
 @dataclass(frozen=True)
 class Splice:
-    """A phrase to be put between two recordings of the background.
+    """A phrase to insert between two recordings of the background.
 
     Attributes:
-        person: who says it.
+        person: who speaks.
         path: the recording.
-        gain_db: how much louder than recorded; less where it would clip.
+        gain_db: gain over the recording; less if it would clip.
         joint: `gap` for 0.3 to 1.5 s of room tone on either side; `abutting` for 60 to 120 ms, as
-            in the midst of running speech.
+            within running speech.
     """
 
     person: str
@@ -73,7 +73,7 @@ class Splice:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that was said in the stream.
+    """An utterance in the stream.
 
     Attributes:
         kind: `foreign` or `phrase`.
@@ -81,7 +81,7 @@ class Event:
         start_s: where its speech begins in the stream, seconds.
         speech_end_s: where its speech ends, seconds.
         level_db: level of its speech as it is in the stream, dB relative to full scale.
-        person: who said the phrase; empty for what is foreign.
+        person: who said the phrase; empty for foreign speech.
         joint: `gap` or `abutting`, of a phrase.
     """
 
@@ -105,8 +105,8 @@ class Stream:
     """A source (`edge.audio.sources.Source`) of running speech, as fast as it is taken.
 
     Attributes:
-        events: what has been said up to the last block taken, in order.
-        silent: recordings that were left out, because no speech was found in them.
+        events: the utterances up to the last block taken, in order.
+        silent: recordings left out because they contain no speech.
     """
 
     def __init__(self, pieces: Sequence[_Piece], seed: int) -> None:
@@ -120,7 +120,7 @@ class Stream:
 
     @classmethod
     def compose(cls, background: Sequence[Path], splices: Sequence[Splice], seed: int) -> Stream:
-        """Plan a stream; nothing is read yet.
+        """Plan a stream; reads nothing yet.
 
         The background keeps its order. The splices are shuffled and spread evenly over the joints
         between two recordings of the background, one to a joint at most.
@@ -131,7 +131,7 @@ class Stream:
             seed: of the order of the splices, the gaps and the room tone.
 
         Raises:
-            InputError: there is too little background, or a joint of another name.
+            InputError: too little background, or an unknown joint.
         """
         if not background or len(splices) > len(background) - 1:
             raise InputError(
@@ -142,7 +142,7 @@ class Stream:
             if splice.joint not in _GAPS_S:
                 raise InputError(f"{splice.path}: joint is {GAP} or {ABUTTING}: {splice.joint!r}")
         generator = np.random.default_rng(seed)
-        # One joint out of each of as many equal shares of them.
+        # One joint from each of equally large shares of the joints.
         shares = np.linspace(0, len(background) - 1, len(splices) + 1).astype(int)
         joints = [int(generator.integers(low, high)) for low, high in itertools.pairwise(shares)]
         order = generator.permutation(len(splices))
@@ -219,10 +219,10 @@ class Stream:
     def _speak(
         self, piece: _Piece, utterance: Utterance, before_s: float, after_s: float
     ) -> FloatArray:
-        """A recording with its share of the gap on either side, and the event of it.
+        """A recording with its share of the gap on either side, and its event.
 
-        Of its own silence a quarter of a second at most is kept, faded; the rest of the gap is
-        left to the room tone.
+        At most a quarter of a second of its own silence is kept, faded; the rest of the gap is room
+        tone.
         """
         lead, end = _speech_bounds(utterance)
         tail = len(utterance.samples) - end
@@ -254,9 +254,9 @@ class Stream:
 def _speech_bounds(utterance: Utterance) -> tuple[int, int]:
     """First sample of the speech and the one after its last, within the utterance's samples.
 
-    The detector hears speech for 40 to 100 ms after it has faded (measured on about a hundred
-    recordings), which a gap of 60 ms cannot spare and a measured delay must not leave out.
-    So the end is put to the last 10 ms that stand out, by at most 0.2 s earlier.
+    The detector reports speech for 40 to 100 ms after it has faded (measured on about a hundred
+    recordings), too long for a gap of 60 ms and for measuring delays. So the end is moved to the
+    last 10 ms that stand out, at most 0.2 s earlier.
     """
     lead = round(utterance.lead_s * SAMPLE_RATE)
     end = len(utterance.samples) - round(utterance.tail_s * SAMPLE_RATE)
@@ -269,7 +269,7 @@ def _speech_bounds(utterance: Utterance) -> tuple[int, int]:
 
 
 def _fade(samples: FloatArray, lead: int, tail: int) -> None:
-    """Fade in and out, within what comes before and after the speech."""
+    """Fade in and out, outside the speech."""
     count = min(round(_FADE_S * SAMPLE_RATE), lead)
     samples[:count] *= np.linspace(0.0, 1.0, count, dtype=np.float32)
     count = min(round(_FADE_S * SAMPLE_RATE), tail)

@@ -1,7 +1,7 @@
-"""A hook of MkDocs: links from docs/ to the rest of the repository work in the site too.
+"""A hook of MkDocs that makes links from docs/ to the rest of the repository work in the site.
 
-In the repository a page links to `../systemd/README.md`, which a site made of docs/ lacks. Whatever
-is linked to becomes a part of the site, under `repository/`: Markdown as a page, all else as it is.
+A page may link to `../systemd/README.md`, which a site made of docs/ lacks. Linked files become
+part of the site, under `repository/`: Markdown as a page, everything else as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LINK = re.compile(r"(\]\()(?![a-z]+:|#|/)([^)#\s]+)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add what the pages link to outside of docs/."""
+    """Add files outside docs/ that the pages link to."""
     waiting = [file.src_uri for file in files.documentation_pages()]
     known = set(waiting)
     while waiting:
@@ -38,7 +38,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links at where their targets are in the site."""
+    """Point links at their targets in the site."""
     here = page.file.src_uri
 
     def moved(match: re.Match[str]) -> str:
@@ -65,7 +65,7 @@ def _targets(page: str) -> Iterator[str]:
 
 
 def _target(page: str, link: str) -> str | None:
-    """What a link of a page leads to in the repository; None for nothing that is there."""
+    """The file in the repository that a page's link leads to; None if there is none."""
     start = posixpath.dirname(_in_repository(page))
     target = posixpath.normpath(posixpath.join(start, link))
     return target if not target.startswith("..") and (_ROOT / target).is_file() else None

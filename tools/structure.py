@@ -1,10 +1,10 @@
-"""How the code is laid out: modules, import circles, names, spelling, settings, and call paths.
+"""Prints how the code is laid out: modules, import cycles, names, spelling, settings, calls.
 
     python -m tools.structure [--against REVISION] [--json]
 
-Counted is what git knows of; with `--against` an earlier revision is counted beside it by the same
-rules. How many functions a block of sound goes through is traced in the real service, by
-`tools/trace_calls.py`.
+Counts the files known to git. With `--against` an earlier revision is counted beside it by the same
+rules. `tools/trace_calls.py` traces how many functions a block of sound goes through in the real
+service.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from tools.benchmark_against import checked_out
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHORT = 60
-"""Modules with fewer lines are counted apart."""
+"""Modules with fewer lines are short."""
 _PASSED_OVER = (
     "tests/golden/", "tools/structure.py", "tools/trace_calls.py", "tests/unit/test_structure.py",
-    "LICENSE",
+    "CHANGELOG.md", "LICENSE",
 )  # fmt: skip
-"""What has British words on purpose."""
+"""Files with British words on purpose."""
 BRITISH = re.compile(
     r"""(?ix)
     (?: enrolment | enrol(?!l)
@@ -52,7 +52,7 @@ BRITISH = re.compile(
 
 
 def counts(tree: Path) -> dict[str, Any]:
-    """The figures of the code in a checkout; lists of names where each is of interest.
+    """The figures of the code in a checkout; lists of names for some.
 
     Args:
         tree: the folder, with the git repository in or above it.
@@ -73,9 +73,9 @@ def counts(tree: Path) -> dict[str, Any]:
         "lines": sum(lines),
         "lines a module, mean": round(sum(lines) / len(lines)),
         f"modules under {_SHORT} lines": sum(each < _SHORT for each in lines),
-        "circles of modules": circles(imports),
-        "circles of rooms": circles(_rooms(imports)),
-        "classes of one name": _repeated(modules),
+        "import cycles of modules": circles(imports),
+        "import cycles of packages": circles(_packages(imports)),
+        "class names used twice": _repeated(modules),
         "functions named take": sum(
             isinstance(node, ast.FunctionDef) and node.name.strip("_") == "take" for node in defined
         ),
@@ -91,10 +91,10 @@ def counts(tree: Path) -> dict[str, Any]:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Groups of nodes that can each be reached from one another: Tarjan, SIAM J. Comput. 1, 1972.
+    """Strongly connected groups of two nodes or more: Tarjan, SIAM J. Comput. 1, 1972.
 
     Args:
-        graph: the nodes that lead away from each node.
+        graph: the successors of each node.
     """
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -127,7 +127,7 @@ def _imports(name: str, parsed: ast.Module, known: Mapping[str, Any]) -> Iterato
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # What is imported from a package may be a module in it.
+            # A name imported from a package may be a module in it.
             wanted = [
                 inner if (inner := f"{node.module}.{alias.name}") in known else node.module
                 for alias in node.names
@@ -137,21 +137,21 @@ def _imports(name: str, parsed: ast.Module, known: Mapping[str, Any]) -> Iterato
         yield from (each for each in wanted if each in known and each != name)
 
 
-def _rooms(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
+def _packages(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
     graph: dict[str, set[str]] = defaultdict(set)
     for name, wanted in imports.items():
-        room = _room(name)
-        graph[room] |= {_room(other) for other in wanted} - {room}
+        room = _package(name)
+        graph[room] |= {_package(other) for other in wanted} - {room}
     return graph
 
 
-def _room(name: str) -> str:
-    """The package under `edge` that a module is in, or the module where it is in none."""
+def _package(name: str) -> str:
+    """The package under `edge` that a module is in, or the module itself if in none."""
     return ".".join(name.split(".")[:2])
 
 
 def _repeated(modules: Mapping[str, ast.Module]) -> list[str]:
-    """Names of classes that several modules define."""
+    """Class names that several modules define."""
     homes: dict[str, set[str]] = defaultdict(set)
     for module, parsed in modules.items():
         for node in ast.walk(parsed):
@@ -161,7 +161,7 @@ def _repeated(modules: Mapping[str, ast.Module]) -> list[str]:
 
 
 def _texts(tree: Path) -> Iterator[tuple[str, str]]:
-    """Names and contents of the text files that git knows of."""
+    """Names and contents of the text files known to git."""
     listed = subprocess.run(
         ["git", "-C", str(tree), "ls-files", "-z"], check=True, capture_output=True, text=True
     ).stdout
@@ -175,7 +175,7 @@ def _texts(tree: Path) -> Iterator[tuple[str, str]]:
 
 
 def traced(tree: Path) -> dict[str, int]:
-    """The figures of `tools/trace_calls.py` for a checkout, each under a name of its own."""
+    """The figures of `tools/trace_calls.py` for a checkout."""
     command = [sys.executable, str(_ROOT / "tools" / "trace_calls.py"), str(tree)]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
@@ -188,7 +188,7 @@ def traced(tree: Path) -> dict[str, int]:
 def main(arguments: list[str]) -> int:
     """Count, trace and print."""
     parser = argparse.ArgumentParser(prog="python -m tools.structure")
-    parser.add_argument("--against", metavar="REVISION", help="count this revision as well")
+    parser.add_argument("--against", metavar="REVISION", help="also count this revision")
     parser.add_argument("--json", action="store_true", help="print JSON, with the names")
     options = parser.parse_args(arguments)
     sides: dict[str, dict[str, Any]] = {}

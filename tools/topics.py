@@ -1,4 +1,4 @@
-"""The topics of a device and the schema of each: the list that documents and tests share."""
+"""The topics of a device and their schemas: one list for documents and tests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ENDING = ".schema.json"
 
 @dataclass(frozen=True)
 class Topic:
-    """Where something is published.
+    """A topic.
 
     Attributes:
-        address: the topic, with names in braces where a level varies.
-        schema: the file in `schemas`, without its ending.
-        from_device: whether the device publishes on it; otherwise it listens.
-        retained: whether the broker keeps the latest message.
-        plain: whether the payload is text and no JSON.
+        address: the topic, with names in braces for levels that vary.
+        schema: the file in `schemas`, without its suffix.
+        from_device: whether the device publishes on it; otherwise it subscribes.
+        retained: whether the broker retains the latest message.
+        plain: whether the payload is text, not JSON.
     """
 
     address: str
@@ -32,7 +32,7 @@ class Topic:
 
     @property
     def suffix(self) -> str:
-        """What stands below the device; empty for a topic that is elsewhere."""
+        """The part below the device; empty for a topic elsewhere."""
         start = "{base}/{device}/"
         return self.address[len(start) :] if self.address.startswith(start) else ""
 
@@ -42,7 +42,7 @@ def _below(suffix: str, **more: Any) -> Topic:
 
 
 UNSIGNED = ("listening", "enroll_person", "enroll", "enroll_cancel", "lift_lockout", "lock_out")
-"""What may be said without a signature, where the configuration allows it."""
+"""Plain commands, without a signature, if the configuration allows them."""
 TOPICS = (
     _below("decision"),
     _below("status", retained=True),
@@ -59,11 +59,11 @@ TOPICS = (
 
 
 def schema_names() -> list[str]:
-    """Every schema there is, without its ending."""
+    """The names of all schemas, without suffix."""
     return sorted(file.name[: -len(ENDING)] for file in SCHEMAS.glob(f"*{ENDING}"))
 
 
 def read_schema(name: str) -> dict[str, Any]:
-    """A schema as it stands in its file."""
+    """A schema, parsed."""
     content: dict[str, Any] = json.loads((SCHEMAS / f"{name}{ENDING}").read_text("utf-8"))
     return content

@@ -1,10 +1,9 @@
-"""How many functions of edge/ a block of sound goes through, from the source to the decision.
+"""Traces the functions of edge/ that a block of sound goes through, from source to decision.
 
     python tools/trace_calls.py FOLDER
 
-FOLDER is a checkout with `edge/` in it; other revisions of the software than this one are traced as
-well. The service is the real one, without MQTT; it hears silence and then one of the demo's people.
-The figures are printed as JSON.
+FOLDER is a checkout with `edge/`; it may be another revision. The service is the real one, without
+MQTT; it receives silence and then one of the demo's people. The figures are printed as JSON.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ import soundfile
 
 _RATE = 16_000
 _SILENCE_S = 3.0
-"""Before speech, while the service gets to know who is enrolled, and after it."""
+"""Seconds before speech, while the service reads the profiles, and after it."""
 _COUNTED_S = 1.0
-"""What is silence at the end and counted; before it the end of speech is waited for."""
+"""The part of the silence at the end that counts; before it the end-pointer waits."""
 
 
 class Calls:
-    """The functions of a package that are called, in order.
+    """The called functions of a package, in order.
 
     Args:
-        package: the folder that the package lies in.
+        package: the folder of the package.
     """
 
     def __init__(self, package: Path) -> None:
@@ -53,7 +52,7 @@ class Calls:
             self._functions.append((file, code.co_name, code.co_firstlineno))
 
     def figures(self) -> dict[str, int]:
-        """How many calls, functions and files there were, and changes from one to the next."""
+        """The numbers of calls, functions and files, and of changes from one to the next."""
         files = [file for file, _, _ in self._functions]
         rooms = [Path(file).parts[0] for file in files]
         return {
@@ -61,19 +60,19 @@ class Calls:
             "functions": len(set(self._functions)),
             "files": len(set(files)),
             "changes of file": _changes(files),
-            "changes of room": _changes(rooms),
+            "changes of package": _changes(rooms),
         }
 
 
 class TracedSource:
-    """A source of blocks that records what is called between one block and the next.
+    """A source of blocks that records the calls between one block and the next.
 
     Args:
         source: where the blocks come from.
         package: the folder of the package whose calls count.
 
     Attributes:
-        blocks_done: the calls that each block led to.
+        blocks_done: the calls that each block caused.
     """
 
     def __init__(self, source: Any, package: Path) -> None:
@@ -89,7 +88,7 @@ class TracedSource:
         self._source.__exit__(*error)
 
     def blocks(self) -> Iterator[Any]:
-        """The blocks of the source; the thread that takes them is traced."""
+        """The blocks of the source; traces the thread that takes them."""
         for block in self._source.blocks():
             calls = Calls(self._package)
             self.blocks_done.append(calls)
@@ -99,22 +98,22 @@ class TracedSource:
 
 
 def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
-    """Enroll a person of the demo and let the service hear silence and then the person.
+    """Enroll a person of the demo and feed the service silence and then the person.
 
     Args:
         tree: a checkout; `edge` is imported from it.
         folder: for configuration and state; empty.
 
     Returns:
-        The figures of a typical block of silence, and of the block that the decision came with.
+        The figures of a typical block of silence, and of the block with the decision.
 
     Raises:
         RuntimeError: the person was not let in.
     """
     file_source = _found("edge.audio.sources:FileSource")
     load_config = _found("edge.config:load_config")
-    # What the service is called, and was called.
-    service_kind = _found("edge.service:Service", "edge.daemon:Daemon")
+    # Present and former names of what makes the service.
+    build_service = _found("edge.service:build_service", "edge.daemon:Daemon")
 
     recordings = tree / "edge" / "demo" / "recordings"
     person = next(recordings.glob("ada_enrol*_1.flac"))
@@ -129,7 +128,7 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
 
     source = TracedSource(file_source(folder / "sound.wav", realtime=True), tree / "edge")
     decided: list[tuple[int, Any]] = []
-    service = service_kind(
+    service = build_service(
         load_config(config),
         source=source,
         on_decision=lambda decision: decided.append((len(source.blocks_done), decision)),
@@ -147,7 +146,7 @@ def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
 
 
 def _found(*names: str) -> Any:
-    """The first of MODULE:NAME that there is in the tree that is traced."""
+    """The first MODULE:NAME that exists in the traced tree."""
     for name in names:
         module, _, member = name.partition(":")
         if importlib.util.find_spec(module) is not None:
@@ -167,7 +166,7 @@ def _changes(values: list[str]) -> int:
 
 if __name__ == "__main__":
     _tree = Path(sys.argv[1]).resolve()
-    # The tree's own package, also where another one is installed.
+    # The tree's own package, even if another one is installed.
     sys.path[0] = str(_tree)
     with tempfile.TemporaryDirectory() as _folder:
         print(json.dumps(trace(_tree, Path(_folder))))

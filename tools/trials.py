@@ -1,4 +1,4 @@
-"""Trials: the scores of the right and the wrong voice, of the right and the wrong phrase."""
+"""Trials: scores of the right and wrong voice, and of the right and wrong phrase."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trials:
-    """Scores of trials, higher meaning nearer.
+    """Scores of trials; higher means more similar.
 
     Attributes:
-        targets: of what should be accepted, shape (m,).
-        nontargets: of what should be rejected, shape (n,).
+        targets: of trials to accept, shape (m,).
+        nontargets: of trials to reject, shape (n,).
     """
 
     targets: Scores
@@ -31,7 +31,7 @@ class Trials:
 
 
 def sample_of(spoken: Spoken) -> EnrollmentSample:
-    """What enrollment would keep of a recording."""
+    """The sample that enrollment would store for a recording."""
     analysis = spoken.analysis
     return EnrollmentSample(
         speaker_embedding=analysis.speaker_embedding,
@@ -43,7 +43,7 @@ def sample_of(spoken: Spoken) -> EnrollmentSample:
 
 
 def signature(spoken: Sequence[Spoken]) -> FloatArray:
-    """The voice signature that enrolling these recordings would give."""
+    """The voice signature from enrolling these recordings."""
     return signature_of([sample_of(one) for one in spoken])
 
 
@@ -58,11 +58,11 @@ def enrollments(count: int, size: int, most: int = 20) -> list[tuple[int, ...]]:
 def voice_trials(
     groups: Sequence[tuple[str, Sequence[Spoken], Sequence[Spoken]]], size: int, most: int = 20
 ) -> Trials:
-    """Every voice against every other one.
+    """Each voice against all others.
 
     Args:
-        groups: (speaker, what may be enrolled, what is tested) each; what is enrolled in a trial
-            is not tested in it.
+        groups: (speaker, recordings to enroll, recordings to test); a trial does not test what it
+            enrolls.
         size: recordings enrolled at a time.
         most: enrollments tried for each group.
     """
@@ -86,7 +86,7 @@ def voice_trials(
 
 
 def distance_matrix(spoken: Sequence[Spoken]) -> Scores:
-    """Warping distance of every recording (column) from every example (row), shape (n, n)."""
+    """DTW distance of every recording (column) from every example (row), shape (n, n)."""
     phrases = [_phrase(one) for one in spoken]
     return np.asarray([dtw_distances(phrases, phrase) for phrase in phrases]).T
 
@@ -101,9 +101,9 @@ def phrase_trials(
     """One voice: its phrase against other phrases, the nearest enrolled example counting.
 
     Args:
-        own: sayings of the phrase that may be enrolled.
-        tested: sayings of the phrase that are tested, where they are not enrolled.
-        others: what else the same voice says.
+        own: repetitions of the phrase to enroll.
+        tested: repetitions of the phrase to test, unless enrolled.
+        others: other phrases by the same voice.
         size: recordings enrolled at a time.
         most: enrollments tried.
     """

@@ -1,15 +1,15 @@
-"""Whether it can be installed, upgraded and removed, in a fresh system under its own systemd.
+"""Tests installing, upgrading and removing in a fresh system under its own systemd.
 
     python -m tools.try_install [deb] [checkout] [--suite NAME] [--package FILE] [--keep FOLDER]
 
-Makes a small Debian with debootstrap, once, in .roots; whatever happens then happens in a copy of
-it that is only in memory. "deb" installs the Debian package, FILE or one built there first, and
-"checkout" uses tools/install. Each is set up, somebody is enrolled, says the phrase, and the
-decision arrives at a broker; then comes an upgrade, the removal and the purge, of which nothing
-may be left. Takes some minutes, most of them to fetch packages.
+Makes a small Debian with debootstrap once, in .roots; every test runs in an in-memory copy of it.
+"deb" installs the Debian package, FILE or one built there first; "checkout" uses tools/install. For
+each, a person is enrolled, the phrase is played, and the decision arrives at a broker; then come
+the upgrade, the removal and the purge, which must leave nothing behind. Takes some minutes, most of
+them to fetch packages.
 
 Needs root, overlayfs, and Debian's packages debootstrap and systemd.
-Exit code: 0 when all is as it must be, 1 when something is not, 3 where it cannot be run.
+Exit code: 0 if all checks pass, 1 if one fails, 3 if they cannot be run here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LIMIT_S = 1800
 
 
 def mirror() -> str:
-    """Where this machine gets Debian's packages."""
+    """The mirror from which this machine gets Debian's packages."""
     asked = ["apt-get", "indextargets", "--format", "$(SITE) $(ORIGIN) $(LABEL)"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     for line in done.stdout.splitlines():
@@ -48,7 +48,7 @@ def mirror() -> str:
 
 
 def system(suite: str, site: str | None) -> Path:
-    """The root of a fresh system, made if it is not there."""
+    """The root of a fresh system, made if it does not exist."""
     root = ROOTS / suite
     made = ROOTS / f"{suite}.made"
     if not made.exists():
@@ -58,14 +58,14 @@ def system(suite: str, site: str | None) -> Path:
         print(f"making a fresh {suite}", flush=True)
         subprocess.run([*command, site or mirror()], check=True, stdout=subprocess.DEVNULL)
         made.touch()
-    # Whoever signs for what is downloaded here, signs for it there.
+    # The same certificate authorities and name servers as here.
     for name in ("etc/ssl/certs/ca-certificates.crt", "etc/resolv.conf"):
         shutil.copy(Path("/") / name, root / name)
     return root
 
 
 def source(folder: Path) -> None:
-    """A copy of the checkout, as it is, without what was made in it."""
+    """A copy of the checkout, without generated files."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
@@ -100,7 +100,7 @@ rm -r "$results/higher"
 
 
 def packages(root: Path, results: Path, given: Path | None) -> None:
-    """A package, built in a copy of the system where none is given, and one of a higher version."""
+    """The package, built in a copy of the system unless given, and one of a higher version."""
     environment = {**os.environ, "system": str(root), "results": str(results)}
     if given is None:
         subprocess.run(["unshare", "--mount", "sh", "-ec", _BUILD], env=environment, check=True)
@@ -110,7 +110,7 @@ def packages(root: Path, results: Path, given: Path | None) -> None:
 
 
 def boot(root: Path, results: Path, kind: str) -> list[Any]:
-    """Start the system and wait for its end; what it reported."""
+    """Start the system, wait for its end, and return its report."""
     master, slave = pty.openpty()
 
     def listen() -> None:
@@ -118,7 +118,7 @@ def boot(root: Path, results: Path, kind: str) -> list[Any]:
             try:
                 while data := os.read(master, 4096):
                     log.write(data)
-            except OSError:  # nobody holds the other side any more
+            except OSError:  # the other side is closed
                 pass
 
     listener = threading.Thread(target=listen, daemon=True)
@@ -144,7 +144,7 @@ def boot(root: Path, results: Path, kind: str) -> list[Any]:
 
 
 def tried(root: Path, kind: str, package: Path | None, keep: Path | None) -> bool:
-    """Install one way and print what came of it; whether all is right."""
+    """Test one way to install and print the results; True if all checks pass."""
     with tempfile.TemporaryDirectory(prefix="edge-voice-") as name:
         results = Path(name)
         results.chmod(0o755)
@@ -161,18 +161,20 @@ def tried(root: Path, kind: str, package: Path | None, keep: Path | None) -> boo
         print(f"{'ok  ' if right else 'FAIL'} {title:<36} {found}", flush=True)
     ended = bool(rows) and rows[-1][0] == "came to its end"
     if not ended:
-        print("FAIL it did not come to its end; --keep FOLDER leaves its logs there")
+        print("FAIL did not finish; --keep FOLDER keeps its logs")
     return ended and all(right for _, _, right in rows)
 
 
 def main() -> int:
-    """Try it, and print what came of it."""
+    """Run the tests and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kind", nargs="*", choices=[[], "deb", "checkout"], help="else both")
-    parser.add_argument("--suite", default="bookworm", help="which system (default: bookworm)")
-    parser.add_argument("--mirror", help="where its packages are, if not where this machine's are")
-    parser.add_argument("--package", metavar="FILE", type=Path, help="for it, built before")
-    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave the logs here")
+    parser.add_argument("--suite", default="bookworm", help="Debian release (default: bookworm)")
+    parser.add_argument("--mirror", help="mirror of its packages, if not this machine's")
+    parser.add_argument(
+        "--package", metavar="FILE", type=Path, help="a package for it, built before"
+    )
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep the logs in this folder")
     args = parser.parse_args()
     reason = missing()
     if reason is None and shutil.which("debootstrap", path="/usr/sbin:/usr/bin") is None:

@@ -1,1 +1,1 @@
-"""From what was recognized to whether the door may open."""
+"""From recognition to whether the door may open."""

@@ -1,13 +1,12 @@
-"""What time it is at the door, and whether that can be believed.
+"""The time at the door, and whether it can be trusted.
 
-A Raspberry Pi has no clock that goes on without power: it starts with an old time until the network
-tells it the right one. Hours and end dates judged by such a clock would open to a guest of last
-month. So the device writes down, once an hour, how late it has been; a clock that shows less than
-that is not believed, and whatever depends on it is denied until it is right again.
+A Raspberry Pi has no clock that runs without power: it starts with an old time until it reaches the
+network. Judged by that, a rule would open to last month's guest. So the device stores the latest
+time once an hour; a clock that is behind it is not trusted, and rules that need the time deny until
+it is right again.
 
-What that cannot see: a clock that stood still while the power was gone and went on from there,
-without a network, is behind by as long; and one that is ahead is believed. A door with hours wants
-a clock with a battery, or a network time that the device can reach at its start.
+What that cannot see: without a network, a clock that stood still during a power cut stays behind;
+and one that is ahead is trusted. A door with hours needs a clock with a battery, or network time.
 """
 
 from __future__ import annotations
@@ -24,33 +23,33 @@ from edge.errors import StoreError
 
 LATEST_KEY = "clock.latest"
 SLACK_S = 300.0
-"""How far a clock may be set back without being doubted, as one that ran fast may have to be."""
+"""How far a clock that ran fast may be set back."""
 _SOFTWARE_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
-"""Before this software was written."""
+"""No right clock is earlier: this software is newer."""
 _WRITE_EVERY_S = 3600.0
-"""Each write wears the memory card; an hour is how far back an unseen clock may start at most."""
+"""Each write wears the memory card."""
 
 _log = logging.getLogger(__name__)
 
 
 class ClockState(Protocol):
-    """Where the device keeps what it must not forget: `edge.store.device_state.DeviceState`."""
+    """Keeps texts over restarts: `edge.store.device_state.DeviceState`."""
 
     def get(self, name: str) -> str | None:
-        """The text kept under a name, None where there is none."""
+        """The text of a name, None where there is none."""
         ...
 
     def put(self, name: str, text: str | None) -> None:
-        """Keep a text in place of an earlier one; None removes it."""
+        """Replace the text of a name; None removes it."""
         ...
 
 
 class DoorClock:
-    """The clock of one door. Any thread may use it.
+    """The clock of one door; for any thread.
 
     Args:
-        state: where the latest time that was seen is kept.
-        time_zone: IANA name of the door's time zone; None for the system's.
+        state: keeps the latest time seen.
+        time_zone: IANA name; None for the system's time zone.
         now: the system's clock, Unix time in seconds.
     """
 
@@ -69,7 +68,7 @@ class DoorClock:
         self._writes = True
 
     def now(self) -> datetime | None:
-        """The local time at the door, with its time zone; None while it cannot be believed."""
+        """The local time at the door, with its time zone; None while it cannot be trusted."""
         now_s = self._now()
         with self._lock:
             doubted = now_s < self._latest_s - SLACK_S
@@ -78,8 +77,8 @@ class DoorClock:
             latest_s = self._latest_s
         if changed and doubted:
             _log.warning(
-                "the clock says %s, but it has been %s: whoever has hours or dates is not let in"
-                " until it is set right; if it was the later time that was wrong, run"
+                "the clock shows %s, but it was %s before: people with hours or dates cannot open"
+                " until it is right; if the earlier time was wrong, run"
                 " 'edge-voice access clock --accept'",
                 self.local(now_s).isoformat(" ", "minutes"),
                 self.local(latest_s).isoformat(" ", "minutes"),
@@ -89,36 +88,33 @@ class DoorClock:
         return None if doubted else self.local(now_s)
 
     def local(self, unix_s: float) -> datetime:
-        """A Unix time as the clock on the wall shows it, with its time zone."""
+        """A Unix time as local time, with its time zone."""
         if self._zone is None:
-            time.tzset()  # the system's zone may have been changed since the start
+            time.tzset()  # the system's zone may have changed
             return datetime.fromtimestamp(unix_s).astimezone()
         return datetime.fromtimestamp(unix_s, tz=self._zone)
 
     def tick(self) -> None:
-        """Write down how late it is, if it is time to; to be called now and then.
-
-        Also notices that somebody accepted the clock as it is.
-        """
+        """Store the time once an hour, and notice that the clock was accepted."""
         if self._doubted:
-            self._adopt_what_was_accepted()
+            self._adopt_accepted()
         self.now()
         if self._latest_s - self._written_s >= _WRITE_EVERY_S and not self._doubted:
             self.write()
 
     def write(self) -> None:
-        """Write down how late it is; what cannot be written now will be later."""
+        """Store the time; what fails now is tried again."""
         latest_s = round(self._latest_s, 3)
         try:
             self._state.put(LATEST_KEY, repr(latest_s))
         except StoreError as error:
             if self._writes:
-                _log.warning("how late it is was not written down: %s", error)
+                _log.warning("the latest time could not be stored: %s", error)
             self._writes = False
         else:
             self._written_s, self._writes = latest_s, True
 
-    def _adopt_what_was_accepted(self) -> None:
+    def _adopt_accepted(self) -> None:
         written_s = max(_SOFTWARE_S, _read_latest(self._state))
         if written_s != self._written_s:  # not by this process
             with self._lock:
@@ -126,13 +122,12 @@ class DoorClock:
 
 
 def latest_of(state: ClockState) -> float | None:
-    """The latest time that was written down, Unix time in seconds; None where none was."""
-    written_s = _read_latest(state)
-    return written_s if written_s > 0.0 else None
+    """The latest time stored, Unix time in seconds; None where there is none."""
+    return _read_latest(state) or None
 
 
 def accept_clock(state: ClockState, now_s: float) -> None:
-    """Believe the clock as it is: what was written down is replaced.
+    """Trust the clock from now on.
 
     Raises:
         StoreError: it cannot be written.
@@ -145,6 +140,6 @@ def _read_latest(state: ClockState) -> float:
         text = state.get(LATEST_KEY) or "0"
         seconds = float(text)
     except (StoreError, ValueError) as error:
-        _log.warning("the latest time that was written down cannot be read: %s", error)
+        _log.warning("the latest time stored cannot be read: %s", error)
         return 0.0
     return seconds if 0.0 <= seconds < 1e11 else 0.0

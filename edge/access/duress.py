@@ -1,13 +1,11 @@
-"""A phrase that opens as usual and raises a silent alarm: somebody is made to say it.
+"""The duress phrase: it opens as usual and raises a silent alarm.
 
-Whoever forces a person to open the door sees and hears what the device does, and may read its
-messages and its journal. So what comes of a duress phrase is made, in everything that is published,
-written or heard, what the person's own phrase would have brought; only the alarm tells, on a topic
-of its own and in the audit trail.
+An attacker who forces somebody to open the door sees and hears what the device does, and may read
+its messages and its journal. So in all that is published, logged or played, a duress phrase looks
+like the person's own phrase; only the alarm, on its own topic and in the audit trail, differs.
 
-Two phrases of one person have to be told apart in noise and in fear, also when one is said within
-running speech: they must be further apart than two phrases of two people, and neither may be a part
-of the other.
+The two phrases have to be distinguished in noise and in fear, also within running speech: they must
+be further apart than the phrases of two people, and neither may be a part of the other.
 """
 
 from __future__ import annotations
@@ -26,23 +24,23 @@ from edge.recognition.scorer import Scorer, cosine, signature_of
 from edge.types import AccessDecision, EnrollmentSample, Event, EventKind, Profile, ReasonCode
 
 APART = 1.2
-"""How many times further apart two phrases of one person must be than two sayings of one phrase
-may be at enrollment."""
+"""Least distance of two phrases of one person, relative to the largest distance between
+repetitions of one phrase at enrollment."""
 
 _log = logging.getLogger(__name__)
 
 
 class DuressCheck:
-    """Makes every judgment of a duress profile one of the person's own, and tells of it.
+    """Makes a judgment of a duress profile one of the person's own profile, and raises the alarm.
 
-    It comes before all other checks: they ask the person's own rule, hours and digits, and the
-    alarm is raised whatever they say.
+    It comes first: the other checks use the person's own rule, hours and digits, and the alarm is
+    raised whatever they decide.
 
     Args:
-        profiles: everybody, as of now.
+        profiles: gives the present profiles.
         scorer: as the decider's.
-        alarm: told when a duress phrase was said in the voice that it belongs to. It is called
-            before the decision is published, so it must not wait for anything.
+        alarm: called, before the decision is published, when a duress phrase was said in the right
+            voice; must not wait.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class DuressCheck:
         self._alarm = alarm
 
     def review(self, judgment: Judgment) -> Judgment:
-        """What becomes of a judgment: itself, or the person's own."""
+        """The judgment, or that of the person's own profile."""
         finding = judgment.finding
         if finding is None or finding.profile.duress_of is None:
             return judgment
@@ -74,56 +72,55 @@ class DuressCheck:
         try:
             self._alarm(Event(EventKind.DURESS, detail, owner_id))
         except EdgeVoiceError as error:
-            # The door opens all the same: refusing would endanger whoever says the phrase. And
-            # above debug level nothing may be seen of it.
+            # The door opens all the same: a refusal would endanger the speaker. And above debug
+            # level nothing may show it.
             _log.debug("the alarm cannot be raised: %s", error)
 
 
 def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> None:
-    """Refuse a repetition that is not of the person, or too like the person's other phrase.
+    """Refuse a repetition in another voice, or too close to the person's other phrase.
 
     Args:
-        engine: the recognizer, of the models that both are of.
-        other: the person's other profile: of their own phrase when a duress phrase is enrolled,
-            and the other way round.
+        engine: the recognizer, with the models of both.
+        other: the person's other profile: the duress phrase's, or the own phrase's.
         sample: the repetition.
 
     Raises:
-        EnrollmentRejected: it cannot be taken, with what to do about it.
+        EnrollmentRejected: with what to do about it.
     """
     likeness = cosine(signature_of(other.enrolled), sample.speaker_embedding)
     least = engine.models.speaker.card.threshold("enrollment")
     if likeness < least:
         raise EnrollmentRejected(
             ReasonCode.UNKNOWN_SPEAKER.value,
-            f"not the voice of {other.name} (similarity {likeness:.2f}, at least {least:.2f}): both"
-            " phrases are of one person",
+            f"not the voice of {other.name} (similarity {likeness:.2f}, at least {least:.2f}): the"
+            " same person must say both phrases",
         )
     if sample.phrase_embedding is None:
         return
-    sayings = [s.phrase_embedding for s in other.enrolled if s.phrase_embedding is not None]
-    distance = min(dtw_distances(sayings, sample.phrase_embedding), default=float("inf"))
+    examples = [s.phrase_embedding for s in other.enrolled if s.phrase_embedding is not None]
+    distance = min(dtw_distances(examples, sample.phrase_embedding), default=float("inf"))
     nearest = APART * engine.models.phrase.card.threshold("enrollment")
     if distance < nearest:
         raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
-            f"too like the phrase of {other.name} (distance {distance:.2f}, at least"
-            f" {nearest:.2f}): choose one that shares no word with it",
+            f"too similar to the phrase of {other.name} (distance {distance:.2f}, at least"
+            f" {nearest:.2f}): choose one without a word in common",
         )
-    spotter = KeywordSpotter(engine.models.phrase, [sayings])
+    spotter = KeywordSpotter(engine.models.phrase, [examples])
     reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
-    if spotter.look(sample.phrase_embedding) or any(reverse.look(saying) for saying in sayings):
+    if spotter.look(sample.phrase_embedding) or any(reverse.look(example) for example in examples):
         raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
-            f"one of the two phrases of {other.name} is a part of the other: choose one that shares"
-            " no word with it",
+            f"one of the two phrases of {other.name} is part of the other: choose one without a"
+            " word in common",
         )
 
 
 def _as_own(finding: Candidate, owner: Profile, scorer: Scorer) -> Candidate:
-    """The finding as if it had been made with the person's own profile."""
+    """The finding, with the person's own profile."""
     voice, phrase = finding.voice, finding.phrase
-    # What is asked of a voice depends on how many repetitions were enrolled, which may differ.
+    # The threshold depends on the number of enrolled repetitions, which may differ.
     threshold = scorer.voice_threshold(finding.sharing, enrollments=len(owner.enrolled))
     moved = threshold - voice.threshold
     return replace(

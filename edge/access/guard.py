@@ -1,4 +1,4 @@
-"""What stands between being recognized and the door: checks, one after another."""
+"""The checks between recognition and the door: a chain of them, and the access rules."""
 
 from __future__ import annotations
 
@@ -13,51 +13,42 @@ from edge.types import AccessRule, Outcome, ReasonCode, Window
 
 
 class Check(Protocol):
-    """One thing that can stand in the way. A check may deny; none of them turns a no into a yes."""
+    """May deny a judgment; no check turns a denial into a grant."""
 
     def review(self, judgment: Judgment) -> Judgment:
-        """What becomes of a judgment: itself, or one that denies."""
+        """The judgment, or a denial of it."""
         ...
 
 
 class Guard:
-    """Runs every check over every judgment, in order.
-
-    Args:
-        checks: the first one is asked first; each sees what the one before made of it.
-    """
+    """Runs every check over every judgment, in order; each sees what the one before decided."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         self._checks = tuple(checks)
 
     def review(self, judgment: Judgment) -> Judgment:
-        """What becomes of a judgment in the end."""
+        """The judgment after all checks."""
         for check in self._checks:
             judgment = check.review(judgment)
         return judgment
 
 
 def denied(judgment: Judgment, reason: ReasonCode) -> Judgment:
-    """The same judgment with the door shut for another reason."""
+    """The judgment, denied for a reason."""
     decision = replace(judgment.decision, outcome=Outcome.DENIED, reason=reason)
     return replace(judgment, decision=decision)
 
 
 def allows(rule: AccessRule, door: str, now: datetime | None) -> ReasonCode | None:
-    """Ask a rule.
+    """Why a rule denies; None if it allows.
 
-    It is the clock on the wall that counts, as people read it. When it is put forward, what lies in
-    the hour that is left out does not happen that day; when it is put back, what lies in the hour
-    that comes twice is allowed both times.
+    Local time counts. When clocks go forward, a window within the hour left out does not happen
+    that day; when they go back, one within the hour that comes twice is open both times.
 
     Args:
         rule: what the person may do.
         door: id of the device.
-        now: the local time at the door; None when nobody knows it, and then whatever depends on it
-            is refused.
-
-    Returns:
-        None if the person may open, else why not.
+        now: local time; None if unknown, and then a rule that needs it denies.
     """
     if not rule.enabled:
         return ReasonCode.DISABLED
@@ -89,22 +80,17 @@ def _inside(window: Window, now: datetime) -> bool:
 
 
 class PolicyCheck:
-    """Denies what the person's rule does not allow; the decision still says who it was.
-
-    Args:
-        door: id of this device.
-        clock: the time at this door.
-    """
+    """Denies what the person's rule does not allow; the decision still says who it was."""
 
     def __init__(self, door: str, clock: DoorClock) -> None:
         self._door = door
         self._clock = clock
 
     def review(self, judgment: Judgment) -> Judgment:
-        """What becomes of a judgment: itself, or one that denies."""
+        """The judgment, or a denial of it."""
         if not judgment.decision.granted:
             return judgment
-        if judgment.finding is None:  # nobody whose rule could be asked
+        if judgment.finding is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
         rule = judgment.finding.profile.rule
         reason = allows(rule, self._door, self._clock.now() if rule.timed else None)

@@ -1,7 +1,7 @@
-"""What makes a message one that a door can be opened on: a number, a time, an end, a signature.
+"""Adds to a message what a lock checks: a counter, times, an expiry and a signature.
 
-Numbers are taken from the device's state in blocks, so that a decision waits for no disk: what a
-power cut leaves unused of a block is skipped, and no number comes twice or out of order.
+Counters are reserved in the device's state in blocks, so that a decision never waits for a disk.
+After a power cut the rest of a block is skipped; no number comes twice or out of order.
 """
 
 from __future__ import annotations
@@ -20,57 +20,32 @@ from edge.crypto.signing import (
     DECISION,
     DURESS,
     ENROLLMENT,
-    LOCKOUT,
     RESULT,
     SigningKey,
     read_signing_key,
     signed,
 )
 from edge.errors import StoreError
-from edge.types import AccessDecision, Event, EventKind
+from edge.types import AccessDecision
 from edge.types.decision import utc
 
-
-def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
-    """The event of a decision. The id in its detail is the one that was published.
-
-    Args:
-        decision: as it was issued.
-        sent: whether it was; False for one that came too late, or could not be numbered.
-    """
-    return Event(
-        EventKind.DECISION,
-        {
-            "outcome": decision.outcome.value,
-            "reason": decision.reason.value,
-            "confidence": decision.confidence.value,
-            "utterance_s": round(decision.utterance_s, 2),
-            "id": decision.id,
-            "counter": decision.counter,
-            "sent": sent,
-        },
-        decision.profile_id,
-        decision.time,
-    )
-
-
 BLOCK = 1000
-"""Numbers taken at once; 2^53 of them last for 9e12 restarts."""
-_KINDS = (DECISION, DURESS, CHALLENGE, LOCKOUT, RESULT, ENROLLMENT)
+"""Numbers reserved at once; 2^53 last for 9e12 restarts."""
+_KINDS = (DECISION, DURESS, CHALLENGE, RESULT, ENROLLMENT)
 
 _log = logging.getLogger(__name__)
 
 
 class Numbers(Protocol):
-    """Where numbers are kept; `edge.store.device_state.DeviceState` is one."""
+    """Reserves numbers for good: `edge.store.device_state.DeviceState`."""
 
     def reserve(self, name: str, count: int = 1) -> int:
-        """Take the next `count` numbers for good; returns the first."""
+        """Reserve the next `count` numbers; returns the first."""
         ...
 
 
 def signing_key(config: SigningConfig) -> SigningKey | None:
-    """The key that the settings name; None where nothing is signed.
+    """The key of the settings; None where nothing is signed.
 
     Raises:
         ConfigError: the key cannot be used.
@@ -81,19 +56,19 @@ def signing_key(config: SigningConfig) -> SigningKey | None:
 
 
 class Issuer:
-    """Numbers, dates and signs what leaves the device; any thread may use it.
+    """Counts, dates and signs messages; for any thread.
 
-    Each kind of message has numbers of its own: a gap in those of the decisions would tell that a
-    silent alarm was raised.
+    Each kind of message has a counter of its own: a gap in that of the decisions would reveal a
+    silent alarm.
 
     Args:
-        device_id: the device that speaks.
-        numbers: where the numbers are kept.
-        key: signs; None issues without a signature.
-        kinds: the kinds whose first block is taken now, so that none waits for it later.
+        device_id: the sender.
+        numbers: reserves the counters.
+        key: signs; None leaves messages unsigned.
+        kinds: the kinds of messages; each reserves its first block now.
 
     Raises:
-        StoreError: no numbers can be had.
+        StoreError: no number can be reserved.
     """
 
     def __init__(
@@ -110,21 +85,21 @@ class Issuer:
 
     @property
     def key_id(self) -> str | None:
-        """Which key signs; None where none does."""
+        """The id of the key; None without one."""
         return None if self._key is None else self._key.key_id
 
     def issue(self, decision: AccessDecision) -> AccessDecision:
-        """The decision as it is published: `to_json()` is what was signed.
+        """The decision as it is published; `to_json()` is what was signed.
 
-        It ends `lifetime_s` after the speech ended, however long deciding and sending took.
+        It expires `lifetime_s` after the end of the speech.
 
         Raises:
-            StoreError: no number can be had; a decision without one must not open anything.
+            StoreError: no number can be reserved; a decision without one must not open anything.
         """
         issued = replace(
             decision,
             device=self._device_id,
-            counter=self._counters[DECISION].take(),
+            counter=self._counters[DECISION].next(),
             issued_at=time.time(),
             signature=None,
         )
@@ -132,8 +107,8 @@ class Issuer:
             return issued
         try:
             content = signed(issued.as_dict(), DECISION, self._key)
-        except MessageProblem as problem:  # a figure outside of what every language writes alike
-            _log.error("a decision is sent without its figures: %s", problem.reason)
+        except MessageProblem as problem:  # a number that languages write differently
+            _log.error("a decision is sent without its scores: %s", problem.reason)
             issued = replace(issued, scores={}, timings_ms={}, quality=None)
             content = signed(issued.as_dict(), DECISION, self._key)
         return replace(issued, signature=content["signature"])
@@ -144,19 +119,19 @@ class Issuer:
         """Another message as it is published, one line of JSON.
 
         Args:
-            kind: one of `edge.crypto.signing.DOMAINS` that this issuer was made for.
-            fields: its content; see edge/crypto/canonical.py for what it may hold.
-            lifetime_s: seconds from now after which it means nothing any more; None for no end.
+            kind: one of the issuer's `kinds`.
+            fields: its content; `edge.crypto.canonical` says what it may hold.
+            lifetime_s: expires after so many seconds; None for never.
 
         Raises:
             MessageProblem: the content cannot be signed.
-            StoreError: no number can be had.
+            StoreError: no number can be reserved.
         """
         now = time.time()
         message = {
             **fields,
             "device": self._device_id,
-            "counter": self._counters[kind].take(),
+            "counter": self._counters[kind].next(),
             "issued_at": utc(now),
         }
         if lifetime_s is not None:
@@ -166,20 +141,16 @@ class Issuer:
         return wire(message)
 
     def top_up(self) -> None:
-        """Take new blocks early, away from the moment at which somebody waits at the door.
-
-        Call it every now and then; it does nothing while half of each block is left. A disk that
-        cannot be written is logged, and tried again the next time.
-        """
+        """Reserve new blocks early, while nobody waits at the door; to be called now and then."""
         try:
             for counter in self._counters.values():
                 counter.top_up()
         except StoreError as error:
-            _log.warning("no new numbers for messages: %s", error)
+            _log.warning("no counters could be reserved: %s", error)
 
 
 class _Counter:
-    """Numbers of one kind, in ascending order."""
+    """Ascending numbers of one kind."""
 
     def __init__(self, numbers: Numbers, kind: str) -> None:
         self._numbers = numbers
@@ -187,7 +158,7 @@ class _Counter:
         self._lock = threading.Lock()
         self._blocks = [self._reserve()]
 
-    def take(self) -> int:
+    def next(self) -> int:
         with self._lock:
             if not self._blocks:
                 self._blocks.append(self._reserve())
@@ -205,7 +176,7 @@ class _Counter:
                 return
         block = self._reserve()  # a slow disk holds nobody up
         with self._lock:
-            # Another may have taken a block meanwhile; lower numbers go first, or not at all.
+            # Another thread may have reserved a block meanwhile; numbers must ascend.
             if not self._blocks or block.start >= self._blocks[-1].stop:
                 self._blocks.append(block)
 

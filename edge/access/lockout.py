@@ -1,14 +1,12 @@
-"""After too many rejections nobody is let in for a while, longer each time.
+"""The lock-out: after too many rejections the door stays shut for a while, longer each time.
 
-All of it is counted in time that the device was running, by the clock that nobody can set: after a
-power cut a lock-out goes on with what was left of it when that was last written down, a minute
-before at most, and rejections are as recent as they were. So neither cutting the power nor a wrong
-clock makes it shorter, and it never lasts longer than it was meant to while the power is on. Over a
-restart of the service alone the time goes on.
+It counts time with the power on, by the monotonic clock: after a power cut it goes on with what was
+left when that was last stored, at most a minute before. So neither a power cut nor a wrong clock
+makes it shorter, and it never takes longer than meant while the power is on. A restart of the
+service alone does not stop the time.
 
-Whoever can make themselves heard at the door can lock it for those who live there: that is the
-price of slowing a guesser down. It is bounded (`lockout.longest_s`), what is said while nobody is
-let in does not prolong it, and the household can end it by a command.
+A stranger at the door can lock out the residents: the price of slowing down a guesser. It is
+bounded (`lockout.longest_s`), attempts during a lock-out do not prolong it, and a command ends it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -36,20 +34,19 @@ _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
 _MAX_ROUND = 1_000_000
 _MAX_SECONDS = 1e8
-_ALWAYS_COUNT = {ReasonCode.REPLAY_SUSPECTED, ReasonCode.CHALLENGE_FAILED}
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LockOutRecord:
-    """What is to be known of the past, in seconds before now.
+    """The state of a lock-out, relative to now.
 
     Attributes:
-        round: how many lock-outs there were since it was last quiet.
-        left_s: how much of the present one is left; 0 when there is none.
-        ages_s: how long ago each rejection was that still counts, oldest first.
-        quiet_s: how long there was neither a rejection that counts nor a lock-out.
+        round: lock-outs since it was last quiet for long enough.
+        left_s: what is left of the present one; 0 when there is none.
+        ages_s: the ages of the rejections that count, oldest first.
+        quiet_s: how long there was neither such a rejection nor a lock-out.
     """
 
     round: int = 0
@@ -58,22 +55,20 @@ class LockOutRecord:
     quiet_s: float = 0.0
 
     def later(self, seconds: float) -> LockOutRecord:
-        """What it is after some time, in which nothing happened."""
+        """The state after some time without rejections."""
         quiet_s = self.quiet_s + max(0.0, seconds - self.left_s)
         ages_s = tuple(age + seconds for age in self.ages_s)
         return LockOutRecord(self.round, max(0.0, self.left_s - seconds), ages_s, quiet_s)
 
 
 class LockOut:
-    """The rejections at one door and what follows from them. Any thread may use it.
+    """Counts rejections and locks out; for any thread.
 
     Args:
-        config: how many it takes, and for how long.
-        state: where it is kept over restarts and power cuts.
-        record: told of every lock-out and its end, for the audit trail.
-        changed: told of the state to be published, `as_dict`, whenever it changes.
-        clock: seconds that go on by one every second whatever happens, as `time.monotonic`.
-        boot: what differs between two starts of the machine; empty when that is not known.
+        record: puts each lock-out and its end into the audit trail.
+        changed: publishes `as_dict` whenever it changes.
+        clock: as `time.monotonic`.
+        boot: differs between two starts of the machine; empty if unknown.
     """
 
     def __init__(
@@ -88,7 +83,7 @@ class LockOut:
     ) -> None:
         self._config = config
         self._state = state
-        self._tell = record
+        self._record = record
         self._changed = changed
         self._clock = clock
         self._boot = boot_id() if boot is None else boot
@@ -101,18 +96,18 @@ class LockOut:
 
     @property
     def locked(self) -> bool:
-        """Whether nobody is let in."""
+        """Whether nobody can open."""
         return self.left_s > 0.0
 
     @property
     def left_s(self) -> float:
-        """For how much longer nobody is let in, seconds; 0 when somebody may be."""
+        """How long it still lasts, seconds; 0 without a lock-out."""
         with self._lock:
             return self._now().left_s if self._config.enabled else 0.0
 
     @property
     def round(self) -> int:
-        """How many lock-outs there were since it was last quiet, the present one included."""
+        """Lock-outs since it was last quiet, the present one included."""
         with self._lock:
             return self._now().round
 
@@ -128,7 +123,7 @@ class LockOut:
         }
 
     def rejected(self, reason: ReasonCode) -> None:
-        """Count a rejection, if it is of a kind that counts and nobody is locked out yet."""
+        """Count a rejection, unless its reason does not count or there is a lock-out already."""
         config = self._config
         if not config.enabled or not self._counts(reason):
             return
@@ -145,14 +140,7 @@ class LockOut:
         self.begin(f"{config.rejections} rejections, the last one {reason.value}")
 
     def begin(self, by: str) -> bool:
-        """Lock out from now on, for as long as the next round lasts.
-
-        Args:
-            by: who or what brought it about, for the audit trail.
-
-        Returns:
-            Whether it began; not where `lockout.enabled` is off.
-        """
+        """Begin the next round now; False if `lockout.enabled` is off."""
         if not self._config.enabled:
             return False
         with self._lock:
@@ -161,16 +149,16 @@ class LockOut:
             self._was_locked = True
             self._set(now)
             self._write()
-        _log.warning("nobody is let in for %.0f s, by %s (round %d)", now.left_s, by, now.round)
+        _log.warning("locked out for %.0f s: %s (round %d)", now.left_s, by, now.round)
         detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
-        self._tell(Event(EventKind.LOCK_OUT, detail))
+        self._record(Event(EventKind.LOCK_OUT, detail))
         self._changed(self.as_dict())
         return True
 
     def accepted(self) -> None:
-        """Somebody was let in: earlier slips are forgiven, the rounds are not.
+        """Forget the rejections, but not the rounds, since the door was opened.
 
-        Written down by the next `tick`, since the door is waiting.
+        The next `tick` stores it: the door is waiting.
         """
         with self._lock:
             now = self._now()
@@ -179,14 +167,7 @@ class LockOut:
                 self._unwritten = True
 
     def lift(self, by: str) -> bool:
-        """End the lock-out and forget the rejections and rounds before it.
-
-        Args:
-            by: who does it, for the audit trail.
-
-        Returns:
-            Whether there was a lock-out.
-        """
+        """End the lock-out and forget all rejections and rounds; False if there was none."""
         with self._lock:
             was_locked = self.locked
             self._set(LockOutRecord())
@@ -196,7 +177,7 @@ class LockOut:
         return was_locked
 
     def tick(self) -> None:
-        """Notice the end, and what the command line asks for; to be called every second or so."""
+        """Notice the end, and a request of the command line; to be called about every second."""
         with self._lock:
             locked = self.locked
             over = self._was_locked and not locked
@@ -211,26 +192,26 @@ class LockOut:
                 self._state.put(LIFT_KEY, None)
                 self.lift(by[:64])
         except StoreError as error:
-            _log.debug("whether the lock-out is to be lifted cannot be read: %s", error)
+            _log.debug("a request to lift the lock-out cannot be read: %s", error)
 
     def close(self) -> None:
-        """Write down what is left, before the service stops."""
+        """Store what is left, before the service stops."""
         with self._lock:
             self._write()
 
     def _counts(self, reason: ReasonCode) -> bool:
-        config = self._config
-        return (
-            reason in _ALWAYS_COUNT
-            or (reason is ReasonCode.WRONG_PHRASE and config.count_wrong_phrase)
-            or (reason is ReasonCode.UNKNOWN_SPEAKER and config.count_unknown_speaker)
-            or (reason is ReasonCode.NO_MATCH and config.count_no_match)
-        )
+        return {
+            ReasonCode.REPLAY_SUSPECTED: True,
+            ReasonCode.CHALLENGE_FAILED: True,
+            ReasonCode.WRONG_PHRASE: self._config.count_wrong_phrase,
+            ReasonCode.UNKNOWN_SPEAKER: self._config.count_unknown_speaker,
+            ReasonCode.NO_MATCH: self._config.count_no_match,
+        }.get(reason, False)
 
     def _over(self, by: str) -> None:
         self._was_locked = False
-        _log.warning("people are let in again, by %s", by)
-        self._tell(Event(EventKind.LOCK_OUT_OVER, {"by": by, "round": self.round}))
+        _log.warning("lock-out expired" if by == "time" else f"lock-out lifted by {by}")
+        self._record(Event(EventKind.LOCK_OUT_OVER, {"by": by, "round": self.round}))
         self._changed(self.as_dict())
 
     def _now(self) -> LockOutRecord:
@@ -244,13 +225,14 @@ class LockOut:
         now = self._now()
         kept = replace(now, ages_s=tuple(a for a in now.ages_s if a < self._config.within_s))
         try:
-            text = write_record(kept, self._clock(), self._boot) if _matters(kept) else None
+            matters = bool(kept.round or kept.left_s or kept.ages_s)
+            text = write_record(kept, self._clock(), self._boot) if matters else None
             if text is not None or self._state.get(STATE_KEY) is not None:
                 self._state.put(STATE_KEY, text)
         except StoreError as error:
             self._unwritten = True
             if self._writes:
-                _log.warning("rejections are not kept over a restart: %s", error)
+                _log.warning("the lock-out cannot be stored, a restart would end it: %s", error)
             self._writes = False
         else:
             self._unwritten, self._writes = False, True
@@ -260,24 +242,21 @@ class LockOut:
         try:
             found = read_record(self._state.get(STATE_KEY), self._clock(), self._boot)
         except (StoreError, ValueError) as error:
-            # Whoever can damage the file must not get rid of a lock-out that way.
-            _log.warning("begun with a lock-out, since the last one cannot be read: %s", error)
+            # Damaging the file must not end a lock-out.
+            _log.warning("locked out, since the stored lock-out cannot be read: %s", error)
             return LockOutRecord(1, duration_s(self._config, 1))
         # The longest may have been shortened in the configuration meanwhile.
         return replace(found, left_s=min(found.left_s, self._config.longest_s))
 
 
 class LockOutGate:
-    """The first check: while nobody is let in, everything said is denied and tells nothing.
-
-    What was recognized is left out of such a decision: a guesser would learn from it.
-    """
+    """Denies everything during a lock-out, without what was recognized: a guesser would learn."""
 
     def __init__(self, lockout: LockOut) -> None:
         self._lockout = lockout
 
     def review(self, judgment: Judgment) -> Judgment:
-        """What becomes of a judgment: itself, or one that denies."""
+        """The judgment, or a denial of it."""
         if not self._lockout.locked:
             return judgment
         shut = denied(judgment, ReasonCode.LOCKED_OUT)
@@ -293,7 +272,7 @@ class LockOutGate:
 
 
 class LockOutCount:
-    """The last check: counts what the others made of a judgment, and changes nothing."""
+    """Counts what the other checks have decided, and changes nothing."""
 
     def __init__(self, lockout: LockOut) -> None:
         self._lockout = lockout
@@ -308,13 +287,13 @@ class LockOutCount:
 
 
 def duration_s(config: LockOutConfig, number: int) -> float:
-    """How long the lock-out of a round lasts, seconds; the first is round 1."""
+    """How long a round lasts, seconds; the first is round 1."""
     grown = config.first_s * config.growth ** min(number - 1, 64)
     return min(config.longest_s, grown)
 
 
 def boot_id() -> str:
-    """What differs between two starts of this machine; empty when the system does not say."""
+    """The kernel's id of this start of the machine; empty if there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -322,23 +301,16 @@ def boot_id() -> str:
 
 
 def write_record(record: LockOutRecord, clock_s: float, boot: str) -> str:
-    """A record as one line of JSON, with the running clock by which it was true."""
-    content = {
-        "boot": boot,
-        "clock_s": clock_s,
-        "round": record.round,
-        "left_s": record.left_s,
-        "ages_s": record.ages_s,
-        "quiet_s": record.quiet_s,
-    }
+    """A record as one line of JSON, with the clock at which it was true."""
+    content = {"boot": boot, "clock_s": clock_s, **asdict(record)}
     return json.dumps(content, separators=(",", ":"))
 
 
 def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
-    """A record as `write_record` wrote it, brought up to now if the machine ran on meanwhile.
+    """A record as `write_record` wrote it, brought up to now if the machine kept running.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: it is damaged.
     """
     if text is None:
         return LockOutRecord()
@@ -358,11 +330,7 @@ def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
 
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("a figure that is none")  # noqa: TRY004 (damage, whatever it is)
+        raise ValueError("not a number")  # noqa: TRY004 (damage, whatever it is)
     if not 0.0 <= value <= _MAX_SECONDS:  # nan neither
-        raise ValueError("a figure out of range")
+        raise ValueError("a number out of range")
     return float(value)
-
-
-def _matters(record: LockOutRecord) -> bool:
-    return bool(record.round or record.left_s or record.ages_s)

@@ -1,10 +1,10 @@
-"""An answer to a challenge: were these the digits, and was it the person's own voice?"""
+"""Judges an answer to a challenge: the digits, and the voice."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from edge.challenge.matching import DIGITS, DigitRecognizer, DigitScore
 from edge.challenge.rounds import ROUNDS, DigitRound, weakness_of
@@ -13,29 +13,28 @@ from edge.recognition.results import Analysis
 from edge.types import Profile, SpeakerMatch, Utterance
 
 SAME_WORDS = 0.01
-"""Part of the asked false-accept rate that is given to the voice of an answer. Voices are
-calibrated on people who say different things; ten words that all have in common bring them nearer
-to each other."""
+"""Factor of the false-accept rate for the voice of an answer. Thresholds are calibrated on people
+saying different things; the same ten words bring voices closer to each other."""
 
-WELL_APART = 0.0
-"""Margin from which a digit is never taken for another one."""
-LEAST_CHOICE = 6
-"""Digits that there are to choose from at least, however weak they are."""
+_WELL_APART = 0.0
+"""Margin from which a digit is asked for."""
+_MIN_CHOICES = 6
+"""Digits to choose from even where more are weak."""
 
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """What an answer came to.
+    """How an answer was judged.
 
     Attributes:
         digits: the asked string against all others.
-        voice: the voice against the person's digits.
-        timings_ms: how long each stage took, milliseconds.
+        voice: the voice against that of the person's digits.
+        timings_ms: duration of each stage, milliseconds.
     """
 
     digits: DigitScore
     voice: SpeakerMatch
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    timings_ms: Mapping[str, float]
 
     @property
     def accepted(self) -> bool:
@@ -44,15 +43,10 @@ class AnswerScore:
 
 
 class AnswerJudge:
-    """Judges one person's answers.
-
-    Args:
-        engine: the recognizer of voices.
-        profile: who is asked.
-        rounds: their digits, `ROUNDS` of them or more, of the models that are open.
+    """Judges the answers of one person by rounds of the current speaker model.
 
     Raises:
-        ValueError: there are not enough rounds.
+        ValueError: there are fewer than `ROUNDS`.
     """
 
     def __init__(self, engine: Engine, profile: Profile, rounds: Sequence[DigitRound]) -> None:
@@ -60,36 +54,27 @@ class AnswerJudge:
             raise ValueError(f"{ROUNDS} rounds of digits are needed")
         self._engine = engine
         self._rounds = tuple(rounds)
-        self._choices: tuple[int, ...] | None = None
+        self._choices: tuple[int, ...] = ()
         self._recognizer = DigitRecognizer(
             [example for spoken in rounds for example in spoken.examples]
         )
         self._voice = replace(profile, samples=tuple(spoken.voice for spoken in rounds))
 
     def choices(self) -> tuple[int, ...]:
-        """The digits that may be asked for: those that this person never mixes up."""
-        if self._choices is None:
-            self._choices = strong_digits(self._rounds)
+        """The digits to ask for; the first call takes about a second on a small device."""
+        self._choices = self._choices or strong_digits(self._rounds)
         return self._choices
 
-    def judge(self, utterance: Utterance, asked: Sequence[int]) -> AnswerScore:
-        """Hold an answer against the digits asked for.
-
-        Args:
-            utterance: the answer.
-            asked: the digits, at least one.
-        """
-        analysis = self._engine.analyze(utterance, with_phrase=False)
-        return self.judge_analyzed(analysis, utterance, asked)
-
-    def judge_analyzed(
-        self, analysis: Analysis, utterance: Utterance, asked: Sequence[int]
+    def judge(
+        self, utterance: Utterance, asked: Sequence[int], analysis: Analysis | None = None
     ) -> AnswerScore:
-        """As `judge`, of an utterance whose voice was embedded already."""
-        engine = self._engine
-        scores = engine.scorer.voice_scores([self._voice], [analysis])
-        threshold = engine.scorer.voice_threshold(
-            enrollments=len(self._rounds), rate=engine.scorer.rate * SAME_WORDS
+        """Judge an answer; `analysis` is that of the utterance, where there is one already."""
+        if analysis is None:
+            analysis = self._engine.analyze(utterance, with_phrase=False)
+        scorer = self._engine.scorer
+        scores = scorer.voice_scores([self._voice], [analysis])
+        threshold = scorer.voice_threshold(
+            enrollments=len(self._rounds), rate=scorer.rate * SAME_WORDS
         )
         started = time.perf_counter()
         digits = self._recognizer.score(utterance.samples, asked)
@@ -105,12 +90,12 @@ class AnswerJudge:
 
 
 def strong_digits(rounds: Sequence[DigitRound]) -> tuple[int, ...]:
-    """The digits that stay well apart for a person, `LEAST_CHOICE` of them or more, in order.
+    """The digits that are never mistaken for another one in the latest rounds, in order.
 
-    Only the latest rounds are held against each other, which takes time.
+    At least `_MIN_CHOICES`, the weakest left out first.
     """
     weakness = weakness_of(rounds[-ROUNDS:])
-    weakest = sorted(DIGITS, key=lambda digit: weakness[digit][1])
-    left_out = [digit for digit in weakest if weakness[digit][1] < WELL_APART]
-    left_out = left_out[: len(DIGITS) - LEAST_CHOICE]
+    weak = [digit for digit in DIGITS if weakness[digit][1] < _WELL_APART]
+    weak.sort(key=lambda digit: weakness[digit][1])
+    left_out = weak[: len(DIGITS) - _MIN_CHOICES]
     return tuple(digit for digit in DIGITS if digit not in left_out)

@@ -13,9 +13,9 @@ from edge.challenge.rounds import (
     DigitRound,
     complete_round,
     keep_round,
+    make_example,
     replace_rounds,
     rounds_of,
-    take_digit,
     weakness_of,
 )
 from edge.errors import ProfileError
@@ -82,7 +82,7 @@ class DigitEnrollment:
         Raises:
             EnrollmentRejected: it does not fit; if the voice does not, the round starts over.
         """
-        self._examples[digit] = take_digit(self._engine, utterance, digit, self.rounds)
+        self._examples[digit] = make_example(self._engine, utterance, digit, self.rounds)
         self._utterances[digit] = utterance
         if self.missing:
             return

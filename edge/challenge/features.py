@@ -1,12 +1,12 @@
-"""What digits are told apart by: cepstra of every 10 ms, and how they change.
+"""Features that digits are recognized by: cepstra every 10 ms, and how they change.
 
-The phrase model sees three quarters of a second at once, so that one vector of it holds a digit
-and half of its neighbors; a digit that was enrolled alone looks different inside a string. These
-features see 25 ms and the 80 ms on both sides, and stay the same in company: mel-frequency cepstra
-(Davis and Mermelstein, 1980) with regression slopes and curvatures (Furui, 1986).
+The phrase model sees three quarters of a second at once, so each of its vectors covers a digit and
+half of its neighbors, and a digit looks different inside a string. These features cover 25 ms and
+the 80 ms on both sides: mel-frequency cepstra (Davis and Mermelstein, 1980) with regression slopes
+and curvatures (Furui, 1986).
 
-What is fainter than the noise of the answer says nothing. So both sides, the enrolled one too, are
-lifted to that noise, band by band, before they are compared.
+Sound below the noise of the answer carries no information. So the answer and the enrolled digits
+are raised to the level of that noise, band by band, before they are compared.
 """
 
 from __future__ import annotations
@@ -23,42 +23,39 @@ BANDS = 32
 DIMENSIONS = 39
 
 RANGE = 10.4
-"""Natural logarithms below the loudest that are looked at (45 dB)."""
+"""Range of levels below the loudest, natural logarithms (45 dB)."""
 AUDIBLE = 6.9
-"""Natural logarithms below the loudest at which a word begins and ends (30 dB)."""
+"""Level below the loudest at which a word begins and ends, natural logarithms (30 dB)."""
 
 _CEPSTRA = 13
 _SLOPE_FRAMES = 5
-_LOUDEST = 98.0
-_QUIETEST = 10.0
+_LOUDEST_PERCENTILE = 98.0
+_QUIETEST_PERCENTILE = 10.0
 _ABOVE_NOISE = -1.0
-"""Where a band is cut off, relative to the mean of its noise, natural logarithms. Higher would
-hide more of the noise, and with it the faint sounds that some digits differ by."""
+"""Floor of a band relative to the mean of its noise, natural logarithms. A higher one would hide
+more of the noise, and with it faint sounds that distinguish some digits."""
 
 
 def spectrum_of(samples: FloatArray) -> FloatArray:
-    """Mel spectrum relative to the loudest sounds of the recording.
-
-    Args:
-        samples: mono audio at 16 kHz, shape (n,).
+    """Mel spectrum of mono audio at 16 kHz, shape (n,), relative to its loudest sounds.
 
     Returns:
-        Natural logarithms of energy, shape (t, 32), one row every 10 ms, -`RANGE` and up; no rows
-        where n < 512.
+        Natural logarithms of energy from -`RANGE` up, shape (t, 32), one row every 10 ms; no rows
+        if n < 512.
     """
     frames = mel_frames(samples)
     if len(frames) == 0:
         return frames
     logs = frames * np.float32(np.log(10.0))
-    loudest = np.percentile(logs.max(axis=1), _LOUDEST)
+    loudest = np.percentile(logs.max(axis=1), _LOUDEST_PERCENTILE)
     relative: FloatArray = np.maximum(logs - np.float32(loudest), np.float32(-RANGE))
     return relative
 
 
 def noise_of(spectrum: FloatArray) -> FloatArray:
-    """Level below which a band holds only noise, from the quietest frames, shape (32,)."""
+    """Level below which a band is only noise, from the quietest frames, shape (32,)."""
     means = spectrum.mean(axis=1)
-    quiet = spectrum[means <= np.percentile(means, _QUIETEST)]
+    quiet = spectrum[means <= np.percentile(means, _QUIETEST_PERCENTILE)]
     level: FloatArray = np.minimum(quiet.mean(axis=0) + np.float32(_ABOVE_NOISE), 0.0)
     return np.maximum(level, np.float32(-RANGE))
 
@@ -84,7 +81,7 @@ def features_of(spectrum: FloatArray, noise: FloatArray) -> FloatArray:
 
     Args:
         spectrum: shape (t, 32), t >= 1.
-        noise: level to lift each band to, shape (32,).
+        noise: level to raise each band to, shape (32,).
 
     Returns:
         Shape (t, 39).

@@ -1,18 +1,21 @@
-"""How well a string of digits, and every string that differs from it in one place, fits an answer.
+"""Matches an answer with the digits asked for, and with every string that is one digit off.
 
 One-pass dynamic programming over connected words (Bridle, Brown and Chamberlain, 1982; Ney, 1984):
-each frame of the answer is explained by a frame of an enrolled word, which stays, goes on by one or
-skips one, or by silence. Every hypothesis explains all frames, so that their costs compare.
+each frame of the answer matches silence or a frame of an enrolled word; from one frame to the next
+a word stays, moves on by one row or skips one. Every hypothesis explains all frames, so costs are
+comparable.
 
-Forward from the beginning and backward from the end are computed once for the asked string. Put
-together around one position, they give the cost of the best string with another digit there, or
-with one digit less, or one more, each with the boundaries that suit it best.
+The asked string is computed once forward from the start and once backward from the end. Joined at
+a position, the two give the cost of the best string with another digit there, without the digit,
+or with one more, each with its own best word boundaries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,95 +30,239 @@ from edge.challenge.features import (
 )
 from edge.types import FloatArray
 
-_FAR = np.float32(1e6)
-LEAST_ROWS = 4
+DIGITS = tuple(range(10))
+MIN_ROWS = 4
 """Frames that an enrolled word must have."""
+
+OTHER_DIGIT = -3.0
+MISSING_DIGIT = 0.0
+EXTRA_DIGIT = -7.0
+"""Required lead of the asked string over one with such a mistake. Another digit may come slightly
+closer by chance, and an extra one always finds something to explain."""
+MAX_COST = 1.5
+"""Highest mean cost of the speech frames of an accepted answer."""
+
+_SILENCE = 0.6
+_SILENCE_SLOPE = 0.35
+_SILENCE_FREE = 2.0
+"""Cost of a frame as silence: rises with its loudness above `_SILENCE_FREE` (natural log)."""
+_MIN_VARIANCE = 0.01
+_ASSUMED_SPREAD = 0.4
+"""Spread within a digit as a share of the overall spread, while each has only one example."""
+_PADDING_ROWS = 20
+"""Silence on both sides of an example that is matched as an answer."""
+_FAR = np.float32(1e6)
 
 _Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
-    """Enrolled words, one after the other in one table.
+class DigitExample:
+    """One digit as a person says it.
 
     Attributes:
-        digit: which digit each word is, shape (w,).
-        start: row at which each begins, shape (w,).
-        end: its last row, at least `LEAST_ROWS` - 1 after its start, shape (w,).
+        digit: 0 to 9.
+        spectrum: mel spectrum of the word alone, shape (t, 32), see `edge.challenge.features`.
     """
+
+    digit: int
+    spectrum: FloatArray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DigitScore:
+    """How well an answer matches the digits asked for.
+
+    Attributes:
+        margin: lead over the closest other string beyond the required one; passes from 0 up.
+        cost: mean cost of the speech frames, about 1 for the person's own voice.
+    """
+
+    margin: float
+    cost: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether these were the digits."""
+        return self.margin >= 0.0 and self.cost <= MAX_COST
+
+
+class _Words(NamedTuple):
+    """The digit, the first row and the last row of each enrolled word, each of shape (w,)."""
 
     digit: _Index
     start: _Index
     end: _Index
 
 
-@dataclass(frozen=True, eq=False)
-class Fits:
-    """Costs of strings, lower is nearer; all are sums over the frames of the answer.
-
-    Attributes:
-        asked: of the asked string.
-        other: with each digit at each position, shape (length, 10); `asked` is among them.
-        missing: with each position left out, shape (length,).
-        extra: with the best digit put in at each place, shape (length + 1,).
-    """
+class _StringCosts(NamedTuple):
+    """Costs of strings, summed over the frames of the answer; lower is closer."""
 
     asked: float
-    other: FloatArray = field(repr=False)
-    missing: FloatArray = field(repr=False)
-    extra: FloatArray = field(repr=False)
+    other: FloatArray  # with each digit at each position, shape (length, 10), asked ones included
+    missing: FloatArray  # without each position, shape (length,)
+    extra: FloatArray  # with the best digit inserted at each place, shape (length + 1,)
 
 
-def fits_of(costs: FloatArray, silence: FloatArray, words: Words, asked: Sequence[int]) -> Fits:
-    """Hold an answer against a string and its neighbors.
+class DigitRecognizer:
+    """Recognizes one person's digits.
+
+    Args:
+        examples: at least one of each digit; features are weighted by two or more.
+
+    Raises:
+        ValueError: a digit has no example, or one is too short to be a word.
+    """
+
+    def __init__(self, examples: Sequence[DigitExample]) -> None:
+        self._examples = sorted(examples, key=lambda example: example.digit)
+        digits = np.asarray([example.digit for example in self._examples])
+        if set(digits) != set(DIGITS):
+            raise ValueError("a recognizer needs an example of each digit")
+        lengths = np.asarray([len(example.spectrum) for example in self._examples])
+        if lengths.min() < MIN_ROWS:
+            raise ValueError(f"an example needs {MIN_ROWS} frames")
+        ends = np.cumsum(lengths)
+        self._words = _Words(digits, ends - lengths, ends - 1)
+        self._weights = _weights(self._examples)
+
+    def score(self, samples: FloatArray, asked: Sequence[int]) -> DigitScore:
+        """Match an answer, mono at 16 kHz with some silence around it, with one or more digits."""
+        spectrum = spectrum_of(samples)
+        if len(spectrum) == 0:
+            return DigitScore(-np.inf, np.inf)
+        silence, costs = self._costs(spectrum, asked)
+        others = costs.other.copy()
+        others[np.arange(len(asked)), list(asked)] = np.inf
+        margin = min(
+            float(others.min()) - costs.asked - OTHER_DIGIT,
+            float(costs.missing.min()) - costs.asked - MISSING_DIGIT,
+            float(costs.extra.min()) - costs.asked - EXTRA_DIGIT,
+        )
+        quiet = silence <= _SILENCE
+        speech = max(1, int(len(silence) - quiet.sum()))
+        return DigitScore(margin, (costs.asked - float(silence[quiet].sum())) / speech)
+
+    def nearest_other(self, example: DigitExample) -> tuple[int, float]:
+        """The other digit that an example is closest to, and by how much its own is closer."""
+        # The level of noise is estimated from silence, which an example has none of.
+        padding = ((_PADDING_ROWS, _PADDING_ROWS), (0, 0))
+        spectrum = np.pad(example.spectrum, padding, constant_values=-RANGE)
+        _, costs = self._costs(spectrum, [example.digit])
+        others = costs.other[0].copy()
+        own = float(others[example.digit])
+        others[example.digit] = np.inf
+        other = int(others.argmin())
+        return other, float(others[other]) - own
+
+    def _costs(self, spectrum: FloatArray, asked: Sequence[int]) -> tuple[FloatArray, _StringCosts]:
+        """The cost of each frame as silence, and those of the strings."""
+        noise = noise_of(spectrum)
+        answer = features_of(spectrum, noise) * self._weights
+        rows = np.concatenate(
+            [features_of(example.spectrum, noise) * self._weights for example in self._examples]
+        )
+        louder = np.maximum(loudness_of(spectrum, noise) - _SILENCE_FREE, 0.0)
+        silence = np.asarray(_SILENCE + _SILENCE_SLOPE * louder, dtype=np.float32)
+        return silence, _string_costs(_distances(answer, rows), silence, self._words, asked)
+
+
+def _weights(examples: Sequence[DigitExample]) -> FloatArray:
+    """One over the spread of each feature among examples of the same digit, shape (39,)."""
+    floor = np.full(examples[0].spectrum.shape[1], -RANGE, dtype=np.float32)
+    features = [features_of(example.spectrum, floor) for example in examples]
+    spread = np.maximum(np.concatenate(features).std(axis=0), 1e-3)
+    squares = np.zeros(DIMENSIONS)
+    count = 0
+    for first, second in combinations(range(len(examples)), 2):
+        if examples[first].digit == examples[second].digit:
+            one, other = features[first], features[second]
+            path = _aligned(one / spread, other / spread)
+            squares += np.square(one[path[:, 0]] - other[path[:, 1]]).sum(axis=0)
+            count += len(path)
+    if count == 0:
+        return np.asarray(1.0 / (_ASSUMED_SPREAD * spread), dtype=np.float32)
+    variance = squares / (2.0 * count) + _MIN_VARIANCE * np.square(spread)
+    return np.asarray(1.0 / np.sqrt(variance), dtype=np.float32)
+
+
+def _aligned(one: FloatArray, other: FloatArray) -> _Index:
+    """Rows of two words that belong together, shape (steps, 2): plain dynamic time warping."""
+    costs = np.sqrt(np.square(one[:, None] - other[None]).sum(axis=2)).tolist()
+    height, width = len(one), len(other)
+    totals = [[np.inf] * (width + 1) for _ in range(height + 1)]
+    totals[0][0] = 0.0
+    for row in range(height):
+        above, here, cost = totals[row], totals[row + 1], costs[row]
+        for column in range(width):
+            here[column + 1] = cost[column] + min(above[column], above[column + 1], here[column])
+    row, column = height, width
+    path = []
+    while row and column:
+        path.append((row - 1, column - 1))
+        ways = (totals[row - 1][column - 1], totals[row - 1][column], totals[row][column - 1])
+        way = ways.index(min(ways))
+        row -= way != 2
+        column -= way != 1
+    return np.asarray(path, dtype=np.intp)
+
+
+def _distances(answer: FloatArray, rows: FloatArray) -> FloatArray:
+    """Root mean square difference of each frame from each row, shape (t, rows)."""
+    squares = np.square(answer).sum(axis=1)[:, None] + np.square(rows).sum(axis=1)
+    squares -= 2.0 * (answer @ rows.T)
+    distances: FloatArray = np.sqrt(np.maximum(squares, 0.0) / DIMENSIONS)
+    return distances
+
+
+def _string_costs(
+    costs: FloatArray, silence: FloatArray, words: _Words, asked: Sequence[int]
+) -> _StringCosts:
+    """The costs of the asked string and its neighbors.
 
     Args:
         costs: distance of each frame of the answer from each row of the words, shape (t, rows).
-        silence: cost of taking a frame for silence, shape (t,).
+        silence: cost of each frame as silence, shape (t,).
         words: the enrolled words, of every digit asked for.
-        asked: digits, at least one.
+        asked: at least one digit.
     """
-    length = len(asked)
-    before = _chain(costs, silence, words, asked, backward=False)
-    after = _chain(costs[::-1], silence[::-1], words, list(asked)[::-1], backward=True)[::-1, ::-1]
-    # `after[k]` belongs to the string without its first k digits.
-    ended = _lanes(costs, words, before)
+    before = _prefix_costs(costs, silence, words, asked, backward=False)
+    after = _prefix_costs(costs[::-1], silence[::-1], words, asked[::-1], backward=True)
+    after = after[::-1, ::-1]  # `after[k]` is of the string without its first k digits
+    ended = _word_costs(costs, words, before)
     placed = (ended[:-1] + after[1:, :, None]).min(axis=1)
-    put_in = (ended + after[:, :, None]).min(axis=1)
-    other = np.full((length, 10), _FAR, dtype=np.float32)
-    for digit in range(10):
-        own = words.digit == digit
-        if own.any():
-            other[:, digit] = placed[:, own].min(axis=1)
+    inserted = (ended + after[:, :, None]).min(axis=1)
+    other = np.full((len(asked), 10), _FAR, dtype=np.float32)
+    for digit in np.unique(words.digit):
+        other[:, digit] = placed[:, words.digit == digit].min(axis=1)
     missing = (before[:-1] + after[1:]).min(axis=1)
-    return Fits(float(before[-1, -1]), other, missing, put_in.min(axis=1))
+    return _StringCosts(float(before[-1, -1]), other, missing, inserted.min(axis=1))
 
 
-def _chain(
-    costs: FloatArray, silence: FloatArray, words: Words, asked: Sequence[int], *, backward: bool
+def _prefix_costs(
+    costs: FloatArray, silence: FloatArray, words: _Words, asked: Sequence[int], *, backward: bool
 ) -> FloatArray:
     """Least cost of the first k digits and silence within the first t frames, (length+1, t+1)."""
-    rows, starts, ends, bounds = _flattened(words, asked, backward=backward)
+    rows, starts, ends, bounds = _asked_rows(words, asked, backward=backward)
     frames, length = len(costs), len(asked)
-    done = np.full((length + 1, frames + 1), _FAR, dtype=np.float32)
-    done[0, 0] = 0.0
+    least = np.full((length + 1, frames + 1), _FAR, dtype=np.float32)
+    least[0, 0] = 0.0
     position = np.repeat(np.arange(length), np.diff(bounds))
     totals = np.full(len(rows), _FAR, dtype=np.float32)
     for frame in range(frames):
-        entering = done[position, frame]
-        totals = _advance(totals, costs[frame, rows], entering, starts)
+        totals = _advance(totals, costs[frame, rows], least[position, frame], starts)
         exits = np.minimum(totals[ends], totals[ends - 1])
-        done[:, frame + 1] = done[:, frame] + silence[frame]
+        least[:, frame + 1] = least[:, frame] + silence[frame]
         best = np.minimum.reduceat(exits, bounds[:-1])
-        np.minimum(done[1:, frame + 1], best, out=done[1:, frame + 1])
-    return done
+        np.minimum(least[1:, frame + 1], best, out=least[1:, frame + 1])
+    return least
 
 
-def _lanes(costs: FloatArray, words: Words, before: FloatArray) -> FloatArray:
+def _word_costs(costs: FloatArray, words: _Words, before: FloatArray) -> FloatArray:
     """Least cost up to the end of each word begun after k digits, shape (length+1, t+1, w)."""
-    lanes, frames = len(before), len(costs)
-    totals = np.full((lanes, costs.shape[1]), _FAR, dtype=np.float32)
-    ended = np.full((lanes, frames + 1, len(words.digit)), _FAR, dtype=np.float32)
+    frames, rows = costs.shape
+    totals = np.full((len(before), rows), _FAR, dtype=np.float32)
+    ended = np.full((len(before), frames + 1, len(words.digit)), _FAR, dtype=np.float32)
     for frame in range(frames):
         totals = _advance(totals, costs[frame], before[:, frame, None], words.start)
         ended[:, frame + 1] = np.minimum(totals[:, words.end], totals[:, words.end - 1])
@@ -139,10 +286,10 @@ def _advance(
     return one
 
 
-def _flattened(
-    words: Words, asked: Sequence[int], *, backward: bool
+def _asked_rows(
+    words: _Words, asked: Sequence[int], *, backward: bool
 ) -> tuple[_Index, _Index, _Index, _Index]:
-    """Rows of each asked digit's words in order, their begins and ends, each position's bounds."""
+    """Rows of each asked digit's words in order, their starts and ends, each position's bounds."""
     rows: list[_Index] = []
     starts, ends, bounds = [], [], [0]
     position = 0
@@ -155,171 +302,3 @@ def _flattened(
             ends.append(position - 1)
         bounds.append(len(starts))
     return np.concatenate(rows), np.asarray(starts), np.asarray(ends), np.asarray(bounds)
-
-
-DIGITS = tuple(range(10))
-
-OTHER_DIGIT = -3.0
-MISSING_DIGIT = 0.0
-EXTRA_DIGIT = -7.0
-"""By how much the asked string must at least be nearer than such a one. Another digit may come a
-little nearer by chance, and a further one always finds something to explain."""
-MOST_COST = 1.5
-"""Mean cost of the spoken frames up to which an answer is near at all."""
-
-_SILENCE = 0.6
-_SILENCE_SLOPE = 0.35
-_SILENCE_FREE = 2.0
-"""What taking a frame for silence costs: rising with its loudness from this on, natural log."""
-_LEAST_VARIANCE = 0.01
-_GUESSED_SPREAD = 0.4
-"""What sayings of one digit differ by, as part of all the differences, before it is known."""
-
-
-@dataclass(frozen=True, eq=False)
-class DigitExample:
-    """One digit as a person says it.
-
-    Attributes:
-        digit: 0 to 9.
-        spectrum: mel spectrum of the word alone, shape (t, 32), see `digit_features`.
-    """
-
-    digit: int
-    spectrum: FloatArray = field(repr=False)
-
-
-@dataclass(frozen=True)
-class DigitScore:
-    """An answer held against the string that was asked for.
-
-    Attributes:
-        margin: by how much it is nearer to the asked string than it must be, 0 and up to pass.
-        cost: mean cost of the spoken frames, about 1 for the person's own voice.
-    """
-
-    margin: float
-    cost: float
-
-    @property
-    def accepted(self) -> bool:
-        """Whether these were the digits."""
-        return self.margin >= 0.0 and self.cost <= MOST_COST
-
-
-class DigitRecognizer:
-    """Knows one person's digits.
-
-    Args:
-        examples: at least one of each digit; with two or more, features are weighed.
-
-    Raises:
-        ValueError: a digit has no example, or one is too short to be a word.
-    """
-
-    def __init__(self, examples: Sequence[DigitExample]) -> None:
-        self._examples = sorted(examples, key=lambda example: example.digit)
-        counts = np.bincount([example.digit for example in self._examples], minlength=10)
-        if len(counts) != len(DIGITS) or counts.min() < 1:
-            raise ValueError("a recognizer needs an example of each digit")
-        lengths = np.asarray([len(example.spectrum) for example in self._examples])
-        if lengths.min() < LEAST_ROWS:
-            raise ValueError(f"an example needs {LEAST_ROWS} frames")
-        ends = np.cumsum(lengths)
-        digits = np.asarray([example.digit for example in self._examples])
-        self._words = Words(digits, ends - lengths, ends - 1)
-        self._weights = _weights(self._examples)
-
-    def score(self, samples: FloatArray, asked: Sequence[int]) -> DigitScore:
-        """Hold an answer against a string.
-
-        Args:
-            samples: mono audio at 16 kHz, shape (n,), with a little silence around the speech.
-            asked: the digits asked for, at least one.
-        """
-        spectrum = spectrum_of(samples)
-        if len(spectrum) == 0:
-            return DigitScore(-np.inf, np.inf)
-        return self._score(spectrum, asked)
-
-    def _score(self, spectrum: FloatArray, asked: Sequence[int]) -> DigitScore:
-        silence, fits = self.fits(spectrum, asked)
-        return DigitScore(_margin(fits, asked), _spoken_cost(fits.asked, silence))
-
-    def fits(self, spectrum: FloatArray, asked: Sequence[int]) -> tuple[FloatArray, Fits]:
-        """Cost of silence, frame by frame, and of the asked string and its neighbors."""
-        noise = noise_of(spectrum)
-        answer = features_of(spectrum, noise) * self._weights
-        rows = np.concatenate(
-            [features_of(example.spectrum, noise) * self._weights for example in self._examples]
-        )
-        louder = np.maximum(loudness_of(spectrum, noise) - _SILENCE_FREE, 0.0)
-        silence = np.asarray(_SILENCE + _SILENCE_SLOPE * louder, dtype=np.float32)
-        return silence, fits_of(_distances(answer, rows), silence, self._words, asked)
-
-
-def _margin(fits: Fits, asked: Sequence[int]) -> float:
-    others = fits.other.copy()
-    others[np.arange(len(asked)), list(asked)] = np.inf
-    return min(
-        float(others.min()) - fits.asked - OTHER_DIGIT,
-        float(fits.missing.min()) - fits.asked - MISSING_DIGIT,
-        float(fits.extra.min()) - fits.asked - EXTRA_DIGIT,
-    )
-
-
-def _spoken_cost(total: float, silence: FloatArray) -> float:
-    """Mean cost of the frames that are no silence."""
-    quiet = silence <= _SILENCE
-    spoken = max(1, int(len(silence) - quiet.sum()))
-    return (total - float(silence[quiet].sum())) / spoken
-
-
-def _distances(answer: FloatArray, rows: FloatArray) -> FloatArray:
-    """Root mean square difference of each frame from each row, shape (t, rows)."""
-    squares = np.square(answer).sum(axis=1)[:, None] + np.square(rows).sum(axis=1)
-    squares -= 2.0 * (answer @ rows.T)
-    distances: FloatArray = np.sqrt(np.maximum(squares, 0.0) / DIMENSIONS)
-    return distances
-
-
-def _weights(examples: Sequence[DigitExample]) -> FloatArray:
-    """One over the spread of each feature among sayings of the same digit, shape (39,)."""
-    floor = np.full(examples[0].spectrum.shape[1], -RANGE, dtype=np.float32)
-    features = [features_of(example.spectrum, floor) for example in examples]
-    spread = np.maximum(np.concatenate(features).std(axis=0), 1e-3)
-    squares = np.zeros(DIMENSIONS)
-    count = 0
-    for first in range(len(examples)):
-        for second in range(first + 1, len(examples)):
-            if examples[first].digit == examples[second].digit:
-                one, other = features[first], features[second]
-                path = _aligned(one / spread, other / spread)
-                squares += np.square(one[path[:, 0]] - other[path[:, 1]]).sum(axis=0)
-                count += len(path)
-    if count == 0:
-        return np.asarray(1.0 / (_GUESSED_SPREAD * spread), dtype=np.float32)
-    variance = squares / (2.0 * count) + _LEAST_VARIANCE * np.square(spread)
-    return np.asarray(1.0 / np.sqrt(variance), dtype=np.float32)
-
-
-def _aligned(one: FloatArray, other: FloatArray) -> NDArray[np.intp]:
-    """Rows of two sayings that go together, shape (steps, 2): plain dynamic time warping."""
-    squares = np.square(one[:, None] - other[None]).sum(axis=2)
-    costs = np.sqrt(squares).tolist()
-    height, width = len(one), len(other)
-    totals = [[np.inf] * (width + 1) for _ in range(height + 1)]
-    totals[0][0] = 0.0
-    for row in range(height):
-        above, here, cost = totals[row], totals[row + 1], costs[row]
-        for column in range(width):
-            here[column + 1] = cost[column] + min(above[column], above[column + 1], here[column])
-    row, column = height, width
-    path = []
-    while row and column:
-        path.append((row - 1, column - 1))
-        ways = (totals[row - 1][column - 1], totals[row - 1][column], totals[row][column - 1])
-        way = ways.index(min(ways))
-        row -= way != 2
-        column -= way != 1
-    return np.asarray(path, dtype=np.intp)

@@ -1,7 +1,7 @@
-"""Enrolling digits: a round is every digit once, in one voice.
+"""Enrolled digits: rounds of ten, how they are checked, and how they are stored.
 
-The voice of one digit alone is hard to tell, that of ten together is not; so the speaker model
-hears a round as a whole, and what is kept is kept round by round.
+In a round each digit is said once. One digit is too short to identify a voice by, ten together are
+long enough; so a round is embedded as a whole, and stored as a whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
-from edge.challenge.matching import DIGITS, LEAST_ROWS, DigitExample, DigitRecognizer
+from edge.challenge.matching import DIGITS, MIN_ROWS, DigitExample, DigitRecognizer
 from edge.errors import EnrollmentRejected, StoreError
 from edge.recognition import quality_gate
 from edge.recognition.engine import Analyzer
@@ -23,21 +23,28 @@ from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, ReasonCode, Utterance
 
 ROUNDS = 3
-"""Rounds that make the digits of a person complete."""
+"""Rounds needed to be asked for digits."""
 MOST_ROUNDS = 5
-MOST_ROWS = 150
-"""Frames of the longest word, 1.5 s."""
-SHORTEST_S = 0.06
-"""Net speech of the shortest digit."""
 
-_LEAST_SNR_DB = 15.0
-_MISHEARD = 0.0
+_MAX_ROWS = 150
+"""Frames of the longest word, 1.5 s."""
+_MIN_SPEECH_S = 0.06
+"""Net speech of the shortest digit."""
+_MIN_SNR_DB = 15.0
+_MIN_MARGIN = 0.0
 _ROOM_S = 0.1
-"""Sound of the room that is kept on both sides of a digit. The pauses of an answer hold that too,
-and a voice among digital zeros would be another one to the model."""
-_SILENT_ROWS = 20
-_SAME = 0.02
+"""Sound of the room kept on both sides of a digit: the pauses of an answer contain it too, and
+embeddings of speech between digital zeros differ."""
+_SAME_RECORDING = 0.02
 """Mean difference of two spectra below which they are of the same recording."""
+
+_KIND = "digit"
+_HEAD = struct.Struct("<4sBddd32sH10H")
+_MAGIC = b"EVdg"
+_VERSION = 1
+_STEP = 0.05
+"""Natural logarithms per step of a stored spectrum, a fifth of a decibel."""
+_MAX_DIMENSIONS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +53,8 @@ class DigitRound:
 
     Attributes:
         examples: one of each digit.
-        voice: the voice of all ten together; it has no phrase.
-        speaker_model: SHA-256 of the model that the voice was made with.
+        voice: the voice of all ten together, without a phrase.
+        speaker_model: SHA-256 of the model that embedded the voice.
     """
 
     examples: tuple[DigitExample, ...]
@@ -55,40 +62,34 @@ class DigitRound:
     speaker_model: str
 
 
-def take_digit(
+def make_example(
     analyzer: Analyzer, utterance: Utterance, digit: int, rounds: Sequence[DigitRound]
 ) -> DigitExample:
-    """One digit of a round.
-
-    Args:
-        analyzer: knows what a recording must be worth.
-        utterance: the digit, said alone.
-        digit: which one it should be, 0 to 9.
-        rounds: what was enrolled before.
+    """An example of a digit, from an utterance of it alone; checked against earlier rounds.
 
     Raises:
-        EnrollmentRejected: it is too noisy, too long, the recording that was enrolled before, or
+        EnrollmentRejected: it is too noisy, too short or long, a recording enrolled before, or
             sounds like another digit of the same person.
     """
     _check_quality(analyzer, utterance, digit)
     spectrum = word_in(spectrum_of(utterance.samples))
-    if len(spectrum) < LEAST_ROWS:
-        raise _too_short(digit)
-    if len(spectrum) > MOST_ROWS:
-        raise _too_long(digit)
+    if len(spectrum) < MIN_ROWS:
+        raise _rejected_length(ReasonCode.TOO_SHORT, digit)
+    if len(spectrum) > _MAX_ROWS:
+        raise _rejected_length(ReasonCode.TOO_LONG, digit)
     example = DigitExample(digit, spectrum)
     earlier = [one for spoken in rounds for one in spoken.examples]
-    if any(_same(spectrum, one.spectrum) for one in earlier):
+    if any(_same_recording(spectrum, one.spectrum) for one in earlier):
         raise EnrollmentRejected(
             ReasonCode.REPEATED.value,
-            "this is the very recording that was enrolled before: say it again",
+            "this recording is already enrolled: say it again",
         )
     if earlier:
-        other, margin = nearest_other(DigitRecognizer(earlier), example)
-        if margin < _MISHEARD:
+        other, margin = DigitRecognizer(earlier).nearest_other(example)
+        if margin < _MIN_MARGIN:
             raise EnrollmentRejected(
                 ReasonCode.WRONG_PHRASE.value,
-                f"sounds more like your {other} than your {digit}: say {digit} once more",
+                f"sounds more like your {other} than your {digit}: say {digit} again",
             )
     return example
 
@@ -99,25 +100,19 @@ def complete_round(
     utterances: Mapping[int, Utterance],
     examples: Mapping[int, DigitExample],
 ) -> DigitRound:
-    """Ten digits together.
-
-    Args:
-        analyzer: holds the models.
-        profile: whose they should be.
-        utterances: each digit as it was heard.
-        examples: each digit as `take_digit` gave it.
+    """A round of ten digits and their examples.
 
     Raises:
-        EnrollmentRejected: it is not the voice that says the person's passphrase.
+        EnrollmentRejected: it is not the voice of the profile's passphrase.
     """
     voice = voice_of(analyzer, [utterances[digit] for digit in DIGITS])
     similarity = cosine(signature_of(profile.samples), voice.speaker_embedding)
-    least = analyzer.models.speaker.card.threshold("enrollment")
-    if similarity < least:
+    required = analyzer.models.speaker.card.threshold("enrollment")
+    if similarity < required:
         raise EnrollmentRejected(
             ReasonCode.UNKNOWN_SPEAKER.value,
-            f"not the voice that says the passphrase of {profile.name} (similarity"
-            f" {similarity:.2f}, at least {least:.2f}): one person at a time, same microphone",
+            f"not the voice of the passphrase of {profile.name} (similarity {similarity:.2f},"
+            f" at least {required:.2f} needed): only one person, at the same microphone",
         )
     return DigitRound(
         tuple(examples[digit] for digit in DIGITS), voice, analyzer.models.speaker.sha256
@@ -126,7 +121,12 @@ def complete_round(
 
 def voice_of(analyzer: Analyzer, utterances: Sequence[Utterance]) -> EnrollmentSample:
     """The voice of several short utterances together."""
-    pieces = [_with_room(utterance) for utterance in utterances]
+    room = round(_ROOM_S * SAMPLE_RATE)
+    pieces = []
+    for utterance in utterances:
+        start = round(utterance.lead_s * SAMPLE_RATE)
+        stop = len(utterance.samples) - round(utterance.tail_s * SAMPLE_RATE)
+        pieces.append(utterance.samples[max(0, start - room) : max(start, stop) + room])
     return EnrollmentSample(
         analyzer.models.speaker.embed(np.concatenate(pieces)),
         None,
@@ -136,39 +136,18 @@ def voice_of(analyzer: Analyzer, utterances: Sequence[Utterance]) -> EnrollmentS
     )
 
 
-def nearest_other(recognizer: DigitRecognizer, example: DigitExample) -> tuple[int, float]:
-    """Which other digit an example is nearest to, and by how much its own one is nearer."""
-    # An example has no silence around it, by which the noise would be known.
-    silence = ((_SILENT_ROWS, _SILENT_ROWS), (0, 0))
-    spectrum = np.pad(example.spectrum, silence, constant_values=-RANGE)
-    _, fits = recognizer.fits(spectrum, [example.digit])
-    others = fits.other[0].copy()
-    own = float(others[example.digit])
-    others[example.digit] = np.inf
-    other = int(others.argmin())
-    return other, float(others[other]) - own
-
-
 def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
-    """How nearly each digit was taken for another one, each round held against the others.
-
-    Args:
-        rounds: at least two.
+    """How easily each digit is mistaken, by matching each of two or more rounds with the others.
 
     Returns:
-        For each digit, the other one that came nearest to it, and the least margin.
+        For each digit, the other one that came closest to it, and the least margin.
     """
     weakness: dict[int, tuple[int, float]] = {}
-    for left_out, spoken in enumerate(rounds):
-        rest = [
-            example
-            for number, other in enumerate(rounds)
-            if number != left_out
-            for example in other.examples
-        ]
-        recognizer = DigitRecognizer(rest)
+    for spoken in rounds:
+        others = [example for other in rounds if other is not spoken for example in other.examples]
+        recognizer = DigitRecognizer(others)
         for example in spoken.examples:
-            other_digit, margin = nearest_other(recognizer, example)
+            other_digit, margin = recognizer.nearest_other(example)
             if example.digit not in weakness or margin < weakness[example.digit][1]:
                 weakness[example.digit] = (other_digit, margin)
     return weakness
@@ -177,51 +156,28 @@ def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
 def _check_quality(analyzer: Analyzer, utterance: Utterance, digit: int) -> None:
     quality, config = utterance.quality, analyzer.config.recognition
     reason = quality_gate.reason_to_refuse(quality, config)
-    if reason is ReasonCode.TOO_SHORT and quality.net_speech_s >= SHORTEST_S:
+    if reason is ReasonCode.TOO_SHORT and quality.net_speech_s >= _MIN_SPEECH_S:
         reason = None
-    if reason is ReasonCode.TOO_SHORT:
-        raise _too_short(digit)
-    if reason is ReasonCode.TOO_LONG:
-        raise _too_long(digit)
+    if reason in (ReasonCode.TOO_SHORT, ReasonCode.TOO_LONG):
+        raise _rejected_length(reason, digit)
     if reason is not None:
         raise EnrollmentRejected(reason.value, quality_gate.explain(reason, quality, config))
-    if quality.snr_db < _LEAST_SNR_DB:
+    if quality.snr_db < _MIN_SNR_DB:
         raise EnrollmentRejected(
             ReasonCode.TOO_NOISY.value,
-            f"too noisy to learn from ({quality.snr_db:.0f} dB above the noise, at least"
-            f" {_LEAST_SNR_DB:.0f} needed): find a quieter moment or come closer",
+            f"too noisy to enroll ({quality.snr_db:.0f} dB above the noise, at least"
+            f" {_MIN_SNR_DB:.0f} needed): wait for quiet or come closer",
         )
 
 
-def _too_short(digit: int) -> EnrollmentRejected:
-    return EnrollmentRejected(ReasonCode.TOO_SHORT.value, f"no {digit} was heard: say it again")
+def _rejected_length(reason: ReasonCode, digit: int) -> EnrollmentRejected:
+    if reason is ReasonCode.TOO_SHORT:
+        return EnrollmentRejected(reason.value, f"no {digit} recognized: say it again")
+    return EnrollmentRejected(reason.value, f"too long for one digit: say only {digit}, then pause")
 
 
-def _too_long(digit: int) -> EnrollmentRejected:
-    return EnrollmentRejected(
-        ReasonCode.TOO_LONG.value, f"too long for one digit: say {digit} alone, then pause"
-    )
-
-
-def _with_room(utterance: Utterance) -> FloatArray:
-    room = round(_ROOM_S * SAMPLE_RATE)
-    start = round(utterance.lead_s * SAMPLE_RATE)
-    stop = len(utterance.samples) - round(utterance.tail_s * SAMPLE_RATE)
-    return utterance.samples[max(0, start - room) : max(start, stop) + room]
-
-
-def _same(one: FloatArray, other: FloatArray) -> bool:
-    if len(one) != len(other):
-        return False
-    return float(np.abs(one - other).mean()) < _SAME
-
-
-_HEAD = struct.Struct("<4sBddd32sH10H")
-_MAGIC = b"EVdg"
-_VERSION = 1
-_STEP = 0.05
-_MOST_DIMENSIONS = 4096
-_HIGHEST = 255 * _STEP - RANGE
+def _same_recording(one: FloatArray, other: FloatArray) -> bool:
+    return len(one) == len(other) and float(np.abs(one - other).mean()) < _SAME_RECORDING
 
 
 def encode(spoken: DigitRound) -> bytes:
@@ -244,39 +200,34 @@ def encode(spoken: DigitRound) -> bytes:
 
 
 def decode(payload: bytes) -> DigitRound:
-    """The round in some bytes.
+    """The round that `encode` made these bytes of.
 
     Raises:
-        StoreError: they hold none.
+        StoreError: they are damaged or of another version.
     """
     try:
         magic, version, net, snr, at, model, size, *lengths = _HEAD.unpack_from(payload)
     except struct.error:
         raise _damaged("too short") from None
     if magic != _MAGIC:
-        raise _damaged("no such thing")
+        raise _damaged("unknown format")
     if version != _VERSION:
         raise StoreError(f"enrolled digits are of version {version}: update the software")
     if not (np.isfinite([net, snr, at]).all() and 0.0 < net < 1e4 and abs(snr) < 1e3):
-        raise _damaged("its figures")
-    if not 0 < size <= _MOST_DIMENSIONS or not all(
-        LEAST_ROWS <= length <= MOST_ROWS for length in lengths
-    ):
-        raise _damaged("its lengths")
+        raise _damaged("figures")
+    if not 0 < size <= _MAX_DIMENSIONS or not all(MIN_ROWS <= n <= _MAX_ROWS for n in lengths):
+        raise _damaged("lengths")
     if len(payload) != _HEAD.size + 4 * size + BANDS * sum(lengths):
-        raise _damaged("its size")
+        raise _damaged("size")
     embedding = np.frombuffer(payload, "<f4", size, _HEAD.size).astype(np.float32)
     norm = float(np.linalg.norm(embedding.astype(np.float64)))
-    if not abs(norm - 1.0) < 1e-3:  # not a number neither
-        raise _damaged("its voice")
+    if not abs(norm - 1.0) < 1e-3:  # also of NaN
+        raise _damaged("voice")
     steps = np.frombuffer(payload, np.uint8, offset=_HEAD.size + 4 * size).reshape(-1, BANDS)
     spectra = steps.astype(np.float32) * np.float32(_STEP) - np.float32(RANGE)
-    bounds = np.cumsum(lengths)[:-1]
+    words = np.split(spectra, np.cumsum(lengths)[:-1])
     return DigitRound(
-        tuple(
-            DigitExample(digit, spectrum)
-            for digit, spectrum in zip(DIGITS, np.split(spectra, bounds))
-        ),
+        tuple(DigitExample(digit, word) for digit, word in zip(DIGITS, words)),
         EnrollmentSample(embedding, None, net, snr, at),
         model.hex(),
     )
@@ -286,9 +237,6 @@ def _damaged(what: str) -> StoreError:
     return StoreError(f"enrolled digits are damaged ({what}): enroll them again with --digits")
 
 
-KIND = "digit"
-
-
 def rounds_of(store: ProfileStore, profile_id: str) -> list[DigitRound]:
     """The rounds of a profile, oldest first.
 
@@ -296,23 +244,23 @@ def rounds_of(store: ProfileStore, profile_id: str) -> list[DigitRound]:
         ProfileError: there is no such profile.
         StoreError: the store cannot be read, or a round in it is damaged.
     """
-    return [decode(item.payload) for item in store.kept(KIND, profile_id)]
+    return [decode(item.payload) for item in store.kept(_KIND, profile_id)]
 
 
 def keep_round(
     store: ProfileStore, profile_id: str, spoken: DigitRound, most: int = MOST_ROUNDS
 ) -> None:
-    """Keep a round; the oldest ones beyond `most` go.
+    """Store a round; the oldest ones beyond `most` are removed.
 
     Raises:
         ProfileError: there is no such profile.
         StoreError: the store cannot be written.
     """
-    store.keep(KIND, encode(spoken), profile=profile_id, most=most)
+    store.keep(_KIND, encode(spoken), profile=profile_id, most=most)
 
 
 def replace_rounds(store: ProfileStore, profile_id: str, rounds: Sequence[DigitRound]) -> None:
-    """Keep these rounds in place of all earlier ones; an interruption leaves some of both.
+    """Store these rounds in place of all earlier ones; an interruption leaves some of both.
 
     Raises:
         ProfileError: there is no such profile.
@@ -320,8 +268,3 @@ def replace_rounds(store: ProfileStore, profile_id: str, rounds: Sequence[DigitR
     """
     for spoken in rounds:
         keep_round(store, profile_id, spoken, most=len(rounds))
-
-
-def forget_rounds(store: ProfileStore, profile_id: str) -> int:
-    """Remove all rounds of a profile, and return how many there were."""
-    return store.discard(KIND, profile_id)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -23,11 +21,11 @@ from edge.cli.output import (
     show_table,
 )
 from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, InputError, ProfileError
+from edge.private_files import reason, write_file
 
 if TYPE_CHECKING:
     from edge.store import ProfileStore
-    from edge.store.audit_check import AuditVerdict
-    from edge.store.audit_entry import Entry
+    from edge.store.audit_chain import AuditVerdict, Entry
 
 HELP = "show, verify or export the record of what happened"
 
@@ -124,8 +122,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from edge.store.audit_check import check
-    from edge.store.audit_entry import Head
+    from edge.store.audit_chain import Head, check
 
     expected = Head.parse(args.head) if args.head else None
     config = options.config_of(args)
@@ -178,18 +175,11 @@ def _export(args: argparse.Namespace) -> int:
         flush()
         return EXIT_OK
     try:
-        descriptor = os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
+        write_file(args.file, content.encode("ascii"))
     except FileExistsError:
         raise InputError(f"{args.file} already exists: name a new file") from None
     except OSError as error:
-        with contextlib.suppress(OSError):
-            args.file.unlink()
-        reason = (error.strerror or str(error)).lower()
-        raise EnvironmentFault(f"{args.file} cannot be written: {reason}") from None
+        raise EnvironmentFault(f"{args.file} cannot be written: {reason(error)}") from None
     return show_result(
         args,
         {"file": str(args.file), "entries": len(entries), "head": head},
@@ -204,7 +194,7 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
         InputError: it cannot be read, or has a line that `export` would not write; every value
             must be spelled just so, lest another spelling pass for what was signed.
     """
-    from edge.store.audit_entry import Head
+    from edge.store.audit_chain import Head
 
     try:
         if not file.is_file():  # opening a named pipe would wait for a writer
@@ -227,14 +217,14 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
                     f"{file}:{number}: not a line of an exported audit trail"
                 ) from None
     except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or "not a usable name").lower()
-        raise InputError(f"{file} cannot be read: {reason}") from None
+        why = (getattr(error, "strerror", None) or "not a usable name").lower()
+        raise InputError(f"{file} cannot be read: {why}") from None
     return entries, head
 
 
 def _entry(value: Any) -> Entry:
     """An exported entry. Raises ValueError, KeyError or TypeError if it is invalid."""
-    from edge.store.audit_entry import Entry
+    from edge.store.audit_chain import Entry
 
     numbers = [value[name] for name in ("seq", "time_us")]
     texts = [value[name] for name in ("kind", "detail", "mac")]

@@ -1,4 +1,4 @@
-"""What `edge-voice monitor` shows on a terminal, drawn from what has been told lately.
+"""What `edge-voice monitor` shows on a terminal.
 
 Color never carries the meaning alone, and nothing needs more than 60 columns.
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _STATES = {
     "": ("waiting for the service", "yellow"),
-    "gone": ("the service has stopped; waiting for it to come back", "bold yellow"),
+    "gone": ("service stopped; waiting for its return", "bold yellow"),
     "starting": ("starting", "yellow"),
     "listening": ("listening", "green"),
-    "off": ("switched off: nothing is listened to", "bold yellow"),
-    "locked_out": ("locked out: nobody is let in", "bold red"),
-    "asking": ("asks for digits", "bold cyan"),
-    "enrolling": ("enrolls", "bold cyan"),
+    "off": ("not listening: disarmed", "bold yellow"),
+    "locked_out": ("locked out", "bold red"),
+    "asking": ("asking for digits", "bold cyan"),
+    "enrolling": ("enrolling", "bold cyan"),
     "no_microphone": ("no microphone", "bold red"),
 }
 _FLOOR_DBFS = -70.0
@@ -35,14 +35,14 @@ _CLIPPING_DBFS = -3.0
 _LABEL = 7
 """Columns to the left of what follows the time."""
 _FAR = 16.0
-"""Margin at the edge of the chart, a natural logarithm; what is farther is drawn there."""
+"""Margin at the edge of the chart, a natural logarithm; larger ones are drawn there."""
 _WIDE, _USUAL = 100, 72
 _TALL, _LOW = 32, 17
 _GREEN, _RED = "green", "red"
 
 
 def state_words(recent: Recent, now: float) -> tuple[str, str]:
-    """What the device is at, and the style to say it in."""
+    """What the device does, and the style of the words."""
     words, style = _STATES.get(recent.state, (recent.state, ""))
     fields = recent.fields
     if recent.state == "locked_out" and fields.get("until"):
@@ -52,14 +52,14 @@ def state_words(recent: Recent, now: float) -> tuple[str, str]:
         if fields.get("required"):
             words += f", {fields.get('done') or 0:.0f} of {fields['required']:.0f}"
     if recent.hearing and recent.state == "listening":
-        return "hears somebody", "bold green"
+        return "hearing speech", "bold green"
     if recent.hearing and recent.state in {"asking", "enrolling", "locked_out"}:
-        words += ", hears somebody"
+        words += ", hearing speech"
     return words, style
 
 
 def decision_words(row: Row, color: str) -> list[tuple[str, str]]:
-    """What came of an utterance, in parts with their styles."""
+    """A decision, in parts with their styles."""
     if not row.outcome:
         return [("...", "dim")]
     parts = [(row.outcome, f"bold {color}")]
@@ -71,7 +71,7 @@ def decision_words(row: Row, color: str) -> list[tuple[str, str]]:
 
 
 def sentence(row: Row) -> str:
-    """An utterance and what came of it, as a line of its own."""
+    """An utterance and its decision, as one line."""
     parts = ["".join(words for words, _ in decision_words(row, ""))]
     parts[0] += f", {row.confidence} confidence" if row.confidence else ""
     if row.utterance_s is not None:
@@ -84,17 +84,17 @@ def sentence(row: Row) -> str:
 
 
 def counts(recent: Recent) -> str:
-    """How often the door opened and did not, as a line of its own."""
+    """How often the door opened and did not, as one line."""
     return f"{recent.device}: {recent.granted} granted, {recent.denied} denied"
 
 
 def clock(at: float) -> str:
-    """A Unix time by the clock on the wall."""
+    """A Unix time as local time."""
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def minutes(seconds: float) -> str:
-    """A length of time for people."""
+    """A duration for people."""
     seconds = max(0.0, seconds)
     if seconds < 100.0:
         return f"{seconds:.0f} s"
@@ -109,7 +109,7 @@ def margin(value: float | None) -> str:
 
 
 class Glyphs:
-    """What things are drawn with."""
+    """The characters to draw with."""
 
     def __init__(self, *, ascii_only: bool) -> None:
         self.full, self.empty = ("#", "-") if ascii_only else ("█", "░")
@@ -121,7 +121,7 @@ class Glyphs:
 
 
 def frame(recent: Recent, width: int, height: int, *, ascii_only: bool) -> RenderableType:
-    """One picture of everything."""
+    """The whole view, for a terminal of so many columns and lines."""
     from rich.console import Group
 
     glyphs = Glyphs(ascii_only=ascii_only)
@@ -151,7 +151,7 @@ def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
         if recent.fields.get(key)
     ]
     if recent.newer:
-        lines.append(_text(("  the service is newer than this program: update it", "yellow")))
+        lines.append(_text(("  service newer than this program: update this program", "yellow")))
     return [*lines, _text()]
 
 
@@ -184,25 +184,19 @@ def _bar(level: float | None, glyphs: Glyphs) -> tuple[str, str]:
 def _chart(
     rows: Sequence[Row], width: int, now: float, each_side: int, glyphs: Glyphs
 ) -> list[Text]:
-    """Joint scores over the same time as the levels above, against the threshold."""
+    """Joint scores against the threshold, over the time of the levels above."""
     columns = max(8, width - _LABEL - 1)
     cells: dict[tuple[int, int], Row] = {}
     for row in reversed(rows):  # the latest on top
         column = Recent.column(row.at, columns, now)
         if row.joint is not None and column is not None:
             cells[_line_of(row.joint, each_side), column] = row
-    if each_side == 0:
-        lines = [(0, "Scores")]
-    else:
-        lines = [(at, "") for at in range(each_side, -each_side - 1, -1)]
-        lines = [(at, _axis_label(at, each_side)) for at, _ in lines]
     drawn = []
-    for at, label in lines:
+    for at in range(each_side, -each_side - 1, -1):
         empty = (glyphs.rule if at == 0 and each_side else " ", "dim")
         marks = (_mark(cells.get((at, column)), empty, glyphs) for column in range(columns))
-        begin = label.ljust(_LABEL) if each_side == 0 else f"{label:>5} {glyphs.axis}"
-        line = _text((begin, ""), *_runs(marks))
-        drawn.append(line)
+        label = f"{_axis_label(at, each_side):>5} {glyphs.axis}" if each_side else "Scores"
+        drawn.append(_text((label.ljust(_LABEL), ""), *_runs(marks)))
     if each_side == 0:
         return [*drawn, _text()]
     title = _apart(
@@ -224,7 +218,7 @@ def _mark(row: Row | None, empty: tuple[str, str], glyphs: Glyphs) -> tuple[str,
 
 
 def _line_of(joint: float, each_side: int) -> int:
-    """The line of the chart for a margin: 1 and up above the threshold, -1 and down below it."""
+    """The chart's line for a margin: from 1 up above the threshold, from -1 down below it."""
     if each_side == 0:
         return 0
     away = min(each_side, 1 + int(abs(joint) * each_side / _FAR))
@@ -238,18 +232,18 @@ def _axis_label(at: int, each_side: int) -> str:
 
 
 def _table(rows: Sequence[Row], width: int) -> list[Text]:
-    """Utterances, the latest first: lines of fixed columns, since rich's table takes its time."""
+    """Utterances, the latest first, in fixed columns, since rich's table is slow."""
     if not rows:
-        return [_text(("Nothing has been heard yet.", "dim"))]
+        return [_text(("No utterance yet.", "dim"))]
     wide, usual = width >= _WIDE, width >= _USUAL
     unit = " dB" if wide else ""
     columns = [
         ("Time", 8, True, False),
-        ("Said", 6, True, True),
+        ("Speech", 6, True, True),
         ("Level", 7 if wide else 5, usual, True),
         ("SNR", 6 if wide else 3, True, True),
         (" Decision", 0, True, False),
-        ("Sure", 6, usual, False),
+        ("Conf.", 6, usual, False),
         ("Voice", 5, True, True),
         ("Phrase", 7 if wide else 6, True, True),
         ("Both", 6, wide, True),
@@ -297,7 +291,7 @@ def _foot(recent: Recent, width: int, now: float, glyphs: Glyphs) -> Text:
         (f"{recent.denied} denied", _RED if recent.denied else ""),
         (f" in {minutes(now - recent.since)}", "dim"),
     )
-    return _apart(counts, _text(("q ends", "dim")), width)
+    return _apart(counts, _text(("q quits", "dim")), width)
 
 
 def _margin(value: float | None) -> Text:
@@ -316,7 +310,7 @@ def _color(dbfs: float) -> str:
 
 
 def _runs(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Neighbors of one style joined: a terminal line of few parts is drawn faster."""
+    """Join neighbors of one style: a line of few parts is drawn faster."""
     for style, run in itertools.groupby(cells, lambda cell: cell[1]):
         yield "".join(glyph for glyph, _ in run), style
 
@@ -331,7 +325,7 @@ def _text(*parts: tuple[str, str]) -> Text:
 
 
 def _apart(left: Text, right: Text, width: int) -> Text:
-    """One line, a text at either end; the left one is shortened where both have no room."""
+    """One line with a text at either end; the left one is cut where both do not fit."""
     room = width - 1 - right.cell_len
     left.truncate(max(0, room - 1), overflow="ellipsis", pad=False)
     left.append(" " * max(1, room - left.cell_len))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,6 @@ from edge.cli.output import complain
 from edge.errors import StoreError
 
 if TYPE_CHECKING:
-    from edge.audio.sources import Source
     from edge.config import Config
     from edge.store import ProfileStore
     from edge.store.audit import AuditTrail
@@ -91,13 +88,6 @@ def perform(args: argparse.Namespace) -> int:
     return code
 
 
-def add_realtime(parser: argparse.ArgumentParser) -> None:
-    """Add `--realtime`, for commands that listen to a file as if it were a microphone."""
-    parser.add_argument(
-        "--realtime", action="store_true", help="take a file in no faster than it would be spoken"
-    )
-
-
 def seconds(text: str) -> float:
     """An argument that is a number of seconds, more than 0 and up to an hour."""
     try:
@@ -132,28 +122,6 @@ def config_of(args: argparse.Namespace) -> Config:
     from edge.config import load_config
 
     return load_config(args.config)
-
-
-def with_microphone(config: Config, device: str | None) -> Config:
-    """The settings with another microphone, by number or part of its name; None changes nothing."""
-    if device is None:
-        return config
-    chosen = int(device) if device.isdecimal() else device
-    return replace(config, audio=replace(config.audio, device=chosen))
-
-
-def sound_of(file: str | None, *, realtime: bool) -> Source | None:
-    """The sound in a file, or on standard input for `-`; None without a file."""
-    from edge.audio.sources import FileSource, StandardInputSource
-
-    if file is None:
-        return None
-    if file == "-":
-        # Unbuffered: the buffer's lock, held by a thread that waits for sound, would make the
-        # interpreter abort at its end.
-        raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
-        return StandardInputSource(raw)
-    return FileSource(Path(file), realtime=realtime)
 
 
 def store_of(args: argparse.Namespace) -> ProfileStore:

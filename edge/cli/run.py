@@ -1,4 +1,4 @@
-"""`edge-voice run`: the daemon."""
+"""`edge-voice run`: the service."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
@@ -15,112 +17,131 @@ from edge.cli.output import OutputError, flush, show
 from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
 
 if TYPE_CHECKING:
-    from edge.audio.shared_source import Lender
+    from edge.audio.sources import Source
     from edge.config import Config
     from edge.service import Service
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
 
-HELP = "listen, decide and publish, until told to stop"
+HELP = "listen, decide and publish until stopped"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own options."""
     parser.add_argument(
-        "--device", metavar="NAME", help="microphone: its number, or a part of its name"
+        "--device", metavar="NAME", help="microphone: its number or a part of its name"
     )
     parser.add_argument(
         "--input",
         metavar="FILE",
-        help="listen to a WAV or FLAC file, or with - to standard input (a WAV stream, or raw "
-        "16-bit mono at 16 kHz), in place of the microphone; ends with it",
+        help="instead of the microphone, listen to a WAV or FLAC file, or with - to standard input"
+        " (a WAV stream, or raw 16-bit mono at 16 kHz); stop at its end",
     )
-    options.add_realtime(parser)
+    parser.add_argument("--realtime", action="store_true", help="play a file at its own pace")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration."""
     printer = _Printer()
-    service = _Service(args, printer if args.json else None)
+    runner = _Runner(args, printer if args.json else None)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
-    if _is_service():
-        signal.signal(signal.SIGHUP, lambda *_: service.reload())
-    service.run()
+        signal.signal(number, lambda *_: runner.stop())
+    if _hangup_reloads():
+        signal.signal(signal.SIGHUP, lambda *_: runner.reload())
+    runner.run()
     return EXIT_ENVIRONMENT if printer.failed else EXIT_OK
 
 
-def _is_service() -> bool:
-    """Whether SIGHUP is a wish to reload, and not the end of the terminal that it was typed at."""
+def with_device(config: Config, device: str | None) -> Config:
+    """The configuration with the microphone that `--device` names."""
+    if device is None:
+        return config
+    chosen = int(device) if device.isdecimal() else device
+    return replace(config, audio=replace(config.audio, device=chosen))
+
+
+def input_source(name: str, *, realtime: bool) -> Source:
+    """What `--input` names: a recording, or with - standard input."""
+    from edge.audio.sources import FileSource, StandardInputSource
+
+    if name == "-":
+        # Unbuffered: the buffer's lock, held by a thread that waits for sound, would make the
+        # interpreter abort at its end.
+        raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
+        return StandardInputSource(raw)
+    return FileSource(Path(name), realtime=realtime)
+
+
+def _hangup_reloads() -> bool:
+    """Whether SIGHUP means reload, and not the end of the terminal that started this."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
         return False
     return sys.stdin is None or not sys.stdin.isatty()
 
 
-class _Service:
-    """One daemon after another, each with the configuration as it was when it began."""
+class _Runner:
+    """Runs one service after another, each with the configuration as it is then."""
 
     def __init__(
         self, args: argparse.Namespace, on_decision: Callable[[AccessDecision], None] | None
     ) -> None:
+        from edge.audio.shared_source import Lender
+
         self._args = args
         self._on_decision = on_decision
         self._lender: Lender | None = None
-        source = options.sound_of(args.input, realtime=args.realtime)
-        if source is not None:
-            from edge.audio.shared_source import Lender
-
-            self._lender = Lender(source)
-        self._daemon: Service | None = None
-        self._stopped = self._reload_asked = False
+        if args.input is not None:
+            self._lender = Lender(input_source(args.input, realtime=args.realtime))
+        self._service: Service | None = None
+        self._stopped = self._reload_requested = False
 
     def run(self) -> None:
-        """Return once it was told to stop, or the sound is over."""
+        """Return once stopped, or at the end of the input."""
         config, before, listening = self._read(), None, True
         while not self._stopped:
             try:
-                daemon = self._made(config, listening)
+                service = self._build(config, listening)
             except EdgeVoiceError as error:
                 if before is None:
                     raise
-                _log.error("%s; going on with the configuration as it was", error)
+                _log.error("%s; keeping the previous configuration", error)
                 config, before = before, None
                 continue
-            self._daemon = daemon
-            # What came while there was none to tell.
+            self._service = service
+            # Requests that came while there was no service.
             if self._stopped:
-                daemon.stop()
-            if self._reload_asked:
-                daemon.reload()
-            daemon.run()
-            if daemon.successor is None:
+                service.stop()
+            if self._reload_requested:
+                service.reload()
+            service.run()
+            if service.successor is None:
                 return
-            before, config, listening = config, daemon.successor, daemon.listening
-            # Its parts know each other, so that nothing of it goes by itself: 40 MB of models.
-            self._daemon = None
-            del daemon
+            before, config, listening = config, service.successor, service.listening
+            # Its parts refer to each other: 40 MB of models that only a collection frees.
+            self._service = None
+            del service
             gc.collect()
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
         self._stopped = True
-        if self._daemon is not None:
-            self._daemon.stop()
+        if self._service is not None:
+            self._service.stop()
 
     def reload(self) -> None:
-        """Go on with the configuration as it is now; may be called from a signal handler."""
-        self._reload_asked = True
-        if self._daemon is not None:
-            self._daemon.reload()
+        """Go on with the present configuration; may be called from a signal handler."""
+        self._reload_requested = True
+        if self._service is not None:
+            self._service.reload()
 
-    def _made(self, config: Config, listening: bool) -> Service:
-        from edge.service import Service
+    def _build(self, config: Config, listening: bool) -> Service:
+        from edge.service import build_service
 
         if not self._args.verbose:
-            # A service says what it does; the systemd journal keeps it.
+            # A service's log goes to the systemd journal.
             logging.getLogger().setLevel(config.log_level.upper())
-        return Service(
+        return build_service(
             config,
             source=None if self._lender is None else self._lender.lend(),
             on_decision=self._on_decision,
@@ -129,8 +150,8 @@ class _Service:
         )
 
     def _read(self) -> Config:
-        self._reload_asked = False
-        return options.with_microphone(options.config_of(self._args), self._args.device)
+        self._reload_requested = False
+        return with_device(options.config_of(self._args), self._args.device)
 
     def _reread(self) -> Config:
         from edge.service.build import preflight
@@ -141,7 +162,7 @@ class _Service:
 
 
 class _Printer:
-    """Prints decisions. Where they cannot be written, the door goes on being watched."""
+    """Prints decisions; where that fails, they are still made and published."""
 
     def __init__(self) -> None:
         self.failed = False

@@ -37,11 +37,10 @@ run = options.perform
 
 
 def _new_key(args: argparse.Namespace) -> int:
-    from edge.crypto.secrets import write_secret
-    from edge.crypto.signing import PrivateKey, new_key
+    from edge.crypto.signing import PrivateKey, new_key, write_key
 
     key, content = new_key(args.algorithm)
-    write_secret(args.file, content)
+    write_key(args.file, content)
     public = key.public.text if isinstance(key, PrivateKey) else None
     about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": public}
     lines = ["Verifying needs a copy of this file; whoever has it can sign too."]

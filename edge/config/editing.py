@@ -7,13 +7,11 @@ the product reads from it the former settings with the wanted ones changed.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import re
-import shutil
-import tempfile
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,41 +21,25 @@ import yaml
 from edge.config.loading import DocumentError, compose, parse_config
 from edge.config.settings import Config, all_settings
 from edge.errors import ConfigError, EnvironmentFault
+from edge.private_files import write_file
 
 _BOM = "\ufeff"
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 
 
 def changed(data: bytes, file: Path, section: str, key: str, value: str) -> bytes:
-    """The file's content with one setting of one section changed.
-
-    Args:
-        data: the content.
-        file: names it in messages, and anchors relative paths.
-        section: name of a section at the top level, such as `security`.
-        key: name of the setting in it.
-        value: its new value as YAML writes it: a word, a number, a text in double quotes.
-
-    Returns:
-        The new content; every other character is as it was.
-
-    Raises:
-        ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
-    """
+    """The file's content with one setting changed; see `all_changed`."""
     return all_changed(data, file, {f"{section}.{key}": value})
 
 
 def all_changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
-    """The file's content with some settings changed.
+    """The file's content with some settings changed; every other character is as it was.
 
     Args:
         data: the content.
         file: names it in messages, and anchors relative paths.
         values: the new value of each setting by its path, such as `mqtt.tls.enabled`, as YAML
             writes it; see `written`.
-
-    Returns:
-        The new content; every other character is as it was.
 
     Raises:
         ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
@@ -103,17 +85,17 @@ def setting_of(config: Config, path: str) -> Any:
 
 
 def replace_file(file: Path, former: bytes, new: bytes) -> Path:
-    """Put new content in a file's place, in one step, and keep the former beside it.
+    """Replace a file's content in one step, and keep the former beside it as `.bak`.
 
     Mode and owner stay. A link stays a link; what it leads to is replaced.
 
     Args:
         file: the file.
         former: what was read from it; if it holds something else by now, nothing is changed.
-        new: what it shall hold.
+        new: its new content.
 
     Returns:
-        The copy of the former content, named like the file with `.bak` after it.
+        The copy of the former content.
 
     Raises:
         EnvironmentFault: it cannot be written, or was changed meanwhile; it is as it was.
@@ -124,10 +106,16 @@ def replace_file(file: Path, former: bytes, new: bytes) -> Path:
         if not os.access(file, os.W_OK):
             raise EnvironmentFault(f"{file}: may not be written; run this as its owner")
         if file.read_bytes() != former:
-            raise EnvironmentFault(f"{file}: was changed by somebody else meanwhile; try again")
-        _put(backup, former, like=file)
-        _put(file, new, like=file)
-        _sync_folder(file.parent)
+            raise EnvironmentFault(f"{file}: was changed meanwhile; try again")
+        status = file.stat()
+        for path, content in ((backup, former), (file, new)):
+            write_file(
+                path,
+                content,
+                mode=stat.S_IMODE(status.st_mode),
+                owner=(status.st_uid, status.st_gid),
+                replace=True,
+            )
     except OSError as error:
         raise EnvironmentFault(
             f"{file}: cannot be changed ({error.strerror}); it is as it was, check its folder"
@@ -263,7 +251,7 @@ def _value(group: yaml.MappingNode, key: str) -> yaml.Node | None:
 
 
 def _written(node: yaml.Node) -> bool:
-    """Whether anything stands in the file for a node; nothing does for an empty value."""
+    """Whether a node has any text in the file; an empty value has none."""
     return int(node.end_mark.index) > int(node.start_mark.index)
 
 
@@ -274,33 +262,3 @@ def _column(node: yaml.Node | None) -> int:
 def _into_braces(node: yaml.MappingNode, entry: str) -> _Splice:
     at = int(node.start_mark.index) + 1
     return _Splice(at, at, entry + (", " if node.value else ""))
-
-
-def _put(path: Path, data: bytes, *, like: Path) -> None:
-    """Write a file beside its place and move it there, with the mode and owner of another."""
-    status = like.stat()
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            shutil.copymode(like, temporary)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the change of names to the disk, where the file system knows how to."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,4 +1,4 @@
-"""Find the configuration file, read it, and say everything that is wrong with it at once."""
+"""Finds the configuration file, reads it, and reports every mistake in it at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ import yaml
 
 from edge.config.settings import Config, Setting, all_settings, children
 from edge.config.values import ValueProblem, convert, is_empty, quoted
+from edge.credentials import locate
 from edge.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 8
+VARIABLE = "EDGE_VOICE_CONFIG"
+SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
+_MAX_SUGGESTIONS = 50
+_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+"""Settings whose file may be one of the service's systemd credentials."""
 
 
 class DocumentError(Exception):
-    """The text is no document that can be read; `line` counts from 1."""
+    """The text cannot be read as a document; `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -50,19 +56,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def compose(data: bytes) -> yaml.Node | None:
-    """Parse one YAML document.
-
-    Args:
-        data: the file's bytes, UTF-8, at most `MAX_BYTES`.
-
-    Returns:
-        The root node, or None for an empty document.
+    """Parse one YAML document, UTF-8, of at most `MAX_BYTES`; None for an empty one.
 
     Raises:
         DocumentError: it is too large, not UTF-8, not YAML, or uses what is refused.
     """
     if len(data) > MAX_BYTES:
-        raise DocumentError(1, f"longer than {MAX_BYTES // 1024} KiB; this is no configuration")
+        raise DocumentError(1, f"longer than {MAX_BYTES // 1024} KiB; not a configuration")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,21 +92,11 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     return f"not YAML: {problem}; check indentation, colons and quotes"
 
 
-VARIABLE = "EDGE_VOICE_CONFIG"
-SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
-_MAX_SUGGESTIONS = 50
-_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
-
-
 def find_config(path: Path | None = None) -> Path | None:
     """The file that settings are read from.
 
-    Args:
-        path: a file that the user named; it goes before every other.
-
-    Returns:
-        `path`, else $EDGE_VOICE_CONFIG, else the first of /etc/edge-voice/config.yaml and
-        ~/.config/edge-voice/config.yaml that exists, else None.
+    `path`, else $EDGE_VOICE_CONFIG, else the first of /etc/edge-voice/config.yaml and
+    ~/.config/edge-voice/config.yaml that exists, else None.
     """
     if path is not None:
         return path
@@ -120,14 +110,9 @@ def find_config(path: Path | None = None) -> Path | None:
 
 
 def load_config(path: Path | None = None) -> Config:
-    """Read the settings.
+    """Read the settings from a file; without any file (see `find_config`) they are the defaults.
 
-    Args:
-        path: the file; None looks for it as `find_config` does. Without any file the settings
-            are the defaults.
-
-    Returns:
-        The settings. Relative paths in the file are taken from the file's own folder.
+    Relative paths in the file are taken from the file's own folder.
 
     Raises:
         ConfigError: the file cannot be read, or holds a mistake; `problems` names each of them.
@@ -157,11 +142,7 @@ def parse_config(data: bytes, file: Path) -> Config:
 
 
 def read_config(file: Path) -> bytes:
-    """The content of a configuration file, one byte more than is allowed at most.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
+    """The content of a configuration file, one byte more than allowed at most."""
     try:
         # Looked at before it is opened: opening a named pipe would wait for a writer.
         if not stat.S_ISREG(file.stat().st_mode):
@@ -230,13 +211,13 @@ class _Builder:
         except RuntimeError:  # pathlib's word for a home directory that does not exist
             self._report(_line(node), row.path, "no such home directory; give a full path")
             return
-        if isinstance(value, Path) and not _is_credential(row.path, value):
+        if isinstance(value, Path) and not (row.path in _CREDENTIALS and locate(value) != value):
             value = self.folder / value
         values[name] = value
 
     def _unknown(self, name: str, rows: dict[str, Setting], path: str) -> str:
         if not name:
-            return "a key that is no word; see the commented example"
+            return "a key must be a word; see the commented example"
         text = f"unknown key {quoted(name)}"
         self.suggestions += 1
         if self.suggestions > _MAX_SUGGESTIONS:  # each costs a comparison with every setting
@@ -256,14 +237,6 @@ class _Builder:
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
         return self.lines.get(path, 1)
-
-
-def _is_credential(path: str, file: Path) -> bool:
-    """Whether a file is to be looked for among the service's systemd credentials first."""
-    if path in _CREDENTIALS and len(file.parts) == 1:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-        return bool(folder) and (Path(folder) / file).is_file()
-    return False
 
 
 def _line(node: yaml.Node) -> int:

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
+# ruff: noqa: RUF009
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -41,47 +44,278 @@ class Rule:
     empty: str = ""
 
 
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    unit: str = "",
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] = (),
-    pattern: str = "",
-    pattern_doc: str = "",
-    empty: str = "",
-) -> Any:
-    """A field of a settings dataclass, to be its default; the arguments are those of `Rule`."""
-    rule = Rule(doc, unit, least, most, choices, pattern, pattern_doc, empty)
-    return field(default=default, metadata={"rule": rule})
+def setting(default: Any, doc: str, **limits: Any) -> Any:
+    """A field of a settings dataclass with its default; the other arguments are those of `Rule`."""
+    return field(default=default, metadata={"rule": Rule(doc, **limits)})
 
 
-def section(kind: type, doc: str) -> Any:
+def section(kind: type) -> Any:
     """A field that holds other settings, all of them at their defaults."""
-    return field(default_factory=kind, metadata={"rule": Rule(doc)})
-
-
-@dataclass(frozen=True)
-class AuditConfig:
-    """How long what happened is kept; whichever limit is reached first."""
-
-    days: int = setting(
-        365, "Entries older than this are removed.", unit="days", least=1, most=3650
-    )
-    most_entries: int = setting(
-        100_000, "Most entries; the oldest go first.", unit="entries", least=1000, most=500_000
-    )
-    most_mb: int = setting(32, "Most space they take.", unit="MB", least=1, most=1024)
-
-
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-# ruff: noqa: RUF009
+    return field(default_factory=kind, metadata={"rule": Rule(kind.__doc__ or "")})
 
 
 TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
-"""Levels of a topic that somebody may publish to."""
+"""Topic levels without wildcards."""
+
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+
+_CREDENTIAL = r"[A-Za-z0-9_.-]{1,64}"
+_CREDENTIAL_DOC = "1 to 64 letters, digits, or one of - _ ."
+
+FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
+"""The false-accept rates that have a name, from the most forgiving to the strictest."""
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """The names of this device."""
+
+    id: str = setting(
+        "front-door",
+        "Name of this device in MQTT topics; every device on one broker needs its own.",
+        pattern=r"[A-Za-z0-9_-]{1,64}",
+        pattern_doc="1 to 64 letters, digits, - or _",
+    )
+    name: str = setting(
+        "Front door",
+        "Display name of this device.",
+        pattern=r".{1,64}",
+        pattern_doc="1 to 64 characters",
+    )
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The microphone, and how utterances are cut from its stream."""
+
+    device: int | str | None = setting(
+        None,
+        "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
+        least=0,
+        most=1000,
+        pattern=r".{1,200}",
+        pattern_doc="a device number or name",
+        empty="the system's default microphone",
+    )
+    end_silence_s: float = setting(
+        0.6,
+        "Silence that ends an utterance. A shorter one answers sooner, but splits a phrase spoken"
+        " with pauses.",
+        unit="s",
+        least=0.2,
+        most=3.0,
+    )
+    min_speech_s: float = setting(
+        0.3,
+        "Speech shorter than this is ignored as noise.",
+        unit="s",
+        least=0.1,
+        most=2.0,
+    )
+    max_utterance_s: float = setting(
+        15.0, "Longest utterance; speech beyond this is cut off.", unit="s", least=3.0, most=60.0
+    )
+    pre_roll_s: float = setting(
+        0.55,
+        "How much sound before the speech is kept with it. The phrase model needs half a second on"
+        " both sides.",
+        unit="s",
+        least=0.0,
+        most=2.0,
+    )
+    ring_s: float = setting(
+        20.0,
+        "How much sound is buffered while the processor is busy; what does not fit is lost,"
+        " counted and published.",
+        unit="s",
+        least=10.0,
+        most=120.0,
+    )
+
+
+@dataclass(frozen=True)
+class RecognitionConfig:
+    """The quality that an utterance must have to be judged."""
+
+    min_net_speech_s: float = setting(
+        0.6,
+        "Shortest speech, without silence, that is judged at all.",
+        unit="s",
+        least=0.2,
+        most=5.0,
+    )
+    min_snr_db: float = setting(
+        6.0, "Lowest signal-to-noise ratio of the speech.", unit="dB", least=0.0, most=40.0
+    )
+    min_level_dbfs: float = setting(
+        -65.0, "Lowest level of the speech.", unit="dB full scale", least=-90.0, most=-10.0
+    )
+    max_clipped_fraction: float = setting(
+        0.02, "Highest share of clipped samples.", least=0.0, most=1.0
+    )
+    threads: int = setting(1, "Processor threads for each model.", unit="threads", least=1, most=16)
+
+
+@dataclass(frozen=True)
+class SecurityConfig:
+    """How often strangers may be accepted."""
+
+    false_accept_rate: float | str = setting(
+        "balanced",
+        "Share of strangers' attempts that may be accepted: a number, or relaxed (1 in 100),"
+        " balanced (1 in 1,000) or strict (1 in 10,000). The stricter, the more often residents"
+        " are rejected; `edge-voice evaluate` shows how often.",
+        least=1e-6,
+        most=0.1,
+        choices=tuple(FALSE_ACCEPT_PRESETS),
+    )
+
+    @property
+    def far(self) -> float:
+        """The false-accept rate asked for, 1e-6 to 0.1."""
+        if isinstance(self.false_accept_rate, str):
+            return FALSE_ACCEPT_PRESETS[self.false_accept_rate]
+        return self.false_accept_rate
+
+
+@dataclass(frozen=True)
+class EnrollmentConfig:
+    """How people are enrolled, and whether their signatures adapt."""
+
+    repetitions: int = setting(
+        3, "How many times a passphrase is said to enroll it.", unit="repetitions", least=3, most=20
+    )
+    voice_seconds: float = setting(
+        30.0,
+        "Speech that enrolls a voice without a passphrase. Less than 20 s costs accuracy.",
+        unit="s",
+        least=1.0,
+        most=300.0,
+    )
+    wait_s: float = setting(
+        60.0,
+        "How long an enrollment over MQTT waits for speech.",
+        unit="s",
+        least=5.0,
+        most=600.0,
+    )
+    total_s: float = setting(
+        300.0,
+        "Longest enrollment over MQTT; the device grants no access meanwhile.",
+        unit="s",
+        least=10.0,
+        most=1800.0,
+    )
+    adapt: bool = setting(
+        False,
+        "Whether signatures adapt to changing voices, from utterances that are accepted with high"
+        " confidence. `edge-voice profiles revert` undoes it.",
+    )
+    adapt_samples: int = setting(
+        5,
+        "How many adapted utterances a signature has at most; the newest ones stay.",
+        unit="utterances",
+        least=1,
+        most=20,
+    )
+    adapt_interval_s: float = setting(
+        21600.0,
+        "Shortest time between two adaptations of one person's signature.",
+        unit="s",
+        least=60.0,
+        most=604800.0,
+    )
+
+
+@dataclass(frozen=True)
+class AccessConfig:
+    """Which phrases count, how long decisions are valid, and the local time."""
+
+    in_running_speech: bool = setting(
+        True,
+        "Whether a phrase is also recognized within running speech, and decided as soon as it"
+        " ends. If not, only a phrase said by itself counts, once silence follows.",
+    )
+    decision_lifetime_s: float = setting(
+        5.0,
+        "How long a decision is valid. One that cannot be delivered in time is dropped, never sent"
+        " late.",
+        unit="s",
+        least=0.5,
+        most=60.0,
+    )
+    time_zone: str | None = setting(
+        None,
+        "Time zone of the hours and dates in `edge-voice access`, such as Europe/Berlin.",
+        pattern=r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}",
+        pattern_doc="the name of a time zone, such as Europe/Berlin or UTC",
+        empty="the system's time zone",
+    )
+
+
+@dataclass(frozen=True)
+class LockOutConfig:
+    """Lock-out after too many rejections in a short time."""
+
+    enabled: bool = setting(
+        True,
+        "Whether to lock out: nobody gets access for a while, longer each time. Anyone at the door"
+        " can cause this on purpose; keep another way in.",
+    )
+    rejections: int = setting(
+        5, "Rejections that cause a lock-out.", unit="rejections", least=1, most=100
+    )
+    within_s: float = setting(
+        300.0, "Time within which they are counted.", unit="s", least=10.0, most=86400.0
+    )
+    first_s: float = setting(
+        60.0, "Duration of the first lock-out.", unit="s", least=5.0, most=86400.0
+    )
+    growth: float = setting(
+        2.0, "Factor by which each lock-out is longer than the one before.", least=1.0, most=10.0
+    )
+    longest_s: float = setting(3600.0, "Longest lock-out.", unit="s", least=5.0, most=604800.0)
+    forget_s: float = setting(
+        86400.0,
+        "Time without a rejection after which the next lock-out is a first one again.",
+        unit="s",
+        least=60.0,
+        most=604800.0,
+    )
+    count_wrong_phrase: bool = setting(
+        False,
+        "Whether an enrolled voice with a wrong phrase counts as a rejection. So does everything"
+        " that residents say near the microphone: only for a place where they do not talk.",
+    )
+    count_unknown_speaker: bool = setting(
+        True, "Whether an enrolled phrase in another voice than its owner's counts as a rejection."
+    )
+    count_no_match: bool = setting(
+        False,
+        "Whether speech that matches neither an enrolled voice nor an enrolled phrase counts as a"
+        " rejection. A television or passers-by would then cause a lock-out within minutes.",
+    )
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Detection of recordings: utterances too similar to an earlier one."""
+
+    enabled: bool = setting(
+        True,
+        "Whether to reject an utterance that is too similar to an earlier one to be spoken anew.",
+    )
+    remembered: int = setting(
+        50,
+        "How many utterances of each person are remembered, and as many rejected ones; the oldest"
+        " make room. Each takes about 1 kB per second.",
+        unit="utterances",
+        least=5,
+        most=500,
+    )
+    days: int = setting(
+        365, "How long an utterance is remembered.", unit="days", least=1, most=3650
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +323,7 @@ class TlsConfig:
     """Encryption of the connection to the broker."""
 
     enabled: bool = setting(
-        False, "Whether to encrypt. The broker's certificate is always verified."
+        False, "Whether to use TLS. The broker's certificate is always verified."
     )
     ca_file: Path | None = setting(
         None,
@@ -100,7 +334,7 @@ class TlsConfig:
         None, "PEM file with this device's own certificate.", empty="none is shown to the broker"
     )
     key_file: Path | None = setting(
-        None, "PEM file with the key of `cert_file`.", empty="no certificate is shown"
+        None, "PEM file with the private key of `cert_file`.", empty="no certificate is shown"
     )
 
 
@@ -127,11 +361,11 @@ class MqttConfig:
     )
     password_file: Path | None = setting(
         None,
-        "File whose only line is the password; others must not be able to read it. A bare name"
-        " is first looked for among the service's systemd credentials.",
+        "File with the password on its only line, not readable by others. A bare name is first"
+        " looked up in the service's systemd credentials.",
         empty="no password is sent",
     )
-    tls: TlsConfig = section(TlsConfig, "Encryption of the connection to the broker.")
+    tls: TlsConfig = section(TlsConfig)
     base_topic: str = setting(
         "edge-voice",
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
@@ -140,29 +374,28 @@ class MqttConfig:
     )
     keepalive_s: int = setting(
         30,
-        "How often the connection proves that it is alive. A silent one is given up, and the"
-        " broker tells the home that the device is offline, after one and a half times this.",
+        "Keep-alive interval of the connection. After one and a half times this without a sign of"
+        " life, the broker publishes that the device is offline.",
         unit="s",
         least=5,
         most=3600,
     )
     protocol: str = setting(
         "auto",
-        "Version of MQTT. With 5 a broker also drops decisions that a receiver was not there for"
-        " in time; auto falls back to 3.1.1 for a broker that does not answer to 5.",
+        "Version of MQTT. With 5 the broker also drops decisions that expired before a receiver"
+        " was connected; auto falls back to 3.1.1 if the broker does not support 5.",
         choices=("auto", "5", "3.1.1"),
     )
     client_id: str | None = setting(
         None,
-        "Name of the connection at the broker; two clients with one name throw each other out.",
+        "MQTT client id; two clients with the same one disconnect each other.",
         pattern=r"[A-Za-z0-9_.:-]{1,128}",
         pattern_doc="1 to 128 letters, digits, or one of - _ . :",
         empty="edge-voice-DEVICE",
     )
     reconnect_max_s: float = setting(
         10.0,
-        "Longest wait between two attempts to reach the broker; it starts at half a second and"
-        " doubles.",
+        "Longest wait between two attempts to connect; it starts at half a second and doubles.",
         unit="s",
         least=1.0,
         most=600.0,
@@ -176,51 +409,101 @@ class MqttConfig:
         return 8883 if self.tls.enabled else 1883
 
 
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
+@dataclass(frozen=True)
+class StoreConfig:
+    """How the signature store is encrypted."""
+
+    key_credential: str = setting(
+        "store-key",
+        "Name of the service's systemd credential with the key; used if there is one. Commands do"
+        " not get it: name the same key in `key_file` for them.",
+        pattern=_CREDENTIAL,
+        pattern_doc=_CREDENTIAL_DOC,
+    )
+    key_file: Path | None = setting(
+        None,
+        "File with the key, mode 0600, best on another medium than the signatures; `edge-voice"
+        " keys make FILE` makes one.",
+        empty="store.key in the state directory, made when needed: anyone with both can read all",
+    )
+    passphrase: bool = setting(
+        False,
+        "Whether a new store is locked with a passphrase if there is neither credential nor"
+        " `key_file`. The service takes it from `passphrase_credential`, commands ask for it.",
+    )
+    passphrase_credential: str = setting(
+        "store-passphrase",
+        "Name of the service's systemd credential with the passphrase.",
+        pattern=_CREDENTIAL,
+        pattern_doc=_CREDENTIAL_DOC,
+    )
+    debug_recordings: Path | None = setting(
+        None,
+        "Folder for recordings of the latest utterances, for troubleshooting. Anyone who gets them"
+        " can play them to the device: never leave this on.",
+        empty="no recording is ever kept",
+    )
 
 
-_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+@dataclass(frozen=True)
+class SigningConfig:
+    """The key that decisions are signed with."""
+
+    key_file: Path | None = setting(
+        None,
+        "File with the key that signs every decision, made by `edge-voice signing new-key` and"
+        " readable by the service alone. A bare name is first looked up in the service's systemd"
+        " credentials. The lock must verify the signature: without a key anyone on the broker can"
+        " publish `granted`.",
+        empty="nothing is signed",
+    )
+    algorithm: str = setting(
+        "ed25519",
+        "Algorithm of the key: ed25519 (the receiver knows the public key only) or hmac-sha256"
+        " (the receiver has the same key, and could sign with it).",
+        choices=("ed25519", "hmac-sha256"),
+    )
 
 
 @dataclass(frozen=True)
 class ChallengeConfig:
-    """Random digits that are asked for after the passphrase, against recordings of it."""
+    """Random digits that are asked for after the passphrase."""
 
     required: str = setting(
         "never",
-        "Whom this door asks: never (only people whose own access says so), hours (everybody, at"
-        " the hours below) or always. Who has not enrolled digits with `edge-voice enroll NAME"
-        " --digits` is then not let in.",
+        "Who is asked for digits: never (only people whose own access says so), hours (everybody,"
+        " at the hours below) or always. Anyone who has not enrolled digits with `edge-voice"
+        " enroll NAME --digits` is then denied.",
         choices=("never", "hours", "always"),
     )
     hours: str = setting(
         "22:00-06:00",
-        "When hours asks, in the device's local time.",
+        "The hours for `required: hours`, in the device's local time.",
         pattern=f"{_TIME}-{_TIME}",
         pattern_doc="two times such as 22:00-06:00",
     )
     digits: int = setting(
-        4, "How many digits are asked for, each another one.", unit="digits", least=4, most=6
+        4, "How many digits are asked for, all different.", unit="digits", least=4, most=6
     )
     answer_s: float = setting(
-        10.0, "Time to say them, from when they are shown.", unit="s", least=3.0, most=60.0
+        10.0, "Time to say them after they are shown.", unit="s", least=3.0, most=60.0
     )
     attempts: int = setting(
-        2, "Answers allowed, each to new digits.", unit="answers", least=1, most=5
+        2, "Attempts allowed, each with new digits.", unit="answers", least=1, most=5
     )
     speak: bool = setting(
         False,
-        "Whether the device itself says the digits, with espeak-ng where that is installed. They"
-        " are published over MQTT in any case.",
+        "Whether the device speaks the digits, if espeak-ng is installed. They are published over"
+        " MQTT in any case.",
     )
     language: str = setting(
         "en",
-        "Language in which it says them, as espeak-ng names it.",
+        "Language in which it speaks them, as espeak-ng names it.",
         pattern=r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,2}",
         pattern_doc="a language such as en, de or pt-br",
     )
     output: str | None = setting(
-        None, "Loudspeaker, by part of its name.", empty="the system's default"
+        None, "The loudspeaker: a part of its name.", empty="the system's default"
     )
 
     @property
@@ -230,164 +513,140 @@ class ChallengeConfig:
         return begin, end
 
 
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-# ruff: noqa: RUF009
-
-
 @dataclass(frozen=True)
 class UnsignedConfig:
-    """Commands that anybody on the broker may give, without a signature."""
+    """Commands that anyone on the broker may send, without a signature."""
 
     listening: bool = setting(
         False,
-        "BASE/DEVICE/set/listening, ON or OFF, as a switch of Home Assistant sends it. Gives away:"
-        " any light bulb on the broker can make the device deaf, so that nobody gets in.",
+        "BASE/DEVICE/set/listening, ON or OFF, as a switch of Home Assistant sends it. Risk: any"
+        " client of the broker can stop the device from listening, so that nobody gets in.",
     )
     lift_lockout: bool = setting(
         False,
-        "BASE/DEVICE/set/lift_lockout, PRESS. Gives away: whoever guesses at the door and is on the"
-        " broker can guess without end; the lock-out holds nobody any more.",
+        "BASE/DEVICE/set/lift_lockout, PRESS. Risk: anyone at the door who is also on the broker"
+        " can guess without end; the lock-out no longer stops them.",
     )
     lock_out: bool = setting(
         False,
-        "BASE/DEVICE/set/lock_out, PRESS. Gives away: anybody on the broker can keep everybody out"
-        " until the lock-out is over or is lifted.",
+        "BASE/DEVICE/set/lock_out, PRESS. Risk: anyone on the broker can lock everybody out until"
+        " the lock-out ends or is lifted.",
     )
     enroll: bool = setting(
         False,
-        "BASE/DEVICE/set/enroll, PRESS, enrolls whom set/enroll_person names. Gives away the house:"
-        " whoever is on the broker and can speak at the door enrolls themselves, and the door opens"
-        " for them; and while it goes on nobody gets in. Allow it only while somebody is being"
-        " enrolled, then switch it off again; a signed enroll_start needs none of this.",
+        "BASE/DEVICE/set/enroll, PRESS, enrolls the person named by set/enroll_person. Risk:"
+        " anyone on the broker who can speak at the door can enroll themselves and get in, and"
+        " nobody else gets in meanwhile. Allow it only while somebody is being enrolled; a signed"
+        " enroll_start does not need it.",
     )
     enroll_cancel: bool = setting(
         False,
-        "BASE/DEVICE/set/enroll_cancel, PRESS. Gives away: anybody on the broker can keep anybody"
-        " from being enrolled.",
+        "BASE/DEVICE/set/enroll_cancel, PRESS. Risk: anyone on the broker can cancel every"
+        " enrollment.",
     )
     enroll_person: bool = setting(
         False,
-        "BASE/DEVICE/set/enroll_person, a name of up to 64 characters, or nothing for nobody. Gives"
-        " away, with enroll: anybody on the broker chooses whose name it is. The name is in the"
-        " status, which the broker keeps.",
+        "BASE/DEVICE/set/enroll_person, a name of up to 64 characters, or nothing for nobody."
+        " Risk, together with enroll: anyone on the broker chooses the name. It is part of the"
+        " status, which the broker retains.",
     )
 
 
 @dataclass(frozen=True)
 class CommandsConfig:
-    """Who may tell the device what over MQTT. Whatever is refused is in the audit trail."""
+    """Who may send commands over MQTT. Refused commands are in the audit trail."""
 
     keys_file: Path | None = setting(
         None,
-        "YAML file with the keys that may command and the role of each (owner, operator or"
-        " observer); nobody but the service may read it. A bare name is first looked for among the"
+        "YAML file with the keys that may send commands and the role of each (owner, operator or"
+        " observer), readable by the service alone. A bare name is first looked up in the"
         " service's systemd credentials.",
         empty="no signed command is accepted",
     )
     clock_allowance_s: float = setting(
         5.0,
-        "How far the clock of whoever commands may be from this device's.",
+        "How far the clock of a command's sender may be from this device's.",
         unit="s",
         least=0.0,
         most=60.0,
     )
-    unsigned: UnsignedConfig = section(
-        UnsignedConfig, "Commands that anybody on the broker may give, without a signature."
-    )
+    unsigned: UnsignedConfig = section(UnsignedConfig)
 
 
 @dataclass(frozen=True)
 class HomeAssistantConfig:
-    """Whether Home Assistant finds this device by itself, over the same broker."""
+    """Home Assistant discovery, over the same broker."""
 
     discovery: bool = setting(
         False,
-        "Whether to announce the device to Home Assistant. It then has entities for its decisions,"
-        " for how the device is, and for each plain command that `commands.unsigned` allows.",
+        "Whether to announce the device to Home Assistant, with entities for its decisions, its"
+        " state, and each unsigned command that `commands.unsigned` allows.",
     )
     prefix: str = setting(
         "homeassistant",
-        "First part of the topics that Home Assistant looks for devices on; the one in its own MQTT"
-        " settings.",
+        "Discovery prefix, as in the MQTT settings of Home Assistant.",
         pattern=TOPIC,
         pattern_doc="topic levels between single slashes, without + and #, not starting with $",
     )
     sound_interval_s: float = setting(
         10.0,
-        "How often the sound level is published while `discovery` is on.",
+        "Interval at which the sound level is published while `discovery` is on.",
         unit="s",
         least=1.0,
         most=3600.0,
     )
 
 
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
+@dataclass(frozen=True)
+class AuditConfig:
+    """How long entries stay in the audit trail; the limit reached first counts."""
+
+    days: int = setting(
+        365, "Entries older than this are removed.", unit="days", least=1, most=3650
+    )
+    most_entries: int = setting(
+        100_000,
+        "Most entries; the oldest are removed first.",
+        unit="entries",
+        least=1000,
+        most=500_000,
+    )
+    most_mb: int = setting(32, "Most space the entries may take.", unit="MB", least=1, most=1024)
 
 
 @dataclass(frozen=True)
-class LockOutConfig:
-    """What happens after too many rejections in a short time."""
+class MonitorConfig:
+    """The local socket of the running service for `edge-voice monitor`."""
 
     enabled: bool = setting(
         True,
-        "Whether to lock out at all: nobody is let in for a while, longer each time. Whoever"
-        " stands at the door can bring that about on purpose; keep another way in.",
+        "Whether to open a local socket for it. Only the service's own user, its group where"
+        " systemd started it, and root can connect, and the socket accepts no commands.",
     )
-    rejections: int = setting(
-        5, "How many rejections it takes.", unit="rejections", least=1, most=100
+    socket: Path | None = setting(
+        None,
+        "Path of the socket; the service's group may use one that is set here.",
+        empty="monitor.sock in /run/edge-voice where systemd starts the service, else in the state"
+        " directory",
     )
-    within_s: float = setting(300.0, "Within how long.", unit="s", least=10.0, most=86400.0)
-    first_s: float = setting(
-        60.0, "How long the first lock-out lasts.", unit="s", least=5.0, most=86400.0
-    )
-    growth: float = setting(
-        2.0, "How many times longer each one is than the one before.", least=1.0, most=10.0
-    )
-    longest_s: float = setting(
-        3600.0, "How long a lock-out lasts at most.", unit="s", least=5.0, most=604800.0
-    )
-    forget_s: float = setting(
-        86400.0,
-        "After how long without a rejection the next lock-out is a first one again.",
-        unit="s",
-        least=60.0,
-        most=604800.0,
-    )
-    count_wrong_phrase: bool = setting(
-        False,
-        "Whether an enrolled voice that says something else counts, as a guesser with a good"
-        " imitation would. So does whatever residents say near the microphone: only for a place"
-        " where they do not talk.",
-    )
-    count_unknown_speaker: bool = setting(
-        True, "Whether an enrolled phrase in a voice that is not its owner's counts."
-    )
-    count_no_match: bool = setting(
-        False,
-        "Whether speech that is neither an enrolled voice nor an enrolled phrase counts. A"
-        " television or people who walk by would then lock the door within minutes.",
-    )
-
-
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
 
 
 @dataclass(frozen=True)
 class MetricsConfig:
-    """Figures of the running service for Prometheus."""
+    """Metrics of the running service for Prometheus."""
 
     enabled: bool = setting(
         False,
-        "Whether to serve them at http://ADDRESS:PORT/metrics. Whoever has an account on this"
+        "Whether to serve them at http://ADDRESS:PORT/metrics. Anyone with an account on this"
         " machine can read them: how often somebody came to the door, and when.",
     )
     address: str = setting(
         "127.0.0.1",
-        "Address that they are served at; only this machine's own, 127.0.0.1 or ::1.",
+        "Address to serve them at; only this machine's own, 127.0.0.1 or ::1.",
         pattern=r"[0-9A-Fa-f.:]{2,45}",
         pattern_doc="127.0.0.1 or ::1",
     )
-    port: int = setting(9789, "Port that they are served at.", least=1, most=65535)
+    port: int = setting(9789, "Port to serve them at.", least=1, most=65535)
 
     @property
     def stays_here(self) -> bool:
@@ -398,358 +657,30 @@ class MetricsConfig:
             return False
 
 
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-# ruff: noqa: RUF009
-
-
-@dataclass(frozen=True)
-class MonitorConfig:
-    """Whether `edge-voice monitor` can watch the running service."""
-
-    enabled: bool = setting(
-        True,
-        "Whether to open a socket on this machine for it. Only the service's own user, its group"
-        " where systemd started it, and root can connect, and nothing can be told the service"
-        " through it.",
-    )
-    socket: Path | None = setting(
-        None,
-        "Where the socket is; the service's group may use one that is named here.",
-        empty="monitor.sock in /run/edge-voice where systemd starts the service, else in the state"
-        " directory",
-    )
-
-
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """Recordings of what was said here before, played again."""
-
-    enabled: bool = setting(
-        True,
-        "Whether an utterance that is too like an earlier one to be a second saying is refused.",
-    )
-    remembered: int = setting(
-        50,
-        "How many utterances are remembered of each person, and as many again that were refused;"
-        " the oldest make room. Each takes about 1 kB for each second that it lasts.",
-        unit="utterances",
-        least=5,
-        most=500,
-    )
-    days: int = setting(
-        365, "For how long an utterance is remembered.", unit="days", least=1, most=3650
-    )
-
-
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-# ruff: noqa: RUF009
-
-
-@dataclass(frozen=True)
-class SigningConfig:
-    """The key that decisions are signed with."""
-
-    key_file: Path | None = setting(
-        None,
-        "File with the key that signs every decision, made by `edge-voice signing new-key`; nobody"
-        " but the service may read it. A bare name is first looked for among the service's systemd"
-        " credentials. Whoever opens a door must verify: without a key anybody on the broker can"
-        " say `granted`.",
-        empty="nothing is signed",
-    )
-    algorithm: str = setting(
-        "ed25519",
-        "What the key is for: ed25519 (the receiver knows a public key only) or hmac-sha256 (the"
-        " receiver has the same key, and could sign with it).",
-        choices=("ed25519", "hmac-sha256"),
-    )
-
-
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-# ruff: noqa: RUF009
-
-
-_CREDENTIAL = r"[A-Za-z0-9_.-]{1,64}"
-_CREDENTIAL_DOC = "1 to 64 letters, digits, or one of - _ ."
-
-
-@dataclass(frozen=True)
-class StoreConfig:
-    """How signatures are locked."""
-
-    key_credential: str = setting(
-        "store-key",
-        "Name of the service's systemd credential with the key; where there is one, it is used."
-        " Commands are not given it: name the same key in `key_file` for them.",
-        pattern=_CREDENTIAL,
-        pattern_doc=_CREDENTIAL_DOC,
-    )
-    key_file: Path | None = setting(
-        None,
-        "File with the key, of mode 0600, best on another medium than the signatures;"
-        " `edge-voice keys make FILE` makes one.",
-        empty="store.key in the state directory, made when needed: whoever has both can read all",
-    )
-    passphrase: bool = setting(
-        False,
-        "Whether a new store is locked with a passphrase where neither credential nor `key_file`"
-        " is there. The service takes it from `passphrase_credential`, commands ask for it.",
-    )
-    passphrase_credential: str = setting(
-        "store-passphrase",
-        "Name of the service's systemd credential with the passphrase.",
-        pattern=_CREDENTIAL,
-        pattern_doc=_CREDENTIAL_DOC,
-    )
-    debug_recordings: Path | None = setting(
-        None,
-        "Folder that the latest utterances are recorded into, to find out what goes wrong. Whoever"
-        " gets hold of them can play them to the door: never leave this on.",
-        empty="no recording is ever kept",
-    )
-
-
-# The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
-# ruff: noqa: RUF009
-
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    """Which device this is."""
-
-    id: str = setting(
-        "front-door",
-        "Name of this device in MQTT topics; every device on one broker needs its own.",
-        pattern=r"[A-Za-z0-9_-]{1,64}",
-        pattern_doc="1 to 64 letters, digits, - or _",
-    )
-    name: str = setting(
-        "Front door",
-        "Name of this device for people.",
-        pattern=r".{1,64}",
-        pattern_doc="1 to 64 characters",
-    )
-
-
-@dataclass(frozen=True)
-class AudioConfig:
-    """The microphone, and how speech is cut out of its stream."""
-
-    device: int | str | None = setting(
-        None,
-        "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
-        least=0,
-        most=1000,
-        pattern=r".{1,200}",
-        pattern_doc="a device number or name",
-        empty="the system's default microphone",
-    )
-    end_silence_s: float = setting(
-        0.6,
-        "Silence after which an utterance is over. Shorter answers sooner, but cuts a phrase"
-        " that is spoken with pauses.",
-        unit="s",
-        least=0.2,
-        most=3.0,
-    )
-    min_speech_s: float = setting(
-        0.3,
-        "Speech shorter than this is taken for a noise and ignored.",
-        unit="s",
-        least=0.1,
-        most=2.0,
-    )
-    max_utterance_s: float = setting(
-        15.0, "An utterance is cut at this length.", unit="s", least=3.0, most=60.0
-    )
-    pre_roll_s: float = setting(
-        0.55,
-        "How much of what came before the speech is kept with it. The phrase model listens to"
-        " half a second on both sides.",
-        unit="s",
-        least=0.0,
-        most=2.0,
-    )
-    ring_s: float = setting(
-        20.0,
-        "How much audio waits while the processor is busy; what does not fit is lost, counted"
-        " and published.",
-        unit="s",
-        least=10.0,
-        most=120.0,
-    )
-
-
-@dataclass(frozen=True)
-class RecognitionConfig:
-    """What a recording must be worth to be judged."""
-
-    min_net_speech_s: float = setting(
-        0.6,
-        "Least speech, silence not counted, that is judged at all.",
-        unit="s",
-        least=0.2,
-        most=5.0,
-    )
-    min_snr_db: float = setting(
-        6.0, "How far speech must stand out from the noise.", unit="dB", least=0.0, most=40.0
-    )
-    min_level_dbfs: float = setting(
-        -65.0, "How loud speech must be at least.", unit="dB full scale", least=-90.0, most=-10.0
-    )
-    max_clipped_fraction: float = setting(
-        0.02, "Share of the samples that may be overdriven.", least=0.0, most=1.0
-    )
-    threads: int = setting(
-        1, "Processor threads that a model runs on.", unit="threads", least=1, most=16
-    )
-
-
-FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
-"""The false-accept rates that have a name, from the most forgiving to the strictest."""
-
-
-@dataclass(frozen=True)
-class SecurityConfig:
-    """How often a stranger may get in."""
-
-    false_accept_rate: float | str = setting(
-        "balanced",
-        "Share of strangers' attempts that may be accepted: a number, or relaxed (1 in 100),"
-        " balanced (1 in 1,000) or strict (1 in 10,000). Fewer strangers let in means residents"
-        " turned away more often; `edge-voice evaluate` shows how often.",
-        least=1e-6,
-        most=0.1,
-        choices=tuple(FALSE_ACCEPT_PRESETS),
-    )
-
-    @property
-    def far(self) -> float:
-        """The false-accept rate asked for, 1e-6 to 0.1."""
-        if isinstance(self.false_accept_rate, str):
-            return FALSE_ACCEPT_PRESETS[self.false_accept_rate]
-        return self.false_accept_rate
-
-
-@dataclass(frozen=True)
-class EnrollmentConfig:
-    """What makes a signature complete."""
-
-    repetitions: int = setting(
-        3, "How often a passphrase is said to enroll it.", unit="repetitions", least=3, most=20
-    )
-    voice_seconds: float = setting(
-        30.0,
-        "How much speech enrolls a voice without a passphrase. Less than 20 s costs accuracy.",
-        unit="s",
-        least=1.0,
-        most=300.0,
-    )
-    wait_s: float = setting(
-        60.0,
-        "How long an enrollment over MQTT waits for somebody to speak.",
-        unit="s",
-        least=5.0,
-        most=600.0,
-    )
-    total_s: float = setting(
-        300.0,
-        "How long an enrollment over MQTT may take in all; nothing opens meanwhile.",
-        unit="s",
-        least=10.0,
-        most=1800.0,
-    )
-    adapt: bool = setting(
-        False,
-        "Whether the running service learns from utterances that it accepts with high confidence,"
-        " since voices change. `edge-voice profiles revert` forgets what was learned.",
-    )
-    adapt_samples: int = setting(
-        5,
-        "How many such utterances a signature holds at most; the newest ones stay.",
-        unit="utterances",
-        least=1,
-        most=20,
-    )
-    adapt_interval_s: float = setting(
-        21600.0,
-        "Least time between two utterances that are learned from, for each person.",
-        unit="s",
-        least=60.0,
-        most=604800.0,
-    )
-
-
-@dataclass(frozen=True)
-class AccessConfig:
-    """What opens, and how long a decision holds."""
-
-    in_running_speech: bool = setting(
-        True,
-        "Whether a phrase is also found inside running speech, and answered as soon as it is over."
-        " If not, only what is said by itself counts, once silence has followed.",
-    )
-    decision_lifetime_s: float = setting(
-        5.0,
-        "A decision that could not be delivered within this time is dropped, never sent late.",
-        unit="s",
-        least=0.5,
-        most=60.0,
-    )
-    time_zone: str | None = setting(
-        None,
-        "Time zone in which the hours and dates of `edge-voice access` are meant, such as"
-        " Europe/Berlin.",
-        pattern=r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}",
-        pattern_doc="the name of a time zone, such as Europe/Berlin or UTC",
-        empty="the system's time zone",
-    )
-
-
 @dataclass(frozen=True)
 class Config:
     """All settings; `Config()` is the defaults."""
 
-    device: DeviceConfig = section(DeviceConfig, "Which device this is.")
-    audio: AudioConfig = section(
-        AudioConfig, "The microphone, and how speech is cut out of its stream."
-    )
-    recognition: RecognitionConfig = section(
-        RecognitionConfig,
-        "What a recording must be worth to be judged.",
-    )
-    security: SecurityConfig = section(SecurityConfig, "How often a stranger may get in.")
-    enrollment: EnrollmentConfig = section(EnrollmentConfig, "What makes a signature complete.")
-    access: AccessConfig = section(AccessConfig, "What opens, and how long a decision holds.")
-    lockout: LockOutConfig = section(
-        LockOutConfig, "What happens after too many rejections in a short time."
-    )
-    replay: ReplayConfig = section(
-        ReplayConfig, "Recordings of what was said here before, played again."
-    )
-    mqtt: MqttConfig = section(MqttConfig, "The broker that decisions are published to.")
-    store: StoreConfig = section(StoreConfig, "How signatures are locked.")
-    signing: SigningConfig = section(SigningConfig, "The key that decisions are signed with.")
-    challenge: ChallengeConfig = section(
-        ChallengeConfig, "Random digits that are asked for after the passphrase."
-    )
-    commands: CommandsConfig = section(CommandsConfig, "Who may tell the device what over MQTT.")
-    homeassistant: HomeAssistantConfig = section(
-        HomeAssistantConfig, "Whether Home Assistant finds this device by itself."
-    )
-    audit: AuditConfig = section(AuditConfig, "How long what happened is kept in the audit trail.")
-    monitor: MonitorConfig = section(
-        MonitorConfig, "Whether `edge-voice monitor` can watch the running service."
-    )
-    metrics: MetricsConfig = section(
-        MetricsConfig, "Figures of the running service for Prometheus."
-    )
+    device: DeviceConfig = section(DeviceConfig)
+    audio: AudioConfig = section(AudioConfig)
+    recognition: RecognitionConfig = section(RecognitionConfig)
+    security: SecurityConfig = section(SecurityConfig)
+    enrollment: EnrollmentConfig = section(EnrollmentConfig)
+    access: AccessConfig = section(AccessConfig)
+    lockout: LockOutConfig = section(LockOutConfig)
+    replay: ReplayConfig = section(ReplayConfig)
+    mqtt: MqttConfig = section(MqttConfig)
+    store: StoreConfig = section(StoreConfig)
+    signing: SigningConfig = section(SigningConfig)
+    challenge: ChallengeConfig = section(ChallengeConfig)
+    commands: CommandsConfig = section(CommandsConfig)
+    homeassistant: HomeAssistantConfig = section(HomeAssistantConfig)
+    audit: AuditConfig = section(AuditConfig)
+    monitor: MonitorConfig = section(MonitorConfig)
+    metrics: MetricsConfig = section(MetricsConfig)
     state_directory: Path | None = setting(
         None,
-        "Folder where signatures are kept.",
+        "Folder of the signatures, the audit trail and other state.",
         empty="$STATE_DIRECTORY (systemd sets it), else ~/.local/state/edge-voice",
     )
     models_directory: Path | None = setting(

@@ -32,18 +32,7 @@ def is_empty(node: yaml.Node) -> bool:
 
 
 def convert(node: yaml.Node, setting: Setting) -> Any:
-    """Read the value of a setting.
-
-    Args:
-        node: the value as it stands in the file.
-        setting: what it is for.
-
-    Returns:
-        The value in the setting's type.
-
-    Raises:
-        ValueProblem: it is of another type, or outside what the setting allows.
-    """
+    """The value of a setting, in its type, from a YAML node. Raises `ValueProblem`."""
     kinds = _kinds(setting)
     if is_empty(node):
         if type(None) in kinds:

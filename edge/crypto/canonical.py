@@ -1,4 +1,4 @@
-"""The one text that a message has when it is signed, and the strict reading of what arrives.
+"""The canonical form of messages for signing, and strict parsing of received ones.
 
 The canonical form is that of RFC 8785 (JSON Canonicalization Scheme): UTF-8, no spaces, members
 sorted by name, strings escaped only where JSON demands it, numbers as ECMAScript writes them. Only
@@ -26,7 +26,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from edge.types.plain import one_line, plain
+from edge.types.decision import one_line, plain
 
 MAX_DEPTH = 8
 LARGEST_INTEGER = 2**53 - 1
@@ -70,14 +70,7 @@ def wire(message: Mapping[str, Any]) -> str:
 
 
 def read_message(data: bytes, most: int) -> dict[str, Any]:
-    """Read an object that came from outside.
-
-    Args:
-        data: the bytes, which may be anything.
-        most: how many there may be.
-
-    Returns:
-        The object; `canonical` takes it.
+    """Read an object that came from outside, of `most` bytes at most; `canonical` takes it.
 
     Raises:
         MessageProblem: the bytes are anything else. No other exception, whatever they are.

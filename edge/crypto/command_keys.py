@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from edge.config.loading import MAX_BYTES, DocumentError, compose
-from edge.crypto.secrets import read_secret
+from edge.credentials import read_secret
 from edge.crypto.signing import ALGORITHMS, Verifier, verifier
 from edge.errors import ConfigError
 

@@ -14,21 +14,27 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from edge.config import StoreConfig
-from edge.crypto import private_files
+from edge.credentials import read_credential
+from edge.crypto.key_files import make_key_file, read_key_file, secret_in
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
-from edge.crypto.secrets import read_credential, text_of
-from edge.errors import EdgeVoiceError, InputError, KeyFault, StoreError
+from edge.errors import EdgeVoiceError, InputError, KeyFault
+from edge.private_files import erase, overwrite, sync_folder
+
+DEFAULT_FILE = "store.key"
+"""The key file that is made in the state directory when no other source is configured."""
 
 MIN_CHARACTERS = 12
 MAX_CHARACTERS = 1024
 _SALT_BYTES = 16
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Stretching:
 
 
 def check_passphrase(passphrase: str) -> None:
-    """Raise `InputError` for a new passphrase that would not hold, or that none can type."""
+    """Raise `InputError` for a new passphrase that is too short, too long, or not printable."""
     if len(passphrase) < MIN_CHARACTERS:
         raise InputError(
             f"a passphrase needs at least {MIN_CHARACTERS} characters: take four words or more"
@@ -83,24 +89,21 @@ def check_passphrase(passphrase: str) -> None:
         )
 
 
-def ask_at_terminal(question: str) -> str:
-    """Ask for a passphrase without showing it.
+def _text(content: bytes | None, what: str) -> str | None:
+    try:
+        return None if content is None else content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise KeyFault(f"the {what} is not UTF-8 text") from None
 
-    Raises:
-        KeyFault: nobody is there to answer.
-    """
+
+def ask_at_terminal(question: str) -> str:
+    """Ask for a passphrase without showing it. Raises `KeyFault` where nobody can answer."""
     if sys.stdin is None or not sys.stdin.isatty():
-        raise KeyFault(f"nobody is there to be asked: {question}")
+        raise KeyFault(f"not a terminal, cannot ask: {question}")
     try:
         return getpass.getpass(f"{question}: ")
     except EOFError:
         raise KeyFault(f"no answer was given: {question}") from None
-
-
-DEFAULT_FILE = "store.key"
-"""The key file that is made in the state directory when no other source is configured."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Secrets:
 
     @property
     def data_id(self) -> str:
-        """What tells this data key from others, without telling anything of it."""
+        """Identifies this data key without revealing anything of it."""
         return derive(self.data, "data key id", 8).hex()
 
 
@@ -161,7 +164,7 @@ class WrappingKey:
 
     @property
     def id(self) -> str:
-        """What tells this key from others, without telling anything of it."""
+        """Identifies this key without revealing anything of it."""
         return derive(self.secret, "wrapping key id", 8).hex()
 
     def wrap(self, secrets: Secrets) -> Lock:
@@ -170,11 +173,7 @@ class WrappingKey:
         return Lock(self.id, self.stretching, sealed)
 
     def unwrap(self, lock: Lock) -> Secrets:
-        """Open a lock that has this key's id.
-
-        Raises:
-            SealBroken: it is damaged.
-        """
+        """Open a lock that has this key's id. Raises `SealBroken` if it is damaged."""
         content = self._sealer().open(lock.wrapped, "keyring", self.id)
         if len(content) != 2 * KEY_BYTES:
             raise SealBroken("the wrapped keys have the wrong size")
@@ -185,11 +184,10 @@ class WrappingKey:
 
 
 class KeySources:
-    """Where the wrapping key of a store may be, in the order in which the places are asked.
+    """Where the wrapping key of a store may be, in the order of the look-up.
 
     A systemd credential; `store.key_file`; the key file in the state directory; a passphrase, from
-    a credential or from the person at the terminal. A store says which key it wants, so a key that
-    is there and is not the one harms nothing.
+    a credential or from the terminal. A store says which key it wants, so a wrong key does no harm.
 
     Args:
         settings: the section `store`.
@@ -210,15 +208,11 @@ class KeySources:
         self._known: WrappingKey | None = None
 
     def choose(self) -> WrappingKey:
-        """The key for a store that is locked for the first time.
-
-        Raises:
-            KeyFault: the source that is configured has none.
-        """
+        """The key for a new store. Raises `KeyFault` if the configured source has none."""
         settings = self.settings
         key = self._credential()
         if key is None and settings.key_file is not None:
-            key = self._file(settings.key_file)
+            key = key_of_file(settings.key_file)
             if key is None:
                 raise KeyFault(
                     f"store.key_file: there is no key file {settings.key_file}: put it there, or"
@@ -227,17 +221,17 @@ class KeySources:
         if key is None and settings.passphrase:
             key = self._new_passphrase()
         if key is None:
-            key = self._file(self.default_file)
+            key = key_of_file(self.default_file)
         if key is None:
-            private_files.make_key_file(self.default_file)
-            key = self._file(self.default_file)
+            make_key_file(self.default_file)
+            key = key_of_file(self.default_file)
             _log.warning(
-                "made the key file %s beside the signatures: whoever takes both, as with the"
+                "made the key file %s beside the signatures: anyone who takes both, as with the"
                 " whole card, can read them; 'edge-voice keys rewrap' moves to a better place",
                 self.default_file,
             )
         if key is None:
-            raise KeyFault(f"the key file {self.default_file} has gone: try again")
+            raise KeyFault(f"the key file {self.default_file} is gone: try again")
         self._known = key
         return key
 
@@ -258,18 +252,14 @@ class KeySources:
         self._known = key
 
     def files(self) -> list[Path]:
-        """The key files that are looked for, in that order."""
+        """The key files that are looked for, in order."""
         configured = self.settings.key_file
         if configured is None or configured.absolute() == self.default_file.absolute():
             return [self.default_file]
         return [configured, self.default_file]
 
     def credential_key(self) -> WrappingKey:
-        """The key that the service manager handed over.
-
-        Raises:
-            KeyFault: there is none.
-        """
+        """The key in the systemd credential. Raises `KeyFault` if there is none."""
         key = self._credential()
         if key is None:
             raise KeyFault(
@@ -279,7 +269,7 @@ class KeySources:
         return key
 
     def replace_file(self, file: Path, use: Callable[[WrappingKey], None]) -> None:
-        """Exchange the key in a file for a new one; power may fail at any moment.
+        """Replace the key in a file with a new one; power may fail at any moment.
 
         Args:
             file: the key file.
@@ -287,25 +277,23 @@ class KeySources:
 
         Raises:
             KeyFault: the file cannot be written.
-            StoreError: `use` failed; the former key is the one that counts.
+            StoreError: `use` failed; the former key still counts.
         """
         fresh = successor(file)
-        private_files.make_key_file(fresh, replace=True)
-        key = self._file(fresh)
+        make_key_file(fresh, replace=True)
+        key = key_of_file(fresh)
         if key is None:
-            raise KeyFault(f"the key file {fresh} has gone: try again")
+            raise KeyFault(f"the key file {fresh} is gone: try again")
         try:
             use(WrappingKey(key.secret, f"key file {file}"))
         except EdgeVoiceError:
             with contextlib.suppress(OSError):
-                private_files.erase_key_file(fresh)
+                erase(fresh)
             raise
-        try:
-            private_files.overwrite(file)
+        with _logged(fresh, file):
+            overwrite(file)
             fresh.replace(file)
-            private_files.sync_folder(file.parent)
-        except OSError as error:
-            _log.warning("cannot rename %s to %s: %s", fresh, file, error.strerror)
+            sync_folder(file.parent)
 
     def forget_default_file(self) -> None:
         """Erase the key file that was made in the state directory, if it is not the one in use.
@@ -314,9 +302,9 @@ class KeySources:
         """
         file = self.default_file
         try:
-            key = self._file(file)
+            key = key_of_file(file)
             if key is not None and (self._known is None or key.id != self._known.id):
-                private_files.erase_key_file(file)
+                erase(file)
                 _log.info("erased the former key file %s", file)
         except (KeyFault, OSError) as error:
             _log.warning("the former key file %s cannot be erased: %s", file, error)
@@ -329,13 +317,13 @@ class KeySources:
                 return credential
             found.append(f"the {credential.source} holds {credential.id}")
         for file in self.files():
-            key = self._file(file)
+            key = key_of_file(file)
             if key is not None and key.id == lock.key_id:
                 return key
             found.append(
                 f"there is no key file {file}" if key is None else f"{file} holds {key.id}"
             )
-            key = self._file(successor(file))
+            key = key_of_file(successor(file))
             if key is not None and key.id == lock.key_id:
                 return self._take_over(file, key)
         raise KeyFault(
@@ -344,12 +332,10 @@ class KeySources:
         )
 
     def _take_over(self, file: Path, key: WrappingKey) -> WrappingKey:
-        """Finish a change of the key inside one file, which power had cut short."""
-        try:
+        """Finish a change of the key inside one file that a power cut interrupted."""
+        with _logged(successor(file), file):
             successor(file).replace(file)
-            private_files.sync_folder(file.parent)
-        except OSError as error:
-            _log.warning("cannot rename %s to %s: %s", successor(file), file, error.strerror)
+            sync_folder(file.parent)
         return key
 
     def _by_passphrase(self, lock: Lock) -> WrappingKey:
@@ -357,11 +343,9 @@ class KeySources:
         if stretching is None:
             raise ValueError("the lock wants no passphrase")
         name = self.settings.passphrase_credential
-        given = read_credential(name)
-        if given is not None:
-            source = f"passphrase (credential {name})"
-            passphrase = text_of(given, source)
-        else:
+        source = f"passphrase (credential {name})"
+        passphrase = _text(read_credential(name), source)
+        if passphrase is None:
             source = "passphrase"
             if self._known is not None:
                 # In the midst of its work a service cannot wait for somebody to type.
@@ -386,11 +370,10 @@ class KeySources:
 
     def _new_passphrase(self) -> WrappingKey:
         name = self.settings.passphrase_credential
-        given = read_credential(name)
+        source = f"passphrase (credential {name})"
+        given = _text(read_credential(name), source)
         if given is not None:
-            return key_of_passphrase(
-                text_of(given, f"credential {name}"), f"passphrase (credential {name})"
-            )
+            return key_of_passphrase(given, source)
         passphrase = self._ask("New passphrase for the signature store")
         if passphrase != self._ask("The same passphrase again"):
             raise InputError("the two passphrases differ: nothing was changed")
@@ -401,26 +384,25 @@ class KeySources:
         content = read_credential(name)
         if content is None:
             return None
-        return WrappingKey(
-            private_files.secret_in(content, f"the credential {name}"), f"credential {name}"
-        )
+        return WrappingKey(secret_in(content, f"the credential {name}"), f"credential {name}")
 
-    def _file(self, path: Path) -> WrappingKey | None:
-        return key_of_file(path)
+
+@contextlib.contextmanager
+def _logged(fresh: Path, file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _log.warning("cannot rename %s to %s: %s", fresh, file, error.strerror)
 
 
 def key_of_file(path: Path) -> WrappingKey | None:
-    """The key in a file, None where there is no such file. Raises as `keyfile.read_key_file`."""
-    secret = private_files.read_key_file(path)
+    """The key in a file, None where there is no such file. Raises as `read_key_file`."""
+    secret = read_key_file(path)
     return None if secret is None else WrappingKey(secret, f"key file {path}")
 
 
 def key_of_passphrase(passphrase: str, source: str = "passphrase") -> WrappingKey:
-    """A new key from a passphrase.
-
-    Raises:
-        InputError: it is too short, or not one line of text.
-    """
+    """A new key from a passphrase. Raises `InputError` as `check_passphrase`."""
     check_passphrase(passphrase)
     stretching = Stretching.fresh()
     return WrappingKey(stretching.key_from(passphrase), source, stretching)
@@ -429,19 +411,3 @@ def key_of_passphrase(passphrase: str, source: str = "passphrase") -> WrappingKe
 def successor(file: Path) -> Path:
     """Where the next key of a key file lies until the store is locked with it."""
     return file.with_name(f"{file.name}.next")
-
-
-def unlock(lock: Lock, sources: KeySources, path: Path) -> Secrets:
-    """The secrets behind a store's lock.
-
-    Raises:
-        KeyFault: the key is not there.
-        StoreError: the lock is damaged.
-    """
-    try:
-        return sources.find(lock).unwrap(lock)
-    except SealBroken as error:
-        raise StoreError(
-            f"the signature store {path} is damaged (its wrapped keys: {error}): put a backup in"
-            " its place, or move it away to start anew"
-        ) from None

@@ -39,21 +39,12 @@ class Sealer:
         self._cipher = AESGCM(key)
 
     def seal(self, content: bytes, *place: str) -> bytes:
-        """Encrypt a value for one place.
-
-        Args:
-            content: what is to be hidden.
-            place: where the value belongs (table, row, field), which it can be opened with only.
-        """
+        """Encrypt a value for one place (table, row, field), where alone it can be opened."""
         nonce = os.urandom(_NONCE_BYTES)
         return _VERSION + nonce + self._cipher.encrypt(nonce, content, _bound(place))
 
     def open(self, sealed: object, *place: str) -> bytes:
-        """Decrypt a value that was sealed for this place.
-
-        Raises:
-            SealBroken: it is not such a value, in whatever way.
-        """
+        """Decrypt a value that was sealed for this place. Raises `SealBroken` for any other."""
         if not isinstance(sealed, bytes) or len(sealed) < OVERHEAD or sealed[:1] != _VERSION:
             raise SealBroken("it is not sealed as it should be")
         nonce, content = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
@@ -72,7 +63,7 @@ def derive(secret: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
 
 
 def mark(key: bytes, *parts: str) -> bytes:
-    """HMAC-SHA256 of texts: equal for equal ones, and nothing else to who lacks the key."""
+    """HMAC-SHA256 of texts: equal for equal ones, and nothing else to anyone without the key."""
     return hmac.new(key, _bound(parts), hashlib.sha256).digest()
 
 

@@ -1,4 +1,4 @@
-"""Signatures over messages: who said it, and that nothing of it was changed.
+"""Signatures of messages: who sent them, and that nothing in them was changed.
 
 What is signed is
 
@@ -13,8 +13,8 @@ The signature is an object beside the other members:
 
     "signature": {"algorithm": "ed25519", "key_id": "3b1c...", "value": "base64"}
 
-HMAC-SHA256 (RFC 2104) is the fastest and fits the smallest lock, but whoever can verify can also
-sign: a stolen lock gives the key away. With Ed25519 (RFC 8032) the lock only knows a public key.
+HMAC-SHA256 (RFC 2104) is the fastest and fits the smallest lock, but anyone who can verify can also
+sign: a stolen lock reveals the key. With Ed25519 (RFC 8032) the lock only knows a public key.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from edge.credentials import read_secret
 from edge.crypto.canonical import canonical
-from edge.crypto.secrets import read_secret
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EnvironmentFault
+from edge.private_files import reason, write_file
 
 HMAC = "hmac-sha256"
 ED25519 = "ed25519"
@@ -45,12 +46,10 @@ ALGORITHMS = (ED25519, HMAC)
 DECISION = "decision"
 DURESS = "duress"
 CHALLENGE = "challenge"
-LOCKOUT = "lockout"
-STATUS = "status"
 COMMAND = "command"
 RESULT = "result"
 ENROLLMENT = "enrollment"
-DOMAINS = (DECISION, DURESS, CHALLENGE, LOCKOUT, STATUS, COMMAND, RESULT, ENROLLMENT)
+DOMAINS = (DECISION, DURESS, CHALLENGE, COMMAND, RESULT, ENROLLMENT)
 
 _PREFIX = "edge-voice/1"
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -60,7 +59,7 @@ _MOST_HMAC_BYTES = 64
 
 
 class Verifier(Protocol):
-    """Whatever can tell a genuine signature."""
+    """A key that can verify signatures."""
 
     key_id: str
     algorithm: str
@@ -92,7 +91,7 @@ class HmacKey:
         return hmac.new(self._secret, data, hashlib.sha256).digest()
 
     def genuine(self, data: bytes, value: bytes) -> bool:
-        """Whether `value` is this key's signature of `data`, in a time that does not depend."""
+        """Whether `value` is this key's signature of `data`, compared in constant time."""
         return hmac.compare_digest(self.sign(data), value)
 
 
@@ -120,7 +119,7 @@ class PublicKey:
         return base64.b64encode(self.raw).decode("ascii")
 
     def genuine(self, data: bytes, value: bytes) -> bool:
-        """Whether `value` is this key's signature of `data`; nothing secret is involved."""
+        """Whether `value` is this key's signature of `data`."""
         try:
             self._key.verify(value, data)
         except InvalidSignature:
@@ -153,7 +152,7 @@ class PrivateKey:
 
 
 class SigningKey(Verifier, Protocol):
-    """Whatever can sign."""
+    """A key that can sign."""
 
     def sign(self, data: bytes) -> bytes:
         """The signature of some bytes."""
@@ -161,12 +160,7 @@ class SigningKey(Verifier, Protocol):
 
 
 def signed(message: Mapping[str, Any], domain: str, key: SigningKey) -> dict[str, Any]:
-    """A message with its signature as the last member.
-
-    Args:
-        message: an object that has a canonical form; a `signature` in it is replaced.
-        domain: what kind of message it is, one of `DOMAINS`.
-        key: signs.
+    """A message with its signature as the last member; a former signature is replaced.
 
     Raises:
         MessageProblem: it has no canonical form.
@@ -182,12 +176,9 @@ def signed(message: Mapping[str, Any], domain: str, key: SigningKey) -> dict[str
 
 
 def is_genuine(message: Mapping[str, Any], domain: str, key: Verifier) -> bool:
-    """Whether a message carries this key's signature for this domain.
+    """Whether a message carries this key's signature for this domain, one of `DOMAINS`.
 
-    Args:
-        message: an object from `read_message`.
-        domain: what kind of message it must be.
-        key: whose signature it must be; the one that the signature names is only compared.
+    The key that the signature names is only compared.
     """
     parts = signature_of(message)
     if parts is None or parts[:2] != (key.algorithm, key.key_id):
@@ -236,11 +227,7 @@ def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
 
 
 def key_in(file: Path, key_id: str | None = None) -> SigningKey:
-    """A key that signs, of whichever algorithm its file is for.
-
-    Args:
-        file: as for `read_signing_key`.
-        key_id: its name; None derives one.
+    """A key that signs, of either algorithm; `key_id` names it, None derives a name.
 
     Raises:
         ConfigError: the file cannot be read, is open to others, or holds no key.
@@ -277,12 +264,7 @@ def read_verifying_key(file: Path) -> Verifier:
 
 
 def verifier(algorithm: str, key: str, key_id: str) -> Verifier:
-    """A key for verifying, from text.
-
-    Args:
-        algorithm: one of `ALGORITHMS`.
-        key: hexadecimal digits of a shared key, or base64 of a public one.
-        key_id: its name.
+    """A key for verifying: hexadecimal digits of a shared key, or base64 of a public one.
 
     Raises:
         ValueError: it is no such key.
@@ -295,7 +277,7 @@ def verifier(algorithm: str, key: str, key_id: str) -> Verifier:
 
 
 def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
-    """A fresh key from the system's randomness, and the content of its file."""
+    """A new random key, and the content of its file."""
     if algorithm == HMAC:
         secret = secrets.token_bytes(_LEAST_HMAC_BYTES)
         return HmacKey(secret), secret.hex().encode("ascii") + b"\n"
@@ -306,6 +288,24 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
         serialization.NoEncryption(),
     )
     return PrivateKey(private.private_bytes_raw()), text
+
+
+def write_key(file: Path, content: bytes) -> None:
+    """Write a key to a new file of mode 600.
+
+    Raises:
+        EnvironmentFault: it exists already, or cannot be written.
+    """
+    try:
+        write_file(file, content)
+    except FileExistsError:
+        raise EnvironmentFault(
+            f"{file}: already exists; a key is never replaced, name another file"
+        ) from None
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{file}: cannot be written ({reason(error)}); check its folder"
+        ) from None
 
 
 def _bytes_to_sign(bare: Mapping[str, Any], domain: str, key: Verifier) -> bytes:

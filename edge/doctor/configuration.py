@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge import credentials
+from edge.credentials import locate
 from edge.crypto.command_keys import read_command_keys
-from edge.crypto.secrets import locate
 from edge.crypto.signing import read_signing_key
 from edge.doctor.context import Context, credential_files
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
@@ -97,7 +98,7 @@ def check_user(context: Context) -> Iterator[Finding]:
     ]
     if owner != os.geteuid():
         yield STRANGER(user=user, folder=folder, owner=user_name(owner), program=program())
-    elif hidden and "CREDENTIALS_DIRECTORY" not in os.environ:
+    elif hidden and credentials.folder() is None:
         yield NO_CREDENTIALS(user=user, file=hidden[0], program=program())
     else:
         yield OWNER(user=user)

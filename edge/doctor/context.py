@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge import credentials
 from edge.config import Config
 
 UNIT = "edge-voice.service"
@@ -97,7 +98,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
             os.environ.setdefault("STATE_DIRECTORY", str(folder))
         given = credential_files(unit)
         sealed = credential_files(unit, "LoadCredentialEncrypted")
-        if (given or sealed) and "CREDENTIALS_DIRECTORY" not in os.environ:
+        if (given or sealed) and credentials.folder() is None:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-voice-")))
             for name, source in sealed.items():
                 if os.geteuid() == 0 and source.is_file():
@@ -108,7 +109,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
                     (made / name).symlink_to(source)
                 elif name in optional:
                     (made / name).touch(mode=0o600)  # as systemd does
-            os.environ["CREDENTIALS_DIRECTORY"] = str(made)
+            os.environ[credentials.VARIABLE] = str(made)
         try:
             yield
         finally:

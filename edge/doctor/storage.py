@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from edge.config import Config
-from edge.crypto.secrets import read_credential
+from edge.credentials import read_credential
 from edge.doctor.configuration import program, user_name
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
@@ -19,8 +18,8 @@ from edge.store import FILE_NAME, ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
 from edge.store.device_state import DeviceState
-from edge.store.sqlite import SCHEMA_VERSION, inspect_header
-from edge.store.vault import read_lock
+from edge.store.sealed_file import SIGNATURES, wants_passphrase
+from edge.store.sqlite import inspect_header
 
 _BUSY_S = 3.0
 
@@ -54,11 +53,6 @@ EMPTY = yellow(
     "store.absent",
     "nobody is enrolled: there is no signature store yet",
     "run: edge-voice enroll NAME",
-)
-OLDER = yellow(
-    "store.older",
-    "the signature store has an older format; the service converts it when it starts",
-    "back up {folder} first: older versions cannot open it afterwards",
 )
 PASSPHRASE = skipped(
     "store.passphrase",
@@ -157,20 +151,14 @@ def _store(config: Config) -> Iterator[Finding]:
         yield NO_TRAIL()
         return
     try:
-        with path.open("rb") as file:
-            header = file.read(64)
-        inspect_header(path)
-        if int.from_bytes(header[60:64], "big") < SCHEMA_VERSION:
-            yield OLDER(folder=config.state_path)
-            yield UNVERIFIED()
-            return
-        if _needs_passphrase(path) and not read_credential(config.store.passphrase_credential):
+        inspect_header(path, SIGNATURES)
+        if wants_passphrase(path) and not read_credential(config.store.passphrase_credential):
             yield PASSPHRASE()
             yield UNVERIFIED()
             return
         with open_store(config.state_path, _BUSY_S, config.store) as store:
             yield from _opened(store, config)
-    except (StoreError, OSError, sqlite3.Error) as error:
+    except (StoreError, OSError) as error:
         yield from_error(UNUSABLE, error)
         yield UNVERIFIED()
 
@@ -196,9 +184,3 @@ def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
         yield INTACT(count=verdict.entries)
     else:
         yield BROKEN(finding=verdict.findings[0])
-
-
-def _needs_passphrase(path: Path) -> bool:
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as database:
-        return read_lock(database, path).stretching is not None

@@ -1,1 +1,1 @@
-"""Enrolling somebody, whoever asks: the command line, or a command over MQTT."""
+"""Enrolling somebody, at the command line or over MQTT."""

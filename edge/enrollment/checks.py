@@ -1,7 +1,7 @@
-"""What a repetition must be beyond what every utterance must be: whole, and long enough.
+"""What a repetition must be beyond other utterances: whole and long enough.
 
-A signature is held against everything that is said at the door for years, so more is asked of what
-it is made from than of what is held against it. What is not wrong enough to be refused is told.
+A signature is compared with everything that is said at the door for years, so its samples must be
+better than what is compared. What is not bad enough to be refused is remarked on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edge.types import SAMPLE_RATE, FloatArray, ProfileKind, ReasonCode, Utteran
 WANTED = 4
 """Syllables that a passphrase should have."""
 FEW = 2
-"""Up to here an estimate leaves little doubt that there are fewer than `WANTED`."""
+"""At so few estimated syllables there are surely fewer than `WANTED`."""
 
 _LENGTH = SAMPLE_RATE // 40
 _HOP = SAMPLE_RATE // 100
@@ -29,9 +29,9 @@ _LOWEST_HZ, _HIGHEST_HZ = 200.0, 3500.0
 _SMOOTHING_HOPS = 2.0
 """Standard deviation of the smoothing: 20 ms."""
 _DIP_DB = 1.0
-"""How far the level falls between two vowels at least."""
+"""Least fall of the level between two vowels."""
 _DEPTH_DB = 20.0
-"""A vowel is no further than this below the loudest one."""
+"""A vowel is at most this far below the loudest one."""
 
 _VOICED_LENGTH = SAMPLE_RATE // 25
 """40 ms: two periods of the deepest voice and more."""
@@ -73,7 +73,7 @@ def count_syllables(samples: FloatArray) -> int:
 
 
 def _is_voiced(samples: FloatArray, hop: int) -> bool:
-    """Whether there is a period in what is around a place, by its autocorrelation."""
+    """Whether the sound around a hop is periodic, by its autocorrelation."""
     lags = np.arange(_SHORTEST_LAG, _LONGEST_LAG)
     for near in range(max(0, hop - _BESIDE_HOPS), hop + _BESIDE_HOPS + 1):
         piece = samples[near * _HOP : near * _HOP + _VOICED_LENGTH]
@@ -89,7 +89,7 @@ def _is_voiced(samples: FloatArray, hop: int) -> bool:
 
 
 def _vowel_level(samples: FloatArray) -> NDArray[np.float64]:
-    """Smoothed level of the vowels' band every 10 ms, dB, shape (t,)."""
+    """Smoothed level in the band of vowels every 10 ms, dB, shape (t,)."""
     if len(samples) < _LENGTH:
         return np.zeros(0)
     frames = np.lib.stride_tricks.sliding_window_view(samples, _LENGTH)[::_HOP]
@@ -105,56 +105,42 @@ def _vowel_level(samples: FloatArray) -> NDArray[np.float64]:
 
 
 NOISY_SNR_DB = 15.0
-"""Below this a repetition is taken with a warning; `recognition.min_snr_db` refuses it."""
+"""Below this a repetition is accepted with a warning; `recognition.min_snr_db` refuses it."""
 
 _EDGE_S = 0.1
-"""Speech as close to the first or the last sample as this may have begun before, or gone on."""
+"""Speech this close to the first or last sample may be cut off."""
 _EDGE_DB = -20.0
-"""How loud the outermost 64 ms then are at least, relative to the speech.
+"""Least level of the outermost 64 ms then, relative to the speech.
 
-Of 37 recordings (25 sentences of speechocean762, CC BY 4.0, and the demo's) that were cut 0.1 and
-0.3 s into their speech, 34 and 34 were found at the start, 33 and 35 at the end; of 232 whole ones,
-one was taken for cut off."""
+Of 37 recordings (25 sentences of speechocean762, CC BY 4.0, and the demo's) cut 0.1 and 0.3 s into
+their speech, 34 and 34 were found at the start, 33 and 35 at the end; of 232 whole ones, one was
+mistaken for cut off."""
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a repetition that was taken, and could be better.
-
-    Attributes:
-        code: for programs: "quiet", "noisy" or "short".
-        text: for people, a sentence.
-    """
+    """What could be better about an accepted repetition: "quiet", "noisy" or "short"."""
 
     code: str
     text: str
 
 
 def require_whole(utterance: Utterance) -> None:
-    """Refuse an utterance of which a piece may be missing.
+    """Refuse an utterance that may be cut off.
 
     Raises:
-        EnrollmentRejected: speech touches the first or the last of what was recorded.
+        EnrollmentRejected: speech touches the start or the end of the recording.
     """
-    where = cut_at(utterance)
-    if where == "start":
-        raise EnrollmentRejected(
-            ReasonCode.CUT_OFF.value,
-            "cut off: the speech begins before the recording does: wait half a second, then speak",
-        )
-    if where == "end":
-        raise EnrollmentRejected(
-            ReasonCode.CUT_OFF.value,
-            "cut off: the recording ends before the speech does: let it run half a second longer",
-        )
+    text = {
+        "start": "cut off at the start: wait half a second before speaking",
+        "end": "cut off at the end: record half a second longer",
+    }.get(cut_at(utterance) or "")
+    if text is not None:
+        raise EnrollmentRejected(ReasonCode.CUT_OFF.value, text)
 
 
 def cut_at(utterance: Utterance) -> str | None:
-    """Where a piece is missing: "start" or "end", None where nothing is.
-
-    The start is that of the stream, so that it is seen too when somebody spoke before the
-    microphone was listened to.
-    """
+    """Where an utterance is cut off: "start" (of the stream) or "end"; None if it is whole."""
     if utterance.quality.net_speech_s <= 0.0:
         return None
     loud = utterance.quality.level_dbfs + _EDGE_DB
@@ -168,10 +154,10 @@ def cut_at(utterance: Utterance) -> str | None:
 
 
 def require_syllables(utterance: Utterance) -> None:
-    """Refuse a phrase that is too short to tell people and phrases apart.
+    """Refuse a phrase that is too short to distinguish people and phrases.
 
     Raises:
-        EnrollmentRejected: there are hardly four syllables in it.
+        EnrollmentRejected: it has hardly four syllables.
     """
     count = count_syllables(utterance.samples)
     if count <= FEW:
@@ -183,26 +169,26 @@ def require_syllables(utterance: Utterance) -> None:
 
 
 def remarks_on(utterance: Utterance, kind: ProfileKind) -> list[Remark]:
-    """What could be better about an utterance that was taken."""
+    """What could be better about an accepted utterance."""
     quality = utterance.quality
     found = []
     if quality.level_dbfs < QUIET_LIMIT_DBFS:
-        text = f"rather quiet ({quality.level_dbfs:.0f} dB): a little louder or closer is better"
+        text = f"rather quiet ({quality.level_dbfs:.0f} dB): speak louder or closer"
         found.append(Remark("quiet", text))
     if quality.snr_db < NOISY_SNR_DB:
         text = (
-            f"rather noisy (speech {quality.snr_db:.0f} dB above the noise,"
-            f" {NOISY_SNR_DB:.0f} are better): a quieter moment helps"
+            f"rather noisy (speech {quality.snr_db:.0f} dB above the noise, better"
+            f" {NOISY_SNR_DB:.0f}): wait for a quieter moment"
         )
         found.append(Remark("noisy", text))
     if kind is ProfileKind.PHRASE and count_syllables(utterance.samples) < WANTED:
-        text = f"rather short: a phrase of more than {WANTED} syllables is safer"
+        text = f"rather short: more than {WANTED} syllables are safer"
         found.append(Remark("short", text))
     return found
 
 
 def figures_of(utterance: Utterance, kind: ProfileKind) -> dict[str, Any]:
-    """What was measured of an utterance, under its JSON names."""
+    """The measurements of an utterance, by their JSON names."""
     by_phrase = kind is ProfileKind.PHRASE
     return {
         **utterance.quality.as_dict(),

@@ -1,15 +1,13 @@
-"""An enrollment as it goes on: what has been accepted, and when it is written down.
+"""One person's enrollment: what was accepted, and when it is stored.
 
-Every accepted utterance is stored at once, so that an interrupted enrollment can be continued. A
-new profile appears with its first one, so that an enrollment refused altogether leaves nothing.
-Enrolling somebody *again* holds all of it back until the new signature is complete, and then
-exchanges the two: whatever goes wrong before, the old one stands.
+Each accepted utterance is stored at once, so that an interrupted enrollment can be continued; a new
+profile appears with its first one. Enrolling somebody *again* replaces the old signature only once
+the new one is complete.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass, replace
 
 from edge.access.duress import require_apart
@@ -23,22 +21,22 @@ from edge.store.names import clean_name, clean_phrase
 from edge.types import EnrollmentSample, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
 
 DURESS = "(duress)"
-"""What the name of a duress phrase's profile ends in."""
+"""How the name of a duress profile ends."""
 SHORT_SECONDS = 1.0
-"""Speech that the short mode asks for; enough to try it out, not to guard a door."""
+"""Speech for the short mode; enough to try it out, not to guard a door."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for.
+    """What to enroll.
 
     Attributes:
-        name: whom to enroll, a new name or that of a profile.
-        kind: for what.
-        phrase: the phrase in writing; None when not given.
+        name: a new name, or that of a profile.
+        kind: passphrase or voice.
+        phrase: the written phrase; None when not given.
         short: whether `SHORT_SECONDS` of free speech are enough.
-        again: whether to replace what is there.
-        duress: whether it is a second phrase of that person, which raises an alarm.
+        again: whether to replace an existing signature.
+        duress: whether it is the person's duress phrase.
     """
 
     name: str
@@ -51,13 +49,13 @@ class Wish:
 
 @dataclass(frozen=True)
 class Examined:
-    """An utterance that fits, not stored yet.
+    """An accepted utterance that is not stored yet.
 
     Attributes:
-        utterance: as it was said.
-        sample: what is kept of it.
-        speaker_model: SHA-256 of the model that embedded the voice.
-        phrase_model: SHA-256 of the model that embedded the phrase; empty without a phrase.
+        utterance: what was said.
+        sample: what is stored of it.
+        speaker_model: SHA-256 of the voice's model.
+        phrase_model: SHA-256 of the phrase's model; empty without a phrase.
     """
 
     utterance: Utterance
@@ -67,19 +65,20 @@ class Examined:
 
 
 class Enrollment:
-    """One person's enrollment, begun or continued.
+    """An enrollment, begun or continued.
 
     Args:
         store: where profiles are kept.
-        wish: what was asked for.
+        wish: what to enroll.
         config: how much is required.
 
     Attributes:
-        profile: what has been accepted so far; its id is empty until it is stored.
+        profile: what was accepted so far; its id is empty until it is stored.
+        stored: whether `profile` is what the store has.
 
     Raises:
-        ProfileError: the name is impossible, or the profile is enrolled already, or of another
-            kind, or has another phrase.
+        ProfileError: an invalid name, or the profile is enrolled already, is of another kind, or
+            has another phrase.
     """
 
     def __init__(self, store: ProfileStore, wish: Wish, config: EnrollmentConfig) -> None:
@@ -96,14 +95,19 @@ class Enrollment:
             existing = _existing(store, wish.name)
             if existing is not None and existing.duress_of is not None:
                 raise ProfileError(
-                    f"{existing.name} is a duress phrase: give the person's name, and --duress"
+                    f"{existing.name} is a duress phrase: give the person's name and --duress"
                 )
             if existing is not None:
                 self._other = _duress_of(store, existing)
         if existing is None:
-            self.profile = _blank(wish, required)
-            if self._other is not None:
-                self.profile = replace(self.profile, duress_of=self._other.id)
+            new = Profile.begin(
+                clean_name(wish.name),
+                wish.kind,
+                required=required,
+                phrase=clean_phrase(wish.phrase or ""),
+            )
+            duress_of = self._other.id if self._other is not None else None
+            self.profile = replace(new, id="", duress_of=duress_of)
         elif wish.again:
             self.profile = replace(
                 existing,
@@ -119,7 +123,7 @@ class Enrollment:
             self.profile = existing
         self._held_back = existing is not None and wish.again
         self.stored = existing is not None and not wish.again
-        self._said: list[Utterance] = []
+        self._utterances: list[Utterance] = []
 
     @property
     def complete(self) -> bool:
@@ -128,20 +132,20 @@ class Enrollment:
 
     @property
     def keeps_old(self) -> bool:
-        """Whether an old signature still stands, since the new one is not complete."""
+        """Whether an old signature is still in use, since the new one is not complete."""
         return self._held_back and not self.stored
 
     def add(self, engine: Engine, utterance: Utterance) -> None:
-        """Take an utterance, and store what may be stored.
+        """Examine and accept an utterance.
 
         Raises:
             EnrollmentRejected: it does not fit; nothing has changed.
-            ProfileError: the profile was begun with another model, or has gone meanwhile.
+            ProfileError: the profile was begun with another model, or was deleted meanwhile.
         """
         self.accept(self.examine(engine, utterance))
 
     def examine(self, engine: Engine, utterance: Utterance) -> Examined:
-        """What an utterance is worth for this profile; changes nothing and touches no disk.
+        """Check an utterance; changes nothing and touches no disk.
 
         Raises:
             EnrollmentRejected: it does not fit.
@@ -150,7 +154,7 @@ class Enrollment:
         kind = self.profile.kind
         if kind is ProfileKind.PHRASE:
             refusal = engine.refusal(utterance, kind)
-            # Cut off at both ends, there is no silence left by which to know the noise.
+            # Without silence at either end there is nothing to measure the noise by.
             if refusal in (None, ReasonCode.TOO_NOISY):
                 require_whole(utterance)
             if refusal is None:
@@ -170,49 +174,47 @@ class Enrollment:
         """Store what was examined, if it may be stored yet.
 
         Raises:
-            ProfileError: the profile has gone meanwhile.
+            ProfileError: the profile was deleted meanwhile.
             StoreError: the store cannot be written.
         """
-        sample = examined.sample
+        profile, sample = self.profile, examined.sample
         speaker_model, phrase_model = examined.speaker_model, examined.phrase_model
         if self._held_back:
             self.profile = replace(
-                self.profile,
-                samples=(*self.profile.samples, sample),
+                profile,
+                samples=(*profile.samples, sample),
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
             )
-        elif self.profile.id:
-            self.profile = self._store.add_sample(
-                self.profile.id, sample, speaker_model, phrase_model
-            )
+        elif profile.id:
+            self.profile = self._store.add_sample(profile.id, sample, speaker_model, phrase_model)
         else:
-            self.profile = self._store.create_with_samples(
-                self.profile.name,
-                self.profile.kind,
-                self.profile.phrase,
-                required=self.profile.required,
+            self.profile = self._store.create(
+                profile.name,
+                profile.kind,
+                profile.phrase,
+                required=profile.required,
                 samples=[sample],
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
-                duress_of=self.profile.duress_of,
+                duress_of=profile.duress_of,
             )
             self.stored = True
-        self._said.append(examined.utterance)
+        self._utterances.append(examined.utterance)
 
     def remember(self, config: ReplayConfig) -> None:
-        """Keep what tells a recording of these very utterances from the person at the door.
+        """Store the fingerprints of the utterances, so that a recording of them does not open.
 
         Raises:
             StoreError: the store cannot be written.
-            ProfileError: the profile has gone meanwhile.
+            ProfileError: the profile was deleted meanwhile.
         """
         if self.stored and self.profile.kind is ProfileKind.PHRASE:
-            remember_enrollment(self._store, self.profile.id, self._said, config)
-            self._said = []  # only now: where the store was busy, it is tried again
+            remember_enrollment(self._store, self.profile.id, self._utterances, config)
+            self._utterances = []  # only now: a busy store is tried again
 
     def finish(self) -> Profile:
-        """Exchange the signatures if that was held back and the new one is complete."""
+        """Replace the old signature, if the new one is complete."""
         if self.keeps_old and self.complete:
             self.profile = self._store.replace_samples(
                 self.profile.id,
@@ -228,14 +230,14 @@ class Enrollment:
     def _refuse_what_differs(self, existing: Profile) -> None:
         if existing.status is ProfileStatus.ENROLLED:
             raise ProfileError(
-                f"{existing.name} is enrolled already: add --again to replace the signature"
+                f"{existing.name} is already enrolled: add --again to replace the signature"
             )
         self._same_kind(existing)
         phrase = self._wish.phrase
         if phrase is not None and clean_phrase(phrase) != existing.phrase:
             raise ProfileError(
-                f"{existing.name} has begun with another phrase ({existing.phrase or 'unwritten'}):"
-                " leave out --phrase to continue, or add --again to start over"
+                f"{existing.name} was begun with another phrase ({existing.phrase or 'unwritten'}):"
+                " omit --phrase to continue, or add --again to start over"
             )
 
     def _same_kind(self, existing: Profile) -> ProfileKind:
@@ -244,7 +246,7 @@ class Enrollment:
         by_voice = existing.kind is ProfileKind.VOICE
         raise ProfileError(
             f"{existing.name} is enrolled by {'free speech' if by_voice else 'passphrase'}:"
-            f" {'add' if by_voice else 'leave out'} --voice, or choose another name"
+            f" {'add' if by_voice else 'omit'} --voice, or choose another name"
         )
 
 
@@ -260,7 +262,7 @@ def _owner(store: ProfileStore, name: str) -> Profile:
         owner = store.get(owner.duress_of)
     if owner.kind is not ProfileKind.PHRASE or owner.status is not ProfileStatus.ENROLLED:
         raise ProfileError(
-            f"{owner.name} has no passphrase that is enrolled: enroll that first, then --duress"
+            f"{owner.name} has no enrolled passphrase: enroll that first, then --duress"
         )
     return owner
 
@@ -273,19 +275,3 @@ def _required(wish: Wish, config: EnrollmentConfig) -> float:
     if wish.kind is ProfileKind.PHRASE:
         return float(config.repetitions)
     return SHORT_SECONDS if wish.short else config.voice_seconds
-
-
-def _blank(wish: Wish, required: float) -> Profile:
-    now = time.time()
-    return Profile(
-        id="",
-        name=clean_name(wish.name),
-        kind=wish.kind,
-        phrase=clean_phrase(wish.phrase or ""),
-        speaker_model="",
-        phrase_model="",
-        required=required,
-        samples=(),
-        created_at=now,
-        updated_at=now,
-    )

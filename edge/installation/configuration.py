@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import ssl
-import tempfile
 import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +16,10 @@ from edge.config import Config, all_settings, parse_config
 from edge.config.editing import all_changed, replace_file, setting_of, written
 from edge.config.loading import SYSTEM_FILE, read_config
 from edge.config.values import ValueProblem, convert
-from edge.crypto.private_files import make_key_file
-from edge.crypto.secrets import write_secret
-from edge.crypto.signing import PrivateKey, key_in, new_key
+from edge.crypto.key_files import make_key_file
+from edge.crypto.signing import PrivateKey, key_in, new_key, write_key
 from edge.errors import EnvironmentFault, InputError
+from edge.private_files import write_file
 from edge.resources import config_directory
 from edge.store import FILE_NAME
 
@@ -229,7 +227,7 @@ def apply(file: Path, data: bytes, answers: SetupAnswers) -> Written:
     public = None
     if signing_file is not None:
         if not signing_file.exists():
-            write_secret(signing_file, new_key(config.signing.algorithm)[1])
+            write_key(signing_file, new_key(config.signing.algorithm)[1])
             files.append(signing_file)
         key = key_in(signing_file)
         public = key.public.text if isinstance(key, PrivateKey) else None
@@ -271,18 +269,7 @@ def _put(file: Path, data: bytes, mode: int, files: list[Path], backups: list[Pa
 
 def _create(file: Path, data: bytes, mode: int) -> None:
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                os.fchmod(out.fileno(), mode)
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            os.link(temporary, file)  # unlike renaming, this never replaces another file
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        write_file(file, data, mode=mode)
     except OSError as error:
         raise _not_written(file, error) from None
 

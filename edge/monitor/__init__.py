@@ -1,4 +1,4 @@
-"""The running daemon as it can be watched on its own machine: messages, a socket, and who looks.
+"""Watching a running service on its own machine: messages, a socket, and both ends of it.
 
-docs/monitor.md describes what passes through the socket.
+docs/monitor.md describes the messages.
 """

@@ -1,7 +1,7 @@
-"""What has been told lately, put in order for whoever draws it.
+"""The latest messages of a service, in order to be drawn.
 
-It comes from another process: whatever is no such figure or word as expected counts as absent, and
-text is made harmless for a terminal.
+They come from another process: unexpected values count as absent, and text is made safe for a
+terminal.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _LONGEST_TEXT = 200
 
 @dataclass(frozen=True)
 class Row:
-    """An utterance and what came of it.
+    """An utterance and its decision.
 
     Attributes:
         at: Unix time at which the speech ended.
         outcome: granted or denied; empty while nothing is known.
         reason: why.
         confidence: how sure; empty while nothing is known.
-        name: whose voice it was taken for; empty when nobody's.
-        utterance_s: how long it was; None where nothing was said.
+        name: whose voice it was; empty for nobody's.
+        utterance_s: its length; None where nothing was said.
         level_dbfs: its level, dB relative to full scale.
         snr_db: speech over noise, dB.
         joint: margin of the joint score over its threshold; None where nothing was compared.
@@ -61,20 +61,20 @@ class Row:
 
 
 class Recent:
-    """Takes messages, and knows what is to be shown.
+    """What is to be shown of a device.
 
     Attributes:
-        device: id of the device that is watched.
+        device: its id.
         name: its name for people.
         version: of its software.
         newer: whether it speaks a newer protocol than this.
-        state: what it is at; `gone` while it cannot be reached, empty before it was.
-        fields: what is known beside the state: enrolled, until, detail, person...
-        level_dbfs: how loud it is now.
-        hearing: whether an utterance is being heard.
-        granted: how often the door opened since the device was started.
+        state: what it does; `gone` while it cannot be reached, empty before the first message.
+        fields: about the state: enrolled, until, detail, person...
+        level_dbfs: the present sound level.
+        hearing: whether somebody is speaking.
+        granted: how often the door opened since the service was started.
         denied: how often it did not.
-        since: Unix time from when on it is counted.
+        since: Unix time of that start.
     """
 
     def __init__(self) -> None:
@@ -91,21 +91,21 @@ class Recent:
 
     @property
     def rows(self) -> list[Row]:
-        """What was heard, the latest first."""
+        """The utterances, the latest first."""
         return sorted(self._rows.values(), key=lambda row: row.at, reverse=True)
 
     def row(self, message: Mapping[str, Any]) -> Row:
-        """What is known of the utterance that a message was about.
+        """The utterance that a message is about.
 
         Raises:
-            KeyError: nothing is.
+            KeyError: it is not known.
         """
         return self._rows[_text(message, "id")]
 
     def loudest(self, columns: int, now: float) -> list[float | None]:
-        """The loudest level in each of so many equal parts of the last `LEVELS_S`, dB.
+        """The loudest level, dB, in each column of a chart of the last `LEVELS_S` up to now.
 
-        None where nothing was heard. The last part ends now (a Unix time).
+        None where there is no level.
         """
         parts: list[float | None] = [None] * columns
         for second, level in self._levels:
@@ -117,19 +117,19 @@ class Recent:
 
     @staticmethod
     def column(at: float, columns: int, now: float) -> int | None:
-        """Which of so many equal parts of the last `LEVELS_S` a Unix time is in; None: before."""
+        """The column that a Unix time is in; None if it is earlier than the chart."""
         age = min(max(now - at, 0.0), LEVELS_S)
         if age >= LEVELS_S:
             return None
         return columns - 1 - int(age * columns / LEVELS_S)
 
-    def take(self, message: Mapping[str, Any]) -> None:
-        """Take in a message; of a kind that is not known, nothing."""
-        taker = getattr(self, f"_take_{message['type']}", None)
-        if taker is not None:
-            taker(message)
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Take in a message; unknown kinds are ignored."""
+        handler = getattr(self, f"_on_{message['type']}", None)
+        if handler is not None:
+            handler(message)
 
-    def _take_hello(self, message: Mapping[str, Any]) -> None:
+    def _on_hello(self, message: Mapping[str, Any]) -> None:
         self.device, self.name = _text(message, "device"), _text(message, "name")
         self.version = _text(message, "version")
         self.newer = (_number(message, "protocol") or 0) > PROTOCOL
@@ -144,11 +144,11 @@ class Recent:
             if isinstance(level, (int, float)) and math.isfinite(level):
                 self._add_level(second, float(level))
 
-    def _take_gone(self, _: Mapping[str, Any]) -> None:
+    def _on_gone(self, _: Mapping[str, Any]) -> None:
         self.state, self.fields = "gone", {}
         self.level_dbfs, self.hearing = SILENCE_DBFS, False
 
-    def _take_state(self, message: Mapping[str, Any]) -> None:
+    def _on_state(self, message: Mapping[str, Any]) -> None:
         self.state = _text(message, "state")
         self.fields = {
             **{
@@ -160,14 +160,14 @@ class Recent:
             "until": _time(message, "until") if "until" in message else None,
         }
 
-    def _take_level(self, message: Mapping[str, Any]) -> None:
+    def _on_level(self, message: Mapping[str, Any]) -> None:
         level = _number(message, "level_dbfs")
         if level is not None:
             self.level_dbfs = level
             self.hearing = message.get("hearing") is True
             self._add_level(int(time.time()), level)
 
-    def _take_utterance(self, message: Mapping[str, Any]) -> None:
+    def _on_utterance(self, message: Mapping[str, Any]) -> None:
         self._change(
             message,
             utterance_s=_number(message, "utterance_s"),
@@ -175,7 +175,7 @@ class Recent:
             snr_db=_number(message, "snr_db"),
         )
 
-    def _take_decision(self, message: Mapping[str, Any]) -> None:
+    def _on_decision(self, message: Mapping[str, Any]) -> None:
         known = self._rows.get(_text(message, "id"))
         if message.get("past") is not True and (known is None or not known.outcome):
             if message.get("decision") == "granted":
@@ -223,7 +223,7 @@ def _number(message: Mapping[str, Any], key: str) -> float | None:
 
 
 def _time(message: Mapping[str, Any], key: str) -> float:
-    """A time of the message, or now."""
+    """A time in a message; now if there is none."""
     try:
         return datetime.fromisoformat(_text(message, key).replace("Z", "+00:00")).timestamp()
     except (ValueError, OverflowError, OSError):

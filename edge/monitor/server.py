@@ -1,7 +1,7 @@
-"""The daemon's end of the socket: a thread that tells whoever watches, and waits for nobody.
+"""The service's end of the socket: a thread that sends messages to all clients.
 
-What is told is put into a bounded queue, which never blocks. Each client has a bounded buffer;
-one that does not read is dropped, and told nothing of it.
+Messages wait in a bounded queue, which never blocks. Each client has a bounded buffer; one that
+does not read is disconnected.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 import edge
 from edge.monitor.messages import PROTOCOL, Message, encode
-from edge.monitor.socket import Claim, Place, may_watch
+from edge.monitor.socket import OwnedSocket, Place, may_watch
 from edge.types.decision import utc
 
 LEVELS_S = 300
-"""Seconds of which the level is kept, one figure each."""
+"""Seconds whose level is kept, one figure each."""
 _MOST_PAST = 60
-"""Utterances and decisions that are kept, in memory alone."""
+"""Utterances and decisions that are kept, in memory only."""
 
 
 class History:
-    """Keeps what a newcomer is told first. Used from one thread.
+    """Keeps what a new client is sent first; for one thread.
 
     Args:
         device: id of the device.
@@ -43,19 +43,15 @@ class History:
         self._counts = {"granted": 0, "denied": 0}
         self._state: Message | None = None
 
-    def take(self, message: Mapping[str, Any]) -> bool:
-        """Keep what is worth it.
-
-        Returns:
-            Whether it is to be told: a state that is the same as before is not.
-        """
+    def add(self, message: Mapping[str, Any]) -> bool:
+        """Keep a message; False for a state that has not changed and need not be sent."""
         kind = message["type"]
         if kind == "state":
             if message == self._state:
                 return False
             self._state = dict(message)
         elif kind == "level":
-            self._take_level(message["level_dbfs"])
+            self._add_level(message["level_dbfs"])
         elif kind in {"utterance", "decision"}:
             self._past.append({**message, "past": True})
             if kind == "decision":
@@ -63,7 +59,7 @@ class History:
         return True
 
     def replay(self) -> list[Message]:
-        """What a newcomer is told: the device, the last minutes, and its state."""
+        """The messages for a new client: the device, the last minutes, and the state."""
         hello: Message = {
             "type": "hello",
             "protocol": PROTOCOL,
@@ -78,14 +74,14 @@ class History:
         state = [] if self._state is None else [self._state]
         return [hello, *self._past, *state]
 
-    def _take_level(self, level_dbfs: float) -> None:
+    def _add_level(self, level_dbfs: float) -> None:
         second = int(time.monotonic())
         if self._levels and self._levels[-1][0] == second:
             level_dbfs = max(level_dbfs, self._levels.pop()[1])
         self._levels.append((second, level_dbfs))
 
     def _each_second(self) -> list[float | None]:
-        """One level a second up to now, oldest first; None where nothing was heard."""
+        """One level a second up to now, oldest first; None where there is none."""
         now = int(time.monotonic())
         known = dict(self._levels)
         first = max(min(known, default=now), now - LEVELS_S + 1)
@@ -94,7 +90,7 @@ class History:
 
 MOST_CLIENTS = 4
 _MOST_WAITING = 512
-"""Messages that may wait for the thread; beyond that the oldest are lost."""
+"""Messages that may wait for the thread; of more, the oldest are lost."""
 _MOST_BUFFERED = 64 * 1024
 """Bytes that may wait for a client."""
 _KERNEL_BUFFER = 16 * 1024
@@ -106,27 +102,27 @@ _log = logging.getLogger(__name__)
 
 
 class MonitorServer:
-    """Tells what happens, through a socket. `post` is for any thread.
+    """Sends messages through a socket; `post` is for any thread.
 
     Args:
         place: where the socket is to be.
-        history: what newcomers are told; from now on the server's own.
+        history: what new clients are sent; from now on the server's own.
 
     Raises:
-        EnvironmentFault: there can be no socket there now.
+        EnvironmentFault: the socket cannot be opened now.
     """
 
     def __init__(self, place: Place, history: History) -> None:
         self._shared = place.shared
         self._history = history
-        self._claim = Claim(place)
+        self._owned = OwnedSocket(place)
         self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
         self._clients: dict[socket.socket, _Client] = {}
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
         for end in (self._waker, self._woken):
             end.setblocking(False)
-        self._selector.register(self._claim.socket, selectors.EVENT_READ)
+        self._selector.register(self._owned.socket, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -138,13 +134,13 @@ class MonitorServer:
         return bool(self._clients)
 
     def post(self, message: Message) -> None:
-        """Tell something, and never wait."""
+        """Send a message to all, without waiting."""
         self._waiting.append(message)
         if self._clients:
             self._wake()
 
     def close(self) -> None:
-        """Say goodbye to all, within half a second, and take the socket away."""
+        """Disconnect all within half a second, and remove the socket."""
         self._stopping = True
         self._wake()
         self._thread.join(0.5)
@@ -157,23 +153,23 @@ class MonitorServer:
         try:
             while not self._stopping:
                 ready = self._selector.select(1.0 if self._clients else _IDLE_S)
-                self._tell()
+                self._send_waiting()
                 for key, events in ready:
                     self._serve(key.fileobj, events)
                 for client in [c for c in self._clients.values() if c.too_slow]:
-                    _log.info("a monitor was dropped, since it does not read")
+                    _log.info("a monitor that does not read was disconnected")
                     self._drop(client)
-        except Exception as error:  # noqa: BLE001 (watching must not end what is watched)
-            _log.warning("nobody can watch any more: %s", error, exc_info=True)
+        except Exception as error:  # noqa: BLE001 (watching must not stop the service)
+            _log.warning("edge-voice monitor can no longer watch: %s", error, exc_info=True)
         finally:
-            self._tell_last()
+            self._send_last()
             self._selector.close()
-            self._claim.release()
+            self._owned.release()
             self._waker.close()
             self._woken.close()
 
     def _serve(self, line: Any, events: int) -> None:
-        if line is self._claim.socket:
+        if line is self._owned.socket:
             self._accept()
         elif line is self._woken:
             with contextlib.suppress(OSError):
@@ -181,7 +177,7 @@ class MonitorServer:
                     pass
         elif line in self._clients:
             client = self._clients[line]
-            # Nothing is to be said here; that there is something to read means the end, or abuse.
+            # Clients have nothing to send: something to read means the end, or abuse.
             if events & selectors.EVENT_READ or not client.send():
                 self._drop(client)
             else:
@@ -189,7 +185,7 @@ class MonitorServer:
 
     def _accept(self) -> None:
         try:
-            line, _ = self._claim.socket.accept()
+            line, _ = self._owned.socket.accept()
         except OSError as error:
             _log.debug("a monitor could not connect: %s", error)
             return
@@ -198,7 +194,7 @@ class MonitorServer:
         if not may_watch(line, shared=self._shared):
             refusal = "only root, the service's own user and its group may watch it"
         elif len(self._clients) >= MOST_CLIENTS:
-            refusal = f"{MOST_CLIENTS} are watching already; end one of them"
+            refusal = f"{MOST_CLIENTS} monitors are connected already; close one"
         if refusal:
             with contextlib.suppress(OSError):
                 line.send(encode({"type": "refused", "reason": refusal}))
@@ -207,24 +203,24 @@ class MonitorServer:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         client = self._clients[line] = _Client(line)
         self._selector.register(line, selectors.EVENT_READ)
-        self._give(client, b"".join(encode(message) for message in self._history.replay()))
+        self._send_to(client, b"".join(encode(message) for message in self._history.replay()))
 
-    def _tell(self) -> None:
+    def _send_waiting(self) -> None:
         while self._waiting:
             message = self._waiting.popleft()
-            if self._history.take(message) and self._clients:
+            if self._history.add(message) and self._clients:
                 text = encode(message)
                 for client in list(self._clients.values()):
-                    self._give(client, text)
+                    self._send_to(client, text)
 
-    def _tell_last(self) -> None:
-        """What was decided just before the end is still told to those who read."""
+    def _send_last(self) -> None:
+        """Send what was decided just before the end."""
         with contextlib.suppress(Exception):
-            self._tell()
+            self._send_waiting()
         for client in list(self._clients.values()):
             self._drop(client)
 
-    def _give(self, client: _Client, text: bytes) -> None:
+    def _send_to(self, client: _Client, text: bytes) -> None:
         client.buffer += text
         if client.send():
             self._follow(client)
@@ -232,7 +228,7 @@ class MonitorServer:
             self._drop(client)
 
     def _follow(self, client: _Client) -> None:
-        """Look at a client for what it needs next."""
+        """Wait for what a client needs next."""
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.buffer else 0)
         self._selector.modify(client.line, events)
 
@@ -246,16 +242,16 @@ class _Client:
     def __init__(self, line: socket.socket) -> None:
         self.line = line
         self.buffer = bytearray()
-        self._took_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     @property
     def too_slow(self) -> bool:
         if not self.buffer:
             return False
-        return len(self.buffer) > _MOST_BUFFERED or time.monotonic() - self._took_at > _PATIENCE_S
+        return len(self.buffer) > _MOST_BUFFERED or time.monotonic() - self._sent_at > _PATIENCE_S
 
     def send(self) -> bool:
-        """Send what the other end takes now; False where the line is broken."""
+        """Send what the other end takes now; False if the connection is broken."""
         if not self.buffer:
             return True
         try:
@@ -266,5 +262,5 @@ class _Client:
             return False
         del self.buffer[:sent]
         if sent:
-            self._took_at = time.monotonic()
+            self._sent_at = time.monotonic()
         return True

@@ -1,4 +1,4 @@
-"""Who is on the other end of a local socket."""
+"""Where the socket is, who holds it, and who may connect."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from edge.errors import EnvironmentFault
 
 _PEER_GROUPS = getattr(socket, "SO_PEERGROUPS", 59)
 _MOST_GROUPS = 256
-"""As many as fit into what Python reads of a socket's option."""
+"""As many as Python reads of a socket option."""
 
 
 def may_watch(peer: socket.socket, *, shared: bool) -> bool:
-    """Whether the process that connected may watch this one.
+    """Whether the connected process may watch this one.
 
-    The kernel says who it is (SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7)); the modes of
-    socket and folder say the same, and may have been changed.
+    The kernel says who it is (SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7)), whatever has
+    become of the modes of socket and folder.
 
     Args:
         peer: the accepted connection.
-        shared: whether members of this process's group may too, besides its own user and root.
+        shared: whether this process's group may watch, besides its user and root.
     """
     size = struct.calcsize("3i")
     _, user, group = struct.unpack(
@@ -41,36 +41,31 @@ def may_watch(peer: socket.socket, *, shared: bool) -> bool:
 def _groups(peer: socket.socket) -> tuple[int, ...]:
     try:
         found = peer.getsockopt(socket.SOL_SOCKET, _PEER_GROUPS, 4 * _MOST_GROUPS)
-    except OSError:  # a kernel before 4.13, or more groups than anybody has
+    except OSError:  # a kernel before 4.13, or too many groups
         return ()
     return struct.unpack(f"{len(found) // 4}I", found)
 
 
 _NAME = "monitor.sock"
 SYSTEM = Path("/run/edge-voice") / _NAME
-"""Where it is when systemd starts the service as its unit says."""
+"""Where it is under systemd."""
 _LONGEST = 107
 """Bytes of a socket's path (unix(7))."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a daemon opens its socket.
-
-    Attributes:
-        path: the socket.
-        shared: whether the group of the daemon may use it too.
-    """
+    """Where a service opens its socket, and whether its group may use it."""
 
     path: Path
     shared: bool
 
 
 def place_of(config: Config) -> Place:
-    """Where a daemon with this configuration opens its socket."""
+    """Where a service with this configuration opens its socket."""
     if config.monitor.socket is not None:
         return Place(config.monitor.socket, shared=True)
-    # systemd separates several directories by colons; the first one is ours.
+    # Several directories are separated by colons; the first one is ours.
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
         return Place(Path(given) / _NAME, shared=True)
@@ -78,23 +73,20 @@ def place_of(config: Config) -> Place:
 
 
 def candidates(config: Config) -> list[Path]:
-    """Where a daemon may be found, the most likely place first."""
+    """Where a service may be found, the most likely path first."""
     if config.monitor.socket is not None:
         return [config.monitor.socket]
     return [config.state_path / _NAME, SYSTEM]
 
 
-class Claim:
-    """The socket's place, held against other daemons for as long as this one lives.
+class OwnedSocket:
+    """The open socket, with a lock that keeps other services away.
 
-    A lock beside the socket says who has it, and the kernel takes it from whoever is killed. So
-    what is found there while the lock is ours is left over from a daemon that is gone.
-
-    Args:
-        place: where.
+    The kernel releases the lock of a killed process. So a socket that is found while the lock is
+    ours was left behind.
 
     Raises:
-        EnvironmentFault: another daemon has it, or there can be no socket at that place.
+        EnvironmentFault: another service has the place, or no socket can be opened there.
     """
 
     def __init__(self, place: Place) -> None:
@@ -102,7 +94,7 @@ class Claim:
         self._lock_path = Path(f"{place.path}.lock")
         if len(os.fsencode(place.path)) > _LONGEST:
             raise EnvironmentFault(
-                f"{place.path}: too long for a socket; name a shorter one in monitor.socket"
+                f"{place.path}: path too long for a socket; set a shorter monitor.socket"
             )
         try:
             self._lock = _locked(self._lock_path)
@@ -110,26 +102,26 @@ class Claim:
             raise EnvironmentFault(f"{self._lock_path}: {error.strerror}") from None
         if self._lock is None:
             raise EnvironmentFault(
-                f"{place.path}: another daemon is watched there; give each a state_directory or a"
-                " monitor.socket of its own"
+                f"{place.path}: used by another service; give each its own state_directory or"
+                " monitor.socket"
             )
         try:
             self.socket = self._open(place.shared)
         except OSError as error:
-            self._let_go()
+            self._unlock()
             raise EnvironmentFault(f"{place.path}: {error.strerror or error}") from None
 
     def release(self) -> None:
-        """Close the socket, and leave nothing behind."""
+        """Close and remove the socket."""
         self.socket.close()
         with contextlib.suppress(OSError):
             self._path.unlink()
-        self._let_go()
+        self._unlock()
 
     def _open(self, shared: bool) -> socket.socket:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
-                raise OSError("is there and is no socket; take it away")
+                raise OSError("exists and is not a socket; remove it")
             self._path.unlink()
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -143,9 +135,9 @@ class Claim:
             raise
         return line
 
-    def _let_go(self) -> None:
+    def _unlock(self) -> None:
         if self._lock is not None:
-            # While it is locked: whoever waits for it looks again whether it is still there.
+            # While locked: a process that waits for it checks again that it exists.
             with contextlib.suppress(OSError):
                 self._lock_path.unlink()
             os.close(self._lock)
@@ -153,7 +145,7 @@ class Claim:
 
 
 def _locked(path: Path) -> int | None:
-    """A file that this process alone has locked; None where another one has."""
+    """A file that this process has locked; None where another one has."""
     while True:
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -164,4 +156,4 @@ def _locked(path: Path) -> int | None:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(number).st_ino:
                 return number
-        os.close(number)  # its holder has taken it away meanwhile
+        os.close(number)  # its holder has removed it meanwhile

@@ -1,4 +1,4 @@
-"""The watcher's end of the socket: messages as they come, also over a restart of the daemon."""
+"""The monitor's end of the socket, which outlives a restart of the service."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _AGAIN_S = 0.5
 _CONNECT_S = 2.0
 
 
-class NobodyThere(EnvironmentFault):
-    """No daemon can be watched."""
+class NoService(EnvironmentFault):
+    """No service can be watched."""
 
 
 def connect(paths: Sequence[Path]) -> socket.socket:
-    """Connect to the first daemon that answers.
+    """Connect to the first service that answers.
 
     Raises:
-        NobodyThere: none does, or it is another user's; the message says what to do.
+        NoService: none does, or this user may not connect.
     """
     forbidden: Path | None = None
     for path in paths:
@@ -34,20 +34,20 @@ def connect(paths: Sequence[Path]) -> socket.socket:
             line.connect(str(path))
         except PermissionError:
             forbidden = forbidden or path
-        except OSError:  # not there, left over from a daemon that was killed, or too long a path
+        except OSError:  # missing, left behind, or too long
             pass
         else:
             line.setblocking(False)
             return line
         line.close()
     if forbidden is not None:
-        raise NobodyThere(
-            f"{forbidden}: may only be opened by root, the service's user and its group; use sudo,"
-            " or join the group with 'sudo usermod -aG edge-voice $USER' and log in anew"
+        raise NoService(
+            f"{forbidden}: only for root, the service's user and its group; use sudo, or join the"
+            " group with 'sudo usermod -aG edge-voice $USER' and log in again"
         )
-    raise NobodyThere(
-        "no running service can be watched: start one ('systemctl start edge-voice', or"
-        " 'edge-voice run'), or listen right here with 'edge-voice monitor --listen'"
+    raise NoService(
+        "no service is running: start one ('systemctl start edge-voice' or 'edge-voice run'), or"
+        " listen right here with 'edge-voice monitor --listen'"
     )
 
 
@@ -55,8 +55,8 @@ class Stream:
     """Messages from one connection after another.
 
     Args:
-        line: a connection that stands.
-        again: makes another one when it broke; None where its end is the end.
+        line: an open connection.
+        again: reconnects when it breaks; None to end then.
 
     Attributes:
         ended: whether nothing more will come.
@@ -73,25 +73,25 @@ class Stream:
         self._greeted = False
 
     def close(self) -> None:
-        """Look no more."""
+        """Disconnect."""
         if self._line is not None:
             self._line.close()
             self._line = None
 
     def wait(self, timeout_s: float, also: Sequence[int] = ()) -> list[Message]:
-        """What comes within a time, mostly nothing; returns early when something does.
+        """The messages that come within a time; returns as soon as there are any.
 
-        A broken connection is a message of the type `gone`, once; then it is tried again.
+        A broken connection gives one message of the type `gone`; then it reconnects.
 
         Args:
             timeout_s: how long to wait.
-            also: file descriptors; something to read there ends the wait too.
+            also: file descriptors that end the wait too, once they can be read.
 
         Raises:
-            NobodyThere: the daemon refused to be watched.
+            NoService: the service refused the connection.
         """
         if self._line is None and not self.ended and time.monotonic() >= self._try_at:
-            self._connect_again()
+            self._reconnect()
         line = self._line
         watched = list(also) if line is None else [*also, line.fileno()]
         ready, _, _ = select.select(watched, [], [], timeout_s)
@@ -99,10 +99,10 @@ class Stream:
             return []
         return self._read(line)
 
-    def _connect_again(self) -> None:
+    def _reconnect(self) -> None:
         self._try_at = time.monotonic() + _AGAIN_S
         if self._again is not None:
-            with contextlib.suppress(NobodyThere):
+            with contextlib.suppress(NoService):
                 self._line = self._again()
 
     def _read(self, line: socket.socket) -> list[Message]:
@@ -116,7 +116,7 @@ class Stream:
         messages = [message for message in map(decode, lines) if message is not None]
         for message in messages:
             if message["type"] == "refused" and not self._greeted:
-                raise NobodyThere(f"the service cannot be watched: {message.get('reason')}")
+                raise NoService(f"the service refused: {message.get('reason')}")
         self._greeted = self._greeted or bool(messages)
         if data and len(self._rest) <= LONGEST_LINE:
             return messages

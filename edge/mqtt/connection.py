@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-import stat
 from pathlib import Path
 
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import MqttConfig, TlsConfig
-from edge.crypto.secrets import locate
+from edge.credentials import locate, read_secret
 from edge.errors import ConfigError
 
 _MAX_PASSWORD_BYTES = 4096
@@ -29,23 +28,8 @@ def read_password(file: Path | None) -> str | None:
     """
     if file is None:
         return None
+    data = read_secret(file, "mqtt.password_file", _MAX_PASSWORD_BYTES, group=True)
     place = locate(file)
-    try:
-        status = place.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{place}: mqtt.password_file is not a regular file; name one")
-        if status.st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise ConfigError(
-                f"{place}: everyone on this machine may read or change the broker's password; "
-                f"run: chmod o-rwx {place}"
-            )
-        with place.open("rb") as handle:
-            data = handle.read(_MAX_PASSWORD_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"{place}: mqtt.password_file cannot be read ({error.strerror}); "
-            "check its name and permissions"
-        ) from None
     try:
         text = data.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

@@ -1,1 +1,1 @@
-"""Replay detection: recordings of what the device has heard before."""
+"""Replay detection: recordings of utterances this device has heard before."""

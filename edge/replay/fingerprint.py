@@ -1,11 +1,11 @@
-"""Fingerprints of utterances: whether a sound is one that was heard before, played again.
+"""Fingerprints of utterances, to recognize a recording of one.
 
-Nobody says a phrase twice with the same pitch at every moment. Seen through windows of a quarter
-of a second, the harmonics of a voice, gliding all the time, make a pattern of narrow peaks that is
-as good as random from one saying to the next, while a loudspeaker, a room or a codec changes the
-levels of the peaks but hardly their places. A fingerprint holds those places: for each of 512
-bands, 3.9 Hz wide and from 200 Hz to 2.2 kHz, one bit that says whether the band stands out from
-its neighbors, before and after as well as above and below. No level and no phase is kept.
+Nobody says a phrase twice with the same pitch at every moment. In windows of a quarter of a second
+the gliding harmonics of a voice form a pattern of narrow peaks that is practically random from one
+repetition to the next, while a loudspeaker, a room or a codec changes the levels of the peaks but
+hardly their places. A fingerprint contains those places: for each of 512 bands, 3.9 Hz wide, from
+200 Hz to 2.2 kHz, one bit that says whether the band stands out from its neighbors in time and
+frequency. It contains no levels and no phases.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from numpy.typing import NDArray
 from edge.types import FloatArray
 
 BANDS = 512
-"""Bands of a fingerprint."""
 FRAME_S = 0.064
 """From one frame of a fingerprint to the next, seconds."""
 MAX_FRAMES = 160
 """Longest fingerprint, 10 s; of a longer sound the end is kept, where the passphrase is."""
 MIN_OVERLAP = 5
 """Frames of speech that two fingerprints must share to be compared, a third of a second."""
+PHASES = 4
+"""Offsets within a frame at which an utterance is compared, 16 ms apart."""
 
 _WINDOW = 4096
+_HOP = 256
 _LOWEST_BIN = 51
 """200 Hz."""
 _MARGIN = 12
 """Bins on both sides of the bands, for the neighbors and for other speeds."""
-_HOP = 256
-PHASES = 4
-"""Steps of a frame at which what is heard is laid beside what is remembered: 16 ms apart."""
 _NEAR_BANDS, _NEAR_FRAMES = 4, 2
 """Neighbors on each side that a band has to stand out from."""
 _FLOOR = 0.01
-"""What is weaker than this share of the strongest band's mean power is no peak, but noise."""
+"""Share of the strongest band's mean power below which a peak would be noise."""
 _QUIETEST = 10.0 ** (-25.0 / 10.0)
 """Power of a frame relative to the loudest ones below which it counts as a pause."""
 _PEAK = 0.6
 """Standard deviations of its band from which a frame's value is a peak: about a quarter is."""
 _SOFT = (-0.7, 2.5)
-"""Limits of what is laid beside the bits, in standard deviations."""
-_AT_ONCE = 8
-"""Windows that are transformed together: more take megabytes, and no less time."""
+"""Limits of the values that are compared with peaks, in standard deviations."""
+_BATCH = 8
+"""Windows transformed at once: more take megabytes, and no less time."""
 _VERSION = 1
 _HEAD = struct.Struct("<BH")
-"""Version and frames, before the bits of which frames are speech and the peaks of those."""
+"""Version and number of frames; then one bit per frame, whether it is speech, and the peaks of
+those that are."""
 
 Bits = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -58,58 +58,50 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What is remembered of an utterance.
+    """What is stored of an utterance.
 
     Attributes:
-        peaks: which bands stand out, eight to a byte, shape (frames, BANDS / 8); 0 in pauses.
+        peaks: which bands stand out, eight per byte, shape (frames, BANDS / 8); 0 in pauses.
         speech: which frames are speech, shape (frames,), at least one of them.
     """
 
     peaks: Bits = field(repr=False)
     speech: Mask = field(repr=False)
 
-    @property
-    def speech_s(self) -> float:
-        """Seconds of it that are speech."""
-        return float(np.count_nonzero(self.speech)) * FRAME_S
-
-    def encoded(self) -> bytes:
-        """It as bytes, 64 and a bit for each frame of speech: about 1 kB a second."""
+    def to_bytes(self) -> bytes:
+        """The stored form: 64 bytes and a bit for each frame of speech, about 1 kB per second."""
         head = _HEAD.pack(_VERSION, len(self.speech))
         return head + np.packbits(self.speech).tobytes() + self.peaks[self.speech].tobytes()
 
     @classmethod
-    def decoded(cls, payload: bytes) -> Fingerprint:
-        """What `encoded` gave.
+    def from_bytes(cls, payload: bytes) -> Fingerprint:
+        """The fingerprint that `to_bytes` made these of.
 
         Raises:
-            ValueError: it is no fingerprint, or one of another version.
+            ValueError: they are damaged or of another version.
         """
         if len(payload) < _HEAD.size:
-            raise ValueError("a fingerprint that is cut short")
+            raise ValueError("damaged fingerprint (too short)")
         version, frames = _HEAD.unpack_from(payload)
         if version != _VERSION:
-            raise ValueError(f"a fingerprint of version {version}")
-        if not MIN_OVERLAP <= frames <= MAX_FRAMES:
-            raise ValueError(f"a fingerprint of {frames} frames")
+            raise ValueError(f"fingerprint of version {version}")
         start = _HEAD.size + (frames + 7) // 8
-        flags = np.frombuffer(payload[_HEAD.size : start], np.uint8)
-        if len(payload) < start:
-            raise ValueError("a fingerprint that is cut short")
-        every = np.unpackbits(flags).astype(np.bool_)
-        speech = every[:frames]
+        if not MIN_OVERLAP <= frames <= MAX_FRAMES or len(payload) < start:
+            raise ValueError(f"damaged fingerprint ({frames} frames)")
+        flags = np.unpackbits(np.frombuffer(payload[_HEAD.size : start], np.uint8)) > 0
+        speech = flags[:frames]
         count = int(np.count_nonzero(speech))
-        if count < MIN_OVERLAP or every[frames:].any():
-            raise ValueError("a fingerprint without speech")
+        if count < MIN_OVERLAP or flags[frames:].any():
+            raise ValueError("damaged fingerprint (no speech)")
         if len(payload) != start + count * (BANDS // 8):
-            raise ValueError("a fingerprint of the wrong length")
+            raise ValueError("damaged fingerprint (size)")
         peaks = np.zeros((frames, BANDS // 8), np.uint8)
         peaks[speech] = np.frombuffer(payload[start:], np.uint8).reshape(count, BANDS // 8)
         return cls(peaks, speech)
 
 
-class HeardFingerprint:
-    """An utterance as it is compared and remembered.
+class UtterancePeaks:
+    """The spectral peaks of an utterance, to compare with fingerprints and to make one.
 
     Args:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), of any level.
@@ -123,25 +115,25 @@ class HeardFingerprint:
         if len(at) == 0 or not energy[at[0]] > 0.0:
             power, speech = power[:0], speech[:0]
         else:
-            # Neighbors in time of the first and the last frame stay.
+            # The first and the last frame keep their neighbors in time.
             first = max(0, int(at[0]) - _NEAR_FRAMES * PHASES)
             last = int(at[-1]) + 1 + _NEAR_FRAMES * PHASES
             power, speech = power[first:last], speech[first:last]
             power = power + _FLOOR * power[speech].mean(axis=0).max()
         self._log = np.log(power)
         self._speech: Mask = speech
-        self._standing: dict[int, FloatArray] = {}
+        self._prominence: dict[int, FloatArray] = {}
 
     @property
     def usable(self) -> bool:
-        """Whether there is enough speech to compare or to remember."""
+        """Whether there is enough speech."""
         return int(np.count_nonzero(self._speech[::PHASES])) >= MIN_OVERLAP
 
     def fingerprint(self) -> Fingerprint:
-        """What to remember of it.
+        """The fingerprint to store.
 
         Raises:
-            ValueError: it is not `usable`.
+            ValueError: there is not enough speech.
         """
         if not self.usable:
             raise ValueError("too little speech for a fingerprint")
@@ -150,12 +142,17 @@ class HeardFingerprint:
         return Fingerprint(peaks, speech)
 
     def views(self, speeds: Sequence[float], phases: Sequence[int]) -> tuple[FloatArray, Mask]:
-        """It at every speed and step: shape (views, frames, BANDS), and which are speech."""
-        every = [self._values(phase, speed) for speed in speeds for phase in phases]
-        frames = max(len(speech) for _, speech in every)
-        values = np.zeros((len(every), frames, BANDS), np.float32)
-        mask = np.zeros((len(every), frames), np.bool_)
-        for index, (one, speech) in enumerate(every):
+        """Values to compare at every speed and phase.
+
+        Returns:
+            Values, shape (views, frames, BANDS), 0 in pauses, and which frames are speech, shape
+            (views, frames).
+        """
+        views = [self._values(phase, speed) for speed in speeds for phase in phases]
+        frames = max(len(speech) for _, speech in views)
+        values = np.zeros((len(views), frames, BANDS), np.float32)
+        mask = np.zeros((len(views), frames), np.bool_)
+        for index, (one, speech) in enumerate(views):
             soft = np.clip(one, *_SOFT)
             soft -= soft[speech].mean(axis=0)
             soft[~speech] = 0.0
@@ -165,16 +162,16 @@ class HeardFingerprint:
         return values, mask
 
     def _values(self, phase: int, speed: float) -> tuple[FloatArray, Mask]:
-        """How far each band stands out from its neighbors, in its standard deviations."""
+        """How far each band stands out from its neighbors, in standard deviations of the band."""
         speech = self._speech[phase::PHASES]
-        standing = self._standing.get(phase)
-        if standing is None:
-            standing = _against_neighbors(self._log[phase::PHASES], _NEAR_FRAMES, 0)
-            standing = self._standing[phase] = _against_neighbors(standing, _NEAR_BANDS, 1)
+        prominence = self._prominence.get(phase)
+        if prominence is None:
+            prominence = _above_neighbors(self._log[phase::PHASES], _NEAR_FRAMES, 0)
+            prominence = self._prominence[phase] = _above_neighbors(prominence, _NEAR_BANDS, 1)
         at = (np.arange(BANDS) + _LOWEST_BIN) * (1.0 + speed) - (_LOWEST_BIN - _MARGIN)
         below = at.astype(np.intp)
         part = (at - below).astype(np.float32)
-        values = standing[:, below] * (1 - part) + standing[:, below + 1] * part
+        values = prominence[:, below] * (1 - part) + prominence[:, below + 1] * part
         own = values[speech]
         if len(own) == 0:
             return values, speech
@@ -190,13 +187,13 @@ def _spectrogram(samples: FloatArray) -> FloatArray:
     shape = np.hanning(_WINDOW).astype(np.float32)
     first, last = _LOWEST_BIN - _MARGIN, _LOWEST_BIN + BANDS + _MARGIN
     power = np.empty((len(windows), last - first), np.float32)
-    for start in range(0, len(windows), _AT_ONCE):
-        spectrum = np.fft.rfft(windows[start : start + _AT_ONCE] * shape)[:, first:last]
-        power[start : start + _AT_ONCE] = np.square(spectrum.real) + np.square(spectrum.imag)
+    for start in range(0, len(windows), _BATCH):
+        spectrum = np.fft.rfft(windows[start : start + _BATCH] * shape)[:, first:last]
+        power[start : start + _BATCH] = np.square(spectrum.real) + np.square(spectrum.imag)
     return power
 
 
-def _against_neighbors(values: FloatArray, near: int, axis: int) -> FloatArray:
+def _above_neighbors(values: FloatArray, near: int, axis: int) -> FloatArray:
     """Values less the mean of themselves and of `near` neighbors on each side."""
     if values.shape[axis] == 0:
         return values

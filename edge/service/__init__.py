@@ -1,5 +1,6 @@
-"""The rooms put together, and run."""
+"""The service: listens, decides and publishes, until it is stopped."""
 
+from edge.service.build import build_service
 from edge.service.service import Service
 
-__all__ = ["Service"]
+__all__ = ["Service", "build_service"]

@@ -1,192 +1,150 @@
-"""What the commands that come in over MQTT do."""
+"""What the commands that come in over MQTT do; in the service's main thread."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from edge.access.lockout import LockOut
-from edge.challenge.asking import DEMANDED_S, Asking
+from edge.challenge.policy import DEMAND_S, ChallengePolicy
 from edge.errors import EdgeVoiceError, ProfileError
 from edge.mqtt.command_queue import CommandFailed, Handler
 from edge.mqtt.commands import CHOOSE
-from edge.service.enrollment import Enrolling
-from edge.store import ProfileStore
-from edge.types import Event, EventKind, Profile, ProfileStatus
+from edge.service.context import ServiceContext
+from edge.service.enrollment import RemoteEnrollment
+from edge.types import Detail, Event, EventKind, Profile, ProfileStatus
 
 MOST_LISTED = 50
 """People in one answer; more would be larger than a small receiver takes."""
 _BY = "command"
 
 _Arguments = Mapping[str, Any]
-_Detail = Mapping[str, Any] | None
-
-
-class ListeningSwitch:
-    """Whether the device listens; any thread may ask and say.
-
-    Args:
-        changed: told whenever it changes.
-        on: whether it listens to begin with.
-    """
-
-    def __init__(self, changed: Callable[[bool], None], *, on: bool = True) -> None:
-        self._listening = threading.Event()
-        if on:
-            self._listening.set()
-        self._changed = changed
-
-    @property
-    def listening(self) -> bool:
-        """Whether what is heard is worked on."""
-        return self._listening.is_set()
-
-    def set(self, on: bool) -> None:
-        """Listen, or let everything pass unheard."""
-        if on:
-            self._listening.set()
-        else:
-            self._listening.clear()
-        self._changed(on)
+_Result = Mapping[str, Any] | None
 
 
 class CommandHandlers:
-    """Carries out what a command asks for; in the daemon's main thread.
-
-    Args:
-        store: who is enrolled.
-        refresh: has the device know at once when somebody is changed, not at the next tick.
-        lockout: lifted and begun.
-        ear: opened and closed.
-        enrolling: begun and ended.
-        asking: told to ask.
-        status: what there is to say of the device.
-        record: takes what happened to people, for the audit trail.
-        reload: has the device go on with what the configuration file says now; raises
-            `EdgeVoiceError` where that cannot be used. None where there is no such file.
-    """
+    """Carries out commands."""
 
     def __init__(
         self,
-        store: ProfileStore,
-        refresh: Callable[[], None],
+        context: ServiceContext,
         lockout: LockOut,
-        ear: ListeningSwitch,
-        enrolling: Enrolling,
-        asking: Asking,
-        *,
-        status: Callable[[], Mapping[str, Any]],
-        record: Callable[[Event], None],
-        reload: Callable[[], None] | None = None,
+        enrollment: RemoteEnrollment,
+        challenge: ChallengePolicy,
     ) -> None:
-        self._store = store
-        self._refresh = refresh
+        self._context = context
+        self._store = context.store
         self._lockout = lockout
-        self._ear = ear
-        self._enrolling = enrolling
-        self._asking = asking
-        self._status = status
-        self._record = record
-        self._reload_now = reload
+        self._enrollment = enrollment
+        self._challenge = challenge
 
     def handlers(self) -> dict[str, Handler]:
         """By the names of the commands."""
         handlers: dict[str, Handler] = {
-            "status": lambda _: self._status(),
+            "status": self._status,
             "list": self._list,
             "arm": self._arm,
             "disarm": self._disarm,
             "lift_lockout": lambda _: {"was_locked_out": self._lockout.lift(_BY)},
-            "lock_out": self._lock,
-            "challenge": self._ask,
-            "enroll_start": self._enrolling.start,
+            "lock_out": self._lock_out,
+            "challenge": self._demand,
+            "enroll_start": self._enrollment.start,
             "enroll_cancel": self._cancel,
-            CHOOSE: self._enrolling.choose,
+            CHOOSE: self._enrollment.choose,
             "delete": self._delete,
             "reset": self._reset,
             "disable": lambda arguments: self._enable(arguments, enabled=False),
             "enable": lambda arguments: self._enable(arguments, enabled=True),
         }
-        if self._reload_now is not None:
+        if self._context.control.can_reload:
             handlers["reload"] = self._reload
         return handlers
 
-    def _list(self, _: _Arguments) -> _Detail:
-        # Nobody is told over MQTT that there is a second phrase. And no phrase: it opens the door.
+    def _status(self, _: _Arguments) -> _Result:
+        # The head of the audit trail is in the answer, to be kept elsewhere, and not in the status:
+        # its growth there would show that a silent alarm was raised.
+        head = self._context.trail.head()
+        return {
+            "listening": self._context.listening.on,
+            "enrolling": self._enrollment.running,
+            **self._lockout.as_dict(),
+            "audit_head": str(head) if head else None,
+        }
+
+    def _list(self, _: _Arguments) -> _Result:
+        # Neither a duress phrase, nor the words of a phrase, which open the door.
         people = [profile for profile in self._store.list() if profile.duress_of is None]
         shown = [_shown(profile) for profile in people[:MOST_LISTED]]
         return {"people": shown, "more": len(people) - len(shown)}
 
-    def _arm(self, _: _Arguments) -> _Detail:
-        self._ear.set(True)
+    def _arm(self, _: _Arguments) -> _Result:
+        self._context.listening.set(True)
         return {"listening": True}
 
-    def _disarm(self, _: _Arguments) -> _Detail:
-        self._enrolling.cancel("not_listening")
-        self._ear.set(False)
+    def _disarm(self, _: _Arguments) -> _Result:
+        self._enrollment.cancel("not_listening")
+        self._context.listening.set(False)
         return {"listening": False}
 
-    def _lock(self, _: _Arguments) -> _Detail:
+    def _lock_out(self, _: _Arguments) -> _Result:
         if not self._lockout.begin(_BY):
             raise CommandFailed("switched_off", "lockout.enabled is off in the configuration")
         return dict(self._lockout.as_dict())
 
-    def _ask(self, _: _Arguments) -> _Detail:
-        able = self._asking.able()
+    def _demand(self, _: _Arguments) -> _Result:
+        able = self._challenge.count_able()
         if not able:
-            # It would keep everybody out, which lock_out says in so many words.
+            # It would keep everybody out, which is what lock_out is for.
             text = "nobody has enrolled digits: edge-voice enroll NAME --digits"
             raise CommandFailed("nobody_can_answer", text)
-        self._asking.demand()
-        return {"people_who_can_answer": able, "seconds": DEMANDED_S}
+        self._challenge.demand()
+        return {"people_who_can_answer": able, "seconds": DEMAND_S}
 
-    def _cancel(self, _: _Arguments) -> _Detail:
-        detail = self._enrolling.cancel()
-        if detail is None:
+    def _cancel(self, _: _Arguments) -> _Result:
+        result = self._enrollment.cancel()
+        if result is None:
             raise CommandFailed("not_enrolling", "nobody is being enrolled")
-        return detail
+        return result
+
+    def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Result:
+        profile = self._person(arguments)
+        self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
+        self._changed(profile, EventKind.CHANGE, enabled=enabled)
+        return {"profile_id": profile.id, "enabled": enabled}
+
+    def _reset(self, arguments: _Arguments) -> _Result:
+        profile = self._person(arguments)
+        self._enrollment.changed(profile)
+        self._store.reset(profile.id)
+        self._changed(profile, EventKind.CHANGE, what="reset")
+        return {"profile_id": profile.id}
+
+    def _delete(self, arguments: _Arguments) -> _Result:
+        profile = self._person(arguments)
+        self._enrollment.changed(profile)
+        self._store.delete(profile.id)
+        self._changed(profile, EventKind.DELETION)
+        return {"profile_id": profile.id}
+
+    def _reload(self, _: _Arguments) -> _Result:
+        try:
+            self._context.control.reload()
+        except EdgeVoiceError as error:
+            raise CommandFailed("bad_config", f"{error}; nothing has changed") from None
+        return {"message": "reloading the configuration"}
 
     def _person(self, arguments: _Arguments) -> Profile:
         profile = self._store.get(arguments["person"])
         if profile.duress_of is not None:
-            # Whoever holds somebody's phone must not find out, or take the alarm away, by guessing
-            # its name. What holds for a person holds for both phrases.
+            # A stolen phone must neither reveal a duress phrase nor remove it by a guessed name.
+            # What is done to a person is done to both phrases.
             raise ProfileError("there is no such profile")
         return profile
 
-    def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Detail:
-        profile = self._person(arguments)
-        self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
-        self._refresh()
-        self._record(Event(EventKind.CHANGE, {"enabled": enabled, "by": _BY}, profile.id))
-        return {"profile_id": profile.id, "enabled": enabled}
-
-    def _reset(self, arguments: _Arguments) -> _Detail:
-        profile = self._person(arguments)
-        self._enrolling.changed(profile)
-        self._store.reset(profile.id)
-        self._refresh()
-        self._record(Event(EventKind.CHANGE, {"what": "reset", "by": _BY}, profile.id))
-        return {"profile_id": profile.id}
-
-    def _delete(self, arguments: _Arguments) -> _Detail:
-        profile = self._person(arguments)
-        self._enrolling.changed(profile)
-        self._store.delete(profile.id)
-        self._refresh()
-        self._record(Event(EventKind.DELETION, {"by": _BY}, profile.id))
-        return {"profile_id": profile.id}
-
-    def _reload(self, _: _Arguments) -> _Detail:
-        if self._reload_now is None:
-            raise CommandFailed("unsupported")
-        try:
-            self._reload_now()
-        except EdgeVoiceError as error:
-            raise CommandFailed("bad_config", f"{error}; nothing has changed") from None
-        return {"message": "goes on with the new configuration in a moment"}
+    def _changed(self, profile: Profile, kind: EventKind, **detail: Detail) -> None:
+        self._context.profiles.refresh()
+        self._context.trail.record(Event(kind, {**detail, "by": _BY}, profile.id))
 
 
 def _shown(profile: Profile) -> dict[str, Any]:

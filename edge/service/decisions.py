@@ -1,32 +1,52 @@
-"""What happens to a judgment: checked, numbered and signed, published, kept in the audit trail."""
+"""From blocks of sound to decisions that are checked, signed, published and audited."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edge.access.decider import Judgment, age_of
+from edge.access.decider import Decider, Judgment, age_of
 from edge.access.guard import Guard
-from edge.access.issuing import Issuer, audit_event_of
+from edge.access.issuing import Issuer
+from edge.access.listener import Answers, Listener
+from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
+from edge.config import Config
 from edge.errors import StoreError
-from edge.mqtt import MqttPublisher
-from edge.types import AccessDecision, Event
+from edge.recognition import Engine
+from edge.service.context import ServiceContext
+from edge.types import AccessDecision, Event, EventKind, Profile
 
 _log = logging.getLogger(__name__)
 
 
-class Door:
-    """The way of every judgment to whoever opens. Used from the worker's thread.
+class DecisionPipeline:
+    """Cuts the stream into utterances and judges them; for one thread.
 
-    Args:
-        guard: what stands in the way.
-        issuer: numbers and signs.
-        publisher: sends.
-        record: keeps it in the audit trail; must not wait for a disk.
-        on_decision: told of every decision, after it was handed to MQTT.
-        recordings: keeps what was said, where somebody asked for it; None mostly.
+    Attributes:
+        endpointer: cuts the stream; its `speaking` and `discarded` may be read from any thread.
+        listener: gives out judgments.
+    """
+
+    def __init__(self, config: Config, engine: Engine, answers: Answers | None = None) -> None:
+        self.endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
+        self._decider = Decider(engine, config)
+        self.listener = Listener(
+            self.endpointer,
+            engine,
+            self._decider,
+            inside=config.access.in_running_speech,
+            answers=answers,
+        )
+
+    def enrolled(self, profiles: Sequence[Profile]) -> int:
+        """How many people can open; for any thread."""
+        return sum(each.duress_of is None for each in self._decider.eligible(profiles))
+
+
+class DecisionPublisher:
+    """Checks, signs, publishes and audits decisions; for the worker's thread.
 
     Attributes:
         late: how many decisions were dropped because they came too late.
@@ -34,27 +54,24 @@ class Door:
 
     def __init__(
         self,
+        context: ServiceContext,
         guard: Guard,
         issuer: Issuer,
-        publisher: MqttPublisher,
-        *,
-        record: Callable[[Event], None],
         on_decision: Callable[[AccessDecision], None] | None = None,
-        recordings: DebugRecordings | None = None,
     ) -> None:
         self.late = 0
+        self._context = context
         self._guard = guard
         self._issuer = issuer
-        self._publisher = publisher
-        self._record = record
         self._on_decision = on_decision
-        self._recordings = recordings
+        folder = context.config.store.debug_recordings
+        self._recordings = DebugRecordings(folder) if folder is not None else None
 
-    def decide(self, judgment: Judgment) -> Judgment | None:
-        """Take a judgment to its end.
+    def publish(self, judgment: Judgment) -> Judgment | None:
+        """Publish the decision on a judgment.
 
         Returns:
-            What became of it and was published; None when nothing was.
+            What was published; None where nothing was.
         """
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
@@ -63,16 +80,16 @@ class Door:
         if age > decision.lifetime_s:
             self.late += 1
             _log.warning("a decision came %.1f s after the speech and was dropped", age)
-            self._record(audit_event_of(decision, sent=False))
+            self._record(decision, sent=False)
             return None
         try:
             decision = self._issuer.issue(decision)
         except StoreError as error:
-            # One that could be repeated later must not open anything now.
-            _log.error("a decision was dropped, since it has no number: %s", error)
-            self._record(audit_event_of(decision, sent=False))
+            # Without a counter it could be repeated later.
+            _log.error("a decision without a counter was dropped: %s", error)
+            self._record(decision, sent=False)
             return None
-        self._publisher.publish_decision(decision, age)
+        self._context.publisher.publish_decision(decision, age)
         _log.info(
             "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
             decision.outcome.value,
@@ -82,9 +99,30 @@ class Door:
             decision.utterance_s,
             decision.timings_ms.get("decide", 0.0),
         )
-        self._record(audit_event_of(decision))
+        self._record(decision)
         if self._on_decision is not None:
             self._on_decision(decision)
         if self._recordings is not None:
             self._recordings.keep(judgment.utterance)
         return replace(judgment, decision=decision)
+
+    def _record(self, decision: AccessDecision, *, sent: bool = True) -> None:
+        self._context.trail.record(audit_event_of(decision, sent=sent))
+
+
+def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
+    """The audit trail's entry on a decision; `sent` is False where it was dropped."""
+    return Event(
+        EventKind.DECISION,
+        {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "confidence": decision.confidence.value,
+            "utterance_s": round(decision.utterance_s, 2),
+            "id": decision.id,
+            "counter": decision.counter,
+            "sent": sent,
+        },
+        decision.profile_id,
+        decision.time,
+    )

@@ -1,24 +1,20 @@
-"""Home Assistant's view of the daemon: what is announced to it, and how loud it is here."""
+"""Announces the device to Home Assistant, and publishes the sound level."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import threading
 import time
 
-import numpy as np
-
-from edge.access.decider import Judgment
-from edge.audio.blocks import power_db
 from edge.config import Config
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher, discovery
+from edge.service.observers import Observer, SoundLevel
 from edge.store.device_state import DeviceState
-from edge.types import AudioBlock
 
-Place = tuple[str, str]
-"""Where a device is announced: the prefix, and the device's id."""
+_Announced = tuple[str, str]
+"""Where the device is announced: the prefix and its id."""
 
 _MEMORY = "homeassistant/announced"
 _MOST_PLACES = 4
@@ -28,15 +24,13 @@ _SOUND_LIFETIME_S = 10.0
 _log = logging.getLogger(__name__)
 
 
-class HomeAssistant:
-    """Announces the device while the configuration says so, and takes it back when it does not.
+class HomeAssistant(Observer):
+    """Announces the device while the configuration says so, and withdraws it when it does not.
 
-    Where it was announced is kept in the state. So nothing dead is left behind where the prefix or
-    the device's id has changed, and a device that was never announced says nothing there.
+    The state keeps where it was announced. So nothing dead is left behind after the prefix or the
+    device's id has changed, and a device that was never announced publishes nothing there.
 
-    Args:
-        config: all settings.
-        publisher: not started yet.
+    It has to be made before the publisher is started.
     """
 
     def __init__(self, config: Config, publisher: MqttPublisher) -> None:
@@ -47,7 +41,7 @@ class HomeAssistant:
         self._announcing = settings.discovery and config.mqtt.enabled
         self._wanted = [(settings.prefix, config.device.id)] if self._announcing else []
         self._known = self._recall()
-        self._level = _Level()
+        self._level: SoundLevel | None = None
         self._due = time.monotonic() + self._interval_s
         texts: dict[str, str] = {}
         for prefix, device_id in self._known:
@@ -62,84 +56,53 @@ class HomeAssistant:
 
     @property
     def needed(self) -> bool:
-        """Whether there is something to announce, or to take back."""
+        """Whether there is something to announce or to withdraw."""
         return bool(self._wanted or self._known)
 
-    def block(self, block: AudioBlock, level_dbfs: float) -> None:
-        """Take its level in."""
-        self._level.add(block, level_dbfs)
-
-    def decided(self, judgment: Judgment) -> None:
-        """Nothing: Home Assistant receives the decision itself."""
+    def level(self, level: SoundLevel) -> None:
+        """Add to the level of this interval."""
+        self._level = level if self._level is None else self._level + level
 
     def tick(self) -> None:
-        """Publish the level when it is time, and forget what has been taken back."""
+        """Publish the level when it is due, and forget what has been withdrawn."""
         if self._known != self._wanted and self._publisher.announced:
             self._remember(self._wanted)
         now = time.monotonic()
         if now < self._due or not self._announcing:
             return
         self._due = now + self._interval_s
-        levels = self._level.take()
-        if levels is not None and self._publisher.connected:
-            fields = {"level_dbfs": round(levels[0], 1), "peak_dbfs": round(levels[1], 1)}
+        level, self._level = self._level, None
+        if level is not None and self._publisher.connected:
+            fields = {
+                "level_dbfs": round(level.level_dbfs, 1),
+                "peak_dbfs": round(level.peak_dbfs, 1),
+            }
             self._publisher.publish(
                 "sound", json.dumps(fields), lifetime_s=_SOUND_LIFETIME_S, expendable=True
             )
 
-    def close(self) -> None:
-        """Nothing: what was announced stays, and the status says that the device is not there."""
-
-    def _remember(self, places: list[Place]) -> None:
+    def _remember(self, places: list[_Announced]) -> None:
         if places == self._known:
             return
         self._known = places
         try:
-            state = DeviceState(self._config.state_path, busy_s=_BUSY_S)
-            try:
+            with self._state() as state:
                 state.put(_MEMORY, json.dumps(places) if places else None)
-            finally:
-                state.close()
         except StoreError as error:
-            _log.warning("what Home Assistant was told of is not remembered: %s", error)
+            _log.warning("where the device was announced is not stored: %s", error)
 
-    def _recall(self) -> list[Place]:
+    def _recall(self) -> list[_Announced]:
         try:
-            state = DeviceState(self._config.state_path, busy_s=_BUSY_S)
-            try:
+            with self._state() as state:
                 places = json.loads(state.get(_MEMORY) or "[]")
-            finally:
-                state.close()
             found = [(prefix, device_id) for prefix, device_id in places]
         except (StoreError, ValueError, TypeError, RecursionError) as error:
-            _log.warning("what Home Assistant was told of is not remembered: %s", error)
+            _log.warning("where the device was announced cannot be read: %s", error)
             return []
         return [place for place in found if _is_place(place)][-_MOST_PLACES:]
 
-
-class _Level:
-    """Mean and highest level since it was last asked for; two threads use it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._energy, self._samples, self._peak = 0.0, 0, 0.0
-
-    def add(self, block: AudioBlock, level_dbfs: float) -> None:
-        count = len(block.samples)
-        if not count:
-            return
-        peak = float(np.abs(block.samples).max())
-        with self._lock:
-            self._energy += count * 10.0 ** (level_dbfs / 10.0)
-            self._samples += count
-            self._peak = max(self._peak, peak)
-
-    def take(self) -> tuple[float, float] | None:
-        """Both in dB relative to full scale; None where nothing was heard at all."""
-        with self._lock:
-            energy, count, peak = self._energy, self._samples, self._peak
-            self._energy, self._samples, self._peak = 0.0, 0, 0.0
-        return (power_db(energy / count), power_db(peak * peak)) if count else None
+    def _state(self) -> contextlib.closing[DeviceState]:
+        return contextlib.closing(DeviceState(self._config.state_path, busy_s=_BUSY_S))
 
 
 def _is_place(place: tuple[object, object]) -> bool:

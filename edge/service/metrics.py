@@ -1,7 +1,7 @@
-"""Figures of the daemon for Prometheus, served on this machine alone.
+"""Metrics of the service for Prometheus, served on this machine alone.
 
-What is in them: counts and times. No name, no profile and no phrase; a silent alarm counts as the
-grant that it looks like.
+They are counts and times, without names, profiles and phrases; a silent alarm counts as the grant
+that it looks like.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import edge
-from edge.access.decider import Judgment, age_of
+from edge.access.decider import Judgment
 from edge.config import Config
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
-from edge.types import AudioBlock, Outcome, ReasonCode
+from edge.service.observers import Observer
+from edge.types import Outcome, ReasonCode
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -28,44 +29,19 @@ _DECIDE_S = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0)
 _ANSWER_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Fine around 900 ms, within which a decision should come."""
 _READER_S = 5.0
-"""A reader that says nothing for so long is hung up on: each one costs a thread."""
+"""A silent reader is disconnected after this: each one costs a thread."""
 _MOST_READERS = 4
-"""At a time. The service may have 64 threads: whoever has an account here must not use them up."""
+"""At a time. The service may have 64 threads, which no local user must use up."""
 _RETRY_S = 60.0
 _NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
 
 _PROBLEMS = ("problem", "audit_problem", "challenge_problem")
-_GAUGES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
-    "listening": ("Whether what is heard is worked on.", lambda status: status.get("listening")),
-    "microphone_up": (
-        "Whether sound arrives from the microphone.",
-        lambda status: status.get("microphone") == "listening",
-    ),
-    "enrolled": ("People who can open.", lambda status: status.get("enrolled")),
-    "locked_out": (
-        "Whether nobody is let in after too many rejections.",
-        lambda status: status.get("locked_out"),
-    ),
-    "problem": (
-        "Whether the signature store, the audit trail or the challenge has a problem.",
-        lambda status: any(status.get(name) for name in _PROBLEMS),
-    ),
-}
-_COUNTERS = {
-    "lost_samples": ("Samples of sound that were lost, 16,000 a second.", "lost_samples"),
-    "discarded_utterances": ("Sounds that were too short to be speech.", "discarded_utterances"),
-    "late_decisions": ("Decisions dropped because they came too late.", "late_decisions"),
-}
 
 _log = logging.getLogger(__name__)
 
 
-class Metrics:
-    """An observer that counts, and answers Prometheus from a thread of its own.
-
-    Args:
-        config: where to answer.
-        publisher: what the device says of itself, and how its messages fare.
+class Metrics(Observer):
+    """An observer that counts, and serves Prometheus from a thread of its own.
 
     Raises:
         EnvironmentFault: the package is missing.
@@ -93,19 +69,19 @@ class Metrics:
                 self._decisions.labels(Outcome.DENIED.value, reason.value)
         self._deciding = prometheus.Histogram(
             "edge_voice_deciding_seconds",
-            "How long deciding took, from the utterance to the decision.",
+            "Time to decide, from the utterance to the decision.",
             buckets=_DECIDE_S,
             registry=registry,
         )
         self._answering = prometheus.Histogram(
             "edge_voice_answer_seconds",
-            "From the end of the speech to the decision handed to MQTT.",
+            "Time from the end of the speech to the decision handed to MQTT.",
             buckets=_ANSWER_S,
             registry=registry,
         )
         info = prometheus.Info("edge_voice", "Which device and version.", registry=registry)
         info.info({"version": edge.__version__, "device": config.device.id})
-        registry.register(_State(lambda: publisher.status, publisher))
+        registry.register(_State(publisher))
         prometheus.ProcessCollector(registry=registry)
         address, port = config.metrics.address, config.metrics.port
         self._serve: Callable[[], Any] = lambda: prometheus.start_http_server(
@@ -116,9 +92,6 @@ class Metrics:
         self._tried_at = float("-inf")
         self.tick()
 
-    def block(self, block: AudioBlock, level_dbfs: float) -> None:
-        """Sound alone is not counted."""
-
     def decided(self, judgment: Judgment) -> None:
         """Count a decision."""
         decision = judgment.decision
@@ -126,11 +99,11 @@ class Metrics:
         took_ms = decision.timings_ms.get("decide")
         if took_ms is not None:
             self._deciding.observe(took_ms / 1e3)
-        if judgment.utterance.speech_ended_at > 0.0:
-            self._answering.observe(age_of(judgment.utterance))
+        if judgment.utterance.speech_ended_at > 0.0 and decision.issued_at is not None:
+            self._answering.observe(max(0.0, decision.issued_at - decision.time))
 
     def tick(self) -> None:
-        """Begin to answer, again where the port was taken; a door without figures is one too."""
+        """Start to serve; a port that is taken is tried again later."""
         if self._server is not None or time.monotonic() - self._tried_at < _RETRY_S:
             return
         first, self._tried_at = self._tried_at < 0.0, time.monotonic()
@@ -150,10 +123,9 @@ class Metrics:
         self._server = server
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Stop serving."""
         if self._server is not None:
-            # The port at once, for who comes after a reload. The rest is not waited for: it takes
-            # half a second, and a stop has other things to do.
+            # The port at once, for the service after a reload; the rest takes half a second.
             with contextlib.suppress(OSError):
                 self._server.socket.shutdown(socket.SHUT_RDWR)
             self._server.socket.close()
@@ -161,7 +133,7 @@ class Metrics:
 
 
 def _bound(server: Any) -> None:
-    """Have a server hang up on whoever comes while it answers to as many as it may."""
+    """Have a server refuse more readers at a time than `_MOST_READERS`."""
     free = threading.BoundedSemaphore(_MOST_READERS)
     serve, work = server.process_request, server.process_request_thread
 
@@ -190,37 +162,66 @@ def _end(server: Any) -> None:
 
 
 class _State:
-    """What the device is at, when Prometheus asks."""
+    """The state of the device, when Prometheus asks."""
 
-    def __init__(self, status: Callable[[], Mapping[str, Any]], publisher: MqttPublisher) -> None:
-        self._status = status
+    def __init__(self, publisher: MqttPublisher) -> None:
         self._publisher = publisher
 
     def collect(self) -> Iterator[Metric]:
-        """All figures that are states."""
+        """All metrics that are states."""
         from prometheus_client.core import (  # noqa: PLC0415 (as above)
             CounterMetricFamily,
             GaugeMetricFamily,
         )
 
-        status, sent = self._status(), self._publisher.counters
-        for name, (text, read) in _GAUGES.items():
-            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(read(status) or 0))
-        yield GaugeMetricFamily(
-            "edge_voice_broker_connected",
-            "Whether the broker has accepted the present connection.",
-            float(self._publisher.connected),
-        )
-        for name, (text, field) in _COUNTERS.items():
-            yield CounterMetricFamily(f"edge_voice_{name}", text, float(status.get(field) or 0))
-        yield CounterMetricFamily(
-            "edge_voice_dropped_decisions",
-            "Decisions that the broker never confirmed in time.",
-            sent.dropped,
-        )
-        yield CounterMetricFamily(
-            "edge_voice_confirmed_decisions", "Decisions that the broker has taken.", sent.confirmed
-        )
-        yield CounterMetricFamily(
-            "edge_voice_broker_connections", "How often the broker was reached.", sent.connections
-        )
+        status, sent = self._publisher.status, self._publisher.counters
+        for name, value, text in (
+            ("listening", status.get("listening"), "Whether the device listens."),
+            (
+                "microphone_up",
+                status.get("microphone") == "listening",
+                "Whether sound arrives from the microphone.",
+            ),
+            ("enrolled", status.get("enrolled"), "People who can open."),
+            (
+                "locked_out",
+                status.get("locked_out"),
+                "Whether the door is locked out after too many rejections.",
+            ),
+            (
+                "problem",
+                any(status.get(name) for name in _PROBLEMS),
+                "Whether the profile store, the audit trail or the challenge has a problem.",
+            ),
+            (
+                "broker_connected",
+                self._publisher.connected,
+                "Whether the broker has accepted the present connection.",
+            ),
+        ):
+            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(value or 0))
+        for name, value, text in (
+            (
+                "lost_samples",
+                status.get("lost_samples"),
+                "Audio samples that were lost, 16,000 a second.",
+            ),
+            (
+                "discarded_utterances",
+                status.get("discarded_utterances"),
+                "Sounds that were too short to be speech.",
+            ),
+            (
+                "late_decisions",
+                status.get("late_decisions"),
+                "Decisions dropped because they came too late.",
+            ),
+            (
+                "dropped_decisions",
+                sent.dropped,
+                "Decisions that the broker never confirmed in time.",
+            ),
+            ("confirmed_decisions", sent.confirmed, "Decisions that the broker has taken."),
+            ("broker_connections", sent.connections, "Connections to the broker."),
+        ):
+            yield CounterMetricFamily(f"edge_voice_{name}", text, float(value or 0))

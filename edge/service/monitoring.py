@@ -1,22 +1,26 @@
-"""Shows the daemon at work to `edge-voice monitor`."""
+"""Shows a running service to `edge-voice monitor`, or what a service here would decide."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
 
 from edge.access.decider import Judgment
-from edge.audio.blocks import level_db
+from edge.access.duress import DuressCheck
 from edge.audio.end_pointing import EndPointer
+from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
-from edge.errors import EnvironmentFault
+from edge.errors import EdgeVoiceError, EnvironmentFault
 from edge.monitor.messages import (
-    Levels,
     Message,
     decision_message,
+    encode,
+    level_message,
     state_message,
     utterance_message,
 )
@@ -24,87 +28,83 @@ from edge.monitor.server import History, MonitorServer
 from edge.monitor.socket import place_of
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
-from edge.service.home_assistant import HomeAssistant
-from edge.service.metrics import Metrics
-from edge.service.profile_cache import ProfileCache
-from edge.types import AudioBlock
+from edge.service.decisions import DecisionPipeline
+from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
+from edge.store import FILE_NAME, open_store
+from edge.types import AudioBlock, Profile
 
-_GOES_ON = {"started", "accepted", "refused"}
-"""States of an enrollment that is not over."""
+_ENROLLING = {"started", "accepted", "refused"}
+"""States of an enrollment that goes on."""
+_END_S = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-class Monitoring:
-    """An observer that tells the monitor's socket.
+class Monitoring(Observer):
+    """An observer that serves the monitor's socket.
 
     Args:
-        config: where the socket is to be.
-        status: what the device says of itself, by the names of the MQTT status.
-        asking: whether digits are asked for.
-        hearing: whether an utterance is being heard.
+        publisher: its MQTT status says what the device does.
+        endpointer: knows whether somebody speaks.
+        challenge: knows whether digits are asked for.
     """
 
     def __init__(
         self,
         config: Config,
-        *,
-        status: Callable[[], Mapping[str, Any]],
-        asking: Callable[[], bool],
-        hearing: Callable[[], bool],
+        publisher: MqttPublisher,
+        endpointer: EndPointer,
+        challenge: Challenge,
     ) -> None:
         self._config = config
-        self._status, self._asking, self._hearing = status, asking, hearing
-        self._levels = Levels()
+        self._publisher = publisher
+        self._endpointer = endpointer
+        self._challenge = challenge
         self._server: MonitorServer | None = None
         self._complained = False
 
-    def block(self, block: AudioBlock, level_dbfs: float) -> None:
-        """Tell how loud it is, now and then."""
-        server = self._server
-        if server is not None:
-            message = self._levels.take(
-                block, level_dbfs, hearing=self._hearing(), watched=server.watched
+    def level(self, level: SoundLevel) -> None:
+        """Send the level."""
+        if self._server is not None:
+            self._server.post(
+                level_message(
+                    level.loudest_dbfs, level.peak_dbfs, hearing=self._endpointer.speaking
+                )
             )
-            if message is not None:
-                server.post(message)
 
     def decided(self, judgment: Judgment) -> None:
-        """Tell what was heard, and what came of it."""
-        server = self._server
-        if server is not None:
-            heard = utterance_message(judgment)
-            if heard is not None:
-                server.post(heard)
-            server.post(decision_message(judgment.decision))
+        """Send the utterance and the decision."""
+        if self._server is not None:
+            for message in (utterance_message(judgment), decision_message(judgment.decision)):
+                if message is not None:
+                    self._server.post(message)
 
     def tick(self) -> None:
-        """Open the socket, as soon as there can be one, and tell what the device is at."""
+        """Open the socket as soon as that is possible, and send what the device does."""
         if self._server is None:
             self._open()
         if self._server is not None:
-            self._server.post(state_of(self._status(), asking=self._asking()))
+            self._server.post(state_of(self._publisher.status, asking=self._challenge.pending))
+            self.live = self._server.watched
+
+    def close(self) -> None:
+        """Remove the socket."""
+        if self._server is not None:
+            self._server.close()
 
     def _open(self) -> None:
         device = self._config.device
         try:
-            place = place_of(self._config)
-            self._server = MonitorServer(place, History(device.id, device.name))
+            self._server = MonitorServer(place_of(self._config), History(device.id, device.name))
         except EnvironmentFault as error:
-            # A door that nobody can watch is still a door. It is tried again, since whoever has
-            # the place may leave it: this very service before a reload, for one.
+            # Tried again: whoever has the place may leave it, such as this service before a reload.
             if not self._complained:
                 _log.warning("edge-voice monitor cannot watch this service: %s", error)
             self._complained = True
 
-    def close(self) -> None:
-        """Take the socket away."""
-        if self._server is not None:
-            self._server.close()
-
 
 def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
-    """What the device is at, in one word, from its MQTT status.
+    """What the device does, as a message.
 
     Args:
         status: by the names of the MQTT status.
@@ -118,7 +118,7 @@ def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
     if status.get("microphone") == "lost":
         state = "no_microphone"
         fields["detail"] = status.get("reason")
-    elif isinstance(enrollment, Mapping) and enrollment.get("state") in _GOES_ON:
+    elif isinstance(enrollment, Mapping) and enrollment.get("state") in _ENROLLING:
         state = "enrolling"
         fields["detail"] = enrollment.get("message")
         fields.update({key: enrollment.get(key) for key in ("person", "done", "required")})
@@ -134,114 +134,83 @@ def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
     return state_message(state, **fields)
 
 
-class Observer(Protocol):
-    """Watches. What it raises is logged and goes no further."""
-
-    def block(self, block: AudioBlock, level_dbfs: float) -> None:
-        """A block of sound was taken in; in the worker's thread, so be quick.
-
-        Args:
-            block: what was heard.
-            level_dbfs: its level, dB relative to full scale.
-        """
-        ...
-
-    def decided(self, judgment: Judgment) -> None:
-        """A decision was published; in the worker's thread, so be quick."""
-        ...
-
-    def tick(self) -> None:
-        """Twice a second, in the main thread."""
-        ...
-
-    def close(self) -> None:
-        """The daemon ends."""
-        ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What an observer may look at.
+class LocalMonitor:
+    """Hears and decides as a service does, and writes its messages to a socket.
 
     Attributes:
-        config: all settings.
-        publisher: the line to the broker.
-        household: who is enrolled.
-        endpointer: cuts the stream; its level and whether somebody speaks may be read any time.
-        engine: the recognizer; for the worker's thread only.
-        challenge: whether digits are asked for may be read any time.
-    """
-
-    config: Config
-    publisher: MqttPublisher
-    household: ProfileCache
-    endpointer: EndPointer
-    engine: Engine
-    challenge: Challenge
-
-
-def observers_of(parts: Parts) -> list[Observer]:
-    """Whoever the configuration wants to watch.
+        failure: what ended it; None while it runs, and at the end of the source.
 
     Raises:
-        EdgeVoiceError: one of them cannot begin.
+        EdgeVoiceError: the store or a model cannot be used.
     """
-    observers: list[Observer] = []
-    if parts.config.monitor.enabled:
-        observers.append(
-            Monitoring(
-                parts.config,
-                status=lambda: parts.publisher.status,
-                asking=lambda: parts.challenge.pending,
-                hearing=lambda: parts.endpointer.speaking,
-            )
-        )
-    home_assistant = HomeAssistant(parts.config, parts.publisher)
-    if home_assistant.needed:
-        observers.append(home_assistant)
-    if parts.config.metrics.enabled:
+
+    def __init__(self, config: Config, source: Source, line: socket.socket) -> None:
+        self.failure: Exception | None = None
+        self._device = config.device
+        self._source = source
+        self._line = line
+        self._profiles: list[Profile] = []
+        if (config.state_path / FILE_NAME).exists():  # opening it would make one
+            with open_store(config.state_path, settings=config.store) as store:
+                self._profiles = store.list()
+        engine = Engine.open(config)
+        self._pipeline = DecisionPipeline(config, engine)
+        self._pipeline.listener.use(self._profiles)
+        # It raises no alarm, but a duress phrase must not show as one.
+        self._duress = DuressCheck(lambda: self._profiles, engine.scorer, lambda _: None)
+        self._blocks: list[AudioBlock] = []
+        self._level_due = 0.0
+        self._thread = threading.Thread(target=self._run, name="local-monitor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait for the end, once the other end of the line is closed."""
+        self._thread.join(_END_S)
+
+    def _run(self) -> None:
         try:
-            observers.append(Metrics(parts.config, parts.publisher))
-        except EnvironmentFault as error:  # the door comes first
-            _log.error("there are no metrics: %s", error)
-    return observers
+            for message in History(self._device.id, self._device.name).replay():
+                self._send(message)
+            self._listen()
+        except EdgeVoiceError as error:
+            self.failure = error
+        except OSError:  # nobody watches any more
+            pass
+        except Exception as error:  # noqa: BLE001 (for who started it)
+            self.failure = error
+        finally:
+            self._line.close()
 
+    def _listen(self) -> None:
+        with self._source:
+            enrolled = self._pipeline.enrolled(self._profiles)
+            self._send(state_message("listening", enrolled=enrolled))
+            for block in self._source.blocks():
+                self._measure(block)
+                for judgment in self._pipeline.listener.feed(block):
+                    self._decided(judgment)
+            for judgment in self._pipeline.listener.flush():
+                self._decided(judgment)
 
-class Watch:
-    """Tells all of them, and lets none of them stop the daemon.
+    def _measure(self, block: AudioBlock) -> None:
+        self._blocks.append(block)
+        if time.monotonic() < self._level_due:
+            return
+        self._level_due = time.monotonic() + LIVE_S
+        level = sound_level(self._blocks)
+        self._blocks = []
+        if level is not None:
+            speaking = self._pipeline.endpointer.speaking
+            self._send(level_message(level.loudest_dbfs, level.peak_dbfs, hearing=speaking))
 
-    Args:
-        observers: who is told.
-    """
+    def _decided(self, judgment: Judgment) -> None:
+        judgment = self._duress.review(judgment)
+        for message in (utterance_message(judgment), decision_message(judgment.decision)):
+            if message is not None:
+                self._send(message)
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-        self._failed: set[int] = set()
-
-    def block(self, block: AudioBlock) -> None:
-        """Tell them of a block and its level."""
-        if self._observers:
-            level_dbfs = level_db(block.samples)
-            self._tell(lambda observer: observer.block(block, level_dbfs))
-
-    def decided(self, judgment: Judgment) -> None:
-        """As `Observer.decided`."""
-        self._tell(lambda observer: observer.decided(judgment))
-
-    def tick(self) -> None:
-        """As `Observer.tick`."""
-        self._tell(lambda observer: observer.tick())
-
-    def close(self) -> None:
-        """As `Observer.close`."""
-        self._tell(lambda observer: observer.close())
-
-    def _tell(self, what: Callable[[Observer], None]) -> None:
-        for number, observer in enumerate(self._observers):
-            try:
-                what(observer)
-            except Exception as error:  # noqa: BLE001, PERF203 (the door comes first)
-                # Said once: what fails at every block would fill the journal.
-                if number not in self._failed:
-                    _log.warning("%s failed: %s", type(observer).__name__, error, exc_info=True)
-                self._failed.add(number)
+    def _send(self, message: Message) -> None:
+        self._line.sendall(encode(message))

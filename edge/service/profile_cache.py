@@ -1,38 +1,79 @@
-"""Who is enrolled, as the daemon knows it: reread when it changes, and added to when it learns."""
+"""Who is enrolled, in memory: read again after each change, and adapted to what is accepted."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from edge.access.decider import Judgment
-from edge.access.learning import Lesson, lesson_from
 from edge.config import EnrollmentConfig
 from edge.errors import ProfileError, StoreError
+from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
+from edge.recognition.adaptation import Nearness, reason_not_to_adapt
+from edge.replay.memory import ReplayCheck, load_quietly
 from edge.store import ProfileStore
-from edge.types import Profile
+from edge.types import EnrollmentSample, Profile
 
 _PATIENCE = 4
-"""Readings in a row that may fail before nobody can open."""
+"""Failed readings in a row after which nobody can open."""
 _MOST_LESSONS = 8
-"""What was learned and waits to be stored; more than can be said between two ticks."""
+"""Lessons waiting to be stored; more than can be said between two ticks."""
 
 _log = logging.getLogger(__name__)
 
 
-class ProfileCache:
-    """The profiles of the store, kept in memory.
+@dataclass(frozen=True)
+class Lesson:
+    """A sample to add to a profile, as the profile was when the utterance was accepted."""
 
-    Args:
-        store: where they are.
-        engine: the recognizer, to tell which of them it can use.
-        config: whether and how often something is learned.
-        problem: told what is wrong with the store, and None when it is right again.
+    profile: Profile
+    sample: EnrollmentSample
+
+
+def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) -> Lesson | None:
+    """What may be learned from an utterance; mostly None."""
+    decision, finding = judgment.decision, judgment.finding
+    if finding is None or not decision.granted:
+        return None
+    if finding.duress:  # neither phrase may become part of the other one's signature
+        return None
+    analysis, profile = finding.analysis, finding.profile
+    enrolled = replace(profile, samples=profile.enrolled)
+    refusal = reason_not_to_adapt(
+        profile,
+        analysis,
+        confidence=decision.confidence,
+        nearness=Nearness(finding.voice, finding.phrase),
+        to_enrolled=Nearness(
+            engine.match_speakers([enrolled], analysis)[0],
+            engine.match_phrases([enrolled], analysis)[0],
+        ),
+        truncated=judgment.utterance.truncated,
+        now=decision.time,
+        interval_s=config.adapt_interval_s,
+    )
+    if refusal is not None:
+        _log.debug("nothing learned for %s: %s", profile.name, refusal.value)
+        return None
+    sample = EnrollmentSample(
+        speaker_embedding=analysis.speaker_embedding,
+        phrase_embedding=analysis.phrase_embedding,
+        net_speech_s=analysis.quality.net_speech_s,
+        snr_db=analysis.quality.snr_db,
+        created_at=decision.time,
+        adapted=True,
+    )
+    return Lesson(profile, sample)
+
+
+class ProfileCache:
+    """The profiles of the store, kept in memory with their recordings.
 
     Attributes:
-        profiles: everybody; another list whenever anything changed.
+        profiles: everybody; a new list after each change.
+        adapts: whether profiles learn from what is accepted.
     """
 
     def __init__(
@@ -40,21 +81,24 @@ class ProfileCache:
         store: ProfileStore,
         engine: Engine,
         config: EnrollmentConfig,
-        problem: Callable[[str | None], None],
+        replay: ReplayCheck,
+        publisher: MqttPublisher,
     ) -> None:
         self.profiles: list[Profile] = []
+        self.adapts = config.adapt
         self._store = store
         self._engine = engine
         self._config = config
-        self._problem = problem
+        self._replay = replay
+        self._publisher = publisher
         self._version: object = None
         self._failing = 0
         self._lessons: deque[Lesson] = deque(maxlen=_MOST_LESSONS)
 
     def refresh(self) -> None:
-        """Notice what the command line has enrolled or deleted meanwhile.
+        """Read the profiles again if they have changed, also by the command line.
 
-        While the store cannot be read, nobody can open: it may be about to say who was deleted.
+        While the store cannot be read nobody can open: it may be about to say who was deleted.
         """
         try:
             version = self._store.data_version()
@@ -63,12 +107,12 @@ class ProfileCache:
                 return
             profiles = self._store.list()
         except StoreError as error:
-            # A writer on a slow card may hold the file for a second; that is no reason to shut up.
+            # A writer on a slow card may hold the file for a second; that alone locks nobody out.
             self._failing += 1
             if self._failing == _PATIENCE:
                 _log.error("nobody can open: %s", error)
-                self._problem(str(error))
-                self.profiles, self._version = [], None
+                self._publisher.set_status(problem=str(error))
+                self._use([], None)
             return
         self._recovered()
         if not profiles:
@@ -77,23 +121,19 @@ class ProfileCache:
             # A duress phrase must not show in the journal.
             if profile.duress_of is None and not self._engine.fits(profile):
                 _log.warning(
-                    "%s was enrolled with another model and is passed over: reset and enroll again",
+                    "%s was enrolled with another model and is ignored: reset and enroll again",
                     profile.name,
                 )
-        self.profiles, self._version = profiles, version
+        self._use(profiles, version)
 
     def learn(self, judgment: Judgment) -> None:
-        """Take from an accepted utterance what may be learned; `store_lessons` stores it."""
-        if self._config.adapt:
-            lesson = lesson_from(judgment, self._engine, self._config)
-            if lesson is not None:
-                self._lessons.append(lesson)
+        """Learn from an accepted utterance, where `adapts`; `store_lessons` stores it."""
+        lesson = lesson_from(judgment, self._engine, self._config)
+        if lesson is not None:
+            self._lessons.append(lesson)
 
     def store_lessons(self) -> None:
-        """Store what was learned, which may take a second.
-
-        What cannot be stored now is skipped: there will be another lesson.
-        """
+        """Store what was learned, which may take a second; what cannot be stored is dropped."""
         while self._lessons:
             lesson = self._lessons.popleft()
             most = self._config.adapt_samples
@@ -110,7 +150,19 @@ class ProfileCache:
                     "%s: learned from %d of at most %d utterances", profile.name, learned, most
                 )
 
+    def store_recordings(self) -> None:
+        """Store the fingerprints of what was said; a busy store is tried again next time."""
+        try:
+            self._replay.store_new(self._store)
+        except StoreError as error:
+            _log.debug("fingerprints are not stored yet: %s", error)
+
+    def _use(self, profiles: list[Profile], version: object) -> None:
+        self.profiles, self._version = profiles, version
+        self._replay.use([profile.id for profile in profiles])
+        load_quietly(self._replay, self._store)  # also of enrollments at the command line
+
     def _recovered(self) -> None:
         if self._failing >= _PATIENCE:
-            self._problem(None)
+            self._publisher.set_status(problem=None)
         self._failing = 0

@@ -1,7 +1,7 @@
-"""The daemon: listens without pause, decides, publishes, and watches that it still does.
+"""Runs a service: listens without pause, decides, publishes, and watches its own health.
 
-One worker thread takes blocks from the source, cuts utterances and decides on them; the MQTT
-client has a thread of its own; the main thread looks after health and the service manager.
+One worker thread takes blocks from the source, cuts utterances and decides on them; the MQTT client
+has a thread of its own; the main thread does what may wait for a disk, and feeds the watchdog.
 """
 
 from __future__ import annotations
@@ -10,154 +10,128 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
-from edge.access.decider import Decider, Judgment
-from edge.access.listener import Listener
-from edge.audio.end_pointing import EndPointer, EndPointSettings
+import edge
+from edge.access.clock import DoorClock
+from edge.access.decider import Judgment
+from edge.access.issuing import Issuer
+from edge.access.lockout import LockOut
 from edge.audio.reconnecting import MicrophoneState, PersistentMicrophone
 from edge.audio.shared_source import Lent
 from edge.audio.sources import Source
+from edge.challenge.challenge import Challenge
 from edge.config import Config
 from edge.errors import EdgeVoiceError
-from edge.mqtt import MqttPublisher
+from edge.mqtt.command_queue import CommandQueue
 from edge.notify import Notifier
-from edge.recognition import Engine
-from edge.service.build import Protection
-from edge.service.monitoring import Parts, Watch, observers_of
-from edge.service.profile_cache import ProfileCache
-from edge.store import open_store
-from edge.types import AccessDecision, AudioBlock
+from edge.service.context import ServiceContext
+from edge.service.decisions import DecisionPipeline, DecisionPublisher
+from edge.service.enrollment import RemoteEnrollment
+from edge.service.observers import LIVE_S, Observers
+from edge.store.device_state import DeviceState
+from edge.types import AudioBlock, Event, EventKind
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
 _HANDOVER_S = 5.0
 """How long a reload waits for it: a decision may be on its way."""
-_STORE_BUSY_S = 0.25
-"""How long a reading of the store waits for a writer; a stop must not wait for it."""
 _STALLED_S = 10.0
-"""A worker that did nothing for this long hangs; the supervisor of the microphone acts in 3 s."""
+"""A worker that did nothing for this long hangs; a lost microphone is noticed within 3 s."""
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ServiceParts:
+    """What a service runs, as `edge.service.build.build_service` puts it together."""
+
+    context: ServiceContext
+    pipeline: DecisionPipeline
+    decisions: DecisionPublisher
+    challenge: Challenge
+    enrollment: RemoteEnrollment
+    commands: CommandQueue
+    lockout: LockOut
+    clock: DoorClock
+    issuer: Issuer
+    state: DeviceState
+    observers: Observers
+
+
 class Service:
-    """Everything put together.
+    """Listens and decides; made by `edge.service.build.build_service`.
 
     Args:
-        config: all settings.
-        source: where sound comes from; None for the microphone that the configuration names,
-            kept open through loss and return.
-        on_decision: called in the worker thread with every decision, after it was handed to MQTT.
-        reread: gives what the configuration file says now, or raises `EdgeVoiceError` where that
-            cannot be used; None where there is no such file to go on with.
-        listening: whether it listens to begin with; a command arms and disarms it.
-
-    Attributes:
-        successor: the settings with which another daemon is to go on, once `run` has returned;
-            None where it was just to stop.
-
-    Raises:
-        EdgeVoiceError: if a model, the store or a credential cannot be used.
-
+        parts: what it runs.
+        source: where sound comes from; None for the configured microphone.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        source: Source | None = None,
-        on_decision: Callable[[AccessDecision], None] | None = None,
-        reread: Callable[[], Config] | None = None,
-        listening: bool = True,
-    ) -> None:
-        self.successor: Config | None = None
-        self._config = config
-        self._reread = reread
-        self._reload_asked = False
-        self._wake = threading.Event()
-        self._publisher = MqttPublisher(config.mqtt, config.device)
-        self._store = open_store(config.state_path, busy_s=_STORE_BUSY_S, settings=config.store)
-        self._engine = Engine.open(config)
-        self._decider = Decider(self._engine, config)
-        self._endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
-        self._household = ProfileCache(
-            self._store,
-            self._engine,
-            config.enrollment,
-            lambda problem: self._publisher.set_status(problem=problem),
-        )
-        self._protection = Protection(
-            config,
-            store=self._store,
-            household=self._household,
-            engine=self._engine,
-            publisher=self._publisher,
-            endpointer=self._endpointer,
-            wake=self._wake.set,
-            on_decision=on_decision,
-            reload=None if reread is None else self._reload,
-            listening=listening,
-        )
-        self._listener = Listener(
-            self._endpointer,
-            self._engine,
-            self._decider,
-            inside=config.access.in_running_speech,
-            answers=self._protection.challenge,
-        )
-        self._watch = Watch(
-            observers_of(
-                Parts(
-                    config,
-                    self._publisher,
-                    self._household,
-                    self._endpointer,
-                    self._engine,
-                    self._protection.challenge,
-                )
-            )
-        )
+    def __init__(self, parts: ServiceParts, source: Source | None = None) -> None:
+        self._parts = parts
+        self._context = parts.context
+        self._control = parts.context.control
+        self._publisher = parts.context.publisher
+        self._profiles = parts.context.profiles
+        self._listening = parts.context.listening
+        self._blocks, self._decisions = parts.observers.blocks, parts.observers.decisions
+        audio = parts.context.config.audio
         self._microphone: PersistentMicrophone | None = None
         if source is None:
             source = self._microphone = PersistentMicrophone(
-                config.audio.device, ring_s=config.audio.ring_s, on_change=self._microphone_changed
+                audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
+        self._known: object = None
+        self._prepared: object = None
         self._lost_samples = 0
         self._moved_at = time.monotonic()
         self._notifier = Notifier()
-        self._settled = False
-        self._stop = threading.Event()
+        self._ready = False
         self._failure: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name="recognizer", daemon=True)
+
+    @property
+    def listening(self) -> bool:
+        """Whether it is armed."""
+        return self._listening.on
+
+    @property
+    def successor(self) -> Config | None:
+        """After `run`: the configuration for another service, None where it was just to stop."""
+        return self._control.successor
+
+    def stop(self) -> None:
+        """Make `run` return within 2 s; from any thread or signal handler."""
+        self._control.stop()
+
+    def reload(self) -> None:
+        """Make `run` return with a `successor`; from any thread or signal handler.
+
+        Where the configuration file has a mistake, a warning says so and nothing changes.
+        """
+        self._control.request_reload()
 
     def run(self) -> None:
         """Listen until `stop` is called or the source ends.
 
         Raises:
-            EdgeVoiceError: if the worker met something that it cannot go on from.
-
+            EdgeVoiceError: the worker cannot go on.
         """
         self._publisher.start()
         try:
-            self._household.refresh()
-            self._protection.start()
-            self._publish_health()
+            self._profiles.refresh()
+            self._context.trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
+            self._publisher.set_status(
+                listening=self.listening,
+                enrolling=False,
+                signing_key=self._parts.issuer.key_id,
+                **self._parts.lockout.as_dict(),
+            )
+            self._publish_status()
             self._worker.start()
-            while not self._stop.is_set():
-                self._wake.wait(_TICK_S)
-                self._wake.clear()
-                self._household.refresh()
-                self._protection.work()
-                self._publish_health()
-                self._household.store_lessons()
-                self._watch.tick()
-                if self._reload_asked:
-                    self._reload_if_right()
-                if self._alive():
-                    self._notifier.watchdog()
+            self._watch()
         finally:
             if self.successor is None:
                 self._notifier.stopping()
@@ -167,106 +141,61 @@ class Service:
         if self._failure is not None:
             raise self._failure
 
-    def stop(self) -> None:
-        """Make `run` return within 2 s; may be called from any thread or a signal handler."""
-        self._stop.set()
-        self._wake.set()
+    # --- the main thread ---
 
-    def reload(self) -> None:
-        """Have `run` return with a `successor`, if what the configuration file says now is right.
+    def _watch(self) -> None:
+        due = 0.0
+        while not self._control.stopping.is_set():
+            observers = self._parts.observers
+            woken = self._control.wake.wait(LIVE_S if observers.live else _TICK_S)
+            if woken or time.monotonic() >= due:
+                due = time.monotonic() + _TICK_S - LIVE_S / 2
+                self._control.wake.clear()
+                self._tick()
+            else:
+                observers.update()
 
-        May be called from any thread or a signal handler. Where it is wrong, or there is none, a
-        warning says so, and everything goes on as it was.
-        """
-        self._reload_asked = True
-        self._wake.set()
+    def _tick(self) -> None:
+        """Do what may wait for a disk."""
+        parts = self._parts
+        self._profiles.refresh()
+        parts.commands.work()
+        parts.enrollment.tick()
+        parts.lockout.tick()
+        parts.clock.tick()
+        parts.issuer.top_up()
+        self._profiles.store_recordings()
+        self._prepare_challenge()
+        self._context.trail.work()
+        self._publish_status()
+        self._profiles.store_lessons()
+        parts.observers.tick()
+        self._control.reload_if_requested()
+        if self._alive():
+            self._notifier.watchdog()
 
-    @property
-    def listening(self) -> bool:
-        """Whether it is armed."""
-        return self._protection.ear.listening
+    def _prepare_challenge(self) -> None:
+        """Get ready to ask people that the worker knows of since the last time."""
+        policy = self._parts.challenge.policy
+        if policy.profiles is not self._prepared:
+            self._prepared = policy.profiles
+            policy.prepare()
 
-    def _reload(self) -> None:
-        if self._reread is not None:
-            self.successor = self._reread()
-            _log.info("going on with the configuration as it is now")
-            self.stop()
-
-    def _reload_if_right(self) -> None:
-        self._reload_asked = False
-        try:
-            self._reload()
-        except EdgeVoiceError as error:
-            _log.warning("%s; going on with the configuration as it was", error)
-
-    def _work(self) -> None:
-        try:
-            with self._source:
-                for block in self._source.blocks():
-                    self._take(block)
-                    if self._stop.is_set():
-                        return
-                for judgment in self._listener.flush():
-                    self._publish(judgment)
-        except EdgeVoiceError as error:
-            self._failure = error
-        except Exception as error:  # noqa: BLE001 - nothing may end the worker unseen
-            _log.debug("the recognizer failed", exc_info=True)
-            self._failure = error
-        finally:
-            self.stop()
-
-    def _take(self, block: AudioBlock) -> None:
-        self._moved_at = time.monotonic()
-        self._settle()
-        self._lost_samples += block.lost_samples
-        self._watch.block(block)
-        challenge = self._protection.challenge
-        if not self._protection.ear.listening or self._protection.enrolling.hear(block):
-            challenge.cancel()
-            self._moved_at = time.monotonic()
-            return
-        challenge.use(self._household.profiles)
-        self._listener.use(self._household.profiles)
-        for judgment in self._listener.feed(block):
-            self._publish(judgment)
-
-    def _settle(self) -> None:
-        """Report once that the start is over: sound arrives, or it is known that none does."""
-        if self._settled:
-            return
-        self._settled = True
-        if self._microphone is None:
-            self._publisher.set_status(microphone="listening")
-        self._notifier.ready()
-
-    def _publish(self, judgment: Judgment) -> None:
-        decided = self._protection.door.decide(judgment)
-        if decided is not None:
-            # After the decision is on its way; the main thread stores it, which may take a second.
-            self._household.learn(decided)
-            self._watch.decided(decided)
-        self._moved_at = time.monotonic()
-
-    def _microphone_changed(self, state: MicrophoneState) -> None:
+    def _publish_status(self) -> None:
+        parts = self._parts
+        challenge = parts.challenge.policy
         self._publisher.set_status(
-            microphone="listening" if state.listening else "lost", reason=state.reason or None
-        )
-        self._settle()
-
-    def _publish_health(self) -> None:
-        self._publisher.set_status(
-            enrolled=sum(
-                profile.duress_of is None
-                for profile in self._decider.eligible(self._household.profiles)
-            ),
+            enrolled=parts.pipeline.enrolled(self._profiles.profiles),
             lost_samples=self._lost_samples,
-            discarded_utterances=self._endpointer.discarded,
-            late_decisions=self._protection.door.late,
+            discarded_utterances=parts.pipeline.endpointer.discarded,
+            late_decisions=parts.decisions.late,
+            audit_problem=self._context.trail.problem,
+            challenge_problem=challenge.problem,
+            challenge_demanded=challenge.demanded or None,
         )
 
     def _alive(self) -> bool:
-        """Whether blocks arrive and are worked on, or a lost microphone is really being sought."""
+        """Whether blocks arrive and are worked on, or a lost microphone is being reopened."""
         if not self._publisher.alive:
             return False
         moved_at = self._moved_at
@@ -275,18 +204,89 @@ class Service:
         return time.monotonic() - moved_at < _STALLED_S
 
     def _shut_down(self) -> None:
+        parts = self._parts
         if self._microphone is not None:
             with contextlib.suppress(EdgeVoiceError):
                 self._microphone.close()
         if isinstance(self._source, Lent):
             self._source.close()
         if self._worker.is_alive():
-            # Whoever comes next must not share the models' processor with a worker of the past.
+            # The next service must not share the processor with this worker.
             self._worker.join(_WORKER_GRACE_S if self.successor is None else _HANDOVER_S)
-        self._watch.close()
-        self._protection.stop()
+        parts.observers.close()
+        # Into the audit trail what came in, while the broker can still be reached.
+        parts.enrollment.close()
+        parts.commands.close()
+        parts.lockout.close()
+        parts.clock.write()
         self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
-            self._household.store_lessons()
-        self._protection.close()
-        self._store.close()
+            self._profiles.store_lessons()
+        self._profiles.store_recordings()
+        self._context.trail.record(Event(EventKind.STOPPED))
+        self._context.trail.close()
+        parts.state.close()
+        self._context.store.close()
+
+    # --- the worker's thread ---
+
+    def _work(self) -> None:
+        try:
+            with self._source:
+                for block in self._source.blocks():
+                    self._process(block)
+                    if self._control.stopping.is_set():
+                        return
+                for judgment in self._parts.pipeline.listener.flush():
+                    self._decide(judgment)
+        except EdgeVoiceError as error:
+            self._failure = error
+        except Exception as error:  # noqa: BLE001 - nothing may end the worker unseen
+            _log.debug("the recognizer failed", exc_info=True)
+            self._failure = error
+        finally:
+            self.stop()
+
+    def _process(self, block: AudioBlock) -> None:
+        # Thirty times a second, mostly silence: nothing is called here that has nothing to do.
+        parts = self._parts
+        self._moved_at = time.monotonic()
+        if not self._ready:
+            self._be_ready()
+        self._lost_samples += block.lost_samples
+        self._blocks.append(block)
+        enrollment = parts.enrollment
+        if not self._listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
+            parts.challenge.cancel()
+            self._moved_at = time.monotonic()
+            return
+        profiles = self._profiles.profiles
+        if profiles is not self._known:
+            self._known = profiles
+            parts.challenge.use(profiles)
+            parts.pipeline.listener.use(profiles)
+        for judgment in parts.pipeline.listener.feed(block):
+            self._decide(judgment)
+
+    def _decide(self, judgment: Judgment) -> None:
+        published = self._parts.decisions.publish(judgment)
+        if published is not None:
+            if self._profiles.adapts:
+                self._profiles.learn(published)
+            self._decisions.append(published)
+        self._moved_at = time.monotonic()
+
+    def _be_ready(self) -> None:
+        """Report once that the start is over: sound arrives, or it is known that none does."""
+        if self._ready:
+            return
+        self._ready = True
+        if self._microphone is None:
+            self._publisher.set_status(microphone="listening")
+        self._notifier.ready()
+
+    def _microphone_changed(self, state: MicrophoneState) -> None:
+        self._publisher.set_status(
+            microphone="listening" if state.listening else "lost", reason=state.reason or None
+        )
+        self._be_ready()

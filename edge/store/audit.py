@@ -4,14 +4,14 @@ What is promised, and what is not:
 
 - Each entry is authenticated together with the one before it, by a key that is not in the file.
   `verify` finds an entry that was edited, moved or removed, a beginning or an end that was cut
-  off, and a file that an older copy has replaced. Whoever can exchange the trail *and*
-  `device.sqlite` for older copies, both of the same moment, is found only with a head that was
-  kept somewhere else: that is what publishing `head` is for.
+  off, and a file that an older copy has replaced. Where the trail *and* `device.sqlite` were both
+  replaced by older copies, of the same moment, only a head that was kept elsewhere shows it: that
+  is what publishing `head` is for.
 - `record` only queues; `work` writes. A power cut loses what was recorded since the last call of
-  `work`, which the daemon makes every tick (half a second), and sooner for what matters.
-- Where nothing can be written (a full disk, a read-only one) the door goes on: being locked out
-  of the house is the greater harm. `problem` says so, events wait as far as there is room, and
-  once the trail can be written an entry of kind `unwritten` says how many did not get into it.
+  `work`, which the service makes every tick (half a second), and sooner for what matters.
+- Where nothing can be written (a full disk, a read-only one) the device keeps working: being
+  locked out of the house is the greater harm. `problem` says so, events wait as far as there is
+  room, and then an entry of kind `unwritten` counts those that were lost.
 - Entries hold the ids of profiles. A name, a phrase or an embedding has no place in a detail.
 """
 
@@ -23,12 +23,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from edge.config import AuditConfig
 from edge.errors import StoreError
-from edge.store.audit_check import AuditVerdict, check
-from edge.store.audit_entry import Entry, Head, read_anchor
+from edge.store.audit_chain import AuditVerdict, Entry, Head, check, read_anchor
 from edge.store.audit_file import ANCHOR, FILE_NAME, TrailFile, reading
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
@@ -49,8 +47,8 @@ _log = logging.getLogger(__name__)
 class AuditTrail:
     """The trail of one state directory, to be written by this process and others at once.
 
-    Nothing that `record`, `work` and `close` meet raises: the door is more than its log. What
-    reads the trail, and `flush`, raises `StoreError`.
+    `record`, `work` and `close` never raise: access matters more than its log. `flush` and what
+    reads the trail raise `StoreError`.
 
     Args:
         state_directory: the folder; made if missing.
@@ -59,7 +57,7 @@ class AuditTrail:
         settings: how long entries are kept.
         busy_s: how long to wait for another process that writes, seconds.
         on_urgent: called after an event that should be written soon was recorded, in the thread
-            that recorded it; to wake whoever calls `work`.
+            that recorded it; to wake the thread that calls `work`.
 
     Attributes:
         problem: why nothing can be written at the moment, None if all is well.
@@ -96,12 +94,7 @@ class AuditTrail:
     def __enter__(self) -> AuditTrail:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     @property
@@ -134,7 +127,7 @@ class AuditTrail:
         except StoreError as error:
             self._failed_at = time.monotonic()
             if self.problem != str(error):
-                _log.error("the audit trail cannot be written, the door goes on: %s", error)
+                _log.error("cannot write the audit trail; access goes on without it: %s", error)
             self.problem = str(error)
         else:
             if self.problem is not None:
@@ -142,11 +135,7 @@ class AuditTrail:
             self.problem = None
 
     def flush(self) -> None:
-        """Write what waits, durable when it returns.
-
-        Raises:
-            StoreError: it could not be written; it still waits.
-        """
+        """Write what waits, durable when it returns. Raises `StoreError`; it still waits then."""
         with self._file_lock:
             with self._queue_lock:
                 events = list(self._waiting)
@@ -170,11 +159,7 @@ class AuditTrail:
                 self._file.anchor()
 
     def prune(self) -> int:
-        """Remove what is older or more than the settings allow; how many entries that was.
-
-        Raises:
-            StoreError: nothing was removed.
-        """
+        """Remove what the settings no longer allow; how many entries. Raises `StoreError`."""
         with self._file_lock:
             self._pruned_at = time.monotonic()
             if self._file is None and not self.path.exists():
@@ -217,7 +202,7 @@ class AuditTrail:
                 return check(found, self._key, anchor=anchor, expected=expected)
 
     def close(self) -> None:
-        """Write what waits, and let go of the file; a second call does nothing."""
+        """Write what waits, and close the file; a second call does nothing."""
         try:
             self.flush()
         except StoreError as error:

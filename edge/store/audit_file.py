@@ -9,109 +9,18 @@ anchor. A power cut between the two leaves the anchor one transaction behind, wh
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.crypto.private_files import close_to_others, make_file
 from edge.errors import StoreError
-from edge.store.audit_entry import START, Entry, Head, anchor_text, read_anchor, sealed_entry
+from edge.store.audit_chain import START, Entry, Head, anchor_text, read_anchor, sealed_entry
 from edge.store.device_state import DeviceState
+from edge.store.sqlite import Database, FileKind, make_private
 from edge.types import Detail, Event, EventKind
 
 FILE_NAME = "audit.sqlite"
 """The file inside the state directory."""
-
-APPLICATION_ID = 0x45645641
-"""In the header of every trail ("EdVA")."""
-
-EVERY_ENTRY = "SELECT seq, time_us, kind, profile, detail, mac FROM entry"
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[Iterator[Entry]]:
-    """All entries in their order, one consistent view; nothing where there is no trail.
-
-    Raises:
-        StoreError: it cannot be read, or is no audit trail.
-    """
-    with explained(path):
-        if not path.exists():
-            yield iter(())
-            return
-        with contextlib.closing(connected(path, 5.0)) as database:
-            database.execute("BEGIN")
-            found = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'entry'")
-            if found.fetchone()[0] == 0:
-                yield iter(())
-                return
-            rows = database.execute(f"{EVERY_ENTRY} ORDER BY seq")
-            yield (Entry(*row) for row in rows)
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite or the system raises into a `StoreError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StoreError(f"cannot use the audit trail {path}: {reason}") from None
-    except sqlite3.Error as error:
-        text = str(error)
-        if "locked" in text:
-            advice = f"{path} has been in use by another process for too long: try again"
-        elif "readonly" in text or "unable to open" in text:
-            advice = f"cannot write to {path}: the file or its folder is read-only for this user"
-        elif "full" in text:
-            advice = f"cannot write to {path}: the disk is full"
-        elif "disk I/O" in text:  # nothing is known to be damaged: a new trail would help nobody
-            advice = f"cannot use the audit trail {path}: the disk failed, or may not grow the file"
-        else:
-            advice = (
-                f"the audit trail {path} is damaged ({text}): move it away, and a new one begins,"
-                " which says so"
-            )
-        raise StoreError(advice) from error
-
-
-def connected(path: Path, busy_s: float) -> sqlite3.Connection:
-    """Open an existing file; `busy_s` is how long to wait for another process, seconds."""
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw&psow=0",
-        uri=True,
-        timeout=busy_s,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    # See schema.open_database: a rollback journal, synced down to its removal.
-    for pragma in ("synchronous = EXTRA", "secure_delete = ON", "trusted_schema = OFF"):
-        database.execute(f"PRAGMA {pragma}")
-    found = database.execute("PRAGMA application_id").fetchone()[0]
-    if found == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-        with contextlib.suppress(sqlite3.OperationalError):  # read-only, or another was quicker
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    elif found != APPLICATION_ID:
-        database.close()
-        raise StoreError(f"{path} is a database of another program: move it away")
-    return database
-
-
-def make_private(path: Path) -> None:
-    """Make the file where there is none, and see that only its owner can read it."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-    make_file(path)
-    with contextlib.suppress(PermissionError):
-        close_to_others(path)
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """Which file a path leads to."""
-    status = path.stat()
-    return (status.st_dev, status.st_ino)
-
 
 ANCHOR = "audit.head"
 """The name under which `DeviceState` keeps the head."""
@@ -127,6 +36,27 @@ CREATE TABLE IF NOT EXISTS entry (
 )
 """
 _MAX_SEQ = 10**15
+_EVERY_ENTRY = "SELECT seq, time_us, kind, profile, detail, mac FROM entry"
+_KIND = FileKind(
+    "audit trail",
+    remedy="move it away, and a new one begins, which says so",
+    application_id=0x45645641,  # "EdVA"
+)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[Iterator[Entry]]:
+    """All entries in order, one consistent view; none without a trail. Raises `StoreError`."""
+    with _KIND.errors(path):
+        if not path.exists():
+            yield iter(())
+            return
+        with contextlib.closing(Database(path, _KIND)) as database, database.reading():
+            if "entry" not in database.tables:
+                yield iter(())
+                return
+            rows = database.execute(f"{_EVERY_ENTRY} ORDER BY seq")
+            yield (Entry(*row) for row in rows)
 
 
 class TrailFile:
@@ -139,7 +69,7 @@ class TrailFile:
         busy_s: how long to wait for another process that writes, seconds.
 
     Raises:
-        StoreError: it cannot be opened or made, or is no audit trail; it is then left as it is.
+        StoreError: it cannot be opened or made, or is not an audit trail; it is then left as it is.
     """
 
     def __init__(self, path: Path, key: bytes, state: DeviceState, busy_s: float) -> None:
@@ -147,32 +77,24 @@ class TrailFile:
         self._key = key
         self._state = state
         self._anchor_due = False
-        with explained(path):
+        with _KIND.errors(path):
             if not path.exists() and (state.get(ANCHOR) or "0:").startswith("0:"):
                 # Before there is anything to cut off: from now on a missing anchor is a finding.
                 state.put(ANCHOR, anchor_text(key, Head(0, START)))
             make_private(path)
-            self._database = connected(path, busy_s)
-            self._known = identity(path)
+            self._database = Database(path, _KIND, busy_s)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     @property
     def replaced(self) -> bool:
         """Whether the path leads to another file by now, or to none."""
-        try:
-            return identity(self.path) != self._known
-        except OSError:
-            return True
+        return self._database.replaced
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write events in one transaction, durable when it returns.
-
-        Raises:
-            StoreError: they could not be written; none of them was.
-        """
+        """Write events in one transaction, all or none, durable when it returns."""
         with self._writing():
             head = self._continue_from(self._state.get(ANCHOR))
             for event in events:
@@ -180,16 +102,13 @@ class TrailFile:
             self._anchor_due = True
 
     def prune(self, *, before_us: int, most_entries: int, most_bytes: int) -> int:
-        """Remove the oldest entries, and say so in the trail.
+        """Remove the oldest entries, and record that in the trail; how many were removed.
 
         Args:
             before_us: entries older than this may go, Unix time in microseconds.
             most_entries: so many may stay; if there are more, a twentieth beyond them goes too,
                 so that it is not for every entry again.
             most_bytes: as `most_entries`, by what the file has in use.
-
-        Returns:
-            How many went.
 
         Raises:
             StoreError: none was removed.
@@ -201,7 +120,10 @@ class TrailFile:
             if count < 2:
                 return 0
             share = max(most_entries / count, 0.0)
-            used = self._used_bytes()
+            page_size, pages, free = map(
+                self._database.pragma, ("page_size", "page_count", "freelist_count")
+            )
+            used = (pages - free) * page_size
             share = min(share, most_bytes / used if used else 1.0)
             young = self._database.execute(
                 "SELECT min(seq) FROM entry WHERE time_us >= ?", (before_us,)
@@ -230,7 +152,7 @@ class TrailFile:
 
     def head(self) -> Head:
         """The newest entry. Raises `StoreError`."""
-        with explained(self.path):
+        with _KIND.errors(self.path):
             return self._head()
 
     def anchor(self) -> None:
@@ -238,12 +160,8 @@ class TrailFile:
         if not self._anchor_due:
             return
         # The lock keeps a slower process from putting an older head over a newer one.
-        with explained(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._state.put(ANCHOR, anchor_text(self._key, self._head()))
-            finally:
-                self._database.execute("ROLLBACK")
+        with self._database.locked():
+            self._state.put(ANCHOR, anchor_text(self._key, self._head()))
         self._anchor_due = False
 
     def _continue_from(self, anchored: str | None) -> Head:
@@ -282,46 +200,11 @@ class TrailFile:
         return Head(last.seq, last.mac if isinstance(last.mac, bytes) else START)
 
     def _one(self, clause: str, *values: Any) -> Entry | None:
-        return next(self._entries(clause, *values), None)
-
-    def _entries(self, clause: str, *values: Any) -> Iterator[Entry]:
-        for row in self._database.execute(f"{EVERY_ENTRY} {clause}", values):
-            yield Entry(*row)
-
-    def _used_bytes(self) -> int:
-        pages, free, size = (
-            int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (pages - free) * size
+        row = self._database.execute(f"{_EVERY_ENTRY} {clause}", values).fetchone()
+        return None if row is None else Entry(*row)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with explained(self.path):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                self._database.execute(_SCHEMA)
-                yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-
-
-def removed_before(entries: Iterable[Entry], first: Entry) -> bytes | None:
-    """The MAC of the entry before the first one, as retention put it on record when it removed it.
-
-    None where retention has removed nothing there.
-    """
-    last = first.seq - 1
-    if first.kind == EventKind.TAMPERING.value:
-        last = first.details().get("found", last)
-    found = None
-    for entry in entries:
-        if entry.kind == EventKind.RETENTION.value:
-            detail = entry.details()
-            if detail.get("last") == last:
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    found = bytes.fromhex(detail["hash"])
-    return found
+        with self._database.writing():
+            self._database.execute(_SCHEMA)
+            yield

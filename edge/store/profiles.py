@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from edge.config import StoreConfig
 from edge.crypto.keys import KeySources, WrappingKey
@@ -13,16 +12,42 @@ from edge.crypto.sealing import derive
 from edge.errors import ProfileError
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import check_learned, check_required, check_rule, check_sample
-from edge.store.rows import ItemRows, Kept, ProfileRows
-from edge.store.sealed_file import KeyState, StoreFile, lock_with, state_of
+from edge.store.rows import ItemRows, Kept, KeyState, ProfileRows, lock_with, state_of
+from edge.store.sealed_file import StoreFile
 from edge.store.transfer import ExportedPerson, add_person, person_of
 from edge.types import AccessRule, EnrollmentSample, Profile, ProfileKind
 
-_Self = TypeVar("_Self", bound="SealedStore")
+# Inside the class, `list` is the method.
+_Profiles = list[Profile]
+_Items = list[Kept]
 
 
-class SealedStore:
-    """What a store can do beside its profiles; see `ProfileStore`."""
+class ProfileStore:
+    """Profiles and their enrollment samples in one SQLite file, sealed.
+
+    Every method is one transaction: after a crash or a power cut at any moment its effect is there
+    whole, or not at all. Several processes may have a store open at once, and any thread may use
+    it. A profile is given by its id or its name, the latter without regard to case.
+
+    Names, phrases, rules, dates and embeddings are sealed with AES-256-GCM, each bound to its row.
+    Without the key the file shows how many profiles, samples and items it has, roughly how long
+    each phrase is, which kinds of items there are, and what was learned; nothing else. Anyone who
+    can write the file but lacks the key can destroy rows, or put back older copies of them:
+    rotating the key makes older copies worthless.
+
+    All methods raise `ProfileError` where there is no such profile, `StoreError` when the file
+    cannot be read or written, or is damaged, and `KeyFault`, which is one, when it was locked with
+    a key that is not here.
+
+    Args:
+        path: the file; it and its folder are made if missing, private to the user (0600, 0700).
+        busy_s: how long to wait for a writer in another process, seconds.
+        settings: where the key is.
+
+    Raises:
+        KeyFault: the key is not there; nothing was changed.
+        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
+    """
 
     def __init__(
         self, path: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
@@ -32,19 +57,14 @@ class SealedStore:
         self._rows = ProfileRows(self._file)
         self._items = ItemRows(self._file)
 
-    def __enter__(self: _Self) -> _Self:
+    def __enter__(self) -> ProfileStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._file.close()
 
     def data_version(self) -> tuple[int, int]:
@@ -53,11 +73,218 @@ class SealedStore:
         To be compared for equality with an earlier mark of the same object. A file that was put in
         the store's place, such as a backup, is opened here and counts as a change. Items do not
         count.
-
-        Raises:
-            StoreError: the file is gone, or another one in its place is no store.
         """
         return self._file.version()
+
+    def create(
+        self,
+        name: str,
+        kind: ProfileKind,
+        phrase: str = "",
+        *,
+        required: float,
+        samples: Sequence[EnrollmentSample] = (),
+        speaker_model: str = "",
+        phrase_model: str = "",
+        duress_of: str | None = None,
+    ) -> Profile:
+        """Add a profile together with its samples, if any: all of it, or nothing.
+
+        Args:
+            name: 1 to 64 characters that print; unique without regard to case.
+            kind: what it is enrolled for.
+            phrase: the phrase in writing, only for people to read; up to 200 characters.
+            required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
+                make it complete.
+            samples: up to `MAX_SAMPLES`.
+            speaker_model: as `add_sample`.
+            phrase_model: as `add_sample`.
+            duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
+
+        Raises:
+            ProfileError: the name is impossible or taken, there are too many profiles or samples,
+                or `duress_of` is nobody's own profile.
+            ValueError: as `add_sample`.
+        """
+        with self._file.writing():
+            profile_id = self._rows.begin(name, kind, phrase, required, duress_of)
+            for sample in samples:
+                self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            return self._rows.load(profile_id)
+
+    def add_sample(
+        self, profile: str, sample: EnrollmentSample, speaker_model: str, phrase_model: str
+    ) -> Profile:
+        """Add one enrollment sample to a profile.
+
+        Args:
+            profile: id or name.
+            sample: what is kept of the utterance.
+            speaker_model: SHA-256 of the model that made the speaker embedding.
+            phrase_model: SHA-256 of the model that made the phrase embedding; empty for `VOICE`.
+
+        Raises:
+            ProfileError: it is full, or its samples are of other models.
+            ValueError: the sample is not one of this kind of profile, or no embedding at all.
+        """
+        with self._file.writing():
+            profile_id = self._rows.resolve(profile)
+            self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            return self._rows.load(profile_id)
+
+    def adapt(self, profile: Profile, sample: EnrollmentSample, *, most: int) -> Profile:
+        """Add a sample that was learned from an accepted utterance; no enrolled one is touched.
+
+        Args:
+            profile: as it was when the utterance was accepted.
+            sample: what is kept of the utterance, with `adapted` set, of the profile's models.
+            most: how many learned samples there may be afterwards, 1 to `MAX_ADAPTED`; the oldest
+                ones make room.
+
+        Raises:
+            ProfileError: it has changed since then, or has nothing enrolled.
+            ValueError: the sample is not a learned one of this kind of profile, or `most` is out of
+                range.
+        """
+        check_learned(sample, most)
+        with self._file.writing():
+            now = self._rows.load(self._rows.resolve(profile.id))
+            if now.updated_at != profile.updated_at:
+                raise ProfileError(f"{now.name} has changed since the utterance was accepted")
+            if not now.enrolled:
+                raise ProfileError(f"{now.name} has nothing enrolled that could be added to")
+            check_sample(now.kind, sample, now.speaker_model, now.phrase_model)
+            self._file.execute(
+                "DELETE FROM sample WHERE profile_id = ?1 AND adapted = 1 AND position NOT IN"
+                " (SELECT position FROM sample WHERE profile_id = ?1 AND adapted = 1"
+                " ORDER BY position DESC LIMIT ?2)",
+                (now.id, most - 1),
+            )
+            self._rows.insert(now.id, sample)
+            self._rows.change(now.id)
+            return self._rows.load(now.id)
+
+    def forget_adaptation(self, profile: str) -> Profile:
+        """Remove all learned samples: the signature is that of the enrollment again."""
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            removed = self._file.execute(
+                "DELETE FROM sample WHERE profile_id = ? AND adapted = 1", (profile_id,)
+            ).rowcount
+            if removed:
+                self._rows.change(profile_id)
+            return self._rows.load(profile_id)
+
+    def replace_samples(
+        self,
+        profile: str,
+        samples: Sequence[EnrollmentSample],
+        speaker_model: str,
+        phrase_model: str,
+        *,
+        phrase: str | None = None,
+        required: float | None = None,
+    ) -> Profile:
+        """Replace a signature; until it returns, the old one stands.
+
+        What makes it complete (`required`) and the phrase in writing stay where None is given.
+
+        Raises:
+            ProfileError: more than `MAX_SAMPLES` samples.
+            ValueError: as `add_sample`.
+        """
+        changes: dict[str, Any] = {}
+        if phrase is not None:
+            changes["phrase"] = clean_phrase(phrase)
+        if required is not None:
+            changes["required"] = float(required)
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            if required is not None:
+                check_required(self._rows.record(profile_id).kind, required)
+            self._rows.clear(profile_id)
+            self._rows.change(profile_id, **changes)
+            for sample in samples:
+                self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            return self._rows.load(profile_id)
+
+    def reset(self, profile: str) -> Profile:
+        """Remove a profile's samples; its id, name and phrase in writing stay."""
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            self._rows.clear(profile_id)
+            return self._rows.load(profile_id)
+
+    def rename(self, profile: str, name: str) -> Profile:
+        """Give a profile another name. Raises `ProfileError` if it is impossible or taken."""
+        name = clean_name(name)
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            self._rows.refuse_taken(name, except_for=profile_id)
+            self._rows.change(profile_id, name=name)
+            return self._rows.load(profile_id)
+
+    def set_rule(self, profile: str, rule: AccessRule) -> Profile:
+        """Set what a person may open, and when. Raises `ValueError` for an impossible rule."""
+        check_rule(rule)
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            self._rows.change(profile_id, rule=rule)
+            return self._rows.load(profile_id)
+
+    def delete(self, profile: str) -> None:
+        """Delete a profile, with the person's duress phrases and all items.
+
+        Nothing of it stays in the file, nor in the journal's. What a flash chip keeps of
+        overwritten sectors is out of reach from here, but sealed; where the key may be known to
+        others, rotate it as well.
+        """
+        with self._file.erasing():
+            profile_id = self._rows.resolve(profile)
+            self._file.execute(
+                "DELETE FROM profile WHERE id = ? OR owner_mark = ?",
+                (profile_id, self._file.vault.owner_mark(profile_id)),
+            )
+
+    def get(self, profile: str) -> Profile:
+        """One profile by id or name."""
+        with self._file.reading():
+            return self._rows.load(self._rows.resolve(profile))
+
+    def find(self, profile: str) -> tuple[str, str]:
+        """Id and name of a profile, without reading its samples: those may be what is damaged."""
+        with self._file.reading():
+            profile_id = self._rows.resolve(profile)
+            return profile_id, self._rows.name(profile_id)
+
+    def list(self) -> _Profiles:
+        """All profiles, in the order in which they were created."""
+        with self._file.reading():
+            profiles = [self._rows.load(profile_id) for profile_id in self._rows.ids()]
+        return sorted(profiles, key=lambda profile: profile.created_at)
+
+    def count(self) -> int:
+        """How many profiles there are, enrolled or not."""
+        with self._file.reading():
+            return int(self._file.execute("SELECT count(*) FROM profile").fetchone()[0])
+
+    def export(self, profile: str) -> ExportedPerson:
+        """A person with everything that belongs to them, to be written to a file.
+
+        Raises:
+            ProfileError: it is somebody's duress phrase.
+        """
+        with self._file.reading():
+            return person_of(self._rows, self._items, self._rows.resolve(profile))
+
+    def import_person(self, person: ExportedPerson, name: str | None = None) -> Profile:
+        """Add a person from a file, who was checked already: all of it, or nothing.
+
+        Raises:
+            ProfileError: a name is taken, or there are too many profiles.
+        """
+        with self._file.writing():
+            return self._rows.load(add_person(self._rows, self._items, person, name))
 
     def keep(
         self,
@@ -80,23 +307,14 @@ class SealedStore:
             Its id.
 
         Raises:
-            ProfileError: no such profile.
             ValueError: the kind or size is impossible.
         """
         with self._file.writing():
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.add(kind, payload, profile_id, most)
 
-    def kept(self, kind: str, profile: str | None = None) -> list[Kept]:
-        """What is kept of a kind, oldest first.
-
-        Args:
-            kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
-
-        Raises:
-            ProfileError: no such profile.
-        """
+    def kept(self, kind: str, profile: str | None = None) -> _Items:
+        """What is kept of a kind, oldest first; of one profile, or of all and the device."""
         with self._file.reading():
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.all(kind, profile_id)
@@ -104,31 +322,25 @@ class SealedStore:
     def discard(
         self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
     ) -> int:
-        """Remove what is kept of a kind.
+        """Remove what is kept of a kind, of one profile or of all and the device.
 
         Args:
             kind: as `keep`.
-            profile: id or name; None for all, those of the device itself included.
+            profile: id or name.
             ids: which of them; None for all.
 
         Returns:
             How many there were.
-
-        Raises:
-            ProfileError: no such profile.
         """
         with self._file.writing():
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.discard(kind, profile_id, ids)
 
     def derive_key(self, purpose: str) -> bytes:
-        """A key of 32 bytes for another file of this device, the same on every call.
+        """A key of 32 bytes for one purpose, for another file of this device; always the same.
 
         It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
         key: it survives rotation and a change of the wrapping key, and is lost with the store.
-
-        Args:
-            purpose: what it is for; another purpose's key does not follow from it.
         """
         with self._file.reading():
             return derive(self._file.vault.secrets.root, f"for {purpose}")
@@ -154,7 +366,7 @@ class SealedStore:
         lock_with(self._file, key, rotate=True)
 
     def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:
-        """Lock the store with another key; the former one opens nothing any more.
+        """Lock the store with another key; the old one no longer opens it.
 
         Args:
             key: the new one, which must be kept where it will be found.
@@ -165,304 +377,3 @@ class SealedStore:
             StoreError: as `rotate_key`.
         """
         lock_with(self._file, key, rotate=rotate)
-
-
-_Profiles = list[Profile]  # inside the class, `list` is the method
-
-
-class ProfileStore(SealedStore):
-    """Profiles and their enrollment samples in one SQLite file, sealed.
-
-    Every method is one transaction: after a crash or a power cut at any moment its effect is there
-    whole, or not at all. Several processes may have a store open at once, and any thread may use
-    it. Where a method takes a profile, it takes the profile's id or its name, the latter without
-    regard to case.
-
-    Names, phrases, rules, dates and embeddings are sealed with AES-256-GCM, each bound to its row.
-    Without the key the file tells how many profiles, samples and items it holds, roughly how long
-    each phrase is, which kinds of items there are, and what was learned; nothing else. Who can
-    write the file but lacks the key can destroy rows, or put back older copies of them: rotating
-    the key makes older copies worthless.
-
-    All methods raise `StoreError` when the file cannot be read or written, or is damaged, and
-    `KeyFault`, which is one, when it was locked with a key that is not here.
-
-    Args:
-        path: the file; it and its folder are made if missing, private to the user (0600, 0700).
-        busy_s: how long to wait for a writer in another process, seconds.
-        settings: where the key is.
-
-    Raises:
-        KeyFault: the key is not there; nothing was changed.
-        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
-    """
-
-    def create(
-        self,
-        name: str,
-        kind: ProfileKind,
-        phrase: str = "",
-        *,
-        required: float,
-        duress_of: str | None = None,
-    ) -> Profile:
-        """Add a profile without samples.
-
-        Args:
-            name: 1 to 64 characters that print; unique without regard to case.
-            kind: what it is enrolled for.
-            phrase: the phrase in writing, only for people to read; up to 200 characters.
-            required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
-                make it complete.
-            duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
-
-        Raises:
-            ProfileError: the name is impossible or taken, there are `MAX_PROFILES` already, or
-                `duress_of` is nobody's own profile.
-        """
-        return self.create_with_samples(name, kind, phrase, required=required, duress_of=duress_of)
-
-    def create_with_samples(
-        self,
-        name: str,
-        kind: ProfileKind,
-        phrase: str = "",
-        *,
-        required: float,
-        samples: Sequence[EnrollmentSample] = (),
-        speaker_model: str = "",
-        phrase_model: str = "",
-        duress_of: str | None = None,
-    ) -> Profile:
-        """Add a profile together with its samples: all of it, or nothing.
-
-        Raises:
-            ProfileError: as `create`, or there are more than `MAX_SAMPLES` samples.
-            ValueError: as `add_sample`.
-        """
-        with self._file.writing():
-            profile_id = self._rows.begin(name, kind, phrase, required, duress_of)
-            for sample in samples:
-                self._rows.append(profile_id, sample, speaker_model, phrase_model)
-            return self._rows.load(profile_id)
-
-    def add_sample(
-        self, profile: str, sample: EnrollmentSample, speaker_model: str, phrase_model: str
-    ) -> Profile:
-        """Add one enrollment sample to a profile.
-
-        Args:
-            profile: id or name.
-            sample: what is kept of the utterance.
-            speaker_model: SHA-256 of the model that made the speaker embedding.
-            phrase_model: SHA-256 of the model that made the phrase embedding; empty for `VOICE`.
-
-        Raises:
-            ProfileError: no such profile, it is full, or its samples are of other models.
-            ValueError: the sample is not one of this kind of profile, or no embedding at all.
-        """
-        with self._file.writing():
-            profile_id = self._rows.resolve(profile)
-            self._rows.append(profile_id, sample, speaker_model, phrase_model)
-            return self._rows.load(profile_id)
-
-    def adapt(self, profile: Profile, sample: EnrollmentSample, *, most: int) -> Profile:
-        """Add a sample that was learned from an accepted utterance; no enrolled one is touched.
-
-        Args:
-            profile: as it was when the utterance was accepted: who has been enrolled anew
-                meanwhile has not been accepted yet.
-            sample: what is kept of the utterance, with `adapted` set, of the profile's models.
-            most: how many learned samples there may be afterwards, 1 to `MAX_ADAPTED`; the oldest
-                ones make room.
-
-        Raises:
-            ProfileError: no such profile any more, it has changed meanwhile, or has nothing
-                enrolled.
-            ValueError: the sample is not a learned one, not one of this kind of profile, or no
-                embedding at all; or `most` is out of range.
-        """
-        check_learned(sample, most)
-        with self._file.writing() as database:
-            now = self._rows.load(self._rows.resolve(profile.id))
-            if now.updated_at != profile.updated_at:
-                raise ProfileError(f"{now.name} has changed since the utterance was accepted")
-            if not now.enrolled:
-                raise ProfileError(f"{now.name} has nothing enrolled that could be added to")
-            check_sample(now.kind, sample, now.speaker_model, now.phrase_model)
-            database.execute(
-                "DELETE FROM sample WHERE profile_id = ?1 AND adapted = 1 AND position NOT IN"
-                " (SELECT position FROM sample WHERE profile_id = ?1 AND adapted = 1"
-                " ORDER BY position DESC LIMIT ?2)",
-                (now.id, most - 1),
-            )
-            self._rows.insert(now.id, sample)
-            self._rows.change(now.id)
-            return self._rows.load(now.id)
-
-    def forget_adaptation(self, profile: str) -> Profile:
-        """Remove all learned samples: the signature is that of the enrollment again.
-
-        Args:
-            profile: id or name.
-
-        Raises:
-            ProfileError: no such profile.
-        """
-        with self._file.erasing() as database:
-            profile_id = self._rows.resolve(profile)
-            removed = database.execute(
-                "DELETE FROM sample WHERE profile_id = ? AND adapted = 1", (profile_id,)
-            ).rowcount
-            if removed:
-                self._rows.change(profile_id)
-            return self._rows.load(profile_id)
-
-    def replace_samples(
-        self,
-        profile: str,
-        samples: Sequence[EnrollmentSample],
-        speaker_model: str,
-        phrase_model: str,
-        *,
-        phrase: str | None = None,
-        required: float | None = None,
-    ) -> Profile:
-        """Exchange a signature for a new one: until it returns, the old one stands.
-
-        Args:
-            profile: id or name.
-            samples: the new samples, all of them.
-            speaker_model: as `add_sample`.
-            phrase_model: as `add_sample`.
-            phrase: the new phrase in writing; None keeps what is there.
-            required: what makes the new signature complete; None keeps what is there.
-
-        Raises:
-            ProfileError: no such profile, or more than `MAX_SAMPLES` samples.
-            ValueError: as `add_sample`.
-        """
-        changes: dict[str, Any] = {}
-        if phrase is not None:
-            changes["phrase"] = clean_phrase(phrase)
-        if required is not None:
-            changes["required"] = float(required)
-        with self._file.erasing():
-            profile_id = self._rows.resolve(profile)
-            if required is not None:
-                check_required(self._rows.record(profile_id).kind, required)
-            self._rows.clear(profile_id)
-            self._rows.change(profile_id, **changes)
-            for sample in samples:
-                self._rows.append(profile_id, sample, speaker_model, phrase_model)
-            return self._rows.load(profile_id)
-
-    def reset(self, profile: str) -> Profile:
-        """Forget a profile's samples; its id, name and phrase in writing stay.
-
-        Raises:
-            ProfileError: no such profile.
-        """
-        with self._file.erasing():
-            profile_id = self._rows.resolve(profile)
-            self._rows.clear(profile_id)
-            return self._rows.load(profile_id)
-
-    def rename(self, profile: str, name: str) -> Profile:
-        """Give a profile another name.
-
-        Raises:
-            ProfileError: no such profile, or the new name is impossible or taken.
-        """
-        name = clean_name(name)
-        with self._file.erasing():
-            profile_id = self._rows.resolve(profile)
-            self._rows.refuse_taken(name, except_for=profile_id)
-            self._rows.change(profile_id, name=name)
-            return self._rows.load(profile_id)
-
-    def set_rule(self, profile: str, rule: AccessRule) -> Profile:
-        """Say what a person may open, and when.
-
-        Args:
-            profile: id or name.
-            rule: in the place of the one that is there.
-
-        Raises:
-            ProfileError: no such profile.
-            ValueError: the rule cannot be.
-        """
-        check_rule(rule)
-        with self._file.erasing():
-            profile_id = self._rows.resolve(profile)
-            self._rows.change(profile_id, rule=rule)
-            return self._rows.load(profile_id)
-
-    def delete(self, profile: str) -> None:
-        """Delete a profile, with the person's duress phrases and all items.
-
-        Nothing of it stays in the file, nor in the journal's. What a flash chip keeps of
-        overwritten sectors is out of reach from here, but sealed; where the key may be known to
-        others, rotate it as well.
-
-        Raises:
-            ProfileError: no such profile.
-        """
-        with self._file.erasing() as database:
-            profile_id = self._rows.resolve(profile)
-            database.execute(
-                "DELETE FROM profile WHERE id = ? OR owner_mark = ?",
-                (profile_id, self._file.vault.owner_mark(profile_id)),
-            )
-
-    def get(self, profile: str) -> Profile:
-        """One profile by id or name.
-
-        Raises:
-            ProfileError: no such profile; the message names the nearest ones.
-        """
-        with self._file.reading():
-            return self._rows.load(self._rows.resolve(profile))
-
-    def find(self, profile: str) -> tuple[str, str]:
-        """Id and name of a profile, without reading its samples: those may be what is damaged.
-
-        Raises:
-            ProfileError: no such profile.
-        """
-        with self._file.reading():
-            profile_id = self._rows.resolve(profile)
-            return profile_id, self._rows.name(profile_id)
-
-    def list(self) -> _Profiles:
-        """All profiles, in the order in which they were created."""
-        with self._file.reading():
-            profiles = [self._rows.load(profile_id) for profile_id in self._rows.ids()]
-        return sorted(profiles, key=lambda profile: profile.created_at)
-
-    def count(self) -> int:
-        """How many profiles there are, enrolled or not."""
-        with self._file.reading() as database:
-            return int(database.execute("SELECT count(*) FROM profile").fetchone()[0])
-
-    def export(self, profile: str) -> ExportedPerson:
-        """A person with everything that belongs to them, to be written to a file.
-
-        Raises:
-            ProfileError: no such profile, or it is somebody's duress phrase.
-        """
-        with self._file.reading():
-            return person_of(self._rows, self._items, self._rows.resolve(profile))
-
-    def import_person(self, person: ExportedPerson, name: str | None = None) -> Profile:
-        """Add somebody who comes from a file: all of it, or nothing.
-
-        Args:
-            person: whom; checked already.
-            name: another name than that in the file.
-
-        Raises:
-            ProfileError: a name is taken, or there are too many profiles.
-        """
-        with self._file.writing():
-            return self._rows.load(add_person(self._rows, self._items, person, name))

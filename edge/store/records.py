@@ -1,4 +1,7 @@
-"""What a profile is besides its samples, as bytes to be sealed."""
+"""Profiles and samples as bytes to be sealed, and the limits of both.
+
+A record is a `Profile` without its samples; its id stays empty, since it is kept beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -30,6 +32,23 @@ MAX_SAMPLES = 50
 MAX_ADAPTED = 20
 """Samples of one profile that were learned from accepted utterances."""
 MAX_REQUIRED_SECONDS = 3600.0
+MAX_SPEAKER_SIZE = 2048
+MAX_PHRASE_ROWS = 4096
+MAX_PHRASE_SIZE = 1024
+MAX_PHRASES = 8
+"""The phrase embedding itself and its variants."""
+MAX_BYTES = 32 << 20
+_DISK = np.dtype("<f4")
+_VERSION = 1
+_HEAD = struct.Struct("<BHB3d")
+"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
+_SHAPE = struct.Struct("<HH")
+_SAMPLE_BLOCK = 2048
+"""Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
+_BLOCK = 512
+"""Sizes are rounded up to this: the size alone would tell a name's length, or that there is a
+rule, or that it is a duress phrase."""
+_MAX_RULE_ITEMS = 1000
 
 
 def check_required(kind: ProfileKind, required: float) -> None:
@@ -60,62 +79,19 @@ def check_learned(sample: EnrollmentSample, most: int) -> None:
         raise ValueError(f"1 to {MAX_ADAPTED} samples can be learned, not {most}")
 
 
-_BLOCK = 512
-"""Sizes are rounded up to this: the size alone would tell a name's length, or that there is a
-rule, or that it is a duress phrase."""
-_MAX_RULE_ITEMS = 1000
-
-
-@dataclass(frozen=True)
-class Record:
-    """A profile without its id and samples; the attributes are those of `Profile`."""
-
-    name: str
-    kind: ProfileKind
-    phrase: str
-    speaker_model: str
-    phrase_model: str
-    required: float
-    created_at: float
-    updated_at: float
-    rule: AccessRule = EVERYTHING
-    duress_of: str | None = None
-
-    def profile(self, profile_id: str, samples: tuple[EnrollmentSample, ...]) -> Profile:
-        """The profile that this is the record of."""
-        return Profile(
-            id=profile_id,
-            name=self.name,
-            kind=self.kind,
-            phrase=self.phrase,
-            speaker_model=self.speaker_model,
-            phrase_model=self.phrase_model,
-            required=self.required,
-            samples=samples,
-            created_at=self.created_at,
-            updated_at=self.updated_at,
-            rule=self.rule,
-            duress_of=self.duress_of,
-        )
-
-
-def encode(record: Record) -> bytes:
+def encode(record: Profile) -> bytes:
     """A record as bytes."""
     text = json.dumps(as_dict(record), ensure_ascii=False, separators=(",", ":"))
     content = text.encode()
     return content + b" " * (-len(content) % _BLOCK)
 
 
-def decode(content: bytes) -> Record:
-    """A record from what `encode` made of it; what a newer version added is passed over.
-
-    Raises:
-        ValueError: it is nothing of the kind.
-    """
+def decode(content: bytes) -> Profile:
+    """A record from `encode`; what a newer version added is ignored. Raises `ValueError`."""
     return from_dict(json.loads(content))
 
 
-def as_dict(record: Record) -> dict[str, Any]:
+def as_dict(record: Profile) -> dict[str, Any]:
     """A record as JSON knows it."""
     return {
         "name": record.name,
@@ -131,20 +107,18 @@ def as_dict(record: Record) -> dict[str, Any]:
     }
 
 
-def from_dict(value: Any) -> Record:
-    """A record from what `as_dict` made of it.
-
-    Raises:
-        ValueError: it is nothing of the kind.
-    """
+def from_dict(value: Any) -> Profile:
+    """A record from `as_dict`. Raises `ValueError`."""
     try:
-        record = Record(
+        record = Profile(
+            id="",
             name=value["name"],
             kind=ProfileKind(value["kind"]),
             phrase=value["phrase"],
             speaker_model=value["speaker_model"],
             phrase_model=value["phrase_model"],
             required=value["required"],
+            samples=(),
             created_at=value["created_at"],
             updated_at=value["updated_at"],
             rule=EVERYTHING if value["rule"] is None else rule_from_dict(value["rule"]),
@@ -156,7 +130,7 @@ def from_dict(value: Any) -> Record:
     return record
 
 
-def check_record(record: Record) -> None:
+def check_record(record: Profile) -> None:
     """Raise `ValueError` for a record whose parts are not of their types."""
     texts = (record.name, record.phrase, record.speaker_model, record.phrase_model)
     if not all(isinstance(text, str) for text in texts):
@@ -185,11 +159,7 @@ def rule_as_dict(rule: AccessRule) -> dict[str, Any]:
 
 
 def rule_from_dict(value: Any) -> AccessRule:
-    """A rule from what `rule_as_dict` made of it.
-
-    Raises:
-        ValueError: it is nothing of the kind, or one that cannot be.
-    """
+    """A rule from `rule_as_dict`. Raises `ValueError`, also for one that cannot be."""
     try:
         rule = AccessRule(
             enabled=value["enabled"],
@@ -229,21 +199,6 @@ def _day(value: Any) -> date | None:
     return None if value is None else date.fromisoformat(value)
 
 
-MAX_SPEAKER_SIZE = 2048
-MAX_PHRASE_ROWS = 4096
-MAX_PHRASE_SIZE = 1024
-MAX_PHRASES = 8
-"""The saying itself and its variants."""
-MAX_BYTES = 32 << 20
-_DISK = np.dtype("<f4")
-_VERSION = 1
-_HEAD = struct.Struct("<BHB3d")
-"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
-_SHAPE = struct.Struct("<HH")
-_SAMPLE_BLOCK = 2048
-"""Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
-
-
 def encode_sample(sample: EnrollmentSample) -> bytes:
     """A sample without its `adapted`, which the store keeps beside it.
 
@@ -261,11 +216,7 @@ def encode_sample(sample: EnrollmentSample) -> bytes:
 
 
 def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
-    """A sample from what `encode` made of it.
-
-    Raises:
-        ValueError: it is nothing of the kind, or of a newer version.
-    """
+    """A sample from `encode_sample`. Raises `ValueError`, also for a newer version."""
     try:
         version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
         if version != _VERSION or count > MAX_PHRASES:

@@ -1,19 +1,20 @@
-"""Profiles and samples as rows, read and written inside the transactions of `ProfileStore`."""
+"""Profiles, samples and items as rows; all functions are to be called within a transaction."""
 
 from __future__ import annotations
 
 import re
 import struct
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edge.crypto.keys import WrappingKey
+from edge.crypto.sealing import SealBroken
 from edge.errors import ProfileError, StoreError
 from edge.store.names import clean_name, clean_phrase, did_you_mean
-from edge.store.records import MAX_PROFILES, MAX_SAMPLES, Record, check_required, check_sample
-from edge.store.sealed_file import StoreFile
+from edge.store.records import MAX_PROFILES, MAX_SAMPLES, check_required, check_sample
+from edge.store.sealed_file import StoreFile, Vault, item_place, sample_place
 from edge.types import EnrollmentSample, Profile, ProfileKind
 
 MAX_ITEMS = 20_000
@@ -22,6 +23,7 @@ MAX_ITEM_BYTES = 1 << 20
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _HEAD = struct.Struct("<Bd")
 _VERSION = 1
+_COLUMNS = "name_mark, owner_mark, sealed"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Kept:
 
 
 class ItemRows:
-    """The items of one store; every method is to be called within a transaction of `file`."""
+    """The items of one store."""
 
     def __init__(self, file: StoreFile) -> None:
         self._file = file
@@ -81,18 +83,14 @@ class ItemRows:
             "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'item'"
         ).fetchone()
         content = _HEAD.pack(_VERSION, time.time() if created_at is None else created_at) + payload
-        sealed = self._file.vault.seal_item(item_id, kind, profile_id, content)
+        sealed = self._file.vault.seal(content, *item_place(item_id, kind, profile_id))
         self._file.execute(
             "INSERT INTO item VALUES (?, ?, ?, ?)", (item_id, kind, profile_id, sealed)
         )
         return int(item_id)
 
     def all(self, kind: str, profile_id: str | None) -> list[Kept]:
-        """The items of a kind, oldest first; of one profile, or of all and the device.
-
-        Raises:
-            StoreError: one is damaged.
-        """
+        """The items of a kind, oldest first; of one profile, or of all and the device."""
         check_kind(kind)
         where, values = _where(kind, profile_id)
         rows = self._file.execute(
@@ -120,7 +118,7 @@ class ItemRows:
 
     def _kept(self, item_id: int, kind: str, owner: str | None, sealed: object) -> Kept:
         try:
-            content = self._file.vault.open_item(item_id, kind, owner, sealed)
+            content = self._file.vault.open(sealed, *item_place(item_id, kind, owner))
             version, created_at = _HEAD.unpack_from(content)
             if version != _VERSION:
                 raise ValueError("it was written by a newer version")  # noqa: TRY301
@@ -146,11 +144,8 @@ def _where(
     return ("kind = ? AND profile_id IS NULL" if one_profile else "kind = ?"), (kind,)
 
 
-_COLUMNS = "name_mark, owner_mark, sealed"
-
-
 class ProfileRows:
-    """The rows of one store; every method is to be called within a transaction of `file`."""
+    """The rows of one store."""
 
     def __init__(self, file: StoreFile) -> None:
         self._file = file
@@ -159,7 +154,7 @@ class ProfileRows:
         """The id of a profile that is given by id or name.
 
         Raises:
-            ProfileError: no such profile; the message names the nearest ones.
+            ProfileError: no such profile; the message names similar ones.
         """
         # A command line that is not UTF-8 arrives with surrogates, which cannot be stored.
         profile = profile.strip().encode(errors="replace").decode()
@@ -184,7 +179,7 @@ class ProfileRows:
         except StoreError:
             return profile_id
 
-    def record(self, profile_id: str) -> Record:
+    def record(self, profile_id: str) -> Profile:
         """What a profile is besides its samples."""
         row = self._file.execute(
             f"SELECT {_COLUMNS} FROM profile WHERE id = ?",  # noqa: S608 (a constant)
@@ -213,7 +208,7 @@ class ProfileRows:
                 f"the signature of {record.name} in {self._file.path} is damaged ({error}): put a"
                 " backup in place, or 'edge-voice profiles reset' it and enroll again"
             ) from None
-        return record.profile(profile_id, samples)
+        return replace(record, id=profile_id, samples=samples)
 
     def refuse_taken(self, name: str, except_for: str = "") -> None:
         """Raise `ProfileError` for a name that another profile has."""
@@ -228,11 +223,7 @@ class ProfileRows:
     def begin(
         self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: str | None
     ) -> str:
-        """Add a profile without samples; its id.
-
-        Raises:
-            ProfileError: as `ProfileStore.create`.
-        """
+        """Add a profile without samples; its id. Raises as `ProfileStore.create`."""
         name, phrase = clean_name(name), clean_phrase(phrase)
         check_required(kind, required)
         self.refuse_taken(name)
@@ -245,21 +236,11 @@ class ProfileRows:
             duress_of = self.resolve(duress_of)
             if self.record(duress_of).duress_of is not None:
                 raise ProfileError("a duress phrase has no duress phrase of its own")
-        now, profile_id = time.time(), str(uuid.uuid4())
-        record = Record(
-            name=name,
-            kind=kind,
-            phrase=phrase,
-            speaker_model="",
-            phrase_model="",
-            required=float(required),
-            created_at=now,
-            updated_at=now,
-            duress_of=duress_of,
-        )
-        row = self._file.vault.profile_row(profile_id, record)
+        profile = Profile.begin(name, kind, required=float(required), phrase=phrase)
+        record = replace(profile, duress_of=duress_of)
+        row = self._file.vault.profile_row(profile.id, record)
         self._file.execute("INSERT INTO profile VALUES (?, ?, ?, ?)", row)
-        return profile_id
+        return profile.id
 
     def change(self, profile_id: str, **changes: Any) -> None:
         """Change parts of a profile's record, and note the time."""
@@ -295,14 +276,14 @@ class ProfileRows:
             )
         if used and (record.speaker_model, record.phrase_model) != (speaker_model, phrase_model):
             raise ProfileError(
-                f"{record.name} was enrolled with another model: reset the profile and enroll again,"
-                " or go back to the model it was enrolled with"
+                f"{record.name} was enrolled with another model: reset the profile and enroll"
+                " again, or go back to the model it was enrolled with"
             )
         self.insert(profile_id, sample)
         self.change(profile_id, speaker_model=speaker_model, phrase_model=phrase_model)
 
     def insert(self, profile_id: str, sample: EnrollmentSample) -> None:
-        """Add a sample's row after the others. Raises `ValueError` as `codec.encode_sample`."""
+        """Add a sample's row after the others. Raises `ValueError` as `records.encode_sample`."""
         # Not the number of samples: one that made room for a newer one has left a gap.
         (position,) = self._file.execute(
             "SELECT coalesce(max(position) + 1, 0) FROM sample WHERE profile_id = ?", (profile_id,)
@@ -316,3 +297,93 @@ class ProfileRows:
                 self._file.vault.seal_sample(profile_id, position, sample),
             ),
         )
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """Which keys a store is locked with; nothing in it is secret.
+
+    Attributes:
+        source: where the wrapping key was found.
+        key_id: the wrapping key's id, 16 hexadecimal digits.
+        data_id: the data key's id; rotation changes it.
+    """
+
+    source: str
+    key_id: str
+    data_id: str
+
+
+def state_of(file: StoreFile) -> KeyState:
+    """Which keys are in use, within a transaction."""
+    vault = file.vault
+    return KeyState(file.sources.find(vault.lock).source, vault.lock.key_id, vault.secrets.data_id)
+
+
+def lock_with(file: StoreFile, key: WrappingKey, *, rotate: bool) -> None:
+    """Lock a store with a key, which may be the present one.
+
+    Args:
+        file: the store.
+        key: the wrapping key from now on.
+        rotate: whether to make a new data key too, and seal every row with it.
+
+    Raises:
+        StoreError: a row is damaged, or the file cannot be written; nothing was changed.
+    """
+    with file.erasing():
+        old = file.vault
+        secrets = old.secrets.rotated() if rotate else old.secrets
+        new = Vault(key.wrap(secrets), secrets)
+        if rotate:
+            try:
+                _reseal(file, old, new)
+            except ValueError as error:
+                raise StoreError(
+                    f"{file.path}: {error}; nothing was changed: 'edge-voice profiles list' says"
+                    " what to do about damage"
+                ) from None
+        file.lock(new)
+    # Only now: had it failed, the old keys would be those in use.
+    file.vault = new
+    file.sources.learn(key)
+
+
+def _reseal(file: StoreFile, old: Vault, new: Vault) -> None:
+    rows = file.execute("SELECT id, name_mark, owner_mark, sealed FROM profile").fetchall()
+    for row in rows:
+        record = _opened(f"the profile {row[0]} is damaged", old.open_profile, *row)
+        profile_id, *columns = new.profile_row(row[0], record)
+        file.execute(
+            "UPDATE profile SET name_mark = ?, owner_mark = ?, sealed = ? WHERE id = ?",
+            (*columns, profile_id),
+        )
+    # One row at a time: all embeddings of all people at once would be many megabytes.
+    keys = file.execute("SELECT rowid, profile_id, position, adapted FROM sample").fetchall()
+    for row_id, profile_id, position, adapted in keys:
+        place = sample_place(profile_id, position, adapted=adapted == 1)
+        _move(file, "sample", "rowid", row_id, place, old, new)
+    keys = file.execute("SELECT id, kind, profile_id FROM item").fetchall()
+    for item_id, kind, owner in keys:
+        _move(file, "item", "id", item_id, item_place(item_id, kind, owner), old, new)
+
+
+def _move(
+    file: StoreFile, table: str, key: str, row: int, place: tuple[str, ...], old: Vault, new: Vault
+) -> None:
+    (sealed,) = file.execute(
+        f"SELECT sealed FROM {table} WHERE {key} = ?",  # noqa: S608 (constants)
+        (row,),
+    ).fetchone()
+    content = _opened(f"a {table} of {place[1]} is damaged", old.open, sealed, *place)
+    file.execute(
+        f"UPDATE {table} SET sealed = ? WHERE {key} = ?",  # noqa: S608 (constants)
+        (new.seal(content, *place), row),
+    )
+
+
+def _opened(what: str, opener: Any, *values: Any) -> Any:
+    try:
+        return opener(*values)
+    except ValueError as error:
+        raise SealBroken(f"{what} ({error})") from None

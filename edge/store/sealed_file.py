@@ -1,35 +1,32 @@
-"""The database file: recognized before it is touched, created whole or not at all."""
+"""The store's file: sealed rows, the key that opens them, created whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edge.crypto.keys import KeySources, Secrets, WrappingKey
-from edge.crypto.private_files import close_to_others, refuse_link, sync_folder
-from edge.crypto.sealing import SealBroken
+from edge.crypto.keys import KeySources, Lock, Secrets, Stretching
+from edge.crypto.sealing import SealBroken, Sealer, derive, mark
 from edge.errors import StoreError
-from edge.store.sqlite import (
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    SIGNATURES,
-    damaged,
-    erase,
-    finish_erasing,
-    inspect_header,
-    transaction,
-)
-from edge.store.vault import Vault, item_place, sample_place, write_lock
+from edge.private_files import folder_owner, make_folder, new_file, refuse_link
+from edge.store import records
+from edge.store.names import name_key
+from edge.store.sqlite import Database, FileKind, inspect_header, keep_private
+from edge.types import EnrollmentSample, Profile
 
-_BUSY_TIMEOUT_S = 5.0
+if TYPE_CHECKING:
+    import sqlite3
 
+SIGNATURES = FileKind("signature store", application_id=0x45645643, format=3)
+"""Format 3 is the first that was released; the number in the header is "EdVC"."""
+
+# Columns that are not sealed: the id of a profile is random, `name_mark` is a keyed hash of its
+# name, and `owner_mark` one of the profile that it is the duress phrase of, or random.
 _TABLES = """
 CREATE TABLE keyring (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
@@ -74,162 +71,10 @@ _TRIGGERS = "".join(
     for event in ("insert", "update", "delete")
 )
 
-SCHEMA = _TABLES + _TRIGGERS
-"""What the columns hold that are not sealed: the id of a profile is random, `name_mark` is a keyed
-hash of its name, and `owner_mark` one of the profile that it is the duress phrase of, or random."""
-
 _log = logging.getLogger(__name__)
 
-
-def open_database(path: Path, sources: KeySources) -> tuple[sqlite3.Connection, Vault]:
-    """Open the store at `path`, creating it where there is none.
-
-    Power may fail at any moment, on an SD card. The journal is SQLite's rollback journal, not its
-    write-ahead log: at rest the store is one file, which a plain copy backs up whole, and a new
-    signature is never left behind in a log. `synchronous=EXTRA` is what makes a commit of that
-    journal durable, since it also syncs the directory after the journal is removed. `psow=0` makes
-    SQLite assume that a write cut short may spoil the whole sector around it, as flash does.
-
-    A store of an earlier format is sealed.
-
-    Raises:
-        KeyFault: its key is not there; nothing was changed.
-        StoreError: it cannot be opened or created, is damaged, or is not a store; the file is
-            then as it was.
-    """
-    try:
-        refuse_link(path)
-        if not path.exists():
-            _create(path, sources)
-        inspect_header(path)
-        _keep_private(path)
-    except OSError as error:
-        raise StoreError(f"cannot open the signature store {path}: {_reason(error)}") from None
-    with translated(path):
-        database = _connect(path)
-        try:
-            _check(database, path)
-            if _version(database) < SCHEMA_VERSION:
-                raise StoreError(damaged(path, "its format was never released"))
-            vault = Vault.of(database, path, sources)
-            finish_erasing(database, path)
-        except BaseException:
-            database.close()
-            raise
-        return database, vault
-
-
-def _check(database: sqlite3.Connection, path: Path) -> None:
-    # On a store of this size (a few megabytes at most) it takes milliseconds: always worth it.
-    findings = [str(row[0]) for row in database.execute("PRAGMA quick_check(1)")]
-    if findings != ["ok"]:
-        raise StoreError(damaged(path, findings[0].splitlines()[0]))
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    wanted = {"profile", "sample"}
-    if _version(database) >= SCHEMA_VERSION:
-        wanted |= {"item", "keyring", "revision"}
-    if not tables >= wanted:
-        raise StoreError(damaged(path, "tables are missing"))
-
-
-def _version(database: sqlite3.Connection) -> int:
-    return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-@contextlib.contextmanager
-def translated(path: Path, what: str = SIGNATURES) -> Iterator[None]:
-    """Turn whatever SQLite raises into a `StoreError` that says what to do.
-
-    Args:
-        path: the file.
-        what: what the file is, for people.
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        # Extended result codes are only there from Python 3.11 on; the texts are stable.
-        text = str(error)
-        if "locked" in text:
-            advice = f"{path} has been in use by another process for too long: try again"
-        elif "readonly" in text or "unable to open" in text:
-            advice = f"cannot write to {path}: the file or its folder is read-only for this user"
-        elif "full" in text:
-            advice = f"cannot write to {path}: the disk is full"
-        elif "malformed" in text or "not a database" in text:
-            advice = damaged(path, text, what)
-        else:
-            advice = f"{what} {path} cannot be used: {text}"
-        raise StoreError(advice) from error
-
-
-def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}&psow=0",
-        uri=True,
-        timeout=_BUSY_TIMEOUT_S,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    for pragma in (
-        "synchronous = EXTRA",
-        "foreign_keys = ON",
-        "secure_delete = ON",
-        "temp_store = MEMORY",  # VACUUM would otherwise leave rows in a temporary file
-        "cell_size_check = ON",
-        "trusted_schema = OFF",
-    ):
-        database.execute(f"PRAGMA {pragma}")
-    return database
-
-
-def _create(path: Path, sources: KeySources) -> None:
-    """Write an empty store under another name and link it into place when it is on the disk."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        path.parent.chmod(0o700)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-            if os.geteuid() == 0:
-                # Enrolling with sudo before the service first ran must not lock the service out.
-                owner = path.parent.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(descriptor)
-        lock = sources.choose().wrap(Secrets.fresh())
-        with translated(path), contextlib.closing(_connect(fresh)) as database:
-            database.executescript(
-                f"BEGIN; PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {SCHEMA_VERSION}; {SCHEMA}"
-            )
-            write_lock(database, lock)
-            database.execute("COMMIT")
-        with contextlib.suppress(FileExistsError):  # another process was quicker
-            os.link(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def _keep_private(path: Path) -> None:
-    try:
-        mode = close_to_others(path)
-    except PermissionError:
-        _log.warning("%s belongs to another user and stays open to others", path)
-        return
-    if mode:
-        _log.warning("%s was open to other users (mode %03o): made private", path, mode)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
 _ONE_AT_A_TIME = threading.RLock()
-"""Held by every access of this process to any store; why: `header.inspect_header`."""
+"""Held by every access of this process to any store; why: `sqlite.inspect_header`."""
 
 
 class StoreFile:
@@ -257,16 +102,12 @@ class StoreFile:
         self._busy_s = busy_s
         with _ONE_AT_A_TIME:
             self._database, self.vault = self._open()
-            self._known = self._identity()
-        self._closed = False
         self._reopened = 0
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         with _ONE_AT_A_TIME:
-            if not self._closed:
-                self._closed = True
-                self._database.close()
+            self._database.close()
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement; to be used within `reading`, `writing` or `erasing`."""
@@ -276,169 +117,222 @@ class StoreFile:
         """A cheap mark of the profiles in the file, to be compared with an earlier one.
 
         Raises:
-            StoreError: the file is gone, or another one in its place is no store.
+            StoreError: the file is gone, or another one in its place is not a store.
         """
-        with _ONE_AT_A_TIME, translated(self.path):
+        with _ONE_AT_A_TIME, SIGNATURES.errors(self.path):
             self._follow_file()
-            row = self._database.execute("SELECT number FROM revision").fetchone()
+            row = self.execute("SELECT number FROM revision").fetchone()
             if row is None:
-                raise StoreError(damaged(self.path, "its revision is missing"))
+                raise SIGNATURES.damaged(self.path, "its revision is missing")
             return (self._reopened, int(row[0]))
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[None]:
         """One consistent view of all tables; inside a write, a part of it."""
-        with _ONE_AT_A_TIME, translated(self.path):
-            if self._database.in_transaction:
-                yield self._database
-                return
-            self._database.execute("BEGIN")
-            try:
-                self._follow_keys()
-                yield self._database
-            finally:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
+        with _ONE_AT_A_TIME, self._database.reading():
+            self._follow_keys()
+            yield
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[None]:
         """A transaction: all of it is there afterwards, or nothing."""
-        with _ONE_AT_A_TIME, translated(self.path), transaction(self._database):
+        with _ONE_AT_A_TIME, self._database.writing():
             self._follow_keys()
-            yield self._database
+            yield
 
     @contextlib.contextmanager
-    def erasing(self) -> Iterator[sqlite3.Connection]:
+    def erasing(self) -> Iterator[None]:
         """A transaction that removes or replaces what must not be found in any file afterwards."""
-        with _ONE_AT_A_TIME, translated(self.path), self._scrubbing():
+        with _ONE_AT_A_TIME, self._database.erasing():
             self._follow_keys()
-            yield self._database
+            yield
 
-    def _scrubbing(self) -> contextlib.AbstractContextManager[None]:
-        return erase(self._database, self.path)
+    def lock(self, vault: Vault) -> None:
+        """Write another vault's wrapped secrets in place of those that are there, if any."""
+        write_lock(self._database, vault.lock)
 
-    def _open(self) -> tuple[sqlite3.Connection, Vault]:
-        database, vault = open_database(self.path, self.sources)
-        database.execute(f"PRAGMA busy_timeout = {round(self._busy_s * 1000)}")
-        return database, vault
-
-    def _identity(self) -> tuple[int, int]:
-        status = self.path.stat()
-        return (status.st_dev, status.st_ino)
+    def _open(self) -> tuple[Database, Vault]:
+        with SIGNATURES.errors(self.path):
+            refuse_link(self.path)
+            if not self.path.exists():
+                _create(self.path, self.sources)
+            inspect_header(self.path, SIGNATURES)
+            keep_private(self.path)
+            database = Database(self.path, SIGNATURES, self._busy_s)
+            try:
+                database.check({"profile", "sample", "item", "keyring", "revision"})
+                vault = Vault.of(database, self.sources)
+                database.finish_erasing()
+            except BaseException:
+                database.close()
+                raise
+            return database, vault
 
     def _follow_keys(self) -> None:
         """Another process may have rotated the data key, or locked the store with another key."""
-        row = self._database.execute("SELECT wrapped FROM keyring").fetchone()
+        row = self.execute("SELECT wrapped FROM keyring").fetchone()
         if row is None or row[0] != self.vault.lock.wrapped:
-            self.vault = Vault.of(self._database, self.path, self.sources)
+            self.vault = Vault.of(self._database, self.sources)
             _log.info("%s: its keys were changed by another process", self.path)
 
     def _follow_file(self) -> None:
-        try:
-            if self._identity() == self._known:
-                return
-        except OSError:
+        if not self._database.replaced:
+            return
+        if not self.path.exists():
             raise StoreError(
                 f"the signature store {self.path} has been removed: put it back,"
                 " or restart to begin with an empty one"
-            ) from None
+            )
         database, vault = self._open()
         self._database.close()
         self._database, self.vault = database, vault
-        self._known = self._identity()
         self._reopened += 1
         _log.warning("%s was replaced by another file: reading that one now", self.path)
 
 
-@dataclass(frozen=True)
-class KeyState:
-    """Which keys a store is locked with; nothing in it is secret.
-
-    Attributes:
-        source: where the wrapping key was found.
-        key_id: the wrapping key's id, 16 hexadecimal digits.
-        data_id: the data key's, likewise; rotation changes it.
-    """
-
-    source: str
-    key_id: str
-    data_id: str
+def _create(path: Path, sources: KeySources) -> None:
+    make_folder(path.parent)
+    with (
+        contextlib.suppress(FileExistsError),  # another process was quicker
+        new_file(path, owner=folder_owner(path)) as (fresh, _),
+    ):
+        lock = sources.choose().wrap(Secrets.fresh())
+        with contextlib.closing(Database(fresh, SIGNATURES)) as database:
+            database.create(_TABLES + _TRIGGERS)
+            write_lock(database, lock)
 
 
-def state_of(file: StoreFile) -> KeyState:
-    """Which keys are in use, within a transaction."""
-    vault = file.vault
-    return KeyState(file.sources.find(vault.lock).source, vault.lock.key_id, vault.secrets.data_id)
-
-
-def lock_with(file: StoreFile, key: WrappingKey, *, rotate: bool) -> None:
-    """Lock a store with a key, which may be the one that it is locked with.
+class Vault:
+    """Seals and opens the rows of one store.
 
     Args:
-        file: the store.
-        key: the wrapping key from now on.
-        rotate: whether to make a new data key too, and seal every row with it.
-
-    Raises:
-        StoreError: a row is damaged, or the file cannot be written; nothing was changed.
+        lock: the wrapped secrets, as they lie in the store.
+        secrets: what is in it.
     """
-    with file.erasing() as database:
-        old = file.vault
-        secrets = old.secrets.rotated() if rotate else old.secrets
-        new = Vault(key.wrap(secrets), secrets)
-        if rotate:
-            try:
-                _reseal(file, old, new)
-            except ValueError as error:
-                raise StoreError(
-                    f"{file.path}: {error}; nothing was changed: 'edge-voice profiles list' says"
-                    " what to do about damage"
-                ) from None
-        write_lock(database, new.lock)
-    # Only now: had it failed, the old keys would be those in use.
-    file.vault = new
-    file.sources.learn(key)
 
+    def __init__(self, lock: Lock, secrets: Secrets) -> None:
+        self.lock = lock
+        self.secrets = secrets
+        self._rows = Sealer(derive(secrets.data, "rows"))
+        self._marks = derive(secrets.data, "marks")
 
-def _reseal(file: StoreFile, old: Vault, new: Vault) -> None:
-    rows = file.execute("SELECT id, name_mark, owner_mark, sealed FROM profile").fetchall()
-    for row in rows:
-        record = _opened(f"the profile {row[0]} is damaged", old.open_profile, *row)
-        profile_id, *columns = new.profile_row(row[0], record)
-        file.execute(
-            "UPDATE profile SET name_mark = ?, owner_mark = ?, sealed = ? WHERE id = ?",
-            (*columns, profile_id),
+    @classmethod
+    def of(cls, database: Database, sources: KeySources) -> Vault:
+        """Open the vault of a store.
+
+        Raises:
+            KeyFault: the key is not there.
+            StoreError: the wrapped secrets are damaged.
+        """
+        lock = _read_lock(database)
+        try:
+            return cls(lock, sources.find(lock).unwrap(lock))
+        except SealBroken as error:
+            raise SIGNATURES.damaged(database.path, f"its wrapped keys: {error}") from None
+
+    def name_mark(self, name: str) -> bytes:
+        """What a name is found by: equal for names that differ in case alone."""
+        return mark(self._marks, "name", name_key(name))
+
+    def owner_mark(self, owner: str | None) -> bytes:
+        """What the duress phrases of a profile are found by; random where there is no owner."""
+        return os.urandom(32) if owner is None else mark(self._marks, "owner", owner)
+
+    def profile_row(self, profile_id: str, record: Profile) -> tuple[str, bytes, bytes, bytes]:
+        """The columns of a profile."""
+        return (
+            profile_id,
+            self.name_mark(record.name),
+            self.owner_mark(record.duress_of),
+            self._rows.seal(records.encode(record), "profile", profile_id),
         )
-    # One row at a time: all embeddings of all people at once would be many megabytes.
-    for row_id, profile_id, position, adapted in _keys(
-        file, "SELECT rowid, profile_id, position, adapted FROM sample"
-    ):
+
+    def open_profile(
+        self, profile_id: str, name_mark: object, owner_mark: object, sealed: object
+    ) -> Profile:
+        """The record in a profile's columns. Raises `ValueError` if damaged or another's."""
+        record = records.decode(self._rows.open(sealed, "profile", profile_id))
+        if name_mark != self.name_mark(record.name):
+            raise ValueError("it is filed under another name")
+        if record.duress_of is not None and owner_mark != self.owner_mark(record.duress_of):
+            raise ValueError("it is filed under another owner")
+        return record
+
+    def seal(self, content: bytes, *place: str) -> bytes:
+        """Seal a value for a place."""
+        return self._rows.seal(content, *place)
+
+    def open(self, sealed: object, *place: str) -> bytes:
+        """The value that was sealed for a place. Raises `SealBroken`."""
+        return self._rows.open(sealed, *place)
+
+    def seal_sample(self, profile_id: str, position: int, sample: EnrollmentSample) -> bytes:
+        """A sample, bound to its place. Raises as `records.encode_sample`."""
+        place = sample_place(profile_id, position, adapted=sample.adapted)
+        return self._rows.seal(records.encode_sample(sample), *place)
+
+    def open_sample(
+        self, profile_id: str, position: int, adapted: object, sealed: object
+    ) -> EnrollmentSample:
+        """The sample that was sealed for this place. Raises `ValueError`."""
         place = sample_place(profile_id, position, adapted=adapted == 1)
-        _move(file, "sample", "rowid", row_id, place, old, new)
-    for item_id, kind, owner in _keys(file, "SELECT id, kind, profile_id FROM item"):
-        _move(file, "item", "id", item_id, item_place(item_id, kind, owner), old, new)
+        return records.decode_sample(self._rows.open(sealed, *place), adapted=adapted == 1)
 
 
-def _keys(file: StoreFile, query: str) -> Iterator[Any]:
-    return iter(file.execute(query).fetchall())
+def wants_passphrase(path: Path) -> bool:
+    """Whether a store is locked with a passphrase; the file is not written to."""
+    with (
+        SIGNATURES.errors(path),
+        contextlib.closing(Database(path, SIGNATURES, read_only=True)) as database,
+    ):
+        return _read_lock(database).stretching is not None
 
 
-def _move(
-    file: StoreFile, table: str, key: str, row: int, place: tuple[str, ...], old: Vault, new: Vault
-) -> None:
-    (sealed,) = file.execute(
-        f"SELECT sealed FROM {table} WHERE {key} = ?",  # noqa: S608 (constants)
-        (row,),
-    ).fetchone()
-    content = _opened(f"a {table} of {place[1]} is damaged", old.open, sealed, *place)
-    file.execute(
-        f"UPDATE {table} SET sealed = ? WHERE {key} = ?",  # noqa: S608 (constants)
-        (new.seal(content, *place), row),
+def _read_lock(database: Database) -> Lock:
+    row = database.execute("SELECT key_id, stretching, salt, wrapped FROM keyring").fetchone()
+    try:
+        if row is None:
+            raise ValueError("they are missing")  # noqa: TRY301 (handled in one place)
+        key_id, stretching, salt, wrapped = row
+        if not (isinstance(key_id, str) and isinstance(wrapped, bytes)):
+            raise ValueError("a column has the wrong type")  # noqa: TRY004, TRY301 (as above)
+        return Lock(key_id, _stretching(stretching, salt), wrapped)
+    except ValueError as error:
+        raise SIGNATURES.damaged(database.path, f"its wrapped keys: {error}") from None
+
+
+def write_lock(database: Database, lock: Lock) -> None:
+    """Put wrapped secrets in the place of those that are there, if any."""
+    how = lock.stretching
+    database.execute(
+        "INSERT INTO keyring VALUES (1, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET"
+        " key_id = excluded.key_id, stretching = excluded.stretching, salt = excluded.salt,"
+        " wrapped = excluded.wrapped",
+        (
+            lock.key_id,
+            None if how is None else f"scrypt {how.log2_n} {how.r} {how.p}",
+            None if how is None else how.salt,
+            lock.wrapped,
+        ),
     )
 
 
-def _opened(what: str, opener: Any, *values: Any) -> Any:
-    try:
-        return opener(*values)
-    except ValueError as error:
-        raise SealBroken(f"{what} ({error})") from None
+def _stretching(text: object, salt: object) -> Stretching | None:
+    if text is None:
+        return None
+    if not (isinstance(text, str) and isinstance(salt, bytes)):
+        raise ValueError("a column has the wrong type")  # noqa: TRY004 (damage, not a mistake)
+    name, *cost = text.split(" ")
+    if name != "scrypt" or len(cost) != 3:
+        raise ValueError("its passphrase is stretched in an unknown way")
+    return Stretching(int(cost[0]), int(cost[1]), int(cost[2]), salt)
+
+
+def sample_place(profile_id: str, position: int, *, adapted: bool) -> tuple[str, ...]:
+    """What a sample's seal is bound to."""
+    return ("sample", profile_id, str(position), "learned" if adapted else "enrolled")
+
+
+def item_place(item_id: int, kind: str, profile_id: str | None) -> tuple[str, ...]:
+    """What an item's seal is bound to."""
+    return ("item", str(item_id), kind, profile_id or "")

@@ -1,41 +1,77 @@
 """A person in an encrypted file, to be taken to another device.
 
 The file is a line of JSON that says how the passphrase is stretched, then one sealed value, which
-is bound to that line. Inside is JSON again, with embeddings as base64: it is read on another
-device, maybe by another version, and by whom knows who made it, so it is parsed, bounded and
-distrusted to the last value.
+is bound to that line. Inside is JSON again, with embeddings as base64. Anyone may have made the
+file, so every value in it is checked.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge.crypto.keys import Stretching
 from edge.crypto.sealing import SealBroken, Sealer, derive
 from edge.errors import InputError, ProfileError
+from edge.private_files import reason, write_file
 from edge.store import records
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_sample
 from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows, check_kind
 from edge.types import EnrollmentSample, Profile
 
+MAX_FILE_BYTES = 64 << 20
+MAX_DURESS = 8
+"""Duress phrases of one person in a file."""
+MAX_TRANSFERRED = 200
+"""Items of one profile in a file."""
+TRANSFERRED_KINDS = ("digit", "digits")
+"""Kinds of items that are a part of the person; others belong to the device."""
+
+_MAX_HEAD = 1024
+_FORMAT = "edge-voice-profile"
+_VERSION = 1
 _ROOM = 50
 """Characters of a person's name in that of their duress phrase."""
+
+
+class TransferError(InputError):
+    """A profile's file cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class ExportedItem:
+    """What is kept beside a profile: its kind, when it was made (Unix time), and its payload."""
+
+    kind: str
+    created_at: float
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ExportedPerson:
+    """A profile with what belongs to it.
+
+    Attributes:
+        profile: the profile; its id counts on the device that it comes from only.
+        items: what is kept beside it, oldest first.
+        duress: the person's duress phrases, which have none of their own.
+    """
+
+    profile: Profile
+    items: tuple[ExportedItem, ...] = ()
+    duress: tuple[ExportedPerson, ...] = ()
 
 
 def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> ExportedPerson:
     """A person, within a transaction.
 
     Raises:
-        ProfileError: it is somebody's duress phrase, which does not go alone.
+        ProfileError: it is somebody's duress phrase, which is not exported alone.
     """
     found = rows.load(profile_id)
     if found.duress_of is not None:
@@ -93,60 +129,13 @@ def _items_of(items: ItemRows, profile_id: str) -> tuple[ExportedItem, ...]:
     )
 
 
-MAX_FILE_BYTES = 64 << 20
-MAX_DURESS = 8
-"""Duress phrases of one person in a file."""
-MAX_TRANSFERRED = 200
-"""Items of one profile in a file."""
-TRANSFERRED_KINDS = ("digit", "digits")
-"""Kinds of items that are a part of the person; others belong to the device."""
-
-_MAX_HEAD = 1024
-_FORMAT = "edge-voice-profile"
-_VERSION = 1
-
-
-class TransferError(InputError):
-    """A profile's file cannot be read or written."""
-
-
-@dataclass(frozen=True)
-class ExportedItem:
-    """What is kept beside a profile: its kind, when it was made (Unix time), and its payload."""
-
-    kind: str
-    created_at: float
-    payload: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class ExportedPerson:
-    """A profile with what belongs to it.
-
-    Attributes:
-        profile: the profile; its id counts on the device that it comes from only.
-        items: what is kept beside it, oldest first.
-        duress: the person's duress phrases, which have none of their own.
-    """
-
-    profile: Profile
-    items: tuple[ExportedItem, ...] = ()
-    duress: tuple[ExportedPerson, ...] = ()
-
-
 def write_person(
     path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
 ) -> None:
-    """Write a person to a file of mode 0600, whole or not at all.
-
-    Args:
-        path: the file.
-        person: whom.
-        passphrase: what it is encrypted with.
-        replace: whether a file that is there may go.
+    """Write a person to a file of mode 0600, encrypted with a passphrase, whole or not at all.
 
     Raises:
-        TransferError: it cannot be written, or is there already.
+        TransferError: it cannot be written, or already exists and must not be replaced.
     """
     stretching = Stretching.fresh()
     head = json.dumps(
@@ -159,21 +148,26 @@ def write_person(
     )
     content = json.dumps(_as_dict(person), ensure_ascii=False, separators=(",", ":")).encode()
     sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
-    _write(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
+    try:
+        write_file(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
+    except FileExistsError:
+        raise TransferError(f"{path} already exists: name another file") from None
+    except OSError as error:
+        raise TransferError(f"cannot write {path}: {reason(error)}") from None
 
 
 def read_person(path: Path, passphrase: str) -> ExportedPerson:
     """Read a person from a file that `write_person` wrote.
 
     Raises:
-        TransferError: it cannot be read, is nothing of the kind, is damaged, was written by a newer
-            version, or the passphrase is another one.
+        TransferError: it cannot be read, is not an exported profile, is damaged, was written by a
+            newer version, or the passphrase is wrong.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise TransferError(f"cannot read {path}: {_reason(error)}") from None
+        raise TransferError(f"cannot read {path}: {reason(error)}") from None
     try:
         return parse_person(data, passphrase)
     except ValueError as error:
@@ -181,16 +175,12 @@ def read_person(path: Path, passphrase: str) -> ExportedPerson:
 
 
 def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
-    """A person from the content of a file.
-
-    Raises:
-        ValueError: as `read_person` says; the text says what.
-    """
+    """A person from the content of a file. Raises `ValueError`, whose text says why."""
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB, which no profile is")
     head, newline, sealed = data[:_MAX_HEAD].partition(b"\n")
     if not newline:
-        raise ValueError("it is no exported profile")
+        raise ValueError("not an exported profile")
     stretching = _stretching(head)
     sealed = data[len(head) + 1 :]
     sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
@@ -203,11 +193,7 @@ def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
 
 
 def parse_content(content: bytes) -> ExportedPerson:
-    """A person from what is sealed in a file.
-
-    Raises:
-        ValueError: it is nothing of the kind.
-    """
+    """A person from the decrypted content of a file. Raises `ValueError`."""
     try:
         return _person(json.loads(content), nested=False)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError, InputError) as error:
@@ -221,7 +207,7 @@ def _stretching(head: bytes) -> Stretching:
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
             raise ValueError  # noqa: TRY301 (said below)
     except (ValueError, RecursionError):
-        raise ValueError("it is no exported profile") from None
+        raise ValueError("not an exported profile") from None
     version = value.get("version")
     if type(version) is int and version > _VERSION:
         raise ValueError(
@@ -240,19 +226,8 @@ def _stretching(head: bytes) -> Stretching:
 
 def _as_dict(person: ExportedPerson) -> dict[str, Any]:
     profile = person.profile
-    record = records.Record(
-        name=profile.name,
-        kind=profile.kind,
-        phrase=profile.phrase,
-        speaker_model=profile.speaker_model,
-        phrase_model=profile.phrase_model,
-        required=profile.required,
-        created_at=profile.created_at,
-        updated_at=profile.updated_at,
-        rule=profile.rule,
-    )
     return {
-        "profile": records.as_dict(record),
+        "profile": records.as_dict(replace(profile, duress_of=None)),
         "samples": [
             {"adapted": sample.adapted, "content": _text(records.encode_sample(sample))}
             for sample in profile.samples
@@ -286,7 +261,7 @@ def _person(value: Any, *, nested: bool) -> ExportedPerson:
         check_sample(record.kind, sample, record.speaker_model, record.phrase_model)
     if len({sample.speaker_embedding.shape for sample in samples}) > 1:
         raise ValueError("its samples are of different models")
-    profile = record.profile("", samples)
+    profile = replace(record, samples=samples)
     if clean_name(profile.name) != profile.name or clean_phrase(profile.phrase) != profile.phrase:
         raise ValueError("its name or phrase is not written as it is kept")
     duress = _bounded(value["duress"], 0 if nested else MAX_DURESS)
@@ -332,36 +307,3 @@ def _bytes(value: Any, most: int) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("a value in it is not base64") from None
-
-
-def _write(path: Path, content: bytes, *, replace: bool) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with _removed_if_left(fresh):
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if replace:
-                fresh.replace(path)
-            else:
-                os.link(fresh, path)
-    except FileExistsError:
-        raise TransferError(f"{path} is there already: name another file") from None
-    except OSError as error:
-        raise TransferError(f"cannot write {path}: {_reason(error)}") from None
-
-
-@contextlib.contextmanager
-def _removed_if_left(path: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _reason(error: OSError) -> str:
-    reason: str | None = error.strerror
-    return (reason or str(error)).lower()

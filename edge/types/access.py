@@ -1,4 +1,4 @@
-"""Who may open which door, and when; and how people write it."""
+"""Access rules: which doors a person may open, and when, with their notation."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Window:
     def __post_init__(self) -> None:
         in_order = all(one < other for one, other in zip(self.days, self.days[1:]))
         if not self.days or not in_order or not set(self.days) <= set(EVERY_DAY):
-            raise ValueError(f"{self.days!r:.80} are no weekdays in order, 0 to 6")
+            raise ValueError(f"invalid weekdays {self.days!r:.80}: give 0 to 6, in order")
         if not 0 <= self.start_minute < _MIDNIGHT or not 0 < self.end_minute <= _MIDNIGHT:
-            raise ValueError(f"{self.start_minute} to {self.end_minute} are no minutes of a day")
+            raise ValueError(f"invalid minutes of a day: {self.start_minute} to {self.end_minute}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class AccessRule:
             raise ValueError(f"more than {MAX_DOORS} doors or {MAX_WINDOWS} windows")
         for door in self.doors:
             if not _DOOR.fullmatch(door):
-                raise ValueError(f"{door!r:.80} is no door: 1 to 64 letters, digits, - or _")
+                raise ValueError(f"invalid door {door!r:.80}: 1 to 64 letters, digits, - or _")
         if self.first_day and self.last_day and self.last_day < self.first_day:
             raise ValueError(f"the last day, {self.last_day}, is before the first")
 
@@ -114,16 +114,16 @@ def parse_window(text: str) -> Window:
     shown = repr(text[:40])
     words = text.lower().split()
     if not text.isprintable() or len(text) > _MAX_TEXT or not 1 <= len(words) <= 2:
-        raise ValueError(f"{shown} are no hours: write days, hours or both, mon-fri 07:00-18:00")
+        raise ValueError(f"invalid hours {shown}: write days, hours or both, mon-fri 07:00-18:00")
     hours = words.pop() if ":" in words[-1] else "00:00-24:00"
     days = words.pop() if words else _EVERY_DAY_WORDS[0]
     if words:
         raise ValueError(
-            f"{shown} are no hours: write days first and hours last, mon-fri 07:00-18:00"
+            f"invalid hours {shown}: write days first and hours last, mon-fri 07:00-18:00"
         )
     match = _HOURS.fullmatch(hours)
     if match is None:
-        raise ValueError(f"{hours[:40]!r} are no hours: write them as 07:00-18:00")
+        raise ValueError(f"invalid hours {hours[:40]!r}: write them as 07:00-18:00")
     hour, minute, end_hour, end_minute = (int(group) for group in match.groups())
     start, end = hour * 60 + minute, end_hour * 60 + end_minute
     if start >= _MIDNIGHT or end > _MIDNIGHT:
@@ -146,14 +146,14 @@ def parse_day(text: str) -> date:
     """A date written as 2027-01-31.
 
     Raises:
-        ValueError: it is none; the message says how one is written.
+        ValueError: it is not one; the message says how dates are written.
     """
     if _DATE.fullmatch(text):
         try:
             return date.fromisoformat(text)
         except ValueError:
             pass
-    raise ValueError(f"{text[:40]!r} is no date: write year, month and day, as in 2027-01-31")
+    raise ValueError(f"invalid date {text[:40]!r}: write year, month and day, as in 2027-01-31")
 
 
 def _parse_days(text: str) -> tuple[int, ...]:
@@ -163,7 +163,7 @@ def _parse_days(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if first not in _DAY_NAMES or (dash and last not in _DAY_NAMES):
-            raise ValueError(f"{part[:40]!r} is no day: write {', '.join(_DAY_NAMES)} or daily")
+            raise ValueError(f"invalid day {part[:40]!r}: write {', '.join(_DAY_NAMES)} or daily")
         start = _DAY_NAMES.index(first)
         length = (_DAY_NAMES.index(last) - start) % 7 if dash else 0
         days |= {(start + step) % 7 for step in range(length + 1)}

@@ -1,20 +1,38 @@
-"""The one thing that leaves the device."""
+"""Decisions as they are made and published, and JSON that every language writes the same way."""
 
 from __future__ import annotations
 
 import enum
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from edge.types.audio import Quality
-from edge.types.plain import one_line
+
+
+class _Scored:
+    """A log-likelihood ratio with the threshold from which it counts."""
+
+    score: float
+    threshold: float
+
+    @property
+    def margin(self) -> float:
+        """By how much the score is above its threshold; negative below it."""
+        return self.score - self.threshold
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the score reaches its threshold."""
+        return self.score >= self.threshold
 
 
 @dataclass(frozen=True)
-class SpeakerMatch:
-    """A voice held against one profile.
+class SpeakerMatch(_Scored):
+    """A voice compared with one profile.
 
     Attributes:
         profile_id: whose signature.
@@ -30,20 +48,10 @@ class SpeakerMatch:
     score: float
     threshold: float
 
-    @property
-    def margin(self) -> float:
-        """By how much the score is above its threshold; negative below it."""
-        return self.score - self.threshold
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the voice is near enough."""
-        return self.score >= self.threshold
-
 
 @dataclass(frozen=True)
-class PhraseMatch:
-    """What was said held against one profile's phrase.
+class PhraseMatch(_Scored):
+    """An utterance compared with one profile's phrase.
 
     Attributes:
         profile_id: whose phrase.
@@ -58,16 +66,6 @@ class PhraseMatch:
     distance: float
     score: float
     threshold: float
-
-    @property
-    def margin(self) -> float:
-        """By how much the score is above its threshold; negative below it."""
-        return self.score - self.threshold
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the phrase is near enough."""
-        return self.score >= self.threshold
 
 
 class Outcome(str, enum.Enum):
@@ -99,15 +97,15 @@ class ReasonCode(str, enum.Enum):
     CLIPPED = "clipped"
     """The recording is overdriven."""
     NOBODY_ENROLLED = "nobody_enrolled"
-    """There is no profile to match against."""
+    """No profile to match against."""
     REPEATED = "repeated"
     """While enrolling: the very recording that was enrolled before."""
     CUT_OFF = "cut_off"
     """While enrolling: speech touches the first or the last of what was recorded."""
     LOCKED_OUT = "locked_out"
-    """Too many rejections: nobody is let in until the lock-out is over."""
+    """Too many rejections: everybody is denied until the lock-out is over."""
     REPLAY_SUSPECTED = "replay_suspected"
-    """Too like an utterance that was heard before to be a second saying of it."""
+    """Too similar to an earlier utterance to be spoken anew."""
     DISABLED = "disabled"
     """Recognized; the person's access is switched off."""
     NOT_HERE = "not_here"
@@ -214,3 +212,35 @@ def utc(seconds: float) -> str:
     """A Unix time as ISO 8601 with milliseconds, such as `2026-03-01T12:00:00.000Z`."""
     stamp = datetime.fromtimestamp(seconds, tz=timezone.utc)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain(value: Any) -> Any:
+    """The same value with every whole float as an integer, lists for tuples, dicts for mappings.
+
+    JSON has one kind of number: 5.0 and 5 are the same, but not the same text. It has none that is
+    infinite; None stands for those.
+    """
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value
+
+
+def one_line(value: Mapping[str, Any], *, sort: bool = False) -> str:
+    """An object as one line of JSON without spaces, in its own order or sorted by name.
+
+    Raises:
+        TypeError: a value that JSON cannot hold.
+    """
+    return json.dumps(
+        plain(value),
+        ensure_ascii=False,
+        allow_nan=False,
+        sort_keys=sort,
+        separators=(",", ":"),
+    )

@@ -1,4 +1,4 @@
-"""What happened at the door and to the device, as the audit trail keeps it."""
+"""Events at the door and on the device, as the audit trail records them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Event:
     Attributes:
         kind: what happened.
         detail: flat figures and words about it, by name; never a secret, an embedding or sound.
-        profile_id: whom it is about; None when nobody.
+        profile_id: the person concerned; None for nobody.
         time: Unix time, seconds.
     """
 

@@ -39,8 +39,8 @@ class EnrollmentSample:
         snr_db: its estimated signal-to-noise ratio, dB.
         created_at: Unix time, seconds.
         adapted: whether it was learned from an accepted utterance, not enrolled by the person.
-        phrase_variants: the phrase embedding of the same saying in simulated noise and rooms, each
-            of shape (t, e); none for a text-independent profile and for what was learned.
+        phrase_variants: the phrase embedding of the same utterance in simulated noise and rooms,
+            each of shape (t, e); none for a text-independent profile and for what was learned.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -53,7 +53,7 @@ class EnrollmentSample:
 
     @property
     def phrase_examples(self) -> tuple[FloatArray, ...]:
-        """What a phrase is held against: the saying as it was, then its variants."""
+        """What a phrase is compared with: the utterance as it was, then its variants."""
         if self.phrase_embedding is None:
             return ()
         return (self.phrase_embedding, *self.phrase_variants)

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""Edge Voice: starts the software that is in a folder of its own."""
+"""Starts Edge Voice from its own folder."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import sys
 FOLDER = "/usr/lib/edge-voice"
 
 sys.path.insert(0, FOLDER)
-# For another Python that it starts; this one, isolated, reads no variable and no other folder.
+# For a Python that it starts; this one is isolated and ignores the variable.
 os.environ["PYTHONPATH"] = FOLDER
 
 from edge.cli.main import entry_point  # noqa: E402 (from the folder above)

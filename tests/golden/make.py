@@ -132,7 +132,7 @@ def fingerprint(seed: int) -> bytes:
     speech[50:60] = False
     peaks = random.integers(0, 256, (120, 64), np.uint8)
     peaks[~speech] = 0
-    return Fingerprint(peaks, speech).encoded()
+    return Fingerprint(peaks, speech).to_bytes()
 
 
 def opened(folder: Path) -> ProfileStore:
@@ -154,7 +154,7 @@ def fill(store: ProfileStore) -> None:
         last_day=date(2030, 12, 31),
         challenge=True,
     )
-    ada = store.create_with_samples(
+    ada = store.create(
         "Ada",
         ProfileKind.PHRASE,
         "open the door",
@@ -169,7 +169,7 @@ def fill(store: ProfileStore) -> None:
     store.keep("digit", digits(6), profile=ada.id)
     store.keep("heard", fingerprint(12), profile=ada.id)
     store.keep("heard-refused", fingerprint(13))
-    store.create_with_samples(
+    store.create(
         "Ada under duress",
         ProfileKind.PHRASE,
         required=3,
@@ -178,7 +178,7 @@ def fill(store: ProfileStore) -> None:
         phrase_model=phrase,
         duress_of=ada.id,
     )
-    store.create_with_samples(
+    store.create(
         "Zoë",
         ProfileKind.VOICE,
         required=30,
@@ -195,7 +195,7 @@ def store_content(store: ProfileStore) -> dict[str, Any]:
         "profiles": [readable(profile) for profile in store.list()],
         "items": readable(kept),
         "digits": [readable(rounds.decode(item.payload)) for item in kept["digit"]],
-        "fingerprints": [readable(Fingerprint.decoded(item.payload)) for item in kept["heard"]],
+        "fingerprints": [readable(Fingerprint.from_bytes(item.payload)) for item in kept["heard"]],
     }
 
 

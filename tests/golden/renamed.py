@@ -16,6 +16,7 @@ from typing import Any
 
 NAMES: dict[str, str | None] = {
     "counter/enrolment": "counter/enrollment",
+    "counter/lockout": None,
     "enrolment": "enrollment",
 }
 VALUES: dict[str, str] = {
@@ -24,6 +25,20 @@ VALUES: dict[str, str] = {
     "enrol_cancel": "enroll_cancel",
     "enrol_start": "enroll_start",
     "enrolment": "enrollment",
+    # What a display says during an enrollment, and the answer to a command.
+    "this name is enrolled already: reset or delete first": (
+        "already enrolled: reset or delete first"
+    ),
+    "say your passphrase 3 times, with a pause after each": (
+        "say your passphrase 3 times and pause after each"
+    ),
+    "1 of 3: and again": "1 of 3: again",
+    "another voice: once more, by the same person as the first time": (
+        "different voice: once more, by the same person as the first time"
+    ),
+    "another phrase: once more, the same words as the first time": (
+        "different phrase: once more, with the same words as the first time"
+    ),
     # Entities of Home Assistant.
     "Cancel enrolment": "Cancel enrollment",
     "Enrolment": "Enrollment",

@@ -15,8 +15,8 @@ from tests.home_assistant.events import FOLLOW_S
 from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
-from tests.integration.house import feed, speak
-from tests.integration.test_daemon_challenge import ANSWER_S, PACE, PHRASE
+from tests.integration.house import feed, feed_live, speak
+from tests.integration.test_daemon_challenge import PACE, PHRASE
 from tests.integration.test_example_lock import attacker
 from tests.unit.spoken_digits import ADA, WORDS, enroll_ada, needs_flite, recording_of
 
@@ -135,10 +135,7 @@ def test_a_challenge_is_an_event_of_its_own(broker: Broker, door: MakeDoor) -> N
         assert asked["attributes"]["event_type"] == "challenge"
         assert front.wait_for("last_person", "unknown"), "who is asked has not been let in"
         digits = listener.wait_for("/challenge", lambda got: got["digits"]).json["digits"]
-        # What is fed arrives at once: it must not seem to have begun before they were shown.
-        time.sleep(ANSWER_S)
-        feed(_daemon(front), recording_of([WORDS[int(digit)] for digit in digits], ADA, PACE))
-        feed(_daemon(front), np.zeros(16_000))
+        feed_live(_daemon(front), recording_of([WORDS[int(digit)] for digit in digits], ADA, PACE))
     let_in = front.wait_for("access", lambda got: got["state"] != asked["state"])
     assert let_in["attributes"]["event_type"] == "granted"
     front.wait_for("last_person", "Ada")

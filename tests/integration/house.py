@@ -21,12 +21,14 @@ import soundfile
 import yaml
 
 from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE
 from tests.integration.broker import Broker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = demo_directory()
 LISTENING = 20.0
 """How long a daemon may take to start on a busy machine, seconds."""
+_LIVE_BLOCK = 1_600
 _DECISIVE = ("enrollment", "recognition", "replay", "store")
 """Settings that an enrollment depends on."""
 
@@ -129,3 +131,11 @@ def feed(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None
     assert daemon.stdin is not None
     daemon.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
     daemon.stdin.flush()
+
+
+def feed_live(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
+    """Feed an answer and silence at a microphone's pace; all at once, it would have begun early."""
+    for block in np.array_split(samples, len(samples) // _LIVE_BLOCK):
+        feed(daemon, block)
+        time.sleep(_LIVE_BLOCK / SAMPLE_RATE)
+    feed(daemon, np.zeros(SAMPLE_RATE))

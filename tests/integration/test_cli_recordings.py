@@ -100,9 +100,9 @@ def test_enrollment_is_continued(nobody: ProfileStore, capsys: Capture) -> None:
     assert main(["verify", "Ada", str(ADA_RIGHT)]) == 2
     assert "not enrolled yet" in capsys.readouterr().err
     assert main(["enroll", "ADA", "--phrase", "another", ADA[1]]) == 2
-    assert "Ada has begun with another phrase (open): leave out --phrase" in capsys.readouterr().err
+    assert "Ada was begun with another phrase (open): omit --phrase" in capsys.readouterr().err
     assert main(["enroll", "ADA", "--voice", ADA[1]]) == 2
-    assert "Ada is enrolled by passphrase: leave out --voice" in capsys.readouterr().err
+    assert "Ada is enrolled by passphrase: omit --voice" in capsys.readouterr().err
     assert len(nobody.get("Ada").samples) == 1
     assert main(["enroll", "ADA", *ADA[1:]]) == 0
     assert nobody.get("Ada").status.value == "enrolled"
@@ -148,7 +148,7 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
 ) -> None:
     old = enrolled.get("Ada")
     assert main(["enroll", "Ada", *ROBIN]) == 2
-    assert "Ada is enrolled already: add --again to replace the signature" in (
+    assert "Ada is already enrolled: add --again to replace the signature" in (
         capsys.readouterr().err
     )
     assert main(["enroll", "Ada", "--again", *ROBIN[:2]]) == 2

@@ -16,7 +16,7 @@ import soundfile
 
 from edge.audio.sources import FileSource
 from edge.config import Config, MqttConfig
-from edge.service import Service
+from edge.service import build_service
 from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
@@ -236,5 +236,5 @@ def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:
     decisions: list[AccessDecision] = []
     recording = DEMO / "ada_right_phrase.flac"
     for source in (FileSource(recording), Backlog(recording)):
-        Service(config, source=source, on_decision=decisions.append).run()
+        build_service(config, source=source, on_decision=decisions.append).run()
     assert len(decisions) == 1

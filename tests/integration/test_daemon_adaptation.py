@@ -22,7 +22,7 @@ from edge.recognition import Engine
 from edge.recognition.adaptation import Refusal, drift_of
 from edge.recognition.scorer import signature_of
 from edge.resources import demo_directory
-from edge.service import Service
+from edge.service import build_service
 from edge.store import open_store
 from edge.types import AccessDecision, AudioBlock, Confidence, Profile, ProfileKind, Utterance
 
@@ -60,7 +60,7 @@ def config(tmp_path: Path) -> Config:
 
 def keep(config: Config, profile: Profile) -> Profile:
     with open_store(config.state_path) as store:
-        return store.create_with_samples(
+        return store.create(
             profile.name,
             ProfileKind.PHRASE,
             required=3,
@@ -89,7 +89,7 @@ def hear(
         then(decision)
 
     for name in names:
-        Service(config, source=source(DEMO / f"{name}.flac"), on_decision=both).run()
+        build_service(config, source=source(DEMO / f"{name}.flac"), on_decision=both).run()
     return decisions
 
 

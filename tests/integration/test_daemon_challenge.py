@@ -1,10 +1,9 @@
-"""The challenge from the passphrase to the opened door, over a real broker."""
+"""The challenge from the passphrase to the open door, over a real broker."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ import pytest
 
 from edge.types import FloatArray
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, House, feed, stop
+from tests.integration.house import LISTENING, House, feed, feed_live, stop
 from tests.integration.test_protection import SignedHouse
 from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enroll_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
 PACE = 1.1
-"""No pace that was enrolled."""
-ANSWER_S = 4.0
-"""Longer than any answer."""
+"""None of the enrolled paces."""
 
 pytestmark = needs_flite
 
@@ -35,7 +32,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def house(broker: Broker, tmp_path: Path) -> House:
-    """A door that always asks, and Ada with her digits."""
+    """A door that always challenges, and Ada with her digits."""
     asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
     house = House(tmp_path, broker, dict(os.environ), challenge=asks)
     enroll_ada(tmp_path / "state")
@@ -47,7 +44,7 @@ def test_the_right_digits_in_the_right_voice_open(broker: Broker, house: House) 
         daemon = _started(house, home)
         try:
             digits = _asked(daemon, home)
-            _say(daemon, _spoken(digits, ADA))
+            _answer(daemon, digits, ADA)
             opened = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
             assert (opened["decision"], opened["reason"]) == ("granted", "accepted")
             assert opened["name"] == "Ada"
@@ -65,11 +62,11 @@ def test_anything_else_does_not(broker: Broker, house: House, wrong: str) -> Non
             digits = _asked(daemon, home)
             if wrong == "digits":
                 last = next(d for d in range(9, -1, -1) if d not in digits)
-                _say(daemon, _spoken((*digits[:-1], last), ADA))
+                _answer(daemon, (*digits[:-1], last), ADA)
             elif wrong == "voice":
-                _say(daemon, _spoken(digits, ROBIN))
+                _answer(daemon, digits, ROBIN)
             else:
-                _say(daemon, recording_of(PHRASE, ADA, PACE))
+                feed_live(daemon, recording_of(PHRASE, ADA, PACE))
             shut = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
             assert (shut["decision"], shut["reason"]) == ("denied", "challenge_failed")
         finally:
@@ -87,12 +84,13 @@ def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> Non
             assert "people_who_can_answer: 1" in done.stdout
             home.wait_for("/status", lambda s: s.get("challenge_demanded") is True)
             digits = _asked(daemon, home)
-            _say(daemon, _spoken(digits, ADA))
+            home.messages.clear()
+            _answer(daemon, digits, ADA)
             home.wait_for("/decision", lambda d: d["reason"] == "accepted")
+            home.wait_for("/status", lambda s: "challenge_demanded" not in s)
             home.messages.clear()
             _say(daemon, recording_of(PHRASE, ADA, PACE))
             assert home.wait_for("/decision").json["decision"] == "granted"
-            home.wait_for("/status", lambda s: "challenge_demanded" not in s)
         finally:
             stop(daemon)
 
@@ -105,18 +103,16 @@ def _started(house: House, home: Subscriber) -> subprocess.Popen[bytes]:
 
 
 def _asked(daemon: subprocess.Popen[bytes], home: Subscriber) -> tuple[int, ...]:
-    """Say the passphrase; the digits that a display would show."""
+    """The digits that are shown after the passphrase."""
     _say(daemon, recording_of(PHRASE, ADA, PACE))
     asked = home.wait_for("/decision").json
     assert (asked["decision"], asked["reason"]) == ("denied", "challenge_asked")
     prompt: dict[str, Any] = home.wait_for("/challenge").json
-    # What is fed arrives at once: it must not seem to have begun before the digits were shown.
-    time.sleep(ANSWER_S)
     return tuple(int(digit) for digit in prompt["digits"])
 
 
-def _spoken(digits: tuple[int, ...], voice: str) -> FloatArray:
-    return recording_of([WORDS[digit] for digit in digits], voice, PACE)
+def _answer(daemon: subprocess.Popen[bytes], digits: tuple[int, ...], voice: str) -> None:
+    feed_live(daemon, recording_of([WORDS[digit] for digit in digits], voice, PACE))
 
 
 def _say(daemon: subprocess.Popen[bytes], samples: FloatArray) -> None:

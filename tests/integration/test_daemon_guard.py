@@ -18,7 +18,7 @@ from edge.cli.main import main
 from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.resources import demo_directory
-from edge.service import Service
+from edge.service import build_service
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, AccessDecision, AccessRule, Profile, ProfileKind
 from tests.integration.broker import Broker, Subscriber
@@ -56,7 +56,7 @@ def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
     owner = None
     with open_store(config.state_path) as store:
         for profile in profiles:
-            kept = store.create_with_samples(
+            kept = store.create(
                 profile.name,
                 ProfileKind.PHRASE,
                 profile.phrase,
@@ -83,7 +83,7 @@ def hear(
         pieces += [samples, np.zeros(SAMPLE_RATE, np.float32)]
     file = folder / "said.wav"
     soundfile.write(file, np.concatenate(pieces), SAMPLE_RATE)
-    Service(config, source=FileSource(file, realtime=True), on_decision=then).run()
+    build_service(config, source=FileSource(file, realtime=True), on_decision=then).run()
 
 
 def decisions(home: Subscriber) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
         room.play(_clap())
         assert "Rejected" not in terminal.text  # no speech: it goes on waiting for the digit
         room.play(recording_of(PHRASE, ADA))
-        terminal.wait_for(r"Rejected: too long for one digit: say \d alone, then pause\.")
+        terminal.wait_for(r"Rejected: too long for one digit: say only \d, then pause\.")
         assert _asked(terminal, round_number=1, number=1) == digit
         room.say([digit], PACES[0])
         for number in range(2, 11):

@@ -17,7 +17,6 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.audio.blocks import level_db
 from edge.config import (
     CommandsConfig,
     Config,
@@ -28,6 +27,7 @@ from edge.config import (
 )
 from edge.mqtt import MqttPublisher
 from edge.service.home_assistant import HomeAssistant
+from edge.service.observers import sound_level
 from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
 from tests.integration.broker import Broker, Subscriber
@@ -272,12 +272,13 @@ def test_the_level_of_sound_fills_no_log(
     tmp_path: Path, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    samples = np.full(512, 0.25, np.float32)
+    level = sound_level([AudioBlock(np.full(512, 0.25, np.float32), 0.0, 0.0)])
+    assert level is not None
 
     def hear(subject: HomeAssistant, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            subject.block(AudioBlock(samples, 0.0, 0.0), level_db(samples))
+            subject.level(level)
             subject.tick()
             time.sleep(0.1)
 

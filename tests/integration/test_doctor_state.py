@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, StoreConfig, TlsConfig
-from edge.crypto.private_files import make_key_file
+from edge.crypto.key_files import make_key_file
 from edge.crypto.signing import new_key
 from edge.doctor import Finding, State
 from edge.doctor.configuration import check_secrets
@@ -26,7 +27,7 @@ from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
 from tests.integration.doctor import as_nobody, codes, the
-from tests.unit.stores import enroll, write_first_format
+from tests.unit.stores import enroll
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -164,13 +165,14 @@ def test_a_passphrase_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.Monke
     assert codes(look(folder))[2:] == ["store.passphrase", "audit.not_verified"]
 
 
-def test_a_store_of_an_earlier_format_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    write_first_format(folder / "signatures.sqlite", 1, 2, 3)
-    folder.chmod(0o700)
-    before = snapshot(folder)
-    assert codes(look(folder))[2:] == ["store.older", "audit.not_verified"]
-    assert snapshot(folder) == before
+def test_a_store_of_a_pre_release_version_is_left_alone(state: Path) -> None:
+    with closing(sqlite3.connect(state / "signatures.sqlite")) as database:
+        database.execute("PRAGMA user_version = 2")
+    before = snapshot(state)
+    found = look(state)
+    assert codes(found)[2:] == ["store.unusable", "audit.not_verified"]
+    assert "pre-release version" in the("store.unusable", found).found
+    assert snapshot(state) == before
 
 
 def test_a_damaged_store(state: Path) -> None:
@@ -221,8 +223,8 @@ def test_the_broker_s_password(tmp_path: Path) -> None:
     assert "a secret" not in str(found)
     file.chmod(0o644)
     opened = the("password.unusable", secrets(mqtt=mqtt))
-    assert "everyone on this machine may read" in opened.found
-    assert opened.remedy == f"run: chmod o-rwx {file}"
+    assert "open to other users (mode 644)" in opened.found
+    assert opened.remedy.startswith(f"run: chmod o-rwx {file}")
     file.unlink()
     assert "cannot be read" in the("password.unusable", secrets(mqtt=mqtt)).found
     private(file, "\n")
@@ -247,8 +249,8 @@ def test_the_key_that_signs(tmp_path: Path) -> None:
     assert key.key_id in signed.found
     file.chmod(0o644)
     opened = the("signing_key.unusable", secrets(signing=signing))
-    assert opened.found.endswith("others on this machine may use this key")
-    assert opened.remedy == f"run: chmod 600 {file}"
+    assert opened.found.endswith("open to other users (mode 644)")
+    assert opened.remedy.startswith(f"run: chmod 600 {file}")
     file.chmod(0o600)
     other = replace(signing, algorithm="hmac-sha256")
     assert "make one with" in the("signing_key.unusable", secrets(signing=other)).remedy

@@ -97,13 +97,13 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
         started = door.event(0)
         assert started["id"] == begun["detail"]["session"]
         assert started["state"] == "started"
-        assert started["message"] == "say your passphrase 3 times, with a pause after each"
+        assert started["message"] == "say your passphrase 3 times and pause after each"
         door.status(enrolling=True)
         events = [door.say(f"ada_enroll_{number}") for number in (1, 2, 3)]
         assert [event["state"] for event in events] == ["accepted", "accepted", "complete"]
         assert [event["done"] for event in events] == [1, 2, 3]
         assert [event["message"] for event in events] == [
-            "1 of 3: and again", "2 of 3: once more", "Ada is enrolled",
+            "1 of 3: again", "2 of 3: once more", "Ada is enrolled",
         ]  # fmt: skip
         door.status(enrolling=False, enrolled=1)
         assert not door.home.on("/decision")
@@ -137,9 +137,9 @@ def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path)
         assert first["state"] == "accepted"
         for said, reason, message in (
             ("stranger_adas_phrase", "unknown_speaker",
-             "another voice: once more, by the same person as the first time"),
+             "different voice: once more, by the same person as the first time"),
             ("ada_wrong_phrase", "wrong_phrase",
-             "another phrase: once more, the same words as the first time"),
+             "different phrase: once more, with the same words as the first time"),
         ):  # fmt: skip
             event = door.say(said)
             assert (event["state"], event["reason"], event["done"]) == ("refused", reason, 1)
@@ -151,11 +151,11 @@ def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path)
         assert door.event(quiet)["reason"] in ("too_quiet", "too_noisy", "clipped")
         assert door.command("enroll_cancel")["detail"]["done"] == 1
         over = door.home.wait_for("/enrollment", lambda e: e["state"] == "canceled").json
-        assert over["message"] == "canceled: 1 of 3 are kept, start again to go on"
+        assert over["message"] == "canceled: 1 of 3 saved, start again to continue"
         # What was taken is kept, and gone on with.
         again = door.command("enroll_start", person="ada")
         assert (again["detail"]["done"], again["detail"]["person"]) == (1, "Ada")
-        assert again["detail"]["message"] == "1 of 3: go on with the same passphrase"
+        assert again["detail"]["message"] == "1 of 3: continue with the same passphrase"
         assert door.say("ada_enroll_2")["done"] == 2
         assert door.say("ada_enroll_3")["state"] == "complete"
         assert door.command("enroll_start", person="Ada")["reason"] == "exists"
@@ -178,7 +178,7 @@ def test_nothing_opens_while_somebody_is_enrolled(broker: Broker, tmp_path: Path
         assert event["reason"] in ("unknown_speaker", "too_many_refusals")
         over = door.home.wait_for("/enrollment", lambda e: e["state"] == "failed").json
         assert over["reason"] == "too_many_refusals"
-        assert over["message"].startswith("too many tries went wrong: 1 of 3 are kept")
+        assert over["message"].startswith("too many failed tries: 1 of 3 saved")
         door.status(enrolling=False)
         assert not door.home.on("/decision")
         speak(door.daemon, "ada_right_phrase")
@@ -298,8 +298,8 @@ def test_each_command_once_at_the_command_line(broker: Broker, tmp_path: Path) -
         assert follower.returncode == 0
         assert said.splitlines() == [
             "test-door: done",
-            "  say your passphrase 3 times, with a pause after each",
-            "  1 of 3: and again",
+            "  say your passphrase 3 times and pause after each",
+            "  1 of 3: again",
             "  2 of 3: once more",
             "  Ada is enrolled",
         ]

@@ -98,7 +98,7 @@ def test_a_room_three_repetitions_and_a_trial(hear: Hear, capsys: Capture) -> No
     assert lines[:5] == [
         "Microphone: a microphone",
         "Measuring the room: please be silent for 2 seconds.",
-        "The room is quiet (-70 dB): good.",
+        "The room is quiet enough (-70 dB).",
         "Ada, say “my phrase” 3 times, with a pause after each.",
         "0 of 3",
     ]
@@ -106,7 +106,7 @@ def test_a_room_three_repetitions_and_a_trial(hear: Hear, capsys: Capture) -> No
     assert len(re.findall(taken, err)) == 3
     assert "Now a trial: say it once more, as at the door (a running service may" in err
     shown = out.splitlines()
-    assert shown[:2] == ["Ada is enrolled.", "Trial: it opens, with room to spare."]
+    assert shown[:2] == ["Ada is enrolled.", "Trial: it opens, by a wide margin."]
     for line, name in zip(shown[2:], ("voice ", "phrase")):
         assert re.fullmatch(rf"  {name}  score \d+\.\d, at least -?\d+\.\d: \d+\.\d above", line)
 
@@ -142,15 +142,15 @@ def test_the_room(hear: Hear, capsys: Capture) -> None:
     assert "The room is quiet" in err
     hear(quiet(2.1, 0.01))
     err = enroll("Ada", capture=capsys)[2]
-    assert "The room is noisy (-40 dB): come close, or find a quieter moment; a fan" in err
+    assert "The room is noisy (-40 dB): move closer, switch off fans, or wait for a" in err
     hear(np.zeros(3 * SAMPLE_RATE, np.float32))
     err = enroll("Ada", capture=capsys)[2]
-    assert "No sound at all: fine if this microphone is silent while nobody speaks, else" in err
+    assert "No sound at all: fine if this microphone has a noise gate, else check" in err
     hear(loud, quiet(4.1), 3.0)
     err = enroll("Ada", capture=capsys)[2]
-    assert "Far too noisy (-26 dB): switch off what hums, close the window, or lower" in err
+    assert "Far too noisy (-26 dB): switch off fans, close the window, or lower" in err
     assert "Measuring again in 4 seconds." in err
-    assert "The room is quiet (-70 dB): good." in err
+    assert "The room is quiet enough (-70 dB)." in err
     assert "Continuing anyway" not in err
     hear(quiet(20.0, 0.05))
     err = enroll("Ada", capture=capsys)[2]
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
     assert code == 2
     said_so = [line for line in err.splitlines() if line.startswith(("Rejected", "Accepted"))]
     expected = (
-        "Rejected: cut off: the speech begins before the recording does: wait half a second",
+        "Rejected: cut off at the start: wait half a second before",
         "Rejected: too quiet (-6",
         "Rejected: the recording is overdriven (",
         "Rejected: too noisy (speech stands",
@@ -224,13 +224,13 @@ def test_what_could_be_better_is_told(hear: Hear, capsys: Capture) -> None:
     start = np.flatnonzero(np.abs(ada) > 0.03)[0]
     hear(2.0, (0.04 * ada).astype(np.float32), 1.0)
     err = enroll("Ada", capture=capsys)[2]
-    assert re.search(r"But rather quiet \(-5\d dB\): a little louder or closer is better\.", err)
+    assert re.search(r"But rather quiet \(-5\d dB\): speak louder or closer\.", err)
     hear(2.0, in_noise(ada, 0.02), quiet(1.0, 0.02))
     err = enroll("Robin", capture=capsys)[2]
-    assert re.search(r"But rather noisy \(speech \d+ dB above the noise, 15 are better\): a", err)
+    assert re.search(r"But rather noisy \(speech \d+ dB above the noise, better 15\): wait", err)
     hear(2.0, ada[: start + 13000], 1.0)
     err = enroll("Grace", capture=capsys)[2]
-    assert "But rather short: a phrase of more than 4 syllables is safer." in err
+    assert "But rather short: more than 4 syllables are safer." in err
 
 
 def test_from_files(store: ProfileStore, tmp_path: Path, capsys: Capture) -> None:
@@ -239,10 +239,10 @@ def test_from_files(store: ProfileStore, tmp_path: Path, capsys: Capture) -> Non
     last = files(["ada_right_phrase"], tmp_path)[0]
     code, _, err = enroll("Ada", cut, capture=capsys)
     assert code == 2
-    assert "cut off: the recording ends before the speech does: let it run half a second" in err
+    assert "cut off at the end: record half a second longer" in err
     code, out, _ = enroll("Ada", *three, "--trial", last, capture=capsys)
     assert code == 0
-    assert out.startswith("Ada is enrolled.\nTrial: it opens, with room to spare.\n")
+    assert out.startswith("Ada is enrolled.\nTrial: it opens, by a wide margin.\n")
     assert len(store.get("Ada").samples) == 3
     faint = write(tmp_path / "faint.wav", 0.05 * said("robin_enroll_1"))
     code, value = enroll_json("Robin", faint, str(tmp_path / "none.wav"), capture=capsys)
@@ -276,23 +276,23 @@ def test_a_trial_that_would_not_open_is_1(
 
     wrong = files(["ada_wrong_phrase", "stranger_adas_phrase", "stranger_other_phrase"], tmp_path)
     assert tried(wrong[0]) == (
-        "Trial: it would not open: the voice fits, the phrase does not; say the very words that"
-        " were enrolled."
+        "Trial: it would not open: the voice matches, the phrase does not; say exactly the"
+        " enrolled words."
     )
     assert tried(wrong[1]) == (
-        "Trial: it would not open: the phrase fits, the voice does not; speak as you did"
+        "Trial: it would not open: the phrase matches, the voice does not; speak as you did"
         " before, from the same place."
     )
     assert tried(wrong[2]) == (
-        "Trial: it would not open: neither the voice nor the phrase fits; if it was said right,"
+        "Trial: it would not open: neither voice nor phrase match; if you said the right phrase,"
         " enroll again in a quieter place."
     )
     assert tried(ada[1]) == (
-        "Trial: it would not open: this recording was heard before; say it anew."
+        "Trial: it would not open: this recording was heard before; say it again."
     )
     assert tried(files(["robin_right_phrase"], tmp_path)[0]) == (
-        "Trial: it would open for Robin, not for Ada: the two are too alike, choose another phrase"
-        " and enroll again."
+        "Trial: it would open for Robin, not for Ada: they are too similar, enroll again with"
+        " another phrase."
     )
     silence = write(tmp_path / "silence.wav", quiet(2.0))
     assert tried(silence) == (
@@ -311,8 +311,8 @@ def test_a_trial_is_tried_again_and_can_be_left_out(
     hear(2.0, *ADA, "ada_wrong_phrase", "ada_right_phrase")
     code, out, err = enroll("Ada", capture=capsys)
     assert code == 0
-    assert "Not yet: it would not open: the voice fits, the phrase does not; say" in err
-    assert "were enrolled. Try again." in err
+    assert "Not yet: it would not open: the voice matches, the phrase does not; say" in err
+    assert "enrolled words. Try again." in err
     assert "Trial: it opens" in out
     again = ("Ada", "--again")
     hear(2.0, *ADA)
@@ -363,7 +363,7 @@ def test_the_voice_alone(hear: Hear, capsys: Capture) -> None:
     hear(2.0, *ROBIN[:2], *["stranger_other_phrase"] * 3)
     code, out, _ = enroll("Robin", "--voice", capture=capsys)
     assert code == 1
-    assert "Trial: the voice does not fit: speak as you did before, from the same" in out
+    assert "Trial: the voice does not match: speak as you did before, from the same" in out
 
 
 def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
@@ -371,9 +371,9 @@ def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
     hear(2.0, "ada_enroll_1", "robin_enroll_1")
     err = enroll("Ada", "--duress", capture=capsys)[2]
     assert "Ada (duress), say your duress phrase 3 times" in err
-    assert "Rejected: too like the phrase of Ada (distance" in err
+    assert "Rejected: too similar to the phrase of Ada (distance" in err
     assert "Rejected: not the voice of Ada (similarity" in err
-    assert "both phrases are of one person." in err
+    assert "the same person must say both phrases." in err
     other = said("ada_wrong_phrase")
     hear(2.0, *(soxr.resample(other, 100, pace) for pace in (97, 100, 103)))
     code, out, err = enroll("Ada", "--duress", capture=capsys)

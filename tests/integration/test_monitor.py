@@ -127,8 +127,8 @@ def test_listens_by_itself_and_leaves_nothing_behind(house: House, tmp_path: Pat
     ("arguments", "code", "words"),
     [
         ([], 3, "or listen right here with 'edge-voice monitor --listen'"),
-        (["--input", "x.wav"], 2, "--input goes with --listen"),
-        (["--device", "2"], 2, "--device goes with --listen"),
+        (["--input", "x.wav"], 2, "--input requires --listen"),
+        (["--device", "2"], 2, "--device requires --listen"),
         (["--listen", "--input", "x.wav"], 2, "x.wav"),
         (["--listen", "--json", "--input", "x.wav"], 2, "x.wav"),
     ],

@@ -171,7 +171,7 @@ def test_a_mistake_changes_nothing(
             stop(daemon)
     assert systemd.next() == ["STOPPING=1"]
     text = house.log.read_text()
-    assert ("going on with the configuration as it was" in text) == (by == "signal")
+    assert ("keeping the previous configuration" in text) == (by == "signal")
 
 
 def test_models_that_do_not_open_are_not_gone_on_with(
@@ -185,7 +185,7 @@ def test_models_that_do_not_open_are_not_gone_on_with(
             assert house.tell("disarm").returncode == 0
             daemon.send_signal(signal.SIGHUP)
             reloaded(daemon, systemd)
-            assert "going on with the configuration as it was" in house.log.read_text()
+            assert "keeping the previous configuration" in house.log.read_text()
             # Who disarmed it did not mean until the next reload.
             home.messages.clear()
             status = house.tell("status")

@@ -16,7 +16,7 @@ import pytest
 from edge.store import ProfileStore
 from edge.types import ProfileStatus
 from tests.conftest import let_others_in
-from tests.unit.stores import enroll, make_sample, same, seeds_of, version_of, write_first_format
+from tests.unit.stores import enroll, make_sample, same, seeds_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROUNDS = 32
@@ -44,7 +44,7 @@ for turn in range(1000):
     for number in range(3):
         store.add_sample(one, sample(number), "5" * 64, "9" * 64)
         print(f"sample|{one}|{number + 1}", flush=True)
-    store.create_with_samples(two, ProfileKind.PHRASE, required=3,
+    store.create(two, ProfileKind.PHRASE, required=3,
         samples=[sample(number) for number in range(3)],
         speaker_model="5" * 64, phrase_model="9" * 64)
     print(f"whole|{two}|3", flush=True)
@@ -174,47 +174,6 @@ def test_killed_while_it_learns_the_enrollment_is_whole(tmp_path: Path) -> None:
         expected = found
     assert hot_journals > 0
     assert finished > ROUNDS
-
-
-def test_killed_while_a_store_is_brought_up_to_date(tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from edge.store import ProfileStore\n"
-        "print('ready', flush=True)\n"
-        "for path in sorted(Path(sys.argv[1]).glob('*.sqlite')):\n"
-        "    ProfileStore(path).close()\n"
-    )
-    first = tmp_path / "first.sqlite"
-    write_first_format(first, 1, 2, 3)
-    content = first.read_bytes()
-    moments = random.Random(5)  # noqa: S311
-    versions = set()
-    interrupted = 0
-    for run in range(12):
-        folder = tmp_path / str(run)
-        folder.mkdir()
-        for number in range(40):
-            (folder / f"{number:02}.sqlite").write_bytes(content)
-        child = subprocess.Popen(
-            [sys.executable, "-c", script, str(folder)],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        )
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(moments.uniform(0.0, 0.15))
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-        interrupted += len(list(folder.glob("*-journal")))
-        for path in folder.glob("*.sqlite"):
-            versions.add(version_of(path))
-            with ProfileStore(path) as store:
-                ada = store.get("Ada")
-            assert len(ada.samples) == 3
-            assert all(same(sample, make_sample(1 + i)) for i, sample in enumerate(ada.samples))
-    assert versions == {1, 3}
-    # Kills that never met a transaction in flight would prove nothing.
-    assert interrupted > 0
 
 
 def test_killed_while_it_is_created(tmp_path: Path) -> None:

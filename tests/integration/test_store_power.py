@@ -43,7 +43,7 @@ def samples(name):
 
 def person(name):
     with ProfileStore(path.parent.parent / "elsewhere" / f"{run}.sqlite") as other:
-        one = other.create_with_samples(
+        one = other.create(
             name, ProfileKind.PHRASE, required=3, samples=samples(name), **MODELS)
         two = other.create(name + " duress", ProfileKind.PHRASE, required=3, duress_of=name)
         for digit in (b"one", b"two"):
@@ -62,7 +62,7 @@ try:
         move = moves.choice(["enroll", "rotate", "delete", "import", "rewrap"])
         name = f"{run} {turn}"
         if move == "enroll":
-            store.create_with_samples(
+            store.create(
                 name, ProfileKind.PHRASE, required=3, samples=samples(name), **MODELS)
             people.append(name)
         elif move == "rotate":

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from edge.audio.utterance import utterance_of
-from edge.challenge.rounds import DigitRound, complete_round, keep_round, take_digit
+from edge.challenge.rounds import DigitRound, complete_round, keep_round, make_example
 from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Utterance
@@ -73,7 +73,7 @@ def person(engine: Engine, voice: str = ADA) -> Profile:
 def spoken_round(engine: Engine, profile: Profile, voice: str, pace: float) -> DigitRound:
     """All digits once."""
     utterances = {digit: answer([digit], voice, pace) for digit in range(10)}
-    examples = {d: take_digit(engine, utterances[d], d, []) for d in range(10)}
+    examples = {d: make_example(engine, utterances[d], d, []) for d in range(10)}
     return complete_round(engine, profile, utterances, examples)
 
 
@@ -93,7 +93,7 @@ def enroll_ada(state: Path) -> None:
     """Ada in a state directory, with her passphrase and her digits."""
     known, digits = _ada()
     with open_store(state) as store:
-        ada = store.create_with_samples(
+        ada = store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,

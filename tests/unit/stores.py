@@ -1,13 +1,11 @@
-"""Made-up samples and profiles, and a store as the first release wrote it."""
+"""Made-up samples and profiles."""
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -90,7 +88,7 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
 
 
 def enroll(store: ProfileStore, name: str, *seeds: int) -> str:
-    return store.create_with_samples(
+    return store.create(
         name,
         ProfileKind.PHRASE,
         required=3,
@@ -100,85 +98,9 @@ def enroll(store: ProfileStore, name: str, *seeds: int) -> str:
     ).id
 
 
-# The format as the first release wrote it, to be left as it is.
-FIRST_FORMAT = """
-PRAGMA application_id = 1164203587;
-PRAGMA user_version = 1;
-CREATE TABLE profile (
-    id            TEXT PRIMARY KEY NOT NULL,
-    name          TEXT NOT NULL,
-    name_key      TEXT NOT NULL UNIQUE,
-    kind          TEXT NOT NULL CHECK (kind IN ('phrase', 'voice')),
-    phrase        TEXT NOT NULL,
-    speaker_model TEXT NOT NULL DEFAULT '',
-    phrase_model  TEXT NOT NULL DEFAULT '',
-    required      REAL NOT NULL CHECK (required > 0),
-    created_at    REAL NOT NULL,
-    updated_at    REAL NOT NULL
-);
-CREATE TABLE sample (
-    profile_id    TEXT NOT NULL REFERENCES profile (id) ON DELETE CASCADE,
-    position      INTEGER NOT NULL CHECK (position >= 0),
-    speaker       BLOB NOT NULL,
-    speaker_size  INTEGER NOT NULL,
-    phrase        BLOB,
-    phrase_rows   INTEGER NOT NULL,
-    phrase_size   INTEGER NOT NULL,
-    net_speech_s  REAL NOT NULL,
-    snr_db        REAL NOT NULL,
-    created_at    REAL NOT NULL,
-    digest        BLOB NOT NULL,
-    PRIMARY KEY (profile_id, position)
-);
-"""
-ADA = "0e0f8a56-6a3f-4b63-a6b4-58f5b0f1a001"
-
-
-def first_digest(values: Sequence[Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for value in values:
-        content = value if isinstance(value, bytes) else repr(value).encode()
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.digest()
-
-
-def write_first_format(path: Path, *seeds: int) -> None:
-    """A store of format 1 with Ada in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path)
-    database.executescript(FIRST_FORMAT)
-    database.execute(
-        "INSERT INTO profile VALUES (?, 'Ada', 'ada', 'phrase', 'mellon', ?, ?, 3.0, 1.5, 2.5)",
-        (ADA, SPEAKER_MODEL, PHRASE_MODEL),
-    )
-    for position, seed in enumerate(seeds):
-        sample = make_sample(seed)
-        assert sample.phrase_embedding is not None
-        values = (
-            sample.speaker_embedding.astype("<f4").tobytes(),
-            192,
-            sample.phrase_embedding.astype("<f4").tobytes(),
-            *sample.phrase_embedding.shape,
-            sample.net_speech_s,
-            sample.snr_db,
-            sample.created_at,
-        )
-        database.execute(
-            "INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (ADA, position, *values, first_digest(values)),
-        )
-    database.commit()
-    database.close()
-    path.chmod(0o600)
-
-
 def learned(seed: int) -> EnrollmentSample:
     return replace(make_sample(seed), adapted=True)
 
 
 def seeds_of(samples: Sequence[EnrollmentSample]) -> list[int]:
     return [round(sample.created_at - 1_700_000_000.25) for sample in samples]
-
-
-def version_of(path: Path) -> int:
-    return int.from_bytes(path.read_bytes()[60:64], "big")

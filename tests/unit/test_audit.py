@@ -17,11 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.access.issuing import audit_event_of
 from edge.config import AuditConfig
 from edge.errors import InputError, StoreError
+from edge.service.decisions import audit_event_of
 from edge.store.audit import AuditTrail
-from edge.store.audit_entry import MAX_DETAIL, Head, detail_text
+from edge.store.audit_chain import MAX_DETAIL, Head, detail_text
 from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Confidence, Detail, Event, EventKind, Outcome, ReasonCode
 

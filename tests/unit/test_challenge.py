@@ -1,4 +1,4 @@
-"""The challenge: who is asked, what is waited for, and what opens in the end."""
+"""The challenge: who has to answer, what counts as an answer, and what opens the door."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from edge.access.decider import Decider, Judgment
-from edge.challenge.asking import DEMANDED_S
-from edge.challenge.challenge import REMEMBERED, Challenge, DigitStrings, Prompt
+from edge.challenge.challenge import Challenge, DigitStrings, Prompt
 from edge.challenge.rounds import DigitRound
 from edge.config import ChallengeConfig, Config
 from edge.errors import StoreError
@@ -39,8 +38,8 @@ def enrolled(engine: Engine, ada: Profile) -> list[DigitRound]:
     return rounds(engine, ada)
 
 
-def now_said(utterance: Utterance, after_s: float = 0.0) -> Utterance:
-    """As if it had been heard just now, `after_s` later in the stream than it was made."""
+def spoken_now(utterance: Utterance, after_s: float = 0.0) -> Utterance:
+    """The utterance as if just recorded, moved by `after_s` in the stream."""
     duration = utterance.duration_s
     return replace(
         utterance,
@@ -52,7 +51,7 @@ def now_said(utterance: Utterance, after_s: float = 0.0) -> Utterance:
 
 
 class Door:
-    """A challenge at work."""
+    """A challenge, a decider and the prompts they show."""
 
     def __init__(
         self,
@@ -90,7 +89,7 @@ class Door:
         return tuple(int(digit) for digit in prompt.digits)
 
     def say(self, digits: Sequence[int], voice: str = ADA) -> Judgment | None:
-        return self.challenge.judge(now_said(answer(digits, voice), 60.0))
+        return self.challenge.judge(spoken_now(answer(digits, voice), 60.0))
 
 
 def outcome(judgment: Judgment | None) -> tuple[str, str]:
@@ -118,7 +117,7 @@ def test_right_digits_in_the_right_voice_open(
     assert opened.decision.scores["answer_margin"] > 0.0
     assert not door.challenge.pending
     assert door.prompts[-1] is None
-    assert door.challenge.review(opened) is opened, "it is not asked again"
+    assert door.challenge.review(opened) is opened, "no second challenge"
 
 
 def test_the_answer_counts_once(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> None:
@@ -140,7 +139,9 @@ def test_a_wrong_digit_and_the_attempts_run_out(
     assert door.challenge.pending
     second = door.asked
     assert not any(one == other for one, other in zip(first, second))
-    assert outcome(door.say(first)) == ("denied", "challenge_failed"), "those were the old ones"
+    assert outcome(door.say(first)) == ("denied", "challenge_failed"), (
+        "those were the digits before"
+    )
     assert not door.challenge.pending
     assert door.prompts[-1] is None
 
@@ -154,7 +155,7 @@ def test_right_digits_in_another_voice_fail(
     assert not door.challenge.pending
 
 
-def test_nothing_is_said_in_time(
+def test_an_answer_that_never_comes_fails(
     engine: Engine,
     ada: Profile,
     enrolled: list[DigitRound],
@@ -180,22 +181,24 @@ def test_an_answer_that_ends_too_late_fails(
 ) -> None:
     door = Door(engine, [ada], enrolled, answer_s=3.0, attempts=3)
     door.passphrase()
-    right = now_said(answer(door.asked), 60.0)
+    right = spoken_now(answer(door.asked), 60.0)
     late = replace(right, speech_ended_at=right.speech_ended_at + 5.0)
     assert outcome(door.challenge.judge(late)) == ("denied", "challenge_failed")
     assert not door.challenge.pending
 
 
-def test_the_passphrase_itself_is_no_answer(
+def test_the_passphrase_itself_is_not_an_answer(
     engine: Engine, ada: Profile, enrolled: list[DigitRound]
 ) -> None:
     door = Door(engine, [ada], enrolled)
     door.passphrase()
-    assert door.challenge.judge(now_said(passphrase())) is None, "it began before it was asked"
+    assert door.challenge.judge(spoken_now(passphrase())) is None, (
+        "it began before the digits were shown"
+    )
     assert door.challenge.pending
 
 
-def test_what_the_device_says_itself_is_no_answer(
+def test_the_loudspeaker_is_not_an_answer(
     engine: Engine, ada: Profile, enrolled: list[DigitRound]
 ) -> None:
     spoken: list[str] = []
@@ -211,17 +214,17 @@ def test_what_the_device_says_itself_is_no_answer(
     assert spoken == [prompt.digits]
     assert prompt.expires_at == pytest.approx(time.time() + 16.3, abs=1.0)
     assert door.say(door.asked) is None
-    later = now_said(answer(door.asked), 60.0)
+    later = spoken_now(answer(door.asked), 60.0)
     later = replace(later, speech_ended_at=later.speech_ended_at + 7.0)
     assert outcome(door.challenge.judge(later)) == ("granted", "accepted")
 
 
-def test_a_poor_recording_is_no_attempt(
+def test_a_poor_recording_costs_no_attempt(
     engine: Engine, ada: Profile, enrolled: list[DigitRound]
 ) -> None:
     door = Door(engine, [ada], enrolled, attempts=1)
     door.passphrase()
-    right = now_said(answer(door.asked), 60.0)
+    right = spoken_now(answer(door.asked), 60.0)
     noisy = replace(right, quality=replace(right.quality, snr_db=1.0))
     assert outcome(door.challenge.judge(noisy)) == ("denied", "too_noisy")
     assert outcome(door.challenge.judge(right)) == ("granted", "accepted")
@@ -238,7 +241,7 @@ def test_a_poor_recording_is_no_attempt(
         ({"required": "hours", "hours": "09:00-17:00"}, 17, False),
     ],
 )
-def test_who_is_asked_when(
+def test_who_has_to_answer_when(
     engine: Engine,
     ada: Profile,
     enrolled: list[DigitRound],
@@ -252,7 +255,9 @@ def test_who_is_asked_when(
     )
 
 
-def test_a_persons_own_rule_asks(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> None:
+def test_a_persons_own_rule_requires_an_answer(
+    engine: Engine, ada: Profile, enrolled: list[DigitRound]
+) -> None:
     careful = replace(ada, rule=AccessRule(challenge=True))
     door = Door(engine, [careful], enrolled, required="never")
     assert door.passphrase().decision.reason is ReasonCode.CHALLENGE_ASKED
@@ -275,11 +280,11 @@ def test_without_digits_the_door_stays_shut(
     assert outcome(door.passphrase()) == ("denied", "challenge_failed")
     assert not door.challenge.pending
     assert door.prompts == []
-    assert door.challenge.asking.problem is not None
-    assert "--digits" in door.challenge.asking.problem
+    assert door.challenge.policy.problem is not None
+    assert "--digits" in door.challenge.policy.problem
 
 
-def test_whoever_is_removed_meanwhile_is_not_let_in(
+def test_a_challenge_ends_when_the_person_is_removed(
     engine: Engine, ada: Profile, enrolled: list[DigitRound]
 ) -> None:
     door = Door(engine, [ada], enrolled)
@@ -291,14 +296,14 @@ def test_whoever_is_removed_meanwhile_is_not_let_in(
     assert door.say(asked) is None
 
 
-def test_strings_never_come_near_the_last_ones() -> None:
+def test_strings_differ_from_the_last_ones() -> None:
     strings = DigitStrings()
     seen: list[tuple[int, ...]] = []
     for _ in range(100):
         digits = strings.next(range(10), 4)
         assert len(set(digits)) == 4
         assert not seen or not any(a == b for a, b in zip(digits, seen[-1]))
-        for earlier in seen[-REMEMBERED:]:
+        for earlier in seen[-32:]:
             assert sum(a != b for a, b in zip(digits, earlier)) >= 2
         seen.append(digits)
     few = [strings.next(range(4), 4) for _ in range(40)]
@@ -307,47 +312,47 @@ def test_strings_never_come_near_the_last_ones() -> None:
     )
 
 
-def test_everybody_is_prepared_and_what_is_missing_is_told(
+def test_missing_digits_are_reported_as_a_problem(
     engine: Engine, ada: Profile, enrolled: list[DigitRound]
 ) -> None:
     robin = replace(ada, id="robin", name="Robin")
     door = Door(engine, [ada, robin], lambda who: enrolled if who == ada.id else [])
-    door.challenge.asking.prepare()
-    assert door.challenge.asking.problem is not None
-    assert "Robin" in door.challenge.asking.problem
+    door.challenge.policy.prepare()
+    assert door.challenge.policy.problem is not None
+    assert "Robin" in door.challenge.policy.problem
     door.challenge.use([ada])
-    assert door.challenge.asking.problem is None
+    assert door.challenge.policy.problem is None
 
 
-def test_digits_may_be_demanded_of_the_next_one(
+def test_a_challenge_is_demanded_of_the_next_person(
     engine: Engine,
     ada: Profile,
     enrolled: list[DigitRound],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     door = Door(engine, [ada], enrolled, required="never")
-    asking = door.challenge.asking
+    policy = door.challenge.policy
     assert outcome(door.passphrase()) == ("granted", "accepted")
-    assert asking.able() == 1
-    asking.demand()
-    assert asking.demanded
+    assert policy.count_able() == 1
+    policy.demand()
+    assert policy.demanded
     assert outcome(door.passphrase()) == ("denied", "challenge_asked")
     wrong = [digit for digit in range(10) if digit not in door.asked][:4]
     assert outcome(door.say(wrong)) == ("denied", "challenge_failed")
-    assert asking.demanded
+    assert policy.demanded
     assert outcome(door.say(door.asked)) == ("granted", "accepted")
-    assert not asking.demanded
+    assert not policy.demanded
     assert outcome(door.passphrase()) == ("granted", "accepted")
-    # It does not hold for ever.
-    asking.demand()
-    later = time.monotonic() + DEMANDED_S + 1.0
-    monkeypatch.setattr("edge.challenge.asking.time.monotonic", lambda: later)
-    assert not asking.demanded
+    # It expires.
+    policy.demand()
+    later = time.monotonic() + 301.0
+    monkeypatch.setattr("edge.challenge.policy.time.monotonic", lambda: later)
+    assert not policy.demanded
 
 
-def test_a_demand_is_no_problem_of_who_has_no_digits(engine: Engine, ada: Profile) -> None:
+def test_a_demand_reports_no_problem_of_people_without_digits(engine: Engine, ada: Profile) -> None:
     door = Door(engine, [ada], [], required="never")
-    assert door.challenge.asking.able() == 0
-    door.challenge.asking.demand()
+    assert door.challenge.policy.count_able() == 0
+    door.challenge.policy.demand()
     assert outcome(door.passphrase()) == ("denied", "challenge_failed")
-    assert door.challenge.asking.problem is None
+    assert door.challenge.policy.problem is None

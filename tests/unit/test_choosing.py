@@ -90,7 +90,7 @@ def test_the_clearest_is_the_best() -> None:
     assert best_of([far, MicrophoneLevel(there[2], _quality(clipped=0.2))]) is far
     assert best_of([far, MicrophoneLevel(there[2], _quality(level=-70.0))]) is far
     assert near.words() == "speech at -25 dB, 30 dB above the noise"
-    assert (deaf.words(), broken.words()) == ("heard nobody speak", "cannot be opened: it is busy")
+    assert (deaf.words(), broken.words()) == ("no speech", "cannot be opened: it is busy")
 
 
 class Fake:

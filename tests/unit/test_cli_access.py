@@ -90,10 +90,10 @@ def test_everybody_as_json(capsys: Capture) -> None:
     ("arguments", "expected"),
     [
         ([], "nothing to set"),
-        (["--hours", "monday"], "'monday' is no day"),
+        (["--hours", "monday"], "invalid day 'monday'"),
         (["--hours", "7-18"], "--hours"),
         (["--doors", " , "], "name at least one"),
-        (["--doors", "front door"], "is no door"),
+        (["--doors", "front door"], "invalid door"),
         (["--from", "1.1.2027"], "2027-01-31"),
         (["--from", "2027-02-02", "--until", "2027-02-01"], "before the first"),
         (["--hours", "mon"] * 8 + ["--hours", "always"], "--hours"),
@@ -155,7 +155,7 @@ def _said(capture: Capture, *arguments: str) -> str:
 def with_duress(store_path: Path) -> Path:
     with ProfileStore(store_path) as store:
         enroll(store, "Bob", 7, 8, 9)
-        store.create_with_samples(
+        store.create(
             "Ada (duress)",
             ProfileKind.PHRASE,
             "help",
@@ -195,7 +195,7 @@ def test_deleting_the_person_deletes_it(with_duress: Path) -> None:
 
 def test_duress_needs_a_passphrase(capsys: Capture) -> None:
     assert "cannot be used with --voice" in complaint(capsys, "enroll", "X", "--duress", "--voice")
-    assert "no passphrase" in complaint(capsys, "enroll", "Grace", "--duress", "a.wav")
+    assert "no enrolled passphrase" in complaint(capsys, "enroll", "Grace", "--duress", "a.wav")
     assert "there is no profile 'Zoe'" in complaint(capsys, "enroll", "Zoe", "--duress", "a.wav")
 
 

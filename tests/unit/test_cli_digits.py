@@ -47,7 +47,7 @@ def enrolled(tmp_path: Path, config: Path, people: dict[str, Profile]) -> Path:
     state = tmp_path / "state"
     with open_store(state) as store:
         for name, known in people.items():
-            store.create_with_samples(
+            store.create(
                 name,
                 ProfileKind.PHRASE,
                 required=3,
@@ -119,7 +119,7 @@ def test_the_same_recordings_twice_are_refused(
     assert main(["enroll", "Ada", "--digits", "--files-from", str(once)]) == 2
     capsys.readouterr()
     assert main(["enroll", "Ada", "--digits", "--files-from", str(once)]) == 2
-    assert "very recording" in capsys.readouterr().err
+    assert "this recording is already enrolled" in capsys.readouterr().err
     with open_store(enrolled) as store:
         assert len(rounds_of(store, store.get("Ada").id)) == 1
 
@@ -129,7 +129,7 @@ def test_another_voice_is_refused_and_the_old_digits_stand(
     enrolled: Path, folder: Path, capsys: Capture
 ) -> None:
     assert main(["enroll", "Robin", "--digits", "--files-from", str(folder)]) == 2
-    assert "not the voice that says the passphrase of Robin (similarity" in capsys.readouterr().err
+    assert "not the voice of the passphrase of Robin (similarity" in capsys.readouterr().err
     with open_store(enrolled) as store:
         assert rounds_of(store, store.get("Robin").id) == []
 

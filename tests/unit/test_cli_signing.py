@@ -29,7 +29,7 @@ def test_a_new_key_is_private_and_never_replaced(
     before = file.read_bytes()
     assert main(command) == 3
     assert file.read_bytes() == before
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["signing", "new-key", str(tmp_path / "no" / "key")]) == 3
 
 

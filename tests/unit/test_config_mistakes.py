@@ -64,7 +64,7 @@ def complaints(data: bytes) -> tuple[str, ...]:
             "access: unknown key 'xyz'; access knows in_running_speech, decision_lifetime_s",
         ),
         ("<<: {}", "unknown key '<<'"),
-        ("[a]: 1", "a key that is no word"),
+        ("[a]: 1", "a key must be a word"),
         (
             "security: {false_accept_rate: lax}",
             "'lax' is unknown; give one of relaxed, balanced, strict, or a number from 1e-06 to",

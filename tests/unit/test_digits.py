@@ -1,4 +1,4 @@
-"""Digits by a person's own examples: what is let in, and what is not."""
+"""Answers judged by a person's own digits, and enrolling those."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from edge.challenge.rounds import (
     complete_round,
     decode,
     encode,
-    nearest_other,
-    take_digit,
+    make_example,
     weakness_of,
 )
 from edge.errors import EnrollmentRejected, StoreError
 from edge.recognition import Engine
-from edge.types import Profile
+from edge.types import Profile, Utterance
 from tests.unit.spoken_digits import ADA, ROBIN, answer, needs_flite, person, rounds
 
 pytestmark = needs_flite
@@ -63,7 +62,7 @@ def test_the_right_digits_in_the_right_voice_are_accepted(judge: AnswerJudge) ->
 def test_one_wrong_part_is_refused(judge: AnswerJudge, said: tuple[int, ...]) -> None:
     score = judge.judge(answer(said), ASKED)
     assert not score.digits.accepted
-    assert score.voice.accepted, "the voice is right: it is the digits that are refused"
+    assert score.voice.accepted, "only the digits are wrong"
 
 
 def test_swapped_digits_are_refused(judge: AnswerJudge) -> None:
@@ -76,14 +75,12 @@ def test_another_voice_with_the_right_digits_is_refused(judge: AnswerJudge) -> N
     assert not score.accepted
 
 
-def test_silence_is_no_answer(judge: AnswerJudge) -> None:
-    recognizer_input = np.zeros(16_000, np.float32)
-    utterance = answer(ASKED)
-    quiet = type(utterance)(recognizer_input, 0.0, 1.0, utterance.quality)
+def test_silence_is_refused(judge: AnswerJudge) -> None:
+    quiet = Utterance(np.zeros(16_000, np.float32), 0.0, 1.0, answer(ASKED).quality)
     assert not judge.judge(quiet, ASKED).accepted
 
 
-def test_it_takes_three_rounds(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> None:
+def test_three_rounds_are_needed(engine: Engine, ada: Profile, enrolled: list[DigitRound]) -> None:
     with pytest.raises(ValueError, match="3 rounds"):
         AnswerJudge(engine, ada, enrolled[:2])
 
@@ -92,31 +89,31 @@ def test_a_misread_digit_is_refused_at_enrollment(
     engine: Engine, enrolled: list[DigitRound]
 ) -> None:
     with pytest.raises(EnrollmentRejected, match="more like your 8 than your 3") as caught:
-        take_digit(engine, answer([8]), 3, enrolled)
+        make_example(engine, answer([8]), 3, enrolled)
     assert caught.value.reason == "wrong_phrase"
 
 
 def test_the_same_recording_twice_is_refused(engine: Engine, enrolled: list[DigitRound]) -> None:
-    with pytest.raises(EnrollmentRejected, match="very recording"):
-        take_digit(engine, answer([3], ADA, 1.05), 3, enrolled)
+    with pytest.raises(EnrollmentRejected, match="this recording is already enrolled"):
+        make_example(engine, answer([3], ADA, 1.05), 3, enrolled)
 
 
 def test_two_digits_at_once_are_refused(engine: Engine) -> None:
-    with pytest.raises(EnrollmentRejected, match="alone"):
-        take_digit(engine, answer([3, 3, 3, 3]), 3, [])
+    with pytest.raises(EnrollmentRejected, match="too long for one digit"):
+        make_example(engine, answer([3, 3, 3, 3]), 3, [])
 
 
 def test_a_round_in_another_voice_is_refused(engine: Engine, ada: Profile) -> None:
     utterances = {digit: answer([digit], ROBIN) for digit in range(10)}
-    examples = {d: take_digit(engine, utterances[d], d, []) for d in range(10)}
+    examples = {d: make_example(engine, utterances[d], d, []) for d in range(10)}
     with pytest.raises(EnrollmentRejected, match="not the voice") as caught:
         complete_round(engine, ada, utterances, examples)
     assert caught.value.reason == "unknown_speaker"
 
 
-def test_digits_that_sound_alike_are_not_asked_for(enrolled: list[DigitRound]) -> None:
+def test_digits_that_sound_similar_are_not_asked_for(enrolled: list[DigitRound]) -> None:
     assert strong_digits(enrolled) == tuple(range(10))
-    alike = [
+    similar = [
         DigitRound(
             tuple(
                 DigitExample(e.digit, spoken.examples[3].spectrum) if e.digit == 8 else e
@@ -125,27 +122,27 @@ def test_digits_that_sound_alike_are_not_asked_for(enrolled: list[DigitRound]) -
             other.voice,
             other.speaker_model,
         )
-        # Eight is said as three is in another round, so that it is nearest to that.
+        # Eight sounds like the three of another round.
         for spoken, other in zip(enrolled, enrolled[1:] + enrolled[:1])
     ]
-    assert not {3, 8} <= set(strong_digits(alike))
-    assert weakness_of(alike)[8][0] == 3
+    assert not {3, 8} <= set(strong_digits(similar))
+    assert weakness_of(similar)[8][0] == 3
 
 
-def test_noise_hides_no_digit(judge: AnswerJudge) -> None:
+def test_digits_are_recognized_in_noise(judge: AnswerJudge) -> None:
     clean = answer(ASKED)
     level = float(np.sqrt(np.square(clean.samples).mean()))
     noise = np.random.default_rng(1).standard_normal(len(clean.samples), dtype=np.float32)
     samples = clean.samples + np.float32(0.1 * level) * noise
-    noisy = type(clean)(samples, clean.start_s, clean.end_s, clean.quality, lead_s=clean.lead_s)
+    noisy = Utterance(samples, clean.start_s, clean.end_s, clean.quality, lead_s=clean.lead_s)
     assert judge.judge(noisy, ASKED).digits.accepted
     assert not judge.judge(noisy, (4, 1, 9, 2)).digits.accepted
 
 
-def test_one_example_of_each_digit_tells_digits_apart(enrolled: list[DigitRound]) -> None:
+def test_one_example_of_each_digit_is_enough_to_recognize_them(enrolled: list[DigitRound]) -> None:
     recognizer = DigitRecognizer(enrolled[0].examples)
     for example in enrolled[1].examples:
-        assert nearest_other(recognizer, example)[1] > 0.0
+        assert recognizer.nearest_other(example)[1] > 0.0
 
 
 def test_a_recognizer_needs_every_digit(enrolled: list[DigitRound]) -> None:
@@ -183,7 +180,7 @@ def test_damaged_rounds_are_refused_whatever_is_broken(enrolled: list[DigitRound
     with pytest.raises(StoreError, match="version 9"):
         decode(payload[:4] + b"\x09" + payload[5:])
     not_a_number = struct.pack("<f", float("nan"))
-    with pytest.raises(StoreError, match="its voice"):
+    with pytest.raises(StoreError, match="voice"):
         decode(payload[:83] + not_a_number + payload[87:])
     for _ in range(300):
         broken = bytearray(payload)

@@ -88,7 +88,7 @@ def test_a_recording_that_begins_or_ends_within_speech(name: str, into_s: float)
     ):
         utterance = utterance_of(samples)
         assert cut_at(utterance) == where
-        with pytest.raises(EnrollmentRejected, match=r"^cut off: ") as caught:
+        with pytest.raises(EnrollmentRejected, match=r"^cut off at the ") as caught:
             require_whole(utterance)
         assert caught.value.reason == ReasonCode.CUT_OFF.value
 
@@ -122,10 +122,10 @@ def _faint(samples: FloatArray) -> FloatArray:
 @pytest.mark.parametrize(
     ("level", "verdict", "told"),
     [
-        (-100.0, RoomVerdict.NOTHING, "No sound at all: fine if this microphone is silent while"),
-        (-62.0, RoomVerdict.QUIET, "The room is quiet (-62 dB): good."),
-        (-40.0, RoomVerdict.NOISY, "The room is noisy (-40 dB): come close, or find a quieter"),
-        (-30.0, RoomVerdict.TOO_NOISY, "Far too noisy (-30 dB): switch off what hums, close"),
+        (-100.0, RoomVerdict.NOTHING, "No sound at all: fine if this microphone has a noise"),
+        (-62.0, RoomVerdict.QUIET, "The room is quiet enough (-62 dB)."),
+        (-40.0, RoomVerdict.NOISY, "The room is noisy (-40 dB): move closer, switch off fans"),
+        (-30.0, RoomVerdict.TOO_NOISY, "Far too noisy (-30 dB): switch off fans, close"),
     ],
 )
 def test_what_a_room_is_worth(level: float, verdict: RoomVerdict, told: str) -> None:
@@ -160,16 +160,16 @@ def test_the_room_of_recordings_is_the_loudest_of_theirs() -> None:
 @pytest.mark.parametrize(
     ("reason", "confidence", "kind", "told"),
     [
-        ("accepted", "high", "phrase", "it opens, with room to spare"),
-        ("accepted", "normal", "phrase", "it opens, with some room"),
+        ("accepted", "high", "phrase", "it opens, by a wide margin"),
+        ("accepted", "normal", "phrase", "it opens, by some margin"),
         (
             "accepted",
             "low",
             "phrase",
-            "it opens, but close: enroll again nearer to the microphone, in the quiet",
+            "it opens, but narrowly: enroll again, closer to the microphone and in a quiet room",
         ),
-        ("accepted", "normal", "voice", "this is Ada, with some room"),
-        ("unknown_speaker", "high", "voice", "the voice does not fit: speak as you did before"),
+        ("accepted", "normal", "voice", "this is Ada, by some margin"),
+        ("unknown_speaker", "high", "voice", "the voice does not match: speak as you did before"),
         ("too_quiet", "high", "phrase", "it cannot be judged: "),
     ],
 )

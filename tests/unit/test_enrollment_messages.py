@@ -33,7 +33,7 @@ BY_NAME = {
     "edge/cli/utterances.py": ("utterance_from", "utterances"),
     "edge/access/duress.py": ("require_apart",),
     "edge/challenge/rounds.py": (
-        "take_digit", "complete_round", "_check_quality", "_too_short", "_too_long",
+        "make_example", "complete_round", "_check_quality", "_rejected_length",
     ),
 }  # fmt: skip
 GAP = "\0"

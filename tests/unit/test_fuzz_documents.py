@@ -21,8 +21,8 @@ from edge.evaluation.results import FORMAT, VERSION
 from edge.inference import read_card
 from edge.recognition.calibration import phrase_calibration, voice_calibration
 from edge.resources import models_directory
-from edge.store.audit_check import check as check_trail
-from edge.store.audit_entry import START, sealed_entry
+from edge.store.audit_chain import START, sealed_entry
+from edge.store.audit_chain import check as check_trail
 from edge.types import Event, EventKind
 from tests.unit.fuzzing import EXAMPLES, JSON, damaged, hammer, in_time
 

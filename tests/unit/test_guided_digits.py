@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.challenge.enrollment import DigitEnrollment
-from edge.challenge.rounds import DigitRound, keep_round, take_digit
+from edge.challenge.rounds import DigitRound, keep_round, make_example
 from edge.cli.enroll_digits import summary_line
 from edge.cli.main import main
 from edge.errors import EnrollmentRejected, ProfileError
@@ -62,7 +62,7 @@ def say(
     monkeypatch.setattr(Engine, "open", lambda _config: engine)
     monkeypatch.setattr(secrets.SystemRandom, "sample", lambda _self, digits, _count: list(digits))
     with open_store(tmp_path / "state") as store:
-        store.create_with_samples(
+        store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,
@@ -88,7 +88,7 @@ def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
     stop = KeyboardInterrupt()
     code, shown = say(*_digits([0, 1], ADA, PACES[0]), stop)
     assert code == 130
-    assert "The room is quiet (-70 dB): good." in shown
+    assert "The room is quiet enough (-70 dB)." in shown
     assert "Say   0   (round 1 of 3, digit 1 of 10)" in shown
     assert "No round is complete, so nothing was stored." in shown
     code, shown = say(*_digits(range(10), ADA, PACES[0]), *_digits([0], ADA, PACES[1]), stop)
@@ -103,19 +103,17 @@ def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
 def test_another_voice_starts_the_round_again(say: Say) -> None:
     code, shown = say(*_digits(range(10), ROBIN, PACES[0]))
     assert code == 2
-    assert "Rejected: not the voice that says the passphrase of Ada (similarity" in shown
+    assert "Rejected: not the voice of the passphrase of Ada (similarity" in shown
     assert "This round starts over: all ten digits." in shown
 
 
 def test_a_digit_that_cannot_be_learned_from(engine: Engine) -> None:
     nothing = replace(answer([7]).quality, net_speech_s=0.03)
-    with pytest.raises(EnrollmentRejected, match="no 7 was heard: say it again"):
-        take_digit(engine, replace(answer([7]), quality=nothing), 7, [])
+    with pytest.raises(EnrollmentRejected, match="no 7 recognized: say it again"):
+        make_example(engine, replace(answer([7]), quality=nothing), 7, [])
     noisy = replace(answer([7]).quality, snr_db=10.0)
-    with pytest.raises(
-        EnrollmentRejected, match=r"too noisy to learn from \(10 dB above the noise"
-    ):
-        take_digit(engine, replace(answer([7]), quality=noisy), 7, [])
+    with pytest.raises(EnrollmentRejected, match=r"too noisy to enroll \(10 dB above the noise"):
+        make_example(engine, replace(answer([7]), quality=noisy), 7, [])
 
 
 def test_whose_digits_cannot_be_enrolled(
@@ -134,7 +132,7 @@ def test_whose_digits_cannot_be_enrolled(
             begin(replace(ada, duress_of="somebody"))
         with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
             begin(replace(ada, speaker_model="5" * 64))
-        stored = store.create_with_samples(
+        stored = store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,

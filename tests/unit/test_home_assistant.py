@@ -15,6 +15,7 @@ from edge.mqtt import MqttPublisher
 from edge.mqtt.retained import Retained
 from edge.mqtt.topics import Topics
 from edge.service.home_assistant import HomeAssistant
+from edge.service.observers import sound_level
 from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
 
@@ -137,7 +138,7 @@ def test_a_state_that_cannot_be_used_is_told_of(
     with caplog.at_level(logging.WARNING):
         _, line = watching(settings(tmp_path, discovery=True))
     assert len(line.texts) == 15
-    assert "what Home Assistant was told of is not remembered" in caplog.text
+    assert "where the device was announced cannot be read" in caplog.text
 
 
 def test_the_level_is_that_of_all_that_was_heard(
@@ -150,7 +151,9 @@ def test_the_level_is_that_of_all_that_was_heard(
     loud = (0.5 * rng.standard_normal(512)).astype(np.float32)
     quiet = (1e-3 * rng.standard_normal(1024)).astype(np.float32)
     for samples in (loud, quiet, np.zeros(0, np.float32)):
-        subject.block(AudioBlock(samples, 0.0, 0.0), level_db(samples))
+        level = sound_level([AudioBlock(samples, 0.0, 0.0)])
+        if level is not None:
+            subject.level(level)
     subject.tick()
     assert line.sent == []  # not yet
     now[0] += 1.0

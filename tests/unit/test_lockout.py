@@ -384,7 +384,7 @@ def test_on_a_full_disk_it_holds_for_as_long_as_it_runs(
     lockout.tick()
     assert lockout.locked
     assert disk.tried >= 3
-    assert sum("not kept over a restart" in record.message for record in caplog.records) == 1
+    assert sum("the lock-out cannot be stored" in record.message for record in caplog.records) == 1
 
 
 KILLED = """

@@ -10,9 +10,9 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from edge.config import Config
@@ -21,9 +21,10 @@ from edge.errors import EnvironmentFault
 from edge.monitor.messages import LONGEST_LINE, decode, encode, state_message
 from edge.monitor.server import MOST_CLIENTS, History, MonitorServer
 from edge.monitor.socket import Place, candidates, place_of
-from edge.monitor.stream import NobodyThere, Stream, connect
+from edge.monitor.stream import NoService, Stream, connect
 from edge.service.monitoring import Monitoring, state_of
-from edge.types import AudioBlock, ReasonCode
+from edge.service.observers import SoundLevel
+from edge.types import ReasonCode
 from tests.conftest import let_others_in
 from tests.unit.judgments import judgment_of
 
@@ -121,7 +122,7 @@ def test_so_many_may_watch_and_no_more(place: Place) -> None:
         streams = [Stream(connect([place.path])) for _ in range(MOST_CLIENTS)]
         for stream in streams:
             gather(stream, "hello")
-        with pytest.raises(NobodyThere, match="4 are watching already"):
+        with pytest.raises(NoService, match="4 monitors are connected already"):
             gather(Stream(connect([place.path])), "hello")
     finally:
         server.close()
@@ -148,7 +149,7 @@ def test_what_a_client_says_ends_it(place: Place) -> None:
 def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> None:
     first = serve(place)
     try:
-        with pytest.raises(EnvironmentFault, match="another daemon is watched there"):
+        with pytest.raises(EnvironmentFault, match="used by another service"):
             serve(place)
         gather(Stream(connect([place.path])), "hello")
     finally:
@@ -158,12 +159,13 @@ def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> N
 
 def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
     text = (
-        "import os, sys; from pathlib import Path; from edge.monitor.socket import Claim, Place;"
-        "claim = Claim(Place(Path(sys.argv[1]), False)); os._exit(9)"
+        "import os, sys; from pathlib import Path\n"
+        "from edge.monitor.socket import OwnedSocket, Place\n"
+        "owned = OwnedSocket(Place(Path(sys.argv[1]), False)); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", text, str(place.path)], check=False)
     assert place.path.is_socket()
-    with pytest.raises(NobodyThere, match="no running service"):
+    with pytest.raises(NoService, match="no service is running"):
         connect([place.path])
     server = serve(place)
     gather(Stream(connect([place.path])), "hello")
@@ -173,7 +175,7 @@ def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
 
 def test_a_file_in_the_way_is_left_alone(place: Place) -> None:
     place.path.write_text("mine")
-    with pytest.raises(EnvironmentFault, match="is no socket; take it away"):
+    with pytest.raises(EnvironmentFault, match="is not a socket; remove it"):
         serve(place)
     assert place.path.read_text() == "mine"
 
@@ -194,7 +196,7 @@ def test_another_user_is_refused_twice(tmp_path: Path) -> None:
         "import os, sys; from pathlib import Path; from edge.monitor.stream import *\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: print([m['type'] for m in Stream(connect([Path(sys.argv[1])])).wait(5.0)])\n"
-        "except NobodyThere as error: print(error)\n"
+        "except NoService as error: print(error)\n"
     )
     command = [sys.executable, "-c", text, str(place.path)]
     try:
@@ -256,21 +258,29 @@ def test_lines_are_bounded_and_checked(place: Place) -> None:
     assert sent <= 3 * LONGEST_LINE
 
 
+QUIET = SoundLevel(512, 0.0, 0.0, 0.0)
+
+
 def monitoring(place: Place, status: dict[str, Any]) -> Monitoring:
     config = Config(monitor=MonitorConfig(socket=place.path))
-    return Monitoring(config, status=lambda: status, asking=bool, hearing=bool)
+    publisher: Any = SimpleNamespace(status=status)
+    silent: Any = SimpleNamespace(speaking=False, pending=False)
+    return Monitoring(config, publisher, silent, silent)
 
 
 def test_the_daemon_tells_what_it_hears_and_decides(place: Place) -> None:
     observer = monitoring(place, {"microphone": "listening", "enrolled": 1})
-    observer.block(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0), -100.0)  # nobody can look yet
+    observer.level(QUIET)  # nobody can watch yet
+    assert not observer.live
     observer.tick()
     stream = Stream(connect([place.path]))
     gather(stream, "state")
     judgment = judgment_of(ReasonCode.ACCEPTED)
     scores = {"joint": 9.0, "joint_threshold": 6.5, "voice": 4.0, "voice_threshold": 3.5}
     judgment = replace(judgment, decision=replace(judgment.decision, scores=scores))
-    observer.block(AudioBlock(np.full(512, 0.1, np.float32), 0.0, 0.0), -20.0)
+    observer.tick()
+    assert observer.live
+    observer.level(SoundLevel(512, 5.12, 0.01, 0.1))
     observer.decided(judgment)
     level, heard, decision = gather(stream, "decision")
     assert (level["level_dbfs"], level["peak_dbfs"], level["hearing"]) == (-20.0, -20.0, False)
@@ -292,11 +302,11 @@ def test_a_daemon_that_cannot_be_watched_goes_on_and_says_so(
     observer = monitoring(place, {})
     observer.tick()
     observer.tick()
-    observer.block(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0), -100.0)
+    observer.level(QUIET)
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"edge-voice monitor cannot watch this service: {place.path}: is there and is no socket;"
-        " take it away"
+        f"edge-voice monitor cannot watch this service: {place.path}: exists and is not a"
+        " socket; remove it"
     )
     # Once the place is free, it is taken.
     place.path.rmdir()

@@ -49,7 +49,7 @@ def watched() -> Recent:
         decided(1, granted=True),
         decided(2, granted=False, age_s=60.0),
     ):  # fmt: skip
-        recent.take(message)
+        recent.add(message)
     return recent
 
 
@@ -64,7 +64,7 @@ def drawn(recent: Recent, width: int = 80, height: int = 24, *, ascii_only: bool
 def test_fits_every_terminal(width: int, height: int) -> None:
     recent = watched()
     for number in range(100):
-        recent.take(decided(100 + number, granted=number % 3 == 0, age_s=3.0 * number))
+        recent.add(decided(100 + number, granted=number % 3 == 0, age_s=3.0 * number))
     lines = drawn(recent, width, height).splitlines()
     assert len(lines) <= max(height, 12)
     assert max(len(line.rstrip()) for line in lines) <= width
@@ -74,8 +74,8 @@ def test_fits_every_terminal(width: int, height: int) -> None:
 def test_shows_what_was_heard_and_decided(width: int) -> None:
     seen = drawn(watched(), width)
     for words in (
-        "front-door", "hears somebody", "2 enrolled", "-23 dB", "granted Ada", "2.4 s", "39",
-        "+12.8", "+7.3", "unknown_speaker", "-3.1", "5 granted", "3 denied", "q ends",
+        "front-door", "hearing speech", "2 enrolled", "-23 dB", "granted Ada", "2.4 s", "39",
+        "+12.8", "+7.3", "unknown_speaker", "-3.1", "5 granted", "3 denied", "q quits",
     ):  # fmt: skip
         assert words in seen, words
     assert ("high" in seen) == (width >= 80)
@@ -103,8 +103,8 @@ def test_needs_nothing_but_ascii() -> None:
     ("message", "words"),
     [
         (state_message("listening"), "listening"),
-        (state_message("off"), "switched off: nothing is listened to"),
-        (state_message("asking"), "asks for digits"),
+        (state_message("off"), "not listening: disarmed"),
+        (state_message("asking"), "asking for digits"),
         (state_message("starting"), "starting"),
         (
             state_message("locked_out", until="in 50 minutes"),
@@ -112,25 +112,25 @@ def test_needs_nothing_but_ascii() -> None:
         ),
         (
             state_message("enrolling", person="Grace", done=2, required=3),
-            "enrolls Grace, 2 of 3",
+            "enrolling Grace, 2 of 3",
         ),
         (state_message("no_microphone", detail="the cable is out"), "the cable is out"),
         (state_message("listening", problem="the store is damaged"), "the store is damaged"),
-        ({"type": "gone"}, "the service has stopped; waiting for it to come back"),
-        ({"type": "hello", "protocol": 99}, "update it"),
+        ({"type": "gone"}, "service stopped; waiting for its return"),
+        ({"type": "hello", "protocol": 99}, "update this program"),
     ],
 )
 def test_says_what_the_device_is_at(message: dict[str, Any], words: str) -> None:
     if message.get("until") == "in 50 minutes":
         message = {**message, "until": utc(time.time() + 3000.5)}
     recent = watched()
-    recent.take({"type": "level", "level_dbfs": -60.0, "hearing": False})
-    recent.take(message)
+    recent.add({"type": "level", "level_dbfs": -60.0, "hearing": False})
+    recent.add(message)
     assert words in drawn(recent)
 
 
 def test_says_so_while_nothing_was_heard() -> None:
-    assert "Nothing has been heard yet." in drawn(Recent())
+    assert "No utterance yet." in drawn(Recent())
 
 
 def test_lines_without_a_terminal() -> None:
@@ -138,7 +138,7 @@ def test_lines_without_a_terminal() -> None:
     assert "  granted Ada, high confidence; 2.4 s at -23 dB, SNR 39 dB; voice +12.8, phrase" in (
         sentence(recent.rows[0])
     )
-    assert state_words(recent, time.time())[0] == "hears somebody"
+    assert state_words(recent, time.time())[0] == "hearing speech"
     assert [minutes(s) for s in (-1, 99, 600, 7200, 900000)] == [
         "0 s", "99 s", "10 min", "2 h", "10 days",
     ]  # fmt: skip
@@ -161,13 +161,13 @@ def test_lines_without_a_terminal() -> None:
 )
 def test_nonsense_from_the_socket_does_no_harm(message: dict[str, Any]) -> None:
     recent = watched()
-    recent.take(message)
+    recent.add(message)
     assert "\x1b" not in drawn(recent)
 
 
 def test_what_is_told_twice_counts_once() -> None:
     recent = watched()
-    recent.take(decided(1, granted=True))
-    recent.take(decided(9, granted=True, past=True))
+    recent.add(decided(1, granted=True))
+    recent.add(decided(9, granted=True, past=True))
     assert (recent.granted, recent.denied) == (5, 3)
     assert len(recent.rows) == 3

@@ -126,7 +126,7 @@ def test_a_clock_from_before_the_software_is_not_believed(
     assert found.decision.reason is ReasonCode.NOT_NOW
     assert verdicts(clock)[1] is ReasonCode.ACCEPTED
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "not let in until it is set right" in caplog.text
+    assert "cannot open until it is right" in caplog.text
 
 
 def test_after_a_power_cut_an_old_clock_is_not_believed_until_it_is_right(

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.crypto.private_files import make_file, overwrite
 from edge.errors import StoreError
+from edge.private_files import make_file, new_file, overwrite, read_file, write_file
 from edge.store import FILE_NAME, open_store
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
-from edge.store.audit_file import make_private
 from edge.store.device_state import FILE_NAME as STATE_FILE
 from edge.store.device_state import DeviceState
+from edge.store.sqlite import make_private
 
 SERVICE = 64_000
 """Nobody's user id."""
@@ -128,3 +128,55 @@ def test_a_second_user_of_the_state_takes_no_lock_off_the_first(tmp_path: Path) 
     )
     assert "locked" in done.stderr
     first.close()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_is_whole_private_and_never_in_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:  # as on FAT
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    file = tmp_path / "secret"
+    write_file(file, b"first")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with pytest.raises(FileExistsError):
+        write_file(file, b"second")
+    assert file.read_bytes() == b"first"
+    write_file(file, b"third", mode=0o640, replace=True)
+    assert (stat.S_IMODE(file.stat().st_mode), file.read_bytes()) == (0o640, b"third")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_could_not_be_finished_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with new_file(tmp_path / "secret") as (fresh, _):
+            assert list(tmp_path.iterdir()) == [fresh]
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+@as_root
+def test_what_root_writes_can_be_given_to_another_and_follows_no_link(
+    folder: Path, precious: Path
+) -> None:
+    write_file(folder / "key", b"secret", owner=(SERVICE, SERVICE))
+    assert (folder / "key").stat().st_uid == SERVICE
+    with new_file(folder / "other") as (fresh, handle):
+        fresh.unlink()
+        fresh.symlink_to(precious)
+        os.write(handle, b"secret")
+    assert untouched(precious)
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_file(pipe, 10)

@@ -1,3 +1,5 @@
+"""The replay check: what it denies, and what it remembers and forgets."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -48,13 +50,13 @@ def judged(engine: Engine, ada: Profile) -> dict[str, Judgment]:
         "stranger_other_phrase",
     )
     found = {name: decider.judge(recording(name), [ada]) for name in names}
-    played = utterance_of(gsm(samples_of("ada_right_phrase"), 1))
-    found["played back"] = decider.judge(played, [ada])
+    replayed = utterance_of(gsm(samples_of("ada_right_phrase"), 1))
+    found["replayed"] = decider.judge(replayed, [ada])
     return found
 
 
 def stored_ada(store: ProfileStore, judgment: Judgment) -> Judgment:
-    """The judgment as if it were of a profile that is in the store."""
+    """The judgment, of a profile that is in the store."""
     profile = store.create("Ada", ProfileKind.PHRASE, required=3)
     assert judgment.finding is not None
     return replace(judgment, finding=replace(judgment.finding, profile=profile))
@@ -71,11 +73,11 @@ def test_an_utterance_opens_once(judged: dict[str, Judgment]) -> None:
     again = check.review(judged["ada_right_phrase"])
     assert reason(again) is ReasonCode.REPLAY_SUSPECTED
     assert not again.decision.granted
-    played = check.review(judged["played back"])
-    assert reason(played) is ReasonCode.REPLAY_SUSPECTED
+    replayed = check.review(judged["replayed"])
+    assert reason(replayed) is ReasonCode.REPLAY_SUSPECTED
 
 
-def test_a_second_saying_opens(judged: dict[str, Judgment]) -> None:
+def test_a_repetition_opens(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
     assert check.review(judged["ada_enroll_2"]).decision.granted
     assert check.review(judged["ada_right_phrase"]).decision.granted
@@ -88,7 +90,9 @@ def test_a_replay_is_not_remembered_again(judged: dict[str, Judgment]) -> None:
     assert check.remembered == 1
 
 
-def test_what_was_refused_is_remembered_if_it_came_near(judged: dict[str, Judgment]) -> None:
+def test_denied_utterances_with_an_enrolled_voice_or_phrase_are_remembered(
+    judged: dict[str, Judgment],
+) -> None:
     check = ReplayCheck(ReplayConfig())
     for name in ("ada_wrong_phrase", "stranger_adas_phrase", "stranger_other_phrase"):
         assert check.review(judged[name]) is judged[name]
@@ -118,14 +122,14 @@ def cut_from_stream(judgment: Judgment, start_s: float, spoken_at: float) -> Jud
     return replace(judgment, utterance=moved)
 
 
-def test_the_same_stretch_of_the_stream_is_no_replay(judged: dict[str, Judgment]) -> None:
+def test_the_same_part_of_the_stream_is_not_a_replay(judged: dict[str, Judgment]) -> None:
     check = ReplayCheck(ReplayConfig())
     one = judged["ada_right_phrase"]
     assert check.review(cut_from_stream(one, 100.0, 5000.0)).decision.granted
     assert check.review(cut_from_stream(one, 100.3, 5000.2)).decision.granted
     later = check.review(cut_from_stream(one, 110.0, 5010.0))
     assert reason(later) is ReasonCode.REPLAY_SUSPECTED
-    # A microphone that came back counts from zero: the same place, another time.
+    # The stream of a microphone that came back starts at zero: same place, another time.
     returned = check.review(cut_from_stream(one, 100.0, 6000.0))
     assert reason(returned) is ReasonCode.REPLAY_SUSPECTED
 
@@ -140,14 +144,18 @@ def test_it_survives_a_restart(judged: dict[str, Judgment], store: ProfileStore)
     assert len(store.kept(ACCEPTED)) == 1
     after = ReplayCheck(ReplayConfig())
     after.load(store)
-    assert reason(after.review(judged["played back"])) is ReasonCode.REPLAY_SUSPECTED
+    assert reason(after.review(judged["replayed"])) is ReasonCode.REPLAY_SUSPECTED
 
 
-def test_what_enrolled_does_not_open(judged: dict[str, Judgment], store: ProfileStore) -> None:
+def test_a_recording_of_the_enrollment_does_not_open(
+    judged: dict[str, Judgment], store: ProfileStore
+) -> None:
     store.create("Ada", ProfileKind.PHRASE, required=3)
-    said = [recording("ada_enroll_2"), silence()]
-    assert remember_enrollment(store, "Ada", said, ReplayConfig()) == 1
-    assert remember_enrollment(store, "Ada", said, ReplayConfig(enabled=False)) == 0
+    utterances = [recording("ada_enroll_2"), silence()]
+    remember_enrollment(store, "Ada", utterances, ReplayConfig(enabled=False))
+    assert not store.kept(ACCEPTED)
+    remember_enrollment(store, "Ada", utterances, ReplayConfig())
+    assert len(store.kept(ACCEPTED)) == 1
     check = ReplayCheck(ReplayConfig())
     check.load(store)
     assert reason(check.review(judged["ada_enroll_2"])) is ReasonCode.REPLAY_SUSPECTED
@@ -159,7 +167,7 @@ def silence() -> Utterance:
     return replace(one, samples=one.samples * 0)
 
 
-def test_whoever_is_deleted_is_forgotten(
+def test_deleted_people_are_forgotten(
     judged: dict[str, Judgment], store: ProfileStore, tmp_path: Path
 ) -> None:
     one = stored_ada(store, judged["ada_right_phrase"])
@@ -175,17 +183,17 @@ def test_whoever_is_deleted_is_forgotten(
     assert check.remembered == 0
     assert not store.kept(ACCEPTED)
     assert not traces(tmp_path, *secrets)
-    # Said before, judged after the deletion: nothing to keep, nothing that stops the rest.
+    # Judged after the deletion: it is not stored, and does not block the rest.
     late = ReplayCheck(ReplayConfig())
     late.review(one)
     late.store_new(store)
     assert not store.kept(ACCEPTED)
 
 
-def test_no_more_is_remembered_than_asked_for(
+def test_the_number_of_fingerprints_is_limited(
     judged: dict[str, Judgment], store: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.replay.memory.most_alike", lambda _heard, _known: None)
+    monkeypatch.setattr("edge.replay.memory.best_match", lambda _peaks, _known: None)
     config = ReplayConfig(remembered=5)
     one = stored_ada(store, judged["ada_right_phrase"])
     refused = judged["stranger_adas_phrase"]
@@ -193,7 +201,7 @@ def test_no_more_is_remembered_than_asked_for(
     check.review(one)
     for _ in range(8):
         check.review(refused)
-    assert check.remembered == 6  # talking crowds out nothing that was accepted
+    assert check.remembered == 6  # talking displaces nothing that was accepted
     for _ in range(8):
         check.review(one)
     assert check.remembered == 10
@@ -201,7 +209,7 @@ def test_no_more_is_remembered_than_asked_for(
     assert len(store.kept(ACCEPTED)) == len(store.kept(REFUSED)) == 5
 
 
-def test_what_is_old_or_damaged_is_passed_over(
+def test_old_and_damaged_fingerprints_are_removed(
     judged: dict[str, Judgment], store: ProfileStore
 ) -> None:
     now = [1_000_000_000.0]
@@ -222,34 +230,24 @@ def test_what_is_old_or_damaged_is_passed_over(
     assert not store.kept(ACCEPTED)
 
 
-class Broken:
-    """A store on a card that has gone."""
-
-    def keep(
-        self,
-        kind: str,
-        payload: bytes,
-        *,
-        profile: str | None = None,
-        most: int | None = None,
-    ) -> int:
-        raise StoreError("the card has gone")
-
-    def kept(self, kind: str, profile: str | None = None) -> list[object]:
-        raise StoreError("the card has gone")
-
-    def discard(self, kind: str, profile: str | None = None, ids: object = None) -> int:
-        raise StoreError("the card has gone")
-
-
 def test_a_store_that_fails_loses_nothing(
-    judged: dict[str, Judgment], store: ProfileStore, caplog: pytest.LogCaptureFixture
+    judged: dict[str, Judgment],
+    store: ProfileStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the card has gone")
+
     check = ReplayCheck(ReplayConfig())
-    load_quietly(check, Broken())
-    assert "the card has gone" in caplog.text
-    check.review(stored_ada(store, judged["ada_right_phrase"]))
-    with pytest.raises(StoreError):
-        check.store_new(Broken())
+    one = stored_ada(store, judged["ada_right_phrase"])
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "kept", fail)
+        broken.setattr(store, "keep", fail)
+        load_quietly(check, store)
+        assert "the card has gone" in caplog.text
+        check.review(one)
+        with pytest.raises(StoreError):
+            check.store_new(store)
     check.store_new(store)
     assert len(store.kept(ACCEPTED)) == 1

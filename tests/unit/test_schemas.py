@@ -140,7 +140,7 @@ def test_every_enumeration_is_that_of_the_code() -> None:
 
 def test_the_states_of_an_enrollment_are_those_that_are_said() -> None:
     code = inspect.getsource(enrollment)
-    assert set(re.findall(r"_(?:say|end)\(session, \"(\w+)\"", code)) == set(STATES)
+    assert set(re.findall(r"_(?:report|end)\(session, \"(\w+)\"", code)) == set(STATES)
 
 
 def test_details_have_schemas() -> None:

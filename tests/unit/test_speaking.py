@@ -17,19 +17,19 @@ needs_espeak = pytest.mark.skipif(
 @needs_espeak
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_digits_become_sound(language: str) -> None:
-    samples, rate = DigitSpeaker(language).sound_of("4172")
+    samples, rate = DigitSpeaker(language).synthesize("4172")
     assert 1.0 < len(samples) / rate < 6.0
     assert abs(samples).max() > 0.05
 
 
-def test_nothing_but_digits_is_said() -> None:
+def test_only_digits_are_spoken() -> None:
     for text in ("", "12a", "-w", "1" * 11, "\u0663"):
         with pytest.raises(ValueError, match="only digits"):
-            DigitSpeaker("en").sound_of(text)
+            DigitSpeaker("en").synthesize(text)
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo no sound", "exit 0"])
-def test_a_mute_device_says_so_once(
+def test_a_fault_is_logged_once(
     script: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -47,7 +47,7 @@ def test_a_mute_device_says_so_once(
     assert "4, 1" not in caplog.text
 
 
-def test_without_the_program_it_is_mute(
+def test_without_espeak_nothing_is_spoken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

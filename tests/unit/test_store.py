@@ -244,7 +244,7 @@ def test_bounds_on_profiles_and_samples(store: ProfileStore) -> None:
 def test_failed_whole_enrollment_leaves_nothing(store: ProfileStore) -> None:
     bad = EnrollmentSample(np.zeros(192, np.float32), None, 1.0, 20.0, 0.0)
     with pytest.raises(ValueError, match="embedding"):
-        store.create_with_samples(
+        store.create(
             "Ada",
             ProfileKind.PHRASE,
             required=3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.unit.stores import (
     make_sample,
     same,
     sealed_rows,
+    seeds_of,
 )
 
 
@@ -45,6 +47,13 @@ def _newer(path: Path) -> None:
     ProfileStore(path).close()
     database = sqlite3.connect(path)
     database.execute("PRAGMA user_version = 7")
+    database.close()
+
+
+def _pre_release(path: Path) -> None:
+    ProfileStore(path).close()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 2")
     database.close()
 
 
@@ -80,6 +89,7 @@ def _without_tables(path: Path) -> None:
         pytest.param(_foreign, "another program", id="foreign"),
         pytest.param(lambda path: _foreign(path, wal=True), "another program", id="foreign WAL"),
         pytest.param(_newer, "newer version", id="newer"),
+        pytest.param(_pre_release, "pre-release version .* move it away", id="pre-release"),
         pytest.param(_truncated, "damaged", id="truncated"),
         pytest.param(_overwritten, "damaged", id="overwritten"),
         pytest.param(_without_tables, "damaged", id="without tables"),
@@ -110,6 +120,43 @@ def test_what_is_no_store_is_refused_and_left_alone(
     assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
     if message != "damaged":
         assert path.stat().st_mode == mode
+
+
+@pytest.mark.parametrize("torn", [0, 512, 4096])
+def test_power_cut_that_tears_the_first_page(path: Path, torn: int) -> None:
+    """Pages of an interrupted write are on the disk, the commit is not."""
+    with ProfileStore(path) as store:
+        enroll(store, "Ada", 1, 2, 3)
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")  # pages reach the disk before the commit
+    writer.execute("BEGIN")
+    writer.execute("PRAGMA user_version = 7")
+    writer.execute("CREATE TABLE big (content BLOB)")
+    writer.execute("INSERT INTO big VALUES (randomblob(1000000))")
+    copy = path.with_name("copy.sqlite")
+    copy.write_bytes(os.urandom(torn) + path.read_bytes()[torn:])
+    copy.with_name("copy.sqlite-journal").write_bytes(
+        path.with_name(path.name + "-journal").read_bytes()
+    )
+    writer.close()
+    with ProfileStore(copy) as store:
+        assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
+    with closing(sqlite3.connect(copy)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        assert "sample" in tables
+        assert "big" not in tables
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_journal_that_a_power_cut_left_while_erasing_is_removed(path: Path) -> None:
+    """After the commit, before the overwriting: the journal still has the former rows."""
+    with ProfileStore(path) as store:
+        enroll(store, "Ada", 1, 2, 3)
+    journal = path.with_name(path.name + "-journal")
+    journal.write_bytes(bytes(512) + path.read_bytes())
+    with ProfileStore(path) as store:
+        assert not journal.exists()
+        assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
 
 
 def test_foreign_database_with_a_journal_is_not_rolled_back(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from edge.cli.main import main
 from edge.config import StoreConfig
+from edge.crypto.key_files import make_key_file
 from edge.crypto.keys import key_of_file, key_of_passphrase
-from edge.crypto.private_files import make_key_file
 from edge.errors import KeyFault, StoreError
 from edge.store import ProfileStore
 from tests.unit.commands import Capture, run_json
@@ -296,7 +296,7 @@ class TestCommand:
         secret.write_text(PASSPHRASE + "\n")
         assert main(["keys", "rewrap", "--passphrase-file", str(secret)]) == 0
         assert main(["profiles", "list"]) == 3
-        assert "nobody is there to be asked" in capsys.readouterr().err
+        assert "not a terminal, cannot ask" in capsys.readouterr().err
 
     def test_a_passphrase_is_asked_for_at_the_terminal(
         self, capsys: Capture, store_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -58,9 +58,9 @@ def test_counts(tree: Path) -> None:
         "lines": 71,
         "lines a module, mean": 10,
         "modules under 60 lines": 6,
-        "circles of modules": [["edge.audio.vad", "edge.store.rows"]],
-        "circles of rooms": [["edge.audio", "edge.store"]],
-        "classes of one name": ["Gate"],
+        "import cycles of modules": [["edge.audio.vad", "edge.store.rows"]],
+        "import cycles of packages": [["edge.audio", "edge.store"]],
+        "class names used twice": ["Gate"],
         "functions named take": 2,
         "British spellings": ["docs/colours.md: colour", "docs/colours.md: enrolment"],
         "settings": 2,
@@ -119,7 +119,7 @@ def test_calls_and_changes_of_place(tmp_path: Path) -> None:
         "functions": 3,
         "files": 3,
         "changes of file": 3,
-        "changes of room": 2,
+        "changes of package": 2,
     }
 
 

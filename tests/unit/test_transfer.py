@@ -66,7 +66,7 @@ def _fill(store: ProfileStore) -> None:
     for digit in (b"one", b"two"):
         store.keep("digit", digit, profile="Ada")
     store.keep("fingerprint", b"of the device", profile="Ada")
-    store.create_with_samples(
+    store.create(
         "Ada under duress",
         ProfileKind.PHRASE,
         required=3,
@@ -128,9 +128,9 @@ def test_a_name_that_is_taken_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: b"", "no exported profile"),
-        (lambda data: b"RIFF" + data, "no exported profile"),
-        (lambda data: b"x" * 5000, "no exported profile"),
+        (lambda data: b"", "not an exported profile"),
+        (lambda data: b"RIFF" + data, "not an exported profile"),
+        (lambda data: b"x" * 5000, "not an exported profile"),
         (lambda data: data[:-1], "another one, or the file is damaged"),
         (lambda data: data + b"x", "another one, or the file is damaged"),
         (lambda data: data[:400] + b"~" + data[401:], "another one, or the file is damaged"),
@@ -139,7 +139,7 @@ def test_a_name_that_is_taken_leaves_nothing(tmp_path: Path) -> None:
         (lambda data: data.replace(b'"version": 1', b'"version": []'), "first line is damaged"),
         (lambda data: data.replace(b"[10, 8, 1]", b"[40, 8, 1]"), "first line is damaged"),
         (lambda data: data.replace(b"[10, 8, 1]", b"[10, 8]"), "first line is damaged"),
-        (lambda data: data.replace(b"edge-voice", b"other-soft"), "no exported profile"),
+        (lambda data: data.replace(b"edge-voice", b"other-soft"), "not an exported profile"),
     ],
 )
 def test_what_is_no_such_file_is_refused(
@@ -289,7 +289,7 @@ class TestCommand:
     def test_nobody_to_ask_and_weak_passphrases(self, capsys: Capture, tmp_path: Path) -> None:
         file, secret = tmp_path / "ada.profile", tmp_path / "passphrase"
         assert main(["profiles", "export", "ada", str(file)]) == 3
-        assert "nobody is there to be asked" in capsys.readouterr().err
+        assert "not a terminal, cannot ask" in capsys.readouterr().err
         secret.write_text("short\n")
         assert main(["profiles", "export", "ada", str(file), "--passphrase-file", str(secret)]) == 2
         assert main(["profiles", "import", str(file), "--passphrase-file", str(secret)]) == 2

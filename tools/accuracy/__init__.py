@@ -1,1 +1,1 @@
-"""What `tools.measure_accuracy` measures, a module for each kind of recordings."""
+"""The parts of `tools.measure_accuracy`, one module for each kind of recordings."""

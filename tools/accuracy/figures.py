@@ -1,4 +1,4 @@
-"""What every part of the measurement needs: the scores to compare with, and rows of figures."""
+"""Rows of error rates, and the scores for comparison."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Scores = NDArray[np.float64]
 PRESETS: Mapping[str, float] = FALSE_ACCEPT_PRESETS
 
 PLAIN_VOICE = 0.5691
-"""Cosine from which a voice was accepted before there was a calibration: 0.1 % of the strangers of
+"""Cosine threshold of a voice before calibration: 0.1 % of the strangers of
 speechocean762 came that near."""
 PLAIN_PHRASE = 0.428
-"""Warping distance up to which a phrase was accepted before, by the same measure."""
+"""DTW distance limit of a phrase before calibration, by the same measure."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
         nontargets: how many should be rejected.
         eer: equal error rate.
         rejects: false rejects at 0.1 % false accepts.
-        min_dcf: the challenge's, normalized.
+        min_dcf: with the costs of the TdSV Challenge 2024, normalized.
     """
 
     targets: int
@@ -42,7 +42,7 @@ class Row:
 
     @classmethod
     def of(cls, targets: Scores, nontargets: Scores) -> Row:
-        """From scores, higher meaning nearer."""
+        """From scores; higher means more similar."""
         curves = error_curves(targets, nontargets)
         return cls(
             len(targets),
@@ -64,7 +64,7 @@ class Row:
 
 
 def false_accepts(targets: Scores, nontargets: Scores, rejects: float) -> float:
-    """False accepts where `rejects` of the targets are turned away."""
+    """False accepts at the threshold that rejects a share `rejects` of the targets."""
     _, false_reject, false_accept = error_curves(targets, nontargets)
     return float(false_accept[false_reject <= rejects + 1e-12].min())
 

@@ -1,7 +1,7 @@
 """Near misses of a phrase, and other people's keywords.
 
-The recordings are of many voices and nobody wrote down whose. So the voice model groups them, and
-each voice that says the phrase often enough is enrolled with three of its sayings, many times over.
+The recordings are of many unlabeled voices. So the voice model groups them, and each voice that
+says the phrase often enough is enrolled with three of its repetitions, many times over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tools.accuracy.same_phrase import enrolled_phrases
 ENROLLED = 3
 ENROLLMENTS = 60
 SAME_VOICE = 0.25
-"""Mean similarity down to which groups of these short recordings are joined into one voice."""
+"""Mean similarity at which groups of these short recordings are merged into one voice."""
 FEWEST_SAYINGS = 8
 
 
@@ -45,9 +45,9 @@ def measure(
 
     Args:
         engine: the recognizer.
-        spoken: the phrase and its near misses; `item.speaker` is the word that is said.
+        spoken: the phrase and its near misses; `item.speaker` is the word.
         strangers: keywords by other people.
-        phrase: which word is enrolled.
+        phrase: the word to enroll.
     """
     voice = voices(spoken)
     said = np.asarray([one.item.speaker for one in spoken])
@@ -63,11 +63,11 @@ def measure(
         others = np.flatnonzero((voice == number) & (said != phrase)).tolist()
         if len(own) < FEWEST_SAYINGS or not others:
             continue
-        groups.append({"sayings": len(own), "near misses": len(others)})
-        sayings = [enrolled_phrases(spoken[i].analysis) for i in own]
-        to_own = np.asarray([example_distances(sayings, one[0]) for one in sayings])
-        to_near = np.asarray([example_distances(sayings, _phrase(spoken[i])) for i in others])
-        to_foreign = np.asarray([example_distances(sayings, _phrase(one)) for one in strangers])
+        groups.append({"repetitions": len(own), "near misses": len(others)})
+        repetitions = [enrolled_phrases(spoken[i].analysis) for i in own]
+        to_own = np.asarray([example_distances(repetitions, one[0]) for one in repetitions])
+        to_near = np.asarray([example_distances(repetitions, _phrase(spoken[i])) for i in others])
+        to_foreign = np.asarray([example_distances(repetitions, _phrase(one)) for one in strangers])
         noise = [_snr([spoken[i] for i in rows]) for rows in (own, others)]
         ratio = engine.scorer.phrase.ratio
         for _ in range(ENROLLMENTS):

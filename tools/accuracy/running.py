@@ -1,7 +1,7 @@
-"""Running speech through the whole daemon: what opens by mistake, what is missed, how soon.
+"""Running speech through the whole service: false grants, missed phrases, time to a decision.
 
-The stream is taken as fast as the daemon can. Time in it is counted in sound, so the time to a
-decision is what has been heard since the phrase ended, to which the time of deciding is added.
+The stream is taken as fast as the service can. Time in it is counted in sound, so the time to a
+decision is the sound since the end of the phrase plus the time of deciding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge.audio.sources import Source
 from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition import Engine
-from edge.service import Service
+from edge.service import build_service
 from edge.types import AccessDecision, AudioBlock
 from tools.end_to_end import enroll
 from tools.running_speech import ABUTTING, GAP, PHRASE, Event, Splice, Stream
@@ -30,7 +30,7 @@ SPLICES = 100
 GAINS_DB = (-6.0, 0.0, 6.0, 12.0)
 _SOONEST_S = -0.6
 _LATEST_S = 2.5
-"""When, seconds after the end of a phrase, a grant is taken to be for that phrase."""
+"""Range of seconds after the end of a phrase in which a grant counts for that phrase."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Grant:
     """A decision to open.
 
     Attributes:
-        at_s: how much of the stream had been heard.
-        decide_ms: how long the decision took on top.
-        name: for whom.
+        at_s: how much of the stream had been taken, seconds.
+        decide_ms: how long the decision itself took.
+        name: of the person.
     """
 
     at_s: float
@@ -49,7 +49,7 @@ class Grant:
 
 
 class _Watched:
-    """A source that says how far it was taken."""
+    """A source that reports how much of it was taken."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -76,13 +76,13 @@ class _Watched:
 def measure(
     engine: Engine, people: Sequence[CorpusFile], background: Sequence[Path], calm: Sequence[str]
 ) -> dict[str, Any]:
-    """Enroll some people, then let the daemon hear the background, without and with their phrases.
+    """Enroll some people, then run the service on the background without and with their phrases.
 
     Args:
-        engine: the recognizer; the daemon opens one with the same configuration.
+        engine: the recognizer; the service opens one with the same configuration.
         people: `SPEAKER/PHRASE/*` recordings.
         background: recordings of other people's speech.
-        calm: styles that are enrolled and said; those of all recordings where none has any.
+        calm: the styles to enroll and test; all if no recording has one of them.
     """
     styled = any(item.style in calm for item in people)
     usable = [item for item in people if not styled or item.style in calm]
@@ -91,11 +91,11 @@ def measure(
         config = replace(
             engine.config,
             mqtt=MqttConfig(enabled=False),
-            # Recordings are played several times here, each standing for a saying of its own.
+            # Recordings are played several times here, each as a new repetition.
             replay=ReplayConfig(enabled=False),
             lockout=LockOutConfig(enabled=False),
             state_directory=Path(state),
-            # A busy machine falls behind a stream that does not wait for it.
+            # A busy machine may fall behind the stream, which does not wait.
             access=AccessConfig(decision_lifetime_s=60.0),
         )
         for items in enrolled:
@@ -113,7 +113,7 @@ def measure(
             )
             for n in range(SPLICES)
         ]
-        # As much background as a hundred phrases need, and no more.
+        # Only as much background as a hundred phrases need.
         spliced = Stream.compose(order[: 3 * SPLICES], splices, seed=2)
         heard = _grants(config, spliced)
     return {
@@ -125,7 +125,7 @@ def measure(
 
 
 def _choose(items: Sequence[CorpusFile]) -> tuple[list[list[CorpusFile]], list[CorpusFile]]:
-    """Three recordings of one phrase of each of `PEOPLE`, and what else they say of that phrase."""
+    """Three recordings of one phrase by each of `PEOPLE`, and their other recordings of it."""
     speakers = sorted({item.speaker for item in items})
     step = max(1, len(speakers) // PEOPLE)
     enrolled, said = [], []
@@ -147,7 +147,7 @@ def _grants(config: Config, stream: Stream) -> list[Grant]:
             taken = decision.timings_ms["decide"]
             grants.append(Grant(source.position_s, taken, decision.name or ""))
 
-    Service(config, source=source, on_decision=note).run()
+    build_service(config, source=source, on_decision=note).run()
     return grants
 
 

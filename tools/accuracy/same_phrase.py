@@ -1,8 +1,8 @@
 """Voice and phrase together: the four kinds of trial, calm and excited, in noise and in rooms.
 
-Enrolled are three calm sayings. TC is the right voice with the right phrase, TW its wrong phrase,
-IC a stranger with the right phrase, IW a stranger with the wrong one. Before, a trial's score is
-how far the worse of cosine and warping distance is from its fixed threshold.
+Three calm repetitions are enrolled. TC is the right voice with the right phrase, TW its wrong
+phrase, IC a stranger with the right phrase, IW a stranger with the wrong one. Without calibration,
+a trial's score is how far the worse of cosine and DTW distance is from its fixed threshold.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ ENROLLED = 3
 ENROLLMENTS = 5
 """Enrollments tried for each speaker and phrase."""
 _REFUSED = -1e3
-"""Score of what is not judged: it does not open."""
+"""Score of a refused recording: it does not open."""
 _PLAIN_STEPS = (0.05, 0.06)
-"""What makes one step of cosine and of distance: so they were weighed against each other."""
+"""One step of cosine and of distance, for comparing the two."""
 KINDS = ("TC", "TW", "IC", "IW")
 TARGET, STRANGER = 0, 2
 """Indices into `KINDS`: the right voice with the right phrase, a stranger with it."""
@@ -41,7 +41,7 @@ TARGET, STRANGER = 0, 2
 
 @dataclass(frozen=True, eq=False)
 class Enrollment:
-    """A profile, and the recordings that it is made of."""
+    """A profile and its recordings."""
 
     profile: Profile
     members: tuple[int, ...]
@@ -49,13 +49,13 @@ class Enrollment:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Recordings and who is enrolled from them.
+    """Recordings and the enrollments made from them.
 
     Attributes:
         spoken: all recordings, clean.
-        calm: which of them are neutral or calm; all where the file names tell no style.
+        calm: which of them are neutral or calm; all if the file names have no style.
         enrollments: profiles of three calm recordings each.
-        examples: the phrase embeddings of all that is enrolled, variants too, by recording.
+        examples: the enrolled phrase embeddings with their variants, by recording.
     """
 
     spoken: Sequence[Spoken]
@@ -65,7 +65,7 @@ class Corpus:
 
 
 def corpus(engine: Engine, spoken: Sequence[Spoken]) -> Corpus:
-    """Enroll everybody, several times."""
+    """Enroll everyone, several times."""
     styled = any(one.item.style in CALM for one in spoken)
     calm = np.asarray([not styled or one.item.style in CALM for one in spoken])
     groups: dict[tuple[str, str], list[int]] = {}
@@ -90,8 +90,8 @@ class Scored:
     Attributes:
         plain: scores without calibration, shape (n, m).
         joint: the product's, shape (n, m).
-        kind: index into `KINDS`, -1 for what is enrolled, shape (n, m).
-        refused: which recordings are not judged, shape (m,).
+        kind: index into `KINDS`, -1 for enrolled recordings, shape (n, m).
+        refused: which recordings the product refuses, shape (m,).
     """
 
     plain: Scores
@@ -100,7 +100,7 @@ class Scored:
     refused: NDArray[np.bool_]
 
     def rates(self, threshold: float) -> dict[str, float]:
-        """Percent of each kind of trial that goes wrong when `joint` has to reach a threshold."""
+        """Error rate of each kind of trial at a threshold of `joint`, percent."""
         opened = self.joint >= threshold
         rates = {"FR": 100 * float((~opened[self.kind == 0]).mean())}
         for number, name in enumerate(KINDS[1:], start=1):
@@ -119,14 +119,14 @@ def score(
     analyses: Sequence[Analysis],
     refused: NDArray[np.bool_],
 ) -> Scored:
-    """Hold recordings against all profiles.
+    """Compare recordings with all profiles.
 
     Args:
         engine: the recognizer.
-        known: who is enrolled.
+        known: the enrollments.
         tested: the recordings' numbers, m of them.
-        analyses: what they are now, clean or not.
-        refused: which of them the product would not judge, shape (m,).
+        analyses: of the tested recordings, clean or altered.
+        refused: which of them the product refuses, shape (m,).
     """
     profiles = [one.profile for one in known.enrollments]
     voice = engine.scorer.voice_scores(profiles, analyses)
@@ -136,7 +136,7 @@ def score(
     members = np.asarray([[column[i] for i in one.members] for one in known.enrollments])
     every = np.asarray([example_distances(examples, _phrase(one)) for one in analyses]).T
     distance = every[members].min(axis=1)
-    # Before there were variants too.
+    # Without variants, as before.
     as_said = [own[:1] for own in examples]
     every = np.asarray([example_distances(as_said, _phrase(one)) for one in analyses]).T
     plain_distance = every[members].min(axis=1)
@@ -152,7 +152,7 @@ def score(
 
 
 def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
-    """What kind of trial each recording is for each profile: an index into `KINDS`, else -1."""
+    """The kind of trial of each recording and profile: an index into `KINDS`, or -1."""
     owner = np.asarray([one.profile.name for one in known.enrollments])[:, None]
     phrase = np.asarray([one.profile.phrase for one in known.enrollments])[:, None]
     speaker = np.asarray([known.spoken[i].item.speaker for i in tested])[None]
@@ -163,7 +163,7 @@ def kinds(known: Corpus, tested: Sequence[int]) -> NDArray[np.intp]:
 
 
 def enrolled_phrases(analysis: Analysis) -> tuple[FloatArray, ...]:
-    """What is kept of a phrase when it is enrolled."""
+    """The examples stored when a phrase is enrolled."""
     return (_phrase(analysis), *analysis.phrase_variants)
 
 
@@ -204,7 +204,7 @@ def _plain_rates(found: Scored) -> dict[str, float]:
 def in_conditions(
     engine: Engine, spoken: Sequence[Spoken], conditions: Sequence[Condition], track: Any
 ) -> dict[str, Any]:
-    """Calm tests in noise, rooms and through other microphones; enrolled clean."""
+    """Calm trials in noise, rooms and through other microphones, enrolled clean."""
     known = corpus(engine, spoken)
     tested = np.flatnonzero(known.calm).tolist()
     threshold = -float(np.log(PRESETS["balanced"]))

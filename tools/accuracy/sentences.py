@@ -1,7 +1,7 @@
-"""Voices whatever they say: plain cosine against calibrated ratios, on speakers never seen.
+"""Voices with any text: plain cosine against calibrated ratios, on unseen speakers.
 
-The speakers are divided in two. Cohort and calibration are made anew from each half and measured
-on the other one, so no voice that is tested has had a part in what judges it.
+The speakers are divided in two. Cohort and calibration are made from each half and measured on the
+other, so no tested voice has a part in its own calibration.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tools.trials import enrollments
 
 ENROLLED = 3
 FEWEST_SPEAKERS = 32
-"""With fewer there is too little left to calibrate with."""
+"""Fewer are too few for calibration."""
 GROUPS = (2, 5, 10, 20)
 GROUP_DRAWS = 40
 LENGTHS_S = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, 60.0))
-"""Seconds of speech by which the rates are also told."""
+"""Seconds of speech by which the rates are also given."""
 
 
 @dataclass(frozen=True, eq=False)
 class Half:
-    """Half of the speakers as the other half's calibration scores them.
+    """Half of the speakers, scored by the other half's calibration.
 
     Attributes:
         plain: cosine of each signature and recording, shape (n, m).
@@ -38,7 +38,7 @@ class Half:
         owner: whose signature, shape (n,).
         speaker: who speaks, shape (m,).
         net_speech_s: seconds of speech, shape (m,).
-        enrolled: whether a signature is made of a recording, shape (n, m).
+        enrolled: whether a recording is in a signature, shape (n, m).
         fitted: the calibration.
     """
 
@@ -71,7 +71,7 @@ class Tested:
         voices: this half's whole recordings, m of them.
         signatures: of three recordings each, unit length, shape (n, d).
         owner: whose, shape (n,).
-        enrolled: whether a signature is made of a recording, shape (n, m).
+        enrolled: whether a recording is in a signature, shape (n, m).
     """
 
     learned: Voices
@@ -88,7 +88,7 @@ class Tested:
 
 
 def divided(voices: Voices, seed: int = 0) -> list[Tested]:
-    """The speakers in two halves, each to be judged by what the other one gives."""
+    """The speakers in two halves, each to be scored by the other's calibration."""
     speakers = np.random.default_rng(seed).permutation(voices.speakers)
     middle = len(speakers) // 2
     first, second = speakers[:middle], speakers[middle:]
@@ -116,7 +116,7 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
 
 
 def halves(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> list[Half]:
-    """Each half of the speakers, scored by what was learned from the other one."""
+    """Each half of the speakers, scored by the other's calibration."""
     return [
         _scored(tested, fit_voice(tested.learned, weight=weight))
         for tested in divided(voices, seed)
@@ -178,7 +178,7 @@ def measure(voices: Voices) -> dict[str, Any]:
 
 
 def _by_length(found: list[Half]) -> dict[str, Any]:
-    """Whether the rate that is asked for holds for short recordings too."""
+    """Measured rates by length of the recordings, at the requested rate."""
     rows: dict[str, Any] = {}
     for shortest, longest in LENGTHS_S:
         wrong, right = [], []
@@ -198,7 +198,7 @@ def _by_length(found: list[Half]) -> dict[str, Any]:
 
 
 def _groups(found: list[Half]) -> dict[str, Any]:
-    """Identification: strangers taken for one of a group, at the rate asked for."""
+    """Identification: strangers taken for a member of a group, at the requested rate."""
     rate = PRESETS["balanced"]
     chance = np.random.default_rng(0)
     rows: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The figures as tables for people."""
+"""Prints the figures as tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def show(part: str, figures: dict[str, Any], console: Console) -> None:
-    """Print what a part has measured."""
+    """Print the figures of a part."""
     tables: Mapping[str, Callable[[dict[str, Any], Console], None]] = {
         "sentences": _sentences,
         "same_phrase": _same_phrase,
@@ -44,13 +44,13 @@ def _sentences(figures: dict[str, Any], console: Console) -> None:
     if "presets" not in figures:
         _plain("sentences")(figures, console)
         return
-    title = f"Voices, {figures['speakers']} speakers, none seen by what judges them"
+    title = f"Voices, {figures['speakers']} speakers, none seen in calibration"
     table = _table(title, *_ERRORS)
     for name in ("plain cosine", "calibrated"):
         table.add_row(*_errors(name, figures[name]))
     console.print(table)
     table = _table(
-        "What is asked for and what happens", "preset", "asked", "FA %", "halves", "FR %"
+        "Requested and measured rates", "preset", "requested %", "FA %", "halves", "FR %"
     )
     for name, row in figures["presets"].items():
         both = ", ".join(f"{rate:.3f}" for rate in row["false_accept_percent_of_each_half"])
@@ -67,7 +67,9 @@ def _sentences(figures: dict[str, Any], console: Console) -> None:
         accepts, rejects = row["false_accept_percent"], row["false_reject_percent"]
         table.add_row(length, f"{accepts:.4f}", f"{rejects:.2f}")
     console.print(table)
-    table = _table("Who of a group, or nobody", "group of", "asked", "strangers", "FA %", "right %")
+    table = _table(
+        "Identification in a group", "group of", "requested %", "strangers", "FA %", "right %"
+    )
     for size, row in figures["groups"].items():
         table.add_row(
             size,
@@ -85,7 +87,9 @@ def _same_phrase(figures: dict[str, Any], console: Console) -> None:
         table.add_row(*_errors(f"{label}, plain", row["plain"]))
         table.add_row(*_errors(f"{label}, calibrated", row["calibrated"]))
     console.print(table)
-    table = _table("By kind of trial, percent", "trials", "FR", "TW in", "IC in", "IW in")
+    table = _table(
+        "By kind of trial, percent", "trials", "FR", "TW accepted", "IC accepted", "IW accepted"
+    )
     for label, row in figures.items():
         rates = {"plain": row["plain, at its fixed thresholds, percent"]}
         rates.update(row["presets, percent"])
@@ -97,9 +101,9 @@ def _same_phrase(figures: dict[str, Any], console: Console) -> None:
 
 def _conditions(figures: dict[str, Any], console: Console) -> None:
     table = _table(
-        "Enrolled clean, tested otherwise",
-        *("condition", "not judged %", "minDCF plain", "calibrated"),
-        *("FR % balanced", "TW in", "IC in"),
+        "Enrolled clean, tested under the condition",
+        *("condition", "refused %", "minDCF plain", "calibrated"),
+        *("FR % balanced", "TW accepted", "IC accepted"),
     )
     for name, row in figures.items():
         rates = row["balanced, percent"]

@@ -1,8 +1,8 @@
-"""How much of the cohort's nearness to take off: what it does at home, and what it does elsewhere.
+"""How much of the cohort similarity to subtract, on the cohort's corpus and on another one.
 
-At home is the corpus that cohort and calibration come from, one half of its speakers judged by the
-other. Elsewhere is a corpus that nothing was derived from, judged by what all speakers at home
-gave; there the stranger says the same phrase.
+On the corpus of cohort and calibration, each half of the speakers is scored by the other's
+calibration. On the other corpus, all speakers of the first are used; there the stranger says the
+same phrase.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(engine: Engine, voices: Voices, spoken: Sequence[Spoken]) -> dict[st
 
 
 def _as_usual(voices: Voices) -> dict[str, Any]:
-    """Adaptive symmetric normalization as it is usually done, without calibration."""
+    """Adaptive symmetric normalization in its usual form, without calibration."""
     right, wrong = [], []
     for tested in divided(voices):
         cohort = tested.learned.of(tested.learned.whole).embeddings

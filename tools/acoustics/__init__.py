@@ -1,1 +1,1 @@
-"""What an entrance does to sound: noise, rooms and microphones, for `tools.conditions`."""
+"""Noise, rooms and microphones at an entrance, for `tools.conditions`."""

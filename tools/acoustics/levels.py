@@ -1,8 +1,8 @@
-"""How loud speech is, and how loud it may become.
+"""Levels of speech, and limits against clipping.
 
-The level of "speech" is the mean power of the frames that stand no more than 15.9 dB below that
-very mean, the margin of active speech in ITU-T P.56 (12/2011). It is not the product's own speech
-detector on purpose, which is part of what the tools put to the test.
+The level of "speech" is the mean power of the frames no more than 15.9 dB below that mean, the
+margin of active speech in ITU-T P.56 (12/2011). It does not use the product's own speech detector,
+because the tools test that too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.errors import EnvironmentFault
 from edge.types import FloatArray
 
 PEAK = 0.99
-"""Largest sample that comes out; from 0.999 on the product counts samples as clipped."""
+"""Largest output sample; the product counts samples from 0.999 as clipped."""
 
 _ACTIVE_MARGIN = 10.0 ** (-15.9 / 10.0)
 
@@ -28,14 +28,14 @@ Signal = NDArray[np.float64]
 def active_frames(samples: FloatArray) -> NDArray[np.bool_]:
     """Which frames of `FRAME_SAMPLES` are active speech, shape (n // FRAME_SAMPLES,).
 
-    The least fixed point of "no more than 15.9 dB below the mean of what is active"; all False for
-    digital silence.
+    The least fixed point of "no more than 15.9 dB below the mean of the active frames"; all False
+    for digital silence.
     """
     power = frame_power(samples)
     active = power > 0
     while active.any():
         louder = power >= _ACTIVE_MARGIN * power[active].mean()
-        # Each round leaves out quieter frames than the last one or none, so it comes to an end.
+        # Each round leaves out more frames or none, so the loop ends.
         if louder.sum() >= active.sum():
             break
         active = louder
@@ -57,13 +57,13 @@ def frame_power(samples: FloatArray) -> Signal:
 
 
 def unclipped(signal: Signal) -> FloatArray:
-    """All of it quieter where a sample would be beyond `PEAK`, else as it is."""
+    """The signal, attenuated if a sample exceeds `PEAK`."""
     peak = float(np.abs(signal).max(initial=0.0))
     return (signal * (PEAK / peak) if peak > PEAK else signal).astype(np.float32)
 
 
 def at_level_of(samples: FloatArray, signal: Signal) -> Signal:
-    """`signal` with as much power as `samples` has in the frames where these are active speech."""
+    """`signal` at the power of `samples`, over the frames where these are active speech."""
     active = active_frames(samples)
     if not active.any():
         return signal

@@ -16,18 +16,18 @@ MICROPHONES = ("cheap_usb", "phone", "far_quiet")
 def microphone(samples: FloatArray, kind: str, seed: int = 0) -> FloatArray:
     """Speech through another microphone than at enrollment.
 
-    `cheap_usb` carries 150 Hz to 7 kHz and rings by +6 dB at 3 kHz; `phone` carries 300 to 3,400
-    Hz; `far_quiet` is 20 dB quieter and adds noise of its own at -75 dB full scale. The first two
-    leave the level of the speech as it was.
+    `cheap_usb` passes 150 Hz to 7 kHz with a peak of +6 dB at 3 kHz; `phone` passes 300 to 3,400
+    Hz; `far_quiet` is 20 dB quieter and adds noise at -75 dB full scale. The first two keep the
+    level of the speech.
 
     Args:
         samples: mono speech at `SAMPLE_RATE`, shape (n,).
         kind: one of `MICROPHONES`.
-        seed: of the noise of its own.
+        seed: of its own noise.
 
     Raises:
         EnvironmentFault: scipy is not installed.
-        InputError: there is no such microphone.
+        InputError: unknown microphone.
     """
     if kind not in MICROPHONES:
         raise InputError(f"there is no microphone {kind!r}; there are {', '.join(MICROPHONES)}")

@@ -1,4 +1,4 @@
-"""Noise behind speech: added in a ratio that is asked for, and made where there is no recording."""
+"""Background noise: added at a given signal-to-noise ratio, or generated."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _TALKERS = 6
 
 
 def add_noise(samples: FloatArray, noise: FloatArray, snr_db: float, seed: int) -> FloatArray:
-    """Speech with noise behind it.
+    """Add noise to speech.
 
     Args:
         samples: mono speech at `SAMPLE_RATE`, shape (n,), n at least `FRAME_SAMPLES`.
-        noise: mono noise at `SAMPLE_RATE`, of any length; a random stretch of it is used, looped
-            with a cross-fade of 50 ms where it is shorter than the speech.
+        noise: mono noise at `SAMPLE_RATE`, of any length; a random part is used, looped with
+            a cross-fade of 50 ms if it is shorter than the speech.
         snr_db: mean power of the active speech over the mean power of the noise used, dB.
-        seed: which stretch.
+        seed: of the random part.
 
     Returns:
-        Shape (n,). Where the sum would clip, speech and noise are both made quieter.
+        Shape (n,). If the sum would clip, speech and noise are both attenuated.
 
     Raises:
-        InputError: there is no speech, or no noise, to make a ratio of.
+        InputError: the speech or the noise is silent.
     """
     power = speech_power(samples)
     if power == 0.0:
@@ -54,7 +54,7 @@ def _segment(noise: FloatArray, length: int, generator: np.random.Generator) -> 
     if len(source) >= length:
         start = int(generator.integers(len(source) - length + 1))
         return source[start : start + length]
-    # The end is laid over the beginning (equal power), so that what is left joins with itself.
+    # Cross-fade the end into the beginning (equal power), so that the result is periodic.
     fade = min(_CROSS_FADE, len(source) // 2)
     period = source[: len(source) - fade].copy()
     angle = (np.arange(fade) + 0.5) / max(fade, 1) * (np.pi / 2)
@@ -69,7 +69,7 @@ def _segment(noise: FloatArray, length: int, generator: np.random.Generator) -> 
 def pink_noise(seconds: float, seed: int) -> FloatArray:
     """Noise of equal power in every octave from 40 Hz up, at -20 dB full scale.
 
-    It is periodic: its end joins with its beginning.
+    It is periodic: its end joins its beginning.
 
     Returns:
         Shape (round(seconds * SAMPLE_RATE),).
@@ -84,15 +84,15 @@ def pink_noise(seconds: float, seed: int) -> FloatArray:
 
 
 def babble(recordings: Sequence[Path], seconds: float, seed: int) -> FloatArray:
-    """Six people talking at once, made of recordings of speech, at -20 dB full scale.
+    """Six people talking at once, from recordings of speech, at -20 dB full scale.
 
-    Each talker says recordings drawn at random, one after the other without their outer silence,
-    all equally loud. The recordings should not be of those who are tested in the noise.
+    Each talker is a random sequence of recordings without their outer silence, all equally loud. Do
+    not use recordings of the tested speakers.
 
     Args:
         recordings: WAV or FLAC files of speech.
         seconds: length of the babble.
-        seed: who says what.
+        seed: of the random order.
 
     Returns:
         Shape (round(seconds * SAMPLE_RATE),).

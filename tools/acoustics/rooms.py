@@ -1,4 +1,4 @@
-"""Rooms at an entrance, by the image-source method, and speech as it sounds in them."""
+"""Rooms at an entrance, simulated by the image-source method."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from edge.types import SAMPLE_RATE, FloatArray
 from tools.acoustics.levels import Signal, at_level_of, library, unclipped
 
 PLACEMENTS = 8
-"""Different places of speaker and microphone in each room; a seed picks one of them."""
+"""Placements of speaker and microphone in each room; a seed selects one."""
 
 STEPS = 16
-"""Different places that a mouth can move to around each placement."""
+"""Mouth positions around each placement."""
 _MOVED_M = (0.05, 0.2)
-"""Nearest and furthest of them: nobody stands in the very same spot twice."""
+"""Shortest and longest move: nobody stands in exactly the same spot twice."""
 
 _WALLS = ("east", "west", "south", "north", "ceiling", "floor")
 _OCTAVES_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 _ABSORPTION_SHAPE = (0.7, 0.8, 0.95, 1.05, 1.15, 1.3, 1.5)
-"""Plaster, tile and wood take up more of the high octaves; relative to their 500 Hz to 1 kHz."""
+"""Absorption of plaster, tile and wood by octave, relative to 500 Hz to 1 kHz."""
 
 _OPEN = 0.95
-"""Absorption from which a wall is taken for an opening, alike in all octaves."""
+"""Absorption from which a wall counts as an opening, equal in all octaves."""
 
 _MID_BAND_HZ = (354.0, 1414.0)
 """The octaves of 500 Hz and 1 kHz, the mid frequencies of ISO 3382-1."""
@@ -33,15 +33,15 @@ _MID_BAND_HZ = (354.0, 1414.0)
 
 @dataclass(frozen=True)
 class Room:
-    """A place where someone stands before the microphone.
+    """A room with a speaker and a microphone.
 
     Attributes:
         name: of the condition.
         size_m: width, length, height.
-        absorption: share of the energy that each wall takes up at mid frequencies: east, west,
-            south, north, ceiling, floor. 0.95 stands for an opening.
-        distance_m: from mouth to microphone, 0.5 at least.
-        rt60_s: reverberation time aimed at; `Response.rt60_s` is what came of it.
+        absorption: share of the energy absorbed by each wall at mid frequencies: east, west, south,
+            north, ceiling, floor. 0.95 is an opening.
+        distance_m: from mouth to microphone, at least 0.5.
+        rt60_s: intended reverberation time; `Response.rt60_s` is the measured one.
         order: reflections followed. At 20 % absorption, 50 of them take 48 dB.
     """
 
@@ -55,7 +55,7 @@ class Room:
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """How a room answers an impulse.
+    """The impulse response of a room.
 
     Attributes:
         samples: shape (n,) at `SAMPLE_RATE`.
@@ -77,14 +77,12 @@ ROOMS = (
 
 
 def room_response(room: Room, seed: int = 0, moved: int = 0) -> Response:
-    """The response of a room, by the image-source method; made once for each placement.
+    """The response of a room by the image-source method, cached for each placement.
 
     Args:
         room: one of `ROOMS`, or another.
-        seed: where in the room the two stand; there are `PLACEMENTS` possibilities, which
-            keep the distance.
-        moved: whereto the mouth has moved from there, by 5 to 20 cm; 0 for not at all, and `STEPS`
-            possibilities.
+        seed: of the placement in the room, one of `PLACEMENTS`; the distance stays.
+        moved: how the mouth has moved from there, by 5 to 20 cm: one of `STEPS`, 0 for not at all.
 
     Raises:
         EnvironmentFault: pyroomacoustics or scipy is not installed.
@@ -112,7 +110,7 @@ def _response(room: Room, placement: int, moved: int) -> Response:
     box.add_microphone(microphone)
     box.compute_rir()
     samples = np.asarray(box.rir[0][0], dtype=np.float64)
-    # Each arrival is a windowed sinc, whose middle lies half its length late.
+    # Each arrival is a windowed sinc, delayed by half its length.
     late = acoustics.constants.get("frac_delay_length") // 2
     distance = float(np.linalg.norm(np.subtract(mouth, microphone)))
     direct = round(distance / box.c * SAMPLE_RATE) + late
@@ -127,7 +125,7 @@ def _absorption(share: float) -> dict[str, Any]:
 def _placement(
     room: Room, generator: np.random.Generator
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mouth and microphone: a little to the side of the middle, the distance kept exactly."""
+    """Mouth and microphone, a little off the middle, at exactly the distance."""
     width = room.size_m[0]
     aside, across = generator.uniform(-0.2, 0.2, 2)
     height, deep = generator.uniform(1.45, 1.65), generator.uniform(0.5, 0.7)
@@ -169,9 +167,9 @@ def measure_rt60(response: Signal) -> float:
 
 
 def reverberate(samples: FloatArray, response: Response) -> FloatArray:
-    """Speech as it sounds in a room, its direct sound in place and its level as it was.
+    """Speech in a room; the direct sound keeps its time, the speech its level.
 
-    What still rings after the last sample is cut off.
+    The reverberation after the last sample is cut off.
 
     Args:
         samples: mono speech at `SAMPLE_RATE`, shape (n,).

@@ -1,1 +1,1 @@
-"""What scores mean, found from recordings: the cohort, the ratios and the operating curves."""
+"""Calibration from recordings: the cohort, the likelihood ratios and the operating curves."""

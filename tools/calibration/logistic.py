@@ -1,4 +1,4 @@
-"""Logistic regression with a prior, as calibration wants it."""
+"""Logistic regression with a prior, for calibration."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def fit(features: Array, target: NDArray[np.bool_], prior: float, ridge: float =
     """Weights whose sum with the features is a log-likelihood ratio.
 
     The prior-weighted cross-entropy of N. Brümmer and J. du Preez (2006): targets and non-targets
-    weigh as the prior says, however many there are of each.
+    are weighted by the prior, whatever their numbers.
 
     Args:
         features: shape (n, k); the first column is all ones.
         target: which rows are targets, shape (n,).
-        prior: probability of a target around which the ratio has to be right, 0 to 1.
-        ridge: how strongly large weights are held back, the first one's excepted.
+        prior: probability of a target for which the ratio should be accurate, 0 to 1.
+        ridge: penalty on large weights, except the first.
 
     Returns:
         Shape (k,).
@@ -28,7 +28,7 @@ def fit(features: Array, target: NDArray[np.bool_], prior: float, ridge: float =
     weights = np.where(target, prior / target.sum(), (1 - prior) / (~target).sum())
     odds = np.log(prior / (1 - prior))
     scale = features.std(axis=0)
-    scale[scale == 0.0] = 1.0  # the first column, and any other that does not vary
+    scale[scale == 0.0] = 1.0  # the first column, and any other constant one
     scaled = features / scale
 
     def cost(values: Array) -> tuple[float, Array]:

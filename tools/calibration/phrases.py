@@ -1,14 +1,14 @@
-"""The calibration of a phrase model, and the sayings that it is found from.
+"""The calibration of the phrase model, from simulated repetitions and near misses.
 
-Nobody in the corpus says anything twice. So a saying is made again: faster or slower, in noise, in
-a room, cut a little earlier or later; and is enrolled as the product does it, with its variants.
-What must not pass is of two kinds: other sentences by the same voice, as they are, and near misses,
-in which a third of the phrase is replaced by something else that the same voice says.
+Nobody in the corpus says anything twice. So repetitions are simulated: faster or slower, in noise,
+in a room, cut a little earlier or later. They are enrolled as in the product, with its variants.
+Wrong trials are of two kinds: other sentences by the same voice, and near misses, where a third of
+the phrase is replaced by other speech of the same voice.
 
-A near miss can come as near as a true second saying that was said in haste, so one rate for both
-kinds would shut the door. Of near misses one in eight may pass at the rate of 1 in 1,000, twice as
-many at ten times that rate, half as many at a tenth of it. (They are made without a break in voice
-or room, and so come nearer than what people really mistake.)
+A near miss can be as close as a genuine repetition spoken in haste, so one rate for both kinds
+would shut the door. One in eight near misses may pass at the rate of 1 in 1,000, twice as many at
+ten times that rate, half as many at a tenth of it. (They are spliced without a break in voice or
+room, and so come closer than what people really confuse.)
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ REPLACED = 1 / 3
 _ENROLLED_SPEEDS = (1.0, 0.93, 1.07)
 _SPOKEN_SPEEDS = (0.85, 0.95, 1.12, 1.2)
 _IN_ROOMS = 0.5
-"""Share of the sayings, true ones and near misses, that are said in a room with an echo."""
+"""Share of repetitions and near misses in a room with an echo."""
 _IN_NOISE = 0.5
-"""Share of the sayings, true ones and near misses, that are said in noise."""
+"""Share of repetitions and near misses in noise."""
 _CUT_AMISS_S = 0.12
 """How much too early or too late the end-pointer may cut in noise."""
 QUIET_DB = PHRASE_SNR_RANGE_DB[1]
@@ -53,20 +53,20 @@ _NEAR_MISSES = 0.125
 _NEAR_MISSES_AT = 0.001
 _NEAR_MISS_POWER = float(np.log10(2.0))
 _RAREST_OTHER = 0.001
-"""Rate below which too few pairs of sentences are left to find a distance from."""
+"""Rate below which there are too few pairs of sentences to find a distance."""
 
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """Warping distances to the nearest of three enrolled sayings.
+    """DTW distances to the nearest of three enrolled repetitions.
 
     Attributes:
-        right: of the phrase, said again.
+        right: of the phrase, repeated.
         right_snr_db: signal-to-noise ratio of each of these.
         near: of near misses.
         near_snr_db: signal-to-noise ratio of each of these.
         other: of other sentences by the same voice.
-        single: of other sentences from one saying, by the same voice.
+        single: of other sentences to one enrolled utterance, by the same voice.
     """
 
     right: FloatArray
@@ -130,7 +130,7 @@ def _said_again(
 
 
 def _altered(one: Utterance, speed: float, chance: np.random.Generator) -> Utterance:
-    """Said faster or slower (the pitch goes with it), with a little noise."""
+    """Faster or slower (the pitch follows), with a little noise."""
     samples = np.asarray(soxr.resample(one.samples, SAMPLE_RATE * speed, SAMPLE_RATE), np.float32)
     said = Utterance(
         samples,
@@ -183,7 +183,7 @@ def _speech_s(one: Utterance) -> float:
 
 
 def fit_phrase(distances: Distances) -> PhraseCalibration:
-    """From distances to log-likelihood ratios, and the operating curve."""
+    """Log-likelihood ratios from distances, and the operating curve."""
     others = _as_many(distances.other, len(distances.near))
     values = np.concatenate((distances.right, distances.near, others)).astype(np.float64)
     quiet = np.full(len(others), QUIET_DB)
@@ -198,20 +198,20 @@ def fit_phrase(distances: Distances) -> PhraseCalibration:
 
 
 def _limit(near: FloatArray, other: FloatArray, rate: float) -> float:
-    """The ratio from which on no more than allowed pass of either kind."""
+    """The lowest ratio at which neither kind passes more often than allowed."""
     near_rate = _NEAR_MISSES * (rate / _NEAR_MISSES_AT) ** _NEAR_MISS_POWER
     other_rate = max(rate, _RAREST_OTHER)
     return float(max(np.quantile(other, 1 - other_rate), np.quantile(near, 1 - near_rate)))
 
 
 def _as_many(values: FloatArray, count: int) -> FloatArray:
-    """Some of the values, evenly over their range."""
+    """A sample of the values, evenly over their range."""
     spread: FloatArray = np.sort(values)[np.linspace(0, len(values) - 1, count).astype(int)]
     return spread
 
 
 def document(distances: Distances, found: PhraseCalibration) -> dict[str, Any]:
-    """The calibration as a card holds it, without the model's hash."""
+    """The calibration in the form of the card, without the model's hash."""
     return {
         "ratio": {
             "offset": round(found.offset, 4),

@@ -1,8 +1,8 @@
-"""The calibration of a speaker model: cohort, log-likelihood ratio, operating curve.
+"""The calibration of the speaker model: cohort, log-likelihood ratio, operating curve.
 
-Trials are made among the speakers at hand: signatures of one to five whole recordings against
-every recording of everybody, whole, cut and in noise. The cohort is of the same speakers, so in
-each trial both of its speakers are taken out of it, as if they had never been there.
+Trials are made among the given speakers: signatures of one to five whole recordings against
+everyone's recordings, whole, cut and in noise. The cohort has the same speakers, so in each trial
+both of its speakers are left out of it.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tools.calibration.voices import Voices
 
 NEAREST = 20
 WEIGHT = 0.15
-"""Part of the cohort's nearness that is taken off. In full it helps most on the corpus that the
-cohort is from, and lets in strangers of every other one; see docs/accuracy.md."""
+"""Part of the cohort similarity that is subtracted. All of it helps most on the cohort's own corpus
+and lets in strangers of every other one; see docs/accuracy.md."""
 PRIOR = 0.01
 SIZES = (1, 3, 5)
-"""How many recordings are enrolled."""
+"""Numbers of enrolled recordings."""
 SIGNATURES = 6
 """Signatures of each size and speaker."""
 _KEPT = 80
-"""Neighbors kept of each voice, so that `NEAREST` are left when two speakers are taken out."""
+"""Neighbors kept for each voice, so that `NEAREST` remain without two of the speakers."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedVoice:
-    """What was found.
+    """A calibration and its cohort.
 
     Attributes:
         cohort: the voices to normalize against.
@@ -48,7 +48,7 @@ class FittedVoice:
     trials: int
 
     def document(self) -> dict[str, Any]:
-        """The calibration as a card holds it, without the cohort's file and the model's hash."""
+        """The calibration in the form of the card, without the cohort and the model's hash."""
         found = self.calibration
         names = ("offset", "similarity", "speech", "enrollments", "snr")
         return {
@@ -60,12 +60,12 @@ class FittedVoice:
 
 
 def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVoice:
-    """Find cohort and calibration from recordings of many speakers.
+    """Derive cohort and calibration from recordings of many speakers.
 
     Args:
         voices: the recordings.
         seed: of the choice of enrollments.
-        weight: part of the cohort's nearness that is taken off, 0 to 1.
+        weight: part of the cohort similarity that is subtracted, 0 to 1.
     """
     cohort = voices.of(voices.whole)
     normal = Cohort(cohort.embeddings, NEAREST, weight)
@@ -92,7 +92,7 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
             ),
             axis=-1,
         ).astype(np.float64)
-        # There are a hundred times as many non-targets; a part of them says the same.
+        # There are a hundred times as many non-targets; a sample of them is enough.
         few = ~own & (chance.random(own.shape) < 0.1)
         chosen = (own & ~enrolled) | few
         features.append(table[chosen])
@@ -131,13 +131,13 @@ def _signatures(
 def _nearness(
     voices: FloatArray, own: NDArray[np.str_], cohort: Voices, other: NDArray[np.str_]
 ) -> FloatArray:
-    """Nearness of each voice to the cohort without its own speaker and without another one.
+    """Similarity of each voice to the cohort without its own speaker and another one.
 
     Args:
         voices: shape (n, d).
         own: their speakers, shape (n,).
-        cohort: everybody.
-        other: the speakers to leave out beside the own one, shape (m,).
+        cohort: everyone.
+        other: the other speakers to leave out, shape (m,).
 
     Returns:
         Shape (n, m).

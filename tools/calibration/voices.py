@@ -1,4 +1,4 @@
-"""Voices to calibrate with: recordings whole, cut short, in noise and in rooms."""
+"""Voices for calibration: recordings whole, cut short, in noise and in rooms."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Voices:
     Attributes:
         embeddings: unit length, shape (n, d).
         speaker: who speaks, shape (n,).
-        recording: number of the recording that it was made of, shape (n,).
-        whole: whether it is the recording as it was; only these are enrolled, shape (n,).
+        recording: number of the source recording, shape (n,).
+        whole: whether it is the unaltered recording; only these are enrolled, shape (n,).
         net_speech_s: seconds of speech, shape (n,).
         snr_db: as the product measures it, shape (n,).
     """
@@ -59,20 +59,20 @@ class Voices:
 
     @property
     def speakers(self) -> list[str]:
-        """Everybody who speaks, in order."""
+        """All speakers, in order."""
         return sorted(set(self.speaker.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """A recording as the end-pointer cuts it."""
+    """A recording, cut by the end-pointer."""
 
     item: CorpusFile
     utterance: Utterance
 
 
 def listen(items: Sequence[CorpusFile]) -> list[Heard]:
-    """Cut every recording; those without speech are left out."""
+    """Cut every recording; leave out those without speech."""
     heard = [
         Heard(item, utterance_of(read_audio(item.path).samples))
         for item in track(items, description="listening", transient=True)
@@ -85,13 +85,13 @@ def gather(
 ) -> Voices:
     """Embed every recording whole, cut to `CUTS_S`, and every second one under a condition.
 
-    What the product would refuse to judge is left out.
+    Recordings that the product would refuse are left out.
 
     Args:
-        analyzer: the models, and what a recording must be worth.
+        analyzer: the models, and the required quality of a recording.
         heard: the recordings.
         conditions: noise, rooms and microphones, taken in turn.
-        seed: of everything that is left to chance.
+        seed: of all random choices.
     """
     chance = np.random.default_rng(seed)
     rows: list[tuple[FloatArray, str, int, bool, float, float]] = []
@@ -126,7 +126,7 @@ def gather(
 
 
 def _cut(utterance: Utterance, seconds: float, chance: np.random.Generator) -> Utterance | None:
-    """A piece of an utterance's speech; None where there is hardly more than that."""
+    """A piece of an utterance's speech; None if it has hardly more than that."""
     speech = voice_samples(utterance)
     length = int(seconds * SAMPLE_RATE)
     if len(speech) < 1.15 * length:

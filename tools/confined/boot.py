@@ -1,7 +1,7 @@
-"""Makes a world of its own out of this machine's files, and starts systemd in it.
+"""Starts systemd over an in-memory copy of this machine's files.
 
-Runs as the first process of new namespaces. Nothing of this machine is written to: its files are
-the lower layer of an overlay whose upper one is in memory.
+Runs as the first process of new namespaces. It writes nothing to this machine: its files are the
+lower layer of an overlay whose upper layer is in memory.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ StandardInput=file:/run/confined/sound
 
 
 def mount(*arguments: object) -> None:
-    """Put something into the file system; the arguments are those of the command."""
+    """Mount a file system; the arguments are those of the command."""
     subprocess.run(["mount", *map(str, arguments)], check=True)
 
 
 def main() -> None:
-    """Take the folder for results and the console as arguments; becomes systemd."""
+    """Become systemd; the arguments are the folder for results and the console."""
     results, console = Path(sys.argv[1]), sys.argv[2]
     root = layered(Path("/"), results, console)
     _install(root)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    # Neighbors and the internet, both answered by nobody; whether they can be sent to is asked.
+    # Addresses of neighbors and of the internet; nothing answers, but sending is possible or not.
     for network in ("192.168.77.1/24", "203.0.113.1/24"):
         subprocess.run(["ip", "addr", "add", network, "dev", "lo"], check=True)
     become_systemd(root)
 
 
 def layered(below: Path, results: Path, console: str) -> Path:
-    """A copy of a file system that is only in memory, with a kernel's file systems in it.
+    """An in-memory copy of a file system, with the kernel's file systems mounted in it.
 
     Args:
-        below: its root; nothing is written there.
-        results: a folder that is there as /run/confined.
-        console: the terminal that is there as /dev/console.
+        below: the root to copy; nothing is written there.
+        results: the folder to mount as /run/confined.
+        console: the terminal to mount as /dev/console.
 
     Returns:
         The root of the copy.
@@ -86,14 +86,14 @@ def layered(below: Path, results: Path, console: str) -> Path:
 
 
 def become_systemd(root: Path) -> None:
-    """Make a folder the root of all files, and this process the systemd in it."""
+    """Make a folder the root of the file system, and become systemd in it."""
     os.chdir(root)
     (root / "old").mkdir()
     subprocess.run(["pivot_root", ".", "old"], check=True)
     os.chroot(".")
     os.chdir("/")
     subprocess.run(["umount", "-l", "/old"], check=True)
-    # systemd hands credentials over by a mount that its services have to see.
+    # systemd passes credentials through a mount that its services must see.
     mount("--make-rshared", "/")
     environment = {"container": "confined", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     command = [SYSTEMD, "--system", "--unit=confined.target", "--log-target=console"]
@@ -119,7 +119,7 @@ def _mount_kernel(root: Path, console: str) -> None:
 
 
 def _install(root: Path) -> None:
-    """The unit and the software where the unit expects it; the interpreter comes along."""
+    """Install the unit, and the software with its interpreter where the unit expects it."""
     program = root / PROGRAM.relative_to("/")
     (program / "bin").mkdir(parents=True)
     places = {"src": REPOSITORY, "site": Path(sysconfig.get_path("purelib"))}
@@ -153,10 +153,10 @@ def _install(root: Path) -> None:
 
 
 def quieted(root: Path) -> Path:
-    """Keep a system's own services from starting; returns the folder for units."""
+    """Keep a system's own services from starting; return the folder for units."""
     (root / "etc" / "fstab").write_text("")
     units = root / "etc" / "systemd" / "system"
-    # What sets this machine up is its own business: sysctl and modprobe would reach the kernel.
+    # Services that set up the machine must not run: sysctl and modprobe would reach the kernel.
     for target in ("sysinit.target.wants", "local-fs.target.wants"):
         for folder in ("lib", "etc"):
             for wanted in (root / folder / "systemd" / "system" / target).glob("*"):

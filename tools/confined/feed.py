@@ -1,4 +1,4 @@
-"""What the service hears in a fresh system: silence, and the recordings named on standard input."""
+"""Feeds the service in a fresh system: silence, and the recordings named on standard input."""
 
 from __future__ import annotations
 

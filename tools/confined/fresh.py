@@ -1,9 +1,9 @@
-"""Inside a fresh system: installs, sets up, lets somebody in, upgrades, removes, purges, looks.
+"""Tests an installation inside a fresh system: install, set up, use, upgrade, remove, purge.
 
     python3 -m tools.confined.fresh deb|checkout
 
-Runs as root under that system's own systemd, with nothing but its Python. What it finds goes to
-/run/confined/report.json, as rows of what was looked at, what came of it and whether that is right.
+Runs as root under that system's own systemd, with its Python. It writes /run/confined/report.json,
+with a row for each check: what was checked, the result, and whether it is right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PASSWORD = "a password, for this test alone"  # noqa: S105
 
 
 def _free_port() -> int:
-    """The network is the machine's, to fetch packages; a port that nobody uses there."""
+    """A free port: the system shares the machine's network, to fetch packages."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -48,13 +48,13 @@ rows: list[tuple[str, str, bool]] = []
 
 
 def note(title: str, found: object, right: bool) -> None:
-    """A row of the report, written at once: what comes next may not come to its end."""
+    """Write a row of the report at once: the next step may fail."""
     rows.append((title, str(found), right))
     (HERE / "report.json").write_text(json.dumps(rows))
 
 
 def do(*command: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run a command, and say where it fails."""
+    """Run a command, and report if it fails."""
     print("+", *command, flush=True)
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=1200,
@@ -83,14 +83,14 @@ def mode(path: Path) -> str:
 
 
 def left_over() -> list[str]:
-    """Every file of this system with the product's name, but for logs of what was done."""
+    """Every file of this system with the product's name, except installation logs."""
     found = do("find", "/", "-xdev", "-iname", "*edge[-_]voice*", "-not", "-path", "/run/confined*")
     keep = ("/var/log/", "/proc/", "/sys/", "/var/cache/apt/", "/run/systemd/")
     return [line for line in found.stdout.split() if not line.startswith(keep)]
 
 
 class Home:
-    """A broker, and the sound at the door."""
+    """A broker, and a microphone to play to."""
 
     def __init__(self, python: list[str]) -> None:
         (HERE / "broker.conf").write_text(_BROKER)
@@ -115,7 +115,7 @@ class Home:
         do("systemctl", "daemon-reload")
 
     def decision(self, recording: str) -> str:
-        """Who was let in after a recording was played, if anybody."""
+        """Play a recording; the decision and the person."""
         listener = subprocess.Popen(
             ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(PORT), "-u", "home", "-P", PASSWORD,
              "-t", "edge-voice/+/decision", "-C", "1", "-W", "30"],
@@ -130,61 +130,61 @@ class Home:
 
 
 class Deb:
-    """By the Debian packages in /run/confined."""
+    """Installation with the Debian packages in /run/confined."""
 
     python = ("env", f"PYTHONPATH=/usr/lib/edge-voice:{SOURCE}", "/usr/bin/python3", "-B")
 
     def install(self) -> None:
-        """The first package; then setup, as its message says."""
+        """Install the first package, then run setup as its message says."""
         done = do("apt-get", "install", "-y", "--no-install-recommends", str(HERE / "1.deb"))
         note(
-            "it says what to do next",
+            "the installation names the next step",
             "sudo edge-voice setup",
             "sudo edge-voice setup" in done.stdout,
         )
         note(
-            "not set up, the service waits",
+            "not set up, the service does not start",
             shown("ActiveState"),
             shown("ActiveState") == "inactive",
         )
 
     def upgrade(self) -> None:
-        """The second, of a higher version."""
+        """Install the second package, of a higher version."""
         do("apt-get", "install", "-y", str(HERE / "2.deb"))
 
     def remove(self) -> None:
-        """Without its configuration."""
+        """Remove it; the configuration stays."""
         do("apt-get", "remove", "-y", "edge-voice")
 
     def purge(self) -> None:
-        """With it."""
+        """Purge it with its configuration."""
         do("apt-get", "purge", "-y", "edge-voice")
 
 
 class Checkout:
-    """By tools/install."""
+    """Installation with tools/install."""
 
     python = ("env", f"PYTHONPATH={SOURCE}", "/opt/edge-voice/current/bin/python", "-B")
 
     def install(self) -> None:
-        """Setup is part of it, and tried by itself afterwards."""
+        """Install; setup is part of it, and is run again afterwards."""
         do("tools/install", "--yes", "--preset", "home", "--no-start")
 
     def upgrade(self) -> None:
-        """The same version again, in another folder."""
+        """Install the same version again, in another folder."""
         do("tools/install", "--upgrade")
 
     def remove(self) -> None:
-        """Without its configuration."""
+        """Remove it; the configuration stays."""
         do("tools/install", "--remove")
 
     def purge(self) -> None:
-        """With it."""
+        """Purge it with its configuration."""
         do("tools/install", "--remove", "--purge")
 
 
 def look(way: Deb | Checkout) -> None:
-    """Everything, one after the other."""
+    """Run all checks, one after the other."""
     before = left_over()
     way.install()
     installed()
@@ -199,14 +199,14 @@ def look(way: Deb | Checkout) -> None:
 
 
 def installed() -> None:
-    """The user, the folder, the unit and the command."""
+    """Check the user, the folder, the unit and the command."""
     entry: pwd.struct_passwd | None = None
     if "edge-voice" in {entry.pw_name for entry in pwd.getpwall()}:
         entry = pwd.getpwnam("edge-voice")
     shell = entry.pw_shell if entry is not None else "no such user"
     note("a user without a shell", shell, "nologin" in shell)
     groups = do("id", "-nG", "edge-voice").stdout.strip()
-    note("its group audio", groups, "audio" in groups.split())
+    note("in the group audio", groups, "audio" in groups.split())
     note("the state folder", mode(STATE), mode(STATE) == "edge-voice 700")
     verified = do("systemd-analyze", "verify", "--man=no", "edge-voice.service").stderr
     ours = [line for line in verified.splitlines() if "edge-voice" in line]
@@ -218,7 +218,7 @@ def installed() -> None:
 
 
 def used(home: Home) -> None:
-    """Set up, somebody enrolled, and let in."""
+    """Set up, enroll a person, and let them in."""
     preset = () if (CONFIG / "config.yaml").exists() else ("--preset", "home")
     done = do("edge-voice", "setup", *preset, *SETUP)
     state = shown("ActiveState")
@@ -231,33 +231,33 @@ def used(home: Home) -> None:
     files = [str(recordings / f"ada_enroll_{number}.flac") for number in (1, 2, 3)]
     do("edge-voice", "enroll", "Ada", *files)
     owners = {mode(path).split()[0] for path in STATE.rglob("*") if path.is_file()}
-    note("what root enrolls is the service's", owners, owners == {"edge-voice"})
+    note("files that root enrolls belong to the service", owners, owners == {"edge-voice"})
     found = home.decision("ada_right_phrase")
     note("a decision over MQTT", found, found.startswith("granted, Ada"))
 
 
 def upgraded(way: Deb | Checkout, home: Home) -> None:
-    """Another version: the service runs it, with the same configuration and people."""
+    """Upgrade: the service runs the new version with the same configuration and people."""
     former, process = (CONFIG / "config.yaml").read_bytes(), shown("MainPID")
     way.upgrade()
     now = shown("MainPID")
     right = shown("ActiveState") == "active" and now != process
-    note("upgraded, the service runs anew", f"process {process}, then {now}", right)
+    note("upgraded, the service restarted", f"process {process}, then {now}", right)
     reloaded = do("systemctl", "reload", "edge-voice").returncode == 0
-    note("it can be told to reload", reloaded, reloaded and shown("MainPID") == now)
+    note("the service reloads", reloaded, reloaded and shown("MainPID") == now)
     same = (CONFIG / "config.yaml").read_bytes() == former
-    note("the configuration is as it was", same, same)
+    note("the configuration is unchanged", same, same)
     people = do("edge-voice", "profiles", "list", "--json").stdout
-    note("so is who was enrolled", "Ada" in people, "Ada" in people)
-    # It knows the recording by now, and whoever plays it again does not get in.
+    note("the enrolled people are unchanged", "Ada" in people, "Ada" in people)
+    # It remembers the recording, so playing it again does not open.
     found = home.decision("ada_right_phrase")
-    note("and what was heard", found, found.endswith("replay_suspected"))
+    note("earlier utterances are remembered", found, found.endswith("replay_suspected"))
 
 
 def removed(way: Deb | Checkout, before: list[str]) -> None:
-    """First the software alone, then all of it."""
+    """Remove the software, then everything."""
     way.remove()
-    note("removed, nothing runs", shown("ActiveState"), shown("ActiveState") == "inactive")
+    note("removed, the service stopped", shown("ActiveState"), shown("ActiveState") == "inactive")
     kept = (CONFIG / "config.yaml").exists() and (STATE / "signatures.sqlite").exists()
     note("configuration and signatures stay", kept, kept)
     commands = [Path(f"/usr/{place}/edge-voice") for place in ("bin", "local/bin")]
@@ -269,15 +269,15 @@ def removed(way: Deb | Checkout, before: list[str]) -> None:
     rest = [line for line in left_over() if line not in before]
     note("purged, no file is left", rest or "none", not rest)
     users = [entry.pw_name for entry in pwd.getpwall() if entry.pw_name == "edge-voice"]
-    note("nor the user", users or "none", not users)
+    note("purged, no user is left", users or "none", not users)
     loaded = shown("LoadState")
-    note("nor the unit", loaded, loaded == "not-found")
+    note("purged, no unit is left", loaded, loaded == "not-found")
 
 
 if __name__ == "__main__":
     try:
         look(Deb() if sys.argv[1] == "deb" else Checkout())
-        note("came to its end", "yes", True)
+        note("all steps were run", "yes", True)
     finally:
         with (HERE / "journal.log").open("wb") as log:
             subprocess.run(

@@ -1,7 +1,7 @@
-"""Starts a fresh system's own systemd over a copy of it in memory, with tools.confined.fresh in it.
+"""Starts a fresh system's systemd over an in-memory copy, with tools.confined.fresh in it.
 
-Runs as the first process of new namespaces; the arguments are the root, the folder for results,
-the console and what to install from ("deb" or "checkout").
+Runs as the first process of new namespaces. The arguments are the root, the folder for results, the
+console and what to install from ("deb" or "checkout").
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ StandardInput=file:/run/confined/sound
 
 
 def main() -> None:
-    """Becomes systemd."""
+    """Become systemd."""
     system, results, console, kind = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
     root = layered(system, results, console)
     units = quieted(root)
-    # In /run, as the system's manager of tests would do it: no part of an installation.
+    # In /run, since it is not part of an installation.
     drop_in = results / "input.conf"
     drop_in.write_text(_INPUT)
     (units / "confined.target").write_text("[Unit]\nWants=controller.service\n")

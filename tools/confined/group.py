@@ -1,4 +1,4 @@
-"""A control group of its own for whatever is started, and nothing left of it afterwards."""
+"""A control group for a process and its children, removed afterwards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def control_group() -> Iterator[Path]:
-    """A new group below this process's, in the unified hierarchy; gone when the block ends.
+    """A new group below this process's, in the unified hierarchy; removed at the end.
 
     Raises:
-        OSError: there is no such hierarchy here, or it may not be written.
+        OSError: there is no such hierarchy, or it is not writable.
     """
     group = _own() / f"edge-voice-{os.getpid()}"
     group.mkdir()

@@ -1,4 +1,4 @@
-"""The other side of the door, and what is asked of the service; runs as root beside it."""
+"""Checks the service from outside, as root in the same system: broker, microphone, commands."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ user root
 
 
 class Feeder:
-    """What the service hears: silence in real time, and now and then a recording."""
+    """Feeds the service: silence in real time, and recordings."""
 
     def __init__(self, fifo: Path) -> None:
         os.mkfifo(fifo, 0o600)
-        # Open for both, so that neither side waits for the other.
+        # Opened for reading and writing, so that neither side waits for the other.
         self._pipe = os.open(fifo, os.O_RDWR)
         self._said = np.zeros(0, dtype="<i2")
         self._lock = threading.Lock()
@@ -55,13 +55,13 @@ class Feeder:
         self._thread.start()
 
     def say(self, recording: Path) -> None:
-        """Play a recording from now on."""
+        """Play a recording."""
         samples = read_audio(recording).samples
         with self._lock:
             self._said = np.round(samples * 32767).astype("<i2")
 
     def hang(self) -> None:
-        """From now on, nothing comes any more."""
+        """Stop sending sound."""
         self._stop.set()
         self._thread.join()
 
@@ -79,7 +79,7 @@ class Feeder:
 
 
 def systemctl(*arguments: str) -> str:
-    """What systemd answers to a command."""
+    """The output of a systemctl command."""
     done = subprocess.run(
         ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=120
     )
@@ -89,7 +89,7 @@ def systemctl(*arguments: str) -> str:
 
 
 def run_unit(name: str, text: str) -> str:
-    """Run a unit to its end; systemd's word on how it went."""
+    """Run a unit to its end; return systemd's result."""
     UNITS.mkdir(exist_ok=True)
     (UNITS / f"{name}.service").write_text(text)
     systemctl("daemon-reload")
@@ -98,7 +98,7 @@ def run_unit(name: str, text: str) -> str:
 
 
 def prepare() -> None:
-    """As systemd/README.md says, but for the broker, and the file that stands for a sound card."""
+    """Set up as in systemd/README.md, except the broker and the file in place of a sound card."""
     subprocess.run(["systemd-sysusers", "/etc/sysusers.d/edge-voice.conf"], check=True)
     folder = Path("/etc/edge-voice")
     folder.mkdir(mode=0o755)
@@ -125,7 +125,7 @@ def prepare() -> None:
 
 
 def probes(unit: str, python: str) -> dict[str, Any]:
-    """The attempts within the limits, and by root without any."""
+    """The attempts within the limits, and as root without them."""
     command = f"{python} -m tools.confined.probe"
     found = {}
     free = (
@@ -140,7 +140,7 @@ def probes(unit: str, python: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Leave result.json behind, and the journal."""
+    """Write result.json and the journal."""
     try:
         result = look()
         (HERE / "result.json").write_text(json.dumps(result, indent=1))
@@ -149,13 +149,13 @@ def main() -> None:
 
 
 def journal(*of: str) -> str:
-    """What the journal has, of the system or as the options of its command say."""
+    """The journal, of the system or as selected by options."""
     command = ["journalctl", "--no-pager", "-o", "cat", *of]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def look() -> dict[str, Any]:
-    """Everything, one after the other."""
+    """Run all checks, one after the other."""
     result: dict[str, Any] = {}
     prepare()
     unit = UNIT.read_text()
@@ -165,13 +165,13 @@ def look() -> dict[str, Any]:
     enroll = f"{program} enroll Ada {files} --config /etc/edge-voice/config.yaml"
     result["enrollment"] = run_unit("enroll", limited(unit, enroll))
 
-    heard: list[dict[str, Any]] = []
-    told = threading.Event()
+    messages: list[dict[str, Any]] = []
+    arrived = threading.Event()
 
     def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         if message.topic.endswith("/decision"):
-            heard.append(json.loads(message.payload))
-            told.set()
+            messages.append(json.loads(message.payload))
+            arrived.set()
 
     home = paho.Client(CallbackAPIVersion.VERSION2)
     home.username_pw_set("home", PASSWORD)
@@ -186,7 +186,7 @@ def look() -> dict[str, Any]:
     result["start_s"] = round(time.monotonic() - begun, 2)
     result["state"] = systemctl("show", "-P", "ActiveState", SERVICE)
     result["pid"] = systemctl("show", "-P", "MainPID", SERVICE)
-    result["decision"] = _decision(feeder, told, heard, demo / "ada_right_phrase.flac")
+    result["decision"] = _decision(feeder, arrived, messages, demo / "ada_right_phrase.flac")
     result["status"] = _status(result["pid"])
     result["watched"] = {who: _watched(who) for who in ("root", "group", "nobody")}
     result["probes"] = probes(unit, "/opt/edge-voice/bin/python")
@@ -208,7 +208,7 @@ def look() -> dict[str, Any]:
 
 
 def doctor(program: str, *arguments: str) -> list[dict[str, str]]:
-    """What `edge-voice doctor` finds, run by root as an owner would."""
+    """The findings of `edge-voice doctor`, run as root."""
     command = [program, "doctor", "--json", *arguments]
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": "/root"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -218,33 +218,33 @@ def doctor(program: str, *arguments: str) -> list[dict[str, str]]:
 
 
 def _decision(
-    feeder: Feeder, told: threading.Event, heard: list[dict[str, Any]], recording: Path
+    feeder: Feeder, arrived: threading.Event, messages: list[dict[str, Any]], recording: Path
 ) -> dict[str, Any] | None:
     time.sleep(1)
     feeder.say(recording)
-    told.wait(20)
-    return heard[0] if heard else None
+    arrived.wait(20)
+    return messages[0] if messages else None
 
 
 _WATCH = """
 import os, grp, sys
 from edge.monitor.socket import SYSTEM
-from edge.monitor.stream import NobodyThere, Stream, connect
+from edge.monitor.stream import NoService, Stream, connect
 who = sys.argv[1]
 if who != "root":
     os.setgroups([grp.getgrnam("edge-voice").gr_gid] if who == "group" else [])
     os.setgid(65534)
     os.setuid(65534)
 try:
-    told = Stream(connect([SYSTEM])).wait(5.0)
-    print(",".join(each.get("name") or "-" for each in told if each["type"] == "decision"))
-except NobodyThere:
+    received = Stream(connect([SYSTEM])).wait(5.0)
+    print(",".join(each.get("name") or "-" for each in received if each["type"] == "decision"))
+except NoService:
     print("refused")
 """
 
 
 def _watched(who: str) -> str:
-    """What the monitor's socket tells root, a member of the service's group, anybody else."""
+    """What root, a member of the service's group, and anyone else get from the monitor's socket."""
     done = subprocess.run(
         ["/opt/edge-voice/bin/python", "-c", _WATCH, who],
         capture_output=True,
@@ -256,7 +256,7 @@ def _watched(who: str) -> str:
 
 
 def _status(pid: str) -> dict[str, str]:
-    """What the kernel says of the running daemon's privileges."""
+    """The running service's privileges, from the kernel."""
     wanted = ("CapPrm", "CapBnd", "NoNewPrivs", "Seccomp", "Uid", "Groups")
     found = {}
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

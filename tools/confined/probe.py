@@ -1,7 +1,7 @@
-"""Tries what the service may do and what it must not; says which of it went through.
+"""Attempts what the service may and may not do, and reports which attempts succeed.
 
-Each attempt is made in a way that works for root outside the limits, which is tried as well:
-otherwise a failure would prove nothing.
+Each attempt works for root outside the limits, which is checked as well; otherwise a failure would
+prove nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 
 STATE = Path("/var/lib/edge-voice")
 OUTSIDE = ("203.0.113.7", 9)
-"""An address on the internet, as far as the network of the test goes."""
+"""An address that stands for the internet in the test's network."""
 AT_HOME = ("192.168.77.7", 9)
 SHARED = Path("/run/confined/audio-group")
-"""A file that only root and the group audio can read, as a sound card is."""
+"""A file that only root and the group audio can read, like a sound card."""
 
 _CLONE_NEWUSER = 0x10000000
 _PTRACE_ATTACH, _PTRACE_DETACH = 16, 17
@@ -96,7 +96,7 @@ def _trace() -> None:
 
 
 def _in_child(action: Callable[[], None]) -> None:
-    """For what would change this very process."""
+    """Run in a child, for attempts that would change this process."""
     child = os.fork()
     if child == 0:
         try:
@@ -174,7 +174,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
 
 
 def main() -> None:
-    """Print what came of each attempt as JSON: null where it went through, else why not."""
+    """Print the result of each attempt as JSON: null if it succeeded, otherwise the error."""
     found: dict[str, object] = {}
     for name, attempt in ATTEMPTS.items():
         try:

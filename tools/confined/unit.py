@@ -1,4 +1,4 @@
-"""The unit file, and other commands run within the limits that it sets."""
+"""Runs other commands within the limits of the unit file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _OF_THE_DAEMON = (
     "Restart",
     "RestartSec",
     "WatchdogSec",
-    # It would be taken away from the daemon when the command is over.
+    # systemd would remove it from the service when the command ends.
     "RuntimeDirectory",
     "RuntimeDirectoryMode",
 )
 
 
 def limited(unit: str, command: str, *extra: str) -> str:
-    """A unit that runs another command once, within every limit of the daemon's.
+    """A unit that runs another command once, within all limits of the service.
 
     Args:
-        unit: text of the daemon's unit.
-        command: what to run.
+        unit: text of the service's unit.
+        command: the command to run.
         extra: more lines for its [Service] section.
     """
     section = unit.partition("[Service]\n")[2].partition("\n[")[0]

@@ -1,1 +1,1 @@
-"""The networks behind the models in `models/`, and how they become TensorFlow Lite files."""
+"""The networks behind the models in `models/`, and their conversion to TensorFlow Lite."""

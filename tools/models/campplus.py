@@ -2,17 +2,17 @@
 
 Written from H. Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using
 Context-Aware Masking", arXiv 2303.00332 (section 2 and table 1), around the published checkpoint,
-whose tensors it takes by their names. A residual 2-D front end shrinks the 80 bands by 8; a
-time-delay layer halves the frame rate; three densely connected blocks follow, each of whose layers
-masks its output by the context of its segment and of the whole window; mean and standard deviation
-over time lead to 192 numbers.
+whose tensors it takes by name. A residual 2-D front end shrinks the 80 bands by 8; a time-delay
+layer halves the frame rate; three densely connected blocks follow, each of whose layers masks its
+output by the context of its segment and of the whole window; mean and standard deviation over time
+lead to 192 numbers.
 
-Three things differ from a textbook module, for the device's sake. Batch normalizations that follow
-a linear layer are folded into it. The segment means are written out for the fixed length given. And
-the weights of each output of a linear layer are divided by their largest magnitude, so that 8-bit
-integers with a single scale for the whole layer lose no more than scales of each output's own
-would: tflite-runtime 2.14 multiplies fully connected layers right only with a single scale. The
-outputs are multiplied by those magnitudes afterwards, which costs next to nothing.
+Three things differ from a textbook module, for the device's sake. Batch normalizations after a
+linear layer are folded into it. The segment means are written out for the given fixed length. And
+the weights of each output of a linear layer are divided by their largest magnitude, and the outputs
+multiplied by it afterwards, which costs almost nothing: 8-bit integers with a single scale per
+layer are then as precise as with one scale per output. tflite-runtime 2.14 computes fully connected
+layers correctly only with a single scale.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ State = Mapping[str, Tensor]
 
 
 def _scale_and_shift(state: State, name: str) -> tuple[Tensor, Tensor]:
-    """A batch normalization at rest: `y = x * scale + shift`."""
+    """A batch normalization in inference: `y = x * scale + shift`."""
     mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
     scale = torch.rsqrt(variance + _EPSILON)
     if f"{name}.weight" in state:
@@ -48,9 +48,9 @@ def _scale_and_shift(state: State, name: str) -> tuple[Tensor, Tensor]:
 
 
 class _Affine(nn.Module):  # type: ignore[misc,unused-ignore]
-    """Normalization and rectifier ahead of a linear layer, where folding is impossible.
+    """Normalization and rectifier before a linear layer, where folding is impossible.
 
-    `reads` is what the stored inputs must be multiplied by to be what the network means.
+    `reads` is the factor from the stored inputs to the network's own.
     """
 
     def __init__(self, state: State, name: str, reads: Tensor) -> None:
@@ -83,7 +83,7 @@ class _Linear(nn.Module):  # type: ignore[misc,unused-ignore]
     """A linear layer over channels, each frame alone; a normalization that follows is folded in.
 
     Attributes:
-        scale: what the stored outputs must be multiplied by to be what the network means.
+        scale: the factor from the stored outputs to the network's own.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class _Taps(nn.Module):  # type: ignore[misc,unused-ignore]
     product runs fast on every runtime.
 
     Attributes:
-        scale: what the stored outputs must be multiplied by to be what the network means.
+        scale: the factor from the stored outputs to the network's own.
     """
 
     def __init__(self, state: State, name: str, dilation: int) -> None:
@@ -239,7 +239,7 @@ class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
             Embeddings, not normalized, shape (n, 192).
         """
         x = self.front(features.transpose(1, 2)[:, None])
-        # One row of channels a frame: from here on every layer is a product over the last axis.
+        # One row of channels per frame: from here on every layer is a product over the last axis.
         x = torch.relu(self.halve(x.reshape(x.shape[0], -1, 1, x.shape[3])))
         x = x.squeeze(2).transpose(1, 2)
         for block, between in zip(self.blocks, self.between):

@@ -1,4 +1,4 @@
-"""What the cards of the built models say."""
+"""The cards of the built models."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ TEXTS: dict[str, dict[str, Any]] = {
 def card(
     name: str, model: Path, former: dict[str, Any], measured: dict[str, Any]
 ) -> dict[str, Any]:
-    """The card of a model that has just been built.
+    """The card of a newly built model.
 
     Args:
         name: which of `TEXTS`.
         model: its file.
-        former: the card that is there, or an empty one; its operating points and figures stay
-            where it describes the very same file.
-        measured: figures measured now; empty to keep the former ones.
+        former: the present card, or an empty one; its operating points and figures stay if it
+            describes the same file.
+        measured: new figures; empty to keep the former ones.
 
     Returns:
         The card's document.
@@ -122,19 +122,19 @@ def card(
         "credit": CREDIT,
         "measured": measured or (former.get("measured", {}) if same else {}),
         "operating_points": former.get("operating_points", {}) if same else {},
-        # Kept for another file too: its own hash inside says that it is not for this one.
+        # Kept even for another file: the hash in it shows that it does not apply.
         "calibration": former.get("calibration", {}),
     }
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """Write a card as people like to read it."""
+    """Write a card as readable JSON."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The card that is there; empty when none is."""
+    """The present card; empty if there is none."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

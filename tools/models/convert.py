@@ -1,8 +1,8 @@
-"""Turns the published weights into the model files; runs in the environment of `build_models`.
+"""Converts the published weights to the model files; runs in the environment of `build_models`.
 
     python -m tools.models.convert UNPACKED OUTPUT
 
-UNPACKED holds the unpacked source packages, OUTPUT gets the model files and the float CAM++ that
+UNPACKED holds the unpacked source packages. OUTPUT gets the model files and the float CAM++ that
 `measure_quantization` compares with.
 """
 
@@ -28,10 +28,10 @@ def load_network(checkpoint: Path) -> tuple[CampPlus, dict[str, Any]]:
     """CAM++ with the published weights.
 
     Args:
-        checkpoint: the published file; loaded as tensors only, no code in it is run.
+        checkpoint: the published file, loaded as tensors only, without running code in it.
 
     Returns:
-        The network, ready to run, and the state dictionary that it was made from.
+        The network, ready to run, and its state dictionary.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return CampPlus(state).eval(), state
@@ -56,8 +56,8 @@ def difference_from_reference(network: CampPlus, state: dict[str, Any], source: 
     reference = module.CAMPPlus(BANDS, DIMENSIONS)
     reference.load_state_dict(state)
     reference.eval()
-    # The package adds a rectifier after the last normalization. The network was published, and
-    # trained, without: it would throw half of every embedding away.
+    # The package adds a rectifier after the last normalization. The network was trained and
+    # published without it, and it would discard half of every embedding.
     reference.xvector.dense.nonlinear.relu = torch.nn.Identity()
     generator = torch.Generator().manual_seed(0)
     worst = 0.0

@@ -1,4 +1,4 @@
-"""Float TensorFlow Lite models in, 8-bit ones out."""
+"""Quantizes float TensorFlow Lite models to 8 bits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
 
 
 def quantize_speaker(source: Path) -> bytes:
-    """CAM++ with 8-bit weights; activations are quantized as they come, layer by layer.
+    """CAM++ with 8-bit weights; activations are quantized at run time, layer by layer.
 
-    Fully connected layers get a single scale, which is all that tflite-runtime 2.14 can read; the
+    Fully connected layers get a single scale, which is all that tflite-runtime 2.14 supports; the
     network is written so that nothing is lost by it (see `campplus`). The 2-D convolutions of the
     front end, 1 % of the weights, stay in float: they cause four tenths of the error.
 
@@ -32,10 +32,10 @@ def quantize_speaker(source: Path) -> bytes:
 
 
 def quantize_phrase(source: Path) -> bytes:
-    """The phrase network with 8-bit weights; activations are quantized as they come.
+    """The phrase network with 8-bit weights; activations are quantized at run time.
 
     Args:
-        source: the float model, as it is published.
+        source: the published float model.
 
     Returns:
         The quantized model file.

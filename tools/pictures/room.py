@@ -1,4 +1,4 @@
-"""A microphone to play into: a private sound server whose room is what ALSA records from.
+"""A virtual microphone: a private sound server whose monitor ALSA records from.
 
 Needs PulseAudio and its ALSA plugin (Debian: pulseaudio, pulseaudio-utils, libasound2-plugins).
 """
@@ -25,11 +25,11 @@ class Room:
     """A sound server of its own, while used as a context manager.
 
     Args:
-        environment: variables that it and those who listen start from.
-        quiet: a recording that is heard all the time, for as long as it lasts.
+        environment: variables to start from.
+        quiet: a recording of background noise, played from the start.
 
     Attributes:
-        environment: variables of a command that is to hear what is played here.
+        environment: variables of a command that records from this room.
     """
 
     def __init__(self, environment: dict[str, str], quiet: Path) -> None:
@@ -65,7 +65,7 @@ class Room:
             if time.monotonic() > until:
                 raise TimeoutError("the sound server does not start")
             time.sleep(0.1)
-        # A null sink that nobody records from takes its time to wake up.
+        # A null sink without a recorder takes a while to wake up.
         self._start("parec", "--raw", "--latency-msec=32", f"--device={_SINK}.monitor")
         self._processes.append(self.play(self._quiet))
         return self
@@ -82,7 +82,7 @@ class Room:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def play(self, recording: Path) -> subprocess.Popen[bytes]:
-        """Begin to play a recording (WAV or FLAC) into the room."""
+        """Start playing a recording (WAV or FLAC)."""
         return subprocess.Popen(
             ["paplay", f"--device={_SINK}", "--latency-msec=500", str(recording)],
             env=self.environment,

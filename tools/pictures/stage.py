@@ -1,4 +1,4 @@
-"""A home to picture commands in: made-up people enrolled, a daemon to watch, a room to speak in."""
+"""A home directory for the pictures: enrolled people, a service, a virtual microphone."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import yaml
 from rich.text import Text
 
 from edge.cli.display import HEARING
+from edge.crypto.key_files import make_key_file
 from edge.crypto.keys import DEFAULT_FILE
-from edge.crypto.private_files import make_key_file
 from edge.demo.parts import DemoBroker, Player
 from edge.demo.story import load_play
 from edge.resources import demo_directory
@@ -34,9 +34,9 @@ _UNWANTED = ("EDGE_VOICE_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DI
 
 @contextmanager
 def home() -> Iterator[Path]:
-    """A folder, empty and then gone, whose path is as long as /home/pi."""
+    """A temporary folder whose path is as long as /home/pi."""
     for number in range(10):
-        folder = Path(f"/tmp/pi{number}")  # noqa: S108 (made here and now, for nobody else)
+        folder = Path(f"/tmp/pi{number}")  # noqa: S108 (private, made here)
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -50,13 +50,13 @@ def home() -> Iterator[Path]:
 
 
 class Stage:
-    """A folder with a home in it.
+    """A folder with a home directory.
 
     Args:
-        folder: an empty one; it stands for the home of a user called pi.
+        folder: an empty one; shown as the home of a user called pi.
 
     Attributes:
-        environment: variables of commands that live there.
+        environment: variables of commands run there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,18 +69,18 @@ class Stage:
             HOME=str(folder), USER="pi", LOGNAME="pi", PYTHONPATH=path, TZ="UTC", PS1="$ "
         )
         state = folder / ".local" / "state" / "edge-voice"
-        # Made beforehand: a key that is made on the way is warned of, once.
+        # Made in advance: making a key on the way prints a warning.
         make_key_file(state / DEFAULT_FILE)
         (folder / ".config" / "edge-voice").mkdir(parents=True)
         self._configure({"enabled": False})
 
     @property
     def private(self) -> list[str]:
-        """Words that no picture may have."""
+        """Words that no picture may contain."""
         return [str(self.home), str(REPOSITORY), os.uname().nodename]
 
     def public(self, picture: str) -> str:
-        """A picture with the name of the home that this one stands for; both are as long."""
+        """A picture with /home/pi instead of this folder; both are equally long."""
         return picture.replace(str(self.home), "/home/pi")
 
     def _configure(self, mqtt: dict[str, Any]) -> None:
@@ -108,13 +108,13 @@ class Stage:
             )
 
     def shown(self, columns: int, lines: int, *arguments: str) -> list[Text]:
-        """What a command has shown when it is over."""
+        """The screen of a command when it has ended."""
         with Terminal(self.command(*arguments), columns, lines, self.environment) as terminal:
             terminal.run_to_end()
             return terminal.snapshot()
 
     def watched(self, widths: Sequence[int], lines: int) -> dict[int, list[Text]]:
-        """The monitor in some widths at once, after people have spoken for some minutes."""
+        """The monitor at several widths at once, after some minutes of speech."""
         pictures: dict[int, list[Text]] = {}
         with ExitStack() as stack:
             player = stack.enter_context(self._door())
@@ -160,7 +160,7 @@ class Stage:
             daemon.wait(10)
 
     def shown_in_a_room(self, columns: int, lines: int, *arguments: str) -> list[Text]:
-        """What a command that listens to a quiet room, and needs a broker, shows in the end."""
+        """The last screen of a command that listens to a quiet room and needs a broker."""
         with DemoBroker() as broker, Room(self.environment, self._quiet()) as room:
             self._configure({"host": broker.host, "port": broker.port, "protocol": "3.1.1"})
             command = self.command(*arguments)
@@ -169,12 +169,12 @@ class Stage:
                 return terminal.snapshot()
 
     def enrolled_by_voice(self, columns: int, lines: int, until: str = "") -> list[Text]:
-        """An enrollment at the microphone: a repetition goes wrong, then all goes well.
+        """An enrollment at the microphone: one repetition is refused, the rest are accepted.
 
         Args:
             columns: width of the terminal.
             lines: its height.
-            until: look while somebody speaks, once these words are on the screen; else at the end.
+            until: take the screen during speech, once it has these words; otherwise at the end.
         """
         phrase = load_play().people[0].phrase
         steps = (
@@ -188,7 +188,7 @@ class Stage:
             self.command("profiles", "delete", "Grace", "--yes"),
             env=self.environment,
             capture_output=True,
-            check=False,  # the first time there is nobody of that name
+            check=False,  # the first time the name does not exist
         )
         with (
             Room(self.environment, self._quiet()) as room,
@@ -221,7 +221,7 @@ class Stage:
 
 _ROOM_DBFS = -62.0
 _PAUSES_S = (4.0, 31.0, 23.0, 47.0, 12.0, 38.0, 27.0)
-"""Before each of the recordings; together a few minutes."""
+"""Pauses before the recordings; a few minutes in total."""
 
 
 def _speak(player: Player) -> None:
@@ -230,7 +230,7 @@ def _speak(player: Player) -> None:
         time.sleep(pause_s)
         player.play(scene.samples)
     time.sleep(9.0)
-    # What was heard before, once more, and half of it again: somebody is speaking right now.
+    # An earlier recording again, and half of another: the picture is taken during speech.
     player.play(scenes[0].samples)
     time.sleep(6.0)
     half = len(scenes[1].samples) // 2

@@ -1,7 +1,7 @@
-"""A terminal that a command runs in, and whose screen can be looked at at any moment.
+"""A terminal in which a command runs, with a screen that can be read at any moment.
 
-The command has a real pseudo-terminal, so that it draws as it does for people, moving views too.
-What it writes is interpreted by pyte, a terminal emulator.
+The command has a real pseudo-terminal, so it draws as for people, live views included. Its output
+is interpreted by pyte, a terminal emulator.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import pyte
 from rich.style import Style
 from rich.text import Text
 
-_COLOURS = {"brown": "yellow", "brightbrown": "bright_yellow", "default": None}
+_COLORS = {"brown": "yellow", "brightbrown": "bright_yellow", "default": None}
 
 
 class Terminal:
     """A command in a terminal of its own, while used as a context manager.
 
     Args:
-        command: what to run.
+        command: the command to run.
         columns: width of the terminal.
         lines: its height.
-        environment: variables of the command; `TERM` and the like are set here.
+        environment: variables of the command; `TERM` and so on are set here.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What can be read on the screen."""
+        """The text on the screen."""
         return "\n".join(line.rstrip() for line in self._screen.display)
 
     def type(self, keys: str) -> None:
@@ -88,23 +88,23 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def run_for(self, seconds: float) -> bool:
-        """Take in what is drawn for a while; False where the command has ended before."""
+        """Read output for a while; False if the command ended before."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0.0:
             if not select.select([self._master], [], [], left)[0]:
                 break
             try:
                 data = os.read(self._master, 65536)
-            except OSError:  # nobody holds the other side any more
+            except OSError:  # the other side is closed
                 return False
             self._stream.feed(data)
         return True
 
     def run_until(self, words: str, timeout_s: float = 60.0) -> None:
-        """Take in what is drawn until the screen shows some words.
+        """Read output until the screen shows the words.
 
         Raises:
-            TimeoutError: it does not, in time, or the command has ended without.
+            TimeoutError: it does not in time, or the command ended without.
         """
         until = time.monotonic() + timeout_s
         while words not in self.text:
@@ -114,10 +114,10 @@ class Terminal:
                 raise TimeoutError(f"the screen never showed {words!r}; it shows:\n{self.text}")
 
     def run_to_end(self, timeout_s: float = 60.0) -> None:
-        """Take in all of it.
+        """Read output until the command ends.
 
         Raises:
-            TimeoutError: the command goes on.
+            TimeoutError: the command does not end.
         """
         until = time.monotonic() + timeout_s
         while self.run_for(0.2):
@@ -125,7 +125,7 @@ class Terminal:
                 raise TimeoutError(f"{self._command} does not end; the screen shows:\n{self.text}")
 
     def snapshot(self) -> list[Text]:
-        """The screen as it is, without the empty lines at its end."""
+        """The screen, without trailing empty lines."""
         lines = [self._line(number) for number in range(self._size[0])]
         while lines and not lines[-1].plain.strip():
             lines.pop()
@@ -142,14 +142,14 @@ class Terminal:
 
 
 class _Screen(pyte.Screen):
-    """Keeps faint text apart, which pyte does not: it stands in for blinking text, used nowhere."""
+    """Tracks faint text, which pyte does not, as blinking text, which is never used."""
 
     def select_graphic_rendition(self, *attrs: int) -> None:
         super().select_graphic_rendition(*_blinking(attrs))
 
 
 def _blinking(attrs: Sequence[int]) -> list[int]:
-    """Rendition codes, 2 (faint) replaced by 5 (blink), but not where it is part of a color."""
+    """Rendition codes with 2 (faint) replaced by 5 (blink), except as part of a color."""
     found = list(attrs)
     at = 0
     while at < len(found):
@@ -175,8 +175,8 @@ def _style(cell: pyte.screens.Char) -> Style:
 
 
 def _color(name: str) -> str | None:
-    if name in _COLOURS:
-        return _COLOURS[name]
+    if name in _COLORS:
+        return _COLORS[name]
     if len(name) == 6 and all(each in "0123456789abcdef" for each in name):
         return f"#{name}"
     return name.replace("bright", "bright_")

@@ -1,4 +1,4 @@
-"""The page of every command, from the parsers that the program itself uses."""
+"""The page of every command, from the parsers of the program."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tools.reference.words import MADE, prose, sentence, table
 _INTRODUCTION = """\
 # Every command
 
-A command ends with 0 (done, accepted), 1 (rejected), 2 (usage or bad input) or 3 (environment), and
-with 130 when it is interrupted. `edge-voice COMMAND --help` says the same as this page.
+A command ends with 0 (done, accepted), 1 (rejected), 2 (usage or bad input) or 3 (environment), or
+130 if interrupted. `edge-voice COMMAND --help` shows the same as this page.
 
 ## Options of every command
 
-These may stand before or after the command's name.
+They go before or after the command's name.
 
 """
 
@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of a command, with all that it takes."""
+    """The parser of a command, with all its options."""
     module: Any = importlib.import_module(f"edge.cli.{name}")
     parser = Parser(prog=f"edge-voice {name}", description=module.HELP)
     module.add_arguments(parser)
@@ -55,7 +55,7 @@ def _command(parser: argparse.ArgumentParser, known: set[str], level: int) -> st
         if not each.option_strings and not isinstance(each, argparse._SubParsersAction)
     ]
     if rows:
-        parts.append(table(("argument", "what it is"), rows) + "\n")
+        parts.append(table(("argument", "meaning"), rows) + "\n")
     parts.append(_options(parser, known))
     parts += [_command(action, known, level + 1) for action in actions]
     return "".join(parts)

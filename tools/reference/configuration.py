@@ -1,4 +1,4 @@
-"""The page of every setting, from the table that the program itself reads a file by."""
+"""The page of every setting, from the table of settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tools.reference.words import MADE, prose, sentence, unit
 _INTRODUCTION = """\
 # Every setting
 
-One YAML file, the first of: what `--config` names, `$EDGE_VOICE_CONFIG`,
-`/etc/edge-voice/config.yaml`, `~/.config/edge-voice/config.yaml`. What is left out, or empty, has
-its default. [The commented file](../../config/edge-voice.yaml) has all of them; three shorter ones
-suit [trying out](../../config/bench.yaml), [a home](../../config/home.yaml) and
+One YAML file, the first of: `--config FILE`, `$EDGE_VOICE_CONFIG`, `/etc/edge-voice/config.yaml`,
+`~/.config/edge-voice/config.yaml`. Settings that are left out or empty have their defaults.
+[The commented file](../../config/edge-voice.yaml) has all of them. Three shorter ones are for
+[trying it out](../../config/bench.yaml), [a home](../../config/home.yaml) and
 [a front door](../../config/door.yaml).
 
     edge-voice config check
 
-says whether a file is right, with the line of every mistake and what would be right. The running
-service reads it when it starts, and again on `systemctl reload edge-voice` or the
-[command](mqtt.md#command) `reload`; a file with a mistake leaves things as they are. File names
-that do not begin with `/` are taken from the folder of the file.
+checks a file, and shows the line of every mistake and how to fix it. The service reads the file
+when it starts, and again on `systemctl reload edge-voice` or the [command](mqtt.md#command)
+`reload`; a file with a mistake changes nothing. File names that do not begin with `/` are relative
+to the folder of the file.
 """
 
 
@@ -57,7 +57,7 @@ def _default(row: Setting) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as it stands in a file."""
+    """A value as in the file."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

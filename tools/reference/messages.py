@@ -13,13 +13,13 @@ from tools.topics import ENDING, TOPICS, Topic, read_schema
 _INTRODUCTION = """\
 # Every topic
 
-What is published and listened to, with a JSON Schema for each message in
-[schemas](../../schemas/decision.schema.json) and an [AsyncAPI document](../asyncapi.yaml) of them
-all. BASE is `mqtt.base_topic` (`edge-voice`), DEVICE is `device.id` (`front-door`). Everything is
-sent with QoS 1.
+All topics that the device publishes on or subscribes to, with a JSON Schema for each in
+[schemas](../../schemas/decision.schema.json) and one
+[AsyncAPI document](../asyncapi.yaml). BASE is `mqtt.base_topic` (`edge-voice`), DEVICE is
+`device.id` (`front-door`). Everything is sent with QoS 1.
 
-Numbers in a message are there for people and programs to read; only `decision` and `reason` say
-whether a door may open, and only while the message is fresh and its signature holds:
+Numbers in a message are for information. Only `decision` and `reason` say whether a door may open,
+and only while the message is fresh and its signature is valid:
 [messages that a door can trust](../trusted-messages.md).
 """
 _TYPES = {
@@ -45,7 +45,7 @@ def page() -> str:
     parts = [
         MADE.format(what="schemas"),
         _INTRODUCTION,
-        "\n" + table(("topic", "said by", "retained", "what"), rows),
+        "\n" + table(("topic", "published by", "retained", "message"), rows),
     ]
     parts += [_section(topic) for topic in TOPICS]
     return "".join(parts)
@@ -56,7 +56,7 @@ def _title(topic: Topic) -> str:
 
 
 def _sender(topic: Topic) -> str:
-    return "the device" if topic.from_device else "the home"
+    return "the device" if topic.from_device else "a client"
 
 
 def _section(topic: Topic) -> str:
@@ -65,13 +65,13 @@ def _section(topic: Topic) -> str:
     parts = [f"\n## `{_title(topic)}`\n\n{content['description']}\n\n"]
     rows = list(_members(content, topic.schema))
     if rows:
-        parts.append(table(("member", "type", "what it says"), rows) + "\n")
+        parts.append(table(("member", "type", "meaning"), rows) + "\n")
     if topic.schema == "command":
         parts.append(_commands() + "\n")
     for names, detail in _details(content):
         parts.append(f"`detail` of {names}:\n\n")
         members = list(_members(detail, topic.schema))
-        parts.append(table(("member", "type", "what it says"), members) + "\n")
+        parts.append(table(("member", "type", "meaning"), members) + "\n")
     for example in content["examples"]:
         text = example if topic.plain else json.dumps(example, indent=2, ensure_ascii=False)
         parts.append(f"```{'text' if topic.plain else 'json'}\n{text}\n```\n\n")
@@ -84,7 +84,7 @@ def _members(schema: dict[str, Any], name: str, above: str = "") -> Iterator[tup
     needed = schema.get("required", [])
     for member, given in schema.get("properties", {}).items():
         each = _resolved(given, name)
-        always = "" if member in needed or above else " (not always there)"
+        always = "" if member in needed or above else " (optional)"
         yield f"`{above}{member}`", _type(each) + always, each["description"]
         yield from _members(each.get("items", each), name, f"{above}{member}.")
 
@@ -93,13 +93,13 @@ def _commands() -> str:
     rows = []
     for name, spec in COMMANDS.items():
         needed = [f"`{argument}`" for argument in spec.arguments]
-        needed += [f"`{argument}` (may be left out)" for argument in spec.optional]
+        needed += [f"`{argument}` (optional)" for argument in spec.optional]
         rows.append((f"`{name}`", ", ".join(needed), spec.role.value, spec.help))
     return table(("command", "arguments", "least role", "what it does"), rows)
 
 
 def _details(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What an answer brings back, by the commands that it is the answer to."""
+    """The details of a command's result, by command."""
     for rule in content.get("allOf", []):
         chosen = rule["if"]["properties"].get("command")
         found = rule["then"].get("properties", {}).get("detail")
@@ -109,7 +109,7 @@ def _details(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _object_in(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself, or that of its choices which has the most members."""
+    """The schema itself, or its alternative with the most members."""
     choices = schema.get("oneOf", [])
     return max(choices, key=lambda each: len(each.get("properties", {})), default=schema)
 

@@ -1,4 +1,4 @@
-"""How the pages write things."""
+"""Formatting of the reference pages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _UNITS = {"s": "seconds", "dB full scale": "dB relative to full scale"}
 
 
 def unit(name: str) -> str:
-    """A unit as it is read aloud."""
+    """A unit in words."""
     return _UNITS.get(name, name)
 
 
 def sentence(text: str) -> str:
-    """A text with a capital at its beginning and a stop at its end; code stays as it is."""
+    """A text with a capital and a period; code stays as it is."""
     text = text.strip()
     if text and text[-1] not in ".:?":
         text += "."
@@ -24,17 +24,17 @@ def sentence(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """A text that is safe in a cell of a table."""
+    """A text escaped for a table cell."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def anchor(heading: str) -> str:
-    """What a heading is linked by, on GitHub and in the site."""
+    """The anchor of a heading, on GitHub and in the site."""
     return re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-")
 
 
 def prose(text: str) -> str:
-    """A text of the program in Markdown: what looks like an element or an option is code."""
+    """A text of the program in Markdown; elements and options become code."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else _marked(part) for part in parts)
 
@@ -45,7 +45,7 @@ def _marked(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; rows without a column's text leave it empty."""
+    """A table; missing cells are empty."""
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     lines += ["| " + " | ".join(cell(text) for text in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"

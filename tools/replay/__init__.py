@@ -1,1 +1,1 @@
-"""Recordings of utterances, played again: how often they are called what they are."""
+"""How often replays are detected, and repetitions mistaken for one."""

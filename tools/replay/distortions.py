@@ -1,4 +1,4 @@
-"""What happens to an utterance that is recorded, sent on and played again."""
+"""What happens to an utterance that is recorded, transmitted and replayed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.conditions import ROOMS, Room, add_noise, reverberate, room_response
 _GSM_RATE = 8000
 _HALLWAY, _FAR, _PORCH, _STAIRWELL = ROOMS
 _DOOR = 3
-"""Which place in the hallway is before the microphone."""
+"""The place in the hallway in front of the microphone."""
 _DRIVE = 1.6
 """How far the loudest sample overdrives the loudspeaker."""
 
@@ -27,12 +27,12 @@ Change = Callable[[FloatArray, int], FloatArray]
 
 @dataclass(frozen=True)
 class Distortion:
-    """A way of an utterance back to the microphone.
+    """A way for an utterance to get back to the microphone.
 
     Attributes:
         name: for tables.
         apply: (samples, seed) to samples.
-        first: what the utterance went through when it was heard first; None for nothing.
+        first: what the utterance went through the first time; None for nothing.
     """
 
     name: str
@@ -44,7 +44,7 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
     """Every distortion in order, exact copies first.
 
     Args:
-        noise: what stands behind the speech, mono at `SAMPLE_RATE`.
+        noise: background noise, mono at `SAMPLE_RATE`.
     """
 
     def noisy(snr_db: float) -> Change:
@@ -73,19 +73,17 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
         Distortion("noise 10 dB", noisy(10.0)),
         Distortion("shift, Opus, loudspeaker, hallway, noise 20 dB", through_all(opus)),
         Distortion("shift, GSM, loudspeaker, hallway, noise 20 dB", through_all(gsm)),
-        Distortion(
-            "recorded elsewhere as it was said, Opus, played back", stolen, at_the_door(noise)
-        ),
+        Distortion("recorded elsewhere as it was said, Opus, replayed", stolen, at_the_door(noise)),
     )
 
 
 def at_the_door(noise: FloatArray, moving: bool = True) -> Change:
-    """Said before one microphone in the hallway, noise 25 dB.
+    """Said in front of one microphone in the hallway, noise 25 dB.
 
     Args:
-        noise: as of `distortions`.
-        moving: whether the mouth is 5 to 20 cm off at each saying, as it is of people, or in the
-            very same spot, to the millimeter.
+        noise: as for `distortions`.
+        moving: whether the mouth moves by 5 to 20 cm between utterances, as people's do, or stays
+            in the same spot to the millimeter.
     """
 
     def apply(samples: FloatArray, seed: int) -> FloatArray:
@@ -96,7 +94,7 @@ def at_the_door(noise: FloatArray, moving: bool = True) -> Change:
 
 
 def chain(*changes: Change) -> Change:
-    """One after the other."""
+    """Several changes in a row."""
 
     def apply(samples: FloatArray, seed: int) -> FloatArray:
         for change in changes:
@@ -107,7 +105,7 @@ def chain(*changes: Change) -> Change:
 
 
 def inside(room: Room, other: int = 0) -> Change:
-    """In a room, at a place that the seed and `other` tell."""
+    """In a room, at a place chosen by the seed and `other`."""
     return lambda samples, seed: reverberate(samples, room_response(room, seed + other))
 
 
@@ -126,7 +124,7 @@ def shifted(samples: FloatArray, seed: int) -> FloatArray:
 
 
 def cut(samples: FloatArray, _seed: int) -> FloatArray:
-    """Without the first and the last 0.2 s of speech (or a quarter of what is short)."""
+    """Without the first and the last 0.2 s of speech, or a quarter of a short one."""
     loud = np.flatnonzero(np.abs(samples) > 0.05 * np.abs(samples).max(initial=1e-9))
     first, last = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(samples))
     less = min(round(0.2 * SAMPLE_RATE), (last - first) // 4)
@@ -152,11 +150,11 @@ def _coded(
     samples: FloatArray, kind: str, subtype: str, rate: int, compression: float | None
 ) -> FloatArray:
     if subtype not in soundfile.available_subtypes(kind):
-        raise EnvironmentFault(f"this libsndfile knows no {subtype}; install soundfile from PyPI")
+        raise EnvironmentFault(f"this libsndfile has no {subtype}; install soundfile from PyPI")
     file = io.BytesIO()
     options = {} if compression is None else {"compression_level": compression}
-    brought = samples if rate == SAMPLE_RATE else soxr.resample(samples, SAMPLE_RATE, rate)
-    soundfile.write(file, brought, rate, format=kind, subtype=subtype, **options)
+    converted = samples if rate == SAMPLE_RATE else soxr.resample(samples, SAMPLE_RATE, rate)
+    soundfile.write(file, converted, rate, format=kind, subtype=subtype, **options)
     file.seek(0)
     decoded, rate = soundfile.read(file, dtype="float32")
     if rate != SAMPLE_RATE:
@@ -166,7 +164,7 @@ def _coded(
 
 
 def at_speed(ratio: float) -> Change:
-    """Played that many times as fast."""
+    """Played faster by a ratio."""
 
     def apply(samples: FloatArray, _seed: int) -> FloatArray:
         result: FloatArray = soxr.resample(samples, SAMPLE_RATE * ratio, SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""What commands do, where a running daemon shows little of it."""
+"""What commands do, where a running service shows little of it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 
 from edge.access.lockout import LockOut
-from edge.config import LockOutConfig
+from edge.config import Config, LockOutConfig
 from edge.crypto.canonical import read_message, wire
 from edge.errors import ConfigError, ProfileError
 from edge.mqtt import CommandFailed
-from edge.service.command_handlers import MOST_LISTED, CommandHandlers, ListeningSwitch
+from edge.service.command_handlers import MOST_LISTED, CommandHandlers
+from edge.service.context import ListeningSwitch, RunControl, ServiceContext
 from edge.store import ProfileStore, open_store
 from edge.store.device_state import DeviceState
 from edge.types import ProfileKind
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, make_sample
 
 
-class Nobody:
-    """In the place of what a test does not ask."""
+class Ignored:
+    """Stands for what a test does not look at."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
@@ -34,27 +35,22 @@ def store(tmp_path: Path) -> Iterator[ProfileStore]:
 
 
 def handlers_of(
-    store: ProfileStore, folder: Path, reload: Any = None, *, lockout: bool = True
+    store: ProfileStore, folder: Path, reread: Any = None, *, lockout: bool = True
 ) -> Any:
-    nobody: Any = Nobody()
-    return CommandHandlers(
-        store,
-        lambda: None,
-        LockOut(
-            LockOutConfig(enabled=lockout), DeviceState(folder), record=lambda _: None,
-            changed=lambda _: None,
-        ),
-        ListeningSwitch(lambda _: None),
-        nobody,
-        nobody,
-        status=dict,
-        record=lambda _: None,
-        reload=reload,
-    ).handlers()  # fmt: skip
+    ignored: Any = Ignored()
+    context = ServiceContext(
+        Config(), store, ignored, ignored, ignored, ignored, ignored, ListeningSwitch(ignored),
+        RunControl(reread),
+    )  # fmt: skip
+    counted = LockOut(
+        LockOutConfig(enabled=lockout), DeviceState(folder), record=lambda _: None,
+        changed=lambda _: None,
+    )  # fmt: skip
+    return CommandHandlers(context, counted, ignored, ignored).handlers()
 
 
 def enroll(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
-    return store.create_with_samples(
+    return store.create(
         name,
         ProfileKind.PHRASE,
         "what opens the door",
@@ -83,7 +79,7 @@ def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_
 
 
 @pytest.mark.parametrize("command", ["delete", "reset", "disable", "enable"])
-def test_a_second_phrase_is_nobody(command: str, store: ProfileStore, tmp_path: Path) -> None:
+def test_a_duress_phrase_is_not_a_person(command: str, store: ProfileStore, tmp_path: Path) -> None:
     """Neither by its name nor by its id: the answer is that for a name which nobody has."""
     second = enroll(store, "Ada (duress)", duress_of=enroll(store, "Ada"))
     before = store.get(second).as_dict()

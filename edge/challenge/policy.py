@@ -1,7 +1,7 @@
-"""Who is asked for digits, and who judges their answers.
+"""Who has to answer a challenge, and who judges their answers.
 
-Some always are, by their own rule or the door's. And whoever runs the house may demand digits of
-the next one who says a passphrase, whoever it is.
+A person has to by their own access rule or by the configuration of the door. Besides, a challenge
+can be demanded of the next person who says a passphrase.
 """
 
 from __future__ import annotations
@@ -18,90 +18,88 @@ from edge.errors import ProfileError
 from edge.recognition.engine import Engine
 from edge.types import Profile, ProfileKind
 
-Digits = Callable[[str], Sequence[DigitRound]]
-"""The enrolled rounds of a profile, by its id; may raise `EdgeVoiceError`."""
+LoadRounds = Callable[[str], Sequence[DigitRound]]
+"""Loads the enrolled rounds of a profile by its id; may raise `EdgeVoiceError`."""
 
-_Enrolled = tuple[object, ...]
-
-_MOST_JUDGES = 64
-DEMANDED_S = 300.0
+DEMAND_S = 300.0
 """How long a demand holds, seconds."""
+_MAX_JUDGES = 64
 
 _log = logging.getLogger(__name__)
 
 
-class Asking:
-    """The people who may be asked. Any thread may use it, but for `use` and `judge_of`.
+class ChallengePolicy:
+    """Decides who is challenged. Any thread may use it, except for `use` and `judge_of`.
 
     Args:
-        config: whom to ask.
+        config: who has to answer.
         engine: the recognizer.
-        digits: where enrolled digits are found.
+        load_rounds: loads a person's enrolled digits.
         now: the local time.
 
     Attributes:
-        profiles: who is known.
+        profiles: everybody who is enrolled.
     """
 
     def __init__(
         self,
         config: ChallengeConfig,
         engine: Engine,
-        digits: Digits,
+        load_rounds: LoadRounds,
         now: Callable[[], datetime],
     ) -> None:
         self.profiles: Sequence[Profile] = ()
         self._config = config
         self._engine = engine
-        self._digits = digits
+        self._load_rounds = load_rounds
         self._now = now
-        self._judges: dict[str, tuple[_Enrolled, AnswerJudge]] = {}
+        self._judges: dict[str, tuple[tuple[object, ...], AnswerJudge]] = {}
         self._demanded_until = -1.0
         self._problems: dict[str, str] = {}
 
     def use(self, profiles: Sequence[Profile]) -> None:
-        """Know these people from now on."""
+        """Replace the enrolled people."""
         self.profiles = profiles
         self._problems = {}
 
     @property
     def problem(self) -> str | None:
-        """Why somebody who must be asked cannot be, for the device's status; None if nobody."""
+        """Why somebody who has to answer cannot, for the device's status; None if all can."""
         return next(iter(list(self._problems.values())), None)
 
     @property
     def demanded(self) -> bool:
-        """Whether the next one who says a passphrase is asked, whoever it is."""
+        """Whether the next person who says a passphrase is challenged."""
         return time.monotonic() < self._demanded_until
 
     def demand(self) -> None:
-        """Ask whoever says a passphrase next, until one has answered or `DEMANDED_S` are over.
+        """Challenge everybody until one has answered, at most for `DEMAND_S`.
 
-        Who has enrolled no digits is not let in meanwhile.
+        Until then, people without enrolled digits are denied.
         """
-        self._demanded_until = time.monotonic() + DEMANDED_S
+        self._demanded_until = time.monotonic() + DEMAND_S
 
-    def satisfied(self) -> None:
-        """Somebody has answered: a demand is over."""
+    def end_demand(self) -> None:
+        """End a demand, since somebody has answered."""
         self._demanded_until = -1.0
 
-    def able(self) -> int:
-        """How many people could answer; they are prepared for, as `prepare` does."""
-        return sum(self._can_answer(profile) for profile in self._openers())
+    def count_able(self) -> int:
+        """How many people could answer; prepares for them as `prepare` does."""
+        return sum(self._can_answer(profile) for profile in self._people())
 
     def prepare(self) -> None:
-        """Get ready for everybody who is asked, which takes a second each on a small device.
+        """Prepare for everybody who may have to answer; a second each on a small device.
 
         May be called from another thread than the rest, such as after `use`.
         """
-        for profile in self._openers():
+        for profile in self._people():
             if profile.rule.challenge or self._config.required != "never":
                 judge = self.judge_of(profile)
                 if judge is not None:
                     judge.choices()
 
-    def must_ask(self, profile: Profile) -> bool:
-        """Whether somebody is asked now, demanded or not."""
+    def requires(self, profile: Profile) -> bool:
+        """Whether somebody has to answer now, apart from a demand."""
         required = self._config.required
         if profile.rule.challenge or required == "always":
             return True
@@ -115,17 +113,17 @@ class Asking:
         return minute >= begin or minute < end
 
     def judge_of(self, profile: Profile) -> AnswerJudge | None:
-        """Who judges what somebody answers; None where they cannot be asked."""
+        """The judge of somebody's answers; None where they cannot answer."""
         try:
-            judge = self._known_judge(profile)
+            judge = self._current_judge(profile)
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the door stays shut
             problem = (
-                f"{profile.name} has to be asked for digits and cannot be ({error}):"
+                f"{profile.name} cannot answer a challenge ({error}):"
                 f" run edge-voice enroll {profile.name!r} --digits"
             )
             if self._problems.get(profile.id) != problem:
                 _log.warning("%s", problem)
-            if self.must_ask(profile):  # a demand is soon over, and no problem of the device
+            if self.requires(profile):  # a demand soon ends, and is no problem of the device
                 self._problems[profile.id] = problem
             return None
         self._problems.pop(profile.id, None)
@@ -133,14 +131,14 @@ class Asking:
 
     def _can_answer(self, profile: Profile) -> bool:
         try:
-            self._known_judge(profile).choices()
-        except Exception as error:  # noqa: BLE001 (whatever is wrong, this one cannot)
-            _log.debug("%s cannot be asked for digits: %s", profile.name, error)
+            self._current_judge(profile).choices()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, this person cannot
+            _log.debug("%s cannot answer a challenge: %s", profile.name, error)
             return False
         return True
 
-    def _openers(self) -> list[Profile]:
-        """Whose passphrase opens."""
+    def _people(self) -> list[Profile]:
+        """Everybody with a completely enrolled passphrase, without duress phrases."""
         return [
             profile
             for profile in self.profiles
@@ -149,20 +147,21 @@ class Asking:
             and profile.duress_of is None
         ]
 
-    def _known_judge(self, profile: Profile) -> AnswerJudge:
-        """The judge of what is enrolled right now, as it was made before where that is the same."""
+    def _current_judge(self, profile: Profile) -> AnswerJudge:
+        """The judge for the digits enrolled now, from before where they are the same."""
         model = self._engine.models.speaker.sha256
-        every = self._digits(profile.id)
-        rounds = [spoken for spoken in every if spoken.speaker_model == model]
+        stored = self._load_rounds(profile.id)
+        rounds = [spoken for spoken in stored if spoken.speaker_model == model]
         if len(rounds) < ROUNDS:
-            what = "with another model" if len(every) >= ROUNDS else f"{len(rounds)} of {ROUNDS}"
-            raise ProfileError(f"digits enrolled: {what}")
+            if len(stored) >= ROUNDS:
+                raise ProfileError("digits were enrolled with another model")
+            raise ProfileError(f"{len(rounds)} of {ROUNDS} rounds of digits enrolled")
         enrolled = (profile.name, *(spoken.voice.created_at for spoken in rounds))
         known = self._judges.get(profile.id)
         if known is not None and known[0] == enrolled:
             return known[1]
         judge = AnswerJudge(self._engine, profile, rounds)
-        if len(self._judges) >= _MOST_JUDGES:
+        if len(self._judges) >= _MAX_JUDGES:
             self._judges = {}
         self._judges[profile.id] = (enrolled, judge)
         return judge

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from edge.enrollment.process import Enrollment
 from edge.errors import ProfileError, StoreError
 from edge.mqtt import CommandFailed
 from edge.recognition import Engine
-from edge.service.enrollment import MOST_REFUSALS, Enrolling
+from edge.service.context import RunControl
+from edge.service.enrollment import MOST_REFUSALS, RemoteEnrollment
 from edge.store import ProfileStore, open_store
 from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, ProfileKind, ReasonCode
 from tests.unit.stores import make_sample
@@ -34,38 +36,38 @@ def engine() -> Engine:
 
 
 class Room:
-    """An enrollment at work, without a broker: what is said and what is told."""
+    """An enrollment without a broker: what is said and what is reported."""
 
     def __init__(self, engine: Engine, store: ProfileStore) -> None:
         self.store = store
         self.config = Config(enrollment=EnrollmentConfig(wait_s=60.0, total_s=300.0))
         self.now = 1000.0
-        self.listening = True
-        self.told: list[dict[str, Any]] = []
+        self.reported: list[dict[str, Any]] = []
         self.status: dict[str, Any] = {}
         self.events: list[Event] = []
         self.refreshed = 0
         self.position = 0.0
-        self.enrolling = Enrolling(
-            store,
-            engine,
-            EndPointer(EndPointSettings.of(self.config.audio, rolling=True)),
-            self.config,
-            listening=lambda: self.listening,
-            refresh=self._refresh,
-            publish=lambda fields: self.told.append(dict(fields)),
-            status=self.status.update,
-            record=self.events.append,
-            wake=lambda: None,
-            clock=lambda: self.now,
+        self.listening = SimpleNamespace(on=True)
+        context: Any = SimpleNamespace(
+            config=self.config,
+            store=store,
+            engine=engine,
+            profiles=SimpleNamespace(refresh=self._refresh),
+            publisher=SimpleNamespace(set_status=self.status.update),
+            messages=SimpleNamespace(enrollment=lambda fields: self.reported.append(dict(fields))),
+            trail=SimpleNamespace(record=self.events.append),
+            listening=self.listening,
+            control=RunControl(),
         )
+        endpointer = EndPointer(EndPointSettings.of(self.config.audio, rolling=True))
+        self.enrollment = RemoteEnrollment(context, endpointer, clock=lambda: self.now)
 
     def _refresh(self) -> None:
         self.refreshed += 1
 
     def start(self, person: str = "Ada", phrase: str | None = None) -> Any:
         given = {"person": person} if phrase is None else {"person": person, "phrase": phrase}
-        return self.enrolling.start(given)
+        return self.enrollment.start(given)
 
     def refused(self, person: str = "Ada", phrase: str | None = None) -> str:
         with pytest.raises(CommandFailed) as caught:
@@ -80,14 +82,14 @@ class Room:
             # By the room's clock, so that it is all said after the session began.
             block = AudioBlock(piece, self.position, self.now + 1e3, lost if at == 0 else 0)
             self.position += len(piece) / 16_000
-            self.enrolling.hear(block)
-            self.enrolling.work()
+            self.enrollment.feed(block)
+            self.enrollment.tick()
 
     def say(self, recording: str) -> dict[str, Any]:
-        before = len(self.told)
+        before = len(self.reported)
         self.hear(np.concatenate((quiet(0.6), samples_of(recording), quiet(1.2))))
-        assert len(self.told) > before, "nothing came of it"
-        return self.told[before]
+        assert len(self.reported) > before, "nothing came of it"
+        return self.reported[before]
 
     @property
     def people(self) -> list[Profile]:
@@ -107,11 +109,11 @@ def test_from_the_beginning_to_the_end(room: Room) -> None:
     assert [room.say(f"ada_enroll_{n}")["state"] for n in (1, 2, 3)] == [
         "accepted", "accepted", "complete",
     ]  # fmt: skip
-    assert {event["id"] for event in room.told} == {begun["session"]}
-    assert set(room.told[0]) == {
+    assert {event["id"] for event in room.reported} == {begun["session"]}
+    assert set(room.reported[0]) == {
         "id", "state", "person", "profile_id", "done", "required", "reason", "message",
     }  # fmt: skip
-    assert not any("what Ada says" in str(event) for event in room.told)
+    assert not any("what Ada says" in str(event) for event in room.reported)
     (ada,) = room.people
     assert (ada.name, ada.phrase, ada.remaining) == ("Ada", "what Ada says", 0)
     # What was said to enroll is remembered before anybody may open.
@@ -120,32 +122,32 @@ def test_from_the_beginning_to_the_end(room: Room) -> None:
     (event,) = room.events
     assert event.kind is EventKind.ENROLLMENT
     assert event.profile_id == ada.id
-    assert not room.enrolling.running
+    assert not room.enrollment.running
     assert room.status["enrolling"] is False
     room.now += 61.0
-    room.enrolling.work()
+    room.enrollment.tick()
     assert room.status["enrollment"] is None
 
 
 def test_a_block_is_taken_only_while_it_goes_on(room: Room) -> None:
     block = AudioBlock(quiet(0.032), 0.0, time.monotonic())
-    assert not room.enrolling.hear(block)
+    assert not room.enrollment.feed(block)
     room.start()
-    assert room.enrolling.hear(block)
-    room.enrolling.cancel()
-    assert not room.enrolling.hear(block)
+    assert room.enrollment.feed(block)
+    room.enrollment.cancel()
+    assert not room.enrollment.feed(block)
 
 
 def test_what_was_being_said_before_belongs_to_nobody(room: Room) -> None:
     said = np.concatenate((samples_of("ada_enroll_1"), quiet(1.2)))
-    endpointer = room.enrolling._endpointer
+    endpointer = room.enrollment._endpointer
     endpointer.feed(AudioBlock(said[:16_000], 0.0, room.now))
     room.position = 1.0
     assert endpointer.speaking
     room.start()
     room.hear(said[40_000:])
     assert not endpointer.speaking
-    assert [event["state"] for event in room.told] == ["started"]
+    assert [event["state"] for event in room.reported] == ["started"]
     assert room.say("ada_enroll_1")["done"] == 1
 
 
@@ -153,11 +155,14 @@ def test_how_long_is_waited(room: Room) -> None:
     room.start()
     room.now += 59.0
     room.hear(quiet(0.1))
-    assert room.enrolling.running
+    assert room.enrollment.running
     room.now += 1.0
     room.hear(quiet(0.1))
-    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("timed_out", "nobody_spoke")
-    assert room.told[-1]["message"] == "nobody spoke"
+    assert (room.reported[-1]["state"], room.reported[-1]["reason"]) == (
+        "timed_out",
+        "nobody_spoke",
+    )
+    assert room.reported[-1]["message"] == "nobody spoke"
     # It may not take for ever, though somebody speaks all the time.
     room.start()
     for _ in range(6):
@@ -165,9 +170,9 @@ def test_how_long_is_waited(room: Room) -> None:
         room.say("ada_enroll_1" if not room.people else "stranger_adas_phrase")
     room.now += 45.0
     room.hear(quiet(0.1))
-    over = room.told[-1]
+    over = room.reported[-1]
     assert (over["state"], over["reason"]) == ("timed_out", "too_long_in_all")
-    assert over["message"] == "it took too long: 1 of 3 are kept, start again to go on"
+    assert over["message"] == "it took too long: 1 of 3 saved, start again to continue"
     assert [event.detail["complete"] for event in room.events] == [False]
     assert len(room.store.kept("heard")) == 1
 
@@ -177,8 +182,8 @@ def test_too_many_refusals(room: Room) -> None:
     room.say("ada_enroll_1")
     for _ in range(MOST_REFUSALS):
         assert room.say("stranger_adas_phrase")["reason"] == "unknown_speaker"
-    assert room.told[-1]["reason"] == "too_many_refusals"
-    assert not room.enrolling.running
+    assert room.reported[-1]["reason"] == "too_many_refusals"
+    assert not room.enrollment.running
 
 
 @pytest.mark.parametrize(
@@ -192,8 +197,8 @@ def test_what_is_wrong_with_the_sound(room: Room, change: Any, reason: str) -> N
     room.start()
     samples = np.concatenate((0.01 * quiet(0.6), change(samples_of("ada_enroll_1"))))
     room.hear(np.concatenate((samples, 0.01 * quiet(1.2))))
-    assert room.told[-1]["reason"] == reason
-    assert room.told[-1]["message"] == prompts.refused(reason)
+    assert room.reported[-1]["reason"] == reason
+    assert room.reported[-1]["message"] == prompts.refused(reason)
     assert room.people == []
 
 
@@ -202,42 +207,42 @@ def test_speech_without_end_and_sound_that_was_lost(room: Room) -> None:
     talk = np.concatenate([samples_of(f"ada_enroll_{n % 3 + 1}") for n in range(12)])
     talk = talk[np.abs(talk) > 0.002][: 20 * 16_000]
     room.hear(np.concatenate((talk, quiet(1.2))))
-    assert room.told[-1]["reason"] == "too_long"
+    assert room.reported[-1]["reason"] == "too_long"
     room.hear(samples_of("ada_enroll_1")[:20_000])
     room.hear(quiet(0.1), lost=4000)
-    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("refused", "lost")
-    assert room.told[-1]["message"] == "some of it was lost: once more, please"
+    assert (room.reported[-1]["state"], room.reported[-1]["reason"]) == ("refused", "lost")
+    assert room.reported[-1]["message"] == "some audio was lost: once more, please"
 
 
 def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
-    room.listening = False
+    room.listening.on = False
     assert room.refused() == "not_listening"
-    room.listening = True
+    room.listening.on = True
     assert room.refused("") == "no_person"
     assert room.refused("\u200d") == "bad_name"
     assert room.refused("7f0c8a52-7d3b-4c21-9a0e-1b2c3d4e5f60") == "bad_name"
     own = {"speaker_model": engine.models.speaker.sha256}
     both = {**own, "phrase_model": engine.models.phrase.sha256}
-    voice = room.store.create_with_samples(
+    voice = room.store.create(
         "Robin", ProfileKind.VOICE, "", required=30.0, samples=[make_sample(phrase=False)],
         phrase_model="", **own,
     )  # fmt: skip
     assert room.refused("Robin") == "other_kind"
     assert room.refused(voice.id) == "other_kind"
-    room.store.create_with_samples(
+    room.store.create(
         "Zoë", ProfileKind.PHRASE, "", required=3, samples=[make_sample()],
         speaker_model="5" * 64, phrase_model="9" * 64,
     )  # fmt: skip
     assert room.refused("zoë") == "other_model"
-    begun = room.store.create_with_samples(
+    begun = room.store.create(
         "Kim", ProfileKind.PHRASE, "hello", required=3, samples=[make_sample()], **both
     )
     assert room.refused("Kim", "good night") == "other_phrase"
-    whole = room.store.create_with_samples(
+    whole = room.store.create(
         "Ada", ProfileKind.PHRASE, "", required=3, samples=[make_sample(n) for n in range(3)],
         **both,
     )  # fmt: skip
-    room.store.create_with_samples(
+    room.store.create(
         "Ada (duress)", ProfileKind.PHRASE, "", required=3, samples=[make_sample(9)],
         duress_of=whole.id, **both,
     )  # fmt: skip
@@ -245,7 +250,7 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
     # Nothing tells that there is a second phrase: whoever has none looks like this too.
     assert room.refused("Ada (duress)") == "bad_name"
     assert room.refused("Kim  (DURESS)") == "bad_name"
-    assert room.told == []
+    assert room.reported == []
     assert room.start("Kim", "hello")["profile_id"] == begun.id
     assert room.refused("Robin") == "busy"
 
@@ -270,8 +275,8 @@ def test_a_store_that_is_busy_is_tried_again(room: Room, monkeypatch: pytest.Mon
     assert room.say("ada_enroll_1")["state"] == "accepted"
     failing[0] = 1000
     assert room.say("ada_enroll_2")["reason"] == "store"
-    assert room.told[-1]["state"] == "failed"
-    assert room.told[-1]["message"].startswith("it could not be stored: 1 of 3 are kept")
+    assert room.reported[-1]["state"] == "failed"
+    assert room.reported[-1]["message"].startswith("could not be stored: 1 of 3 saved")
 
 
 @pytest.mark.parametrize(
@@ -287,8 +292,8 @@ def test_what_goes_wrong_inside_ends_it(
     monkeypatch.setattr(Enrollment, "examine", fail)
     room.start()
     assert room.say("ada_enroll_1")["reason"] == reason
-    assert room.told[-1]["state"] == "failed"
-    assert not room.enrolling.running
+    assert room.reported[-1]["state"] == "failed"
+    assert not room.enrollment.running
 
 
 def test_the_person_is_gone_meanwhile(room: Room) -> None:
@@ -299,11 +304,11 @@ def test_the_person_is_gone_meanwhile(room: Room) -> None:
     room.start()
     room.say("ada_enroll_1")
     (ada,) = room.people
-    room.enrolling.changed(replace(ada, id="another"))
-    assert room.enrolling.running
-    room.enrolling.changed(ada)
-    assert not room.enrolling.running
-    assert (room.told[-1]["state"], room.told[-1]["reason"]) == ("canceled", "changed")
+    room.enrollment.changed(replace(ada, id="another"))
+    assert room.enrollment.running
+    room.enrollment.changed(ada)
+    assert not room.enrollment.running
+    assert (room.reported[-1]["state"], room.reported[-1]["reason"]) == ("canceled", "changed")
 
 
 def test_the_end_of_somebody_who_is_gone_is_not_told_any_more(room: Room) -> None:
@@ -311,7 +316,7 @@ def test_the_end_of_somebody_who_is_gone_is_not_told_any_more(room: Room) -> Non
     for number in (1, 2, 3):
         room.say(f"ada_enroll_{number}")
     assert room.status["enrollment"]["person"] == "Ada"
-    room.enrolling.changed(room.people[0])
+    room.enrollment.changed(room.people[0])
     assert room.status["enrollment"] is None
 
 
@@ -330,9 +335,9 @@ def test_what_was_said_to_enroll_is_remembered_though_the_store_is_busy(
     monkeypatch.setattr(ProfileStore, "keep", busy)
     room.start()
     room.say("ada_enroll_1")
-    room.enrolling.close()
-    assert room.told[-1]["message"] == (
-        "the device is stopping: 1 of 3 are kept, start again to go on"
+    room.enrollment.close()
+    assert room.reported[-1]["message"] == (
+        "the device is stopping: 1 of 3 saved, start again to continue"
     )
     assert len(room.store.kept("heard")) == 1
 
@@ -341,7 +346,7 @@ def test_what_was_said_is_remembered_before_the_end(room: Room) -> None:
     """Power may fail in the middle; whoever goes on later is asked for what is missing only."""
     room.start()
     assert [room.say(f"ada_enroll_{number}")["state"] for number in (1, 2)] == ["accepted"] * 2
-    assert room.enrolling.running
+    assert room.enrollment.running
     assert len(room.store.kept("heard")) == 2
 
 
@@ -350,20 +355,20 @@ def test_what_was_said_is_remembered_before_the_end(room: Room) -> None:
 def test_any_text_may_be_chosen(room: Room, text: str) -> None:
     room.status["enroll_person"] = None
     with contextlib.suppress(CommandFailed):
-        room.enrolling.choose({"person": text})
+        room.enrollment.choose({"person": text})
     shown = room.status["enroll_person"]
     assert shown is None or (0 < len(shown) <= 64 and shown.strip() == shown)
 
 
 def test_whoever_is_chosen_is_enrolled_next(room: Room) -> None:
     with pytest.raises(CommandFailed, match="no_person"):
-        room.enrolling.start({})
-    room.enrolling.choose({"person": " Zoë  Q "})
+        room.enrollment.start({})
+    room.enrollment.choose({"person": " Zoë  Q "})
     assert room.status["enroll_person"] == "Zoë Q"
-    assert room.enrolling.start({})["person"] == "Zoë Q"
-    room.enrolling.cancel()
-    assert room.enrolling.cancel() is None
-    room.enrolling.choose({"person": ""})
+    assert room.enrollment.start({})["person"] == "Zoë Q"
+    room.enrollment.cancel()
+    assert room.enrollment.cancel() is None
+    room.enrollment.choose({"person": ""})
     assert room.status["enroll_person"] is None
 
 
@@ -383,21 +388,21 @@ def test_every_reason_has_words_of_its_own() -> None:
         assert "once more" in text
         assert len(text) <= 70, "too long for a small display"
     assert prompts.refused("something new") == "once more, please"
-    assert prompts.refused("wrong_phrase", first=True) == "not this phrase: choose another one"
-    assert "whose name it is" in prompts.refused("unknown_speaker", first=True)
+    assert prompts.refused("wrong_phrase", first=True) == "choose another phrase"
+    assert "the named person" in prompts.refused("unknown_speaker", first=True)
 
 
 def test_how_far_it_is() -> None:
     ada = Profile.begin("Ada", required=4)
-    assert prompts.begun(ada) == "say your passphrase 4 times, with a pause after each"
+    assert prompts.started(ada) == "say your passphrase 4 times and pause after each"
     for done, text in (
-        (1, "1 of 4: and again"),
-        (2, "2 of 4: and again"),
+        (1, "1 of 4: again"),
+        (2, "2 of 4: again"),
         (3, "3 of 4: once more"),
     ):
         part = replace(ada, samples=tuple(make_sample(n) for n in range(done)))
-        assert prompts.taken(part) == text
-    assert prompts.begun(part) == "3 of 4: go on with the same passphrase"
+        assert prompts.accepted(part) == text
+    assert prompts.started(part) == "3 of 4: continue with the same passphrase"
     assert prompts.complete(ada) == "Ada is enrolled"
     assert prompts.ended("canceled", ada) == "canceled"
-    assert prompts.ended("other_model", ada) == "begun with another model: reset first"
+    assert prompts.ended("other_model", ada) == "started with another model: reset first"

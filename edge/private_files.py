@@ -1,0 +1,236 @@
+"""Private files: written whole or not at all, read only when closed to others, erased."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.errors import StoreError
+
+
+class NotPrivate(ValueError):
+    """A file cannot be trusted with a secret; the text says why, to follow the file's name."""
+
+
+@contextlib.contextmanager
+def new_file(
+    path: Path,
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+    replace: bool = False,
+) -> Iterator[tuple[Path, int]]:
+    """Make a file whole or not at all, durable when the block ends.
+
+    Args:
+        path: the file.
+        mode: its permissions.
+        owner: its user and group id; None for this process's.
+        replace: whether a file that is there may go.
+
+    Yields:
+        An empty file in the same folder, to be filled in the block and then moved to its place: its
+        path and its descriptor. Where another user owns the folder, only the latter is safe.
+
+    Raises:
+        FileExistsError: there is a file already.
+        OSError: it cannot be written.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    fresh = Path(name)
+    try:
+        try:
+            yield fresh, handle
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(handle, *owner)
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if not replace and not _linked(fresh, path):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            replace = True
+        if replace:
+            fresh.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+    sync_folder(path.parent)
+
+
+def write_file(
+    path: Path,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+    replace: bool = False,
+) -> None:
+    """Write a file whole or not at all; arguments and errors are those of `new_file`."""
+    with (
+        new_file(path, mode=mode, owner=owner, replace=replace) as (_, handle),
+        os.fdopen(handle, "wb", closefd=False) as file,
+    ):
+        file.write(content)
+
+
+def folder_owner(path: Path) -> tuple[int, int] | None:
+    """Whom root's files in the folder of `path` should belong to; None for other users.
+
+    What root does must not lock the service out of its own state.
+    """
+    if os.geteuid() != 0:
+        return None
+    status = path.parent.stat()
+    return (status.st_uid, status.st_gid)
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file for its folder's owner; one that is there stays as it is.
+
+    That one is not even opened: to close it would take SQLite's locks off it, those of every
+    connection of this process.
+
+    Raises:
+        OSError: it cannot be made.
+        StoreError: it is a link of another user's.
+    """
+    refuse_link(path)
+    if not path.exists():
+        with contextlib.suppress(FileExistsError), new_file(path, owner=folder_owner(path)):
+            pass
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that only this user can enter, where it is not there yet."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+
+
+def read_file(path: Path, most: int, *, open_to: int = 0, owners: set[int] | None = None) -> bytes:
+    """Read a file that others must not read, `most` + 1 bytes at most.
+
+    Args:
+        path: the file.
+        most: how many bytes are wanted.
+        open_to: permissions that group and others may have, such as 0o040.
+        owners: user ids that it may belong to; None for any.
+
+    Raises:
+        NotPrivate: it is not a regular file, is open to others, or belongs to another user.
+        OSError: it cannot be read.
+    """
+    # Not to wait for the writer of a named pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotPrivate("is not a regular file; name one")
+        if status.st_mode & 0o077 & ~open_to:
+            mode, fix = stat.S_IMODE(status.st_mode), "o-rwx" if open_to else "600"
+            raise NotPrivate(
+                f"is open to other users (mode {mode:03o}); run: chmod {fix} {path}, and change"
+                " the secret if others may have read it"
+            )
+        if owners is not None and status.st_uid not in owners:
+            raise NotPrivate(f"belongs to another user (uid {status.st_uid}); it must be yours")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(most + 1)
+    finally:
+        os.close(descriptor)
+
+
+def is_foreign_link(path: Path) -> bool:
+    """Whether another user might lead root elsewhere: a link, in a folder that is not root's."""
+    return os.geteuid() == 0 and path.is_symlink() and path.parent.stat().st_uid != 0
+
+
+def refuse_link(path: Path) -> None:
+    """Raise `StoreError` where another user might lead root elsewhere."""
+    if is_foreign_link(path):
+        raise StoreError(
+            f"{path} is a link, which root does not follow in another user's folder: put the file"
+            " itself there"
+        )
+
+
+def close_to_others(path: Path) -> int:
+    """Take the permissions of all but its owner off a file.
+
+    Returns:
+        The mode that it had, if others had any; 0 where there was nothing to do.
+
+    Raises:
+        OSError: it cannot be looked at, or belongs to another user (`PermissionError`).
+        StoreError: it is a link of another user's.
+    """
+    refuse_link(path)
+    # A handle of the file, so that it is one file all along. Nothing can be read through it, and
+    # to close it leaves SQLite's locks alone.
+    nofollow = os.O_NOFOLLOW if os.geteuid() == 0 and path.parent.stat().st_uid != 0 else 0
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC | nofollow)
+    try:
+        status = os.fstat(handle)
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode) or not mode & 0o077:
+            return 0
+        os.chmod(f"/proc/self/fd/{handle}", mode & 0o700)  # noqa: PTH101 (no path of a file)
+        return mode
+    finally:
+        os.close(handle)
+
+
+def overwrite(path: Path) -> None:
+    """Overwrite a file with zeros, durable on return. Raises `OSError`."""
+    if is_foreign_link(path):
+        raise OSError(errno.ELOOP, "root does not follow another user's link", str(path))
+    with path.open("r+b") as file:
+        file.write(bytes(os.fstat(file.fileno()).st_size))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def erase(path: Path) -> None:
+    """Overwrite a file, then remove it; where there is none, nothing happens.
+
+    Raises:
+        OSError: it is still there.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        overwrite(path)
+        path.unlink()
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new and removed names in a folder survive a power cut, where it can be synced."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:  # one that may be written, not listed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not on this file system
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its words."""
+    return (error.strerror or str(error)).lower()
+
+
+def _linked(fresh: Path, path: Path) -> bool:
+    """Give a file its name, never in the place of another; False where there are no hard links."""
+    try:
+        os.link(fresh, path)
+    except PermissionError:  # FAT
+        return False
+    return True

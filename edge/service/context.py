@@ -1,0 +1,174 @@
+"""What the parts of a running service share."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edge.access.issuing import Issuer
+from edge.challenge.challenge import Prompt
+from edge.config import Config
+from edge.crypto.canonical import MessageProblem
+from edge.crypto.signing import CHALLENGE, DURESS, ENROLLMENT, RESULT
+from edge.errors import EdgeVoiceError, StoreError
+from edge.mqtt import MqttPublisher
+from edge.recognition import Engine
+from edge.service.profile_cache import ProfileCache
+from edge.store import ProfileStore
+from edge.store.audit import AuditTrail
+from edge.types import Event
+
+_MESSAGE_LIFETIME_S = 10.0
+_ALARM_LIFETIME_S = 600.0
+"""An alarm may wait longer for the broker than a decision: late, it is still true."""
+
+_log = logging.getLogger(__name__)
+
+
+class RunControl:
+    """Stops and reloads a service; from any thread or signal handler.
+
+    Args:
+        reread: reads the configuration file again; raises `EdgeVoiceError` where it cannot be
+            used. None where there is no file.
+
+    Attributes:
+        wake: set to have the main thread act before its next tick.
+        stopping: set once the service is to stop.
+        successor: the configuration to go on with after a reload, else None.
+    """
+
+    def __init__(self, reread: Callable[[], Config] | None = None) -> None:
+        self.wake = threading.Event()
+        self.stopping = threading.Event()
+        self.successor: Config | None = None
+        self._reread = reread
+        self._reload_requested = False
+
+    @property
+    def can_reload(self) -> bool:
+        """Whether there is a configuration file to read again."""
+        return self._reread is not None
+
+    def stop(self) -> None:
+        """Stop the service."""
+        self.stopping.set()
+        self.wake.set()
+
+    def request_reload(self) -> None:
+        """Reload at the next tick; a mistake in the file is logged, and nothing changes."""
+        self._reload_requested = True
+        self.wake.set()
+
+    def reload(self) -> None:
+        """Stop, with the configuration file's present content as `successor`.
+
+        Raises:
+            EdgeVoiceError: it cannot be used; nothing has changed.
+        """
+        if self._reread is not None:
+            self.successor = self._reread()
+            _log.info("reloading the configuration")
+            self.stop()
+
+    def reload_if_requested(self) -> None:
+        """Carry out `request_reload`."""
+        if not self._reload_requested:
+            return
+        self._reload_requested = False
+        try:
+            self.reload()
+        except EdgeVoiceError as error:
+            _log.warning("%s; keeping the previous configuration", error)
+
+
+class ListeningSwitch:
+    """Whether the device listens; for any thread. A change is published.
+
+    Attributes:
+        on: whether it does; to be changed by `set`.
+    """
+
+    def __init__(self, publisher: MqttPublisher, *, on: bool = True) -> None:
+        self.on = on
+        self._publisher = publisher
+
+    def set(self, on: bool) -> None:
+        """Start or stop listening."""
+        self.on = on
+        self._publisher.set_status(listening=on)
+
+
+class SignedMessages:
+    """Publishes signed messages other than decisions; one that cannot be signed is dropped."""
+
+    def __init__(self, publisher: MqttPublisher, issuer: Issuer) -> None:
+        self._publisher = publisher
+        self._issuer = issuer
+
+    def command_result(self, fields: Mapping[str, Any]) -> None:
+        """The answer to a command."""
+        self._publish("command/result", RESULT, fields, _MESSAGE_LIFETIME_S)
+
+    def enrollment(self, fields: Mapping[str, Any]) -> None:
+        """The progress of an enrollment."""
+        self._publish("enrollment", ENROLLMENT, fields, _MESSAGE_LIFETIME_S)
+
+    def challenge(self, prompt: Prompt | None) -> None:
+        """The digits to show; None clears the display."""
+        fields: dict[str, Any] = {"id": None, "digits": None}
+        lifetime_s = _MESSAGE_LIFETIME_S
+        if prompt is not None:
+            fields = {"id": prompt.id, "digits": prompt.digits}
+            lifetime_s = max(0.5, prompt.expires_at - time.time())
+        # Where this fails nobody can answer, and the door stays shut.
+        self._publish("challenge", CHALLENGE, fields, lifetime_s)
+
+    def duress(self, event: Event) -> None:
+        """A silent alarm; it never expires, and above debug level no log shows it."""
+        fields = {**event.detail, "profile_id": event.profile_id}
+        try:
+            text = self._issuer.sign_message(DURESS, fields)
+        except (MessageProblem, StoreError) as error:
+            _log.debug("the alarm was not sent: %s", error)
+            return
+        self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S)
+
+    def _publish(self, topic: str, kind: str, fields: Mapping[str, Any], lifetime_s: float) -> None:
+        try:
+            text = self._issuer.sign_message(kind, fields, lifetime_s)
+        except (MessageProblem, StoreError) as error:
+            _log.warning("nothing was published on %s: %s", topic, error)
+            return
+        self._publisher.publish(topic, text, lifetime_s=lifetime_s)
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """What most parts need.
+
+    Attributes:
+        config: all settings.
+        store: the enrolled people; for the main thread.
+        engine: the recognizer; for the worker's thread.
+        profiles: the enrolled people, in memory; `profiles.profiles` for any thread.
+        publisher: the connection to the broker.
+        messages: what is published signed, besides decisions.
+        trail: the audit trail.
+        listening: whether the device listens.
+        control: stops and reloads the service.
+    """
+
+    config: Config
+    store: ProfileStore
+    engine: Engine
+    profiles: ProfileCache
+    publisher: MqttPublisher
+    messages: SignedMessages
+    trail: AuditTrail
+    listening: ListeningSwitch
+    control: RunControl
