@@ -85,7 +85,7 @@ def test_the_defaults_make_a_door(file: Path, capsys: Capture) -> None:
         0o600
     }
     lines = [line for line in file.read_text().splitlines() if line.strip().startswith("#")]
-    assert "# A front door: strict" in lines[0]
+    assert "# A front door: refuses poor recordings" in lines[0]
 
 
 def test_a_second_time_nothing_changes(file: Path, capsys: Capture) -> None:
