@@ -86,13 +86,11 @@ class _Runner:
     def __init__(
         self, args: argparse.Namespace, on_decision: Callable[[AccessDecision], None] | None
     ) -> None:
-        from edge.audio.shared_source import Lender
-
         self._args = args
         self._on_decision = on_decision
-        self._lender: Lender | None = None
+        self._source: Source | None = None
         if args.input is not None:
-            self._lender = Lender(input_source(args.input, realtime=args.realtime))
+            self._source = input_source(args.input, realtime=args.realtime)
         self._service: Service | None = None
         self._stopped = self._reload_requested = False
 
@@ -143,7 +141,7 @@ class _Runner:
             logging.getLogger().setLevel(config.log_level.upper())
         return build_service(
             config,
-            source=None if self._lender is None else self._lender.lend(),
+            source=self._source,
             on_decision=self._on_decision,
             reread=self._reread,
             listening=listening,

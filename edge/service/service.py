@@ -17,8 +17,7 @@ from edge.access.clock import DoorClock
 from edge.access.decider import Judgment
 from edge.access.issuing import Issuer
 from edge.access.lockout import LockOut
-from edge.audio.reconnecting import MicrophoneState, PersistentMicrophone
-from edge.audio.shared_source import Lent
+from edge.audio.reconnecting import MicrophoneState, ReconnectingMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
@@ -77,9 +76,9 @@ class Service:
         self._listening = parts.context.listening
         self._blocks, self._decisions = parts.observers.blocks, parts.observers.decisions
         audio = parts.context.config.audio
-        self._microphone: PersistentMicrophone | None = None
+        self._microphone: ReconnectingMicrophone | None = None
         if source is None:
-            source = self._microphone = PersistentMicrophone(
+            source = self._microphone = ReconnectingMicrophone(
                 audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
@@ -205,10 +204,7 @@ class Service:
 
     def _shut_down(self) -> None:
         parts = self._parts
-        if self._microphone is not None:
-            with contextlib.suppress(EdgeVoiceError):
-                self._microphone.close()
-        if isinstance(self._source, Lent):
+        with contextlib.suppress(EdgeVoiceError):
             self._source.close()
         if self._worker.is_alive():
             # The next service must not share the processor with this worker.
@@ -233,6 +229,8 @@ class Service:
     def _work(self) -> None:
         try:
             with self._source:
+                if self._control.stopping.is_set():
+                    return
                 for block in self._source.blocks():
                     self._process(block)
                     if self._control.stopping.is_set():

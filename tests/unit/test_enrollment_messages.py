@@ -26,7 +26,7 @@ MODULES = (
     "edge/cli/enroll.py",
     "edge/cli/enroll_digits.py",
     "edge/cli/enrolling.py",
-    "edge/recognition/quality_gate.py",
+    "edge/audio/quality.py",
 )
 BY_NAME = {
     "edge/recognition/engine.py": ("enroll", "_check_against_earlier", "require_models"),
