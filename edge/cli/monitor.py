@@ -141,7 +141,6 @@ def _interrupt(*_: object) -> None:
 
 
 def _draw(stream: Stream, recent: Recent) -> None:
-    """The moving view."""
     from rich.live import Live
 
     from edge.cli.monitor_view import frame

@@ -1,7 +1,4 @@
-"""What `edge-voice monitor` shows on a terminal.
-
-Color never carries the meaning alone, and nothing needs more than 60 columns.
-"""
+"""What `edge-voice monitor` shows, in 60 columns and not by color alone."""
 
 from __future__ import annotations
 
