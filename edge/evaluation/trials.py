@@ -38,7 +38,7 @@ NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE
 def voice_scores(
     engine: Engine, profiles: Sequence[Profile], analyses: Sequence[Analysis]
 ) -> Scores:
-    """Voice scores, shape (profiles, tests), as if all had enrolled equally, for one threshold."""
+    """Voice scores, shape (profiles, tests), shifted to one number of enrolled utterances."""
     ratio = np.asarray(engine.scorer.voice_scores(profiles, analyses).ratio, dtype=np.float64)
     shift = [engine.scorer.voice.shift(len(profile.enrolled)) for profile in profiles]
     shifted: Scores = ratio - np.asarray(shift)[:, np.newaxis]

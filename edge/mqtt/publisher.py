@@ -116,7 +116,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class PublisherCounters:
-    """Counts since the start; `dropped` ones were never confirmed or, with MQTT 5, unreceived."""
+    """Counts since the start; `dropped` ones were never confirmed, or (MQTT 5) nobody got them."""
 
     confirmed: int
     dropped: int
