@@ -20,8 +20,8 @@ from datetime import datetime
 
 import numpy as np
 
+from edge.access.checks import denied
 from edge.access.decider import Judgment, age_of
-from edge.access.guard import denied
 from edge.challenge.answers import AnswerJudge, AnswerScore
 from edge.challenge.policy import ChallengePolicy, LoadRounds
 from edge.config import ChallengeConfig

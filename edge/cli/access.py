@@ -211,7 +211,7 @@ def _time_of(config: Config) -> datetime | None:
 
 
 def _as_dict(profile: Profile, config: Config, now: datetime | None) -> dict[str, Any]:
-    from edge.access.guard import allows
+    from edge.access.checks import allows
 
     reason = allows(profile.rule, config.device.id, now)
     return {
@@ -243,7 +243,7 @@ def _rule_words(rule: AccessRule) -> str:
 
 
 def _verdict(profile: Profile, config: Config, now: datetime | None) -> str:
-    from edge.access.guard import allows
+    from edge.access.checks import allows
 
     reason = allows(profile.rule, config.device.id, now)
     if reason is None:

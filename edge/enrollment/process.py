@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 
-from edge.access.duress import require_apart
 from edge.config import EnrollmentConfig, ReplayConfig
-from edge.enrollment.checks import require_syllables, require_whole
+from edge.enrollment.checks import require_apart, require_syllables, require_whole
 from edge.errors import ProfileError
 from edge.recognition.engine import Engine
 from edge.replay.memory import remember_enrollment

@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from edge.access.checks import DuressCheck, PolicyCheck
 from edge.access.clock import DoorClock
-from edge.access.duress import DuressCheck
-from edge.access.guard import Guard, PolicyCheck
 from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.audio.sources import Source
@@ -127,24 +126,22 @@ def build_service(
         answer=context.messages.command_result,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
-    guard = Guard(
-        [
-            DuressCheck(
-                lambda: context.profiles.profiles,
-                engine.scorer,
-                lambda event: _raise_alarm(context, event),
-            ),
-            LockOutGate(lockout),
-            replay,
-            PolicyCheck(config.device.id, clock),
-            challenge,
-            LockOutCount(lockout),
-        ]
-    )
+    checks = [
+        DuressCheck(
+            lambda: context.profiles.profiles,
+            engine.scorer,
+            lambda event: _raise_alarm(context, event),
+        ),
+        LockOutGate(lockout),
+        replay,
+        PolicyCheck(config.device.id, clock),
+        challenge,
+        LockOutCount(lockout),
+    ]
     parts = ServiceParts(
         context,
         pipeline,
-        DecisionPublisher(context, guard, issuer, on_decision),
+        DecisionPublisher(context, checks, issuer, on_decision),
         challenge,
         enrollment,
         commands,

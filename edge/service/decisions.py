@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from edge.access.checks import Check
 from edge.access.decider import Decider, Judgment, age_of
-from edge.access.guard import Guard
 from edge.access.issuing import Issuer
 from edge.access.listener import Answers, Listener
 from edge.audio.end_pointing import EndPointer, EndPointSettings
@@ -55,13 +55,13 @@ class DecisionPublisher:
     def __init__(
         self,
         context: ServiceContext,
-        guard: Guard,
+        checks: Sequence[Check],
         issuer: Issuer,
         on_decision: Callable[[AccessDecision], None] | None = None,
     ) -> None:
         self.late = 0
         self._context = context
-        self._guard = guard
+        self._checks = checks
         self._issuer = issuer
         self._on_decision = on_decision
         folder = context.config.store.debug_recordings
@@ -75,7 +75,8 @@ class DecisionPublisher:
         """
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
-        judgment = self._guard.review(judgment)
+        for check in self._checks:
+            judgment = check.review(judgment)
         decision = judgment.decision
         if age > decision.lifetime_s:
             self.late += 1

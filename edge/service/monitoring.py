@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from edge.access.checks import DuressCheck
 from edge.access.decider import Judgment
-from edge.access.duress import DuressCheck
 from edge.audio.end_pointing import EndPointer
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge

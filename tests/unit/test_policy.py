@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.access.checks import PolicyCheck
 from edge.access.clock import LATEST_KEY, SLACK_S, DoorClock, accept_clock, latest_of
-from edge.access.guard import PolicyCheck
 from edge.errors import StoreError
 from edge.store.device_state import DeviceState
 from edge.types import EVERYTHING, AccessRule, Outcome, ReasonCode, parse_window

@@ -1,11 +1,8 @@
-"""The duress phrase: it opens as usual and raises a silent alarm.
+"""The checks between recognition and the door: the duress phrase, and the access rules.
 
 An attacker who forces somebody to open the door sees and hears what the device does, and may read
 its messages and its journal. So in all that is published, logged or played, a duress phrase looks
 like the person's own phrase; only the alarm, on its own topic and in the audit trail, differs.
-
-The two phrases have to be distinguished in noise and in fear, also within running speech: they must
-be further apart than the phrases of two people, and neither may be a part of the other.
 """
 
 from __future__ import annotations
@@ -13,21 +10,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Protocol
 
+from edge.access.clock import DoorClock
 from edge.access.decider import Candidate, Judgment
-from edge.access.guard import denied
-from edge.errors import EdgeVoiceError, EnrollmentRejected
-from edge.recognition import Engine
-from edge.recognition.dtw import dtw_distances
-from edge.recognition.keyword_spotter import KeywordSpotter
-from edge.recognition.scorer import Scorer, cosine, signature_of
-from edge.types import AccessDecision, EnrollmentSample, Event, EventKind, Profile, ReasonCode
-
-APART = 1.2
-"""Least distance of two phrases of one person, relative to the largest distance between
-repetitions of one phrase at enrollment."""
+from edge.errors import EdgeVoiceError
+from edge.recognition.scorer import Scorer
+from edge.types import (
+    AccessDecision,
+    AccessRule,
+    Event,
+    EventKind,
+    Outcome,
+    Profile,
+    ReasonCode,
+    Window,
+)
 
 _log = logging.getLogger(__name__)
+
+
+class Check(Protocol):
+    """May deny a judgment; no check turns a denial into a grant.
+
+    Checks run in order; each sees what the one before decided.
+    """
+
+    def review(self, judgment: Judgment) -> Judgment:
+        """The judgment, or a denial of it."""
+        ...
+
+
+def denied(judgment: Judgment, reason: ReasonCode, *, named: bool = True) -> Judgment:
+    """The judgment, denied for a reason; unless `named` without what was recognized."""
+    decision = replace(judgment.decision, outcome=Outcome.DENIED, reason=reason)
+    if not named:
+        decision = replace(decision, profile_id=None, name=None, phrase=None, scores={})
+    return replace(judgment, decision=decision)
 
 
 class DuressCheck:
@@ -63,7 +83,7 @@ class DuressCheck:
         if judgment.decision.granted:
             self._raise(judgment.decision, owner_id)
         if owner is None:  # deleted this very moment
-            return replace(_nobody(judgment), finding=None)
+            return replace(denied(judgment, ReasonCode.NO_MATCH, named=False), finding=None)
         own = _as_own(finding, owner, self._scorer)
         return replace(judgment, decision=_decision(judgment.decision, own), finding=own)
 
@@ -75,46 +95,6 @@ class DuressCheck:
             # The door opens all the same: a refusal would endanger the speaker. And above debug
             # level nothing may show it.
             _log.debug("the alarm cannot be raised: %s", error)
-
-
-def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> None:
-    """Refuse a repetition in another voice, or too close to the person's other phrase.
-
-    Args:
-        engine: the recognizer, with the models of both.
-        other: the person's other profile: the duress phrase's, or the own phrase's.
-        sample: the repetition.
-
-    Raises:
-        EnrollmentRejected: with what to do about it.
-    """
-    likeness = cosine(signature_of(other.enrolled), sample.speaker_embedding)
-    least = engine.models.speaker.card.threshold("enrollment")
-    if likeness < least:
-        raise EnrollmentRejected(
-            ReasonCode.UNKNOWN_SPEAKER.value,
-            f"not the voice of {other.name} (similarity {likeness:.2f}, at least {least:.2f}): the"
-            " same person must say both phrases",
-        )
-    if sample.phrase_embedding is None:
-        return
-    examples = [s.phrase_embedding for s in other.enrolled if s.phrase_embedding is not None]
-    distance = min(dtw_distances(examples, sample.phrase_embedding), default=float("inf"))
-    nearest = APART * engine.models.phrase.card.threshold("enrollment")
-    if distance < nearest:
-        raise EnrollmentRejected(
-            ReasonCode.WRONG_PHRASE.value,
-            f"too similar to the phrase of {other.name} (distance {distance:.2f}, at least"
-            f" {nearest:.2f}): choose one without a word in common",
-        )
-    spotter = KeywordSpotter(engine.models.phrase, [examples])
-    reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
-    if spotter.look(sample.phrase_embedding) or any(reverse.look(example) for example in examples):
-        raise EnrollmentRejected(
-            ReasonCode.WRONG_PHRASE.value,
-            f"one of the two phrases of {other.name} is part of the other: choose one without a"
-            " word in common",
-        )
 
 
 def _as_own(finding: Candidate, owner: Profile, scorer: Scorer) -> Candidate:
@@ -151,7 +131,59 @@ def _decision(decision: AccessDecision, own: Candidate) -> AccessDecision:
     )
 
 
-def _nobody(judgment: Judgment) -> Judgment:
-    shut = denied(judgment, ReasonCode.NO_MATCH)
-    decision = replace(shut.decision, profile_id=None, name=None, phrase=None, scores={})
-    return replace(shut, decision=decision)
+class PolicyCheck:
+    """Denies what the person's rule does not allow; the decision still says who it was."""
+
+    def __init__(self, door: str, clock: DoorClock) -> None:
+        self._door = door
+        self._clock = clock
+
+    def review(self, judgment: Judgment) -> Judgment:
+        """The judgment, or a denial of it."""
+        if not judgment.decision.granted:
+            return judgment
+        if judgment.finding is None:  # no rule to ask
+            return denied(judgment, ReasonCode.DISABLED)
+        rule = judgment.finding.profile.rule
+        reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
+        return judgment if reason is None else denied(judgment, reason)
+
+
+def allows(rule: AccessRule, door: str, now: datetime | None) -> ReasonCode | None:
+    """Why a rule denies; None if it allows.
+
+    Local time counts. When clocks go forward, a window within the hour left out does not happen
+    that day; when they go back, one within the hour that comes twice is open both times.
+
+    Args:
+        rule: what the person may do.
+        door: id of the device.
+        now: local time; None if unknown, and then a rule that needs it denies.
+    """
+    if not rule.enabled:
+        return ReasonCode.DISABLED
+    if rule.doors and door not in rule.doors:
+        return ReasonCode.NOT_HERE
+    if rule.timed and (now is None or not _within(rule, now)):
+        return ReasonCode.NOT_NOW
+    return None
+
+
+def _within(rule: AccessRule, now: datetime) -> bool:
+    today = now.date()
+    if rule.first_day is not None and today < rule.first_day:
+        return False
+    if rule.last_day is not None and today > rule.last_day:
+        return False
+    return not rule.windows or any(_inside(window, now) for window in rule.windows)
+
+
+def _inside(window: Window, now: datetime) -> bool:
+    minute = now.hour * 60 + now.minute
+    begins_today = now.weekday() in window.days
+    if window.end_minute > window.start_minute:
+        return begins_today and window.start_minute <= minute < window.end_minute
+    began_yesterday = (now.weekday() - 1) % 7 in window.days
+    return (begins_today and minute >= window.start_minute) or (
+        began_yesterday and minute < window.end_minute
+    )
