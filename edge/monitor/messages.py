@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.types.decision import utc
@@ -23,6 +24,13 @@ PROTOCOL = 1
 
 LONGEST_LINE = 64 * 1024
 """Most bytes of a message."""
+
+LEVELS_S = 300
+"""Seconds whose level is kept, one figure each."""
+
+SOCKET_NAME = "monitor.sock"
+SYSTEM_SOCKET = Path("/run/edge-voice") / SOCKET_NAME
+"""Where the socket is under systemd."""
 
 Message = dict[str, Any]
 

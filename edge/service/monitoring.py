@@ -24,8 +24,7 @@ from edge.monitor.messages import (
     state_message,
     utterance_message,
 )
-from edge.monitor.server import History, MonitorServer
-from edge.monitor.socket import place_of
+from edge.monitor.server import History, MonitorServer, place_of
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.service.decisions import DecisionPipeline
