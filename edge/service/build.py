@@ -24,14 +24,13 @@ from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
 from edge.service.context import ListeningSwitch, RunControl, ServiceContext, SignedMessages
-from edge.service.decisions import DecisionPipeline, DecisionPublisher
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import Service, ServiceParts
+from edge.service.service import DecisionPipeline, DecisionPublisher, Service, ServiceParts
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState

@@ -18,17 +18,16 @@ from edge.config import Config
 from edge.errors import EdgeVoiceError, EnvironmentFault
 from edge.monitor.messages import (
     Message,
-    decision_message,
     encode,
+    judgment_messages,
     level_message,
     state_message,
-    utterance_message,
 )
 from edge.monitor.server import History, MonitorServer, place_of
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
-from edge.service.decisions import DecisionPipeline
 from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
+from edge.service.service import DecisionPipeline
 from edge.store import FILE_NAME, open_store
 from edge.types import AudioBlock, Profile
 
@@ -74,9 +73,8 @@ class Monitoring(Observer):
     def decided(self, judgment: Judgment) -> None:
         """Send the utterance and the decision."""
         if self._server is not None:
-            for message in (utterance_message(judgment), decision_message(judgment.decision)):
-                if message is not None:
-                    self._server.post(message)
+            for message in judgment_messages(judgment):
+                self._server.post(message)
 
     def tick(self) -> None:
         """Open the socket as soon as that is possible, and send what the device does."""
@@ -206,10 +204,8 @@ class LocalMonitor:
             self._send(level_message(level.loudest_dbfs, level.peak_dbfs, hearing=speaking))
 
     def _decided(self, judgment: Judgment) -> None:
-        judgment = self._duress.review(judgment)
-        for message in (utterance_message(judgment), decision_message(judgment.decision)):
-            if message is not None:
-                self._send(message)
+        for message in judgment_messages(self._duress.review(judgment)):
+            self._send(message)
 
     def _send(self, message: Message) -> None:
         self._line.sendall(encode(message))
