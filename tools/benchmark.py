@@ -28,7 +28,7 @@ from rich.table import Table
 
 from edge.audio.utterance import utterance_of
 from edge.demo.story import load_play
-from edge.features.kaldi import log_mel
+from edge.features import log_mel
 from edge.recognition import Engine
 from edge.recognition.embedders import SpeakerEmbedder, phrase_samples, voice_samples
 from edge.types import Profile, Utterance

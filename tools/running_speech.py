@@ -19,12 +19,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from edge.audio.blocks import BlockMaker, level_db
 from edge.audio.files import read_audio
+from edge.audio.sources import Source
 from edge.audio.utterance import utterance_of
 from edge.errors import InputError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
@@ -101,8 +101,8 @@ class _Piece:
     gap_before_s: float
 
 
-class Stream:
-    """A source (`edge.audio.sources.Source`) of running speech, as fast as it is taken.
+class Stream(Source):
+    """A source of running speech, as fast as it is taken.
 
     Attributes:
         events: the utterances up to the last block taken, in order.
@@ -165,17 +165,6 @@ class Stream:
         """How much of the stream has been made, seconds; all of it after the last block."""
         return self._position / SAMPLE_RATE
 
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
     def blocks(self) -> Iterator[AudioBlock]:
         """Blocks of 32 ms from the beginning; the last one may be shorter.
 
@@ -191,7 +180,7 @@ class Stream:
             self._position += len(samples)
             tone = np.take(self._tone, np.arange(at, self._position), mode="wrap")
             yield from maker.feed(samples + tone, time.monotonic())
-        yield from maker.finish(time.monotonic())
+        yield from maker.feed(np.zeros(0, np.float32), time.monotonic(), last=True)
 
     def _sounds(self) -> Iterator[FloatArray]:
         """Silence and speech in turn, without the room tone."""

@@ -87,6 +87,12 @@ class TracedSource:
     def __exit__(self, *error: Any) -> None:
         self._source.__exit__(*error)
 
+    def close(self) -> None:
+        """Have the source end, where it can be closed."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
     def blocks(self) -> Iterator[Any]:
         """The blocks of the source; traces the thread that takes them."""
         for block in self._source.blocks():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge.evaluation.corpus import Spoken
 from edge.recognition.dtw import dtw_distances
-from edge.recognition.scorer import signature_of
+from edge.recognition.scoring import signature_of
 from edge.types import EnrollmentSample, FloatArray
 
 Scores = NDArray[np.float64]

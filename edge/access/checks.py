@@ -16,7 +16,7 @@ from typing import Protocol
 from edge.access.clock import DoorClock
 from edge.access.decider import Candidate, Judgment
 from edge.errors import EdgeVoiceError
-from edge.recognition.scorer import Scorer
+from edge.recognition.scoring import Scorer
 from edge.types import (
     AccessDecision,
     AccessRule,

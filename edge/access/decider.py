@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from edge.config import Config
 from edge.recognition.engine import Engine
-from edge.recognition.results import Analysis, confidence_of
+from edge.recognition.results import Analysis, PhraseEmbedding
+from edge.recognition.scoring import confidence_of
 from edge.types import (
     AccessDecision,
     Confidence,
@@ -24,27 +25,27 @@ from edge.types import (
 )
 
 NEAREST_VOICES = 10
-"""Profiles whose phrases are compared, those of all accepted voices apart: comparing takes time.
-With more people than this, whoever says the phrase of someone with a distant voice is told
-`no_match` in place of `unknown_speaker`; what opens is the same."""
+"""Profiles whose phrases are compared, beside those of all accepted voices: comparing takes time.
+With more people than this, the phrase of someone with a distant voice gives `no_match` in place of
+`unknown_speaker`; what opens is the same."""
 
 
 def age_of(utterance: Utterance) -> float:
     """Seconds since the speech of an utterance ended, as it arrived at the device."""
-    if utterance.speech_ended_at <= 0.0:  # a recording, which was never heard
+    if utterance.speech_ended_at <= 0.0:  # a recording, not live sound
         return 0.0
     return max(0.0, time.monotonic() - utterance.speech_ended_at)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a decision was made of; it never leaves the device.
+    """A profile that an utterance was compared with; it never leaves the device.
 
     Attributes:
         analysis: the utterance as the models see it.
-        profile: whom it was held against in the end.
-        voice: the voice held against that profile.
-        phrase: the phrase held against that profile.
+        profile: the profile.
+        voice: how near the voice is to it.
+        phrase: how near the phrase is to it.
         sharing: how many people have the phrase that was said, 1 at least.
         duress: whether it was a duress phrase; `profile` is then the person's own.
     """
@@ -64,7 +65,7 @@ class Judgment:
     Attributes:
         utterance: what was decided on.
         decision: what is published.
-        finding: what it was made of; None when the utterance was not judged.
+        finding: the profile that it is about; None when nothing was compared.
     """
 
     utterance: Utterance
@@ -78,7 +79,6 @@ class Decider:
     Args:
         engine: the recognizer.
         config: the device's id and for how long a decision holds.
-
     """
 
     def __init__(self, engine: Engine, config: Config) -> None:
@@ -100,18 +100,19 @@ class Decider:
         people = {profile.id for profile in ready if profile.duress_of is None}
         return [profile for profile in ready if _person(profile) in people]
 
-    def decide(self, utterance: Utterance, profiles: Sequence[Profile]) -> AccessDecision:
+    def decide(
+        self,
+        utterance: Utterance,
+        profiles: Sequence[Profile],
+        phrase: PhraseEmbedding | None = None,
+    ) -> Judgment:
         """Decide on an utterance.
 
         Args:
             utterance: as the end-pointer cut it.
             profiles: everybody; those that cannot open are passed over.
-
+            phrase: its phrase, where that is embedded already.
         """
-        return self.judge(utterance, profiles).decision
-
-    def judge(self, utterance: Utterance, profiles: Sequence[Profile]) -> Judgment:
-        """As `decide`, with what the decision was made of."""
         started = time.perf_counter()
         candidates = self.eligible(profiles)
         reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
@@ -120,16 +121,16 @@ class Decider:
         if reason is not None:
             decision = self._decision(utterance, reason, Confidence.HIGH, {}, started)
             return Judgment(utterance, decision)
-        analysis = self._engine.analyze(utterance)
+        analysis = self._engine.analyze(utterance, phrase=phrase)
         analyzed = time.perf_counter()
         every = self._engine.match_speakers(candidates, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
         phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
-        # Whoever shares a phrase is another person that a stranger may be taken for.
+        # A stranger may be taken for anyone who shares the phrase.
         having = {
-            _person(candidates[index]) for index, phrase in zip(chosen, phrases) if phrase.accepted
+            _person(candidates[index]) for index, match in zip(chosen, phrases) if match.accepted
         }
         sharing = max(1, len(having))
         findings = [
@@ -137,10 +138,10 @@ class Decider:
                 analysis,
                 candidates[index],
                 replace(every[index], threshold=self._threshold(candidates[index], sharing)),
-                phrase,
+                match,
                 sharing,
             )
-            for index, phrase in zip(chosen, phrases)
+            for index, match in zip(chosen, phrases)
         ]
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         reason, finding = _weigh(findings)
@@ -213,7 +214,7 @@ def _person(profile: Profile) -> str:
 
 
 def _weigh(findings: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
-    """What an utterance was, and whom it was held against in the end."""
+    """The reason of a decision, and the profile that it is about."""
     both = [each for each in findings if each.voice.accepted and each.phrase.accepted]
     if both:
         # Two people may share a phrase; the nearer voice is who it is. Of one person's two phrases

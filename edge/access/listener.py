@@ -1,14 +1,14 @@
 """From the stream to decisions: on whole utterances, and on phrases found inside running speech.
 
-An utterance that is a passphrase by itself is decided on as it was cut. Somebody who says "hello,
-it's me, open the front door please" says no such utterance, so while speech is heard the enrolled
-phrases are looked for inside it, and what is found is decided on alone, as if nothing had been said
-around it. That also answers a lone passphrase before the end-pointer is sure that it is over.
+An utterance that is a passphrase by itself is decided on as the end-pointer cut it. For "hello,
+it's me, open the front door please" the enrolled phrases are looked for inside the speech while it
+goes on, and a hit is decided on alone, without what surrounds it. That also answers a lone
+passphrase before the end-pointer is sure that it is over.
 
-A phrase found in mid-speech opens at once only where the decision is not a close one. A close one
-waits for as long as the end-pointer does: the same phrase may be found to be nearer. To say no,
-all that was heard has to be over. Speech may run on after a phrase was answered; another phrase in
-it is answered too, but nothing that was said there is denied any more.
+A phrase found in mid-speech opens at once unless the decision is a close one. A close one waits as
+long as the end-pointer does, for a nearer hit of the same phrase. A denial waits for the end of the
+utterance. After a phrase was answered another one in the same utterance is answered too, but
+nothing in it is denied any more.
 """
 
 from __future__ import annotations
@@ -17,48 +17,47 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from edge.access.decider import Decider, Judgment
-from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.end_pointing import EndPointer, OpenUtterance
 from edge.recognition import Engine
 from edge.recognition.keyword_spotter import KeywordHit, KeywordSpotter
-from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, Utterance
+from edge.types import AudioBlock, Confidence, Profile, Utterance
 
 _MARGINS_S = (0.0, 0.06, 0.12)
-"""How much more is taken on both sides of what was found: its ends are only that exact."""
+"""Added at both sides of a hit: its ends are only that exact."""
 _OVERLAP_S = 0.3
 """How far a phrase may reach into one that was answered: where they end is only that exact."""
 _MOST_AT_ONCE = 2
-"""Places that end within the same 80 ms that are looked at."""
-_MOST_TRIED = 4
-"""Places in one utterance that are looked at again when it is over."""
+"""Hits that end within the same 80 ms that are decided on."""
+_MOST_AT_END = 4
+"""Hits in one utterance that are decided on when it is over."""
 
 
 class Answers(Protocol):
-    """Whoever waits for an answer that is no passphrase: `edge.challenge.challenge.Challenge`."""
+    """Waits for an answer that is no passphrase: `edge.challenge.challenge.Challenge`."""
 
     @property
     def pending(self) -> bool:
-        """Whether what is said next is an answer."""
+        """Whether the next utterance is an answer."""
         ...
 
     def judge(self, utterance: Utterance) -> Judgment | None:
-        """What an answer came to; None for an utterance that is none."""
+        """The decision on an answer; None for an utterance that is none."""
         ...
 
     def tick(self) -> Judgment | None:
-        """What came of an answer that was not given in time, once."""
+        """The decision on an answer that was not given in time, once."""
         ...
 
 
 class Listener:
-    """Cuts the stream, looks into it, and decides. Use it from one thread.
+    """Cuts the stream, looks for phrases in it, and decides. Use it from one thread.
 
     Args:
         endpointer: cuts the stream into utterances.
         engine: the recognizer.
         decider: decides on an utterance.
         inside: whether phrases are looked for inside running speech.
-        answers: gets what is said while it waits for an answer; None where nothing is asked.
+        answers: gets the utterances while it waits for an answer; None where nothing is asked.
     """
 
     def __init__(
@@ -93,119 +92,99 @@ class Listener:
             for profile in self._candidates
         ]
         self._spotter = KeywordSpotter(self._engine.models.phrase, examples)
-        self._close_ones = []  # they may be of somebody who is gone; who is not is found again
+        self._close_ones = []  # their profile may be deleted; the others are found again
         if self._opened is not None:
             self._spotter.reset(self._opened.start_s)
 
     def feed(self, block: AudioBlock) -> Iterator[Judgment]:
         """Take in a block and give out what is decided with it, mostly nothing."""
-        # In pieces of a frame: no utterance begins and ends within one, and a phrase is answered
-        # where it ends, however long the blocks of a source are.
-        for start in range(0, len(block.samples), FRAME_SAMPLES):
-            piece = block.samples[start : start + FRAME_SAMPLES]
-            after_s = (len(block.samples) - start - len(piece)) / SAMPLE_RATE
-            lost = 0 if start else block.lost_samples
-            yield from self._take(
-                AudioBlock(
-                    piece,
-                    block.start_s + start / SAMPLE_RATE,
-                    block.captured_at - after_s,
-                    lost,
-                )
-            )
-
-    def flush(self) -> Iterator[Judgment]:
-        """The stream is over: decide on what was still being heard."""
-        for utterance in self.endpointer.flush():
-            yield from self._end(utterance)
-        self._follow()
-
-    def _take(self, block: AudioBlock) -> Iterator[Judgment]:
         for utterance in self.endpointer.feed(block):
             yield from self._end(utterance)
-        self._follow()
-        if self._answers is not None:
-            unanswered = self._answers.tick()
+        opened = self.endpointer.opened
+        if opened is not self._opened:
+            self._begin(opened)
+        answers = self._answers
+        if answers is not None and answers.pending:
+            unanswered = answers.tick()
             if unanswered is not None:
                 yield unanswered
-        opened = self._opened
-        if opened is not None and self._candidates and not self._awaited:
-            yield from self._look(opened, self._spotter.feed(self._unheard(opened)))
+        elif opened is not None and self._candidates:
+            yield from self._answer_inside(opened)
 
-    @property
-    def _awaited(self) -> bool:
-        return self._answers is not None and self._answers.pending
+    def flush(self) -> Iterator[Judgment]:
+        """The stream is over: decide on the utterance that was still open."""
+        for utterance in self.endpointer.flush():
+            yield from self._end(utterance)
+        self._begin(None)
 
-    def _follow(self) -> None:
-        """Begin anew with each utterance."""
-        opened = self.endpointer.opened
-        if opened is self._opened:
-            return
+    def _begin(self, opened: OpenUtterance | None) -> None:
+        """Start over with each utterance."""
         self._opened = opened
         self._answered_s = None
         self._close_ones = []
         if opened is not None:
             self._spotter.reset(opened.start_s)
 
-    def _unheard(self, opened: OpenUtterance) -> FloatArray:
-        return opened.samples_from(self._spotter.position_s)
-
-    def _look(self, opened: OpenUtterance, spots: Sequence[KeywordHit]) -> Iterator[Judgment]:
-        for judgment in self._found(opened, spots, _MOST_AT_ONCE):
-            if judgment.decision.confidence is Confidence.LOW:
-                self._close_ones.append(judgment)
-            else:
+    def _answer_inside(self, opened: OpenUtterance) -> Iterator[Judgment]:
+        """Decide on the phrases that ended in the latest block."""
+        for judgment in self._granted(opened, self._hits(opened), _MOST_AT_ONCE):
+            if judgment.decision.confidence is not Confidence.LOW:
                 yield self._answer(judgment)
                 return
+            self._close_ones.append(judgment)
         wait_s = self.endpointer.settings.end_silence_s
         if self._close_ones and opened.end_s - self._close_ones[0].utterance.end_s >= wait_s:
             yield self._answer(_nearest(self._close_ones))
+
+    def _hits(self, opened: OpenUtterance) -> list[KeywordHit]:
+        return self._spotter.feed(opened.samples_from(self._spotter.position_s))
 
     def _answer(self, judgment: Judgment) -> Judgment:
         self._answered_s = judgment.utterance.end_s
         self._close_ones = []
         return judgment
 
-    def _found(
-        self, opened: OpenUtterance, spots: Sequence[KeywordHit], most: int
+    def _granted(
+        self, opened: OpenUtterance, hits: Sequence[KeywordHit], most: int
     ) -> Iterator[Judgment]:
-        """What of some places opens; with many people many places do not, and time is short."""
-        for spot in sorted(spots, key=lambda spot: spot.cost)[:most]:
-            if self._answered_s is None or spot.start_s > self._answered_s - _OVERLAP_S:
-                judgment = self._judge(opened, spot)
+        """Those of the nearest `most` hits that open; with many people there are too many hits."""
+        for hit in sorted(hits, key=lambda hit: hit.cost)[:most]:
+            if self._answered_s is None or hit.start_s > self._answered_s - _OVERLAP_S:
+                judgment = self._decide(opened, hit)
                 if judgment is not None:
                     yield judgment
 
-    def _judge(self, opened: OpenUtterance, spot: KeywordHit) -> Judgment | None:
-        """Decide on what was found, alone; None unless it opens."""
-        profile = self._candidates[spot.owner]
-        pieces = [opened.part(spot.start_s - more, spot.end_s + more) for more in _MARGINS_S]
+    def _decide(self, opened: OpenUtterance, hit: KeywordHit) -> Judgment | None:
+        """Decide on a hit, alone; None unless it opens."""
+        profile = self._candidates[hit.owner]
+        pieces = [opened.part(hit.start_s - more, hit.end_s + more) for more in _MARGINS_S]
         # The phrase first: it takes a fifth of the time, and mostly it is not the phrase.
-        distances = [self._engine.phrase_distance(profile, piece) for piece in pieces]
+        phrases = [self._engine.embed_phrase(piece) for piece in pieces]
+        distances = [self._engine.phrase_distance(profile, phrase) for phrase in phrases]
         nearest = min(range(len(pieces)), key=distances.__getitem__)
         if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
             return None
-        judgment = self._decider.judge(pieces[nearest], self._candidates)
+        judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
         return judgment if judgment.decision.granted else None
 
     def _end(self, utterance: Utterance) -> Iterator[Judgment]:
-        """An utterance is over: decide on it as a whole, then on what was found in it."""
+        """An utterance is over: decide on it as a whole, then on the hits in it."""
         if self._answers is not None and self._answers.pending:
-            # What a phrase was found in goes on being heard, and is no answer.
+            # The rest of an utterance in which a phrase was answered is no answer.
             answer = self._answers.judge(utterance) if self._answered_s is None else None
             if answer is not None:
                 yield answer
             return
         whole = None
         if self._answered_s is None:
-            whole = self._decider.judge(utterance, self._profiles)
+            whole = self._decider.decide(utterance, self._profiles)
             if whole.decision.granted:
                 yield whole
                 return
         found = list(self._close_ones)
         if self._opened is not None and self._candidates:
-            late = self._spotter.feed(self._unheard(self._opened)) + self._spotter.finish()
-            found += self._found(self._opened, late, _MOST_TRIED)
+            late = self._hits(self._opened) + self._spotter.finish()
+            found += self._granted(self._opened, late, _MOST_AT_END)
         if found:
             yield self._answer(_nearest(found))
         elif whole is not None:

@@ -1,21 +1,19 @@
-"""From samples as they come to blocks of one length, with their place in the stream."""
+"""Framing: cuts samples into blocks of 32 ms, and measures their level."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
-FRAME_SAMPLES = 512
-"""Samples in a frame, and in the blocks that sources deliver: 32 ms.
+if TYPE_CHECKING:
+    import soxr
 
-The neural detector takes exactly this much at a time, so that one block is one frame and nothing
-waits for a second one; 20 ms blocks would cost half as many wake-ups again and gain nothing.
-"""
+FRAME_SAMPLES = 512
+"""Samples in a block: 32 ms, what the neural speech detector takes at a time."""
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 
@@ -39,68 +37,67 @@ class BlockMaker:
     """Resamples a stream to `SAMPLE_RATE` and cuts it into blocks of `FRAME_SAMPLES`.
 
     Args:
-        rate: samples per second of what comes in.
+        rate: samples per second of the input.
     """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._resampler = _resampler(rate)
+        self._resampler = new_resampler(rate)
         self._rest: FloatArray = np.zeros(0, np.float32)
         self._position = 0
         self._lost = 0
 
-    def feed(self, samples: FloatArray, captured_at: float, lost: int = 0) -> Iterator[AudioBlock]:
-        """Take in samples and give out the blocks that are complete.
+    def feed(
+        self, samples: FloatArray, captured_at: float, lost: int = 0, *, last: bool = False
+    ) -> list[AudioBlock]:
+        """Take in samples and return the blocks that are complete.
 
         Args:
-            samples: mono, shape (n,), at the rate that comes in.
-            captured_at: `time.monotonic()` when the last of them was there.
-            lost: samples lost before these, at the rate that comes in.
+            samples: mono, shape (n,), at the input's rate.
+            captured_at: `time.monotonic()` when the last of them arrived.
+            lost: samples lost before these, at the input's rate.
+            last: whether the stream ends with them; its last block may then be shorter.
         """
         if lost:
-            self._lose(lost)
+            self._skip(lost)
         if not np.isfinite(samples).all():
-            # A driver's glitch; one infinite sample would deafen every running estimate after it.
+            # A driver's glitch; one infinite sample would spoil every running estimate after it.
             samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
         if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples)
-        yield from self._cut(samples, captured_at)
-
-    def finish(self, captured_at: float) -> Iterator[AudioBlock]:
-        """End the stream: give out what is left, its last block shorter than the others."""
-        if self._resampler is not None:
-            tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-            yield from self._cut(tail, captured_at)
-        if len(self._rest):
-            yield self._block(self._rest, captured_at)
-            self._rest = self._rest[:0]
-
-    def _cut(self, samples: FloatArray, captured_at: float) -> Iterator[AudioBlock]:
+            samples = self._resampler.resample_chunk(samples, last=last)
         if len(self._rest):
             samples = np.concatenate((self._rest, samples))
         whole = len(samples) - len(samples) % FRAME_SAMPLES
-        self._rest = samples[whole:]
-        for at in range(0, whole, FRAME_SAMPLES):
-            after = len(samples) - at - FRAME_SAMPLES
-            piece = samples[at : at + FRAME_SAMPLES]
-            yield self._block(piece, captured_at - after / SAMPLE_RATE)
+        end = len(samples) if last else whole
+        blocks = []
+        for start in range(0, end, FRAME_SAMPLES):
+            piece = samples[start : start + FRAME_SAMPLES]
+            after = len(samples) - start - len(piece)
+            at = captured_at - after / SAMPLE_RATE
+            blocks.append(AudioBlock(piece, self._position / SAMPLE_RATE, at, self._lost))
+            self._position += len(piece)
+            self._lost = 0
+        self._rest = samples[end:]
+        return blocks
 
-    def _block(self, samples: FloatArray, captured_at: float) -> AudioBlock:
-        lost, self._lost = self._lost, 0
-        block = AudioBlock(samples, self._position / SAMPLE_RATE, captured_at, lost)
-        self._position += len(samples)
-        return block
-
-    def _lose(self, lost: int) -> None:
-        """What is half done before a gap must not be joined to what comes after it."""
-        gone = round(lost * SAMPLE_RATE / self._rate) + len(self._rest)
+    def _skip(self, lost: int) -> None:
+        """Drop what is incomplete before a gap: it does not continue after it."""
+        gone = max(1, round(lost * SAMPLE_RATE / self._rate) + len(self._rest))
         self._rest = self._rest[:0]
-        self._resampler = _resampler(self._rate)
-        self._lost += max(1, gone)
-        self._position += max(1, gone)
+        self._resampler = new_resampler(self._rate)
+        self._lost += gone
+        self._position += gone
 
 
-def _resampler(rate: float) -> Any | None:
+def blocks_of(samples: FloatArray) -> Iterator[AudioBlock]:
+    """A recording, shape (n,) at `SAMPLE_RATE`, as blocks; the last one may be shorter."""
+    yield from BlockMaker(SAMPLE_RATE).feed(samples, 0.0, last=True)
+
+
+def new_resampler(rate: float, channels: int = 1) -> soxr.ResampleStream | None:
+    """A resampler of a stream to `SAMPLE_RATE`; None for a stream that has it."""
     if rate == SAMPLE_RATE:
         return None
-    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    import soxr  # noqa: PLC0415 - most microphones offer 16 kHz
+
+    return soxr.ResampleStream(rate, SAMPLE_RATE, channels, dtype="float32", quality="HQ")

@@ -1,4 +1,4 @@
-"""Which microphones there are, and which one is meant."""
+"""Lists microphones and chooses one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,8 @@ DeviceChoice = int | str | None
 class InputDevice:
     """A device that can record.
 
-    Attributes:
-        index: PortAudio's number, which may change when something is plugged in.
-        name: its name, which does not.
-        channels: how many it records at most.
-        default_rate: samples per second that it offers by itself.
-        is_default: whether it is the one used when none is chosen.
+    `index` is PortAudio's and may change when something is plugged in, `name` does not;
+    `default_rate` is in samples per second.
     """
 
     index: int
@@ -32,7 +28,7 @@ class InputDevice:
 
 
 def list_devices() -> list[InputDevice]:
-    """The devices that can record, as they are now.
+    """The devices that can record now.
 
     Raises:
         MicrophoneError: PortAudio is missing or does not answer.
@@ -64,10 +60,10 @@ def scanned(sounddevice: Any) -> list[InputDevice]:
 
 
 def choose(devices: list[InputDevice], choice: DeviceChoice) -> InputDevice:
-    """Find the device that is meant; case does not matter, a full name wins over a part.
+    """The chosen device; case does not matter, a full name wins over a part.
 
     Raises:
-        MicrophoneError: there is none, or more than one; it lists what there is.
+        MicrophoneError: there is none, or more than one; it lists them all.
     """
     if not devices:
         raise MicrophoneError("there is no microphone; connect one and check with: arecord -l")

@@ -1,4 +1,4 @@
-"""Recordings on disk: WAV and FLAC in, 16 kHz mono out, everything else refused in one line."""
+"""Recordings on disk: reads WAV and FLAC as 16 kHz mono, writes debug recordings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import soundfile
-import soxr
 
+from edge.audio.blocks import new_resampler
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
@@ -44,14 +43,13 @@ _FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording, decoded and brought to the one rate that is used inside.
+    """A recording, decoded and resampled.
 
     Attributes:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), within [-1, 1].
         original_rate: samples per second in the file.
         channels: channels in the file; they were mixed into one.
-        narrowband: the file's rate is below `SAMPLE_RATE`, so the upper half of the spectrum is
-            missing and voices are harder to tell apart.
+        narrowband: the file's rate is below `SAMPLE_RATE`, so voices are harder to tell apart.
     """
 
     samples: FloatArray = field(repr=False)
@@ -69,7 +67,7 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     """Read a WAV or FLAC file of 8 to 192 kHz as mono audio at `SAMPLE_RATE`.
 
     Memory is bounded by `max_s`, whatever the header promises. A file that ends before its header
-    says it does is refused: half a passphrase must be neither enrolled nor judged.
+    says it does is refused: half a passphrase must be neither enrolled nor recognized.
 
     Args:
         path: the file.
@@ -78,6 +76,8 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     Raises:
         AudioFormatError: the file is missing, empty, truncated, too long, or no such recording.
     """
+    import soundfile  # noqa: PLC0415 - the service reads no files
+
     path = Path(path)
     size = _size_of(path)
     try:
@@ -180,7 +180,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
 
     parts: list[FloatArray] = []
     frames = 0
-    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, channels)
+    resampler = new_resampler(rate, channels)
     peak = 0.0
     for chunk in _chunks(path, sound, rate):
         frames += len(chunk)
@@ -189,7 +189,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
         peak = max(peak, float(np.abs(chunk).max()))
         if peak > LOUDEST:
             raise AudioFormatError(f"{path}: is louder than any sound; record it again")
-        parts.append(_resampled(resampler, chunk, last=False))
+        parts.append(chunk if resampler is None else resampler.resample_chunk(chunk))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
     if frames < promised:
@@ -197,7 +197,8 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
             f"{path}: is truncated, its header promises {promised / rate:.2f} s and "
             f"{frames / rate:.2f} s are there; record or copy it again"
         )
-    parts.append(_resampled(resampler, np.zeros((0, channels), np.float32), last=True))
+    if resampler is not None:
+        parts.append(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
     samples = mix_down(np.concatenate(parts))
     if peak > 1.0 and sound.subtype in _FLOAT_SUBTYPES:
         # Float files have room above full scale: nothing was cut off there, so nothing is now.
@@ -207,6 +208,8 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
 
 def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
     """Second by second, so that no header decides how much memory is taken."""
+    import soundfile  # noqa: PLC0415 - as above
+
     while True:
         try:
             chunk = sound.read(rate, dtype="float32", always_2d=True)
@@ -218,13 +221,6 @@ def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
         if len(chunk) == 0:
             return
         yield chunk
-
-
-def _resampled(resampler: Any | None, chunk: FloatArray, last: bool) -> FloatArray:
-    if resampler is None:
-        return chunk
-    out: FloatArray = resampler.resample_chunk(chunk, last=last)
-    return out
 
 
 def mix_down(samples: FloatArray) -> FloatArray:
@@ -270,7 +266,7 @@ class DebugRecordings:
         self._number = 0
         _log.warning(
             "store.debug_recordings is on: the latest %d utterances are kept as recordings in %s;"
-            " whoever gets them can play them to the door. Empty the setting and the folder when"
+            " anyone who gets them can play them to the door. Empty the setting and the folder when"
             " done",
             MAX_FILES,
             folder,

@@ -13,21 +13,20 @@ from edge.audio import portaudio
 from edge.audio.blocks import FRAME_S, BlockMaker
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
 from edge.audio.ring import Ring
+from edge.audio.sources import Source
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
 _LATENCY_S = 0.2
-"""Buffer asked of the system: how long the callback may be late before samples are lost."""
-
+"""How long the callback may be late before samples are lost."""
 _CLOSE_S = 0.3
 _FIRST_SAMPLE_S = 5.0
-"""A sound server may take seconds to bring a sleeping device up; stalls count from then on."""
-
+"""A sound server may take seconds to wake a sleeping device; stalls count from then on."""
 _LOOK_UP_S = 0.25
 
 
 class MicrophoneStalled(MicrophoneError):
-    """The stream is open and reports no error, but no sound arrives any more."""
+    """The stream reports no error, but no sound arrives."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class _Opened:
     ring: Ring
 
 
-class Microphone:
+class Microphone(Source):
     """A microphone as a source: `with Microphone() as microphone: ... microphone.blocks()`.
 
     Args:
         device: None for the default, a number, or a part of a name.
         ring_s: how far the reader may fall behind before samples are lost, seconds.
-        stall_s: silence of the sound system (not of the room) that counts as a stall, seconds.
+        stall_s: time without samples that counts as a stall, seconds.
 
     Raises:
         MicrophoneError: on entering, when there is no such device or it cannot be opened.
@@ -71,11 +70,6 @@ class Microphone:
     def rate(self) -> float:
         """Samples per second that it was opened with; 0 while closed."""
         return 0.0 if self._opened is None else self._opened.rate
-
-    @property
-    def last_callback_at(self) -> float:
-        """`time.monotonic()` when sound last arrived; 0 while closed."""
-        return 0.0 if self._opened is None else self._opened.ring.last_write_at
 
     def __enter__(self) -> Microphone:
         self._opened = portaudio.call(
@@ -121,7 +115,7 @@ class Microphone:
             yield from maker.feed(stretch.samples, stretch.captured_at, stretch.lost)
 
     def _look_up(self, opened: _Opened) -> None:
-        """Nothing came: find out whether anything still can."""
+        """Nothing arrived: find out whether anything still can."""
         if self._closed.is_set():
             return
         if self._finished.is_set():
@@ -139,11 +133,11 @@ class Microphone:
         """Open and start the stream; on PortAudio's thread."""
         portaudio.rescan(sounddevice)
         device = choose(scanned(sounddevice), self._choice)
-        rate, channels = _what_it_offers(sounddevice, device)
+        rate, channels = _format_of(sounddevice, device)
         ring = Ring(int(self._ring_s * rate), rate)
 
         def on_sound(data: FloatArray, frames: int, _times: Any, status: Any) -> None:
-            # How much an overflow swallowed is not told; one block is the least that it was.
+            # PortAudio does not say how much an overflow lost; at least one block.
             ring.write(data[:, 0], frames if status.input_overflow else 0)
 
         def on_end() -> None:
@@ -170,7 +164,7 @@ class Microphone:
 
 
 def _close(stream: Any) -> None:
-    """Close a stream; on PortAudio's thread, where it may take for ever."""
+    """Close a stream; on PortAudio's thread, where that may never return."""
     try:
         stream.abort(ignore_errors=True)
         stream.close(ignore_errors=True)
@@ -178,12 +172,11 @@ def _close(stream: Any) -> None:
         portaudio.stream_closed(stream)
 
 
-def _what_it_offers(sounddevice: Any, device: InputDevice) -> tuple[float, int]:
-    """The rate and the number of channels to open with: 16 kHz mono where it can be had."""
-    channel_counts = sorted({1, min(2, device.channels), device.channels})
+def _format_of(sounddevice: Any, device: InputDevice) -> tuple[float, int]:
+    """The rate and the number of channels to open with: 16 kHz mono where possible."""
     refusal = ""
     for rate in (float(SAMPLE_RATE), device.default_rate):
-        for channels in channel_counts:
+        for channels in sorted({1, min(2, device.channels), device.channels}):
             refusal = _refusal(sounddevice, device, rate, channels)
             if not refusal:
                 return rate, channels

@@ -1,9 +1,9 @@
-"""The one thread that talks to PortAudio.
+"""The one thread that calls PortAudio.
 
-PortAudio may be used by one thread at a time, and some of its calls never return: stopping a
-stream waits for a sound server that has stopped answering. So every call is made by one thread of
-its own, callers wait for as long as they say, and while that thread is stuck they are told so at
-once. When it comes free, what was left half done is undone, and it goes on.
+PortAudio may be used by one thread at a time, and some of its calls never return: stopping a stream
+waits for a sound server that has stopped answering. So one thread makes every call, callers wait
+with a timeout, and while that thread is stuck new calls fail at once. When it is free again, what
+was abandoned is undone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ class _Worker:
 
     @property
     def busy_s(self) -> float:
-        """For how long the call under way has been running; 0 without one."""
         since = self._running_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -70,10 +69,6 @@ class _Worker:
                 self._thread = threading.Thread(target=self._run, name="portaudio", daemon=True)
                 self._thread.start()
         self._jobs.put(job)
-
-    @property
-    def started(self) -> bool:
-        return self._thread is not None
 
     def _run(self) -> None:
         while True:
@@ -101,7 +96,7 @@ def call(
     Args:
         function: what to do.
         timeout_s: how long to wait for it.
-        undo: called with the result if that comes after the caller has left.
+        undo: called with a result that comes after the timeout.
         canceled: stop waiting when this is set.
 
     Raises:
@@ -126,31 +121,31 @@ def call(
 
 
 def busy_s() -> float:
-    """For how long the present call has been going on, seconds; 0 while there is none."""
+    """How long the current call has taken so far, seconds; 0 without one."""
     return _WORKER.busy_s
 
 
 def submit(function: Callable[[Any], None]) -> threading.Event:
-    """Have `function(sounddevice)` run when PortAudio is free; the event tells when it has been."""
+    """Run `function(sounddevice)` when PortAudio is free; the event is set once it has."""
     job: _Job[None] = _Job(function, None)
     _WORKER.put(job)
     return job.done
 
 
 def stream_opened(stream: Any) -> None:
-    """Note an open stream, on PortAudio's thread: `rescan` must not pull it away."""
+    """Note an open stream, on PortAudio's thread: `rescan` must not break it."""
     _OPEN_STREAMS.add(id(stream))
 
 
 def stream_closed(stream: Any) -> None:
-    """Note that a stream is open no more."""
+    """Note that a stream is closed."""
     _OPEN_STREAMS.discard(id(stream))
 
 
 def rescan(sounddevice: Any) -> None:
-    """Have PortAudio look again at what devices there are; on PortAudio's thread.
+    """Have PortAudio look for devices again, unless a stream is open; on PortAudio's thread.
 
-    It looks only once, when it is initialized. With a stream open it is left as it is.
+    It looks only when it is initialized.
     """
     if not _OPEN_STREAMS:
         sounddevice._terminate()
@@ -158,7 +153,7 @@ def rescan(sounddevice: Any) -> None:
 
 
 def _sounddevice() -> Any:
-    """The library, imported on PortAudio's thread at first use: importing it starts PortAudio."""
+    """The library, imported on PortAudio's thread: importing it starts PortAudio."""
     if not _LIBRARY:
         import sounddevice  # noqa: PLC0415 - machines without PortAudio still read files
 

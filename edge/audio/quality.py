@@ -1,4 +1,4 @@
-"""What a recording is worth, measured on the speech and on what lies around it."""
+"""Quality of a recording: measures it, and the quality gate that refuses a poor one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, QUIETEST_DB, power_db
-from edge.types import FloatArray, Quality
+from edge.config import RecognitionConfig
+from edge.types import FloatArray, Quality, ReasonCode
 
 FULL_SCALE = 0.999
 """From here on a sample counts as clipped; 16-bit full scale is 0.99997, resampling rings."""
 
 MAX_SNR_DB = 60.0
+
+MAX_PHRASE_S = 15.0
+"""Longest utterance that can be a passphrase."""
 
 
 def measure_quality(
@@ -19,11 +23,10 @@ def measure_quality(
 ) -> Quality:
     """Measure an utterance.
 
-    The frames that are not speech are the noise: their median, and without the frames that touch
-    speech where there are others, since a fading syllable or a breath is no noise. The noise's
-    power is taken off the speech's, so that the ratio is of speech to noise, not of both to noise.
-    Where everything is speech, the quietest tenth of it stands for the noise, so that the ratio
-    comes out too low rather than too high.
+    The noise is the median of the frames that are not speech, without those next to speech where
+    there are others, since a fading syllable or a breath is no noise. Its power is taken off the
+    speech's, so that the ratio is of speech to noise, not of both to noise. Where everything is
+    speech, its quietest tenth stands for the noise: the ratio is then too low rather than too high.
 
     Args:
         samples: mono audio at `SAMPLE_RATE`, shape (n,).
@@ -73,3 +76,53 @@ def _noise_power(power: NDArray[np.float64], speech: NDArray[np.bool_]) -> float
 
 def _quietest(power: NDArray[np.float64]) -> float:
     return float(np.sort(power)[: max(1, len(power) // 10)].mean())
+
+
+def reason_to_refuse(
+    quality: Quality,
+    config: RecognitionConfig,
+    *,
+    duration_s: float = 0.0,
+    max_duration_s: float = MAX_PHRASE_S,
+) -> ReasonCode | None:
+    """Why a recording cannot be used, or None when it can.
+
+    What helps the speaker most comes first: a faint recording measures as noisy too, and a clipped
+    one as loud enough.
+    """
+    checks = (
+        (quality.net_speech_s <= 0.0, ReasonCode.TOO_SHORT),
+        (duration_s > max_duration_s, ReasonCode.TOO_LONG),
+        (quality.clipped_fraction > config.max_clipped_fraction, ReasonCode.CLIPPED),
+        (quality.level_dbfs < config.min_level_dbfs, ReasonCode.TOO_QUIET),
+        (quality.snr_db < config.min_snr_db, ReasonCode.TOO_NOISY),
+        (quality.net_speech_s < config.min_net_speech_s, ReasonCode.TOO_SHORT),
+    )
+    return next((reason for bad, reason in checks if bad), None)
+
+
+def explain(reason: ReasonCode, quality: Quality, config: RecognitionConfig) -> str:
+    """What is wrong with a refused recording, and what to do about it."""
+    if reason is ReasonCode.CLIPPED:
+        return (
+            f"the recording is overdriven ({quality.clipped_fraction:.0%} of it at full scale): "
+            "lower the microphone's level or step back"
+        )
+    if reason is ReasonCode.TOO_QUIET:
+        return (
+            f"too quiet ({quality.level_dbfs:.0f} dB, at least {config.min_level_dbfs:.0f} needed):"
+            " speak up or come closer"
+        )
+    if reason is ReasonCode.TOO_NOISY:
+        return (
+            f"too noisy (speech stands {quality.snr_db:.0f} dB above the noise, at least "
+            f"{config.min_snr_db:.0f} needed): find a quieter moment or come closer"
+        )
+    if reason is ReasonCode.TOO_LONG:
+        return "too long: say the phrase alone, then pause"
+    if quality.net_speech_s <= 0.0:
+        return "no speech was found: speak after the recording starts"
+    return (
+        f"too short ({quality.net_speech_s:.1f} s of speech, at least "
+        f"{config.min_net_speech_s:.1f} needed): choose a longer phrase"
+    )

@@ -1,4 +1,4 @@
-"""A microphone that comes back: the source of a daemon that nobody watches."""
+"""A microphone that reconnects: the source of a service that runs unattended."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from types import TracebackType
 
 from edge.audio import portaudio
 from edge.audio.devices import DeviceChoice
 from edge.audio.microphone import Microphone
+from edge.audio.sources import Source
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock
 
@@ -22,13 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MicrophoneState:
-    """Whether anything is being heard.
-
-    Attributes:
-        listening: sound is arriving.
-        reason: why not, one line; empty while listening.
-        device: name of the device.
-    """
+    """Whether sound arrives, why not (one line, else empty), and the name of the device."""
 
     listening: bool
     reason: str
@@ -53,7 +47,7 @@ class Timeline:
         lost = block.lost_samples
         if self._rejoin and self._captured_at is not None:
             began_at = block.captured_at - len(block.samples) / SAMPLE_RATE
-            # A gap is told even where clocks see none, since the sound does not continue.
+            # A gap is reported even where clocks see none, since the sound does not continue.
             lost += max(1, round((began_at - self._captured_at) * SAMPLE_RATE))
             self._offset_s = self._end_s + lost / SAMPLE_RATE - block.start_s
         self._rejoin = False
@@ -62,18 +56,22 @@ class Timeline:
         return placed
 
 
-class PersistentMicrophone:
+class ReconnectingMicrophone(Source):
     """A microphone whose stream ends only with `close`.
 
-    When the device goes away, its sound server dies or no sound arrives any more, that is told to
-    `on_change`, and the device is tried again every `retry_s` until it is back.
+    When the device disappears, its sound server dies or no sound arrives any more, it calls
+    `on_change` and tries the device again every `retry_s` until it is back.
 
     Args:
         device: None for the default, a number, or a part of a name.
-        on_change: told when listening begins and ends, on the thread that takes the blocks.
+        on_change: called when listening begins and ends, on the thread that takes the blocks.
         ring_s: how far the reader may fall behind before samples are lost, seconds.
-        stall_s: silence of the sound system that counts as a stall, seconds.
+        stall_s: time without samples that counts as a stall, seconds.
         retry_s: time between attempts, seconds.
+
+    Attributes:
+        state: the last state; None before the first.
+        tried_at: `time.monotonic()` of the last attempt to open the device, for a watchdog.
     """
 
     def __init__(
@@ -91,29 +89,8 @@ class PersistentMicrophone:
         self._retry_s = retry_s
         self._closed = threading.Event()
         self._current: Microphone | None = None
-        self._state: MicrophoneState | None = None
-        self._tried_at = time.monotonic()
-
-    @property
-    def tried_at(self) -> float:
-        """`time.monotonic()` of the last attempt to open the device: a watchdog's sign of life."""
-        return self._tried_at
-
-    @property
-    def state(self) -> MicrophoneState | None:
-        """The last state told; None before the first."""
-        return self._state
-
-    def __enter__(self) -> PersistentMicrophone:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        self.state: MicrophoneState | None = None
+        self.tried_at = time.monotonic()
 
     def close(self) -> None:
         """Have `blocks` end within half a second; may be called from any thread."""
@@ -126,9 +103,9 @@ class PersistentMicrophone:
         """Blocks of 32 ms, until `close`; what was missed is in their `lost_samples`."""
         timeline = Timeline()
         while not self._closed.is_set():
-            # Behind a call that never returns every attempt fails at once; that is no sign of life.
+            # Behind a call that never returns every attempt fails at once: no sign of life.
             if portaudio.busy_s() < _STUCK_S:
-                self._tried_at = time.monotonic()
+                self.tried_at = time.monotonic()
             microphone = Microphone(self._device, self._ring_s, self._stall_s)
             self._current = microphone
             try:
@@ -136,23 +113,22 @@ class PersistentMicrophone:
                     return
                 with microphone:
                     for block in microphone.blocks():
-                        if self._state is None or not self._state.listening:
-                            self._tell(MicrophoneState(True, "", microphone.name))
+                        if self.state is None or not self.state.listening:
+                            self._report(MicrophoneState(True, "", microphone.name))
                         yield timeline.place(block)
             except MicrophoneError as error:
                 if self._closed.is_set():
                     return
-                self._tell(MicrophoneState(False, str(error), microphone.name))
+                self._report(MicrophoneState(False, str(error), microphone.name))
             finally:
                 self._current = None
             timeline.interrupt()
             self._closed.wait(self._retry_s)
 
-    def _tell(self, state: MicrophoneState) -> None:
-        """Tell a change of listening; while it lasts, other reasons are only noted."""
-        told = self._state
-        self._state = state
-        if told is not None and told.listening == state.listening:
+    def _report(self, state: MicrophoneState) -> None:
+        """Report a change of listening; another reason for the same is only noted."""
+        before, self.state = self.state, state
+        if before is not None and before.listening == state.listening:
             return
         if state.listening:
             _LOG.info("listening on '%s'", state.device)

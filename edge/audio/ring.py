@@ -1,12 +1,10 @@
-"""The ring between PortAudio's callback and the thread that listens.
+"""Ring buffer between PortAudio's callback and the thread that listens.
 
-One thread writes and one reads. The writer never waits: it copies, moves its counter and goes. It
-takes no lock of the reader's; under the interpreter's lock each counter has a single writer, which
-is all the order that is needed.
+One thread writes and one reads. The writer never waits and takes no lock of the reader's: under
+the interpreter's lock each counter has a single writer, which is all the order that is needed.
 
-When the reader is away for longer than the ring is long, the oldest samples are overwritten: of a
-door's microphone, what was said 20 seconds ago is worth less than what is said now. The reader then
-goes on half a ring behind the writer, so that it pays with one gap and not with one after another.
+When the reader falls behind by more than the ring, the oldest samples are overwritten. The reader
+then goes on half a ring behind the writer: one gap, and not one after another.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ class Ring:
 
     @property
     def last_write_at(self) -> float:
-        """`time.monotonic()` of the last write, of the ring's making before any."""
+        """`time.monotonic()` of the last write; before any, of the start."""
         return self._latest[1]
 
     @property
@@ -87,7 +85,7 @@ class Ring:
         self._arrived.set()
 
     def wake(self) -> None:
-        """Let a waiting reader look around, though nothing came."""
+        """End the wait of a reader."""
         self._arrived.set()
 
     def read(self, count: int, timeout_s: float) -> Stretch | None:
@@ -117,7 +115,7 @@ class Ring:
             if self._losses:
                 until = min(until, self._losses[0][0])
             samples = self._copy(self._read, until - self._read)
-            # NumPy lets go of the interpreter's lock while it copies: the writer may have come by.
+            # NumPy releases the interpreter's lock while it copies: the writer may have run.
             if self._claimed - self._read <= self._capacity:
                 break
         self._read = until

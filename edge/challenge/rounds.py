@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge.audio.quality import explain, reason_to_refuse
 from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
 from edge.challenge.matching import DIGITS, MIN_ROWS, DigitExample, DigitRecognizer
 from edge.errors import EnrollmentRejected, StoreError
-from edge.recognition import quality_gate
 from edge.recognition.engine import Analyzer
-from edge.recognition.scorer import cosine, signature_of
+from edge.recognition.scoring import cosine, signature_of
 from edge.store import ProfileStore
 from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, ReasonCode, Utterance
 
@@ -155,13 +155,13 @@ def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
 
 def _check_quality(analyzer: Analyzer, utterance: Utterance, digit: int) -> None:
     quality, config = utterance.quality, analyzer.config.recognition
-    reason = quality_gate.reason_to_refuse(quality, config)
+    reason = reason_to_refuse(quality, config)
     if reason is ReasonCode.TOO_SHORT and quality.net_speech_s >= _MIN_SPEECH_S:
         reason = None
     if reason in (ReasonCode.TOO_SHORT, ReasonCode.TOO_LONG):
         raise _rejected_length(reason, digit)
     if reason is not None:
-        raise EnrollmentRejected(reason.value, quality_gate.explain(reason, quality, config))
+        raise EnrollmentRejected(reason.value, explain(reason, quality, config))
     if quality.snr_db < _MIN_SNR_DB:
         raise EnrollmentRejected(
             ReasonCode.TOO_NOISY.value,

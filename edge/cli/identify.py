@@ -83,7 +83,7 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
 
 
 def _print(result: Identification, config: Config) -> None:
-    from edge.recognition.quality_gate import explain
+    from edge.audio.quality import explain
 
     if result.best:
         show(f"Accepted: this is {result.best.name}.")

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: Verification, profile: Profile, config: Config) -> None:
-    from edge.recognition.quality_gate import explain
+    from edge.audio.quality import explain
 
     reason = result.reason.value
     if result.accepted:

@@ -18,7 +18,7 @@ from edge.errors import EnrollmentRejected
 from edge.recognition import Engine
 from edge.recognition.dtw import dtw_distances
 from edge.recognition.keyword_spotter import KeywordSpotter
-from edge.recognition.scorer import cosine, signature_of
+from edge.recognition.scoring import cosine, signature_of
 from edge.types import (
     SAMPLE_RATE,
     EnrollmentSample,
@@ -214,7 +214,9 @@ def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> N
         )
     spotter = KeywordSpotter(engine.models.phrase, [examples])
     reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
-    if spotter.look(sample.phrase_embedding) or any(reverse.look(example) for example in examples):
+    if spotter.search(sample.phrase_embedding) or any(
+        reverse.search(example) for example in examples
+    ):
         raise EnrollmentRejected(
             ReasonCode.WRONG_PHRASE.value,
             f"one of the two phrases of {other.name} is part of the other: choose one without a"

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +40,6 @@ _LEAST_SPEECH_S = 0.3
 _CLIPPED_COSTS_DB = 200.0
 """For the share of samples at full scale: 1 % costs 2 dB."""
 _REFRESH_S = 0.05
-
-
-class ClosableSource(Source, Protocol):
-    """`edge.audio.microphone.Microphone`."""
-
-    def close(self) -> None:
-        """Have `blocks` end."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,7 @@ def listen_to(
     devices: Sequence[InputDevice],
     levels: Callable[[Sequence[float]], None],
     listen_s: float = LISTEN_S,
-    opened_as: Callable[[str], ClosableSource] = Microphone,
+    opened_as: Callable[[str], Source] = Microphone,
 ) -> list[MicrophoneLevel]:
     """Listen to several microphones at once.
 
@@ -158,7 +150,7 @@ def listen_to(
 class _Recorder:
     """A microphone and the thread that records from it."""
 
-    def __init__(self, source: ClosableSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self._thread: threading.Thread | None = None
         self._parts: list[FloatArray] = []

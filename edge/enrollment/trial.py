@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.access.decider import Decider
+from edge.audio.quality import explain
 from edge.config import Config
 from edge.recognition import Engine
-from edge.recognition.quality_gate import explain
 from edge.recognition.results import phrase_dict, speaker_dict
 from edge.replay.memory import ReplayCheck
 from edge.store import ProfileStore
@@ -84,7 +84,7 @@ def try_out(
         reason, confidence = result.reason, result.confidence
         voice, phrase = result.speaker, result.phrase
     else:
-        judgment = Decider(engine, config).judge(utterance, store.list())
+        judgment = Decider(engine, config).decide(utterance, store.list())
         replays = ReplayCheck(config.replay)
         replays.load(store)
         decision = replays.review(judgment).decision

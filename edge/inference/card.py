@@ -1,4 +1,4 @@
-"""Model cards: what a model file is, where it comes from and what it may be trusted with."""
+"""Model cards: what a model file is, where it comes from, how it was calibrated."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from typing import Any
 from edge.errors import ModelError
 
 _LARGEST = 1e6
-"""No threshold comes near; a larger one, or one that is no number, is damage."""
+"""No threshold comes near; a larger one is damage."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What goes into a model or comes out of it.
+    """The input or output of a model.
 
-    Attributes:
-        name: the tensor's name.
-        shape: its sizes; None where the size is free.
-        dtype: `float32` or `int8`.
-        meaning: axes and units, in words.
+    A size in `shape` is None where it is free, `dtype` is `float32` or `int8`, and `meaning` gives
+    axes and units in words.
     """
 
     name: str
@@ -33,15 +30,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model's weights come from.
-
-    Attributes:
-        package: the Python package that carries the original weights.
-        version: its version.
-        file: their path inside the package.
-        sha256: hash of that file, hexadecimal.
-        upstream: who made the weights, and where they describe them.
-    """
+    """A model's original weights: a file of a Python package; `upstream` says who made them."""
 
     package: str
     version: str
@@ -52,24 +41,19 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What the JSON file beside a model says.
+    """The JSON file beside a model.
 
     Attributes:
-        name: short name.
         task: what the model does, in a sentence.
         file: name of the model file, beside the card.
         sha256: hash of the model file, hexadecimal.
-        size_bytes: its size.
         license: SPDX identifier.
-        source: where the weights come from.
-        input: what goes in.
-        output: what comes out.
         quantization: how the weights and activations are stored, in words.
         runtimes: runtimes that it was tested under, each with its version.
         credit: recordings behind any figure of this card, with their license.
         measured: figures that the tools measured, by name.
         operating_points: thresholds and what they were measured at, by name.
-        calibration: from a score to what it means, and for which model file that was measured.
+        calibration: from a score to a log-likelihood ratio, and the model file that it is for.
     """
 
     name: str
@@ -111,12 +95,6 @@ class ModelCard:
 def read_card(path: Path) -> ModelCard:
     """Read a model card, strictly.
 
-    Args:
-        path: the JSON file.
-
-    Returns:
-        The card.
-
     Raises:
         ModelError: the file cannot be read, is not JSON, or a key is missing, unknown or of a
             wrong type; the message names the file and the key.
@@ -137,7 +115,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 class _Reader:
-    """An object of the card; knows where it stands, for the message."""
+    """An object of the card; knows its place, for error messages."""
 
     def __init__(self, path: Path, where: str, value: object) -> None:
         self._path = path
@@ -152,7 +130,7 @@ class _Reader:
         return ModelError(f"{self._path}: {name} {text}; reinstall the software")
 
     def take(self, key: str, *types: type) -> Any:
-        """Value of a key that must be there."""
+        """Value of a required key."""
         if key not in self._rest:
             raise self.fault(key, "is missing")
         value = self._rest.pop(key)
@@ -162,7 +140,7 @@ class _Reader:
         return value
 
     def text(self, key: str) -> str:
-        """A string that must be there."""
+        """A required string."""
         return str(self.take(key, str))
 
     def digest(self, key: str) -> str:
@@ -173,7 +151,7 @@ class _Reader:
         return value
 
     def inner(self, key: str) -> _Reader:
-        """An object that must be there."""
+        """A required object."""
         where = f"{self._where}.{key}" if self._where else key
         return _Reader(self._path, where, self.take(key, dict))
 
@@ -186,7 +164,7 @@ class _Reader:
         return tuple(values)
 
     def end(self) -> None:
-        """Refuse what nobody asked for."""
+        """Refuse unknown keys."""
         for key in self._rest:
             raise self.fault(key, "is not known")
 

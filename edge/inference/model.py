@@ -1,4 +1,4 @@
-"""A model file with its card: checked, opened, run."""
+"""Opens and runs a TFLite model, checked against its card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
 class Interpreter(Protocol):
-    """The part of the interpreter that both runtimes share and that is used here."""
+    """The part of the interpreter that is used here, the same in both runtimes."""
 
     def allocate_tensors(self) -> None: ...  # noqa: D102
     def get_input_details(self) -> list[dict[str, Any]]: ...  # noqa: D102
@@ -34,14 +34,11 @@ class Interpreter(Protocol):
 
 
 def new_interpreter(content: bytes, threads: int) -> Interpreter:
-    """Open a model with the runtime that is installed: LiteRT, else its predecessor.
+    """Open a model with LiteRT, or else its predecessor, and allocate its tensors.
 
     Args:
         content: the model file's bytes; the caller keeps them alive as long as the interpreter.
         threads: how many threads an inference may use.
-
-    Returns:
-        The interpreter, its tensors allocated.
 
     Raises:
         ModelError: no runtime is installed.
@@ -66,10 +63,9 @@ def new_interpreter(content: bytes, threads: int) -> Interpreter:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the runtime's own notes ("INFO: Created ... delegate") off standard error.
+    """Keep the runtime's notes ("INFO: Created ... delegate") off standard error.
 
-    They are written by C++ to the file descriptor, so nothing in Python can filter them. Whatever
-    else is written meanwhile is passed on afterwards.
+    C++ writes them to the file descriptor. Whatever else is written meanwhile is passed on later.
     """
     try:
         sys.stderr.flush()
@@ -91,20 +87,15 @@ def _quiet() -> Iterator[None]:
 
 
 class Model:
-    """A model ready to run. One inference runs at a time, whoever calls.
+    """A model ready to run. One inference runs at a time, from any thread.
 
     Attributes:
-        card: what the model is.
-        sha256: hash of the file as it was loaded, the same as the card's.
+        card: its card.
+        sha256: hash of the file, the same as the card's.
     """
 
     def __init__(self, card: ModelCard, content: bytes, threads: int = 1) -> None:
         """Open a model from the bytes of its file; `open_model` is the usual way.
-
-        Args:
-            card: its card.
-            content: the bytes of the `.tflite` file.
-            threads: how many threads an inference may use.
 
         Raises:
             ModelError: the bytes are not those that the card describes, or no runtime opens them.
@@ -118,8 +109,7 @@ class Model:
                 "reinstall the software, or put back the model that belongs to the card"
             )
         if len(content) != card.size_bytes:
-            # tflite-runtime does not verify what it is given: it reads past the end of a file that
-            # is cut short, and may take the process down.
+            # tflite-runtime reads past the end of a file that is cut short, and may crash.
             raise ModelError(
                 f"{card.file} cannot be opened: it has {len(content)} bytes and its card says "
                 f"{card.size_bytes}; reinstall the software"
@@ -142,15 +132,14 @@ class Model:
         """One inference.
 
         Args:
-            values: the input, of the shape that the card gives; sizes that the card leaves free may
-                differ from call to call, from the one that the file has upwards.
+            values: the input, of the card's shape; sizes that the card leaves free may differ from
+                call to call, from the file's own upwards.
 
         Returns:
-            The output, of the shape that the card gives. Where the model's own tensors are 8-bit
-            integers, the values are converted by the tensors' scale and zero point.
+            The output, of the card's shape; int8 tensors are converted by scale and zero point.
 
         Raises:
-            ValueError: the input has another shape than the card gives.
+            ValueError: the input has another shape.
             ModelError: the runtime failed.
         """
         wanted = self.card.input.shape
@@ -184,13 +173,6 @@ class Model:
 
 def open_model(path: Path, threads: int = 1) -> Model:
     """Open a model file with the card beside it (`name.tflite` and `name.json`).
-
-    Args:
-        path: the `.tflite` file.
-        threads: how many threads an inference may use.
-
-    Returns:
-        The model, ready to run.
 
     Raises:
         ModelError: the file or its card is missing or damaged, the file is not the one that the

@@ -1,4 +1,4 @@
-"""Who speaks, and what is said: enrollment, verification, identification."""
+"""Recognizes who speaks and what is said: enrollment, verification, identification."""
 
 from edge.recognition.embedders import Models, open_models
 from edge.recognition.engine import Engine

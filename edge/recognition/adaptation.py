@@ -1,8 +1,8 @@
-"""Voices change: which accepted utterances a signature may learn from, and how far it has moved.
+"""Adaptation: which accepted utterances a signature may learn from, and how far it has moved.
 
-Whoever is let in once by mistake must not be able to move in. Every rule therefore holds against
-what the person enrolled, alone: learned samples cannot vouch for one another, so a signature cannot
-be led away from its owner step by step. How much they can weigh at most: `voice.signature_of`.
+An impostor who is accepted once by mistake must not be able to take over a profile. So every rule
+compares with what was enrolled alone: learned samples cannot vouch for one another, and a signature
+cannot drift away from its owner step by step. For their greatest weight see `scoring.signature_of`.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from edge.recognition.results import Analysis, confidence_of
-from edge.recognition.scorer import cosine, signature_of
+from edge.recognition.results import Analysis
+from edge.recognition.scoring import confidence_of, cosine, signature_of
 from edge.types import Confidence, PhraseMatch, Profile, SpeakerMatch
 
 MIN_SNR_DB = 15.0
-"""How far speech must stand out from the noise, which would be learned with it."""
+"""Least signal-to-noise ratio: the noise would be learned too."""
 MIN_SPEECH = 0.7
-"""Share of the net speech of the shortest enrolled sample: less is not the whole phrase."""
+"""Least net speech, as a share of the shortest enrolled sample's: less is not the whole phrase."""
 REPEATED = 0.98
-"""Similarity to a sample from which an utterance adds nothing, or is a recording played back."""
+"""Similarity to a sample above which an utterance adds nothing, or is a replay."""
 
 
 class Refusal(str, enum.Enum):
     """Why an accepted utterance is not learned from."""
 
     UNSURE = "not of high confidence"
-    STRAYED = "not of high confidence by what was enrolled alone"
+    STRAYED = "not of high confidence with the enrolled samples alone"
     CUT = "cut short"
     NOISY = "too noisy"
     SHORT = "too little speech"
     TOO_SOON = "too soon after the last one"
-    REPEATED = "too much like one that is there"
+    REPEATED = "too similar to a known sample"
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near an utterance came to a profile in both respects."""
+    """How near the voice and the phrase of an utterance are to a profile."""
 
     voice: SpeakerMatch
     phrase: PhraseMatch
@@ -64,16 +64,15 @@ def reason_not_to_adapt(
     """Why an utterance that was accepted for a profile may not be learned from, or None.
 
     Args:
-        profile: whose utterance it was taken for.
+        profile: the profile.
         analysis: the utterance.
-        confidence: that of the decision.
+        confidence: of the decision.
         nearness: to the whole profile.
         to_enrolled: to what was enrolled alone.
         truncated: whether the utterance was cut at its longest.
-        now: when it was said, Unix time, seconds.
-        interval_s: least time between two learned samples of a profile, seconds. A clock that was
-            set back lengthens it, never shortens it.
-
+        now: time of the utterance, Unix time, seconds.
+        interval_s: least time between two learned samples, seconds. A clock that is set back
+            lengthens it, never shortens it.
     """
     quality = analysis.quality
     shortest_s = min((sample.net_speech_s for sample in profile.enrolled), default=0.0)
@@ -97,12 +96,9 @@ def reason_not_to_adapt(
 
 
 def drift_of(profile: Profile) -> float:
-    """How far what was learned has moved a profile's signature from the enrolled one.
+    """1 - cosine similarity of a profile's signatures with and without what was learned.
 
-    Returns:
-        1 - cosine similarity of the signatures with and without what was learned: 0 when nothing
-        was, about 1 for two unrelated voices.
-
+    It is 0 when nothing was, about 1 for two unrelated voices.
     """
     if not profile.adapted or not profile.enrolled:
         return 0.0

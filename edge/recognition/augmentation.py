@@ -1,9 +1,9 @@
-"""A saying as it would sound in other places: made at enrollment, kept as further examples.
+"""Augmentation: an enrolled utterance with noise and echo added, kept as a further example.
 
-Noise and echo move a phrase embedding further than another saying of the same phrase does. Who is
-enrolled in a quiet room is therefore enrolled in a noisy and in an echoing one too: the echo is
-noise that decays exponentially (the statistical model of late reverberation, J. D. Polack, 1988),
-the noise has about the spectrum of speech.
+Noise and echo move a phrase embedding further than a repetition of the phrase does. Enrollment in a
+quiet room therefore covers a noisy and an echoing one too: the echo is noise that decays
+exponentially (the statistical model of late reverberation, J. D. Polack, 1988), the noise has about
+the spectrum of speech.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A place to hear an utterance in.
+    """Noise and echo to add to an utterance.
 
     Attributes:
         snr_db: mean power of the speech over that of the noise, dB; None without noise.
@@ -31,12 +31,12 @@ class Augmentation:
     direct_db: float = 0.0
 
 
-PLACES = (
+AUGMENTATIONS = (
     Augmentation(snr_db=10.0),
     Augmentation(rt60_s=0.6, direct_db=-3.0),
     Augmentation(snr_db=20.0, rt60_s=0.8, direct_db=-4.0),
 )
-"""Chosen among fourteen places and their combinations: with three, most of what all of them do."""
+"""Chosen among fourteen and their combinations: three do most of what all of them do."""
 
 _GAP_S = 0.002
 """From the direct sound to the first of the echo."""
@@ -45,35 +45,34 @@ _KNEE_HZ = 500.0
 """Up to here the noise is flat, beyond it falls by 9 dB an octave."""
 
 
-def heard_in(utterance: Utterance, place: Augmentation) -> Utterance:
-    """The same utterance somewhere else, cut at the same moments and as loud as it was.
+def augmented(utterance: Utterance, augmentation: Augmentation) -> Utterance:
+    """The utterance with noise and echo, cut at the same moments and as loud as it was.
 
-    Nothing is left to chance: the same utterance sounds the same every time.
-
-    Args:
-        utterance: as it was recorded.
-        place: where.
+    It is deterministic: the same utterance gives the same samples every time.
     """
     samples = utterance.samples
     speech = voice_samples(utterance)
     power = float(np.mean(np.square(speech))) if len(speech) else 0.0
     if power == 0.0:
         return utterance
-    # Another stretch of noise and another echo for each saying, or all would have that in common.
-    chance = np.random.default_rng((len(samples), PLACES.index(place) if place in PLACES else 0))
-    if place.rt60_s is not None:
-        samples = _with_echo(samples, place.rt60_s, place.direct_db, chance)
-    if place.snr_db is not None:
-        noise = _noise(len(samples), chance)
-        samples = samples + noise * np.float32(np.sqrt(power * 10.0 ** (-place.snr_db / 10.0)))
+    # Noise and echo differ from utterance to utterance, or all would have them in common.
+    index = AUGMENTATIONS.index(augmentation) if augmentation in AUGMENTATIONS else 0
+    random = np.random.default_rng((len(samples), index))
+    if augmentation.rt60_s is not None:
+        samples = _with_echo(samples, augmentation.rt60_s, augmentation.direct_db, random)
+    if augmentation.snr_db is not None:
+        noise = _noise(len(samples), random)
+        samples = samples + noise * np.float32(
+            np.sqrt(power * 10.0 ** (-augmentation.snr_db / 10.0))
+        )
     return replace(utterance, samples=samples)
 
 
 def _with_echo(
-    samples: FloatArray, rt60_s: float, direct_db: float, chance: np.random.Generator
+    samples: FloatArray, rt60_s: float, direct_db: float, random: np.random.Generator
 ) -> FloatArray:
     time = np.arange(int(rt60_s * SAMPLE_RATE)) / SAMPLE_RATE
-    response = chance.standard_normal(len(time)) * 10.0 ** (-3.0 * time / rt60_s)
+    response = random.standard_normal(len(time)) * 10.0 ** (-3.0 * time / rt60_s)
     response[: int(_GAP_S * SAMPLE_RATE)] = 0.0
     response *= 10.0 ** (-direct_db / 20.0) / np.linalg.norm(response)
     response[0] = 1.0
@@ -84,10 +83,10 @@ def _with_echo(
     return heard.astype(np.float32)
 
 
-def _noise(count: int, chance: np.random.Generator) -> FloatArray:
+def _noise(count: int, random: np.random.Generator) -> FloatArray:
     """Noise of unit power with about the long-term spectrum of speech, shape (count,)."""
     size = 1 << (count - 1).bit_length()
-    spectrum = np.fft.rfft(chance.standard_normal(size))
+    spectrum = np.fft.rfft(random.standard_normal(size))
     frequency = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
     spectrum /= 1.0 + (frequency / _KNEE_HZ) ** 1.5
     spectrum[frequency < _LOWEST_HZ] = 0.0

@@ -1,4 +1,4 @@
-"""How far apart two sayings of a phrase are: dynamic time warping of their embeddings.
+"""Dynamic time warping (DTW): how far apart two utterances of a phrase are.
 
 The path is found with the symmetric step pattern of Sakoe and Chiba, "Dynamic programming
 algorithm optimization for spoken word recognition" (1978), slope unconstrained, on the cosine
@@ -6,12 +6,13 @@ distance of the frames. Its ends are open by a few frames, since end-pointing is
 A phrase with one word changed is near everywhere but in one place, which a mean hides; so the
 distance is the mean cost along the path plus the mean over its worst stretch.
 
-A phrase that was left unfinished is squeezed into a path too: its last sound stands in for all that
-was not said. So standing still while the enrolled saying goes on costs extra.
+An unfinished phrase has a path too, on which its last sound stands in for the rest. So standing
+still while the enrolled utterance goes on costs extra.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,35 +21,38 @@ from numpy.typing import NDArray
 from edge.types import FloatArray
 
 OPEN_ENDS = 5
-"""Frames that may go unmatched at either end of either saying (0.2 s at a 40 ms hop)."""
+"""Frames that may go unmatched at either end of either utterance (0.2 s at a 40 ms hop)."""
 WORST_STEPS = 8
 """Path steps that make the worst stretch (about a third of a second)."""
 
 STALL_FREE = 3
-"""Steps that the enrolled saying may go on alone; in second sayings it never went on for more."""
+"""Steps that the enrolled utterance may go on alone; with the same phrase it never took more."""
 STALL_COST = 0.1
 """What each further one in a row adds to the distance."""
+
+VARIANT_COST = 0.06
+"""Added to the distance from an augmented example: in noise and echo everything sounds more alike,
+near misses too, and a phrase spoken in a quiet room should not have to be nearer for it."""
 
 _REFERENCE, _QUERY = 1, 2  # a move that advances only there; 0 advances in both
 _FAR = np.float32(1e9)
 
 
 def dtw_distances(references: Sequence[FloatArray], query: FloatArray) -> list[float]:
-    """Distance of one saying from each of several others.
+    """Distance of one utterance from each of several others.
 
     All references go through the dynamic program together, one anti-diagonal at a time, which
     is what makes it fast in NumPy.
 
     Args:
-        references: embeddings of enrolled sayings, each of shape (t, e) with t >= 1.
-        query: embedding of what was said, shape (u, e) with u >= 1.
+        references: embeddings of enrolled utterances, each of shape (t, e) with t >= 1.
+        query: embedding of the utterance, shape (u, e) with u >= 1.
 
     Returns:
         One distance a reference, from 0 (the same) on; two different phrases are mostly above 0.5.
 
     Raises:
-        ValueError: if a shape does not fit or a saying has no frame.
-
+        ValueError: a shape does not fit, or an utterance has no frame.
     """
     if not references:
         return []
@@ -64,20 +68,46 @@ def dtw_distances(references: Sequence[FloatArray], query: FloatArray) -> list[f
     ]
 
 
+def example_distances(enrolled: Sequence[Sequence[FloatArray]], query: FloatArray) -> list[float]:
+    """DTW distance of an utterance from each enrolled one, in whichever augmentation is nearest.
+
+    Args:
+        enrolled: of each enrolled utterance its embedding, then those of its augmentations; each
+            of shape (t, e).
+        query: embedding of the utterance, shape (u, e).
+
+    Returns:
+        The least distance from the examples of each, `VARIANT_COST` added to augmented ones.
+
+    Raises:
+        ValueError: as `dtw_distances`; or an enrolled utterance has no example.
+    """
+    if not all(enrolled):
+        raise ValueError("an utterance without an example cannot be compared")
+    distances = iter(dtw_distances(list(itertools.chain.from_iterable(enrolled)), query))
+    found = []
+    for examples in enrolled:
+        own = np.asarray(list(itertools.islice(distances, len(examples))))
+        own[1:] += VARIANT_COST
+        found.append(float(own.min()))
+    return found
+
+
 def _cosine_costs(references: Sequence[FloatArray], query: FloatArray) -> FloatArray:
     """Cosine distances, shape (references, longest t, u); `_FAR` where a reference has ended."""
     longest = max(len(r) for r in references)
     costs = np.full((len(references), longest, len(query)), _FAR, dtype=np.float32)
-    unit_query = _unit(query).T
+    unit_query = unit(query).T
     for k, reference in enumerate(references):
-        costs[k, : len(reference)] = 1.0 - _unit(reference) @ unit_query
+        costs[k, : len(reference)] = 1.0 - unit(reference) @ unit_query
     return np.maximum(costs, 0.0)
 
 
-def _unit(frames: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(frames, axis=1, keepdims=True)
-    unit: FloatArray = (frames / np.maximum(norms, 1e-9)).astype(np.float32, copy=False)
-    return unit
+def unit(vectors: FloatArray) -> FloatArray:
+    """Vectors scaled to unit length, shape (..., e)."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: FloatArray = vectors / np.maximum(norms, np.float32(1e-9))
+    return scaled
 
 
 def _accumulate(costs: FloatArray, lengths: Sequence[int]) -> tuple[FloatArray, NDArray[np.int8]]:
@@ -143,7 +173,7 @@ def _path_distance(
 
 
 def _best_end(totals: FloatArray, rows: int, columns: int) -> tuple[int, int]:
-    """The cheapest cell to end in, by cost for the length of both sayings that it covers."""
+    """The cheapest cell to end in, by cost for the length of both utterances that it covers."""
     best = (rows - 1, columns - 1)
     least = float(totals[rows + columns, rows]) / (rows + columns)
     ends = [(r, columns - 1) for r in range(rows - 1 - min(OPEN_ENDS, rows // 4), rows - 1)]

@@ -1,4 +1,4 @@
-"""From sound to numbers: whose voice it is, and what it says moment by moment."""
+"""Embedders: an utterance as a voice vector, and as one phrase vector per 40 ms."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PHRASE_CONTEXT_S = 0.54
 """Sound on both sides of the speech that the phrase model is given.
 
 One of its embeddings covers 0.775 s; half of that centers the first one on the onset of speech.
-The rest lets the warping path begin and end in silence: phrases were told apart best so, and
-least upset by an end-pointer that is 0.3 s off.
+The rest lets the warping path begin and end in silence: that separated phrases best, also where
+the end-pointer was 0.3 s off.
 """
 
 _PADDING_LEVEL = 1e-4
-"""Noise that stands in for missing context, -80 dB full scale: digital zero is no room."""
+"""Noise in place of missing context, -80 dB full scale: digital zero is no room."""
 
 
 def voice_samples(utterance: Utterance) -> FloatArray:
-    """The speech alone: silence says nothing of a voice."""
+    """The speech alone, without the silence around it."""
     start, stop = _speech_bounds(utterance)
     return utterance.samples[start:stop]
 
@@ -66,7 +66,7 @@ _LONGEST_CALL = 3_000
 
 
 class _Embedder:
-    """What both embedders tell of the model that they run."""
+    """An embedder's model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -90,7 +90,7 @@ class _Embedder:
 class SpeakerEmbedder(_Embedder):
     """A voice as one vector.
 
-    The network sees windows of fixed length. A shorter utterance is repeated until it fills one; a
+    The network takes windows of fixed length. A shorter utterance is repeated until it fills one; a
     longer one is covered by windows that overlap by half or more, whose embeddings are averaged.
     """
 
@@ -102,13 +102,10 @@ class SpeakerEmbedder(_Embedder):
         self._window = frames
 
     def embed(self, samples: FloatArray) -> FloatArray:
-        """Embed an utterance, best with its silence trimmed.
-
-        Args:
-            samples: mono audio at 16 kHz, shape (n,), full scale is [-1, 1); at least 0.1 s.
+        """Embed mono audio at 16 kHz, shape (n,), best with its silence trimmed.
 
         Returns:
-            Embedding of unit length, shape (192,). The cosine of two is their dot product.
+            Embedding of unit length, shape (192,).
 
         Raises:
             InputError: shorter than 0.1 s.
@@ -132,7 +129,7 @@ class SpeakerEmbedder(_Embedder):
 class PhraseEmbedder(_Embedder):
     """What is said, as one vector every 40 ms.
 
-    Each vector sees 0.76 s of sound. The network is a stack of convolutions without padding in
+    Each vector covers 0.76 s of sound. The network is a stack of convolutions without padding in
     time, so one pass over the whole utterance gives what window after window would, every 80 ms; a
     second pass, shifted by 40 ms, gives the vectors between.
     """
@@ -141,12 +138,9 @@ class PhraseEmbedder(_Embedder):
     """Seconds from one vector to the next."""
 
     def embed(self, samples: FloatArray) -> FloatArray:
-        """Embed an utterance moment by moment, best with its silence trimmed.
+        """Embed mono audio at 16 kHz, shape (n,), best with its silence trimmed.
 
-        Args:
-            samples: mono audio at 16 kHz, shape (n,), full scale is [-1, 1); at least 0.1 s. What
-                is shorter than 0.79 s is followed by its own quietest level until it fills a
-                window.
+        What is shorter than 0.79 s is padded with its own quietest level to fill a window.
 
         Returns:
             Vectors as the network gives them, shape (t, 96), one every 40 ms.
@@ -168,14 +162,7 @@ class PhraseEmbedder(_Embedder):
         return vectors
 
     def embed_window(self, frames: FloatArray) -> FloatArray:
-        """The one vector of a single window.
-
-        Args:
-            frames: mel frames, shape (76, 32).
-
-        Returns:
-            Shape (96,), as the network gives it.
-        """
+        """The vector, shape (96,), of a single window of mel frames, shape (76, 32)."""
         vector: FloatArray = self._pass(frames, 1)[0]
         return vector
 
@@ -194,13 +181,7 @@ class PhraseEmbedder(_Embedder):
 
 @dataclass(frozen=True)
 class Models:
-    """The models that recognition stands on, open.
-
-    Attributes:
-        speaker: whose voice.
-        phrase: what is said.
-        directory: the folder that they and their cards are in.
-    """
+    """Both models, open, and the folder that they and their cards are in."""
 
     speaker: SpeakerEmbedder
     phrase: PhraseEmbedder
@@ -208,15 +189,7 @@ class Models:
 
 
 def open_models(directory: Path | None = None, threads: int = 1) -> Models:
-    """Open both models.
-
-    Args:
-        directory: folder of the `.tflite` files and their cards; those that come with the software
-            when not given.
-        threads: how many threads an inference may use.
-
-    Returns:
-        Both models, ready to run.
+    """Open both models, by default those that come with the software.
 
     Raises:
         ModelError: a model is missing, damaged, or not the one that its card describes.

@@ -1,7 +1,4 @@
-"""The recognizer: models and thresholds, applied to utterances and profiles.
-
-It holds no state between calls, touches no disk after it was opened, and knows nothing of doors.
-"""
+"""The recognizer: enrolls, verifies and identifies. It keeps no state between calls."""
 
 from __future__ import annotations
 
@@ -12,15 +9,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import Config
 from edge.errors import EnrollmentRejected, ProfileError
-from edge.recognition import quality_gate
-from edge.recognition.augmentation import PLACES, heard_in
-from edge.recognition.dtw import dtw_distances
+from edge.recognition.augmentation import AUGMENTATIONS, augmented
+from edge.recognition.dtw import dtw_distances, example_distances
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
-from edge.recognition.examples import example_distances
-from edge.recognition.results import Analysis, Identification, Verification, confidence_of
-from edge.recognition.scorer import Scorer, cosine, signature_of
+from edge.recognition.results import (
+    Analysis,
+    Identification,
+    PhraseEmbedding,
+    Verification,
+)
+from edge.recognition.scoring import Scorer, confidence_of, cosine, signature_of
 from edge.types import (
     Confidence,
     EnrollmentSample,
@@ -35,17 +36,15 @@ from edge.types import (
 )
 
 MAX_VOICE_S = 300.0
-"""Longest recording of free speech that is judged at once."""
+"""Longest recording of free speech."""
 
 
 class Analyzer:
-    """Embeds utterances.
-
-    Use one from one thread at a time: the models' tensors are shared between calls.
+    """Embeds utterances. Use one from one thread at a time: calls share the models' tensors.
 
     Args:
-        models: the two opened models.
-        config: what a recording must be worth.
+        models: both models, open.
+        config: the least quality of a recording.
     """
 
     def __init__(self, models: Models, config: Config | None = None) -> None:
@@ -53,39 +52,47 @@ class Analyzer:
         self.config = config or Config()
 
     def analyze(
-        self, utterance: Utterance, *, with_phrase: bool = True, to_enroll: bool = False
+        self,
+        utterance: Utterance,
+        *,
+        with_phrase: bool = True,
+        to_enroll: bool = False,
+        phrase: PhraseEmbedding | None = None,
     ) -> Analysis:
-        """Embed an utterance, whatever it is worth.
+        """Embed an utterance, whatever its quality.
 
         Args:
-            utterance: what was said.
-            with_phrase: whether to embed what is said too, not only the voice.
-            to_enroll: whether to embed what is said as it would sound in other places too.
+            utterance: the utterance.
+            with_phrase: whether to embed the phrase too, not only the voice.
+            to_enroll: whether to embed the phrase in every augmentation too.
+            phrase: the phrase, where it is embedded already.
         """
         started = time.perf_counter()
         speaker = self.models.speaker.embed(voice_samples(utterance))
-        spoken = time.perf_counter()
-        timings = {"speaker": (spoken - started) * 1e3}
-        phrase = None
+        timings = {"speaker": (time.perf_counter() - started) * 1e3}
         variants: tuple[FloatArray, ...] = ()
         if with_phrase:
-            phrase = self.models.phrase.embed(phrase_samples(utterance))
-            timings["phrase"] = (time.perf_counter() - spoken) * 1e3
+            phrase = phrase or self.embed_phrase(utterance)
+            timings["phrase"] = phrase.took_ms
             if to_enroll:
-                variants = self._phrase_variants(utterance)
-        return Analysis(speaker, phrase, utterance.quality, timings, variants)
+                variants = tuple(
+                    self.embed_phrase(augmented(utterance, each)).frames for each in AUGMENTATIONS
+                )
+        frames = phrase.frames if phrase else None
+        return Analysis(speaker, frames, utterance.quality, timings, variants)
 
-    def _phrase_variants(self, utterance: Utterance) -> tuple[FloatArray, ...]:
-        return tuple(
-            self.models.phrase.embed(phrase_samples(heard_in(utterance, place))) for place in PLACES
-        )
+    def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:
+        """Embed what is said in an utterance."""
+        started = time.perf_counter()
+        frames = self.models.phrase.embed(phrase_samples(utterance))
+        return PhraseEmbedding(frames, (time.perf_counter() - started) * 1e3)
 
     def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
-        """Why an utterance cannot be judged, or None when it can."""
-        longest = quality_gate.MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
+        """Why an utterance cannot be used, or None when it can."""
+        longest = MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
         if utterance.truncated and kind is ProfileKind.PHRASE:
             return ReasonCode.TOO_LONG
-        return quality_gate.reason_to_refuse(
+        return reason_to_refuse(
             utterance.quality,
             self.config.recognition,
             duration_s=utterance.duration_s,
@@ -94,22 +101,19 @@ class Analyzer:
 
 
 _SAME_RECORDING = 0.9999
-"""Similarity that no second saying reaches: the voice is never twice the same to four digits."""
+"""Similarity that no repetition reaches: a voice is never twice the same to four digits."""
 
 
 class Engine(Analyzer):
-    """Embeds, enrolls, verifies and identifies.
-
-    Use one from one thread at a time: the models' tensors are shared between calls.
+    """Embeds, enrolls, verifies and identifies; from one thread at a time.
 
     Args:
-        models: the two opened models.
-        config: what a recording must be worth, and how often a wrong one may be accepted.
-        scorer: what scores mean; None for what the models' cards say.
+        models: both models, open.
+        config: the least quality of a recording, and the false-accept rate.
+        scorer: the calibration; None for that of the models' cards.
 
     Raises:
-        ModelError: if a model's card lacks its calibration or a threshold.
-
+        ModelError: a model's card lacks its calibration or a threshold.
     """
 
     def __init__(
@@ -125,8 +129,7 @@ class Engine(Analyzer):
         """Open the models that the configuration names, or those that were installed.
 
         Raises:
-            ModelError: if a model is missing, damaged, or not the one its card describes.
-
+            ModelError: a model is missing, damaged, or not the one its card describes.
         """
         config = config or Config()
         models = open_models(config.models_directory, threads=config.recognition.threads)
@@ -135,20 +138,17 @@ class Engine(Analyzer):
     def enroll(self, profile: Profile, utterance: Utterance) -> EnrollmentSample:
         """Turn an utterance into the next sample of a profile, without storing it.
 
-        Args:
-            profile: whose; every repetition must match its first one in phrase and in voice, and
-                free speech the voice of what was enrolled before.
-            utterance: one saying of the phrase, or a stretch of free speech.
+        Every repetition must match the first one in phrase and voice; free speech must match the
+        voice of what was enrolled before.
 
         Raises:
-            EnrollmentRejected: if the utterance does not fit, with what to do about it.
-            ProfileError: if the profile was begun with another model.
-
+            EnrollmentRejected: the utterance does not fit, with what to do about it.
+            ProfileError: the profile was begun with another model.
         """
         self.require_models(profile)
         reason = self.refusal(utterance, profile.kind)
         if reason is not None:
-            message = quality_gate.explain(reason, utterance.quality, self.config.recognition)
+            message = explain(reason, utterance.quality, self.config.recognition)
             raise EnrollmentRejected(reason.value, message)
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
@@ -164,13 +164,7 @@ class Engine(Analyzer):
         )
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:
-        """The profile with one more utterance enrolled, in memory; for use without a store.
-
-        Raises:
-            EnrollmentRejected: as `enroll`.
-            ProfileError: as `enroll`.
-
-        """
+        """The profile with one more utterance enrolled, in memory; raises as `enroll`."""
         sample = self.enroll(profile, utterance)
         wants_phrase = profile.kind is ProfileKind.PHRASE
         return replace(
@@ -195,7 +189,7 @@ class Engine(Analyzer):
         earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
         score = cosine(earlier, analysis.speaker_embedding)
         least = self._enrollment_voice
-        # The voice first: another person's saying of the phrase is further away in phrase too.
+        # The voice first: another person's repetition of the phrase is further away in phrase too.
         if score < least:
             raise EnrollmentRejected(
                 ReasonCode.UNKNOWN_SPEAKER.value,
@@ -214,11 +208,10 @@ class Engine(Analyzer):
             )
 
     def verify(self, profile: Profile, utterance: Utterance) -> Verification:
-        """Is it this person, and, for a phrase profile, saying their phrase?
+        """Whether it is this person, and, for a phrase profile, their phrase.
 
         Raises:
-            ProfileError: if the profile is not enrolled yet, or was enrolled with another model.
-
+            ProfileError: the profile is not enrolled yet, or was enrolled with another model.
         """
         self.require_ready(profile)
         reason = self.refusal(utterance, profile.kind)
@@ -231,7 +224,7 @@ class Engine(Analyzer):
         phrase = self.match_phrases([profile], analysis)[0] if wants_phrase else None
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
-        reason = _verdict(speaker.accepted, phrase.accepted if phrase else True)
+        reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
         return Verification(
             accepted=reason is ReasonCode.ACCEPTED,
             reason=reason,
@@ -243,13 +236,10 @@ class Engine(Analyzer):
         )
 
     def identify(self, profiles: Sequence[Profile], utterance: Utterance) -> Identification:
-        """Who of a group speaks, whatever is said; or nobody of them.
-
-        Profiles of both kinds can be asked about; a phrase profile's voice is known too.
+        """Who of a group speaks, whatever is said, or none of them; profiles of both kinds.
 
         Raises:
-            ProfileError: if the group is empty, or one of it is not ready.
-
+            ProfileError: the group is empty, or one of it is not ready.
         """
         if not profiles:
             raise ProfileError("nobody to choose from: enroll someone first, or name a group")
@@ -279,13 +269,13 @@ class Engine(Analyzer):
     def match_speakers(
         self, profiles: Sequence[Profile], analysis: Analysis, *, among: int = 1
     ) -> list[SpeakerMatch]:
-        """Hold a voice against the signatures of several profiles.
+        """Compare a voice with the signatures of several profiles.
 
         Args:
-            profiles: whose.
+            profiles: the profiles.
             analysis: the utterance.
             among: to how many people the voice may belong; the more, the nearer it must come, so
-                that the false-accept rate of all together is the one asked for.
+                that the false-accept rate of all together is the configured one.
         """
         scores = self.scorer.voice_scores(profiles, [analysis])
         return [
@@ -302,18 +292,17 @@ class Engine(Analyzer):
         ]
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
-        """Hold what was said against the phrases of several profiles, the nearest example of each.
+        """Compare an utterance with the phrases of several profiles, the nearest example of each.
 
         Raises:
-            ValueError: if the analysis or a profile has no phrase.
-
+            ValueError: the analysis or a profile has no phrase.
         """
         if analysis.phrase_embedding is None:
             raise ValueError("this utterance was analyzed without its phrase")
-        sayings = [_sayings(profile) for profile in profiles]
-        every = list(itertools.chain.from_iterable(sayings))
+        examples = [_examples(profile) for profile in profiles]
+        every = list(itertools.chain.from_iterable(examples))
         distances = np.asarray(example_distances(every, analysis.phrase_embedding))
-        bounds = np.cumsum([len(own) for own in sayings])[:-1]
+        bounds = np.cumsum([len(own) for own in examples])[:-1]
         threshold = self.scorer.phrase_threshold()
         return [
             PhraseMatch(
@@ -326,13 +315,12 @@ class Engine(Analyzer):
             for profile, own in zip(profiles, np.split(distances, bounds))
         ]
 
-    def phrase_distance(self, profile: Profile, utterance: Utterance) -> float:
-        """Warping distance of an utterance from the nearest saying of a profile's phrase."""
-        said = self.models.phrase.embed(phrase_samples(utterance))
-        return min(example_distances(_sayings(profile), said))
+    def phrase_distance(self, profile: Profile, phrase: PhraseEmbedding) -> float:
+        """DTW distance of a phrase from the nearest enrolled utterance of a profile."""
+        return min(example_distances(_examples(profile), phrase.frames))
 
     def is_phrase(self, distance: float, snr_db: float) -> bool:
-        """Whether what is that far from an enrolled phrase, in that noise, counts as it."""
+        """Whether a distance from an enrolled phrase, in that noise, counts as the phrase."""
         ratio = float(self.scorer.phrase.ratio(distance, snr_db))
         return ratio >= self.scorer.phrase_threshold()
 
@@ -363,14 +351,14 @@ class Engine(Analyzer):
             )
 
 
-def _sayings(profile: Profile) -> list[tuple[FloatArray, ...]]:
-    sayings = [sample.phrase_examples for sample in profile.samples]
-    if not all(sayings):
+def _examples(profile: Profile) -> list[tuple[FloatArray, ...]]:
+    examples = [sample.phrase_examples for sample in profile.samples]
+    if not all(examples):
         raise ValueError(f"{profile.name} has no phrase")
-    return sayings
+    return examples
 
 
-def _verdict(voice: bool, phrase: bool) -> ReasonCode:
+def _reason(voice: bool, phrase: bool) -> ReasonCode:
     if voice:
         return ReasonCode.ACCEPTED if phrase else ReasonCode.WRONG_PHRASE
     return ReasonCode.UNKNOWN_SPEAKER if phrase else ReasonCode.NO_MATCH

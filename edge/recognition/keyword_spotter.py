@@ -1,13 +1,13 @@
-"""Finding an enrolled phrase inside running speech, while it is being spoken.
+"""Keyword spotter: finds enrolled phrases inside running speech, while it goes on.
 
-Every 80 ms the phrase model gives one vector for the last 0.775 s, and every enrolled saying is
+Every 80 ms the phrase model gives one vector for the last 0.775 s, and every enrolled utterance is
 warped onto the vectors so far, with its beginning anywhere in them: subsequence dynamic time
 warping with the slope held between a half and two (Sakoe and Chiba, 1978, pattern P = 1). With
-that slope no cell depends on another one of its own column, so a column of all sayings is a few
+that slope no cell depends on another one of its own column, so a column of all utterances is a few
 operations on arrays.
 
-What is found here is only a place to look: whether it is the phrase is for the full comparison to
-say, on that piece alone.
+A hit is only a place to look: the full comparison on that piece alone decides whether it is the
+phrase.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.features import mel_frames
-from edge.recognition.cohort import unit
+from edge.recognition.dtw import unit
 from edge.recognition.embedders import PHRASE_CONTEXT_S, PhraseEmbedder
 from edge.types import SAMPLE_RATE, FloatArray
 
@@ -31,26 +31,22 @@ _STEP_SAMPLES = int(SAMPLE_RATE * STEP_S)
 _WINDOW_S = _WINDOW_SAMPLES / SAMPLE_RATE
 
 TRIMMED = 7
-"""Vectors of 40 ms left out at both ends of an enrolled saying: they see the silence around it,
+"""Vectors of 40 ms left out at both ends of an enrolled utterance: they see the silence around it,
 and in running speech there is none."""
 NEAR = 0.19
-"""Mean cost along the path up to which a place is worth a look; of true sayings it is half that."""
+"""Mean cost along the path up to which there is a hit; of the same phrase it is half that."""
 SETTLED_STEPS = 2
-"""Steps without anything better after which a saying is over."""
+"""Steps without anything better after which a hit is reported."""
 SAME_START_S = 0.12
-"""Places that begin this near one another are the same saying."""
+"""Hits that begin this near one another are the same."""
 _FAR = np.float32(1e6)
 
 
 @dataclass(frozen=True)
 class KeywordHit:
-    """A place where an enrolled phrase may have been said.
+    """A place in the stream, in seconds, that may hold an enrolled phrase.
 
-    Attributes:
-        owner: index of the profile whose phrase it is.
-        start_s: where it begins in the stream, seconds.
-        end_s: where it ends.
-        cost: mean cosine distance along the path, 0 and up.
+    `owner` is the index of its profile, `cost` the mean cosine distance along the path, 0 and up.
     """
 
     owner: int
@@ -60,7 +56,7 @@ class KeywordHit:
 
 
 @dataclass(frozen=True)
-class _Saying:
+class _Example:
     owner: int
     before_s: float
     after_s: float
@@ -72,25 +68,24 @@ class KeywordSpotter:
 
     Args:
         embedder: the phrase model.
-        examples: enrolled sayings of each person, each of shape (t, e), one row every 40 ms.
+        examples: enrolled utterances of each person, each of shape (t, e), one row every 40 ms.
     """
 
     def __init__(self, embedder: PhraseEmbedder, examples: Sequence[Sequence[FloatArray]]) -> None:
         self._embedder = embedder
-        self._sayings = [
-            _saying(owner, example) for owner, own in enumerate(examples) for example in own
+        self._examples = [
+            _example(owner, embedding) for owner, own in enumerate(examples) for embedding in own
         ]
-        self._owners = np.asarray([saying.owner for saying in self._sayings], dtype=np.intp)
-        self._lengths = np.asarray([len(saying.frames) for saying in self._sayings], dtype=np.intp)
+        self._lengths = np.asarray([len(each.frames) for each in self._examples], dtype=np.intp)
         longest = int(self._lengths.max(initial=1))
-        shape = (len(self._sayings), longest, embedder.dimensions)
+        shape = (len(self._examples), longest, embedder.dimensions)
         self._frames = np.zeros(shape, dtype=np.float32)
-        for row, saying in zip(self._frames, self._sayings):
-            row[: len(saying.frames)] = saying.frames
+        for row, example in zip(self._frames, self._examples):
+            row[: len(example.frames)] = example.frames
         self.reset(0.0)
 
     def reset(self, start_s: float) -> None:
-        """Begin anew: what comes next was said at `start_s` and has nothing before it."""
+        """Start over: what comes next begins at `start_s` in the stream."""
         cells = self._frames.shape[:2]
         self._rest: FloatArray = np.zeros(0, np.float32)
         self._next_s = start_s
@@ -98,20 +93,16 @@ class KeywordSpotter:
         self._totals = [np.full(cells, _FAR, dtype=np.float32) for _ in range(2)]
         self._starts = [np.zeros(cells, dtype=np.float32) for _ in range(2)]
         self._best: dict[int, tuple[KeywordHit, int]] = {}
-        self._told: dict[int, KeywordHit] = {}
+        self._reported: dict[int, KeywordHit] = {}
 
     @property
     def position_s(self) -> float:
-        """Up to where the stream was taken in."""
+        """Position in the stream just after the last sample fed."""
         return self._next_s + len(self._rest) / SAMPLE_RATE
 
     def feed(self, samples: FloatArray) -> list[KeywordHit]:
-        """Take in the next samples and return the places that are over with them.
-
-        Args:
-            samples: shape (n,), following on what was fed before.
-        """
-        if not self._sayings:
+        """Take in the next samples, shape (n,), and return the hits that are complete with them."""
+        if not self._examples:
             return []
         self._rest = np.concatenate((self._rest, samples))
         found: list[KeywordHit] = []
@@ -124,29 +115,29 @@ class KeywordSpotter:
         return found
 
     def finish(self) -> list[KeywordHit]:
-        """The places that were still open; nothing more will come."""
-        found = [spot for spot, _ in self._best.values()]
+        """End the stream and return the hits that were still incomplete."""
+        found = [hit for hit, _ in self._best.values()]
         self._best = {}
         return found
 
-    def look(self, saying: FloatArray) -> list[KeywordHit]:
-        """The places in a saying that is embedded already; whatever was fed before is forgotten.
+    def search(self, embedding: FloatArray) -> list[KeywordHit]:
+        """The hits in an utterance that is embedded already; drops what was fed before.
 
         Args:
-            saying: shape (t, e), one row every 40 ms.
+            embedding: shape (t, e), one row every 40 ms.
         """
         self.reset(0.0)
         found: list[KeywordHit] = []
-        for index, vector in enumerate(saying[::2]):
+        for index, vector in enumerate(embedding[::2]):
             found += self._step(vector, index * STEP_S)
         return found + self.finish()
 
     def _step(self, vector: FloatArray, center_s: float) -> list[KeywordHit]:
-        """Take in the vector whose window is centerd on `center_s`."""
+        """Take in the vector whose window is centered on `center_s`."""
         costs = np.float32(1.0) - self._frames @ unit(vector)
         last, earlier = self._totals
         last_starts, earlier_starts = self._starts
-        # Both sayings go on by one; the enrolled one by two; the spoken one by two. Each is
+        # Both utterances go on by one; the enrolled one by two; the spoken one by two. Each is
         # weighted by how far it goes on in both together.
         ways = np.full((3, *costs.shape), _FAR, dtype=np.float32)
         starts = np.zeros_like(ways)
@@ -165,47 +156,47 @@ class KeywordSpotter:
         return self._settle(totals, begun, center_s)
 
     def _settle(self, totals: FloatArray, begun: FloatArray, center_s: float) -> list[KeywordHit]:
-        rows = np.arange(len(self._sayings))
+        rows = np.arange(len(self._examples))
         ends = self._lengths - 1
         start = begun[rows, ends]
         spoken = 1.0 + (center_s - start) / STEP_S
         mean = totals[rows, ends] / (self._lengths + spoken)
         for row in np.flatnonzero(mean < NEAR):
-            saying = self._sayings[row]
-            known = self._best.get(saying.owner)
+            example = self._examples[row]
+            known = self._best.get(example.owner)
             if known is None or mean[row] < known[0].cost:
-                spot = KeywordHit(
-                    saying.owner,
-                    float(start[row]) - saying.before_s,
-                    center_s + saying.after_s,
+                hit = KeywordHit(
+                    example.owner,
+                    float(start[row]) - example.before_s,
+                    center_s + example.after_s,
                     float(mean[row]),
                 )
-                if not self._is_rest_of_told(spot):
-                    self._best[saying.owner] = (spot, 0)
+                if not self._was_reported(hit):
+                    self._best[example.owner] = (hit, 0)
         found = []
-        for owner, (spot, waited) in list(self._best.items()):
+        for owner, (hit, waited) in list(self._best.items()):
             if waited >= SETTLED_STEPS:
-                found.append(spot)
-                self._told[owner] = spot
+                found.append(hit)
+                self._reported[owner] = hit
                 del self._best[owner]
             else:
-                self._best[owner] = (spot, waited + 1)
+                self._best[owner] = (hit, waited + 1)
         return found
 
-    def _is_rest_of_told(self, spot: KeywordHit) -> bool:
-        """Whether it is a place that was told already, only with more of what followed in it."""
-        told = self._told.get(spot.owner)
-        if told is None or spot.cost < told.cost:
+    def _was_reported(self, hit: KeywordHit) -> bool:
+        """Whether it is the last hit reported, only with more of what followed in it."""
+        last = self._reported.get(hit.owner)
+        if last is None or hit.cost < last.cost:
             return False
-        return abs(spot.start_s - told.start_s) < SAME_START_S
+        return abs(hit.start_s - last.start_s) < SAME_START_S
 
 
-def _saying(owner: int, example: FloatArray) -> _Saying:
-    """Every second vector of an enrolled saying, without its ends."""
-    trimmed = min(TRIMMED, max(0, (len(example) - 8) // 2))
-    kept = example[trimmed : len(example) - trimmed : 2]
+def _example(owner: int, embedding: FloatArray) -> _Example:
+    """Every second vector of an enrolled utterance, without its ends."""
+    trimmed = min(TRIMMED, max(0, (len(embedding) - 8) // 2))
+    kept = embedding[trimmed : len(embedding) - trimmed : 2]
     # The first vector's center lies half a window after the beginning of the context.
     before = _WINDOW_S / 2 + trimmed * STEP_S / 2 - PHRASE_CONTEXT_S
-    skipped = (len(example) - 2 * trimmed - 1) % 2
+    skipped = (len(embedding) - 2 * trimmed - 1) % 2
     after = _WINDOW_S / 2 + (trimmed + skipped) * STEP_S / 2 - PHRASE_CONTEXT_S
-    return _Saying(owner, before, after, unit(kept))
+    return _Example(owner, before, after, unit(kept))

@@ -1,30 +1,25 @@
-"""What recognition says: an utterance analyzed, a claim verified, a speaker identified."""
+"""Results of recognition: analysis, verification, identification."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge.types import Confidence, FloatArray, PhraseMatch, Quality, ReasonCode, SpeakerMatch
 
-NORMAL_FROM = math.log(3.0)
-"""Margin over the threshold from which a result is not a close one: three times the odds."""
-HIGH_FROM = math.log(10.0)
-"""Margin from which it is sure: ten times the odds."""
 
+@dataclass(frozen=True, eq=False)
+class PhraseEmbedding:
+    """What is said in an utterance, as the phrase model sees it.
 
-def confidence_of(margins: Iterable[float]) -> Confidence:
-    """Confidence in a result from the margins of its parts, log-likelihood ratios.
-
-    Something is accepted only if every part is, so the weakest part says how sure it is; it is
-    rejected as soon as one part is, so then the most clearly missed part does.
+    Attributes:
+        frames: one row per 40 ms, shape (t, 96).
+        took_ms: time to embed it, milliseconds.
     """
-    margin = abs(min(margins))
-    if margin >= HIGH_FROM:
-        return Confidence.HIGH
-    return Confidence.NORMAL if margin >= NORMAL_FROM else Confidence.LOW
+
+    frames: FloatArray = field(repr=False)
+    took_ms: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +29,10 @@ class Analysis:
     Attributes:
         speaker_embedding: unit length, shape (192,).
         phrase_embedding: one row per hop, shape (t, 96); None where no phrase was asked for.
-        quality: what the recording was worth.
+        quality: of the recording.
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
-        phrase_variants: the phrase embedding in each of `surroundings.PLACES`; empty unless it is
-            to be enrolled.
-
+        phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
+            it is to be enrolled.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -50,17 +44,10 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a voice is who it claims to be, and says their phrase.
+    """Whether a voice is the claimed one and says that person's phrase.
 
-    Attributes:
-        accepted: whether everything asked for is right.
-        reason: why.
-        confidence: how sure.
-        speaker: the voice held against the profile; None when the recording was not judged.
-        phrase: the phrase held against the profile's; None when not judged or not asked for.
-        quality: what the recording was worth.
-        timings_ms: milliseconds by stage.
-
+    `speaker` and `phrase` are None where the recording was refused, `phrase` also where the profile
+    has none; `timings_ms` is milliseconds by stage.
     """
 
     accepted: bool
@@ -86,16 +73,10 @@ class Verification:
 
 @dataclass(frozen=True)
 class Identification:
-    """Who of a group speaks, or nobody.
+    """Who of a group speaks: `best`, or None for none of them.
 
-    Attributes:
-        reason: `ACCEPTED` when it is one of the group, else why not.
-        confidence: how sure.
-        best: the profile that it is; None for nobody.
-        ranking: every profile asked about, nearest first.
-        quality: what the recording was worth.
-        timings_ms: milliseconds by stage.
-
+    `reason` is `ACCEPTED` when it is one of the group, `ranking` holds all of it, nearest first,
+    and `timings_ms` is milliseconds by stage.
     """
 
     reason: ReasonCode

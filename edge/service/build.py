@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from edge.access.checks import DuressCheck, PolicyCheck
+from edge.access.checks import Check, DuressCheck, PolicyCheck
 from edge.access.clock import DoorClock
 from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
@@ -125,7 +125,7 @@ def build_service(
         answer=context.messages.command_result,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
-    checks = [
+    checks: list[Check] = [
         DuressCheck(
             lambda: context.profiles.profiles,
             engine.scorer,

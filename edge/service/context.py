@@ -55,12 +55,15 @@ class RunControl:
         return self._reread is not None
 
     def stop(self) -> None:
-        """Stop the service."""
+        """Make `run` return within 2 s."""
         self.stopping.set()
         self.wake.set()
 
     def request_reload(self) -> None:
-        """Reload at the next tick; a mistake in the file is logged, and nothing changes."""
+        """Make `run` return with a `successor`.
+
+        Where the configuration file has a mistake, a warning says so and nothing changes.
+        """
         self._reload_requested = True
         self.wake.set()
 

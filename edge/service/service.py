@@ -22,8 +22,7 @@ from edge.access.listener import Answers, Listener
 from edge.access.lockout import LockOut
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
-from edge.audio.reconnecting import MicrophoneState, PersistentMicrophone
-from edge.audio.shared_source import Lent
+from edge.audio.reconnecting import MicrophoneState, ReconnectingMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
@@ -161,20 +160,24 @@ class Service:
     Args:
         parts: what it runs.
         source: where sound comes from; None for the configured microphone.
+
+    Attributes:
+        control: stops and reloads it.
+        listening: whether it is armed.
     """
 
     def __init__(self, parts: ServiceParts, source: Source | None = None) -> None:
         self._parts = parts
         self._context = parts.context
-        self._control = parts.context.control
+        self.control = parts.context.control
         self._publisher = parts.context.publisher
         self._profiles = parts.context.profiles
-        self._listening = parts.context.listening
+        self.listening = parts.context.listening
         self._blocks, self._decisions = parts.observers.blocks, parts.observers.decisions
         audio = parts.context.config.audio
-        self._microphone: PersistentMicrophone | None = None
+        self._microphone: ReconnectingMicrophone | None = None
         if source is None:
-            source = self._microphone = PersistentMicrophone(
+            source = self._microphone = ReconnectingMicrophone(
                 audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
@@ -187,29 +190,8 @@ class Service:
         self._failure: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name="recognizer", daemon=True)
 
-    @property
-    def listening(self) -> bool:
-        """Whether it is armed."""
-        return self._listening.on
-
-    @property
-    def successor(self) -> Config | None:
-        """After `run`: the configuration for another service, None where it was just to stop."""
-        return self._control.successor
-
-    def stop(self) -> None:
-        """Make `run` return within 2 s; from any thread or signal handler."""
-        self._control.stop()
-
-    def reload(self) -> None:
-        """Make `run` return with a `successor`; from any thread or signal handler.
-
-        Where the configuration file has a mistake, a warning says so and nothing changes.
-        """
-        self._control.request_reload()
-
     def run(self) -> None:
-        """Listen until `stop` is called or the source ends.
+        """Listen until the service is stopped or the source ends.
 
         Raises:
             EdgeVoiceError: the worker cannot go on.
@@ -219,7 +201,7 @@ class Service:
             self._profiles.refresh()
             self._context.trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
             self._publisher.set_status(
-                listening=self.listening,
+                listening=self.listening.on,
                 enrolling=False,
                 signing_key=self._parts.issuer.key_id,
                 **self._parts.lockout.as_dict(),
@@ -228,7 +210,7 @@ class Service:
             self._worker.start()
             self._watch()
         finally:
-            if self.successor is None:
+            if self.control.successor is None:
                 self._notifier.stopping()
             else:
                 self._notifier.reloading()
@@ -240,12 +222,12 @@ class Service:
 
     def _watch(self) -> None:
         due = 0.0
-        while not self._control.stopping.is_set():
+        while not self.control.stopping.is_set():
             observers = self._parts.observers
-            woken = self._control.wake.wait(LIVE_S if observers.live else _TICK_S)
+            woken = self.control.wake.wait(LIVE_S if observers.live else _TICK_S)
             if woken or time.monotonic() >= due:
                 due = time.monotonic() + _TICK_S - LIVE_S / 2
-                self._control.wake.clear()
+                self.control.wake.clear()
                 observers.update()
                 self._tick()
             else:
@@ -266,7 +248,7 @@ class Service:
         self._publish_status()
         self._profiles.store_lessons()
         parts.observers.tick()
-        self._control.reload_if_requested()
+        self.control.reload_if_requested()
         if self._alive():
             self._notifier.watchdog()
 
@@ -301,14 +283,11 @@ class Service:
 
     def _shut_down(self) -> None:
         parts = self._parts
-        if self._microphone is not None:
-            with contextlib.suppress(EdgeVoiceError):
-                self._microphone.close()
-        if isinstance(self._source, Lent):
+        with contextlib.suppress(EdgeVoiceError):
             self._source.close()
         if self._worker.is_alive():
             # The next service must not share the processor with this worker.
-            self._worker.join(_WORKER_GRACE_S if self.successor is None else _HANDOVER_S)
+            self._worker.join(_WORKER_GRACE_S if self.control.successor is None else _HANDOVER_S)
         parts.observers.close()
         # Into the audit trail what came in, while the broker can still be reached.
         parts.enrollment.close()
@@ -329,9 +308,11 @@ class Service:
     def _work(self) -> None:
         try:
             with self._source:
+                if self.control.stopping.is_set():
+                    return
                 for block in self._source.blocks():
                     self._process(block)
-                    if self._control.stopping.is_set():
+                    if self.control.stopping.is_set():
                         return
                 for judgment in self._parts.pipeline.listener.flush():
                     self._decide(judgment)
@@ -341,7 +322,7 @@ class Service:
             _log.debug("the recognizer failed", exc_info=True)
             self._failure = error
         finally:
-            self.stop()
+            self.control.stop()
 
     def _process(self, block: AudioBlock) -> None:
         # Thirty times a second, mostly silence: nothing is called here that has nothing to do.
@@ -352,7 +333,7 @@ class Service:
         self._lost_samples += block.lost_samples
         self._blocks.append(block)
         enrollment = parts.enrollment
-        if not self._listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
+        if not self.listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
             parts.challenge.cancel()
             self._moved_at = time.monotonic()
             return
@@ -370,7 +351,7 @@ class Service:
             if self._profiles.adapts:
                 self._profiles.learn(published)
             self._decisions.append(published)
-            self._control.wake.set()
+            self.control.wake.set()
         self._moved_at = time.monotonic()
 
     def _be_ready(self) -> None:

@@ -20,7 +20,7 @@ from edge.cli.main import main
 from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.recognition.adaptation import Refusal, drift_of
-from edge.recognition.scorer import signature_of
+from edge.recognition.scoring import signature_of
 from edge.resources import demo_directory
 from edge.service import build_service
 from edge.store import open_store
@@ -161,7 +161,7 @@ def _barely_like(profile: Profile, engine: Engine, config: Config) -> Profile:
             mixed = sample.speaker_embedding + np.float32(share) * voice
             samples.append(replace(sample, speaker_embedding=mixed / np.linalg.norm(mixed)))
         other = replace(profile, samples=tuple(samples))
-        decision = Decider(engine, config).decide(utterance("ada_right_phrase"), [other])
+        decision = Decider(engine, config).decide(utterance("ada_right_phrase"), [other]).decision
         if decision.granted and decision.confidence is Confidence.LOW:
             return other
     raise AssertionError("no voice is barely alike")

@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.audio.blocks import blocks_of
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
@@ -30,7 +31,7 @@ from edge.demo.story import load_play
 from edge.errors import EXIT_ENVIRONMENT, EnvironmentFault
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.resources import demo_directory
-from edge.types import SAMPLE_RATE, AudioBlock
+from edge.types import SAMPLE_RATE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOPICS = Topics("edge-voice", "demo-door")
@@ -129,7 +130,7 @@ def test_every_recording_is_one_good_utterance() -> None:
         pointer = EndPointer(EndPointSettings())
         quiet = np.full(SAMPLE_RATE // 2, 1e-4, np.float32)
         samples = np.concatenate([scene.samples, quiet])
-        found = pointer.feed(AudioBlock(samples, 0.0, 0.0))
+        found = [cut for block in blocks_of(samples) for cut in pointer.feed(block)]
         assert len(found) == 1, scene.title
         # What the demo takes for the end of speech is what it measures the answer from.
         assert found[0].end_s == pytest.approx(scene.speech_end_s, abs=0.2)

@@ -27,12 +27,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LISTENER = """
 import json, sys, threading, time
 import numpy as np
-from edge.audio.reconnecting import PersistentMicrophone
+from edge.audio.reconnecting import ReconnectingMicrophone
 
 def tell(**what):
     print(json.dumps({"at": time.monotonic(), **what}), flush=True)
 
-microphone = PersistentMicrophone(
+microphone = ReconnectingMicrophone(
     device=sys.argv[1] if len(sys.argv) > 1 else None,
     on_change=lambda s: tell(listening=s.listening, reason=s.reason, device=s.device),
 )

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from edge.recognition.calibration import OperatingCurve, PhraseCalibration, VoiceCalibration
-from edge.recognition.cohort import Cohort
-from edge.recognition.scorer import Scorer
+from edge.recognition.scoring import (
+    Cohort,
+    OperatingCurve,
+    PhraseCalibration,
+    Scorer,
+    VoiceCalibration,
+)
 
 VOICE_CURVE = OperatingCurve(((0.1, -4.0), (0.01, 1.0), (0.001, 4.0), (0.0001, 6.0)))
 PHRASE_CURVE = OperatingCurve(((0.1, 0.0), (0.01, 0.5), (0.0001, 2.5)))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge.recognition import Analysis
 from edge.recognition.adaptation import Nearness, Refusal, drift_of, reason_not_to_adapt
-from edge.recognition.scorer import cosine, signature_of
+from edge.recognition.scoring import cosine, signature_of
 from edge.types import (
     Confidence,
     EnrollmentSample,

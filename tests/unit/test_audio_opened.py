@@ -7,7 +7,7 @@ import pytest
 
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, level_db
 from edge.audio.end_pointing import EndPointer, EndPointSettings, Frame, OpenUtterance
-from edge.types import SAMPLE_RATE, FloatArray, Utterance
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 from tests.unit.voices import in_blocks, quiet, speech
 
 
@@ -17,7 +17,10 @@ def opened_of(
     grid = samples[: len(probabilities) * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     return OpenUtterance(
         [
-            Frame(samples, start_s + index * FRAME_S, 100.0 + (index + 1) * FRAME_S, probability)
+            Frame(
+                AudioBlock(samples, start_s + index * FRAME_S, 100.0 + (index + 1) * FRAME_S),
+                probability,
+            )
             for index, (samples, probability) in enumerate(zip(grid, probabilities))
         ]
     )
@@ -39,7 +42,7 @@ def opened() -> OpenUtterance:
 
 
 def all_of(opened: OpenUtterance) -> FloatArray:
-    return np.concatenate([frame.samples for frame in opened.frames])
+    return np.concatenate([frame.block.samples for frame in opened.frames])
 
 
 def at(frame: int) -> float:
@@ -71,7 +74,7 @@ def test_a_part_is_worth_what_its_own_speech_is_worth(opened: OpenUtterance) -> 
 
 
 def test_a_click_elsewhere_does_not_spoil_a_part(opened: OpenUtterance) -> None:
-    opened.frames[25].samples[:] = 1.0
+    opened.frames[25].block.samples[:] = 1.0
     assert opened.part(at(10), at(20)).quality.clipped_fraction == 0.0
     assert opened.part(at(20), at(30)).quality.clipped_fraction == pytest.approx(0.1)
 
@@ -100,7 +103,8 @@ def test_samples_from_a_place_on(opened: OpenUtterance) -> None:
 
 
 def test_what_was_forgotten_makes_it_truncated(opened: OpenUtterance) -> None:
-    opened.drop_first(12)
+    for _ in range(12):
+        opened.drop_first()
     assert opened.start_s == pytest.approx(at(12))
     assert opened.whole(0).truncated
     # A piece that begins later has not lost anything.

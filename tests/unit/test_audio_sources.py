@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import select
 import struct
 import threading
 import time
@@ -169,3 +170,93 @@ def test_a_glitch_of_the_driver_is_silence(glitch: float) -> None:
     (block,) = maker.feed(samples, 1.0)
     assert block.samples[100] == 0.0
     assert np.count_nonzero(block.samples) == FRAME_SAMPLES - 1
+
+
+class Piped:
+    """A source whose pipe carries 16-bit sound."""
+
+    def __init__(self) -> None:
+        reading, self._writing = os.pipe()
+        self.stream = open(reading, "rb", buffering=0)  # noqa: PTH123, SIM115
+        self.source = StandardInputSource(self.stream)
+
+    def write(self, *numbers: int) -> None:
+        """Half a block of each of these numbers."""
+        for number in numbers:
+            os.write(self._writing, np.full(FRAME_SAMPLES // 2, number, "<i2").tobytes())
+
+    def end(self) -> None:
+        os.close(self._writing)
+
+
+def _numbers(block: AudioBlock) -> list[int]:
+    return sorted({round(float(sample) * 32768) for sample in block.samples})
+
+
+def _take_all(source: Source, taken: list[AudioBlock]) -> None:
+    taken.extend(source.blocks())
+
+
+def test_a_pipe_goes_on_where_it_was_left() -> None:
+    pipe = Piped()
+    pipe.write(1, 1, 2, 2, 3, 3)
+    with pipe.source as source:
+        blocks = source.blocks()
+        assert [_numbers(next(blocks)) for _ in range(2)] == [[1], [2]]
+        source.close()
+        assert list(blocks) == []
+    pipe.write(4, 4)
+    pipe.end()
+    with pipe.source as source:
+        later = list(source.blocks())
+    assert [_numbers(block) for block in later] == [[3], [4]]
+    assert later[0].start_s == pytest.approx(2 * FRAME_SAMPLES / SAMPLE_RATE)
+    with pipe.source as source:
+        assert list(source.blocks()) == []
+    assert not pipe.stream.closed
+
+
+def test_half_a_block_and_half_a_header_are_kept() -> None:
+    samples = np.arange(1, 1025, dtype=np.int16)
+    wav = _wav(samples.astype(np.float32) / np.float32(32768))
+    for cut in (2, 9, 30, 44 + 700):
+        pipe = Piped()
+        os.write(pipe._writing, wav[:cut])
+        early: list[AudioBlock] = []
+        with pipe.source as source:
+            reading = threading.Thread(target=_take_all, args=(source, early))
+            reading.start()
+            while select.select([pipe.stream], [], [], 0.0)[0]:
+                pass
+            source.close()
+            reading.join(5)
+        assert early == []
+        os.write(pipe._writing, wav[cut:])
+        pipe.end()
+        with pipe.source as source:
+            np.testing.assert_array_equal(_joined(list(source.blocks())) * 32768, samples)
+
+
+def test_closing_ends_the_wait_for_sound() -> None:
+    pipe = Piped()
+    taken: list[AudioBlock] = []
+    with pipe.source as source:
+        waiting = threading.Thread(target=lambda: taken.extend(source.blocks()))
+        waiting.start()
+        source.close()
+        waiting.join(5)
+    assert not waiting.is_alive()
+    assert taken == []
+    pipe.end()
+
+
+def test_a_file_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    samples = _noise(10_000)
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    source = FileSource(tmp_path / "a.wav")
+    parts = []
+    with source:
+        parts += list(itertools.islice(source.blocks(), 3))
+    with source:
+        parts += list(source.blocks())
+    np.testing.assert_array_equal(_joined(parts), samples)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edge.recognition.calibration import (
+from edge.recognition.scoring import (
     ENROLLMENTS_RANGE,
     SNR_RANGE_DB,
     SPEECH_RANGE_S,

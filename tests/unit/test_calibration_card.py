@@ -16,7 +16,7 @@ from edge.config import Config
 from edge.errors import ModelError
 from edge.inference import ModelCard, read_card
 from edge.recognition import Engine
-from edge.recognition.calibration import phrase_calibration, require_calibrated, voice_calibration
+from edge.recognition.scoring import phrase_calibration, require_calibrated, voice_calibration
 from edge.resources import models_directory
 
 SPEAKER, PHRASE = "speaker_embedding", "phrase_embedding"

@@ -78,7 +78,7 @@ class Door:
         self.decider = Decider(engine, Config())
 
     def passphrase(self, voice: str = ADA) -> Judgment:
-        judgment = self.decider.judge(passphrase(voice), self.people)
+        judgment = self.decider.decide(passphrase(voice), self.people)
         assert judgment.decision.outcome is Outcome.GRANTED
         return self.challenge.review(judgment)
 

@@ -13,7 +13,8 @@ import pytest
 
 from edge.errors import ModelError
 from edge.inference import read_card
-from edge.recognition.cohort import Cohort, read_embeddings, unit
+from edge.recognition.dtw import unit
+from edge.recognition.scoring import Cohort, read_embeddings
 from edge.resources import models_directory
 from edge.types import FloatArray
 

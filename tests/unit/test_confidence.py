@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.recognition.results import HIGH_FROM, NORMAL_FROM, confidence_of
+from edge.recognition.scoring import HIGH_FROM, NORMAL_FROM, confidence_of
 from edge.types import Confidence, PhraseMatch, SpeakerMatch
 
 

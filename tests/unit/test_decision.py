@@ -53,7 +53,7 @@ def household(engine: Engine) -> list[Profile]:
 def test_says_who_what_and_why(
     engine: Engine, household: list[Profile], said: str, reason: ReasonCode, name: str, phrase: str
 ) -> None:
-    decision = Decider(engine, CONFIG).decide(recording(said), household)
+    decision = Decider(engine, CONFIG).decide(recording(said), household).decision
     assert decision.reason is reason
     assert decision.outcome is (
         Outcome.GRANTED if reason is ReasonCode.ACCEPTED else Outcome.DENIED
@@ -87,17 +87,19 @@ def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(
             for own, other in zip(ada.samples, robin.samples)
         ))
     ]  # fmt: skip
-    decision = Decider(engine, CONFIG).decide(recording("robin_right_phrase"), swapped)
+    decision = Decider(engine, CONFIG).decide(recording("robin_right_phrase"), swapped).decision
     assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
 
 
 def test_among_many_the_right_one_is_found(engine: Engine, household: list[Profile]) -> None:
     ada, robin = household
     crowd = [replace(robin, id=f"robin-{number}") for number in range(3 * NEAREST_VOICES)]
-    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), [*crowd, ada])
+    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), [*crowd, ada]).decision
     assert decision.granted
     assert decision.name == "ada"
-    stranger = Decider(engine, CONFIG).decide(recording("stranger_other_phrase"), [*crowd, ada])
+    stranger = (
+        Decider(engine, CONFIG).decide(recording("stranger_other_phrase"), [*crowd, ada]).decision
+    )
     assert stranger.reason is ReasonCode.NO_MATCH
 
 
@@ -112,7 +114,7 @@ def test_only_whole_phrase_profiles_of_these_models_open(
     ]
     decider = Decider(engine, CONFIG)
     assert decider.eligible(useless) == []
-    decision = decider.decide(recording("ada_right_phrase"), useless)
+    decision = decider.decide(recording("ada_right_phrase"), useless).decision
     assert decision.reason is ReasonCode.NOBODY_ENROLLED
 
 
@@ -130,7 +132,7 @@ def test_a_bad_recording_is_denied_with_its_reason(
 ) -> None:
     good = recording("ada_right_phrase")
     bad = replace(good, quality=replace(good.quality, **changes))
-    decision = Decider(engine, CONFIG).decide(bad, household)
+    decision = Decider(engine, CONFIG).decide(bad, household).decision
     assert not decision.granted
     assert decision.reason is reason
     assert decision.scores == {}
@@ -140,15 +142,18 @@ def test_a_bad_recording_is_denied_with_its_reason(
 def test_endless_speech_is_no_passphrase(engine: Engine, household: list[Profile]) -> None:
     good = recording("ada_right_phrase")
     decider = Decider(engine, CONFIG)
-    assert decider.decide(replace(good, truncated=True), household).reason is ReasonCode.TOO_LONG
+    assert (
+        decider.decide(replace(good, truncated=True), household).decision.reason
+        is ReasonCode.TOO_LONG
+    )
     endless = Utterance(
         np.tile(good.samples, 10), 0.0, 30.0, replace(good.quality, net_speech_s=30.0)
     )
-    assert decider.decide(endless, household).reason is ReasonCode.TOO_LONG
+    assert decider.decide(endless, household).decision.reason is ReasonCode.TOO_LONG
 
 
 def test_no_embedding_leaves_the_device(engine: Engine, household: list[Profile]) -> None:
-    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), household)
+    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), household).decision
     assert len(decision.to_json()) < 1200
     for value in decision.as_dict().values():
         assert not isinstance(value, list)

@@ -79,7 +79,7 @@ class House:
         self.policy = PolicyCheck(CONFIG.device.id, clock)
 
     def hear(self, utterance: Utterance) -> Judgment:
-        return self.review(self.decider.judge(utterance, self.profiles))
+        return self.review(self.decider.decide(utterance, self.profiles))
 
     def review(self, judgment: Judgment) -> Judgment:
         return self.policy.review(self.check.review(judgment))
@@ -125,7 +125,7 @@ def test_it_opens_as_the_person_s_own_phrase_and_raises_the_alarm(
 
 def test_scores_still_belong_together(engine: Engine, everybody: list[Profile]) -> None:
     house = House(engine, everybody)
-    before = house.decider.judge(recording("ada_wrong_phrase"), everybody).decision.scores
+    before = house.decider.decide(recording("ada_wrong_phrase"), everybody).decision.scores
     after = house.hear(recording("ada_wrong_phrase")).decision.scores
     for name in ("joint", "voice_similarity", "phrase", "phrase_distance"):
         assert after[name] == before[name]
@@ -192,7 +192,7 @@ def test_an_alarm_that_cannot_be_raised_opens_all_the_same(
 
     caplog.set_level(logging.INFO)
     check = DuressCheck(lambda: everybody, engine.scorer, fail)
-    judgment = Decider(engine, CONFIG).judge(recording("ada_wrong_phrase"), everybody)
+    judgment = Decider(engine, CONFIG).decide(recording("ada_wrong_phrase"), everybody)
     assert check.review(judgment).decision.granted
     assert caplog.records == []
 
@@ -207,7 +207,7 @@ def test_without_the_person_s_own_profile_it_opens_nothing(
         assert not house.hear(recording("ada_wrong_phrase")).decision.granted
     # Deleted between being recognized and being decided on.
     house.profiles = everybody
-    judgment = house.decider.judge(recording("ada_wrong_phrase"), everybody)
+    judgment = house.decider.decide(recording("ada_wrong_phrase"), everybody)
     house.profiles = everybody[2:]
     decision = house.check.review(judgment).decision
     assert (decision.granted, decision.name, decision.phrase) == (False, None, None)
@@ -225,8 +225,8 @@ def test_a_person_with_two_phrases_is_one_person(
     """What is asked of the voice does not rise with a second phrase, however near it is."""
     alike = replace(ada, id="another", duress_of=ada.id)
     decider = Decider(engine, CONFIG)
-    alone = decider.judge(recording("ada_right_phrase"), [ada])
-    both = decider.judge(recording("ada_right_phrase"), [ada, alike])
+    alone = decider.decide(recording("ada_right_phrase"), [ada])
+    both = decider.decide(recording("ada_right_phrase"), [ada, alike])
     assert both.finding is not None
     assert both.finding.sharing == 1
     assert both.decision.scores["voice_threshold"] == alone.decision.scores["voice_threshold"]

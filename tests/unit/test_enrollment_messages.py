@@ -27,7 +27,7 @@ MODULES = (
     "edge/cli/enroll_digits.py",
     "edge/cli/enroll_files.py",
     "edge/cli/enroll_microphone.py",
-    "edge/recognition/quality_gate.py",
+    "edge/audio/quality.py",
 )
 BY_NAME = {
     "edge/recognition/engine.py": ("enroll", "_check_against_earlier", "require_models"),

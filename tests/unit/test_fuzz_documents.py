@@ -19,7 +19,7 @@ from edge.errors import InputError, ModelError
 from edge.evaluation.report import read_suggestion
 from edge.evaluation.results import FORMAT, VERSION
 from edge.inference import read_card
-from edge.recognition.calibration import phrase_calibration, voice_calibration
+from edge.recognition.scoring import phrase_calibration, voice_calibration
 from edge.resources import models_directory
 from edge.store.audit_chain import START, sealed_entry
 from edge.store.audit_chain import check as check_trail

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import RecognitionConfig
-from edge.recognition.quality_gate import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.types import Quality, ReasonCode
 
 GOOD = Quality(

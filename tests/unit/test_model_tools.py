@@ -9,7 +9,7 @@ import pytest
 from edge.errors import ModelError
 from edge.evaluation.corpus import CorpusFile
 from edge.inference import read_card
-from edge.recognition.calibration import require_calibrated
+from edge.recognition.scoring import require_calibrated
 from tools.build_models import BuildError, expect
 from tools.measure_quantization import compare
 from tools.models import cards

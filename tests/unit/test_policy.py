@@ -22,7 +22,7 @@ DAY_S = 86400.0
 OFFICE = AccessRule(windows=(parse_window("mon-fri 07:00-18:00"),))
 
 
-class Memory:
+class Memory(DeviceState):
     """A state that is kept nowhere."""
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ def test_decisions_of_the_presets_are_ordered(
     engines: dict[str, Engine], household: list[Profile], said: str
 ) -> None:
     decisions = [
-        Decider(engines[name], engines[name].config).decide(recording(said), household)
+        Decider(engines[name], engines[name].config).decide(recording(said), household).decision
         for name in PRESETS
     ]
     granted = [decision.granted for decision in decisions]
@@ -161,8 +161,8 @@ def test_people_who_share_a_phrase_must_come_nearer(
         ),
     )
     utterance = recording("ada_right_phrase")
-    alone = decider.judge(utterance, [ada, robin])
-    shared = decider.judge(utterance, [ada, sharing])
+    alone = decider.decide(utterance, [ada, robin])
+    shared = decider.decide(utterance, [ada, sharing])
     assert alone.decision.granted
     assert shared.decision.granted
     assert shared.decision.name == "ada"
@@ -179,8 +179,8 @@ def test_people_who_share_a_phrase_must_come_nearer(
     far = replace(sharing, id="far", samples=tuple(
         replace(own, speaker_embedding=-own.speaker_embedding) for own in sharing.samples
     ))  # fmt: skip
-    one = decider.decide(utterance, [near])
-    two = decider.decide(utterance, [near, far])
+    one = decider.decide(utterance, [near]).decision
+    two = decider.decide(utterance, [near, far]).decision
     assert one.granted
     assert two.reason is ReasonCode.UNKNOWN_SPEAKER
     assert two.scores["joint"] < two.scores["joint_threshold"] <= one.scores["joint"]

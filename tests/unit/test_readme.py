@@ -48,7 +48,7 @@ def test_the_example_payload_has_the_scores_of_a_decision() -> None:
     scores = json.loads(block(DECISIONS, "json"))["scores"]
     engine = Engine.open()
     ada = enrolled(engine, "ada")
-    decision = Decider(engine, engine.config).decide(recording("ada_right_phrase"), [ada])
+    decision = Decider(engine, engine.config).decide(recording("ada_right_phrase"), [ada]).decision
     found = decision.as_dict()["scores"]
     assert list(scores) == list(found)
     assert scores["joint_threshold"] == found["joint_threshold"]

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.audio.blocks import blocks_of
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.config import Config, EnrollmentConfig
 from edge.enrollment import prompts
@@ -141,7 +142,8 @@ def test_a_block_is_taken_only_while_it_goes_on(room: Room) -> None:
 def test_what_was_being_said_before_belongs_to_nobody(room: Room) -> None:
     said = np.concatenate((samples_of("ada_enroll_1"), quiet(1.2)))
     endpointer = room.enrollment._endpointer
-    endpointer.feed(AudioBlock(said[:16_000], 0.0, room.now))
+    for block in blocks_of(said[:16_000]):
+        endpointer.feed(block)
     room.position = 1.0
     assert endpointer.speaking
     room.start()

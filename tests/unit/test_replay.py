@@ -49,9 +49,9 @@ def judged(engine: Engine, ada: Profile) -> dict[str, Judgment]:
         "stranger_adas_phrase",
         "stranger_other_phrase",
     )
-    found = {name: decider.judge(recording(name), [ada]) for name in names}
+    found = {name: decider.decide(recording(name), [ada]) for name in names}
     replayed = utterance_of(gsm(samples_of("ada_right_phrase"), 1))
-    found["replayed"] = decider.judge(replayed, [ada])
+    found["replayed"] = decider.decide(replayed, [ada])
     return found
 
 

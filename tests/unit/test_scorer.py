@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.recognition import Analysis
-from edge.recognition.cohort import Cohort
-from edge.recognition.scorer import Scorer
+from edge.recognition.scoring import Cohort, Scorer
 from edge.types import EnrollmentSample, FloatArray, Profile, Quality
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 

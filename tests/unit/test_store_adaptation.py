@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import ProfileError, StoreError
-from edge.recognition.scorer import signature_of
+from edge.recognition.scoring import signature_of
 from edge.store import MAX_ADAPTED, MAX_SAMPLES, ProfileStore
 from edge.types import Profile, ProfileKind, ProfileStatus
 from tests.unit.stores import (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.blocks import FRAME_SAMPLES, BlockMaker
 from edge.audio.files import read_audio
 from edge.audio.utterance import find_speech, utterance_of
 from edge.recognition import Engine
@@ -60,12 +61,15 @@ def spliced(*parts: str, gap_s: float = 0.08) -> FloatArray:
 
 
 def in_blocks(samples: FloatArray, sizes: Sequence[int] = (FRAME_SAMPLES,)) -> list[AudioBlock]:
-    """A stream as a source delivers it; the sizes of its blocks take turns."""
+    """A stream as a source delivers it, which gets it in pieces of these sizes in turn."""
+    maker = BlockMaker(SAMPLE_RATE)
     blocks: list[AudioBlock] = []
     position = 0
-    while position < len(samples):
-        piece = samples[position : position + sizes[len(blocks) % len(sizes)]]
-        end = position + len(piece)
-        blocks.append(AudioBlock(piece, position / SAMPLE_RATE, end / SAMPLE_RATE))
-        position = end
-    return blocks
+    for size in itertools.cycle(sizes):
+        piece = samples[position : position + size]
+        position += len(piece)
+        last = position == len(samples)
+        blocks += maker.feed(piece, position / SAMPLE_RATE, last=last)
+        if last:
+            return blocks
+    raise AssertionError("no sizes")

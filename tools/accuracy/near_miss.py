@@ -17,7 +17,7 @@ from scipy.spatial.distance import squareform
 from edge.evaluation.corpus import Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
-from edge.recognition.examples import example_distances
+from edge.recognition.dtw import example_distances
 from edge.types import FloatArray
 from tools.accuracy.figures import PRESETS, Scores, false_accepts
 from tools.accuracy.same_phrase import enrolled_phrases

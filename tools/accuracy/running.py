@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -48,29 +47,21 @@ class Grant:
     name: str
 
 
-class _Watched:
+class _Watched(Source):
     """A source that reports how much of it was taken."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self.position_s = 0.0
 
-    def __enter__(self) -> _Watched:
-        self._source.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
+    def close(self) -> None:
+        self._source.close()
 
     def blocks(self) -> Iterator[AudioBlock]:
-        for block in self._source.blocks():
-            self.position_s = block.end_s
-            yield block
+        with self._source:
+            for block in self._source.blocks():
+                self.position_s = block.end_s
+                yield block
 
 
 def measure(

@@ -19,7 +19,7 @@ from edge.audio.utterance import utterance_of
 from edge.evaluation.corpus import CorpusFile, Spoken
 from edge.evaluation.trials import profile_of
 from edge.recognition import Engine
-from edge.recognition.examples import example_distances
+from edge.recognition.dtw import example_distances
 from edge.recognition.results import Analysis
 from edge.types import FloatArray, Profile, ProfileKind
 from tools.accuracy.figures import PLAIN_PHRASE, PLAIN_VOICE, PRESETS, Row, Scores

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.cohort import unit
+from edge.recognition.dtw import unit
 from edge.types import FloatArray
 from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
 from tools.calibration.voice import WEIGHT, FittedVoice, fit_voice

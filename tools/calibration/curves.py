@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edge.recognition.calibration import OperatingCurve
+from edge.recognition.scoring import OperatingCurve
 
 RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 LEAST_STEP = 0.05

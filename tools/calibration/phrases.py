@@ -22,12 +22,11 @@ import numpy as np
 import soxr
 from rich.progress import track
 
-from edge.recognition.augmentation import PLACES, heard_in
-from edge.recognition.calibration import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_term
-from edge.recognition.dtw import dtw_distances
+from edge.recognition.augmentation import AUGMENTATIONS, augmented
+from edge.recognition.dtw import dtw_distances, example_distances
 from edge.recognition.embedders import phrase_samples, voice_samples
 from edge.recognition.engine import Analyzer
-from edge.recognition.examples import example_distances
+from edge.recognition.scoring import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_term
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import PLACEMENTS, ROOMS, reverberate, room_response
@@ -174,7 +173,7 @@ def _cut_amiss(one: Utterance, chance: np.random.Generator) -> Utterance:
 def _enrolled(analyzer: Analyzer, one: Utterance) -> tuple[FloatArray, ...]:
     return tuple(
         analyzer.models.phrase.embed(phrase_samples(said))
-        for said in (one, *(heard_in(one, place) for place in PLACES))
+        for said in (one, *(augmented(one, place) for place in AUGMENTATIONS))
     )
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.recognition.calibration import USUAL_ENROLLMENTS, VoiceCalibration, quality_terms
-from edge.recognition.cohort import Cohort, unit
+from edge.recognition.dtw import unit
+from edge.recognition.scoring import USUAL_ENROLLMENTS, Cohort, VoiceCalibration, quality_terms
 from edge.types import FloatArray
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit

@@ -1,0 +1,551 @@
+"""Scoring: calibration of scores as log-likelihood ratios, score normalization, thresholds.
+
+A log-likelihood ratio says how much likelier a score is if the voice (or the phrase) is the right
+one than if it is not, as a natural logarithm: 0 says nothing, 4.6 is a hundred to one. It is an
+affine function of the score and of the recording's quality, fitted by logistic regression
+(N. Brümmer and J. du Preez, "Application-independent evaluation of speaker detection", 2006; with
+quality measures as in M. I. Mandasari et al., "Quality measure functions for calibration of speaker
+recognition systems in various duration conditions", 2013).
+
+A ratio alone does not say how often a stranger exceeds it. So the calibration also holds the ratios
+that given shares of wrong trials exceeded in measurements: the operating curve. Every threshold
+follows from it and from one figure, the false-accept rate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ModelError
+from edge.inference import ModelCard
+from edge.recognition.dtw import unit
+from edge.recognition.embedders import Models
+from edge.recognition.results import Analysis
+from edge.types import Confidence, EnrollmentSample, FloatArray, Profile
+
+REFERENCE_SPEECH_S = 2.0
+"""Net speech that adds nothing to a ratio."""
+REFERENCE_SNR_DB = 25.0
+"""Signal-to-noise ratio that adds nothing."""
+SPEECH_RANGE_S = (0.4, 6.0)
+SNR_RANGE_DB = (0.0, 40.0)
+PHRASE_SNR_RANGE_DB = (5.0, 25.0)
+ENROLLMENTS_RANGE = (1.0, 5.0)
+"""Values outside these measured ranges are clipped to them."""
+USUAL_ENROLLMENTS = 3
+"""Enrollment utterances of the trials behind the operating curve."""
+_LARGEST = 1e6
+"""No figure of a calibration comes near; a larger one is damage."""
+NORMAL_FROM = math.log(3.0)
+"""Margin over the threshold for normal confidence: three times the odds."""
+HIGH_FROM = math.log(10.0)
+"""Margin for high confidence: ten times the odds."""
+_MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class OperatingCurve:
+    """Which share of wrong trials exceeds which ratio.
+
+    Attributes:
+        points: (false-accept rate, log-likelihood ratio), rates falling, ratios rising.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    def threshold(self, rate: float) -> float:
+        """The log-likelihood ratio that a share `rate` of wrong trials exceeds.
+
+        It is linear in the logarithm of the rate between the points, and beyond them.
+
+        Raises:
+            ValueError: `rate` is not between 0 and 1.
+        """
+        if not 0.0 < rate < 1.0:
+            raise ValueError(f"a false-accept rate lies between 0 and 1, not {rate}")
+        points = self.points
+        index = next((i for i in range(1, len(points)) if points[i][0] <= rate), len(points) - 1)
+        (before, low), (after, high) = points[index - 1], points[index]
+        share = math.log(rate / before) / math.log(after / before)
+        return low + share * (high - low)
+
+    def rarity(self, ratio: Any) -> Any:
+        """How rarely a wrong trial exceeds log-likelihood ratios: the inverse of `threshold`.
+
+        Returns:
+            The negative logarithm of the false-accept rate at which each would just be accepted,
+            of the same shape: 6.9 is one in a thousand. Below 0 it only orders.
+        """
+        rarities = -np.log([rate for rate, _ in self.points])
+        ratios = np.asarray([value for _, value in self.points])
+        index = np.clip(np.searchsorted(ratios, ratio), 1, len(ratios) - 1)
+        slope = (rarities[index] - rarities[index - 1]) / (ratios[index] - ratios[index - 1])
+        return (rarities[index - 1] + slope * (ratio - ratios[index - 1])).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class VoiceCalibration:
+    """From a normalized similarity to the log-likelihood ratio of a voice.
+
+    Attributes:
+        offset: added to everything.
+        similarity: what one unit of normalized similarity adds.
+        speech: what each factor of e in net speech adds: a long utterance should be nearer.
+        enrollments: what each factor of e in enrollment utterances adds.
+        snr: what each 10 dB of signal-to-noise ratio add.
+        curve: the operating curve, of signatures of `USUAL_ENROLLMENTS` utterances.
+    """
+
+    offset: float
+    similarity: float
+    speech: float
+    enrollments: float
+    snr: float
+    curve: OperatingCurve
+
+    def ratio(
+        self,
+        normalized: FloatArray,
+        enrollments: Sequence[int],
+        net_speech_s: Sequence[float],
+        snr_db: Sequence[float],
+    ) -> FloatArray:
+        """Log-likelihood ratios of voices, shape (n, m).
+
+        Args:
+            normalized: similarity of each signature to each voice, shape (n, m).
+            enrollments: utterances of each of the n signatures.
+            net_speech_s: seconds of speech of each of the m voices.
+            snr_db: signal-to-noise ratio of each of the m voices.
+        """
+        rows, columns = quality_terms(enrollments, net_speech_s, snr_db)
+        of_test = self.speech * columns[0] + self.snr * columns[1]
+        ratios: FloatArray = np.asarray(
+            self.offset
+            + self.similarity * normalized.astype(np.float64)
+            + (self.enrollments * rows)[:, None]
+            + of_test[None, :],
+            dtype=np.float32,
+        )
+        return ratios
+
+    def shift(self, enrollments: int) -> float:
+        """What a number of enrollment utterances adds to a ratio, relative to the usual number.
+
+        A signature of fewer utterances is further from its owner, but no nearer to strangers. So
+        the threshold of a false-accept rate is higher by this.
+        """
+        known = float(np.clip(enrollments, *ENROLLMENTS_RANGE))
+        return self.enrollments * math.log(known / USUAL_ENROLLMENTS)
+
+
+def quality_terms(
+    enrollments: Sequence[int], net_speech_s: Sequence[float], snr_db: Sequence[float]
+) -> tuple[Any, Any]:
+    """The quality terms of signatures and voices, each clipped to its range.
+
+    Returns:
+        Of the signatures, shape (n,): the logarithm of the utterances. Of the voices, shape (2, m):
+        the logarithm of the speech over `REFERENCE_SPEECH_S`, and tens of dB above
+        `REFERENCE_SNR_DB`.
+    """
+    rows = np.log(np.clip(np.asarray(enrollments, dtype=np.float64), *ENROLLMENTS_RANGE))
+    speech = np.log(np.clip(np.asarray(net_speech_s), *SPEECH_RANGE_S) / REFERENCE_SPEECH_S)
+    snr = (np.clip(np.asarray(snr_db), *SNR_RANGE_DB) - REFERENCE_SNR_DB) / 10.0
+    return rows, np.stack((speech, snr))
+
+
+@dataclass(frozen=True)
+class PhraseCalibration:
+    """From a DTW distance to the log-likelihood ratio of a phrase.
+
+    Attributes:
+        offset: the ratio at distance 0, in a quiet room.
+        distance: what one unit of distance adds; negative.
+        snr: what each 10 dB of signal-to-noise ratio add; negative, since noise adds to a distance.
+        curve: the operating curve.
+    """
+
+    offset: float
+    distance: float
+    snr: float
+    curve: OperatingCurve
+
+    def ratio(self, distance: Any, snr_db: Any) -> Any:
+        """Log-likelihood ratios of DTW distances, of the recordings' signal-to-noise ratios."""
+        return self.offset + self.distance * distance + self.snr * phrase_term(snr_db)
+
+
+def phrase_term(snr_db: Any) -> Any:
+    """The noise term of a phrase: tens of dB below a quiet room's."""
+    low, high = PHRASE_SNR_RANGE_DB
+    return (np.clip(snr_db, low, high) - high) / 10.0
+
+
+def voice_calibration(card: ModelCard) -> VoiceCalibration:
+    """The calibration of a speaker model, from its card.
+
+    Raises:
+        ModelError: the card has none, it is damaged, or it was made for another model file.
+    """
+    ratio = _ratio(card)
+    if not _number(card, ratio, "similarity") > 0.0:
+        raise _damaged(card, "ratio.similarity")  # it would accept the least similar one
+    return VoiceCalibration(
+        offset=_number(card, ratio, "offset"),
+        similarity=_number(card, ratio, "similarity"),
+        speech=_number(card, ratio, "speech"),
+        enrollments=_number(card, ratio, "enrollments"),
+        snr=_number(card, ratio, "snr"),
+        curve=_curve(card),
+    )
+
+
+def phrase_calibration(card: ModelCard) -> PhraseCalibration:
+    """The calibration of a phrase model, from its card.
+
+    Raises:
+        ModelError: the card has none, it is damaged, or it was made for another model file.
+    """
+    ratio = _ratio(card)
+    if not _number(card, ratio, "distance") < 0.0:
+        raise _damaged(card, "ratio.distance")  # it would accept the furthest one
+    return PhraseCalibration(
+        offset=_number(card, ratio, "offset"),
+        distance=_number(card, ratio, "distance"),
+        snr=_number(card, ratio, "snr"),
+        curve=_curve(card),
+    )
+
+
+def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
+    """The card's calibration, if it was made for the card's own model.
+
+    Raises:
+        ModelError: there is none, or it belongs to another model file.
+    """
+    made_for = card.calibration.get("made_for")
+    if made_for != card.sha256:
+        made = "none" if not card.calibration else f"one for the model {str(made_for)[:12]}..."
+        raise ModelError(
+            f"the card of {card.file} holds {made} in place of a calibration for this model "
+            f"({card.sha256[:12]}...), and scores of an uncalibrated model mean nothing; reinstall "
+            "the software, or run tools/calibrate_models.py"
+        )
+    return card.calibration
+
+
+def _ratio(card: ModelCard) -> Mapping[str, Any]:
+    ratio = require_calibrated(card).get("ratio")
+    if not isinstance(ratio, dict):
+        raise _damaged(card, "ratio")
+    return ratio
+
+
+def _number(card: ModelCard, values: Mapping[str, Any], key: str) -> float:
+    value = values.get(key)
+    if not _is_number(value):
+        raise _damaged(card, f"ratio.{key}")
+    return float(value)  # type: ignore[arg-type]  # a number: checked just above
+
+
+def _curve(card: ModelCard) -> OperatingCurve:
+    points = card.calibration.get("operating_curve")
+    if not isinstance(points, list) or len(points) < 2:
+        raise _damaged(card, "operating_curve")
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
+            raise _damaged(card, "operating_curve")
+    for (before, low), (after, high) in itertools.pairwise(points):
+        if not 0.0 < after < before < 1.0 or high <= low:
+            raise _damaged(card, "operating_curve")
+    return OperatingCurve(tuple((float(rate), float(ratio)) for rate, ratio in points))
+
+
+def _is_number(value: object) -> bool:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return known and -_LARGEST < value < _LARGEST  # type: ignore[operator]  # not so for NaN
+
+
+def _damaged(card: ModelCard, key: str) -> ModelError:
+    return ModelError(
+        f"the card of {card.file} holds no usable calibration.{key}; reinstall the software, or "
+        "run tools/calibrate_models.py"
+    )
+
+
+def confidence_of(margins: Iterable[float]) -> Confidence:
+    """Confidence in a result from the margins of its parts, log-likelihood ratios.
+
+    It is accepted only if every part is, so the weakest part counts; it is rejected if any part is,
+    so then the most clearly missed part counts.
+    """
+    margin = abs(min(margins))
+    if margin >= HIGH_FROM:
+        return Confidence.HIGH
+    return Confidence.NORMAL if margin >= NORMAL_FROM else Confidence.LOW
+
+
+def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
+    """The common direction of a profile's embeddings: unit length, shape (d,).
+
+    Each sample counts by its seconds of speech, up to 3 s: beyond that an embedding hardly gets
+    any better. Learned samples count for at most as much as enrolled ones, in weight and in length
+    of the sum. So the signature lies at most halfway between the two directions: if every learned
+    sample has a cosine of at least c with the enrolled signature, so has their sum, and the
+    signature one of at least sqrt((1 + c) / 2), the half-angle formula.
+
+    Raises:
+        ValueError: no sample was enrolled.
+    """
+    enrolled = [sample for sample in samples if not sample.adapted]
+    if not enrolled:
+        raise ValueError("a signature needs at least one enrollment sample")
+    total, weight = _sum(enrolled)
+    learned = [sample for sample in samples if sample.adapted]
+    if learned:
+        more, more_weight = _sum(learned)
+        share = min(1.0, weight / max(more_weight, 1e-9), _length(total) / max(_length(more), 1e-9))
+        total = total + np.float32(share) * more
+    unit: FloatArray = total / max(_length(total), 1e-9)
+    return unit
+
+
+def _sum(samples: Sequence[EnrollmentSample]) -> tuple[FloatArray, float]:
+    weights = np.asarray([min(s.net_speech_s, 3.0) for s in samples], dtype=np.float32)
+    return weights @ np.stack([s.speaker_embedding for s in samples]), float(weights.sum())
+
+
+def _length(vector: FloatArray) -> float:
+    return float(np.linalg.norm(vector))
+
+
+def cosine(one: FloatArray, other: FloatArray) -> float:
+    """Cosine similarity of two embeddings of unit length, -1 to 1."""
+    return float(np.clip(one @ other, -1.0, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Voices of other people, for score normalization.
+
+    A voice that resembles everybody resembles its owner's too. Adaptive symmetric normalization
+    (P. Matejka et al., "Analysis of score normalization in multilingual speaker recognition",
+    Interspeech 2017) takes from a similarity how near both its sides are to the nearest of a
+    cohort. Two things differ here, both found by measuring:
+
+    - It is not divided by the deviation of those nearest ones. There are few of them, so the
+      deviation is largely chance, and false rejects at one in a thousand false accepts nearly
+      doubled.
+    - Only a part of the nearness is taken off. A cohort of one corpus is far from every voice of
+      another one, strangers and residents alike; taken off in full, that let strangers of another
+      corpus in ninety times as often as asked for (docs/accuracy.md).
+
+    Attributes:
+        embeddings: unit length, shape (n, d).
+        nearest: how many of them, those most similar to a voice, count.
+        weight: which part of the nearness is taken off, 0 to 1.
+    """
+
+    embeddings: FloatArray = field(repr=False)
+    nearest: int
+    weight: float
+
+    def nearness(self, voices: FloatArray) -> FloatArray:
+        """Mean similarity, -1 to 1, of each voice, shape (k, d), to the nearest of the cohort."""
+        similarity = voices @ self.embeddings.T
+        first = similarity.shape[1] - min(self.nearest, similarity.shape[1])
+        nearest: FloatArray = np.partition(similarity, first, axis=1)[:, first:].mean(axis=1)
+        return nearest
+
+    def normalize(
+        self, similarity: FloatArray, signatures: FloatArray, voices: FloatArray
+    ) -> FloatArray:
+        """Similarities with the nearness of both sides taken off.
+
+        Args:
+            similarity: cosine of each signature with each voice, shape (n, m).
+            signatures: nearness of each signature, shape (n,).
+            voices: nearness of each voice, shape (m,).
+
+        Returns:
+            Shape (n, m).
+        """
+        common = (signatures[:, None] + voices[None, :]) / np.float32(2.0)
+        normalized: FloatArray = similarity - np.float32(self.weight) * common
+        return normalized
+
+
+def read_embeddings(path: Path, sha256: str, dimensions: int) -> FloatArray:
+    """The voices of a cohort file.
+
+    Args:
+        path: a NumPy file of half-precision floats, shape (n, `dimensions`).
+        sha256: the hash that the model's card gives, hexadecimal.
+        dimensions: length of an embedding.
+
+    Returns:
+        Unit length, shape (n, `dimensions`).
+
+    Raises:
+        ModelError: the file cannot be read, is another one, or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES)
+    except OSError as error:
+        raise ModelError(
+            f"{path}: the cohort cannot be read ({error.strerror}); reinstall the software"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            f"{path.name} is not the cohort that the speaker model's card names (SHA-256 "
+            f"{found[:12]}..., card {sha256[:12]}...); reinstall the software"
+        )
+    try:
+        voices: NDArray[np.float16] = np.lib.format.read_array(
+            io.BytesIO(content), allow_pickle=False
+        )
+    except (ValueError, EOFError) as error:
+        raise ModelError(f"{path.name} is no NumPy file; reinstall the software") from error
+    if (
+        voices.dtype != np.float16
+        or voices.ndim != 2
+        or voices.shape[1] != dimensions
+        or not len(voices)
+        or not np.isfinite(voices).all()
+    ):
+        raise ModelError(f"{path.name} holds no embeddings of the model; reinstall the software")
+    return unit(voices.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class VoiceScores:
+    """Cosine similarity, and log-likelihood ratio, of n signatures and m voices, shape (n, m)."""
+
+    similarity: FloatArray = field(repr=False)
+    ratio: FloatArray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """The calibrations of both models, and the configured false-accept rate.
+
+    Attributes:
+        cohort: the voices that similarities are normalized with.
+        voice: calibration of voices.
+        phrase: calibration of phrases.
+        rate: false-accept rate, above 0 and below 1.
+    """
+
+    cohort: Cohort
+    voice: VoiceCalibration
+    phrase: PhraseCalibration
+    rate: float
+
+    @classmethod
+    def of(cls, models: Models, rate: float) -> Scorer:
+        """From the models' cards.
+
+        Raises:
+            ModelError: a card holds no calibration, or that of another model.
+        """
+        return cls(
+            _cohort(models.speaker.card, models.directory, models.speaker.dimensions),
+            voice_calibration(models.speaker.card),
+            phrase_calibration(models.phrase.card),
+            rate,
+        )
+
+    def voice_scores(
+        self, profiles: Sequence[Profile], analyses: Sequence[Analysis]
+    ) -> VoiceScores:
+        """Compare each of m voices with each of n signatures."""
+        signatures = np.stack([signature_of(profile.samples) for profile in profiles])
+        voices = np.stack([analysis.speaker_embedding for analysis in analyses])
+        similarity: FloatArray = np.clip(signatures @ voices.T, -1.0, 1.0)
+        normalized = self.cohort.normalize(
+            similarity, self.cohort.nearness(signatures), self.cohort.nearness(voices)
+        )
+        ratio = self.voice.ratio(
+            normalized,
+            [len(profile.enrolled) for profile in profiles],
+            [analysis.quality.net_speech_s for analysis in analyses],
+            [analysis.quality.snr_db for analysis in analyses],
+        )
+        return VoiceScores(similarity, ratio)
+
+    def voice_threshold(
+        self, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS, rate: float | None = None
+    ) -> float:
+        """The ratio from which a voice is accepted.
+
+        A stranger has as many chances as there are people. So that all of them together stay at
+        the rate, each gets its part of it (Bonferroni's bound).
+
+        Args:
+            among: to how many people the voice may belong.
+            enrollments: utterances of the signature.
+            rate: false-accept rate; None for the configured one.
+        """
+        rate = self.rate if rate is None else rate
+        return self.voice.curve.threshold(rate / among) + self.voice.shift(enrollments)
+
+    def phrase_threshold(self, rate: float | None = None) -> float:
+        """The ratio from which a phrase is accepted; `rate` as for `voice_threshold`."""
+        return self.phrase.curve.threshold(self.rate if rate is None else rate)
+
+    @property
+    def joint_threshold(self) -> float:
+        """The joint score from which voice and phrase together are accepted."""
+        return -math.log(self.rate)
+
+    def joint(
+        self, voice: float, phrase: float, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS
+    ) -> float:
+        """One score of voice and phrase together: how rare such a wrong attempt is.
+
+        Whether the voice, the phrase or both are wrong, the worse of the two has to show it. So
+        that one counts, each on the scale of its own operating curve. Accepting from -log(rate) on
+        keeps each of the three kinds of wrong attempt at the rate.
+
+        Args:
+            voice: log-likelihood ratio of the voice.
+            phrase: log-likelihood ratio of the phrase.
+            among: as in `voice_threshold`.
+            enrollments: as in `voice_threshold`.
+        """
+        return float(self.joints(voice - self.voice.shift(enrollments), phrase, among))
+
+    def joints(self, voice: Any, phrase: Any, among: int = 1) -> Any:
+        """`joint` of arrays of one shape, for signatures of the usual number of utterances."""
+        alone = self.voice.curve.rarity(voice) - np.float32(math.log(among))
+        return np.minimum(alone, self.phrase.curve.rarity(phrase))
+
+
+def _cohort(card: ModelCard, directory: Path, dimensions: int) -> Cohort:
+    given: Any = require_calibrated(card).get("cohort")
+    try:
+        file, sha256 = Path(str(given["file"])), str(given["sha256"])
+        nearest, weight = int(given["nearest"]), float(given["weight"])
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise _damaged(card, "cohort") from None
+    if (
+        file.name != str(file)
+        or not str(file).isprintable()
+        or nearest < 1
+        or not 0.0 <= weight <= 1.0
+    ):
+        raise _damaged(card, "cohort")
+    return Cohort(read_embeddings(directory / file, sha256, dimensions), nearest, weight)
