@@ -56,11 +56,8 @@ class DuressCheck:
     It comes first: the other checks use the person's own rule, hours and digits, and the alarm is
     raised whatever they decide.
 
-    Args:
-        profiles: gives the present profiles.
-        scorer: as the decider's.
-        alarm: called, before the decision is published, when a duress phrase was said in the right
-            voice; must not wait.
+    `alarm` is called before the decision is published, when a duress phrase was said in the right
+    voice; it must not wait.
     """
 
     def __init__(
@@ -153,12 +150,8 @@ def allows(rule: AccessRule, door: str, now: datetime | None) -> ReasonCode | No
     """Why a rule denies; None if it allows.
 
     Local time counts. When clocks go forward, a window within the hour left out does not happen
-    that day; when they go back, one within the hour that comes twice is open both times.
-
-    Args:
-        rule: what the person may do.
-        door: id of the device.
-        now: local time; None if unknown, and then a rule that needs it denies.
+    that day; when they go back, one within the hour that comes twice is open both times. Where
+    `now` is None, a rule that needs the time denies.
     """
     if not rule.enabled:
         return ReasonCode.DISABLED

@@ -38,7 +38,7 @@ class DoorClock:
     Args:
         state: keeps the latest time seen.
         time_zone: IANA name; None for the system's time zone.
-        now: the system's clock, Unix time in seconds.
+        now: Unix time in seconds.
     """
 
     def __init__(

@@ -52,13 +52,7 @@ class Issuer:
     """Counts, dates and signs messages; for any thread.
 
     Each kind of message has a counter of its own: a gap in that of the decisions would reveal a
-    silent alarm.
-
-    Args:
-        device_id: the sender.
-        numbers: reserves the counters.
-        key: signs; None leaves messages unsigned.
-        kinds: the kinds of messages; each reserves its first block now.
+    silent alarm. Each of the `kinds` reserves its first block now. Without a key nothing is signed.
 
     Raises:
         StoreError: no number can be reserved.
@@ -111,10 +105,7 @@ class Issuer:
     ) -> str:
         """Another message as it is published, one line of JSON.
 
-        Args:
-            kind: one of the issuer's `kinds`.
-            fields: its content; `edge.crypto.canonical` says what it may hold.
-            lifetime_s: expires after so many seconds; None for never.
+        Without a lifetime it never expires. `edge.crypto.canonical` says what fields may hold.
 
         Raises:
             MessageProblem: the content cannot be signed.

@@ -58,14 +58,7 @@ _BESIDE_HOPS = 2
 
 
 def count_syllables(samples: FloatArray) -> int:
-    """Estimate the number of syllables in an utterance.
-
-    Args:
-        samples: mono audio at `SAMPLE_RATE`, shape (n,).
-
-    Returns:
-        0 and up.
-    """
+    """Estimate the number of syllables in mono audio at `SAMPLE_RATE`, shape (n,)."""
     level = _vowel_level(samples)
     if len(level) < 3:
         return 0

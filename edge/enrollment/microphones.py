@@ -119,16 +119,13 @@ def listen_to(
     listen_s: float = LISTEN_S,
     opened_as: Callable[[str], Source] = Microphone,
 ) -> list[MicrophoneLevel]:
-    """Listen to several microphones at once.
+    """Listen to several microphones at once; returns how well each hears, in the same order.
 
     Args:
         devices: the microphones.
         levels: called with the present levels, dB relative to full scale, 20 times a second.
         listen_s: for how long, seconds.
         opened_as: makes a microphone of a device's name.
-
-    Returns:
-        How well each hears, in the same order.
     """
     recorders = [_Recorder(opened_as(device.name)) for device in devices]
     try:

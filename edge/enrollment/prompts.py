@@ -60,12 +60,7 @@ def accepted(profile: Profile) -> str:
 
 
 def refused(reason: str, *, first: bool = False) -> str:
-    """A repetition was refused, and what to do about it.
-
-    Args:
-        reason: a `ReasonCode` value, or `LOST`.
-        first: whether nothing is accepted yet.
-    """
+    """A repetition was refused, and what to do about it; `first` while nothing is accepted."""
     if first and reason in _REFUSED_FIRST:
         return _REFUSED_FIRST[reason]
     return _REFUSED.get(reason, "once more, please")

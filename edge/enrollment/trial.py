@@ -33,8 +33,6 @@ class Trial:
     """The result.
 
     Attributes:
-        reason: why.
-        confidence: of the decision.
         voice: the voice's match; None where the recording was not judged.
         phrase: the phrase's match; None where it was not judged, or there is no phrase.
         meaning: what it means and what to do, a sentence without its full stop.

@@ -80,11 +80,7 @@ def connect(paths: Sequence[Path]) -> socket.socket:
 
 
 class Stream:
-    """Messages from one connection after another.
-
-    Args:
-        line: an open connection.
-        again: reconnects when it breaks; None to end then.
+    """Messages from an open connection; where it breaks, `again` makes another one (None: ends).
 
     Attributes:
         ended: whether nothing more will come.
@@ -109,11 +105,8 @@ class Stream:
     def wait(self, timeout_s: float, also: Sequence[int] = ()) -> list[Message]:
         """The messages that come within a time; returns as soon as there are any.
 
-        A broken connection gives one message of the type `gone`; then it reconnects.
-
-        Args:
-            timeout_s: how long to wait.
-            also: file descriptors that end the wait too, once they can be read.
+        A broken connection gives one message of the type `gone`; then it reconnects. The file
+        descriptors in `also` end the wait too, once they can be read.
 
         Raises:
             NoService: the service refused the connection.
@@ -159,20 +152,11 @@ class Stream:
 
 @dataclass(frozen=True)
 class Row:
-    """An utterance and its decision.
+    """An utterance and its decision; empty or None is what is not known.
 
     Attributes:
         at: Unix time at which the speech ended.
-        outcome: granted or denied; empty while nothing is known.
-        reason: why.
-        confidence: how sure; empty while nothing is known.
-        name: whose voice it was; empty for nobody's.
-        utterance_s: its length; None where nothing was said.
-        level_dbfs: its level, dB relative to full scale.
-        snr_db: speech over noise, dB.
-        joint: margin of the joint score over its threshold; None where nothing was compared.
-        voice: margin of the voice.
-        phrase: margin of the phrase.
+        joint: margin of the joint score over its threshold; so are `voice` and `phrase`.
         took_ms: from the end of the speech to the decision.
     """
 
@@ -199,17 +183,11 @@ class Recent:
     """What is to be shown of a device.
 
     Attributes:
-        device: its id.
-        name: its name for people.
-        version: of its software.
         newer: whether it speaks a newer protocol than this.
         state: what it does; `gone` while it cannot be reached, empty before the first message.
         fields: about the state: enrolled, until, detail, person...
-        level_dbfs: the present sound level.
         hearing: whether somebody is speaking.
-        granted: how often the door opened since the service was started.
-        denied: how often it did not.
-        since: Unix time of that start.
+        since: Unix time at which the service was started; `granted` and `denied` count from then.
     """
 
     def __init__(self) -> None:

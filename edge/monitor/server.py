@@ -133,12 +133,7 @@ class OwnedSocket:
 
 
 class History:
-    """Keeps what a new client is sent first; for one thread.
-
-    Args:
-        device: id of the device.
-        name: its name for people.
-    """
+    """Keeps what a new client is sent first; for one thread."""
 
     def __init__(self, device: str, name: str) -> None:
         self._device, self._name = device, name
@@ -196,9 +191,7 @@ class History:
 class MonitorServer:
     """Sends messages through a socket; `post` is for any thread.
 
-    Args:
-        place: where the socket is to be.
-        history: what new clients are sent; from now on the server's own.
+    From now on the history is its own.
 
     Raises:
         EnvironmentFault: the socket cannot be opened now.
@@ -359,14 +352,10 @@ class _Client:
 
 
 def may_watch(peer: socket.socket, *, shared: bool) -> bool:
-    """Whether the connected process may watch this one.
+    """Whether the connected process may watch: root, this user, and this group if `shared`.
 
     The kernel says who it is (SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7)), whatever has
     become of the modes of socket and folder.
-
-    Args:
-        peer: the accepted connection.
-        shared: whether this process's group may watch, besides its user and root.
     """
     size = struct.calcsize("3i")
     _, user, group = struct.unpack(

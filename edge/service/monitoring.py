@@ -39,13 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Monitoring(Observer):
-    """An observer that serves the monitor's socket.
-
-    Args:
-        publisher: its MQTT status says what the device does.
-        endpointer: knows whether somebody speaks.
-        challenge: knows whether digits are asked for.
-    """
+    """An observer that serves the monitor's socket; the MQTT status says what the device does."""
 
     def __init__(
         self,
@@ -101,12 +95,7 @@ class Monitoring(Observer):
 
 
 def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
-    """What the device does, as a message.
-
-    Args:
-        status: by the names of the MQTT status.
-        asking: whether digits are asked for.
-    """
+    """What the device does by its MQTT status, and while digits are asked for, as a message."""
     fields: dict[str, Any] = {
         "enrolled": status.get("enrolled"),
         "problem": status.get("problem") or status.get("challenge_problem"),

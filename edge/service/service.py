@@ -94,11 +94,7 @@ class DecisionPublisher:
         self._recordings = DebugRecordings(folder) if folder is not None else None
 
     def publish(self, judgment: Judgment) -> Judgment | None:
-        """Publish the decision on a judgment.
-
-        Returns:
-            What was published; None where nothing was.
-        """
+        """Publish the decision on a judgment; None where nothing was published."""
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
         for check in self._checks:
@@ -156,10 +152,6 @@ class ServiceParts:
 
 class Service:
     """Listens and decides; made by `edge.service.build.build_service`.
-
-    Args:
-        parts: what it runs.
-        source: where sound comes from; None for the configured microphone.
 
     Attributes:
         control: stops and reloads it.
