@@ -148,7 +148,7 @@ def build_service(
         clock,
         issuer,
         state,
-        Observers(_observers(context, pipeline, challenge)),
+        Observers(_observers(context, state, pipeline, challenge)),
     )
     return Service(parts, source)
 
@@ -172,13 +172,16 @@ def _raise_alarm(context: ServiceContext, event: Event) -> None:
 
 
 def _observers(
-    context: ServiceContext, pipeline: DecisionPipeline, challenge: Challenge
+    context: ServiceContext,
+    state: DeviceState,
+    pipeline: DecisionPipeline,
+    challenge: Challenge,
 ) -> list[Observer]:
     config, publisher = context.config, context.publisher
     observers: list[Observer] = []
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, pipeline.endpointer, challenge))
-    home_assistant = HomeAssistant(config, publisher)
+    home_assistant = HomeAssistant(config, publisher, state)
     if home_assistant.needed:
         observers.append(home_assistant)
     if config.metrics.enabled:
