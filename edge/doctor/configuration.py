@@ -17,7 +17,7 @@ from edge.crypto.signing import read_signing_key
 from edge.doctor.context import Context, credential_files
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import ConfigError
-from edge.mqtt.authentication import read_password
+from edge.mqtt.connection import read_password
 
 _ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge.audio.devices import InputDevice, choose
-from edge.cli.enroll_microphone import chosen_device
+from edge.cli.enrolling import chosen_device
 from edge.config import load_config
 from edge.config.editing import changed
 from edge.enrollment import microphones
@@ -258,10 +258,10 @@ def test_without_a_file_or_with_one_that_cannot_be_changed(
     ask: Ask, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = ["far (hw:2,0)", "near (hw:1,0)"]
-    monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: None)
+    monkeypatch.setattr("edge.cli.enrolling.find_config", lambda path: None)
     shown = ask("", there=both)[1]
     assert "To save it, add this to ~/.config/edge-voice/config.yaml:" in shown
-    monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: config / "none")
+    monkeypatch.setattr("edge.cli.enrolling.find_config", lambda path: config / "none")
     shown = ask("", there=both)[1]
     assert "Not saved: " in shown
 

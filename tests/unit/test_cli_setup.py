@@ -13,7 +13,7 @@ from edge.cli.main import main
 from edge.config import Config, load_config
 from edge.config.editing import all_changed, setting_of, written
 from edge.errors import EnvironmentFault, MicrophoneError
-from edge.installation import answers as answering
+from edge.installation import configuration as answering
 from edge.installation import service
 from tests.unit.commands import Capture, run_json
 
@@ -85,7 +85,7 @@ def test_the_defaults_make_a_door(file: Path, capsys: Capture) -> None:
         0o600
     }
     lines = [line for line in file.read_text().splitlines() if line.strip().startswith("#")]
-    assert "# A front door: strict" in lines[0]
+    assert "# A front door: refuses poor recordings" in lines[0]
 
 
 def test_a_second_time_nothing_changes(file: Path, capsys: Capture) -> None:

@@ -25,8 +25,7 @@ MODULES = (
     "edge/challenge/enrollment.py",
     "edge/cli/enroll.py",
     "edge/cli/enroll_digits.py",
-    "edge/cli/enroll_files.py",
-    "edge/cli/enroll_microphone.py",
+    "edge/cli/enrolling.py",
     "edge/audio/quality.py",
 )
 BY_NAME = {
