@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
-from edge.types import (
-    EVERYTHING,
-    AccessRule,
-    Profile,
-    Window,
-    format_window,
-    parse_day,
-    parse_window,
-)
+from edge.types import EVERYTHING, AccessRule, Profile, Window
+from edge.types.access import format_window, parse_day, parse_window
 
 if TYPE_CHECKING:
     from datetime import date, datetime

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.audio.devices import DeviceChoice
-from edge.challenge.enrollment import DigitEnrollment, summary_of
 from edge.challenge.matching import DIGITS
-from edge.challenge.rounds import MOST_ROUNDS, ROUNDS, DigitRound
+from edge.challenge.rounds import MOST_ROUNDS, ROUNDS, DigitEnrollment, DigitRound, summary_of
 from edge.cli import options
 from edge.cli.display import Display
 from edge.cli.enrolling import chosen_device, room_measured

@@ -278,7 +278,7 @@ class _Choice:
             return
         try:
             former = read_config(file)
-            new = changed(former, file, "audio", "device", setting)
+            new = changed(former, file, {"audio.device": setting})
             if new == former:
                 return
             question = f"Save it as audio.device in {file}"

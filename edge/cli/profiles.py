@@ -91,8 +91,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from edge.challenge.enrollment import summary_of
-    from edge.challenge.rounds import rounds_of
+    from edge.challenge.rounds import rounds_of, summary_of
     from edge.cli.enroll_digits import summary_line
 
     with options.store_of(args) as store:

@@ -25,8 +25,7 @@ from paho.mqtt.client import MQTTMessage
 
 import edge
 from edge.config import Config
-from edge.crypto.key_files import make_key_file
-from edge.crypto.keys import DEFAULT_FILE
+from edge.crypto.keys import DEFAULT_FILE, make_key_file
 from edge.errors import EnvironmentFault
 from edge.mqtt.session import Session, json_object
 from edge.mqtt.topics import Topics

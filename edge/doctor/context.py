@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge import credentials
 from edge.config import Config
+from edge.private_files import CREDENTIALS_VARIABLE, credentials_folder
 
 UNIT = "edge-voice.service"
 _ANSWER_S = 5.0
@@ -98,7 +98,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
             os.environ.setdefault("STATE_DIRECTORY", str(folder))
         given = credential_files(unit)
         sealed = credential_files(unit, "LoadCredentialEncrypted")
-        if (given or sealed) and credentials.folder() is None:
+        if (given or sealed) and credentials_folder() is None:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-voice-")))
             for name, source in sealed.items():
                 if os.geteuid() == 0 and source.is_file():
@@ -109,7 +109,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
                     (made / name).symlink_to(source)
                 elif name in optional:
                     (made / name).touch(mode=0o600)  # as systemd does
-            os.environ[credentials.VARIABLE] = str(made)
+            os.environ[CREDENTIALS_VARIABLE] = str(made)
         try:
             yield
         finally:

@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from edge.config import Config, all_settings, parse_config
-from edge.config.editing import all_changed, replace_file, setting_of, written
+from edge.config.editing import changed, replace_file, setting_of, written
 from edge.config.loading import SYSTEM_FILE, read_config
 from edge.config.values import ValueProblem, convert
-from edge.crypto.key_files import make_key_file
+from edge.crypto.keys import make_key_file
 from edge.crypto.signing import PrivateKey, key_in, new_key, write_key
 from edge.errors import EnvironmentFault, InputError
 from edge.private_files import write_file
@@ -151,7 +151,7 @@ def starting_point(file: Path, preset: str) -> tuple[bytes, Config]:
     else:
         data = (config_directory() / f"{preset}.yaml").read_bytes()
         if file != SYSTEM_FILE:  # the presets' state folder is the service's
-            data = all_changed(data, file, {"state_directory": ""})
+            data = changed(data, file, {"state_directory": ""})
     return data, parse_config(data, file)
 
 
@@ -206,7 +206,7 @@ def apply(file: Path, data: bytes, answers: SetupAnswers) -> Written:
         for path, value in values.items()
         if setting_of(config, path) != value
     }
-    new = all_changed(data, file, wanted) if wanted else data
+    new = changed(data, file, wanted) if wanted else data
 
     files: list[Path] = []
     backups: list[Path] = []

@@ -9,8 +9,8 @@ from pathlib import Path
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import MqttConfig, TlsConfig
-from edge.credentials import locate, read_secret
 from edge.errors import ConfigError
+from edge.private_files import locate, read_secret
 
 _MAX_PASSWORD_BYTES = 4096
 _WRONG_LOGIN = ("Bad user name or password", "Not authorized")

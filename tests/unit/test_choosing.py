@@ -269,6 +269,6 @@ def test_without_a_file_or_with_one_that_cannot_be_changed(
 def test_a_name_with_a_colon_is_kept_as_text(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     setting = as_setting("USB: Audio “2”")
-    file.write_bytes(changed(b"audio: {ring_s: 20}\n", file, "audio", "device", setting))
+    file.write_bytes(changed(b"audio: {ring_s: 20}\n", file, {"audio.device": setting}))
     assert load_config(file).audio.device == "USB: Audio “2”"
     assert stat.S_ISREG(file.stat().st_mode)
