@@ -17,7 +17,7 @@ from edge.access.clock import DoorClock
 from edge.access.decider import Judgment
 from edge.access.issuing import Issuer
 from edge.access.lockout import LockOut
-from edge.audio.reconnecting import MicrophoneState, ReconnectingMicrophone
+from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
