@@ -65,12 +65,12 @@ class Judgment:
     Attributes:
         utterance: what was decided on.
         decision: what is published.
-        finding: the profile that it is about; None when nothing was compared.
+        candidate: the profile that it is about; None when nothing was compared.
     """
 
     utterance: Utterance
     decision: AccessDecision
-    finding: Candidate | None = None
+    candidate: Candidate | None = None
 
 
 class Decider:
@@ -114,40 +114,40 @@ class Decider:
             phrase: its phrase, where that is embedded already.
         """
         started = time.perf_counter()
-        candidates = self.eligible(profiles)
+        eligible = self.eligible(profiles)
         reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
-        if reason is None and not candidates:
+        if reason is None and not eligible:
             reason = ReasonCode.NOBODY_ENROLLED
         if reason is not None:
             decision = self._decision(utterance, reason, Confidence.HIGH, {}, started)
             return Judgment(utterance, decision)
         analysis = self._engine.analyze(utterance, phrase=phrase)
         analyzed = time.perf_counter()
-        every = self._engine.match_speakers(candidates, analysis)
+        every = self._engine.match_speakers(eligible, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
-        phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
+        phrases = self._engine.match_phrases([eligible[index] for index in chosen], analysis)
         # A stranger may be taken for anyone who shares the phrase.
         having = {
-            _person(candidates[index]) for index, match in zip(chosen, phrases) if match.accepted
+            _person(eligible[index]) for index, match in zip(chosen, phrases) if match.accepted
         }
         sharing = max(1, len(having))
-        findings = [
+        candidates = [
             Candidate(
                 analysis,
-                candidates[index],
-                replace(every[index], threshold=self._threshold(candidates[index], sharing)),
+                eligible[index],
+                replace(every[index], threshold=self._threshold(eligible[index], sharing)),
                 match,
                 sharing,
             )
             for index, match in zip(chosen, phrases)
         ]
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
-        reason, finding = _weigh(findings)
-        confidence = confidence_of((finding.voice.margin, finding.phrase.margin))
-        decision = self._decision(utterance, reason, confidence, timings, started, finding)
-        return Judgment(utterance, decision, finding)
+        reason, candidate = _weigh(candidates)
+        confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
+        decision = self._decision(utterance, reason, confidence, timings, started, candidate)
+        return Judgment(utterance, decision, candidate)
 
     def _decision(
         self,
@@ -156,11 +156,11 @@ class Decider:
         confidence: Confidence,
         timings: dict[str, float],
         started: float,
-        finding: Candidate | None = None,
+        candidate: Candidate | None = None,
     ) -> AccessDecision:
         # A voice that was not accepted is nobody's: naming whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.
-        voice, phrase = (finding.voice, finding.phrase) if finding else (None, None)
+        voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
         known = voice if voice is not None and voice.accepted else None
         heard = phrase if phrase is not None and phrase.accepted else None
         granted = reason is ReasonCode.ACCEPTED
@@ -179,7 +179,7 @@ class Decider:
             profile_id=known.profile_id if known else None,
             name=known.name if known else None,
             phrase=(heard.phrase or None) if heard else None,
-            scores=self._scores(finding) if finding else {},
+            scores=self._scores(candidate) if candidate else {},
             utterance_s=utterance.duration_s - utterance.lead_s - utterance.tail_s,
             quality=utterance.quality,
             timings_ms=timings,
@@ -189,14 +189,14 @@ class Decider:
     def _threshold(self, profile: Profile, sharing: int) -> float:
         return self._engine.scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
 
-    def _scores(self, finding: Candidate) -> dict[str, float]:
-        scorer, voice, phrase = self._engine.scorer, finding.voice, finding.phrase
+    def _scores(self, candidate: Candidate) -> dict[str, float]:
+        scorer, voice, phrase = self._engine.scorer, candidate.voice, candidate.phrase
         return {
             "joint": scorer.joint(
                 voice.score,
                 phrase.score,
-                finding.sharing,
-                enrollments=len(finding.profile.enrolled),
+                candidate.sharing,
+                enrollments=len(candidate.profile.enrolled),
             ),
             "joint_threshold": scorer.joint_threshold,
             "voice": voice.score,
@@ -213,19 +213,19 @@ def _person(profile: Profile) -> str:
     return profile.duress_of or profile.id
 
 
-def _weigh(findings: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
+def _weigh(candidates: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
     """The reason of a decision, and the profile that it is about."""
-    both = [each for each in findings if each.voice.accepted and each.phrase.accepted]
+    both = [each for each in candidates if each.voice.accepted and each.phrase.accepted]
     if both:
         # Two people may share a phrase; the nearer voice is who it is. Of one person's two phrases
         # it is the nearer one that was said.
         nearest = max(both, key=lambda each: each.voice.score)
         own = [each for each in both if _person(each.profile) == _person(nearest.profile)]
         return ReasonCode.ACCEPTED, max(own, key=lambda each: each.phrase.score)
-    if any(each.voice.accepted for each in findings):
-        return ReasonCode.WRONG_PHRASE, max(findings, key=lambda each: each.voice.score)
-    if any(each.phrase.accepted for each in findings):
-        return ReasonCode.UNKNOWN_SPEAKER, max(findings, key=lambda each: each.phrase.score)
+    if any(each.voice.accepted for each in candidates):
+        return ReasonCode.WRONG_PHRASE, max(candidates, key=lambda each: each.voice.score)
+    if any(each.phrase.accepted for each in candidates):
+        return ReasonCode.UNKNOWN_SPEAKER, max(candidates, key=lambda each: each.phrase.score)
     # Whom it came nearest to.
-    nearest = max(findings, key=lambda each: min(each.voice.margin, each.phrase.margin))
+    nearest = max(candidates, key=lambda each: min(each.voice.margin, each.phrase.margin))
     return ReasonCode.NO_MATCH, nearest

@@ -90,8 +90,8 @@ class PolicyCheck:
         """The judgment, or a denial of it."""
         if not judgment.decision.granted:
             return judgment
-        if judgment.finding is None:  # no rule to ask
+        if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
-        rule = judgment.finding.profile.rule
+        rule = judgment.candidate.profile.rule
         reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
         return judgment if reason is None else denied(judgment, reason)

@@ -93,9 +93,11 @@ def try_out(
     replays = ReplayCheck(config.replay)
     replays.load(store)
     decision = replays.review(judgment).decision
-    finding = judgment.finding
-    voice, phrase = (finding.voice, finding.phrase) if finding else (None, None)
-    other = finding.profile if finding is not None and finding.profile.id != profile.id else None
+    candidate = judgment.candidate
+    voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
+    other = (
+        candidate.profile if candidate is not None and candidate.profile.id != profile.id else None
+    )
     if decision.granted and other is not None:
         meaning = (
             f"it would open for {other.name}, not for {profile.name}: they are too similar, enroll"
