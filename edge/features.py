@@ -92,11 +92,6 @@ _LOG_MEL_LOWEST_HZ = 20.0
 _LOG_MEL_FLOOR = float(np.finfo(np.float32).eps)
 
 
-def _frame_count(samples: int) -> int:
-    """Whole 25 ms frames, 10 ms apart, in that many samples."""
-    return max(0, 1 + (samples - FRAME_LENGTH) // FRAME_SHIFT)
-
-
 def log_mel(samples: FloatArray) -> FloatArray:
     """Log-mel filterbank of a recording, frame by frame.
 
@@ -110,7 +105,8 @@ def log_mel(samples: FloatArray) -> FloatArray:
         Natural logarithm of the energy in 80 mel bands from 20 Hz to 8 kHz (at the scale of 16-bit
         samples), shape (frames, 80), one frame every 10 ms; no frames when n < 400.
     """
-    energies = _band_energies(samples, _frame_count(len(samples)), _prepare_kaldi, _kaldi_bank())
+    frames = max(0, 1 + (len(samples) - FRAME_LENGTH) // FRAME_SHIFT)
+    energies = _band_energies(samples, frames, _prepare_kaldi, _kaldi_bank())
     np.maximum(energies, _LOG_MEL_FLOOR, out=energies)
     np.log(energies, out=energies)
     return energies

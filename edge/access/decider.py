@@ -133,16 +133,12 @@ class Decider:
             _person(eligible[index]) for index, match in zip(chosen, phrases) if match.accepted
         }
         sharing = max(1, len(having))
-        candidates = [
-            Candidate(
-                analysis,
-                eligible[index],
-                replace(every[index], threshold=self._threshold(eligible[index], sharing)),
-                match,
-                sharing,
-            )
-            for index, match in zip(chosen, phrases)
-        ]
+        candidates = []
+        for index, match in zip(chosen, phrases):
+            profile, scorer = eligible[index], self._engine.scorer
+            threshold = scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
+            voice = replace(every[index], threshold=threshold)
+            candidates.append(Candidate(analysis, profile, voice, match, sharing))
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         reason, candidate = _weigh(candidates)
         confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
@@ -162,7 +158,7 @@ class Decider:
         # stranger at the person to imitate, and an owner at the wrong one.
         voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
         known = voice if voice is not None and voice.accepted else None
-        heard = phrase if phrase is not None and phrase.accepted else None
+        said = phrase if phrase is not None and phrase.accepted else None
         granted = reason is ReasonCode.ACCEPTED
         timings = {
             "endpoint": max(0.0, (utterance.closed_at - utterance.speech_ended_at) * 1e3),
@@ -178,16 +174,13 @@ class Decider:
             confidence=confidence,
             profile_id=known.profile_id if known else None,
             name=known.name if known else None,
-            phrase=(heard.phrase or None) if heard else None,
+            phrase=(said.phrase or None) if said else None,
             scores=self._scores(candidate) if candidate else {},
             utterance_s=utterance.duration_s - utterance.lead_s - utterance.tail_s,
             quality=utterance.quality,
             timings_ms=timings,
             lifetime_s=self._config.access.decision_lifetime_s,
         )
-
-    def _threshold(self, profile: Profile, sharing: int) -> float:
-        return self._engine.scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
 
     def _scores(self, candidate: Candidate) -> dict[str, float]:
         scorer, voice, phrase = self._engine.scorer, candidate.voice, candidate.phrase

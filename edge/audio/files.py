@@ -163,12 +163,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
         raise AudioFormatError(
             f"{path}: is {sound.format_info}; only WAV and FLAC are read, convert it to WAV"
         )
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioFormatError(
-            f"{path}: {rate} samples per second; use {MIN_RATE} to {MAX_RATE}, best {SAMPLE_RATE}"
-        )
-    if channels > MAX_CHANNELS:
-        raise AudioFormatError(f"{path}: {channels} channels; use at most {MAX_CHANNELS}, best one")
+    require_format(path, rate, channels)
     promised = int(sound.frames)
     if promised >= _UNKNOWN_LENGTH:
         raise AudioFormatError(f"{path}: does not say how long it is; convert it to WAV")
@@ -184,11 +179,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     peak = 0.0
     for chunk in _chunks(path, sound, rate):
         frames += len(chunk)
-        if not np.isfinite(chunk).all():
-            raise AudioFormatError(f"{path}: holds samples that are no numbers; record it again")
-        peak = max(peak, float(np.abs(chunk).max()))
-        if peak > LOUDEST:
-            raise AudioFormatError(f"{path}: is louder than any sound; record it again")
+        peak = max(peak, peak_of(path, chunk))
         parts.append(chunk if resampler is None else resampler.resample_chunk(chunk))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
@@ -221,6 +212,26 @@ def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
         if len(chunk) == 0:
             return
         yield chunk
+
+
+def require_format(where: object, rate: int, channels: int) -> None:
+    """Raise `AudioFormatError` for a rate or a number of channels that is not read."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioFormatError(
+            f"{where}: {rate} samples per second; use {MIN_RATE} to {MAX_RATE}, best {SAMPLE_RATE}"
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioFormatError(f"{where}: {channels} channels; use 1 to {MAX_CHANNELS}, best one")
+
+
+def peak_of(where: object, samples: FloatArray) -> float:
+    """The largest magnitude; raises `AudioFormatError` for samples that are no sound."""
+    if not np.isfinite(samples).all():
+        raise AudioFormatError(f"{where}: holds samples that are no numbers; record it again")
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak > LOUDEST:
+        raise AudioFormatError(f"{where}: is louder than any sound; record it again")
+    return peak
 
 
 def mix_down(samples: FloatArray) -> FloatArray:

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -58,6 +57,9 @@ class Ring:
     Args:
         capacity: samples that it holds.
         rate: samples per second, to date what is read late.
+
+    Attributes:
+        written: samples written so far.
     """
 
     def __init__(self, capacity: int, rate: float) -> None:
@@ -67,7 +69,7 @@ class Ring:
         self._capacity = capacity
         self._rate = rate
         self._claimed = 0
-        self._written = 0
+        self.written = 0
         self._read = 0
         self._latest = (0, time.monotonic())
         self._losses: deque[tuple[int, int]] = deque(maxlen=1024)
@@ -78,28 +80,23 @@ class Ring:
         """`time.monotonic()` of the last write; before any, of the start."""
         return self._latest[1]
 
-    @property
-    def written(self) -> int:
-        """Samples written so far."""
-        return self._written
-
     def write(self, samples: FloatArray, lost: int = 0) -> None:
         """Append samples, shape (n,); `lost` are those that were lost upstream before them."""
         if lost:
-            self._losses.append((self._written, lost))
+            self._losses.append((self.written, lost))
         count = min(len(samples), self._capacity)
         if count < len(samples):
-            self._losses.append((self._written, len(samples) - count))
+            self._losses.append((self.written, len(samples) - count))
             samples = samples[-count:]
         # Claimed before it is overwritten: a reader that copies meanwhile must find out.
-        self._claimed = self._written + count
-        at = self._written % self._capacity
+        self._claimed = self.written + count
+        at = self.written % self._capacity
         first = min(count, self._capacity - at)
         self._buffer[at : at + first] = samples[:first]
         if first < count:
             self._buffer[: count - first] = samples[first:]
-        self._written += count
-        self._latest = (self._written, time.monotonic())
+        self.written += count
+        self._latest = (self.written, time.monotonic())
         self._arrived.set()
 
     def wake(self) -> None:
@@ -118,18 +115,12 @@ class Ring:
                 self._arrived.wait(timeout_s)
                 if not self._ready(count):
                     return None
-        return self._take(count)
-
-    def _ready(self, count: int) -> bool:
-        return self._written - self._read >= count
-
-    def _take(self, count: int) -> Stretch:
         lost = 0
         while True:
             lost += self._skip_overwritten()
             while self._losses and self._losses[0][0] <= self._read:
                 lost += self._losses.popleft()[1]
-            until = min(self._read + count, self._written)
+            until = min(self._read + count, self.written)
             if self._losses:
                 until = min(until, self._losses[0][0])
             samples = self._copy(self._read, until - self._read)
@@ -140,11 +131,14 @@ class Ring:
         written, at = self._latest
         return Stretch(samples, lost, at - (written - until) / self._rate)
 
+    def _ready(self, count: int) -> bool:
+        return self.written - self._read >= count
+
     def _skip_overwritten(self) -> int:
         behind = self._claimed - self._read
         if behind <= self._capacity:
             return 0
-        skipped = min(behind - self._capacity // 2, self._written - self._read)
+        skipped = min(behind - self._capacity // 2, self.written - self._read)
         self._read += skipped
         return skipped
 
@@ -209,12 +203,7 @@ class Microphone(Source):
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
         opened, self._opened = self._opened, None
         if opened is not None:
@@ -286,7 +275,7 @@ class Microphone(Source):
             callback=on_sound,
             finished_callback=on_end,
         )
-        portaudio.stream_opened(stream)
+        portaudio.OPEN_STREAMS.add(id(stream))
         try:
             stream.start()
         except sounddevice.PortAudioError:
@@ -301,7 +290,7 @@ def _close(stream: Any) -> None:
         stream.abort(ignore_errors=True)
         stream.close(ignore_errors=True)
     finally:
-        portaudio.stream_closed(stream)
+        portaudio.OPEN_STREAMS.discard(id(stream))
 
 
 def _format_of(sounddevice: Any, device: InputDevice) -> tuple[float, int]:
@@ -368,10 +357,8 @@ class ReconnectingMicrophone(Source):
     `on_change` and tries the device again every `retry_s` until it is back.
 
     Args:
-        device: None for the default, a number, or a part of a name.
+        device: as for `Microphone`, and so are `ring_s` and `stall_s`.
         on_change: called when listening begins and ends, on the thread that takes the blocks.
-        ring_s: how far the reader may fall behind before samples are lost, seconds.
-        stall_s: time without samples that counts as a stall, seconds.
         retry_s: time between attempts, seconds.
 
     Attributes:

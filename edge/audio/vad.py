@@ -139,11 +139,6 @@ class SpeechDetector:
         self.frames = 0
         self.classified_frames = 0
 
-    @property
-    def gate_open(self) -> bool:
-        """Whether frames are classified."""
-        return self._hold > 0
-
     def feed(self, frame: FloatArray) -> list[float]:
         """Take in a frame of `FRAME_SAMPLES` samples; see the class for what is returned."""
         self.frames += 1

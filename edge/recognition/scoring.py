@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.inference import ModelCard
+from edge.inference.card import is_number
 from edge.recognition.dtw import unit
 from edge.recognition.embedders import Models
 from edge.recognition.results import Analysis
@@ -44,8 +45,6 @@ ENROLLMENTS_RANGE = (1.0, 5.0)
 """Values outside these measured ranges are clipped to them."""
 USUAL_ENROLLMENTS = 3
 """Enrollment utterances of the trials behind the operating curve."""
-_LARGEST = 1e6
-"""No figure of a calibration comes near; a larger one is damage."""
 NORMAL_FROM = math.log(3.0)
 """Margin over the threshold for normal confidence: three times the odds."""
 HIGH_FROM = math.log(10.0)
@@ -198,17 +197,10 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
     Raises:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
-    ratio = _ratio(card)
-    if not _number(card, ratio, "similarity") > 0.0:
+    ratio = _ratio(card, "offset", "similarity", "speech", "enrollments", "snr")
+    if not ratio["similarity"] > 0.0:
         raise _damaged(card, "ratio.similarity")  # it would accept the least similar one
-    return VoiceCalibration(
-        offset=_number(card, ratio, "offset"),
-        similarity=_number(card, ratio, "similarity"),
-        speech=_number(card, ratio, "speech"),
-        enrollments=_number(card, ratio, "enrollments"),
-        snr=_number(card, ratio, "snr"),
-        curve=_curve(card),
-    )
+    return VoiceCalibration(**ratio, curve=_curve(card))
 
 
 def phrase_calibration(card: ModelCard) -> PhraseCalibration:
@@ -217,15 +209,10 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     Raises:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
-    ratio = _ratio(card)
-    if not _number(card, ratio, "distance") < 0.0:
+    ratio = _ratio(card, "offset", "distance", "snr")
+    if not ratio["distance"] < 0.0:
         raise _damaged(card, "ratio.distance")  # it would accept the furthest one
-    return PhraseCalibration(
-        offset=_number(card, ratio, "offset"),
-        distance=_number(card, ratio, "distance"),
-        snr=_number(card, ratio, "snr"),
-        curve=_curve(card),
-    )
+    return PhraseCalibration(**ratio, curve=_curve(card))
 
 
 def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
@@ -245,18 +232,14 @@ def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
     return card.calibration
 
 
-def _ratio(card: ModelCard) -> Mapping[str, Any]:
+def _ratio(card: ModelCard, *keys: str) -> dict[str, float]:
     ratio = require_calibrated(card).get("ratio")
     if not isinstance(ratio, dict):
         raise _damaged(card, "ratio")
-    return ratio
-
-
-def _number(card: ModelCard, values: Mapping[str, Any], key: str) -> float:
-    value = values.get(key)
-    if not _is_number(value):
-        raise _damaged(card, f"ratio.{key}")
-    return float(value)  # type: ignore[arg-type]  # a number: checked just above
+    for key in keys:
+        if not is_number(ratio.get(key)):
+            raise _damaged(card, f"ratio.{key}")
+    return {key: float(ratio[key]) for key in keys}
 
 
 def _curve(card: ModelCard) -> OperatingCurve:
@@ -264,17 +247,12 @@ def _curve(card: ModelCard) -> OperatingCurve:
     if not isinstance(points, list) or len(points) < 2:
         raise _damaged(card, "operating_curve")
     for point in points:
-        if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
+        if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):
             raise _damaged(card, "operating_curve")
     for (before, low), (after, high) in itertools.pairwise(points):
         if not 0.0 < after < before < 1.0 or high <= low:
             raise _damaged(card, "operating_curve")
     return OperatingCurve(tuple((float(rate), float(ratio)) for rate, ratio in points))
-
-
-def _is_number(value: object) -> bool:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return known and -_LARGEST < value < _LARGEST  # type: ignore[operator]  # not so for NaN
 
 
 def _damaged(card: ModelCard, key: str) -> ModelError:
@@ -371,17 +349,9 @@ class Cohort:
     def normalize(
         self, similarity: FloatArray, signatures: FloatArray, voices: FloatArray
     ) -> FloatArray:
-        """Similarities with the nearness of both sides taken off.
-
-        Args:
-            similarity: cosine of each signature with each voice, shape (n, m).
-            signatures: nearness of each signature, shape (n,).
-            voices: nearness of each voice, shape (m,).
-
-        Returns:
-            Shape (n, m).
-        """
-        common = (signatures[:, None] + voices[None, :]) / np.float32(2.0)
+        """Cosines, shape (n, m), of signatures, (n, d), and voices, (m, d), without nearness."""
+        nearness = self.nearness(signatures)[:, None] + self.nearness(voices)[None, :]
+        common = nearness / np.float32(2.0)
         normalized: FloatArray = similarity - np.float32(self.weight) * common
         return normalized
 
@@ -475,9 +445,7 @@ class Scorer:
         signatures = np.stack([signature_of(profile.samples) for profile in profiles])
         voices = np.stack([analysis.speaker_embedding for analysis in analyses])
         similarity: FloatArray = np.clip(signatures @ voices.T, -1.0, 1.0)
-        normalized = self.cohort.normalize(
-            similarity, self.cohort.nearness(signatures), self.cohort.nearness(voices)
-        )
+        normalized = self.cohort.normalize(similarity, signatures, voices)
         ratio = self.voice.ratio(
             normalized,
             [len(profile.enrolled) for profile in profiles],
