@@ -43,9 +43,7 @@ class Candidate:
 
     Attributes:
         analysis: the utterance as the models see it.
-        profile: the profile.
-        voice: how near the voice is to it.
-        phrase: how near the phrase is to it.
+        voice: how near the voice is to the profile, and `phrase` how near the phrase is.
         sharing: how many people have the phrase that was said, 1 at least.
         duress: whether it was a duress phrase; `profile` is then the person's own.
     """
@@ -60,13 +58,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judgment:
-    """A decision and what is behind it.
-
-    Attributes:
-        utterance: what was decided on.
-        decision: what is published.
-        candidate: the profile that it is about; None when nothing was compared.
-    """
+    """A decision on an utterance, and the profile that it is about; None when none was compared."""
 
     utterance: Utterance
     decision: AccessDecision
@@ -74,12 +66,7 @@ class Judgment:
 
 
 class Decider:
-    """Decides on utterances.
-
-    Args:
-        engine: the recognizer.
-        config: the device's id and for how long a decision holds.
-    """
+    """Decides on utterances, with the device's id and for how long a decision holds."""
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
@@ -106,12 +93,9 @@ class Decider:
         profiles: Sequence[Profile],
         phrase: PhraseEmbedding | None = None,
     ) -> Judgment:
-        """Decide on an utterance.
+        """Decide on an utterance; `phrase` is given where it is embedded already.
 
-        Args:
-            utterance: as the end-pointer cut it.
-            profiles: everybody; those that cannot open are passed over.
-            phrase: its phrase, where that is embedded already.
+        Of the profiles those that cannot open are passed over.
         """
         started = time.perf_counter()
         eligible = self.eligible(profiles)

@@ -38,12 +38,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stretch:
-    """What was read from a ring.
+    """Samples read from a ring, shape (n,), the reader's own copy.
 
-    Attributes:
-        samples: shape (n,), the reader's own copy.
-        lost: samples lost just before these.
-        captured_at: `time.monotonic()` when the last of them was written.
+    `lost` is how many were lost just before them; `captured_at` is `time.monotonic()` when the last
+    of them was written.
     """
 
     samples: FloatArray = field(repr=False)
@@ -52,14 +50,9 @@ class Stretch:
 
 
 class Ring:
-    """A ring of samples for one writing and one reading thread.
+    """A ring of `capacity` samples for one writing and one reading thread.
 
-    Args:
-        capacity: samples that it holds.
-        rate: samples per second, to date what is read late.
-
-    Attributes:
-        written: samples written so far.
+    `rate`, samples per second, dates what is read late; `written` counts the samples so far.
     """
 
     def __init__(self, capacity: int, rate: float) -> None:

@@ -90,11 +90,8 @@ def call(
 ) -> T:
     """Run `function(sounddevice)` on PortAudio's thread and return what it returns.
 
-    Args:
-        function: what to do.
-        timeout_s: how long to wait for it.
-        undo: called with a result that comes after the timeout.
-        canceled: stop waiting when this is set.
+    It is waited for until `timeout_s` or until `canceled` is set; a result that comes later is
+    passed to `undo`.
 
     Raises:
         MicrophoneError: PortAudio is missing, reports an error, or does not answer in time.

@@ -61,12 +61,7 @@ class Source(Protocol):
 
 
 class FileSource(Source):
-    """A WAV or FLAC file as a stream.
-
-    Args:
-        path: the file, read as `edge.audio.files.read_audio` does.
-        realtime: deliver blocks at the pace of speech.
-        max_s: longest file accepted, seconds.
+    """A WAV or FLAC file of at most `max_s` seconds as a stream, if `realtime` at its own pace.
 
     Raises:
         AudioFormatError: on entering, when the file cannot be used.

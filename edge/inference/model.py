@@ -24,9 +24,7 @@ _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 def new_interpreter(content: bytes, threads: int) -> Any:
     """Open a model with LiteRT, or else its predecessor, and allocate its tensors.
 
-    Args:
-        content: the model file's bytes; the caller keeps them alive as long as the interpreter.
-        threads: how many threads an inference may use.
+    The caller keeps `content`, the model file's bytes, alive as long as the interpreter.
 
     Raises:
         ModelError: no runtime is installed.
@@ -115,14 +113,10 @@ class Model:
         _check(card, "output", card.output, self._output)
 
     def run(self, values: FloatArray) -> FloatArray:
-        """One inference.
+        """One inference, from an input to an output of the card's shapes.
 
-        Args:
-            values: the input, of the card's shape; sizes that the card leaves free may differ from
-                call to call, from the file's own upwards.
-
-        Returns:
-            The output, of the card's shape; int8 tensors are converted by scale and zero point.
+        Sizes that the card leaves free may differ from call to call, from the file's own upwards.
+        int8 tensors are converted by scale and zero point.
 
         Raises:
             ValueError: the input has another shape.

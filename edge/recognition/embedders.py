@@ -69,10 +69,7 @@ def _speech_bounds(utterance: Utterance) -> tuple[int, int]:
 class _Embedder:
     """An embedder's model.
 
-    Attributes:
-        card: card of the model.
-        sha256: hash of the model; embeddings compare only where it is the same.
-        dimensions: length of an embedding.
+    Embeddings compare only where `sha256`, the model's hash, is the same; they have `dimensions`.
     """
 
     def __init__(self, model: Model) -> None:
@@ -97,10 +94,7 @@ class SpeakerEmbedder(_Embedder):
         self._window = frames
 
     def embed(self, samples: FloatArray) -> FloatArray:
-        """Embed mono audio at 16 kHz, shape (n,), best with its silence trimmed.
-
-        Returns:
-            Embedding of unit length, shape (192,).
+        """The embedding, unit length and shape (192,), of mono audio at 16 kHz, shape (n,).
 
         Raises:
             InputError: shorter than 0.1 s.
@@ -130,12 +124,9 @@ class PhraseEmbedder(_Embedder):
     """
 
     def embed(self, samples: FloatArray) -> FloatArray:
-        """Embed mono audio at 16 kHz, shape (n,), best with its silence trimmed.
+        """Vectors, shape (t, 96), one every 40 ms, of mono audio at 16 kHz, shape (n,).
 
         What is shorter than 0.79 s is padded with its own quietest level to fill a window.
-
-        Returns:
-            Vectors as the network gives them, shape (t, 96), one every 40 ms.
 
         Raises:
             InputError: shorter than 0.1 s.

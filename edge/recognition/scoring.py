@@ -102,7 +102,7 @@ class VoiceCalibration:
         speech: what each factor of e in net speech adds: a long utterance should be nearer.
         enrollments: what each factor of e in enrollment utterances adds.
         snr: what each 10 dB of signal-to-noise ratio add.
-        curve: the operating curve, of signatures of `USUAL_ENROLLMENTS` utterances.
+        curve: of signatures of `USUAL_ENROLLMENTS` utterances.
     """
 
     offset: float
@@ -119,13 +119,11 @@ class VoiceCalibration:
         net_speech_s: Sequence[float],
         snr_db: Sequence[float],
     ) -> FloatArray:
-        """Log-likelihood ratios of voices, shape (n, m).
+        """Log-likelihood ratios of n signatures and m voices, shape (n, m).
 
-        Args:
-            normalized: similarity of each signature to each voice, shape (n, m).
-            enrollments: utterances of each of the n signatures.
-            net_speech_s: seconds of speech of each of the m voices.
-            snr_db: signal-to-noise ratio of each of the m voices.
+        `normalized` is their similarity, shape (n, m); `enrollments` the utterances of each
+        signature, `net_speech_s` the seconds of speech of each voice, `snr_db` its signal-to-noise
+        ratio.
         """
         rows, columns = quality_terms(enrollments, net_speech_s, snr_db)
         of_test = self.speech * columns[0] + self.snr * columns[1]
@@ -168,11 +166,8 @@ def quality_terms(
 class PhraseCalibration:
     """From a DTW distance to the log-likelihood ratio of a phrase.
 
-    Attributes:
-        offset: the ratio at distance 0, in a quiet room.
-        distance: what one unit of distance adds; negative.
-        snr: what each 10 dB of signal-to-noise ratio add; negative, since noise adds to a distance.
-        curve: the operating curve.
+    `offset` is the ratio at distance 0 in a quiet room. Each unit of distance adds `distance` and
+    each 10 dB of signal-to-noise ratio `snr`; both are negative, since noise adds to a distance.
     """
 
     offset: float
@@ -357,15 +352,9 @@ class Cohort:
 
 
 def read_embeddings(path: Path, sha256: str, dimensions: int) -> FloatArray:
-    """The voices of a cohort file.
+    """The voices of a cohort file, of unit length, shape (n, `dimensions`).
 
-    Args:
-        path: a NumPy file of half-precision floats, shape (n, `dimensions`).
-        sha256: the hash that the model's card gives, hexadecimal.
-        dimensions: length of an embedding.
-
-    Returns:
-        Unit length, shape (n, `dimensions`).
+    It is a NumPy file of half-precision floats, with the hexadecimal `sha256` of the model's card.
 
     Raises:
         ModelError: the file cannot be read, is another one, or holds something else.
@@ -410,14 +399,7 @@ class VoiceScores:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """The calibrations of both models, and the configured false-accept rate.
-
-    Attributes:
-        cohort: the voices that similarities are normalized with.
-        voice: calibration of voices.
-        phrase: calibration of phrases.
-        rate: false-accept rate, above 0 and below 1.
-    """
+    """The calibrations of both models, and the configured false-accept rate, between 0 and 1."""
 
     cohort: Cohort
     voice: VoiceCalibration
@@ -457,15 +439,11 @@ class Scorer:
     def voice_threshold(
         self, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS, rate: float | None = None
     ) -> float:
-        """The ratio from which a voice is accepted.
+        """The ratio from which a voice is accepted; `rate` None is the configured one.
 
-        A stranger has as many chances as there are people. So that all of them together stay at
-        the rate, each gets its part of it (Bonferroni's bound).
-
-        Args:
-            among: to how many people the voice may belong.
-            enrollments: utterances of the signature.
-            rate: false-accept rate; None for the configured one.
+        A stranger has as many chances as there are people (`among`). So that all of them together
+        stay at the rate, each gets its part of it (Bonferroni's bound). `enrollments` are the
+        signature's.
         """
         rate = self.rate if rate is None else rate
         return self.voice.curve.threshold(rate / among) + self.voice.shift(enrollments)
@@ -486,13 +464,8 @@ class Scorer:
 
         Whether the voice, the phrase or both are wrong, the worse of the two has to show it. So
         that one counts, each on the scale of its own operating curve. Accepting from -log(rate) on
-        keeps each of the three kinds of wrong attempt at the rate.
-
-        Args:
-            voice: log-likelihood ratio of the voice.
-            phrase: log-likelihood ratio of the phrase.
-            among: as in `voice_threshold`.
-            enrollments: as in `voice_threshold`.
+        keeps each of the three kinds of wrong attempt at the rate. Both are log-likelihood ratios;
+        `among` and `enrollments` are as in `voice_threshold`.
         """
         return float(self.joints(voice - self.voice.shift(enrollments), phrase, among))
 
