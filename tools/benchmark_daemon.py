@@ -12,8 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge.config import load_config
-from edge.demo.broker import DecisionSubscriber, DemoBroker
-from edge.demo.service_process import Player, ServiceProcess, write_config
+from edge.demo.parts import DecisionSubscriber, DemoBroker, Player, ServiceProcess, write_config
 from edge.demo.show import Show
 from edge.demo.story import DemoPerson, Scene, demo_settings, enroll
 

@@ -36,9 +36,9 @@ from rich.table import Table
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.challenge.answers import SAME_WORDS, AnswerJudge, strong_digits
 from edge.challenge.matching import DIGITS
-from edge.challenge.rounds import ROUNDS, DigitRound, make_example, voice_of
+from edge.challenge.policy import SAME_WORDS, AnswerJudge
+from edge.challenge.rounds import ROUNDS, DigitRound, make_example, strong_digits, voice_of
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
 from edge.evaluation.metrics import eer, error_curves, independent_limits
 from edge.recognition import Engine

@@ -22,8 +22,7 @@ import numpy as np
 
 from edge.access.decider import Judgment, age_of
 from edge.access.guard import denied
-from edge.challenge.answers import AnswerJudge, AnswerScore
-from edge.challenge.policy import ChallengePolicy, LoadRounds
+from edge.challenge.policy import AnswerJudge, AnswerScore, ChallengePolicy, LoadRounds
 from edge.config import ChallengeConfig
 from edge.recognition.engine import Engine
 from edge.recognition.scoring import confidence_of

@@ -1,4 +1,4 @@
-"""Who has to answer a challenge, and who judges their answers.
+"""Who has to answer a challenge, and how their answers are judged: the digits, and the voice.
 
 A person has to by their own access rule or by the configuration of the door. Besides, a challenge
 can be demanded of the next person who says a passphrase.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from edge.challenge.answers import AnswerJudge
-from edge.challenge.rounds import ROUNDS, DigitRound
+from edge.challenge.matching import DigitRecognizer, DigitScore
+from edge.challenge.rounds import ROUNDS, DigitRound, strong_digits
 from edge.config import ChallengeConfig
 from edge.errors import ProfileError
 from edge.recognition.engine import Engine
-from edge.types import Profile, ProfileKind
+from edge.recognition.results import Analysis
+from edge.types import Profile, ProfileKind, SpeakerMatch, Utterance
 
 LoadRounds = Callable[[str], Sequence[DigitRound]]
 """Loads the enrolled rounds of a profile by its id; may raise `EdgeVoiceError`."""
@@ -25,17 +27,84 @@ DEMAND_S = 300.0
 """How long a demand holds, seconds."""
 _MAX_JUDGES = 64
 
+SAME_WORDS = 0.01
+"""Factor of the false-accept rate for the voice of an answer. Thresholds are calibrated on people
+saying different things; the same ten words bring voices closer to each other."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """How an answer was judged.
+
+    Attributes:
+        digits: the asked string against all others.
+        voice: the voice against that of the person's digits.
+        timings_ms: duration of each stage, milliseconds.
+    """
+
+    digits: DigitScore
+    voice: SpeakerMatch
+    timings_ms: Mapping[str, float]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether both are right."""
+        return self.digits.accepted and self.voice.accepted
+
+
+class AnswerJudge:
+    """Judges the answers of one person by rounds of the current speaker model.
+
+    Raises:
+        ValueError: there are fewer than `ROUNDS`.
+    """
+
+    def __init__(self, engine: Engine, profile: Profile, rounds: Sequence[DigitRound]) -> None:
+        if len(rounds) < ROUNDS:
+            raise ValueError(f"{ROUNDS} rounds of digits are needed")
+        self._engine = engine
+        self._rounds = tuple(rounds)
+        self._choices: tuple[int, ...] = ()
+        self._recognizer = DigitRecognizer(
+            [example for spoken in rounds for example in spoken.examples]
+        )
+        self._voice = replace(profile, samples=tuple(spoken.voice for spoken in rounds))
+
+    def choices(self) -> tuple[int, ...]:
+        """The digits to ask for; the first call takes about a second on a small device."""
+        self._choices = self._choices or strong_digits(self._rounds)
+        return self._choices
+
+    def judge(
+        self, utterance: Utterance, asked: Sequence[int], analysis: Analysis | None = None
+    ) -> AnswerScore:
+        """Judge an answer; `analysis` is that of the utterance, where there is one already."""
+        if analysis is None:
+            analysis = self._engine.analyze(utterance, with_phrase=False)
+        scorer = self._engine.scorer
+        scores = scorer.voice_scores([self._voice], [analysis])
+        threshold = scorer.voice_threshold(
+            enrollments=len(self._rounds), rate=scorer.rate * SAME_WORDS
+        )
+        started = time.perf_counter()
+        digits = self._recognizer.score(utterance.samples, asked)
+        timings = {**analysis.timings_ms, "digits": (time.perf_counter() - started) * 1e3}
+        voice = SpeakerMatch(
+            self._voice.id,
+            self._voice.name,
+            float(scores.similarity[0, 0]),
+            float(scores.ratio[0, 0]),
+            threshold,
+        )
+        return AnswerScore(digits, voice, timings)
 
 
 class ChallengePolicy:
     """Decides who is challenged. Any thread may use it, except for `use` and `judge_of`.
 
-    Args:
-        config: who has to answer.
-        engine: the recognizer.
-        load_rounds: loads a person's enrolled digits.
-        now: the local time.
+    Arguments are those of `Challenge`.
 
     Attributes:
         profiles: everybody who is enrolled.

@@ -1,4 +1,4 @@
-"""Enrolled digits: rounds of ten, how they are checked, and how they are stored.
+"""Enrolled digits: rounds of ten, how they are checked, enrolled and stored.
 
 In a round each digit is said once. One digit is too short to identify a voice by, ten together are
 long enough; so a round is embedded as a whole, and stored as a whole.
@@ -6,21 +6,31 @@ long enough; so a round is embedded as a whole, and stored as a whole.
 
 from __future__ import annotations
 
+import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from edge.audio.quality import explain, reason_to_refuse
 from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
 from edge.challenge.matching import DIGITS, MIN_ROWS, DigitExample, DigitRecognizer
-from edge.errors import EnrollmentRejected, StoreError
-from edge.recognition.engine import Analyzer
+from edge.errors import EnrollmentRejected, ProfileError, StoreError
+from edge.recognition.engine import Analyzer, Engine
 from edge.recognition.scoring import cosine, signature_of
 from edge.store import ProfileStore
-from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, ReasonCode, Utterance
+from edge.types import (
+    SAMPLE_RATE,
+    EnrollmentSample,
+    FloatArray,
+    Profile,
+    ProfileKind,
+    ReasonCode,
+    Utterance,
+)
 
 ROUNDS = 3
 """Rounds needed to be asked for digits."""
@@ -37,6 +47,10 @@ _ROOM_S = 0.1
 embeddings of speech between digital zeros differ."""
 _SAME_RECORDING = 0.02
 """Mean difference of two spectra below which they are of the same recording."""
+_WELL_APART = 0.0
+"""Margin from which a digit is asked for."""
+_MIN_CHOICES = 6
+"""Digits to choose from even where more are weak."""
 
 _KIND = "digit"
 _HEAD = struct.Struct("<4sBddd32sH10H")
@@ -81,8 +95,7 @@ def make_example(
     earlier = [one for spoken in rounds for one in spoken.examples]
     if any(_same_recording(spectrum, one.spectrum) for one in earlier):
         raise EnrollmentRejected(
-            ReasonCode.REPEATED.value,
-            "this recording is already enrolled: say it again",
+            ReasonCode.REPEATED.value, "this recording is already enrolled: say it again"
         )
     if earlier:
         other, margin = DigitRecognizer(earlier).nearest_other(example)
@@ -151,6 +164,29 @@ def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
             if example.digit not in weakness or margin < weakness[example.digit][1]:
                 weakness[example.digit] = (other_digit, margin)
     return weakness
+
+
+def strong_digits(rounds: Sequence[DigitRound]) -> tuple[int, ...]:
+    """The digits that are never mistaken for another one in the latest rounds, in order.
+
+    At least `_MIN_CHOICES`, the weakest left out first.
+    """
+    weakness = weakness_of(rounds[-ROUNDS:])
+    weak = [digit for digit in DIGITS if weakness[digit][1] < _WELL_APART]
+    weak.sort(key=lambda digit: weakness[digit][1])
+    left_out = weak[: len(DIGITS) - _MIN_CHOICES]
+    return tuple(digit for digit in DIGITS if digit not in left_out)
+
+
+def summary_of(rounds: Sequence[DigitRound]) -> dict[str, Any]:
+    """How many rounds there are, which digits are asked for, and which sound too much alike."""
+    asked: list[int] = []
+    confusable: list[list[int]] = []
+    if len(rounds) >= ROUNDS:
+        asked = list(strong_digits(rounds))
+        weakness = weakness_of(rounds[-ROUNDS:])
+        confusable = [[digit, weakness[digit][0]] for digit in DIGITS if digit not in asked]
+    return {"rounds": len(rounds), "required": ROUNDS, "asked": asked, "confusable": confusable}
 
 
 def _check_quality(analyzer: Analyzer, utterance: Utterance, digit: int) -> None:
@@ -238,33 +274,97 @@ def _damaged(what: str) -> StoreError:
 
 
 def rounds_of(store: ProfileStore, profile_id: str) -> list[DigitRound]:
-    """The rounds of a profile, oldest first.
-
-    Raises:
-        ProfileError: there is no such profile.
-        StoreError: the store cannot be read, or a round in it is damaged.
-    """
+    """The rounds of a profile, oldest first. Raises `StoreError` also for a damaged one."""
     return [decode(item.payload) for item in store.kept(_KIND, profile_id)]
 
 
 def keep_round(
     store: ProfileStore, profile_id: str, spoken: DigitRound, most: int = MOST_ROUNDS
 ) -> None:
-    """Store a round; the oldest ones beyond `most` are removed.
-
-    Raises:
-        ProfileError: there is no such profile.
-        StoreError: the store cannot be written.
-    """
+    """Store a round; the oldest ones beyond `most` are removed."""
     store.keep(_KIND, encode(spoken), profile=profile_id, most=most)
 
 
 def replace_rounds(store: ProfileStore, profile_id: str, rounds: Sequence[DigitRound]) -> None:
-    """Store these rounds in place of all earlier ones; an interruption leaves some of both.
-
-    Raises:
-        ProfileError: there is no such profile.
-        StoreError: the store cannot be written.
-    """
+    """Store these rounds in place of all earlier ones; an interruption leaves some of both."""
     for spoken in rounds:
         keep_round(store, profile_id, spoken, most=len(rounds))
+
+
+class DigitEnrollment:
+    """The digits of one person, round by round; each complete round is stored at once.
+
+    With `again`, nothing is stored until every round is complete: the old ones stay until then.
+
+    Raises:
+        ProfileError: the profile cannot be used for access, or its digits are complete.
+    """
+
+    def __init__(
+        self, store: ProfileStore, engine: Engine, profile: Profile, wanted: int, *, again: bool
+    ) -> None:
+        if profile.kind is not ProfileKind.PHRASE:
+            raise ProfileError(f"{profile.name} has no passphrase, and digits need one")
+        engine.require_ready(profile)
+        if profile.duress_of is not None:
+            raise ProfileError(
+                f"{profile.name} is a duress phrase: enroll digits under the person's own name"
+            )
+        self._store = store
+        self._engine = engine
+        self.profile = profile
+        self.wanted = wanted
+        self._again = again
+        self.rounds: list[DigitRound] = [] if again else rounds_of(store, profile.id)
+        self.new = 0
+        self._begin()
+        model = engine.models.speaker.sha256
+        if any(spoken.speaker_model != model for spoken in self.rounds):
+            raise ProfileError(
+                f"the digits of {profile.name} were enrolled with another model: add --again"
+            )
+        if self.complete:
+            raise ProfileError(
+                f"the digits of {profile.name} are already enrolled: add --again to replace them"
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Whether no round is missing."""
+        return len(self.rounds) >= self.wanted
+
+    @property
+    def keeps_old(self) -> bool:
+        """Whether the digits enrolled before are still in use."""
+        return self._again and not self.complete
+
+    @property
+    def missing(self) -> list[int]:
+        """The digits the current round still needs, in the order in which to ask for them."""
+        return [digit for digit in self._order if digit not in self._examples]
+
+    def add(self, digit: int, utterance: Utterance) -> None:
+        """Add a digit; the tenth completes a round.
+
+        Raises:
+            EnrollmentRejected: it does not fit; if the voice does not, the round starts over.
+        """
+        self._examples[digit] = make_example(self._engine, utterance, digit, self.rounds)
+        self._utterances[digit] = utterance
+        if self.missing:
+            return
+        utterances, examples = self._utterances, self._examples
+        self._begin()
+        spoken = complete_round(self._engine, self.profile, utterances, examples)
+        self.rounds.append(spoken)
+        self.new += 1
+        if not self._again:
+            keep_round(self._store, self.profile.id, spoken)
+        elif self.complete:
+            replace_rounds(self._store, self.profile.id, self.rounds)
+
+    def _begin(self) -> None:
+        # Shuffled, so that nobody falls into the singsong of counting.
+        self._order = secrets.SystemRandom().sample(DIGITS, len(DIGITS))
+        self._examples: dict[int, DigitExample] = {}
+        self._utterances: dict[int, Utterance] = {}

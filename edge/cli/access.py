@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
-from edge.types import (
-    EVERYTHING,
-    AccessRule,
-    Profile,
-    Window,
-    format_window,
-    parse_day,
-    parse_window,
-)
+from edge.types import EVERYTHING, AccessRule, Profile, Window
+from edge.types.access import format_window, parse_day, parse_window
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -104,8 +97,9 @@ def _show(args: argparse.Namespace) -> int:
         profiles = store.list() if args.profile is None else [_person(store, args.profile)]
     now = _time_of(config)
     people = [profile for profile in profiles if profile.duress_of is None]
-    content = [_as_dict(profile, config, now) for profile in people]
-    lines = [_sentence(profile, config, now) for profile in people] or [NOBODY_ENROLLED]
+    shown = [_described(profile, config, now) for profile in people]
+    content = [value for value, _ in shown]
+    lines = [line for _, line in shown] or [NOBODY_ENROLLED]
     return show_result(args, {"access": content} if args.profile is None else content[0], *lines)
 
 
@@ -132,8 +126,7 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
         options.audit(
             store, config, "change", person.id, what="access", enabled=profile.rule.enabled
         )
-    now = _time_of(config)
-    return show_result(args, _as_dict(profile, config, now), _sentence(profile, config, now))
+    return show_result(args, *_described(profile, config, _time_of(config)))
 
 
 def _clock(args: argparse.Namespace) -> int:
@@ -210,21 +203,25 @@ def _time_of(config: Config) -> datetime | None:
         return DoorClock(state, config.access.time_zone).now()
 
 
-def _as_dict(profile: Profile, config: Config, now: datetime | None) -> dict[str, Any]:
+def _described(
+    profile: Profile, config: Config, now: datetime | None
+) -> tuple[dict[str, Any], str]:
+    """A person's rule and whether it lets them in now, as JSON and as a line."""
     from edge.access.guard import allows
 
     reason = allows(profile.rule, config.device.id, now)
-    return {
+    value = {
         "profile": {"id": profile.id, "name": profile.name},
         "rule": profile.rule.as_dict(),
         "device": config.device.id,
         "allowed_now": reason is None,
         "reason": None if reason is None else reason.value,
     }
-
-
-def _sentence(profile: Profile, config: Config, now: datetime | None) -> str:
-    return f"{profile.name}: {_rule_words(profile.rule)}; {_verdict(profile, config, now)}"
+    verdict = f"may open {config.device.id} now"
+    if reason is not None:
+        clock = " (the clock is not trusted)" if profile.rule.timed and now is None else ""
+        verdict = f"may not open {config.device.id} now: {reason.value}{clock}"
+    return value, f"{profile.name}: {_rule_words(profile.rule)}; {verdict}"
 
 
 def _rule_words(rule: AccessRule) -> str:
@@ -240,16 +237,6 @@ def _rule_words(rule: AccessRule) -> str:
         parts.append("with digits")
     words = ", ".join(parts)
     return words if rule.enabled else f"disabled ({words})"
-
-
-def _verdict(profile: Profile, config: Config, now: datetime | None) -> str:
-    from edge.access.guard import allows
-
-    reason = allows(profile.rule, config.device.id, now)
-    if reason is None:
-        return f"may open {config.device.id} now"
-    clock = " (the clock is not trusted)" if profile.rule.timed and now is None else ""
-    return f"may not open {config.device.id} now: {reason.value}{clock}"
 
 
 def _clock_words(local: datetime) -> str:

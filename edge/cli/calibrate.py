@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     former = read_config(file)
     config = parse_config(former, file)
     suggestion = _suggestion(args, config)
-    new = changed(former, file, "security", "false_accept_rate", suggestion.preset)
+    new = changed(former, file, {"security.false_accept_rate": suggestion.preset})
     old = config.security.false_accept_rate
     done = {"file": str(file), "former": old, "false_accept_rate": suggestion.preset}
     if not args.json:

@@ -31,9 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """Run it; 0 if every decision was as expected, 1 if not."""
     from rich.console import Console
 
-    from edge.demo.microphone import EnrollmentEnded, run_with_microphone
     from edge.demo.show import Show
-    from edge.demo.story import run_recorded
+    from edge.demo.story import EnrollmentEnded, run_recorded, run_with_microphone
 
     show = Show(None if args.json else Console(no_color=args.no_color or None))
     with tempfile.TemporaryDirectory(prefix="edge-voice-demo-") as name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import TYPE_CHECKING
 
 from edge.cli import options
@@ -18,32 +19,22 @@ HELP = "show or remove this device's entities in Home Assistant"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, help_text, perform in (
+    actions = options.add_actions(
+        parser,
         ("show", "show every entity, and why some are not announced", _show),
         ("remove", "remove every entity of this device from Home Assistant", _remove),
-    ):
-        action = actions.add_parser(name, help=help_text, description=help_text)
-        if name == "remove":
-            action.add_argument(
-                "--prefix",
-                metavar="TOPIC",
-                help="where it was announced (default: homeassistant.prefix)",
-            )
-            action.add_argument(
-                "--device",
-                metavar="ID",
-                help="the device whose entities to remove, such as a former device.id (default:"
-                " device.id)",
-            )
-        options.add_common(action)
-        action.set_defaults(perform=perform)
+    )
+    actions["remove"].add_argument(
+        "--prefix", metavar="TOPIC", help="where it was announced (default: homeassistant.prefix)"
+    )
+    actions["remove"].add_argument(
+        "--device",
+        metavar="ID",
+        help="the device whose entities to remove, such as a former device.id (default: device.id)",
+    )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Perform the action; 0 when it was done."""
-    code: int = args.perform(args)
-    return code
+run = options.perform
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -94,7 +85,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _remove(args: argparse.Namespace) -> int:
     from edge.mqtt import discovery
-    from edge.mqtt.session import Session
+    from edge.mqtt.session import Session, json_object
     from edge.mqtt.topics import Topics
 
     config = options.config_of(args)
@@ -118,7 +109,7 @@ def _remove(args: argparse.Namespace) -> int:
         config.homeassistant.prefix,
         config.device.id,
     )
-    running = any(_is_online(text) for text in status.values())
+    running = any(json_object(text).get("state") == "online" for text in status.values())
     if args.json:
         show_json({"removed": sorted(found), "running": running, "comes_back": again})
         return EXIT_OK
@@ -148,23 +139,13 @@ def _announced(session: Session, prefix: str, device_id: str) -> set[str]:
 
 def _check(prefix: str, device_id: str) -> None:
     """Raises `InputError` for a prefix or device id that could match other devices' topics."""
-    import re
-
     from edge.config import all_settings
 
-    patterns = {setting.path: setting.rule for setting in all_settings()}
+    rules = {setting.path: setting.rule for setting in all_settings()}
     for option, path, text in (
         ("--prefix", "homeassistant.prefix", prefix),
         ("--device", "device.id", device_id),
     ):
-        rule = patterns[path]
+        rule = rules[path]
         if not re.fullmatch(rule.pattern, text) or not text.isprintable():
             raise InputError(f"{option} {text[:40]!r} cannot be used; give {rule.pattern_doc}")
-
-
-def _is_online(text: bytes) -> bool:
-    try:
-        status = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(status, dict) and status.get("state") == "online"

@@ -22,12 +22,26 @@ from edge.cli.output import console
 if TYPE_CHECKING:
     from rich.text import Text
 
+FLOOR_DBFS = -60.0
+"""Level at the left end of the meter, dB relative to full scale; the right end is 0."""
+_HOT_DBFS = -12.0
+_CLIPPING_DBFS = -3.0
+_METER_CELLS = 30
+_REFRESH_S = 0.08
+_FALL_DB_PER_S = 40.0
+_FORGET_DB_PER_S = 8.0
+_WORDS_CELLS = 40
+"""Space beside the meter without the progress: level, marks, and the longest state."""
+LISTENING = "listening"
+HEARING = "hearing you"
+WORKING = "thinking"
+MEASURING = "measuring the room"
+
 
 class Keys:
     """Keys pressed while used as a context manager; none if standard input is not a terminal.
 
-    Attributes:
-        files: file descriptors that become readable when a key is pressed.
+    `files` are the descriptors that become readable when a key is pressed.
     """
 
     def __init__(self) -> None:
@@ -61,19 +75,6 @@ class Keys:
         if not typed:  # the terminal has gone
             self.__exit__(None, None, None)
         return typed.decode(errors="replace")
-
-
-FLOOR_DBFS = -60.0
-"""Level at the left end of the meter, dB relative to full scale; the right end is 0."""
-
-_HOT_DBFS = -12.0
-_CLIPPING_DBFS = -3.0
-_METER_CELLS = 30
-_REFRESH_S = 0.08
-_FALL_DB_PER_S = 40.0
-_FORGET_DB_PER_S = 8.0
-_WORDS_CELLS = 40
-"""Space beside the meter without the progress: level, marks, and the longest state."""
 
 
 class Display:
@@ -200,12 +201,6 @@ def meter(
         at_dbfs = FLOOR_DBFS * (1.0 - (cell + 0.5) / cells)
         line.append(full if cell < lit else empty, style=_color(at_dbfs, cell < lit, target))
     return line
-
-
-LISTENING = "listening"
-HEARING = "hearing you"
-WORKING = "thinking"
-MEASURING = "measuring the room"
 
 
 def _color(at_dbfs: float, lit: bool, target: tuple[float, float] | None) -> str:

@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         with printing():
-            show_counts(screen, counts)
+            screen.print()
+            words = [f"{count} {state.value}" for state, count in counts.items() if count]
+            screen.print(", ".join(words))
     return EXIT_ENVIRONMENT if counts[State.RED] else EXIT_OK
 
 
@@ -92,13 +94,6 @@ def label(name: str) -> str:
     """The name of a row for people."""
     words = name.replace("_", " ")
     return words.replace("tls", "TLS").replace("home assistant", "Home Assistant")
-
-
-def show_counts(screen: Console, counts: dict[State, int]) -> None:
-    """The last line."""
-    words = [f"{count} {state.value}" for state, count in counts.items() if count]
-    screen.print()
-    screen.print(", ".join(words))
 
 
 def _look(state: State, screen: Console) -> tuple[str, str]:

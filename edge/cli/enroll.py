@@ -14,8 +14,7 @@ from edge.errors import EXIT_INPUT, EXIT_OK, EXIT_REJECTED, EdgeVoiceError, Inpu
 from edge.installation.service import paused
 
 if TYPE_CHECKING:
-    from edge.cli.enroll_files import FromFiles, Results
-    from edge.cli.enroll_microphone import FromMicrophone
+    from edge.cli.enrolling import FromFiles, FromMicrophone, Results
     from edge.config import Config
     from edge.enrollment.process import Enrollment
     from edge.store import ProfileStore
@@ -114,11 +113,11 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             way: FromFiles | FromMicrophone
             if args.files:
-                from edge.cli.enroll_files import FromFiles
+                from edge.cli.enrolling import FromFiles
 
                 way = FromFiles(enrollment, engine, config, args.files, args.trial)
             else:
-                from edge.cli.enroll_microphone import FromMicrophone, chosen_device
+                from edge.cli.enrolling import FromMicrophone, chosen_device
 
                 stack.enter_context(paused(say))
                 device = chosen_device(args, config, store)

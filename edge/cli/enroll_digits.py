@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.audio.devices import DeviceChoice
-from edge.challenge.enrollment import DigitEnrollment, summary_of
 from edge.challenge.matching import DIGITS
-from edge.challenge.rounds import MOST_ROUNDS, ROUNDS, DigitRound
+from edge.challenge.rounds import MOST_ROUNDS, ROUNDS, DigitEnrollment, DigitRound, summary_of
 from edge.cli import options
 from edge.cli.display import Display
-from edge.cli.enroll_microphone import chosen_device, room_measured
+from edge.cli.enrolling import chosen_device, room_measured
 from edge.cli.output import complain, show, show_json
 from edge.cli.prompts import say
 from edge.cli.utterances import UtteranceSource, complain_of, result_of, utterance_from

@@ -145,8 +145,7 @@ def _target(args: argparse.Namespace, sources: KeySources, former: str) -> tuple
 
 def _key_in(file: Path) -> WrappingKey:
     """The key in a file, which is created if missing."""
-    from edge.crypto.key_files import make_key_file
-    from edge.crypto.keys import key_of_file
+    from edge.crypto.keys import key_of_file, make_key_file
 
     make_key_file(file)
     key = key_of_file(file)

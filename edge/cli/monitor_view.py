@@ -29,6 +29,16 @@ _STATES = {
     "enrolling": ("enrolling", "bold cyan"),
     "no_microphone": ("no microphone", "bold red"),
 }
+_FLOOR_DBFS = -70.0
+_HOT_DBFS = -12.0
+_CLIPPING_DBFS = -3.0
+_LABEL = 7
+"""Columns to the left of what follows the time."""
+_FAR = 16.0
+"""Margin at the edge of the chart, a natural logarithm; larger ones are drawn there."""
+_WIDE, _USUAL = 100, 72
+_TALL, _LOW = 32, 17
+_GREEN, _RED = "green", "red"
 
 
 def state_words(recent: Recent, now: float) -> tuple[str, str]:
@@ -96,18 +106,6 @@ def minutes(seconds: float) -> str:
 def margin(value: float | None) -> str:
     """By how much a score is over its threshold, with its sign."""
     return "" if value is None else f"{value:+.1f}"
-
-
-_FLOOR_DBFS = -70.0
-_HOT_DBFS = -12.0
-_CLIPPING_DBFS = -3.0
-_LABEL = 7
-"""Columns to the left of what follows the time."""
-_FAR = 16.0
-"""Margin at the edge of the chart, a natural logarithm; larger ones are drawn there."""
-_WIDE, _USUAL = 100, 72
-_TALL, _LOW = 32, 17
-_GREEN, _RED = "green", "red"
 
 
 class Glyphs:

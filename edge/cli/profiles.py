@@ -27,9 +27,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         ("list", "list everyone enrolled", _list),
         ("show", "show one profile", _show),
-        ("revert", "forget what was learned since enrollment", _revert),
-        ("reset", "delete a signature; the name and id stay", _reset),
-        ("rename", "rename a profile", _rename),
+        (
+            "revert",
+            "forget what was learned since enrollment",
+            _change(
+                "reverted",
+                lambda store, person, _: store.forget_adaptation(person),
+                question="Forget what was learned about {} since enrollment?",
+                done="{} is back to the enrolled signature.",
+            ),
+        ),
+        (
+            "reset",
+            "delete a signature; the name and id stay",
+            _change(
+                "reset",
+                lambda store, person, _: store.reset(person),
+                question="Delete the signature of {}?",
+                done="{} is reset: run 'edge-voice enroll' to enroll again.",
+            ),
+        ),
+        (
+            "rename",
+            "rename a profile",
+            _change(
+                "renamed",
+                lambda store, person, args: store.rename(person, args.new_name),
+                done="{} is now {}.",
+            ),
+        ),
         ("delete", "delete a profile and its signature", _delete),
         ("export", "write a profile to an encrypted file", _export),
         ("import", "add a profile from an encrypted file", _import),
@@ -65,8 +91,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from edge.challenge.enrollment import summary_of
-    from edge.challenge.rounds import rounds_of
+    from edge.challenge.rounds import rounds_of, summary_of
     from edge.cli.enroll_digits import summary_line
 
     with options.store_of(args) as store:
@@ -94,51 +119,25 @@ def _show(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _revert(args: argparse.Namespace) -> int:
-    return _change(
-        args,
-        "reverted",
-        lambda store, profile_id: store.forget_adaptation(profile_id),
-        question="Forget what was learned about {} since enrollment?",
-        done="{} is back to the enrolled signature.",
-    )
-
-
-def _reset(args: argparse.Namespace) -> int:
-    return _change(
-        args,
-        "reset",
-        lambda store, profile_id: store.reset(profile_id),
-        question="Delete the signature of {}?",
-        done="{} is reset: run 'edge-voice enroll' to enroll again.",
-    )
-
-
-def _rename(args: argparse.Namespace) -> int:
-    return _change(
-        args,
-        "renamed",
-        lambda store, profile_id: store.rename(profile_id, args.new_name),
-        done="{} is now {}.",
-    )
-
-
 def _change(
-    args: argparse.Namespace,
     what: str,
-    change: Callable[[ProfileStore, str], Profile],
+    change: Callable[[ProfileStore, str, argparse.Namespace], Profile],
     *,
     question: str = "",
     done: str,
-) -> int:
-    """Change a profile and audit it; {} in the texts stands for the name, then the new name."""
-    with options.store_of(args) as store:
-        profile_id, name = store.find(args.profile)
-        if question and not confirmed(question.format(name), yes=args.yes):
-            return EXIT_REJECTED
-        profile = change(store, profile_id)
-        options.audit(store, options.config_of(args), "change", profile_id, what=what)
-    return show_result(args, {"profile": profile.as_dict()}, done.format(name, profile.name))
+) -> Callable[[argparse.Namespace], int]:
+    """An action that changes a profile; {} in the texts is the name, then the new name."""
+
+    def perform(args: argparse.Namespace) -> int:
+        with options.store_of(args) as store:
+            profile_id, name = store.find(args.profile)
+            if question and not confirmed(question.format(name), yes=args.yes):
+                return EXIT_REJECTED
+            profile = change(store, profile_id, args)
+            options.audit(store, options.config_of(args), "change", profile_id, what=what)
+        return show_result(args, {"profile": profile.as_dict()}, done.format(name, profile.name))
+
+    return perform
 
 
 def _delete(args: argparse.Namespace) -> int:

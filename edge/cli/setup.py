@@ -17,8 +17,7 @@ from edge.errors import EXIT_OK, EdgeVoiceError, InputError
 
 if TYPE_CHECKING:
     from edge.audio.devices import InputDevice
-    from edge.installation.answers import SetupAnswers
-    from edge.installation.writing import Written
+    from edge.installation.configuration import SetupAnswers, Written
 
 HELP = "ask a few questions, write the configuration and start the service"
 
@@ -76,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask, write and start."""
     from edge.config.loading import SYSTEM_FILE
-    from edge.installation import service, writing
-    from edge.installation.answers import PRESETS, present
+    from edge.installation import configuration, service
+    from edge.installation.configuration import PRESETS, present
 
     file = _file(args.config)
     asks = not args.yes
@@ -98,11 +97,11 @@ def run(args: argparse.Namespace) -> int:
     elif asks and not args.preset:
         say("Presets: " + "; ".join(f"{name}: {what}" for name, what in PRESETS.items()))
         preset = ask("door or home", preset, _preset)
-    data, config = writing.starting_point(file, preset)
+    data, config = configuration.starting_point(file, preset)
     answers = _asked(args, present(config, preset if is_new else ""), asks=asks)
     if answers.tls and answers.ca_file is not None:
-        writing.check_authority(answers.ca_file)
-    done = writing.apply(file, data, answers)
+        configuration.check_authority(answers.ca_file)
+    done = configuration.apply(file, data, answers)
 
     state = "not started"
     failure: EdgeVoiceError | None = None
@@ -139,7 +138,7 @@ def _file(named: Path | None) -> Path:
 
 
 def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> SetupAnswers:
-    from edge.installation.answers import broker, checked, id_of
+    from edge.installation.configuration import broker, checked, id_of
 
     def answer(option: str | None, question: str, default: str, read: Callable[[str], _T]) -> _T:
         """From the option, else asked, else the default."""
@@ -200,7 +199,7 @@ def _preset(text: str) -> str:
 
 
 def _authority(text: str) -> Path | None:
-    from edge.installation.writing import check_authority
+    from edge.installation.configuration import check_authority
 
     if text == _NONE:
         return None
@@ -212,7 +211,7 @@ def _authority(text: str) -> Path | None:
 def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> int | str | None:
     """By part of its name, which stays the same when other devices are plugged in."""
     from edge.enrollment.microphones import lasting_name
-    from edge.installation.answers import checked
+    from edge.installation.configuration import checked
 
     default = _DEFAULT if before is None else str(before)
     devices = _devices() if asks and option is None else []

@@ -27,12 +27,7 @@ _BOM = "\ufeff"
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 
 
-def changed(data: bytes, file: Path, section: str, key: str, value: str) -> bytes:
-    """The file's content with one setting changed; see `all_changed`."""
-    return all_changed(data, file, {f"{section}.{key}": value})
-
-
-def all_changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
+def changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
     """The file's content with some settings changed; every other character is as it was.
 
     Args:
@@ -74,7 +69,7 @@ def written(value: bool | int | str | Path | None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    if isinstance(value, int) or (_PLAIN.fullmatch(text) and isinstance(_loaded(text), str)):
+    if isinstance(value, int) or (_PLAIN.fullmatch(text) and isinstance(yaml.safe_load(text), str)):
         return text
     return json.dumps(text, ensure_ascii=False)
 
@@ -87,12 +82,8 @@ def setting_of(config: Config, path: str) -> Any:
 def replace_file(file: Path, former: bytes, new: bytes) -> Path:
     """Replace a file's content in one step, and keep the former beside it as `.bak`.
 
-    Mode and owner stay. A link stays a link; what it leads to is replaced.
-
-    Args:
-        file: the file.
-        former: what was read from it; if it holds something else by now, nothing is changed.
-        new: its new content.
+    Mode and owner stay. A link stays a link; what it leads to is replaced. If the file holds
+    something else than `former` by now, nothing is changed.
 
     Returns:
         The copy of the former content.
@@ -135,14 +126,10 @@ class _Splice(NamedTuple):
     new: str
 
 
-def _loaded(value: str) -> Any:
-    return yaml.safe_load(value)
-
-
 def _is_meant(now: Any, value: str, file: Path) -> bool:
     if str(now) == value:
         return True
-    meant = _loaded(value)
+    meant = yaml.safe_load(value)
     if isinstance(now, Path) and isinstance(meant, str):
         return now in (Path(meant), file.parent / meant)
     return bool(now == meant)
@@ -224,12 +211,7 @@ def _in_place(text: str, node: yaml.Node, value: str) -> _Splice:
 
 
 def _in_empty_section(
-    text: str,
-    group: yaml.MappingNode,
-    node: yaml.Node,
-    path: list[str],
-    value: str,
-    newline: str,
+    text: str, group: yaml.MappingNode, node: yaml.Node, path: list[str], value: str, newline: str
 ) -> _Splice:
     start, end = int(node.start_mark.index), int(node.end_mark.index)
     if _written(node):

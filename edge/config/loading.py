@@ -14,8 +14,8 @@ import yaml
 
 from edge.config.settings import Config, Setting, all_settings, children
 from edge.config.values import ValueProblem, convert, is_empty, quoted
-from edge.credentials import locate
 from edge.errors import ConfigError
+from edge.private_files import locate
 
 MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 8
@@ -181,7 +181,7 @@ class _Builder:
         if not isinstance(node, yaml.MappingNode):
             some = ", ".join(list(rows)[:3])
             text = f"must be a group of keys; give `key: value` lines, such as {some}"
-            self._report(_line(node), path, text)
+            self._report(line_of(node), path, text)
             return kind()
         values: dict[str, Any] = {}
         seen: dict[str, int] = {}
@@ -190,12 +190,12 @@ class _Builder:
             where = f"{path}.{name}" if path else name
             row = rows.get(name)
             if row is None:
-                self._report(_line(key), path, self._unknown(name, rows, path))
+                self._report(line_of(key), path, self._unknown(name, rows, path))
             elif name in seen:
                 text = f"given twice (first in line {seen[name]}); keep one of them"
-                self._report(_line(key), where, text)
+                self._report(line_of(key), where, text)
             else:
-                seen[name] = self.lines[where] = _line(key)
+                seen[name] = self.lines[where] = line_of(key)
                 self._take(row, value, name, values)
         return kind(**values)
 
@@ -206,10 +206,10 @@ class _Builder:
         try:
             value = convert(node, row)
         except ValueProblem as problem:
-            self._report(_line(node), row.path, str(problem))
+            self._report(line_of(node), row.path, str(problem))
             return
         except RuntimeError:  # pathlib's word for a home directory that does not exist
-            self._report(_line(node), row.path, "no such home directory; give a full path")
+            self._report(line_of(node), row.path, "no such home directory; give a full path")
             return
         if isinstance(value, Path) and not (row.path in _CREDENTIALS and locate(value) != value):
             value = self.folder / value
@@ -239,7 +239,8 @@ class _Builder:
         return self.lines.get(path, 1)
 
 
-def _line(node: yaml.Node) -> int:
+def line_of(node: yaml.Node) -> int:
+    """The line in which a node begins, from 1."""
     return int(node.start_mark.line) + 1
 
 

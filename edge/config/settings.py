@@ -44,9 +44,22 @@ class Rule:
     empty: str = ""
 
 
-def setting(default: Any, doc: str, **limits: Any) -> Any:
-    """A field of a settings dataclass with its default; the other arguments are those of `Rule`."""
-    return field(default=default, metadata={"rule": Rule(doc, **limits)})
+def setting(
+    default: Any,
+    doc: str,
+    limits: tuple[float | None, float | None, str] = (None, None, ""),
+    form: tuple[str, str] = ("", ""),
+    choices: tuple[str, ...] = (),
+    empty: str = "",
+) -> Any:
+    """A field of a settings dataclass with its default, and what else `Rule` says of it.
+
+    `limits` of a number are the least, the most and the unit; `form` of a text is its pattern,
+    also in words.
+    """
+    least, most, unit = limits
+    rule = Rule(doc, unit, least, most, choices, *form, empty)
+    return field(default=default, metadata={"rule": rule})
 
 
 def section(kind: type) -> Any:
@@ -54,13 +67,12 @@ def section(kind: type) -> Any:
     return field(default_factory=kind, metadata={"rule": Rule(kind.__doc__ or "")})
 
 
-TOPIC = r"(?!\$)[^+#/]+(/[^+#/]+)*"
-"""Topic levels without wildcards."""
-
+_TOPIC = (
+    r"(?!\$)[^+#/]+(/[^+#/]+)*",
+    "topic levels between single slashes, without + and #, not starting with $",
+)
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
-
-_CREDENTIAL = r"[A-Za-z0-9_.-]{1,64}"
-_CREDENTIAL_DOC = "1 to 64 letters, digits, or one of - _ ."
+_CREDENTIAL = (r"[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digits, or one of - _ .")
 
 FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
 """The false-accept rates that have a name, from the most forgiving to the strictest."""
@@ -73,14 +85,10 @@ class DeviceConfig:
     id: str = setting(
         "front-door",
         "Name of this device in MQTT topics; every device on one broker needs its own.",
-        pattern=r"[A-Za-z0-9_-]{1,64}",
-        pattern_doc="1 to 64 letters, digits, - or _",
+        form=(r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, - or _"),
     )
     name: str = setting(
-        "Front door",
-        "Display name of this device.",
-        pattern=r".{1,64}",
-        pattern_doc="1 to 64 characters",
+        "Front door", "Display name of this device.", form=(r".{1,64}", "1 to 64 characters")
     )
 
 
@@ -91,45 +99,33 @@ class AudioConfig:
     device: int | str | None = setting(
         None,
         "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
-        least=0,
-        most=1000,
-        pattern=r".{1,200}",
-        pattern_doc="a device number or name",
+        (0, 1000, ""),
+        form=(r".{1,200}", "a device number or name"),
         empty="the system's default microphone",
     )
     end_silence_s: float = setting(
         0.6,
         "Silence that ends an utterance. A shorter one answers sooner, but splits a phrase spoken"
         " with pauses.",
-        unit="s",
-        least=0.2,
-        most=3.0,
+        (0.2, 3.0, "s"),
     )
     min_speech_s: float = setting(
-        0.3,
-        "Speech shorter than this is ignored as noise.",
-        unit="s",
-        least=0.1,
-        most=2.0,
+        0.3, "Speech shorter than this is ignored as noise.", (0.1, 2.0, "s")
     )
     max_utterance_s: float = setting(
-        15.0, "Longest utterance; speech beyond this is cut off.", unit="s", least=3.0, most=60.0
+        15.0, "Longest utterance; speech beyond this is cut off.", (3.0, 60.0, "s")
     )
     pre_roll_s: float = setting(
         0.55,
         "How much sound before the speech is kept with it. The phrase model needs half a second on"
         " both sides.",
-        unit="s",
-        least=0.0,
-        most=2.0,
+        (0.0, 2.0, "s"),
     )
     ring_s: float = setting(
         20.0,
         "How much sound is buffered while the processor is busy; what does not fit is lost,"
         " counted and published.",
-        unit="s",
-        least=10.0,
-        most=120.0,
+        (10.0, 120.0, "s"),
     )
 
 
@@ -138,22 +134,16 @@ class RecognitionConfig:
     """The quality that an utterance must have to be judged."""
 
     min_net_speech_s: float = setting(
-        0.6,
-        "Shortest speech, without silence, that is judged at all.",
-        unit="s",
-        least=0.2,
-        most=5.0,
+        0.6, "Shortest speech, without silence, that is judged at all.", (0.2, 5.0, "s")
     )
     min_snr_db: float = setting(
-        6.0, "Lowest signal-to-noise ratio of the speech.", unit="dB", least=0.0, most=40.0
+        6.0, "Lowest signal-to-noise ratio of the speech.", (0.0, 40.0, "dB")
     )
     min_level_dbfs: float = setting(
-        -65.0, "Lowest level of the speech.", unit="dB full scale", least=-90.0, most=-10.0
+        -65.0, "Lowest level of the speech.", (-90.0, -10.0, "dB full scale")
     )
-    max_clipped_fraction: float = setting(
-        0.02, "Highest share of clipped samples.", least=0.0, most=1.0
-    )
-    threads: int = setting(1, "Processor threads for each model.", unit="threads", least=1, most=16)
+    max_clipped_fraction: float = setting(0.02, "Highest share of clipped samples.", (0.0, 1.0, ""))
+    threads: int = setting(1, "Processor threads for each model.", (1, 16, "threads"))
 
 
 @dataclass(frozen=True)
@@ -165,8 +155,7 @@ class SecurityConfig:
         "Share of strangers' attempts that may be accepted: a number, or relaxed (1 in 100),"
         " balanced (1 in 1,000) or strict (1 in 10,000). The stricter, the more often residents"
         " are rejected; `edge-voice evaluate` shows how often.",
-        least=1e-6,
-        most=0.1,
+        (1e-6, 0.1, ""),
         choices=tuple(FALSE_ACCEPT_PRESETS),
     )
 
@@ -183,28 +172,20 @@ class EnrollmentConfig:
     """How people are enrolled, and whether their signatures adapt."""
 
     repetitions: int = setting(
-        3, "How many times a passphrase is said to enroll it.", unit="repetitions", least=3, most=20
+        3, "How many times a passphrase is said to enroll it.", (3, 20, "repetitions")
     )
     voice_seconds: float = setting(
         30.0,
         "Speech that enrolls a voice without a passphrase. Less than 20 s costs accuracy.",
-        unit="s",
-        least=1.0,
-        most=300.0,
+        (1.0, 300.0, "s"),
     )
     wait_s: float = setting(
-        60.0,
-        "How long an enrollment over MQTT waits for speech.",
-        unit="s",
-        least=5.0,
-        most=600.0,
+        60.0, "How long an enrollment over MQTT waits for speech.", (5.0, 600.0, "s")
     )
     total_s: float = setting(
         300.0,
         "Longest enrollment over MQTT; the device grants no access meanwhile.",
-        unit="s",
-        least=10.0,
-        most=1800.0,
+        (10.0, 1800.0, "s"),
     )
     adapt: bool = setting(
         False,
@@ -214,16 +195,12 @@ class EnrollmentConfig:
     adapt_samples: int = setting(
         5,
         "How many adapted utterances a signature has at most; the newest ones stay.",
-        unit="utterances",
-        least=1,
-        most=20,
+        (1, 20, "utterances"),
     )
     adapt_interval_s: float = setting(
         21600.0,
         "Shortest time between two adaptations of one person's signature.",
-        unit="s",
-        least=60.0,
-        most=604800.0,
+        (60.0, 604800.0, "s"),
     )
 
 
@@ -240,15 +217,15 @@ class AccessConfig:
         5.0,
         "How long a decision is valid. One that cannot be delivered in time is dropped, never sent"
         " late.",
-        unit="s",
-        least=0.5,
-        most=60.0,
+        (0.5, 60.0, "s"),
     )
     time_zone: str | None = setting(
         None,
         "Time zone of the hours and dates in `edge-voice access`, such as Europe/Berlin.",
-        pattern=r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}",
-        pattern_doc="the name of a time zone, such as Europe/Berlin or UTC",
+        form=(
+            r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}",
+            "the name of a time zone, such as Europe/Berlin or UTC",
+        ),
         empty="the system's time zone",
     )
 
@@ -262,25 +239,17 @@ class LockOutConfig:
         "Whether to lock out: nobody gets access for a while, longer each time. Anyone at the door"
         " can cause this on purpose; keep another way in.",
     )
-    rejections: int = setting(
-        5, "Rejections that cause a lock-out.", unit="rejections", least=1, most=100
-    )
-    within_s: float = setting(
-        300.0, "Time within which they are counted.", unit="s", least=10.0, most=86400.0
-    )
-    first_s: float = setting(
-        60.0, "Duration of the first lock-out.", unit="s", least=5.0, most=86400.0
-    )
+    rejections: int = setting(5, "Rejections that cause a lock-out.", (1, 100, "rejections"))
+    within_s: float = setting(300.0, "Time within which they are counted.", (10.0, 86400.0, "s"))
+    first_s: float = setting(60.0, "Duration of the first lock-out.", (5.0, 86400.0, "s"))
     growth: float = setting(
-        2.0, "Factor by which each lock-out is longer than the one before.", least=1.0, most=10.0
+        2.0, "Factor by which each lock-out is longer than the one before.", (1.0, 10.0, "")
     )
-    longest_s: float = setting(3600.0, "Longest lock-out.", unit="s", least=5.0, most=604800.0)
+    longest_s: float = setting(3600.0, "Longest lock-out.", (5.0, 604800.0, "s"))
     forget_s: float = setting(
         86400.0,
         "Time without a rejection after which the next lock-out is a first one again.",
-        unit="s",
-        least=60.0,
-        most=604800.0,
+        (60.0, 604800.0, "s"),
     )
     count_wrong_phrase: bool = setting(
         False,
@@ -309,13 +278,9 @@ class ReplayConfig:
         50,
         "How many utterances of each person are remembered, and as many rejected ones; the oldest"
         " make room. Each takes about 1 kB per second.",
-        unit="utterances",
-        least=5,
-        most=500,
+        (5, 500, "utterances"),
     )
-    days: int = setting(
-        365, "How long an utterance is remembered.", unit="days", least=1, most=3650
-    )
+    days: int = setting(365, "How long an utterance is remembered.", (1, 3650, "days"))
 
 
 @dataclass(frozen=True)
@@ -346,17 +311,15 @@ class MqttConfig:
     host: str = setting(
         "localhost",
         "Name or address of the broker.",
-        pattern=r"[^\s/@]{1,253}",
-        pattern_doc="a host name or an address, without mqtt:// and without a port",
+        form=(r"[^\s/@]{1,253}", "a host name or an address, without mqtt:// and without a port"),
     )
     port: int | None = setting(
-        None, "Port of the broker.", least=1, most=65535, empty="1883, or 8883 with TLS"
+        None, "Port of the broker.", (1, 65535, ""), empty="1883, or 8883 with TLS"
     )
     username: str | None = setting(
         None,
         "User name at the broker.",
-        pattern=r".{1,256}",
-        pattern_doc="1 to 256 characters",
+        form=(r".{1,256}", "1 to 256 characters"),
         empty="no user name is sent",
     )
     password_file: Path | None = setting(
@@ -369,16 +332,13 @@ class MqttConfig:
     base_topic: str = setting(
         "edge-voice",
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
-        pattern=TOPIC,
-        pattern_doc="topic levels between single slashes, without + and #, not starting with $",
+        form=_TOPIC,
     )
     keepalive_s: int = setting(
         30,
         "Keep-alive interval of the connection. After one and a half times this without a sign of"
         " life, the broker publishes that the device is offline.",
-        unit="s",
-        least=5,
-        most=3600,
+        (5, 3600, "s"),
     )
     protocol: str = setting(
         "auto",
@@ -389,16 +349,13 @@ class MqttConfig:
     client_id: str | None = setting(
         None,
         "MQTT client id; two clients with the same one disconnect each other.",
-        pattern=r"[A-Za-z0-9_.:-]{1,128}",
-        pattern_doc="1 to 128 letters, digits, or one of - _ . :",
+        form=(r"[A-Za-z0-9_.:-]{1,128}", "1 to 128 letters, digits, or one of - _ . :"),
         empty="edge-voice-DEVICE",
     )
     reconnect_max_s: float = setting(
         10.0,
         "Longest wait between two attempts to connect; it starts at half a second and doubles.",
-        unit="s",
-        least=1.0,
-        most=600.0,
+        (1.0, 600.0, "s"),
     )
 
     @property
@@ -417,8 +374,7 @@ class StoreConfig:
         "store-key",
         "Name of the service's systemd credential with the key; used if there is one. Commands do"
         " not get it: name the same key in `key_file` for them.",
-        pattern=_CREDENTIAL,
-        pattern_doc=_CREDENTIAL_DOC,
+        form=_CREDENTIAL,
     )
     key_file: Path | None = setting(
         None,
@@ -434,8 +390,7 @@ class StoreConfig:
     passphrase_credential: str = setting(
         "store-passphrase",
         "Name of the service's systemd credential with the passphrase.",
-        pattern=_CREDENTIAL,
-        pattern_doc=_CREDENTIAL_DOC,
+        form=_CREDENTIAL,
     )
     debug_recordings: Path | None = setting(
         None,
@@ -479,18 +434,11 @@ class ChallengeConfig:
     hours: str = setting(
         "22:00-06:00",
         "The hours for `required: hours`, in the device's local time.",
-        pattern=f"{_TIME}-{_TIME}",
-        pattern_doc="two times such as 22:00-06:00",
+        form=(f"{_TIME}-{_TIME}", "two times such as 22:00-06:00"),
     )
-    digits: int = setting(
-        4, "How many digits are asked for, all different.", unit="digits", least=4, most=6
-    )
-    answer_s: float = setting(
-        10.0, "Time to say them after they are shown.", unit="s", least=3.0, most=60.0
-    )
-    attempts: int = setting(
-        2, "Attempts allowed, each with new digits.", unit="answers", least=1, most=5
-    )
+    digits: int = setting(4, "How many digits are asked for, all different.", (4, 6, "digits"))
+    answer_s: float = setting(10.0, "Time to say them after they are shown.", (3.0, 60.0, "s"))
+    attempts: int = setting(2, "Attempts allowed, each with new digits.", (1, 5, "answers"))
     speak: bool = setting(
         False,
         "Whether the device speaks the digits, if espeak-ng is installed. They are published over"
@@ -499,8 +447,7 @@ class ChallengeConfig:
     language: str = setting(
         "en",
         "Language in which it speaks them, as espeak-ng names it.",
-        pattern=r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,2}",
-        pattern_doc="a language such as en, de or pt-br",
+        form=(r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,2}", "a language such as en, de or pt-br"),
     )
     output: str | None = setting(
         None, "The loudspeaker: a part of its name.", empty="the system's default"
@@ -564,11 +511,7 @@ class CommandsConfig:
         empty="no signed command is accepted",
     )
     clock_allowance_s: float = setting(
-        5.0,
-        "How far the clock of a command's sender may be from this device's.",
-        unit="s",
-        least=0.0,
-        most=60.0,
+        5.0, "How far the clock of a command's sender may be from this device's.", (0.0, 60.0, "s")
     )
     unsigned: UnsignedConfig = section(UnsignedConfig)
 
@@ -583,17 +526,12 @@ class HomeAssistantConfig:
         " state, and each unsigned command that `commands.unsigned` allows.",
     )
     prefix: str = setting(
-        "homeassistant",
-        "Discovery prefix, as in the MQTT settings of Home Assistant.",
-        pattern=TOPIC,
-        pattern_doc="topic levels between single slashes, without + and #, not starting with $",
+        "homeassistant", "Discovery prefix, as in the MQTT settings of Home Assistant.", form=_TOPIC
     )
     sound_interval_s: float = setting(
         10.0,
         "Interval at which the sound level is published while `discovery` is on.",
-        unit="s",
-        least=1.0,
-        most=3600.0,
+        (1.0, 3600.0, "s"),
     )
 
 
@@ -601,17 +539,11 @@ class HomeAssistantConfig:
 class AuditConfig:
     """How long entries stay in the audit trail; the limit reached first counts."""
 
-    days: int = setting(
-        365, "Entries older than this are removed.", unit="days", least=1, most=3650
-    )
+    days: int = setting(365, "Entries older than this are removed.", (1, 3650, "days"))
     most_entries: int = setting(
-        100_000,
-        "Most entries; the oldest are removed first.",
-        unit="entries",
-        least=1000,
-        most=500_000,
+        100_000, "Most entries; the oldest are removed first.", (1000, 500_000, "entries")
     )
-    most_mb: int = setting(32, "Most space the entries may take.", unit="MB", least=1, most=1024)
+    most_mb: int = setting(32, "Most space the entries may take.", (1, 1024, "MB"))
 
 
 @dataclass(frozen=True)
@@ -643,10 +575,9 @@ class MetricsConfig:
     address: str = setting(
         "127.0.0.1",
         "Address to serve them at; only this machine's own, 127.0.0.1 or ::1.",
-        pattern=r"[0-9A-Fa-f.:]{2,45}",
-        pattern_doc="127.0.0.1 or ::1",
+        form=(r"[0-9A-Fa-f.:]{2,45}", "127.0.0.1 or ::1"),
     )
-    port: int = setting(9789, "Port to serve them at.", least=1, most=65535)
+    port: int = setting(9789, "Port to serve them at.", (1, 65535, ""))
 
     @property
     def stays_here(self) -> bool:

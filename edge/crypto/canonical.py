@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NoReturn
 
-from edge.types.decision import one_line, plain
+from edge.types.decision import one_line
 
 MAX_DEPTH = 8
 LARGEST_INTEGER = 2**53 - 1
@@ -84,8 +85,8 @@ def read_message(data: bytes, most: int) -> dict[str, Any]:
         message = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_number,
+            parse_int=partial(_number, int),
+            parse_float=partial(_number, float),
             parse_constant=_constant,
         )
     except (ValueError, RecursionError):
@@ -104,16 +105,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _integer(digits: str) -> int:
+def _number(kind: type[float], digits: str) -> float:
     if len(digits) > _MAX_DIGITS:
         raise MessageProblem("bad_number")
-    return int(digits)
-
-
-def _number(digits: str) -> float:
-    if len(digits) > _MAX_DIGITS:
-        raise MessageProblem("bad_number")
-    return float(digits)
+    return kind(digits)
 
 
 def _constant(_: str) -> NoReturn:
@@ -124,11 +119,14 @@ def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH + 1:
         raise MessageProblem("too_deep")
     if isinstance(value, str):
-        _check_text(value)
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise MessageProblem("bad_text") from None
     elif value is None or isinstance(value, bool):
         return
     elif isinstance(value, (int, float)):
-        _check_number(plain(value) if _finite(value) else value)
+        _check_number(value)
     elif isinstance(value, Mapping):
         for name, each in value.items():
             if not (isinstance(name, str) and name.isascii() and name.isprintable()):
@@ -141,19 +139,8 @@ def _check(value: Any, depth: int) -> None:
         raise MessageProblem("not_json")
 
 
-def _check_text(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise MessageProblem("bad_text") from None
-
-
-def _finite(value: float) -> bool:
-    return abs(value) <= LARGEST_NUMBER * 10  # false for NaN too
-
-
 def _check_number(value: float) -> None:
-    if isinstance(value, int):
+    if isinstance(value, int) or value.is_integer():
         good = abs(value) <= LARGEST_INTEGER
     else:
         good = SMALLEST_NUMBER <= abs(value) <= LARGEST_NUMBER

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import yaml
 
-from edge.config.loading import MAX_BYTES, DocumentError, compose
-from edge.credentials import read_secret
+from edge.config.loading import MAX_BYTES, DocumentError, compose, line_of
 from edge.crypto.signing import ALGORITHMS, Verifier, verifier
 from edge.errors import ConfigError
+from edge.private_files import read_secret
 
 _MEMBERS = ("id", "algorithm", "key", "role")
 _MOST_KEYS = 64
@@ -77,27 +77,27 @@ def _keys(root: yaml.Node | None) -> dict[str, CommandKey]:
     if isinstance(rows, yaml.ScalarNode) and rows.value in ("", "~", "null"):
         return {}
     if not isinstance(rows, yaml.SequenceNode):
-        raise DocumentError(_line(rows), "keys: must be a list; begin each key with `- id:`")
+        raise DocumentError(line_of(rows), "keys: must be a list; begin each key with `- id:`")
     if len(rows.value) > _MOST_KEYS:
-        raise DocumentError(_line(rows), f"keys: more than {_MOST_KEYS}")
+        raise DocumentError(line_of(rows), f"keys: more than {_MOST_KEYS}")
     keys: dict[str, CommandKey] = {}
     for row in rows.value:
         members = _members(row, _MEMBERS)
         texts = {name: _text(members[name], name) for name in _MEMBERS}
         if texts["id"] in keys:
-            raise DocumentError(_line(row), "id: given to two keys; every key needs its own")
+            raise DocumentError(line_of(row), "id: given to two keys; every key needs its own")
         if texts["algorithm"] not in ALGORITHMS:
             choices = " or ".join(ALGORITHMS)
-            raise DocumentError(_line(members["algorithm"]), f"algorithm: give {choices}")
+            raise DocumentError(line_of(members["algorithm"]), f"algorithm: give {choices}")
         if texts["role"] not in [role.value for role in Role]:
             choices = ", ".join(role.value for role in Role)
-            raise DocumentError(_line(members["role"]), f"role: give one of {choices}")
+            raise DocumentError(line_of(members["role"]), f"role: give one of {choices}")
         try:
             found = verifier(texts["algorithm"], texts["key"], texts["id"])
         except ValueError:
             what = "64 to 128 hexadecimal digits for hmac-sha256, base64 of 32 bytes for ed25519"
             raise DocumentError(
-                _line(row), f"id or key cannot be used; a key is {what}, an id 1 to 64 letters"
+                line_of(row), f"id or key cannot be used; a key is {what}, an id 1 to 64 letters"
             ) from None
         keys[texts["id"]] = CommandKey(found, Role(texts["role"]))
     return keys
@@ -106,24 +106,20 @@ def _keys(root: yaml.Node | None) -> dict[str, CommandKey]:
 def _members(node: yaml.Node, names: tuple[str, ...]) -> dict[str, yaml.Node]:
     wanted = ", ".join(names)
     if not isinstance(node, yaml.MappingNode):
-        raise DocumentError(_line(node), f"must be a group with {wanted}")
+        raise DocumentError(line_of(node), f"must be a group with {wanted}")
     members: dict[str, yaml.Node] = {}
     for key, value in node.value:
         name = key.value if isinstance(key, yaml.ScalarNode) else ""
         if name not in names or name in members:
-            raise DocumentError(_line(key), f"unknown or repeated key; give {wanted}, each once")
+            raise DocumentError(line_of(key), f"unknown or repeated key; give {wanted}, each once")
         members[name] = value
     missing = [name for name in names if name not in members]
     if missing:
-        raise DocumentError(_line(node), f"{missing[0]} is missing; give {wanted}")
+        raise DocumentError(line_of(node), f"{missing[0]} is missing; give {wanted}")
     return members
 
 
 def _text(node: yaml.Node, name: str) -> str:
     if not isinstance(node, yaml.ScalarNode) or len(node.value) > 256:
-        raise DocumentError(_line(node), f"{name}: must be one line of text")
+        raise DocumentError(line_of(node), f"{name}: must be one line of text")
     return str(node.value)
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1

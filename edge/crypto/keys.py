@@ -9,6 +9,7 @@ some bytes; changing the data key rewrites every row.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import getpass
 import logging
 import os
@@ -21,11 +22,20 @@ from pathlib import Path
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from edge.config import StoreConfig
-from edge.credentials import read_credential
-from edge.crypto.key_files import make_key_file, read_key_file, secret_in
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
 from edge.errors import EdgeVoiceError, InputError, KeyFault
-from edge.private_files import erase, overwrite, sync_folder
+from edge.private_files import (
+    NotPrivate,
+    erase,
+    folder_owner,
+    make_folder,
+    overwrite,
+    read_credential,
+    read_file,
+    reason,
+    sync_folder,
+    write_file,
+)
 
 DEFAULT_FILE = "store.key"
 """The key file that is made in the state directory when no other source is configured."""
@@ -33,6 +43,7 @@ DEFAULT_FILE = "store.key"
 MIN_CHARACTERS = 12
 MAX_CHARACTERS = 1024
 _SALT_BYTES = 16
+_MAX_KEY_BYTES = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -196,10 +207,7 @@ class KeySources:
     """
 
     def __init__(
-        self,
-        settings: StoreConfig,
-        folder: Path,
-        ask: Callable[[str], str] = ask_at_terminal,
+        self, settings: StoreConfig, folder: Path, ask: Callable[[str], str] = ask_at_terminal
     ) -> None:
         self.settings = settings
         self.default_file = folder / DEFAULT_FILE
@@ -243,7 +251,10 @@ class KeySources:
         """
         if self._known is not None and self._known.id == lock.key_id:
             return self._known
-        key = self._by_passphrase(lock) if lock.stretching is not None else self._held(lock)
+        if lock.stretching is None:
+            key = self._held(lock)
+        else:
+            key = self._by_passphrase(lock, lock.stretching)
         self._known = key
         return key
 
@@ -338,10 +349,7 @@ class KeySources:
             sync_folder(file.parent)
         return key
 
-    def _by_passphrase(self, lock: Lock) -> WrappingKey:
-        stretching = lock.stretching
-        if stretching is None:
-            raise ValueError("the lock wants no passphrase")
+    def _by_passphrase(self, lock: Lock, stretching: Stretching) -> WrappingKey:
         name = self.settings.passphrase_credential
         source = f"passphrase (credential {name})"
         passphrase = _text(read_credential(name), source)
@@ -384,7 +392,7 @@ class KeySources:
         content = read_credential(name)
         if content is None:
             return None
-        return WrappingKey(secret_in(content, f"the credential {name}"), f"credential {name}")
+        return WrappingKey(_secret_in(content, f"the credential {name}"), f"credential {name}")
 
 
 @contextlib.contextmanager
@@ -396,9 +404,69 @@ def _logged(fresh: Path, file: Path) -> Iterator[None]:
 
 
 def key_of_file(path: Path) -> WrappingKey | None:
-    """The key in a file, None where there is no such file. Raises as `read_key_file`."""
-    secret = read_key_file(path)
-    return None if secret is None else WrappingKey(secret, f"key file {path}")
+    """The key in a file, whatever its form; None where there is no such file.
+
+    The file must belong to this user or root. When root asks, it may also be that of the user whose
+    folder it is in, such as the service's.
+
+    Raises:
+        KeyFault: it cannot be read, is too short or too long, belongs to another user, or others
+            may read it.
+    """
+    try:
+        user = os.geteuid()
+        owners = {0, path.parent.stat().st_uid} if user == 0 else {0, user}
+        content = read_file(path, _MAX_KEY_BYTES, owners=owners)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except NotPrivate as error:
+        raise KeyFault(f"the key file {path} {error}") from None
+    except OSError as error:
+        raise KeyFault(f"cannot read the key file {path}: {reason(error)}") from None
+    return WrappingKey(_secret_in(content, f"the key file {path}"), f"key file {path}")
+
+
+def _secret_in(content: bytes, what: str) -> bytes:
+    """The key in a file or credential: at least 32 bytes, text without white space around it.
+
+    Raises:
+        KeyFault: it is shorter than a key, or too long to be one. `what` names its holder.
+    """
+    # Text gets a line's end from every editor and shell; in random bytes each one counts.
+    if content.isascii() and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in content):
+        content = content.strip()
+    if len(content) < KEY_BYTES:
+        raise KeyFault(f"{what} holds no key: a key has at least {KEY_BYTES} bytes")
+    if len(content) > _MAX_KEY_BYTES:
+        raise KeyFault(f"{what} holds no key: it is longer than {_MAX_KEY_BYTES} bytes")
+    return content
+
+
+def make_key_file(path: Path, *, replace: bool = False) -> None:
+    """Write a new random key to a file: 64 hexadecimal digits, mode 0600, durable on return.
+
+    Made by root, it belongs to the owner of the folder, as the store does. If two processes make
+    one at the same time, one of the two stays and counts.
+
+    Args:
+        path: the file; its folder is made if missing, private to the user.
+        replace: whether a file that is there may go; if not, it stays and nothing is made.
+
+    Raises:
+        KeyFault: it cannot be written.
+    """
+    try:
+        make_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            if replace or not path.exists():
+                content = os.urandom(KEY_BYTES).hex().encode() + b"\n"
+                write_file(path, content, owner=folder_owner(path), replace=True)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise KeyFault(f"cannot make the key file {path}: {reason(error)}") from None
 
 
 def key_of_passphrase(passphrase: str, source: str = "passphrase") -> WrappingKey:

@@ -34,10 +34,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from edge.credentials import read_secret
 from edge.crypto.canonical import canonical
 from edge.errors import ConfigError, EnvironmentFault
-from edge.private_files import reason, write_file
+from edge.private_files import read_secret, reason, write_file
 
 HMAC = "hmac-sha256"
 ED25519 = "ed25519"
@@ -216,7 +215,7 @@ def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
     data = read_secret(file, setting, _MAX_KEY_BYTES)
     try:
         if algorithm == HMAC:
-            return _shared_key(data)
+            return HmacKey(_hexadecimal(data))
         return _private_key(data)
     except ValueError:
         form = "64 to 128 hexadecimal digits" if algorithm == HMAC else "an unencrypted PEM key"
@@ -236,7 +235,7 @@ def key_in(file: Path, key_id: str | None = None) -> SigningKey:
     with contextlib.suppress(ValueError):
         return _private_key(data, key_id)
     with contextlib.suppress(ValueError):
-        return _shared_key(data, key_id)
+        return HmacKey(_hexadecimal(data), key_id)
     raise ConfigError(
         f"{file}: holds no key, or the id cannot be used; "
         "make a key with: edge-voice signing new-key FILE"
@@ -256,7 +255,7 @@ def read_verifying_key(file: Path) -> Verifier:
     with contextlib.suppress(ValueError):
         return PublicKey(base64.b64decode(text, validate=True))
     try:
-        return _shared_key(text.encode())
+        return HmacKey(_hexadecimal(text.encode()))
     except ValueError:
         raise ConfigError(
             f"{file}: holds neither a public key (edge-voice signing public-key) nor a shared one"
@@ -283,9 +282,7 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
         return HmacKey(secret), secret.hex().encode("ascii") + b"\n"
     private = Ed25519PrivateKey.generate()
     text = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return PrivateKey(private.private_bytes_raw()), text
 
@@ -319,10 +316,6 @@ def _checked_id(key_id: str) -> str:
     if not _KEY_ID.fullmatch(key_id):
         raise ValueError("a key's id has 1 to 64 letters, digits, or - _ .")
     return key_id
-
-
-def _shared_key(data: bytes, key_id: str | None = None) -> HmacKey:
-    return HmacKey(_hexadecimal(data), key_id)
 
 
 def _private_key(data: bytes, key_id: str | None = None) -> PrivateKey:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import queue
 import socket
@@ -29,10 +28,9 @@ from edge.doctor.finding import (
     yellow,
 )
 from edge.errors import ConfigError
-from edge.mqtt import failures
-from edge.mqtt.authentication import read_password, tls_context
+from edge.mqtt.connection import connect_failure, read_password, tls_context
 from edge.mqtt.discovery import filter_of
-from edge.mqtt.session import Session, SessionError
+from edge.mqtt.session import Session, SessionError, json_object
 from edge.mqtt.topics import Topics
 
 _RESOLVE_S = 6.0
@@ -145,7 +143,7 @@ def _steps(context: Context) -> Iterator[Finding]:
         line = socket.create_connection((address, mqtt.broker_port), _CONNECT_S)
     except OSError as error:
         place = f"{address}, port {mqtt.broker_port}: "
-        yield from_error(NOT_CONNECTED, failures.connect_failure(error, mqtt), place)
+        yield from_error(NOT_CONNECTED, connect_failure(error, mqtt), place)
         return
     with line:
         yield CONNECTED(port=mqtt.broker_port, ms=(time.monotonic() - started) * 1e3)
@@ -162,7 +160,7 @@ def _handshake(line: socket.socket, tls: ssl.SSLContext, mqtt: MqttConfig) -> Fi
             certificate: Any = secured.getpeercert()
             version = secured.version() or "TLS"
     except OSError as error:
-        return from_error(UNTRUSTED, failures.connect_failure(error, mqtt))
+        return from_error(UNTRUSTED, connect_failure(error, mqtt))
     ends_s = ssl.cert_time_to_seconds(certificate["notAfter"])
     until = datetime.fromtimestamp(ends_s, tz=timezone.utc).strftime("%Y-%m-%d")
     soon = ends_s - time.time() < _SOON_DAYS * 86400
@@ -185,7 +183,7 @@ def _messages(context: Context) -> Iterator[Finding]:
             return
         yield ACCEPTED(who=who, version=version)
         not_subscribed = _attempt(lambda: session.subscribe([topic]))
-        context.status = _object(_retained(session, topics.status).get(topics.status, b""))
+        context.status = json_object(_retained(session, topics.status).get(topics.status, b""))
         announced = filter_of(context.config.homeassistant.prefix, context.config.device.id)
         context.announced = frozenset(_retained(session, announced))
         started = time.monotonic()
@@ -238,14 +236,6 @@ def _retained(session: Session, topics: str) -> Mapping[str, bytes]:
         return session.retained(topics)
     except SessionError:
         return {}
-
-
-def _object(text: bytes) -> Mapping[str, Any]:
-    with suppress(ValueError, RecursionError):
-        value = json.loads(text)
-        if isinstance(value, dict):
-            return value
-    return {}
 
 
 def _address(mqtt: MqttConfig) -> str | None:

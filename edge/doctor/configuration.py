@@ -10,14 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge import credentials
-from edge.credentials import locate
 from edge.crypto.command_keys import read_command_keys
 from edge.crypto.signing import read_signing_key
 from edge.doctor.context import Context, credential_files
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import ConfigError
-from edge.mqtt.authentication import read_password
+from edge.mqtt.connection import read_password
+from edge.private_files import credentials_folder, locate
 
 _ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -98,7 +97,7 @@ def check_user(context: Context) -> Iterator[Finding]:
     ]
     if owner != os.geteuid():
         yield STRANGER(user=user, folder=folder, owner=user_name(owner), program=program())
-    elif hidden and credentials.folder() is None:
+    elif hidden and credentials_folder() is None:
         yield NO_CREDENTIALS(user=user, file=hidden[0], program=program())
     else:
         yield OWNER(user=user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,26 +12,60 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge import credentials
 from edge.config import Config
-from edge.doctor.service import Unit
+from edge.private_files import CREDENTIALS_VARIABLE, credentials_folder
 
+UNIT = "edge-voice.service"
+_ANSWER_S = 5.0
+_ASKED = ("LoadState", "UnitFileState", "ActiveState", "SubState", "NRestarts", "Result")
 _DECRYPT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit: its states by systemd's names, and its lines and drop-ins by key, in order.
+
+    If nothing is known both are empty, and `why` says why.
+    """
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    why: str = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether the service is running."""
+        return self.properties.get("ActiveState") == "active"
+
+    @property
+    def state_directory(self) -> Path | None:
+        """The service's state directory; None where the unit sets none."""
+        names = self.settings.get("StateDirectory", ())
+        return Path("/var/lib") / names[-1].split()[0] if names and names[-1].split() else None
+
+
+def ask_systemd() -> Unit:
+    """The unit, within seconds."""
+    if shutil.which("systemctl") is None:
+        return Unit(why="there is no systemctl")
+    shown = output_of("systemctl", "show", "--property=" + ",".join(_ASKED), UNIT)
+    if shown is None:
+        return Unit(why="systemctl does not answer")
+    properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    if "LoadState" not in properties:
+        return Unit(why="systemctl does not answer")
+    text = output_of("systemctl", "cat", UNIT) if properties["LoadState"] == "loaded" else None
+    return Unit(properties, _settings(text or ""))
 
 
 @dataclass
 class Context:
     """What is known so far.
 
-    Attributes:
-        config: the settings; the defaults where they cannot be read.
-        file: their file; None without one.
-        problems: the mistakes in it, a line each.
-        unit: the service's systemd unit.
-        status: the service's retained status, empty where there is none; None where the broker was
-            not asked.
-        announced: the topics on which the broker keeps entities of this device.
-        quick: leave out what takes seconds.
+    `config` is the defaults if the file cannot be read, and `problems` its mistakes. `status` is
+    the service's retained status, empty if there is none, None if the broker was not asked;
+    `announced` has the topics on which the broker keeps entities of this device. `quick` leaves out
+    what takes seconds.
     """
 
     config: Config = field(default_factory=Config)
@@ -63,7 +98,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
             os.environ.setdefault("STATE_DIRECTORY", str(folder))
         given = credential_files(unit)
         sealed = credential_files(unit, "LoadCredentialEncrypted")
-        if (given or sealed) and credentials.folder() is None:
+        if (given or sealed) and credentials_folder() is None:
             made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-voice-")))
             for name, source in sealed.items():
                 if os.geteuid() == 0 and source.is_file():
@@ -74,7 +109,7 @@ def as_the_service(unit: Unit) -> Iterator[None]:
                     (made / name).symlink_to(source)
                 elif name in optional:
                     (made / name).touch(mode=0o600)  # as systemd does
-            os.environ[credentials.VARIABLE] = str(made)
+            os.environ[CREDENTIALS_VARIABLE] = str(made)
         try:
             yield
         finally:
@@ -109,3 +144,31 @@ def _decrypt(name: str, source: Path, folder: Path, stack: contextlib.ExitStack)
     os.fchmod(memory, 0o600)
     os.write(memory, done.stdout)
     (folder / name).symlink_to(f"/proc/{os.getpid()}/fd/{memory}")
+
+
+def output_of(*command: str) -> str | None:
+    """What a program of systemd prints; None where it fails or takes more than some seconds."""
+    try:
+        done = subprocess.run(  # noqa: S603 (fixed words)
+            [command[0], "--no-pager", *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWER_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _settings(text: str) -> dict[str, tuple[str, ...]]:
+    """The settings of unit files; an empty value resets a key, as in systemd."""
+    settings: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if not equals or key.startswith(("#", ";", "[")):
+            continue
+        settings[key] = (*settings.get(key, ()), value) if value else ()
+    return settings

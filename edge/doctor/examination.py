@@ -16,12 +16,10 @@ from edge.doctor import (
     configuration,
     machine,
     microphone,
-    models,
-    reported,
     service,
     storage,
 )
-from edge.doctor.context import Context, as_the_service
+from edge.doctor.context import Context, as_the_service, ask_systemd
 from edge.doctor.finding import Finding, red, skipped
 from edge.errors import ConfigError
 
@@ -45,14 +43,7 @@ UNREAD = skipped(
 
 @dataclass(frozen=True)
 class Check:
-    """One check.
-
-    Attributes:
-        subject: what it checks, for people.
-        run: yields its findings.
-        limit_s: how long it may take, seconds.
-        needs_settings: whether it makes no sense without a valid configuration.
-    """
+    """One check, of at most `limit_s` seconds; it may need a valid configuration."""
 
     subject: str
     run: Callable[[Context], Iterator[Finding]]
@@ -67,13 +58,13 @@ CHECKS = (
     Check("clock", machine.check_clock, needs_settings=False),
     # The broker comes before the microphone, whose state the service reports there.
     Check("broker", broker.check, limit_s=40.0),
-    Check("service", reported.check_status),
-    Check("Home Assistant entities", reported.check_home_assistant),
+    Check("service", service.check_status),
+    Check("Home Assistant entities", service.check_home_assistant),
     Check("microphone", microphone.check, limit_s=20.0),
     Check("state", storage.check, limit_s=60.0),
     Check("keys", configuration.check_secrets),
-    Check("metrics", reported.check_metrics),
-    Check("models", models.check, limit_s=120.0, needs_settings=False),
+    Check("metrics", service.check_metrics),
+    Check("models", machine.check_models, limit_s=120.0, needs_settings=False),
     Check("machine", machine.check, needs_settings=False),
 )
 
@@ -81,11 +72,10 @@ CHECKS = (
 def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
     """Run all checks; yields the findings as they are made.
 
-    Args:
-        file: the configuration; None for this machine's.
-        quick: leave out what takes seconds: recording, and measuring the speed.
+    The configuration is this machine's for None. `quick` leaves out recording, and measuring the
+    speed.
     """
-    context = Context(unit=service.ask_systemd(), quick=quick)
+    context = Context(unit=ask_systemd(), quick=quick)
     with as_the_service(context.unit):
         context.file = find_config(file)
         try:

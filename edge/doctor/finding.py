@@ -22,14 +22,10 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One row; its fields are stable names in JSON.
+    """One row; its fields are stable names in JSON, and hold nothing secret.
 
-    Attributes:
-        name: what was checked, such as `broker_login`; several rows may have one name.
-        state: how it is.
-        found: what was found, for people; nothing secret.
-        remedy: what to do; empty where nothing has to be done.
-        code: the kind of finding, such as `broker_login.refused`.
+    `name` is what was checked, such as `broker_login`, and `code` the kind of finding, such as
+    `broker_login.refused`. The remedy is empty if nothing has to be done.
     """
 
     name: str
@@ -41,14 +37,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class FindingKind:
-    """A kind of finding; call it to make one.
-
-    Attributes:
-        code: NAME.KIND, in small letters.
-        state: its state.
-        found: the text, a `str.format` template.
-        remedy: what to do, a template with the same fields.
-    """
+    """A kind of finding; call it to make one, with the fields of the two `str.format` templates."""
 
     code: str
     state: State

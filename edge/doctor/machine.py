@@ -1,9 +1,15 @@
-"""The machine: its clock, processor, memory and disk.
+"""The machine: its clock, processor, memory and disk, and how fast the models run on it.
 
 The service takes 132 MB at its peak. Less than 200 MB free leaves little beside it, and below
 50 MB the kernel may end a process. The audit trail grows to 32 MB unless `audit.most_mb` says
 otherwise, twice that while it is compacted: 100 MB is room enough, and below 10 MB an enrollment
 may fail.
+
+A decision should come within 900 ms of the end of speech, and 600 ms of that is the silence that
+ends an utterance (`audio.end_silence_s`): 300 ms are left, 15 % of a phrase of two seconds. Above
+that people notice the wait. Above half of the utterance's length the device falls behind in
+continuous speech, where voice detection, search and verification share one core, and what is not
+processed within `audio.ring_s` is lost.
 """
 
 from __future__ import annotations
@@ -11,22 +17,28 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
+import statistics
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edge import resources
 from edge.access.clock import SLACK_S, latest_of
-from edge.doctor.context import Context
-from edge.doctor.finding import Finding, green, red, skipped, yellow
-from edge.errors import StoreError
+from edge.audio.files import read_audio
+from edge.audio.utterance import utterance_of
+from edge.doctor.context import Context, output_of
+from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
+from edge.errors import ModelError, StoreError
+from edge.inference import open_model
+from edge.recognition import Engine
+from edge.recognition.embedders import PHRASE_FILE, SPEAKER_FILE
 from edge.store.device_state import FILE_NAME, DeviceState
+from edge.types import Profile
 
 _SOFTWARE_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
 _FAR_S = datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
-_ANSWER_S = 5.0
 _SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
 _CPU = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/meminfo")
@@ -42,6 +54,10 @@ _FEATURES = {
     "avx2": "vectors",
 }
 """What makes 8-bit networks fast, by the kernel's names; the best of each family first."""
+
+_SLOW = 0.15
+_TOO_SLOW = 0.5
+_ROUNDS = 5
 
 PLAUSIBLE = green("clock.plausible", "it shows {shown}")
 IMPOSSIBLE = red(
@@ -95,6 +111,27 @@ NO_DISK = red(
     "free some space now, or nothing can be stored: sudo apt clean; sudo journalctl"
     " --vacuum-size=50M",
 )
+
+MODEL = green("models.genuine", "{file} matches its card (SHA-256 {digest}...)")
+MODEL_FAULT = red("models.fault")
+CALIBRATION_FAULT = red("models.calibration")
+FAST = green(
+    "speed.fast", "{ms:.0f} ms to verify {seconds:.1f} s of speech: real-time factor {factor:.3f}"
+)
+SLOW = yellow(
+    "speed.slow",
+    "{ms:.0f} ms to verify {seconds:.1f} s of speech, real-time factor {factor:.2f}: people will"
+    " notice the wait",
+    "set recognition.threads to 2 or more; see what else is running (top); check the cooling",
+)
+TOO_SLOW = red(
+    "speed.too_slow",
+    "{ms:.0f} ms to verify {seconds:.1f} s of speech, real-time factor {factor:.2f}: it cannot"
+    " keep up",
+    "see what else is running (top); a 64-bit system is several times faster on the same board",
+)
+NOT_MEASURED = skipped("speed.not_measured", "not measured because the models cannot be used")
+LEFT_OUT = skipped("speed.left_out", "not measured (--quick)")
 
 
 def check_clock(context: Context, now_s: float | None = None) -> Iterator[Finding]:
@@ -177,17 +214,10 @@ def _latest_s(context: Context) -> float | None:
 def _is_synchronized() -> bool | None:
     """Whether the clock is synchronized according to systemd; None where it does not say."""
     if shutil.which("timedatectl") is not None:
-        with suppress(OSError, subprocess.TimeoutExpired):
-            done = subprocess.run(
-                ["timedatectl", "show", "--property=NTPSynchronized", "--value"],  # noqa: S607
-                capture_output=True,
-                text=True,
-                timeout=_ANSWER_S,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-            if done.stdout.strip() in ("yes", "no"):
-                return done.stdout.strip() == "yes"
+        shown = output_of("timedatectl", "show", "--property=NTPSynchronized", "--value")
+        answer = (shown or "").strip()
+        if answer in ("yes", "no"):
+            return answer == "yes"
     return True if _SYNCHRONIZED.exists() else None
 
 
@@ -196,3 +226,51 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def check_models(context: Context) -> Iterator[Finding]:
+    """Each model and its card, then the time that a verification takes."""
+    folder = context.config.models_directory or resources.models_directory()
+    rows = [_model(folder / name) for name in (SPEAKER_FILE, PHRASE_FILE)]
+    yield from rows
+    if any(row.code == MODEL_FAULT.code for row in rows):
+        yield NOT_MEASURED()
+        return
+    try:
+        engine = Engine.open(context.config)
+    except ModelError as error:
+        yield from_error(CALIBRATION_FAULT, error)
+        yield NOT_MEASURED()
+        return
+    yield LEFT_OUT() if context.quick else judge_speed(*measure(engine, resources.demo_directory()))
+
+
+def _model(file: Path) -> Finding:
+    try:
+        model = open_model(file)
+    except ModelError as error:
+        return from_error(MODEL_FAULT, error)
+    return MODEL(file=file.name, digest=model.sha256[:12])
+
+
+def measure(engine: Engine, recordings: Path) -> tuple[float, float]:
+    """The median time of a verification, and the length of its utterance; both in seconds."""
+    utterance = utterance_of(read_audio(recordings / "ada_right_phrase.flac").samples)
+    ada = Profile.begin("Ada")
+    for number in range(1, 4):
+        example = read_audio(recordings / f"ada_enroll_{number}.flac").samples
+        ada = engine.extend(ada, utterance_of(example))
+    engine.verify(ada, utterance)  # the first one still allocates memory
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        engine.verify(ada, utterance)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times), utterance.duration_s
+
+
+def judge_speed(took_s: float, utterance_s: float) -> Finding:
+    """The finding for a verification's time and the length of its utterance, both in seconds."""
+    factor = took_s / utterance_s
+    kind = FAST if factor <= _SLOW else SLOW if factor <= _TOO_SLOW else TOO_SLOW
+    return kind(ms=took_s * 1e3, seconds=utterance_s, factor=factor)

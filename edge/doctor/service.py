@@ -1,18 +1,18 @@
-"""The service's systemd unit."""
+"""The service: its systemd unit, and what it reports on MQTT, to Home Assistant and Prometheus."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import importlib.util
+import urllib.request
+from collections.abc import Iterator
 
+from edge.doctor.context import UNIT, Context, Unit, output_of
 from edge.doctor.finding import Finding, green, red, skipped, yellow
+from edge.mqtt.discovery import PROBLEMS, announcement
+from edge.types import SAMPLE_RATE
 
-_UNIT = "edge-voice.service"
-_ANSWER_S = 5.0
-_ASKED = ("LoadState", "UnitFileState", "ActiveState", "SubState", "NRestarts", "Result")
+_LONGEST = 200
+_ANSWER_S = 3.0
 
 NO_SYSTEMD = skipped("service.no_systemd", "no systemd here: {why}")
 ABSENT = yellow(
@@ -60,50 +60,63 @@ RESTARTED = yellow(
     "see why it ended: journalctl -u edge-voice -n 200",
 )
 
+NO_STATUS = skipped("service_says.nothing", "the broker has no status of this device.id")
+OFFLINE = skipped("service_says.offline", "the service is offline according to the broker")
+CUT_OFF = red(
+    "service_says.cut_off",
+    "the service is running according to systemd, but offline according to the broker",
+    "see what keeps it from the broker: journalctl -u edge-voice -n 50; another device with the"
+    " same device.id disconnects it again and again",
+)
+PROBLEM = red(
+    "service_says.problem",
+    "it reports a problem: {problem}",
+    "see the row that the problem is about, and: journalctl -u edge-voice -n 50",
+)
+NOT_LISTENING = yellow(
+    "service_says.not_listening",
+    "listening is switched off: nobody can open",
+    "switch it on where it was switched off: in Home Assistant, or with edge-voice command arm",
+)
+LOCKED_OUT = yellow(
+    "service_says.locked_out",
+    "locked out after too many rejections",
+    "wait, or run: edge-voice lockout lift",
+)
+LOSSES = yellow(
+    "service_says.losses",
+    "{seconds:.0f} s of audio lost since its start: it could not keep up",
+    "see the row 'speed', and what else is running (top)",
+)
+ONLINE = green("service_says.online", "online; microphone: {microphone}; {enrolled} enrolled")
 
-@dataclass(frozen=True)
-class Unit:
-    """A systemd unit.
+DISCOVERY_OFF = skipped("home_assistant.off", "homeassistant.discovery is off")
+ANNOUNCED = green("home_assistant.announced", "{count} entities are announced below {prefix}")
+MISSING = yellow(
+    "home_assistant.missing",
+    "{missing} of {count} entities are not announced below {prefix}",
+    "restart the service, which announces them: sudo systemctl restart edge-voice; if they are"
+    " still missing, let its user write {prefix}/# in the broker's access list",
+)
+LEFT_OVER = yellow(
+    "home_assistant.left_over",
+    "homeassistant.discovery is off, but {count} entities are still announced below {prefix}",
+    "run: edge-voice discovery remove",
+)
 
-    Attributes:
-        properties: its states, by systemd's names; empty where systemd does not answer.
-        settings: the lines of the unit and its drop-ins, by key, in order.
-        why: why nothing is known, else empty.
-    """
-
-    properties: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    why: str = ""
-
-    @property
-    def installed(self) -> bool:
-        """Whether the unit is loaded."""
-        return self.properties.get("LoadState") == "loaded"
-
-    @property
-    def running(self) -> bool:
-        """Whether the service is running."""
-        return self.properties.get("ActiveState") == "active"
-
-    @property
-    def state_directory(self) -> Path | None:
-        """The service's state directory; None where the unit sets none."""
-        names = self.settings.get("StateDirectory", ())
-        return Path("/var/lib") / names[-1].split()[0] if names and names[-1].split() else None
-
-
-def ask_systemd() -> Unit:
-    """The unit, within seconds."""
-    if shutil.which("systemctl") is None:
-        return Unit(why="there is no systemctl")
-    shown = _output("systemctl", "show", "--property=" + ",".join(_ASKED), _UNIT)
-    if shown is None:
-        return Unit(why="systemctl does not answer")
-    properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    if "LoadState" not in properties:
-        return Unit(why="systemctl does not answer")
-    text = _output("systemctl", "cat", _UNIT) if properties["LoadState"] == "loaded" else None
-    return Unit(properties, _settings(text or ""))
+METRICS_OFF = skipped("metrics.off", "metrics.enabled is off: no metrics for Prometheus")
+NO_PACKAGE = yellow(
+    "metrics.no_package",
+    "metrics.enabled needs the package prometheus-client, which is not installed",
+    "run, in the environment of this software: pip install 'edge-voice[metrics]'",
+)
+SERVED = green("metrics.answers", "metrics are served at {url}")
+NOT_SERVED = yellow(
+    "metrics.silent",
+    "no metrics at {url}",
+    "check that the service is running and that no other program uses the port: journalctl -u"
+    " edge-voice -g metrics",
+)
 
 
 def check(unit: Unit) -> Iterator[Finding]:
@@ -142,32 +155,68 @@ def check(unit: Unit) -> Iterator[Finding]:
 
 def _hung() -> bool:
     # Once it runs again, its `Result` is that of the new start.
-    journal = _output("journalctl", "--unit", _UNIT, "--boot", "--output=cat", "--lines=5000")
+    journal = output_of("journalctl", "--unit", UNIT, "--boot", "--output=cat", "--lines=5000")
     return "Watchdog timeout" in (journal or "")
 
 
-def _output(*command: str) -> str | None:
+def check_status(context: Context) -> Iterator[Finding]:
+    """Every problem in the retained status, or a summary of it."""
+    status = context.status
+    if status is None:  # the broker's rows say why
+        return
+    if status.get("state") != "online":
+        if not status:
+            yield NO_STATUS()
+        else:
+            yield CUT_OFF() if context.unit.running else OFFLINE()
+        return
+    found = [PROBLEM(problem=str(status[name])[:_LONGEST]) for name in PROBLEMS if status.get(name)]
+    if status.get("listening") is False:
+        found.append(NOT_LISTENING())
+    if status.get("locked_out"):
+        found.append(LOCKED_OUT())
+    lost = status.get("lost_samples")
+    if isinstance(lost, int) and lost > SAMPLE_RATE:
+        found.append(LOSSES(seconds=lost / SAMPLE_RATE))
+    microphone = str(status.get("microphone", "unknown"))[:_LONGEST]
+    enrolled = str(status.get("enrolled", "unknown"))[:_LONGEST]
+    yield from found or [ONLINE(microphone=microphone, enrolled=enrolled)]
+
+
+def check_home_assistant(context: Context) -> Iterator[Finding]:
+    """Whether exactly the configured entities are announced."""
+    config = context.config
+    if context.status is None:
+        return
+    prefix = config.homeassistant.prefix
+    if not config.homeassistant.discovery:
+        left = len(context.announced)
+        yield LEFT_OVER(count=left, prefix=prefix) if left else DISCOVERY_OFF()
+        return
+    wanted = {topic for topic, text in announcement(config).items() if text}
+    missing = len(wanted - context.announced)
+    if missing:
+        yield MISSING(missing=missing, count=len(wanted), prefix=prefix)
+    else:
+        yield ANNOUNCED(count=len(wanted), prefix=prefix)
+
+
+def check_metrics(context: Context) -> Iterator[Finding]:
+    """Whether the metrics can be fetched."""
+    metrics = context.config.metrics
+    if not metrics.enabled:
+        yield METRICS_OFF()
+        return
+    if importlib.util.find_spec("prometheus_client") is None:
+        yield NO_PACKAGE()
+        return
+    host = f"[{metrics.address}]" if ":" in metrics.address else metrics.address
+    url = f"http://{host}:{metrics.port}/metrics"
     try:
-        done = subprocess.run(  # noqa: S603 (fixed words)
-            [command[0], "--no-pager", *command[1:]],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_ANSWER_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
-def _settings(text: str) -> dict[str, tuple[str, ...]]:
-    """The settings of unit files; an empty value resets a key, as in systemd."""
-    settings: dict[str, tuple[str, ...]] = {}
-    for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if not equals or key.startswith(("#", ";", "[")):
-            continue
-        settings[key] = (*settings.get(key, ()), value) if value else ()
-    return settings
+        # Directly, without a proxy from the environment.
+        fetch = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+        with fetch(url, timeout=_ANSWER_S) as answer:
+            ours = b"edge_voice" in answer.read(1_000_000)
+    except (OSError, ValueError):
+        ours = False
+    yield SERVED(url=url) if ours else NOT_SERVED(url=url)

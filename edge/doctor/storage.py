@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 from edge.config import Config
-from edge.credentials import read_credential
 from edge.doctor.configuration import program, user_name
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import StoreError
+from edge.private_files import read_credential
 from edge.store import FILE_NAME, ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE

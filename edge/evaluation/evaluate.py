@@ -23,8 +23,7 @@ from edge.evaluation.metrics import (
     independent_limits,
     supports,
 )
-from edge.evaluation.results import Evaluation, Figure, KindFigures, PresetFigures
-from edge.evaluation.suggestion import suggest
+from edge.evaluation.results import Evaluation, Figure, KindFigures, PresetFigures, suggest
 from edge.evaluation.trials import PRESETS, Trials, score, split
 from edge.evaluation.trials import thresholds as preset_thresholds
 from edge.recognition import Engine

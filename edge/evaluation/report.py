@@ -58,10 +58,8 @@ img { max-width: 100%; background: white; border-radius: 0.4rem; }
 """
 
 
-_HOW_TO_USE = (
-    "<p>To use it, run <code>edge-voice calibrate</code> with this report's folder, then restart"
-    " the service.</p>"
-)
+_MAX_BYTES = 1024 * 1024
+_MAX_TEXT = 2_000
 
 
 def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
@@ -112,9 +110,11 @@ def _writing(path: Path) -> Iterator[None]:
 def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
     """The report as one page of HTML; `det` and `scores` are its plots, PNG."""
     suggestion = evaluation.suggestion
+    made_at = evaluation.created_at[:16].replace("T", " ")
+    made = f"{evaluation.folder}, {made_at}, Edge Voice {evaluation.software}"
     parts = [
         f"<h1>Edge Voice: evaluation with {evaluation.people} people</h1>",
-        f'<p class="made">{escape(_made(evaluation))}</p>',
+        f'<p class="made">{escape(made)}</p>',
         _answer(evaluation),
         *(f'<p class="warning">{escape(text)}</p>' for text in suggestion.warnings),
         "<h2>Settings</h2>",
@@ -129,7 +129,10 @@ def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
         _image(scores, "Distribution of the scores of each kind of trial"),
         "<h2>Suggested setting</h2>",
         f"<p><b>{escape(suggestion.preset)}</b>: {escape(suggestion.reason)}</p>",
-        _HOW_TO_USE,
+        (
+            "<p>To use it, run <code>edge-voice calibrate</code> with this report's folder, then"
+            " restart the service.</p>"
+        ),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -146,13 +149,6 @@ def _answer(evaluation: Evaluation) -> str:
         escape(residents_sentence(evaluation.suggested)),
     ]
     return f'<div class="answer"><p>{"<br>".join(lines)}</p></div>'
-
-
-def _made(evaluation: Evaluation) -> str:
-    return (
-        f"{evaluation.folder}, {evaluation.created_at[:16].replace('T', ' ')}, Edge Voice"
-        f" {evaluation.software}"
-    )
 
 
 def _presets(evaluation: Evaluation) -> str:
@@ -224,10 +220,6 @@ def _table(heading: list[str], rows: Iterable[list[str]], marked: int = -1) -> s
         kind = ' class="suggested"' if index == marked else ""
         lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
     return "\n".join([*lines, "</table></div>"])
-
-
-_MAX_BYTES = 1024 * 1024
-_MAX_TEXT = 2_000
 
 
 def find_report(path: Path) -> Path:

@@ -24,6 +24,15 @@ Scores = NDArray[np.float64]
 
 PRESETS = tuple(FALSE_ACCEPT_PRESETS.items())
 """(name, false-accept rate) of each preset, from the most forgiving to the strictest."""
+TARGET = "TC"
+WRONG_PHRASE = "TW"
+STRANGER = "IC"
+STRANGER_WRONG_PHRASE = "IW"
+VOICE_TARGET = "target"
+VOICE_STRANGER = "impostor"
+TARGET_KINDS = (TARGET, VOICE_TARGET)
+NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE)
+"""The kinds of trial that must be rejected, the most dangerous first."""
 
 
 def voice_scores(
@@ -60,29 +69,12 @@ def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
     return {name: engine.scorer.voice_threshold(rate=rate) for name, rate in PRESETS}
 
 
-TARGET = "TC"
-WRONG_PHRASE = "TW"
-STRANGER = "IC"
-STRANGER_WRONG_PHRASE = "IW"
-VOICE_TARGET = "target"
-VOICE_STRANGER = "impostor"
-
-TARGET_KINDS = (TARGET, VOICE_TARGET)
-NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE)
-"""The kinds of trial that must be rejected, the most dangerous first."""
-
-
 @dataclass(frozen=True, eq=False)
 class Trials:
     """Scored trials; every array has shape (n,).
 
-    Attributes:
-        scores: log-likelihood ratios.
-        kind: the kind of each, such as `TC`.
-        owner: whose profile it is, an index into `people`.
-        speaker: who spoke, an index into `people`.
-        recording: index of the test recording.
-        people: all speakers, in order.
+    Scores are log-likelihood ratios. `owner` (of the profile) and `speaker` are indices into
+    `people`, `recording` is that of the test recording.
     """
 
     scores: NDArray[np.float64]

@@ -110,12 +110,7 @@ class RefusalLog:
 
 
 class CommandFailed(Exception):
-    """A command could not be carried out.
-
-    Attributes:
-        reason: why, one word for the answer.
-        message: what to do about it, for people, in the answer's detail; may be empty.
-    """
+    """A command could not be carried out: one word for the answer, and what to do about it."""
 
     def __init__(self, reason: str, message: str = "") -> None:
         super().__init__(reason)

@@ -69,14 +69,7 @@ def _is_phrase(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a command does and takes.
-
-    Attributes:
-        role: the least role that may send it.
-        help: what it does, for people.
-        arguments: the required arguments: a check of the value, by name.
-        optional: the optional ones.
-    """
+    """The least role that may send a command, what it does, and a check of each argument."""
 
     role: Role
     help: str
@@ -130,15 +123,9 @@ _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
 
 @dataclass(frozen=True)
 class Command:
-    """A valid command whose counter has not been checked yet.
+    """A valid command, one of `COMMANDS` or `CHOOSE`, whose counter has not been checked yet.
 
-    Attributes:
-        name: one of `COMMANDS`, or `CHOOSE`.
-        arguments: as in its `Spec`; an unsigned one may lack them.
-        id: the sender's name for it; empty for an unsigned one.
-        key_id: the key that signed it; None for an unsigned one.
-        role: the key's role; None for an unsigned one.
-        counter: its number; 0 for an unsigned one.
+    An unsigned one may lack arguments, and has no `id`, `key_id`, `role` or `counter`.
     """
 
     name: str
@@ -152,14 +139,11 @@ class Command:
 class CommandRefused(Exception):
     """A message that is refused.
 
-    Attributes:
-        reason: why, in one word: those of `MessageProblem`, and `retained`, `bad_form`, `unsigned`,
-            `unknown_key`, `bad_signature`, `other_device`, `not_yet`, `late`, `repeated`,
-            `unknown_command`, `not_allowed`, `bad_arguments`, `switched_off`, `busy`, `too_many`,
-            `not_stored`.
-        id: the message's id, where it has a valid one.
-        key_id: the key, once the signature is verified.
-        command: its name, where there is such a command.
+    The reason is one of `MessageProblem`'s, or `retained`, `bad_form`, `unsigned`, `unknown_key`,
+    `bad_signature`, `other_device`, `not_yet`, `late`, `repeated`, `unknown_command`,
+    `not_allowed`, `bad_arguments`, `switched_off`, `busy`, `too_many` or `not_stored`. It has the
+    message's id if that is valid, the key once the signature is verified, and the command's name if
+    there is such a command.
     """
 
     def __init__(

@@ -34,19 +34,16 @@ _EVENT = """\
 {{ dict(value_json, event_type='lockout' if reason == 'locked_out' else asked) | to_json }}
 {%- endif -%}"""
 
-_PROBLEMS = ("problem", "audit_problem", "challenge_problem")
+PROBLEMS = ("problem", "audit_problem", "challenge_problem")
+"""Fields of the status that are there only while something is wrong."""
 
 
 @dataclass(frozen=True)
 class Entity:
-    """One entity of the device.
+    """One entity of the device; `component` is Home Assistant's name for its kind.
 
-    Attributes:
-        component: Home Assistant's name for its kind.
-        object_id: its name within the device.
-        name: its name for people.
-        needs: the setting under `commands.unsigned` that it requires; None for one that only shows.
-        content: the rest of its message.
+    `needs` is the setting under `commands.unsigned` that it requires, None for one that only shows
+    something; `content` is the rest of its message.
     """
 
     component: str
@@ -178,7 +175,7 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
     status = {"state_topic": topics.status, "qos": 1}
     attributes = {"json_attributes_topic": topics.status}
     diagnostic = {"entity_category": "diagnostic"}
-    problems = " or ".join(f"value_json.{name} is defined" for name in _PROBLEMS)
+    problems = " or ".join(f"value_json.{name} is defined" for name in PROBLEMS)
     return [
         Entity("sensor", "enrolled", "People enrolled", None, {
             **status, "value_template": _number("enrolled"),
@@ -222,7 +219,7 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
             "value_template": _status(
                 f"'ON' if {problems} or value_json.microphone == 'lost' else 'OFF'", "None"
             ),
-            "json_attributes_template": _members(*_PROBLEMS, "microphone", "reason"),
+            "json_attributes_template": _members(*PROBLEMS, "microphone", "reason"),
             "device_class": "problem", **diagnostic,
         }),
         Entity("binary_sensor", "lockout", "Locked out", None, {

@@ -27,7 +27,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import MqttConfig
-from edge.mqtt import failures
+from edge.mqtt.connection import (
+    HUNG_UP,
+    NO_ANSWER,
+    connect_failure,
+    connect_refusal,
+    disconnection,
+)
 from edge.mqtt.outbox import now
 from edge.mqtt.topics import OFFLINE, Topics
 
@@ -47,14 +53,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Incoming:
-    """A received message; its content is not checked.
-
-    Attributes:
-        suffix: the topic below BASE/DEVICE; empty for a topic outside it.
-        payload: its content.
-        retained: the broker had kept it for later subscribers.
-        topic: the whole topic.
-    """
+    """A received message, unchecked; `suffix` is its topic below BASE/DEVICE, empty outside it."""
 
     suffix: str
     payload: bytes
@@ -65,9 +64,8 @@ class Incoming:
 class LinkLost(Exception):
     """The connection failed or broke; the text says why.
 
-    Attributes:
-        try_older: the broker may only speak MQTT 3.1.1.
-        too_large: a message larger than `MOST_INCOMING_BYTES` was arriving.
+    With `try_older` the broker may only speak MQTT 3.1.1; `too_large` means that a message larger
+    than `MOST_INCOMING_BYTES` was arriving.
     """
 
     def __init__(self, message: str, *, try_older: bool = False, too_large: bool = False) -> None:
@@ -114,9 +112,7 @@ class ProtocolChoice:
 
     An older broker refuses the version, hangs up, or (amqtt) waits silently for more. So does one
     that is busy or just starting: a broker that has spoken MQTT 5 before gets several attempts.
-
-    Attributes:
-        version: the version for the next connection.
+    `version` is that of the next connection.
     """
 
     def __init__(self, setting: str) -> None:
@@ -244,13 +240,13 @@ class Link:
                 self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s, **options
             )
         except (OSError, ValueError) as error:
-            raise LinkLost(failures.connect_failure(error, self._mqtt)) from None
+            raise LinkLost(connect_failure(error, self._mqtt)) from None
         started = now()
         while not self._accepted:
             if stopping():
                 raise LinkLost("the service is stopping")
             if now() - started > _ACCEPT_TIMEOUT_S:
-                raise LinkLost(failures.NO_ANSWER, try_older=True)
+                raise LinkLost(NO_ANSWER, try_older=True)
             self.pump(0.5, waker)
 
     def publish(
@@ -258,9 +254,8 @@ class Link:
     ) -> int:
         """Send a message with QoS 1; returns its number in `answers`.
 
-        Args:
-            lifetime_s: seconds after which neither this machine's network stack nor a broker
-                that speaks MQTT 5 may deliver it any more; None for no limit.
+        After `lifetime_s` seconds neither this machine's network stack nor a broker that speaks
+        MQTT 5 may deliver it any more; None for no limit.
 
         Raises:
             LinkLost: the connection is gone.
@@ -395,18 +390,18 @@ class Link:
             self._accepted = True
             return
         older = reason.getName() == UNSUPPORTED_VERSION
-        self._failure = LinkLost(failures.connect_refusal(reason, self._mqtt), try_older=older)
+        self._failure = LinkLost(connect_refusal(reason, self._mqtt), try_older=older)
 
     def _on_disconnect(self, _c: Any, _data: Any, flags: Any, reason: ReasonCode, _: Any) -> None:
         if self._failure is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self._failure = LinkLost(failures.disconnection(reason))
+            self._failure = LinkLost(disconnection(reason))
         elif self._accepted:
             self._failure = LinkLost("the connection broke")
         else:
             # A broker from before MQTT 5 may hang up on it without an answer.
-            self._failure = LinkLost(failures.HUNG_UP, try_older=True)
+            self._failure = LinkLost(HUNG_UP, try_older=True)
 
     def _on_publish(self, _c: Any, _data: Any, number: int, reason: ReasonCode, _: Any) -> None:
         self._answered(number)

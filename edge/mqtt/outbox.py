@@ -27,15 +27,11 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message to be published.
+    """A message to be published on the topic `suffix` below BASE/DEVICE.
 
-    Attributes:
-        id: the decision's id; the same in every attempt, so that a receiver can spot a repetition.
-        payload: the JSON that is published.
-        outcome: `granted` or `denied`, for the log; empty for other messages.
-        expires_at: `now()` from which it must not be sent any more.
-        suffix: the topic below BASE/DEVICE.
-        expendable: losing it is no loss.
+    `id` is the decision's, the same in every attempt, so that a receiver can spot a repetition;
+    `outcome` is for the log, empty for other messages. From `expires_at` on, by `now()`, it must
+    not be sent any more. Losing an `expendable` one is no loss.
     """
 
     id: str

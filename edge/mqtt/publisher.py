@@ -31,8 +31,7 @@ from typing import Any
 
 import edge
 from edge.config import DeviceConfig, MqttConfig
-from edge.mqtt.authentication import read_password, tls_context
-from edge.mqtt.failures import repeated_disconnection
+from edge.mqtt.connection import read_password, repeated_disconnection, tls_context
 from edge.mqtt.link import OLDER, Incoming, Link, LinkLost, ProtocolChoice, Waker
 from edge.mqtt.outbox import Outbox, Outgoing, now
 from edge.mqtt.retained import Retained, RetainedSync
@@ -59,11 +58,7 @@ _log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Sends the outbox over one connection.
-
-    Attributes:
-        confirmed: decisions that the broker has confirmed on this connection.
-    """
+    """Sends the outbox over one connection; `confirmed` counts the decisions confirmed there."""
 
     def __init__(self, link: Link, outbox: Outbox, topics: Topics) -> None:
         self.confirmed = 0
@@ -132,13 +127,9 @@ class Delivery:
 
 @dataclass(frozen=True)
 class PublisherCounters:
-    """Counts since the start.
+    """Counts of decisions and connections since the start.
 
-    Attributes:
-        confirmed: decisions confirmed by the broker.
-        dropped: decisions never confirmed, or by MQTT 5's answer received by nobody.
-        waiting: decisions within their lifetime and not confirmed yet.
-        connections: how often the broker was reached.
+    Those `dropped` were never confirmed, or by MQTT 5's answer received by nobody.
     """
 
     confirmed: int
@@ -281,9 +272,7 @@ class MqttPublisher:
     def listen(self, suffixes: Sequence[str], on_message: Callable[[Incoming], None]) -> None:
         """Subscribe on every connection; call it before `start`.
 
-        Args:
-            on_message: is called with every message, in the publisher's thread; what it raises is
-                logged.
+        `on_message` gets every message, in the publisher's thread; what it raises is logged.
         """
         self._filters = tuple(self.topics.below(suffix) for suffix in suffixes)
         self._on_message = on_message

@@ -92,8 +92,7 @@ class Retained:
 class RetainedSync:
     """Publishes each text when it is new on this connection or has changed, one at a time.
 
-    Attributes:
-        complete: whether the broker has answered to all of them as they were last.
+    It is `complete` once the broker has answered to all of them as they were last.
     """
 
     def __init__(self, link: Link, current: Callable[[], Mapping[str, str]]) -> None:

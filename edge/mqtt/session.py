@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -15,8 +16,7 @@ from edge.config import Config, MqttConfig
 from edge.crypto.canonical import MessageProblem, read_message, wire
 from edge.crypto.signing import ENROLLMENT, RESULT, Verifier, is_genuine
 from edge.errors import EnvironmentFault
-from edge.mqtt import failures
-from edge.mqtt.authentication import read_password, tls_context
+from edge.mqtt.connection import connect_failure, connect_refusal, read_password, tls_context
 from edge.mqtt.link import NEWER, OLDER, UNSUPPORTED_VERSION, make_client
 from edge.mqtt.topics import Topics
 
@@ -32,12 +32,20 @@ ENROLLMENT_ENDS = ("complete", "canceled", "timed_out", "failed")
 _Found = TypeVar("_Found")
 
 
+def json_object(payload: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object in a message; empty for anything else."""
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 class SessionError(EnvironmentFault):
     """The broker cannot be reached, refuses, or does not answer.
 
-    Attributes:
-        reason: the message without the broker's address.
-        silent: it accepted the connection and did not answer in this version of MQTT.
+    `reason` is the message without the broker's address. A `silent` broker accepted the connection
+    and did not answer in this version of MQTT.
     """
 
     def __init__(self, place: str, reason: str, *, silent: bool = False) -> None:
@@ -85,7 +93,7 @@ class Session:
         try:
             self._client.connect(self._mqtt.host, self._mqtt.broker_port, self._mqtt.keepalive_s)
         except (OSError, ValueError) as error:
-            reason = failures.connect_failure(error, self._mqtt)
+            reason = connect_failure(error, self._mqtt)
             raise SessionError(self.place, reason) from None
         self._client.loop_start()
         try:
@@ -95,7 +103,7 @@ class Session:
             raise
         if answer.is_failure:
             self.__exit__()
-            reason = failures.connect_refusal(answer, self._mqtt)
+            reason = connect_refusal(answer, self._mqtt)
             silent = answer.getName() == UNSUPPORTED_VERSION
             raise SessionError(self.place, reason, silent=silent)
         return self

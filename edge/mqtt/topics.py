@@ -21,12 +21,7 @@ OFFLINE = '{"state":"offline"}'
 
 @dataclass(frozen=True)
 class Topics:
-    """The topics of one device.
-
-    Attributes:
-        base: first levels of every topic, such as `edge-voice`.
-        device_id: the level that distinguishes devices.
-    """
+    """The topics of one device; `base` is the first levels of all, such as `edge-voice`."""
 
     base: str
     device_id: str

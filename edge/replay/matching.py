@@ -221,9 +221,7 @@ def _may_match(scores: FloatArray, overlap: FloatArray) -> bool:
 
 
 def _match(
-    best: tuple[FloatArray, FloatArray],
-    chance: float | FloatArray,
-    chosen: NDArray[np.intp],
+    best: tuple[FloatArray, FloatArray], chance: float | FloatArray, chosen: NDArray[np.intp]
 ) -> FingerprintMatch | None:
     scores, overlap = best
     threshold = _threshold(overlap, chance)

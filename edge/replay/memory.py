@@ -152,7 +152,8 @@ class ReplayCheck:
         while self._unsaved:
             entry = self._unsaved[0]
             try:
-                _store(store, entry.kind, entry.fingerprint, entry.owner, self._config)
+                payload = entry.fingerprint.to_bytes()
+                store.keep(entry.kind, payload, profile=entry.owner, most=self._config.remembered)
             except ProfileError as error:  # deleted in the meantime
                 _log.debug("fingerprint not stored: %s", error)
             # `review` may have displaced it while the store was busy for long.
@@ -200,7 +201,8 @@ def remember_enrollment(
     for utterance in utterances if config.enabled else ():
         peaks = UtterancePeaks(utterance.samples)
         if peaks.usable:
-            _store(store, ACCEPTED, peaks.fingerprint(), profile_id, config)
+            payload = peaks.fingerprint().to_bytes()
+            store.keep(ACCEPTED, payload, profile=profile_id, most=config.remembered)
 
 
 def load_quietly(check: ReplayCheck, store: ProfileStore) -> None:
@@ -209,16 +211,6 @@ def load_quietly(check: ReplayCheck, store: ProfileStore) -> None:
         check.load(store)
     except EdgeVoiceError as error:
         _log.warning("cannot load the fingerprints of earlier utterances: %s", error)
-
-
-def _store(
-    store: ProfileStore,
-    kind: str,
-    fingerprint: Fingerprint,
-    owner: str | None,
-    config: ReplayConfig,
-) -> None:
-    store.keep(kind, fingerprint.to_bytes(), profile=owner, most=config.remembered)
 
 
 def _place_of(utterance: Utterance) -> _Place | None:

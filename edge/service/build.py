@@ -19,8 +19,8 @@ from edge.config import Config
 from edge.crypto.command_keys import read_command_keys
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
-from edge.mqtt.authentication import read_password, tls_context
 from edge.mqtt.command_queue import CommandQueue
+from edge.mqtt.connection import read_password, tls_context
 from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers

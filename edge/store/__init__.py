@@ -6,18 +6,14 @@ from pathlib import Path
 
 from edge.config import StoreConfig
 from edge.store.profiles import ProfileStore
-from edge.store.records import MAX_ADAPTED, MAX_PROFILES, MAX_SAMPLES
-from edge.store.rows import Kept
+from edge.store.records import MAX_PROFILES
 
 FILE_NAME = "signatures.sqlite"
 """The store's file inside the state directory."""
 
 __all__ = [
     "FILE_NAME",
-    "MAX_ADAPTED",
     "MAX_PROFILES",
-    "MAX_SAMPLES",
-    "Kept",
     "ProfileStore",
     "open_store",
 ]
@@ -26,15 +22,5 @@ __all__ = [
 def open_store(
     state_directory: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
 ) -> ProfileStore:
-    """Open the device's own store, creating it where there is none.
-
-    Args:
-        state_directory: its folder.
-        busy_s: how long to wait for a writer in another process, seconds.
-        settings: the section `store`, which says where the key is; None for its defaults.
-
-    Raises:
-        KeyFault: its key is not there; nothing was changed.
-        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
-    """
+    """Open the device's own store, creating it where there is none; see `ProfileStore`."""
     return ProfileStore(state_directory / FILE_NAME, busy_s, settings)

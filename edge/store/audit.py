@@ -60,6 +60,7 @@ class AuditTrail:
             that recorded it; to wake the thread that calls `work`.
 
     Attributes:
+        key: what authenticates entries at present.
         problem: why nothing can be written at the moment, None if all is well.
     """
 
@@ -77,7 +78,7 @@ class AuditTrail:
             raise ValueError(f"a key of {len(key)} bytes")
         self.path = state_directory / FILE_NAME
         self.problem: str | None = None
-        self._key = key
+        self.key = key
         self._state = state
         self._settings = settings
         self._busy_s = busy_s
@@ -96,11 +97,6 @@ class AuditTrail:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    @property
-    def key(self) -> bytes:
-        """What authenticates entries at present, 32 bytes."""
-        return self._key
 
     def record(self, event: Event) -> None:
         """Note an event, to be written by the next `work` or `flush`; returns at once.
@@ -148,11 +144,10 @@ class AuditTrail:
                 self._opened().append(written)
                 with self._queue_lock:
                     for event in events:
-                        # Others may have been evicted or recorded meanwhile.
-                        if self._waiting and self._waiting[0] is event:
-                            self._waiting.popleft()
-                        else:
-                            self._forget(event)
+                        if event in self._waiting:
+                            self._waiting.remove(event)
+                        else:  # it was evicted while it was being written
+                            self._lost -= 1
                     self._lost -= lost
                     self._lost_since = time.time()
             if self._file is not None:
@@ -197,9 +192,9 @@ class AuditTrail:
         """
         with self._file_lock:
             # In this order: the trail may grow in between, the anchor must not.
-            anchor = read_anchor(self._key, self._state.get(ANCHOR))
+            anchor = read_anchor(self.key, self._state.get(ANCHOR))
             with reading(self.path) as found:
-                return check(found, self._key, anchor=anchor, expected=expected)
+                return check(found, self.key, anchor=anchor, expected=expected)
 
     def close(self) -> None:
         """Write what waits, and close the file; a second call does nothing."""
@@ -218,7 +213,7 @@ class AuditTrail:
             self._file.close()
             self._file = None
         if self._file is None:
-            self._file = TrailFile(self.path, self._key, self._state, self._busy_s)
+            self._file = TrailFile(self.path, self.key, self._state, self._busy_s)
         return self._file
 
     def _evict(self) -> bool:
@@ -233,13 +228,6 @@ class AuditTrail:
         if not self._lost:
             self._lost_since = event.time
         self._lost += 1
-
-    def _forget(self, written: Event) -> None:
-        for index, event in enumerate(self._waiting):
-            if event is written:
-                del self._waiting[index]
-                return
-        self._lost -= 1  # it was evicted while it was being written
 
 
 def _matters(event: Event) -> bool:

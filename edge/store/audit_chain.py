@@ -225,7 +225,8 @@ def check(
     """
     rows = list(entries)
     findings = list(_chain(rows, key))
-    if rows and findings and not anchor and not rows[-1].genuine(key, _before_last(rows)):
+    before_last = _bytes(rows[-2].mac) if len(rows) > 1 else START
+    if rows and findings and not anchor and not rows[-1].genuine(key, before_last):
         findings = [f"entries {rows[0].seq} to {rows[-1].seq} do not verify: another key is in use"]
     head = Head(rows[-1].seq, _bytes(rows[-1].mac)) if rows else Head(0, START)
     if anchored and rows and anchor is None:  # before the first entry there need not be one
@@ -286,10 +287,6 @@ def _against(known: Head, rows: list[Entry], head: Head, where: str) -> Iterable
         own = next((row.mac for row in rows if row.seq == known.seq), None)
         if own != known.mac:
             yield f"entry {known.seq} is not the one of the head {where}: the trail was exchanged"
-
-
-def _before_last(rows: list[Entry]) -> bytes:
-    return _bytes(rows[-2].mac) if len(rows) > 1 else START
 
 
 def _is_number(value: Any) -> bool:

@@ -60,13 +60,9 @@ def reading(path: Path) -> Iterator[Iterator[Entry]]:
 
 
 class TrailFile:
-    """The file in use. One thread at a time; several processes.
+    """The file in use, made if missing. One thread at a time; several processes.
 
-    Args:
-        path: the file; made if missing, private to the user.
-        key: what authenticates entries, 32 bytes.
-        state: where the head is anchored.
-        busy_s: how long to wait for another process that writes, seconds.
+    Arguments are those of `AuditTrail`.
 
     Raises:
         StoreError: it cannot be opened or made, or is not an audit trail; it is then left as it is.
@@ -96,7 +92,7 @@ class TrailFile:
     def append(self, events: Sequence[Event]) -> None:
         """Write events in one transaction, all or none, durable when it returns."""
         with self._writing():
-            head = self._continue_from(self._state.get(ANCHOR))
+            head = self._continue()
             for event in events:
                 head = self._insert(head, event)
             self._anchor_due = True
@@ -136,7 +132,7 @@ class TrailFile:
             if until < first:
                 return 0
             gone = self._one("WHERE seq <= ? ORDER BY seq DESC LIMIT 1", until)
-            head = self._continue_from(self._state.get(ANCHOR))
+            head = self._continue()
             removed = self._database.execute("DELETE FROM entry WHERE seq <= ?", (until,)).rowcount
             if gone is None:
                 return 0
@@ -164,32 +160,27 @@ class TrailFile:
             self._state.put(ANCHOR, anchor_text(self._key, self._head()))
         self._anchor_due = False
 
-    def _continue_from(self, anchored: str | None) -> Head:
+    def _continue(self) -> Head:
         """The entry to go on from; first, what is wrong with it is put on record.
 
         Numbers go on after the anchor, so that none is ever given to two entries.
         """
         head = self._head()
-        anchor = read_anchor(self._key, anchored)
+        anchor = read_anchor(self._key, self._state.get(ANCHOR))
+        detail: dict[str, Detail]
         if anchor is None:
-            return self._insert(
-                head, Event(EventKind.TAMPERING, {"found": head.seq, "lost": "head"})
-            )
+            detail = {"found": head.seq, "lost": "head"}
+            return self._insert(head, Event(EventKind.TAMPERING, detail))
         if anchor.seq > head.seq:
-            return self._insert(
-                Head(anchor.seq, head.mac),
-                Event(
-                    EventKind.TAMPERING,
-                    {"found": head.seq, "expected": anchor.seq, "lost": "entries"},
-                ),
-            )
+            detail = {"found": head.seq, "expected": anchor.seq, "lost": "entries"}
+            return self._insert(Head(anchor.seq, head.mac), Event(EventKind.TAMPERING, detail))
         return head
 
     def _insert(self, head: Head, event: Event) -> Head:
         if head.seq >= _MAX_SEQ:
             raise StoreError(f"{self.path} is damaged: move it away to begin a new audit trail")
         entry = sealed_entry(self._key, head.mac, head.seq + 1, event)
-        values = (entry.seq, entry.time_us, entry.kind, entry.profile_id, entry.detail, entry.mac)
+        values = (*entry.content(), entry.mac)
         self._database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", values)
         return Head(entry.seq, entry.mac)
 

@@ -12,7 +12,7 @@ from edge.crypto.sealing import derive
 from edge.errors import ProfileError
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import check_learned, check_required, check_rule, check_sample
-from edge.store.rows import ItemRows, Kept, KeyState, ProfileRows, lock_with, state_of
+from edge.store.rows import ItemRows, Kept, KeyState, ProfileRows, lock_with
 from edge.store.sealed_file import StoreFile
 from edge.store.transfer import ExportedPerson, add_person, person_of
 from edge.types import AccessRule, EnrollmentSample, Profile, ProfileKind
@@ -42,7 +42,10 @@ class ProfileStore:
     Args:
         path: the file; it and its folder are made if missing, private to the user (0600, 0700).
         busy_s: how long to wait for a writer in another process, seconds.
-        settings: where the key is.
+        settings: the section `store`, which says where the key is; None for its defaults.
+
+    Attributes:
+        key_sources: where the store looks for its key.
 
     Raises:
         KeyFault: the key is not there; nothing was changed.
@@ -53,7 +56,8 @@ class ProfileStore:
         self, path: Path, busy_s: float = 5.0, settings: StoreConfig | None = None
     ) -> None:
         self.path = path
-        self._file = StoreFile(path, busy_s, KeySources(settings or StoreConfig(), path.parent))
+        self.key_sources = KeySources(settings or StoreConfig(), path.parent)
+        self._file = StoreFile(path, busy_s, self.key_sources)
         self._rows = ProfileRows(self._file)
         self._items = ItemRows(self._file)
 
@@ -71,8 +75,7 @@ class ProfileStore:
         """A cheap mark of the profiles in the store: it differs after any change by any process.
 
         To be compared for equality with an earlier mark of the same object. A file that was put in
-        the store's place, such as a backup, is opened here and counts as a change. Items do not
-        count.
+        the store's place, such as a backup, is opened here and counts as a change; items do not.
         """
         return self._file.version()
 
@@ -97,8 +100,7 @@ class ProfileStore:
             required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
                 make it complete.
             samples: up to `MAX_SAMPLES`.
-            speaker_model: as `add_sample`.
-            phrase_model: as `add_sample`.
+            speaker_model, phrase_model: as `add_sample`.
             duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
 
         Raises:
@@ -271,8 +273,7 @@ class ProfileStore:
     def export(self, profile: str) -> ExportedPerson:
         """A person with everything that belongs to them, to be written to a file.
 
-        Raises:
-            ProfileError: it is somebody's duress phrase.
+        Raises `ProfileError` for somebody's duress phrase.
         """
         with self._file.reading():
             return person_of(self._rows, self._items, self._rows.resolve(profile))
@@ -280,19 +281,13 @@ class ProfileStore:
     def import_person(self, person: ExportedPerson, name: str | None = None) -> Profile:
         """Add a person from a file, who was checked already: all of it, or nothing.
 
-        Raises:
-            ProfileError: a name is taken, or there are too many profiles.
+        Raises `ProfileError` where a name is taken, or there are too many profiles.
         """
         with self._file.writing():
             return self._rows.load(add_person(self._rows, self._items, person, name))
 
     def keep(
-        self,
-        kind: str,
-        payload: bytes,
-        *,
-        profile: str | None = None,
-        most: int | None = None,
+        self, kind: str, payload: bytes, *, profile: str | None = None, most: int | None = None
     ) -> int:
         """Keep a small thing, sealed; with a profile, for as long as the profile is there.
 
@@ -324,13 +319,7 @@ class ProfileStore:
     ) -> int:
         """Remove what is kept of a kind, of one profile or of all and the device.
 
-        Args:
-            kind: as `keep`.
-            profile: id or name.
-            ids: which of them; None for all.
-
-        Returns:
-            How many there were.
+        `ids` says which of them, None means all. Returns how many there were.
         """
         with self._file.writing():
             profile_id = None if profile is None else self._rows.resolve(profile)
@@ -345,15 +334,12 @@ class ProfileStore:
         with self._file.reading():
             return derive(self._file.vault.secrets.root, f"for {purpose}")
 
-    @property
-    def key_sources(self) -> KeySources:
-        """Where the store looks for its key."""
-        return self._file.sources
-
     def key_state(self) -> KeyState:
         """Which keys the store is locked with."""
         with self._file.reading():
-            return state_of(self._file)
+            vault = self._file.vault
+            source = self.key_sources.find(vault.lock).source
+            return KeyState(source, vault.lock.key_id, vault.secrets.data_id)
 
     def rotate_key(self) -> None:
         """Make a new data key, and seal every row with it.
@@ -362,7 +348,7 @@ class ProfileStore:
             StoreError: a row is damaged, or the file cannot be written; nothing was changed.
         """
         with self._file.reading():
-            key = self._file.sources.find(self._file.vault.lock)
+            key = self.key_sources.find(self._file.vault.lock)
         lock_with(self._file, key, rotate=True)
 
     def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:

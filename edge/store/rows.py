@@ -83,7 +83,7 @@ class ItemRows:
             "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'item'"
         ).fetchone()
         content = _HEAD.pack(_VERSION, time.time() if created_at is None else created_at) + payload
-        sealed = self._file.vault.seal(content, *item_place(item_id, kind, profile_id))
+        sealed = self._file.vault.rows.seal(content, *item_place(item_id, kind, profile_id))
         self._file.execute(
             "INSERT INTO item VALUES (?, ?, ?, ?)", (item_id, kind, profile_id, sealed)
         )
@@ -118,7 +118,7 @@ class ItemRows:
 
     def _kept(self, item_id: int, kind: str, owner: str | None, sealed: object) -> Kept:
         try:
-            content = self._file.vault.open(sealed, *item_place(item_id, kind, owner))
+            content = self._file.vault.rows.open(sealed, *item_place(item_id, kind, owner))
             version, created_at = _HEAD.unpack_from(content)
             if version != _VERSION:
                 raise ValueError("it was written by a newer version")  # noqa: TRY301
@@ -314,23 +314,8 @@ class KeyState:
     data_id: str
 
 
-def state_of(file: StoreFile) -> KeyState:
-    """Which keys are in use, within a transaction."""
-    vault = file.vault
-    return KeyState(file.sources.find(vault.lock).source, vault.lock.key_id, vault.secrets.data_id)
-
-
 def lock_with(file: StoreFile, key: WrappingKey, *, rotate: bool) -> None:
-    """Lock a store with a key, which may be the present one.
-
-    Args:
-        file: the store.
-        key: the wrapping key from now on.
-        rotate: whether to make a new data key too, and seal every row with it.
-
-    Raises:
-        StoreError: a row is damaged, or the file cannot be written; nothing was changed.
-    """
+    """Lock a store with a key, which may be the present one. As `ProfileStore.lock_with`."""
     with file.erasing():
         old = file.vault
         secrets = old.secrets.rotated() if rotate else old.secrets
@@ -375,10 +360,10 @@ def _move(
         f"SELECT sealed FROM {table} WHERE {key} = ?",  # noqa: S608 (constants)
         (row,),
     ).fetchone()
-    content = _opened(f"a {table} of {place[1]} is damaged", old.open, sealed, *place)
+    content = _opened(f"a {table} of {place[1]} is damaged", old.rows.open, sealed, *place)
     file.execute(
         f"UPDATE {table} SET sealed = ? WHERE {key} = ?",  # noqa: S608 (constants)
-        (new.seal(content, *place), row),
+        (new.rows.seal(content, *place), row),
     )
 
 

@@ -83,17 +83,10 @@ class StoreFile:
     Every access of this process takes its turn, from whichever thread. A file that is put in the
     store's place is noticed by `version` and read from then on, and so is a change of its keys.
 
-    Args:
-        path: the file; made if missing.
-        busy_s: how long to wait for a writer in another process, seconds.
-        sources: where its key may be.
+    Arguments and errors are those of `ProfileStore`.
 
     Attributes:
         vault: its secrets, to be used within `reading`, `writing` or `erasing`.
-
-    Raises:
-        KeyFault: its key is not there; nothing was changed.
-        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
     """
 
     def __init__(self, path: Path, busy_s: float, sources: KeySources) -> None:
@@ -208,12 +201,15 @@ class Vault:
     Args:
         lock: the wrapped secrets, as they lie in the store.
         secrets: what is in it.
+
+    Attributes:
+        rows: seals and opens a value for its place.
     """
 
     def __init__(self, lock: Lock, secrets: Secrets) -> None:
         self.lock = lock
         self.secrets = secrets
-        self._rows = Sealer(derive(secrets.data, "rows"))
+        self.rows = Sealer(derive(secrets.data, "rows"))
         self._marks = derive(secrets.data, "marks")
 
     @classmethod
@@ -244,39 +240,31 @@ class Vault:
             profile_id,
             self.name_mark(record.name),
             self.owner_mark(record.duress_of),
-            self._rows.seal(records.encode(record), "profile", profile_id),
+            self.rows.seal(records.encode(record), "profile", profile_id),
         )
 
     def open_profile(
         self, profile_id: str, name_mark: object, owner_mark: object, sealed: object
     ) -> Profile:
         """The record in a profile's columns. Raises `ValueError` if damaged or another's."""
-        record = records.decode(self._rows.open(sealed, "profile", profile_id))
+        record = records.decode(self.rows.open(sealed, "profile", profile_id))
         if name_mark != self.name_mark(record.name):
             raise ValueError("it is filed under another name")
         if record.duress_of is not None and owner_mark != self.owner_mark(record.duress_of):
             raise ValueError("it is filed under another owner")
         return record
 
-    def seal(self, content: bytes, *place: str) -> bytes:
-        """Seal a value for a place."""
-        return self._rows.seal(content, *place)
-
-    def open(self, sealed: object, *place: str) -> bytes:
-        """The value that was sealed for a place. Raises `SealBroken`."""
-        return self._rows.open(sealed, *place)
-
     def seal_sample(self, profile_id: str, position: int, sample: EnrollmentSample) -> bytes:
         """A sample, bound to its place. Raises as `records.encode_sample`."""
         place = sample_place(profile_id, position, adapted=sample.adapted)
-        return self._rows.seal(records.encode_sample(sample), *place)
+        return self.rows.seal(records.encode_sample(sample), *place)
 
     def open_sample(
         self, profile_id: str, position: int, adapted: object, sealed: object
     ) -> EnrollmentSample:
         """The sample that was sealed for this place. Raises `ValueError`."""
         place = sample_place(profile_id, position, adapted=adapted == 1)
-        return records.decode_sample(self._rows.open(sealed, *place), adapted=adapted == 1)
+        return records.decode_sample(self.rows.open(sealed, *place), adapted=adapted == 1)
 
 
 def wants_passphrase(path: Path) -> bool:

@@ -172,13 +172,9 @@ class Database:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Database]:
-        """Keep other writers out for a while; whatever is written is undone."""
-        with self.kind.errors(self.path):
-            self.execute("BEGIN IMMEDIATE")
-            try:
-                yield self
-            finally:
-                self._roll_back()
+        """Keep other processes from writing for a while; whatever is written is undone."""
+        with self.kind.errors(self.path), self._write_lock():
+            yield self
 
     @contextlib.contextmanager
     def erasing(self) -> Iterator[Database]:
@@ -205,9 +201,8 @@ class Database:
             self.execute("PRAGMA journal_mode = PERSIST")
             try:
                 # It may be the journal of another process in its work: that goes with the lock.
-                self.execute("BEGIN IMMEDIATE")
-                left = journal.exists()
-                self._roll_back()
+                with self._write_lock():
+                    left = journal.exists()
                 if left:
                     self._scrub()
             finally:
@@ -237,13 +232,18 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         # Taking the write lock at once, not at the first write, cannot deadlock two writers.
+        with self._write_lock():
+            yield
+            self.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _write_lock(self) -> Iterator[None]:
+        """Keep other writers out; what was not committed is undone."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self.execute("COMMIT")
-        except BaseException:
+        finally:
             self._roll_back()
-            raise
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -259,11 +259,8 @@ class Database:
             failures.append(error)
         try:
             # The write lock keeps other processes from beginning a journal of theirs meanwhile.
-            self.execute("BEGIN IMMEDIATE")
-            try:
+            with self._write_lock():
                 overwrite(_journal(self.path))
-            finally:
-                self._roll_back()
         except FileNotFoundError:  # another process has been here
             pass
         except (sqlite3.Error, OSError) as error:

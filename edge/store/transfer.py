@@ -21,7 +21,7 @@ from edge.private_files import reason, write_file
 from edge.store import records
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_sample
-from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows, check_kind
+from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows
 from edge.types import EnrollmentSample, Profile
 
 MAX_FILE_BYTES = 64 << 20
@@ -245,7 +245,6 @@ def _person(value: Any, *, nested: bool) -> ExportedPerson:
     if record.duress_of is not None:
         raise ValueError("it names an owner")
     check_required(record.kind, record.required)
-    by_model = bool(value["samples"])
     for model in (record.speaker_model, record.phrase_model):
         if not (len(model) in (0, 64) and all(digit in "0123456789abcdef" for digit in model)):
             raise ValueError("a model's hash is not one")
@@ -257,7 +256,7 @@ def _person(value: Any, *, nested: bool) -> ExportedPerson:
         or (samples and not enrolled)
     ):
         raise ValueError("it has an impossible number of samples")
-    for sample in samples if by_model else ():
+    for sample in samples:
         check_sample(record.kind, sample, record.speaker_model, record.phrase_model)
     if len({sample.speaker_embedding.shape for sample in samples}) > 1:
         raise ValueError("its samples are of different models")
@@ -284,7 +283,6 @@ def _item(value: Any) -> ExportedItem:
     kind, created_at = value["kind"], value["created_at"]
     if kind not in TRANSFERRED_KINDS:
         raise ValueError("it has items that do not belong to a person")
-    check_kind(kind)
     if type(created_at) is not float or not abs(created_at) < 1e12:
         raise ValueError("an item's date is not one")
     return ExportedItem(kind, created_at, _bytes(value["payload"], MAX_ITEM_BYTES))

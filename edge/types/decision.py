@@ -1,16 +1,19 @@
-"""Decisions as they are made and published, and JSON that every language writes the same way."""
+"""Decisions as they are published, events as the audit trail has them, and their plain JSON."""
 
 from __future__ import annotations
 
 import enum
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from edge.types.audio import Quality
+
+Detail = str | int | float | bool | None
 
 
 class _Scored:
@@ -208,6 +211,51 @@ class AccessDecision:
         return one_line(self.as_dict())
 
 
+class EventKind(str, enum.Enum):
+    """What kind of thing happened: a closed set, safe to switch on."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    DECISION = "decision"
+    COMMAND = "command"
+    """A command that was carried out."""
+    COMMAND_REFUSED = "command_refused"
+    ENROLLMENT = "enrollment"
+    CHANGE = "change"
+    """A profile was renamed, reset, or its access rule changed."""
+    DELETION = "deletion"
+    EXPORT = "export"
+    IMPORT = "import"
+    LOCK_OUT = "lock_out"
+    LOCK_OUT_OVER = "lock_out_over"
+    DURESS = "duress"
+    KEYS = "keys"
+    """A key was made, rotated or withdrawn."""
+    RETENTION = "retention"
+    """The trail's own: entries that were kept for long enough were removed."""
+    UNWRITTEN = "unwritten"
+    """The trail's own: so many events could not be written and are lost."""
+    TAMPERING = "tampering"
+    """The trail's own: entries that had been written were not there, or were altered."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the audit trail.
+
+    Attributes:
+        kind: what happened.
+        detail: flat figures and words about it, by name; never a secret, an embedding or sound.
+        profile_id: the person concerned; None for nobody.
+        time: Unix time, seconds.
+    """
+
+    kind: EventKind
+    detail: Mapping[str, Detail] = field(default_factory=dict)
+    profile_id: str | None = None
+    time: float = field(default_factory=time.time)
+
+
 def utc(seconds: float) -> str:
     """A Unix time as ISO 8601 with milliseconds, such as `2026-03-01T12:00:00.000Z`."""
     stamp = datetime.fromtimestamp(seconds, tz=timezone.utc)
@@ -238,9 +286,5 @@ def one_line(value: Mapping[str, Any], *, sort: bool = False) -> str:
         TypeError: a value that JSON cannot hold.
     """
     return json.dumps(
-        plain(value),
-        ensure_ascii=False,
-        allow_nan=False,
-        sort_keys=sort,
-        separators=(",", ":"),
+        plain(value), ensure_ascii=False, allow_nan=False, sort_keys=sort, separators=(",", ":")
     )

@@ -100,14 +100,7 @@ class Profile:
         required: float = 3,
         phrase: str = "",
     ) -> Profile:
-        """A new profile in memory, with nothing enrolled yet.
-
-        Args:
-            name: display name.
-            kind: what it is enrolled for.
-            required: repetitions (`PHRASE`) or seconds of speech (`VOICE`) that make it complete.
-            phrase: the phrase in writing.
-        """
+        """A new profile in memory, with nothing enrolled yet."""
         now = time.time()
         return cls(str(uuid.uuid4()), name, kind, phrase, "", "", required, (), now, now)
 

@@ -422,7 +422,7 @@ def test_the_command_line_without_a_broker(tmp_path: Path, broker: Broker) -> No
 
 def test_the_version_3_broker_of_the_demo(tmp_path: Path) -> None:
     pytest.importorskip("amqtt")
-    from edge.demo.broker import DemoBroker
+    from edge.demo.parts import DemoBroker
 
     with DemoBroker() as old:
         device = MqttPublisher(MqttConfig(host=old.host, port=old.port), DeviceConfig(id="hall"))

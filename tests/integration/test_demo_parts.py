@@ -24,8 +24,7 @@ from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
 from edge.config import Config, DeviceConfig, MqttConfig
-from edge.demo.broker import DecisionSubscriber, DemoBroker, is_online
-from edge.demo.service_process import Player
+from edge.demo.parts import DecisionSubscriber, DemoBroker, Player, is_online
 from edge.demo.show import DemoOutcome, Expectation, Result
 from edge.demo.story import load_play
 from edge.errors import EXIT_ENVIRONMENT, EnvironmentFault

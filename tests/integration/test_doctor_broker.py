@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig, TlsConfig
-from edge.doctor import Finding, State, reported
+from edge.doctor import Finding, State, service
 from edge.doctor.broker import check, judge_plain
-from edge.doctor.context import Context
-from edge.doctor.service import Unit
+from edge.doctor.context import Context, Unit
 from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import announcement
 from tests.integration.broker import Authority, Broker, Subscriber, find, free_port
@@ -57,7 +56,7 @@ def test_all_is_well_and_nobody_notices(tmp_path: Path) -> None:
 
 def test_nothing_is_published_at_all() -> None:
     assert codes(look(1, enabled=False)) == ["broker.off"]
-    assert list(reported.check_status(Context())) == []
+    assert list(service.check_status(Context())) == []
 
 
 def test_what_the_service_says_is_remembered(tmp_path: Path) -> None:
@@ -130,7 +129,7 @@ def test_what_the_service_says_of_itself(
     status: dict[str, Any], running: bool, expected: list[str]
 ) -> None:
     unit = Unit({"LoadState": "loaded", "ActiveState": "active" if running else "inactive"})
-    found = list(reported.check_status(Context(status=status, unit=unit)))
+    found = list(service.check_status(Context(status=status, unit=unit)))
     assert codes(found) == expected
     assert max(len(each.found) for each in found) < 260
 
@@ -147,7 +146,7 @@ def test_what_is_announced_to_home_assistant(tmp_path: Path) -> None:
         def look_again(now: Config) -> Finding:
             context = Context(now)
             list(check(context))
-            found = list(reported.check_home_assistant(context))
+            found = list(service.check_home_assistant(context))
             assert len(codes(found)) == 1
             return found[0]
 
@@ -170,7 +169,7 @@ def test_what_is_announced_to_home_assistant(tmp_path: Path) -> None:
         assert look_again(off).code == "home_assistant.left_over"
         other = replace(config, device=DeviceConfig(id="gate"))
         assert look_again(other).code == "home_assistant.missing"
-    assert list(reported.check_home_assistant(Context(config))) == []
+    assert list(service.check_home_assistant(Context(config))) == []
 
 
 @pytest.fixture(scope="module")

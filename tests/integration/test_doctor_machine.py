@@ -19,10 +19,10 @@ import pytest
 
 from edge.access.clock import LATEST_KEY
 from edge.config import Config, MetricsConfig, MqttConfig
-from edge.doctor import Finding, configuration, machine, models, reported, service
-from edge.doctor.context import Context, as_the_service
+from edge.doctor import Finding, configuration, machine, service
+from edge.doctor.context import Context, Unit, as_the_service, ask_systemd
 from edge.mqtt import MqttPublisher
-from edge.mqtt.authentication import read_password
+from edge.mqtt.connection import read_password
 from edge.resources import models_directory
 from edge.service.metrics import Metrics
 from edge.store.device_state import DeviceState
@@ -93,7 +93,7 @@ def answered(folder: Path, show: str, cat: str = "", journal: str = "") -> list[
     script = f'case "$*" in *cat*) /bin/cat {folder}/unit;; *) {show};; esac'
     program(folder / "bin", "systemctl", script)
     program(folder / "bin", "journalctl", f"echo {journal!r}")
-    return list(service.check(service.ask_systemd()))
+    return list(service.check(ask_systemd()))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, show: str, 
 
 def test_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_programs(tmp_path, monkeypatch)
-    found = list(service.check(service.ask_systemd()))
+    found = list(service.check(ask_systemd()))
     assert codes(found) == ["service.no_systemd"]
     assert "there is no systemctl" in found[0].found
 
@@ -170,7 +170,7 @@ def test_the_unit_s_own_credentials_are_found_as_the_service_finds_them(
     (tmp_path / "etc" / "mqtt-password").write_text("a secret\n")
     (tmp_path / "etc" / "mqtt-password").chmod(0o600)
     answered(tmp_path, shown(), cat=text)
-    known = service.ask_systemd()
+    known = ask_systemd()
     assert known.state_directory == Path("/var/lib/edge-voice")
     with as_the_service(known):
         given = Path(os.environ["CREDENTIALS_DIRECTORY"])
@@ -198,7 +198,7 @@ def test_an_encrypted_credential_is_decrypted_into_memory_alone(
     added = f"[Service]\nLoadCredential=\nLoadCredentialEncrypted=mqtt-password:{sealed}\n"
     added += f"LoadCredentialEncrypted=store-key:{sealed}\n"  # not that one's name
     answered(tmp_path, shown(), cat=unit_file + added)
-    with as_the_service(service.ask_systemd()):
+    with as_the_service(ask_systemd()):
         given = Path(os.environ["CREDENTIALS_DIRECTORY"])
         assert [file.name for file in given.iterdir()] == ["mqtt-password"]
         assert (given / "mqtt-password").readlink().is_relative_to("/proc")
@@ -211,19 +211,21 @@ def test_the_state_directory_of_the_service(
 ) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     # /var/lib/edge-voice may be there or not; this one is on every Debian.
-    known = service.Unit({"LoadState": "loaded"}, {"StateDirectory": ("dpkg",)})
+    known = Unit({"LoadState": "loaded"}, {"StateDirectory": ("dpkg",)})
     with as_the_service(known):
         assert Config().state_path == Path("/var/lib/dpkg")
     assert "STATE_DIRECTORY" not in os.environ
 
 
 def test_models_as_they_must_be(tmp_path: Path) -> None:
-    found = list(models.check(context(tmp_path)))
+    found = list(machine.check_models(context(tmp_path)))
     assert codes(found)[:2] == ["models.genuine", "models.genuine"]
     # How fast this machine is, is its own business.
     assert codes(found)[2] in ("speed.fast", "speed.slow", "speed.too_slow")
     assert "real-time factor" in found[2].found
-    assert codes(models.check(replace(context(tmp_path), quick=True)))[2] == "speed.left_out"
+    assert (
+        codes(machine.check_models(replace(context(tmp_path), quick=True)))[2] == "speed.left_out"
+    )
 
 
 @pytest.fixture
@@ -234,7 +236,7 @@ def own_models(tmp_path: Path) -> Path:
 
 
 def look_at_models(folder: Path) -> list[Finding]:
-    return list(models.check(Context(Config(models_directory=folder), quick=True)))
+    return list(machine.check_models(Context(Config(models_directory=folder), quick=True)))
 
 
 def test_a_model_that_is_not_its_card_s(own_models: Path) -> None:
@@ -265,7 +267,7 @@ def test_a_card_without_its_calibration(own_models: Path) -> None:
 
 
 def test_how_fast_is_fast_enough() -> None:
-    found = [models.judge_speed(took, 2.0) for took in (0.05, 0.30, 0.31, 1.0, 1.01)]
+    found = [machine.judge_speed(took, 2.0) for took in (0.05, 0.30, 0.31, 1.0, 1.01)]
     assert codes(found) == [
         "speed.fast", "speed.fast", "speed.slow", "speed.slow", "speed.too_slow"
     ]  # fmt: skip
@@ -302,15 +304,15 @@ def test_memory(available: str, code: str) -> None:
 
 
 def test_the_figures_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert codes(reported.check_metrics(Context())) == ["metrics.off"]
+    assert codes(service.check_metrics(Context())) == ["metrics.off"]
     port = free_port()
     config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
-    silent = the("metrics.silent", reported.check_metrics(Context(config)))
+    silent = the("metrics.silent", service.check_metrics(Context(config)))
     assert f"http://127.0.0.1:{port}/metrics" in silent.found
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     metrics = Metrics(config, MqttPublisher(config.mqtt, config.device))
     try:
-        assert codes(reported.check_metrics(Context(config))) == ["metrics.answers"]
+        assert codes(service.check_metrics(Context(config))) == ["metrics.answers"]
     finally:
         metrics.close()
     find = importlib.util.find_spec
@@ -319,7 +321,7 @@ def test_the_figures_for_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
         "find_spec",
         lambda name, *rest: None if name == "prometheus_client" else find(name, *rest),
     )
-    missing = the("metrics.no_package", reported.check_metrics(Context(config)))
+    missing = the("metrics.no_package", service.check_metrics(Context(config)))
     assert "pip install 'edge-voice[metrics]'" in missing.remedy
 
 
@@ -359,7 +361,7 @@ def public() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def asked_by_nobody(folder: Path, known: service.Unit) -> list[Finding]:
+def asked_by_nobody(folder: Path, known: Unit) -> list[Finding]:
     here = Context(Config(state_directory=folder), unit=known)
     return as_nobody(lambda: configuration.check_user(here))
 
@@ -369,7 +371,7 @@ def test_who_asks(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     folder = public / "state"
     assert codes(configuration.check_user(Context())) == ["user.root"]
-    none = service.Unit()
+    none = Unit()
     assert codes(asked_by_nobody(folder, none)) == ["user.first"]
     folder.mkdir(mode=0o700)
     stranger = the("user.stranger", asked_by_nobody(folder, none))
@@ -387,7 +389,7 @@ def test_who_asks(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = public / "mqtt-password"
     secret.write_text("a secret\n")
     secret.chmod(0o600)
-    known = service.Unit(settings={"LoadCredential": (f"mqtt-password:{secret}",)})
+    known = Unit(settings={"LoadCredential": (f"mqtt-password:{secret}",)})
     blind = the("user.no_credentials", asked_by_nobody(folder, known))
     assert f"such as {secret}" in blind.found
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(public))

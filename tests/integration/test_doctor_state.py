@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, StoreConfig, TlsConfig
-from edge.crypto.key_files import make_key_file
+from edge.crypto.keys import make_key_file
 from edge.crypto.signing import new_key
 from edge.doctor import Finding, State
 from edge.doctor.configuration import check_secrets

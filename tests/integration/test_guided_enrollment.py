@@ -55,7 +55,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def hear(monkeypatch: pytest.MonkeyPatch) -> Hear:
     """Sets what the microphone hears: names, seconds of quiet, samples, exceptions."""
     monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
-    monkeypatch.setattr("edge.cli.enroll_microphone._TRIAL_WAIT_S", 0.4)
+    monkeypatch.setattr("edge.cli.enrolling._TRIAL_WAIT_S", 0.4)
 
     def heard(*parts: str | Part) -> None:
         monkeypatch.setattr(ScriptedMicrophone, "script", script(parts))

@@ -308,7 +308,7 @@ def test_a_broker_that_speaks_only_the_older_protocol(
     protocol: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("amqtt")
-    from edge.demo.broker import DemoBroker
+    from edge.demo.parts import DemoBroker
 
     caplog.set_level(logging.INFO, logger="edge")
     with (

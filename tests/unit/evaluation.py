@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.evaluation.evaluate import kind_figures, preset_figures
-from edge.evaluation.results import Evaluation
-from edge.evaluation.suggestion import suggest
+from edge.evaluation.results import Evaluation, suggest
 from edge.evaluation.trials import Trials
 
 THRESHOLDS = {"relaxed": -1.0, "balanced": 0.0, "strict": 1.0}

@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 
 from edge.access.guard import allows
 from edge.store import ProfileStore, open_store
-from edge.types import (
-    EVERY_DAY,
-    EVERYTHING,
-    AccessRule,
-    ReasonCode,
-    Window,
-    format_window,
-    parse_day,
-    parse_window,
-)
+from edge.types import EVERYTHING, AccessRule, ReasonCode, Window
+from edge.types.access import EVERY_DAY, format_window, parse_day, parse_window
 from tests.unit.stores import enroll
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge.audio.devices import InputDevice, choose
-from edge.cli.enroll_microphone import chosen_device
+from edge.cli.enrolling import chosen_device
 from edge.config import load_config
 from edge.config.editing import changed
 from edge.enrollment import microphones
@@ -252,10 +252,10 @@ def test_without_a_file_or_with_one_that_cannot_be_changed(
     ask: Ask, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = ["far (hw:2,0)", "near (hw:1,0)"]
-    monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: None)
+    monkeypatch.setattr("edge.cli.enrolling.find_config", lambda path: None)
     shown = ask("", there=both)[1]
     assert "To save it, add this to ~/.config/edge-voice/config.yaml:" in shown
-    monkeypatch.setattr("edge.cli.enroll_microphone.find_config", lambda path: config / "none")
+    monkeypatch.setattr("edge.cli.enrolling.find_config", lambda path: config / "none")
     shown = ask("", there=both)[1]
     assert "Not saved: " in shown
 
@@ -263,6 +263,6 @@ def test_without_a_file_or_with_one_that_cannot_be_changed(
 def test_a_name_with_a_colon_is_kept_as_text(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     setting = as_setting("USB: Audio “2”")
-    file.write_bytes(changed(b"audio: {ring_s: 20}\n", file, "audio", "device", setting))
+    file.write_bytes(changed(b"audio: {ring_s: 20}\n", file, {"audio.device": setting}))
     assert load_config(file).audio.device == "USB: Audio “2”"
     assert stat.S_ISREG(file.stat().st_mode)

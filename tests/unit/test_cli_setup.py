@@ -11,9 +11,9 @@ import pytest
 from edge.audio.devices import InputDevice
 from edge.cli.main import main
 from edge.config import Config, load_config
-from edge.config.editing import all_changed, setting_of, written
+from edge.config.editing import changed, setting_of, written
 from edge.errors import EnvironmentFault, MicrophoneError
-from edge.installation import answers as answering
+from edge.installation import configuration as answering
 from edge.installation import service
 from tests.unit.commands import Capture, run_json
 
@@ -85,7 +85,7 @@ def test_the_defaults_make_a_door(file: Path, capsys: Capture) -> None:
         0o600
     }
     lines = [line for line in file.read_text().splitlines() if line.strip().startswith("#")]
-    assert "# A front door: strict" in lines[0]
+    assert "# A front door: refuses poor recordings" in lines[0]
 
 
 def test_a_second_time_nothing_changes(file: Path, capsys: Capture) -> None:
@@ -357,15 +357,15 @@ def test_a_name_for_topics(name: str, device_id: str) -> None:
 )
 @pytest.mark.parametrize("former", ["", "device: {id: x}\n", "device:\n  id: x\n", "device:\n"])
 def test_any_text_stays_what_it_is(former: str, text: str) -> None:
-    new = all_changed(former.encode(), Path("c.yaml"), {"device.name": written(text)})
+    new = changed(former.encode(), Path("c.yaml"), {"device.name": written(text)})
     assert f"name: {written(text)}" in new.decode()
 
 
 def test_a_setting_two_sections_down() -> None:
     where = {"mqtt.tls.enabled": "true", "mqtt.tls.ca_file": "ca.pem", "log_level": "debug"}
     for former in ("", "mqtt:\n", "mqtt: {}\n", "mqtt:\n  host: x  # here\n", "{mqtt: {tls: }}"):
-        new = all_changed(former.encode(), Path("/x/c.yaml"), where)
-        again = all_changed(new, Path("/x/c.yaml"), {"mqtt.tls.ca_file": "", "log_level": "info"})
+        new = changed(former.encode(), Path("/x/c.yaml"), where)
+        again = changed(new, Path("/x/c.yaml"), {"mqtt.tls.ca_file": "", "log_level": "info"})
         assert "ca.pem" not in again.decode()
         assert "# here" in again.decode() or "# here" not in former
     assert setting_of(Config(), "mqtt.tls.enabled") is False

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 import edge.config.loading
-from edge.config import Config, SecurityConfig, Setting, all_settings, find_config, load_config
+from edge.config import Config, Setting, all_settings, find_config, load_config
+from edge.config.settings import SecurityConfig
 from edge.errors import EXIT_INPUT, ConfigError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "config"

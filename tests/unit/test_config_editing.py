@@ -19,7 +19,7 @@ EXAMPLES = sorted((REPOSITORY / "config").glob("*.yaml"))
 
 
 def changed(text: str, value: str = "strict") -> str:
-    new = editing.changed(text.encode(), FILE, "security", "false_accept_rate", value)
+    new = editing.changed(text.encode(), FILE, {"security.false_accept_rate": value})
     assert parse_config(new, FILE).security.false_accept_rate == value
     return new.decode()
 

@@ -7,15 +7,16 @@ import struct
 import numpy as np
 import pytest
 
-from edge.challenge.answers import AnswerJudge, strong_digits
 from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
 from edge.challenge.matching import DigitExample, DigitRecognizer
+from edge.challenge.policy import AnswerJudge
 from edge.challenge.rounds import (
     DigitRound,
     complete_round,
     decode,
     encode,
     make_example,
+    strong_digits,
     weakness_of,
 )
 from edge.errors import EnrollmentRejected, StoreError

@@ -22,11 +22,9 @@ MODULES = (
     "edge/enrollment/room_noise.py",
     "edge/enrollment/process.py",
     "edge/enrollment/trial.py",
-    "edge/challenge/enrollment.py",
     "edge/cli/enroll.py",
     "edge/cli/enroll_digits.py",
-    "edge/cli/enroll_files.py",
-    "edge/cli/enroll_microphone.py",
+    "edge/cli/enrolling.py",
     "edge/audio/quality.py",
 )
 BY_NAME = {
@@ -34,7 +32,7 @@ BY_NAME = {
     "edge/cli/utterances.py": ("utterance_from", "utterances"),
     "edge/access/duress.py": ("require_apart",),
     "edge/challenge/rounds.py": (
-        "make_example", "complete_round", "_check_quality", "_rejected_length",
+        "make_example", "complete_round", "_check_quality", "_rejected_length", "DigitEnrollment",
     ),
 }  # fmt: skip
 GAP = "\0"
@@ -89,7 +87,8 @@ def _messages() -> list[str]:
         trees = [
             node
             for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef) and (only is None or node.name in only)
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            and (only is None or node.name in only)
         ]
         found += (
             _without_figures(text)

@@ -22,8 +22,7 @@ from edge.evaluation.report import (
     read_suggestion,
     write_report,
 )
-from edge.evaluation.results import Figure, PresetFigures
-from edge.evaluation.suggestion import suggest
+from edge.evaluation.results import Figure, PresetFigures, suggest
 from edge.evaluation.trials import PRESETS
 from tests.unit.evaluation import THRESHOLDS, evaluation_of, voices
 

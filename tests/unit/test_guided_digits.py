@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.challenge.enrollment import DigitEnrollment
-from edge.challenge.rounds import DigitRound, keep_round, make_example
+from edge.challenge.rounds import DigitEnrollment, DigitRound, keep_round, make_example
 from edge.cli.enroll_digits import summary_line
 from edge.cli.main import main
 from edge.errors import EnrollmentRejected, ProfileError
@@ -152,8 +151,6 @@ def test_digits_that_come_near_each_other_are_named(
         (tuple(range(10)), "3 rounds, all distinct"),
         (tuple(range(1, 10)), "3 rounds, never asked: 0 (sounds like "),
     ):
-        monkeypatch.setattr(
-            "edge.challenge.enrollment.strong_digits", lambda _, found=strong: found
-        )
+        monkeypatch.setattr("edge.challenge.rounds.strong_digits", lambda _, found=strong: found)
         assert summary_line(rounds).startswith(told)
     assert summary_line(rounds[:2]) == "2 of 3 rounds"

@@ -10,7 +10,7 @@ import pytest
 from edge.config import DeviceConfig, MqttConfig, TlsConfig
 from edge.errors import ConfigError
 from edge.mqtt import MqttPublisher, Topics
-from edge.mqtt.authentication import read_password, tls_context
+from edge.mqtt.connection import read_password, tls_context
 
 
 def secret(folder: Path, content: bytes = b"open sesame\n", mode: int = 0o600) -> Path:

@@ -15,7 +15,8 @@ from edge.access.clock import LATEST_KEY, SLACK_S, DoorClock, accept_clock, late
 from edge.access.guard import PolicyCheck
 from edge.errors import StoreError
 from edge.store.device_state import DeviceState
-from edge.types import EVERYTHING, AccessRule, Outcome, ReasonCode, parse_window
+from edge.types import EVERYTHING, AccessRule, Outcome, ReasonCode
+from edge.types.access import parse_window
 from tests.unit.judgments import judgment_of
 
 DAY_S = 86400.0

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from edge.errors import KeyFault, ProfileError, StoreError
-from edge.store import MAX_PROFILES, MAX_SAMPLES, ProfileStore
+from edge.store import MAX_PROFILES, ProfileStore
 from edge.store.names import clean_name
-from edge.store.records import MAX_PHRASES
+from edge.store.records import MAX_PHRASES, MAX_SAMPLES
 from edge.types import AccessRule, EnrollmentSample, ProfileKind, ProfileStatus
 from tests.unit.stores import (
     PHRASE_MODEL,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from edge.errors import ProfileError, StoreError
 from edge.recognition.scoring import signature_of
-from edge.store import MAX_ADAPTED, MAX_SAMPLES, ProfileStore
+from edge.store import ProfileStore
+from edge.store.records import MAX_ADAPTED, MAX_SAMPLES
 from edge.types import Profile, ProfileKind, ProfileStatus
 from tests.unit.stores import (
     PHRASE_MODEL,

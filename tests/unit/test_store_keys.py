@@ -14,8 +14,7 @@ import pytest
 
 from edge.cli.main import main
 from edge.config import StoreConfig
-from edge.crypto.key_files import make_key_file
-from edge.crypto.keys import key_of_file, key_of_passphrase
+from edge.crypto.keys import key_of_file, key_of_passphrase, make_key_file
 from edge.errors import KeyFault, StoreError
 from edge.store import ProfileStore
 from tests.unit.commands import Capture, run_json

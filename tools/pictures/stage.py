@@ -19,10 +19,8 @@ import yaml
 from rich.text import Text
 
 from edge.cli.display import HEARING
-from edge.crypto.key_files import make_key_file
-from edge.crypto.keys import DEFAULT_FILE
-from edge.demo.broker import DemoBroker
-from edge.demo.service_process import Player
+from edge.crypto.keys import DEFAULT_FILE, make_key_file
+from edge.demo.parts import DemoBroker, Player
 from edge.demo.story import load_play
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""Enrolling at the microphone: which one, how noisy the room is, the repetitions and the trial."""
+"""Enrolling from recordings, or guided at the microphone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,34 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.display import FLOOR_DBFS, MEASURING, Display, meter
-from edge.cli.enroll_files import Results
 from edge.cli.output import complain, console
 from edge.cli.prompts import ask, ask_whether
-from edge.cli.utterances import NothingHeard, UtteranceSource
+from edge.cli.utterances import (
+    NothingHeard,
+    UtteranceSource,
+    complain_of,
+    result_of,
+    utterance_from,
+)
 from edge.config import find_config
 from edge.config.editing import changed, replace_file
 from edge.config.loading import read_config
-from edge.enrollment.checks import remarks_on
-from edge.enrollment.room_noise import LISTEN_S, RoomNoise, RoomVerdict, measure_room, target_range
-from edge.enrollment.trial import try_out
+from edge.enrollment.checks import figures_of, remarks_on
+from edge.enrollment.room_noise import (
+    LISTEN_S,
+    RoomNoise,
+    RoomVerdict,
+    loudest_of,
+    measure_room,
+    target_range,
+)
+from edge.enrollment.trial import Trial, try_out
 from edge.errors import (
     ConfigError,
     EnrollmentRejected,
@@ -42,6 +56,101 @@ if TYPE_CHECKING:
 _TRIES = 2
 _NAME_CELLS = 34
 _METER_CELLS = 24
+_LONGEST_FREE_SPEECH_S = 30.0
+_HINT_AFTER_REFUSALS = 2
+_ROOM_TRIES = 3
+_ROOM_PAUSE_S = 4.0
+"""Time to switch a fan off before the room is measured again."""
+_TRIAL_WAIT_S = 15.0
+"""A trial can be skipped by saying nothing, so a script that plays repetitions continues."""
+_TRIAL_TRIES = 3
+
+
+@dataclass
+class Results:
+    """The results of an enrollment so far; `microphone` is None for files."""
+
+    utterances: list[dict[str, Any]] = field(default_factory=list)
+    noise: RoomNoise | None = None
+    trial: Trial | None = None
+    microphone: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it under its JSON names."""
+        return {
+            "microphone": self.microphone,
+            "noise": self.noise.as_dict() if self.noise else None,
+            "utterances": self.utterances,
+            "trial": self.trial.as_dict() if self.trial else None,
+        }
+
+    def add(
+        self,
+        source: str,
+        kind: ProfileKind,
+        utterance: Utterance | None,
+        fault: InputError | None = None,
+    ) -> None:
+        """Record the result of an utterance; None is one that could not be read."""
+        remarks = remarks_on(utterance, kind) if utterance is not None and fault is None else []
+        self.utterances.append(
+            {
+                **result_of(source, fault),
+                "checks": figures_of(utterance, kind) if utterance is not None else None,
+                "warnings": [remark.code for remark in remarks],
+            }
+        )
+
+
+class FromFiles:
+    """Enrolls repetitions from recordings; `last` is for the trial, None for no trial."""
+
+    def __init__(
+        self,
+        enrollment: Enrollment,
+        engine: Engine,
+        config: Config,
+        files: Sequence[Path],
+        last: Path | None,
+    ) -> None:
+        self._enrollment = enrollment
+        self._engine = engine
+        self._config = config
+        self._files = files
+        self._last = last
+        self.results = Results()
+
+    def enroll(self) -> None:
+        """Add every file; rejected ones are reported and the rest continue."""
+        kind = self._enrollment.profile.kind
+        utterances: list[Utterance] = []
+        for file in self._files:
+            fault: InputError | None = None
+            utterance: Utterance | None = None
+            try:
+                utterance = utterance_from(file)
+                utterances.append(utterance)
+                self._enrollment.add(self._engine, utterance)
+            except InputError as error:
+                fault = error
+                complain_of(file, error)
+            else:
+                for remark in remarks_on(utterance, kind):
+                    complain(f"{file}: {remark.text}")
+            self.results.add(str(file), kind, utterance, fault)
+        self.results.noise = loudest_of([utterance.quality for utterance in utterances])
+
+    def trial(self, store: ProfileStore) -> None:
+        """Judge the last recording as at the door.
+
+        Raises:
+            InputError: it cannot be read.
+            StoreError: the store cannot be read.
+        """
+        if self._last is not None:
+            profile = self._enrollment.profile
+            utterance = utterance_from(self._last)
+            self.results.trial = try_out(self._engine, store, self._config, profile, utterance)
 
 
 def chosen_device(args: argparse.Namespace, config: Config, store: ProfileStore) -> str | None:
@@ -169,7 +278,7 @@ class _Choice:
             return
         try:
             former = read_config(file)
-            new = changed(former, file, "audio", "device", setting)
+            new = changed(former, file, {"audio.device": setting})
             if new == former:
                 return
             question = f"Save it as audio.device in {file}"
@@ -193,16 +302,6 @@ class _Choice:
 
 def _short(name: str) -> str:
     return name if len(name) <= _NAME_CELLS else name[: _NAME_CELLS - 1] + "…"
-
-
-_LONGEST_FREE_SPEECH_S = 30.0
-_HINT_AFTER_REFUSALS = 2
-_ROOM_TRIES = 3
-_ROOM_PAUSE_S = 4.0
-"""Time to switch a fan off before the room is measured again."""
-_TRIAL_WAIT_S = 15.0
-"""A trial can be skipped by saying nothing, so a script that plays repetitions continues."""
-_TRIAL_TRIES = 3
 
 
 class FromMicrophone:
