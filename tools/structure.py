@@ -65,11 +65,7 @@ _COUNTED_S = 1.0
 
 
 def counts(tree: Path) -> dict[str, Any]:
-    """The figures of the code in a checkout; lists of names for some.
-
-    Args:
-        tree: the folder, with the git repository in or above it.
-    """
+    """The figures of the code in a checkout, in a git repository; lists of names for some."""
     sources = {
         ".".join(path.relative_to(tree).with_suffix("").parts): path.read_text(encoding="utf-8")
         for path in sorted((tree / "edge").rglob("*.py"))
@@ -104,10 +100,9 @@ def counts(tree: Path) -> dict[str, Any]:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Strongly connected groups of two nodes or more: Tarjan, SIAM J. Comput. 1, 1972.
+    """Strongly connected groups of two nodes or more, from the successors of each node.
 
-    Args:
-        graph: the successors of each node.
+    Tarjan, SIAM J. Comput. 1, 1972.
     """
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -188,11 +183,7 @@ def _texts(tree: Path) -> Iterator[tuple[str, str]]:
 
 
 class Calls:
-    """The called functions of a package, in order.
-
-    Args:
-        package: the folder of the package.
-    """
+    """The called functions of a package, given by its folder, in order."""
 
     def __init__(self, package: Path) -> None:
         self._prefix = f"{package}{os.sep}"
@@ -221,15 +212,7 @@ class Calls:
 
 
 class TracedSource:
-    """A source of blocks that records the calls between one block and the next.
-
-    Args:
-        source: where the blocks come from.
-        package: the folder of the package whose calls count.
-
-    Attributes:
-        blocks_done: the calls that each block caused.
-    """
+    """A source of blocks; `blocks_done` has the calls in a package that each block caused."""
 
     def __init__(self, source: Any, package: Path) -> None:
         self._source = source
@@ -260,14 +243,10 @@ class TracedSource:
 
 
 def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
-    """Enroll a person of the demo and feed the service silence and then the person.
+    """The figures of a typical block of silence, and of the block with the decision.
 
-    Args:
-        tree: a checkout; `edge` is imported from it.
-        folder: for configuration and state; empty.
-
-    Returns:
-        The figures of a typical block of silence, and of the block with the decision.
+    A person of the demo is enrolled in the empty folder, and let in by the service of the tree,
+    from which `edge` is imported.
 
     Raises:
         RuntimeError: the person was not let in.

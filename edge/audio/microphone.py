@@ -99,8 +99,7 @@ class Ring:
     def read(self, count: int, timeout_s: float) -> Stretch | None:
         """Take `count` samples, fewer where a loss comes first.
 
-        Returns:
-            None when that much has not arrived in time, or when `wake` was called.
+        It is None when that much has not arrived in time, or when `wake` was called.
         """
         if not self._ready(count):
             self._arrived.clear()
@@ -138,10 +137,7 @@ class Ring:
     def _copy(self, start: int, count: int) -> FloatArray:
         at = start % self._capacity
         first = min(count, self._capacity - at)
-        out: FloatArray = np.empty(count, np.float32)
-        out[:first] = self._buffer[at : at + first]
-        out[first:] = self._buffer[: count - first]
-        return out
+        return np.concatenate((self._buffer[at : at + first], self._buffer[: count - first]))
 
 
 class MicrophoneStalled(MicrophoneError):
