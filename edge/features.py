@@ -40,17 +40,13 @@ def _band_energies(
     prepare: Callable[[FloatArray], None],
     bank: FloatArray,
 ) -> FloatArray:
-    """Energy of each frame in each band.
+    """Energy of each frame in each band, shape (frames, bands).
 
     Args:
         samples: the signal, shape (n,); must hold `frames` whole frames.
         frames: how many frames to cut, 10 ms apart from sample 0 on.
-        prepare: changes a block of frames, shape (b, 400), in place before the transform
-            (window and the like).
+        prepare: changes a block of frames, shape (b, 400), in place before the transform.
         bank: weights from the power spectrum to the bands, shape (257, bands).
-
-    Returns:
-        Energies, shape (frames, bands).
     """
     energies = np.empty((frames, bank.shape[1]), dtype=np.float32)
     if frames == 0:
@@ -69,14 +65,8 @@ def _band_energies(
 def _triangles(left: Axis, center: Axis, right: Axis, at: Axis) -> Axis:
     """Triangular weights that rise from `left` to 1 at `center` and fall to 0 at `right`.
 
-    Args:
-        left: lower edge of each band, shape (bands,).
-        center: peak of each band, shape (bands,).
-        right: upper edge of each band, shape (bands,).
-        at: where to evaluate, on the same axis (mel or hertz), shape (points,).
-
-    Returns:
-        Weights, shape (points, bands), 0 to 1.
+    The edges have the shape (bands,), `at` on the same axis (mel or hertz) the shape (points,), and
+    the weights, 0 to 1, the shape (points, bands).
     """
     points = at[:, np.newaxis]
     rise = (points - left) / (center - left)
@@ -92,11 +82,6 @@ _LOG_MEL_LOWEST_HZ = 20.0
 _LOG_MEL_FLOOR = float(np.finfo(np.float32).eps)
 
 
-def _frame_count(samples: int) -> int:
-    """Whole 25 ms frames, 10 ms apart, in that many samples."""
-    return max(0, 1 + (samples - FRAME_LENGTH) // FRAME_SHIFT)
-
-
 def log_mel(samples: FloatArray) -> FloatArray:
     """Log-mel filterbank of a recording, frame by frame.
 
@@ -110,21 +95,15 @@ def log_mel(samples: FloatArray) -> FloatArray:
         Natural logarithm of the energy in 80 mel bands from 20 Hz to 8 kHz (at the scale of 16-bit
         samples), shape (frames, 80), one frame every 10 ms; no frames when n < 400.
     """
-    energies = _band_energies(samples, _frame_count(len(samples)), _prepare_kaldi, _kaldi_bank())
+    frames = max(0, 1 + (len(samples) - FRAME_LENGTH) // FRAME_SHIFT)
+    energies = _band_energies(samples, frames, _prepare_kaldi, _kaldi_bank())
     np.maximum(energies, _LOG_MEL_FLOOR, out=energies)
     np.log(energies, out=energies)
     return energies
 
 
 def remove_mean(features: FloatArray) -> FloatArray:
-    """Features with each band's mean over the utterance taken off: evens out the microphone.
-
-    Args:
-        features: shape (frames, bands).
-
-    Returns:
-        Same shape; each band has mean 0 over the frames.
-    """
+    """Features, shape (frames, bands), without each band's mean: evens out the microphone."""
     if len(features) == 0:
         return features
     mean: FloatArray = features.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -3,35 +3,41 @@
     python -m tools.structure [--against REVISION] [--json]
 
 Counts the files known to git. With `--against` an earlier revision is counted beside it by the same
-rules. `tools/trace_calls.py` traces how many functions a block of sound goes through in the real
-service.
+rules. The calls are the functions of edge/ that a block of sound goes through, from source to
+decision: the service is the real one, without MQTT; it receives silence and then one of the demo's
+people.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib
+import importlib.util
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import numpy as np
+import soundfile
 from rich.console import Console
 from rich.table import Table
-
-from tools.benchmark_against import checked_out
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SHORT = 60
 """Modules with fewer lines are short."""
 _PASSED_OVER = (
-    "tests/golden/", "tools/structure.py", "tools/trace_calls.py", "tests/unit/test_structure.py",
-    "CHANGELOG.md", "LICENSE",
+    "tests/golden/", "tools/structure.py", "tests/unit/test_structure.py", "CHANGELOG.md",
+    "LICENSE",
 )  # fmt: skip
 """Files with British words on purpose."""
 BRITISH = re.compile(
@@ -51,12 +57,15 @@ BRITISH = re.compile(
 )
 
 
-def counts(tree: Path) -> dict[str, Any]:
-    """The figures of the code in a checkout; lists of names for some.
+_RATE = 16_000
+_SILENCE_S = 3.0
+"""Seconds before speech, while the service reads the profiles, and after it."""
+_COUNTED_S = 1.0
+"""The part of the silence at the end that counts; before it the end-pointer waits."""
 
-    Args:
-        tree: the folder, with the git repository in or above it.
-    """
+
+def counts(tree: Path) -> dict[str, Any]:
+    """The figures of the code in a checkout, in a git repository; lists of names for some."""
     sources = {
         ".".join(path.relative_to(tree).with_suffix("").parts): path.read_text(encoding="utf-8")
         for path in sorted((tree / "edge").rglob("*.py"))
@@ -91,10 +100,9 @@ def counts(tree: Path) -> dict[str, Any]:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Strongly connected groups of two nodes or more: Tarjan, SIAM J. Comput. 1, 1972.
+    """Strongly connected groups of two nodes or more, from the successors of each node.
 
-    Args:
-        graph: the successors of each node.
+    Tarjan, SIAM J. Comput. 1, 1972.
     """
     index: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -174,9 +182,132 @@ def _texts(tree: Path) -> Iterator[tuple[str, str]]:
             yield name, ""  # a model, a recording
 
 
+class Calls:
+    """The called functions of a package, given by its folder, in order."""
+
+    def __init__(self, package: Path) -> None:
+        self._prefix = f"{package}{os.sep}"
+        self._functions: list[tuple[str, str, int]] = []
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        """For `sys.setprofile`."""
+        code = frame.f_code
+        # Comprehensions and class bodies are calls in some versions of Python only.
+        comprehension = code.co_name.startswith("<") and code.co_name != "<lambda>"
+        if event == "call" and code.co_filename.startswith(self._prefix) and not comprehension:
+            file = code.co_filename.removeprefix(self._prefix)
+            self._functions.append((file, code.co_name, code.co_firstlineno))
+
+    def figures(self) -> dict[str, int]:
+        """The numbers of calls, functions and files, and of changes from one to the next."""
+        files = [file for file, _, _ in self._functions]
+        rooms = [Path(file).parts[0] for file in files]
+        return {
+            "calls": len(files),
+            "functions": len(set(self._functions)),
+            "files": len(set(files)),
+            "changes of file": _changes(files),
+            "changes of package": _changes(rooms),
+        }
+
+
+class TracedSource:
+    """A source of blocks; `blocks_done` has the calls in a package that each block caused."""
+
+    def __init__(self, source: Any, package: Path) -> None:
+        self._source = source
+        self._package = package
+        self.blocks_done: list[Calls] = []
+
+    def __enter__(self) -> TracedSource:
+        self._source.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._source.__exit__(*error)
+
+    def close(self) -> None:
+        """Have the source end, where it can be closed."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
+    def blocks(self) -> Iterator[Any]:
+        """The blocks of the source; traces the thread that takes them."""
+        for block in self._source.blocks():
+            calls = Calls(self._package)
+            self.blocks_done.append(calls)
+            sys.setprofile(calls)
+            yield block
+            sys.setprofile(None)
+
+
+def trace(tree: Path, folder: Path) -> dict[str, dict[str, int]]:
+    """The figures of a typical block of silence, and of the block with the decision.
+
+    A person of the demo is enrolled in the empty folder, and let in by the service of the tree,
+    from which `edge` is imported.
+
+    Raises:
+        RuntimeError: the person was not let in.
+    """
+    file_source = _found("edge.audio.sources:FileSource")
+    load_config = _found("edge.config:load_config")
+    # Present and former names of what makes the service.
+    build_service = _found("edge.service:build_service", "edge.daemon:Daemon")
+
+    recordings = tree / "edge" / "demo" / "recordings"
+    person = next(recordings.glob("ada_enrol*_1.flac"))
+    config = folder / "config.yaml"
+    config.write_text(f"mqtt:\n  enabled: false\nstate_directory: {folder / 'state'}\n")
+    said = sorted(map(str, recordings.glob(person.name.replace("_1.", "_?."))))
+    command = [sys.executable, "-m", "edge.cli", "enroll", "Ada", "--config", str(config), *said]
+    subprocess.run(command, check=True, cwd=tree, stdout=subprocess.DEVNULL)
+    samples, _ = soundfile.read(recordings / "ada_right_phrase.flac", dtype="float32")
+    sound = np.concatenate([_silence(), samples, _silence()])
+    soundfile.write(folder / "sound.wav", sound, _RATE, subtype="PCM_16")
+
+    source = TracedSource(file_source(folder / "sound.wav", realtime=True), tree / "edge")
+    decided: list[tuple[int, Any]] = []
+    service = build_service(
+        load_config(config),
+        source=source,
+        on_decision=lambda decision: decided.append((len(source.blocks_done), decision)),
+    )
+    service.run()
+    if not decided or not decided[0][1].granted:
+        raise RuntimeError(f"a person of the demo was not let in: {decided}")
+    per_second = len(source.blocks_done) / (len(sound) / _RATE)
+    silent = source.blocks_done[-int(_COUNTED_S * per_second) :]
+    by_calls = sorted((calls.figures() for calls in silent), key=lambda each: each["calls"])
+    return {
+        "silence": by_calls[len(by_calls) // 2],
+        "decision": source.blocks_done[decided[0][0] - 1].figures(),
+    }
+
+
+def _found(*names: str) -> Any:
+    """The first MODULE:NAME that exists in the traced tree."""
+    for name in names:
+        module, _, member = name.partition(":")
+        if importlib.util.find_spec(module) is not None:
+            return getattr(importlib.import_module(module), member)
+    raise RuntimeError(f"there is none of {', '.join(names)}")
+
+
+def _silence() -> Any:
+    """Three seconds of a quiet room."""
+    noise = np.random.default_rng(1).standard_normal(int(_SILENCE_S * _RATE))
+    return (1e-3 * noise).astype(np.float32)
+
+
+def _changes(values: list[str]) -> int:
+    return sum(one != other for one, other in itertools.pairwise(values))
+
+
 def traced(tree: Path) -> dict[str, int]:
-    """The figures of `tools/trace_calls.py` for a checkout."""
-    command = [sys.executable, str(_ROOT / "tools" / "trace_calls.py"), str(tree)]
+    """The figures of `trace` by one name each, from a process that imports `edge` from the tree."""
+    command = [sys.executable, __file__, "--trace", str(tree)]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
     found: dict[str, dict[str, int]] = json.loads(done.stdout)
@@ -190,9 +321,17 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.structure")
     parser.add_argument("--against", metavar="REVISION", help="also count this revision")
     parser.add_argument("--json", action="store_true", help="print JSON, with the names")
+    parser.add_argument("--trace", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.trace:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(trace(options.trace, Path(folder))))
+        return 0
     sides: dict[str, dict[str, Any]] = {}
     if options.against:
+        # Not at the top: the process that traces has the other revision's `tools`.
+        from tools.benchmark_against import checked_out  # noqa: PLC0415
+
         with checked_out(options.against) as tree:
             sides[options.against] = {**counts(tree), **traced(tree)}
     sides["now"] = {**counts(_ROOT), **traced(_ROOT)}

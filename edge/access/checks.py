@@ -72,17 +72,17 @@ class DuressCheck:
 
     def review(self, judgment: Judgment) -> Judgment:
         """The judgment, or that of the person's own profile."""
-        finding = judgment.finding
-        if finding is None or finding.profile.duress_of is None:
+        candidate = judgment.candidate
+        if candidate is None or candidate.profile.duress_of is None:
             return judgment
-        owner_id = finding.profile.duress_of
+        owner_id = candidate.profile.duress_of
         owner = next((each for each in self._profiles() if each.id == owner_id), None)
         if judgment.decision.granted:
             self._raise(judgment.decision, owner_id)
         if owner is None:  # deleted this very moment
-            return replace(denied(judgment, ReasonCode.NO_MATCH, named=False), finding=None)
-        own = _as_own(finding, owner, self._scorer)
-        return replace(judgment, decision=_decision(judgment.decision, own), finding=own)
+            return replace(denied(judgment, ReasonCode.NO_MATCH, named=False), candidate=None)
+        own = _as_own(candidate, owner, self._scorer)
+        return replace(judgment, decision=_decision(judgment.decision, own), candidate=own)
 
     def _raise(self, decision: AccessDecision, owner_id: str) -> None:
         detail = {"decision": decision.id, "device": decision.device}
@@ -94,14 +94,14 @@ class DuressCheck:
             _log.debug("the alarm cannot be raised: %s", error)
 
 
-def _as_own(finding: Candidate, owner: Profile, scorer: Scorer) -> Candidate:
-    """The finding, with the person's own profile."""
-    voice, phrase = finding.voice, finding.phrase
+def _as_own(candidate: Candidate, owner: Profile, scorer: Scorer) -> Candidate:
+    """The candidate, with the person's own profile."""
+    voice, phrase = candidate.voice, candidate.phrase
     # The threshold depends on the number of enrolled repetitions, which may differ.
-    threshold = scorer.voice_threshold(finding.sharing, enrollments=len(owner.enrolled))
+    threshold = scorer.voice_threshold(candidate.sharing, enrollments=len(owner.enrolled))
     moved = threshold - voice.threshold
     return replace(
-        finding,
+        candidate,
         profile=owner,
         voice=replace(
             voice,
@@ -139,9 +139,9 @@ class PolicyCheck:
         """The judgment, or a denial of it."""
         if not judgment.decision.granted:
             return judgment
-        if judgment.finding is None:  # no rule to ask
+        if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
-        rule = judgment.finding.profile.rule
+        rule = judgment.candidate.profile.rule
         reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
         return judgment if reason is None else denied(judgment, reason)
 

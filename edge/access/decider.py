@@ -43,9 +43,7 @@ class Candidate:
 
     Attributes:
         analysis: the utterance as the models see it.
-        profile: the profile.
-        voice: how near the voice is to it.
-        phrase: how near the phrase is to it.
+        voice: how near the voice is to the profile, and `phrase` how near the phrase is.
         sharing: how many people have the phrase that was said, 1 at least.
         duress: whether it was a duress phrase; `profile` is then the person's own.
     """
@@ -60,26 +58,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judgment:
-    """A decision and what is behind it.
-
-    Attributes:
-        utterance: what was decided on.
-        decision: what is published.
-        finding: the profile that it is about; None when nothing was compared.
-    """
+    """A decision on an utterance, and the profile that it is about; None when none was compared."""
 
     utterance: Utterance
     decision: AccessDecision
-    finding: Candidate | None = None
+    candidate: Candidate | None = None
 
 
 class Decider:
-    """Decides on utterances.
-
-    Args:
-        engine: the recognizer.
-        config: the device's id and for how long a decision holds.
-    """
+    """Decides on utterances, with the device's id and for how long a decision holds."""
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self._engine = engine
@@ -106,48 +93,41 @@ class Decider:
         profiles: Sequence[Profile],
         phrase: PhraseEmbedding | None = None,
     ) -> Judgment:
-        """Decide on an utterance.
+        """Decide on an utterance; `phrase` is given where it is embedded already.
 
-        Args:
-            utterance: as the end-pointer cut it.
-            profiles: everybody; those that cannot open are passed over.
-            phrase: its phrase, where that is embedded already.
+        Of the profiles those that cannot open are passed over.
         """
         started = time.perf_counter()
-        candidates = self.eligible(profiles)
+        eligible = self.eligible(profiles)
         reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
-        if reason is None and not candidates:
+        if reason is None and not eligible:
             reason = ReasonCode.NOBODY_ENROLLED
         if reason is not None:
             decision = self._decision(utterance, reason, Confidence.HIGH, {}, started)
             return Judgment(utterance, decision)
         analysis = self._engine.analyze(utterance, phrase=phrase)
         analyzed = time.perf_counter()
-        every = self._engine.match_speakers(candidates, analysis)
+        every = self._engine.match_speakers(eligible, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
-        phrases = self._engine.match_phrases([candidates[index] for index in chosen], analysis)
+        phrases = self._engine.match_phrases([eligible[index] for index in chosen], analysis)
         # A stranger may be taken for anyone who shares the phrase.
         having = {
-            _person(candidates[index]) for index, match in zip(chosen, phrases) if match.accepted
+            _person(eligible[index]) for index, match in zip(chosen, phrases) if match.accepted
         }
         sharing = max(1, len(having))
-        findings = [
-            Candidate(
-                analysis,
-                candidates[index],
-                replace(every[index], threshold=self._threshold(candidates[index], sharing)),
-                match,
-                sharing,
-            )
-            for index, match in zip(chosen, phrases)
-        ]
+        candidates = []
+        for index, match in zip(chosen, phrases):
+            profile, scorer = eligible[index], self._engine.scorer
+            threshold = scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
+            voice = replace(every[index], threshold=threshold)
+            candidates.append(Candidate(analysis, profile, voice, match, sharing))
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
-        reason, finding = _weigh(findings)
-        confidence = confidence_of((finding.voice.margin, finding.phrase.margin))
-        decision = self._decision(utterance, reason, confidence, timings, started, finding)
-        return Judgment(utterance, decision, finding)
+        reason, candidate = _weigh(candidates)
+        confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
+        decision = self._decision(utterance, reason, confidence, timings, started, candidate)
+        return Judgment(utterance, decision, candidate)
 
     def _decision(
         self,
@@ -156,13 +136,13 @@ class Decider:
         confidence: Confidence,
         timings: dict[str, float],
         started: float,
-        finding: Candidate | None = None,
+        candidate: Candidate | None = None,
     ) -> AccessDecision:
         # A voice that was not accepted is nobody's: naming whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.
-        voice, phrase = (finding.voice, finding.phrase) if finding else (None, None)
+        voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
         known = voice if voice is not None and voice.accepted else None
-        heard = phrase if phrase is not None and phrase.accepted else None
+        said = phrase if phrase is not None and phrase.accepted else None
         granted = reason is ReasonCode.ACCEPTED
         timings = {
             "endpoint": max(0.0, (utterance.closed_at - utterance.speech_ended_at) * 1e3),
@@ -178,25 +158,22 @@ class Decider:
             confidence=confidence,
             profile_id=known.profile_id if known else None,
             name=known.name if known else None,
-            phrase=(heard.phrase or None) if heard else None,
-            scores=self._scores(finding) if finding else {},
+            phrase=(said.phrase or None) if said else None,
+            scores=self._scores(candidate) if candidate else {},
             utterance_s=utterance.duration_s - utterance.lead_s - utterance.tail_s,
             quality=utterance.quality,
             timings_ms=timings,
             lifetime_s=self._config.access.decision_lifetime_s,
         )
 
-    def _threshold(self, profile: Profile, sharing: int) -> float:
-        return self._engine.scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
-
-    def _scores(self, finding: Candidate) -> dict[str, float]:
-        scorer, voice, phrase = self._engine.scorer, finding.voice, finding.phrase
+    def _scores(self, candidate: Candidate) -> dict[str, float]:
+        scorer, voice, phrase = self._engine.scorer, candidate.voice, candidate.phrase
         return {
             "joint": scorer.joint(
                 voice.score,
                 phrase.score,
-                finding.sharing,
-                enrollments=len(finding.profile.enrolled),
+                candidate.sharing,
+                enrollments=len(candidate.profile.enrolled),
             ),
             "joint_threshold": scorer.joint_threshold,
             "voice": voice.score,
@@ -213,19 +190,19 @@ def _person(profile: Profile) -> str:
     return profile.duress_of or profile.id
 
 
-def _weigh(findings: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
+def _weigh(candidates: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
     """The reason of a decision, and the profile that it is about."""
-    both = [each for each in findings if each.voice.accepted and each.phrase.accepted]
+    both = [each for each in candidates if each.voice.accepted and each.phrase.accepted]
     if both:
         # Two people may share a phrase; the nearer voice is who it is. Of one person's two phrases
         # it is the nearer one that was said.
         nearest = max(both, key=lambda each: each.voice.score)
         own = [each for each in both if _person(each.profile) == _person(nearest.profile)]
         return ReasonCode.ACCEPTED, max(own, key=lambda each: each.phrase.score)
-    if any(each.voice.accepted for each in findings):
-        return ReasonCode.WRONG_PHRASE, max(findings, key=lambda each: each.voice.score)
-    if any(each.phrase.accepted for each in findings):
-        return ReasonCode.UNKNOWN_SPEAKER, max(findings, key=lambda each: each.phrase.score)
+    if any(each.voice.accepted for each in candidates):
+        return ReasonCode.WRONG_PHRASE, max(candidates, key=lambda each: each.voice.score)
+    if any(each.phrase.accepted for each in candidates):
+        return ReasonCode.UNKNOWN_SPEAKER, max(candidates, key=lambda each: each.phrase.score)
     # Whom it came nearest to.
-    nearest = max(findings, key=lambda each: min(each.voice.margin, each.phrase.margin))
+    nearest = max(candidates, key=lambda each: min(each.voice.margin, each.phrase.margin))
     return ReasonCode.NO_MATCH, nearest

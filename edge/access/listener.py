@@ -52,12 +52,8 @@ class Answers(Protocol):
 class Listener:
     """Cuts the stream, looks for phrases in it, and decides. Use it from one thread.
 
-    Args:
-        endpointer: cuts the stream into utterances.
-        engine: the recognizer.
-        decider: decides on an utterance.
-        inside: whether phrases are looked for inside running speech.
-        answers: gets the utterances while it waits for an answer; None where nothing is asked.
+    Unless `inside`, phrases are not looked for inside running speech. `answers` gets the utterances
+    while it waits for an answer; None where nothing is asked.
     """
 
     def __init__(

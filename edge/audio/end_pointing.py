@@ -34,8 +34,7 @@ class OpenUtterance:
 
     Attributes:
         frames: all of it, in order.
-        speech: which of them are speech.
-        last_speech: index of the last one that is.
+        speech: which of them are speech; `last_speech` is the index of the last one.
         truncated: whether its beginning was dropped, since it is longer than allowed.
     """
 
@@ -156,13 +155,9 @@ class EndPointSettings:
 class EndPointer:
     """Cuts a stream of blocks into utterances.
 
-    Not for use by two threads at once; `speaking` and `level_dbfs` may be read from any.
-
-    Attributes:
-        settings: when an utterance begins and ends.
-        detector: the speech detector in use.
-        opened: the utterance that is being spoken; None while there is none.
-        discarded: utterances dropped because samples were lost within them.
+    Not for use by two threads at once; `speaking` and `level_dbfs` may be read from any. `opened`
+    is the utterance that is being spoken, if any; `discarded` counts those in which samples were
+    lost.
     """
 
     def __init__(

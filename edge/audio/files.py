@@ -48,19 +48,15 @@ class Recording:
     Attributes:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), within [-1, 1].
         original_rate: samples per second in the file.
-        channels: channels in the file; they were mixed into one.
-        narrowband: the file's rate is below `SAMPLE_RATE`, so voices are harder to tell apart.
     """
 
     samples: FloatArray = field(repr=False)
     original_rate: int
-    channels: int
-    narrowband: bool
 
     @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return len(self.samples) / SAMPLE_RATE
+    def narrowband(self) -> bool:
+        """Whether the file's rate is below `SAMPLE_RATE`: voices are then harder to tell apart."""
+        return self.original_rate < SAMPLE_RATE
 
 
 def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
@@ -69,12 +65,9 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     Memory is bounded by `max_s`, whatever the header promises. A file that ends before its header
     says it does is refused: half a passphrase must be neither enrolled nor recognized.
 
-    Args:
-        path: the file.
-        max_s: longest recording accepted, seconds.
-
     Raises:
-        AudioFormatError: the file is missing, empty, truncated, too long, or no such recording.
+        AudioFormatError: the file is missing, empty, truncated, longer than `max_s` seconds, or no
+            such recording.
     """
     import soundfile  # noqa: PLC0415 - the service reads no files
 
@@ -163,12 +156,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
         raise AudioFormatError(
             f"{path}: is {sound.format_info}; only WAV and FLAC are read, convert it to WAV"
         )
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioFormatError(
-            f"{path}: {rate} samples per second; use {MIN_RATE} to {MAX_RATE}, best {SAMPLE_RATE}"
-        )
-    if channels > MAX_CHANNELS:
-        raise AudioFormatError(f"{path}: {channels} channels; use at most {MAX_CHANNELS}, best one")
+    require_format(path, rate, channels)
     promised = int(sound.frames)
     if promised >= _UNKNOWN_LENGTH:
         raise AudioFormatError(f"{path}: does not say how long it is; convert it to WAV")
@@ -184,11 +172,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     peak = 0.0
     for chunk in _chunks(path, sound, rate):
         frames += len(chunk)
-        if not np.isfinite(chunk).all():
-            raise AudioFormatError(f"{path}: holds samples that are no numbers; record it again")
-        peak = max(peak, float(np.abs(chunk).max()))
-        if peak > LOUDEST:
-            raise AudioFormatError(f"{path}: is louder than any sound; record it again")
+        peak = max(peak, peak_of(path, chunk))
         parts.append(chunk if resampler is None else resampler.resample_chunk(chunk))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
@@ -203,7 +187,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     if peak > 1.0 and sound.subtype in _FLOAT_SUBTYPES:
         # Float files have room above full scale: nothing was cut off there, so nothing is now.
         samples = samples / np.float32(peak)
-    return Recording(np.clip(samples, -1.0, 1.0), rate, channels, rate < SAMPLE_RATE)
+    return Recording(np.clip(samples, -1.0, 1.0), rate)
 
 
 def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
@@ -223,17 +207,31 @@ def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
         yield chunk
 
 
+def require_format(where: object, rate: int, channels: int) -> None:
+    """Raise `AudioFormatError` for a rate or a number of channels that is not read."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioFormatError(
+            f"{where}: {rate} samples per second; use {MIN_RATE} to {MAX_RATE}, best {SAMPLE_RATE}"
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioFormatError(f"{where}: {channels} channels; use 1 to {MAX_CHANNELS}, best one")
+
+
+def peak_of(where: object, samples: FloatArray) -> float:
+    """The largest magnitude; raises `AudioFormatError` for samples that are no sound."""
+    if not np.isfinite(samples).all():
+        raise AudioFormatError(f"{where}: holds samples that are no numbers; record it again")
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak > LOUDEST:
+        raise AudioFormatError(f"{where}: is louder than any sound; record it again")
+    return peak
+
+
 def mix_down(samples: FloatArray) -> FloatArray:
-    """Mix channels into one: their mean, or the loudest one where the mean would cancel.
+    """Mix channels, shape (n, c), into one: their mean, or the loudest where that would cancel.
 
-    The mean of channels that have nothing to do with each other has the power sum(p_i) / C^2;
-    with less than half of that they work against each other (a microphone wired in antiphase).
-
-    Args:
-        samples: shape (n, channels).
-
-    Returns:
-        Shape (n,).
+    The mean of channels that have nothing to do with each other has the power sum(p_i) / C^2; with
+    less than half of that they work against each other (a microphone wired in antiphase).
     """
     if samples.shape[1] == 1:
         return samples[:, 0]

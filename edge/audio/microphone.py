@@ -1,18 +1,26 @@
-"""The microphone: PortAudio's callback fills a ring, `blocks` empties it."""
+"""The microphone: PortAudio's callback fills a ring, `blocks` empties it, and reconnects.
+
+One thread writes the ring and one reads it. The writer never waits and takes no lock of the
+reader's: under the interpreter's lock each counter has a single writer, which is all the order that
+is needed. When the reader falls behind by more than the ring, the oldest samples are overwritten.
+The reader then goes on half a ring behind the writer: one gap, and not one after another.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from types import TracebackType
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from edge.audio import portaudio
 from edge.audio.blocks import FRAME_S, BlockMaker
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
-from edge.audio.ring import Ring
 from edge.audio.sources import Source
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
@@ -23,6 +31,113 @@ _CLOSE_S = 0.3
 _FIRST_SAMPLE_S = 5.0
 """A sound server may take seconds to wake a sleeping device; stalls count from then on."""
 _LOOK_UP_S = 0.25
+_STUCK_S = 20.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Samples read from a ring, shape (n,), the reader's own copy.
+
+    `lost` is how many were lost just before them; `captured_at` is `time.monotonic()` when the last
+    of them was written.
+    """
+
+    samples: FloatArray = field(repr=False)
+    lost: int
+    captured_at: float
+
+
+class Ring:
+    """A ring of `capacity` samples for one writing and one reading thread.
+
+    `rate`, samples per second, dates what is read late; `written` counts the samples so far.
+    """
+
+    def __init__(self, capacity: int, rate: float) -> None:
+        if capacity < 2:
+            raise ValueError("a ring holds two samples at least")
+        self._buffer: FloatArray = np.zeros(capacity, np.float32)
+        self._capacity = capacity
+        self._rate = rate
+        self._claimed = 0
+        self.written = 0
+        self._read = 0
+        self._latest = (0, time.monotonic())
+        self._losses: deque[tuple[int, int]] = deque(maxlen=1024)
+        self._arrived = threading.Event()
+
+    @property
+    def last_write_at(self) -> float:
+        """`time.monotonic()` of the last write; before any, of the start."""
+        return self._latest[1]
+
+    def write(self, samples: FloatArray, lost: int = 0) -> None:
+        """Append samples, shape (n,); `lost` are those that were lost upstream before them."""
+        if lost:
+            self._losses.append((self.written, lost))
+        count = min(len(samples), self._capacity)
+        if count < len(samples):
+            self._losses.append((self.written, len(samples) - count))
+            samples = samples[-count:]
+        # Claimed before it is overwritten: a reader that copies meanwhile must find out.
+        self._claimed = self.written + count
+        at = self.written % self._capacity
+        first = min(count, self._capacity - at)
+        self._buffer[at : at + first] = samples[:first]
+        if first < count:
+            self._buffer[: count - first] = samples[first:]
+        self.written += count
+        self._latest = (self.written, time.monotonic())
+        self._arrived.set()
+
+    def wake(self) -> None:
+        """End the wait of a reader."""
+        self._arrived.set()
+
+    def read(self, count: int, timeout_s: float) -> Stretch | None:
+        """Take `count` samples, fewer where a loss comes first.
+
+        It is None when that much has not arrived in time, or when `wake` was called.
+        """
+        if not self._ready(count):
+            self._arrived.clear()
+            if not self._ready(count):
+                self._arrived.wait(timeout_s)
+                if not self._ready(count):
+                    return None
+        lost = 0
+        while True:
+            lost += self._skip_overwritten()
+            while self._losses and self._losses[0][0] <= self._read:
+                lost += self._losses.popleft()[1]
+            until = min(self._read + count, self.written)
+            if self._losses:
+                until = min(until, self._losses[0][0])
+            samples = self._copy(self._read, until - self._read)
+            # NumPy releases the interpreter's lock while it copies: the writer may have run.
+            if self._claimed - self._read <= self._capacity:
+                break
+        self._read = until
+        written, at = self._latest
+        return Stretch(samples, lost, at - (written - until) / self._rate)
+
+    def _ready(self, count: int) -> bool:
+        return self.written - self._read >= count
+
+    def _skip_overwritten(self) -> int:
+        behind = self._claimed - self._read
+        if behind <= self._capacity:
+            return 0
+        skipped = min(behind - self._capacity // 2, self.written - self._read)
+        self._read += skipped
+        return skipped
+
+    def _copy(self, start: int, count: int) -> FloatArray:
+        at = start % self._capacity
+        first = min(count, self._capacity - at)
+        return np.concatenate((self._buffer[at : at + first], self._buffer[: count - first]))
 
 
 class MicrophoneStalled(MicrophoneError):
@@ -77,12 +192,7 @@ class Microphone(Source):
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
         opened, self._opened = self._opened, None
         if opened is not None:
@@ -154,7 +264,7 @@ class Microphone(Source):
             callback=on_sound,
             finished_callback=on_end,
         )
-        portaudio.stream_opened(stream)
+        portaudio.OPEN_STREAMS.add(id(stream))
         try:
             stream.start()
         except sounddevice.PortAudioError:
@@ -169,7 +279,7 @@ def _close(stream: Any) -> None:
         stream.abort(ignore_errors=True)
         stream.close(ignore_errors=True)
     finally:
-        portaudio.stream_closed(stream)
+        portaudio.OPEN_STREAMS.discard(id(stream))
 
 
 def _format_of(sounddevice: Any, device: InputDevice) -> tuple[float, int]:
@@ -191,3 +301,119 @@ def _refusal(sounddevice: Any, device: InputDevice, rate: float, channels: int) 
     except sounddevice.PortAudioError as error:
         return str(error)
     return ""
+
+
+@dataclass(frozen=True)
+class MicrophoneState:
+    """Whether sound arrives, why not (one line, else empty), and the name of the device."""
+
+    listening: bool
+    reason: str
+    device: str
+
+
+class Timeline:
+    """Joins one stream after another into one, with the time between them counted as lost."""
+
+    def __init__(self) -> None:
+        self._offset_s = 0.0
+        self._end_s = 0.0
+        self._captured_at: float | None = None
+        self._rejoin = False
+
+    def interrupt(self) -> None:
+        """The stream has broken off; the next block begins another one."""
+        self._rejoin = True
+
+    def place(self, block: AudioBlock) -> AudioBlock:
+        """The block at its place in the joined stream."""
+        lost = block.lost_samples
+        if self._rejoin and self._captured_at is not None:
+            began_at = block.captured_at - len(block.samples) / SAMPLE_RATE
+            # A gap is reported even where clocks see none, since the sound does not continue.
+            lost += max(1, round((began_at - self._captured_at) * SAMPLE_RATE))
+            self._offset_s = self._end_s + lost / SAMPLE_RATE - block.start_s
+        self._rejoin = False
+        placed = replace(block, start_s=block.start_s + self._offset_s, lost_samples=lost)
+        self._end_s, self._captured_at = placed.end_s, placed.captured_at
+        return placed
+
+
+class ReconnectingMicrophone(Source):
+    """A microphone whose stream ends only with `close`.
+
+    When the device disappears, its sound server dies or no sound arrives any more, it calls
+    `on_change` and tries the device again every `retry_s` until it is back.
+
+    Args:
+        device: as for `Microphone`, and so are `ring_s` and `stall_s`.
+        on_change: called when listening begins and ends, on the thread that takes the blocks.
+        retry_s: time between attempts, seconds.
+
+    Attributes:
+        state: the last state; None before the first.
+        tried_at: `time.monotonic()` of the last attempt to open the device, for a watchdog.
+    """
+
+    def __init__(
+        self,
+        device: DeviceChoice = None,
+        on_change: Callable[[MicrophoneState], None] | None = None,
+        ring_s: float = 20.0,
+        stall_s: float = 2.0,
+        retry_s: float = 1.0,
+    ) -> None:
+        self._device = device
+        self._on_change = on_change
+        self._ring_s = ring_s
+        self._stall_s = stall_s
+        self._retry_s = retry_s
+        self._closed = threading.Event()
+        self._current: Microphone | None = None
+        self.state: MicrophoneState | None = None
+        self.tried_at = time.monotonic()
+
+    def close(self) -> None:
+        """Have `blocks` end within half a second; may be called from any thread."""
+        self._closed.set()
+        current = self._current
+        if current is not None:
+            current.close()
+
+    def blocks(self) -> Iterator[AudioBlock]:
+        """Blocks of 32 ms, until `close`; what was missed is in their `lost_samples`."""
+        timeline = Timeline()
+        while not self._closed.is_set():
+            # Behind a call that never returns every attempt fails at once: no sign of life.
+            if portaudio.busy_s() < _STUCK_S:
+                self.tried_at = time.monotonic()
+            microphone = Microphone(self._device, self._ring_s, self._stall_s)
+            self._current = microphone
+            try:
+                if self._closed.is_set():
+                    return
+                with microphone:
+                    for block in microphone.blocks():
+                        if self.state is None or not self.state.listening:
+                            self._report(MicrophoneState(True, "", microphone.name))
+                        yield timeline.place(block)
+            except MicrophoneError as error:
+                if self._closed.is_set():
+                    return
+                self._report(MicrophoneState(False, str(error), microphone.name))
+            finally:
+                self._current = None
+            timeline.interrupt()
+            self._closed.wait(self._retry_s)
+
+    def _report(self, state: MicrophoneState) -> None:
+        """Report a change of listening; another reason for the same is only noted."""
+        before, self.state = self.state, state
+        if before is not None and before.listening == state.listening:
+            return
+        if state.listening:
+            _LOG.info("listening on '%s'", state.device)
+        else:
+            _LOG.warning("not listening: %s", state.reason)
+        if self._on_change is not None:
+            self._on_change(state)

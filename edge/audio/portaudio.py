@@ -22,6 +22,9 @@ T = TypeVar("T")
 CALL_S = 3.0
 """Longest that a call into PortAudio is waited for, seconds."""
 
+OPEN_STREAMS: set[int] = set()
+"""Identities of the open streams, which `rescan` must not break; for PortAudio's thread."""
+
 _EXIT_S = 0.5
 _POLL_S = 0.05
 
@@ -56,12 +59,7 @@ class _Worker:
         self._jobs: queue.Queue[_Job[Any]] = queue.Queue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._running_since: float | None = None
-
-    @property
-    def busy_s(self) -> float:
-        since = self._running_since
-        return 0.0 if since is None else time.monotonic() - since
+        self.running_since: float | None = None
 
     def put(self, job: _Job[Any]) -> None:
         with self._lock:
@@ -73,15 +71,14 @@ class _Worker:
     def _run(self) -> None:
         while True:
             job = self._jobs.get()
-            self._running_since = time.monotonic()
+            self.running_since = time.monotonic()
             try:
                 job.run()
             finally:
-                self._running_since = None
+                self.running_since = None
 
 
 _WORKER = _Worker()
-_OPEN_STREAMS: set[int] = set()
 _LIBRARY: list[Any] = []
 
 
@@ -93,17 +90,14 @@ def call(
 ) -> T:
     """Run `function(sounddevice)` on PortAudio's thread and return what it returns.
 
-    Args:
-        function: what to do.
-        timeout_s: how long to wait for it.
-        undo: called with a result that comes after the timeout.
-        canceled: stop waiting when this is set.
+    It is waited for until `timeout_s` or until `canceled` is set; a result that comes later is
+    passed to `undo`.
 
     Raises:
         MicrophoneError: PortAudio is missing, reports an error, or does not answer in time.
     """
-    if _WORKER.busy_s > CALL_S:
-        raise _no_answer(_WORKER.busy_s)
+    if busy_s() > CALL_S:
+        raise _no_answer(busy_s())
     job: _Job[T] = _Job(function, undo)
     _WORKER.put(job)
     deadline = time.monotonic() + timeout_s
@@ -122,7 +116,8 @@ def call(
 
 def busy_s() -> float:
     """How long the current call has taken so far, seconds; 0 without one."""
-    return _WORKER.busy_s
+    since = _WORKER.running_since
+    return 0.0 if since is None else time.monotonic() - since
 
 
 def submit(function: Callable[[Any], None]) -> threading.Event:
@@ -132,22 +127,12 @@ def submit(function: Callable[[Any], None]) -> threading.Event:
     return job.done
 
 
-def stream_opened(stream: Any) -> None:
-    """Note an open stream, on PortAudio's thread: `rescan` must not break it."""
-    _OPEN_STREAMS.add(id(stream))
-
-
-def stream_closed(stream: Any) -> None:
-    """Note that a stream is closed."""
-    _OPEN_STREAMS.discard(id(stream))
-
-
 def rescan(sounddevice: Any) -> None:
     """Have PortAudio look for devices again, unless a stream is open; on PortAudio's thread.
 
     It looks only when it is initialized.
     """
-    if not _OPEN_STREAMS:
+    if not OPEN_STREAMS:
         sounddevice._terminate()
         sounddevice._initialize()
 

@@ -27,6 +27,7 @@ def measure_quality(
     there are others, since a fading syllable or a breath is no noise. Its power is taken off the
     speech's, so that the ratio is of speech to noise, not of both to noise. Where everything is
     speech, its quietest tenth stands for the noise: the ratio is then too low rather than too high.
+    Levels are `QUIETEST_DB` where there is nothing to measure.
 
     Args:
         samples: mono audio at `SAMPLE_RATE`, shape (n,).
@@ -35,9 +36,6 @@ def measure_quality(
             measured over all of the recording, but is no louder than the quietest tenth of the
             part: what lies between other people's words, or before a fan was switched off, may be
             louder than what there is now.
-
-    Returns:
-        The figures; levels are `QUIETEST_DB` where there is nothing to measure.
     """
     frames = min(len(samples) // FRAME_SAMPLES, len(speech))
     if frames == 0:

@@ -11,21 +11,18 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, BlockMaker
 from edge.audio.files import (
-    LOUDEST,
-    MAX_CHANNELS,
-    MAX_RATE,
-    MIN_RATE,
     MOST_CHUNKS,
     STREAMED_SIZE,
     mix_down,
+    peak_of,
     read_audio,
+    require_format,
 )
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
@@ -37,7 +34,6 @@ _POLL_MS = 200
 """How long a silent pipe is waited for before looking whether the source was closed."""
 
 _WHERE = "standard input"
-
 
 S = TypeVar("S", bound="Source")
 
@@ -52,12 +48,7 @@ class Source(Protocol):
     def __enter__(self: S) -> S:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def blocks(self) -> Iterator[AudioBlock]:
@@ -70,12 +61,7 @@ class Source(Protocol):
 
 
 class FileSource(Source):
-    """A WAV or FLAC file as a stream.
-
-    Args:
-        path: the file, read as `edge.audio.files.read_audio` does.
-        realtime: deliver blocks at the pace of speech.
-        max_s: longest file accepted, seconds.
+    """A WAV or FLAC file of at most `max_s` seconds as a stream, if `realtime` at its own pace.
 
     Raises:
         AudioFormatError: on entering, when the file cannot be used.
@@ -189,7 +175,7 @@ class StandardInputSource(Source):
         size = pcm.frame_bytes
         step = round(pcm.rate * FRAME_S) * size
         wanted = step if self._left is None else min(step, self._left)
-        data = self._take(wanted)
+        data = self._consume(wanted)
         self._got += len(data)
         if self._left is not None:
             self._left -= len(data)
@@ -216,7 +202,7 @@ class StandardInputSource(Source):
             if head == b"RIFF":
                 if self._peek(12)[8:] != b"WAVE":
                     raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
-                self._take(12)
+                self._consume(12)
                 self._in_wav = True
         while self._in_wav and not self._chunk():
             self._chunks += 1
@@ -237,24 +223,24 @@ class StandardInputSource(Source):
         if name == b"data":
             if self._format is None:
                 raise AudioFormatError(f"{_WHERE}: the WAV does not say its format; convert it")
-            self._take(8)
+            self._consume(8)
             self._left = None if length == 0 or length >= STREAMED_SIZE else length
             return True
         if length > _LONGEST_CHUNK:
             raise AudioFormatError(f"{_WHERE}: is no sound WAV (a chunk of {length} bytes)")
-        body = self._take(8 + length + (length & 1))[8:]
+        body = self._consume(8 + length + (length & 1))[8:]
         if name == b"fmt ":
             self._format = _parse_format(body)
         return False
 
-    def _take(self, count: int) -> bytes:
+    def _consume(self, count: int) -> bytes:
         """The next `count` bytes, fewer only at the end."""
         data = self._peek(count)
         self._buffer = self._buffer[count:]
         return data
 
     def _peek(self, count: int) -> bytes:
-        """As `_take`, and the bytes stay; so does what had come when the source was closed."""
+        """As `_consume`, and the bytes stay; so does what had come when the source was closed."""
         while len(self._buffer) < count:
             while self._poll is not None and not self._poll.poll(_POLL_MS):
                 if self._closed.is_set():
@@ -269,11 +255,7 @@ class StandardInputSource(Source):
 def _decode(data: bytes, pcm: _Format) -> FloatArray:
     """Mono samples, shape (n,), of interleaved ones."""
     samples = _to_float(data, pcm)
-    if pcm.is_float:
-        if not np.isfinite(samples).all():
-            raise AudioFormatError(f"{_WHERE}: holds samples that are no numbers; record it again")
-        if float(np.abs(samples).max(initial=0.0)) > LOUDEST:
-            raise AudioFormatError(f"{_WHERE}: is louder than any sound; record it again")
+    peak_of(_WHERE, samples)
     mono = mix_down(samples.reshape(-1, pcm.channels))
     return np.clip(mono, -1.0, 1.0) if pcm.is_float else mono
 
@@ -290,11 +272,7 @@ def _parse_format(body: bytes) -> _Format:
         raise AudioFormatError(
             f"{_WHERE}: the WAV's coding {tag} with {bits} bits is not read; convert it to 16 bits"
         )
-    if not MIN_RATE <= rate <= MAX_RATE or not 1 <= channels <= MAX_CHANNELS:
-        raise AudioFormatError(
-            f"{_WHERE}: {rate} samples per second, {channels} channels; use {MIN_RATE} to "
-            f"{MAX_RATE} and 1 to {MAX_CHANNELS}"
-        )
+    require_format(_WHERE, rate, channels)
     return _Format(rate, channels, bits, tag == _FLOAT)
 
 

@@ -15,16 +15,11 @@ _FOREVER_S = 1e6
 
 
 def utterance_of(samples: FloatArray) -> Utterance:
-    """Cut a recording of one utterance from its first to its last speech.
+    """Cut a recording, shape (n,) at `SAMPLE_RATE`, from its first to its last speech.
 
     The end-pointer of the live stream does it, with pauses of any length allowed, so that a
-    recording is cut as the microphone's sound would have been.
-
-    Args:
-        samples: mono audio at `SAMPLE_RATE`, shape (n,).
-
-    Returns:
-        The utterance. Where there is no speech, all of the recording with `net_speech_s` 0.
+    recording is cut as the microphone's sound would have been. Without speech it is all of the
+    recording, with `net_speech_s` 0.
     """
     pointer = EndPointer(
         EndPointSettings(end_silence_s=_FOREVER_S, min_speech_s=0.0, max_utterance_s=_FOREVER_S)

@@ -112,13 +112,9 @@ class SpeechDetector:
     `len(probabilities)` frames, the newest last. It is one value nearly always; when the gate
     opens, earlier frames are classified after all, and their 0.0 is to be replaced.
 
-    Args:
-        classifier: classifies frames while the gate is open; None for the best that is installed.
-
     Attributes:
         level_dbfs: level of the last frame, dB relative to full scale.
-        frames: how many were fed.
-        classified_frames: how many of them the classifier was given.
+        frames: how many were fed; `classified_frames` is how many the classifier was given.
     """
 
     def __init__(self, classifier: FrameClassifier | None = None) -> None:
@@ -138,11 +134,6 @@ class SpeechDetector:
         self.level_dbfs = QUIETEST_DB
         self.frames = 0
         self.classified_frames = 0
-
-    @property
-    def gate_open(self) -> bool:
-        """Whether frames are classified."""
-        return self._hold > 0
 
     def feed(self, frame: FloatArray) -> list[float]:
         """Take in a frame of `FRAME_SAMPLES` samples; see the class for what is returned."""

@@ -223,7 +223,7 @@ class Challenge:
 
     def _person(self, judgment: Judgment) -> Profile | None:
         """Whose passphrase it was; for a duress phrase, the person it belongs to."""
-        profile = judgment.finding.profile if judgment.finding is not None else None
+        profile = judgment.candidate.profile if judgment.candidate is not None else None
         if profile is None:
             profile = self._by_id.get(judgment.decision.profile_id or "")
         if profile is not None and profile.duress_of is not None:
@@ -299,7 +299,7 @@ def _judgment(
         timings_ms=timings,
     )
     # The checks after this one need to know whose passphrase it was.
-    return Judgment(utterance, decision, pending.judgment.finding)
+    return Judgment(utterance, decision, pending.judgment.candidate)
 
 
 def _finite(value: float) -> float:

@@ -87,11 +87,11 @@ def try_out(
         replays.load(store)
         decision = replays.review(judgment).decision
         reason, confidence = decision.reason, decision.confidence
-        finding = judgment.finding
-        voice, phrase = (finding.voice, finding.phrase) if finding else (None, None)
-        if decision.granted and finding is not None and finding.profile.id != profile.id:
+        candidate = judgment.candidate
+        voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
+        if decision.granted and candidate is not None and candidate.profile.id != profile.id:
             meaning = (
-                f"it would open for {finding.profile.name}, not for {profile.name}: they are too"
+                f"it would open for {candidate.profile.name}, not for {profile.name}: they are too"
                 " similar, enroll again with another phrase"
             )
             return Trial(ReasonCode.UNKNOWN_SPEAKER, confidence, voice, phrase, meaning)

@@ -6,12 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from edge.errors import ModelError
 
 _LARGEST = 1e6
-"""No threshold comes near; a larger one is damage."""
+"""No threshold or figure of a calibration comes near; a larger one is damage."""
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a card is a number that may be meant; NaN is none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return -_LARGEST < value < _LARGEST
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,7 @@ class ModelCard:
         """
         point = self.operating_points.get(name)
         value = point.get("threshold") if isinstance(point, dict) else None
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not -_LARGEST < value < _LARGEST
-        ):
+        if not is_number(value):
             raise ModelError(
                 f"the card of {self.file} gives no threshold for {name!r}; "
                 "reinstall the software, or run tools/calibrate_models.py"
@@ -129,7 +132,7 @@ class _Reader:
         name = ".".join(part for part in (self._where, key) if part) or "the card"
         return ModelError(f"{self._path}: {name} {text}; reinstall the software")
 
-    def take(self, key: str, *types: type) -> Any:
+    def value(self, key: str, *types: type) -> Any:
         """Value of a required key."""
         if key not in self._rest:
             raise self.fault(key, "is missing")
@@ -139,13 +142,13 @@ class _Reader:
             raise self.fault(key, f"must be {wanted}, not {_kind(value)}")
         return value
 
-    def text(self, key: str) -> str:
-        """A required string."""
-        return str(self.take(key, str))
+    def texts(self, *keys: str) -> dict[str, str]:
+        """Required strings, by key."""
+        return {key: self.value(key, str) for key in keys}
 
     def digest(self, key: str) -> str:
         """A SHA-256, hexadecimal."""
-        value = self.text(key)
+        value: str = self.value(key, str)
         if len(value) != 64 or not set(value) <= set("0123456789abcdef"):
             raise self.fault(key, "must be a SHA-256 of 64 lower-case hexadecimal digits")
         return value
@@ -153,11 +156,11 @@ class _Reader:
     def inner(self, key: str) -> _Reader:
         """A required object."""
         where = f"{self._where}.{key}" if self._where else key
-        return _Reader(self._path, where, self.take(key, dict))
+        return _Reader(self._path, where, self.value(key, dict))
 
     def items(self, key: str, *types: type) -> tuple[Any, ...]:
         """A list whose items all are of one of the types."""
-        values = self.take(key, list)
+        values = self.value(key, list)
         if any(not isinstance(value, types) or isinstance(value, bool) for value in values):
             wanted = " or ".join(_NAMES[kind] for kind in types)
             raise self.fault(key, f"must be a list of {wanted}")
@@ -185,21 +188,16 @@ def _kind(value: object) -> str:
 
 def _card(reader: _Reader) -> ModelCard:
     card = ModelCard(
-        name=reader.text("name"),
-        task=reader.text("task"),
-        file=reader.text("file"),
+        **reader.texts("name", "task", "file", "license", "quantization", "credit"),
         sha256=reader.digest("sha256"),
-        size_bytes=reader.take("size_bytes", int),
-        license=reader.text("license"),
+        size_bytes=reader.value("size_bytes", int),
         source=_source(reader.inner("source")),
         input=_tensor(reader.inner("input")),
         output=_tensor(reader.inner("output")),
-        quantization=reader.text("quantization"),
         runtimes=reader.items("runtimes", str),
-        credit=reader.text("credit"),
-        measured=reader.take("measured", dict),
-        operating_points=reader.take("operating_points", dict),
-        calibration=reader.take("calibration", dict),
+        measured=reader.value("measured", dict),
+        operating_points=reader.value("operating_points", dict),
+        calibration=reader.value("calibration", dict),
     )
     reader.end()
     if Path(card.file).name != card.file:
@@ -209,11 +207,7 @@ def _card(reader: _Reader) -> ModelCard:
 
 def _source(reader: _Reader) -> ModelSource:
     source = ModelSource(
-        package=reader.text("package"),
-        version=reader.text("version"),
-        file=reader.text("file"),
-        sha256=reader.digest("sha256"),
-        upstream=reader.text("upstream"),
+        **reader.texts("package", "version", "file", "upstream"), sha256=reader.digest("sha256")
     )
     reader.end()
     return source
@@ -221,10 +215,7 @@ def _source(reader: _Reader) -> ModelSource:
 
 def _tensor(reader: _Reader) -> TensorSpec:
     spec = TensorSpec(
-        name=reader.text("name"),
-        shape=reader.items("shape", int, type(None)),
-        dtype=reader.text("dtype"),
-        meaning=reader.text("meaning"),
+        **reader.texts("name", "dtype", "meaning"), shape=reader.items("shape", int, type(None))
     )
     reader.end()
     if spec.dtype not in ("float32", "int8"):

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -21,24 +21,10 @@ from edge.types import FloatArray
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
-class Interpreter(Protocol):
-    """The part of the interpreter that is used here, the same in both runtimes."""
-
-    def allocate_tensors(self) -> None: ...  # noqa: D102
-    def get_input_details(self) -> list[dict[str, Any]]: ...  # noqa: D102
-    def get_output_details(self) -> list[dict[str, Any]]: ...  # noqa: D102
-    def resize_tensor_input(self, index: int, size: list[int]) -> None: ...  # noqa: D102
-    def set_tensor(self, index: int, value: Any) -> None: ...  # noqa: D102
-    def get_tensor(self, index: int) -> Any: ...  # noqa: D102
-    def invoke(self) -> None: ...  # noqa: D102
-
-
-def new_interpreter(content: bytes, threads: int) -> Interpreter:
+def new_interpreter(content: bytes, threads: int) -> Any:
     """Open a model with LiteRT, or else its predecessor, and allocate its tensors.
 
-    Args:
-        content: the model file's bytes; the caller keeps them alive as long as the interpreter.
-        threads: how many threads an inference may use.
+    The caller keeps `content`, the model file's bytes, alive as long as the interpreter.
 
     Raises:
         ModelError: no runtime is installed.
@@ -50,9 +36,7 @@ def new_interpreter(content: bytes, threads: int) -> Interpreter:
         except ImportError:
             continue
         with _quiet():
-            interpreter: Interpreter = module.Interpreter(
-                model_content=content, num_threads=threads
-            )
+            interpreter = module.Interpreter(model_content=content, num_threads=threads)
             interpreter.allocate_tensors()
         return interpreter
     raise ModelError(
@@ -129,14 +113,10 @@ class Model:
         _check(card, "output", card.output, self._output)
 
     def run(self, values: FloatArray) -> FloatArray:
-        """One inference.
+        """One inference, from an input to an output of the card's shapes.
 
-        Args:
-            values: the input, of the card's shape; sizes that the card leaves free may differ from
-                call to call, from the file's own upwards.
-
-        Returns:
-            The output, of the card's shape; int8 tensors are converted by scale and zero point.
+        Sizes that the card leaves free may differ from call to call, from the file's own upwards.
+        int8 tensors are converted by scale and zero point.
 
         Raises:
             ValueError: the input has another shape.

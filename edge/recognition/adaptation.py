@@ -63,16 +63,9 @@ def reason_not_to_adapt(
 ) -> Refusal | None:
     """Why an utterance that was accepted for a profile may not be learned from, or None.
 
-    Args:
-        profile: the profile.
-        analysis: the utterance.
-        confidence: of the decision.
-        nearness: to the whole profile.
-        to_enrolled: to what was enrolled alone.
-        truncated: whether the utterance was cut at its longest.
-        now: time of the utterance, Unix time, seconds.
-        interval_s: least time between two learned samples, seconds. A clock that is set back
-            lengthens it, never shortens it.
+    `to_enrolled` is its nearness to what was enrolled alone, `now` its Unix time in seconds.
+    Learned samples are at least `interval_s` seconds apart; a clock that is set back lengthens
+    that, never shortens it.
     """
     quality = analysis.quality
     shortest_s = min((sample.net_speech_s for sample in profile.enrolled), default=0.0)

@@ -39,17 +39,10 @@ _FAR = np.float32(1e9)
 
 
 def dtw_distances(references: Sequence[FloatArray], query: FloatArray) -> list[float]:
-    """Distance of one utterance from each of several others.
+    """Distance of an utterance from several others: 0 and up, mostly above 0.5 for another phrase.
 
-    All references go through the dynamic program together, one anti-diagonal at a time, which
-    is what makes it fast in NumPy.
-
-    Args:
-        references: embeddings of enrolled utterances, each of shape (t, e) with t >= 1.
-        query: embedding of the utterance, shape (u, e) with u >= 1.
-
-    Returns:
-        One distance a reference, from 0 (the same) on; two different phrases are mostly above 0.5.
+    All references, each of shape (t, e), go through the dynamic program together, one anti-diagonal
+    at a time, which is what makes it fast in NumPy; the query has the shape (u, e).
 
     Raises:
         ValueError: a shape does not fit, or an utterance has no frame.
@@ -72,12 +65,9 @@ def example_distances(enrolled: Sequence[Sequence[FloatArray]], query: FloatArra
     """DTW distance of an utterance from each enrolled one, in whichever augmentation is nearest.
 
     Args:
-        enrolled: of each enrolled utterance its embedding, then those of its augmentations; each
-            of shape (t, e).
+        enrolled: of each enrolled utterance its embedding, then those of its augmentations, each
+            of shape (t, e); `VARIANT_COST` is added to the distances from augmentations.
         query: embedding of the utterance, shape (u, e).
-
-    Returns:
-        The least distance from the examples of each, `VARIANT_COST` added to augmented ones.
 
     Raises:
         ValueError: as `dtw_distances`; or an enrolled utterance has no example.

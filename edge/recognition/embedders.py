@@ -11,7 +11,7 @@ import numpy as np
 from edge import resources
 from edge.errors import InputError
 from edge.features import log_mel, mel_frames, remove_mean
-from edge.inference import Model, ModelCard, open_model
+from edge.inference import Model, open_model
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
 PHRASE_CONTEXT_S = 0.54
@@ -22,8 +22,21 @@ The rest lets the warping path begin and end in silence: that separated phrases 
 the end-pointer was 0.3 s off.
 """
 
+PHRASE_WINDOW = 76
+"""Frames of 10 ms that one vector of the phrase model sees."""
+
+SPEAKER_FILE = "speaker_embedding.tflite"
+PHRASE_FILE = "phrase_embedding.tflite"
+
+SHORTEST_S = 0.1
+"""Less audio than this says nothing about anyone."""
+
 _PADDING_LEVEL = 1e-4
 """Noise in place of missing context, -80 dB full scale: digital zero is no room."""
+
+_PHRASE_STRIDE = 8
+_PHRASE_HOP = 4
+_LONGEST_CALL = 3_000
 
 
 def voice_samples(utterance: Utterance) -> FloatArray:
@@ -53,38 +66,17 @@ def _speech_bounds(utterance: Utterance) -> tuple[int, int]:
     return (start, stop) if stop > start else (0, total)
 
 
-SPEAKER_FILE = "speaker_embedding.tflite"
-PHRASE_FILE = "phrase_embedding.tflite"
-
-SHORTEST_S = 0.1
-"""Less audio than this says nothing about anyone."""
-
-_PHRASE_WINDOW = 76
-_PHRASE_STRIDE = 8
-_PHRASE_HOP = 4
-_LONGEST_CALL = 3_000
-
-
 class _Embedder:
-    """An embedder's model."""
+    """An embedder's model.
+
+    Embeddings compare only where `sha256`, the model's hash, is the same; they have `dimensions`.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-
-    @property
-    def card(self) -> ModelCard:
-        """Card of the model."""
-        return self._model.card
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the model; embeddings compare only where it is the same."""
-        return self._model.sha256
-
-    @property
-    def dimensions(self) -> int:
-        """Length of an embedding."""
-        return int(self._model.card.output.shape[-1] or 0)
+        self.card = model.card
+        self.sha256 = model.sha256
+        self.dimensions = int(model.card.output.shape[-1] or 0)
 
 
 class SpeakerEmbedder(_Embedder):
@@ -102,10 +94,7 @@ class SpeakerEmbedder(_Embedder):
         self._window = frames
 
     def embed(self, samples: FloatArray) -> FloatArray:
-        """Embed mono audio at 16 kHz, shape (n,), best with its silence trimmed.
-
-        Returns:
-            Embedding of unit length, shape (192,).
+        """The embedding, unit length and shape (192,), of mono audio at 16 kHz, shape (n,).
 
         Raises:
             InputError: shorter than 0.1 s.
@@ -134,26 +123,20 @@ class PhraseEmbedder(_Embedder):
     second pass, shifted by 40 ms, gives the vectors between.
     """
 
-    hop_s = 0.04
-    """Seconds from one vector to the next."""
-
     def embed(self, samples: FloatArray) -> FloatArray:
-        """Embed mono audio at 16 kHz, shape (n,), best with its silence trimmed.
+        """Vectors, shape (t, 96), one every 40 ms, of mono audio at 16 kHz, shape (n,).
 
         What is shorter than 0.79 s is padded with its own quietest level to fill a window.
-
-        Returns:
-            Vectors as the network gives them, shape (t, 96), one every 40 ms.
 
         Raises:
             InputError: shorter than 0.1 s.
         """
         _require(samples)
         frames = mel_frames(samples)
-        missing = _PHRASE_WINDOW - len(frames)
+        missing = PHRASE_WINDOW - len(frames)
         if missing > 0:
             frames = np.concatenate([frames, np.tile(frames.min(axis=0), (missing, 1))])
-        count = 1 + (len(frames) - _PHRASE_WINDOW) // _PHRASE_HOP
+        count = 1 + (len(frames) - PHRASE_WINDOW) // _PHRASE_HOP
         vectors = np.empty((count, self.dimensions), dtype=np.float32)
         for shift in range(_PHRASE_STRIDE // _PHRASE_HOP):
             rows = vectors[shift :: _PHRASE_STRIDE // _PHRASE_HOP]
@@ -173,7 +156,7 @@ class PhraseEmbedder(_Embedder):
         for first in range(0, count, per_call):
             rows = min(per_call, count - first)
             start = first * _PHRASE_STRIDE
-            end = start + (rows - 1) * _PHRASE_STRIDE + _PHRASE_WINDOW
+            end = start + (rows - 1) * _PHRASE_STRIDE + PHRASE_WINDOW
             output = self._model.run(frames[np.newaxis, start:end, :, np.newaxis])
             parts.append(output.reshape(rows, -1))
         return np.concatenate(parts)

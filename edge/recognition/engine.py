@@ -37,15 +37,12 @@ from edge.types import (
 
 MAX_VOICE_S = 300.0
 """Longest recording of free speech."""
+_SAME_RECORDING = 0.9999
+"""Similarity that no repetition reaches: a voice is never twice the same to four digits."""
 
 
 class Analyzer:
-    """Embeds utterances. Use one from one thread at a time: calls share the models' tensors.
-
-    Args:
-        models: both models, open.
-        config: the least quality of a recording.
-    """
+    """Embeds utterances. Use one from one thread at a time: calls share the models' tensors."""
 
     def __init__(self, models: Models, config: Config | None = None) -> None:
         self.models = models
@@ -59,13 +56,10 @@ class Analyzer:
         to_enroll: bool = False,
         phrase: PhraseEmbedding | None = None,
     ) -> Analysis:
-        """Embed an utterance, whatever its quality.
+        """Embed an utterance, whatever its quality: the voice, and the phrase if `with_phrase`.
 
-        Args:
-            utterance: the utterance.
-            with_phrase: whether to embed the phrase too, not only the voice.
-            to_enroll: whether to embed the phrase in every augmentation too.
-            phrase: the phrase, where it is embedded already.
+        `to_enroll` embeds the phrase in every augmentation too; `phrase` is given where it is
+        embedded already.
         """
         started = time.perf_counter()
         speaker = self.models.speaker.embed(voice_samples(utterance))
@@ -100,17 +94,10 @@ class Analyzer:
         )
 
 
-_SAME_RECORDING = 0.9999
-"""Similarity that no repetition reaches: a voice is never twice the same to four digits."""
-
-
 class Engine(Analyzer):
     """Embeds, enrolls, verifies and identifies; from one thread at a time.
 
-    Args:
-        models: both models, open.
-        config: the least quality of a recording, and the false-accept rate.
-        scorer: the calibration; None for that of the models' cards.
+    The calibration is that of the models' cards unless `scorer` is given.
 
     Raises:
         ModelError: a model's card lacks its calibration or a threshold.
@@ -271,11 +258,8 @@ class Engine(Analyzer):
     ) -> list[SpeakerMatch]:
         """Compare a voice with the signatures of several profiles.
 
-        Args:
-            profiles: the profiles.
-            analysis: the utterance.
-            among: to how many people the voice may belong; the more, the nearer it must come, so
-                that the false-accept rate of all together is the configured one.
+        `among` is to how many people the voice may belong; the more, the nearer it must come, so
+        that the false-accept rate of all together is the configured one.
         """
         scores = self.scorer.voice_scores(profiles, [analysis])
         return [

@@ -19,14 +19,11 @@ import numpy as np
 
 from edge.features import mel_frames
 from edge.recognition.dtw import unit
-from edge.recognition.embedders import PHRASE_CONTEXT_S, PhraseEmbedder
+from edge.recognition.embedders import PHRASE_CONTEXT_S, PHRASE_WINDOW, PhraseEmbedder
 from edge.types import SAMPLE_RATE, FloatArray
 
-WINDOW_FRAMES = 76
-"""Frames of 10 ms that one vector sees."""
-STEP_FRAMES = 8
 STEP_S = 0.08
-_WINDOW_SAMPLES = int(SAMPLE_RATE * 0.01) * (WINDOW_FRAMES - 1) + 512
+_WINDOW_SAMPLES = int(SAMPLE_RATE * 0.01) * (PHRASE_WINDOW - 1) + 512
 _STEP_SAMPLES = int(SAMPLE_RATE * STEP_S)
 _WINDOW_S = _WINDOW_SAMPLES / SAMPLE_RATE
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.inference import ModelCard
+from edge.inference.card import is_number
 from edge.recognition.dtw import unit
 from edge.recognition.embedders import Models
 from edge.recognition.results import Analysis
@@ -44,8 +45,6 @@ ENROLLMENTS_RANGE = (1.0, 5.0)
 """Values outside these measured ranges are clipped to them."""
 USUAL_ENROLLMENTS = 3
 """Enrollment utterances of the trials behind the operating curve."""
-_LARGEST = 1e6
-"""No figure of a calibration comes near; a larger one is damage."""
 NORMAL_FROM = math.log(3.0)
 """Margin over the threshold for normal confidence: three times the odds."""
 HIGH_FROM = math.log(10.0)
@@ -103,7 +102,7 @@ class VoiceCalibration:
         speech: what each factor of e in net speech adds: a long utterance should be nearer.
         enrollments: what each factor of e in enrollment utterances adds.
         snr: what each 10 dB of signal-to-noise ratio add.
-        curve: the operating curve, of signatures of `USUAL_ENROLLMENTS` utterances.
+        curve: of signatures of `USUAL_ENROLLMENTS` utterances.
     """
 
     offset: float
@@ -120,13 +119,11 @@ class VoiceCalibration:
         net_speech_s: Sequence[float],
         snr_db: Sequence[float],
     ) -> FloatArray:
-        """Log-likelihood ratios of voices, shape (n, m).
+        """Log-likelihood ratios of n signatures and m voices, shape (n, m).
 
-        Args:
-            normalized: similarity of each signature to each voice, shape (n, m).
-            enrollments: utterances of each of the n signatures.
-            net_speech_s: seconds of speech of each of the m voices.
-            snr_db: signal-to-noise ratio of each of the m voices.
+        `normalized` is their similarity, shape (n, m); `enrollments` the utterances of each
+        signature, `net_speech_s` the seconds of speech of each voice, `snr_db` its signal-to-noise
+        ratio.
         """
         rows, columns = quality_terms(enrollments, net_speech_s, snr_db)
         of_test = self.speech * columns[0] + self.snr * columns[1]
@@ -169,11 +166,8 @@ def quality_terms(
 class PhraseCalibration:
     """From a DTW distance to the log-likelihood ratio of a phrase.
 
-    Attributes:
-        offset: the ratio at distance 0, in a quiet room.
-        distance: what one unit of distance adds; negative.
-        snr: what each 10 dB of signal-to-noise ratio add; negative, since noise adds to a distance.
-        curve: the operating curve.
+    `offset` is the ratio at distance 0 in a quiet room. Each unit of distance adds `distance` and
+    each 10 dB of signal-to-noise ratio `snr`; both are negative, since noise adds to a distance.
     """
 
     offset: float
@@ -198,17 +192,10 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
     Raises:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
-    ratio = _ratio(card)
-    if not _number(card, ratio, "similarity") > 0.0:
+    ratio = _ratio(card, "offset", "similarity", "speech", "enrollments", "snr")
+    if not ratio["similarity"] > 0.0:
         raise _damaged(card, "ratio.similarity")  # it would accept the least similar one
-    return VoiceCalibration(
-        offset=_number(card, ratio, "offset"),
-        similarity=_number(card, ratio, "similarity"),
-        speech=_number(card, ratio, "speech"),
-        enrollments=_number(card, ratio, "enrollments"),
-        snr=_number(card, ratio, "snr"),
-        curve=_curve(card),
-    )
+    return VoiceCalibration(**ratio, curve=_curve(card))
 
 
 def phrase_calibration(card: ModelCard) -> PhraseCalibration:
@@ -217,15 +204,10 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     Raises:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
-    ratio = _ratio(card)
-    if not _number(card, ratio, "distance") < 0.0:
+    ratio = _ratio(card, "offset", "distance", "snr")
+    if not ratio["distance"] < 0.0:
         raise _damaged(card, "ratio.distance")  # it would accept the furthest one
-    return PhraseCalibration(
-        offset=_number(card, ratio, "offset"),
-        distance=_number(card, ratio, "distance"),
-        snr=_number(card, ratio, "snr"),
-        curve=_curve(card),
-    )
+    return PhraseCalibration(**ratio, curve=_curve(card))
 
 
 def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
@@ -245,18 +227,14 @@ def require_calibrated(card: ModelCard) -> Mapping[str, Any]:
     return card.calibration
 
 
-def _ratio(card: ModelCard) -> Mapping[str, Any]:
+def _ratio(card: ModelCard, *keys: str) -> dict[str, float]:
     ratio = require_calibrated(card).get("ratio")
     if not isinstance(ratio, dict):
         raise _damaged(card, "ratio")
-    return ratio
-
-
-def _number(card: ModelCard, values: Mapping[str, Any], key: str) -> float:
-    value = values.get(key)
-    if not _is_number(value):
-        raise _damaged(card, f"ratio.{key}")
-    return float(value)  # type: ignore[arg-type]  # a number: checked just above
+    for key in keys:
+        if not is_number(ratio.get(key)):
+            raise _damaged(card, f"ratio.{key}")
+    return {key: float(ratio[key]) for key in keys}
 
 
 def _curve(card: ModelCard) -> OperatingCurve:
@@ -264,17 +242,12 @@ def _curve(card: ModelCard) -> OperatingCurve:
     if not isinstance(points, list) or len(points) < 2:
         raise _damaged(card, "operating_curve")
     for point in points:
-        if not isinstance(point, list) or len(point) != 2 or not all(map(_is_number, point)):
+        if not isinstance(point, list) or len(point) != 2 or not all(map(is_number, point)):
             raise _damaged(card, "operating_curve")
     for (before, low), (after, high) in itertools.pairwise(points):
         if not 0.0 < after < before < 1.0 or high <= low:
             raise _damaged(card, "operating_curve")
     return OperatingCurve(tuple((float(rate), float(ratio)) for rate, ratio in points))
-
-
-def _is_number(value: object) -> bool:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return known and -_LARGEST < value < _LARGEST  # type: ignore[operator]  # not so for NaN
 
 
 def _damaged(card: ModelCard, key: str) -> ModelError:
@@ -371,31 +344,17 @@ class Cohort:
     def normalize(
         self, similarity: FloatArray, signatures: FloatArray, voices: FloatArray
     ) -> FloatArray:
-        """Similarities with the nearness of both sides taken off.
-
-        Args:
-            similarity: cosine of each signature with each voice, shape (n, m).
-            signatures: nearness of each signature, shape (n,).
-            voices: nearness of each voice, shape (m,).
-
-        Returns:
-            Shape (n, m).
-        """
-        common = (signatures[:, None] + voices[None, :]) / np.float32(2.0)
+        """Cosines, shape (n, m), of signatures, (n, d), and voices, (m, d), without nearness."""
+        nearness = self.nearness(signatures)[:, None] + self.nearness(voices)[None, :]
+        common = nearness / np.float32(2.0)
         normalized: FloatArray = similarity - np.float32(self.weight) * common
         return normalized
 
 
 def read_embeddings(path: Path, sha256: str, dimensions: int) -> FloatArray:
-    """The voices of a cohort file.
+    """The voices of a cohort file, of unit length, shape (n, `dimensions`).
 
-    Args:
-        path: a NumPy file of half-precision floats, shape (n, `dimensions`).
-        sha256: the hash that the model's card gives, hexadecimal.
-        dimensions: length of an embedding.
-
-    Returns:
-        Unit length, shape (n, `dimensions`).
+    It is a NumPy file of half-precision floats, with the hexadecimal `sha256` of the model's card.
 
     Raises:
         ModelError: the file cannot be read, is another one, or holds something else.
@@ -440,14 +399,7 @@ class VoiceScores:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """The calibrations of both models, and the configured false-accept rate.
-
-    Attributes:
-        cohort: the voices that similarities are normalized with.
-        voice: calibration of voices.
-        phrase: calibration of phrases.
-        rate: false-accept rate, above 0 and below 1.
-    """
+    """The calibrations of both models, and the configured false-accept rate, between 0 and 1."""
 
     cohort: Cohort
     voice: VoiceCalibration
@@ -475,9 +427,7 @@ class Scorer:
         signatures = np.stack([signature_of(profile.samples) for profile in profiles])
         voices = np.stack([analysis.speaker_embedding for analysis in analyses])
         similarity: FloatArray = np.clip(signatures @ voices.T, -1.0, 1.0)
-        normalized = self.cohort.normalize(
-            similarity, self.cohort.nearness(signatures), self.cohort.nearness(voices)
-        )
+        normalized = self.cohort.normalize(similarity, signatures, voices)
         ratio = self.voice.ratio(
             normalized,
             [len(profile.enrolled) for profile in profiles],
@@ -489,15 +439,11 @@ class Scorer:
     def voice_threshold(
         self, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS, rate: float | None = None
     ) -> float:
-        """The ratio from which a voice is accepted.
+        """The ratio from which a voice is accepted; `rate` None is the configured one.
 
-        A stranger has as many chances as there are people. So that all of them together stay at
-        the rate, each gets its part of it (Bonferroni's bound).
-
-        Args:
-            among: to how many people the voice may belong.
-            enrollments: utterances of the signature.
-            rate: false-accept rate; None for the configured one.
+        A stranger has as many chances as there are people (`among`). So that all of them together
+        stay at the rate, each gets its part of it (Bonferroni's bound). `enrollments` are the
+        signature's.
         """
         rate = self.rate if rate is None else rate
         return self.voice.curve.threshold(rate / among) + self.voice.shift(enrollments)
@@ -518,13 +464,8 @@ class Scorer:
 
         Whether the voice, the phrase or both are wrong, the worse of the two has to show it. So
         that one counts, each on the scale of its own operating curve. Accepting from -log(rate) on
-        keeps each of the three kinds of wrong attempt at the rate.
-
-        Args:
-            voice: log-likelihood ratio of the voice.
-            phrase: log-likelihood ratio of the phrase.
-            among: as in `voice_threshold`.
-            enrollments: as in `voice_threshold`.
+        keeps each of the three kinds of wrong attempt at the rate. Both are log-likelihood ratios;
+        `among` and `enrollments` are as in `voice_threshold`.
         """
         return float(self.joints(voice - self.voice.shift(enrollments), phrase, among))
 

@@ -84,10 +84,10 @@ class ReplayCheck:
 
         Checks utterances in an enrolled voice or with an enrolled phrase; others open nothing.
         """
-        finding = judgment.finding
-        if not self._config.enabled or finding is None:
+        candidate = judgment.candidate
+        if not self._config.enabled or candidate is None:
             return judgment
-        voice, phrase = finding.voice.accepted, finding.phrase.accepted
+        voice, phrase = candidate.voice.accepted, candidate.phrase.accepted
         if not (voice or phrase):
             return judgment
         peaks = UtterancePeaks(judgment.utterance.samples)
@@ -106,7 +106,7 @@ class ReplayCheck:
             )
             return denied(judgment, ReasonCode.REPLAY_SUSPECTED)
         kind = ACCEPTED if voice and phrase else REFUSED
-        owner = finding.profile.id if voice else None
+        owner = candidate.profile.id if voice else None
         self._add(_Entry(peaks.fingerprint(), kind, owner, now, place))
         return judgment
 

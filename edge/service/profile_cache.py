@@ -30,18 +30,18 @@ Lesson = tuple[Profile, EnrollmentSample]
 
 def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) -> Lesson | None:
     """What may be learned from an utterance; mostly None."""
-    decision, finding = judgment.decision, judgment.finding
-    if finding is None or not decision.granted:
+    decision, candidate = judgment.decision, judgment.candidate
+    if candidate is None or not decision.granted:
         return None
-    if finding.duress:  # neither phrase may become part of the other one's signature
+    if candidate.duress:  # neither phrase may become part of the other one's signature
         return None
-    analysis, profile = finding.analysis, finding.profile
+    analysis, profile = candidate.analysis, candidate.profile
     enrolled = replace(profile, samples=profile.enrolled)
     refusal = reason_not_to_adapt(
         profile,
         analysis,
         confidence=decision.confidence,
-        nearness=Nearness(finding.voice, finding.phrase),
+        nearness=Nearness(candidate.voice, candidate.phrase),
         to_enrolled=Nearness(
             engine.match_speakers([enrolled], analysis)[0],
             engine.match_phrases([enrolled], analysis)[0],

@@ -22,7 +22,7 @@ from edge.access.listener import Answers, Listener
 from edge.access.lockout import LockOut
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
-from edge.audio.reconnecting import MicrophoneState, ReconnectingMicrophone
+from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config

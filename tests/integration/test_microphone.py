@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LISTENER = """
 import json, sys, threading, time
 import numpy as np
-from edge.audio.reconnecting import ReconnectingMicrophone
+from edge.audio.microphone import ReconnectingMicrophone
 
 def tell(**what):
     print(json.dumps({"at": time.monotonic(), **what}), flush=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.audio.devices import DeviceChoice, InputDevice, choose
-from edge.audio.reconnecting import Timeline
+from edge.audio.microphone import Timeline
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock
 

@@ -67,7 +67,7 @@ def test_any_width_has_the_same_scale(
     recording = read_audio(_write(tmp_path / name, _tone(), subtype=subtype))
 
     assert recording.samples.dtype == np.float32
-    assert recording.duration_s == pytest.approx(0.5)
+    assert len(recording.samples) == SAMPLE_RATE // 2
     np.testing.assert_allclose(recording.samples, _tone(), atol=tolerance)
 
 
@@ -76,7 +76,6 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
 
     recording = read_audio(_write(tmp_path / "two.wav", two, subtype="FLOAT"))
 
-    assert recording.channels == 2
     np.testing.assert_allclose(recording.samples, 0.75 * _tone(), atol=1e-6)
 
 
@@ -152,7 +151,7 @@ def test_sizes_of_a_streaming_writer_are_taken_as_unknown(tmp_path: Path) -> Non
     for size in (0xFFFF_FFFF, 0x7FFF_FFFF):
         file = tmp_path / "streamed.wav"
         file.write_bytes(whole[:at] + struct.pack("<I", size) + whole[at + 4 :])
-        assert read_audio(file).duration_s == pytest.approx(0.5)
+        assert len(read_audio(file).samples) / SAMPLE_RATE == pytest.approx(0.5)
     file.write_bytes(whole[:at] + struct.pack("<I", 0) + whole[at + 4 :])
     assert "never finished" in _refusal(file)
 
@@ -161,7 +160,7 @@ def test_length_is_judged_by_the_header_before_decoding(tmp_path: Path) -> None:
     silence = np.zeros(11 * SAMPLE_RATE, np.float32)
     path = _write(tmp_path / "long.wav", silence)
 
-    assert read_audio(path, max_s=11.0).duration_s == 11.0
+    assert len(read_audio(path, max_s=11.0).samples) == 11 * SAMPLE_RATE
     with pytest.raises(AudioFormatError, match="11 s long, more than the 10 s"):
         read_audio(path, max_s=10.0)
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from edge.audio.ring import Ring
+from edge.audio.microphone import Ring
 from edge.types import FloatArray
 
 

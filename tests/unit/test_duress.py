@@ -227,8 +227,8 @@ def test_a_person_with_two_phrases_is_one_person(
     decider = Decider(engine, CONFIG)
     alone = decider.decide(recording("ada_right_phrase"), [ada])
     both = decider.decide(recording("ada_right_phrase"), [ada, alike])
-    assert both.finding is not None
-    assert both.finding.sharing == 1
+    assert both.candidate is not None
+    assert both.candidate.sharing == 1
     assert both.decision.scores["voice_threshold"] == alone.decision.scores["voice_threshold"]
 
 

@@ -86,10 +86,10 @@ def length_s(*parts: str) -> float:
 def unsure(engine: Engine, profile: Profile, margin: float, *parts: str) -> Engine:
     """A recognizer to which Ada's phrase among these sentences is that near to the threshold."""
     heard = only(hear(engine, [profile], said(*parts)))
-    finding = heard.judgment.finding
-    assert finding is not None
+    candidate = heard.judgment.candidate
+    assert candidate is not None
     voice = engine.scorer.voice
-    moved = replace(voice, offset=voice.offset - finding.voice.margin + margin)
+    moved = replace(voice, offset=voice.offset - candidate.voice.margin + margin)
     return Engine(engine.models, engine.config, replace(engine.scorer, voice=moved))
 
 

@@ -198,7 +198,7 @@ def test_the_gate_shuts_everything_out_and_tells_nothing(door: Door) -> None:
         assert decision.reason is ReasonCode.LOCKED_OUT
         assert (decision.profile_id, decision.name, decision.phrase) == (None, None, None)
         assert (decision.scores, decision.confidence) == ({}, Confidence.HIGH)
-        assert shut.finding is judgment.finding  # the check for replays has to see it
+        assert shut.candidate is judgment.candidate  # the check for replays has to see it
         assert count.review(shut) is shut
     door.wait(61.0)
     assert gate.review(right) is right

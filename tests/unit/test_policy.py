@@ -87,7 +87,7 @@ def test_who_was_not_recognized_is_not_looked_up() -> None:
     check = PolicyCheck("front-door", clock_at(3))
     judgment = judgment_of(ReasonCode.WRONG_PHRASE, rule=AccessRule(enabled=False))
     assert check.review(judgment) is judgment
-    nobody = replace(judgment_of(ReasonCode.ACCEPTED), finding=None)
+    nobody = replace(judgment_of(ReasonCode.ACCEPTED), candidate=None)
     assert not check.review(nobody).decision.granted
 
 

@@ -166,9 +166,9 @@ def test_people_who_share_a_phrase_must_come_nearer(
     assert alone.decision.granted
     assert shared.decision.granted
     assert shared.decision.name == "ada"
-    assert alone.finding is not None
-    assert shared.finding is not None
-    assert (alone.finding.sharing, shared.finding.sharing) == (1, 2)
+    assert alone.candidate is not None
+    assert shared.candidate is not None
+    assert (alone.candidate.sharing, shared.candidate.sharing) == (1, 2)
     scorer = engine.scorer
     assert alone.decision.scores["voice_threshold"] == scorer.voice_threshold()
     assert shared.decision.scores["voice_threshold"] == scorer.voice_threshold(2)

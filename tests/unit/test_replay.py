@@ -58,8 +58,8 @@ def judged(engine: Engine, ada: Profile) -> dict[str, Judgment]:
 def stored_ada(store: ProfileStore, judgment: Judgment) -> Judgment:
     """The judgment, of a profile that is in the store."""
     profile = store.create("Ada", ProfileKind.PHRASE, required=3)
-    assert judgment.finding is not None
-    return replace(judgment, finding=replace(judgment.finding, profile=profile))
+    assert judgment.candidate is not None
+    return replace(judgment, candidate=replace(judgment.candidate, profile=profile))
 
 
 def reason(judgment: Judgment) -> ReasonCode:

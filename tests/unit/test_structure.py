@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tools.structure import BRITISH, circles, counts
-from tools.trace_calls import Calls
+from tools.structure import BRITISH, Calls, circles, counts
 
 TREE: dict[str, str | bytes] = {
     "edge/__init__.py": "",
