@@ -18,8 +18,8 @@ from datetime import datetime
 
 import numpy as np
 
+from edge.access.checks import denied
 from edge.access.decider import Judgment, age_of
-from edge.access.guard import denied
 from edge.challenge.policy import AnswerJudge, AnswerScore, ChallengePolicy, LoadRounds
 from edge.config import ChallengeConfig
 from edge.recognition.engine import Engine
@@ -85,7 +85,7 @@ class _Pending:
 
 
 class Challenge:
-    """Asks for digits and judges the answers; a `Check` for the guard.
+    """Asks for digits and judges the answers; a `Check`.
 
     Use it from the thread that decides; `policy` may be used from others.
 

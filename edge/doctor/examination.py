@@ -70,11 +70,7 @@ CHECKS = (
 
 
 def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
-    """Run all checks; yields the findings as they are made.
-
-    The configuration is this machine's for None. `quick` leaves out recording, and measuring the
-    speed.
-    """
+    """Findings as they are made; None is this machine's settings, `quick` skips what takes long."""
     context = Context(unit=ask_systemd(), quick=quick)
     with as_the_service(context.unit):
         context.file = find_config(file)

@@ -14,8 +14,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from edge.access.checks import denied
 from edge.access.decider import Judgment
-from edge.access.guard import denied
 from edge.config import ReplayConfig
 from edge.errors import EdgeVoiceError, ProfileError
 from edge.replay.fingerprint import Fingerprint, UtterancePeaks
