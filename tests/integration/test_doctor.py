@@ -18,7 +18,7 @@ from edge.cli.doctor import label, show_row
 from edge.cli.main import main
 from edge.doctor import Finding, FindingKind, State, examine
 from edge.doctor.context import Context
-from edge.doctor.examination import Check, run_check
+from edge.doctor.examination import DoctorCheck, run_check
 from edge.store import open_store
 from tests.integration.doctor import codes, the
 from tests.unit.commands import Capture, run_json
@@ -104,11 +104,11 @@ def test_a_check_that_hangs_or_fails_stops_nothing() -> None:
         over.wait(60.0)
         yield Finding("late", State.GREEN, "fine", "", "late.fine")
 
-    found = list(run_check(Check("first", fails), Context()))
+    found = list(run_check(DoctorCheck("first", fails), Context()))
     assert codes(found) == ["first.fine", "examination.failed"]
     assert "unexpected RuntimeError" in found[1].found
     assert "a secret" not in str(found)
-    found = list(run_check(Check("disk", hangs, limit_s=0.2), Context()))
+    found = list(run_check(DoctorCheck("disk", hangs, limit_s=0.2), Context()))
     over.set()
     assert codes(found) == ["examination.hung"]
     assert the("examination.hung", found).found == "the check of the disk was stopped after 0.2 s"
