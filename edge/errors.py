@@ -1,7 +1,4 @@
-"""Errors that a user can meet, with their exit codes.
-
-Every message is one line that says what is wrong, where, and what to do about it.
-"""
+"""Errors that a user can meet, with exit codes; each is a line on what is wrong and what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Notifies systemd of the service's state: the `sd_notify` protocol, text over a socket.
-
-Described in sd_notify(3). Outside systemd there is no socket, and nothing is sent.
-"""
+"""Notifies systemd of the service's state: the protocol of sd_notify(3), text over a socket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Private files: written whole or not at all, read only when closed to others, erased.
-
-A secret is such a file, or one of the service's systemd credentials.
-"""
+"""Private files and credentials: written whole or not at all, closed to others, erased."""
 
 from __future__ import annotations
 
@@ -31,15 +28,12 @@ def new_file(
 ) -> Iterator[tuple[Path, int]]:
     """Make a file whole or not at all, durable when the block ends.
 
+    Yields the path and descriptor of an empty file beside it, to be filled in the block and then
+    moved to its place. Where another user owns the folder, only the descriptor is safe.
+
     Args:
-        path: the file.
-        mode: its permissions.
         owner: its user and group id; None for this process's.
         replace: whether a file that is there may go.
-
-    Yields:
-        An empty file in the same folder, to be filled in the block and then moved to its place: its
-        path and its descriptor. Where another user owns the folder, only the latter is safe.
 
     Raises:
         FileExistsError: there is a file already.
@@ -84,10 +78,7 @@ def write_file(
 
 
 def folder_owner(path: Path) -> tuple[int, int] | None:
-    """Whom root's files in the folder of `path` should belong to; None for other users.
-
-    What root does must not lock the service out of its own state.
-    """
+    """Who should own root's file here, lest the service be locked out; None for other users."""
     if os.geteuid() != 0:
         return None
     status = path.parent.stat()
@@ -120,8 +111,6 @@ def read_file(path: Path, most: int, *, open_to: int = 0, owners: set[int] | Non
     """Read a file that others must not read, `most` + 1 bytes at most.
 
     Args:
-        path: the file.
-        most: how many bytes are wanted.
         open_to: permissions that group and others may have, such as 0o040.
         owners: user ids that it may belong to; None for any.
 
@@ -164,10 +153,7 @@ def refuse_link(path: Path) -> None:
 
 
 def close_to_others(path: Path) -> int:
-    """Take the permissions of all but its owner off a file.
-
-    Returns:
-        The mode that it had, if others had any; 0 where there was nothing to do.
+    """Take the permissions of all but its owner off a file; the former mode, 0 if nothing was done.
 
     Raises:
         OSError: it cannot be looked at, or belongs to another user (`PermissionError`).
@@ -200,11 +186,7 @@ def overwrite(path: Path) -> None:
 
 
 def erase(path: Path) -> None:
-    """Overwrite a file, then remove it; where there is none, nothing happens.
-
-    Raises:
-        OSError: it is still there.
-    """
+    """Overwrite a file, then remove it, if there is one. Raises `OSError` if it is still there."""
     with contextlib.suppress(FileNotFoundError):
         overwrite(path)
         path.unlink()
@@ -246,13 +228,10 @@ def locate(file: Path) -> Path:
 
 
 def read_credential(name: str) -> bytes | None:
-    """The content of a credential; None for nothing.
+    """The content of a credential; None for nothing. Raises `KeyFault` if it cannot be read.
 
     An empty one, or a line without text, counts as nothing: that is how a unit gives a default to
     a credential that need not be there.
-
-    Raises:
-        KeyFault: it is there and cannot be read.
     """
     inside = credentials_folder()
     if inside is None:
@@ -270,11 +249,7 @@ def read_credential(name: str) -> bytes | None:
 def read_secret(file: Path, setting: str, most: int, *, group: bool = False) -> bytes:
     """The content of a file that only its owner may read, `most` + 1 bytes at most.
 
-    Args:
-        file: the file, or the name of a credential, which systemd itself guards.
-        setting: what names it, for messages.
-        most: how many bytes it may have.
-        group: whether its group may read it too.
+    The file may be a credential's name, which systemd guards; `setting` names it in messages.
 
     Raises:
         ConfigError: it cannot be read, or is open to others.

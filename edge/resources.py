@@ -1,7 +1,4 @@
-"""Where the files that come with the software are: models, default configuration, demo audio.
-
-In an installed wheel they lie inside the package; in a checkout beside it.
-"""
+"""Finds the files that come with the software: inside an installed package, beside a checkout's."""
 
 from __future__ import annotations
 

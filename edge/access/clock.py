@@ -16,10 +16,10 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from edge.errors import StoreError
+from edge.store.device_state import DeviceState
 
 LATEST_KEY = "clock.latest"
 SLACK_S = 300.0
@@ -32,30 +32,18 @@ _WRITE_EVERY_S = 3600.0
 _log = logging.getLogger(__name__)
 
 
-class ClockState(Protocol):
-    """Keeps texts over restarts: `edge.store.device_state.DeviceState`."""
-
-    def get(self, name: str) -> str | None:
-        """The text of a name, None where there is none."""
-        ...
-
-    def put(self, name: str, text: str | None) -> None:
-        """Replace the text of a name; None removes it."""
-        ...
-
-
 class DoorClock:
     """The clock of one door; for any thread.
 
     Args:
         state: keeps the latest time seen.
         time_zone: IANA name; None for the system's time zone.
-        now: the system's clock, Unix time in seconds.
+        now: Unix time in seconds.
     """
 
     def __init__(
         self,
-        state: ClockState,
+        state: DeviceState,
         time_zone: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -63,7 +51,7 @@ class DoorClock:
         self._zone = ZoneInfo(time_zone) if time_zone else None
         self._now = now
         self._lock = threading.Lock()
-        self._latest_s = self._written_s = max(_SOFTWARE_S, _read_latest(state))
+        self._latest_s = self._written_s = max(_SOFTWARE_S, latest_of(state) or 0.0)
         self._doubted = False
         self._writes = True
 
@@ -115,31 +103,26 @@ class DoorClock:
             self._written_s, self._writes = latest_s, True
 
     def _adopt_accepted(self) -> None:
-        written_s = max(_SOFTWARE_S, _read_latest(self._state))
+        written_s = max(_SOFTWARE_S, latest_of(self._state) or 0.0)
         if written_s != self._written_s:  # not by this process
             with self._lock:
                 self._latest_s = self._written_s = written_s
 
 
-def latest_of(state: ClockState) -> float | None:
-    """The latest time stored, Unix time in seconds; None where there is none."""
-    return _read_latest(state) or None
+def latest_of(state: DeviceState) -> float | None:
+    """The latest time stored, Unix time in seconds; None where none can be read."""
+    try:
+        seconds = float(state.get(LATEST_KEY) or "0")
+    except (StoreError, ValueError) as error:
+        _log.warning("the latest time stored cannot be read: %s", error)
+        return None
+    return seconds if 0.0 < seconds < 1e11 else None
 
 
-def accept_clock(state: ClockState, now_s: float) -> None:
+def accept_clock(state: DeviceState, now_s: float) -> None:
     """Trust the clock from now on.
 
     Raises:
         StoreError: it cannot be written.
     """
     state.put(LATEST_KEY, repr(round(now_s, 3)))
-
-
-def _read_latest(state: ClockState) -> float:
-    try:
-        text = state.get(LATEST_KEY) or "0"
-        seconds = float(text)
-    except (StoreError, ValueError) as error:
-        _log.warning("the latest time stored cannot be read: %s", error)
-        return 0.0
-    return seconds if 0.0 <= seconds < 1e11 else 0.0

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from edge.config import SigningConfig
 from edge.crypto.canonical import MessageProblem, wire
@@ -26,22 +26,15 @@ from edge.crypto.signing import (
     signed,
 )
 from edge.errors import StoreError
+from edge.store.device_state import DeviceState
 from edge.types import AccessDecision
 from edge.types.decision import utc
 
 BLOCK = 1000
-"""Numbers reserved at once; 2^53 last for 9e12 restarts."""
+"""DeviceState reserved at once; 2^53 last for 9e12 restarts."""
 _KINDS = (DECISION, DURESS, CHALLENGE, RESULT, ENROLLMENT)
 
 _log = logging.getLogger(__name__)
-
-
-class Numbers(Protocol):
-    """Reserves numbers for good: `edge.store.device_state.DeviceState`."""
-
-    def reserve(self, name: str, count: int = 1) -> int:
-        """Reserve the next `count` numbers; returns the first."""
-        ...
 
 
 def signing_key(config: SigningConfig) -> SigningKey | None:
@@ -59,13 +52,7 @@ class Issuer:
     """Counts, dates and signs messages; for any thread.
 
     Each kind of message has a counter of its own: a gap in that of the decisions would reveal a
-    silent alarm.
-
-    Args:
-        device_id: the sender.
-        numbers: reserves the counters.
-        key: signs; None leaves messages unsigned.
-        kinds: the kinds of messages; each reserves its first block now.
+    silent alarm. Each of the `kinds` reserves its first block now. Without a key nothing is signed.
 
     Raises:
         StoreError: no number can be reserved.
@@ -74,7 +61,7 @@ class Issuer:
     def __init__(
         self,
         device_id: str,
-        numbers: Numbers,
+        numbers: DeviceState,
         key: SigningKey | None = None,
         *,
         kinds: Sequence[str] = _KINDS,
@@ -118,10 +105,7 @@ class Issuer:
     ) -> str:
         """Another message as it is published, one line of JSON.
 
-        Args:
-            kind: one of the issuer's `kinds`.
-            fields: its content; `edge.crypto.canonical` says what it may hold.
-            lifetime_s: expires after so many seconds; None for never.
+        Without a lifetime it never expires. `edge.crypto.canonical` says what fields may hold.
 
         Raises:
             MessageProblem: the content cannot be signed.
@@ -152,7 +136,7 @@ class Issuer:
 class _Counter:
     """Ascending numbers of one kind."""
 
-    def __init__(self, numbers: Numbers, kind: str) -> None:
+    def __init__(self, numbers: DeviceState, kind: str) -> None:
         self._numbers = numbers
         self._name = f"counter/{kind}"
         self._lock = threading.Lock()

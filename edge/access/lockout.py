@@ -21,11 +21,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edge.access.clock import ClockState
+from edge.access.checks import denied
 from edge.access.decider import Judgment
-from edge.access.guard import denied
 from edge.config import LockOutConfig
 from edge.errors import StoreError
+from edge.store.device_state import DeviceState
 from edge.types import Confidence, Detail, Event, EventKind, ReasonCode
 
 STATE_KEY = "lockout"
@@ -74,7 +74,7 @@ class LockOut:
     def __init__(
         self,
         config: LockOutConfig,
-        state: ClockState,
+        state: DeviceState,
         *,
         record: Callable[[Event], None],
         changed: Callable[[dict[str, Any]], None],
@@ -259,16 +259,8 @@ class LockOutGate:
         """The judgment, or a denial of it."""
         if not self._lockout.locked:
             return judgment
-        shut = denied(judgment, ReasonCode.LOCKED_OUT)
-        decision = replace(
-            shut.decision,
-            confidence=Confidence.HIGH,
-            profile_id=None,
-            name=None,
-            phrase=None,
-            scores={},
-        )
-        return replace(shut, decision=decision)
+        shut = denied(judgment, ReasonCode.LOCKED_OUT, named=False)
+        return replace(shut, decision=replace(shut.decision, confidence=Confidence.HIGH))
 
 
 class LockOutCount:

@@ -2,10 +2,8 @@
 
 A recording of the passphrase is not enough, since nobody knows the digits beforehand. They come
 from `secrets`; each string differs from the one before in every place, and from the latest ones in
-at least two, so that no recorded answer comes close to a later one.
-
-While an answer is awaited every utterance counts as one, another person's passphrase as a wrong
-one. Only one person is challenged at a time, and soon it is the next one's turn.
+at least two, so that no recorded answer comes close to a later one. While an answer is awaited,
+every utterance counts as one. Only one person is challenged at a time.
 """
 
 from __future__ import annotations
@@ -20,8 +18,8 @@ from datetime import datetime
 
 import numpy as np
 
+from edge.access.checks import denied
 from edge.access.decider import Judgment, age_of
-from edge.access.guard import denied
 from edge.challenge.policy import AnswerJudge, AnswerScore, ChallengePolicy, LoadRounds
 from edge.config import ChallengeConfig
 from edge.recognition.engine import Engine
@@ -45,11 +43,7 @@ class DigitStrings:
         self._recent: deque[tuple[int, ...]] = deque(maxlen=REMEMBERED)
 
     def next(self, choices: Sequence[int], count: int) -> tuple[int, ...]:
-        """A string of two or more different digits.
-
-        It differs from the last one in every place and, where there are enough choices, from the
-        `REMEMBERED` last ones in two or more.
-        """
+        """A string of two or more different digits, unlike earlier ones if choices suffice."""
         chance = secrets.SystemRandom()
         last = self._recent[-1] if self._recent else ()
         while True:
@@ -70,12 +64,7 @@ def _places_shared(one: Sequence[int], other: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The digits to show, such as "4172".
-
-    Attributes:
-        id: a UUID, new for each string of digits.
-        expires_at: Unix time at which waiting for an answer ends.
-    """
+    """The digits to show, such as "4172", with a UUID of their own; they expire at a Unix time."""
 
     id: str
     digits: str
@@ -96,14 +85,11 @@ class _Pending:
 
 
 class Challenge:
-    """Asks for digits and judges the answers; a `Check` for the guard.
+    """Asks for digits and judges the answers; a `Check`.
 
     Use it from the thread that decides; `policy` may be used from others.
 
     Args:
-        config: who has to answer, how many digits, and within what time.
-        engine: the recognizer.
-        load_rounds: loads a person's enrolled digits.
         prompt: called with the digits to show, and with None when they are over. If it raises,
             the challenge ends and the door stays shut.
         speak: says digits through a loudspeaker; returns at once, with the seconds it takes. None
@@ -111,7 +97,6 @@ class Challenge:
         now: the local time.
 
     Attributes:
-        policy: who has to answer.
         pending: whether the next utterance is an answer.
     """
 
@@ -164,12 +149,9 @@ class Challenge:
         return denied(judgment, ReasonCode.CHALLENGE_ASKED)
 
     def judge(self, utterance: Utterance) -> Judgment | None:
-        """Judge an utterance while an answer is awaited.
+        """Judge an utterance while an answer is awaited; a bad recording costs no attempt.
 
-        Returns:
-            `granted`; or `denied` with `challenge_failed`, or with what is wrong with the
-            recording, which costs no attempt. None where it is not an answer: it began before the
-            digits were shown, or while they were being spoken.
+        None where it is no answer: it began before the digits were shown, or while they were said.
         """
         pending = self._pending
         if pending is None:

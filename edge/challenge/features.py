@@ -1,12 +1,9 @@
 """Features that digits are recognized by: cepstra every 10 ms, and how they change.
 
-The phrase model sees three quarters of a second at once, so each of its vectors covers a digit and
-half of its neighbors, and a digit looks different inside a string. These features cover 25 ms and
+The phrase model's vectors cover 750 ms: a digit and half of its neighbors. These cover 25 ms and
 the 80 ms on both sides: mel-frequency cepstra (Davis and Mermelstein, 1980) with regression slopes
-and curvatures (Furui, 1986).
-
-Sound below the noise of the answer carries no information. So the answer and the enrolled digits
-are raised to the level of that noise, band by band, before they are compared.
+and curvatures (Furui, 1986). The answer and the enrolled digits are raised to the level of the
+answer's noise, band by band, before they are compared: below it, sound carries no information.
 """
 
 from __future__ import annotations
@@ -39,9 +36,8 @@ more of the noise, and with it faint sounds that distinguish some digits."""
 def spectrum_of(samples: FloatArray) -> FloatArray:
     """Mel spectrum of mono audio at 16 kHz, shape (n,), relative to its loudest sounds.
 
-    Returns:
-        Natural logarithms of energy from -`RANGE` up, shape (t, 32), one row every 10 ms; no rows
-        if n < 512.
+    Natural logarithms of energy from -`RANGE` up, shape (t, 32), one row every 10 ms; none if
+    n < 512.
     """
     frames = mel_frames(samples)
     if len(frames) == 0:
@@ -77,14 +73,9 @@ def word_in(spectrum: FloatArray) -> FloatArray:
 
 
 def features_of(spectrum: FloatArray, noise: FloatArray) -> FloatArray:
-    """Cepstra with slopes and curvatures.
+    """Cepstra with slopes and curvatures, shape (t, 39).
 
-    Args:
-        spectrum: shape (t, 32), t >= 1.
-        noise: level to raise each band to, shape (32,).
-
-    Returns:
-        Shape (t, 39).
+    From a spectrum of shape (t, 32), t >= 1, and the level to raise each band to, shape (32,).
     """
     cepstra = np.maximum(spectrum, noise) @ _transform()
     slopes = _slopes(cepstra)

@@ -18,12 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class DigitSpeaker:
-    """Speaks digits. A fault is logged once; displays still show the digits.
-
-    Args:
-        language: as espeak-ng names it.
-        output: part of the name of the loudspeaker; None for the system's default.
-    """
+    """Speaks digits, in a language as espeak-ng names it; a fault is logged once."""
 
     def __init__(self, language: str, output: str | None = None) -> None:
         self._language = language

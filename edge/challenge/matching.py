@@ -3,11 +3,8 @@
 One-pass dynamic programming over connected words (Bridle, Brown and Chamberlain, 1982; Ney, 1984):
 each frame of the answer matches silence or a frame of an enrolled word; from one frame to the next
 a word stays, moves on by one row or skips one. Every hypothesis explains all frames, so costs are
-comparable.
-
-The asked string is computed once forward from the start and once backward from the end. Joined at
-a position, the two give the cost of the best string with another digit there, without the digit,
-or with one more, each with its own best word boundaries.
+comparable. The asked string is computed once from the start and once from the end; joined at a
+position, the two give the best string with another digit there, without it, or with one more.
 """
 
 from __future__ import annotations
@@ -58,12 +55,7 @@ _Index = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class DigitExample:
-    """One digit as a person says it.
-
-    Attributes:
-        digit: 0 to 9.
-        spectrum: mel spectrum of the word alone, shape (t, 32), see `edge.challenge.features`.
-    """
+    """One digit, 0 to 9, as a person says it: the mel spectrum of the word alone, shape (t, 32)."""
 
     digit: int
     spectrum: FloatArray = field(repr=False)
@@ -105,10 +97,7 @@ class _StringCosts(NamedTuple):
 
 
 class DigitRecognizer:
-    """Recognizes one person's digits.
-
-    Args:
-        examples: at least one of each digit; features are weighted by two or more.
+    """Recognizes one person's digits; features are weighted by two or more examples of each.
 
     Raises:
         ValueError: a digit has no example, or one is too short to be a word.
@@ -218,13 +207,10 @@ def _distances(answer: FloatArray, rows: FloatArray) -> FloatArray:
 def _string_costs(
     costs: FloatArray, silence: FloatArray, words: _Words, asked: Sequence[int]
 ) -> _StringCosts:
-    """The costs of the asked string and its neighbors.
+    """The costs of the asked string, of one or more digits in `words`, and of its neighbors.
 
-    Args:
-        costs: distance of each frame of the answer from each row of the words, shape (t, rows).
-        silence: cost of each frame as silence, shape (t,).
-        words: the enrolled words, of every digit asked for.
-        asked: at least one digit.
+    `costs` is the distance of each frame of the answer from each row of the words, shape (t, rows);
+    `silence` is the cost of each frame as silence, shape (t,).
     """
     before = _prefix_costs(costs, silence, words, asked, backward=False)
     after = _prefix_costs(costs[::-1], silence[::-1], words, asked[::-1], backward=True)

@@ -1,8 +1,4 @@
-"""Who has to answer a challenge, and how their answers are judged: the digits, and the voice.
-
-A person has to by their own access rule or by the configuration of the door. Besides, a challenge
-can be demanded of the next person who says a passphrase.
-"""
+"""Who has to answer a challenge, and how their answers are judged: the digits, and the voice."""
 
 from __future__ import annotations
 
@@ -24,7 +20,6 @@ LoadRounds = Callable[[str], Sequence[DigitRound]]
 """Loads the enrolled rounds of a profile by its id; may raise `EdgeVoiceError`."""
 
 DEMAND_S = 300.0
-"""How long a demand holds, seconds."""
 _MAX_JUDGES = 64
 
 SAME_WORDS = 0.01
@@ -36,13 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """How an answer was judged.
-
-    Attributes:
-        digits: the asked string against all others.
-        voice: the voice against that of the person's digits.
-        timings_ms: duration of each stage, milliseconds.
-    """
+    """How an answer was judged: the digits, the voice, and each stage's time in milliseconds."""
 
     digits: DigitScore
     voice: SpeakerMatch
@@ -55,11 +44,7 @@ class AnswerScore:
 
 
 class AnswerJudge:
-    """Judges the answers of one person by rounds of the current speaker model.
-
-    Raises:
-        ValueError: there are fewer than `ROUNDS`.
-    """
+    """Judges a person's answers by their rounds. Raises `ValueError` for fewer than `ROUNDS`."""
 
     def __init__(self, engine: Engine, profile: Profile, rounds: Sequence[DigitRound]) -> None:
         if len(rounds) < ROUNDS:
@@ -102,13 +87,7 @@ class AnswerJudge:
 
 
 class ChallengePolicy:
-    """Decides who is challenged. Any thread may use it, except for `use` and `judge_of`.
-
-    Arguments are those of `Challenge`.
-
-    Attributes:
-        profiles: everybody who is enrolled.
-    """
+    """Decides who is challenged. Any thread may use it, except for `use` and `judge_of`."""
 
     def __init__(
         self,
@@ -157,10 +136,7 @@ class ChallengePolicy:
         return sum(self._can_answer(profile) for profile in self._people())
 
     def prepare(self) -> None:
-        """Prepare for everybody who may have to answer; a second each on a small device.
-
-        May be called from another thread than the rest, such as after `use`.
-        """
+        """Prepare for all who may have to answer, about a second each; for any thread."""
         for profile in self._people():
             if profile.rule.challenge or self._config.required != "never":
                 judge = self.judge_of(profile)

@@ -1,7 +1,7 @@
 """Enrolled digits: rounds of ten, how they are checked, enrolled and stored.
 
-In a round each digit is said once. One digit is too short to identify a voice by, ten together are
-long enough; so a round is embedded as a whole, and stored as a whole.
+One digit is too short to identify a voice by, ten together are long enough: a round has each digit
+once, and is embedded and stored as a whole.
 """
 
 from __future__ import annotations
@@ -63,13 +63,7 @@ _MAX_DIMENSIONS = 4096
 
 @dataclass(frozen=True, eq=False)
 class DigitRound:
-    """Every digit once.
-
-    Attributes:
-        examples: one of each digit.
-        voice: the voice of all ten together, without a phrase.
-        speaker_model: SHA-256 of the model that embedded the voice.
-    """
+    """Every digit once, the voice of all ten, and the SHA-256 of the model that embedded it."""
 
     examples: tuple[DigitExample, ...]
     voice: EnrollmentSample = field(repr=False)
@@ -113,11 +107,7 @@ def complete_round(
     utterances: Mapping[int, Utterance],
     examples: Mapping[int, DigitExample],
 ) -> DigitRound:
-    """A round of ten digits and their examples.
-
-    Raises:
-        EnrollmentRejected: it is not the voice of the profile's passphrase.
-    """
+    """A round of ten digits. Raises `EnrollmentRejected` if the voice is not the passphrase's."""
     voice = voice_of(analyzer, [utterances[digit] for digit in DIGITS])
     similarity = cosine(signature_of(profile.samples), voice.speaker_embedding)
     required = analyzer.models.speaker.card.threshold("enrollment")
@@ -150,11 +140,7 @@ def voice_of(analyzer: Analyzer, utterances: Sequence[Utterance]) -> EnrollmentS
 
 
 def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
-    """How easily each digit is mistaken, by matching each of two or more rounds with the others.
-
-    Returns:
-        For each digit, the other one that came closest to it, and the least margin.
-    """
+    """Each digit's closest other one and its least margin, from two or more rounds."""
     weakness: dict[int, tuple[int, float]] = {}
     for spoken in rounds:
         others = [example for other in rounds if other is not spoken for example in other.examples]
@@ -167,10 +153,7 @@ def weakness_of(rounds: Sequence[DigitRound]) -> dict[int, tuple[int, float]]:
 
 
 def strong_digits(rounds: Sequence[DigitRound]) -> tuple[int, ...]:
-    """The digits that are never mistaken for another one in the latest rounds, in order.
-
-    At least `_MIN_CHOICES`, the weakest left out first.
-    """
+    """The digits never mistaken in the latest rounds, in order; at least `_MIN_CHOICES`."""
     weakness = weakness_of(rounds[-ROUNDS:])
     weak = [digit for digit in DIGITS if weakness[digit][1] < _WELL_APART]
     weak.sort(key=lambda digit: weakness[digit][1])
@@ -236,11 +219,7 @@ def encode(spoken: DigitRound) -> bytes:
 
 
 def decode(payload: bytes) -> DigitRound:
-    """The round that `encode` made these bytes of.
-
-    Raises:
-        StoreError: they are damaged or of another version.
-    """
+    """The round that `encode` made these bytes of. Raises `StoreError` if they are damaged."""
     try:
         magic, version, net, snr, at, model, size, *lengths = _HEAD.unpack_from(payload)
     except struct.error:
@@ -344,10 +323,10 @@ class DigitEnrollment:
         return [digit for digit in self._order if digit not in self._examples]
 
     def add(self, digit: int, utterance: Utterance) -> None:
-        """Add a digit; the tenth completes a round.
+        """Add a digit; the tenth completes a round, which starts over if its voice does not fit.
 
         Raises:
-            EnrollmentRejected: it does not fit; if the voice does not, the round starts over.
+            EnrollmentRejected: the digit or the voice does not fit.
         """
         self._examples[digit] = make_example(self._engine, utterance, digit, self.rounds)
         self._utterances[digit] = utterance

@@ -207,7 +207,7 @@ def _described(
     profile: Profile, config: Config, now: datetime | None
 ) -> tuple[dict[str, Any], str]:
     """A person's rule and whether it lets them in now, as JSON and as a line."""
-    from edge.access.guard import allows
+    from edge.access.checks import allows
 
     reason = allows(profile.rule, config.device.id, now)
     value = {

@@ -1,8 +1,6 @@
 """What a terminal shows while the microphone listens: a level meter, progress, and instructions.
 
-The meter is a moving line at the bottom, with the messages above it. Without a terminal there are
-only messages, and progress when it changes. All of it goes to standard error: standard output is
-for the result.
+Everything goes to standard error: standard output is for the result.
 """
 
 from __future__ import annotations
@@ -39,10 +37,7 @@ MEASURING = "measuring the room"
 
 
 class Keys:
-    """Keys pressed while used as a context manager; none if standard input is not a terminal.
-
-    `files` are the descriptors that become readable when a key is pressed.
-    """
+    """Keys pressed in this context, none without a terminal; a key makes `files` readable."""
 
     def __init__(self) -> None:
         self.files: list[int] = []
@@ -78,10 +73,7 @@ class Keys:
 
 
 class Display:
-    """A level meter with progress beside it, or plain lines without a terminal.
-
-    Use it as a context manager; only the moving line disappears afterwards.
-    """
+    """A level meter with progress, or plain lines without a terminal; use it with `with`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         from rich.live import Live
@@ -185,10 +177,7 @@ class Display:
 def meter(
     dbfs: float, cells: int, target: tuple[float, float] | None = None, *, ascii_only: bool = False
 ) -> Text:
-    """A level in dBFS as a bar from `FLOOR_DBFS` to full scale, `cells` characters without marks.
-
-    The ends of the `target` range are marked by a stroke.
-    """
+    """A level in dBFS as a bar from `FLOOR_DBFS` to 0, with strokes at the `target` range."""
     from rich.text import Text
 
     full, empty, stroke = ("#", "-", "|") if ascii_only else ("█", "░", "│")

@@ -70,11 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def files_in(folder: Path) -> dict[int, list[Path]]:
-    """Recordings of each digit: FOLDER/DIGIT/*.wav or FOLDER/DIGIT_*.wav, or .flac, in order.
-
-    Raises:
-        InputError: the folder cannot be read, or a digit has no recording.
-    """
+    """Each digit's FOLDER/DIGIT/*.wav or FOLDER/DIGIT_*.wav, or .flac. Raises `InputError`."""
     try:
         every = sorted(
             path
@@ -158,12 +154,7 @@ def summary_line(rounds: Sequence[DigitRound]) -> str:
 def from_microphone(
     enrollment: DigitEnrollment, config: Config, args: argparse.Namespace, device: DeviceChoice
 ) -> list[dict[str, Any]]:
-    """Ask for one digit after another until every round is complete; returns all results.
-
-    Raises:
-        MicrophoneError: the microphone cannot be opened, or has gone away.
-        NothingHeard: nobody spoke.
-    """
+    """Ask for all digits; returns all results. Raises `MicrophoneError` or `NothingHeard`."""
     # A digit is shorter than what counts as an utterance elsewhere.
     audio = replace(config.audio, min_speech_s=_LEAST_SPEECH_S)
     results: list[dict[str, Any]] = []
@@ -193,7 +184,6 @@ def _instruction(enrollment: DigitEnrollment) -> str:
 
 
 def _ask(display: Display, enrollment: DigitEnrollment) -> None:
-    """Show the next digit and the progress."""
     missing, done = enrollment.missing, len(enrollment.rounds)
     spoken = len(DIGITS) - len(missing)
     display.progress(len(DIGITS) * done + spoken, len(DIGITS) * enrollment.wanted, "digits")
@@ -219,10 +209,7 @@ def _answered(
 
 
 def _hint(display: Display, results: list[dict[str, Any]]) -> None:
-    """If one digit is taken for another again and again, an earlier round may be wrong.
-
-    Nothing shows a wrong digit in the first round: any sound may be someone's word for it.
-    """
+    """If digits are confused again and again, round one may be wrong: any sound passes there."""
     latest = results[-_HINT_AFTER_REFUSALS:]
     mistaken = all(result["reason"] == ReasonCode.WRONG_PHRASE.value for result in latest)
     one_digit = len({result["digit"] for result in latest}) == 1
@@ -235,7 +222,6 @@ def _hint(display: Display, results: list[dict[str, Any]]) -> None:
 
 
 def _kept(enrollment: DigitEnrollment) -> str:
-    """What remains after an interruption."""
     name, done = enrollment.profile.name, len(enrollment.rounds)
     if enrollment.keeps_old:
         return f"{name} keeps the old digits: nothing new was stored."

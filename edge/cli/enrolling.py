@@ -141,12 +141,7 @@ class FromFiles:
         self.results.noise = loudest_of([utterance.quality for utterance in utterances])
 
     def trial(self, store: ProfileStore) -> None:
-        """Judge the last recording as at the door.
-
-        Raises:
-            InputError: it cannot be read.
-            StoreError: the store cannot be read.
-        """
+        """Judge the last recording as at the door. Raises `InputError` or `StoreError`."""
         if self._last is not None:
             profile = self._enrollment.profile
             utterance = utterance_from(self._last)
@@ -156,11 +151,8 @@ class FromFiles:
 def chosen_device(args: argparse.Namespace, config: Config, store: ProfileStore) -> str | None:
     """The microphone to use, by name or number; None for the configured or default one.
 
-    Someone at a terminal is asked, if there are several and none is configured, or with
-    `--choose-microphone`. A script is never asked.
-
-    Raises:
-        MicrophoneError: the sound system does not answer.
+    Someone at a terminal is asked if there are several and none is configured, or with
+    `--choose-microphone`; a script never. Raises `MicrophoneError`.
     """
     if args.device is not None:
         return str(args.device)
@@ -305,11 +297,7 @@ def _short(name: str) -> str:
 
 
 class FromMicrophone:
-    """Enrolls repetitions from a microphone; use it as a context manager.
-
-    Raises:
-        MicrophoneError: on entering, when it cannot be opened.
-    """
+    """A context manager that enrolls from a microphone; entering raises `MicrophoneError`."""
 
     def __init__(
         self,
@@ -340,12 +328,7 @@ class FromMicrophone:
         self._open.close()
 
     def enroll(self) -> None:
-        """Measure the room, then add repetitions until none is missing.
-
-        Raises:
-            MicrophoneError: it has gone away.
-            NothingHeard: nobody spoke.
-        """
+        """Measure the room, then add repetitions. Raises `MicrophoneError` or `NothingHeard`."""
         enrollment, display = self._enrollment, self._display
         self.results.noise = room_measured(self._source, display)
         display.say(_instruction(enrollment.profile), style="bold")
@@ -357,11 +340,7 @@ class FromMicrophone:
                 break
 
     def trial(self, store: ProfileStore) -> None:
-        """Ask for one more and judge it as at the door; saying nothing skips it.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
+        """Ask for one more and judge it as at the door; silence skips it. Raises `StoreError`."""
         display, profile = self._display, self._enrollment.profile
         if profile.duress_of is not None:
             display.say("No trial for a duress phrase: a running service would raise the alarm.")
@@ -386,7 +365,6 @@ class FromMicrophone:
             display.say(f"Trial skipped: {error}.", style="yellow")
 
     def _add(self, utterance: Utterance) -> None:
-        """Add an utterance, or say why not."""
         enrollment, display = self._enrollment, self._display
         kind = enrollment.profile.kind
         try:
@@ -420,11 +398,7 @@ class FromMicrophone:
 
 
 def room_measured(source: UtteranceSource, display: Display) -> RoomNoise:
-    """Measure and explain the noise of the room; it sets the marks of the meter.
-
-    Raises:
-        MicrophoneError: the microphone has gone away.
-    """
+    """Measure and explain the room's noise; it sets the meter's marks. Raises `MicrophoneError`."""
     noise = RoomNoise(0.0)
     for tries_left in reversed(range(_ROOM_TRIES)):
         display.say(

@@ -62,7 +62,6 @@ def run(args: argparse.Namespace) -> int:
     from edge.evaluation.plots import require_matplotlib
     from edge.evaluation.report import make_folder, write_report
 
-    # Checked before the long work, not after it.
     require_matplotlib()
     found = evaluated(args)
     make_folder(args.output)
@@ -77,12 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluated(args: argparse.Namespace) -> Evaluated:
-    """Evaluate the folder of recordings, with a progress bar on a terminal.
-
-    Raises:
-        InputError: the folder cannot be evaluated.
-        ModelError: a model cannot be opened.
-    """
+    """Evaluate the folder of recordings. Raises `InputError` or `ModelError`."""
     from edge.evaluation.corpus import find_items
     from edge.evaluation.evaluate import evaluate
     from edge.recognition.engine import Engine

@@ -1,13 +1,8 @@
 """The `edge-voice` command: finds the subcommand, runs it, and turns errors into exit codes.
 
-A subcommand is a module of this package named in `COMMANDS`, with
-
-- `HELP`, a line for the list of commands,
-- `add_arguments(parser)`, which declares what it takes,
-- `run(args) -> int`, which does it and returns the exit code.
-
-Only the requested command's module is imported, so that listing profiles does not wait for a
-machine learning runtime; inside it, `run` imports what is slow to import.
+A subcommand is a module named in `COMMANDS` with `HELP` (its line in the list),
+`add_arguments(parser)`, and `run(args) -> int`, which returns the exit code. Only the one that is
+asked for is imported, and its `run` imports what is slow, so that the others start fast.
 
 Exit codes: 0 done or accepted, 1 rejected, 2 usage or bad input, 3 environment; 130 and 141 as
 shells give them for an interrupt and a closed pipe.

@@ -21,9 +21,8 @@ from edge.errors import EXIT_OK, InputError
 if TYPE_CHECKING:
     from edge.audio.sources import Source
     from edge.config import Config
+    from edge.monitor.client import Recent, Stream
     from edge.monitor.messages import Message
-    from edge.monitor.recent import Recent
-    from edge.monitor.stream import Stream
 
 HELP = "watch live what is heard and decided"
 
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until stopped."""
-    from edge.monitor.recent import Recent
+    from edge.monitor.client import Recent
 
     recent = Recent()
     with contextlib.suppress(KeyboardInterrupt), _stream(args) as stream:
@@ -78,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _stream(args: argparse.Namespace) -> Iterator[Stream]:
-    from edge.monitor.socket import candidates
-    from edge.monitor.stream import Stream, connect
+    from edge.monitor.client import Stream, candidates, connect
 
     config = options.config_of(args)
     worker = None
@@ -141,7 +139,6 @@ def _interrupt(*_: object) -> None:
 
 
 def _draw(stream: Stream, recent: Recent) -> None:
-    """The moving view."""
     from rich.live import Live
 
     from edge.cli.monitor_view import frame

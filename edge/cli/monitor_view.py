@@ -1,7 +1,4 @@
-"""What `edge-voice monitor` shows on a terminal.
-
-Color never carries the meaning alone, and nothing needs more than 60 columns.
-"""
+"""What `edge-voice monitor` shows, in 60 columns and not by color alone."""
 
 from __future__ import annotations
 
@@ -11,8 +8,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from edge.monitor.recent import SILENCE_DBFS, Recent, Row
-from edge.monitor.server import LEVELS_S
+from edge.monitor.client import SILENCE_DBFS, Recent, Row
+from edge.monitor.messages import LEVELS_S
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -114,23 +114,14 @@ def defaults() -> argparse.Namespace:
 
 
 def config_of(args: argparse.Namespace) -> Config:
-    """The settings that `--config` names, or those of this machine.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds a mistake.
-    """
+    """The settings that `--config` names, or those of this machine. Raises `ConfigError`."""
     from edge.config import load_config
 
     return load_config(args.config)
 
 
 def store_of(args: argparse.Namespace) -> ProfileStore:
-    """The signature store that the settings name, to be closed by the caller.
-
-    Raises:
-        ConfigError: as `config_of`.
-        StoreError: it cannot be opened.
-    """
+    """The signature store, to be closed by the caller. Raises `ConfigError` or `StoreError`."""
     from edge.store import open_store
 
     config = config_of(args)
@@ -164,9 +155,8 @@ def audit(
 ) -> None:
     """Record in the audit trail, on disk, that a command has done something, and for whom.
 
-    `kind` is an `EventKind` value; the detail must hold no name, phrase or secret. If it cannot be
-    written, a warning says so and the command still counts: a full disk must not keep anyone from
-    being deleted.
+    `kind` is an `EventKind` value; the detail must hold no name, phrase or secret. A failure only
+    warns: a full disk must not keep anyone from being deleted.
     """
     from edge.types import Event, EventKind
 

@@ -35,12 +35,7 @@ class OutputError(EnvironmentFault):
 
 
 def show(text: str) -> None:
-    """Print a line for people.
-
-    Raises:
-        OutputError: standard output cannot be written.
-        BrokenPipeError: its reader has gone.
-    """
+    """Print a line for people. Raises `OutputError`, or `BrokenPipeError` without a reader."""
     with printing():
         sys.stdout.write(text + "\n")
 
@@ -84,10 +79,7 @@ def flush() -> None:
 
 
 def discard(stream: TextIO | None) -> None:
-    """Send the rest of a broken stream nowhere.
-
-    The interpreter flushes once more when it ends, and would complain and exit with 120.
-    """
+    """Send the rest of a broken stream nowhere; else Python's last flush exits with 120."""
     if stream is None:
         return
     with contextlib.suppress(OSError, ValueError):
@@ -111,10 +103,7 @@ def printing() -> Iterator[None]:
 
 
 def console(stream: TextIO) -> Console:
-    """A terminal to draw on; no markup is read from text, which may hold names.
-
-    Where the stream is not a terminal, lines are wide and plain.
-    """
+    """A terminal to draw on, or wide plain lines; text, which may hold names, is no markup."""
     from rich.console import Console
 
     class Plain(Console):
@@ -133,8 +122,7 @@ def console(stream: TextIO) -> Console:
 def report(error: Exception, *, as_json: bool) -> int:
     """Report an error: a line on standard error, with `--json` also an object.
 
-    Nothing is raised where neither can be written. Returns the exit code: the error's own, or 3
-    for an unexpected one.
+    Raises nothing where neither can be written. Returns the error's exit code, 3 if unexpected.
     """
     if isinstance(error, EdgeVoiceError):
         message, exit_code = str(error), error.exit_code

@@ -18,11 +18,7 @@ _NO_ANSWER = "no answer; nothing was changed"
 
 
 def ask(question: str, default: str, read: Callable[[str], _Answer]) -> _Answer:
-    """Ask until `read` accepts the answer, which Enter makes the default.
-
-    Raises:
-        InputError: the terminal was closed.
-    """
+    """Ask until `read` accepts; Enter gives the default. Raises `InputError` without a terminal."""
     while True:
         sys.stderr.write(f"{question} [{one_line(default)}]: ")
         sys.stderr.flush()
@@ -62,11 +58,7 @@ def say(text: str) -> None:
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether the person at the terminal agrees, or `yes` was given on the command line.
-
-    Raises:
-        InputError: there is no terminal to ask at.
-    """
+    """Whether the person agrees, or `yes` was given. Raises `InputError` without a terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():
@@ -92,9 +84,7 @@ def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
 def given_passphrase(file: Path | None, question: str, *, new: bool) -> str:
     """The passphrase in a file (`-` for standard input), or asked for; a new one is asked twice.
 
-    Raises:
-        InputError: the file cannot be read, or the two answers differ.
-        KeyFault: there is no terminal to ask at.
+    Raises `InputError`, or `KeyFault` without a terminal to ask at.
     """
     from edge.crypto.keys import ask_at_terminal
 
@@ -107,10 +97,9 @@ def given_passphrase(file: Path | None, question: str, *, new: bool) -> str:
 
 
 def secret_line(file: Path, what: str, *, alone: bool = False) -> str:
-    """The first line of a file, or of standard input for `-`; `alone` demands no other.
+    """The first line of a file, `-` for standard input; `alone` demands no other.
 
-    Raises:
-        InputError: the file cannot be read, or holds no such line.
+    Raises `InputError` if the file cannot be read, or holds no such line.
     """
     try:
         if str(file) == "-":

@@ -109,13 +109,13 @@ class _Runner:
             self._service = service
             # Requests that came while there was no service.
             if self._stopped:
-                service.stop()
+                service.control.stop()
             if self._reload_requested:
-                service.reload()
+                service.control.request_reload()
             service.run()
-            if service.successor is None:
+            if service.control.successor is None:
                 return
-            before, config, listening = config, service.successor, service.listening
+            before, config, listening = config, service.control.successor, service.listening.on
             # Its parts refer to each other: 40 MB of models that only a collection frees.
             self._service = None
             del service
@@ -125,13 +125,13 @@ class _Runner:
         """Have `run` return; may be called from a signal handler."""
         self._stopped = True
         if self._service is not None:
-            self._service.stop()
+            self._service.control.stop()
 
     def reload(self) -> None:
         """Go on with the present configuration; may be called from a signal handler."""
         self._reload_requested = True
         if self._service is not None:
-            self._service.reload()
+            self._service.control.request_reload()
 
     def _build(self, config: Config, listening: bool) -> Service:
         from edge.service import build_service

@@ -38,11 +38,7 @@ class NothingHeard(InputError):
 
 
 def utterance_from(path: Path) -> Utterance:
-    """The utterance in a file, or on standard input if the path is `-`.
-
-    Raises:
-        AudioFormatError: it cannot be used; the message says why.
-    """
+    """The utterance in a file, or on standard input for `-`. Raises `AudioFormatError`."""
     if path == STANDARD_INPUT:
         return _from_standard_input()
     recording = read_audio(path, max_s=LONGEST_S)
@@ -74,13 +70,7 @@ def result_of(source: str, fault: InputError | None) -> dict[str, Any]:
 
 
 class UtteranceSource:
-    """A microphone that stays open from measuring the room to the last word.
-
-    `device` is None for the configured one.
-
-    Raises:
-        MicrophoneError: on entering, when it cannot be opened.
-    """
+    """A microphone, None for the configured one. Entering raises `MicrophoneError`."""
 
     def __init__(self, audio: AudioConfig, device: int | str | None, display: Display) -> None:
         # Not at the top: files are read on machines that have no PortAudio.
@@ -106,11 +96,7 @@ class UtteranceSource:
         return self._microphone.name
 
     def record(self, seconds: float, state: str) -> FloatArray:
-        """The sound of the next seconds, shape (n,), while the meter shows `state`.
-
-        Raises:
-            MicrophoneError: it has gone away.
-        """
+        """The next seconds, shape (n,), while the meter shows `state`. Raises `MicrophoneError`."""
         parts, length = [], 0
         for block in self._blocks:
             parts.append(block.samples)

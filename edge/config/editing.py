@@ -1,8 +1,8 @@
 """Change settings in a configuration file and leave every other character as it is.
 
-The file is text that somebody wrote: its comments, order and layout are theirs. So a new value
-is put into the text where the parser says that the old one stands, and the result is kept only if
-the product reads from it the former settings with the wanted ones changed.
+The comments, order and layout are somebody's own. So a new value is put into the text where the
+parser says that the old one stands, and the result is kept only if the product reads from it the
+former settings with the wanted ones changed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,7 @@ _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 def changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
     """The file's content with some settings changed; every other character is as it was.
 
-    Args:
-        data: the content.
-        file: names it in messages, and anchors relative paths.
-        values: the new value of each setting by its path, such as `mqtt.tls.enabled`, as YAML
-            writes it; see `written`.
+    `values` are by path, such as `mqtt.tls.enabled`, and as `written` gives them.
 
     Raises:
         ConfigError: the content has mistakes, or is of a shape that cannot be changed safely.
@@ -80,13 +76,9 @@ def setting_of(config: Config, path: str) -> Any:
 
 
 def replace_file(file: Path, former: bytes, new: bytes) -> Path:
-    """Replace a file's content in one step, and keep the former beside it as `.bak`.
+    """Replace a file's content in one step; the path of the former, kept beside it as `.bak`.
 
-    Mode and owner stay. A link stays a link; what it leads to is replaced. If the file holds
-    something else than `former` by now, nothing is changed.
-
-    Returns:
-        The copy of the former content.
+    Mode and owner stay, and so does a link, whose target is replaced.
 
     Raises:
         EnvironmentFault: it cannot be written, or was changed meanwhile; it is as it was.

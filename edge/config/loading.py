@@ -56,11 +56,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def compose(data: bytes) -> yaml.Node | None:
-    """Parse one YAML document, UTF-8, of at most `MAX_BYTES`; None for an empty one.
-
-    Raises:
-        DocumentError: it is too large, not UTF-8, not YAML, or uses what is refused.
-    """
+    """Parse a YAML document, UTF-8, up to `MAX_BYTES`; None if empty. Raises `DocumentError`."""
     if len(data) > MAX_BYTES:
         raise DocumentError(1, f"longer than {MAX_BYTES // 1024} KiB; not a configuration")
     try:
@@ -93,11 +89,7 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
 
 
 def find_config(path: Path | None = None) -> Path | None:
-    """The file that settings are read from.
-
-    `path`, else $EDGE_VOICE_CONFIG, else the first of /etc/edge-voice/config.yaml and
-    ~/.config/edge-voice/config.yaml that exists, else None.
-    """
+    """`path`, else $EDGE_VOICE_CONFIG, else the system's file, else the user's, else None."""
     if path is not None:
         return path
     named = os.environ.get(VARIABLE, "")
@@ -110,7 +102,7 @@ def find_config(path: Path | None = None) -> Path | None:
 
 
 def load_config(path: Path | None = None) -> Config:
-    """Read the settings from a file; without any file (see `find_config`) they are the defaults.
+    """Read the settings from a file (see `find_config`), or the defaults without one.
 
     Relative paths in the file are taken from the file's own folder.
 
@@ -124,11 +116,7 @@ def load_config(path: Path | None = None) -> Config:
 
 
 def parse_config(data: bytes, file: Path) -> Config:
-    """Read settings from bytes; `file` names them in messages and anchors relative paths.
-
-    Raises:
-        ConfigError: as for `load_config`.
-    """
+    """Read settings from bytes of a file, which anchors relative paths. Raises `ConfigError`."""
     try:
         root = compose(data)
     except DocumentError as error:

@@ -1,8 +1,4 @@
-"""Every setting there is: its name, default, range, unit and meaning, in one table.
-
-The dataclasses below are the table. Reading a file, checking it and documenting it are all
-derived from their fields; there is no second list to keep in step.
-"""
+"""Every setting there is: its name, default, range, unit and meaning, in one table."""
 
 from __future__ import annotations
 
@@ -26,8 +22,7 @@ class Rule:
     Attributes:
         doc: its meaning, in sentences for the person who sets it.
         unit: the unit of a number, empty for others.
-        least: the smallest number allowed; None for no limit.
-        most: the largest number allowed; None for no limit.
+        least, most: the limits of a number; None for no limit.
         choices: the words allowed; empty for any.
         pattern: a regular expression that the whole text must match; empty for any text.
         pattern_doc: the pattern in words.
@@ -52,11 +47,7 @@ def setting(
     choices: tuple[str, ...] = (),
     empty: str = "",
 ) -> Any:
-    """A field of a settings dataclass with its default, and what else `Rule` says of it.
-
-    `limits` of a number are the least, the most and the unit; `form` of a text is its pattern,
-    also in words.
-    """
+    """A field with its `Rule`; `limits` are least, most and unit, `form` a pattern, its words."""
     least, most, unit = limits
     rule = Rule(doc, unit, least, most, choices, *form, empty)
     return field(default=default, metadata={"rule": rule})
@@ -636,14 +627,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table: a setting or a section.
-
-    Attributes:
-        path: its keys from the top, joined by dots.
-        kind: its type as declared; a dataclass for a section.
-        default: its default; None for a section.
-        rule: what it may be, and what it is for.
-    """
+    """One row of the table: its path with dots, its type (a dataclass for a section), its rule."""
 
     path: str
     kind: Any

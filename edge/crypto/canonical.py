@@ -13,11 +13,9 @@ those messages are signed, and accepted, on which every JSON library agrees with
 - Text holds no half of a surrogate pair, and nothing is nested deeper than eight levels.
 
 So `json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False)` in Python, or
-`JSON.stringify` over sorted keys, gives the signed bytes of a message that was received, once its
-`signature` is taken out. Whatever this device sends is written that way too, though in an order for
-people: a receiver without floating point may copy each number as it stands. The form is one of
-values, not of text: 1, 1.0 and 1e0 are the same number, which a signature cannot and need not tell
-apart.
+`JSON.stringify` over sorted keys, gives the signed bytes of a message without its `signature`. Sent
+numbers are written that way too: a receiver without floating point may copy each as it stands. 1,
+1.0 and 1e0 are the same number, which a signature cannot and need not tell apart.
 """
 
 from __future__ import annotations
@@ -51,31 +49,19 @@ class MessageProblem(Exception):
 
 
 def canonical(message: Mapping[str, Any]) -> bytes:
-    """The canonical form of an object, the bytes that are signed.
-
-    Raises:
-        MessageProblem: it holds what this module's first lines exclude.
-    """
+    """The canonical form of an object, the bytes that are signed. Raises `MessageProblem`."""
     _check(message, 1)
     return one_line(message, sort=True).encode("utf-8")
 
 
 def wire(message: Mapping[str, Any]) -> str:
-    """The same object for sending: its own order, every number as in the canonical form.
-
-    Raises:
-        MessageProblem: as `canonical`.
-    """
+    """An object for sending: its own order, numbers as in `canonical`. Raises `MessageProblem`."""
     _check(message, 1)
     return one_line(message)
 
 
 def read_message(data: bytes, most: int) -> dict[str, Any]:
-    """Read an object that came from outside, of `most` bytes at most; `canonical` takes it.
-
-    Raises:
-        MessageProblem: the bytes are anything else. No other exception, whatever they are.
-    """
+    """Read an object from outside, up to `most` bytes. Raises `MessageProblem` and nothing else."""
     if len(data) > most:
         raise MessageProblem("too_large")
     # Inside a text they count too; a message of ours has no use for so many.

@@ -43,23 +43,14 @@ class Role(str, enum.Enum):
 
 @dataclass(frozen=True)
 class CommandKey:
-    """A key that may command.
-
-    Attributes:
-        verifier: tells its signatures.
-        role: what it may do.
-    """
+    """What verifies the signatures of a key that may command, and its role."""
 
     verifier: Verifier
     role: Role
 
 
 def read_command_keys(file: Path | None) -> dict[str, CommandKey]:
-    """The keys by id; none where there is no file.
-
-    Raises:
-        ConfigError: the file cannot be read, is open to others, or holds a mistake.
-    """
+    """The keys by id; none without a file. Raises `ConfigError`, also if it is open to others."""
     if file is None:
         return {}
     data = read_secret(file, "commands.keys_file", MAX_BYTES)

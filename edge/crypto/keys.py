@@ -1,9 +1,8 @@
 """The key that a store is locked with: where it comes from, and what it wraps.
 
-A store has two secrets of its own: the data key, which seals its rows, and the root, which other
-keys of the device are derived from. Both lie in the store, wrapped by a key that should lie
-elsewhere: in a systemd credential, in a file, or in somebody's head. Changing that key rewrites
-some bytes; changing the data key rewrites every row.
+A store has two secrets: the data key, which seals its rows, and the root, which other keys are
+derived from. Both lie in the store, wrapped by a key that should lie elsewhere. Changing that key
+rewrites some bytes; changing the data key rewrites every row.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ from edge.private_files import (
 )
 
 DEFAULT_FILE = "store.key"
-"""The key file that is made in the state directory when no other source is configured."""
 
 MIN_CHARACTERS = 12
 MAX_CHARACTERS = 1024
@@ -50,11 +48,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stretching:
-    """How a passphrase becomes a key; kept beside what the key locks, and no secret.
+    """How a passphrase becomes a key, by scrypt; kept beside what the key locks, and no secret.
 
     Attributes:
-        log2_n: binary logarithm of scrypt's cost, 10 to 18.
-        r: its block size, 1 to 16; it takes 128 * r * 2**log2_n bytes of memory.
+        log2_n: binary logarithm of the cost, 10 to 18.
+        r: block size, 1 to 16; it takes 128 * r * 2**log2_n bytes of memory.
         p: how often it is done, 1 to 8.
         salt: 16 random bytes.
     """
@@ -73,10 +71,10 @@ class Stretching:
 
     @classmethod
     def fresh(cls) -> Stretching:
-        """The usual cost with a new salt.
+        """The usual cost with a new salt: 32 MiB, three times, a second on a Raspberry Pi.
 
-        32 MiB, three times over: one of the settings that the OWASP password storage cheat sheet
-        calls equal, and the one among them for little memory. A Raspberry Pi takes a second.
+        One of the settings that the OWASP password storage cheat sheet calls equal, the one for
+        little memory.
         """
         return cls(15, 8, 3, os.urandom(_SALT_BYTES))
 
@@ -119,12 +117,7 @@ def ask_at_terminal(question: str) -> str:
 
 @dataclass(frozen=True)
 class Secrets:
-    """What a store's rows and the device's other files are protected with, 32 bytes each.
-
-    Attributes:
-        data: seals the rows; rotation replaces it.
-        root: what other keys are derived from; it stays for as long as the store does.
-    """
+    """The data key, which rotation replaces, and the root, which stays; 32 bytes each."""
 
     data: bytes = field(repr=False)
     root: bytes = field(repr=False)
@@ -151,7 +144,6 @@ class Lock:
     Attributes:
         key_id: which key opens it, 16 hexadecimal digits.
         stretching: how a passphrase becomes that key; None for a key that is no passphrase.
-        wrapped: the sealed secrets.
     """
 
     key_id: str
@@ -161,13 +153,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class WrappingKey:
-    """A key that wraps secrets.
-
-    Attributes:
-        secret: the key itself, or what it is derived from.
-        source: where it came from, for people.
-        stretching: how it was made of a passphrase; None where it was not.
-    """
+    """A key that wraps secrets; without stretching where it was not made from a passphrase."""
 
     secret: bytes = field(repr=False)
     source: str
@@ -197,13 +183,9 @@ class WrappingKey:
 class KeySources:
     """Where the wrapping key of a store may be, in the order of the look-up.
 
-    A systemd credential; `store.key_file`; the key file in the state directory; a passphrase, from
-    a credential or from the terminal. A store says which key it wants, so a wrong key does no harm.
-
-    Args:
-        settings: the section `store`.
-        folder: the store's folder.
-        ask: asks a person for a passphrase; raises `KeyFault` when nobody is there.
+    A systemd credential; `store.key_file`; the key file in the store's folder; a passphrase, from
+    a credential or from `ask`, which raises `KeyFault` when nobody is there. A store says which key
+    it wants, so a wrong key does no harm.
     """
 
     def __init__(
@@ -244,11 +226,7 @@ class KeySources:
         return key
 
     def find(self, lock: Lock) -> WrappingKey:
-        """The key that a lock wants.
-
-        Raises:
-            KeyFault: it is in none of the places; or it is, and others may read it.
-        """
+        """The key that a lock wants. Raises `KeyFault` if it is not here, or others may read it."""
         if self._known is not None and self._known.id == lock.key_id:
             return self._known
         if lock.stretching is None:
@@ -280,11 +258,7 @@ class KeySources:
         return key
 
     def replace_file(self, file: Path, use: Callable[[WrappingKey], None]) -> None:
-        """Replace the key in a file with a new one; power may fail at any moment.
-
-        Args:
-            file: the key file.
-            use: locks the store with the new key.
+        """Replace the key in a file once `use` has locked the store with it; power may fail.
 
         Raises:
             KeyFault: the file cannot be written.
@@ -307,10 +281,7 @@ class KeySources:
             sync_folder(file.parent)
 
     def forget_default_file(self) -> None:
-        """Erase the key file that was made in the state directory, if it is not the one in use.
-
-        With an old copy of the store it would still open that.
-        """
+        """Erase the default key file unless it is in use: with it an old copy could be read."""
         file = self.default_file
         try:
             key = key_of_file(file)
@@ -406,12 +377,10 @@ def _logged(fresh: Path, file: Path) -> Iterator[None]:
 def key_of_file(path: Path) -> WrappingKey | None:
     """The key in a file, whatever its form; None where there is no such file.
 
-    The file must belong to this user or root. When root asks, it may also be that of the user whose
-    folder it is in, such as the service's.
+    It must belong to this user or root. When root asks, also to the folder's owner, as the service.
 
     Raises:
-        KeyFault: it cannot be read, is too short or too long, belongs to another user, or others
-            may read it.
+        KeyFault: it cannot be read, has a wrong size or owner, or others may read it.
     """
     try:
         user = os.geteuid()
@@ -427,11 +396,7 @@ def key_of_file(path: Path) -> WrappingKey | None:
 
 
 def _secret_in(content: bytes, what: str) -> bytes:
-    """The key in a file or credential: at least 32 bytes, text without white space around it.
-
-    Raises:
-        KeyFault: it is shorter than a key, or too long to be one. `what` names its holder.
-    """
+    """The key in a file or credential; 32 to `_MAX_KEY_BYTES` bytes, or it raises `KeyFault`."""
     # Text gets a line's end from every editor and shell; in random bytes each one counts.
     if content.isascii() and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in content):
         content = content.strip()
@@ -445,12 +410,9 @@ def _secret_in(content: bytes, what: str) -> bytes:
 def make_key_file(path: Path, *, replace: bool = False) -> None:
     """Write a new random key to a file: 64 hexadecimal digits, mode 0600, durable on return.
 
-    Made by root, it belongs to the owner of the folder, as the store does. If two processes make
-    one at the same time, one of the two stays and counts.
-
-    Args:
-        path: the file; its folder is made if missing, private to the user.
-        replace: whether a file that is there may go; if not, it stays and nothing is made.
+    Made by root, it belongs to the owner of the folder, which is made if missing. If two processes
+    make one at the same time, one of the two stays and counts. Without `replace` a file that is
+    there stays.
 
     Raises:
         KeyFault: it cannot be written.

@@ -1,8 +1,8 @@
 """Sealing: AES-256-GCM, each value bound to the place where it lies.
 
 A sealed value is a version byte, a random nonce of 96 bits, the ciphertext and its tag of 128 bits
-(NIST SP 800-38D). With random nonces one key seals 2**32 values before two nonces are likely to
-meet with a chance of 2**-32; a device seals some thousand in a year.
+(NIST SP 800-38D). Among 2**32 values of one key two nonces meet with a chance of 2**-32; a device
+seals some thousand in a year.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ _VERSION = b"\x01"
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 OVERHEAD = len(_VERSION) + _NONCE_BYTES + _TAG_BYTES
-"""How many bytes longer a sealed value is than what is in it."""
 
 
 class SealBroken(ValueError):
@@ -29,11 +28,7 @@ class SealBroken(ValueError):
 
 
 class Sealer:
-    """Seals and opens values under one key.
-
-    Args:
-        key: 32 bytes, from a random source.
-    """
+    """Seals and opens values under one random key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
@@ -55,10 +50,7 @@ class Sealer:
 
 
 def derive(secret: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
-    """A key for one purpose, from which neither the secret nor another purpose's key follows.
-
-    HKDF with SHA-256 (RFC 5869); the secret must be as random as a key.
-    """
+    """A key for one purpose, by HKDF with SHA-256 (RFC 5869) from a secret as random as a key."""
     return HKDF(SHA256(), length, salt=None, info=b"edge-voice " + purpose.encode()).derive(secret)
 
 

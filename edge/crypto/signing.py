@@ -6,10 +6,8 @@ What is signed is
 
 where the canonical form (edge/crypto/canonical.py) is that of the message without its member
 `signature`. The domain says what kind of message it is, so that a signed status can never pass for
-a signed decision; algorithm and key id are those of the signature, so that neither can be exchanged
-for another. None of the three holds a line feed.
-
-The signature is an object beside the other members:
+a signed decision; algorithm and key id are there so that neither can be exchanged. None of the
+three holds a line feed. The signature is an object beside the other members:
 
     "signature": {"algorithm": "ed25519", "key_id": "3b1c...", "value": "base64"}
 
@@ -69,12 +67,7 @@ class Verifier(Protocol):
 
 
 class HmacKey:
-    """A key that both sides know.
-
-    Args:
-        secret: 32 to 64 bytes.
-        key_id: its name; None derives one that tells nothing about it.
-    """
+    """A key that both sides know, 32 to 64 bytes; without an id, a derived one reveals nothing."""
 
     algorithm = HMAC
 
@@ -95,15 +88,7 @@ class HmacKey:
 
 
 class PublicKey:
-    """The half of an Ed25519 key that can only verify.
-
-    Args:
-        raw: its 32 bytes.
-        key_id: its name; None derives one.
-
-    Raises:
-        ValueError: the bytes are no public key.
-    """
+    """The half of an Ed25519 key, 32 bytes, that can only verify; `ValueError` for no such key."""
 
     algorithm = ED25519
 
@@ -127,12 +112,7 @@ class PublicKey:
 
 
 class PrivateKey:
-    """An Ed25519 key that signs.
-
-    Args:
-        raw: its 32 bytes.
-        key_id: its name; None derives one from the public half.
-    """
+    """An Ed25519 key of 32 bytes that signs; without an id, one is derived from the public half."""
 
     algorithm = ED25519
 
@@ -159,11 +139,7 @@ class SigningKey(Verifier, Protocol):
 
 
 def signed(message: Mapping[str, Any], domain: str, key: SigningKey) -> dict[str, Any]:
-    """A message with its signature as the last member; a former signature is replaced.
-
-    Raises:
-        MessageProblem: it has no canonical form.
-    """
+    """A message with its signature last, in place of a former one. Raises `MessageProblem`."""
     bare = {name: value for name, value in message.items() if name != "signature"}
     value = key.sign(_bytes_to_sign(bare, domain, key))
     signature = {
@@ -175,10 +151,7 @@ def signed(message: Mapping[str, Any], domain: str, key: SigningKey) -> dict[str
 
 
 def is_genuine(message: Mapping[str, Any], domain: str, key: Verifier) -> bool:
-    """Whether a message carries this key's signature for this domain, one of `DOMAINS`.
-
-    The key that the signature names is only compared.
-    """
+    """Whether a message has this key's signature for this domain; its key id is only compared."""
     parts = signature_of(message)
     if parts is None or parts[:2] != (key.algorithm, key.key_id):
         return False
@@ -203,11 +176,8 @@ def signature_of(message: Mapping[str, Any]) -> tuple[str, str, bytes] | None:
 def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
     """The key that signs, from a file of mode 600 or a systemd credential.
 
-    Args:
-        file: for HMAC 64 to 128 hexadecimal digits in one line; for Ed25519 a private key as PEM
-            (PKCS #8, unencrypted) or its 32 bytes.
-        algorithm: which of the two it must be.
-        setting: what names the file, for messages.
+    For HMAC, 64 to 128 hexadecimal digits in one line; for Ed25519, PEM (PKCS #8, unencrypted) or
+    its 32 bytes.
 
     Raises:
         ConfigError: the file cannot be read, is open to others, or holds no such key.
@@ -226,11 +196,7 @@ def read_signing_key(file: Path, algorithm: str, setting: str) -> SigningKey:
 
 
 def key_in(file: Path, key_id: str | None = None) -> SigningKey:
-    """A key that signs, of either algorithm; `key_id` names it, None derives a name.
-
-    Raises:
-        ConfigError: the file cannot be read, is open to others, or holds no key.
-    """
+    """A key that signs, of either algorithm, as `read_signing_key`; None derives its id."""
     data = read_secret(file, "the key", _MAX_KEY_BYTES)
     with contextlib.suppress(ValueError):
         return _private_key(data, key_id)
@@ -243,11 +209,7 @@ def key_in(file: Path, key_id: str | None = None) -> SigningKey:
 
 
 def read_verifying_key(file: Path) -> Verifier:
-    """A key that verifies: a public key as base64, or a shared key.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no such key.
-    """
+    """A key that verifies: a public key as base64, or a shared key. Raises `ConfigError`."""
     try:
         text = file.read_bytes()[:_MAX_KEY_BYTES].decode("ascii", "replace").strip()
     except OSError as error:
@@ -263,11 +225,7 @@ def read_verifying_key(file: Path) -> Verifier:
 
 
 def verifier(algorithm: str, key: str, key_id: str) -> Verifier:
-    """A key for verifying: hexadecimal digits of a shared key, or base64 of a public one.
-
-    Raises:
-        ValueError: it is no such key.
-    """
+    """A verifying key from hexadecimal (shared) or base64 (public). Raises `ValueError`."""
     if algorithm == HMAC:
         return HmacKey(_hexadecimal(key.encode("utf-8")), key_id)
     if algorithm != ED25519:
@@ -288,11 +246,7 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
 
 
 def write_key(file: Path, content: bytes) -> None:
-    """Write a key to a new file of mode 600.
-
-    Raises:
-        EnvironmentFault: it exists already, or cannot be written.
-    """
+    """Write a key to a new file of mode 600. Raises `EnvironmentFault`, also if it exists."""
     try:
         write_file(file, content)
     except FileExistsError:

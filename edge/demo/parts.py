@@ -1,8 +1,4 @@
-"""What the demo starts: an MQTT broker with a subscriber, the service, and the sound it is given.
-
-The broker is amqtt on a free port of the loopback interface. It speaks MQTT 3.1.1 only: a client
-that connects with version 5 is not answered.
-"""
+"""What the demo starts: a broker (amqtt, MQTT 3.1.1 only), a subscriber, and the service."""
 
 from __future__ import annotations
 
@@ -41,12 +37,9 @@ _ROOM_DBFS = -62.0
 
 
 class DemoBroker:
-    """A broker in its own thread, for anyone on this machine, without a password.
+    """A broker in its own thread, for anyone on this machine; use it with `with`.
 
-    Use it as a context manager; `host` and `port` are valid inside.
-
-    Raises:
-        EnvironmentFault: amqtt is not installed, or could not start.
+    `host` and `port` are valid inside. Raises `EnvironmentFault` without a working amqtt.
     """
 
     def __init__(self) -> None:
@@ -168,7 +161,7 @@ def is_online(status: dict[str, Any]) -> bool:
 
 
 class Player:
-    """Writes raw mono 16-bit little-endian PCM at 16 kHz to a pipe, in real time, without a gap.
+    """Writes mono 16-bit little-endian PCM at 16 kHz to a pipe, in real time, without a gap.
 
     Between recordings it plays a quiet room, for a live microphone is never digitally silent.
     """
@@ -233,10 +226,7 @@ class Player:
 
 
 def write_config(folder: Path, settings: dict[str, Any]) -> Path:
-    """Write settings as `config.yaml` in a folder, and return its path.
-
-    The store's key is made too, to avoid the warning about a key made on the way.
-    """
+    """Write `config.yaml`, and the store's key to avoid the warning about a key made on the way."""
     path = folder / "config.yaml"
     make_key_file(Path(settings["state_directory"]) / DEFAULT_FILE)
     path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
@@ -302,11 +292,7 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id.
-
-        Raises:
-            ValueError: it has not been started.
-        """
+        """Its process id. Raises `ValueError` before the start."""
         if self._process is None:
             raise ValueError("the service has not been started")
         return self._process.pid

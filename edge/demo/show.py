@@ -17,10 +17,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Expectation:
-    """A decision that should come of something said; `name` is None for any name or none.
-
-    `text` is empty if it is up to the person at the microphone.
-    """
+    """A decision to expect: `name` None is any or none, `text` empty is up to the person."""
 
     title: str
     text: str

@@ -86,11 +86,9 @@ class Play:
 
 
 def load_play(folder: Path | None = None) -> Play:
-    """Read the manifest and every recording in it, from a folder or, for None, those included.
+    """The manifest and recordings in a folder, None for those included.
 
-    Raises:
-        EnvironmentFault: the manifest is missing or damaged.
-        AudioFormatError: a recording is.
+    Raises `EnvironmentFault` for a bad manifest, `AudioFormatError` for a bad recording.
     """
     folder = folder or demo_directory()
     manifest = folder / "manifest.json"
@@ -139,11 +137,7 @@ def demo_settings(folder: Path, broker: DemoBroker) -> dict[str, Any]:
 
 
 def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutcome:
-    """Run the demo, with its files in an empty folder; `play` is None for the one included.
-
-    Raises:
-        EdgeVoiceError: something the demo depends on failed.
-    """
+    """Run the demo in an empty folder, by default the play included. Raises `EdgeVoiceError`."""
     play = play or load_play()
     with ExitStack() as stack:
         broker = stack.enter_context(DemoBroker())
@@ -211,12 +205,7 @@ class EnrollmentEnded(Exception):
 
 
 def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOutcome:
-    """Run the guided demo, with its files in an empty folder.
-
-    Raises:
-        EnrollmentEnded: the person could not be enrolled.
-        EdgeVoiceError: something the demo depends on failed.
-    """
+    """Run the guided demo in an empty folder. Raises `EnrollmentEnded` or `EdgeVoiceError`."""
     with ExitStack() as stack:
         broker = stack.enter_context(DemoBroker())
         settings = demo_settings(folder, broker)
@@ -267,8 +256,7 @@ def _answer(
 ) -> tuple[dict[str, Any] | None, float | None]:
     """The decision, and how long after the end of the speech it arrived, seconds.
 
-    Only the service knows when the speech ended: its own timings are added to the time over MQTT,
-    by the clock that both share.
+    Only the service knows when speech ended: its timings are added, by the clock both share.
     """
     if arrival is None:
         return None, None

@@ -1,8 +1,4 @@
-"""Checks everything the service depends on, and says what to do where something is wrong.
-
-Each module checks one subject and declares its findings at its top as `FindingKind`s, so that the
-texts are in one place, each with a code of its own.
-"""
+"""Checks everything the service depends on; each module declares its texts at its top."""
 
 from edge.doctor.examination import examine
 from edge.doctor.finding import Finding, FindingKind, State

@@ -23,7 +23,7 @@ _DECRYPT_S = 10.0
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit: its states by systemd's names, and its lines and drop-ins by key, in order.
+    """A systemd unit: its states by systemd's names, its lines and drop-ins by key, in order.
 
     If nothing is known both are empty, and `why` says why.
     """
@@ -60,12 +60,11 @@ def ask_systemd() -> Unit:
 
 @dataclass
 class Context:
-    """What is known so far.
+    """What is known so far; `quick` leaves out what takes seconds.
 
     `config` is the defaults if the file cannot be read, and `problems` its mistakes. `status` is
     the service's retained status, empty if there is none, None if the broker was not asked;
-    `announced` has the topics on which the broker keeps entities of this device. `quick` leaves out
-    what takes seconds.
+    `announced` has the topics on which the broker keeps entities of this device.
     """
 
     config: Config = field(default_factory=Config)
@@ -85,11 +84,10 @@ class Context:
 
 @contextlib.contextmanager
 def as_the_service(unit: Unit) -> Iterator[None]:
-    """Use the service's state directory and credentials.
+    """Use the service's state directory and credentials, which only the service gets from systemd.
 
-    Only the service gets its credentials from systemd. Here the files they come from, where this
-    user can read them, are linked under the same names in a temporary folder. No secret is copied
-    to a file: encrypted ones are decrypted by systemd-creds into memory of this process.
+    Their files, where readable, are linked in a temporary folder. No secret is copied to a file:
+    encrypted ones are decrypted by systemd-creds into memory of this process.
     """
     before = dict(os.environ)
     with contextlib.ExitStack() as stack:

@@ -42,7 +42,7 @@ UNREAD = skipped(
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """One check, of at most `limit_s` seconds; it may need a valid configuration."""
 
     subject: str
@@ -52,29 +52,25 @@ class Check:
 
 
 CHECKS = (
-    Check("user", configuration.check_user),
-    Check("configuration", configuration.check, needs_settings=False),
-    Check("service", lambda context: service.check(context.unit), needs_settings=False),
-    Check("clock", machine.check_clock, needs_settings=False),
+    DoctorCheck("user", configuration.check_user),
+    DoctorCheck("configuration", configuration.check, needs_settings=False),
+    DoctorCheck("service", lambda context: service.check(context.unit), needs_settings=False),
+    DoctorCheck("clock", machine.check_clock, needs_settings=False),
     # The broker comes before the microphone, whose state the service reports there.
-    Check("broker", broker.check, limit_s=40.0),
-    Check("service", service.check_status),
-    Check("Home Assistant entities", service.check_home_assistant),
-    Check("microphone", microphone.check, limit_s=20.0),
-    Check("state", storage.check, limit_s=60.0),
-    Check("keys", configuration.check_secrets),
-    Check("metrics", service.check_metrics),
-    Check("models", machine.check_models, limit_s=120.0, needs_settings=False),
-    Check("machine", machine.check, needs_settings=False),
+    DoctorCheck("broker", broker.check, limit_s=40.0),
+    DoctorCheck("service", service.check_status),
+    DoctorCheck("Home Assistant entities", service.check_home_assistant),
+    DoctorCheck("microphone", microphone.check, limit_s=20.0),
+    DoctorCheck("state", storage.check, limit_s=60.0),
+    DoctorCheck("keys", configuration.check_secrets),
+    DoctorCheck("metrics", service.check_metrics),
+    DoctorCheck("models", machine.check_models, limit_s=120.0, needs_settings=False),
+    DoctorCheck("machine", machine.check, needs_settings=False),
 )
 
 
 def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Finding]:
-    """Run all checks; yields the findings as they are made.
-
-    The configuration is this machine's for None. `quick` leaves out recording, and measuring the
-    speed.
-    """
+    """Findings as they are made; None is this machine's settings, `quick` skips what takes long."""
     context = Context(unit=ask_systemd(), quick=quick)
     with as_the_service(context.unit):
         context.file = find_config(file)
@@ -89,7 +85,7 @@ def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Findin
             yield UNREAD()
 
 
-def run_check(check: Check, context: Context) -> Iterator[Finding]:
+def run_check(check: DoctorCheck, context: Context) -> Iterator[Finding]:
     """The findings of one check; that it hangs or fails is a finding too."""
     found: queue.Queue[Finding | BaseException | None] = queue.Queue()
 

@@ -24,8 +24,8 @@ class State(str, enum.Enum):
 class Finding:
     """One row; its fields are stable names in JSON, and hold nothing secret.
 
-    `name` is what was checked, such as `broker_login`, and `code` the kind of finding, such as
-    `broker_login.refused`. The remedy is empty if nothing has to be done.
+    `name` is what was checked (`broker_login`), `code` what was found (`broker_login.refused`); the
+    remedy is empty if nothing has to be done.
     """
 
     name: str
@@ -82,11 +82,7 @@ def from_error(kind: FindingKind, error: Exception | str, prefix: str = "") -> F
 
 
 def split_message(error: Exception | str) -> tuple[str, str]:
-    """What an error message says is wrong, and what it says to do about it.
-
-    Errors of this software are one line, `what is wrong; what to do` or `what is wrong: do this`;
-    some lack the second part.
-    """
+    """A message's `what is wrong; what to do` or `what is wrong: do this`, in two parts."""
     text = " ".join(str(error).split())
     for separator in ("; ", ": run ", ": put ", ": move ", ": try ", ": start "):
         wrong, found, remedy = text.rpartition(separator)

@@ -1,13 +1,11 @@
 """The machine: its clock, processor, memory and disk, and how fast the models run on it.
 
-The service takes 132 MB at its peak. Less than 200 MB free leaves little beside it, and below
-50 MB the kernel may end a process. The audit trail grows to 32 MB unless `audit.most_mb` says
-otherwise, twice that while it is compacted: 100 MB is room enough, and below 10 MB an enrollment
-may fail.
+The service takes 132 MB at its peak: less than 200 MB free leaves little beside it, and below
+50 MB the kernel may end a process. The audit trail grows to 32 MB (`audit.most_mb`), twice that
+while it is compacted: 100 MB is room enough, and below 10 MB an enrollment may fail.
 
-A decision should come within 900 ms of the end of speech, and 600 ms of that is the silence that
-ends an utterance (`audio.end_silence_s`): 300 ms are left, 15 % of a phrase of two seconds. Above
-that people notice the wait. Above half of the utterance's length the device falls behind in
+People notice a wait above 900 ms after speech, 600 ms of it `audio.end_silence_s`: 300 ms are left,
+15 % of a phrase of two seconds. Above half of the utterance's length the device falls behind in
 continuous speech, where voice detection, search and verification share one core, and what is not
 processed within `audio.ring_s` is lost.
 """

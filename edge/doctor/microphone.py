@@ -1,13 +1,13 @@
 """The microphone: it opens, and it delivers plausible sound.
 
-Nobody has to speak. The background noise of a room is enough to recognize a dead capsule (exact
-zeros), a level that is far too low, clipping, and too much noise.
+Nobody has to speak: a room's noise shows a dead capsule (exact zeros), a far too low level,
+clipping, and too much noise.
 
-Where the thresholds come from: speech at a door arrives at -45 to -15 dBFS, and background noise
-at home is 20 to 50 dB below it. Where the quietest tenth is louder than -35 dBFS, speech cannot
-exceed it by `recognition.min_snr_db` without clipping. Nothing above -80 dBFS in three seconds is
-the last bit or two of a 16-bit converter (-98 to -86), not a room. One sample in a thousand at
-full scale is clipping: speech alone reaches it by chance far less often.
+Thresholds: speech at a door arrives at -45 to -15 dBFS, background noise is 20 to 50 dB below it.
+Where the quietest tenth is louder than -35 dBFS, speech cannot exceed it by
+`recognition.min_snr_db` without clipping. Nothing above -80 dBFS in three seconds is the last bit
+or two of a 16-bit converter (-98 to -86), not a room. One sample in a thousand at full scale is
+clipping: speech alone reaches it by chance far less often.
 """
 
 from __future__ import annotations

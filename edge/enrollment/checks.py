@@ -15,8 +15,23 @@ from numpy.typing import NDArray
 from edge.audio.blocks import FRAME_SAMPLES, level_db
 from edge.enrollment.room_noise import QUIET_LIMIT_DBFS
 from edge.errors import EnrollmentRejected
-from edge.types import SAMPLE_RATE, FloatArray, ProfileKind, ReasonCode, Utterance
+from edge.recognition import Engine
+from edge.recognition.dtw import dtw_distances
+from edge.recognition.keyword_spotter import KeywordSpotter
+from edge.recognition.scoring import cosine, signature_of
+from edge.types import (
+    SAMPLE_RATE,
+    EnrollmentSample,
+    FloatArray,
+    Profile,
+    ProfileKind,
+    ReasonCode,
+    Utterance,
+)
 
+APART = 1.2
+"""Least distance of two phrases of one person, relative to the largest distance between
+repetitions of one phrase at enrollment."""
 WANTED = 4
 """Syllables that a passphrase should have."""
 FEW = 2
@@ -43,14 +58,7 @@ _BESIDE_HOPS = 2
 
 
 def count_syllables(samples: FloatArray) -> int:
-    """Estimate the number of syllables in an utterance.
-
-    Args:
-        samples: mono audio at `SAMPLE_RATE`, shape (n,).
-
-    Returns:
-        0 and up.
-    """
+    """Estimate the number of syllables in mono audio at `SAMPLE_RATE`, shape (n,)."""
     level = _vowel_level(samples)
     if len(level) < 3:
         return 0
@@ -165,6 +173,47 @@ def require_syllables(utterance: Utterance) -> None:
             ReasonCode.TOO_SHORT.value,
             f"too short (about {count} syllable{'' if count == 1 else 's'} heard, {WANTED} or more"
             " needed): choose a longer phrase",
+        )
+
+
+def require_apart(engine: Engine, other: Profile, sample: EnrollmentSample) -> None:
+    """Refuse a repetition in another voice, or too close to the person's other phrase.
+
+    The own and the duress phrase have to be distinguished in noise and in fear, also within running
+    speech: they must be further apart than the phrases of two people, and neither may be a part of
+    the other.
+
+    Raises:
+        EnrollmentRejected: with what to do about it.
+    """
+    likeness = cosine(signature_of(other.enrolled), sample.speaker_embedding)
+    least = engine.models.speaker.card.threshold("enrollment")
+    if likeness < least:
+        raise EnrollmentRejected(
+            ReasonCode.UNKNOWN_SPEAKER.value,
+            f"not the voice of {other.name} (similarity {likeness:.2f}, at least {least:.2f}): the"
+            " same person must say both phrases",
+        )
+    if sample.phrase_embedding is None:
+        return
+    examples = [s.phrase_embedding for s in other.enrolled if s.phrase_embedding is not None]
+    distance = min(dtw_distances(examples, sample.phrase_embedding), default=float("inf"))
+    nearest = APART * engine.models.phrase.card.threshold("enrollment")
+    if distance < nearest:
+        raise EnrollmentRejected(
+            ReasonCode.WRONG_PHRASE.value,
+            f"too similar to the phrase of {other.name} (distance {distance:.2f}, at least"
+            f" {nearest:.2f}): choose one without a word in common",
+        )
+    spotter = KeywordSpotter(engine.models.phrase, [examples])
+    reverse = KeywordSpotter(engine.models.phrase, [[sample.phrase_embedding]])
+    if spotter.search(sample.phrase_embedding) or any(
+        reverse.search(example) for example in examples
+    ):
+        raise EnrollmentRejected(
+            ReasonCode.WRONG_PHRASE.value,
+            f"one of the two phrases of {other.name} is part of the other: choose one without a"
+            " word in common",
         )
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +40,6 @@ _LEAST_SPEECH_S = 0.3
 _CLIPPED_COSTS_DB = 200.0
 """For the share of samples at full scale: 1 % costs 2 dB."""
 _REFRESH_S = 0.05
-
-
-class ClosableSource(Source, Protocol):
-    """`edge.audio.microphone.Microphone`."""
-
-    def close(self) -> None:
-        """Have `blocks` end."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -125,18 +117,15 @@ def listen_to(
     devices: Sequence[InputDevice],
     levels: Callable[[Sequence[float]], None],
     listen_s: float = LISTEN_S,
-    opened_as: Callable[[str], ClosableSource] = Microphone,
+    opened_as: Callable[[str], Source] = Microphone,
 ) -> list[MicrophoneLevel]:
-    """Listen to several microphones at once.
+    """Listen to several microphones at once; returns how well each hears, in the same order.
 
     Args:
         devices: the microphones.
         levels: called with the present levels, dB relative to full scale, 20 times a second.
         listen_s: for how long, seconds.
         opened_as: makes a microphone of a device's name.
-
-    Returns:
-        How well each hears, in the same order.
     """
     recorders = [_Recorder(opened_as(device.name)) for device in devices]
     try:
@@ -158,7 +147,7 @@ def listen_to(
 class _Recorder:
     """A microphone and the thread that records from it."""
 
-    def __init__(self, source: ClosableSource) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self._thread: threading.Thread | None = None
         self._parts: list[FloatArray] = []

@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 
-from edge.access.duress import require_apart
 from edge.config import EnrollmentConfig, ReplayConfig
-from edge.enrollment.checks import require_syllables, require_whole
+from edge.enrollment.checks import require_apart, require_syllables, require_whole
 from edge.errors import ProfileError
 from edge.recognition.engine import Engine
 from edge.replay.memory import remember_enrollment
@@ -32,7 +31,6 @@ class Wish:
 
     Attributes:
         name: a new name, or that of a profile.
-        kind: passphrase or voice.
         phrase: the written phrase; None when not given.
         short: whether `SHORT_SECONDS` of free speech are enough.
         again: whether to replace an existing signature.
@@ -52,8 +50,6 @@ class Examined:
     """An accepted utterance that is not stored yet.
 
     Attributes:
-        utterance: what was said.
-        sample: what is stored of it.
         speaker_model: SHA-256 of the voice's model.
         phrase_model: SHA-256 of the phrase's model; empty without a phrase.
     """
@@ -66,11 +62,6 @@ class Examined:
 
 class Enrollment:
     """An enrollment, begun or continued.
-
-    Args:
-        store: where profiles are kept.
-        wish: what to enroll.
-        config: how much is required.
 
     Attributes:
         profile: what was accepted so far; its id is empty until it is stored.

@@ -9,38 +9,29 @@ from edge.types import Profile, ReasonCode
 LOST = "lost"
 """Refused because the device lost audio."""
 
-_NEXT: Mapping[str, str] = {
-    ReasonCode.TOO_QUIET.value: "once more, a little louder or closer",
-    ReasonCode.CLIPPED.value: "once more, a little softer or farther away",
-    ReasonCode.TOO_NOISY.value: "once more, when it is quieter, or closer",
-    ReasonCode.TOO_SHORT.value: "once more, with a longer phrase: four syllables or more",
-    ReasonCode.TOO_LONG.value: "once more, only the phrase, then a pause",
-    ReasonCode.WRONG_PHRASE.value: "once more, with the same words as the first time",
-    ReasonCode.UNKNOWN_SPEAKER.value: "once more, by the same person as the first time",
-    ReasonCode.REPEATED.value: "once more, spoken live",
-    ReasonCode.CUT_OFF.value: "once more, with a pause before and after",
-    LOST: "once more, please",
+_REFUSED: Mapping[str, str] = {
+    ReasonCode.TOO_QUIET.value: "too quiet: once more, a little louder or closer",
+    ReasonCode.CLIPPED.value: "too loud: once more, a little softer or farther away",
+    ReasonCode.TOO_NOISY.value: "too noisy: once more, when it is quieter, or closer",
+    ReasonCode.TOO_SHORT.value: (
+        "too short: once more, with a longer phrase: four syllables or more"
+    ),
+    ReasonCode.TOO_LONG.value: "too long: once more, only the phrase, then a pause",
+    ReasonCode.WRONG_PHRASE.value: (
+        "different phrase: once more, with the same words as the first time"
+    ),
+    ReasonCode.UNKNOWN_SPEAKER.value: (
+        "different voice: once more, by the same person as the first time"
+    ),
+    ReasonCode.REPEATED.value: "heard before: once more, spoken live",
+    ReasonCode.CUT_OFF.value: "cut off: once more, with a pause before and after",
+    LOST: "some audio was lost: once more, please",
 }
-_OTHERWISE = "once more, please"
-_FIRST: Mapping[str, str] = {
+_REFUSED_FIRST: Mapping[str, str] = {
     ReasonCode.WRONG_PHRASE.value: "choose another phrase",
     ReasonCode.UNKNOWN_SPEAKER.value: "another voice: the named person must speak",
 }
 """While nothing is accepted there is no first time to repeat."""
-
-WHY: Mapping[str, str] = {
-    ReasonCode.TOO_QUIET.value: "too quiet",
-    ReasonCode.CLIPPED.value: "too loud",
-    ReasonCode.TOO_NOISY.value: "too noisy",
-    ReasonCode.TOO_SHORT.value: "too short",
-    ReasonCode.TOO_LONG.value: "too long",
-    ReasonCode.WRONG_PHRASE.value: "different phrase",
-    ReasonCode.UNKNOWN_SPEAKER.value: "different voice",
-    ReasonCode.REPEATED.value: "heard before",
-    ReasonCode.CUT_OFF.value: "cut off",
-    LOST: "some audio was lost",
-}
-"""Why a repetition was refused, in a few words, by reason."""
 
 _ENDS: Mapping[str, str] = {
     "nobody_spoke": "nobody spoke",
@@ -69,16 +60,10 @@ def accepted(profile: Profile) -> str:
 
 
 def refused(reason: str, *, first: bool = False) -> str:
-    """A repetition was refused, and what to do about it.
-
-    Args:
-        reason: a `ReasonCode` value, or `LOST`.
-        first: whether nothing is accepted yet.
-    """
-    if first and reason in _FIRST:
-        return _FIRST[reason]
-    why = WHY.get(reason)
-    return f"{why}: {_NEXT[reason]}" if why is not None else _OTHERWISE
+    """A repetition was refused, and what to do about it; `first` while nothing is accepted."""
+    if first and reason in _REFUSED_FIRST:
+        return _REFUSED_FIRST[reason]
+    return _REFUSED.get(reason, "once more, please")
 
 
 def complete(profile: Profile) -> str:

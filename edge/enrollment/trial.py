@@ -33,20 +33,21 @@ class Trial:
     """The result.
 
     Attributes:
-        accepted: whether the door would open, or, without a phrase, whether the voice is accepted.
-        reason: why.
-        confidence: of the decision.
         voice: the voice's match; None where the recording was not judged.
         phrase: the phrase's match; None where it was not judged, or there is no phrase.
         meaning: what it means and what to do, a sentence without its full stop.
     """
 
-    accepted: bool
     reason: ReasonCode
     confidence: Confidence
     voice: SpeakerMatch | None
     phrase: PhraseMatch | None
     meaning: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the door would open, or, without a phrase, whether the voice is accepted."""
+        return self.reason is ReasonCode.ACCEPTED
 
     def lines(self) -> list[str]:
         """The result in words."""
@@ -78,36 +79,24 @@ def try_out(
     """
     if profile.kind is ProfileKind.VOICE:
         result = engine.verify(profile, utterance)
-        meaning = meaning_of(
-            result.reason, result.confidence, profile.kind, profile.name, result.quality, config
-        )
-        return Trial(
-            result.accepted,
-            result.reason,
-            result.confidence,
-            result.speaker,
-            result.phrase,
-            meaning,
-        )
-    judgment = Decider(engine, config).decide(utterance, store.list())
-    replays = ReplayCheck(config.replay)
-    replays.load(store)
-    decision = replays.review(judgment).decision
-    candidate = judgment.candidate
-    voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
-    other = (
-        candidate.profile if candidate is not None and candidate.profile.id != profile.id else None
-    )
-    if decision.granted and other is not None:
-        meaning = (
-            f"it would open for {other.name}, not for {profile.name}: they are too similar, enroll"
-            " again with another phrase"
-        )
-        return Trial(False, ReasonCode.UNKNOWN_SPEAKER, decision.confidence, voice, phrase, meaning)
-    meaning = meaning_of(
-        decision.reason, decision.confidence, profile.kind, profile.name, utterance.quality, config
-    )
-    return Trial(decision.granted, decision.reason, decision.confidence, voice, phrase, meaning)
+        reason, confidence = result.reason, result.confidence
+        voice, phrase = result.speaker, result.phrase
+    else:
+        judgment = Decider(engine, config).decide(utterance, store.list())
+        replays = ReplayCheck(config.replay)
+        replays.load(store)
+        decision = replays.review(judgment).decision
+        reason, confidence = decision.reason, decision.confidence
+        candidate = judgment.candidate
+        voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
+        if decision.granted and candidate is not None and candidate.profile.id != profile.id:
+            meaning = (
+                f"it would open for {candidate.profile.name}, not for {profile.name}: they are too"
+                " similar, enroll again with another phrase"
+            )
+            return Trial(ReasonCode.UNKNOWN_SPEAKER, confidence, voice, phrase, meaning)
+    meaning = meaning_of(reason, confidence, profile.kind, profile.name, utterance.quality, config)
+    return Trial(reason, confidence, voice, phrase, meaning)
 
 
 def meaning_of(

@@ -1,7 +1,6 @@
-"""Folders of recordings as lists of analyzed utterances, for measuring accuracy.
+"""Folders of recordings, `SPEAKER/*.flac` or `SPEAKER/PHRASE/*.flac`, as analyzed utterances.
 
-There are two layouts: `SPEAKER/*.flac` (any text) and `SPEAKER/PHRASE/*.flac` (each phrase said
-several times). A file name may begin with a style (`neutral1_1.flac`).
+A file name may begin with a style (`neutral1_1.flac`).
 """
 
 from __future__ import annotations
@@ -66,11 +65,7 @@ def warn_in_log(error: AudioFormatError) -> None:
 
 
 def find_items(folder: Path) -> list[CorpusFile]:
-    """Every recording in a folder, ordered by path, without hidden files.
-
-    Raises:
-        InputError: the folder does not exist or holds no recordings.
-    """
+    """Every recording in a folder by path, without hidden files. Raises `InputError` for none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the folder of recordings")
     items = []

@@ -52,11 +52,7 @@ def evaluate(
     track: Track = unwatched,
     on_unreadable: Callable[[AudioFormatError], None] = warn_in_log,
 ) -> Evaluated:
-    """Measure false accepts and false rejects on recordings; the first `enroll` are enrolled.
-
-    Raises:
-        InputError: the folder does not exist, mixes both layouts, or holds too little.
-    """
+    """Error rates on recordings, of which the first `enroll` are enrolled. Raises `InputError`."""
     items = corpus.find_items(folder)
     by_phrase = _layout(folder, items)
     unreadable: list[AudioFormatError] = []
@@ -131,10 +127,7 @@ def preset_figures(trials: Trials, thresholds: Mapping[str, float]) -> tuple[Pre
 
 
 def units(trials: Trials) -> int:
-    """The number of practically independent trials.
-
-    Those are pairs of people for different voices, and test recordings for a person's own.
-    """
+    """Practically independent trials: pairs of people, or test recordings of one's own voice."""
     own = trials.owner == trials.speaker
     one, other = trials.owner[~own], trials.speaker[~own]
     pairs = np.minimum(one, other) * len(trials.people) + np.maximum(one, other)
@@ -209,7 +202,7 @@ def _figures(curves: Curves) -> NDArray[np.float64]:
 def _share(trials: Trials, wrong: NDArray[np.bool_], expected: float | None) -> Figure:
     """The error rate of trials of one kind, of which those in `wrong`, shape (n,), are errors.
 
-    It is unknown if there are no errors, and too few trials to show a rate as low as `expected`.
+    Unknown without errors and with too few trials to show a rate as low as `expected`.
     """
     where = np.flatnonzero(wrong)  # mostly few, so that summing them beats a product with all
 

@@ -1,8 +1,4 @@
-"""Error rates of a detector from the scores of its trials, and their confidence intervals.
-
-Target trials have the right voice and phrase. Higher scores are more similar, and a trial is
-accepted when `score >= threshold`.
-"""
+"""Error rates of a detector, with confidence intervals; it accepts at `score >= threshold`."""
 
 from __future__ import annotations
 
@@ -67,11 +63,7 @@ def error_curves(targets: Scores, nontargets: Scores) -> Curves:
 
 
 def eer(curves: Curves) -> Rate:
-    """Equal error rate, at which false rejects and false accepts are equally frequent.
-
-    Both rates are step functions of the threshold; between two thresholds, the crossing of the
-    straight line between the two points of the curve is taken.
-    """
+    """Equal error rate, where the straight lines between the points of both curves cross."""
     thresholds, false_reject, false_accept = curves
     gap = false_reject - false_accept
     above = int(np.argmax(gap >= 0))
@@ -104,15 +96,12 @@ def false_reject_at(curves: Curves, far: float) -> Rate:
 
 
 def min_dcf(curves: Curves, costs: Costs) -> float:
-    """Normalized minimum of the detection cost function.
+    """Normalized minimum of the detection cost function; 0 is no error, 1 no better than guessing.
 
     C = c_miss * P_miss * p_target + c_fa * P_fa * (1 - p_target), the least over all thresholds,
-    divided by the cost of the better of accepting everything and rejecting everything,
-    min(c_miss * p_target, c_fa * (1 - p_target)): 0 is no error, 1 no better than deciding without
-    listening. Source: NIST 2016 Speaker Recognition Evaluation Plan, "Performance Measurement".
-
-    Raises:
-        ValueError: a cost or the prior is impossible.
+    divided by the cost of accepting or rejecting everything, min(c_miss * p_target,
+    c_fa * (1 - p_target)). Source: NIST 2016 Speaker Recognition Evaluation Plan, "Performance
+    Measurement". Raises `ValueError` for an impossible cost or prior.
     """
     p_target, c_miss, c_fa = costs
     if not (0.0 < p_target < 1.0 and c_miss > 0.0 and c_fa > 0.0):

@@ -1,7 +1,4 @@
-"""The two plots of an evaluation, as PNG: the error trade-off and the scores.
-
-Matplotlib is an extra (`edge-voice[evaluate]`) that a device at a door does not need.
-"""
+"""The two plots of an evaluation, as PNG; matplotlib is an extra (`edge-voice[evaluate]`)."""
 
 from __future__ import annotations
 
@@ -45,11 +42,7 @@ _DPI = 120
 
 
 def require_matplotlib() -> None:
-    """Fail before the long work if there can be no plots.
-
-    Raises:
-        EnvironmentFault: matplotlib is not installed.
-    """
+    """Raise `EnvironmentFault` before the long work if matplotlib is not installed."""
     try:
         import matplotlib.figure  # noqa: F401, PLC0415 (an extra)
     except ImportError as error:

@@ -1,7 +1,4 @@
-"""The report: one self-contained page of HTML, and the same as JSON.
-
-The page has no script and loads nothing. The folder's name, which can be anything, is escaped.
-"""
+"""The report as JSON and as one self-contained page of HTML, without script; texts are escaped."""
 
 from __future__ import annotations
 
@@ -63,11 +60,7 @@ _MAX_TEXT = 2_000
 
 
 def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
-    """Write `report.html`, `report.json`, `det.png` and `scores.png`; returns the files by name.
-
-    Raises:
-        EnvironmentFault: matplotlib is missing, or a file cannot be written.
-    """
+    """Write the page, JSON and plots; returns the files by name. Raises `EnvironmentFault`."""
     det = det_plot(evaluated.trials, evaluated.thresholds)
     scores = score_plot(evaluated.trials, evaluated.thresholds)
     page = html_page(evaluated.evaluation, det, scores)
@@ -87,11 +80,7 @@ def write_report(evaluated: Evaluated, folder: Path) -> dict[str, Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder of the report, if it does not exist.
-
-    Raises:
-        EnvironmentFault: it cannot be created.
-    """
+    """Create the folder of the report if it does not exist. Raises `EnvironmentFault`."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -229,11 +218,7 @@ def find_report(path: Path) -> Path:
 
 
 def read_suggestion(path: Path, speaker_model: str, phrase_model: str) -> Suggestion:
-    """The suggestion in a report, which must be of the models with these SHA-256.
-
-    Raises:
-        InputError: it cannot be read, is not a report, or was made with another model.
-    """
+    """The suggestion in a report of the models with these SHA-256. Raises `InputError`."""
     content = _load(path)
     if content.get("format") != FORMAT or content.get("version") != VERSION:
         raise _refused(path, "not a report of this version of 'edge-voice evaluate'")

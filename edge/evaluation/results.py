@@ -21,7 +21,6 @@ LABELS = {
     "TC": "resident, right phrase (TC)",
     "target": "resident",
 }
-"""Kinds of trial, for people."""
 BEARABLE = 0.05
 """False-reject rate that people accept: one attempt in twenty."""
 ENOUGH_PEOPLE = 10
@@ -33,10 +32,7 @@ FAR_OFF = 3.0
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured figure with its 95 % interval, `low` to `high`; None with too few trials.
-
-    `errors` is the number of wrong trials, if the figure is a share of them.
-    """
+    """A figure with its 95 % interval, None with too few trials; `errors` counts wrong trials."""
 
     value: float | None
     low: float | None
@@ -65,8 +61,7 @@ class KindFigures:
 class PresetFigures:
     """The error rates of a preset, meant to have `false_accept_rate`, on these recordings.
 
-    `threshold` is the lowest score that it accepts; `false_accepts` has (kind, rate) for each kind
-    of non-target.
+    `threshold` is the lowest score accepted; `false_accepts` has (kind, rate) of non-targets.
     """
 
     name: str
@@ -87,10 +82,10 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of an evaluation.
+    """The results of an evaluation; models are SHA-256, `created_at` is ISO 8601 with the offset.
 
-    Models are SHA-256, and `created_at` is ISO 8601 with the offset. `refused` counts unusable
-    recordings by reason. `kinds` begins with the main one, `presets` with the most forgiving.
+    `refused` counts unusable recordings by reason. `kinds` begins with the main one, `presets` with
+    the most forgiving.
     """
 
     folder: str
@@ -203,9 +198,9 @@ def _of(rate: float) -> str:
 def suggest(presets: Sequence[PresetFigures], people: int) -> Suggestion:
     """The strictest of presets, ordered by strictness, that rejects at most 5 % of residents.
 
-    The measured rate counts, not the upper limit of its interval: with few recordings that is
-    always above 5 %, and would suggest the preset that accepts most strangers. If every preset
-    rejects more, it is the one with the fewest false rejects, the strictest of several.
+    The measured rate counts: with few recordings its upper limit is always above 5 %, which would
+    suggest the preset that accepts most strangers. If every preset rejects more, it is the one with
+    the fewest false rejects, the strictest of several.
     """
     rates = [_rate(preset.false_reject) for preset in presets]
     bearable = [index for index, rate in enumerate(rates) if rate <= BEARABLE]

@@ -38,10 +38,7 @@ NONTARGET_KINDS = (STRANGER, VOICE_STRANGER, WRONG_PHRASE, STRANGER_WRONG_PHRASE
 def voice_scores(
     engine: Engine, profiles: Sequence[Profile], analyses: Sequence[Analysis]
 ) -> Scores:
-    """Scores of each voice against each profile, shape (profiles, tests).
-
-    They are shifted to the usual number of enrolled utterances, so that one threshold suits all.
-    """
+    """Voice scores, shape (profiles, tests), shifted to one number of enrolled utterances."""
     ratio = np.asarray(engine.scorer.voice_scores(profiles, analyses).ratio, dtype=np.float64)
     shift = [engine.scorer.voice.shift(len(profile.enrolled)) for profile in profiles]
     shifted: Scores = ratio - np.asarray(shift)[:, np.newaxis]
@@ -71,10 +68,9 @@ def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Scored trials; every array has shape (n,).
+    """Scored trials, log-likelihood ratios; every array has shape (n,).
 
-    Scores are log-likelihood ratios. `owner` (of the profile) and `speaker` are indices into
-    `people`, `recording` is that of the test recording.
+    `owner` (of the profile) and `speaker` are indices into `people`, `recording` is the test's.
     """
 
     scores: NDArray[np.float64]
@@ -121,10 +117,7 @@ class Split:
 def split(spoken: Sequence[Spoken], enroll: int) -> Split:
     """Enroll the first recordings of each person (and phrase), test the rest.
 
-    People with no more than that are not enrolled but tested as strangers.
-
-    Raises:
-        InputError: there are too few people or recordings; the message says what is needed.
+    People with no more than that are tested as strangers. Raises `InputError` for too few.
     """
     enrolled, tested = [], []
     for own in grouped(spoken, _group).values():

@@ -33,7 +33,7 @@ _MOST_CA_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class SetupAnswers:
-    """What setup asks for; None is the default microphone or port, no user, or the system's CAs.
+    """What setup asks for; None is the default (device, port, system CAs), or no user.
 
     For the password, None keeps the current one.
     """
@@ -77,11 +77,7 @@ def present(config: Config, preset: str) -> SetupAnswers:
 
 
 def checked(path: str, value: bool | int | str | Path | None) -> Any:
-    """An answer converted to the setting at a path such as `mqtt.host`.
-
-    Raises:
-        InputError: it is invalid; the text says what is right.
-    """
+    """An answer converted to the setting at a path such as `mqtt.host`. Raises `InputError`."""
     row = next(row for row in all_settings() if row.path == path)
     try:
         return convert(yaml.compose(written(value)) or yaml.ScalarNode("", ""), row)
@@ -90,11 +86,7 @@ def checked(path: str, value: bool | int | str | Path | None) -> Any:
 
 
 def broker(text: str) -> tuple[str, int | None]:
-    """Host and port in `HOST` or `HOST:PORT`; an IPv6 address with a port needs brackets.
-
-    Raises:
-        InputError: it is not a broker's address.
-    """
+    """Host and port in `HOST`, `HOST:PORT` or `[IPv6]:PORT`. Raises `InputError`."""
     match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?", text.strip())
     if match is None:
         host, port = text.strip(), ""  # an IPv6 address, or invalid
@@ -128,7 +120,7 @@ def settings(answers: SetupAnswers) -> dict[str, bool | int | str | Path | None]
 
 @dataclass(frozen=True)
 class Written:
-    """The configuration, the files that are new or replaced, and the backups of those replaced.
+    """The files that are new or replaced, and the backups of those replaced.
 
     `changed` is about the configuration; `public_key` is None if decisions are not signed.
     """
@@ -141,11 +133,7 @@ class Written:
 
 
 def starting_point(file: Path, preset: str) -> tuple[bytes, Config]:
-    """The content to change: the file's own, or a preset's for a new file.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds mistakes.
-    """
+    """The file's own content, or a preset's for a new file. Raises `ConfigError`."""
     if os.path.lexists(file):
         data = read_config(file)
     else:
@@ -156,11 +144,7 @@ def starting_point(file: Path, preset: str) -> tuple[bytes, Config]:
 
 
 def check_authority(file: Path) -> bytes:
-    """The content of a file with a certificate authority.
-
-    Raises:
-        InputError: it has none.
-    """
+    """The content of a file with a certificate authority. Raises `InputError`."""
     try:
         with file.open("rb") as handle:
             data = handle.read(_MOST_CA_BYTES + 1)

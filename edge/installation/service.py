@@ -26,11 +26,7 @@ def can_start() -> bool:
 
 
 def start() -> None:
-    """Start the service, now and at every boot.
-
-    Raises:
-        EnvironmentFault: it does not start.
-    """
+    """Start the service, now and at every boot. Raises `EnvironmentFault`."""
     for action in ("enable", "restart"):
         done = _systemctl(action, UNIT)
         if done.returncode:
@@ -41,10 +37,9 @@ def start() -> None:
 
 @contextlib.contextmanager
 def paused(tell: Callable[[str], None]) -> Iterator[None]:
-    """Stop the running service for a while, since a microphone has one reader at a time.
+    """Stop the service in this block, if it runs and this user may: a microphone has one reader.
 
-    The service is started again however the block ends, be it by a lost connection. Nothing
-    happens if it does not run, or this user may not stop it.
+    It is started again however the block ends, be it by a lost connection.
     """
     if shutil.which("systemctl") is None or _systemctl("is-active", UNIT).returncode:
         yield
@@ -84,10 +79,7 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _keeper() -> subprocess.Popen[bytes]:
-    """A process that starts the service if this one is killed, which nothing here can catch.
-
-    It waits for a line from this process; end of file instead means that this one has died.
-    """
+    """A process that starts the service if its input ends without a line: this one was killed."""
     return subprocess.Popen(  # noqa: S603 (every word is written here)
         ["/bin/sh", "-c", f"read -r _ || exec systemctl --quiet start {UNIT}"],
         stdin=subprocess.PIPE,

@@ -10,19 +10,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.types.decision import utc
 
 if TYPE_CHECKING:
     from edge.access.decider import Judgment
-    from edge.types import AccessDecision
 
 PROTOCOL = 1
 """Raised when an older `edge-voice monitor` would misread a message."""
 
 LONGEST_LINE = 64 * 1024
 """Most bytes of a message."""
+
+LEVELS_S = 300
+"""Seconds whose level is kept, one figure each."""
+
+SOCKET_NAME = "monitor.sock"
+SYSTEM_SOCKET = Path("/run/edge-voice") / SOCKET_NAME
+"""Where the socket is under systemd."""
 
 Message = dict[str, Any]
 
@@ -52,27 +59,17 @@ def state_message(state: str, **fields: Any) -> Message:
     return {"type": "state", "state": state, **{k: v for k, v in fields.items() if v is not None}}
 
 
-def utterance_message(judgment: Judgment) -> Message | None:
-    """An utterance; None where there was none, as when a challenge was not answered in time."""
+def judgment_messages(judgment: Judgment) -> list[Message]:
+    """The utterance and the decision; margins are absent where nothing was compared.
+
+    Without an utterance, as when a challenge was not answered in time, only the decision.
+    """
     decision = judgment.decision
-    if len(judgment.utterance.samples) == 0 or decision.quality is None:
-        return None
-    return {
-        "type": "utterance",
-        "id": decision.id,
-        "time": utc(decision.time),
-        "utterance_s": round(decision.utterance_s, 2),
-        **decision.quality.as_dict(),
-    }
-
-
-def decision_message(decision: AccessDecision) -> Message:
-    """A decision; margins are over the threshold, and absent where nothing was compared."""
     scores, timings = decision.scores, decision.timings_ms
-    message: Message = {
+    common = {"id": decision.id, "time": utc(decision.time)}
+    decided: Message = {
         "type": "decision",
-        "id": decision.id,
-        "time": utc(decision.time),
+        **common,
         "decision": decision.outcome.value,
         "reason": decision.reason.value,
         "confidence": decision.confidence.value,
@@ -81,8 +78,16 @@ def decision_message(decision: AccessDecision) -> Message:
     }
     for part in ("joint", "voice", "phrase"):
         if part in scores and f"{part}_threshold" in scores:
-            message[f"{part}_margin"] = round(scores[part] - scores[f"{part}_threshold"], 2)
-    return message
+            decided[f"{part}_margin"] = round(scores[part] - scores[f"{part}_threshold"], 2)
+    if len(judgment.utterance.samples) == 0 or decision.quality is None:
+        return [decided]
+    utterance = {
+        "type": "utterance",
+        **common,
+        "utterance_s": round(decision.utterance_s, 2),
+        **decision.quality.as_dict(),
+    }
+    return [utterance, decided]
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The service's end of the socket: a thread that sends messages to all clients.
+"""The service's end of the socket: where it is, who may connect, and what they are sent.
 
 Messages wait in a bounded queue, which never blocks. Each client has a bounded buffer; one that
 does not read is disconnected.
@@ -7,33 +7,133 @@ does not read is disconnected.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
+import os
 import selectors
 import socket
+import stat
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import edge
-from edge.monitor.messages import PROTOCOL, Message, encode
-from edge.monitor.socket import OwnedSocket, Place, may_watch
+from edge.config import Config
+from edge.errors import EnvironmentFault
+from edge.monitor.messages import LEVELS_S, PROTOCOL, SOCKET_NAME, Message, encode
 from edge.types.decision import utc
 
-LEVELS_S = 300
-"""Seconds whose level is kept, one figure each."""
+MOST_CLIENTS = 4
+_MOST_WAITING = 512
+"""Messages that may wait for the thread; of more, the oldest are lost."""
+_MOST_BUFFERED = 64 * 1024
+"""Bytes that may wait for a client."""
+_KERNEL_BUFFER = 16 * 1024
+_PATIENCE_S = 5.0
+"""How long a client may leave something unread."""
+_IDLE_S = 30.0
 _MOST_PAST = 60
 """Utterances and decisions that are kept, in memory only."""
+_LONGEST_PATH = 107
+"""Bytes of a socket's path (unix(7))."""
+_PEER_GROUPS = getattr(socket, "SO_PEERGROUPS", 59)
+_MOST_GROUPS = 256
+"""As many as Python reads of a socket option."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a service opens its socket, and whether its group may use it."""
+
+    path: Path
+    shared: bool
+
+
+def place_of(config: Config) -> Place:
+    """Where a service with this configuration opens its socket."""
+    if config.monitor.socket is not None:
+        return Place(config.monitor.socket, shared=True)
+    # Several directories are separated by colons; the first one is ours.
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if given:
+        return Place(Path(given) / SOCKET_NAME, shared=True)
+    return Place(config.state_path / SOCKET_NAME, shared=False)
+
+
+class OwnedSocket:
+    """The open socket, with a lock that keeps other services away.
+
+    The kernel releases the lock of a killed process. So a socket that is found while the lock is
+    ours was left behind.
+
+    Raises:
+        EnvironmentFault: another service has the place, or no socket can be opened there.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._path = place.path
+        self._lock_path = Path(f"{place.path}.lock")
+        if len(os.fsencode(place.path)) > _LONGEST_PATH:
+            raise EnvironmentFault(
+                f"{place.path}: path too long for a socket; set a shorter monitor.socket"
+            )
+        try:
+            self._lock = _locked(self._lock_path)
+        except OSError as error:
+            raise EnvironmentFault(f"{self._lock_path}: {error.strerror}") from None
+        if self._lock is None:
+            raise EnvironmentFault(
+                f"{place.path}: used by another service; give each its own state_directory or"
+                " monitor.socket"
+            )
+        try:
+            self.socket = self._open(place.shared)
+        except OSError as error:
+            self._unlock()
+            raise EnvironmentFault(f"{place.path}: {error.strerror or error}") from None
+
+    def release(self) -> None:
+        """Close and remove the socket."""
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        self._unlock()
+
+    def _open(self, shared: bool) -> socket.socket:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise OSError("exists and is not a socket; remove it")
+            self._path.unlink()
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            line.setblocking(False)
+            line.bind(str(self._path))
+            # Before anybody can connect, which is only from listen() on.
+            self._path.chmod(0o660 if shared else 0o600)
+            line.listen(8)
+        except OSError:
+            line.close()
+            raise
+        return line
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            # While locked: a process that waits for it checks again that it exists.
+            with contextlib.suppress(OSError):
+                self._lock_path.unlink()
+            os.close(self._lock)
+            self._lock = None
 
 
 class History:
-    """Keeps what a new client is sent first; for one thread.
-
-    Args:
-        device: id of the device.
-        name: its name for people.
-    """
+    """Keeps what a new client is sent first; for one thread."""
 
     def __init__(self, device: str, name: str) -> None:
         self._device, self._name = device, name
@@ -88,25 +188,10 @@ class History:
         return [known.get(second) for second in range(first, now + 1)]
 
 
-MOST_CLIENTS = 4
-_MOST_WAITING = 512
-"""Messages that may wait for the thread; of more, the oldest are lost."""
-_MOST_BUFFERED = 64 * 1024
-"""Bytes that may wait for a client."""
-_KERNEL_BUFFER = 16 * 1024
-_PATIENCE_S = 5.0
-"""How long a client may leave something unread."""
-_IDLE_S = 30.0
-
-_log = logging.getLogger(__name__)
-
-
 class MonitorServer:
     """Sends messages through a socket; `post` is for any thread.
 
-    Args:
-        place: where the socket is to be.
-        history: what new clients are sent; from now on the server's own.
+    From now on the history is its own.
 
     Raises:
         EnvironmentFault: the socket cannot be opened now.
@@ -264,3 +349,41 @@ class _Client:
         if sent:
             self._sent_at = time.monotonic()
         return True
+
+
+def may_watch(peer: socket.socket, *, shared: bool) -> bool:
+    """Whether the connected process may watch: root, this user, and this group if `shared`.
+
+    The kernel says who it is (SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7)), whatever has
+    become of the modes of socket and folder.
+    """
+    size = struct.calcsize("3i")
+    _, user, group = struct.unpack(
+        "3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    if user in {0, os.geteuid()}:
+        return True
+    return shared and os.getegid() in {group, *_groups(peer)}
+
+
+def _groups(peer: socket.socket) -> tuple[int, ...]:
+    try:
+        found = peer.getsockopt(socket.SOL_SOCKET, _PEER_GROUPS, 4 * _MOST_GROUPS)
+    except OSError:  # a kernel before 4.13, or too many groups
+        return ()
+    return struct.unpack(f"{len(found) // 4}I", found)
+
+
+def _locked(path: Path) -> int | None:
+    """A file that this process has locked; None where another one has."""
+    while True:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(number)
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(number).st_ino:
+                return number
+        os.close(number)  # its holder has removed it meanwhile

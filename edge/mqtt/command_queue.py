@@ -63,9 +63,8 @@ class RateLimit:
 class RefusalLog:
     """Audit entries for refused messages, also when thousands arrive a second; thread-safe.
 
-    Up to `per_s` a second, and `burst` at once, have an entry of their own. The others are counted
-    by reason, with one entry every `summary_s` seconds: a trail with an entry for each message of a
-    flood would push out everything else.
+    Up to `per_s` a second, and `burst` at once, have an entry of their own. Others are counted by
+    reason every `summary_s` seconds: a flood must not push everything else out of the trail.
     """
 
     def __init__(self, *, burst: int = 120, per_s: float = 2.0, summary_s: float = 60.0) -> None:
@@ -121,12 +120,8 @@ class CommandFailed(Exception):
 class CommandQueue:
     """Receives commands in the publisher's thread, carries them out in that of `work`.
 
-    Args:
-        device_id: the device that commands must name.
-        handlers: by the command's name. A command without one is answered `unsupported`; `ping`
-            needs none.
-        record: writes an audit entry; called by `work` and `close` only.
-        answer: publishes an answer; called by `work` only.
+    `handlers` are by command; one without is answered `unsupported`, `ping` needs none. `record`
+    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only.
 
     Raises:
         ConfigError: the file of keys cannot be used.
@@ -239,8 +234,7 @@ class CommandQueue:
             "role": command.role.value if command.role else "unsigned",
             "counter": command.counter,
         }
-        # No arguments: a person's name must not outlive them, and the id is enough; a phrase is
-        # private.
+        # No arguments: a person's name must not outlive them, and a phrase is private.
         self._write(Event(EventKind.COMMAND, content, (detail or {}).get("profile_id")))
         if command.id:
             answer = {"id": command.id, "command": command.name, "ok": ok, "reason": reason}

@@ -106,11 +106,11 @@ COMMANDS: Mapping[str, Spec] = {
     "reload": Spec(Role.OWNER, "reload the configuration"),
 }
 """Every command. An observer only looks; an operator also locks out and switches the listening; an
-owner also changes people and the configuration. A person is named by profile id or by name."""
+owner also changes people and the configuration. A person is named by profile id or by name.
+"""
 
 CHOOSE = "enroll_person"
-"""Names the person of the next unsigned enrollment, from a text on set/enroll_person. Not a signed
-command: those name the person themselves."""
+"""Names the person of the next unsigned enrollment; signed commands name the person themselves."""
 
 _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
     "listening": {b"ON": "arm", b"OFF": "disarm"},
@@ -137,13 +137,11 @@ class Command:
 
 
 class CommandRefused(Exception):
-    """A message that is refused.
+    """A message that is refused, with its valid id, verified key and known command, if any.
 
     The reason is one of `MessageProblem`'s, or `retained`, `bad_form`, `unsigned`, `unknown_key`,
     `bad_signature`, `other_device`, `not_yet`, `late`, `repeated`, `unknown_command`,
-    `not_allowed`, `bad_arguments`, `switched_off`, `busy`, `too_many` or `not_stored`. It has the
-    message's id if that is valid, the key once the signature is verified, and the command's name if
-    there is such a command.
+    `not_allowed`, `bad_arguments`, `switched_off`, `busy`, `too_many` or `not_stored`.
     """
 
     def __init__(
@@ -169,11 +167,7 @@ def command_message(
     *,
     lifetime_s: float = _LIFETIME_S,
 ) -> dict[str, Any]:
-    """A signed command, issued now; its counter is the time in milliseconds.
-
-    Raises:
-        MessageProblem: the arguments cannot be signed.
-    """
+    """A signed command, issued now; its counter is in milliseconds. Raises `MessageProblem`."""
     now = time.time()
     message = {
         "id": str(uuid.uuid4()),
@@ -195,11 +189,9 @@ def read_command(
     now: float,
     allowance_s: float,
 ) -> Command:
-    """The command in a message on BASE/DEVICE/command.
+    """The command in a message on BASE/DEVICE/command; `now` is Unix time, seconds.
 
-    Args:
-        now: Unix time, seconds.
-        allowance_s: how far the sender's clock may be off.
+    `allowance_s` is how far the sender's clock may be off.
 
     Raises:
         CommandRefused: it is not genuine, fresh and allowed. No other exception, whatever it is.
@@ -284,11 +276,7 @@ def _not_allowed(content: Mapping[str, Any], role: Role) -> str:
 
 
 def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
-    """The command in a message on BASE/DEVICE/set/NAME.
-
-    Raises:
-        CommandRefused: it is invalid, or the configuration does not allow it.
-    """
+    """The command in a message on BASE/DEVICE/set/NAME. Raises `CommandRefused`."""
     name = message.suffix[len("set/") :]
     choices = _UNSIGNED.get(name)
     if choices is None and name != CHOOSE:

@@ -19,12 +19,9 @@ HUNG_UP = "it hung up at once; check mqtt.port and whether the broker wants TLS"
 
 
 def read_password(file: Path | None) -> str | None:
-    """Read `mqtt.password_file`: one line, readable by its owner and group only.
+    """Read `mqtt.password_file`: one line, open to owner and group only. Raises `ConfigError`.
 
     None without a file, or for an empty one, which is how systemd passes an absent credential.
-
-    Raises:
-        ConfigError: the file cannot be read, is open to everyone, or does not hold a single line.
     """
     if file is None:
         return None
@@ -40,13 +37,7 @@ def read_password(file: Path | None) -> str | None:
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext | None:
-    """The TLS settings as a context; None without TLS.
-
-    The broker's certificate and name are always verified; TLS 1.2 at least.
-
-    Raises:
-        ConfigError: a certificate file cannot be used.
-    """
+    """The TLS context, which always verifies the broker; None without TLS. Raises `ConfigError`."""
     if not tls.enabled:
         return None
     try:
@@ -121,10 +112,7 @@ def disconnection(reason: ReasonCode) -> str:
 
 
 def repeated_disconnection(failure: str, client_id: str) -> str:
-    """The text where connections keep breaking right after they were accepted.
-
-    Two clients of one name that disconnect each other look like that; not every broker says so.
-    """
+    """The text for connections that keep breaking at once, as two clients of one name do."""
     return (
         f"{failure}, again and again right after connecting; if another client is called "
         f"{client_id} too, give every device its own device.id (or mqtt.client_id)"

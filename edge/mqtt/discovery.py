@@ -1,11 +1,9 @@
 """The device's entities in Home Assistant, by MQTT discovery.
 
-One retained message an entity on PREFIX/COMPONENT/NODE/OBJECT/config, which every version since
-2023.8 understands; an empty message on the same topic removes the entity. States are read from the
-device's own topics (edge/mqtt/topics.py) by templates that Home Assistant renders: nothing is
-published twice, and the decision stays the only message that opens.
-
-Anyone on the broker can write to these topics, so the templates ignore what is not a JSON object.
+One retained message an entity on PREFIX/COMPONENT/NODE/OBJECT/config, understood since 2023.8; an
+empty one removes it. Templates read the device's own topics (edge/mqtt/topics.py), so the decision
+stays the only message that opens, and ignore what is not a JSON object, as anyone on the broker
+can write there.
 """
 
 from __future__ import annotations
@@ -40,10 +38,9 @@ PROBLEMS = ("problem", "audit_problem", "challenge_problem")
 
 @dataclass(frozen=True)
 class Entity:
-    """One entity of the device; `component` is Home Assistant's name for its kind.
+    """An entity; `component` is Home Assistant's name for its kind, `content` its other fields.
 
-    `needs` is the setting under `commands.unsigned` that it requires, None for one that only shows
-    something; `content` is the rest of its message.
+    `needs` is the setting under `commands.unsigned` that it requires, None if it only shows.
     """
 
     component: str

@@ -1,10 +1,7 @@
-"""One connection to the broker, from CONNECT to the last byte, used once and thrown away.
+"""One connection to the broker, used once and thrown away, in one thread that also drives paho.
 
-Paho keeps every unconfirmed message and sends it again when it reconnects, however late. Here a
-client lives for one connection only, so nothing is left in it to be sent on the next one. The
-broker keeps no session either.
-
-Everything here runs in one thread, which also drives paho: no callback comes from elsewhere.
+Paho sends unconfirmed messages again when it reconnects, however late: a client used for one
+connection has nothing left to send. The broker keeps no session either.
 """
 
 from __future__ import annotations
@@ -108,11 +105,10 @@ class Waker:
 
 
 class ProtocolChoice:
-    """Prefers MQTT 5, whose brokers can expire decisions.
+    """Prefers MQTT 5, whose brokers can expire decisions; `version` is the next connection's.
 
     An older broker refuses the version, hangs up, or (amqtt) waits silently for more. So does one
     that is busy or just starting: a broker that has spoken MQTT 5 before gets several attempts.
-    `version` is that of the next connection.
     """
 
     def __init__(self, setting: str) -> None:
@@ -144,10 +140,7 @@ class ProtocolChoice:
 
 
 class BoundedClient(paho.Client):
-    """A paho client that refuses large messages.
-
-    Paho reads whatever length is announced, up to 256 MB, into a buffer of that size.
-    """
+    """A paho client that refuses large messages; paho itself would buffer up to 256 MB."""
 
     most_bytes = MOST_INCOMING_BYTES
     overwhelmed = False
@@ -225,11 +218,7 @@ class Link:
         client.on_message = self._on_message
 
     def open(self, waker: Waker, stopping: Callable[[], bool]) -> None:
-        """Connect, and return once the broker has accepted. Blocks for some seconds at worst.
-
-        Raises:
-            LinkLost: connecting failed, or `stopping` has become true.
-        """
+        """Connect, for some seconds at worst. Raises `LinkLost`, also once `stopping` is true."""
         options: dict[str, Any] = {}
         if self.version == NEWER:
             limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -252,13 +241,10 @@ class Link:
     def publish(
         self, topic: str, payload: str, *, retain: bool, lifetime_s: float | None = None
     ) -> int:
-        """Send a message with QoS 1; returns its number in `answers`.
+        """Send a message with QoS 1; returns its number in `answers`. Raises `LinkLost`.
 
-        After `lifetime_s` seconds neither this machine's network stack nor a broker that speaks
-        MQTT 5 may deliver it any more; None for no limit.
-
-        Raises:
-            LinkLost: the connection is gone.
+        After `lifetime_s` seconds, None for no limit, neither this machine's network stack nor a
+        broker that speaks MQTT 5 may deliver it any more.
         """
         properties = None
         if lifetime_s is not None:
@@ -273,11 +259,7 @@ class Link:
         return info.mid
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe; `on_message` gets what arrives.
-
-        Raises:
-            LinkLost: the connection is gone.
-        """
+        """Subscribe; `on_message` gets what arrives. Raises `LinkLost`."""
         if self.version == NEWER:
             # Nothing retained: a command is only for a device that is listening when it is sent.
             options = SubscribeOptions(qos=1, retainHandling=2)
@@ -287,22 +269,15 @@ class Link:
         self._await_answer(number)
 
     def probe(self) -> None:
-        """Have the broker answer something, without any effect on others.
-
-        A broker must answer an UNSUBSCRIBE even where there was no subscription.
-
-        Raises:
-            LinkLost: the connection is gone.
-        """
+        """Have the broker answer: it must, even to a needless UNSUBSCRIBE. Raises `LinkLost`."""
         _, number = self._client.unsubscribe(self._topics.status)
         self._await_answer(number)
 
     def pump(self, timeout_s: float, waker: Waker) -> None:
-        """Wait until something arrives, the waker is woken or time is over, and handle it.
+        """Wait for data, the waker or the time, and handle it.
 
         Raises:
-            LinkLost: the connection is gone, or the broker has left something unconfirmed for
-                `SILENCE_TIMEOUT_S`.
+            LinkLost: the connection is gone, or unconfirmed for `SILENCE_TIMEOUT_S`.
         """
         self._check()
         line: Any = self._client.socket()
@@ -331,10 +306,7 @@ class Link:
             line.close()
 
     def abort(self) -> None:
-        """Drop the connection, and with it every byte that has not left this machine yet.
-
-        An ordinary close would leave the kernel to deliver what is buffered for minutes.
-        """
+        """Drop the connection and all unsent bytes; a close would deliver them for minutes."""
         self._client.on_disconnect = None
         line: Any = self._client.socket()
         if line is None:
@@ -376,8 +348,7 @@ class Link:
             raise LinkLost("the connection broke")
 
     def _limit_retransmission(self, seconds: float) -> None:
-        # The kernel goes on retransmitting after this process has been killed; it must not for
-        # longer than the decision lives.
+        # The kernel retransmits even once this process is dead: not longer than the decision lives.
         line: Any = self._client.socket()
         if line is not None:
             milliseconds = max(1, int(seconds * 1000))
@@ -421,8 +392,7 @@ class Link:
             )
 
     def _on_message(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
-        # This is no answer: it may have been in this machine's buffer since before the broker
-        # froze.
+        # No answer: it may have been in this machine's buffer since before the broker froze.
         suffix = self._topics.suffix(message.topic)
         self._handle_message(
             Incoming(suffix, bytes(message.payload), bool(message.retain), message.topic)

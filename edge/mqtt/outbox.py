@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 def now() -> float:
     """Seconds on a clock that is never set and keeps running in suspend.
 
-    Not the wall clock: a Raspberry Pi has none until it has reached a time server. Not
-    `time.monotonic()`: it stops in suspend, and a decision would still be fresh in the morning.
+    A Raspberry Pi has no wall clock until it has reached a time server, and `time.monotonic()`
+    stops in suspend: a decision would still be fresh in the morning.
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -53,10 +53,9 @@ class Outgoing:
 
 
 class Outbox:
-    """A bounded queue with expiry, safe to use from several threads.
+    """A bounded, thread-safe queue with expiry; no other message displaces a decision.
 
-    Decisions come first, and no other message displaces one. What leaves the queue other than by
-    `remove` was not delivered: it is logged, and counted if it is a decision.
+    What leaves other than by `remove` is logged as not delivered, and counted if a decision.
     """
 
     def __init__(self, capacity: int = 32) -> None:
@@ -71,8 +70,7 @@ class Outbox:
     def put(self, decision: AccessDecision, age_s: float = 0.0) -> bool:
         """Add a decision whose lifetime started `age_s` seconds ago; False when it was dropped.
 
-        When the queue is full its oldest entry is dropped: the newest is about the person at the
-        door now.
+        A full queue drops its oldest: the newest is about the person at the door now.
         """
         return self._add(
             Outgoing(

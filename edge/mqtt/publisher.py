@@ -1,21 +1,14 @@
 """Publishes decisions and status, one message at a time, so that no decision can arrive late.
 
-Three things keep a decision from being delivered after its lifetime:
+- A decision leaves the outbox only over a connection that answered a moment ago: after a pause the
+  broker is probed first, or a frozen one would read the decision whenever it wakes.
+- The next one waits for the broker's confirmation of the one before. If none comes, the connection
+  is aborted, which throws away what is unsent; the decision is offered again while it lives.
+- With MQTT 5 the decision carries how long the broker may keep it for an absent receiver, and the
+  broker reports when there was none: the decision is then offered again while it lives.
 
-- It leaves the outbox only over a connection that answered a moment ago. After a pause the broker
-  is probed first; a decision written to a frozen broker would lie in its socket buffer and be read
-  whenever it wakes.
-- The next one waits until the broker has confirmed the one before. When the confirmation does not
-  come, the connection is aborted, which throws away what this machine has not sent yet; the
-  decision is offered again on the next connection while it lives.
-- With MQTT 5 the decision carries how long the broker may keep it for an absent receiver.
-
-What remains is a broker that freezes in the moment after it has answered: it has the decision
-then, and publishes it when it wakes. A decision carries its time and its lifetime for this case; a
-receiver that opens a door should compare them with its own clock.
-
-A broker that speaks MQTT 5 also reports when there was no receiver: right after its restart the
-lock may come back later than this device. The decision is then offered again while it lives.
+A broker that freezes right after it has answered publishes the decision when it wakes. Receivers
+that open a door should compare its time and lifetime with their own clock.
 """
 
 from __future__ import annotations
@@ -70,11 +63,7 @@ class Delivery:
         self._warned: set[str] = set()
 
     def step(self) -> float:
-        """Do what can be done now; returns seconds until the next step is due.
-
-        Raises:
-            LinkLost: the connection broke or can no longer be trusted.
-        """
+        """Do what is due; returns seconds until the next step. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
             return max(0.0, self._in_flight[0].remaining_s)
         entry = self._outbox.head()
@@ -127,10 +116,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class PublisherCounters:
-    """Counts of decisions and connections since the start.
-
-    Those `dropped` were never confirmed, or by MQTT 5's answer received by nobody.
-    """
+    """Counts since the start; `dropped` ones were never confirmed, or (MQTT 5) nobody got them."""
 
     confirmed: int
     dropped: int
@@ -139,10 +125,9 @@ class PublisherCounters:
 
 
 class MqttPublisher:
-    """Publishes decisions and the device's status, from a thread of its own.
+    """Publishes decisions and the device's status; every method may be called from any thread.
 
-    Only `close` waits for the network, for less than a second. Every method may be called from any
-    thread. Nothing is sent before `start`.
+    Only `close` waits for the network, for less than a second. Nothing is sent before `start`.
 
     Raises:
         ConfigError: the password file or a certificate file cannot be used.
@@ -216,8 +201,7 @@ class MqttPublisher:
     def publish_decision(self, decision: AccessDecision, age_s: float = 0.0) -> None:
         """Publish a decision that is `age_s` old; once its lifetime is over it is dropped.
 
-        A receiver may get a decision twice, with the same id, when the connection broke before the
-        broker's confirmation came back.
+        A receiver may get it twice, with the same id, if the connection breaks before confirmation.
         """
         if self._mqtt.enabled:
             self._outbox.put(decision, age_s)
@@ -235,14 +219,12 @@ class MqttPublisher:
         """Publish something other than a decision, on BASE/DEVICE/suffix.
 
         Args:
-            retain: the broker keeps it for later subscribers. It is sent on every new connection;
-                the latest text of a topic replaces the one before, and an empty text removes it.
-                Nothing that opens a door may be retained.
+            retain: the broker keeps the latest text of a topic, which is sent on every new
+                connection; an empty one removes it. Nothing that opens a door may be retained.
             lifetime_s: seconds after which a message that is not retained is dropped.
 
         Raises:
-            ValueError: a topic that must not be written to, a retained message with a lifetime,
-                or another one without; too many retained topics.
+            ValueError: a bad topic, `retain` with a lifetime or neither, or too many topics.
         """
         if not _SUFFIX.fullmatch(suffix) or suffix in _RESERVED or suffix.startswith("set/"):
             raise ValueError(f"cannot publish on {suffix!r}")
@@ -261,18 +243,14 @@ class MqttPublisher:
         self._waker.wake()
 
     def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:
-        """Have the broker keep texts on topics outside BASE/DEVICE; call it before `start`.
-
-        Raises:
-            ValueError: too many topics, or an invalid one.
-        """
+        """Retain texts on topics outside BASE/DEVICE, before `start`. Raises `ValueError`."""
         self._retained.announce(texts)
         self._birth_topic = birth_topic
 
     def listen(self, suffixes: Sequence[str], on_message: Callable[[Incoming], None]) -> None:
         """Subscribe on every connection; call it before `start`.
 
-        `on_message` gets every message, in the publisher's thread; what it raises is logged.
+        `on_message` is called in the publisher's thread; what it raises is logged.
         """
         self._filters = tuple(self.topics.below(suffix) for suffix in suffixes)
         self._on_message = on_message
@@ -282,7 +260,7 @@ class MqttPublisher:
 
         Raises:
             TypeError: a value that JSON cannot hold.
-            ValueError: a value that JSON cannot hold (NaN), or the field `state`.
+            ValueError: NaN or infinity, or the field `state`.
         """
         self._retained.set_status(fields)
         self._waker.wake()
@@ -413,7 +391,6 @@ class MqttPublisher:
         failure = _description(error)
         if self._brief >= _MOST_BRIEF and isinstance(error, LinkLost):
             failure = repeated_disconnection(failure, self._client_id)
-        # Once, not at every attempt.
         level = logging.DEBUG if failure in self._logged else logging.WARNING
         self._logged.add(failure)
         if was_connected:
@@ -427,7 +404,6 @@ class MqttPublisher:
 
 
 def _description(error: Exception) -> str:
-    """An error in one line."""
     if isinstance(error, LinkLost):
         return str(error)
     _log.debug("unexpected error of the connection", exc_info=error)

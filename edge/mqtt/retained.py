@@ -43,7 +43,7 @@ class Retained:
 
         Raises:
             TypeError: a value that JSON cannot hold.
-            ValueError: a value that JSON cannot hold (NaN), or the field `state`.
+            ValueError: NaN or infinity, or the field `state`.
         """
         if "state" in fields:
             raise ValueError("the state is online while the connection stands; it cannot be set")
@@ -54,22 +54,14 @@ class Retained:
                 del self._status[name]
 
     def put(self, suffix: str, text: str) -> None:
-        """Keep a text on a topic below BASE/DEVICE.
-
-        Raises:
-            ValueError: too many topics.
-        """
+        """Keep a text on a topic below BASE/DEVICE. Raises `ValueError` for too many topics."""
         with self._lock:
             if suffix not in self._texts and len(self._texts) >= _MOST:
                 raise ValueError("too many retained topics")
             self._texts[suffix] = text
 
     def announce(self, texts: Mapping[str, str]) -> None:
-        """Keep these texts on topics outside BASE/DEVICE.
-
-        Raises:
-            ValueError: too many topics, or an invalid one.
-        """
+        """Keep texts on topics outside BASE/DEVICE. Raises `ValueError` for bad or too many."""
         if len(texts) > _MOST_ANNOUNCED:
             raise ValueError("too many topics to announce on")
         for topic in texts:
@@ -90,10 +82,7 @@ class Retained:
 
 
 class RetainedSync:
-    """Publishes each text when it is new on this connection or has changed, one at a time.
-
-    It is `complete` once the broker has answered to all of them as they were last.
-    """
+    """Publishes new or changed texts, one at a time; `complete` once the broker answered to all."""
 
     def __init__(self, link: Link, current: Callable[[], Mapping[str, str]]) -> None:
         self.complete = False
@@ -110,11 +99,7 @@ class RetainedSync:
         self._resend = True
 
     def step(self) -> float:
-        """Publish what is due; returns seconds until the next text is due.
-
-        Raises:
-            LinkLost: the connection broke.
-        """
+        """Publish what is due; returns seconds until the next text is due. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
             return 1.0
         wait = 1.0

@@ -55,10 +55,9 @@ class SessionError(EnvironmentFault):
 
 
 class Session:
-    """A connection of its own beside the service's; use it with `with`.
+    """A connection beside the service's, used with `with`; `purpose` is part of its client id.
 
-    `purpose` is part of the connection's name. `mqtt.protocol: auto` means MQTT 3.1.1 here, which
-    every broker speaks.
+    `mqtt.protocol: auto` means MQTT 3.1.1 here, which every broker speaks.
 
     Raises:
         ConfigError: a password or certificate cannot be used.
@@ -114,20 +113,12 @@ class Session:
         self._client.loop_stop()
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe; `wait` finds what arrives.
-
-        Raises:
-            SessionError: the broker refuses or does not answer.
-        """
+        """Subscribe; `wait` finds what arrives. Raises `SessionError`."""
         _, number = self._client.subscribe([(each, 1) for each in filters])
         self._require(number, f"it refuses a subscription to {', '.join(filters)}")
 
     def publish(self, topic: str, text: str, *, retain: bool = False) -> None:
-        """Publish, and wait until the broker has confirmed it.
-
-        Raises:
-            SessionError: the broker refuses or does not answer.
-        """
+        """Publish, and wait until the broker has confirmed it. Raises `SessionError`."""
         info = self._client.publish(topic, text, qos=1, retain=retain)
         self._require(info.mid, f"it refuses a message on {topic}")
 
@@ -136,10 +127,7 @@ class Session:
     ) -> tuple[MQTTMessage, _Found] | None:
         """The first message for which `find` is not None, and its result; None if none arrives.
 
-        Other messages stay for later calls, the latest `_MOST_MESSAGES` of them.
-
-        Raises:
-            SessionError: the connection broke.
+        Others stay for later calls, the latest `_MOST_MESSAGES`. Raises `SessionError`.
         """
         deadline = time.monotonic() + timeout_s
         seen = 0
@@ -159,11 +147,7 @@ class Session:
                 self._changed.wait(left)
 
     def retained(self, topics: str) -> dict[str, bytes]:
-        """The payloads that the broker keeps, by topic, for a topic or filter.
-
-        Raises:
-            SessionError: the broker refuses, does not answer, or the connection broke.
-        """
+        """The payloads that the broker keeps, by topic, for a filter. Raises `SessionError`."""
         found: dict[str, bytes] = {}
         self.subscribe([topics])
         end = time.monotonic() + _ANSWER_S
@@ -213,10 +197,7 @@ class Session:
 
 
 class CommandSession(Session):
-    """Sends commands to one device.
-
-    With `device_key`, answers that it has not signed are ignored; without it all are believed.
-    """
+    """Sends commands to one device; believes only answers signed by `device_key`, all if None."""
 
     def __init__(self, config: Config, device_key: Verifier | None = None) -> None:
         super().__init__(config.mqtt, "command")
@@ -239,11 +220,7 @@ class CommandSession(Session):
         return self
 
     def send(self, message: Mapping[str, Any], timeout_s: float = 10.0) -> dict[str, Any]:
-        """Publish a command from `command_message` and wait for its answer.
-
-        Raises:
-            EnvironmentFault: no answer came in time.
-        """
+        """Publish a `command_message`; returns the answer. Raises `EnvironmentFault`."""
         self.publish(self._command_topic, wire(message))
         silence = (
             f"{self._device_id} did not answer within {timeout_s:g} s; check that the service runs"
@@ -252,11 +229,7 @@ class CommandSession(Session):
         return self._next(RESULT, message["id"], timeout_s, silence)
 
     def progress(self, enrollment: str, quiet_s: float) -> Iterator[dict[str, Any]]:
-        """The messages of an enrollment, by its id, until it ends.
-
-        Raises:
-            EnvironmentFault: nothing arrived for `quiet_s` seconds.
-        """
+        """The messages of an enrollment; `EnvironmentFault` once `quiet_s` seconds bring none."""
         silence = (
             f"no message about the enrollment for {quiet_s:g} s; its end may have been missed:"
             " 'edge-voice command list' shows how far it got"

@@ -6,9 +6,6 @@ BASE/DEVICE/command   signed commands to the device; see edge/mqtt/commands.py
 BASE/DEVICE/command/result  never retained; the answer to each
 BASE/DEVICE/set/+     unsigned commands, each only if the configuration allows it
 BASE/DEVICE/sound     never retained; the sound level, where Home Assistant discovery is on
-
-Other parts of the device publish below BASE/DEVICE under names of their own; Home Assistant's
-discovery topics are in edge/mqtt/discovery.py.
 """
 
 from __future__ import annotations

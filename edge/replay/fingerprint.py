@@ -75,11 +75,7 @@ class Fingerprint:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Fingerprint:
-        """The fingerprint that `to_bytes` made these of.
-
-        Raises:
-            ValueError: they are damaged or of another version.
-        """
+        """The fingerprint of these bytes. Raises `ValueError` if damaged, or of another version."""
         if len(payload) < _HEAD.size:
             raise ValueError("damaged fingerprint (too short)")
         version, frames = _HEAD.unpack_from(payload)
@@ -101,11 +97,7 @@ class Fingerprint:
 
 
 class UtterancePeaks:
-    """The spectral peaks of an utterance, to compare with fingerprints and to make one.
-
-    Args:
-        samples: mono audio at `SAMPLE_RATE`, shape (n,), of any level.
-    """
+    """The spectral peaks of an utterance of any level, mono at `SAMPLE_RATE`, shape (n,)."""
 
     def __init__(self, samples: FloatArray) -> None:
         power = _spectrogram(samples[-(MAX_FRAMES - 1) * PHASES * _HOP :])
@@ -130,11 +122,7 @@ class UtterancePeaks:
         return int(np.count_nonzero(self._speech[::PHASES])) >= MIN_OVERLAP
 
     def fingerprint(self) -> Fingerprint:
-        """The fingerprint to store.
-
-        Raises:
-            ValueError: there is not enough speech.
-        """
+        """The fingerprint to store. Raises `ValueError` if there is not enough speech."""
         if not self.usable:
             raise ValueError("too little speech for a fingerprint")
         values, speech = self._values(0, 0.0)
@@ -142,11 +130,9 @@ class UtterancePeaks:
         return Fingerprint(peaks, speech)
 
     def views(self, speeds: Sequence[float], phases: Sequence[int]) -> tuple[FloatArray, Mask]:
-        """Values to compare at every speed and phase.
+        """Values at every speed and phase, and which frames are speech.
 
-        Returns:
-            Values, shape (views, frames, BANDS), 0 in pauses, and which frames are speech, shape
-            (views, frames).
+        Shapes (views, frames, BANDS), 0 in pauses, and (views, frames).
         """
         views = [self._values(phase, speed) for speed in speeds for phase in phases]
         frames = max(len(speech) for _, speech in views)

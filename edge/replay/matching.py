@@ -1,8 +1,8 @@
 """Finds the stored fingerprint that an utterance matches best.
 
-An utterance is compared with a fingerprint at every shift in time and at a few speeds, since the
-clocks of players and microphones differ. Matching patterns of bits along the time axis follows
-J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system", ISMIR 2002.
+They are compared at every shift in time and at a few speeds, since the clocks of players and
+microphones differ. Matching patterns of bits along the time axis follows J. Haitsma and T. Kalker,
+"A highly robust audio fingerprinting system", ISMIR 2002.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class FingerprintMatch:
     """How closely an utterance matches a fingerprint.
 
     Attributes:
-        index: which of the fingerprints.
         score: correlation of the peaks at the best shift and speed: 1 for the same samples, about
             0 for others.
         threshold: score from which this is the same recording; higher where less speech overlaps.
@@ -73,12 +72,9 @@ class FingerprintMatch:
 def best_match(
     peaks: UtterancePeaks, fingerprints: Sequence[Fingerprint]
 ) -> FingerprintMatch | None:
-    """The fingerprint that an utterance matches best.
+    """The fingerprint that an utterance matches best; None if there is none, or too little overlap.
 
     All are compared in a quarter of the bands, the best few in full.
-
-    Returns:
-        None when there is no fingerprint, or too little speech overlaps.
     """
     if not fingerprints or not peaks.usable:
         return None
@@ -130,8 +126,7 @@ class _Batch:
     def best(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
         """Best correlation of any view with each fingerprint, and the overlapping frames there.
 
-        Returns:
-            Both of shape (fingerprints,); correlations are -1 where too little overlaps.
+        Both of shape (fingerprints,); correlations are -1 where too little overlaps.
         """
         correlation, overlap = (
             # From (views, fingerprints, shifts) to (fingerprints, views * shifts).
@@ -144,14 +139,9 @@ class _Batch:
         return found[0][:, 0], found[1][:, 0]
 
     def chance(self, values: FloatArray, speech: Mask) -> FloatArray:
-        """Correlation with each fingerprint by chance, as that of one frame.
+        """Correlation with each fingerprint by chance, as that of one frame, shape (fingerprints,).
 
-        Args:
-            values: at `_WRONG_SPEEDS`, shape (views, frames, BANDS).
-            speech: shape (views, frames).
-
-        Returns:
-            Shape (fingerprints,).
+        `values` are at `_WRONG_SPEEDS`, shape (views, frames, BANDS), `speech` (views, frames).
         """
         correlation, overlap = self._correlations(values, speech)
         best = np.maximum(correlation * np.sqrt(overlap), 0.0).max(axis=2)
@@ -159,11 +149,9 @@ class _Batch:
         return mean
 
     def _correlations(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
-        """Correlation of each view with each fingerprint at each shift, and overlapping frames.
+        """Correlation and overlapping frames of each view and fingerprint at each shift.
 
-        Returns:
-            Both of shape (views, fingerprints, shifts); correlations are -1 where too little
-            overlaps.
+        Both of shape (views, fingerprints, shifts); correlations are -1 where too little overlaps.
         """
         views, frames, bands = values.shape
         items, length, _ = self._peaks.shape
@@ -200,15 +188,10 @@ def _diagonals(products: FloatArray) -> FloatArray:
 
 
 def _threshold(overlap: FloatArray, chance: float | FloatArray = _USUAL_CHANCE) -> FloatArray:
-    """Score from which a replay is suspected.
+    """Score from which a replay is suspected, from frames of overlap and the chance of one frame.
 
-    Repetitions of a phrase match better by chance the less there is to compare: their scores fall
-    with the root of the overlap, as those of any numbers do. Voices differ in it too: a monotonous
-    one resembles itself whenever it speaks.
-
-    Args:
-        overlap: frames of speech that are compared.
-        chance: correlation by chance, as that of one frame.
+    Repetitions match better by chance the less there is to compare: scores fall with the root of
+    the overlap. Voices differ too: a monotonous one resembles itself whenever it speaks.
     """
     frames = np.maximum(overlap, 1.0)
     above = np.maximum(_ABOVE_CHANCE, _ABOVE_CHANCE_SHORT / frames)

@@ -1,11 +1,8 @@
 """The replay check: a recording of an earlier utterance does not open the door.
 
-It remembers fingerprints of utterances worth replaying: those in an enrolled voice or with an
-enrolled phrase, whatever was decided on them. Denied ones are counted separately, so that nobody
-can displace accepted ones by talking.
-
-A recording made elsewhere, of something this device never heard, is not recognized; the challenge
-protects against that.
+It remembers utterances in an enrolled voice or with an enrolled phrase, whatever was decided.
+Denied ones are counted separately, so that nobody can displace accepted ones by talking.
+Recordings made elsewhere are not recognized; the challenge protects against those.
 """
 
 from __future__ import annotations
@@ -17,8 +14,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from edge.access.checks import denied
 from edge.access.decider import Judgment
-from edge.access.guard import denied
 from edge.config import ReplayConfig
 from edge.errors import EdgeVoiceError, ProfileError
 from edge.replay.fingerprint import Fingerprint, UtterancePeaks
@@ -58,12 +55,7 @@ class _Entry:
 
 
 class ReplayCheck:
-    """Denies replays. `review` belongs to one thread, everything else to another.
-
-    Args:
-        config: how much is remembered, and whether at all.
-        clock: Unix time, seconds.
-    """
+    """Denies replays. `review` belongs to one thread, everything else to another."""
 
     def __init__(self, config: ReplayConfig, clock: Callable[[], float] = time.time) -> None:
         self._config = config
@@ -80,10 +72,7 @@ class ReplayCheck:
             return len(self._entries)
 
     def review(self, judgment: Judgment) -> Judgment:
-        """The judgment itself, or one that denies.
-
-        Checks utterances in an enrolled voice or with an enrolled phrase; others open nothing.
-        """
+        """Deny a replay; only an enrolled voice or phrase is checked, since others open nothing."""
         candidate = judgment.candidate
         if not self._config.enabled or candidate is None:
             return judgment
@@ -118,11 +107,7 @@ class ReplayCheck:
             self._entries = [entry for entry in self._entries if entry.owner in owners]
 
     def load(self, store: ProfileStore) -> None:
-        """Load what the store has, without damaged and too old items, which are removed.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
+        """Load what the store has, and remove damaged and too old items. Raises `StoreError`."""
         oldest = self._clock() - self._config.days * _DAY_S
         found: list[_Entry] = []
         for kind in (ACCEPTED, REFUSED):
@@ -144,11 +129,7 @@ class ReplayCheck:
             self._entries = self._newest(entries)
 
     def store_new(self, store: ProfileStore) -> None:
-        """Store what is new; call it every second or so. What fails stays for the next time.
-
-        Raises:
-            StoreError: the store cannot be written.
-        """
+        """Store what is new; what fails stays for the next call. Raises `StoreError`."""
         while self._unsaved:
             entry = self._unsaved[0]
             try:
@@ -192,12 +173,7 @@ class ReplayCheck:
 def remember_enrollment(
     store: ProfileStore, profile_id: str, utterances: Iterable[Utterance], config: ReplayConfig
 ) -> None:
-    """Remember the utterances of an enrollment, so that recordings of them do not open either.
-
-    Raises:
-        StoreError: the store cannot be written.
-        ProfileError: there is no such profile.
-    """
+    """Remember an enrollment against replays. Raises `StoreError`, `ProfileError`."""
     for utterance in utterances if config.enabled else ():
         peaks = UtterancePeaks(utterance.samples)
         if peaks.usable:
@@ -222,10 +198,9 @@ def _place_of(utterance: Utterance) -> _Place | None:
 
 
 def _same_sound(one: _Place | None, other: _Place | None) -> bool:
-    """Whether two utterances are cut from the same part of the stream.
+    """Whether two utterances are cut from the same part of the stream, as a piece and the whole.
 
-    A piece may be judged before the whole. Times are compared too, since the stream of a
-    microphone that was unplugged may start at zero again.
+    Times are compared too: the stream of a microphone that was unplugged may start at zero again.
     """
     if one is None or other is None:
         return False

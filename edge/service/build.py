@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from edge.access.checks import Check, DuressCheck, PolicyCheck
 from edge.access.clock import DoorClock
-from edge.access.duress import DuressCheck
-from edge.access.guard import Guard, PolicyCheck
 from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.audio.sources import Source
@@ -25,14 +24,13 @@ from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
 from edge.service.context import ListeningSwitch, RunControl, ServiceContext, SignedMessages
-from edge.service.decisions import DecisionPipeline, DecisionPublisher
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import Service, ServiceParts
+from edge.service.service import DecisionPipeline, DecisionPublisher, Service, ServiceParts
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState
@@ -127,24 +125,22 @@ def build_service(
         answer=context.messages.command_result,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
-    guard = Guard(
-        [
-            DuressCheck(
-                lambda: context.profiles.profiles,
-                engine.scorer,
-                lambda event: _raise_alarm(context, event),
-            ),
-            LockOutGate(lockout),
-            replay,
-            PolicyCheck(config.device.id, clock),
-            challenge,
-            LockOutCount(lockout),
-        ]
-    )
+    checks: list[Check] = [
+        DuressCheck(
+            lambda: context.profiles.profiles,
+            engine.scorer,
+            lambda event: _raise_alarm(context, event),
+        ),
+        LockOutGate(lockout),
+        replay,
+        PolicyCheck(config.device.id, clock),
+        challenge,
+        LockOutCount(lockout),
+    ]
     parts = ServiceParts(
         context,
         pipeline,
-        DecisionPublisher(context, guard, issuer, on_decision),
+        DecisionPublisher(context, checks, issuer, on_decision),
         challenge,
         enrollment,
         commands,
@@ -152,7 +148,7 @@ def build_service(
         clock,
         issuer,
         state,
-        Observers(_observers(context, pipeline, challenge)),
+        Observers(_observers(context, state, pipeline, challenge)),
     )
     return Service(parts, source)
 
@@ -176,13 +172,16 @@ def _raise_alarm(context: ServiceContext, event: Event) -> None:
 
 
 def _observers(
-    context: ServiceContext, pipeline: DecisionPipeline, challenge: Challenge
+    context: ServiceContext,
+    state: DeviceState,
+    pipeline: DecisionPipeline,
+    challenge: Challenge,
 ) -> list[Observer]:
     config, publisher = context.config, context.publisher
     observers: list[Observer] = []
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, pipeline.endpointer, challenge))
-    home_assistant = HomeAssistant(config, publisher)
+    home_assistant = HomeAssistant(config, publisher, state)
     if home_assistant.needed:
         observers.append(home_assistant)
     if config.metrics.enabled:

@@ -32,10 +32,6 @@ _log = logging.getLogger(__name__)
 class RunControl:
     """Stops and reloads a service; from any thread or signal handler.
 
-    Args:
-        reread: reads the configuration file again; raises `EdgeVoiceError` where it cannot be
-            used. None where there is no file.
-
     Attributes:
         wake: set to have the main thread act before its next tick.
         stopping: set once the service is to stop.
@@ -55,12 +51,15 @@ class RunControl:
         return self._reread is not None
 
     def stop(self) -> None:
-        """Stop the service."""
+        """Make `run` return within 2 s."""
         self.stopping.set()
         self.wake.set()
 
     def request_reload(self) -> None:
-        """Reload at the next tick; a mistake in the file is logged, and nothing changes."""
+        """Make `run` return with a `successor`.
+
+        Where the configuration file has a mistake, a warning says so and nothing changes.
+        """
         self._reload_requested = True
         self.wake.set()
 
@@ -151,16 +150,8 @@ class SignedMessages:
 class ServiceContext:
     """What most parts need.
 
-    Attributes:
-        config: all settings.
-        store: the enrolled people; for the main thread.
-        engine: the recognizer; for the worker's thread.
-        profiles: the enrolled people, in memory; `profiles.profiles` for any thread.
-        publisher: the connection to the broker.
-        messages: what is published signed, besides decisions.
-        trail: the audit trail.
-        listening: whether the device listens.
-        control: stops and reloads the service.
+    The store is for the main thread, the engine for the worker's, the rest for any thread; of
+    `profiles` only its list.
     """
 
     config: Config

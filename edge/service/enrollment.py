@@ -64,11 +64,6 @@ class _Session:
 class RemoteEnrollment:
     """The enrollment going on at this device, if any.
 
-    Args:
-        context: the people, the recognizer, and where progress is reported.
-        endpointer: cuts the stream.
-        clock: as `time.monotonic`.
-
     Attributes:
         wants_blocks: whether `feed` is to be called, else it would do nothing.
     """
@@ -203,8 +198,7 @@ class RemoteEnrollment:
     def cancel(self, reason: str = "canceled") -> Mapping[str, Any] | None:
         """End the session, for a reason of `edge.enrollment.prompts.ended`.
 
-        Returns:
-            How far it came; None where there was no session.
+        Returns how far it came; None where there was no session.
         """
         session = self._session
         if session is None:

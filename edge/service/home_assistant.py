@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time
@@ -18,7 +17,6 @@ _Announced = tuple[str, str]
 
 _MEMORY = "homeassistant/announced"
 _MOST_PLACES = 4
-_BUSY_S = 0.25
 _SOUND_LIFETIME_S = 10.0
 
 _log = logging.getLogger(__name__)
@@ -33,9 +31,9 @@ class HomeAssistant(Observer):
     It has to be made before the publisher is started.
     """
 
-    def __init__(self, config: Config, publisher: MqttPublisher) -> None:
+    def __init__(self, config: Config, publisher: MqttPublisher, state: DeviceState) -> None:
         settings = config.homeassistant
-        self._config = config
+        self._state = state
         self._publisher = publisher
         self._interval_s = settings.sound_interval_s
         self._announcing = settings.discovery and config.mqtt.enabled
@@ -86,23 +84,18 @@ class HomeAssistant(Observer):
             return
         self._known = places
         try:
-            with self._state() as state:
-                state.put(_MEMORY, json.dumps(places) if places else None)
+            self._state.put(_MEMORY, json.dumps(places) if places else None)
         except StoreError as error:
             _log.warning("where the device was announced is not stored: %s", error)
 
     def _recall(self) -> list[_Announced]:
         try:
-            with self._state() as state:
-                places = json.loads(state.get(_MEMORY) or "[]")
+            places = json.loads(self._state.get(_MEMORY) or "[]")
             found = [(prefix, device_id) for prefix, device_id in places]
         except (StoreError, ValueError, TypeError, RecursionError) as error:
             _log.warning("where the device was announced cannot be read: %s", error)
             return []
         return [place for place in found if _is_place(place)][-_MOST_PLACES:]
-
-    def _state(self) -> contextlib.closing[DeviceState]:
-        return contextlib.closing(DeviceState(self._config.state_path, busy_s=_BUSY_S))
 
 
 def _is_place(place: tuple[object, object]) -> bool:

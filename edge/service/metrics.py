@@ -36,6 +36,22 @@ _RETRY_S = 60.0
 _NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
 
 _PROBLEMS = ("problem", "audit_problem", "challenge_problem")
+_GAUGES = {
+    "listening": "Whether the device listens.",
+    "microphone_up": "Whether sound arrives from the microphone.",
+    "enrolled": "People who can open.",
+    "locked_out": "Whether the door is locked out after too many rejections.",
+    "problem": "Whether the profile store, the audit trail or the challenge has a problem.",
+    "broker_connected": "Whether the broker has accepted the present connection.",
+}
+_COUNTERS = {
+    "lost_samples": "Audio samples that were lost, 16,000 a second.",
+    "discarded_utterances": "Sounds that were too short to be speech.",
+    "late_decisions": "Decisions dropped because they came too late.",
+    "dropped_decisions": "Decisions that the broker never confirmed in time.",
+    "confirmed_decisions": "Decisions that the broker has taken.",
+    "broker_connections": "Connections to the broker.",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -175,53 +191,16 @@ class _State:
         )
 
         status, sent = self._publisher.status, self._publisher.counters
-        for name, value, text in (
-            ("listening", status.get("listening"), "Whether the device listens."),
-            (
-                "microphone_up",
-                status.get("microphone") == "listening",
-                "Whether sound arrives from the microphone.",
-            ),
-            ("enrolled", status.get("enrolled"), "People who can open."),
-            (
-                "locked_out",
-                status.get("locked_out"),
-                "Whether the door is locked out after too many rejections.",
-            ),
-            (
-                "problem",
-                any(status.get(name) for name in _PROBLEMS),
-                "Whether the profile store, the audit trail or the challenge has a problem.",
-            ),
-            (
-                "broker_connected",
-                self._publisher.connected,
-                "Whether the broker has accepted the present connection.",
-            ),
-        ):
-            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(value or 0))
-        for name, value, text in (
-            (
-                "lost_samples",
-                status.get("lost_samples"),
-                "Audio samples that were lost, 16,000 a second.",
-            ),
-            (
-                "discarded_utterances",
-                status.get("discarded_utterances"),
-                "Sounds that were too short to be speech.",
-            ),
-            (
-                "late_decisions",
-                status.get("late_decisions"),
-                "Decisions dropped because they came too late.",
-            ),
-            (
-                "dropped_decisions",
-                sent.dropped,
-                "Decisions that the broker never confirmed in time.",
-            ),
-            ("confirmed_decisions", sent.confirmed, "Decisions that the broker has taken."),
-            ("broker_connections", sent.connections, "Connections to the broker."),
-        ):
-            yield CounterMetricFamily(f"edge_voice_{name}", text, float(value or 0))
+        values = {
+            **status,
+            "microphone_up": status.get("microphone") == "listening",
+            "problem": any(status.get(name) for name in _PROBLEMS),
+            "broker_connected": self._publisher.connected,
+            "dropped_decisions": sent.dropped,
+            "confirmed_decisions": sent.confirmed,
+            "broker_connections": sent.connections,
+        }
+        for name, text in _GAUGES.items():
+            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(values.get(name) or 0))
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"edge_voice_{name}", text, float(values.get(name) or 0))

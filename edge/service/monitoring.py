@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from edge.access.checks import DuressCheck
 from edge.access.decider import Judgment
-from edge.access.duress import DuressCheck
 from edge.audio.end_pointing import EndPointer
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
@@ -18,18 +18,16 @@ from edge.config import Config
 from edge.errors import EdgeVoiceError, EnvironmentFault
 from edge.monitor.messages import (
     Message,
-    decision_message,
     encode,
+    judgment_messages,
     level_message,
     state_message,
-    utterance_message,
 )
-from edge.monitor.server import History, MonitorServer
-from edge.monitor.socket import place_of
+from edge.monitor.server import History, MonitorServer, place_of
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
-from edge.service.decisions import DecisionPipeline
 from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
+from edge.service.service import DecisionPipeline
 from edge.store import FILE_NAME, open_store
 from edge.types import AudioBlock, Profile
 
@@ -41,13 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Monitoring(Observer):
-    """An observer that serves the monitor's socket.
-
-    Args:
-        publisher: its MQTT status says what the device does.
-        endpointer: knows whether somebody speaks.
-        challenge: knows whether digits are asked for.
-    """
+    """An observer that serves the monitor's socket; the MQTT status says what the device does."""
 
     def __init__(
         self,
@@ -75,9 +67,8 @@ class Monitoring(Observer):
     def decided(self, judgment: Judgment) -> None:
         """Send the utterance and the decision."""
         if self._server is not None:
-            for message in (utterance_message(judgment), decision_message(judgment.decision)):
-                if message is not None:
-                    self._server.post(message)
+            for message in judgment_messages(judgment):
+                self._server.post(message)
 
     def tick(self) -> None:
         """Open the socket as soon as that is possible, and send what the device does."""
@@ -104,12 +95,7 @@ class Monitoring(Observer):
 
 
 def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
-    """What the device does, as a message.
-
-    Args:
-        status: by the names of the MQTT status.
-        asking: whether digits are asked for.
-    """
+    """What the device does by its MQTT status, and while digits are asked for, as a message."""
     fields: dict[str, Any] = {
         "enrolled": status.get("enrolled"),
         "problem": status.get("problem") or status.get("challenge_problem"),
@@ -207,10 +193,8 @@ class LocalMonitor:
             self._send(level_message(level.loudest_dbfs, level.peak_dbfs, hearing=speaking))
 
     def _decided(self, judgment: Judgment) -> None:
-        judgment = self._duress.review(judgment)
-        for message in (utterance_message(judgment), decision_message(judgment.decision)):
-            if message is not None:
-                self._send(message)
+        for message in judgment_messages(self._duress.review(judgment)):
+            self._send(message)
 
     def _send(self, message: Message) -> None:
         self._line.sendall(encode(message))

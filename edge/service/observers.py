@@ -91,7 +91,7 @@ class Observer:
         """The level since the last call."""
 
     def decided(self, judgment: Judgment) -> None:
-        """A decision was published, at most half a second ago."""
+        """A decision was just published."""
 
     def tick(self) -> None:
         """Twice a second."""
@@ -124,9 +124,11 @@ class Observers:
         while self.decisions:
             self._decided(self.decisions.popleft())
 
+    def _decided(self, judgment: Judgment) -> None:
+        self._call(lambda observer: observer.decided(judgment))
+
     def tick(self) -> None:
         """As `Observer.tick`."""
-        self.update()
         self._call(lambda observer: observer.tick())
         self.live = any(observer.live for observer in self._observers)
 
@@ -134,9 +136,6 @@ class Observers:
         """As `Observer.close`, after the last update."""
         self.update()
         self._call(lambda observer: observer.close())
-
-    def _decided(self, judgment: Judgment) -> None:
-        self._call(lambda observer: observer.decided(judgment))
 
     def _call(self, what: Callable[[Observer], None]) -> None:
         for number, observer in enumerate(self._observers):

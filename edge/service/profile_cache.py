@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edge.access.decider import Judgment
 from edge.config import EnrollmentConfig
@@ -24,12 +24,8 @@ _MOST_LESSONS = 8
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """A sample to add to a profile, as the profile was when the utterance was accepted."""
-
-    profile: Profile
-    sample: EnrollmentSample
+Lesson = tuple[Profile, EnrollmentSample]
+"""A profile, as it was when an utterance was accepted, and the sample to add to it."""
 
 
 def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) -> Lesson | None:
@@ -65,7 +61,7 @@ def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) ->
         created_at=decision.time,
         adapted=True,
     )
-    return Lesson(profile, sample)
+    return profile, sample
 
 
 class ProfileCache:
@@ -135,15 +131,14 @@ class ProfileCache:
     def store_lessons(self) -> None:
         """Store what was learned, which may take a second; what cannot be stored is dropped."""
         while self._lessons:
-            lesson = self._lessons.popleft()
+            profile, sample = self._lessons.popleft()
             most = self._config.adapt_samples
             try:
-                profile = self._store.adapt(lesson.profile, lesson.sample, most=most)
-            except ProfileError as error:
-                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
-            except StoreError as error:
-                _log.info("nothing learned for %s: %s", lesson.profile.name, error)
-                return  # not to wait for the same writer twice in a row
+                profile = self._store.adapt(profile, sample, most=most)
+            except (ProfileError, StoreError) as error:
+                _log.info("nothing learned for %s: %s", profile.name, error)
+                if isinstance(error, StoreError):
+                    return  # not to wait for the same writer twice in a row
             else:
                 learned = len(profile.adapted)
                 _log.info(

@@ -10,26 +10,31 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import edge
+from edge.access.checks import Check
 from edge.access.clock import DoorClock
-from edge.access.decider import Judgment
+from edge.access.decider import Decider, Judgment, age_of
 from edge.access.issuing import Issuer
+from edge.access.listener import Answers, Listener
 from edge.access.lockout import LockOut
+from edge.audio.end_pointing import EndPointer, EndPointSettings
+from edge.audio.files import DebugRecordings
 from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
-from edge.errors import EdgeVoiceError
+from edge.errors import EdgeVoiceError, StoreError
 from edge.mqtt.command_queue import CommandQueue
 from edge.notify import Notifier
+from edge.recognition import Engine
 from edge.service.context import ServiceContext
-from edge.service.decisions import DecisionPipeline, DecisionPublisher
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
 from edge.store.device_state import DeviceState
-from edge.types import AudioBlock, Event, EventKind
+from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
@@ -40,6 +45,92 @@ _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; a lost microphone is noticed within 3 s."""
 
 _log = logging.getLogger(__name__)
+
+
+class DecisionPipeline:
+    """Cuts the stream into utterances and judges them; for one thread.
+
+    Attributes:
+        endpointer: cuts the stream; its `speaking` and `discarded` may be read from any thread.
+        listener: gives out judgments.
+    """
+
+    def __init__(self, config: Config, engine: Engine, answers: Answers | None = None) -> None:
+        self.endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
+        self._decider = Decider(engine, config)
+        self.listener = Listener(
+            self.endpointer,
+            engine,
+            self._decider,
+            inside=config.access.in_running_speech,
+            answers=answers,
+        )
+
+    def enrolled(self, profiles: Sequence[Profile]) -> int:
+        """How many people can open; for any thread."""
+        return sum(each.duress_of is None for each in self._decider.eligible(profiles))
+
+
+class DecisionPublisher:
+    """Checks, signs, publishes and audits decisions; for the worker's thread.
+
+    Attributes:
+        late: how many decisions were dropped because they came too late.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        checks: Sequence[Check],
+        issuer: Issuer,
+        on_decision: Callable[[AccessDecision], None] | None = None,
+    ) -> None:
+        self.late = 0
+        self._context = context
+        self._checks = checks
+        self._issuer = issuer
+        self._on_decision = on_decision
+        folder = context.config.store.debug_recordings
+        self._recordings = DebugRecordings(folder) if folder is not None else None
+
+    def publish(self, judgment: Judgment) -> Judgment | None:
+        """Publish the decision on a judgment; None where nothing was published."""
+        # A worker that was held up must not open the door for somebody who has left.
+        age = age_of(judgment.utterance)
+        for check in self._checks:
+            judgment = check.review(judgment)
+        decision = judgment.decision
+        if age > decision.lifetime_s:
+            self.late += 1
+            _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            self._record(decision, sent=False)
+            return None
+        try:
+            decision = self._issuer.issue(decision)
+        except StoreError as error:
+            # Without a counter it could be repeated later.
+            _log.error("a decision without a counter was dropped: %s", error)
+            self._record(decision, sent=False)
+            return None
+        self._context.publisher.publish_decision(decision, age)
+        _log.info(
+            "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
+            decision.outcome.value,
+            decision.reason.value,
+            decision.confidence.value,
+            f" {decision.name}" if decision.name else "",
+            decision.utterance_s,
+            decision.timings_ms.get("decide", 0.0),
+        )
+        self._record(decision)
+        if self._on_decision is not None:
+            self._on_decision(decision)
+        if self._recordings is not None:
+            self._recordings.keep(judgment.utterance)
+        return replace(judgment, decision=decision)
+
+    def _record(self, decision: AccessDecision, *, sent: bool = True) -> None:
+        self._context.trail.record(audit_event_of(decision, sent=sent))
 
 
 @dataclass(frozen=True)
@@ -62,18 +153,18 @@ class ServiceParts:
 class Service:
     """Listens and decides; made by `edge.service.build.build_service`.
 
-    Args:
-        parts: what it runs.
-        source: where sound comes from; None for the configured microphone.
+    Attributes:
+        control: stops and reloads it.
+        listening: whether it is armed.
     """
 
     def __init__(self, parts: ServiceParts, source: Source | None = None) -> None:
         self._parts = parts
         self._context = parts.context
-        self._control = parts.context.control
+        self.control = parts.context.control
         self._publisher = parts.context.publisher
         self._profiles = parts.context.profiles
-        self._listening = parts.context.listening
+        self.listening = parts.context.listening
         self._blocks, self._decisions = parts.observers.blocks, parts.observers.decisions
         audio = parts.context.config.audio
         self._microphone: ReconnectingMicrophone | None = None
@@ -91,29 +182,8 @@ class Service:
         self._failure: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name="recognizer", daemon=True)
 
-    @property
-    def listening(self) -> bool:
-        """Whether it is armed."""
-        return self._listening.on
-
-    @property
-    def successor(self) -> Config | None:
-        """After `run`: the configuration for another service, None where it was just to stop."""
-        return self._control.successor
-
-    def stop(self) -> None:
-        """Make `run` return within 2 s; from any thread or signal handler."""
-        self._control.stop()
-
-    def reload(self) -> None:
-        """Make `run` return with a `successor`; from any thread or signal handler.
-
-        Where the configuration file has a mistake, a warning says so and nothing changes.
-        """
-        self._control.request_reload()
-
     def run(self) -> None:
-        """Listen until `stop` is called or the source ends.
+        """Listen until the service is stopped or the source ends.
 
         Raises:
             EdgeVoiceError: the worker cannot go on.
@@ -123,7 +193,7 @@ class Service:
             self._profiles.refresh()
             self._context.trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
             self._publisher.set_status(
-                listening=self.listening,
+                listening=self.listening.on,
                 enrolling=False,
                 signing_key=self._parts.issuer.key_id,
                 **self._parts.lockout.as_dict(),
@@ -132,7 +202,7 @@ class Service:
             self._worker.start()
             self._watch()
         finally:
-            if self.successor is None:
+            if self.control.successor is None:
                 self._notifier.stopping()
             else:
                 self._notifier.reloading()
@@ -144,12 +214,13 @@ class Service:
 
     def _watch(self) -> None:
         due = 0.0
-        while not self._control.stopping.is_set():
+        while not self.control.stopping.is_set():
             observers = self._parts.observers
-            woken = self._control.wake.wait(LIVE_S if observers.live else _TICK_S)
+            woken = self.control.wake.wait(LIVE_S if observers.live else _TICK_S)
             if woken or time.monotonic() >= due:
                 due = time.monotonic() + _TICK_S - LIVE_S / 2
-                self._control.wake.clear()
+                self.control.wake.clear()
+                observers.update()
                 self._tick()
             else:
                 observers.update()
@@ -169,7 +240,7 @@ class Service:
         self._publish_status()
         self._profiles.store_lessons()
         parts.observers.tick()
-        self._control.reload_if_requested()
+        self.control.reload_if_requested()
         if self._alive():
             self._notifier.watchdog()
 
@@ -208,7 +279,7 @@ class Service:
             self._source.close()
         if self._worker.is_alive():
             # The next service must not share the processor with this worker.
-            self._worker.join(_WORKER_GRACE_S if self.successor is None else _HANDOVER_S)
+            self._worker.join(_WORKER_GRACE_S if self.control.successor is None else _HANDOVER_S)
         parts.observers.close()
         # Into the audit trail what came in, while the broker can still be reached.
         parts.enrollment.close()
@@ -229,11 +300,11 @@ class Service:
     def _work(self) -> None:
         try:
             with self._source:
-                if self._control.stopping.is_set():
+                if self.control.stopping.is_set():
                     return
                 for block in self._source.blocks():
                     self._process(block)
-                    if self._control.stopping.is_set():
+                    if self.control.stopping.is_set():
                         return
                 for judgment in self._parts.pipeline.listener.flush():
                     self._decide(judgment)
@@ -243,7 +314,7 @@ class Service:
             _log.debug("the recognizer failed", exc_info=True)
             self._failure = error
         finally:
-            self.stop()
+            self.control.stop()
 
     def _process(self, block: AudioBlock) -> None:
         # Thirty times a second, mostly silence: nothing is called here that has nothing to do.
@@ -254,7 +325,7 @@ class Service:
         self._lost_samples += block.lost_samples
         self._blocks.append(block)
         enrollment = parts.enrollment
-        if not self._listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
+        if not self.listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
             parts.challenge.cancel()
             self._moved_at = time.monotonic()
             return
@@ -272,6 +343,7 @@ class Service:
             if self._profiles.adapts:
                 self._profiles.learn(published)
             self._decisions.append(published)
+            self.control.wake.set()
         self._moved_at = time.monotonic()
 
     def _be_ready(self) -> None:
@@ -288,3 +360,21 @@ class Service:
             microphone="listening" if state.listening else "lost", reason=state.reason or None
         )
         self._be_ready()
+
+
+def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
+    """The audit trail's entry on a decision; `sent` is False where it was dropped."""
+    return Event(
+        EventKind.DECISION,
+        {
+            "outcome": decision.outcome.value,
+            "reason": decision.reason.value,
+            "confidence": decision.confidence.value,
+            "utterance_s": round(decision.utterance_s, 2),
+            "id": decision.id,
+            "counter": decision.counter,
+            "sent": sent,
+        },
+        decision.profile_id,
+        decision.time,
+    )

@@ -9,7 +9,6 @@ from edge.store.profiles import ProfileStore
 from edge.store.records import MAX_PROFILES
 
 FILE_NAME = "signatures.sqlite"
-"""The store's file inside the state directory."""
 
 __all__ = [
     "FILE_NAME",

@@ -1,18 +1,15 @@
 """The audit trail: everything that happened, in a log that cannot be changed without a trace.
 
-What is promised, and what is not:
-
 - Each entry is authenticated together with the one before it, by a key that is not in the file.
   `verify` finds an entry that was edited, moved or removed, a beginning or an end that was cut
   off, and a file that an older copy has replaced. Where the trail *and* `device.sqlite` were both
   replaced by older copies, of the same moment, only a head that was kept elsewhere shows it: that
   is what publishing `head` is for.
-- `record` only queues; `work` writes. A power cut loses what was recorded since the last call of
-  `work`, which the service makes every tick (half a second), and sooner for what matters.
-- Where nothing can be written (a full disk, a read-only one) the device keeps working: being
-  locked out of the house is the greater harm. `problem` says so, events wait as far as there is
-  room, and then an entry of kind `unwritten` counts those that were lost.
-- Entries hold the ids of profiles. A name, a phrase or an embedding has no place in a detail.
+- `record` only queues; `work` writes. A power cut loses what was recorded since the last `work`.
+- Where nothing can be written (a full disk) the device keeps working: being locked out of the
+  house is the greater harm. Events wait as far as there is room; an `unwritten` entry counts those
+  that were lost.
+- Entries hold the ids of profiles, never a name, a phrase or an embedding.
 """
 
 from __future__ import annotations
@@ -51,16 +48,13 @@ class AuditTrail:
     reads the trail raise `StoreError`.
 
     Args:
-        state_directory: the folder; made if missing.
         key: what authenticates entries, 32 bytes.
         state: where the head is anchored; not closed here.
-        settings: how long entries are kept.
         busy_s: how long to wait for another process that writes, seconds.
         on_urgent: called after an event that should be written soon was recorded, in the thread
             that recorded it; to wake the thread that calls `work`.
 
     Attributes:
-        key: what authenticates entries at present.
         problem: why nothing can be written at the moment, None if all is well.
     """
 
@@ -99,10 +93,7 @@ class AuditTrail:
         self.close()
 
     def record(self, event: Event) -> None:
-        """Note an event, to be written by the next `work` or `flush`; returns at once.
-
-        Of more than 4,096 that wait, the ones that matter least are only counted.
-        """
+        """Queue an event and return at once; beyond 4,096 the least important are only counted."""
         urgent = _matters(event)
         with self._queue_lock:
             if len(self._waiting) < _MOST_WAITING or (urgent and self._evict()):
@@ -182,14 +173,7 @@ class AuditTrail:
             return list(found)
 
     def verify(self, expected: Head | None = None) -> AuditVerdict:
-        """Look for anything that is not as it was written.
-
-        Args:
-            expected: a head that was kept elsewhere; what it proves must still be there.
-
-        Raises:
-            StoreError: the trail cannot be read.
-        """
+        """Check the trail, also against a head that was kept elsewhere. Raises `StoreError`."""
         with self._file_lock:
             # In this order: the trail may grow in between, the anchor must not.
             anchor = read_anchor(self.key, self._state.get(ANCHOR))

@@ -16,10 +16,8 @@ from edge.errors import InputError
 from edge.types import Detail, Event, EventKind
 
 START = bytes(32)
-"""What stands in for the entry before the first one."""
 
 MAX_DETAIL = 4096
-"""Most characters of an entry's detail."""
 
 _MAX_ITEMS = 32
 _MAX_KEY = 64
@@ -37,7 +35,6 @@ class Entry:
     Attributes:
         seq: its number; the first one is 1, and no number is given twice.
         time_us: Unix time of the event, microseconds.
-        kind: an `EventKind`'s value.
         profile_id: the person concerned; None for nobody.
         detail: flat JSON with sorted keys, exactly as it was authenticated.
         mac: HMAC-SHA256 over the entry before and this one's content, 32 bytes.
@@ -82,12 +79,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """The newest entry of a trail: it shows whether anything up to it was cut.
-
-    Attributes:
-        seq: its number; 0 for a trail without entries.
-        mac: its MAC, `START` for a trail without entries.
-    """
+    """The newest entry's number and MAC, which reveal any cut before it; 0, `START` for none."""
 
     seq: int
     mac: bytes
@@ -97,11 +89,7 @@ class Head:
 
     @classmethod
     def parse(cls, text: str) -> Head:
-        """Read what `str` wrote.
-
-        Raises:
-            InputError: it is not a head.
-        """
+        """Read what `str` wrote. Raises `InputError` if it is not a head."""
         match = _HEAD.fullmatch(text)
         if match is None:
             raise InputError(
@@ -138,10 +126,10 @@ def read_anchor(key: bytes, text: str | None) -> Head | None:
 
 
 def detail_text(detail: Mapping[str, Detail]) -> str:
-    """A detail as canonical JSON of `MAX_DETAIL` ASCII characters at most.
+    """A detail as canonical JSON of at most `MAX_DETAIL` ASCII characters.
 
-    What is too long is cut, and what is not a flat figure or word is replaced by its type's name: a
-    mistake elsewhere must neither stop the trail nor bring an embedding into it.
+    What is too long is cut, and what is no flat figure or word becomes its type's name: a mistake
+    elsewhere must neither stop the trail nor bring an embedding into it.
     """
     items = sorted(detail.items(), key=lambda item: str(item[0]))[:_MAX_ITEMS]
     flat = {str(name)[:_MAX_KEY]: _flat(value) for name, value in items}
@@ -185,12 +173,10 @@ class AuditVerdict:
     """What verifying a trail has found.
 
     Attributes:
-        findings: one line for each thing that is wrong, the earliest first; none if nothing is.
-        entries: how many entries there are.
-        first: number of the oldest one; 0 when there is none.
+        findings: one line for each thing that is wrong, the earliest first.
+        first: number of the oldest entry; 0 when there is none.
         head: the newest one, as the file has it.
-        removed: how many older ones retention has removed and put on record, as far as the
-            entries that are left say so.
+        removed: how many older ones retention removed, as far as the entries left say so.
     """
 
     findings: tuple[str, ...]
@@ -213,11 +199,9 @@ def check(
     expected: Head | None = None,
     anchored: bool = True,
 ) -> AuditVerdict:
-    """Verify a trail.
+    """Verify a trail's entries, in order, by their key.
 
     Args:
-        entries: all of them, by number.
-        key: what they were authenticated with.
         anchor: the head that `DeviceState` had before the entries were read; None when it has
             none that is genuine.
         expected: a head that was written down or published earlier.
@@ -299,10 +283,7 @@ def _bytes(value: object) -> bytes:
 
 
 def _removed_before(entries: Iterable[Entry], first: Entry) -> bytes | None:
-    """The MAC of the entry before the first one, as retention put it on record when it removed it.
-
-    None where retention has removed nothing there.
-    """
+    """The MAC before the first entry, as retention recorded it; None if it removed nothing."""
     last = first.seq - 1
     if first.kind == EventKind.TAMPERING.value:
         last = first.details().get("found", last)

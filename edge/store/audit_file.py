@@ -1,9 +1,9 @@
 """The audit trail's SQLite file: appending to the chain, and removing what is old.
 
-The chain has one order though several processes write to it: each takes the write lock, reads the
-head inside, and appends. After the commit the head is anchored in `DeviceState`, a file of its
-own, so that a trail whose end was cut off, or that an older copy has replaced, is behind its
-anchor. A power cut between the two leaves the anchor one transaction behind, which is allowed.
+Several processes write: each takes the write lock, reads the head inside, and appends. After the
+commit the head is anchored in `DeviceState`, a file of its own, so that a trail whose end was cut
+off, or that an older copy has replaced, is behind its anchor. A power cut between the two leaves
+the anchor one transaction behind, which is allowed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from edge.store.sqlite import Database, FileKind, make_private
 from edge.types import Detail, Event, EventKind
 
 FILE_NAME = "audit.sqlite"
-"""The file inside the state directory."""
 
 ANCHOR = "audit.head"
-"""The name under which `DeviceState` keeps the head."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -60,13 +58,7 @@ def reading(path: Path) -> Iterator[Iterator[Entry]]:
 
 
 class TrailFile:
-    """The file in use, made if missing. One thread at a time; several processes.
-
-    Arguments are those of `AuditTrail`.
-
-    Raises:
-        StoreError: it cannot be opened or made, or is not an audit trail; it is then left as it is.
-    """
+    """The file in use, made if missing, for one thread, several processes. Raises `StoreError`."""
 
     def __init__(self, path: Path, key: bytes, state: DeviceState, busy_s: float) -> None:
         self.path = path
@@ -98,16 +90,10 @@ class TrailFile:
             self._anchor_due = True
 
     def prune(self, *, before_us: int, most_entries: int, most_bytes: int) -> int:
-        """Remove the oldest entries, and record that in the trail; how many were removed.
+        """Remove the oldest entries, and record that in the trail; how many. Raises `StoreError`.
 
-        Args:
-            before_us: entries older than this may go, Unix time in microseconds.
-            most_entries: so many may stay; if there are more, a twentieth beyond them goes too,
-                so that it is not for every entry again.
-            most_bytes: as `most_entries`, by what the file has in use.
-
-        Raises:
-            StoreError: none was removed.
+        Entries before `before_us` (Unix time, microseconds) go. Above `most_entries` or
+        `most_bytes`, a twentieth more goes, so that it is not for every entry again.
         """
         with self._writing():
             first, last, count = self._database.execute(
@@ -161,10 +147,7 @@ class TrailFile:
         self._anchor_due = False
 
     def _continue(self) -> Head:
-        """The entry to go on from; first, what is wrong with it is put on record.
-
-        Numbers go on after the anchor, so that none is ever given to two entries.
-        """
+        """The entry to continue from, after recording its faults; no number is given twice."""
         head = self._head()
         anchor = read_anchor(self._key, self._state.get(ANCHOR))
         detail: dict[str, Detail]

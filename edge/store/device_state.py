@@ -8,7 +8,6 @@ from pathlib import Path
 from edge.store.sqlite import Database, FileKind, make_private
 
 FILE_NAME = "device.sqlite"
-"""The file inside the state directory."""
 
 _KIND = FileKind("memory of counters and lock-outs")
 _MAX_TEXT = 65536
@@ -18,14 +17,10 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY NOT NULL, val
 class DeviceState:
     """Named counters and texts in one small SQLite file, each write durable when it returns.
 
-    Any thread may use it. All methods raise `StoreError` when the file cannot be used.
-
-    Args:
-        state_directory: the folder; made if missing, private to the user.
-        busy_s: how long to wait for another process that writes, seconds.
+    Any thread may use it. It waits up to `busy_s` seconds for another process that writes.
 
     Raises:
-        StoreError: the file cannot be opened or made, or is damaged.
+        StoreError: by every method: the file cannot be used, or is damaged.
     """
 
     def __init__(self, state_directory: Path, busy_s: float = 5.0) -> None:
@@ -42,12 +37,7 @@ class DeviceState:
             self._database.close()
 
     def reserve(self, name: str, count: int = 1) -> int:
-        """Take the next `count` numbers of a counter, which begins with 1.
-
-        Returns:
-            The first number that was taken; none of them is ever given out again, whatever
-            happens.
-        """
+        """Take a counter's next `count` numbers, from 1; the first. None is ever given again."""
         if count < 1:
             raise ValueError(f"cannot take {count} numbers")
         with self._lock, self._database.writing():

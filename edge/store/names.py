@@ -20,8 +20,7 @@ def clean_name(name: str) -> str:
     """The name as it is kept: composed (NFC), stripped, single spaces.
 
     Raises:
-        ProfileError: it is empty, longer than 64 characters, holds characters that do not print,
-            or could be taken for a profile's id.
+        ProfileError: it is empty, longer than 64 characters, does not print, or looks like an id.
     """
     text = _clean(name, "a name", MAX_NAME_LENGTH)
     if not name_key(text):
@@ -34,11 +33,7 @@ def clean_name(name: str) -> str:
 
 
 def clean_phrase(phrase: str) -> str:
-    """The phrase in writing as it is kept; an empty one stays empty.
-
-    Raises:
-        ProfileError: it is longer than 200 characters, or holds characters that do not print.
-    """
+    """The phrase as it is kept. Raises `ProfileError` above 200 characters, or unprintable ones."""
     return _clean(phrase, "a phrase in writing", MAX_PHRASE_LENGTH)
 
 

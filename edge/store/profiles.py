@@ -23,11 +23,9 @@ _Items = list[Kept]
 
 
 class ProfileStore:
-    """Profiles and their enrollment samples in one SQLite file, sealed.
+    """Profiles and their enrollment samples in one SQLite file, sealed; for any thread and process.
 
-    Every method is one transaction: after a crash or a power cut at any moment its effect is there
-    whole, or not at all. Several processes may have a store open at once, and any thread may use
-    it. A profile is given by its id or its name, the latter without regard to case.
+    Every method is one transaction, and takes a profile's id or its name, in any case.
 
     Names, phrases, rules, dates and embeddings are sealed with AES-256-GCM, each bound to its row.
     Without the key the file shows how many profiles, samples and items it has, roughly how long
@@ -35,21 +33,14 @@ class ProfileStore:
     can write the file but lacks the key can destroy rows, or put back older copies of them:
     rotating the key makes older copies worthless.
 
-    All methods raise `ProfileError` where there is no such profile, `StoreError` when the file
-    cannot be read or written, or is damaged, and `KeyFault`, which is one, when it was locked with
-    a key that is not here.
-
     Args:
         path: the file; it and its folder are made if missing, private to the user (0600, 0700).
         busy_s: how long to wait for a writer in another process, seconds.
-        settings: the section `store`, which says where the key is; None for its defaults.
-
-    Attributes:
-        key_sources: where the store looks for its key.
 
     Raises:
+        ProfileError: by every method, where there is no such profile.
         KeyFault: the key is not there; nothing was changed.
-        StoreError: it cannot be opened, is damaged, or is not a store; it is then left as it is.
+        StoreError: it cannot be used, is damaged, or is not a store; it is then left as it is.
     """
 
     def __init__(
@@ -72,11 +63,7 @@ class ProfileStore:
         self._file.close()
 
     def data_version(self) -> tuple[int, int]:
-        """A cheap mark of the profiles in the store: it differs after any change by any process.
-
-        To be compared for equality with an earlier mark of the same object. A file that was put in
-        the store's place, such as a backup, is opened here and counts as a change; items do not.
-        """
+        """A mark that differs after any process changed the profiles; items do not count."""
         return self._file.version()
 
     def create(
@@ -91,16 +78,14 @@ class ProfileStore:
         phrase_model: str = "",
         duress_of: str | None = None,
     ) -> Profile:
-        """Add a profile together with its samples, if any: all of it, or nothing.
+        """Add a profile together with its samples, if any.
 
         Args:
             name: 1 to 64 characters that print; unique without regard to case.
-            kind: what it is enrolled for.
             phrase: the phrase in writing, only for people to read; up to 200 characters.
             required: repetitions (`PHRASE`, 1 to 50) or seconds of speech (`VOICE`, to 3600) that
                 make it complete.
             samples: up to `MAX_SAMPLES`.
-            speaker_model, phrase_model: as `add_sample`.
             duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
 
         Raises:
@@ -117,13 +102,9 @@ class ProfileStore:
     def add_sample(
         self, profile: str, sample: EnrollmentSample, speaker_model: str, phrase_model: str
     ) -> Profile:
-        """Add one enrollment sample to a profile.
+        """Add one enrollment sample to a profile, with the SHA-256 of the models that embedded it.
 
-        Args:
-            profile: id or name.
-            sample: what is kept of the utterance.
-            speaker_model: SHA-256 of the model that made the speaker embedding.
-            phrase_model: SHA-256 of the model that made the phrase embedding; empty for `VOICE`.
+        The phrase model is empty for `VOICE`.
 
         Raises:
             ProfileError: it is full, or its samples are of other models.
@@ -139,14 +120,12 @@ class ProfileStore:
 
         Args:
             profile: as it was when the utterance was accepted.
-            sample: what is kept of the utterance, with `adapted` set, of the profile's models.
-            most: how many learned samples there may be afterwards, 1 to `MAX_ADAPTED`; the oldest
-                ones make room.
+            sample: with `adapted` set, of the profile's models.
+            most: how many learned samples stay, the newest, 1 to `MAX_ADAPTED`.
 
         Raises:
             ProfileError: it has changed since then, or has nothing enrolled.
-            ValueError: the sample is not a learned one of this kind of profile, or `most` is out of
-                range.
+            ValueError: the sample does not fit, or `most` is out of range.
         """
         check_learned(sample, most)
         with self._file.writing():
@@ -187,9 +166,7 @@ class ProfileStore:
         phrase: str | None = None,
         required: float | None = None,
     ) -> Profile:
-        """Replace a signature; until it returns, the old one stands.
-
-        What makes it complete (`required`) and the phrase in writing stay where None is given.
+        """Replace a signature in one step; `phrase` and `required` stay where None is given.
 
         Raises:
             ProfileError: more than `MAX_SAMPLES` samples.
@@ -238,8 +215,7 @@ class ProfileStore:
         """Delete a profile, with the person's duress phrases and all items.
 
         Nothing of it stays in the file, nor in the journal's. What a flash chip keeps of
-        overwritten sectors is out of reach from here, but sealed; where the key may be known to
-        others, rotate it as well.
+        overwritten sectors is sealed; where others may know the key, rotate it as well.
         """
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
@@ -271,18 +247,12 @@ class ProfileStore:
             return int(self._file.execute("SELECT count(*) FROM profile").fetchone()[0])
 
     def export(self, profile: str) -> ExportedPerson:
-        """A person with everything that belongs to them, to be written to a file.
-
-        Raises `ProfileError` for somebody's duress phrase.
-        """
+        """A person with all that belongs to them. Raises `ProfileError` for a duress phrase."""
         with self._file.reading():
             return person_of(self._rows, self._items, self._rows.resolve(profile))
 
     def import_person(self, person: ExportedPerson, name: str | None = None) -> Profile:
-        """Add a person from a file, who was checked already: all of it, or nothing.
-
-        Raises `ProfileError` where a name is taken, or there are too many profiles.
-        """
+        """Add a checked person from a file. Raises `ProfileError` for a taken name, or too many."""
         with self._file.writing():
             return self._rows.load(add_person(self._rows, self._items, person, name))
 
@@ -292,11 +262,9 @@ class ProfileStore:
         """Keep a small thing, sealed; with a profile, for as long as the profile is there.
 
         Args:
-            kind: what it is; 1 to 32 small letters, digits, - or _. The kind is not sealed.
+            kind: 1 to 32 small letters, digits, - or _; not sealed.
             payload: up to 1 MiB.
-            profile: id or name of the profile that it belongs to.
-            most: how many of this kind (and this profile, or none) there may be afterwards; the
-                oldest ones make room.
+            most: how many of this kind (and this profile, or none) stay, the newest.
 
         Returns:
             Its id.
@@ -317,19 +285,16 @@ class ProfileStore:
     def discard(
         self, kind: str, profile: str | None = None, ids: Sequence[int] | None = None
     ) -> int:
-        """Remove what is kept of a kind, of one profile or of all and the device.
-
-        `ids` says which of them, None means all. Returns how many there were.
-        """
+        """Remove what is kept of a kind, all or some, of one profile or everybody; how many."""
         with self._file.writing():
             profile_id = None if profile is None else self._rows.resolve(profile)
             return self._items.discard(kind, profile_id, ids)
 
     def derive_key(self, purpose: str) -> bytes:
-        """A key of 32 bytes for one purpose, for another file of this device; always the same.
+        """A key of 32 bytes for one purpose, for another file of this device.
 
-        It follows (HKDF) from a random secret that lies wrapped in the store, apart from the data
-        key: it survives rotation and a change of the wrapping key, and is lost with the store.
+        It follows (HKDF) from a secret in the store that survives rotation and a change of the
+        wrapping key, and is lost with the store.
         """
         with self._file.reading():
             return derive(self._file.vault.secrets.root, f"for {purpose}")
@@ -342,24 +307,15 @@ class ProfileStore:
             return KeyState(source, vault.lock.key_id, vault.secrets.data_id)
 
     def rotate_key(self) -> None:
-        """Make a new data key, and seal every row with it.
-
-        Raises:
-            StoreError: a row is damaged, or the file cannot be written; nothing was changed.
-        """
+        """Seal every row with a new data key. Raises `StoreError` if a row is damaged."""
         with self._file.reading():
             key = self.key_sources.find(self._file.vault.lock)
         lock_with(self._file, key, rotate=True)
 
     def lock_with(self, key: WrappingKey, *, rotate: bool = False) -> None:
-        """Lock the store with another key; the old one no longer opens it.
+        """Lock the store with another key; the old one no longer opens it. Raises as `rotate_key`.
 
-        Args:
-            key: the new one, which must be kept where it will be found.
-            rotate: whether to make a new data key too, as for a former key that others know: with
-                it and an old copy of the file they have the present data key.
-
-        Raises:
-            StoreError: as `rotate_key`.
+        With `rotate` the data key is new too: needed where others know the former key, which opens
+        the present data key from an old copy of the file.
         """
         lock_with(self._file, key, rotate=rotate)

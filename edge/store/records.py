@@ -1,7 +1,4 @@
-"""Profiles and samples as bytes to be sealed, and the limits of both.
-
-A record is a `Profile` without its samples; its id stays empty, since it is kept beside it.
-"""
+"""Profiles and samples as bytes to be sealed, and the limits of both."""
 
 from __future__ import annotations
 
@@ -45,8 +42,7 @@ _SHAPE = struct.Struct("<HH")
 _SAMPLE_BLOCK = 2048
 """Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
 _BLOCK = 512
-"""Sizes are rounded up to this: the size alone would tell a name's length, or that there is a
-rule, or that it is a duress phrase."""
+"""Sizes are rounded up: a size would tell a name's length, a rule, or a duress phrase."""
 
 
 def check_required(kind: ProfileKind, required: float) -> None:
@@ -188,11 +184,7 @@ def _day(value: Any) -> date | None:
 
 
 def encode_sample(sample: EnrollmentSample) -> bytes:
-    """A sample without its `adapted`, which the store keeps beside it.
-
-    Raises:
-        ValueError: an embedding has the wrong shape or length, or a figure is not finite.
-    """
+    """A sample without its `adapted`. Raises `ValueError` for a wrong shape, length or figure."""
     _check(sample)
     phrases = sample.phrase_examples
     figures = (sample.net_speech_s, sample.snr_db, sample.created_at)

@@ -28,14 +28,7 @@ _COLUMNS = "name_mark, owner_mark, sealed"
 
 @dataclass(frozen=True)
 class Kept:
-    """An item of the store.
-
-    Attributes:
-        id: grows from one item to the next; never reused.
-        profile_id: the profile that it belongs to; None for one of the device's own.
-        created_at: Unix time, seconds.
-        payload: what was given to `keep`.
-    """
+    """An item; ids only grow, `created_at` is Unix time, without a profile it is the device's."""
 
     id: int
     profile_id: str | None
@@ -57,12 +50,7 @@ class ItemRows:
         most: int | None,
         created_at: float | None = None,
     ) -> int:
-        """Add an item; the oldest of its kind and profile beyond `most` go.
-
-        Raises:
-            ValueError: the kind or size is impossible.
-            StoreError: there are `MAX_ITEMS` already.
-        """
+        """Add an item; the oldest beyond `most` go. Raises `ValueError`, `StoreError` if full."""
         check_kind(kind)
         if len(payload) > MAX_ITEM_BYTES:
             raise ValueError(f"an item may have {MAX_ITEM_BYTES} bytes at most")
@@ -151,11 +139,7 @@ class ProfileRows:
         self._file = file
 
     def resolve(self, profile: str) -> str:
-        """The id of a profile that is given by id or name.
-
-        Raises:
-            ProfileError: no such profile; the message names similar ones.
-        """
+        """The id of a profile given by id or name. Raises `ProfileError` if there is none."""
         # A command line that is not UTF-8 arrives with surrogates, which cannot be stored.
         profile = profile.strip().encode(errors="replace").decode()
         row = self._file.execute(
@@ -301,13 +285,7 @@ class ProfileRows:
 
 @dataclass(frozen=True)
 class KeyState:
-    """Which keys a store is locked with; nothing in it is secret.
-
-    Attributes:
-        source: where the wrapping key was found.
-        key_id: the wrapping key's id, 16 hexadecimal digits.
-        data_id: the data key's id; rotation changes it.
-    """
+    """Where the wrapping key was found, its id, and that of the data key; none of it is secret."""
 
     source: str
     key_id: str

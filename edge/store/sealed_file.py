@@ -78,15 +78,10 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 class StoreFile:
-    """A store's SQLite file.
+    """A store's SQLite file, for any thread; arguments and errors are those of `ProfileStore`.
 
-    Every access of this process takes its turn, from whichever thread. A file that is put in the
-    store's place is noticed by `version` and read from then on, and so is a change of its keys.
-
-    Arguments and errors are those of `ProfileStore`.
-
-    Attributes:
-        vault: its secrets, to be used within `reading`, `writing` or `erasing`.
+    `version` notices a file put in its place, or other keys, and reads that from then on. Its
+    `vault` is for use within `reading`, `writing` or `erasing`.
     """
 
     def __init__(self, path: Path, busy_s: float, sources: KeySources) -> None:
@@ -107,11 +102,7 @@ class StoreFile:
         return self._database.execute(statement, values)
 
     def version(self) -> tuple[int, int]:
-        """A cheap mark of the profiles in the file, to be compared with an earlier one.
-
-        Raises:
-            StoreError: the file is gone, or another one in its place is not a store.
-        """
+        """As `ProfileStore.data_version`. Raises `StoreError` if the file is gone, or no store."""
         with _ONE_AT_A_TIME, SIGNATURES.errors(self.path):
             self._follow_file()
             row = self.execute("SELECT number FROM revision").fetchone()
@@ -196,15 +187,7 @@ def _create(path: Path, sources: KeySources) -> None:
 
 
 class Vault:
-    """Seals and opens the rows of one store.
-
-    Args:
-        lock: the wrapped secrets, as they lie in the store.
-        secrets: what is in it.
-
-    Attributes:
-        rows: seals and opens a value for its place.
-    """
+    """Seals and opens the rows of one store."""
 
     def __init__(self, lock: Lock, secrets: Secrets) -> None:
         self.lock = lock
@@ -214,12 +197,7 @@ class Vault:
 
     @classmethod
     def of(cls, database: Database, sources: KeySources) -> Vault:
-        """Open the vault of a store.
-
-        Raises:
-            KeyFault: the key is not there.
-            StoreError: the wrapped secrets are damaged.
-        """
+        """Open the vault of a store. Raises `KeyFault`, or `StoreError` if it is damaged."""
         lock = _read_lock(database)
         try:
             return cls(lock, sources.find(lock).unwrap(lock))

@@ -1,10 +1,9 @@
 """The device's SQLite files: opened, checked, written and erased so that a power cut does no harm.
 
-Power may fail at any moment, on an SD card. The journal is SQLite's rollback journal, not its
-write-ahead log: at rest a database is one file, which a plain copy backs up whole, and nothing new
-is left behind in a log. `synchronous=EXTRA` is what makes a commit of that journal durable, since
-it also syncs the directory after the journal is removed. `psow=0` makes SQLite assume that a write
-cut short may spoil the whole sector around it, as flash does.
+The journal is SQLite's rollback journal, not its write-ahead log: at rest a database is one file,
+which a plain copy backs up whole. `synchronous=EXTRA` makes a commit durable by syncing the folder
+after the journal is removed. `psow=0` makes SQLite assume that a write cut short may spoil the
+whole sector around it, as flash does.
 """
 
 from __future__ import annotations
@@ -40,15 +39,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FileKind:
-    """What a database file is for.
-
-    Attributes:
-        what: its name in messages, without an article.
-        remedy: what to do when it is damaged.
-        application_id: the number in its header that tells it from other programs' files; 0 for
-            none.
-        format: the number of its format.
-    """
+    """What a database file is for: its name in messages, and its header's numbers, 0 for none."""
 
     what: str
     remedy: str = "put a backup in its place, or move it away to start anew"
@@ -93,8 +84,6 @@ class Database:
     below, which are.
 
     Args:
-        path: the file.
-        kind: what it is.
         busy_s: how long to wait for a writer in another process, seconds.
         read_only: whether not even an interrupted write may be rolled back.
     """
@@ -180,8 +169,8 @@ class Database:
     def erasing(self) -> Iterator[Database]:
         """A transaction after which the file is rebuilt, and its journal overwritten.
 
-        A rollback journal holds the pages as they were before, and is normally just unlinked. Here
-        it stays until it is overwritten: should power fail meanwhile, `finish_erasing` finds it.
+        The journal holds the pages as they were before; it stays until it is overwritten, so that
+        `finish_erasing` finds it after a power cut.
         """
         with self.kind.errors(self.path):
             self.execute("PRAGMA journal_mode = PERSIST")
@@ -270,12 +259,7 @@ class Database:
 
 
 def make_private(path: Path) -> None:
-    """Make the file where there is none, and see that only its owner can read it.
-
-    Raises:
-        OSError: it cannot be made.
-        StoreError: it is a link of another user's.
-    """
+    """Make a missing file, private to its owner. Raises `OSError`, `StoreError` for a link."""
     make_folder(path.parent)
     make_file(path)
     keep_private(path)
@@ -293,11 +277,10 @@ def keep_private(path: Path) -> None:
 
 
 def inspect_header(path: Path, kind: FileKind) -> None:
-    """Look at the first 100 bytes of the file (https://sqlite.org/fileformat.html) without SQLite.
+    """Check the file's first 100 bytes (https://sqlite.org/fileformat.html) without SQLite.
 
-    SQLite itself may write when it opens a database, for one to roll back a journal, and a
-    database that is not ours must stay as it is. Closing the file here drops any POSIX lock that
-    this process holds on it, so no transaction of this process may be open meanwhile.
+    SQLite may write when it opens a database, and one that is not ours must stay as it is. Closing
+    the file here drops any POSIX lock of this process on it: no transaction may be open meanwhile.
 
     Raises:
         OSError: it cannot be read.
@@ -351,9 +334,9 @@ def _check_header(path: Path, kind: FileKind, header: bytes) -> None:
 
 
 def _journaled_header(path: Path) -> bytes | None:
-    """The header that rolling back an interrupted write will restore; None when there is none.
+    """The header that rolling back an interrupted write will restore, if any.
 
-    Only the journal's first segment is searched, which is all of it for writes as small as ours
+    Only the journal's first segment is searched, enough for writes as small as ours
     (https://sqlite.org/fileformat.html#the_rollback_journal).
     """
     with contextlib.suppress(OSError), _journal(path).open("rb") as file:

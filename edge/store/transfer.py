@@ -1,8 +1,7 @@
 """A person in an encrypted file, to be taken to another device.
 
-The file is a line of JSON that says how the passphrase is stretched, then one sealed value, which
-is bound to that line. Inside is JSON again, with embeddings as base64. Anyone may have made the
-file, so every value in it is checked.
+A line of JSON says how the passphrase is stretched; one sealed value, bound to that line, is JSON
+again, with embeddings as base64. Anyone may have made the file, so every value is checked.
 """
 
 from __future__ import annotations
@@ -54,13 +53,7 @@ class ExportedItem:
 
 @dataclass(frozen=True)
 class ExportedPerson:
-    """A profile with what belongs to it.
-
-    Attributes:
-        profile: the profile; its id counts on the device that it comes from only.
-        items: what is kept beside it, oldest first.
-        duress: the person's duress phrases, which have none of their own.
-    """
+    """A profile (its id is local), the items beside it, oldest first, and its duress phrases."""
 
     profile: Profile
     items: tuple[ExportedItem, ...] = ()
@@ -68,11 +61,7 @@ class ExportedPerson:
 
 
 def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> ExportedPerson:
-    """A person, within a transaction.
-
-    Raises:
-        ProfileError: it is somebody's duress phrase, which is not exported alone.
-    """
+    """A person, within a transaction. Raises `ProfileError` for somebody's duress phrase."""
     found = rows.load(profile_id)
     if found.duress_of is not None:
         owner = rows.name(found.duress_of)
@@ -86,11 +75,7 @@ def person_of(rows: ProfileRows, items: ItemRows, profile_id: str) -> ExportedPe
 
 
 def add_person(rows: ProfileRows, items: ItemRows, person: ExportedPerson, name: str | None) -> str:
-    """Add a person within a transaction; the id of the new profile.
-
-    Raises:
-        ProfileError: a name is taken, or there are too many profiles.
-    """
+    """Add a person within a transaction; the new id. Raises `ProfileError` for a taken name."""
     former = person.profile.name
     profile_id = _add(rows, items, person, name or former, None)
     for each in person.duress:
@@ -132,11 +117,7 @@ def _items_of(items: ItemRows, profile_id: str) -> tuple[ExportedItem, ...]:
 def write_person(
     path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
 ) -> None:
-    """Write a person to a file of mode 0600, encrypted with a passphrase, whole or not at all.
-
-    Raises:
-        TransferError: it cannot be written, or already exists and must not be replaced.
-    """
+    """Write a person to an encrypted file of mode 0600 or not at all. Raises `TransferError`."""
     stretching = Stretching.fresh()
     head = json.dumps(
         {
@@ -157,12 +138,7 @@ def write_person(
 
 
 def read_person(path: Path, passphrase: str) -> ExportedPerson:
-    """Read a person from a file that `write_person` wrote.
-
-    Raises:
-        TransferError: it cannot be read, is not an exported profile, is damaged, was written by a
-            newer version, or the passphrase is wrong.
-    """
+    """Read a person from a file. Raises `TransferError`, also for a wrong passphrase."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

@@ -50,18 +50,14 @@ class AccessRule:
     """What one person may do; the default is everything, at all times.
 
     Attributes:
-        enabled: whether the person may open at all.
-        doors: ids of the devices that the person may open, `MAX_DOORS` at most; empty for every
-            one.
+        doors: ids of the devices that may be opened, `MAX_DOORS` at most; empty for every one.
         windows: when, `MAX_WINDOWS` at most; empty for always.
         first_day: the first day (local time) on which the rule allows anything; None for any.
-        last_day: the last such day, a guest's; None for any. It ends at midnight, also within a
-            window that goes on over it.
+        last_day: the last such day; None for any. It ends at midnight, also within a window.
         challenge: whether the person is asked for digits after the passphrase.
 
     Raises:
-        ValueError: too many doors or windows, a door that no device can be called, or a last day
-            before the first.
+        ValueError: too many doors or windows, an invalid door, or a last day before the first.
     """
 
     enabled: bool = True
@@ -104,9 +100,9 @@ EVERYTHING = AccessRule()
 def parse_window(text: str) -> Window:
     """A window as people write it: `mon-fri 07:00-18:00`.
 
-    Days are the first three letters of their English names, alone, as a list (`sat,sun`) or as a
-    range, which may go over the end of the week (`fri-mon`); none or `daily` are all seven. Hours
-    that are left out are the whole day. An end that is not after the start is of the next day.
+    Days are the first three letters of their English names, alone, as a list (`sat,sun`) or a
+    range, also over the end of the week (`fri-mon`); none or `daily` are all seven. Without hours
+    it is the whole day. An end that is not after the start is of the next day.
 
     Raises:
         ValueError: it cannot be understood; the message says what would be.
@@ -143,11 +139,7 @@ def format_window(window: Window) -> str:
 
 
 def parse_day(text: str) -> date:
-    """A date written as 2027-01-31.
-
-    Raises:
-        ValueError: it is not one; the message says how dates are written.
-    """
+    """A date written as 2027-01-31. Raises `ValueError`, which says how dates are written."""
     if _DATE.fullmatch(text):
         try:
             return date.fromisoformat(text)

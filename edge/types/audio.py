@@ -24,7 +24,7 @@ class AudioBlock:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), full scale is [-1, 1).
         start_s: position of the first sample in the stream, seconds by sample count.
         captured_at: `time.monotonic()` when the last sample was there.
-        lost_samples: samples lost just before this block (an overflow), 0 when none were.
+        lost_samples: samples lost just before this block (an overflow).
     """
 
     samples: FloatArray = field(repr=False)
@@ -75,7 +75,6 @@ class Utterance:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), with a little silence kept at both ends.
         start_s: position of the first sample in the stream, seconds.
         end_s: position where the speech itself ended (not the silence kept after it), seconds.
-        quality: measured over `samples`.
         speech_ended_at: `time.monotonic()` at the end of speech as it arrived at the device.
         closed_at: `time.monotonic()` when the end-pointer was sure and let the utterance go.
         truncated: cut at the longest length allowed while speech was still going on.

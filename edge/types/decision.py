@@ -38,8 +38,6 @@ class SpeakerMatch(_Scored):
     """A voice compared with one profile.
 
     Attributes:
-        profile_id: whose signature.
-        name: their display name.
         similarity: cosine of voice and signature, -1 to 1; higher is nearer.
         score: log-likelihood ratio that the voice is theirs, natural logarithm.
         threshold: the score from which the voice counts as theirs.
@@ -57,7 +55,6 @@ class PhraseMatch(_Scored):
     """An utterance compared with one profile's phrase.
 
     Attributes:
-        profile_id: whose phrase.
         phrase: the phrase in writing, empty when not given.
         distance: cost of the best warping path, 0 and up; lower is nearer.
         score: log-likelihood ratio that the phrase is the right one, natural logarithm.
@@ -136,20 +133,14 @@ class AccessDecision:
     Attributes:
         id: a UUID, unique to the decision.
         time: Unix time at which the speech ended, seconds; the lifetime counts from here.
-        device: id of the device that made it.
-        outcome: granted or denied.
-        reason: why.
-        confidence: how sure.
-        profile_id: whose voice it was taken for; None when nobody's.
-        name: their display name; None when nobody's.
+        profile_id, name: whose voice it was taken for; None when nobody's.
         phrase: the phrase that was matched, in writing; None when none was.
         scores: the figures behind the decision, by name.
         utterance_s: how long the utterance was, seconds.
         quality: what the recording was worth; None when it was not measured.
         timings_ms: how long each stage took, milliseconds, by name.
         lifetime_s: for how long the decision may be acted on, seconds.
-        counter: strictly increasing from one decision of the device to the next, also over a
-            restart; None while it was not issued.
+        counter: strictly increasing, also over a restart; None while it was not issued.
         issued_at: Unix time at which it was issued, seconds; None while it was not.
         signature: algorithm, key id and value; None when it is not signed.
     """
@@ -178,10 +169,7 @@ class AccessDecision:
         return self.outcome is Outcome.GRANTED
 
     def as_dict(self) -> dict[str, Any]:
-        """The decision under its JSON names; times are ISO 8601 in UTC.
-
-        What issuing added is there once it was added.
-        """
+        """The decision under its JSON names, with what issuing added; times are ISO 8601 in UTC."""
         content: dict[str, Any] = {
             "id": self.id,
             "time": utc(self.time),
@@ -244,7 +232,6 @@ class Event:
     """One entry of the audit trail.
 
     Attributes:
-        kind: what happened.
         detail: flat figures and words about it, by name; never a secret, an embedding or sound.
         profile_id: the person concerned; None for nobody.
         time: Unix time, seconds.
@@ -263,11 +250,7 @@ def utc(seconds: float) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The same value with every whole float as an integer, lists for tuples, dicts for mappings.
-
-    JSON has one kind of number: 5.0 and 5 are the same, but not the same text. It has none that is
-    infinite; None stands for those.
-    """
+    """A value as JSON has it: whole floats as integers, None for infinite ones, lists, dicts."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
@@ -280,11 +263,7 @@ def plain(value: Any) -> Any:
 
 
 def one_line(value: Mapping[str, Any], *, sort: bool = False) -> str:
-    """An object as one line of JSON without spaces, in its own order or sorted by name.
-
-    Raises:
-        TypeError: a value that JSON cannot hold.
-    """
+    """An object as a line of JSON without spaces. Raises `TypeError` for what JSON cannot hold."""
     return json.dumps(
         plain(value), ensure_ascii=False, allow_nan=False, sort_keys=sort, separators=(",", ":")
     )

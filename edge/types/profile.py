@@ -39,8 +39,8 @@ class EnrollmentSample:
         snr_db: its estimated signal-to-noise ratio, dB.
         created_at: Unix time, seconds.
         adapted: whether it was learned from an accepted utterance, not enrolled by the person.
-        phrase_variants: the phrase embedding of the same utterance in simulated noise and rooms,
-            each of shape (t, e); none for a text-independent profile and for what was learned.
+        phrase_variants: the phrase in simulated noise and rooms, each of shape (t, e); none for a
+            text-independent profile and for what was learned.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -66,15 +66,12 @@ class Profile:
     Attributes:
         id: a UUID, never reused.
         name: display name, unique without regard to case.
-        kind: what the profile is for.
         phrase: the phrase in writing, only for people to read; empty when not given.
         speaker_model: SHA-256 of the speaker model that made the embeddings; empty before any.
         phrase_model: SHA-256 of the phrase model; empty before any, or for free speech.
         required: what makes it complete: repetitions (`PHRASE`) or seconds of speech (`VOICE`).
         samples: what has been enrolled so far, and what was learned since, in order.
-        created_at: Unix time, seconds.
-        updated_at: Unix time of the last change, seconds.
-        rule: what the person may open, and when.
+        created_at, updated_at: Unix time, of the last change too, seconds.
         duress_of: id of the profile whose duress phrase this is; None for a person's own phrase.
     """
 

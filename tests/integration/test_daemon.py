@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,9 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge.access.decider import Judgment
 from edge.audio.sources import FileSource
 from edge.config import Config, MqttConfig
 from edge.service import build_service
+from edge.service.observers import Observer
 from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
@@ -238,3 +241,29 @@ def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:
     for source in (FileSource(recording), Backlog(recording)):
         build_service(config, source=source, on_decision=decisions.append).run()
     assert len(decisions) == 1
+
+
+def test_observers_see_a_decision_before_the_next_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided = threading.Event()
+    seen: list[bool] = []
+
+    class Watching(Observer):
+        def decided(self, judgment: Judgment) -> None:
+            decided.set()
+
+    class Open(FileSource):
+        """A recording after which the stream goes on until the decision was seen."""
+
+        def blocks(self) -> Iterator[AudioBlock]:
+            yield from super().blocks()
+            seen.append(decided.wait(LISTENING))
+
+    monkeypatch.setattr("edge.service.service._TICK_S", 3600.0)
+    monkeypatch.setattr("edge.service.build._observers", lambda *_: [Watching()])
+    samples, rate = soundfile.read(DEMO / "ada_right_phrase.flac")
+    soundfile.write(tmp_path / "said.wav", np.concatenate((samples, np.zeros(2 * rate))), rate)
+    config = Config(mqtt=MqttConfig(enabled=False), state_directory=tmp_path / "state")
+    build_service(config, source=Open(tmp_path / "said.wav")).run()
+    assert seen == [True]

@@ -148,7 +148,8 @@ def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssista
     )
     config = replace(config, **changes)
     publisher = MqttPublisher(config.mqtt, config.device)
-    subject = HomeAssistant(config, publisher)
+    state = DeviceState(config.state_path)
+    subject = HomeAssistant(config, publisher, state)
     publisher.start()
     try:
         assert settled(lambda: publisher.announced)
@@ -156,6 +157,7 @@ def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssista
         yield subject
     finally:
         publisher.close()
+        state.close()
 
 
 def test_it_is_said_again_when_home_assistant_is_born(tmp_path: Path, broker: Broker) -> None:

@@ -85,7 +85,7 @@ def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
             home.wait_for("/status", is_listening, LISTENING)
             reasons = [(d.json["decision"], d.json["reason"]) for d in home.on("/decision")]
             assert reasons == [("granted", "accepted"), ("denied", "no_match")]
-            # Counted within a tick, after they were published.
+            # Counted after they were published.
             assert settled(lambda: sum(decisions(figures(fetch(port))).values()) == 2.0)
             found = figures(fetch(port))
             counted = decisions(found)

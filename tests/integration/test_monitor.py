@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.monitor.stream import connect
+from edge.monitor.client import connect
 from tests.integration.broker import Broker
 from tests.integration.home import settled
 from tests.integration.house import DEMO, LISTENING, House, feed, speak, stop

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
-from edge.monitor.stream import connect
+from edge.monitor.client import connect
 from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.home import settled
 from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.monitor.socket import SYSTEM
+from edge.monitor.messages import SYSTEM_SOCKET
 from tests.integration.broker import require
 from tools.confined.unit import UNIT, limited
 from tools.run_confined import boot, judge, missing
@@ -76,7 +76,7 @@ def test_a_limit_of_the_unit_is_one_of_its_commands() -> None:
 
 def test_the_folder_of_the_monitor_is_where_it_looks() -> None:
     lines = UNIT.read_text().splitlines()
-    assert f"RuntimeDirectory={SYSTEM.parent.relative_to('/run')}" in lines
+    assert f"RuntimeDirectory={SYSTEM_SOCKET.parent.relative_to('/run')}" in lines
     assert "RuntimeDirectoryMode=0750" in lines
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge.access.guard import allows
+from edge.access.checks import allows
 from edge.store import ProfileStore, open_store
 from edge.types import EVERYTHING, AccessRule, ReasonCode, Window
 from edge.types.access import EVERY_DAY, format_window, parse_day, parse_window

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from edge.config import AuditConfig
 from edge.errors import InputError, StoreError
-from edge.service.decisions import audit_event_of
+from edge.service.service import audit_event_of
 from edge.store.audit import AuditTrail
 from edge.store.audit_chain import MAX_DETAIL, Head, detail_text
 from edge.store.device_state import DeviceState

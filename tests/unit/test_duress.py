@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from edge.access.checks import DuressCheck, PolicyCheck
 from edge.access.decider import Decider, Judgment
-from edge.access.duress import DuressCheck, require_apart
-from edge.access.guard import Guard, PolicyCheck
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
 from edge.config import AudioConfig, Config, EnrollmentConfig
+from edge.enrollment.checks import require_apart
 from edge.enrollment.process import Enrollment, Wish
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.recognition import Engine
@@ -76,10 +76,13 @@ class House:
         self.decider = Decider(engine, CONFIG)
         self.check = DuressCheck(lambda: self.profiles, engine.scorer, self.alarms.append)
         clock = clock_at(hour)
-        self.guard = Guard([self.check, PolicyCheck(CONFIG.device.id, clock)])
+        self.policy = PolicyCheck(CONFIG.device.id, clock)
 
     def hear(self, utterance: Utterance) -> Judgment:
-        return self.guard.review(self.decider.decide(utterance, self.profiles))
+        return self.review(self.decider.decide(utterance, self.profiles))
+
+    def review(self, judgment: Judgment) -> Judgment:
+        return self.policy.review(self.check.review(judgment))
 
 
 def shape(value: Any) -> Any:
@@ -235,7 +238,7 @@ def listen(engine: Engine, house: House, *parts: str) -> list[Judgment]:
     listener.use(house.profiles)
     found = []
     for block in in_blocks(_said(*parts)):
-        found += [house.guard.review(each) for each in listener.feed(block)]
+        found += [house.review(each) for each in listener.feed(block)]
     return found
 
 

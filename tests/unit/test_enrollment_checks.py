@@ -183,7 +183,7 @@ def test_what_a_trial_means(reason: str, confidence: str, kind: str, told: str) 
 
 def test_a_trial_shows_its_margins() -> None:
     voice = SpeakerMatch("1", "Ada", 0.4, score=1.5, threshold=2.25)
-    trial = Trial(False, ReasonCode.UNKNOWN_SPEAKER, Confidence.LOW, voice, None, "it would not")
+    trial = Trial(ReasonCode.UNKNOWN_SPEAKER, Confidence.LOW, voice, None, "it would not")
     assert trial.lines() == ["Trial: it would not.", "  voice   score 1.5, at least 2.2: 0.8 below"]
     assert trial.as_dict()["voice_margin"] == -0.75
     assert trial.as_dict()["phrase_margin"] is None

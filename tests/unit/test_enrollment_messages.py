@@ -30,7 +30,6 @@ MODULES = (
 BY_NAME = {
     "edge/recognition/engine.py": ("enroll", "_check_against_earlier", "require_models"),
     "edge/cli/utterances.py": ("utterance_from", "utterances"),
-    "edge/access/duress.py": ("require_apart",),
     "edge/challenge/rounds.py": (
         "make_example", "complete_round", "_check_quality", "_rejected_length", "DigitEnrollment",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -55,9 +56,24 @@ def settings(folder: Path, *, discovery: bool, prefix: str = "ha", device: str =
     )
 
 
+class OpenedWhenUsed(DeviceState):
+    """The device's state, which a test need not close."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, name: str) -> str | None:
+        with contextlib.closing(DeviceState(self.folder)) as state:
+            return state.get(name)
+
+    def put(self, name: str, text: str | None) -> None:
+        with contextlib.closing(DeviceState(self.folder)) as state:
+            state.put(name, text)
+
+
 def watching(config: Config) -> tuple[HomeAssistant, Line]:
     line = Line(config)
-    return HomeAssistant(config, line), line
+    return HomeAssistant(config, line, OpenedWhenUsed(config.state_path)), line
 
 
 def remembered(folder: Path) -> object:

@@ -362,7 +362,7 @@ def test_any_text_is_a_record_or_a_value_error(text: str) -> None:
     assert 0.0 <= record.left_s < 1e9
 
 
-class _FullDisk:
+class _FullDisk(DeviceState):
     def __init__(self) -> None:
         self.tried = 0
 

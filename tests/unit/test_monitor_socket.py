@@ -18,10 +18,9 @@ import pytest
 from edge.config import Config
 from edge.config.settings import MonitorConfig
 from edge.errors import EnvironmentFault
+from edge.monitor.client import NoService, Stream, candidates, connect
 from edge.monitor.messages import LONGEST_LINE, decode, encode, state_message
-from edge.monitor.server import MOST_CLIENTS, History, MonitorServer
-from edge.monitor.socket import Place, candidates, place_of
-from edge.monitor.stream import NoService, Stream, connect
+from edge.monitor.server import MOST_CLIENTS, History, MonitorServer, Place, place_of
 from edge.service.monitoring import Monitoring, state_of
 from edge.service.observers import SoundLevel
 from edge.types import ReasonCode
@@ -160,7 +159,7 @@ def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> N
 def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
     text = (
         "import os, sys; from pathlib import Path\n"
-        "from edge.monitor.socket import OwnedSocket, Place\n"
+        "from edge.monitor.server import OwnedSocket, Place\n"
         "owned = OwnedSocket(Place(Path(sys.argv[1]), False)); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", text, str(place.path)], check=False)
@@ -193,7 +192,7 @@ def test_another_user_is_refused_twice(tmp_path: Path) -> None:
     place = Place(tmp_path / "m", shared=True)
     server = serve(place)
     text = (
-        "import os, sys; from pathlib import Path; from edge.monitor.stream import *\n"
+        "import os, sys; from pathlib import Path; from edge.monitor.client import *\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: print([m['type'] for m in Stream(connect([Path(sys.argv[1])])).wait(5.0)])\n"
         "except NoService as error: print(error)\n"

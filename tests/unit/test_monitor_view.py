@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from edge.cli.monitor_view import frame, minutes, sentence, state_words
+from edge.monitor.client import Recent
 from edge.monitor.messages import state_message
-from edge.monitor.recent import Recent
 from edge.types.decision import utc
 
 WIDTHS = (40, 60, 80, 120)

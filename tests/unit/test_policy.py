@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.access.checks import PolicyCheck
 from edge.access.clock import LATEST_KEY, SLACK_S, DoorClock, accept_clock, latest_of
-from edge.access.guard import PolicyCheck
 from edge.errors import StoreError
 from edge.store.device_state import DeviceState
 from edge.types import EVERYTHING, AccessRule, Outcome, ReasonCode
@@ -23,7 +23,7 @@ DAY_S = 86400.0
 OFFICE = AccessRule(windows=(parse_window("mon-fri 07:00-18:00"),))
 
 
-class Memory:
+class Memory(DeviceState):
     """A state that is kept nowhere."""
 
     def __init__(self) -> None:

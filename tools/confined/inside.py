@@ -228,15 +228,15 @@ def _decision(
 
 _WATCH = """
 import os, grp, sys
-from edge.monitor.socket import SYSTEM
-from edge.monitor.stream import NoService, Stream, connect
+from edge.monitor.client import NoService, Stream, connect
+from edge.monitor.messages import SYSTEM_SOCKET
 who = sys.argv[1]
 if who != "root":
     os.setgroups([grp.getgrnam("edge-voice").gr_gid] if who == "group" else [])
     os.setgid(65534)
     os.setuid(65534)
 try:
-    received = Stream(connect([SYSTEM])).wait(5.0)
+    received = Stream(connect([SYSTEM_SOCKET])).wait(5.0)
     print(",".join(each.get("name") or "-" for each in received if each["type"] == "decision"))
 except NoService:
     print("refused")

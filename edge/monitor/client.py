@@ -1,43 +1,162 @@
-"""The latest messages of a service, in order to be drawn.
+"""The monitor's end of the socket, which outlives a restart of the service, and what came in.
 
-They come from another process: unexpected values count as absent, and text is made safe for a
+Messages come from another process: unexpected values count as absent, and text is made safe for a
 terminal.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import select
+import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from edge.monitor.messages import PROTOCOL, Message
-from edge.monitor.server import LEVELS_S
+from edge.config import Config
+from edge.errors import EnvironmentFault
+from edge.monitor.messages import (
+    LEVELS_S,
+    LONGEST_LINE,
+    PROTOCOL,
+    SOCKET_NAME,
+    SYSTEM_SOCKET,
+    Message,
+    decode,
+)
 
 SILENCE_DBFS = -100.0
 _MOST_ROWS = 200
 _LONGEST_TEXT = 200
+_AGAIN_S = 0.5
+_CONNECT_S = 2.0
+
+
+class NoService(EnvironmentFault):
+    """No service can be watched."""
+
+
+def candidates(config: Config) -> list[Path]:
+    """Where a service may be found, the most likely path first."""
+    if config.monitor.socket is not None:
+        return [config.monitor.socket]
+    return [config.state_path / SOCKET_NAME, SYSTEM_SOCKET]
+
+
+def connect(paths: Sequence[Path]) -> socket.socket:
+    """Connect to the first service that answers.
+
+    Raises:
+        NoService: none does, or this user may not connect.
+    """
+    forbidden: Path | None = None
+    for path in paths:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        line.settimeout(_CONNECT_S)
+        try:
+            line.connect(str(path))
+        except PermissionError:
+            forbidden = forbidden or path
+        except OSError:  # missing, left behind, or too long
+            pass
+        else:
+            line.setblocking(False)
+            return line
+        line.close()
+    if forbidden is not None:
+        raise NoService(
+            f"{forbidden}: only for root, the service's user and its group; use sudo, or join the"
+            " group with 'sudo usermod -aG edge-voice $USER' and log in again"
+        )
+    raise NoService(
+        "no service is running: start one ('systemctl start edge-voice' or 'edge-voice run'), or"
+        " listen right here with 'edge-voice monitor --listen'"
+    )
+
+
+class Stream:
+    """Messages from an open connection; where it breaks, `again` makes another one (None: ends).
+
+    Attributes:
+        ended: whether nothing more will come.
+    """
+
+    def __init__(
+        self, line: socket.socket, again: Callable[[], socket.socket] | None = None
+    ) -> None:
+        self.ended = False
+        self._line: socket.socket | None = line
+        self._again = again
+        self._try_at = 0.0
+        self._rest = b""
+        self._greeted = False
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+    def wait(self, timeout_s: float, also: Sequence[int] = ()) -> list[Message]:
+        """The messages that come within a time; returns as soon as there are any.
+
+        A broken connection gives one message of the type `gone`; then it reconnects. The file
+        descriptors in `also` end the wait too, once they can be read.
+
+        Raises:
+            NoService: the service refused the connection.
+        """
+        if self._line is None and not self.ended and time.monotonic() >= self._try_at:
+            self._reconnect()
+        line = self._line
+        watched = list(also) if line is None else [*also, line.fileno()]
+        ready, _, _ = select.select(watched, [], [], timeout_s)
+        if line is None or line.fileno() not in ready:
+            return []
+        return self._read(line)
+
+    def _reconnect(self) -> None:
+        self._try_at = time.monotonic() + _AGAIN_S
+        if self._again is not None:
+            with contextlib.suppress(NoService):
+                self._line = self._again()
+
+    def _read(self, line: socket.socket) -> list[Message]:
+        try:
+            data = line.recv(LONGEST_LINE)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        messages = [message for message in map(decode, lines) if message is not None]
+        for message in messages:
+            if message["type"] == "refused" and not self._greeted:
+                raise NoService(f"the service refused: {message.get('reason')}")
+        self._greeted = self._greeted or bool(messages)
+        if data and len(self._rest) <= LONGEST_LINE:
+            return messages
+        line.close()
+        self._line, self._rest = None, b""
+        self._try_at = time.monotonic() + _AGAIN_S
+        if self._again is None:
+            self.ended = True
+            return messages
+        return [*(m for m in messages if m["type"] != "refused"), {"type": "gone"}]
 
 
 @dataclass(frozen=True)
 class Row:
-    """An utterance and its decision.
+    """An utterance and its decision; empty or None is what is not known.
 
     Attributes:
         at: Unix time at which the speech ended.
-        outcome: granted or denied; empty while nothing is known.
-        reason: why.
-        confidence: how sure; empty while nothing is known.
-        name: whose voice it was; empty for nobody's.
-        utterance_s: its length; None where nothing was said.
-        level_dbfs: its level, dB relative to full scale.
-        snr_db: speech over noise, dB.
-        joint: margin of the joint score over its threshold; None where nothing was compared.
-        voice: margin of the voice.
-        phrase: margin of the phrase.
+        joint: margin of the joint score over its threshold; so are `voice` and `phrase`.
         took_ms: from the end of the speech to the decision.
     """
 
@@ -64,17 +183,11 @@ class Recent:
     """What is to be shown of a device.
 
     Attributes:
-        device: its id.
-        name: its name for people.
-        version: of its software.
         newer: whether it speaks a newer protocol than this.
         state: what it does; `gone` while it cannot be reached, empty before the first message.
         fields: about the state: enrolled, until, detail, person...
-        level_dbfs: the present sound level.
         hearing: whether somebody is speaking.
-        granted: how often the door opened since the service was started.
-        denied: how often it did not.
-        since: Unix time of that start.
+        since: Unix time at which the service was started; `granted` and `denied` count from then.
     """
 
     def __init__(self) -> None:
