@@ -327,15 +327,15 @@ class Timeline:
 
     def place(self, block: AudioBlock) -> AudioBlock:
         """The block at its place in the joined stream."""
-        lost = block.lost_samples
+        lost, length_s = block.lost_samples, len(block.samples) / SAMPLE_RATE
         if self._rejoin and self._captured_at is not None:
-            began_at = block.captured_at - len(block.samples) / SAMPLE_RATE
+            began_at = block.captured_at - length_s
             # A gap is reported even where clocks see none, since the sound does not continue.
             lost += max(1, round((began_at - self._captured_at) * SAMPLE_RATE))
             self._offset_s = self._end_s + lost / SAMPLE_RATE - block.start_s
         self._rejoin = False
         placed = replace(block, start_s=block.start_s + self._offset_s, lost_samples=lost)
-        self._end_s, self._captured_at = placed.end_s, placed.captured_at
+        self._end_s, self._captured_at = placed.start_s + length_s, placed.captured_at
         return placed
 
 
