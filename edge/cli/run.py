@@ -7,10 +7,10 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
@@ -97,14 +97,16 @@ class _Runner:
     def run(self) -> None:
         """Return once stopped, or at the end of the input."""
         config, before, listening = self._read(), None, True
+        answers: list[Mapping[str, Any]] = []
         while not self._stopped:
             try:
-                service = self._build(config, listening)
+                service = self._build(config, listening, answers)
             except EdgeVoiceError as error:
                 if before is None:
                     raise
                 _log.error("%s; keeping the previous configuration", error)
                 config, before = before, None
+                answers = [{**answer, "ok": False, "reason": "failed"} for answer in answers]
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -116,6 +118,7 @@ class _Runner:
             if service.control.successor is None:
                 return
             before, config, listening = config, service.control.successor, service.listening.on
+            answers = service.control.answers
             # Its parts refer to each other: 40 MB of models that only a collection frees.
             self._service = None
             del service
@@ -133,7 +136,9 @@ class _Runner:
         if self._service is not None:
             self._service.control.request_reload()
 
-    def _build(self, config: Config, listening: bool) -> Service:
+    def _build(
+        self, config: Config, listening: bool, answers: Sequence[Mapping[str, Any]]
+    ) -> Service:
         from edge.service import build_service
 
         if not self._args.verbose:
@@ -145,6 +150,7 @@ class _Runner:
             on_decision=self._on_decision,
             reread=self._reread,
             listening=listening,
+            answers=answers,
         )
 
     def _read(self) -> Config:

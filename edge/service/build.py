@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from edge.access.checks import Check, DuressCheck, PolicyCheck
 from edge.access.clock import DoorClock
@@ -65,6 +66,7 @@ def build_service(
     on_decision: Callable[[AccessDecision], None] | None = None,
     reread: Callable[[], Config] | None = None,
     listening: bool = True,
+    answers: Sequence[Mapping[str, Any]] = (),
 ) -> Service:
     """Put a service together.
 
@@ -76,6 +78,7 @@ def build_service(
         reread: reads the configuration file again; raises `EdgeVoiceError` where it cannot be
             used. None where there is no file.
         listening: whether it listens to begin with.
+        answers: `RunControl.answers` of the service before.
 
     Raises:
         EdgeVoiceError: a model, the store, a key or a credential cannot be used.
@@ -122,9 +125,11 @@ def build_service(
         state,
         CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
         record=trail.record,
-        answer=context.messages.command_result,
+        answer=lambda content: _answer(context, content),
     )
     publisher.listen(CommandQueue.filters, commands.receive)
+    for content in answers:  # sent after the subscription
+        context.messages.command_result(content)
     checks: list[Check] = [
         DuressCheck(
             lambda: context.profiles.profiles,
@@ -163,6 +168,13 @@ def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
         speak=DigitSpeaker(settings.language, settings.output) if settings.speak else None,
         now=lambda: clock.local(time.time()),
     )
+
+
+def _answer(context: ServiceContext, content: Mapping[str, Any]) -> None:
+    if context.control.successor is None:
+        context.messages.command_result(content)
+    else:
+        context.control.answers.append(content)
 
 
 def _raise_alarm(context: ServiceContext, event: Event) -> None:

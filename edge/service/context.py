@@ -36,12 +36,15 @@ class RunControl:
         wake: set to have the main thread act before its next tick.
         stopping: set once the service is to stop.
         successor: the configuration to go on with after a reload, else None.
+        answers: to commands since the reload; the next service sends them once it receives
+            commands itself, so that none is lost that follows an answer.
     """
 
     def __init__(self, reread: Callable[[], Config] | None = None) -> None:
         self.wake = threading.Event()
         self.stopping = threading.Event()
         self.successor: Config | None = None
+        self.answers: list[Mapping[str, Any]] = []
         self._reread = reread
         self._reload_requested = False
 

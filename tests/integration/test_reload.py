@@ -270,6 +270,20 @@ def test_the_microphone_is_opened_again(
             stop(daemon)
 
 
+def test_no_command_that_follows_an_answer_is_lost(
+    broker: Broker, house: SignedHouse, systemd: Systemd
+) -> None:
+    with Subscriber(broker) as home:
+        daemon = started(house, home, systemd)
+        try:
+            for _ in range(3):
+                for command in ("reload", "ping"):
+                    done = house.tell(command, "--device-key", str(house.public_key))
+                    assert done.returncode == 0, (command, done.stderr)
+        finally:
+            stop(daemon)
+
+
 def commanded(house: SignedHouse, right: str) -> subprocess.CompletedProcess[str]:
     """Command a reload; the sender's own configuration is the one that is right."""
     other = house.config.parent / "sender.yaml"
