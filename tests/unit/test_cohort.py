@@ -36,11 +36,13 @@ def test_a_small_cohort_counts_as_a_whole() -> None:
 
 def test_normalize_takes_a_part_of_both_sides_off() -> None:
     similarity = np.asarray([[0.5, 0.7], [0.1, 0.9]], np.float32)
-    signatures, voices = np.asarray([0.4, 0.2], np.float32), np.asarray([0.6, 0.0], np.float32)
-    normalized = Cohort(AXES, 1, 0.5).normalize(similarity, signatures, voices)
-    # 0.5 x the mean of both: (.4 + .6)/2, (.4 + 0)/2; (.2 + .6)/2, (.2 + 0)/2.
+    # Similarities to the cohort: (1, 0, -1, .6), (0, 1, 0, .8); (.8, -.6, -.8, 0), (.6, .8, -.6, 1).
+    signatures = np.asarray([[1, 0], [0, 1]], np.float32)
+    voices = np.asarray([[0.8, -0.6], [0.6, 0.8]], np.float32)
+    normalized = Cohort(AXES, 2, 0.5).normalize(similarity, signatures, voices)
+    # Nearness: .8, .9 and .4, .9; off goes 0.5 x the mean of both.
     assert normalized == pytest.approx(
-        np.asarray([[0.5 - 0.25, 0.7 - 0.1], [0.1 - 0.2, 0.9 - 0.05]])
+        np.asarray([[0.5 - 0.3, 0.7 - 0.425], [0.1 - 0.325, 0.9 - 0.45]])
     )
     assert normalized.dtype == np.float32
     untouched = Cohort(AXES, 1, 0.0).normalize(similarity, signatures, voices)
@@ -54,8 +56,9 @@ def test_a_voice_that_resembles_everybody_counts_less() -> None:
     cohort = Cohort(others, 10, 0.15)
     common, own = np.eye(8, dtype=np.float32)[:1], np.eye(8, dtype=np.float32)[1:2]
     similarity = np.full((1, 2), 0.5, np.float32)
-    nearness = cohort.nearness(np.concatenate((common, own)))
-    normalized = cohort.normalize(similarity, cohort.nearness(own), nearness)
+    voices = np.concatenate((common, own))
+    nearness = cohort.nearness(voices)
+    normalized = cohort.normalize(similarity, own, voices)
     assert nearness[0] > nearness[1]
     assert normalized[0, 0] < normalized[0, 1]
 
