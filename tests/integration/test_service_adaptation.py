@@ -1,4 +1,4 @@
-"""The daemon that learns: only from who opened without a doubt, never in the way of a decision."""
+"""The service that learns: only from who opened without a doubt, never in the way of a decision."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def hear(
     source: Callable[[Path], FileSource] = FileSource,
     then: Callable[[AccessDecision], None] = lambda decision: None,
 ) -> list[AccessDecision]:
-    """One run of the daemon for each recording."""
+    """One run of the service for each recording."""
     decisions: list[AccessDecision] = []
 
     def both(decision: AccessDecision) -> None:
@@ -206,7 +206,7 @@ def test_the_door_opens_before_anything_is_written(config: Config, enrolled: Pro
     assert len(kept(config).adapted) == 1
 
 
-def test_is_learned_while_the_daemon_goes_on(config: Config, enrolled: Profile) -> None:
+def test_is_learned_while_the_service_goes_on(config: Config, enrolled: Profile) -> None:
     class Lingering(FileSource):
         """A recording, and then silence until something was learned from it."""
 
