@@ -19,7 +19,7 @@ from edge.audio.utterance import utterance_of
 from edge.cli.main import main
 from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
-from edge.recognition.adaptation import Refusal, drift_of
+from edge.recognition.adaptation import AdaptationRefusal, drift_of
 from edge.recognition.scoring import signature_of
 from edge.resources import demo_directory
 from edge.service import build_service
@@ -147,7 +147,7 @@ def test_nothing_is_learned_from_who_is_barely_let_in(
         (decision,) = hear(config, "ada_right_phrase")
     assert decision.granted
     assert decision.confidence is not Confidence.HIGH
-    assert Refusal.UNSURE.value in caplog.text
+    assert AdaptationRefusal.UNSURE.value in caplog.text
     assert (config.state_path / "signatures.sqlite").read_bytes() == before
 
 
@@ -179,7 +179,7 @@ def test_a_borderline_voice_cannot_be_walked_to(
     with caplog.at_level(logging.DEBUG):
         (decision,) = hear(config, "ada_right_phrase")
     assert (decision.granted, decision.confidence) == (True, Confidence.HIGH)
-    assert Refusal.STRAYED.value in caplog.text
+    assert AdaptationRefusal.STRAYED.value in caplog.text
     assert len(kept(config).adapted) == 1
 
 
