@@ -57,7 +57,7 @@ def house(broker: Broker, tmp_path: Path) -> Iterator[HomeAssistant]:
         made.start()
         made.add_mqtt(broker)
         made.stop()
-        # The rest of the set-up would fetch the weather.
+        # The rest of the setup would fetch the weather.
         steps = made.folder / ".storage/onboarding"
         done = json.loads(steps.read_text())
         done["data"]["done"] = ["user", "core_config", "analytics", "integration"]
@@ -94,7 +94,7 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
             for dark in (False, True):
                 for width, height in ((860, 960), (420, 1700)):
                     window.open(address, width, height, dark=dark)
-                    seen = window.wait_for(lambda text: message in text and "How it goes" in text)
+                    seen = window.wait_for(lambda text: message in text and "Progress" in text)
                     for word in ("granted", "Ada", "high", "Robin"):
                         assert word in seen
                     for trouble in ("Unknown type", "not available", "not found", "Error"):
