@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     verbose = False
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal cannot encode must not stop a command half way.
+        # A name that the terminal cannot encode must not stop a command halfway.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -1,4 +1,4 @@
-"""A short-lived connection to the broker: connect, publish, subscribe, wait, leave."""
+"""An MQTT session, short-lived: connect, publish, subscribe, wait, leave."""
 
 from __future__ import annotations
 

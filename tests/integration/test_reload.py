@@ -122,7 +122,7 @@ def test_a_new_configuration_by_a_command(
             # The same pipe is listened to.
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
-            # Whom it does not obey any more, and what it is not to do any more.
+            # Whose commands it no longer accepts, and what it no longer does.
             (house.config.parent / "commanders.yaml").write_text("keys: []\n")
             service.send_signal(signal.SIGHUP)
             reloaded(service, systemd)

@@ -1,4 +1,4 @@
-"""The service that learns: only from who opened without a doubt, never in the way of a decision."""
+"""The service that learns: only from clear grants, and without delaying a decision."""
 
 from __future__ import annotations
 

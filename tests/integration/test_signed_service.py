@@ -1,4 +1,4 @@
-"""The service against a forger, a guesser and a hand on the owner's shoulder, as they would try."""
+"""The service against forged messages, guessing, duress and replay, at a real broker."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_pat
     assert "duress" in [entry["kind"] for entry in trail(house)]
 
 
-def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) -> None:
+def test_the_owner_stops_listening_and_locks_out(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker)
     house.enroll_ada()
     with Subscriber(broker) as home:
