@@ -80,7 +80,7 @@ def write_file(
 
 
 def folder_owner(path: Path) -> tuple[int, int] | None:
-    """Who should own root's file here, lest the service be locked out; None for other users."""
+    """Who should own root's file here, so that the service can read it; None for other users."""
     if os.geteuid() != 0:
         return None
     status = path.parent.stat()

@@ -1,4 +1,4 @@
-"""Finds the files that come with the software: inside an installed package, beside a checkout's."""
+"""Finds the files that come with the software: in an installed package, or in a checkout."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from edge.features import log_mel
 from edge.recognition import Engine
 from edge.recognition.embedders import SpeakerEmbedder, phrase_samples, voice_samples
 from edge.types import Profile, Utterance
-from tools.benchmark_daemon import measure_daemon
+from tools.benchmark_service import measure_service
 
 AIMS = {
     "decision after the end of speech, beyond the end-pointer's wait": "300 ms",
@@ -90,12 +90,12 @@ def show(report: dict[str, Any], console: Console) -> None:
     for name, value in report["stages_ms"].items():
         stage_table.add_row(name, f"{value:.1f}")
     console.print(stage_table)
-    daemon_table = Table("the service", title="As a process of its own, fed in real time")
-    daemon_table.add_column("measured", justify="right")
-    daemon_table.add_column("aim", justify="right")
-    for name, value in report["daemon"].items():
-        daemon_table.add_row(name, value, AIMS.get(name, ""))
-    console.print(daemon_table)
+    service_table = Table("the service", title="As a process of its own, fed in real time")
+    service_table.add_column("measured", justify="right")
+    service_table.add_column("aim", justify="right")
+    for name, value in report["service"].items():
+        service_table.add_row(name, value, AIMS.get(name, ""))
+    console.print(service_table)
 
 
 def main(arguments: list[str]) -> int:
@@ -132,7 +132,7 @@ def main(arguments: list[str]) -> int:
         "stages_ms": median_ms(calls, options.runs),
     }
     console.print(f"{report['processor']}, {report['runtime']}, Python {report['python']}")
-    report["daemon"] = measure_daemon(person, scene, options.idle)
+    report["service"] = measure_service(person, scene, options.idle)
     show(report, console)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

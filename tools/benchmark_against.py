@@ -46,7 +46,7 @@ def benchmark(tree: Path, report: Path) -> dict[str, float]:
     subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
     found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     figures = {f"{name}, ms": float(value) for name, value in found["stages_ms"].items()}
-    for name, text in found["daemon"].items():
+    for name, text in (found.get("service") or found["daemon"]).items():
         value, _, unit = str(text).partition(" ")
         figures[f"{name}, {unit}"] = float(value)
     return figures

@@ -81,11 +81,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     models = open_models()
     analyzer = Analyzer(models)
-    heard = listen(find_items(options.folder))
+    utterances = listen(find_items(options.folder))
     altered = conditions(pink_noise(20.0, seed=1))[1:]
-    voices = gather(analyzer, heard, altered)
+    voices = gather(analyzer, utterances, altered)
     fitted = fit_voice(voices)
-    distances = phrases.measure(analyzer, heard)
+    distances = phrases.measure(analyzer, utterances)
     cohort = cohort_content(fitted)
     voice = fitted.document()
     voice["cohort"] = {

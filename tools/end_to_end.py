@@ -30,7 +30,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
         folder: `SPEAKER/PHRASE/*.flac`, two speakers with two phrases at least.
 
     Returns:
-        Number of decisions, largest differences of the two scores, files that the daemon cut into
+        Number of decisions, largest differences of the two scores, files that the service cut into
         another number of utterances than one, and decisions that differ.
     """
     items = find_items(folder)
@@ -38,7 +38,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
     voice: list[float] = []
     phrase: list[float] = []
     disagreements = cut_otherwise = 0
-    for number, speaker in enumerate(track(speakers, description="daemon", transient=True)):
+    for number, speaker in enumerate(track(speakers, description="service", transient=True)):
         own = [item for item in items if item.speaker == speaker]
         said = [item for item in own if item.phrase == own[0].phrase]
         other = [item for item in own if item.phrase != own[0].phrase]

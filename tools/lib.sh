@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Set-up shared by the scripts in this folder; sourced, not run. Plain POSIX shell.
+# Setup shared by the scripts in this folder; sourced, not run. Plain POSIX shell.
 # The caller has changed into the root of the checkout.
 
 say() {

@@ -112,9 +112,9 @@ class Measurement:
 
     def _sentence_voices(self) -> Voices:
         if self._voices is None:
-            heard = listen(find_items(self._folder / "read_sentences"))
+            utterances = listen(find_items(self._folder / "read_sentences"))
             altered = conditions(pink_noise(20.0, seed=1))[1:]
-            self._voices = gather(self.engine, heard, altered)
+            self._voices = gather(self.engine, utterances, altered)
         return self._voices
 
     def _of(self, name: str) -> list[Spoken]:

@@ -25,7 +25,7 @@ from edge.types import (
 )
 
 NEAREST_VOICES = 10
-"""Profiles whose phrases are compared, beside those of all accepted voices: comparing takes time.
+"""Profiles whose phrases are compared, besides those of all accepted voices: comparing takes time.
 With more people than this, the phrase of someone with a distant voice gives `no_match` in place of
 `unknown_speaker`; what opens is the same."""
 
@@ -75,7 +75,7 @@ class Decider:
     def eligible(self, profiles: Sequence[Profile]) -> list[Profile]:
         """The profiles that can open: a phrase, enrolled whole, with the models that are open.
 
-        A duress phrase is only worth something beside the person's own.
+        A duress phrase counts only together with the person's own.
         """
         ready = [
             profile
@@ -138,7 +138,7 @@ class Decider:
         started: float,
         candidate: Candidate | None = None,
     ) -> AccessDecision:
-        # A voice that was not accepted is nobody's: naming whom it resembles would point a
+        # A voice that was not accepted has no name: saying whom it resembles would point a
         # stranger at the person to imitate, and an owner at the wrong one.
         voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
         known = voice if voice is not None and voice.accepted else None
@@ -186,7 +186,7 @@ class Decider:
 
 
 def _person(profile: Profile) -> str:
-    """Id of the person's own profile, whichever of their phrases this one is for."""
+    """Id of the person's own profile, also where this one is for their duress phrase."""
     return profile.duress_of or profile.id
 
 
@@ -203,6 +203,6 @@ def _weigh(candidates: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
         return ReasonCode.WRONG_PHRASE, max(candidates, key=lambda each: each.voice.score)
     if any(each.phrase.accepted for each in candidates):
         return ReasonCode.UNKNOWN_SPEAKER, max(candidates, key=lambda each: each.phrase.score)
-    # Whom it came nearest to.
+    # The nearest profile.
     nearest = max(candidates, key=lambda each: min(each.voice.margin, each.phrase.margin))
     return ReasonCode.NO_MATCH, nearest

@@ -8,7 +8,7 @@ passphrase before the end-pointer is sure that it is over.
 A phrase found in mid-speech opens at once unless the decision is a close one. A close one waits as
 long as the end-pointer does, for a nearer hit of the same phrase. A denial waits for the end of the
 utterance. After a phrase was answered another one in the same utterance is answered too, but
-nothing in it is denied any more.
+nothing in it is denied.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_AT_END = 4
 
 
 class Answers(Protocol):
-    """Waits for an answer that is no passphrase: `edge.challenge.challenge.Challenge`."""
+    """Waits for an answer that is not a passphrase: `edge.challenge.challenge.Challenge`."""
 
     @property
     def pending(self) -> bool:
@@ -41,7 +41,7 @@ class Answers(Protocol):
         ...
 
     def judge(self, utterance: Utterance) -> Judgment | None:
-        """The decision on an answer; None for an utterance that is none."""
+        """The decision on an answer; None for an utterance that is not one."""
         ...
 
     def tick(self) -> Judgment | None:
@@ -93,7 +93,7 @@ class Listener:
             self._spotter.reset(self._opened.start_s)
 
     def feed(self, block: AudioBlock) -> Iterator[Judgment]:
-        """Take in a block and give out what is decided with it, mostly nothing."""
+        """Process a block and return the decisions made with it, mostly none."""
         for utterance in self.endpointer.feed(block):
             yield from self._end(utterance)
         opened = self.endpointer.opened
@@ -166,7 +166,7 @@ class Listener:
     def _end(self, utterance: Utterance) -> Iterator[Judgment]:
         """An utterance is over: decide on it as a whole, then on the hits in it."""
         if self._answers is not None and self._answers.pending:
-            # The rest of an utterance in which a phrase was answered is no answer.
+            # The rest of an utterance in which a phrase was answered is not an answer.
             answer = self._answers.judge(utterance) if self._answered_s is None else None
             if answer is not None:
                 yield answer

@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Stretch:
+class RingRead:
     """Samples read from a ring, shape (n,), the reader's own copy.
 
     `lost` is how many were lost just before them; `captured_at` is `time.monotonic()` when the last
@@ -96,7 +96,7 @@ class Ring:
         """End the wait of a reader."""
         self._arrived.set()
 
-    def read(self, count: int, timeout_s: float) -> Stretch | None:
+    def read(self, count: int, timeout_s: float) -> RingRead | None:
         """Take `count` samples, fewer where a loss comes first.
 
         It is None when that much has not arrived in time, or when `wake` was called.
@@ -121,7 +121,7 @@ class Ring:
                 break
         self._read = until
         written, at = self._latest
-        return Stretch(samples, lost, at - (written - until) / self._rate)
+        return RingRead(samples, lost, at - (written - until) / self._rate)
 
     def _ready(self, count: int) -> bool:
         return self.written - self._read >= count
@@ -342,7 +342,7 @@ class Timeline:
 class ReconnectingMicrophone(Source):
     """A microphone whose stream ends only with `close`.
 
-    When the device disappears, its sound server dies or no sound arrives any more, it calls
+    When the device disappears, its sound server dies or the sound stops, it calls
     `on_change` and tries the device again every `retry_s` until it is back.
 
     Args:

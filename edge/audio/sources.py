@@ -1,4 +1,4 @@
-"""Where blocks come from: the interface of a source, and the sources that are no microphone."""
+"""Where blocks come from: the interface of a source, and the sources other than a microphone."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Source(Protocol):
 
 
 class FileSource(Source):
-    """A WAV or FLAC file of at most `max_s` seconds as a stream, if `realtime` at its own pace.
+    """A WAV or FLAC file of at most `max_s` seconds as a stream, in real time if `realtime`.
 
     Raises:
         AudioFormatError: on entering, when the file cannot be used.
@@ -227,7 +227,7 @@ class StandardInputSource(Source):
             self._left = None if length == 0 or length >= STREAMED_SIZE else length
             return True
         if length > _LONGEST_CHUNK:
-            raise AudioFormatError(f"{_WHERE}: is no sound WAV (a chunk of {length} bytes)")
+            raise AudioFormatError(f"{_WHERE}: not a valid WAV (a chunk of {length} bytes)")
         body = self._consume(8 + length + (length & 1))[8:]
         if name == b"fmt ":
             self._format = _parse_format(body)

@@ -151,7 +151,7 @@ class Challenge:
     def judge(self, utterance: Utterance) -> Judgment | None:
         """Judge an utterance while an answer is awaited; a bad recording costs no attempt.
 
-        None where it is no answer: it began before the digits were shown, or while they were said.
+        None if it is not an answer: it began before or during the prompt.
         """
         pending = self._pending
         if pending is None:

@@ -191,8 +191,8 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
     """The entries of an exported file, and the head that it names.
 
     Raises:
-        InputError: it cannot be read, or has a line that `export` would not write, lest another
-            spelling pass for what was signed.
+        InputError: it cannot be read, or has a line that `export` would not write: another spelling
+            must not pass for what was signed.
     """
     from edge.store.audit_chain import Head
 

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         from edge.cli import enroll_digits
 
         return enroll_digits.run(args)
-    from edge.enrollment.process import Enrollment, Wish
+    from edge.enrollment.process import Enrollment, EnrollmentRequest
     from edge.store import open_store
     from edge.types import ProfileKind
 
@@ -102,10 +102,10 @@ def run(args: argparse.Namespace) -> int:
     kind = ProfileKind.VOICE if args.voice else ProfileKind.PHRASE
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
-        wish = Wish(
+        request = EnrollmentRequest(
             args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
         )
-        enrollment = Enrollment(store, wish, config.enrollment)
+        enrollment = Enrollment(store, request, config.enrollment)
         from edge.recognition.engine import Engine
 
         engine = Engine.open(config)

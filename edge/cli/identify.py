@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile
 
-HELP = "tell who of a group is speaking, in a recording or at the microphone"
+HELP = "tell which person in a group is speaking, in a recording or at the microphone"
 
 _SHOWN = 10
 

@@ -166,7 +166,7 @@ class _TopParser(Parser):
         super().error(message)
 
     def format_help(self) -> str:
-        # Imports every command, hence only here.
+        # Imports every command, so only here.
         width = max(40, shutil.get_terminal_size().columns - 2)  # as argparse has it
         lines = [
             textwrap.fill(

@@ -50,9 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         metavar="FILE",
-        help="with --listen: a WAV or FLAC file, or - for standard input, instead of it",
+        help="with --listen: a WAV or FLAC file, or - for standard input, instead of"
+        " the microphone",
     )
-    parser.add_argument("--realtime", action="store_true", help="play a file at its own pace")
+    parser.add_argument("--realtime", action="store_true", help="play a file in real time")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of the microphone, listen to a WAV or FLAC file, or with - to standard input"
         " (a WAV stream, or raw 16-bit mono at 16 kHz); stop at its end",
     )
-    parser.add_argument("--realtime", action="store_true", help="play a file at its own pace")
+    parser.add_argument("--realtime", action="store_true", help="play a file in real time")
 
 
 def run(args: argparse.Namespace) -> int:

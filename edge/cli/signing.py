@@ -43,7 +43,7 @@ def _new_key(args: argparse.Namespace) -> int:
     write_key(args.file, content)
     public = key.public.text if isinstance(key, PrivateKey) else None
     about = {"algorithm": key.algorithm, "key_id": key.key_id, "public_key": public}
-    lines = ["Verifying needs a copy of this file; whoever has it can sign too."]
+    lines = ["Verifying needs a copy of this file; anyone who has it can sign too."]
     if public is not None:
         lines = [
             f"Public key, for a lock: {public}",

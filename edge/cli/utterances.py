@@ -122,14 +122,14 @@ class UtteranceSource:
         for block in self._blocks:
             began_s = block.start_s if began_s is None else began_s
             lost_before, speaking_before = pointer.discarded, pointer.speaking
-            heard = pointer.feed(replace(block, start_s=block.start_s - began_s))
-            for utterance in heard:
+            ended = pointer.feed(replace(block, start_s=block.start_s - began_s))
+            for utterance in ended:
                 display.level(pointer.level_dbfs, WORKING)
                 yield utterance
                 spoke_at = time.monotonic()
             if pointer.discarded > lost_before:
                 display.say("Some sound was lost: say it again.", style="yellow")
-            elif speaking_before and not pointer.speaking and not heard:
+            elif speaking_before and not pointer.speaking and not ended:
                 display.say("Too short to be speech: ignored.", style="dim")
             if pointer.speaking:
                 spoke_at = time.monotonic()

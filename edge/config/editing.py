@@ -111,7 +111,7 @@ class _Unfit(Exception):
 
 
 class _Splice(NamedTuple):
-    """What stands between two places of a text shall be something else."""
+    """Replaces the text between two positions."""
 
     start: int
     end: int

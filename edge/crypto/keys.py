@@ -47,8 +47,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Stretching:
-    """How a passphrase becomes a key, by scrypt; kept beside what the key locks, and no secret.
+class KeyStretching:
+    """How a passphrase becomes a key, by scrypt; kept beside what the key locks, and not secret.
 
     Attributes:
         log2_n: binary logarithm of the cost, 10 to 18.
@@ -70,7 +70,7 @@ class Stretching:
             raise ValueError("its salt has the wrong size")
 
     @classmethod
-    def fresh(cls) -> Stretching:
+    def fresh(cls) -> KeyStretching:
         """The usual cost with a new salt: 32 MiB, three times, a second on a Raspberry Pi.
 
         One of the settings that the OWASP password storage cheat sheet calls equal, the one for
@@ -147,7 +147,7 @@ class Lock:
     """
 
     key_id: str
-    stretching: Stretching | None
+    stretching: KeyStretching | None
     wrapped: bytes
 
 
@@ -157,7 +157,7 @@ class WrappingKey:
 
     secret: bytes = field(repr=False)
     source: str
-    stretching: Stretching | None = None
+    stretching: KeyStretching | None = None
 
     @property
     def id(self) -> str:
@@ -181,7 +181,7 @@ class WrappingKey:
 
 
 class KeySources:
-    """Where the wrapping key of a store may be, in the order of the look-up.
+    """Where the wrapping key of a store may be, in the order they are tried.
 
     A systemd credential; `store.key_file`; the key file in the store's folder; a passphrase, from
     a credential or from `ask`, which raises `KeyFault` when nobody is there. A store says which key
@@ -217,7 +217,7 @@ class KeySources:
             key = key_of_file(self.default_file)
             _log.warning(
                 "made the key file %s beside the signatures: anyone who takes both, as with the"
-                " whole card, can read them; 'edge-voice keys rewrap' moves to a better place",
+                " whole card, can read them; 'edge-voice keys rewrap' moves it to a better place",
                 self.default_file,
             )
         if key is None:
@@ -320,7 +320,7 @@ class KeySources:
             sync_folder(file.parent)
         return key
 
-    def _by_passphrase(self, lock: Lock, stretching: Stretching) -> WrappingKey:
+    def _by_passphrase(self, lock: Lock, stretching: KeyStretching) -> WrappingKey:
         name = self.settings.passphrase_credential
         source = f"passphrase (credential {name})"
         passphrase = _text(read_credential(name), source)
@@ -434,7 +434,7 @@ def make_key_file(path: Path, *, replace: bool = False) -> None:
 def key_of_passphrase(passphrase: str, source: str = "passphrase") -> WrappingKey:
     """A new key from a passphrase. Raises `InputError` as `check_passphrase`."""
     check_passphrase(passphrase)
-    stretching = Stretching.fresh()
+    stretching = KeyStretching.fresh()
     return WrappingKey(stretching.key_from(passphrase), source, stretching)
 
 

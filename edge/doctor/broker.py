@@ -53,7 +53,7 @@ NOT_CONNECTED = red("broker_connect.failed")
 TRUSTED = green("broker_tls.trusted", "{version}; the certificate is valid until {until}")
 EXPIRING = yellow(
     "broker_tls.ending",
-    "{version}; the certificate expires on {until}: after that nothing is published any more",
+    "{version}; the certificate expires on {until}: after that nothing will be published",
     "renew the broker's certificate",
 )
 UNTRUSTED = red("broker_tls.failed")

@@ -107,9 +107,9 @@ def as_setting(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)
 
 
-def best_of(heard: Sequence[MicrophoneLevel]) -> MicrophoneLevel | None:
+def best_of(levels: Sequence[MicrophoneLevel]) -> MicrophoneLevel | None:
     """The microphone with the clearest speech; None if no microphone heard any."""
-    clearest = max(heard, key=lambda one: one.worth_db, default=None)
+    clearest = max(levels, key=lambda one: one.worth_db, default=None)
     return clearest if clearest is not None and clearest.hears else None
 
 

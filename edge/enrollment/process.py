@@ -26,7 +26,7 @@ SHORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Wish:
+class EnrollmentRequest:
     """What to enroll.
 
     Attributes:
@@ -72,18 +72,20 @@ class Enrollment:
             has another phrase.
     """
 
-    def __init__(self, store: ProfileStore, wish: Wish, config: EnrollmentConfig) -> None:
+    def __init__(
+        self, store: ProfileStore, request: EnrollmentRequest, config: EnrollmentConfig
+    ) -> None:
         self._store = store
-        self._wish = wish
+        self._request = request
         self._other: Profile | None = None
-        required = _required(wish, config)
-        if wish.duress:
-            owner = self._other = _owner(store, wish.name)
+        required = _required(request, config)
+        if request.duress:
+            owner = self._other = _owner(store, request.name)
             existing = _duress_of(store, owner)
             required = owner.required
-            wish = self._wish = replace(wish, name=f"{owner.name[:55].strip()} {DURESS}")
+            request = self._request = replace(request, name=f"{owner.name[:55].strip()} {DURESS}")
         else:
-            existing = _existing(store, wish.name)
+            existing = _existing(store, request.name)
             if existing is not None and existing.duress_of is not None:
                 raise ProfileError(
                     f"{existing.name} is a duress phrase: give the person's name and --duress"
@@ -92,18 +94,18 @@ class Enrollment:
                 self._other = _duress_of(store, existing)
         if existing is None:
             new = Profile.begin(
-                clean_name(wish.name),
-                wish.kind,
+                clean_name(request.name),
+                request.kind,
                 required=required,
-                phrase=clean_phrase(wish.phrase or ""),
+                phrase=clean_phrase(request.phrase or ""),
             )
             duress_of = self._other.id if self._other is not None else None
             self.profile = replace(new, id="", duress_of=duress_of)
-        elif wish.again:
+        elif request.again:
             self.profile = replace(
                 existing,
                 kind=self._same_kind(existing),
-                phrase=existing.phrase if wish.phrase is None else clean_phrase(wish.phrase),
+                phrase=existing.phrase if request.phrase is None else clean_phrase(request.phrase),
                 required=required,
                 samples=(),
                 speaker_model="",
@@ -112,8 +114,8 @@ class Enrollment:
         else:
             self._refuse_what_differs(existing)
             self.profile = existing
-        self._held_back = existing is not None and wish.again
-        self.stored = existing is not None and not wish.again
+        self._held_back = existing is not None and request.again
+        self.stored = existing is not None and not request.again
         self._utterances: list[Utterance] = []
 
     @property
@@ -224,7 +226,7 @@ class Enrollment:
                 f"{existing.name} is already enrolled: add --again to replace the signature"
             )
         self._same_kind(existing)
-        phrase = self._wish.phrase
+        phrase = self._request.phrase
         if phrase is not None and clean_phrase(phrase) != existing.phrase:
             raise ProfileError(
                 f"{existing.name} was begun with another phrase ({existing.phrase or 'unwritten'}):"
@@ -232,7 +234,7 @@ class Enrollment:
             )
 
     def _same_kind(self, existing: Profile) -> ProfileKind:
-        if existing.kind is self._wish.kind:
+        if existing.kind is self._request.kind:
             return existing.kind
         by_voice = existing.kind is ProfileKind.VOICE
         raise ProfileError(
@@ -262,7 +264,7 @@ def _duress_of(store: ProfileStore, owner: Profile) -> Profile | None:
     return next((each for each in store.list() if each.duress_of == owner.id), None)
 
 
-def _required(wish: Wish, config: EnrollmentConfig) -> float:
-    if wish.kind is ProfileKind.PHRASE:
+def _required(request: EnrollmentRequest, config: EnrollmentConfig) -> float:
+    if request.kind is ProfileKind.PHRASE:
         return float(config.repetitions)
-    return SHORT_SECONDS if wish.short else config.voice_seconds
+    return SHORT_SECONDS if request.short else config.voice_seconds

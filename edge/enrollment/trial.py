@@ -35,7 +35,7 @@ class Trial:
     Attributes:
         voice: the voice's match; None where the recording was not judged.
         phrase: the phrase's match; None where it was not judged, or there is no phrase.
-        meaning: what it means and what to do, a sentence without its full stop.
+        meaning: what it means and what to do, a sentence without its period.
     """
 
     reason: ReasonCode
@@ -107,7 +107,7 @@ def meaning_of(
     quality: Quality,
     config: Config,
 ) -> str:
-    """What a trial's result means and what to do, a sentence without its full stop."""
+    """What a trial's result means and what to do, a sentence without its period."""
     by_phrase = kind is ProfileKind.PHRASE
     if reason is ReasonCode.ACCEPTED:
         known = "it opens" if by_phrase else f"this is {name}"

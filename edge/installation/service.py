@@ -39,7 +39,7 @@ def start() -> None:
 def paused(tell: Callable[[str], None]) -> Iterator[None]:
     """Stop the service in this block, if it runs and this user may: a microphone has one reader.
 
-    It is started again however the block ends, be it by a lost connection.
+    It is started again however the block ends, even by a lost connection.
     """
     if shutil.which("systemctl") is None or _systemctl("is-active", UNIT).returncode:
         yield

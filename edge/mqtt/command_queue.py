@@ -255,7 +255,7 @@ class CommandQueue:
         except EdgeVoiceError as error:
             _log.warning("command %s failed: %s", command.name, error)
             return "failed", None
-        except Exception:  # noqa: BLE001 (a command must not end the daemon)
+        except Exception:  # noqa: BLE001 (a command must not end the service)
             _log.exception("command %s failed", command.name)
             return "failed", None
 

@@ -244,7 +244,7 @@ class Link:
         """Send a message with QoS 1; returns its number in `answers`. Raises `LinkLost`.
 
         After `lifetime_s` seconds, None for no limit, neither this machine's network stack nor a
-        broker that speaks MQTT 5 may deliver it any more.
+        broker that speaks MQTT 5 may deliver it.
         """
         properties = None
         if lifetime_s is not None:

@@ -31,7 +31,7 @@ class Outgoing:
 
     `id` is the decision's, the same in every attempt, so that a receiver can spot a repetition;
     `outcome` is for the log, empty for other messages. From `expires_at` on, by `now()`, it must
-    not be sent any more. Losing an `expendable` one is no loss.
+    not be sent. Losing an `expendable` one is no loss.
     """
 
     id: str

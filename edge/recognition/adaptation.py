@@ -22,7 +22,7 @@ REPEATED = 0.98
 """Similarity to a sample above which an utterance adds nothing, or is a replay."""
 
 
-class Refusal(str, enum.Enum):
+class AdaptationRefusal(str, enum.Enum):
     """Why an accepted utterance is not learned from."""
 
     UNSURE = "not of high confidence"
@@ -60,7 +60,7 @@ def reason_not_to_adapt(
     truncated: bool,
     now: float,
     interval_s: float,
-) -> Refusal | None:
+) -> AdaptationRefusal | None:
     """Why an utterance that was accepted for a profile may not be learned from, or None.
 
     `to_enrolled` is its nearness to what was enrolled alone, `now` its Unix time in seconds.
@@ -71,18 +71,18 @@ def reason_not_to_adapt(
     shortest_s = min((sample.net_speech_s for sample in profile.enrolled), default=0.0)
     latest = max((sample.created_at for sample in profile.adapted), default=None)
     checks = (
-        (confidence is not Confidence.HIGH or not nearness.certain, Refusal.UNSURE),
-        (not to_enrolled.certain, Refusal.STRAYED),
-        (truncated, Refusal.CUT),
-        (not quality.snr_db >= MIN_SNR_DB, Refusal.NOISY),
-        (not quality.net_speech_s >= MIN_SPEECH * shortest_s, Refusal.SHORT),
-        (latest is not None and now - latest < interval_s, Refusal.TOO_SOON),
+        (confidence is not Confidence.HIGH or not nearness.certain, AdaptationRefusal.UNSURE),
+        (not to_enrolled.certain, AdaptationRefusal.STRAYED),
+        (truncated, AdaptationRefusal.CUT),
+        (not quality.snr_db >= MIN_SNR_DB, AdaptationRefusal.NOISY),
+        (not quality.net_speech_s >= MIN_SPEECH * shortest_s, AdaptationRefusal.SHORT),
+        (latest is not None and now - latest < interval_s, AdaptationRefusal.TOO_SOON),
         (
             any(
                 cosine(sample.speaker_embedding, analysis.speaker_embedding) > REPEATED
                 for sample in profile.samples
             ),
-            Refusal.REPEATED,
+            AdaptationRefusal.REPEATED,
         ),
     )
     return next((refusal for refused, refusal in checks if refused), None)

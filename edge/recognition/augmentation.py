@@ -78,9 +78,9 @@ def _with_echo(
     response[0] = 1.0
     size = 1 << (len(samples) + len(response) - 1).bit_length()
     spectrum = np.fft.rfft(samples, size) * np.fft.rfft(response, size)
-    heard = np.fft.irfft(spectrum, size)[: len(samples)]
-    heard *= np.linalg.norm(samples) / max(float(np.linalg.norm(heard)), 1e-12)
-    return heard.astype(np.float32)
+    echoed = np.fft.irfft(spectrum, size)[: len(samples)]
+    echoed *= np.linalg.norm(samples) / max(float(np.linalg.norm(echoed)), 1e-12)
+    return echoed.astype(np.float32)
 
 
 def _noise(count: int, random: np.random.Generator) -> FloatArray:

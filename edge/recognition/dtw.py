@@ -62,7 +62,7 @@ def dtw_distances(references: Sequence[FloatArray], query: FloatArray) -> list[f
 
 
 def example_distances(enrolled: Sequence[Sequence[FloatArray]], query: FloatArray) -> list[float]:
-    """DTW distance of an utterance from each enrolled one, in whichever augmentation is nearest.
+    """DTW distance of an utterance from each enrolled one, in its nearest augmentation.
 
     Args:
         enrolled: of each enrolled utterance its embedding, then those of its augmentations, each

@@ -16,7 +16,7 @@ from typing import Any
 
 from edge.audio.end_pointing import EndPointer
 from edge.enrollment import prompts
-from edge.enrollment.process import DURESS, Enrollment, Examined, Wish
+from edge.enrollment.process import DURESS, Enrollment, EnrollmentRequest, Examined
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.mqtt.command_queue import CommandFailed
 from edge.service.context import ServiceContext
@@ -179,9 +179,9 @@ class RemoteEnrollment:
         else:
             name = profile.name
             self._require_open(profile, phrase)
-        wish = Wish(name, ProfileKind.PHRASE, phrase)
+        request = EnrollmentRequest(name, ProfileKind.PHRASE, phrase)
         try:
-            enrollment = Enrollment(self._store, wish, self._settings)
+            enrollment = Enrollment(self._store, request, self._settings)
         except ProfileError as error:  # a writer came between
             raise CommandFailed("exists", str(error)) from None
         session = _Session(enrollment, self._clock())

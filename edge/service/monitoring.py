@@ -88,7 +88,7 @@ class Monitoring(Observer):
         try:
             self._server = MonitorServer(place_of(self._config), History(device.id, device.name))
         except EnvironmentFault as error:
-            # Tried again: whoever has the place may leave it, such as this service before a reload.
+            # Tried again: another service may hold the socket for now, as before a reload.
             if not self._complained:
                 _log.warning("edge-voice monitor cannot watch this service: %s", error)
             self._complained = True
@@ -163,7 +163,7 @@ class LocalMonitor:
             self._listen()
         except EdgeVoiceError as error:
             self.failure = error
-        except OSError:  # nobody watches any more
+        except OSError:  # nobody is watching
             pass
         except Exception as error:  # noqa: BLE001 (for who started it)
             self.failure = error

@@ -18,17 +18,19 @@ from edge.types import EnrollmentSample, Profile
 
 _PATIENCE = 4
 """Failed readings in a row after which nobody can open."""
-_MOST_LESSONS = 8
+_MOST_ADAPTATIONS = 8
 """Lessons waiting to be stored; more than can be said between two ticks."""
 
 _log = logging.getLogger(__name__)
 
 
-Lesson = tuple[Profile, EnrollmentSample]
+Adaptation = tuple[Profile, EnrollmentSample]
 """A profile, as it was when an utterance was accepted, and the sample to add to it."""
 
 
-def lesson_from(judgment: Judgment, engine: Engine, config: EnrollmentConfig) -> Lesson | None:
+def adaptation_from(
+    judgment: Judgment, engine: Engine, config: EnrollmentConfig
+) -> Adaptation | None:
     """What may be learned from an utterance; mostly None."""
     decision, candidate = judgment.decision, judgment.candidate
     if candidate is None or not decision.granted:
@@ -89,7 +91,7 @@ class ProfileCache:
         self._publisher = publisher
         self._version: object = None
         self._failing = 0
-        self._lessons: deque[Lesson] = deque(maxlen=_MOST_LESSONS)
+        self._adaptations: deque[Adaptation] = deque(maxlen=_MOST_ADAPTATIONS)
 
     def refresh(self) -> None:
         """Read the profiles again if they have changed, also by the command line.
@@ -123,15 +125,15 @@ class ProfileCache:
         self._use(profiles, version)
 
     def learn(self, judgment: Judgment) -> None:
-        """Learn from an accepted utterance, where `adapts`; `store_lessons` stores it."""
-        lesson = lesson_from(judgment, self._engine, self._config)
-        if lesson is not None:
-            self._lessons.append(lesson)
+        """Learn from an accepted utterance, where `adapts`; `store_adaptations` stores it."""
+        adaptation = adaptation_from(judgment, self._engine, self._config)
+        if adaptation is not None:
+            self._adaptations.append(adaptation)
 
-    def store_lessons(self) -> None:
+    def store_adaptations(self) -> None:
         """Store what was learned, which may take a second; what cannot be stored is dropped."""
-        while self._lessons:
-            profile, sample = self._lessons.popleft()
+        while self._adaptations:
+            profile, sample = self._adaptations.popleft()
             most = self._config.adapt_samples
             try:
                 profile = self._store.adapt(profile, sample, most=most)

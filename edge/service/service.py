@@ -238,7 +238,7 @@ class Service:
         self._prepare_challenge()
         self._context.trail.work()
         self._publish_status()
-        self._profiles.store_lessons()
+        self._profiles.store_adaptations()
         parts.observers.tick()
         self.control.reload_if_requested()
         if self._alive():
@@ -288,7 +288,7 @@ class Service:
         parts.clock.write()
         self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
-            self._profiles.store_lessons()
+            self._profiles.store_adaptations()
         self._profiles.store_recordings()
         self._context.trail.record(Event(EventKind.STOPPED))
         self._context.trail.close()

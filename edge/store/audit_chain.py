@@ -59,7 +59,7 @@ class Entry:
         }
 
     def details(self) -> dict[str, Any]:
-        """The detail, read; empty where it is no JSON object, as in a forged entry."""
+        """The detail, read; empty where it is not a JSON object, as in a forged entry."""
         try:
             value = json.loads(self.detail)
         except (ValueError, TypeError, RecursionError):

@@ -56,7 +56,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def _clean(given: str, what: str, longest: int) -> str:
     text = unicodedata.normalize("NFC", given).strip()
-    # Length first: the message below would otherwise repeat a megabyte of rubbish.
+    # Length first: the message below would otherwise repeat a megabyte of garbage.
     if len(text) > longest:
         raise ProfileError(f"{what} may be {longest} characters long at most, not {len(text)}")
     for character in text:

@@ -90,7 +90,7 @@ class ProfileStore:
 
         Raises:
             ProfileError: the name is impossible or taken, there are too many profiles or samples,
-                or `duress_of` is nobody's own profile.
+                or `duress_of` is not a person's own profile.
             ValueError: as `add_sample`.
         """
         with self._file.writing():

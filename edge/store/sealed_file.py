@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.crypto.keys import KeySources, Lock, Secrets, Stretching
+from edge.crypto.keys import KeySources, KeyStretching, Lock, Secrets
 from edge.crypto.sealing import SealBroken, Sealer, derive, mark
 from edge.errors import StoreError
 from edge.private_files import folder_owner, make_folder, new_file, refuse_link
@@ -63,7 +63,7 @@ CREATE TABLE revision (
 INSERT INTO revision VALUES (1, 0);
 """
 
-# Whatever changes a profile is counted, in whichever process; items are not.
+# Every change to a profile is counted, from any process; items are not.
 _TRIGGERS = "".join(
     f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table}"  # noqa: S608 (constants)
     " BEGIN UPDATE revision SET number = number + 1; END;\n"
@@ -285,7 +285,7 @@ def write_lock(database: Database, lock: Lock) -> None:
     )
 
 
-def _stretching(text: object, salt: object) -> Stretching | None:
+def _stretching(text: object, salt: object) -> KeyStretching | None:
     if text is None:
         return None
     if not (isinstance(text, str) and isinstance(salt, bytes)):
@@ -293,7 +293,7 @@ def _stretching(text: object, salt: object) -> Stretching | None:
     name, *cost = text.split(" ")
     if name != "scrypt" or len(cost) != 3:
         raise ValueError("its passphrase is stretched in an unknown way")
-    return Stretching(int(cost[0]), int(cost[1]), int(cost[2]), salt)
+    return KeyStretching(int(cost[0]), int(cost[1]), int(cost[2]), salt)
 
 
 def sample_place(profile_id: str, position: int, *, adapted: bool) -> tuple[str, ...]:

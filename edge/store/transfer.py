@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge.crypto.keys import Stretching
+from edge.crypto.keys import KeyStretching
 from edge.crypto.sealing import SealBroken, Sealer, derive
 from edge.errors import InputError, ProfileError
 from edge.private_files import reason, write_file
@@ -118,7 +118,7 @@ def write_person(
     path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
 ) -> None:
     """Write a person to an encrypted file of mode 0600 or not at all. Raises `TransferError`."""
-    stretching = Stretching.fresh()
+    stretching = KeyStretching.fresh()
     head = json.dumps(
         {
             "format": _FORMAT,
@@ -177,7 +177,7 @@ def parse_content(content: bytes) -> ExportedPerson:
         raise ValueError(f"what is in it cannot be a profile ({reason[:200]})") from None
 
 
-def _stretching(head: bytes) -> Stretching:
+def _stretching(head: bytes) -> KeyStretching:
     try:
         value = json.loads(head)
         if not isinstance(value, dict) or value.get("format") != _FORMAT:
@@ -194,7 +194,7 @@ def _stretching(head: bytes) -> Stretching:
         if version != _VERSION or not all(type(each) is int for each in value["scrypt"]):
             raise ValueError  # noqa: TRY301 (said below)
         log2_n, r, p = value["scrypt"]
-        stretching = Stretching(log2_n, r, p, bytes.fromhex(value["salt"]))
+        stretching = KeyStretching(log2_n, r, p, bytes.fromhex(value["salt"]))
     except (ValueError, TypeError, KeyError):
         raise ValueError("its first line is damaged") from None
     return stretching

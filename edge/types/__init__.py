@@ -1,4 +1,4 @@
-"""The types that pass between the rooms: small, frozen, printable."""
+"""The types that packages pass to each other: small, frozen, printable."""
 
 from edge.types.access import EVERYTHING, AccessRule, Window
 from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance

@@ -22,7 +22,7 @@ from edge.mqtt.commands import command_message
 from tests.integration.broker import Broker, Received, Subscriber
 from tests.integration.house import DEMO, LISTENING, feed, is_listening, speak, stop
 from tests.integration.test_example_lock import attacker
-from tests.integration.test_protection import SignedHouse, trail, varied
+from tests.integration.test_signed_service import SignedHouse, trail, varied
 
 DEVICE = "test-door"
 BUTTONS = ("listening", "lift_lockout", "lock_out", "enroll", "enroll_cancel", "enroll_person")
@@ -102,14 +102,14 @@ class Script:
         self._house, self._home, self._client = house, home, client
         self._owner = key_in(house.owner)
         self._steady = Steady()
-        self._daemon: subprocess.Popen[bytes] | None = None
+        self._service: subprocess.Popen[bytes] | None = None
         self._step = 0
 
     def start(self, enrolled: int) -> None:
         """Start the service."""
         self._next()
-        self._daemon = self._house.start("--input", "-")
-        feed(self._daemon, np.zeros(16_000))
+        self._service = self._house.start("--input", "-")
+        feed(self._service, np.zeros(16_000))
         self._await("/status", lambda s: is_listening(s) and s["enrolled"] == enrolled)
 
     def stop(self) -> None:
@@ -120,15 +120,15 @@ class Script:
 
     def kill(self) -> None:
         """Stop the service, if it runs."""
-        if self._daemon is not None:
-            daemon, self._daemon = self._daemon, None
-            stop(daemon)
+        if self._service is not None:
+            service, self._service = self._service, None
+            stop(service)
 
     def say(self, recording: str, *endings: str, status: _Check | None = None) -> None:
         """Play a recording to the service, and record what comes on these topics."""
-        assert self._daemon is not None
+        assert self._service is not None
         self._next()
-        speak(self._daemon, recording)
+        speak(self._service, recording)
         self._record(endings, status)
 
     def command(

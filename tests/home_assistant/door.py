@@ -13,7 +13,7 @@ import yaml
 from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import LISTENING, feed, speak, stop
-from tests.integration.test_protection import SignedHouse
+from tests.integration.test_signed_service import SignedHouse
 
 SHOWN = {
     "access": "event",
@@ -63,7 +63,7 @@ class Door(SignedHouse):
         super().__init__(folder, broker, **sections)
         self.home = home
         self.device = device
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.service: subprocess.Popen[bytes] | None = None
         settings = yaml.safe_load(self.config.read_text())
         settings["device"] = {"id": device, "name": device.replace("-", " ").capitalize()}
         settings["homeassistant"] = {"discovery": True, "sound_interval_s": 1.0}
@@ -87,23 +87,23 @@ class Door(SignedHouse):
         return f"{kind}.edge_voice_{self.device.replace('-', '_')}_{purpose}"
 
     def open(self) -> None:
-        """Start the daemon and wait until Home Assistant shows that it listens."""
-        self.daemon = self.start("--input", "-")
-        feed(self.daemon, np.zeros(16_000))
+        """Start the service and wait until Home Assistant shows that it listens."""
+        self.service = self.start("--input", "-")
+        feed(self.service, np.zeros(16_000))
         self.home.wait_for(self.entity("microphone"), "listening", LISTENING)
 
     def close(self) -> None:
-        """Stop the daemon, where it runs."""
-        if self.daemon is not None:
-            stop(self.daemon)
-            self.daemon = None
+        """Stop the service, where it runs."""
+        if self.service is not None:
+            stop(self.service)
+            self.service = None
 
     def cut_power(self) -> None:
         """SIGKILL: no farewell."""
-        assert self.daemon is not None
-        self.daemon.kill()
-        self.daemon.wait()
-        self.daemon = None
+        assert self.service is not None
+        self.service.kill()
+        self.service.wait()
+        self.service = None
 
     def hear(self, recording: str) -> dict[str, Any]:
         """Say a recording of the demo and wait for Home Assistant's event.
@@ -112,9 +112,9 @@ class Door(SignedHouse):
             The attributes of the event.
         """
         before = self.home.state(self.entity("access"))
-        assert self.daemon is not None
+        assert self.service is not None
         assert before is not None
-        speak(self.daemon, recording)
+        speak(self.service, recording)
         event = self.home.wait_for(
             self.entity("access"), lambda now: now["state"] != before["state"]
         )

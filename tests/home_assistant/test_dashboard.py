@@ -57,7 +57,7 @@ def house(broker: Broker, tmp_path: Path) -> Iterator[HomeAssistant]:
         made.start()
         made.add_mqtt(broker)
         made.stop()
-        # The rest of the set-up would fetch the weather.
+        # The rest of the setup would fetch the weather.
         steps = made.folder / ".storage/onboarding"
         done = json.loads(steps.read_text())
         done["data"]["done"] = ["user", "core_config", "analytics", "integration"]
@@ -76,9 +76,9 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
     front.enroll_ada()
     try:
         front.open()
-        assert front.daemon is not None
+        assert front.service is not None
         for loudness in (0.001, 0.001, 0.02, 0.005, 0.002, 0.001):
-            feed(front.daemon, _noise(loudness))
+            feed(front.service, _noise(loudness))
             time.sleep(1.0)  # one level a second
         front.hear("stranger_other_phrase")
         front.hear("ada_right_phrase")
@@ -87,14 +87,14 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
         front.tap("button.press", "enroll")
         front.wait_for("enrollment", "started")
         time.sleep(BREATH_S)
-        speak(front.daemon, "robin_enroll_1")
+        speak(front.service, "robin_enroll_1")
         message = front.wait_for("enrollment", "accepted")["attributes"]["message"]
         with Browser(tmp_path / "browser") as window:
             address = f"http://127.0.0.1:{house.port}/lovelace/front-door"
             for dark in (False, True):
                 for width, height in ((860, 960), (420, 1700)):
                     window.open(address, width, height, dark=dark)
-                    seen = window.wait_for(lambda text: message in text and "How it goes" in text)
+                    seen = window.wait_for(lambda text: message in text and "Progress" in text)
                     for word in ("granted", "Ada", "high", "Robin"):
                         assert word in seen
                     for trouble in ("Unknown type", "not available", "not found", "Error"):

@@ -58,6 +58,6 @@ def test_an_enrollment_is_called_off(door: MakeDoor) -> None:
 
 
 def _say(front: Door, recording: str, then: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    assert front.daemon is not None
-    speak(front.daemon, recording)
+    assert front.service is not None
+    speak(front.service, recording)
     return front.wait_for("enrollment", then)

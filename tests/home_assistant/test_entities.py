@@ -16,8 +16,8 @@ from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import settled
 from tests.integration.house import feed, feed_live, speak
-from tests.integration.test_daemon_challenge import PACE, PHRASE
 from tests.integration.test_example_lock import attacker
+from tests.integration.test_service_challenge import PACE, PHRASE
 from tests.unit.spoken_digits import ADA, WORDS, enroll_ada, needs_flite, recording_of
 
 MakeDoor = Callable[..., Door]
@@ -127,15 +127,15 @@ def test_a_challenge_is_an_event_of_its_own(broker: Broker, door: MakeDoor) -> N
     front.open()
     front.wait_for("enrolled", "1")
     with Subscriber(broker, f"edge-voice/{front.device}/challenge") as listener:
-        feed(_daemon(front), recording_of(PHRASE, ADA, PACE))
-        feed(_daemon(front), np.zeros(16_000))
+        feed(_service(front), recording_of(PHRASE, ADA, PACE))
+        feed(_service(front), np.zeros(16_000))
         asked = front.wait_for(
             "access", lambda got: got["attributes"].get("event_type") is not None
         )
         assert asked["attributes"]["event_type"] == "challenge"
         assert front.wait_for("last_person", "unknown"), "who is asked has not been let in"
         digits = listener.wait_for("/challenge", lambda got: got["digits"]).json["digits"]
-        feed_live(_daemon(front), recording_of([WORDS[int(digit)] for digit in digits], ADA, PACE))
+        feed_live(_service(front), recording_of([WORDS[int(digit)] for digit in digits], ADA, PACE))
     let_in = front.wait_for("access", lambda got: got["state"] != asked["state"])
     assert let_in["attributes"]["event_type"] == "granted"
     front.wait_for("last_person", "Ada")
@@ -149,8 +149,8 @@ def test_arming_works_both_ways(broker: Broker, door: MakeDoor) -> None:
         front.tap("switch.turn_off", "listening")
         listener.wait_for("/status", lambda status: status.get("listening") is False)
         front.wait_for("listening", "off")
-        speak(_daemon(front), "ada_right_phrase")
-        time.sleep(1.0)  # for the daemon to have thrown all of it away
+        speak(_service(front), "ada_right_phrase")
+        time.sleep(1.0)  # for the service to have thrown all of it away
         front.tap("switch.turn_on", "listening")
         front.wait_for("listening", "on")
         # What comes is what was said last; what it was deaf to never came.
@@ -209,9 +209,9 @@ def test_removed_is_gone(broker: Broker, home: HomeAssistant, door: MakeDoor) ->
         assert not announced(listener, front.device)
 
 
-def _daemon(front: Door) -> Any:
-    assert front.daemon is not None
-    return front.daemon
+def _service(front: Door) -> Any:
+    assert front.service is not None
+    return front.service
 
 
 def _level_of_noise(front: Door) -> float:
@@ -219,7 +219,7 @@ def _level_of_noise(front: Door) -> float:
 
     It is slow to listen after it has found an entity, and nobody says again what it missed.
     """
-    feed(_daemon(front), 0.01 * np.random.default_rng(0).normal(size=4000))
+    feed(_service(front), 0.01 * np.random.default_rng(0).normal(size=4000))
     level = front.home.state(front.entity("sound_level"))
     if level is None or level["state"] in ("unavailable", "unknown"):
         return float("nan")

@@ -1,4 +1,4 @@
-"""A house with a door: a configuration, and a daemon to start, speak to and stop."""
+"""A house with a door: a configuration, and a service to start, speak to and stop."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.integration.broker import Broker
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = demo_directory()
 LISTENING = 20.0
-"""How long a daemon may take to start on a busy machine, seconds."""
+"""How long a service may take to start on a busy machine, seconds."""
 _LIVE_BLOCK = 1_600
 _DECISIVE = ("enrollment", "recognition", "replay", "store")
 """Settings that an enrollment depends on."""
 
 
 class House:
-    """A state directory with Ada enrolled, a configuration, and a daemon to start and stop."""
+    """A state directory with Ada enrolled, a configuration, and a service to start and stop."""
 
     def __init__(
         self, folder: Path, broker: Broker, environment: dict[str, str], **sections: Any
@@ -52,7 +52,7 @@ class House:
             **sections,
         }
         self.config.write_text(yaml.safe_dump(settings))
-        self.log = folder / "daemon.log"
+        self.log = folder / "service.log"
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "edge.cli", *arguments, "--config", str(self.config)]
@@ -122,20 +122,20 @@ def is_listening(status: Any) -> bool:
     return bool(status.get("microphone") == "listening")
 
 
-def speak(daemon: subprocess.Popen[bytes], name: str) -> None:
+def speak(service: subprocess.Popen[bytes], name: str) -> None:
     samples, _ = soundfile.read(DEMO / f"{name}.flac")
-    feed(daemon, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=16_000))))
+    feed(service, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=16_000))))
 
 
-def feed(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
-    assert daemon.stdin is not None
-    daemon.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    daemon.stdin.flush()
+def feed(service: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
+    assert service.stdin is not None
+    service.stdin.write((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    service.stdin.flush()
 
 
-def feed_live(daemon: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
+def feed_live(service: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
     """Feed an answer and silence at a microphone's pace; all at once, it would have begun early."""
     for block in np.array_split(samples, len(samples) // _LIVE_BLOCK):
-        feed(daemon, block)
+        feed(service, block)
         time.sleep(_LIVE_BLOCK / SAMPLE_RATE)
-    feed(daemon, np.zeros(SAMPLE_RATE))
+    feed(service, np.zeros(SAMPLE_RATE))

@@ -1,4 +1,4 @@
-"""`edge-voice demo` as a person runs it: real models, a real daemon, a real broker."""
+"""`edge-voice demo` as a person runs it: real models, a real service, a real broker."""
 
 from __future__ import annotations
 

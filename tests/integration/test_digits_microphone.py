@@ -26,7 +26,7 @@ from tests.unit.spoken_digits import ADA, PACES, WORDS, enroll_ada, needs_flite,
 
 PHRASE = ["good evening, the green house on the hill"]
 PACE = 1.1
-"""How slowly the daemon is spoken to: no pace that was enrolled."""
+"""How slowly the service is spoken to: no pace that was enrolled."""
 ASKED = r"Say   (\d)   \(round (\d) of 3, digit (\d+) of 10\)"
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -167,7 +167,7 @@ def test_the_door_asks_and_opens(
     house = House(tmp_path, broker, microphone.environment, challenge=asks)
     enroll_ada(tmp_path / "state")
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         try:
             home.wait_for("/status", is_listening, LISTENING)
             room.play(recording_of(PHRASE, ADA, PACE))
@@ -180,7 +180,7 @@ def test_the_door_asks_and_opens(
             assert opened["name"] == "Ada"
             home.wait_for("/challenge", lambda c: c["digits"] is None)
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def _asked(terminal: Terminal, round_number: int, number: int) -> int:

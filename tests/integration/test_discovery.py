@@ -89,12 +89,12 @@ def configs(listener: Subscriber) -> dict[str, Any]:
     return found
 
 
-def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> None:
+def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> None:
     house.enroll_ada()
     with Subscriber(broker) as listener:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             listener.wait_for("/status", is_listening, timeout=LISTENING)
             assert settled(lambda: len(configs(listener)) == 15)
             found = configs(listener)
@@ -104,7 +104,7 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
                 "enrollment", "problem", "lockout", "listening", "lift_lockout",
             }  # fmt: skip
             # What they read is really published there.
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             decision = listener.wait_for("/decision")
             assert found[f"{PREFIX}/event/edge_voice_test-door/access/config"]["state_topic"] == (
                 decision.topic
@@ -116,7 +116,7 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
                 assert found[topic]["state_topic"] == decision.topic
             for content in filter(None, found.values()):
                 assert content["availability_topic"] == status.topic
-            feed(daemon, 0.1 * np.sin(np.arange(48_000)))
+            feed(service, 0.1 * np.sin(np.arange(48_000)))
             sound = listener.wait_for("/sound", lambda levels: levels["level_dbfs"] > -40)
             assert found[f"{PREFIX}/sensor/edge_voice_test-door/sound_level/config"][
                 "state_topic"
@@ -130,7 +130,7 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
                 say(client, found[SWITCH]["command_topic"], "ON")
                 listener.wait_for("/status", lambda now: now.get("listening") is True)
         finally:
-            stop(daemon)
+            stop(service)
     assert set(kept(broker, f"{PREFIX}/#")) == {topic for topic in found if found[topic]}
     assert not kept(broker, "edge-voice/test-door/sound")
     assert not kept(broker, "edge-voice/test-door/decision")
@@ -138,7 +138,7 @@ def test_the_daemon_announces_what_it_can_do(house: House, broker: Broker) -> No
 
 @contextmanager
 def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssistant]:
-    """What the daemon has for Home Assistant, by itself: no microphone, no models."""
+    """What the service has for Home Assistant, by itself: no microphone, no models."""
     config = Config(
         device=DeviceConfig(id="test-door"),
         mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
@@ -226,9 +226,9 @@ def test_the_command_takes_everything_away(house: House, broker: Broker) -> None
     with Subscriber(broker, contract=False) as listener, sender(broker) as client:
         for topic in (mine, *others):
             say(client, topic, "{}", retain=True)
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             assert settled(lambda: HERE in configs(listener), timeout=LISTENING)
             assert settled(lambda: SWITCH in configs(listener))
             done = house.run("discovery", "remove")
@@ -237,7 +237,7 @@ def test_the_command_takes_everything_away(house: House, broker: Broker) -> None
             assert "is running, and will announce them again" in done.stdout
             assert set(kept(broker, f"{PREFIX}/#")) == set(others)
         finally:
-            stop(daemon)
+            stop(service)
     done = house.run("discovery", "remove", "--json")
     assert json.loads(done.stdout) == {"removed": [], "running": False, "comes_back": True}
     other = house.run("discovery", "remove", "--device", "other")

@@ -155,7 +155,7 @@ def test_held_by_the_running_service(
 ) -> None:
     with Broker(tmp_path / "broker") as broker, Subscriber(broker) as home:
         house = House(tmp_path, broker, microphone.environment)
-        daemon = house.start()
+        service = house.start()
         try:
             home.wait_for("/status", is_listening, LISTENING)
             _, found, _ = examined(house.config, without_sound(microphone))
@@ -170,7 +170,7 @@ def test_held_by_the_running_service(
             assert "lost by the running service: " in lost.found
             assert "check its plug" in lost.remedy
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_the_service_runs_and_says_nothing(

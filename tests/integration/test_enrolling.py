@@ -20,7 +20,7 @@ from edge.mqtt.commands import command_message
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, feed, speak, stop
 from tests.integration.test_example_lock import attacker
-from tests.integration.test_protection import SignedHouse, trail
+from tests.integration.test_signed_service import SignedHouse, trail
 
 BASE = "edge-voice/test-door"
 
@@ -32,10 +32,10 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 class Guided:
-    """A daemon, somebody who listens to all it says, and an owner who commands."""
+    """A service, somebody who listens to all it says, and an owner who commands."""
 
-    def __init__(self, house: SignedHouse, home: Subscriber, daemon: Any, client: Any) -> None:
-        self.house, self.home, self.daemon, self.client = house, home, daemon, client
+    def __init__(self, house: SignedHouse, home: Subscriber, service: Any, client: Any) -> None:
+        self.house, self.home, self.service, self.client = house, home, service, client
         self._key = key_in(house.owner)
 
     def command(self, name: str, **arguments: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Guided:
     def say(self, recording: str) -> dict[str, Any]:
         """Say something to a session; what came of it."""
         before = len(self.home.on("/enrollment"))
-        speak(self.daemon, recording)
+        speak(self.service, recording)
         return self.event(before)
 
     def event(self, number: int) -> dict[str, Any]:
@@ -79,13 +79,13 @@ class Guided:
 def guided(folder: Path, broker: Broker, **sections: Any) -> Iterator[Guided]:
     house = SignedHouse(folder, broker, **sections)
     with Subscriber(broker) as home, attacker(broker) as client:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("microphone") == "listening", LISTENING)
-            yield Guided(house, home, daemon, client)
+            yield Guided(house, home, service, client)
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
         ]  # fmt: skip
         door.status(enrolling=False, enrolled=1)
         assert not door.home.on("/decision")
-        speak(door.daemon, "ada_right_phrase")
+        speak(door.service, "ada_right_phrase")
         opened = door.home.wait_for("/decision").json
         assert (opened["decision"], opened["name"]) == ("granted", "Ada")
         assert opened["profile_id"] == events[-1]["profile_id"]
@@ -146,8 +146,8 @@ def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path)
             assert event["message"] == message
             assert door.status(enrolling=True)["enrollment"]["message"] is not None
         quiet = len(door.home.on("/enrollment"))
-        feed(door.daemon, np.concatenate((0.002 * recorded("ada_enroll_2"), hiss(1.0))))
-        feed(door.daemon, np.concatenate((8.0 * recorded("ada_enroll_2"), hiss(1.0))))
+        feed(door.service, np.concatenate((0.002 * recorded("ada_enroll_2"), hiss(1.0))))
+        feed(door.service, np.concatenate((8.0 * recorded("ada_enroll_2"), hiss(1.0))))
         assert door.event(quiet)["reason"] in ("too_quiet", "too_noisy", "clipped")
         assert door.command("enroll_cancel")["detail"]["done"] == 1
         over = door.home.wait_for("/enrollment", lambda e: e["state"] == "canceled").json
@@ -181,7 +181,7 @@ def test_nothing_opens_while_somebody_is_enrolled(broker: Broker, tmp_path: Path
         assert over["message"].startswith("too many failed tries: 1 of 3 saved")
         door.status(enrolling=False)
         assert not door.home.on("/decision")
-        speak(door.daemon, "ada_right_phrase")
+        speak(door.service, "ada_right_phrase")
         assert door.home.wait_for("/decision").json["decision"] == "granted"
 
 
@@ -216,15 +216,15 @@ def test_the_broker_is_gone_for_a_while(broker: Broker, tmp_path: Path) -> None:
         assert door.say("ada_enroll_1")["done"] == 1
         door.home.lost()
         broker.kill()
-        speak(door.daemon, "ada_enroll_2")
+        speak(door.service, "ada_enroll_2")
         time.sleep(1.0)
         broker.start()
         door.home.ready_again()
         door.home.wait_for("/status", lambda s: (s.get("enrollment") or {}).get("done") == 2, 20.0)
-        speak(door.daemon, "ada_enroll_3")
+        speak(door.service, "ada_enroll_3")
         door.home.wait_for("/enrollment", lambda e: e["state"] == "complete", 20.0)
         door.home.messages.clear()
-        speak(door.daemon, "ada_right_phrase")
+        speak(door.service, "ada_right_phrase")
         assert door.home.wait_for("/decision", timeout=20.0).json["decision"] == "granted"
 
 

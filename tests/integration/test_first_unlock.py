@@ -67,7 +67,7 @@ def test_from_nothing_to_the_first_unlock(room: VirtualMicrophone, tmp_path: Pat
             room.play(DEMO / "ada_right_phrase.flac")
             screen.run_until("Trial: it opens")
             screen.run_to_end()
-        daemon = house.start()
+        service = house.start()
         try:
             home.wait_for("/status", is_listening, timeout=LISTENING)
             home.wait_for("/status", lambda status: status.get("enrolled") == 1)
@@ -79,7 +79,7 @@ def test_from_nothing_to_the_first_unlock(room: VirtualMicrophone, tmp_path: Pat
                 screen.type("q")
                 screen.run_to_end()
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def command(line: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The figures for Prometheus, fetched from a running daemon."""
+"""The figures for Prometheus, fetched from a running service."""
 
 from __future__ import annotations
 
@@ -67,18 +67,18 @@ def listening_ports(process: subprocess.Popen[bytes]) -> set[tuple[str, int]]:
     }
 
 
-def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
+def test_what_a_service_tells(broker: Broker, tmp_path: Path) -> None:
     port = free_port()
     house = House(tmp_path, broker, {}, metrics={"enabled": True, "port": port})
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            assert settled(lambda: listening_ports(daemon), LISTENING)
+            assert settled(lambda: listening_ports(service), LISTENING)
             # This machine's own address, and no other.
-            assert listening_ports(daemon) == {("127.0.0.1", port)}
+            assert listening_ports(service) == {("127.0.0.1", port)}
             for number, name in enumerate(("ada_right_phrase", "stranger_other_phrase"), 1):
-                speak(daemon, name)
+                speak(service, name)
                 deadline = time.monotonic() + LISTENING
                 while len(home.on("/decision")) < number and time.monotonic() < deadline:
                     time.sleep(0.02)
@@ -108,7 +108,7 @@ def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
             }  # fmt: skip
             assert {name: told[f"edge_voice_{name}"] for name in states} == states
             assert "edge_voice_discarded_utterances_total" in told
-            memory = psutil.Process(daemon.pid).memory_info().rss
+            memory = psutil.Process(service.pid).memory_info().rss
             assert told["process_resident_memory_bytes"] == pytest.approx(memory, rel=0.3)
             text = fetch(port)
             assert 'edge_voice_info{device="test-door",version="' in text
@@ -117,18 +117,18 @@ def test_what_a_daemon_tells(broker: Broker, tmp_path: Path) -> None:
             broker.kill()
             assert settled(lambda: plain(figures(fetch(port)))["edge_voice_broker_connected"] == 0)
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_off_by_default_and_the_package_not_even_loaded(broker: Broker, tmp_path: Path) -> None:
     house = House(tmp_path, broker, {})
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
             home.wait_for("/status", timeout=LISTENING)
-            assert listening_ports(daemon) == set()
+            assert listening_ports(service) == set()
         finally:
-            stop(daemon)
+            stop(service)
     code = "import sys, edge.service; print('prometheus_client' in sys.modules)"
     shown = subprocess.run(
         [sys.executable, "-c", code],
@@ -147,13 +147,13 @@ def test_the_door_goes_on_without_the_package(broker: Broker, tmp_path: Path) ->
     house.environment["PYTHONPATH"] = f"{tmp_path}/without:{house.environment['PYTHONPATH']}"
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
             home.wait_for("/status", timeout=LISTENING)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
     lines = [line for line in house.log.read_text().splitlines() if "prometheus" in line]
     assert len(lines) == 1
     assert "pip install 'edge-voice[metrics]'" in lines[0]

@@ -1,4 +1,4 @@
-"""`edge-voice monitor`: beside a running daemon, by itself, on a terminal and in a pipe."""
+"""`edge-voice monitor`: beside a running service, by itself, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -54,23 +54,23 @@ class Lines:
 
 
 def started(house: House, socket: Path) -> subprocess.Popen[bytes]:
-    daemon = house.start("--input", "-")
-    feed(daemon, np.zeros(16_000))
+    service = house.start("--input", "-")
+    feed(service, np.zeros(16_000))
     assert settled(socket.exists, LISTENING), house.log.read_text()
-    return daemon
+    return service
 
 
-def test_watches_a_daemon_over_its_restart(house: House, tmp_path: Path) -> None:
+def test_watches_a_service_over_its_restart(house: House, tmp_path: Path) -> None:
     house.enroll_ada()
     socket = tmp_path / "state" / "monitor.sock"
-    daemon = started(house, socket)
+    service = started(house, socket)
     lines = Lines(house)
     try:
         deaf = connect([socket])  # somebody who never reads, and whom nobody waits for
         assert lines.until("hello")[0]["device"] == "test-door"
         state = lines.until("state")[-1]
         assert (state["state"], state["enrolled"]) == ("listening", 1)
-        speak(daemon, "ada_right_phrase")
+        speak(service, "ada_right_phrase")
         told = lines.until("decision")
         assert [m["type"] for m in told if m["type"] != "level"] == ["utterance", "decision"]
         told += lines.until("level")  # how loud it was may be told after what came of it
@@ -85,17 +85,17 @@ def test_watches_a_daemon_over_its_restart(house: House, tmp_path: Path) -> None
 
         with Terminal(house.command("monitor"), 80, 24, house.environment) as terminal:
             terminal.run_until("granted Ada", LISTENING)  # what was heard before it looked
-            speak(daemon, "stranger_other_phrase")
+            speak(service, "stranger_other_phrase")
             terminal.run_until("denied no_match", LISTENING)
             terminal.run_until("1 granted")
             terminal.type("q")
             terminal.run_to_end(LISTENING)
             assert "test-door: 1 granted, 1 denied" in terminal.text
 
-        assert stop(daemon) < 2.0
+        assert stop(service) < 2.0
         assert not socket.exists()
         lines.until("gone")
-        daemon = started(house, socket)
+        service = started(house, socket)
         assert lines.until("hello")[-1]["granted"] == 0
         deaf.close()
         lines.process.send_signal(signal.SIGINT)
@@ -103,7 +103,7 @@ def test_watches_a_daemon_over_its_restart(house: House, tmp_path: Path) -> None
     finally:
         lines.process.kill()
         lines.process.wait()
-        stop(daemon)
+        stop(service)
 
 
 def test_listens_by_itself_and_leaves_nothing_behind(house: House, tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from edge.monitor.client import connect
 from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.home import settled
 from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
-from tests.integration.test_daemon import as_wave
-from tests.integration.test_protection import SignedHouse
+from tests.integration.test_service import as_wave
+from tests.integration.test_signed_service import SignedHouse
 from tests.integration.virtual_microphone import VirtualMicrophone
 
-Daemon = subprocess.Popen[bytes]
+Service = subprocess.Popen[bytes]
 
 
 @pytest.fixture
@@ -88,22 +88,22 @@ def change(house: SignedHouse, edit: Callable[[dict[str, Any]], None]) -> None:
     house.config.write_text(yaml.safe_dump(settings))
 
 
-def started(house: SignedHouse, home: Subscriber, systemd: Systemd) -> Daemon:
-    daemon = house.start("--input", "-")
-    feed(daemon, np.zeros(16_000))
+def started(house: SignedHouse, home: Subscriber, systemd: Systemd) -> Service:
+    service = house.start("--input", "-")
+    feed(service, np.zeros(16_000))
     home.wait_for("/status", lambda s: s.get("microphone") == "listening", LISTENING)
     assert systemd.next() == ["READY=1"]
-    return daemon
+    return service
 
 
-def reloaded(daemon: Daemon, systemd: Systemd) -> None:
+def reloaded(service: Service, systemd: Systemd) -> None:
     """systemd is told that it begins and that it is over, and never that the service stops."""
     reloading = systemd.next()
     assert reloading[0] == "RELOADING=1"
     name, _, when = reloading[1].partition("=")
     assert name == "MONOTONIC_USEC"
     assert int(when) > 0
-    feed(daemon, np.zeros(16_000))
+    feed(service, np.zeros(16_000))
     assert systemd.next() == ["READY=1"]
 
 
@@ -111,26 +111,26 @@ def test_a_new_configuration_by_a_command(
     broker: Broker, house: SignedHouse, systemd: Systemd
 ) -> None:
     with Subscriber(broker) as home:
-        daemon = started(house, home, systemd)
+        service = started(house, home, systemd)
         try:
             change(house, lambda settings: settings["device"].update(name="The red door"))
             done = house.tell("reload", "--device-key", str(house.public_key))
             assert done.returncode == 0, done.stderr
-            reloaded(daemon, systemd)
+            reloaded(service, systemd)
             home.wait_for("/status", lambda s: s.get("name") == "The red door")
-            assert daemon.poll() is None
+            assert service.poll() is None
             # The same pipe is listened to.
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
             # Whom it does not obey any more, and what it is not to do any more.
             (house.config.parent / "commanders.yaml").write_text("keys: []\n")
-            daemon.send_signal(signal.SIGHUP)
-            reloaded(daemon, systemd)
+            service.send_signal(signal.SIGHUP)
+            reloaded(service, systemd)
             refused = house.tell("ping")
             assert refused.returncode == 1
             assert "unknown_key" in refused.stderr
         finally:
-            stop(daemon)
+            stop(service)
     assert systemd.next() == ["STOPPING=1"]
 
 
@@ -149,7 +149,7 @@ def test_a_mistake_changes_nothing(
     ]  # fmt: skip
     right = house.config.read_text()
     with Subscriber(broker) as home:
-        daemon = started(house, home, systemd)
+        service = started(house, home, systemd)
         try:
             for edit, problem in wrong:
                 change(house, edit)
@@ -161,14 +161,14 @@ def test_a_mistake_changes_nothing(
                     assert "nothing has changed" in done.stderr
                     assert len(done.stderr.splitlines()) == 1
                 else:
-                    daemon.send_signal(signal.SIGHUP)
+                    service.send_signal(signal.SIGHUP)
                     assert settled(lambda problem=problem: problem in house.log.read_text())
                 house.config.write_text(right)
             home.messages.clear()
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
     assert systemd.next() == ["STOPPING=1"]
     text = house.log.read_text()
     assert ("keeping the previous configuration" in text) == (by == "signal")
@@ -179,41 +179,41 @@ def test_models_that_do_not_open_are_not_gone_on_with(
 ) -> None:
     (tmp_path / "models").mkdir()
     with Subscriber(broker) as home:
-        daemon = started(house, home, systemd)
+        service = started(house, home, systemd)
         try:
             change(house, lambda settings: settings.update(models_directory="models"))
             assert house.tell("disarm").returncode == 0
-            daemon.send_signal(signal.SIGHUP)
-            reloaded(daemon, systemd)
+            service.send_signal(signal.SIGHUP)
+            reloaded(service, systemd)
             assert "keeping the previous configuration" in house.log.read_text()
             # Who disarmed it did not mean until the next reload.
             home.messages.clear()
             status = house.tell("status")
             assert "listening: False" in status.stdout
             assert house.tell("arm").returncode == 0
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_the_same_process_for_years(broker: Broker, house: SignedHouse, systemd: Systemd) -> None:
     """The models of the past are let go: 40 MB each would be too much for the unit's limit soon."""
     with Subscriber(broker) as home:
-        daemon = started(house, home, systemd)
+        service = started(house, home, systemd)
         try:
             sizes = []
             for _ in range(5):
-                daemon.send_signal(signal.SIGHUP)
-                reloaded(daemon, systemd)
+                service.send_signal(signal.SIGHUP)
+                reloaded(service, systemd)
                 home.messages.clear()
-                speak(daemon, "ada_right_phrase")
+                speak(service, "ada_right_phrase")
                 assert home.wait_for("/decision").json["decision"] == "granted"
-                pages = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1])
+                pages = int(Path(f"/proc/{service.pid}/statm").read_text().split()[1])
                 sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
             assert sizes[-1] - sizes[1] < 60.0, sizes
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_those_who_watch_watch_on(
@@ -225,13 +225,13 @@ def test_those_who_watch_watch_on(
         metrics={"enabled": True, "port": port}, homeassistant={"discovery": True}
     ))  # fmt: skip
     with Subscriber(broker) as home:
-        daemon = started(house, home, systemd)
+        service = started(house, home, systemd)
         try:
             home.wait_for("/config")
             for _ in range(2):
                 home.messages.clear()
-                daemon.send_signal(signal.SIGHUP)
-                reloaded(daemon, systemd)
+                service.send_signal(signal.SIGHUP)
+                reloaded(service, systemd)
                 home.wait_for("/status", lambda s: s.get("microphone") == "listening")
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
                     assert b"edge_voice" in page.read()
@@ -240,12 +240,12 @@ def test_those_who_watch_watch_on(
                     monitor.settimeout(5)
                     assert b'"type"' in monitor.recv(4096)
             change(house, lambda settings: settings.update(metrics={"enabled": False}))
-            daemon.send_signal(signal.SIGHUP)
-            reloaded(daemon, systemd)
+            service.send_signal(signal.SIGHUP)
+            reloaded(service, systemd)
             with pytest.raises(urllib.error.URLError):
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
         finally:
-            stop(daemon)
+            stop(service)
     assert "failed" not in house.log.read_text()
     assert "there are no metrics" not in house.log.read_text()
 
@@ -256,32 +256,32 @@ def test_the_microphone_is_opened_again(
     house = House(tmp_path, broker, microphone.environment)
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         try:
             home.wait_for("/status", is_listening, LISTENING)
             house.config.write_text(
                 house.config.read_text().replace("id: test-door", "id: test-door\n  name: Attic")
             )
-            daemon.send_signal(signal.SIGHUP)
+            service.send_signal(signal.SIGHUP)
             home.wait_for("/status", lambda s: s.get("name") == "Attic" and is_listening(s), 20.0)
             microphone.play(as_wave("ada_right_phrase", tmp_path))
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_no_command_that_follows_an_answer_is_lost(
     broker: Broker, house: SignedHouse, systemd: Systemd
 ) -> None:
     with Subscriber(broker) as home:
-        daemon = started(house, home, systemd)
+        service = started(house, home, systemd)
         try:
             for _ in range(3):
                 for command in ("reload", "ping"):
                     done = house.tell(command, "--device-key", str(house.public_key))
                     assert done.returncode == 0, (command, done.stderr)
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def commanded(house: SignedHouse, right: str) -> subprocess.CompletedProcess[str]:
@@ -297,12 +297,12 @@ def commanded(house: SignedHouse, right: str) -> subprocess.CompletedProcess[str
 def test_a_hang_up_at_a_terminal_ends_it(broker: Broker, house: SignedHouse) -> None:
     main, terminal = os.openpty()
     with house.log.open("ab") as log, Subscriber(broker) as home:
-        daemon = subprocess.Popen(
+        service = subprocess.Popen(
             house.command("run", "--device", "no such microphone"), env=house.environment,
             stdin=terminal, stdout=subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
         home.wait_for("/status", lambda s: s.get("state") == "online", LISTENING)
-        daemon.send_signal(signal.SIGHUP)
-        assert daemon.wait(10) == -signal.SIGHUP
+        service.send_signal(signal.SIGHUP)
+        assert service.wait(10) == -signal.SIGHUP
     os.close(main)
     os.close(terminal)

@@ -1,7 +1,7 @@
 """No secret, no embedding and no sound in anything that is said, at any level.
 
 A house in which everything that can happen happens, as talkative as it can be made. All that the
-daemon and the commands write, all that is on the broker and all that the audit trail exports is
+service and the commands write, all that is on the broker and all that the audit trail exports is
 searched, in every writing, for every key, passphrase, embedding and recording that was in use.
 """
 
@@ -31,7 +31,7 @@ from edge.store.audit import AUDIT_KEY
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, LISTENING, House, feed, speak, stop
 from tests.integration.secrets import Array, figures, leaks, pieces, sound_pieces
-from tests.integration.test_protection import varied
+from tests.integration.test_signed_service import varied
 
 BROKER_PASSWORD = "correct-horse-battery-7731"  # noqa: S105 (the test's own)
 STORE_PASSPHRASE = "Nine lanterns under a paper moon"  # noqa: S105
@@ -157,7 +157,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Everything:
             _live(house, broker, home)
             for message in home.messages:
                 record.hear("broker", message.topic, " ", message.text, "\n")
-    record.said["daemon"] = house.log.read_bytes()
+    record.said["service"] = house.log.read_bytes()
     _note_files(house)
     return record
 
@@ -174,14 +174,14 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
     must("enroll", "Ada", "--duress", "--phrase", DURESS_WORDS, *duress)
     house.note_keys("enrolled")
     heard: list[str] = []
-    daemon = house.start("--input", "-", "-vv")
+    service = house.start("--input", "-", "-vv")
     try:
-        feed(daemon, np.zeros(16_000))
+        feed(service, np.zeros(16_000))
         home.wait_for("/status", lambda s: s.get("microphone") == "listening", LISTENING)
 
         def say(recording: str) -> None:
             count = len(home.on("/decision"))
-            speak(daemon, recording)
+            speak(service, recording)
             home.wait_for("/decision", lambda _: len(home.on("/decision")) > count)
             heard.append(home.on("/decision")[-1].json["reason"])
 
@@ -222,7 +222,7 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
         say("robin_right_phrase")
         must("profiles", "delete", "Augusta", "--yes")
     finally:
-        stop(daemon)
+        stop(service)
     must("keys", "rewrap", "--key-file", str(house.folder / "store.key"), "--rotate")
     house.configure(store={"passphrase": False, "key_file": str(house.folder / "store.key")})
     house.note_keys("rewrapped")
@@ -274,7 +274,7 @@ def _note_files(house: TalkativeHouse) -> None:
 
 
 def test_everything_was_said(everything: Everything) -> None:
-    assert len(everything.said["daemon"].splitlines()) >= 15
+    assert len(everything.said["service"].splitlines()) >= 15
     assert len(everything.said["broker"].splitlines()) > 30
     assert len(everything.said) > 15
     assert len(everything.secrets) > 200
@@ -293,7 +293,7 @@ def test_no_embedding_in_anything_that_was_said(everything: Everything) -> None:
 
 
 def test_no_array_and_no_endless_line_in_the_log(everything: Everything) -> None:
-    log = everything.said["daemon"].decode()
+    log = everything.said["service"].decode()
     assert "array(" not in log
     assert "[[" not in log
     assert "duress" not in log

@@ -208,7 +208,7 @@ def test_killed_while_it_is_created(tmp_path: Path) -> None:
 
 
 def test_reader_and_writer_in_two_processes(tmp_path: Path) -> None:
-    """The daemon reads while the command line enrolls: neither fails, every change is noticed."""
+    """The service reads while the command line enrolls: neither fails, every change is noticed."""
     path = tmp_path / "signatures.sqlite"
     with ProfileStore(path) as store:
         child = subprocess.Popen(

@@ -210,20 +210,20 @@ def test_a_rotation_by_the_command_is_noticed_by_who_runs(tmp_path: Path) -> Non
     path = tmp_path / "signatures.sqlite"
     config = tmp_path / "config.yaml"
     config.write_text(f"state_directory: {tmp_path}\n")
-    with ProfileStore(path) as daemon:
-        daemon.create("Ada", ProfileKind.PHRASE, required=3)
+    with ProfileStore(path) as service:
+        service.create("Ada", ProfileKind.PHRASE, required=3)
         for action in ("rotate", "rewrap"):
-            mark = daemon.data_version()
+            mark = service.data_version()
             subprocess.run(
                 [sys.executable, "-m", "edge.cli", "keys", action, "--config", str(config)],
                 cwd=REPOSITORY,
                 check=True,
                 capture_output=True,
             )
-            assert daemon.data_version() != mark
-            assert [profile.name for profile in daemon.list()] == ["Ada"]
-            daemon.rename("Ada", "ADA" if action == "rotate" else "Ada")
-            daemon.rename("ada", "Ada")
+            assert service.data_version() != mark
+            assert [profile.name for profile in service.list()] == ["Ada"]
+            service.rename("Ada", "ADA" if action == "rotate" else "Ada")
+            service.rename("ada", "Ada")
 
 
 @pytest.mark.parametrize("run", [1, 2, 3])

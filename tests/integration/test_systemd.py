@@ -44,7 +44,7 @@ def exposure(file: Path) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("which", ["the daemon", "a command"])
+@pytest.mark.parametrize("which", ["the service", "a command"])
 def test_systemd_accepts_the_unit(tmp_path: Path, which: str) -> None:
     text = UNIT.read_text()
     if which == "a command":

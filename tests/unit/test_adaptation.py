@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.recognition import Analysis
-from edge.recognition.adaptation import Nearness, Refusal, drift_of, reason_not_to_adapt
+from edge.recognition.adaptation import AdaptationRefusal, Nearness, drift_of, reason_not_to_adapt
 from edge.recognition.scoring import cosine, signature_of
 from edge.types import (
     Confidence,
@@ -59,7 +59,7 @@ def nearness(voice: float = 9.0, phrase: float = 6.0) -> Nearness:
 
 def reason(
     profile: Profile = ADA, *, voice: FloatArray | None = None, **changes: Any
-) -> Refusal | None:
+) -> AdaptationRefusal | None:
     quality = Quality(-23.0, -60.0, changes.pop("snr_db", 30.0), 0.0, changes.pop("speech_s", 2.0))
     analysis = Analysis(toward(0.9, 4) if voice is None else voice, None, quality, {})
     facts: dict[str, Any] = {
@@ -80,7 +80,7 @@ def test_a_good_utterance_is_learned_from() -> None:
 
 @pytest.mark.parametrize("confidence", [Confidence.NORMAL, Confidence.LOW])
 def test_a_decision_that_was_not_sure_teaches_nothing(confidence: Confidence) -> None:
-    assert reason(confidence=confidence) is Refusal.UNSURE
+    assert reason(confidence=confidence) is AdaptationRefusal.UNSURE
 
 
 @pytest.mark.parametrize(
@@ -95,30 +95,30 @@ def test_a_decision_that_was_not_sure_teaches_nothing(confidence: Confidence) ->
     ],
 )
 def test_both_parts_must_be_sure_with_and_without_what_was_learned(borderline: Nearness) -> None:
-    assert reason(nearness=borderline) is Refusal.UNSURE
-    assert reason(to_enrolled=borderline) is Refusal.STRAYED
+    assert reason(nearness=borderline) is AdaptationRefusal.UNSURE
+    assert reason(to_enrolled=borderline) is AdaptationRefusal.STRAYED
 
 
 def test_noise_is_not_learned() -> None:
     assert reason(snr_db=15.0) is None
-    assert reason(snr_db=14.9) is Refusal.NOISY
-    assert reason(snr_db=math.nan) is Refusal.NOISY
+    assert reason(snr_db=14.9) is AdaptationRefusal.NOISY
+    assert reason(snr_db=math.nan) is AdaptationRefusal.NOISY
 
 
 def test_half_a_phrase_is_not_learned() -> None:
     shortest = profile_of(*ADA.samples[:2], sample(toward(0.95, 3), net_speech_s=1.0))
-    assert reason(ADA, speech_s=1.39) is Refusal.SHORT
+    assert reason(ADA, speech_s=1.39) is AdaptationRefusal.SHORT
     assert reason(ADA, speech_s=1.41) is None
     assert reason(shortest, speech_s=0.71) is None
     # A learned sample does not lower the bar for the next one.
     eased = profile_of(
         *ADA.samples, sample(toward(0.95, 5), adapted=True, net_speech_s=1.5, created_at=0.0)
     )
-    assert reason(eased, speech_s=1.2) is Refusal.SHORT
+    assert reason(eased, speech_s=1.2) is AdaptationRefusal.SHORT
 
 
 def test_what_was_cut_is_not_learned() -> None:
-    assert reason(truncated=True) is Refusal.CUT
+    assert reason(truncated=True) is AdaptationRefusal.CUT
 
 
 @pytest.mark.parametrize("adapted", [False, True])
@@ -127,7 +127,7 @@ def test_what_is_there_already_is_not_learned(adapted: bool) -> None:
     profile = profile_of(*ADA.samples, there)
     one_more = toward(0.9, 5)
     assert cosine(one_more, there.speaker_embedding) > 0.999
-    assert reason(profile, voice=one_more) is Refusal.REPEATED
+    assert reason(profile, voice=one_more) is AdaptationRefusal.REPEATED
     assert reason(ADA, voice=one_more) is None
 
 
@@ -137,11 +137,11 @@ def test_one_at_a_time() -> None:
         new = sample(toward(0.9, 5), adapted=True, created_at=NOW - hours_ago * HOUR)
         return profile_of(*ADA.samples, new, old)
 
-    assert reason(learned(5.9)) is Refusal.TOO_SOON
+    assert reason(learned(5.9)) is AdaptationRefusal.TOO_SOON
     assert reason(learned(6.1)) is None
-    assert reason(learned(6.1), interval_s=7 * HOUR) is Refusal.TOO_SOON
+    assert reason(learned(6.1), interval_s=7 * HOUR) is AdaptationRefusal.TOO_SOON
     # A clock that was set back makes it slower, never faster.
-    assert reason(learned(-1000.0)) is Refusal.TOO_SOON
+    assert reason(learned(-1000.0)) is AdaptationRefusal.TOO_SOON
     # What was enrolled a minute ago is no reason to wait.
     fresh = profile_of(*(replace(each, created_at=NOW - 60.0) for each in ADA.samples))
     assert reason(fresh) is None

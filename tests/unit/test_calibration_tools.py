@@ -14,7 +14,7 @@ from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
 from tests.unit.voices import recording, speech
 from tools.calibration import phrases
 from tools.calibration.logistic import fit
-from tools.calibration.voices import Heard
+from tools.calibration.voices import CorpusUtterance
 
 
 def gaussian(
@@ -188,18 +188,20 @@ def test_distances_of_a_voice_come_out_in_order() -> None:
     """With the demo's voices under one name there are four sentences; two may be phrases."""
     pytest.importorskip("pyroomacoustics")
     names = ("ada_right_phrase", "ada_wrong_phrase", "robin_near_phrase", "stranger_other_phrase")
-    heard = [Heard(CorpusFile(Path(name), "ada", "", ""), recording(name)) for name in names]
+    utterances = [
+        CorpusUtterance(CorpusFile(Path(name), "ada", "", ""), recording(name)) for name in names
+    ]
     assert all(
         phrases.LENGTHS_S[0] < len(speech(name)) / SAMPLE_RATE < phrases.LENGTHS_S[1]
         for name in names[:2]
     )
-    found = phrases.measure(Engine.open(), heard)
+    found = phrases.measure(Engine.open(), utterances)
     assert (len(found.right), len(found.near)) == (8, 8)  # each phrase at four speeds
     assert len(found.other) == 4  # each sentence against the three others
     assert len(found.single) == 12
     assert found.right.max() < found.other.min()
     assert float(np.median(found.right)) < float(np.median(found.near))
-    again = phrases.measure(Engine.open(), heard)
+    again = phrases.measure(Engine.open(), utterances)
     np.testing.assert_array_equal(found.near, again.near)
 
 

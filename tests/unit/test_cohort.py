@@ -36,7 +36,8 @@ def test_a_small_cohort_counts_as_a_whole() -> None:
 
 def test_normalize_takes_a_part_of_both_sides_off() -> None:
     similarity = np.asarray([[0.5, 0.7], [0.1, 0.9]], np.float32)
-    # Similarities to the cohort: (1, 0, -1, .6), (0, 1, 0, .8); (.8, -.6, -.8, 0), (.6, .8, -.6, 1).
+    # Similarities to the cohort: (1, 0, -1, .6), (0, 1, 0, .8); (.8, -.6, -.8, 0),
+    # (.6, .8, -.6, 1).
     signatures = np.asarray([[1, 0], [0, 1]], np.float32)
     voices = np.asarray([[0.8, -0.6], [0.6, 0.8]], np.float32)
     normalized = Cohort(AXES, 2, 0.5).normalize(similarity, signatures, voices)

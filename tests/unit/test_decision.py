@@ -29,7 +29,7 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def household(engine: Engine) -> list[Profile]:
+def residents(engine: Engine) -> list[Profile]:
     profiles = []
     for name in ("ada", "robin"):
         profile = Profile.begin(name, phrase=f"what {name} says")
@@ -51,9 +51,9 @@ def household(engine: Engine) -> list[Profile]:
     ],
 )
 def test_says_who_what_and_why(
-    engine: Engine, household: list[Profile], said: str, reason: ReasonCode, name: str, phrase: str
+    engine: Engine, residents: list[Profile], said: str, reason: ReasonCode, name: str, phrase: str
 ) -> None:
-    decision = Decider(engine, CONFIG).decide(recording(said), household).decision
+    decision = Decider(engine, CONFIG).decide(recording(said), residents).decision
     assert decision.reason is reason
     assert decision.outcome is (
         Outcome.GRANTED if reason is ReasonCode.ACCEPTED else Outcome.DENIED
@@ -77,9 +77,9 @@ def test_says_who_what_and_why(
 
 
 def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
-    ada, robin = household
+    ada, robin = residents
     # Robin's voice and Ada's phrase are both known, but do not belong together.
     swapped = [
         replace(ada, samples=tuple(
@@ -91,8 +91,8 @@ def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(
     assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
 
 
-def test_among_many_the_right_one_is_found(engine: Engine, household: list[Profile]) -> None:
-    ada, robin = household
+def test_among_many_the_right_one_is_found(engine: Engine, residents: list[Profile]) -> None:
+    ada, robin = residents
     crowd = [replace(robin, id=f"robin-{number}") for number in range(3 * NEAREST_VOICES)]
     decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), [*crowd, ada]).decision
     assert decision.granted
@@ -104,9 +104,9 @@ def test_among_many_the_right_one_is_found(engine: Engine, household: list[Profi
 
 
 def test_only_whole_phrase_profiles_of_these_models_open(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
-    ada = household[0]
+    ada = residents[0]
     useless = [
         replace(ada, samples=ada.samples[:2]),
         replace(ada, kind=ProfileKind.VOICE, required=1.0),
@@ -128,36 +128,36 @@ def test_only_whole_phrase_profiles_of_these_models_open(
     ],
 )
 def test_a_bad_recording_is_denied_with_its_reason(
-    engine: Engine, household: list[Profile], changes: dict[str, float], reason: ReasonCode
+    engine: Engine, residents: list[Profile], changes: dict[str, float], reason: ReasonCode
 ) -> None:
     good = recording("ada_right_phrase")
     bad = replace(good, quality=replace(good.quality, **changes))
-    decision = Decider(engine, CONFIG).decide(bad, household).decision
+    decision = Decider(engine, CONFIG).decide(bad, residents).decision
     assert not decision.granted
     assert decision.reason is reason
     assert decision.scores == {}
     assert decision.quality == bad.quality
 
 
-def test_endless_speech_is_no_passphrase(engine: Engine, household: list[Profile]) -> None:
+def test_endless_speech_is_no_passphrase(engine: Engine, residents: list[Profile]) -> None:
     good = recording("ada_right_phrase")
     decider = Decider(engine, CONFIG)
     assert (
-        decider.decide(replace(good, truncated=True), household).decision.reason
+        decider.decide(replace(good, truncated=True), residents).decision.reason
         is ReasonCode.TOO_LONG
     )
     endless = Utterance(
         np.tile(good.samples, 10), 0.0, 30.0, replace(good.quality, net_speech_s=30.0)
     )
-    assert decider.decide(endless, household).decision.reason is ReasonCode.TOO_LONG
+    assert decider.decide(endless, residents).decision.reason is ReasonCode.TOO_LONG
 
 
-def test_no_embedding_leaves_the_device(engine: Engine, household: list[Profile]) -> None:
-    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), household).decision
+def test_no_embedding_leaves_the_device(engine: Engine, residents: list[Profile]) -> None:
+    decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), residents).decision
     assert len(decision.to_json()) < 1200
     for value in decision.as_dict().values():
         assert not isinstance(value, list)
-    printed = repr(decision) + repr(household[0]) + repr(recording("ada_right_phrase"))
+    printed = repr(decision) + repr(residents[0]) + repr(recording("ada_right_phrase"))
     assert "array" not in printed
 
 

@@ -20,11 +20,11 @@ from edge.audio.utterance import utterance_of
 from edge.cli.main import main
 from edge.config import AudioConfig, Config, EnrollmentConfig
 from edge.enrollment.checks import require_apart
-from edge.enrollment.process import Enrollment, Wish
+from edge.enrollment.process import Enrollment, EnrollmentRequest
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.recognition import Engine
 from edge.resources import demo_directory
-from edge.service.profile_cache import lesson_from
+from edge.service.profile_cache import adaptation_from
 from edge.store import ProfileStore, open_store
 from edge.types import (
     AccessRule,
@@ -216,7 +216,7 @@ def test_without_the_person_s_own_profile_it_opens_nothing(
 def test_nothing_is_learned_from_it(engine: Engine, everybody: list[Profile]) -> None:
     house = House(engine, everybody)
     forced = house.hear(recording("ada_wrong_phrase"))
-    assert lesson_from(forced, engine, EnrollmentConfig(adapt=True)) is None
+    assert adaptation_from(forced, engine, EnrollmentConfig(adapt=True)) is None
 
 
 def test_a_person_with_two_phrases_is_one_person(
@@ -323,9 +323,9 @@ def refused(enrollment: Enrollment, engine: Engine, name: str) -> list[str]:
 
 
 def enroll_from(
-    store: ProfileStore, engine: Engine, wish: Wish, *names: str
+    store: ProfileStore, engine: Engine, request: EnrollmentRequest, *names: str
 ) -> tuple[Enrollment, list[str]]:
-    enrollment = Enrollment(store, wish, EnrollmentConfig())
+    enrollment = Enrollment(store, request, EnrollmentConfig())
     refusals: list[str] = []
     for name in names:
         refusals += refused(enrollment, engine, name)
@@ -333,8 +333,8 @@ def enroll_from(
     return enrollment, refusals
 
 
-def wish(name: str, **more: Any) -> Wish:
-    return Wish(name, ProfileKind.PHRASE, **more)
+def request(name: str, **more: Any) -> EnrollmentRequest:
+    return EnrollmentRequest(name, ProfileKind.PHRASE, **more)
 
 
 ADAS = ("ada_enroll_1", "ada_enroll_2", "ada_enroll_3")
@@ -343,23 +343,23 @@ ADAS = ("ada_enroll_1", "ada_enroll_2", "ada_enroll_3")
 def test_enrolling_both(engine: Engine, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         with pytest.raises(ProfileError, match="there is no profile"):
-            Enrollment(store, wish("Ada", duress=True), EnrollmentConfig())
-        enroll_from(store, engine, wish("Ada"), *ADAS[:2])
+            Enrollment(store, request("Ada", duress=True), EnrollmentConfig())
+        enroll_from(store, engine, request("Ada"), *ADAS[:2])
         with pytest.raises(ProfileError, match="no enrolled passphrase"):
-            Enrollment(store, wish("Ada", duress=True), EnrollmentConfig())
-        enroll_from(store, engine, wish("Ada"), ADAS[2])
+            Enrollment(store, request("Ada", duress=True), EnrollmentConfig())
+        enroll_from(store, engine, request("Ada"), ADAS[2])
         second, refusals = enroll_from(
-            store, engine, wish("ada", duress=True), "ada_right_phrase", "ada_wrong_phrase"
+            store, engine, request("ada", duress=True), "ada_right_phrase", "ada_wrong_phrase"
         )
         assert refusals == ["wrong_phrase"]
         profile = store.get("Ada (duress)")
         assert (profile.duress_of, len(profile.samples)) == (store.get("Ada").id, 1)
         assert second.profile.id == profile.id
         with pytest.raises(ProfileError, match="give the person's name and --duress"):
-            Enrollment(store, wish("Ada (duress)"), EnrollmentConfig())
+            Enrollment(store, request("Ada (duress)"), EnrollmentConfig())
         # Her own phrase cannot be replaced by one that is too like it either.
         again, refusals = enroll_from(
-            store, engine, wish("Ada", again=True), "ada_wrong_phrase", *ADAS
+            store, engine, request("Ada", again=True), "ada_wrong_phrase", *ADAS
         )
         assert refusals == ["wrong_phrase"]
         assert again.complete
@@ -393,12 +393,12 @@ def test_who_has_only_a_voice_has_no_duress_phrase(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.create("Grace", ProfileKind.VOICE, required=30)
         with pytest.raises(ProfileError, match="no enrolled passphrase"):
-            Enrollment(store, wish("Grace", duress=True), EnrollmentConfig())
+            Enrollment(store, request("Grace", duress=True), EnrollmentConfig())
 
 
 def test_a_long_name_still_has_room(engine: Engine, tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         name = "A" * 64
-        enroll_from(store, engine, wish(name), *ADAS)
-        enroll_from(store, engine, wish(name, duress=True), "ada_wrong_phrase")
+        enroll_from(store, engine, request(name), *ADAS)
+        enroll_from(store, engine, request(name, duress=True), "ada_wrong_phrase")
         assert [len(profile.name) for profile in store.list()] == [64, 64]

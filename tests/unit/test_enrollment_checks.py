@@ -11,7 +11,7 @@ import pytest
 from edge.audio.utterance import utterance_of
 from edge.config import Config, EnrollmentConfig
 from edge.enrollment.checks import count_syllables, cut_at, require_syllables, require_whole
-from edge.enrollment.process import Enrollment, Wish
+from edge.enrollment.process import Enrollment, EnrollmentRequest
 from edge.enrollment.room_noise import (
     RoomNoise,
     RoomVerdict,
@@ -103,9 +103,9 @@ def test_free_speech_may_be_cut_anywhere(tmp_path: Path) -> None:
     beginning = np.concatenate([speech("ada_enroll_1")[3000:], quiet(1.0)])
     cut = utterance_of(beginning)
     with open_store(tmp_path) as store:
-        voice = Enrollment(store, Wish("Ada", ProfileKind.VOICE), EnrollmentConfig())
+        voice = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.VOICE), EnrollmentConfig())
         voice.examine(Engine.open(), cut)
-        phrase = Enrollment(store, Wish("Ada", ProfileKind.PHRASE), EnrollmentConfig())
+        phrase = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.PHRASE), EnrollmentConfig())
         with pytest.raises(EnrollmentRejected, match="cut off"):
             phrase.examine(Engine.open(), cut)
         with pytest.raises(EnrollmentRejected, match="cut off"):

@@ -91,7 +91,7 @@ def test_figures_in_words() -> None:
     assert results.one_in(0.0001) == "1 in 10,000"
 
 
-def test_sentences_for_the_householder() -> None:
+def test_sentences_for_the_residents() -> None:
     evaluation = dataclasses.replace(evaluation_of(), by_phrase=True)
 
     def says(accepted: Figure) -> str:

@@ -1,4 +1,4 @@
-"""What the daemon remembers of having been announced, and how it measures sound."""
+"""What the service remembers of having been announced, and how it measures sound."""
 
 from __future__ import annotations
 

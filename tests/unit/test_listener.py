@@ -25,7 +25,7 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="module")
-def household(engine: Engine) -> list[Profile]:
+def residents(engine: Engine) -> list[Profile]:
     return [enrolled(engine, name, phrase=f"what {name} says") for name in ("ada", "robin")]
 
 
@@ -94,10 +94,10 @@ def unsure(engine: Engine, profile: Profile, margin: float, *parts: str) -> Engi
 
 
 @pytest.fixture(scope="module")
-def doubtful(engine: Engine, household: list[Profile]) -> Engine:
+def doubtful(engine: Engine, residents: list[Profile]) -> Engine:
     """A recognizer to which Ada's right phrase in running speech is only just good enough."""
     parts = ("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
-    return unsure(engine, household[0], 0.3, *parts)
+    return unsure(engine, residents[0], 0.3, *parts)
 
 
 # --- alone ---
@@ -105,10 +105,10 @@ def doubtful(engine: Engine, household: list[Profile]) -> Engine:
 
 @pytest.mark.parametrize("name", ["ada", "robin"])
 def test_a_lone_phrase_is_answered_before_the_end_pointer_is_sure(
-    engine: Engine, household: list[Profile], name: str
+    engine: Engine, residents: list[Profile], name: str
 ) -> None:
     samples = said(f"{name}_right_phrase")
-    heard = only(hear(engine, household, samples))
+    heard = only(hear(engine, residents, samples))
     decision = heard.judgment.decision
     assert decision.granted
     assert decision.name == name
@@ -128,21 +128,21 @@ def test_a_lone_phrase_is_answered_before_the_end_pointer_is_sure(
     ],
 )
 def test_a_denial_waits_for_the_end(
-    engine: Engine, household: list[Profile], recording: str, reason: ReasonCode
+    engine: Engine, residents: list[Profile], recording: str, reason: ReasonCode
 ) -> None:
     samples = said(recording)
-    heard = only(hear(engine, household, samples))
+    heard = only(hear(engine, residents, samples))
     assert heard.reason is reason
     assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_close_one_waits_as_long_as_the_end_pointer_and_then_opens(
-    doubtful: Engine, household: list[Profile], after: int
+    doubtful: Engine, residents: list[Profile], after: int
 ) -> None:
     """However long somebody talks on: a decision that comes late is not sent."""
     samples = said("ada_wrong_phrase", "ada_right_phrase", *("ada_wrong_phrase",) * after)
-    heard = only(hear(doubtful, household, samples))
+    heard = only(hear(doubtful, residents, samples))
     assert heard.judgment.decision.granted
     assert heard.judgment.decision.confidence is Confidence.LOW
     end_s = heard.judgment.utterance.end_s
@@ -151,10 +151,10 @@ def test_a_close_one_waits_as_long_as_the_end_pointer_and_then_opens(
 
 
 def test_what_is_not_enough_does_not_open_at_its_end_either(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
-    deaf = unsure(engine, household[0], -1.5, "ada_right_phrase")
-    heard = only(hear(deaf, household, said("ada_right_phrase", "ada_wrong_phrase")))
+    deaf = unsure(engine, residents[0], -1.5, "ada_right_phrase")
+    heard = only(hear(deaf, residents, said("ada_right_phrase", "ada_wrong_phrase")))
     assert not heard.judgment.decision.granted
 
 
@@ -168,10 +168,10 @@ def test_nobody_enrolled_is_still_said_once(engine: Engine) -> None:
     )
 
 
-def test_silence_and_noises_are_no_decision(engine: Engine, household: list[Profile]) -> None:
+def test_silence_and_noises_are_no_decision(engine: Engine, residents: list[Profile]) -> None:
     click = quiet(1.0)
     click[5000:5020] = 0.9
-    assert hear(engine, household, np.concatenate((quiet(2.0), click, quiet(2.0)))) == []
+    assert hear(engine, residents, np.concatenate((quiet(2.0), click, quiet(2.0)))) == []
 
 
 # --- inside running speech ---
@@ -188,9 +188,9 @@ def test_silence_and_noises_are_no_decision(engine: Engine, household: list[Prof
     ],
 )
 def test_a_phrase_inside_running_speech_opens_once_and_at_its_own_end(
-    engine: Engine, household: list[Profile], name: str, parts: tuple[str, ...], which: int
+    engine: Engine, residents: list[Profile], name: str, parts: tuple[str, ...], which: int
 ) -> None:
-    heard = only(hear(engine, household, said(*parts)))
+    heard = only(hear(engine, residents, said(*parts)))
     decision, utterance = heard.judgment.decision, heard.judgment.utterance
     assert decision.granted
     assert decision.name == name
@@ -212,40 +212,40 @@ def test_a_phrase_inside_running_speech_opens_once_and_at_its_own_end(
     ],
 )
 def test_the_phrase_by_another_voice_does_not(
-    engine: Engine, household: list[Profile], parts: tuple[str, ...]
+    engine: Engine, residents: list[Profile], parts: tuple[str, ...]
 ) -> None:
     samples = said(*parts)
-    heard = only(hear(engine, household, samples))
+    heard = only(hear(engine, residents, samples))
     assert not heard.judgment.decision.granted
     assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
-def test_a_near_miss_in_running_speech_does_not(engine: Engine, household: list[Profile]) -> None:
+def test_a_near_miss_in_running_speech_does_not(engine: Engine, residents: list[Profile]) -> None:
     samples = said("ada_wrong_phrase", "robin_near_phrase", "robin_near_phrase")
-    assert not only(hear(engine, household, samples)).judgment.decision.granted
+    assert not only(hear(engine, residents, samples)).judgment.decision.granted
 
 
 @pytest.mark.parametrize(
     ("second", "name"), [("ada_right_phrase", "ada"), ("robin_right_phrase", "robin")]
 )
 def test_another_phrase_in_the_same_breath_is_answered_too(
-    engine: Engine, household: list[Profile], second: str, name: str
+    engine: Engine, residents: list[Profile], second: str, name: str
 ) -> None:
-    found = hear(engine, household, said("ada_right_phrase", "ada_wrong_phrase", second))
+    found = hear(engine, residents, said("ada_right_phrase", "ada_wrong_phrase", second))
     assert [heard.judgment.decision.name for heard in found] == ["ada", name]
     assert all(heard.judgment.decision.granted for heard in found)
     assert found[0].judgment.utterance.end_s < found[1].judgment.utterance.start_s
 
 
 def test_what_follows_a_phrase_that_opened_is_not_denied(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
     for rest in ("ada_wrong_phrase", "stranger_adas_phrase"):
-        heard = only(hear(engine, household, said("ada_right_phrase", rest)))
+        heard = only(hear(engine, residents, said("ada_right_phrase", rest)))
         assert heard.judgment.decision.granted
 
 
-def test_each_utterance_has_its_own_decision(engine: Engine, household: list[Profile]) -> None:
+def test_each_utterance_has_its_own_decision(engine: Engine, residents: list[Profile]) -> None:
     samples = np.concatenate(
         (
             said("ada_wrong_phrase", "ada_right_phrase"),
@@ -254,7 +254,7 @@ def test_each_utterance_has_its_own_decision(engine: Engine, household: list[Pro
             said("ada_wrong_phrase"),
         )
     )
-    found = hear(engine, household, samples)
+    found = hear(engine, residents, samples)
     assert [heard.reason for heard in found] == [
         ReasonCode.ACCEPTED,
         ReasonCode.UNKNOWN_SPEAKER,
@@ -264,23 +264,23 @@ def test_each_utterance_has_its_own_decision(engine: Engine, household: list[Pro
 
 
 def test_after_twenty_seconds_of_talk_the_phrase_still_opens(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
     talk = spliced(*("stranger_other_phrase", "ada_wrong_phrase", "robin_near_phrase") * 3)
     assert len(talk) > 20 * SAMPLE_RATE > SETTINGS.max_utterance_s * SAMPLE_RATE
     samples = np.concatenate((quiet(1.0), talk, quiet(0.08), spliced("ada_right_phrase")))
-    heard = only(hear(engine, household, np.concatenate((samples, quiet(1.2)))))
+    heard = only(hear(engine, residents, np.concatenate((samples, quiet(1.2)))))
     assert heard.judgment.decision.granted
     assert heard.judgment.decision.name == "ada"
     assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE, abs=0.6)
 
 
 def test_talk_without_end_and_without_a_phrase_is_too_long(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
     talk = spliced(*("stranger_other_phrase", "ada_wrong_phrase", "robin_near_phrase") * 3)
     samples = np.concatenate((quiet(1.0), talk, quiet(1.2)))
-    assert only(hear(engine, household, samples)).reason is ReasonCode.TOO_LONG
+    assert only(hear(engine, residents, samples)).reason is ReasonCode.TOO_LONG
 
 
 # --- what may happen meanwhile ---
@@ -293,27 +293,27 @@ def in_halves(samples: FloatArray, at_s: float) -> tuple[list[AudioBlock], list[
 
 
 def test_who_is_enrolled_while_speech_is_open_is_known(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
     samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     middle_of_phrase = 1.0 + length_s("ada_wrong_phrase") + 1.2
-    for before in ([], household[1:]):
+    for before in ([], residents[1:]):
         first, second = in_halves(samples, middle_of_phrase)
         listener = listener_of(engine, before)
         assert list(take(listener, first)) == []
-        listener.use(household)
+        listener.use(residents)
         heard = only(list(take(listener, second)))
         assert heard.judgment.decision.granted
         assert heard.at_s < closings(samples)[0] - 1.0
 
 
 def test_who_is_deleted_while_speech_is_open_does_not_open(
-    engine: Engine, household: list[Profile]
+    engine: Engine, residents: list[Profile]
 ) -> None:
     samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     first, second = in_halves(samples, 1.0 + length_s("ada_wrong_phrase") + 1.2)
-    for left in (household[1:], []):
-        listener = listener_of(engine, household)
+    for left in (residents[1:], []):
+        listener = listener_of(engine, residents)
         assert list(take(listener, first)) == []
         listener.use(left)
         heard = only(list(take(listener, second)))
@@ -322,45 +322,45 @@ def test_who_is_deleted_while_speech_is_open_does_not_open(
 
 
 def test_a_close_one_of_somebody_deleted_meanwhile_does_not_open(
-    doubtful: Engine, household: list[Profile]
+    doubtful: Engine, residents: list[Profile]
 ) -> None:
     samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     # Ada's phrase has been found by then, and waits.
     first, second = in_halves(samples, 1.0 + length_s("ada_wrong_phrase", "ada_right_phrase") + 0.5)
-    listener = listener_of(doubtful, household)
+    listener = listener_of(doubtful, residents)
     assert list(take(listener, first)) == []
-    listener.use(household[1:])
+    listener.use(residents[1:])
     heard = only(list(take(listener, second)))
     assert not heard.judgment.decision.granted
     assert heard.judgment.decision.name != "ada"
 
 
-def test_the_same_profiles_again_change_nothing(engine: Engine, household: list[Profile]) -> None:
-    """The daemon hands them over with every block."""
-    listener = listener_of(engine, household)
+def test_the_same_profiles_again_change_nothing(engine: Engine, residents: list[Profile]) -> None:
+    """The service hands them over with every block."""
+    listener = listener_of(engine, residents)
     found = []
     for block in in_blocks(said("ada_wrong_phrase", "ada_right_phrase")):
-        listener.use(household)
+        listener.use(residents)
         found += list(take(listener, [block]))
     assert only(found).judgment.decision.granted
 
 
 def test_what_was_heard_with_a_hole_in_it_does_not_open(
-    doubtful: Engine, household: list[Profile]
+    doubtful: Engine, residents: list[Profile]
 ) -> None:
     parts = (said("ada_right_phrase", "ada_wrong_phrase"), said("stranger_other_phrase"))
     blocks = in_blocks(np.concatenate(parts))
     at = round((1.0 + length_s("ada_right_phrase") + 0.5) * SAMPLE_RATE) // FRAME_SAMPLES
     blocks[at] = replace(blocks[at], lost_samples=800)
     # The close one is forgotten with the utterance that it was found in.
-    heard = only(list(take(listener_of(doubtful, household), blocks)))
+    heard = only(list(take(listener_of(doubtful, residents), blocks)))
     assert not heard.judgment.decision.granted
 
 
-def test_a_stream_that_ends_with_the_phrase(engine: Engine, household: list[Profile]) -> None:
+def test_a_stream_that_ends_with_the_phrase(engine: Engine, residents: list[Profile]) -> None:
     whole = said("ada_wrong_phrase", "ada_right_phrase")
     samples = whole[: len(whole) - round(1.2 * SAMPLE_RATE)]
-    heard = only(hear(engine, household, samples))
+    heard = only(hear(engine, residents, samples))
     assert heard.judgment.decision.granted
     assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE)
 
@@ -369,7 +369,7 @@ def test_a_stream_that_ends_with_the_phrase(engine: Engine, household: list[Prof
     "sizes", [(1,), (112,), (16_000,), (1, 112, 16_000, 333), (200_000,)], ids=str
 )
 def test_the_size_of_the_blocks_changes_no_decision(
-    engine: Engine, household: list[Profile], sizes: tuple[int, ...]
+    engine: Engine, residents: list[Profile], sizes: tuple[int, ...]
 ) -> None:
     samples = np.concatenate(
         (
@@ -378,7 +378,7 @@ def test_the_size_of_the_blocks_changes_no_decision(
             said("stranger_other_phrase"),
         )
     )
-    plain, odd = hear(engine, household, samples), hear(engine, household, samples, sizes)
+    plain, odd = hear(engine, residents, samples), hear(engine, residents, samples, sizes)
     assert [heard.reason for heard in plain] == [ReasonCode.ACCEPTED, ReasonCode.NO_MATCH]
     for one, other in zip(plain, odd):
         assert one.judgment.decision.scores == pytest.approx(

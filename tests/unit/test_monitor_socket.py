@@ -145,7 +145,7 @@ def test_what_a_client_says_ends_it(place: Place) -> None:
         server.close()
 
 
-def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> None:
+def test_a_second_service_does_not_take_the_place_of_the_first(place: Place) -> None:
     first = serve(place)
     try:
         with pytest.raises(EnvironmentFault, match="used by another service"):
@@ -156,7 +156,7 @@ def test_a_second_daemon_does_not_take_the_place_of_the_first(place: Place) -> N
     serve(place).close()
 
 
-def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
+def test_what_a_killed_service_left_is_replaced(place: Place) -> None:
     text = (
         "import os, sys; from pathlib import Path\n"
         "from edge.monitor.server import OwnedSocket, Place\n"
@@ -267,7 +267,7 @@ def monitoring(place: Place, status: dict[str, Any]) -> Monitoring:
     return Monitoring(config, publisher, silent, silent)
 
 
-def test_the_daemon_tells_what_it_hears_and_decides(place: Place) -> None:
+def test_the_service_tells_what_it_hears_and_decides(place: Place) -> None:
     observer = monitoring(place, {"microphone": "listening", "enrolled": 1})
     observer.level(QUIET)  # nobody can watch yet
     assert not observer.live
@@ -294,7 +294,7 @@ def test_the_daemon_tells_what_it_hears_and_decides(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_a_daemon_that_cannot_be_watched_goes_on_and_says_so(
+def test_a_service_that_cannot_be_watched_goes_on_and_says_so(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     place.path.mkdir()

@@ -29,7 +29,7 @@ def engines() -> dict[str, Engine]:
 
 
 @pytest.fixture(scope="module")
-def household(engines: dict[str, Engine]) -> list[Profile]:
+def residents(engines: dict[str, Engine]) -> list[Profile]:
     return [enrolled(engines["balanced"], name) for name in ("ada", "robin")]
 
 
@@ -61,9 +61,9 @@ def test_the_presets_are_the_rates_of_the_engine(engines: dict[str, Engine]) -> 
 
 
 def test_a_stricter_preset_never_accepts_what_a_laxer_one_refuses(
-    engines: dict[str, Engine], household: list[Profile]
+    engines: dict[str, Engine], residents: list[Profile]
 ) -> None:
-    ada, robin = household
+    ada, robin = residents
     # Voices on the way from one person to another pass every threshold somewhere.
     profiles = [between(robin, ada, share) for share in np.linspace(0.0, 1.0, 11)]
     found: set[tuple[bool, ...]] = set()
@@ -84,10 +84,10 @@ def test_a_stricter_preset_never_accepts_what_a_laxer_one_refuses(
 
 @pytest.mark.parametrize("said", SAID)
 def test_decisions_of_the_presets_are_ordered(
-    engines: dict[str, Engine], household: list[Profile], said: str
+    engines: dict[str, Engine], residents: list[Profile], said: str
 ) -> None:
     decisions = [
-        Decider(engines[name], engines[name].config).decide(recording(said), household).decision
+        Decider(engines[name], engines[name].config).decide(recording(said), residents).decision
         for name in PRESETS
     ]
     granted = [decision.granted for decision in decisions]
@@ -98,9 +98,9 @@ def test_decisions_of_the_presets_are_ordered(
 
 
 def test_verification_asks_for_the_configured_rate(
-    engines: dict[str, Engine], household: list[Profile]
+    engines: dict[str, Engine], residents: list[Profile]
 ) -> None:
-    ada = household[0]
+    ada = residents[0]
     results = [engines[name].verify(ada, recording("ada_right_phrase")) for name in PRESETS]
     assert all(result.accepted for result in results)
     for name, result in zip(PRESETS, results):
@@ -111,10 +111,10 @@ def test_verification_asks_for_the_configured_rate(
 
 
 def test_identifying_among_more_people_asks_for_more(
-    engines: dict[str, Engine], household: list[Profile]
+    engines: dict[str, Engine], residents: list[Profile]
 ) -> None:
     engine = engines["balanced"]
-    ada, robin = household
+    ada, robin = residents
     utterance = recording("ada_right_phrase")
     thresholds = []
     for size in (1, 2, 10):
@@ -129,10 +129,10 @@ def test_identifying_among_more_people_asks_for_more(
 
 
 def test_a_voice_that_is_enough_for_one_is_not_enough_among_many(
-    engines: dict[str, Engine], household: list[Profile]
+    engines: dict[str, Engine], residents: list[Profile]
 ) -> None:
     engine = engines["balanced"]
-    ada, robin = household
+    ada, robin = residents
     utterance = recording("ada_right_phrase")
 
     # A voice whose score lies between what one person and what forty ask for.
@@ -147,11 +147,11 @@ def test_a_voice_that_is_enough_for_one_is_not_enough_among_many(
 
 
 def test_people_who_share_a_phrase_must_come_nearer(
-    engines: dict[str, Engine], household: list[Profile]
+    engines: dict[str, Engine], residents: list[Profile]
 ) -> None:
     engine = engines["balanced"]
     decider = Decider(engine, engine.config)
-    ada, robin = household
+    ada, robin = residents
     # Robin has enrolled Ada's phrase, in Robin's voice.
     sharing = replace(
         robin,

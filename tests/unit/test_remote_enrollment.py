@@ -1,4 +1,4 @@
-"""An enrollment in the daemon: what ends it, what is refused, and what a display says of each."""
+"""An enrollment in the service: what ends it, what is refused, and what a display says of each."""
 
 from __future__ import annotations
 

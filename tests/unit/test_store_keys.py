@@ -183,16 +183,16 @@ def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(path: Path) -
 
 
 def test_who_cannot_unwrap_any_more_says_so(path: Path) -> None:
-    """The daemon's part: nobody can open, and it is not asked for a passphrase in its work."""
+    """The service's part: nobody can open, and it is not asked for a passphrase in its work."""
     _fill(path, StoreConfig())
-    with ProfileStore(path) as daemon:
-        mark = daemon.data_version()
+    with ProfileStore(path) as service:
+        mark = service.data_version()
         with ProfileStore(path) as store:
             store.lock_with(key_of_passphrase(PASSPHRASE), rotate=True)
-        assert daemon.data_version() != mark
+        assert service.data_version() != mark
         for _ in range(2):
             with pytest.raises(KeyFault, match=r"locked with (a|another) passphrase"):
-                daemon.list()
+                service.list()
 
 
 def test_no_key_is_in_any_log_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:

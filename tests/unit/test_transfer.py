@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.cli.main import main
-from edge.crypto.keys import Stretching
+from edge.crypto.keys import KeyStretching
 from edge.crypto.sealing import Sealer, derive
 from edge.errors import ProfileError
 from edge.store import ProfileStore
@@ -56,7 +56,7 @@ RULE = AccessRule(
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files whose passphrase is stretched in a moment."""
     monkeypatch.setattr(
-        Stretching, "fresh", classmethod(lambda cls: cls(10, 8, 1, bytes(range(16))))
+        KeyStretching, "fresh", classmethod(lambda cls: cls(10, 8, 1, bytes(range(16))))
     )
 
 
@@ -256,7 +256,7 @@ def test_a_sealed_file_of_rubbish_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ada.profile"
     write_person(file, _person(tmp_path), PASSPHRASE)
     head = file.read_bytes().split(b"\n")[0]
-    sealer = Sealer(derive(Stretching.fresh().key_from(PASSPHRASE), "profile file"))
+    sealer = Sealer(derive(KeyStretching.fresh().key_from(PASSPHRASE), "profile file"))
     file.write_bytes(head + b"\n" + sealer.seal(b'{"profile": 1}', head.decode()))
     with pytest.raises(TransferError, match="cannot be a profile"):
         read_person(file, PASSPHRASE)

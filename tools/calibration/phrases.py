@@ -32,7 +32,7 @@ from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import PLACEMENTS, ROOMS, reverberate, room_response
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
-from tools.calibration.voices import Heard
+from tools.calibration.voices import CorpusUtterance
 
 ENROLLED = 3
 LENGTHS_S = (1.2, 3.2)
@@ -76,13 +76,13 @@ class Distances:
     single: FloatArray
 
 
-def measure(analyzer: Analyzer, heard: Sequence[Heard], seed: int = 0) -> Distances:
+def measure(analyzer: Analyzer, utterances: Sequence[CorpusUtterance], seed: int = 0) -> Distances:
     """All distances among the recordings of each speaker."""
     chance = np.random.default_rng(seed)
     found: dict[str, list[float]] = {field.name: [] for field in fields(Distances)}
-    speakers = sorted({one.item.speaker for one in heard})
+    speakers = sorted({one.item.speaker for one in utterances})
     for speaker in track(speakers, description="phrases", transient=True):
-        said = [one.utterance for one in heard if one.item.speaker == speaker]
+        said = [one.utterance for one in utterances if one.item.speaker == speaker]
         _among_sentences([_enrolled(analyzer, one) for one in said], found)
         fitting = [one for one in said if LENGTHS_S[0] < _speech_s(one) < LENGTHS_S[1]]
         if len(fitting) > 1:

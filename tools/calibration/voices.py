@@ -64,24 +64,27 @@ class Voices:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """A recording, cut by the end-pointer."""
+class CorpusUtterance:
+    """The utterance in a recording, as the end-pointer cuts it."""
 
     item: CorpusFile
     utterance: Utterance
 
 
-def listen(items: Sequence[CorpusFile]) -> list[Heard]:
+def listen(items: Sequence[CorpusFile]) -> list[CorpusUtterance]:
     """Cut every recording; leave out those without speech."""
-    heard = [
-        Heard(item, utterance_of(read_audio(item.path).samples))
+    utterances = [
+        CorpusUtterance(item, utterance_of(read_audio(item.path).samples))
         for item in track(items, description="listening", transient=True)
     ]
-    return [one for one in heard if one.utterance.quality.net_speech_s > 0.0]
+    return [one for one in utterances if one.utterance.quality.net_speech_s > 0.0]
 
 
 def gather(
-    analyzer: Analyzer, heard: Sequence[Heard], conditions: Sequence[Condition], seed: int = 0
+    analyzer: Analyzer,
+    utterances: Sequence[CorpusUtterance],
+    conditions: Sequence[Condition],
+    seed: int = 0,
 ) -> Voices:
     """Embed every recording whole, cut to `CUTS_S`, and every second one under a condition.
 
@@ -89,7 +92,7 @@ def gather(
 
     Args:
         analyzer: the models, and the required quality of a recording.
-        heard: the recordings.
+        utterances: one from each recording.
         conditions: noise, rooms and microphones, taken in turn.
         seed: of all random choices.
     """
@@ -103,7 +106,7 @@ def gather(
             row = (analysis.speaker_embedding, item.speaker, number, whole)
             rows.append((*row, quality.net_speech_s, quality.snr_db))
 
-    for number, one in enumerate(track(heard, description="voices", transient=True)):
+    for number, one in enumerate(track(utterances, description="voices", transient=True)):
         item, utterance = one.item, one.utterance
         add(utterance, item, number, whole=True)
         for seconds in CUTS_S:

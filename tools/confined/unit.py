@@ -6,7 +6,7 @@ from pathlib import Path
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "edge-voice.service"
 
-_OF_THE_DAEMON = (
+_OF_THE_SERVICE = (
     "Type",
     "NotifyAccess",
     "ExecStart",
@@ -29,5 +29,5 @@ def limited(unit: str, command: str, *extra: str) -> str:
         extra: more lines for its [Service] section.
     """
     section = unit.partition("[Service]\n")[2].partition("\n[")[0]
-    kept = [line for line in section.splitlines() if line.partition("=")[0] not in _OF_THE_DAEMON]
+    kept = [line for line in section.splitlines() if line.partition("=")[0] not in _OF_THE_SERVICE]
     return "\n".join(["[Service]", "Type=oneshot", f"ExecStart={command}", *kept, *extra, ""])

@@ -137,26 +137,26 @@ class Stage:
 
     @contextmanager
     def _door(self) -> Iterator[Player]:
-        daemon = subprocess.Popen(
+        service = subprocess.Popen(
             self.command("run", "--input", "-"),
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=(self.home / "daemon.log").open("wb"),
+            stderr=(self.home / "service.log").open("wb"),
         )
-        assert daemon.stdin is not None  # noqa: S101 (as asked for)
+        assert service.stdin is not None  # noqa: S101 (as asked for)
         try:
-            with Player(daemon.stdin) as player:
+            with Player(service.stdin) as player:
                 socket = self.home / ".local" / "state" / "edge-voice" / "monitor.sock"
                 until = time.monotonic() + 20.0
                 while not socket.exists():
-                    if daemon.poll() is not None or time.monotonic() > until:
-                        raise TimeoutError((self.home / "daemon.log").read_text())
+                    if service.poll() is not None or time.monotonic() > until:
+                        raise TimeoutError((self.home / "service.log").read_text())
                     time.sleep(0.1)
                 yield player
         finally:
-            daemon.terminate()
-            daemon.wait(10)
+            service.terminate()
+            service.wait(10)
 
     def shown_in_a_room(self, columns: int, lines: int, *arguments: str) -> list[Text]:
         """The last screen of a command that listens to a quiet room and needs a broker."""

@@ -1,4 +1,4 @@
-"""The daemon at a real broker: a silent alarm that nobody at the door notices, and a lock-out."""
+"""The service at a real broker: a silent alarm that nobody at the door notices, and a lock-out."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def hear(
     *names: str,
     then: Callable[[AccessDecision], None] | None = None,
 ) -> None:
-    """One run of the daemon, in which these are said one after another, at their pace."""
+    """One run of the service, in which these are said one after another, at their pace."""
     pieces = []
     for name in names:
         samples, _ = soundfile.read(DEMO / f"{name}.flac", dtype="float32")

@@ -1,4 +1,4 @@
-"""A daemon whose standard output cannot be written watches the door all the same."""
+"""A service whose standard output cannot be written watches the door all the same."""
 
 from __future__ import annotations
 

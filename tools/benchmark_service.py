@@ -21,7 +21,7 @@ PLAYS = 8
 _PATIENCE_S = 15.0
 
 
-def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str, str]:
+def measure_service(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str, str]:
     """Start the service several times, leave it idle, then play speech to it.
 
     Args:
@@ -41,27 +41,27 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
         enroll((person,), load_config(path), Show(None))
         starts, stops = [], []
         for _ in range(STARTS):
-            with _ready_socket(folder) as ready, ServiceProcess(path, piped=True) as daemon:
+            with _ready_socket(folder) as ready, ServiceProcess(path, piped=True) as service:
                 started = time.monotonic()
-                with Player(daemon.sound):
+                with Player(service.sound):
                     ready.recv(4096)
                     starts.append(time.monotonic() - started)
                 stopped = time.monotonic()
             stops.append(time.monotonic() - stopped)
         config = load_config(path)
         subscriber = stack.enter_context(DecisionSubscriber(config))
-        daemon = stack.enter_context(ServiceProcess(path, piped=True))
-        player = stack.enter_context(Player(daemon.sound))
+        service = stack.enter_context(ServiceProcess(path, piped=True))
+        player = stack.enter_context(Player(service.sound))
         time.sleep(5.0)
-        before = _processor_s(daemon.pid)
+        before = _processor_s(service.pid)
         time.sleep(idle_s)
-        idle = (_processor_s(daemon.pid) - before) / idle_s
+        idle = (_processor_s(service.pid) - before) / idle_s
         delays, granted = [], 0
         for _ in range(PLAYS):
             begun = player.play(scene.samples)
             arrival = subscriber.next_decision(_PATIENCE_S)
             if begun is None or arrival is None:
-                raise daemon.fault("no decision came")
+                raise service.fault("no decision came")
             message, decision = arrival
             granted += decision["decision"] == "granted"
             delays.append(message.timestamp - begun - scene.speech_end_s)
@@ -76,7 +76,7 @@ def measure_daemon(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str,
                 f"{1e3 * (median - wait):.0f} ms"
             ),
             "granted": f"{granted} of {PLAYS}",
-            "peak memory": f"{_peak_mb(daemon.pid):.0f} MB",
+            "peak memory": f"{_peak_mb(service.pid):.0f} MB",
         }
 
 

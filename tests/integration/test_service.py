@@ -1,4 +1,4 @@
-"""The daemon as it runs at a door: virtual microphone in, decisions at an MQTT subscriber out."""
+"""The service as it runs at a door: virtual microphone in, decisions at an MQTT subscriber out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_voice_opens_the_door_and_others_do_not(
         ("stranger_other_phrase", "denied", "no_match", None),
     ]
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         try:
             status = home.wait_for("/status", is_listening, LISTENING)
             assert status.json["state"] == "online"
@@ -72,7 +72,7 @@ def test_a_voice_opens_the_door_and_others_do_not(
                 "endpoint", "speaker", "phrase", "match", "decide",
             }  # fmt: skip
         finally:
-            stop(daemon)
+            stop(service)
         home.wait_for("/status", lambda status: status["state"] == "offline")
 
 
@@ -82,7 +82,7 @@ def test_a_lost_microphone_is_told_and_comes_back(
     house = House(tmp_path, broker, microphone.environment)
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         try:
             home.wait_for("/status", is_listening, LISTENING)
             microphone.unplug()
@@ -95,7 +95,7 @@ def test_a_lost_microphone_is_told_and_comes_back(
             decision = home.wait_for("/decision").json
             assert decision["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_a_stalled_microphone_is_noticed_and_reopened(
@@ -104,7 +104,7 @@ def test_a_stalled_microphone_is_noticed_and_reopened(
     house = House(tmp_path, broker, microphone.environment)
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         try:
             home.wait_for("/status", is_listening, LISTENING)
             microphone.freeze()
@@ -116,7 +116,7 @@ def test_a_stalled_microphone_is_noticed_and_reopened(
             home.messages.clear()
             home.wait_for("/status", is_listening, LISTENING)
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_ends_with_microphone_and_broker_frozen(
@@ -124,12 +124,12 @@ def test_ends_with_microphone_and_broker_frozen(
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         home.wait_for("/status", is_listening, LISTENING)
         microphone.freeze()
         broker.freeze()
         try:
-            stop(daemon)
+            stop(service)
         finally:
             microphone.thaw()
             broker.thaw()
@@ -142,37 +142,37 @@ def test_starts_without_a_microphone_and_says_so(broker: Broker, tmp_path: Path)
     environment = {**os.environ, "ALSA_CONFIG_PATH": str(configuration)}
     house = House(tmp_path, broker, environment)
     with Subscriber(broker) as home:
-        daemon = house.start()
+        service = house.start()
         try:
             status = home.wait_for("/status", lambda s: s.get("microphone") == "lost", LISTENING)
             assert status.json["state"] == "online"
             assert status.json["reason"]
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_hears_of_an_enrollment_while_it_runs(broker: Broker, tmp_path: Path) -> None:
     house = House(tmp_path, broker, dict(os.environ))
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            assert daemon.stdin is not None
-            feed(daemon, np.zeros(16_000))
+            assert service.stdin is not None
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("enrolled") == 0, LISTENING)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
             house.enroll_ada()
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, 10.0)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             granted = home.wait_for("/decision", lambda d: d["decision"] == "granted").json
             assert granted["name"] == "Ada"
             home.messages.clear()
             assert house.run("profiles", "delete", "Ada", "--yes").returncode == 0
             home.wait_for("/status", lambda s: s.get("enrolled") == 0)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
         finally:
-            stop(daemon)
+            stop(service)
 
 
 def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: Path) -> None:
@@ -181,24 +181,24 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
     store = tmp_path / "state" / "signatures.sqlite"
     good = store.read_bytes()
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
             store.write_bytes(b"not a store at all" * 1000)
             broken = home.wait_for("/status", lambda s: "problem" in s, 10.0)
             assert "signatures.sqlite" in broken.json["problem"]
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
             home.messages.clear()
             replacement = tmp_path / "state" / "backup"
             replacement.write_bytes(good)
             replacement.replace(store)
             home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s, 10.0)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
 
 
 @pytest.mark.runtime
@@ -206,7 +206,7 @@ def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) 
     with Broker(tmp_path / "broker") as broker:
         house = House(tmp_path, broker, dict(os.environ))
         house.enroll_ada()
-    # The broker is gone: decisions are still made, and the daemon still ends by itself.
+    # The broker is gone: decisions are still made, and the service still ends by itself.
     done = house.run("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
     assert done.returncode == 0, done.stderr
     decisions = [json.loads(line) for line in done.stdout.splitlines()]
@@ -218,13 +218,13 @@ def test_ends_while_another_process_holds_the_store(broker: Broker, tmp_path: Pa
     house = House(tmp_path, broker, dict(os.environ))
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
-        feed(daemon, np.zeros(16_000))
+        service = house.start("--input", "-")
+        feed(service, np.zeros(16_000))
         home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
         with closing(sqlite3.connect(tmp_path / "state" / "signatures.sqlite")) as other:
             other.execute("BEGIN EXCLUSIVE")
             home.wait_for("/status", lambda s: "problem" in s)
-            stop(daemon)
+            stop(service)
 
 
 def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The daemon against a forger, a guesser and a hand on the owner's shoulder, as they would try."""
+"""The service against a forger, a guesser and a hand on the owner's shoulder, as they would try."""
 
 from __future__ import annotations
 
@@ -86,58 +86,58 @@ def test_a_lock_opens_for_what_the_device_signed(broker: Broker, tmp_path: Path)
         env=house.environment,
     )  # fmt: skip
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
             assert settled(lambda: log.exists() and "listening" in log.read_text(), 15.0)
-            speak(daemon, "ada_wrong_phrase")
+            speak(service, "ada_wrong_phrase")
             home.wait_for("/decision", lambda d: d["reason"] == "wrong_phrase")
             assert not opened.exists()
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             home.wait_for("/decision", lambda d: d["decision"] == "granted")
             assert settled(opened.exists), log.read_text()
         finally:
             lock.terminate()
             lock.wait(10)
-            stop(daemon)
+            stop(service)
 
 
 def test_a_guesser_is_locked_out_until_the_owner_lifts_it(broker: Broker, tmp_path: Path) -> None:
     house = SignedHouse(tmp_path, broker, lockout=LOCKED)
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("locked_out") is False, LISTENING)
             for _ in range(LOCKED["rejections"]):  # type: ignore[call-overload]
                 home.messages.clear()
-                speak(daemon, "stranger_adas_phrase")
+                speak(service, "stranger_adas_phrase")
                 home.wait_for("/decision", lambda d: d["reason"] == "unknown_speaker")
             home.wait_for("/status", lambda s: s.get("locked_out") is True)
             home.messages.clear()
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             refused = home.wait_for("/decision").json
             assert (refused["decision"], refused["reason"]) == ("denied", "locked_out")
             assert refused["name"] is None
             assert refused["scores"] == {}
         finally:
-            stop(daemon)
+            stop(service)
         # The power is cut: the lock-out is not over for that.
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.messages.clear()
             home.wait_for("/status", lambda s: s.get("locked_out") is True, LISTENING)
             lifted = house.tell("lift_lockout")
             assert lifted.returncode == 0, lifted.stderr
             home.wait_for("/status", lambda s: s.get("locked_out") is False)
             home.messages.clear()
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
-            stop(daemon)
+            stop(service)
     kinds = [entry["kind"] for entry in trail(house)]
     assert kinds.count("lock_out") == 1
     assert kinds.count("lock_out_over") == 1
@@ -152,19 +152,19 @@ def test_a_duress_phrase_opens_and_raises_a_silent_alarm(broker: Broker, tmp_pat
     done = house.run("enroll", "Ada", "--duress", *varied(other[0], tmp_path))
     assert done.returncode == 0, done.stderr
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("microphone") == "listening", LISTENING)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             usual = home.wait_for("/decision").json
             assert not home.on("/duress")
             home.messages.clear()
-            speak(daemon, "ada_wrong_phrase")
+            speak(service, "ada_wrong_phrase")
             forced = home.wait_for("/decision").json
             alarm = home.wait_for("/duress").json
         finally:
-            stop(daemon)
+            stop(service)
     assert usual.keys() == forced.keys()
     for member in ("decision", "reason", "profile_id", "name", "phrase", "device", "lifetime_s"):
         assert usual[member] == forced[member]
@@ -180,27 +180,27 @@ def test_the_owner_shuts_the_ear_and_the_door(broker: Broker, tmp_path: Path) ->
     house = SignedHouse(tmp_path, broker)
     house.enroll_ada()
     with Subscriber(broker) as home:
-        daemon = house.start("--input", "-")
+        service = house.start("--input", "-")
         try:
-            feed(daemon, np.zeros(16_000))
+            feed(service, np.zeros(16_000))
             home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
             assert house.tell("disarm").returncode == 0
             home.wait_for("/status", lambda s: s.get("listening") is False)
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert house.tell("arm").returncode == 0
             assert not home.on("/decision")
             assert house.tell("disable", "--person", "Ada").returncode == 0
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "disabled"
             home.messages.clear()
             assert house.tell("enable", "--person", "Ada").returncode == 0
-            speak(daemon, "ada_right_phrase")
+            speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
             assert house.tell("delete", "--person", "Ada").returncode == 0
             home.wait_for("/status", lambda s: s.get("enrolled") == 0)
             assert house.tell("delete", "--person", "Ada").returncode == 1
         finally:
-            stop(daemon)
+            stop(service)
     assert house.run("audit", "verify").returncode == 0
     text = json.dumps(trail(house))
     assert "Ada" not in text
@@ -216,14 +216,14 @@ def test_what_was_heard_before_does_not_open_again(broker: Broker, tmp_path: Pat
             ("ada_right_phrase", "replay_suspected"),  # also over a restart
         ):
             home.messages.clear()
-            daemon = house.start("--input", "-")
+            service = house.start("--input", "-")
             try:
-                feed(daemon, np.zeros(16_000))
+                feed(service, np.zeros(16_000))
                 home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
-                speak(daemon, said)
+                speak(service, said)
                 assert home.wait_for("/decision").json["reason"] == reason
             finally:
-                stop(daemon)
+                stop(service)
 
 
 def trail(house: House) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The daemon that learns: only from who opened without a doubt, never in the way of a decision."""
+"""The service that learns: only from who opened without a doubt, never in the way of a decision."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge.audio.utterance import utterance_of
 from edge.cli.main import main
 from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
-from edge.recognition.adaptation import Refusal, drift_of
+from edge.recognition.adaptation import AdaptationRefusal, drift_of
 from edge.recognition.scoring import signature_of
 from edge.resources import demo_directory
 from edge.service import build_service
@@ -81,7 +81,7 @@ def hear(
     source: Callable[[Path], FileSource] = FileSource,
     then: Callable[[AccessDecision], None] = lambda decision: None,
 ) -> list[AccessDecision]:
-    """One run of the daemon for each recording."""
+    """One run of the service for each recording."""
     decisions: list[AccessDecision] = []
 
     def both(decision: AccessDecision) -> None:
@@ -147,7 +147,7 @@ def test_nothing_is_learned_from_who_is_barely_let_in(
         (decision,) = hear(config, "ada_right_phrase")
     assert decision.granted
     assert decision.confidence is not Confidence.HIGH
-    assert Refusal.UNSURE.value in caplog.text
+    assert AdaptationRefusal.UNSURE.value in caplog.text
     assert (config.state_path / "signatures.sqlite").read_bytes() == before
 
 
@@ -179,7 +179,7 @@ def test_a_borderline_voice_cannot_be_walked_to(
     with caplog.at_level(logging.DEBUG):
         (decision,) = hear(config, "ada_right_phrase")
     assert (decision.granted, decision.confidence) == (True, Confidence.HIGH)
-    assert Refusal.STRAYED.value in caplog.text
+    assert AdaptationRefusal.STRAYED.value in caplog.text
     assert len(kept(config).adapted) == 1
 
 
@@ -206,7 +206,7 @@ def test_the_door_opens_before_anything_is_written(config: Config, enrolled: Pro
     assert len(kept(config).adapted) == 1
 
 
-def test_is_learned_while_the_daemon_goes_on(config: Config, enrolled: Profile) -> None:
+def test_is_learned_while_the_service_goes_on(config: Config, enrolled: Profile) -> None:
     class Lingering(FileSource):
         """A recording, and then silence until something was learned from it."""
 
