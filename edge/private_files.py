@@ -16,6 +16,8 @@ CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """The environment variable with the folder of the service's credentials, set by systemd."""
 
 _MAX_CREDENTIAL_BYTES = 8192
+_NO_HARD_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS)
+"""FAT says the first, network shares and FUSE the last two."""
 
 
 class NotPrivate(ValueError):
@@ -270,6 +272,8 @@ def _linked(fresh: Path, path: Path) -> bool:
     """Give a file its name, never in the place of another; False where there are no hard links."""
     try:
         os.link(fresh, path)
-    except PermissionError:  # FAT
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
         return False
     return True

@@ -36,8 +36,8 @@ from tools.benchmark_service import measure_service
 
 AIMS = {
     "decision after the end of speech, beyond the end-pointer's wait": "300 ms",
-    "idle, nobody speaking": "2 %",
-    "peak memory": "120 MB",
+    "idle, nobody speaks": "1 %",
+    "peak memory": "110 MB",
     "start to listening": "1.5 s",
     "stop, at most": "2 s",
 }

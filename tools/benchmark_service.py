@@ -70,7 +70,7 @@ def measure_service(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str
         return {
             "start to listening": f"{statistics.median(starts):.2f} s",
             "stop, at most": f"{max(stops):.2f} s",
-            "idle, nobody speaking": f"{100 * idle:.2f} %",
+            "idle, nobody speaks": f"{100 * idle:.2f} %",
             "decision after the end of speech": f"{1e3 * median:.0f} ms",
             "decision after the end of speech, beyond the end-pointer's wait": (
                 f"{1e3 * (median - wait):.0f} ms"

@@ -3,8 +3,8 @@
     python -m tools.structure [--against REVISION] [--json]
 
 Counts the files known to git. With `--against` an earlier revision is counted beside it by the same
-rules. The calls are the functions of edge/ that a block of sound goes through, from source to
-decision: the service is the real one, without MQTT; it receives silence and then one of the demo's
+rules. The calls are the functions of edge/ that a block of sound goes through once its source has
+handed it over: the real service, without MQTT, receives silence and then one of the demo's
 people.
 """
 

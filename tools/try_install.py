@@ -159,7 +159,7 @@ def tried(root: Path, kind: str, package: Path | None, keep: Path | None) -> boo
                 shutil.copy(file, keep / f"{kind}-{file.name}")
     for title, found, right in rows:
         print(f"{'ok  ' if right else 'FAIL'} {title:<36} {found}", flush=True)
-    ended = bool(rows) and rows[-1][0] == "came to its end"
+    ended = bool(rows) and rows[-1][0] == "all steps were run"
     if not ended:
         print("FAIL did not finish; --keep FOLDER keeps its logs")
     return ended and all(right for _, _, right in rows)

@@ -106,7 +106,7 @@ class _Runner:
                     raise
                 _log.error("%s; keeping the previous configuration", error)
                 config, before = before, None
-                answers = [{**answer, "ok": False, "reason": "failed"} for answer in answers]
+                answers = [_after_failure(answer) for answer in answers]
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -163,6 +163,15 @@ class _Runner:
         config = self._read()
         preflight(config)
         return config
+
+
+def _after_failure(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An answer, once it is known that the new configuration does not run."""
+    if answer.get("command") != "reload" or not answer["ok"]:
+        return answer
+    failed = {**answer, "ok": False, "reason": "failed"}
+    failed.pop("detail", None)  # it says that the configuration is being reloaded
+    return failed
 
 
 class _Printer:

@@ -37,7 +37,8 @@ class RunControl:
         stopping: set once the service is to stop.
         successor: the configuration to go on with after a reload, else None.
         answers: to commands since the reload; the next service sends them once it receives
-            commands itself, so that none is lost that follows an answer.
+            commands itself, so that none is lost that follows an answer. Empty where that one
+            answers elsewhere, or under another name or key.
     """
 
     def __init__(self, reread: Callable[[], Config] | None = None) -> None:

@@ -142,11 +142,13 @@ class StoreFile:
                 _create(self.path, self.sources)
             inspect_header(self.path, SIGNATURES)
             keep_private(self.path)
-            database = Database(self.path, SIGNATURES, self._busy_s)
+            # With the usual patience: a start must not fail for the sake of another's commit.
+            database = Database(self.path, SIGNATURES)
             try:
                 database.check({"profile", "sample", "item", "keyring", "revision"})
                 vault = Vault.of(database, self.sources)
                 database.finish_erasing()
+                database.execute(f"PRAGMA busy_timeout = {round(self._busy_s * 1000)}")
             except BaseException:
                 database.close()
                 raise

@@ -449,3 +449,20 @@ def test_threads_share_a_store(store: ProfileStore) -> None:
         thread.join()
     assert errors == []
     assert store.count() == 1
+
+
+def test_a_start_waits_for_another_process_longer_than_a_tick_does(path: Path) -> None:
+    ProfileStore(path).close()
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN EXCLUSIVE")
+    later = threading.Timer(0.5, writer.rollback)
+    later.start()
+    try:
+        with ProfileStore(path, busy_s=0.05) as store:
+            writer.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreError, match="in use by another process"):
+                store.list()
+            writer.rollback()
+    finally:
+        later.join()
+        writer.close()

@@ -222,7 +222,9 @@ def used(home: Home) -> None:
     preset = () if (CONFIG / "config.yaml").exists() else ("--preset", "home")
     done = do("edge-voice", "setup", *preset, *SETUP)
     state = shown("ActiveState")
-    note("setup starts the service", state, state == "active" and "service runs" in done.stdout)
+    note(
+        "setup starts the service", state, state == "active" and "service is running" in done.stdout
+    )
     rights = {"config.yaml": "root 644"}
     rights.update(dict.fromkeys(("mqtt-password", "store-key", "signing-key"), "root 600"))
     for name, right in rights.items():
