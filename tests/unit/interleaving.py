@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -15,8 +15,13 @@ Action = Callable[[], object]
 _HANGS_S = 20.0
 
 
-def interleaved(module: ModuleType, prepare: Callable[[], tuple[Action, Action, Action]]) -> None:
-    """Run two actions, the second in the midst of the first, before every line of a module.
+def interleaved(
+    module: ModuleType,
+    prepare: Callable[[], tuple[Action, Action, Action]],
+    *,
+    step: Literal["line", "opcode"] = "line",
+) -> None:
+    """Run two actions, the second in the midst of the first, before each step in a module.
 
     `prepare` makes everything anew and returns both actions, and a check of what then must hold.
     Whatever locks they share must be made by the module.
@@ -24,13 +29,13 @@ def interleaved(module: ModuleType, prepare: Callable[[], tuple[Action, Action, 
     with pytest.MonkeyPatch.context() as patch:
         paused = threading.Event()
         patch.setattr(module, "threading", _Threading(paused))
-        for line in itertools.count():
+        for at in itertools.count():
             first, second, check = prepare()
             paused.clear()
-            if not _ran(module, first, second, paused, line):
+            if not _ran(module, first, second, paused, step, at):
                 break
             check()
-    assert line > 0
+    assert at > 0
 
 
 class _Threading:
@@ -59,9 +64,14 @@ class _Lock:
 
 
 def _ran(
-    module: ModuleType, first: Action, second: Action, paused: threading.Event, at: int
+    module: ModuleType,
+    first: Action,
+    second: Action,
+    paused: threading.Event,
+    step: str,
+    at: int,
 ) -> bool:
-    """Run `first`, and `second` before its line number `at`; False if it has not so many."""
+    """Run `first`, and `second` before its step number `at`; False if it has not so many."""
     errors: list[BaseException] = []
 
     def act() -> None:
@@ -72,12 +82,13 @@ def _ran(
         paused.set()
 
     other = threading.Thread(target=act, daemon=True)
-    lines = itertools.count()
+    steps = itertools.count()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code.co_filename != module.__file__:
             return None
-        if event == "line" and next(lines) == at:
+        frame.f_trace_opcodes = step == "opcode"
+        if event == step and next(steps) == at:
             other.start()
             assert paused.wait(_HANGS_S)
         return trace

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edge.access.checks import DuressCheck, PolicyCheck
+from edge.access.checks import DuressCheck, PolicyCheck, denied
 from edge.access.decider import Decider, Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointer, EndPointSettings
@@ -209,14 +209,24 @@ def test_without_the_person_s_own_profile_it_opens_nothing(
     house.profiles = everybody
     judgment = house.decider.decide(recording("ada_wrong_phrase"), everybody)
     house.profiles = everybody[2:]
-    decision = house.check.review(judgment).decision
-    assert (decision.granted, decision.name, decision.phrase) == (False, None, None)
+    house.alarms.clear()
+    found = house.check.review(judgment)
+    assert found == replace(denied(judgment, ReasonCode.NO_MATCH, named=False), candidate=None)
+    assert [event.profile_id for event in house.alarms] == [ada.id]
 
 
 def test_nothing_is_learned_from_it(engine: Engine, everybody: list[Profile]) -> None:
     house = House(engine, everybody)
-    forced = house.hear(recording("ada_wrong_phrase"))
-    assert adaptation_from(forced, engine, EnrollmentConfig(adapt=True)) is None
+    usual, forced = (house.hear(recording(f"ada_{name}_phrase")) for name in ("right", "wrong"))
+    config = EnrollmentConfig(adapt=True)
+    assert usual.candidate is not None
+    assert forced.candidate is not None
+    assert forced.candidate.duress
+    assert adaptation_from(forced, engine, config) is None
+    # Nor from one that would be near enough to be learned from.
+    assert adaptation_from(usual, engine, config) is not None
+    marked = replace(usual, candidate=replace(usual.candidate, duress=True))
+    assert adaptation_from(marked, engine, config) is None
 
 
 def test_a_person_with_two_phrases_is_one_person(
