@@ -234,6 +234,18 @@ def test_real_process_has_the_exit_codes(store_path: Path) -> None:
     assert done.returncode == json.loads(done.stdout)["error"]["exit_code"] == 3
 
 
+def test_no_process_leaves_a_core_dump() -> None:
+    code = (
+        "import resource, edge.cli.main as it\n"
+        "it.main = lambda: print(*resource.getrlimit(resource.RLIMIT_CORE))\n"
+        "it.entry_point()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "0 0\n"
+
+
 def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:
     """Run a command with its standard output as a shell's redirection makes it."""
     inherited = os.environ.get("PYTHONPATH", "")
