@@ -17,6 +17,7 @@ import numpy as np
 
 from edge.audio.blocks import new_resampler
 from edge.errors import AudioFormatError
+from edge.private_files import make_folder
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
 MIN_RATE = 8_000
@@ -324,7 +325,7 @@ class DebugRecordings:
     def keep(self, utterance: Utterance) -> None:
         """Write an utterance down; what cannot be written is logged once and missed."""
         try:
-            self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            make_folder(self._folder)
             self._number += 1
             name = time.strftime(f"{_PREFIX}%Y%m%d-%H%M%S-{self._number:06}.wav")
             self._write(self._folder / name, utterance)

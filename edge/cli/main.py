@@ -16,8 +16,8 @@ import difflib
 import importlib
 import itertools
 import logging
-import resource
 import re
+import resource
 import shutil
 import sys
 import textwrap
