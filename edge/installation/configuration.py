@@ -23,7 +23,7 @@ from edge.private_files import make_folder, write_file
 from edge.resources import config_directory
 from edge.store import FILE_NAME
 
-PRESETS = {"door": "strict, for a front door", "home": "forgiving, opens nothing"}
+PRESETS = {"door": "balanced, for a front door", "home": "forgiving, opens nothing"}
 PASSWORD, STORE_KEY, SIGNING_KEY, CA = "mqtt-password", "store-key", "signing-key", "ca.pem"
 """Files beside the configuration; the unit passes the first three to the service."""
 
