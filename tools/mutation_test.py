@@ -63,7 +63,7 @@ class _Worker:
 
     def __init__(self, root: Path) -> None:
         process = subprocess.Popen(
-            [sys.executable, str(root / "tools/mutation/worker.py"), str(root)],
+            [sys.executable, str(_ROOT / "tools/mutation/worker.py"), str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,8 +101,6 @@ def copy_checkout(root: Path, revision: str | None, target: Path) -> None:
             ["git", "archive", revision], cwd=root, check=True, capture_output=True
         ).stdout
         subprocess.run(["tar", "-x", "-C", str(target)], input=archive, check=True)
-        # The worker is of today.
-        shutil.copytree(_ROOT / "tools/mutation", target / "tools/mutation", dirs_exist_ok=True)
         return
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
