@@ -141,14 +141,16 @@ class _Counter:
         self._numbers = numbers
         self._name = f"counter/{kind}"
         self._lock = threading.Lock()
-        self._left: deque[int] = deque()
-        self._highest = 0
-        self._add(self._reserve())
+        block = self._reserve()
+        self._left = deque(block)
+        self._end = block.stop
 
     def next(self) -> int:
         with self._lock:
-            while not self._left:
+            if not self._left:
                 self._add(self._reserve())
+            if not self._left:
+                raise StoreError(f"{self._name}: the stored number went back; restart the service")
             return self._left.popleft()
 
     def top_up(self) -> None:
@@ -164,6 +166,6 @@ class _Counter:
 
     def _add(self, block: range) -> None:
         # Another thread may have reserved a later one, and even used it up; numbers must ascend.
-        if block.start > self._highest:
+        if block.start >= self._end:
             self._left.extend(block)
-            self._highest = block.stop - 1
+            self._end = block.stop

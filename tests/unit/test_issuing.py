@@ -140,6 +140,8 @@ def test_numbers_never_go_back_with_the_file() -> None:
     issuer = Issuer("hall", numbers, kinds=("decision",))
     seen = numbers_of(issuer, 1000)
     numbers.numbers.clear()
+    with pytest.raises(StoreError, match="went back"):
+        issuer.issue(decision())
     assert numbers_of(issuer, 1) == [seen[-1] + 1]
 
 
