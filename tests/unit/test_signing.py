@@ -97,7 +97,7 @@ def test_the_canonical_form_is_that_of_rfc_8785(message: dict[str, Any], text: s
         ({"x": [object()]}, "not_json"),
         ({"x": b"bytes"}, "not_json"),
         ({"x": [[[[[[[[1]]]]]]]]}, "too_deep"),
-        ({"x": {"x": {"x": {"x": {"x": {"x": {"x": {"x": 1}}}}}}}}, "too_deep"),
+        ({"x": {"x": {"x": {"x": {"x": {"x": {"x": {"x": {"x": 1}}}}}}}}}, "too_deep"),
     ],
 )
 def test_what_has_no_canonical_form(message: dict[str, Any], reason: str) -> None:
