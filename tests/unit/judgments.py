@@ -48,4 +48,4 @@ def judgment_of(
     voice = SpeakerMatch(person.id, person.name, 0.9, 5.0, 1.0)
     phrase = PhraseMatch(person.id, "mellon", 0.1, 5.0, 1.0)
     analysis = Analysis(np.eye(1, 192, dtype=np.float32)[0], None, QUALITY, {})
-    return Judgment(utterance, decision, Candidate(analysis, person, voice, phrase))
+    return Judgment(utterance, decision, Candidate(analysis, person, voice, phrase, 1))

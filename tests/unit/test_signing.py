@@ -76,6 +76,7 @@ MESSAGES = st.dictionaries(NAMES.filter(lambda name: name != "signature"), VALUE
 )
 def test_the_canonical_form_is_that_of_rfc_8785(message: dict[str, Any], text: str) -> None:
     assert canonical(message).decode() == text
+    assert json.loads(wire(message)) == read_message(text.encode(), 100) == json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,7 @@ def test_any_json_library_comes_to_the_same_form(message: dict[str, Any]) -> Non
         (b'{"a":' + b"1" * 33 + b"}", "bad_number"),
         (b'{"a":0.' + b"1" * 31 + b"}", "bad_number"),
         (b"[" * 9000, "too_deep"),
+        (b'{"x":[[[[[[[[1]]]]]]]]}', "too_deep"),
         (b'{"a":[' + b"[]," * 62 + b"[]]}", "too_deep"),
         (b'{"a":[' + b"{}," * 62 + b"{}]}", "too_deep"),
         (b'{"a":"\\ud800"}', "bad_text"),
