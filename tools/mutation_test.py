@@ -41,7 +41,7 @@ from tools.mutation.reached import Reached, load_reached, note_reached, save_rea
 
 _ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("access", "audio", "challenge", "crypto", "mqtt", "recognition", "replay", "store")
-_LONGEST = 30.0
+_LONGEST = 10.0
 """Seconds of tests for a mutant; of more, the shortest."""
 _REACHING = ["tests"]
 """What runs to see what reaches what: in it, tests that start processes reach little."""
