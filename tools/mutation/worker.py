@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-_MEMORY = 6 << 30
+_MEMORY = 2 << 30
 """Bytes of address space for a mutant that allocates without end."""
 _PRELOADED = (
     "_pytest.assertion", "hypothesis", "hypothesis.strategies", "numpy", "soundfile", "soxr",
@@ -122,7 +122,7 @@ class _Recorder:
 
 def _test(order: dict[str, Any], scratch: Path, report: Path) -> None:
     """Run the tests in this process, and end it."""
-    os.setsid()
+    os.setpgrp()
     sys.dont_write_bytecode = bool(order["module"])
     limit = int(order["limit"]) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
