@@ -507,8 +507,10 @@ def test_a_key_is_replaced_once_it_is_used(folder: Folder) -> None:
         assert key.secret == successor(folder.default).read_bytes().strip()
         used.append(key)
 
-    written(successor(folder.default), b"left behind by a power cut " * 2)
+    left_behind = b"left behind by a power cut " * 2
+    written(successor(folder.default), left_behind)
     folder.sources.replace_file(folder.default, use)
+    assert used[0].secret != left_behind.strip()
     assert used[0].source == f"key file {folder.default}"
     assert [each.name for each in folder.path.iterdir()] == ["store.key"]
     assert folder.sources.find(used[0].wrap(SECRETS)).secret == used[0].secret
