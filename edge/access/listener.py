@@ -56,6 +56,8 @@ class Listener:
     while it waits for an answer; None where nothing is asked.
     """
 
+    _close_ones: list[Judgment]
+
     def __init__(
         self,
         endpointer: EndPointer,
@@ -114,7 +116,7 @@ class Listener:
         """Start over with each utterance."""
         self._opened = opened
         self._answered_s: float | None = None
-        self._close_ones: list[Judgment] = []
+        self._close_ones = []
         if opened is not None:
             self._spotter.reset(opened.start_s)
 

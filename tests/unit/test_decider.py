@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from edge.access import decider as decider_module
-from edge.access.checks import DuressCheck
+from edge.access.checks import DuressCheck, denied
 from edge.access.decider import Decider, Judgment, age_of
 from edge.config import AccessConfig, Config, DeviceConfig
+from edge.errors import StoreError
 from edge.recognition import Engine
 from edge.recognition.results import Analysis, PhraseEmbedding
 from edge.types import (
@@ -242,7 +244,8 @@ def test_a_refused_recording_is_compared_with_nobody() -> None:
         assert (decision.confidence, decision.scores) == (Confidence.HIGH, {})
         assert (decision.name, judgment.candidate) == (None, None)
         assert decision.timings_ms == {"endpoint": 0.0, "decide": 250.0}
-        assert (decision.quality, decision.utterance_s) == (QUALITY, pytest.approx(1.1))
+        assert decision.quality == QUALITY
+        assert decision.utterance_s == pytest.approx(1.1)
 
 
 def test_a_phrase_that_is_embedded_already_is_not_embedded_anew() -> None:
@@ -280,3 +283,26 @@ def test_a_duress_phrase_becomes_the_person_s_own() -> None:
     usual = decide(Scripted({"ada": (5.0, 4.0), "ada2": (0.0, 0.0), "bob": (0.0, 0.0)}), *everybody)
     assert check.review(usual) is usual
     assert len(alarms) == 1
+
+
+def test_a_duress_phrase_opens_whatever_becomes_of_the_alarm(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A refusal would endanger the speaker; and above debug level nothing shows it."""
+
+    def fail(event: Event) -> None:
+        raise StoreError("no space is left")
+
+    caplog.set_level(logging.DEBUG)
+    everybody = [person("ada"), person("ada2", duress_of="ada")]
+    engine = Scripted({"ada": (0.0, 0.0), "ada2": (5.0, 4.0)})
+    judgment = decide(engine, *everybody)
+    assert DuressCheck(lambda: everybody, engine.scorer, fail).review(judgment).decision.granted
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("DEBUG", "the alarm cannot be raised: no space is left")
+    ]
+    # Deleted between being recognized and being decided on.
+    alarms = list[Event]()
+    found = DuressCheck(lambda: everybody[1:], engine.scorer, alarms.append).review(judgment)
+    assert found == replace(denied(judgment, ReasonCode.NO_MATCH, named=False), candidate=None)
+    assert [alarm.profile_id for alarm in alarms] == ["ada"]

@@ -33,6 +33,7 @@ from edge.crypto.keys import (
 )
 from edge.crypto.sealing import SealBroken, Sealer, derive, mark
 from edge.errors import InputError, KeyFault, StoreError
+from edge.private_files import write_file
 
 KEY = bytes(range(32))
 SECRETS = Secrets(b"d" * 32, b"r" * 32)
@@ -306,7 +307,6 @@ def test_of_two_that_make_a_key_file_one_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing stays open or locked afterwards."""
-    write = keys_module.write_file
     opened = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (as it is, without a handle of its own)
 
     def locked() -> bool:
@@ -321,7 +321,7 @@ def test_of_two_that_make_a_key_file_one_waits(
 
     def look(*args: Any, **options: Any) -> None:
         assert locked()
-        write(*args, **options)
+        write_file(*args, **options)
 
     monkeypatch.setattr(keys_module, "write_file", look)
     make_key_file(tmp_path / "my.key")

@@ -265,7 +265,8 @@ def test_it_can_be_begun(door: Door) -> None:
 def test_lifting_ends_it_and_begins_anew(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     door.reject(2)
     assert not door.lockout.lift("nobody")
-    assert door.events == door.published == []
+    assert not door.events
+    assert not door.published
     door.reject(2)
     assert not door.lockout.locked
     door.reject()
@@ -422,7 +423,7 @@ def test_damage_begins_with_a_lock_out(
 def test_the_machine_s_own_clock_and_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     config = LockOutConfig(rejections=1, first_s=1000, longest_s=1000)
-    left = []
+    left: list[float] = []
     for _ in range(2):
         state = DeviceState(tmp_path)
         lockout = LockOut(config, state, record=lambda _: None, changed=lambda _: None)

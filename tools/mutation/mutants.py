@@ -88,11 +88,10 @@ def _definition(node: NodeOrLeaf) -> str:
 
 def _counts(node: NodeOrLeaf) -> bool:
     """Whether a mistake here changes what the module does, not only how it is typed or logged."""
-    if node.parent is not None and node.parent.type == "parameters":
-        return False  # the bare `*` before what is given by name
     child = node
     for parent in _ancestors(node):
-        if parent.type in {"decorator", "import_from", "import_name", "assert_stmt"}:
+        star = parent.type == "parameters" and child is node  # before what is given by name
+        if star or parent.type in {"decorator", "import_from", "import_name", "assert_stmt"}:
             return False
         if parent.type == "annassign" and child is parent.children[1]:
             return False
