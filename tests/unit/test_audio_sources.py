@@ -151,27 +151,6 @@ def test_no_chunk_of_a_hostile_wav_is_believed() -> None:
         _read(StandardInputSource(io.BytesIO(head + bytes(100))))
 
 
-def test_loss_is_told_once_and_moves_the_stream_on() -> None:
-    maker = BlockMaker(48_000)
-    before = list(maker.feed(_noise(48_000), 1.0))
-    after = list(maker.feed(_noise(48_000), 3.0, lost=48_000))
-
-    assert all(block.lost_samples == 0 for block in before + after[1:])
-    first = after[0]
-    assert first.lost_samples == pytest.approx(SAMPLE_RATE, abs=2 * FRAME_SAMPLES)
-    assert first.start_s == pytest.approx(before[-1].end_s + first.lost_samples / SAMPLE_RATE)
-
-
-@pytest.mark.parametrize("glitch", [np.inf, -np.inf, np.nan])
-def test_a_glitch_of_the_driver_is_silence(glitch: float) -> None:
-    maker = BlockMaker(SAMPLE_RATE)
-    samples = np.full(FRAME_SAMPLES, 0.25, np.float32)
-    samples[100] = glitch
-    (block,) = maker.feed(samples, 1.0)
-    assert block.samples[100] == 0.0
-    assert np.count_nonzero(block.samples) == FRAME_SAMPLES - 1
-
-
 class Piped:
     """A source whose pipe carries 16-bit sound."""
 
