@@ -83,8 +83,8 @@ def test_a_glitch_of_the_driver_is_silence(glitch: float) -> None:
 
 
 def test_a_recording_as_blocks() -> None:
-    assert [(len(b.samples), b.start_s * 16_000) for b in blocks_of(_noise(1_100))] == [
-        (512, 0.0), (512, 512.0), (76, 1_024.0)
+    assert _described(list(blocks_of(_noise(1_100)))) == [
+        (512, 0.0, -588.0, 0), (512, 512.0, -76.0, 0), (76, 1_024.0, 0.0, 0)
     ]  # fmt: skip
     assert list(blocks_of(_noise(0))) == []
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,38 +94,54 @@ def test_failed_attempts_before_the_first_sound_are_no_loss() -> None:
     assert timeline.place(_block(0.0, 101.0)).lost_samples == 0
 
 
-@pytest.fixture
-def hung(sound_system: SoundSystem) -> Iterator[Callable[..., str]]:
-    """A call that hangs until the test is over, or until it is released by calling it."""
-    release = threading.Event()
+class Hung:
+    """A call that hangs until it is released."""
 
-    def hang(_sounddevice: object = None) -> str:
-        if _sounddevice is None:
-            release.set()
-        release.wait(20)
+    def __init__(self) -> None:
+        self.began, self._released = threading.Event(), threading.Event()
+
+    def __call__(self, _sounddevice: object) -> str:
+        self.began.set()
+        self._released.wait(20)
         return "late"
 
-    yield hang
-    release.set()
-    assert portaudio.submit(lambda _: None).wait(20)
+    def release(self) -> None:
+        """Have it return, and wait until it has."""
+        self._released.set()
+        assert portaudio.submit(lambda _: None).wait(20)
 
 
-def test_a_call_that_hangs_is_left_and_undone_when_it_returns(hung: Callable[..., str]) -> None:
+def _settled() -> None:
+    """Wait until no call is under way."""
+    end = time.monotonic() + 20
+    while portaudio.busy_s() > 0.0:
+        assert time.monotonic() < end
+
+
+@pytest.fixture
+def hung(sound_system: SoundSystem) -> Iterator[Hung]:
+    _settled()
+    hung = Hung()
+    yield hung
+    hung.release()
+
+
+def test_a_call_that_hangs_is_left_and_undone_when_it_returns(hung: Hung) -> None:
     undone: list[str] = []
     with pytest.raises(MicrophoneError, match=r"not answered for 0\.1 s; check PulseAudio"):
         portaudio.call(hung, timeout_s=0.06, undo=undone.append)
     assert undone == []
+    assert hung.began.wait(20)
     assert portaudio.busy_s() > 0.0
 
-    hung()
+    hung.release()
 
     assert portaudio.call(lambda _: "well again", undo=undone.append) == "well again"
-    assert portaudio.call(lambda _: None) is None
     assert undone == ["late"]
-    assert portaudio.busy_s() == 0.0
+    _settled()
 
 
-def test_a_call_can_be_given_up_from_another_thread(hung: Callable[..., str]) -> None:
+def test_a_call_can_be_given_up_from_another_thread(hung: Hung) -> None:
     canceled = threading.Event()
 
     def cancel_and_hang(sounddevice: object) -> str:
@@ -139,21 +156,18 @@ def test_a_call_can_be_given_up_from_another_thread(hung: Callable[..., str]) ->
     ("busy_s", "message"), [(3.0, r"for 0\.0 s"), (3.25, r"for 3\.2 s")], ids=["waits", "refuses"]
 )
 def test_behind_a_call_that_hangs_others_fail_at_once(
-    hung: Callable[..., str], monkeypatch: pytest.MonkeyPatch, busy_s: float, message: str
+    hung: Hung, monkeypatch: pytest.MonkeyPatch, busy_s: float, message: str
 ) -> None:
-    time = SimpleNamespace(monotonic=lambda: 50.0)
-    monkeypatch.setattr(portaudio, "time", time)
-    began = threading.Event()
-    portaudio.submit(lambda sounddevice: (began.set(), hung(sounddevice)) and None)
-    assert began.wait(20)
-    time.monotonic = lambda: 50.0 + busy_s
+    clock = SimpleNamespace(monotonic=lambda: 50.0)
+    monkeypatch.setattr(portaudio, "time", clock)
+    portaudio.submit(hung)  # type: ignore[arg-type]
+    assert hung.began.wait(20)
+    clock.monotonic = lambda: 50.0 + busy_s
     with pytest.raises(MicrophoneError, match=message):
         portaudio.call(lambda _: None, timeout_s=0.0)
 
 
-def test_it_is_waited_for_three_seconds(
-    hung: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_waited_for_three_seconds(hung: Hung, monkeypatch: pytest.MonkeyPatch) -> None:
     times = itertools.count(100.0, 0.5)
     monkeypatch.setattr(portaudio, "time", SimpleNamespace(monotonic=lambda: next(times)))
     with pytest.raises(MicrophoneError, match=r"not answered for 3\.0 s"):
@@ -162,7 +176,7 @@ def test_it_is_waited_for_three_seconds(
 
 
 def test_what_comes_at_the_last_moment_is_taken(
-    hung: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    hung: Hung, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undone: list[str] = []
 
@@ -173,9 +187,8 @@ def test_what_comes_at_the_last_moment_is_taken(
             if threading.current_thread() is not threading.main_thread():
                 return 0.0
             self.calls += 1
-            if self.calls == 4:  # the deadline has passed; now it comes
-                hung()
-                assert portaudio.submit(lambda _: None).wait(20)
+            if self.calls == 3:  # waited for in vain, and now it comes
+                hung.release()
                 return 99.0
             return 0.0
 
@@ -221,8 +234,8 @@ def test_one_thread_makes_every_call(
     sound_system: SoundSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_exit: list[Any] = []
-    monkeypatch.setattr(atexit, "register", lambda function: at_exit.append(function))
-    monkeypatch.setattr(atexit, "unregister", lambda function: at_exit.append(function))
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "unregister", at_exit.append)
     threads = {portaudio.call(lambda _: threading.current_thread()) for _ in range(3)}
     assert threads == {portaudio.call(lambda library: threading.current_thread())}
     (thread,) = threads
@@ -233,4 +246,5 @@ def test_one_thread_makes_every_call(
     assert unregistered == sound_system._exit_handler
     assert sound_system.ended == 0
     registered()
+    portaudio.call(lambda _: None)
     assert sound_system.ended == 1

@@ -233,7 +233,7 @@ def test_a_device_that_is_lost_and_comes_back(
     system = house.system
     devices = system.devices
     house.after(0.25, lambda: setattr(system, "devices", []))
-    house.after(0.25, lambda: system.streams[0].end())
+    house.after(0.25, system.streams[0].end)
     # Tried again after 1, 2 and 3 seconds; it is back at the third attempt.
     house.after(2.5, lambda: setattr(system, "devices", devices))
     house.after(3.5, house.say)
@@ -318,7 +318,7 @@ def test_closing_it_is_no_loss(house: House) -> None:
     house.after(0.0, house.say)
     next(house.blocks)
     house.after(0.125, house.microphone.close)
-    house.after(0.125, lambda: house.system.streams[0].end())
+    house.after(0.125, house.system.streams[0].end)
     assert list(house.blocks) == []
     assert house.clock.now == 1000.125
     assert house.told == [(1000.0, LISTENING)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.audio.blocks import FRAME_SAMPLES, BlockMaker
+from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.sources import FileSource, Source, StandardInputSource
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray

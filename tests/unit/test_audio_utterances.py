@@ -113,9 +113,7 @@ def test_the_settings_decide(
 
 
 def test_the_configuration_is_taken_over() -> None:
-    audio = AudioConfig(
-        end_silence_s=1.0, min_speech_s=0.5, max_utterance_s=7.0, pre_roll_s=0.25
-    )
+    audio = AudioConfig(end_silence_s=1.0, min_speech_s=0.5, max_utterance_s=7.0, pre_roll_s=0.25)
     assert EndPointSettings.of(audio) == EndPointSettings(1.0, 0.5, 7.0, 0.25, 0.55, rolling=False)
     assert EndPointSettings.of(audio, rolling=True).rolling
     assert EndPointSettings.of(AudioConfig()) == EndPointSettings()
