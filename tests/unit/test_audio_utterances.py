@@ -71,8 +71,11 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(CLOSED_AT).govern(monkeypatch, end_pointing)
 
 
-def test_silence_of_0_6_s_ends_an_utterance_with_0_55_s_kept_at_both_ends() -> None:
-    room = Room()
+@pytest.mark.parametrize("settings", [{}, {"rolling": True}])
+def test_silence_of_0_6_s_ends_an_utterance_with_0_55_s_kept_at_both_ends(
+    settings: dict[str, bool],
+) -> None:
+    room = Room(**settings)
     room.hear(0.0, times=30)
     room.hear(0.9, times=20)
     assert room.pointer.speaking
