@@ -158,5 +158,5 @@ class SoundSystem:
         system = cls()
         monkeypatch.setattr(portaudio, "_LIBRARY", [])
         monkeypatch.setattr(atexit, "register", lambda *_: None)
-        monkeypatch.setitem(sys.modules, "sounddevice", system)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "sounddevice", system)
         return system

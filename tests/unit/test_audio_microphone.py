@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_the_ring_holds_as_many_seconds_as_asked(sound_system: SoundSystem) -> N
 def test_a_stream_from_which_nothing_comes_is_given_up(
     sound_system: SoundSystem,
     sound_clock: Clock,
-    settings: dict[str, float],
+    settings: dict[str, Any],
     heard: bool,
     after_s: float,
 ) -> None:
@@ -192,7 +193,7 @@ def test_closing_ends_the_wait_for_sound(sound_system: SoundSystem, sound_clock:
 class House:
     """A microphone that reconnects, and what is told about it."""
 
-    def __init__(self, system: SoundSystem, clock: Clock, **settings: float) -> None:
+    def __init__(self, system: SoundSystem, clock: Clock, **settings: Any) -> None:
         self.system = system
         self.clock = clock
         self.told: list[tuple[float, MicrophoneState]] = []

@@ -160,7 +160,7 @@ def test_every_sample_is_read_or_counted_with_two_threads() -> None:
     assert gaps > 0
 
 
-class Watched(np.ndarray):  # type: ignore[type-arg]
+class Watched(np.ndarray):
     """Samples whose copying into a ring is seen."""
 
     seen: Callable[[], None]

@@ -202,7 +202,8 @@ def test_rolling_speech_keeps_its_latest_part() -> None:
     assert opened is not None
     assert not opened.truncated
     room.hear(0.9)
-    assert (len(opened.frames), opened.start_s) == (49, pytest.approx(FRAME_S))
+    assert len(opened.frames) == 49
+    assert opened.start_s == pytest.approx(FRAME_S)
     assert opened.truncated
     room.hear(0.9, times=50)
     assert len(opened.frames) == len(opened.speech) == 49

@@ -85,8 +85,9 @@ def vowels(
     level = np.concatenate([each + fall for each in levels])
     time = np.arange(len(level)) / SAMPLE_RATE
     harmonics = range(1, int(3400 // hertz) + 1)
-    pulses = sum(np.cos(2 * np.pi * hertz * number * time) for number in harmonics)
-    return (0.3 * 10 ** (level / 20) * pulses / len(harmonics) ** 0.5).astype(np.float32)
+    pulses = np.sum([np.cos(2 * np.pi * hertz * number * time) for number in harmonics], axis=0)
+    samples: FloatArray = 0.3 * 10 ** (level / 20) * pulses / len(harmonics) ** 0.5
+    return samples.astype(np.float32)
 
 
 @pytest.mark.parametrize(
