@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_a_stream_that_cannot_be_stopped_does_not_hide_devices(sound_system: Sou
         pass
     list_devices()
     assert sound_system.looks == 2
+
+
+def test_closing_is_waited_for_a_moment(
+    sound_system: SoundSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    submit = portaudio.submit
+
+    def submitted(function: Callable[[Any], None]) -> Any:
+        assert submit(function).wait(20)
+        return SimpleNamespace(wait=waits.append)
+
+    monkeypatch.setattr(portaudio, "submit", submitted)
+    with Microphone():
+        pass
+    assert waits == [0.3]
 
 
 def test_it_is_used_within_with(sound_system: SoundSystem) -> None:

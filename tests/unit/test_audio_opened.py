@@ -96,6 +96,7 @@ def test_the_whole_is_cut_at_its_speech(opened: OpenUtterance) -> None:
 def test_samples_from_a_place_on(opened: OpenUtterance) -> None:
     samples = all_of(opened)
     np.testing.assert_array_equal(opened.samples_from(at(0)), samples)
+    np.testing.assert_array_equal(opened.samples_from(0.0), samples)
     np.testing.assert_array_equal(opened.samples_from(at(38)), samples[38 * FRAME_SAMPLES :])
     assert len(opened.samples_from(at(COUNT))) == 0
     assert len(opened.samples_from(at(COUNT + 5))) == 0

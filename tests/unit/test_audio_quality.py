@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.audio.quality import measure_quality
-from edge.types import FloatArray, Quality
+from edge.audio.quality import explain, measure_quality, reason_to_refuse
+from edge.config import RecognitionConfig
+from edge.types import FloatArray, Quality, ReasonCode
 
 FRAME_SAMPLES = 512
 FRAME_S = 0.032
@@ -101,7 +102,7 @@ def test_a_ratio_has_ends() -> None:
     assert _measured([5e-7, 5e-7, 0.0, 1e-5], "...x").snr_db == pytest.approx(20.0, abs=0.01)
 
 
-@pytest.mark.parametrize(("magnitude", "share"), [(0.998, 0.0), (0.9991, 0.25), (-1.0, 0.25)])
+@pytest.mark.parametrize(("magnitude", "share"), [(0.9989, 0.0), (0.999, 0.25), (-1.0, 0.25)])
 def test_clipping_is_counted_within_speech_alone(magnitude: float, share: float) -> None:
     samples = _steps([1.0, 0.01, 0.5, 0.5, 0.01])
     samples[2 * FRAME_SAMPLES : 2 * FRAME_SAMPLES + 256] = magnitude
@@ -115,16 +116,24 @@ def test_where_all_is_speech_the_ratio_is_low_rather_than_high() -> None:
     assert measure_quality(_noise(50, 0.1), np.ones(50, np.bool_)).snr_db < 5.0
 
 
+@pytest.mark.filterwarnings("error")
 def test_where_there_is_nothing_to_measure() -> None:
     nothing = Quality(-100.0, -100.0, 0.0, 0.0, 0.0)
     assert measure_quality(np.zeros(5120, np.float32), np.zeros(10, np.bool_)) == nothing
     assert measure_quality(np.ones(511, np.float32), np.ones(1, np.bool_)) == nothing
     assert measure_quality(np.ones(512, np.float32), np.ones(0, np.bool_)) == nothing
+    assert _measured([0.5], "x").net_speech_s == 0.032
     speechless = _measured([0.1, 0.2], "..")
     assert speechless.noise_dbfs == pytest.approx(-16.021, abs=1e-3)
     assert (speechless.level_dbfs, speechless.snr_db, speechless.net_speech_s) == (-100.0, 0.0, 0.0)
     # Speech that is not in the part is none of it.
     assert _measured([0.1, 0.2], "x.", ".x").net_speech_s == 0.0
+
+
+def test_little_speech_is_not_none() -> None:
+    little, config = Quality(-20.0, -60.0, 40.0, 0.5, 0.1), RecognitionConfig()
+    assert reason_to_refuse(little, config) is ReasonCode.CLIPPED
+    assert explain(ReasonCode.TOO_SHORT, little, config).startswith("too short (0.1 s of speech")
 
 
 def test_what_is_not_a_whole_frame_is_left_out() -> None:

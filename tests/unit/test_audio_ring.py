@@ -90,6 +90,7 @@ def test_upstream_loss_is_told_exactly_where_it_was() -> None:
     ring = Ring(100, rate=1000)
     ring.write(_count(0, 15))
     ring.write(_count(15, 40), lost=7)
+    ring.write(_count(40, 50), lost=9)
 
     before, after = _read(ring, 20), _read(ring, 20)
 
@@ -97,6 +98,13 @@ def test_upstream_loss_is_told_exactly_where_it_was() -> None:
     assert before.lost == 0
     np.testing.assert_array_equal(after.samples, _count(15, 35))
     assert after.lost == 7
+
+
+def test_losses_are_counted_in_bounded_memory() -> None:
+    ring = Ring(2000, rate=1000)
+    for number in range(1100):
+        ring.write(_count(number, number + 1), lost=1)
+    assert sum(_read(ring, 1).lost for _ in range(1100)) == 1024
 
 
 def test_losses_add_up_where_they_meet() -> None:

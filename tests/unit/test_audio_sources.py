@@ -83,6 +83,9 @@ def test_bad_file_is_refused_on_entering(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", _noise(SAMPLE_RATE + 1), SAMPLE_RATE)
     with pytest.raises(AudioFormatError, match="the 1 s allowed"):
         FileSource(tmp_path / "long.wav", max_s=1.0).__enter__()
+    (tmp_path / "longest.wav").write_bytes(_riff(1, 8, bytes(301 * SAMPLE_RATE)))
+    with pytest.raises(AudioFormatError, match="is 301 s long, more than the 300 s allowed"):
+        FileSource(tmp_path / "longest.wav").__enter__()
     with pytest.raises(RuntimeError, match="within `with`"):
         next(FileSource(tmp_path / "long.wav").blocks())
 
@@ -173,9 +176,12 @@ def test_a_thousand_chunks_are_looked_at(before: int, read: bool) -> None:
 
 
 def test_channels_of_a_pipe_are_mixed() -> None:
-    sound = np.array([[8_192, 16_384], [-16_384, 0]] * 600, "<i2").tobytes()
-    heard = _heard(_riff(1, 16, sound, channels=2))
-    np.testing.assert_array_equal(heard, np.tile([0.375, -0.25], 600))
+    four = np.array([[0.25, 0.5, 0.25, 0.5], [-0.5, 0.0, -0.5, 0.0]] * 600)
+    sound = (four * 2**31).astype("<i4").tobytes()
+    upper = np.frombuffer(sound, np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    for bits, data in ((32, sound), (24, upper)):
+        heard = _heard(_riff(1, bits, data, channels=4))
+        np.testing.assert_array_equal(heard, np.tile([0.375, -0.25], 600))
 
 
 def test_half_a_sample_at_the_end_of_bare_sound_is_left_out() -> None:
@@ -229,6 +235,7 @@ def test_what_follows_the_sound_in_a_wav_is_not_played(count: int) -> None:
         (_wav(_noise(2_000))[:1_000], "ends before its header says"),
         (_wav(_noise(2_000))[:30], "format is cut off"),
         (_wav(_noise(2_000))[:40], "before any sound"),
+        (_wav(_noise(2_000))[:43], "before any sound"),
         (_wav(_noise(2_000), 4_000), "8000 to 192000"),
         (_wav(_noise(2_000), subtype="ULAW"), "convert it to 16 bits"),
         (_wav(np.full(600, np.nan, np.float32), subtype="FLOAT"), "no numbers"),

@@ -204,6 +204,7 @@ def test_rolling_speech_keeps_its_latest_part() -> None:
     room.hear(0.9)
     assert len(opened.frames) == 49
     assert opened.start_s == pytest.approx(FRAME_S)
+    assert opened.end_s == pytest.approx(50 * FRAME_S)
     assert opened.truncated
     room.hear(0.9, times=50)
     assert len(opened.frames) == len(opened.speech) == 49
@@ -214,6 +215,24 @@ def test_rolling_speech_keeps_its_latest_part() -> None:
     assert room.cut() == [(69, 99 + 17)]
     assert room.done[0].truncated
     assert room.done[0].quality.net_speech_s == pytest.approx(31 * FRAME_S)
+
+
+def test_rolling_drops_what_is_oldest() -> None:
+    room = Room(max_utterance_s=1.6, rolling=True)
+    room.hear(0.0, times=5)
+    room.hear(0.9, times=45)
+    assert room.pointer.opened is not None
+    assert room.pointer.opened.speech == [False] * 4 + [True] * 45
+
+
+def test_silence_as_long_as_the_longest_utterance_ends_it_too() -> None:
+    room = Room(max_utterance_s=3.0, end_silence_s=3.0, min_speech_s=0.0, rolling=True)
+    room.hear(0.9)
+    room.hear(0.0, times=93)
+    assert room.pointer.speaking
+    room.hear(0.0)
+    assert not room.pointer.speaking
+    assert room.done == []  # its speech is gone by then
 
 
 def test_what_is_found_in_retrospect_begins_where_it_was() -> None:
@@ -262,6 +281,11 @@ def test_retrospect_that_finds_nothing_begins_nothing() -> None:
     assert room.pointer.speaking  # one frame ago
     assert room.pointer.opened is not None
     assert room.pointer.opened.speech == [True, False]
+    room = Room(pre_roll_s=0.0)
+    room.hear(0.0)
+    room.hear([0.0, 0.0, 0.0, 0.9])
+    assert room.pointer.opened is not None
+    assert room.pointer.opened.speech == [True]
 
 
 def test_a_loss_drops_what_is_open_and_the_rest_of_it(caplog: pytest.LogCaptureFixture) -> None:
