@@ -257,7 +257,6 @@ class EndPointer:
             self.discarded += 1
             _LOG.warning("dropped an utterance in which %d samples were lost", samples)
         self.opened = None
-        self._recent.clear()
         self._quiet_wanted = self._end_frames
         self.detector.reset()
 

@@ -198,6 +198,76 @@ def test_what_comes_at_the_last_moment_is_taken(
     assert undone == []
 
 
+class Locks:
+    """Stands in for the module `threading`, and sees who has to wait for a lock."""
+
+    def __init__(self) -> None:
+        self.waiting = waiting = threading.Event()
+        self.Event = threading.Event
+        self.Thread = threading.Thread
+
+        class Lock:
+            def __init__(self) -> None:
+                self._lock = threading.Lock()
+
+            def __enter__(self) -> None:
+                if not self._lock.acquire(blocking=False):
+                    waiting.set()
+                    self._lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                self._lock.release()
+
+        self.Lock = Lock
+
+
+def test_what_comes_while_it_is_given_up_is_undone(
+    hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone: list[str] = []
+    locks = Locks()
+
+    class Event(threading.Event):
+        """When the caller looks whether it has come, it comes."""
+
+        def is_set(self) -> bool:
+            found = super().is_set()
+            if not found and threading.current_thread() is threading.main_thread():
+                threading.Thread(target=hung.release).start()
+                while not (locks.waiting.is_set() or super().is_set()):
+                    locks.waiting.wait(0.01)
+            return found
+
+    locks.Event = Event
+    with monkeypatch.context() as patch, pytest.raises(MicrophoneError):
+        patch.setattr(portaudio, "threading", locks)
+        portaudio.call(hung, timeout_s=0.0, undo=undone.append)
+    hung.release()
+    assert undone == ["late"]
+
+
+def test_two_that_come_first_start_one_thread(
+    sound_system: SoundSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = Locks()
+    started: list[threading.Thread] = []
+
+    def thread(**settings: Any) -> threading.Thread:
+        started.append(threading.Thread(**settings))
+        if len(started) == 1:
+            other = threading.Thread(target=lambda: portaudio.submit(lambda _: None))
+            other.start()
+            while other.is_alive() and not locks.waiting.is_set():
+                locks.waiting.wait(0.01)
+        return started[-1]
+
+    monkeypatch.setattr(locks, "Thread", thread)
+    monkeypatch.setattr(portaudio, "threading", locks)
+    monkeypatch.setattr(portaudio, "_WORKER", portaudio._Worker())
+    assert portaudio.call(lambda _: 1) == 1
+    assert len(started) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -133,15 +133,6 @@ def test_recording_of_nothing_has_no_speech(count: int) -> None:
         assert not find_speech(samples).any()
 
 
-def test_a_block_that_is_no_frame(phrase: FloatArray) -> None:
-    """The last block of a stream may be shorter; a longer one is a mistake of the source."""
-    pointer = EndPointer()
-    assert pointer.feed(AudioBlock(phrase[: FRAME_SAMPLES - 1], 0.0, 0.0)) == []
-    assert pointer.detector.frames == 0
-    with pytest.raises(ValueError, match="512 samples, not 513"):
-        pointer.feed(AudioBlock(phrase[: FRAME_SAMPLES + 1], 0.0, 0.0))
-
-
 def test_real_sentences_are_found_whole(speech_folder: Path) -> None:
     """One sentence of every tenth speaker, each in three seconds of silence."""
     speakers = sorted((speech_folder / "read_sentences").glob("*/"))[::10]

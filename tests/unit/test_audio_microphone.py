@@ -332,6 +332,11 @@ def test_attempts_behind_a_call_that_never_returns_are_no_sign_of_life(
     assert "has not answered for" in house.told[0][1].reason
 
 
+def test_what_the_reader_may_fall_behind_by_default(house: House) -> None:
+    house.after(0.0, lambda: house.system.streams[0].say(_block(0.1, 320_010)))
+    assert next(house.blocks).lost_samples == 10
+
+
 def test_closing_it_is_no_loss(house: House) -> None:
     house.after(0.0, house.say)
     next(house.blocks)

@@ -91,6 +91,9 @@ def test_the_whole_is_cut_at_its_speech(opened: OpenUtterance) -> None:
     assert whole.lead_s == pytest.approx(10 * FRAME_S)
     assert whole.end_s == pytest.approx(at(30))
     assert whole.quality.net_speech_s == pytest.approx(20 * FRAME_S)
+    for pause in (15, 16):  # silence within it is not the noise around it
+        opened.frames[pause].block.samples[:] = 0.0
+    assert opened.whole(4).quality.noise_dbfs == pytest.approx(-60.0, abs=0.5)
 
 
 def test_samples_from_a_place_on(opened: OpenUtterance) -> None:

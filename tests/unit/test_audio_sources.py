@@ -145,9 +145,11 @@ def test_other_codings_are_refused(tag: int, bits: int) -> None:
         _heard(_riff(tag, bits, bytes(960)))
 
 
-@pytest.mark.parametrize(("tag", "extra", "read"), [(1, 10, True), (3, 10, False), (1, 8, False)])
+@pytest.mark.parametrize(
+    ("tag", "extra", "read"), [(1, 10, True), (1, 24, True), (3, 10, False), (1, 8, False)]
+)
 def test_an_extensible_format_is_what_it_says_inside(tag: int, extra: int, read: bool) -> None:
-    body = struct.pack("<HHIIHH8sH", 0xFFFE, 1, 16_000, 32_000, 2, 16, bytes(8), tag)
+    body = struct.pack("<HHIIHH8sH14s", 0xFFFE, 1, 16_000, 32_000, 2, 16, bytes(8), tag, b"x" * 14)
     sound = struct.pack("<4sI2h", b"data", 4, 8_192, -8_192)
     fmt = struct.pack("<4sI", b"fmt ", 16 + extra) + body[: 16 + extra]
     wav = b"RIFF\0\0\0\0WAVE" + fmt + sound
@@ -234,6 +236,7 @@ def test_what_follows_the_sound_in_a_wav_is_not_played(count: int) -> None:
         (b"RIFF\0\0\0\0WAVEdata\x04\0\0\0" + bytes(4), "does not say its format"),
         (_wav(_noise(2_000))[:1_000], "ends before its header says"),
         (_wav(_noise(2_000))[:30], "format is cut off"),
+        (b"RIFF\0\0\0\0WAVEfmt \x0e\0\0\0" + bytes(14), "format is cut off"),
         (_wav(_noise(2_000))[:40], "before any sound"),
         (_wav(_noise(2_000))[:43], "before any sound"),
         (_wav(_noise(2_000), 4_000), "8000 to 192000"),
@@ -358,7 +361,9 @@ def test_a_file_goes_on_where_it_was_left(tmp_path: Path) -> None:
     source = FileSource(tmp_path / "a.wav")
     parts = []
     with source:
-        parts += list(itertools.islice(source.blocks(), 3))
+        blocks = source.blocks()
+        parts += list(itertools.islice(blocks, 3))
+    assert list(blocks) == []
     with source:
         parts += list(source.blocks())
     np.testing.assert_array_equal(_joined(parts), samples)
