@@ -112,7 +112,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "tone.ogg", _tone(), SAMPLE_RATE)
 
     assert "no such file" in _refusal(tmp_path / "missing.wav")
-    assert "empty" in _refusal(tmp_path / "empty.wav")
+    assert "is empty (0 bytes)" in _refusal(tmp_path / "empty.wav")
     assert "not a WAV or FLAC" in _refusal(tmp_path / "text.wav")
     assert "directory" in _refusal(tmp_path / "folder.wav")
     assert "not a regular file" in _refusal(tmp_path / "pipe.wav")
@@ -290,9 +290,11 @@ def test_a_thousand_chunks_are_looked_at(tmp_path: Path, before: int, expected: 
         ([FMT, _chunk(b"data")], "zero length"),
         ([FMT, b"data\0\0\0"], "ends before any sound"),
         ([FMT], "ends before any sound"),
+        ([FMT, _chunk(b"data", length=0xFFFF_FFFF)], "zero length"),
+        ([FMT, b"data\0\0\0\0x"], "was never finished"),
         # Without a format it cannot be said how many seconds are missing.
         ([_chunk(b"data", PCM, 400)], "promises 400.00 s and 320.00 s"),
-        ([b"fmt \x10\0\0\0" + b"x" * 15], "ends before any sound"),
+        ([b"fmt \x10\0\0\0" + b"x" * 11], "ends before any sound"),
         ([b"ds64\x10\0\0\0" + b"x" * 15], "ends before any sound"),
     ],
 )

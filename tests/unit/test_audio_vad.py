@@ -147,7 +147,7 @@ def test_the_floor_falls_by_a_fifth_of_the_way(ear: Ear, above_db: float, opens:
 def test_speech_does_not_raise_the_floor(
     ear: Ear, probability: float, above_db: float, opens: bool
 ) -> None:
-    ear.network.told(probability)
+    ear.network.told(0.0, 0.0, probability)
     ear.hear(-50.0, "vvv")  # to -74.4, then as it opens to -74.1 where it is no speech
     ear.hear(-50.0, "-" * 8)  # to -71.7 where it is no speech; then it closes
     judged = ear.detector.classified_frames
