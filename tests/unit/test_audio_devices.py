@@ -239,9 +239,10 @@ def test_what_comes_while_it_is_given_up_is_undone(
             return found
 
     locks.Event = Event
-    with monkeypatch.context() as patch, pytest.raises(MicrophoneError):
+    with monkeypatch.context() as patch:
         patch.setattr(portaudio, "threading", locks)
-        portaudio.call(hung, timeout_s=0.0, undo=undone.append)
+        with pytest.raises(MicrophoneError):
+            portaudio.call(hung, timeout_s=0.0, undo=undone.append)
     hung.release()
     assert undone == ["late"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge.audio.files import mix_down, read_audio
+from edge.audio.files import known_format, mix_down, read_audio
 from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, FloatArray
 
@@ -332,3 +332,81 @@ def test_of_channels_that_cancel_the_loudest_is_taken() -> None:
     channels = np.stack([0.3 * tone, -0.9 * tone, 0.6 * tone], axis=1)
     np.testing.assert_array_equal(mix_down(channels), np.float32(-0.9) * tone)
     np.testing.assert_array_equal(mix_down(tone[:, None]), tone)
+
+
+OF_44_1 = (104, 130, 156, 182, 208, 261, 313, 365, 417, 522, 626, 731, 835, 1044)
+OF_48 = (96, 120, 144, 168, 192, 240, 288, 336, 384, 480, 576, 672, 768, 960)
+OF_32 = (144, 180, 216, 252, 288, 360, 432, 504, 576, 720, 864, 1008, 1152, 1440)
+OF_22_05 = (26, 52, 78, 104, 130, 156, 182, 208, 261, 313, 365, 417, 470, 522)
+OF_24 = (24, 48, 72, 96, 120, 144, 168, 192, 240, 288, 336, 384, 432, 480)
+OF_16 = (36, 72, 108, 144, 180, 216, 252, 288, 360, 432, 504, 576, 648, 720)
+OF_11_025 = (52, 104, 156, 208, 261, 313, 365, 417, 522, 626, 731, 835, 940, 1044)
+
+
+def _mp3(kind: int, bit_rate: int, rate: int, padding: int = 0) -> bytes:
+    return bytes([0xFF, kind, bit_rate << 4 | rate << 2 | padding << 1, 0])
+
+
+def _twice(header: bytes, length: int, rest: int = 4) -> bytes:
+    """A header, and the same again where a frame of that length would end."""
+    return header + bytes(length - len(header)) + header[:rest]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "lengths"),
+    [
+        (0xFB, 0, OF_44_1), (0xFA, 0, OF_44_1), (0xFB, 1, OF_48), (0xFB, 2, OF_32),
+        (0xF3, 0, OF_22_05), (0xF3, 1, OF_24), (0xF3, 2, OF_16), (0xE3, 0, OF_11_025),
+        (0xE3, 1, tuple(2 * length for length in OF_24)),
+        (0xE3, 2, tuple(2 * length for length in OF_16)),
+    ],
+)  # fmt: skip
+def test_frames_of_mp3_are_known_by_their_length(
+    kind: int, rate: int, lengths: tuple[int, ...]
+) -> None:
+    for bit_rate, length in enumerate(lengths, start=1):
+        for padding in (0, 1):
+            header = _mp3(kind, bit_rate, rate, padding)
+            assert known_format(_twice(header, length + padding)) == "MP3"
+            assert known_format(_twice(header, length + padding, rest=3)) is None
+            assert known_format(_twice(header, length + padding - 1)) is None
+            assert known_format(_twice(header, length + padding + 1)) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        _mp3(0xFB, 0, 0), _mp3(0xFB, 15, 0), _mp3(0xFB, 9, 3), _mp3(0xEB, 9, 0), _mp3(0xF9, 9, 0),
+        _mp3(0xFD, 9, 0), _mp3(0xFF, 9, 0), _mp3(0xDB, 9, 0), b"\xfe" + _mp3(0xFB, 9, 0)[1:],
+    ],
+)  # fmt: skip
+def test_headers_that_are_none_of_mp3(header: bytes) -> None:
+    for length in (*range(4, 600), 731, 835, 1044):
+        assert known_format(_twice(header, length)) is None
+
+
+def _adts(length: int, rate: int = 4, kind: int = 0xF1) -> bytes:
+    upper = 0x80 | length >> 11
+    return bytes([0xFF, kind, 0x40 | rate << 2, upper, length >> 3 & 255, (length & 7) << 5, 0xFC])
+
+
+@pytest.mark.parametrize(
+    ("header", "length", "expected"),
+    [
+        (_adts(8), 8, "AAC"), (_adts(7), 7, None), (_adts(100), 100, "AAC"),
+        (_adts(101), 100, None),        (_adts(2047), 2047, "AAC"), (_adts(2048), 2048, "AAC"), (_adts(8191), 8191, "AAC"),
+        (_adts(100, 12), 100, "AAC"), (_adts(100, 13), 100, None), (_adts(100, 0), 100, "AAC"),
+        (_adts(100, kind=0xF8), 100, "AAC"), (_adts(100, kind=0xF3), 100, None),
+        (_adts(100, kind=0xE1), 100, None), (b"\xfe" + _adts(100)[1:], 100, None),
+    ],
+)  # fmt: skip
+def test_frames_of_aac_are_known_by_their_length(
+    header: bytes, length: int, expected: str | None
+) -> None:
+    assert known_format(_twice(header, length, rest=7)) == expected
+    assert known_format(_twice(header, length, rest=6)) is None
+
+
+def test_midi_is_no_sound() -> None:
+    assert known_format(b"MThd\0\0\0\6") == "MIDI"
+    assert known_format(b"") is None

@@ -140,6 +140,7 @@ def test_sound_comes_in_blocks_and_what_an_overflow_lost_is_counted(
         first = next(blocks)
         stream.say(_block(0.5, 1_000), overflow=True)
         second = next(blocks)
+    assert list(blocks) == []
     np.testing.assert_array_equal(first.samples, _block(0.25))  # the first channel alone
     assert (first.start_s, first.lost_samples) == (0.0, 0)
     assert first.captured_at == 1000.0 - 188 / 16_000

@@ -275,6 +275,7 @@ def _frames(header: bytes, length: int) -> bytes:
         (_frames(b"\xff\xf3\x48\xc0", 144), "MP3"),  # MPEG 2, 32 kbit/s at 16 kHz
         (_frames(b"\xff\xe3\x4a\xc0", 289), "MP3"),  # MPEG 2.5, 32 kbit/s at 8 kHz, padded
         (_frames(b"\xff\xf1\x50\x80\x0c\x9f\xfc", 100), "AAC"),
+        (_frames(b"\xff\xf1\x50\x83\xff\xff\xfc", 8191), "AAC"),  # as long as they can be
         (b"\0\0\0\x20ftypM4A " + bytes(100), "MP4"),
         (b"\x1a\x45\xdf\xa3" + bytes(100), "WebM or Matroska"),
         (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(100), "WMA"),
