@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests."""
+"""Fixtures of the tests of the command line, and of those that listen to a microphone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.audio import microphone
 from edge.store import ProfileStore
 from edge.types import ProfileKind
+from tests.unit.sound_system import Clock, SoundSystem
 from tests.unit.stores import enroll, make_sample
 
 
@@ -28,3 +30,16 @@ def store_path(tmp_path: Path) -> Path:
         store.create("Grace", ProfileKind.VOICE, required=30)
         store.add_sample("Grace", make_sample(4, phrase=False, seconds=12.5), "5" * 64, "")
     return path
+
+
+@pytest.fixture
+def sound_system(monkeypatch: pytest.MonkeyPatch) -> SoundSystem:
+    return SoundSystem.installed(monkeypatch)
+
+
+@pytest.fixture
+def sound_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of whoever listens to a microphone."""
+    clock = Clock()
+    clock.govern(monkeypatch, microphone)
+    return clock

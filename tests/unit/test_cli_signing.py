@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from edge.cli.main import main
-from edge.config import load_config
 from edge.crypto.command_keys import Role, read_command_keys
 from edge.crypto.signing import is_genuine, key_in, read_signing_key, read_verifying_key, signed
 from edge.errors import ConfigError
@@ -85,37 +84,3 @@ def test_files_that_hold_no_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_verifying_key(tmp_path / "absent")
     assert main(["signing", "public-key", str(file)]) == 2
-
-
-@pytest.mark.parametrize("name", ["signing.key_file", "commands.keys_file", "mqtt.password_file"])
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [("secret", "secret"), ("absent", "{home}/absent"), ("sub/secret", "{home}/sub/secret")],
-)
-def test_a_bare_name_is_a_credential_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: str, expected: str
-) -> None:
-    config = tmp_path / "config.yaml"
-    section, _, setting = name.partition(".")
-    user = "username: door, " if section == "mqtt" else ""
-    config.write_text(f"{section}: {{{user}{setting}: {given}}}\n")
-    credentials = tmp_path / "credentials"
-    (credentials / "sub").mkdir(parents=True)
-    for file in ("secret", "sub/secret"):
-        (credentials / file).write_text("x")
-
-    def read() -> Path:
-        return Path(getattr(getattr(load_config(config), section), setting))
-
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    assert read() == tmp_path / given
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert read() == Path(expected.format(home=tmp_path))
-
-
-def test_another_file_is_no_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text("store: {key_file: secret}\n")
-    (tmp_path / "secret").write_text("x")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert load_config(config).store.key_file == tmp_path / "secret"
