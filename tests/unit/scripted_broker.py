@@ -303,7 +303,8 @@ class World:
         return self.broker.connect(*arguments, **options)
 
     def _select(self, readers: Any, writers: Any, errors: Any, timeout: float) -> Any:
-        deadline = self.now + timeout
+        # The least wait is long enough to show in the time that it ends at.
+        deadline = self.now + (max(timeout, 1e-6) if timeout > 0 else 0.0)
         waited = False
         while True:
             while self._events and self._events[0][0] <= self.now:
