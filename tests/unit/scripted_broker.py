@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 
 REAL_SELECT = select.select
 REAL_JOIN = threading.Thread.join
-HANGS_S = 30.0
+HANGS_S = 20.0
 """Nothing takes this long, however slow the machine is."""
 
 
