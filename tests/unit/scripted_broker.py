@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import select
@@ -105,6 +106,7 @@ class Broker:
         self._now = now
         self._end: socket.socket | None = None
         self._data = b""
+        self._unsent = b""
         self._version = 5
 
     def connect(self, address: tuple[str, int], timeout: float = 0.0, **_: Any) -> socket.socket:
@@ -114,11 +116,12 @@ class Broker:
             raise self.unreachable
         mine, theirs = socket.socketpair()
         mine.setblocking(False)
-        self._end, self.line, self._data = mine, Line(theirs), b""
+        self._end, self.line, self._data, self._unsent = mine, Line(theirs), b"", b""
         return self.line
 
     def serve(self) -> None:
         """Answer what has arrived."""
+        self._flush()
         if self._end is None:
             return
         try:
@@ -146,9 +149,9 @@ class Broker:
         self._answer(0x30 | retain, _text(topic) + self._none + data)
 
     def send_bytes(self, data: bytes) -> None:
-        """Send anything."""
-        if self._end is not None:
-            self._end.sendall(data)
+        """Send anything, as much at a time as the line takes."""
+        self._unsent += data
+        self._flush()
 
     def disconnect(self, code: int) -> None:
         """End the connection with a reason, in MQTT 5."""
@@ -167,6 +170,11 @@ class Broker:
     @property
     def _none(self) -> bytes:
         return b"\0" if self._version == 5 else b""
+
+    def _flush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._end is not None and self._unsent:
+                self._unsent = self._unsent[self._end.send(self._unsent) :]
 
     def _answer(self, first: int, body: bytes) -> None:
         length, rest = [], len(body)
@@ -203,7 +211,8 @@ class Broker:
         if kind == "Publish" and sent.qos:
             self._answer(0x40, number + (reason if self._version == 5 else b""))
         elif kind == "Subscribe":
-            self._answer(0x90, number + self._none + reason * len(sent.options))
+            reasons = [self.codes.get(topic, code) for topic, _ in sent.options]
+            self._answer(0x90, number + self._none + bytes(reasons))
         elif kind == "Unsubscribe":
             self._answer(0xB0, number + (self._none + reason if self._version == 5 else b""))
 
