@@ -43,7 +43,8 @@ SILENCE_TIMEOUT_S = 2.0
 """How long the broker may leave a message unconfirmed before the connection counts as dead."""
 MOST_INCOMING_BYTES = 16384
 """Larger messages are refused: MQTT 5 has the broker withhold them, else the connection ends."""
-_NEWER_ATTEMPTS = 3
+_SPARE_ATTEMPTS = 2
+"""How often a broker that has spoken MQTT 5 may fail in it before the older one is tried."""
 
 _log = logging.getLogger(__name__)
 
@@ -113,13 +114,13 @@ class ProtocolChoice:
 
     def __init__(self, setting: str) -> None:
         self._setting = setting
-        self._attempts_left = 1
+        self._spare_attempts = 0
         self.version = OLDER if setting == "3.1.1" else NEWER
 
     def accepted(self) -> None:
         """The broker has accepted a connection in this version."""
         if self.version is NEWER:
-            self._attempts_left = _NEWER_ATTEMPTS
+            self._spare_attempts = _SPARE_ATTEMPTS
 
     def failed(self, *, try_older: bool) -> bool:
         """A connection failed or ended; returns whether to retry at once in the new `version`."""
@@ -131,10 +132,9 @@ class ProtocolChoice:
             return False
         if not try_older:
             return False
-        self._attempts_left -= 1
-        if self._attempts_left > 0:
+        if self._spare_attempts:
+            self._spare_attempts -= 1
             return False
-        self._attempts_left = 1
         self.version = OLDER
         return True
 

@@ -32,7 +32,6 @@ from edge.mqtt.topics import OFFLINE, Topics
 from edge.types import AccessDecision
 
 _FRESH_S = 0.05
-_IDLE_WAIT_S = 1.0
 _NO_RECEIVER_WAIT_S = 0.25
 _FIRST_WAIT_S = 0.5
 _OFFLINE_S = 0.3
@@ -69,8 +68,7 @@ class Delivery:
         entry = self._outbox.head()
         if entry is None:
             self._probed_at = None
-            due = self._outbox.next_s()
-            return _IDLE_WAIT_S if due is None else min(due, _IDLE_WAIT_S)
+            return self._outbox.next_s()
         if not self._link_is_fresh():
             return entry.remaining_s
         lifetime = entry.remaining_s

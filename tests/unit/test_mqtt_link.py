@@ -350,10 +350,14 @@ def test_waking(monkeypatch: pytest.MonkeyPatch) -> None:
     waker.wait(2.5)
     waker.wait(-1.0)
     assert world.waits == [2.5, 0.0]
+    waker.wake()
+    waker.wait(2.5)
+    waker.wait(1.5)
+    assert world.waits == [2.5, 0.0, 1.5]  # one wake, one wait less
     for _ in range(100_000):
         waker.wake()  # never waits, though nobody takes them
     waker.wait(2.5)
-    assert world.waits == [2.5, 0.0]
+    assert world.waits == [2.5, 0.0, 1.5]
     waker.close()
     waker.wake()
     assert waker.fileno() == -1
