@@ -21,6 +21,7 @@ refused until the configuration allows it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -295,13 +296,12 @@ def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
 
 def _text(payload: bytes) -> str:
     """A person's name, or an empty text. Raises `CommandRefused` where it is neither."""
-    try:
-        text = payload[: _MOST_TEXT_BYTES + 1].decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise CommandRefused("bad_arguments", command=CHOOSE) from None
-    if not _is_text(text, 0, _LONGEST_NAME) or len(payload) > _MOST_TEXT_BYTES:
-        raise CommandRefused("bad_arguments", command=CHOOSE)
-    return text
+    if len(payload) <= _MOST_TEXT_BYTES:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = payload.decode("utf-8").strip()
+            if _is_text(text, 0, _LONGEST_NAME):
+                return text
+    raise CommandRefused("bad_arguments", command=CHOOSE)
 
 
 def unix(text: Any) -> float | None:
