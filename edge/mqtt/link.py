@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import select
 import socket
 import ssl
@@ -282,7 +283,7 @@ class Link:
         self._check()
         line: Any = self._client.socket()
         # What TLS has decrypted already does not show in select().
-        ready = isinstance(line, ssl.SSLSocket) and line.pending() > 0
+        ready = isinstance(line, ssl.SSLSocket) and bool(line.pending())
         writing = [line] if self._client.want_write() else []
         wait = 0.0 if ready else self._until_due(timeout_s)
         readable, writable, _ = select.select([line, waker], writing, [], wait)
@@ -294,7 +295,7 @@ class Link:
             self._client.loop_write()
         self._client.loop_misc()
         self._check()
-        if self._until_due(1.0) <= 0:
+        if self._until_due(math.inf) <= 0:
             raise LinkLost("the broker has stopped answering")
 
     def close(self) -> None:
