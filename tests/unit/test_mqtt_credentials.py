@@ -239,3 +239,7 @@ def test_topics() -> None:
     topics = Topics("home/voice", "hall")
     assert topics.status == "home/voice/hall/status"
     assert topics.decision == "home/voice/hall/decision"
+    assert topics.below("command/result") == "home/voice/hall/command/result"
+    assert topics.suffix("home/voice/hall/set/x") == "set/x"
+    for outside in ("home/voice/hall", "home/voice/hall2/set/x", "x/home/voice/hall/set", ""):
+        assert topics.suffix(outside) == ""

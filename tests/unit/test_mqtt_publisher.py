@@ -19,7 +19,7 @@ import edge.mqtt.retained
 from edge.config import DeviceConfig, MqttConfig, TlsConfig
 from edge.mqtt import MqttPublisher, PublisherCounters
 from edge.mqtt.link import Incoming
-from edge.mqtt.retained import Retained
+from edge.mqtt.retained import Retained, RetainedSync
 from edge.mqtt.topics import Topics
 from tests.unit.locks import watch_locks
 from tests.unit.scripted_broker import Broker, World
@@ -419,6 +419,11 @@ def test_each_use_is_alone_with_what_is_retained(monkeypatch: pytest.MonkeyPatch
     mine = subject.status
     mine["a"] = 2
     assert subject.status == {"a": 1}
+
+
+def test_before_anything_is_said_not_all_is_announced() -> None:
+    nowhere: Any = None
+    assert not RetainedSync(nowhere, dict).complete
 
 
 @pytest.mark.parametrize(
