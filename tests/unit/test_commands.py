@@ -129,8 +129,9 @@ def test_roles(name: str, key: Any) -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused(message: Incoming, reason: str) -> None:
-    with pytest.raises(CommandRefused, match=f"^{reason}$"):
+    with pytest.raises(CommandRefused) as caught:
         read(message)
+    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(
