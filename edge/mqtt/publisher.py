@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import re
 import threading
@@ -64,7 +65,7 @@ class Delivery:
     def step(self) -> float:
         """Do what is due; returns seconds until the next step. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
-            return max(0.0, self._in_flight[0].remaining_s)
+            return self._in_flight[0].remaining_s
         entry = self._outbox.head()
         if entry is None:
             self._probed_at = None
@@ -147,7 +148,7 @@ class MqttPublisher:
         self._filters: tuple[str, ...] = ()
         self._on_message: Callable[[Incoming], None] | None = None
         self._published = 0
-        self._no_commands_until = 0.0
+        self._no_commands_until = -math.inf
         self._connected = False
         self._confirmed = 0
         self._connections = 0
@@ -361,10 +362,11 @@ class MqttPublisher:
         self._confirmed = before + delivery.confirmed
         self._outbox.close()
         number = link.publish(self.topics.status, OFFLINE, retain=True)
+        give_up_at = stop_at - 0.1
         while number not in link.answers:
-            if now() >= stop_at - 0.1:
+            if now() >= give_up_at:
                 raise LinkLost("the broker did not confirm the last message")
-            link.pump(stop_at - 0.1 - now(), self._waker)
+            link.pump(give_up_at - now(), self._waker)
         link.close()
         _log.info("disconnected from the broker at %s", self._place)
 

@@ -200,7 +200,10 @@ def test_the_number_is_kept_before_the_command_is_done(tmp_path: Path) -> None:
     home.queue.work()
     home.queue.work()
     assert seen == ["77"]
-    assert home.reasons[-1] == "not_stored"
+    assert home.events[-1].detail == {
+        "reason": "not_stored", "command": "lock_out", "key_id": "panel", "topic": "command",
+        "bytes": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -235,6 +238,7 @@ def test_what_a_handler_may_raise(
     assert home.events[-1].kind is EventKind.COMMAND
     assert home.events[-1].detail["ok"] is False
     assert home.events[-1].profile_id is None
+    assert not isinstance(error, CommandFailed) or str(error) == reason
 
 
 def test_handlers_of_no_command(tmp_path: Path) -> None:

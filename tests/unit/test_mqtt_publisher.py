@@ -568,6 +568,10 @@ def test_connections_that_keep_breaking_at_once(
     device.broker.hang_up()
     device.world.run(2.0)
     assert edge_log(caplog)[5:] == [f"{lost}; reconnecting", connected]
+    for _ in range(4):
+        device.broker.hang_up()
+        device.world.run(2.0)
+    assert edge_log(caplog)[7:] == [connected, connected, f"{again}; reconnecting"]
 
 
 def test_an_unforeseen_error_does_not_end_it(
