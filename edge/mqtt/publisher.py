@@ -59,7 +59,7 @@ class Delivery:
         self._outbox = outbox
         self._topics = topics
         self._in_flight: tuple[Outgoing, int] | None = None
-        self._probed_at: float | None = None
+        self._probed_at = -math.inf
         self._warned: set[str] = set()
 
     def step(self) -> float:
@@ -68,7 +68,6 @@ class Delivery:
             return self._in_flight[0].remaining_s
         entry = self._outbox.head()
         if entry is None:
-            self._probed_at = None
             return self._outbox.next_s()
         if not self._link_is_fresh():
             return entry.remaining_s
@@ -80,9 +79,9 @@ class Delivery:
 
     def _link_is_fresh(self) -> bool:
         if now() - self._link.answered_at <= _FRESH_S:
-            self._probed_at = None
             return True
-        if self._probed_at is None:
+        # Once more if it has answered, and this machine was suspended or too busy to see it soon.
+        if self._link.answered_at >= self._probed_at:
             self._probed_at = now()
             self._link.probe()
         return False

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from edge.config import MqttConfig
+from edge.config import MqttConfig, TlsConfig
 from edge.mqtt import Topics
-from edge.mqtt.link import NEWER, OLDER, Incoming, Link, LinkLost, Waker
+from edge.mqtt.link import NEWER, OLDER, Incoming, Link, LinkLost, Waker, make_client
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.publisher import Delivery
 from tests.unit.scripted_broker import Line, World
+from tests.unit.test_mqtt_outbox import decision
 
 STATUS = "edge-voice/hall/status"
 
@@ -220,6 +223,49 @@ def test_what_arrives(subject: Subject) -> None:
     assert link.answered_at == subject.world.now - 1.0  # it may be old: no answer
 
 
+def test_a_decision_long_after_an_answer(subject: Subject) -> None:
+    world = subject.world
+    box = Outbox()
+    for name in "ab":
+        box.put(decision(name, 60.0))
+    link = subject.open()
+    delivery = Delivery(link, box, Topics("edge-voice", "hall"))
+
+    def sent() -> list[str]:
+        subject.pump(link)
+        return [each.kind for each in world.broker.sent]
+
+    # As if the machine were suspended after each answer.
+    world.now += 10.0
+    assert delivery.step() == delivery.step() == 50.0
+    assert sent() == ["Unsubscribe"]  # asked once
+    world.now += 10.0
+    assert delivery.step() == delivery.step() == 40.0
+    assert sent() == ["Unsubscribe"] * 2  # and again
+    assert delivery.step() == 40.0
+    assert sent()[2:] == ["Publish"]
+    world.now += 10.0
+    assert delivery.step() == 30.0
+    assert sent()[3:] == ["Unsubscribe"]
+    assert delivery.confirmed == 1
+
+
+def test_tls_is_for_the_name_of_the_host(subject: Subject) -> None:
+    names: list[Any] = []
+
+    class Context(ssl.SSLContext):
+        def wrap_socket(self, *_: Any, **options: Any) -> ssl.SSLSocket:
+            names.append(options["server_hostname"])
+            raise ssl.SSLError(1, "wrong version")
+
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
+    mqtt = MqttConfig(host="broker.example", tls=TlsConfig(enabled=True))
+    client = make_client(mqtt, "edge-voice-hall", NEWER, None, context)
+    with pytest.raises(ssl.SSLError):
+        client.connect("broker.example")
+    assert names == ["broker.example"]
+
+
 @pytest.mark.parametrize("use", ["publish", "probe", "subscribe"])
 def test_silence_is_death(subject: Subject, use: str) -> None:
     world = subject.world
@@ -345,6 +391,8 @@ def test_what_tls_has_decrypted_already_is_read_at_once(
 
 def test_waking(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch)
+    ends = socket.socketpair()
+    monkeypatch.setattr(socket, "socketpair", lambda: ends)
     waker = Waker()
     waker.drain()  # nothing to take: no wait, no error
     waker.wait(2.5)
@@ -360,4 +408,4 @@ def test_waking(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.waits == [2.5, 0.0, 1.5]
     waker.close()
     waker.wake()
-    assert waker.fileno() == -1
+    assert [end.fileno() for end in ends] == [waker.fileno(), -1] == [-1, -1]

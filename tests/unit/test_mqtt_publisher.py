@@ -178,7 +178,7 @@ def test_a_broker_that_answers_again_gets_the_decision(device: Device) -> None:
     assert device.decided() == [(1.0, "1"), (2.0, "2")]
 
 
-def test_a_probe_is_not_for_a_later_decision(device: Device) -> None:
+def test_a_question_that_was_not_answered_is_asked_again(device: Device) -> None:
     subject = device.start()
     device.world.run(1.0)
     device.broker.deaf = {"Unsubscribe"}
@@ -186,7 +186,7 @@ def test_a_probe_is_not_for_a_later_decision(device: Device) -> None:
     device.world.run(1.0)
     device.broker.deaf = set()
     assert subject.counters.dropped == 1
-    # The one before was never answered; it went with the decision that asked.
+    # The broker has answered meanwhile, to the status that tells of it.
     subject.publish_decision(decision("b"))
     device.world.run()
     assert device.times("Unsubscribe") == [1.0, 2.0]
