@@ -300,7 +300,6 @@ class Link:
 
     def close(self) -> None:
         """Disconnect, so that the broker does not publish the will."""
-        self._client.on_disconnect = None
         self._client.disconnect()
         line = self._client.socket()
         if line is not None:
@@ -308,7 +307,6 @@ class Link:
 
     def abort(self) -> None:
         """Drop the connection and all unsent bytes; a close would deliver them for minutes."""
-        self._client.on_disconnect = None
         line: Any = self._client.socket()
         if line is None:
             return
@@ -369,9 +367,7 @@ class Link:
             return
         if flags.is_disconnect_packet_from_server:
             self._failure = LinkLost(disconnection(reason))
-        elif self._accepted:
-            self._failure = LinkLost("the connection broke")
-        else:
+        elif not self._accepted:
             # A broker from before MQTT 5 may hang up on it without an answer.
             self._failure = LinkLost(HUNG_UP, try_older=True)
 

@@ -210,6 +210,8 @@ class Broker:
         reason = bytes([code])
         if kind == "Publish" and sent.qos:
             self._answer(0x40, number + (reason if self._version == 5 else b""))
+        elif kind == "Pingreq":
+            self._answer(0xD0, b"")
         elif kind == "Subscribe":
             reasons = [self.codes.get(topic, code) for topic, _ in sent.options]
             self._answer(0x90, number + self._none + bytes(reasons))

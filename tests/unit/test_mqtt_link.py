@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import paho.mqtt.client
 import pytest
 
 from edge.config import MqttConfig, TlsConfig
@@ -312,6 +313,15 @@ def test_an_answer_is_life(subject: Subject) -> None:
     assert world.waits == [1.0, 0.0, 0.5]
 
 
+def test_a_connection_is_kept_alive(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = subject.world
+    monkeypatch.setattr(paho.mqtt.client, "time_func", lambda: world.now)
+    link = subject.open()
+    while world.now < 1041.0:
+        link.pump(5.0, subject.waker)
+    assert [each.kind for each in world.broker.sent] == ["Pingreq"] * 2  # twenty seconds each
+
+
 def test_what_does_not_fit_is_sent_later(subject: Subject) -> None:
     world = subject.world
     link = subject.open()
@@ -360,6 +370,10 @@ def test_leaving_says_goodbye_and_giving_up_does_not(subject: Subject) -> None:
     assert [each.kind for each in broker.sent] == ["Disconnect"]
     assert broker.line is not None
     assert socket.SO_LINGER not in broker.line.options
+    assert broker.line.fileno() == -1
+    link = subject.open()
+    broker.line.most_sent = 0
+    link.close()
     assert broker.line.fileno() == -1
     link = subject.open()
     link.abort()

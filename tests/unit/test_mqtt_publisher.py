@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import random
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_birth_and_status(device: Device, caplog: pytest.LogCaptureFixture) -> N
     subject = device.make()
     assert subject.alive
     assert not subject.connected
+    assert not subject.announced
     subject.set_status(microphone="listening")
     subject.start()
     device.world.run()
@@ -270,6 +272,8 @@ def test_what_is_expendable_is_not_offered_again(
     subject = device.start()
     device.broker.codes["Publish"] = NO_RECEIVER
     subject.publish("sound", "{}", lifetime_s=5.0, expendable=True)
+    device.world.run()
+    assert len(device.broker.published("edge-voice/hall/sound")) == 1
     device.world.run(2.0)
     assert len(device.broker.published("edge-voice/hall/sound")) == 1
     assert edge_log(caplog) == []
@@ -317,7 +321,7 @@ def test_a_status_that_keeps_changing(device: Device) -> None:
     assert device.statuses()[-1]["enrolled"] == 8
     subject.set_status(enrolled=None)
     assert "enrolled" not in subject.status
-    device.world.run(1.0)
+    device.world.run()
     assert "enrolled" not in device.statuses()[-1]
 
 
@@ -347,6 +351,30 @@ def test_whether_all_is_announced(device: Device) -> None:
     device.world.run(3.0)
     assert not subject.announced
     assert not subject.connected
+
+
+def test_what_was_said_on_the_connection_before_is_not_announced_on_the_next(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    subject = device.start()
+    assert subject.announced
+    at_first: list[bool] = []
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("connected"):
+                at_first.append(subject.announced)
+
+    asking = Asking()
+    logging.getLogger().addHandler(asking)
+    try:
+        device.broker.hang_up()
+        device.world.run(1.0)
+    finally:
+        logging.getLogger().removeHandler(asking)
+    assert at_first == [False]
+    assert subject.announced
 
 
 def test_all_is_said_again_where_home_assistant_starts(device: Device) -> None:
@@ -653,12 +681,15 @@ def test_what_a_receiver_raises_ends_nothing(
     assert subject.counters.connections == 1
 
 
-def test_without_anything_to_hear_it_subscribes_to_nothing(device: Device) -> None:
+def test_without_anything_to_hear_it_subscribes_to_nothing(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
     device.start()
     device.broker.send("homeassistant/status", "online")
     device.world.run(10.0)
     assert device.times("Subscribe") == []
     assert len(device.broker.published(STATUS)) == 1
+    assert edge_log(caplog) == []
 
 
 @pytest.mark.parametrize(
@@ -761,6 +792,7 @@ def test_stopping_while_it_waits_to_try_again(
     subject = device.start()
     device.world.run(20.0)
     subject.publish_decision(decision("a", 60.0))
+    device.world.run()
     now = device.world.now
     subject.close()
     assert device.world.now == now
@@ -791,7 +823,9 @@ def test_stopping_while_it_connects(device: Device) -> None:
     assert device.broker.sent == []
 
 
-def test_without_having_been_started(device: Device) -> None:
+def test_without_having_been_started(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = socket.socketpair()
+    monkeypatch.setattr(socket, "socketpair", lambda: ends)
     subject = device.make()
     subject.publish_decision(decision("a"))
     subject.close()
@@ -799,3 +833,4 @@ def test_without_having_been_started(device: Device) -> None:
     assert subject.alive
     assert subject.counters.dropped == 1
     assert device.world.joins == []
+    assert [end.fileno() for end in ends] == [-1, -1]
