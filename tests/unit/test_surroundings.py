@@ -9,7 +9,7 @@ import pytest
 
 from edge.recognition import Engine
 from edge.recognition.augmentation import AUGMENTATIONS, Augmentation, augmented
-from edge.recognition.dtw import VARIANT_COST, dtw_distances, example_distances
+from edge.recognition.dtw import dtw_distances
 from edge.recognition.embedders import phrase_samples, voice_samples
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Quality, Utterance
 from tests.unit.voices import recording
@@ -132,7 +132,7 @@ def test_the_variants_bring_a_noisy_saying_nearer(engine: Engine, ada: Profile) 
     assert with_variants.distance < without.distance - 0.05
     assert analysis.phrase_embedding is not None
     variants = [variant for one in ada.samples for variant in one.phrase_variants]
-    nearest = min(dtw_distances(variants, analysis.phrase_embedding)) + VARIANT_COST
+    nearest = min(dtw_distances(variants, analysis.phrase_embedding)) + 0.06
     assert with_variants.distance == pytest.approx(nearest)
     phrase = engine.embed_phrase(noisy)
     assert engine.phrase_distance(ada, phrase) == pytest.approx(nearest)
@@ -144,18 +144,3 @@ def test_another_phrase_stays_another_one(engine: Engine, ada: Profile) -> None:
         for place in AUGMENTATIONS:
             analysis = engine.analyze(augmented(recording(name), place))
             assert not engine.match_phrases([ada], analysis)[0].accepted
-
-
-def test_a_variant_has_to_be_nearer(ada: Profile) -> None:
-    plain, *variants = ada.samples[0].phrase_examples
-    far = np.flipud(plain).copy()
-    assert example_distances([(plain, far)], plain) == pytest.approx([0.0], abs=1e-5)
-    assert example_distances([(far, plain), (plain,)], plain) == pytest.approx(
-        [VARIANT_COST, 0.0], abs=1e-5
-    )
-    assert example_distances([(variants[0], *variants)], variants[1]) == pytest.approx(
-        [VARIANT_COST], abs=1e-5
-    )
-    assert example_distances([], plain) == []
-    with pytest.raises(ValueError, match="without an example"):
-        example_distances([(plain,), ()], plain)
