@@ -37,6 +37,11 @@ def test_of_both_parts(voice_score: float, phrase_score: float, expected: Confid
     assert confidence_of((voice(voice_score), phrase(phrase_score))) is expected
 
 
+def test_at_the_threshold_it_is_accepted() -> None:
+    assert SpeakerMatch("id", "Ada", 0.7, 3.0, 3.0).accepted
+    assert not PhraseMatch("id", "", 0.3, 0.999, 1.0).accepted
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize(
     ("odds", "expected"),

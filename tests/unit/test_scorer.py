@@ -39,6 +39,7 @@ def test_among_more_people_a_voice_must_come_nearer(few: int, many: int, rate: f
 
 def test_everybody_gets_a_part_of_the_rate() -> None:
     scorer = plain_scorer(rate=0.01)
+    assert scorer.joint_threshold == pytest.approx(math.log(100.0))
     assert scorer.voice_threshold() == pytest.approx(1.0)
     assert scorer.voice_threshold(among=10) == pytest.approx(4.0)
     assert scorer.voice_threshold(among=10) == pytest.approx(scorer.voice_threshold(rate=0.001))

@@ -91,19 +91,6 @@ def test_silence_stays_silent() -> None:
         assert not augmented(silence, place).samples.any()
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
-def ada(engine: Engine) -> Profile:
-    profile = Profile.begin("ada", ProfileKind.PHRASE, required=3)
-    for number in (1, 2, 3):
-        profile = engine.extend(profile, recording(f"ada_enroll_{number}"))
-    return profile
-
-
 def test_every_saying_is_enrolled_in_every_place(engine: Engine, ada: Profile) -> None:
     for number, sample in enumerate(ada.samples, start=1):
         assert len(sample.phrase_variants) == len(AUGMENTATIONS)

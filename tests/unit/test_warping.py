@@ -7,6 +7,7 @@ import pytest
 
 from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.types import FloatArray
+from tests.unit.scoring import spelled
 
 pytestmark = pytest.mark.runtime
 
@@ -25,11 +26,6 @@ def stretched(frames: FloatArray, factor: float) -> FloatArray:
     at = np.clip((np.arange(int(len(frames) * factor)) / factor).astype(int), 0, len(frames) - 1)
     result: FloatArray = frames[at]
     return result
-
-
-def spelled(text: str) -> FloatArray:
-    """One frame a letter: the same letters are 0 apart, different ones 1."""
-    return np.eye(128, dtype=np.float32)[[ord(letter) for letter in text]]
 
 
 def plain(reference: FloatArray, query: FloatArray) -> float:
