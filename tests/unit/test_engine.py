@@ -11,7 +11,6 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import Engine
-from edge.recognition.embedders import PHRASE_CONTEXT_S, phrase_samples, voice_samples
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode
 from tests.unit.voices import enrolled, recording
@@ -99,22 +98,6 @@ def test_does_not_judge_what_is_too_bad(engine: Engine, ada: Profile) -> None:
     assert result.speaker is None
     assert not result.accepted
     assert engine.identify([ada], silence).best is None
-
-
-def test_missing_context_is_filled_the_same_way_each_time() -> None:
-    whole = recording("ada_right_phrase")
-    bare = utterance_of(voice_samples(whole))
-    speech = len(voice_samples(bare))
-    assert len(phrase_samples(bare)) == speech + 2 * int(PHRASE_CONTEXT_S * SAMPLE_RATE)
-    assert np.array_equal(phrase_samples(bare), phrase_samples(bare))
-
-
-def test_rounding_does_not_shift_what_the_models_hear() -> None:
-    """17 frames of 32 ms are 8704 samples, also where their length comes out as 0.5439999."""
-    whole = replace(recording("ada_right_phrase"), lead_s=0.544)
-    below = replace(whole, lead_s=0.5439999999999996, end_s=whole.end_s + 1e-12)
-    assert np.array_equal(voice_samples(whole), voice_samples(below))
-    assert np.array_equal(phrase_samples(whole), phrase_samples(below))
 
 
 def test_the_same_recording_twice_is_no_repetition(engine: Engine) -> None:

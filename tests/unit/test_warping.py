@@ -153,6 +153,7 @@ def test_silence_and_rounding_give_no_odd_distance() -> None:
     assert unit(np.asarray([[3.0, 4.0], [0.0, 0.0]], np.float32)) == pytest.approx(
         np.asarray([[0.6, 0.8], [0.0, 0.0]])
     )
+    assert unit(np.asarray([3.0, 4.0], np.float32)) == pytest.approx([0.6, 0.8])
     for seed in range(10):
         assert dtw_distances([saying(seed, 30)], saying(seed, 30))[0] >= 0.0
 
