@@ -48,7 +48,7 @@ class Recorded(Model):
 
 def utterance(samples: int, lead: int, tail: int) -> Utterance:
     """Samples that are told apart by their values, with so much silence at both ends."""
-    sound = 1.0 + np.arange(samples, dtype=np.float32) / 65_536
+    sound = (1.0 + np.arange(samples) / 65_536).astype(np.float32)
     end_s = 5.0 + (samples - tail) / 16_000
     return Utterance(sound, 5.0, end_s, Quality(-20, -60, 40, 0, 1), lead_s=lead / 16_000)
 

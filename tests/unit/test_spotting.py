@@ -52,7 +52,9 @@ def found_in(text: str, *owners: Sequence[str]) -> list[KeywordHit]:
     """The hits in an utterance of these letters, 80 ms apart, of people who enrolled others."""
     examples = [[saying(each) for each in own] for own in owners]
     spotter = KeywordSpotter(Spelled(), examples)
-    return spotter.search(spelled("".join(letter + "?" for letter in text)))
+    found = spotter.search(spelled("".join(letter + "?" for letter in text)))
+    assert spotter.position_s == 0.0
+    return found
 
 
 def hit(owner: int, first: int, last: int, cost: float = 0.0) -> KeywordHit:
@@ -185,12 +187,13 @@ def test_a_hit_is_given_two_steps_after_its_end() -> None:
 def test_what_is_not_settled_is_given_at_the_end() -> None:
     spotter = KeywordSpotter(Spelled("zabcdef"), [[saying("abcdef")]])
     assert spotter.feed(np.zeros(12_512 + 6 * 1_280, np.float32)) == []
-    assert [(each.owner, each.cost) for each in spotter.finish()] == [(0, 0.0)]
+    assert spotter.finish() == [KeywordHit(0, *times(0.34, 0.391 + 0.48 + 0.171, 0.0))]
     assert spotter.finish() == []
 
 
 def test_what_was_heard_before_is_forgotten() -> None:
     spotter = KeywordSpotter(Spelled("abcdefabcdef"), [[saying("abcdef")]])
+    assert spotter.position_s == 0.0
     step = np.zeros(1_280, np.float32)
     spotter.feed(np.zeros(12_512 + 2 * 1_280, np.float32))
     spotter.reset(7.0)
