@@ -51,10 +51,7 @@ def augmented(utterance: Utterance, augmentation: Augmentation) -> Utterance:
     It is deterministic: the same utterance gives the same samples every time.
     """
     samples = utterance.samples
-    speech = voice_samples(utterance)
-    power = float(np.mean(np.square(speech))) if len(speech) else 0.0
-    if power == 0.0:
-        return utterance
+    power = float(np.mean(np.square(voice_samples(utterance))))
     # Noise and echo differ from utterance to utterance, or all would have them in common.
     index = AUGMENTATIONS.index(augmentation) if augmentation in AUGMENTATIONS else 0
     random = np.random.default_rng((len(samples), index))

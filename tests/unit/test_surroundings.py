@@ -63,11 +63,13 @@ def test_each_augmentation_sounds_as_it_always_did() -> None:
     time = np.arange(32_000) / SAMPLE_RATE
     said = utterance((0.1 * np.sin(2 * np.pi * (300 + 200 * time) * time)).astype(np.float32))
     at = [4_001, 12_017, 20_029, 28_041]
-    heard = [augmented(said, place).samples[at].tolist() for place in AUGMENTATIONS]
+    places = (*AUGMENTATIONS, Augmentation(snr_db=5.0))
+    heard = [augmented(said, place).samples[at].tolist() for place in places]
     assert heard == [
         pytest.approx([-0.03312, 0.10054, -0.0342, 0.07793], abs=1e-4),
         pytest.approx([-0.04298, 0.07812, 0.01881, 0.15029], abs=1e-4),
         pytest.approx([-0.06535, 0.03565, -0.04961, -0.08953], abs=1e-4),
+        pytest.approx([-0.04672, 0.11953, -0.03707, 0.1082], abs=1e-4),
     ]
 
 
@@ -115,10 +117,9 @@ def test_it_is_cut_at_the_same_moments(place: Augmentation) -> None:
 
 
 def test_silence_stays_silent() -> None:
-    for count in (0, SAMPLE_RATE):
-        silence = utterance(np.zeros(count, np.float32))
-        for place in AUGMENTATIONS:
-            assert augmented(silence, place).samples.tolist() == [0.0] * count
+    silence = utterance(np.zeros(SAMPLE_RATE, np.float32))
+    for place in AUGMENTATIONS:
+        assert not augmented(silence, place).samples.any()
 
 
 def test_every_saying_is_enrolled_in_every_place(engine: Engine, ada: Profile) -> None:
