@@ -64,10 +64,14 @@ def test_wrong_shape_is_refused(copy: Path, shape: tuple[int, ...]) -> None:
 
 
 def test_a_changed_file_is_refused(copy: Path) -> None:
-    content = bytearray(copy.read_bytes())
+    original = copy.read_bytes()
+    content = bytearray(original)
     content[len(content) // 2] ^= 1
     copy.write_bytes(content)
-    with pytest.raises(ModelError, match="not the file that its card describes") as caught:
+    found, wanted = (hashlib.sha256(each).hexdigest()[:12] for each in (content, original))
+    with pytest.raises(
+        ModelError, match=f"SHA-256 {found}[.]{{3}}, card {wanted}[.]{{3}}"
+    ) as caught:
         open_model(copy)
     assert "\n" not in str(caught.value)
 
@@ -133,7 +137,7 @@ class Runtime:
 
     def open(self, *, model_content: bytes, num_threads: int) -> Runtime:
         """What `Interpreter` is called for."""
-        self.calls.append((model_content, num_threads))
+        self.calls.append((bytes(memoryview(model_content)), num_threads))
         return self
 
     def allocate_tensors(self) -> None:
@@ -144,7 +148,7 @@ class Runtime:
 
     def _details(self, index: int, shape: list[int]) -> list[dict[str, Any]]:
         one = {"index": index, "dtype": self._dtype, "quantization": self._quantization}
-        return [{**one, "shape": np.asarray(shape)}]
+        return [{**one, "shape": np.asarray(shape)}, {}]
 
     def get_input_details(self) -> list[dict[str, Any]]:
         return self._details(5, self._shape)
@@ -232,6 +236,30 @@ def test_the_runtimes_notes_are_left_out_and_the_rest_is_not(
 def test_it_opens_without_standard_error(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
     assert Model(card_of(), b"fake").run(np.ones((1, 3), np.float32)) == [[3.0]]
+
+
+def test_what_was_written_before_comes_before(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open(os.dup(2), "w", encoding="utf-8") as buffered:
+        monkeypatch.setattr("sys.stderr", buffered)
+        buffered.write("INFO: of our own\n")
+        Model(card_of(), b"fake")
+        monkeypatch.undo()
+    assert capfd.readouterr().err.startswith("INFO: of our own\nWARNING: look here\n")
+
+
+def test_the_weights_are_kept_for_the_runtime(runtime: Runtime) -> None:
+    content = bytes(bytearray(b"fake"))
+    model = Model(card_of(), content)
+    assert any(value is content for value in vars(model).values())
+
+
+def test_one_thread_unless_told_otherwise(runtime: Runtime, copy: Path) -> None:
+    for threads in ({}, {"threads": 3}):
+        with pytest.raises(ModelError, match="its input is"):
+            open_model(copy, **threads)
+    assert [call[1] for call in runtime.calls if isinstance(call, tuple)] == [1, 3]
 
 
 def test_the_older_runtime_does_too(monkeypatch: pytest.MonkeyPatch) -> None:

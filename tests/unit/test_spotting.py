@@ -192,7 +192,7 @@ def test_what_is_not_settled_is_given_at_the_end() -> None:
 
 
 def test_what_was_heard_before_is_forgotten() -> None:
-    spotter = KeywordSpotter(Spelled("abcdefabcdef"), [[saying("abcdef")]])
+    spotter = KeywordSpotter(Spelled("abcdefabc"), [[saying("abcdef")]])
     assert spotter.position_s == 0.0
     step = np.zeros(1_280, np.float32)
     spotter.feed(np.zeros(12_512 + 2 * 1_280, np.float32))
@@ -200,6 +200,9 @@ def test_what_was_heard_before_is_forgotten() -> None:
     assert spotter.position_s == 7.0
     assert [spotter.feed(part) for part in (np.zeros(12_512, np.float32), step, step)] == [[]] * 3
     assert spotter.finish() == []
+    spotter.reset(0.0)
+    spotter.feed(np.zeros(12_512 + 2 * 1_280, np.float32))
+    assert spotter.search(spelled("d?e?f?")) == []
     for begin in (0.0, 3.0):  # the same again is a hit again
         spotter = KeywordSpotter(Spelled("abcdefabcdef"), [[saying("abcdef")]])
         for _ in range(2):
