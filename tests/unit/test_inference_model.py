@@ -241,7 +241,7 @@ def test_it_opens_without_standard_error(runtime: Runtime, monkeypatch: pytest.M
 def test_what_was_written_before_comes_before(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with open(os.dup(2), "w", encoding="utf-8") as buffered:
+    with os.fdopen(os.dup(2), "w", encoding="utf-8") as buffered:
         monkeypatch.setattr("sys.stderr", buffered)
         buffered.write("INFO: of our own\n")
         Model(card_of(), b"fake")
