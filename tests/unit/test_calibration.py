@@ -56,6 +56,7 @@ def test_the_points_themselves_and_halfway_between() -> None:
 def test_beyond_its_ends_the_last_slope_goes_on() -> None:
     assert VOICE_CURVE.threshold(1e-5) == pytest.approx(6.0 + 2.0)
     assert VOICE_CURVE.threshold(1e-6) == pytest.approx(6.0 + 4.0)
+    assert VOICE_CURVE.threshold(10.0**-0.1) == pytest.approx(-4.0 - 4.5)
     assert VOICE_CURVE.rarity(10.0) == pytest.approx(6 * math.log(10.0))
     assert VOICE_CURVE.rarity(-9.0) == pytest.approx(0.0, abs=1e-6)
     assert VOICE_CURVE.rarity(-14.0) == pytest.approx(-math.log(10.0))

@@ -92,7 +92,19 @@ def test_a_missing_calibration(tmp_path: Path, name: str) -> None:
 def test_a_calibration_of_another_model(tmp_path: Path, name: str, made_for: object) -> None:
     document = document_of(name)
     document["calibration"]["made_for"] = made_for
-    refused(name, card_of(tmp_path, document), "in place of a calibration for this model")
+    said = f"one for the model {str(made_for)[:12]}... in place of a calibration for this model"
+    refused(name, card_of(tmp_path, document), f"{said} ({document['sha256'][:12]}...)")
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+def test_the_least_that_is_a_calibration(tmp_path: Path, name: str) -> None:
+    document = document_of(name)
+    weak = {SPEAKER: ("similarity", 0.01), PHRASE: ("distance", -0.01)}[name]
+    document["calibration"]["ratio"].update([weak])
+    document["calibration"]["operating_curve"] = [[0.9, -0.1], [0.1, 0.1]]
+    calibration: Any = READERS[name](card_of(tmp_path, document))
+    assert getattr(calibration, weak[0]) == weak[1]
+    assert calibration.curve.points == ((0.9, -0.1), (0.1, 0.1))
 
 
 @pytest.mark.parametrize(("name", "key"), RATIO_KEYS)

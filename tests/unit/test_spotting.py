@@ -76,6 +76,7 @@ def times(*values: float) -> list[Any]:
         # A step of both by one costs twice the distance, one of either by two 1.5 times that of
         # both vectors; all of it is divided by the lengths of both together.
         pytest.param("abcdefghij", "abcdXfghij", 0, 9, 2 / 20, id="one off"),
+        pytest.param("abcdefghij", "qrstuabcdXfghij", 5, 14, 2 / 20, id="one off, later"),
         pytest.param("abbccddeeffgg", "qabcdefg", 1, 7, 0.0, id="twice as fast"),
         pytest.param("abbccddeeffxg", "abcdefg", 0, 6, 1.5 / 20, id="one skipped"),
         pytest.param("abcdefg", "qabbccddeeffgz", 1, 12, 0.0, id="half as fast"),
