@@ -15,8 +15,9 @@ from edge.audio.utterance import utterance_of
 from edge.config import Config, RecognitionConfig
 from edge.config.settings import SecurityConfig
 from edge.errors import EnrollmentRejected, ProfileError
+from edge.inference.model import new_interpreter
 from edge.recognition import Engine
-from edge.recognition.embedders import Models, PhraseEmbedder, SpeakerEmbedder
+from edge.recognition.embedders import Models, PhraseEmbedder, SpeakerEmbedder, open_models
 from edge.recognition.results import Identification, PhraseEmbedding, Verification
 from edge.resources import demo_directory
 from edge.types import (
@@ -415,14 +416,36 @@ def test_the_configured_rate_decides(engine: Engine) -> None:
     assert engine.scorer.phrase_threshold() == pytest.approx(-0.316)
 
 
+def test_no_embedding_is_shown(engine: Engine) -> None:
+    recognizer = hearing(engine)
+    analysis = recognizer.analyze(said(), to_enroll=True)
+    person = known(engine)
+    scores = recognizer.scorer.voice_scores([person], [analysis])
+    for each in (analysis, recognizer.embed_phrase(said()), person, recognizer.scorer, scores):
+        assert "[" not in repr(each)
+
+
+def test_each_model_has_as_many_threads_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def noted(content: bytes, count: int) -> Any:
+        threads.append(count)
+        return new_interpreter(content, count)
+
+    monkeypatch.setattr("edge.inference.model.new_interpreter", noted)
+    open_models()
+    Engine.open(Config(recognition=RecognitionConfig(threads=2)))
+    assert threads == [1, 1, 2, 2]
+
+
 def test_results_in_json() -> None:
-    voice = SpeakerMatch("an id", "Ada", 0.912345, 12.345678, 3.774004)
-    phrase = PhraseMatch("an id", "mellon", 0.123456, -1.234567, -0.316004)
+    voice = SpeakerMatch("an id", "Ada", 0.912345, 12.345678, 3.774056)
+    phrase = PhraseMatch("an id", "mellon", 0.123456, -1.234567, -0.316056)
     quality = Quality(-20.04, -60.0, 25.04, 0.12344, 1.504)
     times = {"speaker": 1.2345, "match": 0.04}
     heard = {
         "profile_id": "an id", "name": "Ada", "similarity": 0.9123, "score": 12.3457,
-        "threshold": 3.774, "accepted": True,
+        "threshold": 3.7741, "accepted": True,
     }  # fmt: skip
     common = {
         "confidence": "high",
@@ -441,7 +464,7 @@ def test_results_in_json() -> None:
         "speaker": heard,
         "phrase": {
             "profile_id": "an id", "phrase": "mellon", "distance": 0.1235, "score": -1.2346,
-            "threshold": -0.316, "accepted": False,
+            "threshold": -0.3161, "accepted": False,
         },
     }  # fmt: skip
     unnamed = Verification(True, wrong, high, None, replace(phrase, phrase=""), quality).as_dict()
