@@ -88,4 +88,5 @@ def _noise(count: int, random: np.random.Generator) -> FloatArray:
     spectrum /= 1.0 + (frequency / _KNEE_HZ) ** 1.5
     spectrum[frequency < _LOWEST_HZ] = 0.0
     noise = np.fft.irfft(spectrum, size)[:count]
-    return (noise / np.sqrt(np.mean(np.square(noise)))).astype(np.float32)
+    unit_power: FloatArray = (noise / np.sqrt(np.mean(np.square(noise)))).astype(np.float32)
+    return unit_power

@@ -128,7 +128,11 @@ def test_another_file_than_the_card_names(tmp_path: Path, damage: Callable[[byte
     content = content_of(VOICES)
     _, sha256 = written(tmp_path, content)
     path, _ = written(tmp_path, damage(content))
-    refused(path, sha256, "is not the cohort", sha256[:12])
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    refused(path, sha256, f"is not the cohort {NAMED} {found[:12]}..., card {sha256[:12]}...)")
+
+
+NAMED = "that the speaker model's card names (SHA-256"
 
 
 class Trap:

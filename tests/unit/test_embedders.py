@@ -185,11 +185,12 @@ def test_silence_and_full_scale_noise_are_embedded_too(models: Models) -> None:
         assert np.isfinite(models.phrase.embed(sound)).all()
 
 
-@pytest.mark.parametrize("samples", [0, 1, 1_599])
-def test_too_short_is_refused(models: Models, samples: int) -> None:
+@pytest.mark.parametrize(("samples", "seconds"), [(0, "0.000"), (800, "0.050"), (1_599, "0.100")])
+def test_too_short_is_refused(models: Models, samples: int, seconds: str) -> None:
     sound = np.zeros(samples, dtype=np.float32)
+    message = rf"^{seconds} s of audio is too short to recognize anything; give at least 0\.1 s$"
     for embedder in (models.speaker, models.phrase):
-        with pytest.raises(InputError, match="too short"):
+        with pytest.raises(InputError, match=message):
             embedder.embed(sound)
 
 
@@ -250,6 +251,14 @@ def test_one_pass_gives_what_window_after_window_gives(models: Models) -> None:
     for row, vector in enumerate(vectors):
         alone = models.phrase.embed_window(frames[4 * row : 4 * row + 76])
         assert cosine(vector, alone) > 0.99
+
+
+def test_a_voice_has_windows_of_one_length(models: Models) -> None:
+    model = Recorded(models, "speaker", lambda values: values)
+    free = replace(model.card.input, shape=(1, None, 80))
+    model.card = replace(model.card, input=free)
+    with pytest.raises(ValueError, match="gives no window length"):
+        SpeakerEmbedder(model)
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

@@ -357,6 +357,20 @@ def test_the_next_phrase_must_be_the_first(
         hearing(engine, voice_at(0.0, 5), phrase_at(distance)).enroll(begun, said())
 
 
+def test_a_limit_itself_is_good_enough(engine: Engine) -> None:
+    recognizer = hearing(engine, voice_at(0.5), spelled("abcdefghIJKlmnopqrstuvwx"))
+    for embedder in (recognizer.models.speaker, recognizer.models.phrase):
+        points = {"enrollment": {"threshold": 0.5}}
+        embedder.card = replace(embedder.card, operating_points=points)
+    phrase = replace(recognizer.scorer.phrase, distance=-16.0)
+    scorer = replace(recognizer.scorer, phrase=phrase, rate=0.1)
+    recognizer = Engine(recognizer.models, scorer=scorer)
+    begun = known(engine, voice_at(1.0), required=9)
+    assert recognizer.phrase_distance(begun, recognizer.embed_phrase(said())) == 0.5
+    assert recognizer.enroll(begun, said()).net_speech_s == 1.5
+    assert recognizer.is_phrase(0.5, 25.0)
+
+
 def test_what_was_learned_is_the_same_recording_too(engine: Engine) -> None:
     ada = known(engine, voice_at(0.9), voice_at(0.9, 3), required=9)
     learned = replace(ada.samples[0], speaker_embedding=voice_at(1.0), adapted=True)

@@ -84,11 +84,21 @@ def test_every_fault_is_named(
         assert word in message
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_not_a_card_at_all(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "the model card is not JSON"),
+        (b"{", "the model card is not JSON"),
+        (b"[" * 100_000, "the model card is not JSON"),
+        (b"\xff\xfe", "the model card cannot be read"),
+        (b"[]", "the card must be an object, not a list"),
+    ],
+    ids=["empty", "cut", "deep", "no text", "a list"],
+)
+def test_not_a_card_at_all(tmp_path: Path, content: bytes, fault: str) -> None:
     path = tmp_path / "card.json"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"card\.json"):
+    with pytest.raises(ModelError, match=rf"card\.json: {fault}"):
         read_card(path)
     with pytest.raises(ModelError, match=r"other\.json"):
         read_card(tmp_path / "other.json")

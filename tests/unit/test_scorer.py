@@ -121,6 +121,9 @@ def test_the_cohort_and_the_quality_count() -> None:
     scorer = Scorer(plain.cohort, knowing, plain.phrase, plain.rate)
     expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2) + 0.8
     assert float(scorer.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(expected)
+    # Rounding makes nobody more similar than the same.
+    longer = [analysis_of(sign * 1.001 * AXES[0]) for sign in (1, -1)]
+    assert plain.voice_scores(profiles, longer).similarity.tolist() == [[1.0, -1.0]]
     # Somebody of the cohort is just that voice: all of the weight is taken off on both sides.
     same = replace(plain, cohort=Cohort(AXES[:1], 1, 0.5))
     assert float(same.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(6.0)
