@@ -66,6 +66,7 @@ def test_the_worse_part_is_the_joint_score() -> None:
     sure, unsure = scorer.joint(20.0, 0.5), scorer.joint(1.0, 9.0)
     assert sure == pytest.approx(-math.log(0.01), abs=1e-4)
     assert unsure == pytest.approx(-math.log(0.01), abs=1e-4)
+    assert float(scorer.joints(1.0, 9.0)) == pytest.approx(unsure)
     assert scorer.joint(20.0, 9.0) > sure
     # Ten people for whom a voice may be taken make it ten times less rare; not so the phrase.
     assert scorer.joint(1.0, 9.0, among=10) == pytest.approx(-math.log(0.1), abs=1e-4)
