@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.audio import microphone
 from edge.recognition import Engine
 from edge.store import ProfileStore
 from edge.types import Profile, ProfileKind
+from tests.unit.sound_system import Clock, SoundSystem
 from tests.unit.stores import enroll, make_sample
 from tests.unit.voices import enrolled
 
@@ -48,3 +50,16 @@ def store_path(tmp_path: Path) -> Path:
         store.create("Grace", ProfileKind.VOICE, required=30)
         store.add_sample("Grace", make_sample(4, phrase=False, seconds=12.5), "5" * 64, "")
     return path
+
+
+@pytest.fixture
+def sound_system(monkeypatch: pytest.MonkeyPatch) -> SoundSystem:
+    return SoundSystem.installed(monkeypatch)
+
+
+@pytest.fixture
+def sound_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of whoever listens to a microphone."""
+    clock = Clock()
+    clock.govern(monkeypatch, microphone)
+    return clock

@@ -88,15 +88,14 @@ def _definition(node: NodeOrLeaf) -> str:
 
 def _counts(node: NodeOrLeaf) -> bool:
     """Whether a mistake here changes what the module does, not only how it is typed or logged."""
-    if node.type == "operator" and node.parent and node.parent.type in {"parameters", "param"}:
-        return False  # the star of a signature multiplies nothing
     child = node
     for parent in _ancestors(node):
-        if parent.type in {"decorator", "import_from", "import_name", "assert_stmt"}:
+        star = parent.type == "parameters" and child is node  # before what is given by name
+        if star or parent.type in {"decorator", "import_from", "import_name", "assert_stmt"}:
             return False
-        if (parent.type == "annassign" and child is parent.children[1]) or (
-            parent.type == "tfpdef" and child is not parent.children[0]
-        ):
+        if parent.type == "annassign" and child is parent.children[1]:
+            return False
+        if parent.type == "tfpdef" and child is not parent.children[0]:
             return False
         if parent.type == "funcdef" and child is parent.annotation:
             return False
