@@ -6,7 +6,7 @@ import itertools
 import random
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +18,7 @@ from edge.access.decider import Decider, Judgment
 from edge.challenge.challenge import Challenge, DigitStrings, Prompt
 from edge.challenge.matching import DigitScore
 from edge.challenge.policy import AnswerScore
-from edge.challenge.rounds import DigitRound
 from edge.config import ChallengeConfig, Config
-from edge.recognition import Engine
 from edge.types import Confidence, Profile, Quality, ReasonCode, SpeakerMatch, Utterance
 from tests.unit.clocks import Clock, stop_clocks
 from tests.unit.judgments import judgment_of
@@ -68,7 +66,7 @@ class Ear:
     digits: tuple[int, ...] = tuple(range(10))
     hears: tuple[int, ...] | None = None
     voice: float = 9.0
-    score: DigitScore = DigitScore(2.0, 1.0)
+    score: DigitScore = field(default_factory=lambda: DigitScore(2.0, 1.0))
     clock: Clock | None = None
     asked: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -91,25 +89,26 @@ class Door:
     def __init__(self, clock: Clock, *people: Profile, speak: Any = None, **settings: Any) -> None:
         self.clock = clock
         self.prompts: list[Prompt | None] = []
+        self.shows = True
         self.ears = {"ada": Ear(), "robin": Ear()}
         self.refusal: ReasonCode | None = None
         engine: Any = SimpleNamespace(refusal=lambda _utterance, _kind: self.refusal)
         config = ChallengeConfig(**{"required": "always", **settings})
-        self.challenge = Challenge(
-            config, engine, lambda _: (), lambda prompt: self.show(prompt), speak=speak
-        )
+        self.challenge = Challenge(config, engine, lambda _: (), self._show, speak=speak)
         policy: Any = self.challenge.policy
         policy.judge_of = lambda profile: self.ears.get(profile.id)
         self.challenge.use(people or [PERSON, OTHER])
 
-    def show(self, prompt: Prompt | None) -> None:
+    def _show(self, prompt: Prompt | None) -> None:
+        if not self.shows:
+            raise RuntimeError("no display")
         self.prompts.append(prompt)
 
     def passphrase(self, person: Profile = PERSON, **changes: Any) -> Judgment:
         """A granted passphrase that ends now."""
         judgment = judgment_of(ReasonCode.ACCEPTED, profile=person)
         said = utterance(self.clock.now - ANSWER_S)
-        return self.challenge.review(replace(judgment, utterance=said, **changes))
+        return self.challenge.review(replace(judgment, **{"utterance": said, **changes}))
 
     @property
     def prompt(self) -> Prompt:
@@ -194,9 +193,7 @@ def test_an_answer_counts_once(door: Door) -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
-def test_each_attempt_has_new_digits_and_its_own_time(
-    clock: Clock, attempts: int
-) -> None:
+def test_each_attempt_has_new_digits_and_its_own_time(clock: Clock, attempts: int) -> None:
     door = Door(clock, attempts=attempts)
     ear = door.ears["ada"]
     door.passphrase()
@@ -270,26 +267,21 @@ def test_a_failed_answer_is_certain_and_its_figures_finite(door: Door) -> None:
 
 
 def test_an_answer_that_never_comes_fails_once(clock: Clock, door: Door) -> None:
-    first = door.passphrase()
+    door.passphrase(utterance=utterance(START - ANSWER_S, truncated=True))
     clock.now = START + 13.0
     assert door.challenge.tick() is None
     clock.now = START + 13.01
     late = door.challenge.tick()
     assert outcome(late) == FAILED
     assert late is not None
-    assert late.utterance == replace(
-        first.utterance,
-        samples=late.utterance.samples,
-        start_s=START,
-        end_s=START,
-        lead_s=0.0,
-        speech_ended_at=START + 13.01,
-        closed_at=START + 13.01,
-    )
-    assert len(late.utterance.samples) == 0
+    silence = late.utterance
+    assert len(silence.samples) == 0
+    assert (silence.start_s, silence.end_s, silence.lead_s) == (START, START, 0.0)
+    assert (silence.speech_ended_at, silence.closed_at) == (START + 13.01, START + 13.01)
+    assert not silence.truncated
+    assert silence.quality is QUALITY
     assert late.decision.utterance_s == 0.0
     assert late.decision.time == WALL + START + 13.01
-    assert not late.utterance.truncated
     assert door.challenge.tick() is None
     assert door.prompts[1:] == [None]
     assert door.say() is None
@@ -313,9 +305,7 @@ def test_a_device_that_was_suspended_does_not_open(clock: Clock, door: Door) -> 
 
 
 @pytest.mark.parametrize(("stream_s", "counts"), [(START, True), (START - 0.01, False)])
-def test_an_answer_begins_after_the_passphrase(
-    door: Door, stream_s: float, counts: bool
-) -> None:
+def test_an_answer_begins_after_the_passphrase(door: Door, stream_s: float, counts: bool) -> None:
     door.passphrase()
     said = door.say(stream_s=stream_s)
     assert (said is not None) == counts
@@ -463,13 +453,8 @@ def test_only_who_has_to_answer_is_asked(clock: Clock) -> None:
     assert outcome(door.passphrase()) == OPENED
 
 
-def test_digits_that_cannot_be_shown_are_not_awaited(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_prompt: Prompt | None) -> None:
-        raise RuntimeError("no display")
-
-    monkeypatch.setattr(door, "show", fail)
+def test_digits_that_cannot_be_shown_are_not_awaited(door: Door) -> None:
+    door.shows = False
     with pytest.raises(RuntimeError, match="no display"):
         door.passphrase()
     assert not door.challenge.pending
@@ -499,7 +484,7 @@ def in_common(one: Sequence[int], other: Sequence[int]) -> int:
 
 def test_strings_differ_from_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted: list[tuple[int, ...]] = []
-    chance = random.Random(7)
+    chance = random.Random(1)  # noqa: S311 - no secret
 
     def sample(_self: object, choices: list[int], count: int) -> Sequence[int]:
         return scripted.pop(0) if scripted else chance.sample(choices, count)
@@ -528,8 +513,8 @@ def test_strings_differ_from_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> N
         return seen[-1] == digits
 
     assert takes(near(seen[5], 2))
-    assert not takes(near(seen[2], 3)), "32 strings ago"
-    assert takes(near(seen[2], 3)), "33 strings ago"
+    assert not takes(near(seen[1], 3)), "32 strings ago"
+    assert takes(near(seen[1], 3)), "33 strings ago"
     last = seen[-1]
     touching = next(d for d in itertools.permutations(range(10), 4) if in_common(d, last) == 1)
     assert not takes(touching), "one digit in its old place"
@@ -542,45 +527,33 @@ def test_among_few_digits_strings_still_change_in_every_place() -> None:
 
 
 @needs_flite
-class TestSpoken:
-    """With real recognition."""
-
-    @pytest.fixture(scope="class")
-    def ada(self) -> tuple[Engine, Profile, list[DigitRound]]:
-        return enrolled_ada()
-
-    @pytest.mark.parametrize(
-        ("voice", "right", "expected"),
-        [(ADA, True, OPENED), (ADA, False, FAILED), (ROBIN, True, FAILED)],
-        ids=["right", "another digit", "another voice"],
+@pytest.mark.parametrize(
+    ("voice", "right", "expected"),
+    [(ADA, True, OPENED), (ADA, False, FAILED), (ROBIN, True, FAILED)],
+    ids=["right", "another digit", "another voice"],
+)
+def test_spoken_digits_are_recognized(
+    clock: Clock, voice: str, right: bool, expected: tuple[str, str]
+) -> None:
+    engine, person, rounds = enrolled_ada()
+    prompts: list[Prompt | None] = []
+    config = ChallengeConfig(required="always")
+    challenge = Challenge(config, engine, lambda _: rounds, prompts.append)
+    challenge.use([person])
+    said = Decider(engine, Config()).decide(passphrase(), [person])
+    assert outcome(said) == OPENED
+    assert outcome(challenge.review(said)) == ASKED
+    prompt = prompts[-1]
+    assert prompt is not None
+    digits = [int(digit) for digit in prompt.digits]
+    if not right:
+        digits[3] = next(digit for digit in range(10) if digit not in digits)
+    answered = answer(digits, voice)
+    answered = replace(
+        answered,
+        start_s=60.0,
+        end_s=60.0 + answered.end_s - answered.start_s,
+        speech_ended_at=clock.now + 5.0,
+        closed_at=clock.now + 5.6,
     )
-    def test_what_opens(
-        self,
-        clock: Clock,
-        ada: tuple[Engine, Profile, list[DigitRound]],
-        voice: str,
-        right: bool,
-        expected: tuple[str, str],
-    ) -> None:
-        engine, person, rounds = ada
-        prompts: list[Prompt | None] = []
-        config = ChallengeConfig(required="always")
-        challenge = Challenge(config, engine, lambda _: rounds, prompts.append)
-        challenge.use([person])
-        said = Decider(engine, Config()).decide(passphrase(), [person])
-        assert outcome(said) == OPENED
-        assert outcome(challenge.review(said)) == ASKED
-        prompt = prompts[-1]
-        assert prompt is not None
-        digits = [int(digit) for digit in prompt.digits]
-        if not right:
-            digits[3] = next(digit for digit in range(10) if digit not in digits)
-        answered = answer(digits, voice)
-        answered = replace(
-            answered,
-            start_s=60.0,
-            end_s=60.0 + answered.end_s - answered.start_s,
-            speech_ended_at=clock.now + 5.0,
-            closed_at=clock.now + 5.6,
-        )
-        assert outcome(challenge.judge(answered)) == expected
+    assert outcome(challenge.judge(answered)) == expected

@@ -339,9 +339,7 @@ def test_while_the_store_is_busy_the_newest_64_wait(shelf: Any) -> None:
     assert [item.payload for _, item in shelf.items] == [payload(n) for n in (0, *range(2, 66))]
 
 
-def test_damaged_fingerprints_are_removed(
-    shelf: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_fingerprints_are_removed(shelf: Any, caplog: pytest.LogCaptureFixture) -> None:
     for kind in ("heard", "heard-refused"):
         shelf.add(kind, payload(1))
         shelf.add(kind, b"no fingerprint")
@@ -350,9 +348,7 @@ def test_damaged_fingerprints_are_removed(
     check.load(shelf)
     assert check.remembered == 4
     assert shelf.discarded == [("heard", [1]), ("heard-refused", [4])]
-    assert caplog.messages == 2 * [
-        "removing a stored fingerprint: fingerprint of version 110"
-    ]
+    assert caplog.messages == 2 * ["removing a stored fingerprint: fingerprint of version 110"]
 
 
 def test_a_store_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -373,7 +369,10 @@ def test_a_store_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_a_recording_of_the_enrollment_does_not_open(ada: Profile, store: ProfileStore) -> None:
-    utterances = [recording("ada_enroll_2"), replace(recording("ada_enroll_1"), samples=sound(1)[:9])]
+    utterances = [
+        recording("ada_enroll_2"),
+        replace(recording("ada_enroll_1"), samples=sound(1)[:9]),
+    ]
     remember_enrollment(store, "Ada", utterances, ReplayConfig(enabled=False))
     assert not store.kept("heard")
     for _ in range(6):
