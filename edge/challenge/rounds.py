@@ -177,7 +177,7 @@ def _check_quality(analyzer: Analyzer, utterance: Utterance, digit: int) -> None
     reason = reason_to_refuse(quality, config)
     if reason is ReasonCode.TOO_SHORT and quality.net_speech_s >= _MIN_SPEECH_S:
         reason = None
-    if reason in (ReasonCode.TOO_SHORT, ReasonCode.TOO_LONG):
+    if reason is ReasonCode.TOO_SHORT:
         raise _rejected_length(reason, digit)
     if reason is not None:
         raise EnrollmentRejected(reason.value, explain(reason, quality, config))

@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.access.decider import Decider, Judgment
+from edge.access.decider import Judgment
 from edge.challenge.challenge import Challenge, DigitStrings, Prompt
 from edge.challenge.matching import DigitScore
 from edge.challenge.policy import AnswerScore
-from edge.config import ChallengeConfig, Config
+from edge.config import ChallengeConfig
 from edge.types import Confidence, Profile, Quality, ReasonCode, SpeakerMatch, Utterance
 from tests.unit.clocks import Clock, stop_clocks
 from tests.unit.judgments import judgment_of
-from tests.unit.spoken_digits import ADA, ROBIN, answer, enrolled_ada, needs_flite, passphrase
 
 WALL = 1_700_000_000.0
 START = 5_000.0
@@ -524,36 +523,3 @@ def test_among_few_digits_strings_still_change_in_every_place() -> None:
     strings = DigitStrings()
     few = [strings.next(range(4), 4) for _ in range(40)]
     assert all(in_common(one, other) == 0 for one, other in itertools.pairwise(few))
-
-
-@needs_flite
-@pytest.mark.parametrize(
-    ("voice", "right", "expected"),
-    [(ADA, True, OPENED), (ADA, False, FAILED), (ROBIN, True, FAILED)],
-    ids=["right", "another digit", "another voice"],
-)
-def test_spoken_digits_are_recognized(
-    clock: Clock, voice: str, right: bool, expected: tuple[str, str]
-) -> None:
-    engine, person, rounds = enrolled_ada()
-    prompts: list[Prompt | None] = []
-    config = ChallengeConfig(required="always")
-    challenge = Challenge(config, engine, lambda _: rounds, prompts.append)
-    challenge.use([person])
-    said = Decider(engine, Config()).decide(passphrase(), [person])
-    assert outcome(said) == OPENED
-    assert outcome(challenge.review(said)) == ASKED
-    prompt = prompts[-1]
-    assert prompt is not None
-    digits = [int(digit) for digit in prompt.digits]
-    if not right:
-        digits[3] = next(digit for digit in range(10) if digit not in digits)
-    answered = answer(digits, voice)
-    answered = replace(
-        answered,
-        start_s=60.0,
-        end_s=60.0 + answered.end_s - answered.start_s,
-        speech_ended_at=clock.now + 5.0,
-        closed_at=clock.now + 5.6,
-    )
-    assert outcome(challenge.judge(answered)) == expected
