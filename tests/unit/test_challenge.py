@@ -39,6 +39,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     )
 
 
+@pytest.fixture(autouse=True)
+def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search for digits that never ends fails."""
+    tries = itertools.count()
+    sample = secrets.SystemRandom.sample
+
+    def counted(self: secrets.SystemRandom, choices: Sequence[int], count: int) -> list[int]:
+        assert next(tries) < 100_000, "no digits are found"
+        return sample(self, choices, count)
+
+    monkeypatch.setattr(secrets.SystemRandom, "sample", counted)
+
+
 def utterance(
     begun_at: float, *, seconds: float = ANSWER_S, stream_s: float | None = None, **changes: Any
 ) -> Utterance:
@@ -485,7 +498,10 @@ def test_strings_differ_from_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> N
     scripted: list[tuple[int, ...]] = []
     chance = random.Random(1)  # noqa: S311 - no secret
 
+    tries = itertools.count()
+
     def sample(_self: object, choices: list[int], count: int) -> Sequence[int]:
+        assert next(tries) < 100_000, "no digits are found"
         return scripted.pop(0) if scripted else chance.sample(choices, count)
 
     monkeypatch.setattr(secrets.SystemRandom, "sample", sample)

@@ -95,10 +95,12 @@ def test_the_nearest_other_digit(one_round: DigitRecognizer, three_rounds: Digit
         (one_round, 0, 1, 36.04),
         (one_round, 9, 8, 36.01),
     ):
-        found = recognizer.nearest_other(example(digit))
-        assert found == (other, pytest.approx(margin, abs=0.1))
-    wrong = replace(example(7), digit=4)
-    assert three_rounds.nearest_other(wrong) == (7, pytest.approx(-117.75, abs=0.1))
+        found, by = recognizer.nearest_other(example(digit))
+        assert found == other
+        assert by == pytest.approx(margin, abs=0.1)
+    found, by = three_rounds.nearest_other(replace(example(7), digit=4))
+    assert found == 7
+    assert by == pytest.approx(-117.75, abs=0.1)
 
 
 def test_a_recognizer_needs_every_digit_and_whole_words() -> None:

@@ -233,7 +233,9 @@ def test_an_utterance_is_remembered_for_so_many_days(age_s: float, known: bool, 
 def test_of_each_person_and_kind_the_newest_are_remembered() -> None:
     check = ReplayCheck(ReplayConfig(remembered=3))
     check.use(["ada", "robin"])
-    many = [(said, ADA), (refused, ADA), (said, ROBIN), (refused, ROBIN), (by_a_stranger, ADA)]
+    many: list[tuple[Callable[[int, Profile], Judgment], Profile]] = [
+        (said, ADA), (refused, ADA), (said, ROBIN), (refused, ROBIN), (by_a_stranger, ADA),
+    ]  # fmt: skip
     for turn in range(3):
         for kind, (how, person) in enumerate(many):
             check.review(how(10 * kind + turn, person))
