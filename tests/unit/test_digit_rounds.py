@@ -25,7 +25,6 @@ from edge.challenge.rounds import (
     make_example,
     replace_rounds,
     rounds_of,
-    strong_digits,
     summary_of,
     voice_of,
     weakness_of,
@@ -247,7 +246,6 @@ def test_digits_that_sound_similar_are_not_asked_for() -> None:
     margins = [distinct[0][1], distinct[6][1], weak[8][1]]
     assert margins == pytest.approx([80.30, 71.72, -17.97], abs=0.1)
     # The weakest are left out, at most four; the latest three rounds count.
-    assert strong_digits([FIRST, *similar]) == (0, 4, 5, 7, 8, 9)
     assert summary_of([FIRST, *similar]) == {
         "rounds": 4,
         "required": 3,
