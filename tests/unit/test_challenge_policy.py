@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -228,7 +229,8 @@ class Scorer:
     def voice_scores(self, profiles: list[Profile], analyses: list[Analysis]) -> Any:
         self.voices += profiles
         assert analyses[0].timings_ms == {"speaker": 7.0}
-        return SimpleNamespace(similarity=np.array([[0.75]]), ratio=np.array([[4.5]]))
+        # Of the first person and the first utterance, whatever else there is.
+        return SimpleNamespace(similarity=np.diag([0.75, 0.0]), ratio=np.diag([4.5, 0.0]))
 
     def voice_threshold(self, *, enrollments: int, rate: float) -> float:
         assert rate == pytest.approx(0.00002)
@@ -238,7 +240,9 @@ class Scorer:
 def test_an_answer_is_judged_by_its_digits_and_by_the_voice_of_the_rounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stop_clocks(monkeypatch, "edge.challenge.policy")
+    clock = stop_clocks(monkeypatch, "edge.challenge.policy")
+    ticks = itertools.count(1_000.0, 0.25)
+    monkeypatch.setattr(clock, "perf_counter", lambda: next(ticks))
     quality = Quality(-20.0, -60.0, 40.0, 0.0, 1.0)
     analysis = Analysis(make_sample().speaker_embedding, None, quality, {"speaker": 7.0})
     analyzed: list[bool] = []
@@ -263,7 +267,7 @@ def test_an_answer_is_judged_by_its_digits_and_by_the_voice_of_the_rounds(
     assert [sample.created_at for sample in scorer.voices[0].samples] == [
         spoken.voice.created_at for spoken in made_rounds()
     ]
-    assert score.timings_ms == {"speaker": 7.0, "digits": 0.0}
+    assert score.timings_ms == {"speaker": 7.0, "digits": 250.0}
     wrong = judge.judge(answer, (4, 1, 7, 3), analysis)
     assert analyzed == [False]
     assert wrong.voice.accepted

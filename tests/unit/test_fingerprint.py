@@ -70,16 +70,21 @@ def test_what_stands_out_in_a_recording(
 @pytest.mark.parametrize(
     ("change", "score", "threshold", "overlap"),
     [
-        (None, 0.803, 0.2755, 37),
+        (None, 0.8030, 0.2755, 37),
         (lambda samples: samples[384:], 0.8005, 0.2780, 36),
-        (lambda samples: at_speed(1.0025)(samples, 1), 0.668, 0.2766, 37),
-        (lambda samples: at_speed(0.995)(samples, 1), 0.484, 0.2873, 37),
         # Of half a second, which is what is said in it that counts.
         (lambda samples: samples[12_000:20_000], 0.7645, 0.4001, 8),
-        (lambda samples: samples[30_000:38_000], 0.391, 0.3539, 7),
-        (lambda samples: samples[42_000:50_000], 0.311, 0.3701, 8),
-        (lambda _: samples_of("ada_enroll_1"), 0.097, 0.2237, 32),
-        (lambda _: samples_of("robin_right_phrase"), 0.070, 0.2315, 25),
+        (lambda samples: samples[30_000:38_000], 0.3908, 0.3539, 7),
+        (lambda samples: samples[42_000:50_000], 0.3113, 0.3701, 8),
+        (lambda _: samples_of("ada_enroll_1"), 0.0966, 0.2237, 32),
+        (lambda _: samples_of("robin_right_phrase"), 0.0698, 0.2315, 25),
+        # Found at another speed only.
+        (lambda samples: in_noise(samples, 1.005, 0.3), 0.3184, 0.2256, 37),
+        (lambda samples: in_noise(samples, 0.995, 0.3), 0.3129, 0.2294, 37),
+        (lambda samples: in_noise(samples, 0.9975, 0.5), 0.2216, 0.2055, 37),
+        (lambda samples: in_noise(samples, 1.0025, 0.5), 0.1935, 0.2028, 37),
+        (lambda samples: in_noise(samples, 0.9975, 0.6), 0.1871, 0.1990, 37),
+        (lambda samples: in_noise(samples, 1.005, 0.5), 0.1969, 0.2056, 37),
     ],
 )
 def test_how_near_a_recording_comes(
@@ -87,10 +92,19 @@ def test_how_near_a_recording_comes(
 ) -> None:
     samples = samples_of(PHRASE)
     found = against(samples if change is None else change(samples), PHRASE)
-    assert found.score == pytest.approx(score, abs=0.004)
-    assert found.threshold == pytest.approx(threshold, abs=0.001)
+    assert found.score == pytest.approx(score, abs=0.001)
+    assert found.threshold == pytest.approx(threshold, abs=0.0005)
     assert found.overlap_s == pytest.approx(0.064 * overlap)
     assert found.suspected == (score > threshold)
+
+
+def in_noise(samples: FloatArray, speed: float, level: float) -> FloatArray:
+    """Played at another speed in a noise of mostly low tones."""
+    played = at_speed(speed)(samples, 1)
+    noise = np.random.default_rng(4).standard_normal(len(samples) + 2_000)
+    low = np.convolve(noise.astype(np.float32), np.ones(6) / np.sqrt(6.0), "same")
+    power = np.sqrt(np.mean(np.square(samples)))
+    return np.asarray(played + level * power * low[: len(played)], np.float32)
 
 
 def test_a_score_at_the_threshold_is_suspected() -> None:
@@ -257,6 +271,27 @@ def test_pauses_are_not_speech() -> None:
     samples = np.concatenate([level * sound(1.0) for level in (0.01, 0.07, 1.0, 0.05, 0.01)])
     speech = UtterancePeaks(samples).fingerprint().speech
     assert speech.tolist() == [*2 * [False], *33 * [True], *2 * [False]]
+
+
+def test_short_pieces_do_not_displace_a_recording() -> None:
+    # By chance a short one comes nearer than a long one does, but it has to come nearer still.
+    random = np.random.default_rng(6)
+    short = [
+        Fingerprint(random.integers(0, 256, (5, 64), dtype=np.uint8), np.ones(5, np.bool_))
+        for _ in range(40)
+    ]
+    noisy = in_noise(samples_of(PHRASE), 1.0, 0.3)
+    found = best_match(UtterancePeaks(noisy), [*short, fingerprint(PHRASE)])
+    assert found is not None
+    assert found.index == 40
+    assert found.suspected
+
+
+def test_a_fingerprint_without_peaks_matches_nothing() -> None:
+    empty = Fingerprint(np.zeros((9, 64), np.uint8), np.ones(9, np.bool_))
+    found = best_match(UtterancePeaks(sound(0.5)), [empty])
+    assert found is not None
+    assert abs(found.score) < 0.01
 
 
 def test_without_fingerprints_there_is_no_match() -> None:
