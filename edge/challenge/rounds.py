@@ -10,7 +10,7 @@ import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class DigitRound:
     """Every digit once, the voice of all ten, and the SHA-256 of the model that embedded it."""
 
     examples: tuple[DigitExample, ...]
-    voice: EnrollmentSample = field(repr=False)
+    voice: EnrollmentSample
     speaker_model: str
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge.access.checks import denied
 from edge.access.decider import Judgment
@@ -47,7 +47,7 @@ class _Place:
 class _Entry:
     """A remembered utterance of a person (a profile's id) or of nobody; no place from the store."""
 
-    fingerprint: Fingerprint = field(repr=False)
+    fingerprint: Fingerprint
     kind: str
     owner: str | None
     created_at: float

@@ -96,9 +96,11 @@ class Ear:
 
 
 class Door:
-    """A challenge with its prompts; the first two people are Ada and Robin."""
+    """A challenge of Ada and Robin with its prompts."""
 
-    def __init__(self, clock: Clock, *people: Profile, speak: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, clock: Clock, *, speak: Any = None, known: bool = True, **settings: Any
+    ) -> None:
         self.clock = clock
         self.prompts: list[Prompt | None] = []
         self.shows = True
@@ -109,7 +111,8 @@ class Door:
         self.challenge = Challenge(config, engine, lambda _: (), self._show, speak=speak)
         policy: Any = self.challenge.policy
         policy.judge_of = lambda profile: self.ears.get(profile.id)
-        self.challenge.use(people or [PERSON, OTHER])
+        if known:
+            self.challenge.use([PERSON, OTHER])
 
     def _show(self, prompt: Prompt | None) -> None:
         if not self.shows:
@@ -292,7 +295,7 @@ def test_an_answer_that_never_comes_fails_once(clock: Clock, door: Door) -> None
     assert (silence.speech_ended_at, silence.closed_at) == (START + 13.01, START + 13.01)
     assert not silence.truncated
     assert silence.quality is QUALITY
-    assert late.decision.utterance_s == 0.0
+    assert (late.decision.utterance_s, late.decision.timings_ms["endpoint"]) == (0.0, 0.0)
     assert late.decision.time == WALL + START + 13.01
     assert door.challenge.tick() is None
     assert door.prompts[1:] == [None]
@@ -331,6 +334,7 @@ def test_an_answer_begins_after_the_passphrase(door: Door, stream_s: float, coun
         (None, -0.01, False),
         (0.0, 0.0, True),
         (0.0, -0.01, False),
+        (0.125, 0.43, True),
         (2.0, 2.3, True),
         (2.0, 2.25, False),
     ],
@@ -347,8 +351,8 @@ def test_an_answer_begins_after_the_digits_and_their_echo(
     door = Door(clock, speak=None if spoken_s is None else speak)
     door.passphrase()
     assert spoken == ([] if spoken_s is None else [door.prompt.digits])
-    shown_s = 12.3 if spoken_s else 10.0
-    assert door.prompt.expires_at == pytest.approx(WALL + START + shown_s, abs=1e-6)
+    settles_s = spoken_s + 0.3 if spoken_s else 0.0
+    assert door.prompt.expires_at == pytest.approx(WALL + START + settles_s + 10.0, abs=1e-6)
     said = door.say(after_s, stream_s=START + 1.0)
     assert (said is not None) == counts
     assert door.challenge.pending != counts
@@ -367,8 +371,11 @@ def test_a_poor_recording_costs_no_attempt(clock: Clock) -> None:
     door = Door(clock, attempts=1)
     door.passphrase()
     door.refusal = ReasonCode.TOO_NOISY
-    for _ in range(2):
-        assert outcome(door.say()) == ("denied", "too_noisy")
+    for changes in ({}, {"closed_at": START, "lead_s": 3.0}):
+        poor = door.say(**changes)
+        assert outcome(poor) == ("denied", "too_noisy")
+    assert poor is not None
+    assert (poor.decision.utterance_s, poor.decision.timings_ms["endpoint"]) == (0.0, 0.0)
     door.refusal = None
     assert outcome(door.say()) == OPENED
     assert len(door.prompts) == 2
@@ -448,6 +455,12 @@ def test_whose_passphrase_it_was(
         judgment = replace(judgment, candidate=None)
     assert outcome(door.challenge.review(judgment)) == expected
     assert door.challenge.pending == (expected is ASKED)
+
+
+def test_before_anybody_is_known_nobody_is_asked(clock: Clock) -> None:
+    door = Door(clock, known=False)
+    judgment = judgment_of(ReasonCode.ACCEPTED, profile=PERSON)
+    assert outcome(door.challenge.review(replace(judgment, candidate=None))) == FAILED
 
 
 def test_only_who_has_to_answer_is_asked(clock: Clock) -> None:

@@ -67,7 +67,8 @@ class House:
             self._load,
             lambda: datetime(2026, 1, 5, hour, minute, tzinfo=timezone.utc),
         )
-        self.policy.use(people)
+        if people:
+            self.policy.use(people)
 
     def _load(self, profile_id: str) -> Sequence[DigitRound]:
         if self.fault is not None:
@@ -105,6 +106,8 @@ def test_a_demand_lasts_five_minutes_or_until_somebody_has_answered(
     clock = stop_clocks(monkeypatch, "edge.challenge.policy")
     policy = House().policy
     assert not policy.demanded
+    assert policy.count_able() == 0
+    assert policy.problem is None
     policy.demand()
     clock.now += 299.9
     assert policy.demanded

@@ -107,6 +107,7 @@ def test_a_recognizer_needs_every_digit_and_whole_words() -> None:
     examples = made_rounds()[0].examples
     with pytest.raises(ValueError, match="needs an example of each digit"):
         DigitRecognizer(examples[:9])
+    assert repr(examples[0]) == "DigitExample(digit=0)", "no log shows a voice"
     short = examples[0].spectrum[10:14]
     DigitRecognizer([DigitExample(0, short), *examples[1:]])
     with pytest.raises(ValueError, match="an example needs 4 frames"):

@@ -155,9 +155,11 @@ def test_a_digit_that_sounds_like_another_is_refused(engine: Any) -> None:
     told = "sounds more like your 8 than your 3: say 3 again"
     assert rejected(lambda: make_example(engine, spoken(8), 3, [FIRST])) == ("wrong_phrase", told)
     assert make_example(engine, spoken(3), 3, [FIRST, SECOND]).digit == 3
-    # Exactly as near as the other is near enough.
-    same = with_digit(FIRST, 8, FIRST.examples[3].spectrum)
-    assert make_example(engine, spoken(3), 3, [same]).digit == 3
+    # Exactly as near as the other is near enough; 0.15 less is not.
+    as_3 = FIRST.examples[3].spectrum
+    assert make_example(engine, spoken(3), 3, [with_digit(FIRST, 8, as_3)]).digit == 3
+    nearer = with_digit(FIRST, 8, as_3 - np.float32(0.03))
+    assert rejected(lambda: make_example(engine, spoken(3), 3, [nearer])) == ("wrong_phrase", told)
 
 
 def test_the_voice_of_a_round_is_that_of_all_its_sound(

@@ -314,6 +314,7 @@ def test_the_stored_form() -> None:
     payload = one.to_bytes()
     # Version, frames, which of them are speech, and the peaks of those.
     assert payload == b"\x01\x0c\x00\xdc\x30" + one.peaks[one.speech].tobytes()
+    assert repr(one) == "Fingerprint()", "no log shows it"
     again = Fingerprint.from_bytes(payload)
     assert np.array_equal(one.peaks, again.peaks)
     assert np.array_equal(one.speech, again.speech)
