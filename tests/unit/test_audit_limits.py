@@ -1,4 +1,4 @@
-"""The audit trail at its limits, beside other threads and processes, and in the midst of writing."""
+"""The audit trail at its limits, beside other threads and processes, and while it writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQLite files: how they are opened, locked, erased and judged, and what is said of failures."""
+"""The SQLite files: opened, locked, erased and judged, and what is said of failures."""
 
 from __future__ import annotations
 
@@ -100,8 +100,9 @@ def test_another_programs_database_is_refused_and_closed(tmp_path: Path, number:
     before = path.read_bytes()
     with pytest.raises(StoreError, match="is a database of another program: move it away") as _:
         Database(path, KIND)
-    held = [os.readlink(each.path) for each in os.scandir("/proc/self/fd") if each.is_symlink()]
-    assert str(path) not in held
+    assert path not in [
+        each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()
+    ]
     assert path.read_bytes() == before
 
 
@@ -163,7 +164,7 @@ def test_what_is_written_stays_only_after_a_transaction(
             assert names(database) == [1]
         assert names(database) == [1]
     assert names(database) == kept
-    with pytest.raises(StoreError, match="damaged"), context(database):
+    with pytest.raises(StoreError, match="damaged"), context(database):  # noqa: PT012
         database.execute("INSERT INTO bird VALUES (2)")
         database.execute("INSERT INTO fish VALUES (3)")
     assert names(database) == kept
@@ -254,6 +255,22 @@ def test_what_a_power_cut_left_of_an_erasure_is_overwritten(
     assert not journal.exists()
     assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert caplog.records == []
+
+
+def test_of_a_journal_without_end_only_the_beginning_is_searched(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(8192))
+    for number, restores in ((65535, True), (65536, False)):
+        with path.with_name("file-journal").open("wb") as file:
+            file.write(journal((7, b"x"), records=70_000))
+            file.seek(512 + number * 520)
+            file.write(journal((1, OLD))[512:])
+            file.truncate(512 + 70_000 * 520)
+        if restores:
+            inspect_header(path, KIND)
+            continue
+        with pytest.raises(StoreError):
+            inspect_header(path, KIND)
 
 
 def test_a_file_is_checked(database: Database) -> None:
