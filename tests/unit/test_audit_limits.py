@@ -276,21 +276,6 @@ def test_what_makes_room_while_it_is_written_is_not_lost(tmp_path: Path) -> None
     trail.close()
 
 
-def test_what_was_lost_is_counted_with_when_it_began(tmp_path: Path, clock: Clock) -> None:
-    trail = open_trail(tmp_path)
-    for number in range(4098):
-        trail.record(event(number))
-    trail.flush()
-    entries = trail.entries()
-    assert [entry.details().get("number") for entry in entries] == [*range(4096), None]
-    assert entries[-1].details() == {"count": 2, "since": NOON + 4096}
-    for number in range(4097):
-        trail.record(event(number + 9000))
-    trail.flush()
-    assert trail.entries()[-1].details() == {"count": 1, "since": NOON + 9000 + 4096}
-    trail.close()
-
-
 @pytest.mark.parametrize(
     ("kind", "detail", "urgent"),
     [
