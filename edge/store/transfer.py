@@ -275,9 +275,10 @@ def _text(content: bytes) -> str:
 
 
 def _bytes(value: Any, most: int) -> bytes:
-    if not isinstance(value, str) or len(value) > most * 4 // 3 + 4:
-        raise ValueError("a value in it is too long, or no text")
     try:
-        return base64.b64decode(value, validate=True)
+        content = base64.b64decode(value, validate=True) if isinstance(value, str) else None
     except (binascii.Error, ValueError):
         raise ValueError("a value in it is not base64") from None
+    if content is None or len(content) > most:
+        raise ValueError("a value in it is too long, or no text")
+    return content
