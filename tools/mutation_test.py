@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,10 +143,16 @@ def choose(root: Path, places: Iterable[str], sample: int | None, seed: int) -> 
 
 def try_mutants(
     mutants: Sequence[Mutant],
-    reaching: dict[Mutant, list[str]],
+    reaching: Mapping[Mutant, list[str]],
     roots: Sequence[Path],
+    seconds: Mapping[str, float] | None = None,
 ) -> Iterable[Result]:
-    """Run each mutant's tests, in several copies at a time."""
+    """Run each mutant's tests, in several copies at a time.
+
+    Args:
+        reaching: files or tests for each mutant.
+        seconds: how long each test takes; if None, all run once first.
+    """
     with ExitStack() as closing:
         workers: queue.Queue[_Worker] = queue.Queue()
         for root in roots:
@@ -154,25 +160,14 @@ def try_mutants(
             closing.callback(worker.close)
             workers.put(worker)
         pool = closing.enter_context(concurrent.futures.ThreadPoolExecutor(len(roots)))
-        first = workers.get()
-        needed = sorted({test for tests in reaching.values() for test in tests})
-        baseline = first.run(needed, 3600) if needed else {"results": {}}
-        workers.put(first)
-        seconds = {
-            test: spent
-            for test, (outcome, spent) in baseline["results"].items()
-            if outcome == "passed"
-        }
-        for test, (outcome, _) in baseline["results"].items():
-            if outcome == "failed":
-                print(f"note: fails without a mistake, passed over: {test}", file=sys.stderr)
+        durations = _durations(workers.queue[0], reaching) if seconds is None else seconds
 
         def attempt(mutant: Mutant) -> Result:
             tests: list[str] = []
             total = 0.0
-            wanted = {name for test in reaching[mutant] for name in _expand(test, seconds)}
-            for test in sorted(wanted, key=lambda name: seconds[name]):
-                total += seconds[test]
+            wanted = {name for test in reaching[mutant] for name in _expand(test, durations)}
+            for test in sorted(wanted, key=lambda name: durations[name]):
+                total += durations[test]
                 if tests and total > _LONGEST:
                     break
                 tests.append(test)
@@ -195,7 +190,17 @@ def try_mutants(
         yield from pool.map(attempt, mutants)
 
 
-def _expand(test: str, seconds: dict[str, float]) -> list[str]:
+def _durations(worker: _Worker, reaching: Mapping[Mutant, list[str]]) -> dict[str, float]:
+    """How long each test takes that passes without a mistake."""
+    needed = sorted({test for tests in reaching.values() for test in tests})
+    results = worker.run(needed, 3600)["results"] if needed else {}
+    for test, (outcome, _) in results.items():
+        if outcome == "failed":
+            print(f"note: fails without a mistake, passed over: {test}", file=sys.stderr)
+    return {test: spent for test, (outcome, spent) in results.items() if outcome == "passed"}
+
+
+def _expand(test: str, seconds: Mapping[str, float]) -> list[str]:
     """The tests that a path or an id stands for."""
     if test in seconds:
         return [test]
@@ -272,13 +277,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        seconds = None
         if options.tests:
             reaching = {mutant: list(options.tests) for mutant in mutants}
         else:
             reached = _reached(options.reached, roots[0], options.jobs)
             reaching = {mutant: reached.tests(mutant) for mutant in mutants}
+            seconds = reached.seconds
         results = []
-        for result in try_mutants(mutants, reaching, roots):
+        for result in try_mutants(mutants, reaching, roots, seconds):
             results.append(result)
             if len(results) % 50 == 0:
                 spent = time.monotonic() - began

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-_MEMORY = 6 << 30
+_MEMORY = 2 << 30
 """Bytes of address space for a mutant that allocates without end."""
 _PRELOADED = (
     "_pytest.assertion", "hypothesis", "hypothesis.strategies", "numpy", "soundfile", "soxr",
