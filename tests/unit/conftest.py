@@ -8,7 +8,13 @@ import pytest
 
 from edge.store import ProfileStore
 from edge.types import ProfileKind
-from tests.unit.stores import enroll, make_sample
+from tests.unit.stores import enroll, make_sample, stretch_in_a_moment
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passphrases are stretched in a moment."""
+    stretch_in_a_moment(monkeypatch)
 
 
 @pytest.fixture

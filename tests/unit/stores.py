@@ -8,12 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from edge.crypto.keys import KeyStretching
 from edge.store import ProfileStore
 from edge.types import EnrollmentSample, FloatArray, ProfileKind
 
 SPEAKER_MODEL = "5" * 64
 PHRASE_MODEL = "9" * 64
+CHEAP_STRETCHING = KeyStretching(10, 8, 1, bytes(range(16)))
+
+
+def stretch_in_a_moment(patch: pytest.MonkeyPatch) -> None:
+    """Make new passphrases cost next to nothing, to us and to whoever tries them all."""
+    patch.setattr(KeyStretching, "fresh", classmethod(lambda cls: CHEAP_STRETCHING))
 
 
 def make_sample(

@@ -524,14 +524,14 @@ def test_threads_share_a_store(store: ProfileStore) -> None:
 
     def work(number: int) -> None:
         try:
-            for turn in range(5):
+            for turn in range(2):
                 enroll(store, f"{number} {turn}", number)
                 assert len(store.list()) >= 2
                 store.delete(f"{number} {turn}")
         except BaseException as error:  # noqa: BLE001 (it is what the test is about)
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.crypto.keys import KeyStretching, key_of_passphrase
+from edge.crypto.keys import key_of_passphrase
 from edge.errors import StoreError
 from edge.store import ProfileStore
 from edge.store.sealed_file import wants_passphrase
@@ -279,12 +279,11 @@ def test_a_duress_phrase_cannot_be_given_to_somebody_else(path: Path) -> None:
             store.get("Ada (duress)")
 
 
+@pytest.mark.usefixtures("cheap_passphrases")
 @pytest.mark.parametrize("with_passphrase", [False, True])
 def test_whether_a_passphrase_is_wanted_is_read_and_nothing_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch, with_passphrase: bool
+    path: Path, with_passphrase: bool
 ) -> None:
-    cheap = KeyStretching(10, 1, 1, bytes(16))
-    monkeypatch.setattr(KeyStretching, "fresh", classmethod(lambda cls: cheap))
     with ProfileStore(path) as store:
         if with_passphrase:
             store.lock_with(key_of_passphrase("correct horse battery"))
@@ -294,7 +293,7 @@ def test_whether_a_passphrase_is_wanted_is_read_and_nothing_written(
     assert path.read_bytes() == before
     with closing(sqlite3.connect(path)) as database, database:
         (how,) = database.execute("SELECT stretching FROM keyring").fetchone()
-    assert how == ("scrypt 10 1 1" if with_passphrase else None)
+    assert how == ("scrypt 10 8 1" if with_passphrase else None)
     with pytest.raises(StoreError, match="cannot write to"):
         wants_passphrase(path.with_name("none"))
 

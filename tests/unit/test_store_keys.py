@@ -22,6 +22,7 @@ from tests.unit.stores import enroll, make_sample, same, sealed_rows, seeds_of, 
 
 KEY = b"k" * 32
 PASSPHRASE = "correct horse battery"  # noqa: S105 (of made-up stores)
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 
 
 @pytest.fixture
