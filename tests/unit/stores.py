@@ -95,6 +95,12 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
     )
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open."""
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return path in [each.readlink() for each in links]
+
+
 def enroll(store: ProfileStore, name: str, *seeds: int) -> str:
     return store.create(
         name,

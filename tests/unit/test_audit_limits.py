@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from edge.store.audit_chain import Entry, Head
 from edge.store.audit_file import TrailFile, reading
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
+from tests.unit.stores import is_open
 from tests.unit.trails import (
     KEY,
     NOON,
@@ -212,6 +214,10 @@ def test_what_is_missing_is_not_made_good_by_looking_or_waiting(tmp_path: Path) 
             "the head that is kept apart from the trail is missing or altered",
         )
     trail.close()
+    with open_trail(tmp_path) as again:
+        assert again.head() == Head(1, again.entries()[0].mac)
+        again.flush()
+        assert not again.verify().intact
 
 
 def test_a_slower_process_does_not_put_an_older_head_over_a_newer_one(tmp_path: Path) -> None:
@@ -350,3 +356,71 @@ def test_threads_take_turns_with_the_file(
     assert file.holds_up(lambda: action(trail))
     assert not file.holds_up(lambda: trail.record(event(1)))
     trail.close()
+
+
+def test_a_file_is_closed_once_and_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: tuple[ContendedLock, ContendedLock]
+) -> None:
+    closed: list[bool] = []
+    close = TrailFile.close
+
+    def noted(trail: TrailFile) -> None:
+        closed.append(locks[1].mine)
+        close(trail)
+
+    monkeypatch.setattr(TrailFile, "close", noted)
+    trail = open_trail(tmp_path)
+    record(trail, event(1))
+    trail.path.rename(tmp_path / "away")
+    record(trail, event(2))
+    assert closed == [True]
+    trail.close()
+    trail.close()
+    assert closed == [True, True]
+    assert not is_open(trail.path)
+
+
+def test_what_waits_is_written_at_the_end(tmp_path: Path) -> None:
+    with open_trail(tmp_path) as trail:
+        trail.record(event(1))
+        assert not trail.path.exists()
+    assert numbers(trail) == [1]
+    assert trail.path.read_bytes()[68:72] == b"EdVA"
+    assert findings(tmp_path) == ()
+
+
+def test_of_the_last_number_there_is_no_next(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    alter(tmp_path, "UPDATE entry SET seq = 999999999999998")
+    write(tmp_path, 2)
+    with open_trail(tmp_path) as trail:
+        assert str(trail.head()).startswith("999999999999999:")
+        with pytest.raises(StoreError, match="damaged: move it away to begin a new audit trail"):
+            record(trail, event(3))
+        assert [entry.seq for entry in trail.entries()] == [999999999999998, 999999999999999]
+
+
+def test_an_entry_without_a_mac_stops_nobody(tmp_path: Path) -> None:
+    write(tmp_path, 1, 2)
+    alter(tmp_path, "UPDATE entry SET mac = 'text' WHERE seq = 2")
+    write(tmp_path, 3)
+    assert findings(tmp_path) == ("entry 2 is not as it was written",)
+
+
+def test_another_process_is_waited_for_five_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[object] = []
+    connect = sqlite3.connect
+
+    def noted(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        waits.append(kwargs["timeout"])
+        opened: sqlite3.Connection = connect(*args, **kwargs)
+        return opened
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    state = DeviceState(tmp_path)
+    with AuditTrail(tmp_path, KEY, state, AuditConfig()) as trail:
+        record(trail, event(1))
+        trail.entries()
+    assert waits == [5.0, 5.0, 5.0]

@@ -13,6 +13,7 @@ import pytest
 
 from edge.errors import StoreError
 from edge.store.device_state import DeviceState
+from tests.unit.stores import is_open
 from tests.unit.waiting import ContendedLock
 
 
@@ -31,6 +32,10 @@ def test_a_text_is_replaced_and_removed(tmp_path: Path) -> None:
     assert other.get("lock") == "two"
     state.put("lock", None)
     assert other.get("lock") is None
+    for each in (state, other):
+        assert is_open(state.path)
+        each.close()
+    assert not is_open(state.path)
 
 
 def test_it_is_private(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class ContendedLock:
         self.waited = False
 
     def __enter__(self) -> None:
-        if self._owner != threading.get_ident():
+        if not self.mine:
             if not self._lock.acquire(blocking=False):
                 self.waited = True
                 self.settled.set()
@@ -31,6 +31,11 @@ class ContendedLock:
         if self._depth == 0:
             self._owner = None
             self._lock.release()
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds it."""
+        return self._owner == threading.get_ident()
 
     def holds_up(self, action: Callable[[], object], check: Callable[[], object] = int) -> bool:
         """Whether another thread's action waits while it is held; `check` is called meanwhile."""
