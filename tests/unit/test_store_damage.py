@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -31,6 +32,22 @@ def path(tmp_path: Path) -> Path:
 def store(path: Path) -> Iterator[ProfileStore]:
     with ProfileStore(path) as store:
         yield store
+
+
+def _interrupted(path: Path, *statements: str) -> Path:
+    """A copy of a database in the midst of a write, with its journal, as a power cut leaves it."""
+    copy = path.with_name("copy.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size = 1")  # pages reach the disk before the commit
+        writer.execute("BEGIN")
+        for statement in statements:
+            writer.execute(statement)
+        writer.execute("CREATE TABLE big (content BLOB)")
+        writer.execute("INSERT INTO big VALUES (randomblob(1000000))")
+        for suffix in ("", "-journal"):
+            content = path.with_name(path.name + suffix).read_bytes()
+            copy.with_name(copy.name + suffix).write_bytes(content)
+    return copy
 
 
 def _foreign(path: Path, *, wal: bool = False) -> None:
@@ -127,19 +144,8 @@ def test_power_cut_that_tears_the_first_page(path: Path, torn: int) -> None:
     """Pages of an interrupted write are on the disk, the commit is not."""
     with ProfileStore(path) as store:
         enroll(store, "Ada", 1, 2, 3)
-    writer = sqlite3.connect(path, isolation_level=None)
-    writer.execute("PRAGMA cache_size = 1")  # pages reach the disk before the commit
-    writer.execute("BEGIN")
-    writer.execute("PRAGMA user_version = 7")
-    writer.execute("DELETE FROM sample")
-    writer.execute("CREATE TABLE big (content BLOB)")
-    writer.execute("INSERT INTO big VALUES (randomblob(1000000))")
-    copy = path.with_name("copy.sqlite")
-    copy.write_bytes(os.urandom(torn) + path.read_bytes()[torn:])
-    copy.with_name("copy.sqlite-journal").write_bytes(
-        path.with_name(path.name + "-journal").read_bytes()
-    )
-    writer.close()
+    copy = _interrupted(path, "PRAGMA user_version = 7", "DELETE FROM sample")
+    copy.write_bytes(os.urandom(torn) + copy.read_bytes()[torn:])
     with ProfileStore(copy) as store:
         assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
     with closing(sqlite3.connect(copy)) as database:
@@ -163,16 +169,9 @@ def test_a_journal_that_a_power_cut_left_while_erasing_is_removed(path: Path) ->
 def test_foreign_database_with_a_journal_is_not_rolled_back(tmp_path: Path) -> None:
     path = tmp_path / "photos.sqlite"
     _foreign(path)
-    database = sqlite3.connect(path, isolation_level=None)
-    database.execute("PRAGMA cache_size = 1")
-    database.execute("BEGIN")
-    database.executemany("INSERT INTO photos VALUES (?)", [(i,) for i in range(20_000)])
-    copy = tmp_path / "copy.sqlite"
-    copy.write_bytes(path.read_bytes())
-    journal = tmp_path / "copy.sqlite-journal"
-    journal.write_bytes((tmp_path / "photos.sqlite-journal").read_bytes())
+    copy = _interrupted(path)
+    journal = copy.with_name("copy.sqlite-journal")
     before = copy.read_bytes(), journal.read_bytes()
-    database.close()
     with pytest.raises(StoreError, match="another program"):
         ProfileStore(copy)
     assert (copy.read_bytes(), journal.read_bytes()) == before
@@ -296,6 +295,11 @@ def test_whether_a_passphrase_is_wanted_is_read_and_nothing_written(
     assert how == ("scrypt 10 8 1" if with_passphrase else None)
     with pytest.raises(StoreError, match="cannot write to"):
         wants_passphrase(path.with_name("none"))
+    copy = _interrupted(path)
+    before = copy.read_bytes()
+    with contextlib.suppress(StoreError):
+        wants_passphrase(copy)  # not even an interrupted write is rolled back
+    assert copy.read_bytes() == before
 
 
 def test_a_damaged_profile_can_be_deleted_by_its_id(path: Path) -> None:

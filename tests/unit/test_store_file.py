@@ -210,6 +210,24 @@ def test_what_is_erased_is_in_no_file_and_in_no_sector(database: Database) -> No
     kept.unlink()
 
 
+def test_a_file_of_no_particular_kind_has_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.touch()
+    with closing(Database(path, FileKind("list"))) as database:
+        database.create("CREATE TABLE bird (name);")
+    assert (path.read_bytes()[60:64], path.read_bytes()[68:72]) == (bytes(4), bytes(4))
+
+
+def test_another_file_in_its_place_is_noticed(database: Database) -> None:
+    assert not database.replaced
+    away = database.path.rename(database.path.with_name("away"))
+    assert database.replaced
+    database.path.touch()
+    assert database.replaced
+    away.replace(database.path)
+    assert not database.replaced
+
+
 class FullDisk(Database):
     """A database that cannot be rebuilt."""
 
@@ -217,6 +235,46 @@ class FullDisk(Database):
         if statement == "VACUUM":
             raise sqlite3.OperationalError("database or disk is full")
         return super().execute(statement, values)
+
+
+class Interrupted(Database):
+    """A database that something else happens to between the two parts of erasing."""
+
+    meanwhile: Callable[[], object]
+
+    def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
+        done = super().execute(statement, values)
+        if statement == "VACUUM":
+            self.meanwhile()
+        return done
+
+
+@pytest.mark.parametrize("what", ["another writes", "another has been here"])
+def test_a_journal_is_overwritten_only_in_ones_turn(
+    path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    journal = path.with_name("birds.sqlite-journal")
+    with (
+        closing(Interrupted(path, KIND, busy_s=0.0)) as database,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+
+        def meanwhile() -> None:
+            if what == "another has been here":
+                journal.unlink()
+            else:
+                other.execute("PRAGMA journal_mode = PERSIST")
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("INSERT INTO bird VALUES (2)")
+                before.append(journal.read_bytes())
+
+        before: list[bytes] = []
+        database.meanwhile = meanwhile
+        with database.erasing():
+            database.execute("INSERT INTO bird VALUES (1)")
+        assert all(each == journal.read_bytes() for each in before)
+    said = [record.getMessage().rpartition(": ")[2] for record in caplog.records]
+    assert said == (["database is locked"] if before else [])
 
 
 def test_a_file_that_cannot_be_rebuilt_is_erased_all_the_same(
@@ -273,10 +331,24 @@ def test_of_a_journal_without_end_only_the_beginning_is_searched(tmp_path: Path)
             inspect_header(path, KIND)
 
 
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is not a file: move it away, the list of birds has that"):
+        inspect_header(tmp_path, KIND)
+
+
 def test_a_file_is_checked(database: Database) -> None:
     database.check({"bird"})
     with pytest.raises(StoreError, match=r"damaged \(tables are missing\): ask a friend"):
         database.check({"bird", "fish"})
+    with database.writing():
+        database.execute("INSERT INTO bird VALUES (zeroblob(20000))")
+    with database.path.open("r+b") as file:
+        file.seek(4096 + 8)
+        file.write(bytes(4))
+    with pytest.raises(StoreError) as caught, closing(Database(database.path, KIND)) as cut:
+        cut.check({"bird"})
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("): ask a friend")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")

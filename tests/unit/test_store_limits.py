@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.crypto.sealing import Sealer, derive, mark
 from edge.errors import ProfileError, StoreError
 from edge.store import ProfileStore, open_store
 from edge.store.names import clean_name, clean_phrase, did_you_mean, name_key
@@ -34,6 +35,7 @@ from edge.store.records import (
     encode_sample,
     from_dict,
 )
+from edge.store.sealed_file import StoreFile
 from edge.types import EVERYTHING, AccessRule, EnrollmentSample, Profile, ProfileKind, Window
 from tests.unit.stores import (
     PHRASE_MODEL,
@@ -389,6 +391,7 @@ def test_how_large_an_item_may_be(store: ProfileStore) -> None:
     store.keep("x" * 32, bytes(MIB))
     (item,) = store.kept("x" * 32)
     assert item.payload == bytes(MIB)
+    assert "payload" not in repr(item)
     assert before <= item.created_at <= time.time()
     with pytest.raises(ValueError, match="an item may have 1048576 bytes at most"):
         store.keep("seen", bytes(MIB + 1))
@@ -436,6 +439,68 @@ def test_an_item_is_bound_to_its_place(store: ProfileStore, column: str) -> None
     change(store, f"UPDATE item SET {column}")  # noqa: S608
     with pytest.raises(StoreError, match="damaged"):
         store.kept("other" if "kind" in column else "seen")
+
+
+def test_what_is_written_to_a_file_is_what_later_versions_read(store: ProfileStore) -> None:
+    """Each row is sealed for its place: names and labels that must not change."""
+    ada = enroll(store, "Ada", 1)
+    store.adapt(store.get("Ada"), learned(2), most=1)
+    duress = store.create("Panic", PHRASE, required=3, duress_of="Ada").id
+    of_ada, of_device = store.keep("seen", b"one", profile="Ada"), store.keep("seen", b"two")
+    header = store.path.read_bytes()[:100]
+    assert (header[60:64], header[68:72]) == (bytes([0, 0, 0, 3]), b"EdVC")
+    with closing(StoreFile(store.path, 1.0, store.key_sources)) as file, file.reading():
+        data = file.vault.secrets.data
+        rows, marks = Sealer(derive(data, "rows")), derive(data, "marks")
+
+        def sealed(statement: str, *place: str) -> bytes:
+            (row,) = file.execute(f"SELECT sealed FROM {statement}").fetchone()  # noqa: S608
+            return rows.open(row, *place)
+
+        decode_sample(
+            sealed("sample WHERE adapted = 0", "sample", ada, "0", "enrolled"), adapted=True
+        )
+        decode_sample(
+            sealed("sample WHERE adapted = 1", "sample", ada, "1", "learned"), adapted=True
+        )
+        assert sealed(f"item WHERE id = {of_ada}", "item", str(of_ada), "seen", ada)[9:] == b"one"
+        assert sealed(f"item WHERE id = {of_device}", "item", str(of_device), "seen", "")[0] == 1
+        found = file.execute("SELECT id, name_mark, owner_mark, sealed FROM profile").fetchall()
+    assert [(row[0], row[1]) for row in found] == [
+        (ada, mark(marks, "name", "ada")), (duress, mark(marks, "name", "panic"))
+    ]  # fmt: skip
+    assert found[1][2] == mark(marks, "owner", ada)
+    assert len(found[0][2]) == 32  # random, and to be told from the other by nobody
+    assert json.loads(rows.open(found[1][3], "profile", duress))["duress_of"] == ada
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\2" + bytes(9), "it was written by a newer version"),
+        (b"\0" + bytes(9), "it was written by a newer version"),
+        (b"\1" + bytes(7), "unpack_from requires a buffer of at least 9 bytes"),
+    ],
+)
+def test_an_item_of_another_version_is_not_read(
+    store: ProfileStore, content: bytes, said: str
+) -> None:
+    number = store.keep("seen", b"")
+    with closing(StoreFile(store.path, 1.0, store.key_sources)) as file, file.writing():
+        sealed = file.vault.rows.seal(content, "item", str(number), "seen", "")
+        file.execute("UPDATE item SET sealed = ?", (sealed,))
+    with pytest.raises(StoreError, match=rf"\(seen {number}\) in .* is damaged \({said}"):
+        store.kept("seen")
+
+
+@pytest.mark.parametrize("table", ["profile", "sample"])
+def test_what_stops_a_rotation_is_named(store: ProfileStore, table: str) -> None:
+    ada = enroll(store, "Ada", 1)
+    change(store, f"UPDATE {table} SET sealed = x''")  # noqa: S608
+    what = {"profile": f"the profile {ada}", "sample": f"a sample of {ada}"}[table]
+    with pytest.raises(StoreError) as caught:
+        store.rotate_key()
+    assert f": {what} is damaged (it is not sealed as it should be); nothing" in str(caught.value)
 
 
 def test_the_size_of_a_row_tells_little(store: ProfileStore) -> None:
