@@ -217,6 +217,7 @@ def test_there_must_be_a_head_kept_apart_once_there_are_entries() -> None:
     assert found(chained(event()), anchored=True) == missing
     assert found(chained(event()), Head(0, START), anchored=True) == ()
     assert found(chained(event())) == ()
+    assert check(chained(event()), KEY, anchor=None).findings == missing
     verdict = check([], KEY, anchor=None)
     assert (verdict.entries, verdict.first, verdict.head, verdict.removed) == (
         0, 0, Head(0, START), 0
@@ -250,17 +251,29 @@ def test_what_retention_removed_is_a_number(count: Any, removed: int) -> None:
     assert check([*entries, forged], KEY, anchor=None).removed == removed
 
 
-@pytest.mark.parametrize("seq", ["3", 3.5, None])
+def test_an_entry_may_have_been_altered_to_bytes() -> None:
+    entries = chained(event(), event())
+    for change in ({"detail": b"{}"}, {"kind": b"change"}, {"profile_id": b"\xff"}):
+        altered: Any = replace(entries[0], **change)  # type: ignore[arg-type]
+        assert found([altered, entries[1]]) == ("entry 1 is not as it was written",)
+
+
+@pytest.mark.parametrize("seq", ["3" * 20, 3.5, None])
 def test_an_entry_without_a_number_ends_the_search(seq: Any) -> None:
     entries = chained(event(), event(), event())
     entries[1] = replace(entries[1], seq=seq)
     assert found(entries) == (f"an entry has {str(seq)!r} for its number",)
+    entries[1] = replace(entries[1], seq="3" * 21)  # type: ignore[arg-type]
+    assert found(entries) == (f"an entry has {'3' * 20!r} for its number",)
 
 
 def test_of_a_gap_the_entry_after_it_is_not_blamed() -> None:
     entries = chained(*[event()] * 6)
     assert found(entries[:1] + entries[2:]) == ("entry 2 is missing",)
     assert found(entries[:1] + entries[4:]) == ("entries 2 to 4 are missing",)
+    assert found(entries[1:]) == (
+        "entries before 2 are missing, and retention did not remove them",
+    )
     entries[4] = replace(entries[4], time_us=5)
     assert found(entries[:1] + entries[3:]) == (
         "entries 2 to 3 are missing", "entry 5 is not as it was written"
@@ -301,6 +314,19 @@ def test_a_trail_begun_anew_after_all_was_taken() -> None:
     assert found(chained(taken, event(), first=6)) == (
         "entries 1 to 5 are missing, as was noticed when entry 6 was written",
     )
+
+
+def test_the_entry_that_tells_of_a_cut_may_be_the_oldest_left() -> None:
+    entries = chained(event(), event())
+    told = event(EventKind.TAMPERING, found=2, expected=4, lost="entries")
+    entries += chained(told, first=5, previous=entries[1].mac)
+    for last, said in (
+        (2, "entries 3 to 4 are missing, as was noticed when entry 5 was written"),
+        (4, "entries before 5 are missing, and retention did not remove them"),
+    ):
+        removed = retention(last, entries[1].mac)
+        left = [entries[2], *chained(removed, first=6, previous=entries[2].mac)]
+        assert found(left)[0] == said
 
 
 @pytest.mark.parametrize("change", [{"hash": "xy"}, {"hash": 7}, {"last": 2}, {"last": 4}, {}])

@@ -42,6 +42,9 @@ def test_it_is_private(tmp_path: Path) -> None:
     state = DeviceState(tmp_path / "state")
     assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
+    state.path.chmod(0o644)
+    DeviceState(tmp_path / "state")
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"x"])

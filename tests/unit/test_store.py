@@ -294,6 +294,7 @@ def test_rename(store: ProfileStore) -> None:
     with pytest.raises(ProfileError, match="U\\+0000"):
         store.rename("ada", "\0")
     assert store.rename(profile_id, "Augusta").id == profile_id
+    assert store.get(f" {profile_id.upper()} ").name == "Augusta"
     with pytest.raises(ProfileError, match="no profile"):
         store.get("ada")
 
