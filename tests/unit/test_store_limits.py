@@ -140,7 +140,7 @@ BASE = EnrollmentSample(speaker(192), np.ones((2, 3), np.float32), 1.5, 20.0, 1e
         ({"phrase_embedding": np.full((2, 3), np.inf, np.float32)}, False),
         ({"phrase_embedding": None}, True),
         ({"phrase_embedding": None, "phrase_variants": (np.ones((2, 3), np.float32),)}, False),
-        ({"phrase_variants": (np.ones((2, 3), np.float32),) * 7}, True),
+        ({"phrase_variants": tuple(np.full((n, 3), n, np.float32) for n in range(2, 9))}, True),
         ({"phrase_variants": (np.ones((2, 3), np.float32),) * 8}, False),
         ({"phrase_variants": (np.full((2, 3), np.nan, np.float32),)}, False),
         ({"net_speech_s": 0.0}, True),
@@ -236,6 +236,7 @@ def test_a_record_comes_back_and_its_size_tells_little() -> None:
     bare = len(json.dumps(as_dict(replace(plain, phrase="")), separators=(",", ":")))
     for text, size in ((512 - bare, 512), (513 - bare, 1024)):
         assert len(encode(replace(plain, phrase="x" * text))) == size
+    assert len(encode(replace(plain, phrase="\u00e4" * 200))) == 1024
     # What a newer version has added is passed over.
     assert from_dict(as_dict(RECORD) | {"mood": "good"}) == RECORD
 
@@ -472,6 +473,11 @@ def test_what_is_written_to_a_file_is_what_later_versions_read(store: ProfileSto
     assert found[1][2] == mark(marks, "owner", ada)
     assert len(found[0][2]) == 32  # random, and to be told from the other by nobody
     assert json.loads(rows.open(found[1][3], "profile", duress))["duress_of"] == ada
+    before = sealed_rows(store.path, ada)
+    store.rotate_key()
+    assert not set(before) & set(sealed_rows(store.path, ada))
+    assert len(store.get("Ada").adapted) == 1
+    assert [item.payload for item in store.kept("seen")] == [b"one", b"two"]
 
 
 @pytest.mark.parametrize(
