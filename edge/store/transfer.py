@@ -126,7 +126,7 @@ def write_person(
             "salt": stretching.salt.hex(),
         }
     )
-    content = json.dumps(_as_dict(person), ensure_ascii=False, separators=(",", ":")).encode()
+    content = json.dumps(_as_dict(person), separators=(",", ":")).encode()
     sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
     try:
         write_file(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
