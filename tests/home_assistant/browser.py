@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.broker import find, free_port
-from tests.integration.home import settled
+from tests.integration.waiting import settled
 
 START_S = 60.0
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -43,7 +43,7 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        assert settled(lambda: self._page() is not None, START_S), "the browser does not start"
+        assert settled(lambda: self._page() is not None), "the browser does not start"
         from websockets.sync.client import connect  # not where only the other tests are run
 
         self._tab = connect(str(self._page()), max_size=None)
@@ -74,7 +74,7 @@ class Browser:
 
     def wait_for(self, check: Callable[[str], bool]) -> str:
         """The text of the page once it is as wanted."""
-        assert settled(lambda: check(self.text()), START_S), self.text()
+        assert settled(lambda: check(self.text())), self.text()
         return self.text()
 
     def picture(self) -> bytes:

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 
 from tests.home_assistant.door import COMMANDING, SHOWN, Door, announced
-from tests.home_assistant.events import FOLLOW_S
 from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
+from tests.integration.waiting import settled
 
 MakeDoor = Callable[..., Door]
 RECONNECT_S = 60.0
@@ -22,9 +21,9 @@ def test_the_device_goes_and_comes_back(door: MakeDoor) -> None:
     heard = front.hear("ada_right_phrase")["id"]
     for leave in (front.cut_power, front.close):
         leave()
-        assert settled(lambda: set(front.shown().values()) == {"unavailable"}, FOLLOW_S)
+        assert settled(lambda: set(front.shown().values()) == {"unavailable"})
         front.open()
-        assert settled(lambda: "unavailable" not in _but_the_sound(front), FOLLOW_S)
+        assert settled(lambda: "unavailable" not in _but_the_sound(front))
         assert front.shown()[front.entity("listening")] == "on"
         assert front.shown()[front.entity("enrolled")] == "1"
         back = front.wait_for("access", lambda got: got["state"] != "unavailable")
@@ -46,7 +45,7 @@ def test_home_assistant_goes_and_comes_back(
         listener.messages.clear()
         home.start()
         # Said again when it was born, beside what the broker had kept.
-        assert settled(lambda: announced(listener, front.device) == topics, FOLLOW_S)
+        assert settled(lambda: announced(listener, front.device) == topics)
         assert not any(message.retain for message in listener.on("/config"))
     _is_right_again(front, heard)
 
@@ -63,7 +62,7 @@ def test_what_happened_while_home_assistant_was_away(home: HomeAssistant, door: 
     home.stop()
     front.close()
     home.start()
-    assert settled(lambda: set(front.shown().values()) == {"unavailable"}, FOLLOW_S)
+    assert settled(lambda: set(front.shown().values()) == {"unavailable"})
     front.open()
     front.wait_for("listening", "on")
 
@@ -79,7 +78,7 @@ def test_the_broker_goes_and_comes_back_empty(
     front.open()
     heard = front.hear("ada_right_phrase")["id"]
     broker.kill()
-    assert settled(lambda: set(front.shown().values()) == {"unavailable"}, FOLLOW_S)
+    assert settled(lambda: set(front.shown().values()) == {"unavailable"})
     broker.start()
     with Subscriber(broker, "homeassistant/#") as listener:
         everything = len(SHOWN) + len(COMMANDING)
@@ -89,7 +88,7 @@ def test_the_broker_goes_and_comes_back_empty(
 
 
 def _is_right_again(front: Door, heard: str) -> None:
-    assert settled(lambda: "unavailable" not in _but_the_sound(front), FOLLOW_S), front.shown()
+    assert settled(lambda: "unavailable" not in _but_the_sound(front)), front.shown()
     assert len(front.shown()) == len(SHOWN) + len(COMMANDING)
     assert front.shown()[front.entity("enrolled")] == "1"
     # What went by before is no news.

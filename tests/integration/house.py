@@ -23,11 +23,10 @@ import yaml
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE
 from tests.integration.broker import Broker
+from tests.integration.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = demo_directory()
-LISTENING = 20.0
-"""How long a service may take to start on a busy machine, seconds."""
 _LIVE_BLOCK = 1_600
 _DECISIVE = ("enrollment", "recognition", "replay", "store")
 """Settings that an enrollment depends on."""
@@ -63,7 +62,7 @@ class House:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -111,7 +110,7 @@ def stop(process: subprocess.Popen[bytes]) -> float:
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     try:
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()

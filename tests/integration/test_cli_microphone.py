@@ -19,6 +19,7 @@ import pytest
 from edge.resources import demo_directory
 from edge.store import ProfileStore
 from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
+from tests.integration.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDINGS = demo_directory()
@@ -61,7 +62,7 @@ class Command:
         """Exit code and standard output."""
         assert self.process.stdout is not None
         output = self.process.stdout.read()
-        return self.process.wait(timeout=20), output
+        return self.process.wait(timeout=PATIENCE), output
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path) -> None:
             wait_for("2 microphones found. Stand where you will speak, and talk for 5 seconds.")
             playing = room.play_in_background(RECORDINGS / "ada_wrong_phrase.flac")
             wait_for("Microphone to use [1]: ")
-            playing.wait(timeout=20)
+            playing.wait(timeout=PATIENCE)
             seen = b"".join(chunks).decode(errors="replace")
             assert re.search(r"\* 1  desk +speech at -\d\d dB, \d\d dB above the noise", seen)
             assert re.search(r"  2  shelf +no speech", seen)
@@ -198,12 +199,12 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path) -> None:
             playing = room.play_in_background(RECORDINGS / "ada_enroll_1.flac")
             wait_for("hearing you: good")
             wait_for("1 of 3")
-            playing.wait(timeout=20)
+            playing.wait(timeout=PATIENCE)
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 130
+            assert process.wait(timeout=PATIENCE) == 130
         finally:
             process.kill()
             process.wait()
-            reader.join(timeout=5)
+            reader.join(timeout=PATIENCE)
             os.close(leader)
         assert "progress saved (1 of 3)" in b"".join(chunks).decode(errors="replace")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from edge.demo.show import Show
 from edge.demo.story import load_play, run_recorded
+from tests.integration.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("amqtt") is None, reason="amqtt is not installed"
@@ -26,7 +27,7 @@ def test_every_decision_is_as_expected() -> None:
         [sys.executable, "-m", "edge.cli", "demo", "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -31,6 +31,7 @@ from edge.errors import EXIT_ENVIRONMENT, EnvironmentFault
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE
+from tests.integration.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOPICS = Topics("edge-voice", "demo-door")
@@ -61,7 +62,7 @@ def test_broker_carries_status_will_and_decisions() -> None:
 
         for junk in ("no JSON", "[]", ""):
             device.publish(TOPICS.decision, junk, qos=1)
-        device.publish(TOPICS.decision, '{"decision":"denied"}', qos=1).wait_for_publish(5.0)
+        device.publish(TOPICS.decision, '{"decision":"denied"}', qos=1).wait_for_publish(PATIENCE)
         arrival = subscriber.next_decision(5.0)
         assert arrival is not None
         assert arrival[1] == {"decision": "denied"}
@@ -183,7 +184,7 @@ def test_player_keeps_the_pace_of_a_microphone() -> None:
         before = time.monotonic()
         begun = player.play(tone)
         took = time.monotonic() - before
-    ear.join(5.0)
+    ear.join(PATIENCE)
     os.close(reading)
     assert begun is not None
     # In time with the last sample heard, give or take a block; a busy machine may be late.

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import soundfile
 
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
+from tests.integration.house import REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE
 from tests.unit.spoken_digits import ADA, PACES, WORDS, enroll_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
@@ -79,7 +80,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        self._reader.join(timeout=5)
+        self._reader.join(timeout=PATIENCE)
         os.close(self._leader)
 
 
@@ -105,12 +106,6 @@ class Room:
 @pytest.fixture
 def room(microphone: VirtualMicrophone, tmp_path: Path) -> Room:
     return Room(microphone, tmp_path)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
@@ -145,7 +140,7 @@ def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
         _asked(terminal, round_number=2, number=2)
         terminal.process.send_signal(signal.SIGINT)
         terminal.wait_for(r"1 of 3 rounds kept: run the command again to continue\.")
-        assert terminal.process.wait(30) == 130
+        assert terminal.process.wait(PATIENCE) == 130
     assert _rounds(house) == 1
 
     with Terminal(house, *enroll) as terminal:
@@ -155,7 +150,7 @@ def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
                 digit = _asked(terminal, round_number, number)
                 room.say([digit], PACES[round_number - 1])
         terminal.wait_for(r"Digits enrolled for Ada: 3 rounds")
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(PATIENCE) == 0
     assert _rounds(house) == 3
     assert "3 rounds" in house.run("profiles", "show", "Ada").stdout
 
@@ -169,7 +164,7 @@ def test_the_door_asks_and_opens(
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             room.play(recording_of(PHRASE, ADA, PACE))
             asked = home.wait_for("/decision").json
             assert (asked["decision"], asked["reason"]) == ("denied", "challenge_asked")

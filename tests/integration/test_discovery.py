@@ -30,9 +30,9 @@ from edge.service.home_assistant import HomeAssistant
 from edge.service.observers import sound_level
 from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
-from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
-from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
+from tests.integration.broker import Broker, Subscriber, connected, send
+from tests.integration.house import House, feed, is_listening, speak, stop
+from tests.integration.waiting import settled
 
 PREFIX = "ha"
 HERE = f"{PREFIX}/sensor/edge_voice_test-door/last_person/config"
@@ -40,34 +40,12 @@ SWITCH = f"{PREFIX}/switch/edge_voice_test-door/listening/config"
 ON = {"discovery": True, "prefix": PREFIX, "sound_interval_s": 1}
 
 
-@contextmanager
-def sender(broker: Broker) -> Iterator[paho.Client]:
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    try:
-        yield client
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def say(client: paho.Client, topic: str, payload: str, *, retain: bool = False) -> None:
-    client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
-
-
 def kept(broker: Broker, topic: str) -> dict[str, str]:
     """What the broker keeps on such topics, by topic, whoever said it."""
-    with Subscriber(broker, topic, contract=False) as listener, sender(broker) as client:
-        say(client, "end/of/what/was/kept", "{}")
+    with Subscriber(broker, topic, contract=False) as listener, connected(broker) as client:
+        send(client, "end/of/what/was/kept", "{}")
         time.sleep(0.2)
         return {each.topic: each.text for each in listener.messages if each.retain}
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 @pytest.fixture
@@ -95,7 +73,7 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
         service = house.start("--input", "-")
         try:
             feed(service, np.zeros(16_000))
-            listener.wait_for("/status", is_listening, timeout=LISTENING)
+            listener.wait_for("/status", is_listening)
             assert settled(lambda: len(configs(listener)) == 15)
             found = configs(listener)
             names = {topic.split("/")[3] for topic, content in found.items() if content}
@@ -123,11 +101,11 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
             ] == (sound.topic)
             assert sound.json["peak_dbfs"] >= sound.json["level_dbfs"]
             # The switch that is announced works, both ways.
-            with sender(broker) as client:
-                say(client, found[SWITCH]["command_topic"], "OFF")
+            with connected(broker) as client:
+                send(client, found[SWITCH]["command_topic"], "OFF")
                 listener.wait_for("/status", lambda now: now.get("listening") is False)
                 del listener.messages[:]
-                say(client, found[SWITCH]["command_topic"], "ON")
+                send(client, found[SWITCH]["command_topic"], "ON")
                 listener.wait_for("/status", lambda now: now.get("listening") is True)
         finally:
             stop(service)
@@ -162,14 +140,14 @@ def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssista
 
 def test_it_is_said_again_when_home_assistant_is_born(tmp_path: Path, broker: Broker) -> None:
     listening = Subscriber(broker, contract=False)
-    with listening as listener, sender(broker) as client, device(tmp_path, broker):
+    with listening as listener, connected(broker) as client, device(tmp_path, broker):
         assert settled(lambda: len(configs(listener)) == 15)
         # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
-        say(client, HERE, "spoiled", retain=True)
+        send(client, HERE, "spoiled", retain=True)
         assert settled(lambda: "spoiled" in [message.text for message in listener.messages])
         del listener.messages[:]
         for word in ("offline", "on", "", "online" * 100):
-            say(client, f"{PREFIX}/status", word)
+            send(client, f"{PREFIX}/status", word)
         time.sleep(0.3)
         assert not listener.on("/config")
         for _ in range(200):  # a flood is heard once
@@ -177,7 +155,7 @@ def test_it_is_said_again_when_home_assistant_is_born(tmp_path: Path, broker: Br
         assert settled(lambda: len(configs(listener)) == 15)
         time.sleep(0.5)
         assert len(listener.on(HERE)) == 1
-        say(client, f"{PREFIX}/status", "online")
+        send(client, f"{PREFIX}/status", "online")
         assert settled(lambda: len(listener.on(HERE)) == 2)
         # Not too soon after the one before.
         first, second = listener.on(HERE)
@@ -190,7 +168,7 @@ def test_it_is_said_again_after_the_broker_lost_everything(tmp_path: Path, broke
         assert HERE in kept(broker, HERE)
         broker.kill()
         broker.start()
-        assert settled(lambda: HERE in kept(broker, HERE), timeout=15)
+        assert settled(lambda: HERE in kept(broker, HERE))
 
 
 def test_what_is_no_longer_allowed_or_wanted_goes(tmp_path: Path, broker: Broker) -> None:
@@ -223,13 +201,13 @@ def test_the_command_takes_everything_away(house: House, broker: Broker) -> None
         f"{PREFIX}/sensor/lamp/config",
         f"{PREFIX}/sensor/edge_voice_test-door/x/y/config",
     )
-    with Subscriber(broker, contract=False) as listener, sender(broker) as client:
+    with Subscriber(broker, contract=False) as listener, connected(broker) as client:
         for topic in (mine, *others):
-            say(client, topic, "{}", retain=True)
+            send(client, topic, "{}", retain=True)
         service = house.start("--input", "-")
         try:
             feed(service, np.zeros(16_000))
-            assert settled(lambda: HERE in configs(listener), timeout=LISTENING)
+            assert settled(lambda: HERE in configs(listener))
             assert settled(lambda: SWITCH in configs(listener))
             done = house.run("discovery", "remove")
             assert done.returncode == 0, done.stderr
@@ -255,7 +233,7 @@ def test_removing_what_the_broker_does_not_let_us(
         client.username_pw_set("owner", "")
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
-        say(client, HERE, "{}", retain=True)
+        send(client, HERE, "{}", retain=True)
         client.disconnect()
         client.loop_stop()
         done = house.run("discovery", "remove")

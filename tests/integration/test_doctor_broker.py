@@ -18,7 +18,7 @@ from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import announcement
 from tests.integration.broker import Authority, Broker, Subscriber, find, free_port
 from tests.integration.doctor import codes, the
-from tests.integration.home import settled
+from tests.integration.waiting import settled
 
 LOGIN = ("door", "open sesame 42")
 BEFORE_LOGIN = ["broker_name.found", "broker_connect.reached", "broker_tls.local"]

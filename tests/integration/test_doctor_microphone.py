@@ -20,8 +20,9 @@ from edge.doctor.context import Context
 from edge.doctor.microphone import NOTHING, check, judge_rate, judge_sound
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.doctor import codes, examined, program, the
-from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
+from tests.integration.house import REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     finally:
         thawing.cancel()
         microphone.thaw()
-        assert process.wait(60) == 3
+        assert process.wait(PATIENCE) == 3
     row = next(number for number, line in enumerate(shown) if " sound " in line)
     assert "red sound no sound: microphone 'default' has delivered nothing" in shown[row]
     assert "unplug the microphone and plug it in again" in shown[row + 1]
@@ -157,7 +158,7 @@ def test_held_by_the_running_service(
         house = House(tmp_path, broker, microphone.environment)
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             _, found, _ = examined(house.config, without_sound(microphone))
             held = the("microphone.held", found)
             assert "microphone: listening" in the("service_says.online", found).found

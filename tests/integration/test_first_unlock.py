@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import DEMO, LISTENING, House, is_listening, stop
+from tests.integration.house import DEMO, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
 from tools.pictures.terminal import Terminal
 
@@ -69,7 +69,7 @@ def test_from_nothing_to_the_first_unlock(room: VirtualMicrophone, tmp_path: Pat
             screen.run_to_end()
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, timeout=LISTENING)
+            home.wait_for("/status", is_listening)
             home.wait_for("/status", lambda status: status.get("enrolled") == 1)
             with Terminal(command(monitor), 80, 24, house.environment) as screen:
                 screen.run_until("listening")

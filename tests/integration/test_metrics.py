@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,16 +19,10 @@ from edge.config import Config, DeviceConfig, MetricsConfig, MqttConfig
 from edge.mqtt import MqttPublisher
 from edge.service.metrics import _MOST_READERS, Metrics
 from tests.integration.broker import Broker, Subscriber, free_port
-from tests.integration.home import settled
-from tests.integration.house import LISTENING, House, is_listening, speak, stop
+from tests.integration.house import House, is_listening, speak, stop
+from tests.integration.waiting import PATIENCE, settled
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 def fetch(port: int) -> str:
@@ -74,15 +67,15 @@ def test_what_a_service_tells(broker: Broker, tmp_path: Path) -> None:
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         try:
-            assert settled(lambda: listening_ports(service), LISTENING)
+            assert settled(lambda: listening_ports(service))
             # This machine's own address, and no other.
             assert listening_ports(service) == {("127.0.0.1", port)}
             for number, name in enumerate(("ada_right_phrase", "stranger_other_phrase"), 1):
                 speak(service, name)
-                deadline = time.monotonic() + LISTENING
+                deadline = time.monotonic() + PATIENCE
                 while len(home.on("/decision")) < number and time.monotonic() < deadline:
                     time.sleep(0.02)
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             reasons = [(d.json["decision"], d.json["reason"]) for d in home.on("/decision")]
             assert reasons == [("granted", "accepted"), ("denied", "no_match")]
             # Counted after they were published.
@@ -125,7 +118,7 @@ def test_off_by_default_and_the_package_not_even_loaded(broker: Broker, tmp_path
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         try:
-            home.wait_for("/status", timeout=LISTENING)
+            home.wait_for("/status")
             assert listening_ports(service) == set()
         finally:
             stop(service)
@@ -149,7 +142,7 @@ def test_the_door_goes_on_without_the_package(broker: Broker, tmp_path: Path) ->
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         try:
-            home.wait_for("/status", timeout=LISTENING)
+            home.wait_for("/status")
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:

@@ -21,6 +21,7 @@ from edge.audio.files import read_audio
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -97,7 +98,7 @@ class Listener:
         self.process.stdin.flush()
         self.report("closing")
         self.report("closed")
-        assert self.process.wait(timeout=15.0) == 0
+        assert self.process.wait(timeout=PATIENCE) == 0
 
     def heard(self) -> FloatArray:
         samples: FloatArray = np.load(self._folder / "heard.npy")
@@ -217,7 +218,7 @@ def _python(environment: Mapping[str, str], code: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=PATIENCE,
     ).stdout
 
 
@@ -264,7 +265,7 @@ def test_device_at_its_own_rate_is_resampled(microphone: VirtualMicrophone, tmp_
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     microphone.play(tmp_path / "tone.wav")
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=PATIENCE) == 0
 
     heard = np.load(tmp_path / "heard.npy")
     loud = heard[np.flatnonzero(np.abs(heard) > 0.2)[0] :][2_000:18_000]

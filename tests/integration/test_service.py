@@ -22,15 +22,9 @@ from edge.service import build_service
 from edge.service.observers import Observer
 from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
-from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
+from tests.integration.house import DEMO, House, feed, is_listening, speak, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
+from tests.integration.waiting import PATIENCE, settled
 
 
 def as_wave(name: str, folder: Path) -> Path:
@@ -55,7 +49,7 @@ def test_a_voice_opens_the_door_and_others_do_not(
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            status = home.wait_for("/status", is_listening, LISTENING)
+            status = home.wait_for("/status", is_listening)
             assert status.json["state"] == "online"
             assert status.json["enrolled"] == 1
             for number, (name, *_) in enumerate(expected, start=1):
@@ -84,13 +78,13 @@ def test_a_lost_microphone_is_told_and_comes_back(
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             microphone.unplug()
             lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
             assert lost.json["reason"]
             home.messages.clear()
             microphone.plug_in()
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             microphone.play(as_wave("ada_right_phrase", tmp_path))
             decision = home.wait_for("/decision").json
             assert decision["decision"] == "granted"
@@ -106,7 +100,7 @@ def test_a_stalled_microphone_is_noticed_and_reopened(
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             microphone.freeze()
             try:
                 lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
@@ -114,7 +108,7 @@ def test_a_stalled_microphone_is_noticed_and_reopened(
             finally:
                 microphone.thaw()
             home.messages.clear()
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
         finally:
             stop(service)
 
@@ -125,7 +119,7 @@ def test_ends_with_microphone_and_broker_frozen(
     house = House(tmp_path, broker, microphone.environment)
     with Subscriber(broker) as home:
         service = house.start()
-        home.wait_for("/status", is_listening, LISTENING)
+        home.wait_for("/status", is_listening)
         microphone.freeze()
         broker.freeze()
         try:
@@ -144,7 +138,7 @@ def test_starts_without_a_microphone_and_says_so(broker: Broker, tmp_path: Path)
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            status = home.wait_for("/status", lambda s: s.get("microphone") == "lost", LISTENING)
+            status = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
             assert status.json["state"] == "online"
             assert status.json["reason"]
         finally:
@@ -158,11 +152,11 @@ def test_hears_of_an_enrollment_while_it_runs(broker: Broker, tmp_path: Path) ->
         try:
             assert service.stdin is not None
             feed(service, np.zeros(16_000))
-            home.wait_for("/status", lambda s: s.get("enrolled") == 0, LISTENING)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 0)
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
             house.enroll_ada()
-            home.wait_for("/status", lambda s: s.get("enrolled") == 1, 10.0)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1)
             speak(service, "ada_right_phrase")
             granted = home.wait_for("/decision", lambda d: d["decision"] == "granted").json
             assert granted["name"] == "Ada"
@@ -184,9 +178,9 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
         service = house.start("--input", "-")
         try:
             feed(service, np.zeros(16_000))
-            home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1)
             store.write_bytes(b"not a store at all" * 1000)
-            broken = home.wait_for("/status", lambda s: "problem" in s, 10.0)
+            broken = home.wait_for("/status", lambda s: "problem" in s)
             assert "signatures.sqlite" in broken.json["problem"]
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
@@ -194,7 +188,7 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
             replacement = tmp_path / "state" / "backup"
             replacement.write_bytes(good)
             replacement.replace(store)
-            home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s, 10.0)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s)
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
@@ -220,7 +214,7 @@ def test_ends_while_another_process_holds_the_store(broker: Broker, tmp_path: Pa
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         feed(service, np.zeros(16_000))
-        home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+        home.wait_for("/status", lambda s: s.get("enrolled") == 1)
         with closing(sqlite3.connect(tmp_path / "state" / "signatures.sqlite")) as other:
             other.execute("BEGIN EXCLUSIVE")
             home.wait_for("/status", lambda s: "problem" in s)
@@ -258,7 +252,7 @@ def test_observers_see_a_decision_before_the_next_tick(
 
         def blocks(self) -> Iterator[AudioBlock]:
             yield from super().blocks()
-            seen.append(decided.wait(LISTENING))
+            seen.append(decided.wait(PATIENCE))
 
     monkeypatch.setattr("edge.service.service._TICK_S", 3600.0)
     monkeypatch.setattr("edge.service.build._observers", lambda *_: [Watching()])

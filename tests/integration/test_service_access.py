@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,10 @@ from edge.service import build_service
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, AccessDecision, AccessRule, Profile, ProfileKind
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
+from tests.integration.waiting import settled
 from tests.unit.voices import enrolled, recording
 
 DEMO = demo_directory()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +149,7 @@ def test_a_lock_out_is_published_survives_and_is_lifted(
             "locked_out",
         ]
         assert (decisions(home)[2]["name"], decisions(home)[2]["scores"]) == (None, {})
-        locked = home.wait_for("/status", lambda status: bool(status.get("locked_out")), 5.0)
+        locked = home.wait_for("/status", lambda status: bool(status.get("locked_out")))
         assert locked.json["locked_out_until"].endswith("Z")
     with Subscriber(broker) as home:  # after a restart, lifted while the service runs
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from edge.types import FloatArray
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, House, feed, feed_live, stop
+from tests.integration.house import House, feed, feed_live, stop
 from tests.integration.test_signed_service import SignedHouse
 from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enroll_ada, needs_flite, recording_of
 
@@ -22,12 +21,6 @@ PACE = 1.1
 """None of the enrolled paces."""
 
 pytestmark = needs_flite
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 @pytest.fixture
@@ -98,7 +91,7 @@ def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> Non
 def _started(house: House, home: Subscriber) -> subprocess.Popen[bytes]:
     service = house.start("--input", "-")
     feed(service, np.zeros(16_000))
-    home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+    home.wait_for("/status", lambda s: s.get("enrolled") == 1)
     return service
 
 

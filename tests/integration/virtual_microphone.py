@@ -17,6 +17,8 @@ from types import TracebackType
 
 import pytest
 
+from tests.integration.waiting import PATIENCE
+
 _ALSA = """
 pcm_type.pulse { lib libasound_module_pcm_pulse.so }
 ctl_type.pulse { lib libasound_module_ctl_pulse.so }
@@ -164,7 +166,7 @@ class VirtualMicrophone:
 
     def play(self, path: Path) -> None:
         """Play a sound file into the room and wait until it has been played."""
-        self.play_in_background(path).wait(timeout=120)
+        self.play_in_background(path).wait(timeout=PATIENCE)
 
     def play_in_background(self, path: Path) -> subprocess.Popen[bytes]:
         """Play a sound file into the room; the caller waits for the process."""

@@ -48,7 +48,7 @@ def cut_under(subject: MqttPublisher, listener: Subscriber) -> dict[str, str]:
     time.sleep(2)
     subject.publish_decision(patient)
     plug("up")
-    listener.wait_for("/decision", lambda got: got["id"] == patient.id, timeout=30)
+    listener.wait_for("/decision", lambda got: got["id"] == patient.id)
     return {"first": first.id, "doomed": doomed.id, "patient": patient.id}
 
 
