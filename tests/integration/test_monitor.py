@@ -110,7 +110,7 @@ def test_listens_by_itself_and_leaves_nothing_behind(house: House, tmp_path: Pat
     house.enroll_ada()
     before = {file: file.read_bytes() for file in (tmp_path / "state").iterdir()}
     recording = str(DEMO / "ada_wrong_phrase.flac")
-    done = house.run("monitor", "--listen", "--input", recording)
+    done = house.spawn("monitor", "--listen", "--input", recording)
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first == "test-door: listening"

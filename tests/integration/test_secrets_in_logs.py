@@ -110,7 +110,9 @@ class TalkativeHouse(House):
         self.config.write_text(yaml.safe_dump(settings))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        done = super().run(*arguments, "-vv")
+        # A service has a process to itself.
+        run = super().spawn if arguments[0] == "run" else super().run
+        done = run(*arguments, "-vv")
         self.record.hear(" ".join(arguments[:2]), done.stdout, done.stderr)
         return done
 

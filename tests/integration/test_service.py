@@ -201,7 +201,7 @@ def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) 
         house = House(tmp_path, broker, dict(os.environ))
         house.enroll_ada()
     # The broker is gone: decisions are still made, and the service still ends by itself.
-    done = house.run("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
+    done = house.spawn("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
     assert done.returncode == 0, done.stderr
     decisions = [json.loads(line) for line in done.stdout.splitlines()]
     assert [decision["reason"] for decision in decisions] == ["accepted"]
