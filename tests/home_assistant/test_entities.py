@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 
 import edge
+from edge.types import SAMPLE_RATE, FloatArray
 from tests.home_assistant.door import COMMANDING, SHOWN, Door, announced
 from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber, connected, send
-from tests.integration.house import feed, feed_live, speak
+from tests.integration.house import feed, heard, speak
 from tests.integration.test_service_challenge import PACE, PHRASE
 from tests.integration.waiting import settled
 from tests.unit.spoken_digits import ADA, WORDS, enroll_ada, needs_flite, recording_of
@@ -133,7 +135,9 @@ def test_a_challenge_is_an_event_of_its_own(broker: Broker, door: MakeDoor) -> N
         assert asked["attributes"]["event_type"] == "challenge"
         assert front.wait_for("last_person", "unknown"), "who is asked has not been let in"
         digits = listener.wait_for("/challenge", lambda got: got["digits"]).json["digits"]
-        feed_live(_service(front), recording_of([WORDS[int(digit)] for digit in digits], ADA, PACE))
+        _answer_live(
+            _service(front), recording_of([WORDS[int(digit)] for digit in digits], ADA, PACE)
+        )
     let_in = front.wait_for("access", lambda got: got["state"] != asked["state"])
     assert let_in["attributes"]["event_type"] == "granted"
     front.wait_for("last_person", "Ada")
@@ -148,7 +152,7 @@ def test_arming_works_both_ways(broker: Broker, door: MakeDoor) -> None:
         listener.wait_for("/status", lambda status: status.get("listening") is False)
         front.wait_for("listening", "off")
         speak(_service(front), "ada_right_phrase")
-        time.sleep(1.0)  # for the service to have thrown all of it away
+        heard(_service(front))  # and it has thrown all of it away
         front.tap("switch.turn_on", "listening")
         front.wait_for("listening", "on")
         # What comes is what was said last; what it was deaf to never came.
@@ -202,8 +206,9 @@ def test_removed_is_gone(broker: Broker, home: HomeAssistant, door: MakeDoor) ->
     assert done.returncode == 0, done.stderr
     assert settled(lambda: not front.shown()), front.shown()
     assert home.template("integration_entities('mqtt')") == []
-    with Subscriber(broker, "homeassistant/#") as listener:
-        time.sleep(0.5)
+    with Subscriber(broker, "homeassistant/#") as listener, connected(broker) as client:
+        send(client, "homeassistant/after/it", "{}")
+        listener.wait_for("/it")
         assert not announced(listener, front.device)
 
 
@@ -223,3 +228,12 @@ def _level_of_noise(front: Door) -> float:
         return float("nan")
     assert level["attributes"]["unit_of_measurement"] == "dBFS"
     return float(level["state"])
+
+
+def _answer_live(service: subprocess.Popen[bytes], samples: FloatArray) -> None:
+    """Feed an answer at a microphone's pace; all at once, it would have begun early."""
+    begun = time.monotonic()
+    for number, block in enumerate(np.array_split(samples, len(samples) // 1_600)):
+        assert settled(lambda number=number: time.monotonic() > begun + number / 10)
+        feed(service, block)
+    feed(service, np.zeros(SAMPLE_RATE))

@@ -276,7 +276,7 @@ class Subscriber:
         with self._arrived:
             return [message for message in self.messages if message.topic.endswith(ending)]
 
-    def wait_for(self, ending: str, check: Callable[[Any], bool] = lambda _: True) -> Received:
+    def wait_for(self, ending: str, check: Callable[..., bool] = lambda _: True) -> Received:
         """The first message on such a topic whose JSON passes the check."""
         deadline = time.monotonic() + PATIENCE
         with self._arrived:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import atexit
 import contextlib
+import fcntl
 import functools
 import hashlib
 import io
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -26,19 +29,17 @@ import yaml
 
 from edge.cli.main import main
 from edge.resources import demo_directory
-from edge.types import SAMPLE_RATE
 from tests.integration.broker import Broker
-from tests.integration.waiting import PATIENCE
+from tests.integration.waiting import PATIENCE, settled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO = demo_directory()
-_LIVE_BLOCK = 1_600
-_QUICK = (
-    sys.executable,
-    "-c",
-    "import edge.service.service; edge.service.service._TICK_S = 0.05\n"
-    "from edge.cli.main import entry_point; entry_point()",
-)
+_QUICK = """
+import edge.service.service
+from edge.cli.main import entry_point
+edge.service.service._TICK_S = 0.05
+entry_point()
+"""
 _DECISIVE = ("enrollment", "recognition", "replay", "store")
 """Settings that an enrollment depends on."""
 
@@ -116,7 +117,7 @@ class House:
         """Start the service, which looks after everything more often than it does at a door."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*_QUICK, *self.command("run", *arguments)[3:]],
+                [sys.executable, "-c", _QUICK, *self.command("run", *arguments)[3:]],
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -164,9 +165,8 @@ def feed(service: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> Non
     service.stdin.flush()
 
 
-def feed_live(service: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
-    """Feed an answer and silence at a microphone's pace; all at once, it would have begun early."""
-    for block in np.array_split(samples, len(samples) // _LIVE_BLOCK):
-        feed(service, block)
-        time.sleep(_LIVE_BLOCK / SAMPLE_RATE)
-    feed(service, np.zeros(SAMPLE_RATE))
+def heard(service: subprocess.Popen[bytes]) -> None:
+    """Wait until a service has taken in all that it was fed."""
+    assert service.stdin is not None
+    pipe, left = service.stdin, array.array("i", [0])
+    assert settled(lambda: fcntl.ioctl(pipe, termios.FIONREAD, left) == 0 and left[0] == 0)

@@ -9,9 +9,9 @@ PATIENCE = 120.0
 """Seconds after which what is waited for counts as hanging."""
 
 
-def settled(condition: Callable[..., object]) -> bool:
+def settled(condition: Callable[..., object], patience: float = PATIENCE) -> bool:
     """Whether a condition comes true before patience is lost."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not condition():
         if time.monotonic() > end:
             return False
