@@ -174,9 +174,11 @@ class Broker:
 
 
 @contextmanager
-def connected(broker: AnyBroker) -> Iterator[paho.Client]:
+def connected(broker: AnyBroker, user: str = "") -> Iterator[paho.Client]:
     """Anybody on the network, who may say anything."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
+    if user:
+        client.username_pw_set(user, "")
     client.max_queued_messages_set(0)
     client.max_inflight_messages_set(20)
     client.connect("127.0.0.1", broker.port)

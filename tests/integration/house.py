@@ -68,9 +68,9 @@ class House:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "edge.cli", *arguments, "--config", str(self.config)]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command, in this process, which saves the start of another."""
-        command = [*arguments, "--config", str(self.config)]
+        command = [*arguments, "--config", str(config or self.config)]
         said, complained = io.StringIO(), io.StringIO()
         root = logging.getLogger()
         handlers, level = root.handlers, root.level

@@ -282,15 +282,7 @@ def commanded(house: SignedHouse, right: str) -> subprocess.CompletedProcess[str
     """Command a reload; the sender's own configuration is the one that is right."""
     other = house.config.parent / "sender.yaml"
     other.write_text(right)
-    command = [*house.command("command", "reload", "--key", str(house.owner))[:-1], str(other)]
-    return subprocess.run(
-        command,
-        env=house.environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return house.tell("reload", config=other)
 
 
 def test_a_hang_up_at_a_terminal_ends_it(broker: Broker, house: SignedHouse) -> None:

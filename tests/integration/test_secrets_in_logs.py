@@ -109,7 +109,7 @@ class TalkativeHouse(House):
             settings[name] = {**known, **value} if isinstance(known, dict) else value
         self.config.write_text(yaml.safe_dump(settings))
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
         # A service has a process to itself.
         run = super().spawn if arguments[0] == "run" else super().run
         done = run(*arguments, "-vv")

@@ -60,8 +60,9 @@ class SignedHouse(House):
         settings.update(sections)
         self.config.write_text(yaml.safe_dump(settings))
 
-    def tell(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return self.run("command", *command, "--key", str(self.owner))
+    def tell(self, *command: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+        key = ("--key", str(self.owner), "--timeout", str(PATIENCE))
+        return self.run("command", *command, *key, config=config)
 
 
 def test_a_lock_opens_for_what_the_device_signed(broker: Broker, tmp_path: Path) -> None:
