@@ -60,12 +60,20 @@ def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.mqtt.publisher._FIRST_WAIT_S", 0.05)
 
 
-@pytest.fixture
-def microphone() -> Iterator[VirtualMicrophone]:
-    """A sound server of the test's own to play into and to record from."""
+@pytest.fixture(scope="module")
+def room() -> Iterator[VirtualMicrophone]:
+    """A sound server to play into and to record from."""
     skip_or_fail_without_parts()
-    with VirtualMicrophone() as room:
-        yield room
+    with VirtualMicrophone() as opened:
+        yield opened
+
+
+@pytest.fixture
+def microphone(room: VirtualMicrophone) -> VirtualMicrophone:
+    """The same, plugged in."""
+    if not room.plugged_in:
+        room.plug_in()
+    return room
 
 
 @pytest.fixture

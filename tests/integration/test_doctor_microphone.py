@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +20,7 @@ from tests.integration.broker import Broker, Subscriber
 from tests.integration.doctor import codes, examined, program, the
 from tests.integration.house import REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
-from tests.integration.waiting import PATIENCE
+from tests.integration.waiting import PATIENCE, settled
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def sound(microphone: VirtualMicrophone, samples: np.ndarray, folder: Path) -> I
     file = folder / "sound.wav"
     soundfile.write(file, samples, 16_000, subtype="PCM_16")
     player = microphone.play_in_background(file)
-    time.sleep(0.7)
+    assert settled(lambda: microphone.sounds)
     try:
         yield
     finally:
@@ -69,6 +67,13 @@ def test_nothing_but_zeros_is_red(microphone: VirtualMicrophone, config: Path) -
     assert "at 16000 Hz" in found[0].found
 
 
+def test_sound_arrives(microphone: VirtualMicrophone, config: Path, tmp_path: Path) -> None:
+    with sound(microphone, noise(-55.0), tmp_path):
+        found = look(microphone, config)
+    assert codes(found) == ["microphone.opened", "sound.arrives"]
+    assert "dBFS" in found[1].found
+
+
 @pytest.mark.parametrize(
     ("level", "code", "words"),
     [
@@ -77,20 +82,15 @@ def test_nothing_but_zeros_is_red(microphone: VirtualMicrophone, config: Path) -
         (-25.0, "sound.noisy", "too much noise"),
     ],
 )
-def test_levels(
-    microphone: VirtualMicrophone, config: Path, tmp_path: Path, level: float, code: str, words: str
-) -> None:
-    with sound(microphone, noise(level), tmp_path):
-        found = look(microphone, config)
-    assert codes(found) == ["microphone.opened", code]
-    assert words in found[1].found
+def test_levels(level: float, code: str, words: str) -> None:
+    found = judge_sound(noise(level)[:48_000].astype(np.float32))
+    assert codes([found]) == [code]
+    assert words in found.found
 
 
-def test_overdriven(microphone: VirtualMicrophone, config: Path, tmp_path: Path) -> None:
-    wave = np.clip(4.0 * np.sin(np.arange(16_000 * 30) * 0.1), -1.0, 1.0)
-    with sound(microphone, wave, tmp_path):
-        found = look(microphone, config)
-    assert codes(found) == ["microphone.opened", "sound.clipping"]
+def test_overdriven() -> None:
+    wave = np.clip(4.0 * np.sin(np.arange(48_000) * 0.1), -1.0, 1.0).astype(np.float32)
+    assert codes([judge_sound(wave)]) == ["sound.clipping"]
 
 
 def test_no_such_microphone(microphone: VirtualMicrophone, config: Path) -> None:
@@ -102,14 +102,12 @@ def test_no_such_microphone(microphone: VirtualMicrophone, config: Path) -> None
     assert "set audio.device to one of these: 0 'default'" in found[0].remedy
 
 
-def test_a_sound_system_that_stands_still_takes_seconds(
+def test_a_sound_system_that_stands_still_is_not_waited_for(
     microphone: VirtualMicrophone, config: Path
 ) -> None:
     microphone.freeze()
     try:
-        started = time.monotonic()
         found = look(microphone, config)
-        assert time.monotonic() - started < 30.0
     finally:
         microphone.thaw()
     assert codes(found) == ["microphone.closed", "sound.not_heard"]
@@ -127,15 +125,12 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     )
     assert process.stdout is not None
     shown = []
-    thawing = threading.Timer(15.0, microphone.thaw)
     try:
         for line in process.stdout:
             shown.append(" ".join(line.split()))
             if "opens at 16000" in line:
                 microphone.freeze()
-                thawing.start()
     finally:
-        thawing.cancel()
         microphone.thaw()
         assert process.wait(PATIENCE) == 3
     row = next(number for number, line in enumerate(shown) if " sound " in line)

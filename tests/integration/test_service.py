@@ -42,8 +42,6 @@ def test_a_voice_opens_the_door_and_others_do_not(
     house.enroll_ada()
     expected = [
         ("ada_right_phrase", "granted", "accepted", "Ada"),
-        ("ada_wrong_phrase", "denied", "wrong_phrase", "Ada"),
-        ("stranger_adas_phrase", "denied", "unknown_speaker", None),
         ("stranger_other_phrase", "denied", "no_match", None),
     ]
     with Subscriber(broker) as home:
@@ -70,56 +68,30 @@ def test_a_voice_opens_the_door_and_others_do_not(
         home.wait_for("/status", lambda status: status["state"] == "offline")
 
 
-def test_a_lost_microphone_is_told_and_comes_back(
+def test_a_microphone_is_lost_stands_still_and_comes_back(
     microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
     house.enroll_ada()
-    with Subscriber(broker) as home:
-        service = house.start()
-        try:
-            home.wait_for("/status", is_listening)
-            microphone.unplug()
-            lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
-            assert lost.json["reason"]
-            home.messages.clear()
-            microphone.plug_in()
-            home.wait_for("/status", is_listening)
-            microphone.play(as_wave("ada_right_phrase", tmp_path))
-            decision = home.wait_for("/decision").json
-            assert decision["decision"] == "granted"
-        finally:
-            stop(service)
-
-
-def test_a_stalled_microphone_is_noticed_and_reopened(
-    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
-) -> None:
-    house = House(tmp_path, broker, microphone.environment)
-    house.enroll_ada()
-    with Subscriber(broker) as home:
-        service = house.start()
-        try:
-            home.wait_for("/status", is_listening)
-            microphone.freeze()
-            try:
-                lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
-                assert "delivered nothing" in lost.json["reason"]
-            finally:
-                microphone.thaw()
-            home.messages.clear()
-            home.wait_for("/status", is_listening)
-        finally:
-            stop(service)
-
-
-def test_ends_with_microphone_and_broker_frozen(
-    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
-) -> None:
-    house = House(tmp_path, broker, microphone.environment)
     with Subscriber(broker) as home:
         service = house.start()
         home.wait_for("/status", is_listening)
+        microphone.unplug()
+        lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
+        assert lost.json["reason"]
+        home.messages.clear()
+        microphone.plug_in()
+        home.wait_for("/status", is_listening)
+        microphone.play(as_wave("ada_right_phrase", tmp_path))
+        assert home.wait_for("/decision").json["decision"] == "granted"
+        home.messages.clear()
+        microphone.freeze()
+        lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
+        assert "delivered nothing" in lost.json["reason"]
+        home.messages.clear()
+        microphone.thaw()
+        home.wait_for("/status", is_listening)
+        # It ends also while nothing answers.
         microphone.freeze()
         broker.freeze()
         try:
