@@ -173,10 +173,11 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path, tmp_path: Pa
         reader.start()
 
         def seen() -> str:
-            return b"".join(chunks).decode(errors="replace")
+            # Where lines are broken depends on how long a path is.
+            return " ".join(b"".join(chunks).decode(errors="replace").split())
 
         def wait_for(text: str) -> None:
-            assert settled(lambda: text in seen()), seen()
+            assert settled(lambda: text in seen()), seen()[-1000:]
 
         # However long it takes to open them, somebody talks then.
         speech, rate = soundfile.read(RECORDINGS / "ada_wrong_phrase.flac")
@@ -184,11 +185,11 @@ def test_choosing_a_microphone_and_a_meter_that_moves(config: Path, tmp_path: Pa
         try:
             wait_for("2 microphones found. Stand where you will speak, and talk for 5 seconds.")
             playing = room.play_in_background(tmp_path / "talk.wav")
-            wait_for("Microphone to use [1]: ")
+            wait_for("Microphone to use [1]:")
             playing.kill()
             playing.wait()
-            assert re.search(r"\* 1  desk +speech at -\d\d dB, \d\d dB above the noise", seen())
-            assert re.search(r"  2  shelf +no speech", seen())
+            assert re.search(r"\* 1 desk speech at -\d\d dB, \d\d dB above the noise", seen())
+            assert re.search(r" 2 shelf no speech", seen())
             os.write(leader, b"7\n")
             wait_for("choose one from 1 to 2 that can be opened")
             os.write(leader, b"\n")
