@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import termios
-import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -138,16 +137,14 @@ def _made(settings: object) -> Path:
     return _scratch() / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
 
 
-def stop(process: subprocess.Popen[bytes]) -> float:
-    """SIGTERM, and how many seconds it took to end cleanly."""
-    started = time.monotonic()
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, after which it ends cleanly."""
     process.send_signal(signal.SIGTERM)
     try:
         assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
-    return time.monotonic() - started
 
 
 def is_listening(status: Any) -> bool:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -26,7 +25,7 @@ Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def fetch(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         text: str = answer.read().decode()
     return text
@@ -72,9 +71,7 @@ def test_what_a_service_tells(broker: Broker, tmp_path: Path) -> None:
             assert listening_ports(service) == {("127.0.0.1", port)}
             for number, name in enumerate(("ada_right_phrase", "stranger_other_phrase"), 1):
                 speak(service, name)
-                deadline = time.monotonic() + PATIENCE
-                while len(home.on("/decision")) < number and time.monotonic() < deadline:
-                    time.sleep(0.02)
+                assert settled(lambda number=number: len(home.on("/decision")) == number)
             home.wait_for("/status", is_listening)
             reasons = [(d.json["decision"], d.json["reason"]) for d in home.on("/decision")]
             assert reasons == [("granted", "accepted"), ("denied", "no_match")]
@@ -182,7 +179,7 @@ def test_a_reader_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatc
     config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
     metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as silent:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as silent:
             assert silent.recv(1) == b""
         assert "edge_voice_info" in fetch(port)
     finally:
@@ -198,7 +195,7 @@ def test_many_readers_take_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         with contextlib.ExitStack() as silent:
             lines = [
-                silent.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+                silent.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
                 for _ in range(40)
             ]
             assert all(line.recv(1) == b"" for line in lines[_MOST_READERS:])

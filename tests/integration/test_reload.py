@@ -38,7 +38,7 @@ class Systemd:
         self._said: queue.Queue[list[str]] = queue.Queue()
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._server.bind(str(path))
-        self._server.settimeout(0.2)
+        self._server.settimeout(0.1)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._listen)
         self._thread.start()
@@ -227,17 +227,19 @@ def test_those_who_watch_watch_on(
                 service.send_signal(signal.SIGHUP)
                 reloaded(service, systemd)
                 home.wait_for("/status", lambda s: s.get("microphone") == "listening")
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE
+                ) as page:
                     assert b"edge_voice" in page.read()
                 assert settled((tmp_path / "state" / "monitor.sock").exists)
                 with connect([tmp_path / "state" / "monitor.sock"]) as monitor:
-                    monitor.settimeout(5)
+                    monitor.settimeout(PATIENCE)
                     assert b'"type"' in monitor.recv(4096)
             change(house, lambda settings: settings.update(metrics={"enabled": False}))
             service.send_signal(signal.SIGHUP)
             reloaded(service, systemd)
             with pytest.raises(urllib.error.URLError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE)
         finally:
             stop(service)
     assert "failed" not in house.log.read_text()
