@@ -59,6 +59,8 @@ class House:
             "state_directory": str(folder / "state"),
             # Tests play one recording again and again, which is what replay detection is for.
             "replay": {"enabled": False},
+            # What is decided too late is dropped, and a busy machine takes its time.
+            "access": {"decision_lifetime_s": 60.0},
             **sections,
         }
         self.config.write_text(yaml.safe_dump(settings))

@@ -17,7 +17,7 @@ import soundfile
 
 from edge.access.decider import Judgment
 from edge.audio.sources import FileSource
-from edge.config import Config, MqttConfig
+from edge.config import AccessConfig, Config, MqttConfig
 from edge.service import build_service
 from edge.service.observers import Observer
 from edge.types import AccessDecision, AudioBlock
@@ -201,7 +201,11 @@ def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:
             for block in super().blocks():
                 yield replace(block, captured_at=block.captured_at - 30.0)
 
-    config = Config(mqtt=MqttConfig(enabled=False), state_directory=tmp_path)
+    config = Config(
+        access=AccessConfig(decision_lifetime_s=25.0),
+        mqtt=MqttConfig(enabled=False),
+        state_directory=tmp_path,
+    )
     decisions: list[AccessDecision] = []
     recording = DEMO / "ada_right_phrase.flac"
     for source in (FileSource(recording), Backlog(recording)):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edge.cli.main import main
-from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
+from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.store import open_store
@@ -39,6 +39,7 @@ def profiles() -> list[Profile]:
 def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
     config = Config(
         mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
+        access=AccessConfig(decision_lifetime_s=60.0),
         lockout=LockOutConfig(rejections=2, first_s=600.0),
         replay=ReplayConfig(enabled=False),  # one recording stands for many sayings
         state_directory=tmp_path / "state",

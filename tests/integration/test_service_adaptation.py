@@ -17,7 +17,7 @@ from edge.audio.files import read_audio
 from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
-from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
+from edge.config import AccessConfig, Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.recognition.adaptation import AdaptationRefusal, drift_of
 from edge.recognition.scoring import signature_of
@@ -51,6 +51,7 @@ def enrolled(engine: Engine) -> Profile:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        access=AccessConfig(decision_lifetime_s=25.0),
         mqtt=MqttConfig(enabled=False),
         state_directory=tmp_path / "state",
         enrollment=LEARNING,
