@@ -212,19 +212,14 @@ def open_minutes(rule: AccessRule, from_day: date, count: int) -> set[tuple[date
     for step in range(-1, count):
         day = from_day + timedelta(days=step)
         for window in rule.windows or (Window(EVERY_DAY, 0, 1440),):
-            if day.weekday() not in window.days:
+            if day.weekday() not in window.days or (rule.first_day and day < rule.first_day):
                 continue
             minute = window.start_minute
             length = (window.end_minute - window.start_minute - 1) % 1440 + 1
             for _ in range(length):
                 found.add((day + timedelta(days=minute // 1440), minute % 1440))
                 minute += 1
-    return {
-        (day, minute)
-        for day, minute in found
-        if (rule.first_day is None or rule.first_day <= day)
-        and (rule.last_day is None or day <= rule.last_day)
-    }
+    return {(day, minute) for day, minute in found if rule.last_day is None or day <= rule.last_day}
 
 
 @pytest.mark.parametrize(
@@ -278,6 +273,14 @@ def test_the_hour_that_is_left_out_and_the_one_that_comes_twice() -> None:
     assert minutes_open("sat 22:00-06:00", spring - timedelta(days=1), 48) == 7 * 60
     leap = datetime(2028, 2, 29, tzinfo=BERLIN)
     assert minutes_open("tue 23:00-01:00", leap, 48) == 120
+
+
+def test_a_guest_does_not_come_in_through_the_window_of_the_day_before() -> None:
+    rule = AccessRule(windows=(parse_window("fri,sat 20:00-02:00"),), first_day=date(2027, 3, 6))
+    saturday = datetime(2027, 3, 6, 1, 0, tzinfo=BERLIN)
+    assert allows(rule, HERE, saturday) is ReasonCode.NOT_NOW
+    assert allows(rule, HERE, saturday + timedelta(hours=19)) is None
+    assert allows(rule, HERE, saturday + timedelta(days=1)) is None
 
 
 def test_a_guest_s_last_day_ends_at_midnight_also_within_a_window() -> None:

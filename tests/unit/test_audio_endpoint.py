@@ -14,6 +14,7 @@ from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import read_audio
 from edge.audio.utterance import find_speech, utterance_of
 from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector, WebRtcClassifier, best_classifier
+from edge.errors import AudioFormatError
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
 
@@ -217,6 +218,21 @@ def test_recording_with_pauses_is_one_utterance(phrase: FloatArray) -> None:
 
     assert utterance.end_s == pytest.approx(4.0 + 2 * len(phrase) / SAMPLE_RATE, abs=0.1)
     assert utterance.quality.net_speech_s == pytest.approx(2 * len(phrase) / SAMPLE_RATE, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((16_000, 2), np.float32), r"samples of shape \(16000, 2\); give mono"),
+        (np.zeros(16_000, np.int16), "samples of type int16; give float32 from -1 to 1"),
+        (np.full(16_000, np.nan, np.float32), "the array: holds samples that are no numbers"),
+        (np.full(16_000, np.inf, np.float32), "the array: holds samples that are no numbers"),
+        (np.full(16_000, 1e10, np.float32), "the array: is louder than any sound"),
+    ],
+)
+def test_an_array_that_is_no_sound_is_refused(samples: FloatArray, message: str) -> None:
+    with pytest.raises(AudioFormatError, match=message):
+        utterance_of(samples)
 
 
 @pytest.mark.parametrize("count", [0, 1, 511, 512, 16_000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import select
 import struct
 import threading
@@ -37,6 +38,18 @@ def _read(source: Source) -> list[AudioBlock]:
 def _wav(samples: FloatArray, rate: int = SAMPLE_RATE, subtype: str = "PCM_16") -> bytes:
     out = io.BytesIO()
     soundfile.write(out, samples, rate, format="WAV", subtype=subtype)
+    return out.getvalue()
+
+
+FILES = {"FLAC": "FLAC", "OGG": "Ogg", "MP3": "MP3", "AIFF": "AIFF", "AU": "AU", "CAF": "CAF"}
+FILES |= {"RF64": "RF64", "W64": "Wave64"}
+"""Kinds of files by libsndfile's name."""
+
+
+def _file(kind: str) -> bytes:
+    """Half a second in a file of a kind, without tags."""
+    out = io.BytesIO()
+    soundfile.write(out, _noise(8_000), SAMPLE_RATE, format=kind)
     return out.getvalue()
 
 
@@ -127,7 +140,6 @@ def test_what_follows_the_sound_in_a_wav_is_not_played() -> None:
     ("data", "message"),
     [
         (b"", "no sound"),
-        (b"fLaC" + bytes(100), "only WAV"),
         (b"RIFF\0\0\0\0AVI " + bytes(100), "no WAV"),
         (_wav(_noise(2_000))[:1_000], "ends before its header says"),
         (_wav(_noise(2_000))[:30], "format is cut off"),
@@ -142,6 +154,50 @@ def test_bad_streams_are_refused_in_one_line(data: bytes, message: str) -> None:
     with pytest.raises(AudioFormatError, match=message) as caught:
         _read(StandardInputSource(io.BytesIO(data)))
     assert "\n" not in str(caught.value)
+
+
+def _frames(header: bytes, length: int) -> bytes:
+    return (header + bytes(length - len(header))) * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        *((_file(kind), name) for kind, name in FILES.items()),
+        (b"RIFX\0\0\0\x64WAVE" + bytes(100), "RIFX"),
+        (b"ID3\x04" + bytes(100), "MP3"),
+        (_frames(b"\xff\xfb\x90\x00", 417), "MP3"),  # 128 kbit/s at 44.1 kHz
+        (_frames(b"\xff\xf3\x48\xc0", 144), "MP3"),  # MPEG 2, 32 kbit/s at 16 kHz
+        (_frames(b"\xff\xe3\x4a\xc0", 289), "MP3"),  # MPEG 2.5, 32 kbit/s at 8 kHz, padded
+        (_frames(b"\xff\xf1\x50\x80\x0c\x9f\xfc", 100), "AAC"),
+        (b"\0\0\0\x20ftypM4A " + bytes(100), "MP4"),
+        (b"\x1a\x45\xdf\xa3" + bytes(100), "WebM or Matroska"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(100), "WMA"),
+        (b"#!AMR\n" + bytes(100), "AMR"),
+    ],
+)
+def test_other_formats_are_not_taken_for_bare_sound(data: bytes, kind: str) -> None:
+    right = f"standard input: is {kind}; only WAV or bare 16-bit sound is read, convert it"
+    with pytest.raises(AudioFormatError, match=f"^{re.escape(right)}$"):
+        _read(StandardInputSource(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff" * 8_000,  # silence, one step below zero
+        b"\xff\xfb\x90\x00" * 4_000,  # the header of a frame, and the next one too early
+        b"\xff\xfb\x90\x00" + bytes(15_996),
+        b"\xff\xf1\x50\x80\x0c\x9f\xfc\x00" + bytes(15_992),
+        b"\xff",
+    ],
+)
+def test_bare_sound_is_not_taken_for_another_format(data: bytes) -> None:
+    if len(data) > 1:
+        assert len(_joined(_read(StandardInputSource(io.BytesIO(data))))) == 8_000
+    else:
+        with pytest.raises(AudioFormatError, match="holds no sound"):
+            _read(StandardInputSource(io.BytesIO(data)))
 
 
 def test_no_chunk_of_a_hostile_wav_is_believed() -> None:

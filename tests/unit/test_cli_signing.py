@@ -27,7 +27,7 @@ def test_a_new_key_is_private_and_never_replaced(
     key = read_signing_key(file, algorithm, "signing.key_file")
     assert told["key_id"] == key.key_id
     before = file.read_bytes()
-    assert main(command) == 3
+    assert main(command) == 2
     assert file.read_bytes() == before
     assert "already exists" in capsys.readouterr().err
     assert main(["signing", "new-key", str(tmp_path / "no" / "key")]) == 3
