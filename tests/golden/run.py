@@ -26,7 +26,6 @@ from tests.integration.test_signed_service import SignedHouse, trail, varied
 DEVICE = "test-door"
 BUTTONS = ("listening", "lift_lockout", "lock_out", "enroll", "enroll_cancel", "enroll_person")
 SETTINGS: dict[str, Any] = {
-    "access": {"decision_lifetime_s": 5.0},
     "lockout": {"rejections": 3, "within_s": 3600.0, "first_s": 3600.0},
     "homeassistant": {"discovery": True},
 }
