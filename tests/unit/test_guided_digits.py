@@ -13,7 +13,7 @@ from edge.cli.main import main
 from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import FloatArray, Profile, ProfileKind
-from tests.integration.scripted_microphone import Part, ScriptedMicrophone
+from tests.integration.scripted_microphone import Part, ScriptedMicrophone, hear_by_script
 from tests.unit.commands import Capture
 from tests.unit.made_digits import made_rounds
 from tests.unit.spoken_digits import (
@@ -48,7 +48,7 @@ def say(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture,
 ) -> Say:  # fmt: skip
     """Runs the command with what is said; digits are asked for from 0 to 9."""
-    monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
+    hear_by_script(monkeypatch)
     monkeypatch.setattr(Engine, "open", lambda _config: engine)
     monkeypatch.setattr(secrets.SystemRandom, "sample", lambda _self, digits, _count: list(digits))
     with open_store(tmp_path / "state") as store:
@@ -64,7 +64,7 @@ def say(
     def said(*parts: FloatArray | Part, options: Sequence[str] = ()) -> tuple[int, str]:
         monkeypatch.setattr(ScriptedMicrophone, "script", [2.0, *parts])
         capsys.readouterr()
-        code = main(["enroll", "Ada", "--digits", "--wait", "0.4", *options])
+        code = main(["enroll", "Ada", "--digits", "--wait", "6", *options])
         return code, capsys.readouterr().err
 
     return said
