@@ -30,6 +30,7 @@ def test_a_new_key_is_private_and_never_replaced(
     assert file.read_bytes() == before
     assert "already exists" in capsys.readouterr().err
     assert main(["signing", "new-key", str(tmp_path / "no" / "key")]) == 3
+    assert "cannot be written (no such file or directory)" in capsys.readouterr().err
 
 
 def test_what_is_printed_is_all_that_a_keys_file_needs(

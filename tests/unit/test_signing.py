@@ -239,6 +239,8 @@ def test_no_altered_byte_passes(
         {"algorithm": ED25519, "key_id": "x", "value": "??"},
         {"algorithm": ED25519, "key_id": "x", "value": "é"},
         {"algorithm": ED25519, "key_id": "x", "value": "AA==\n"},
+        {"algorithm": ED25519, "key_id": "x", "value": "AB=="},
+        {"algorithm": ED25519, "key_id": "x", "value": "AAAAA"},
         {"algorithm": ED25519, "key_id": "x", "value": b"AA=="},
         {"algorithm": ED25519, "key_id": "x"},
         {"algorithm": ED25519, "key_id": "x", "value": "AA==", "more": 1},
@@ -447,6 +449,7 @@ def test_keys_as_text() -> None:
     assert is_genuine(made, "decision", verifier(ED25519, private.public.text, private.key_id))
     for algorithm, text in (
         (HMAC, "zz"),
+        (HMAC, "00 " * 32),
         (HMAC, "00" * 31),
         (HMAC, "00" * 32 + "0"),
         (ED25519, "AAAA"),
