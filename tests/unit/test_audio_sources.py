@@ -330,6 +330,23 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "select", SimpleNamespace(poll=Poll, POLLIN=select.POLLIN))
 
 
+def test_a_pipe_is_waited_for_only_where_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Nothing(Poll):
+        def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+            found = super().poll(timeout_ms)
+            assert found, "it waits for more than it needs"
+            return found
+
+    monkeypatch.setattr(sources, "select", SimpleNamespace(poll=Nothing, POLLIN=select.POLLIN))
+    pipe = Piped()
+    pipe.write(1, 1)
+    with pipe.source as source:
+        assert _numbers(next(source.blocks())) == [1]
+    pipe.end()
+
+
 class Piped:
     """A source whose pipe carries 16-bit sound."""
 
