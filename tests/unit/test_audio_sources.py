@@ -250,6 +250,7 @@ def test_what_follows_the_sound_in_a_wav_is_not_played(count: int) -> None:
         (_wav(_noise(2_000))[:40], "before any sound"),
         (_wav(_noise(2_000))[:43], "before any sound"),
         (_wav(_noise(2_000), 4_000), "8000 to 192000"),
+        (_riff(1, 16, bytes(20), channels=0), "0 channels; use 1 to 8"),
         (_wav(_noise(2_000), subtype="ULAW"), "convert it to 16 bits"),
         (_wav(np.full(600, np.nan, np.float32), subtype="FLOAT"), "no numbers"),
     ],
