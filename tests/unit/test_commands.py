@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import uuid
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +14,8 @@ from hypothesis import strategies as st
 
 from edge.config import UnsignedConfig
 from edge.crypto.canonical import wire
-from edge.crypto.command_keys import Role, read_command_keys
+from edge.crypto.command_keys import Role
 from edge.crypto.signing import HmacKey, is_genuine, signed
-from edge.errors import ConfigError
 from edge.mqtt.commands import (
     COMMANDS,
     CommandRefused,
@@ -37,7 +34,6 @@ from tests.unit.ordering import (
     OWNER,
     STRANGER,
     arrived,
-    keys_file,
 )
 from tests.unit.ordering import ordered as ordered_now
 
@@ -302,60 +298,3 @@ def test_times() -> None:
     assert unix("1970-02-30T00:00:10Z") is None
     assert unix("1970-01-01T00:00:10+01:00") is None
     assert unix("١٩٧٠-01-01T00:00:10Z") is None
-
-
-# --- the file of keys ---
-
-
-def test_keys_with_their_roles(tmp_path: Path) -> None:
-    keys = read_command_keys(keys_file(tmp_path))
-    assert {name: key.role for name, key in keys.items()} == {
-        "owner-phone": Role.OWNER, "panel": Role.OPERATOR, "display": Role.OBSERVER
-    }  # fmt: skip
-    assert read_command_keys(None) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("keys: x", "must be a list"),
-        ("- x", "must be a group"),
-        ("key: []", "unknown or repeated key"),
-        ("keys:\n  - {id: a}", "algorithm is missing"),
-        ("keys:\n  - {id: a, algorithm: rsa, key: x, role: owner}", "algorithm"),
-        ("keys:\n  - {id: a, algorithm: ed25519, key: x, role: king}", "role"),
-        ("keys:\n  - {id: a, algorithm: ed25519, key: x, role: owner}", "cannot be used"),
-        ("keys:\n  - {id: a b, algorithm: hmac-sha256, key: '" + "ab" * 32 + "', role: owner}",
-         "cannot be used"),
-        ("keys:\n  - {id: [], algorithm: ed25519, key: x, role: owner}", "one line of text"),
-        ("keys: &x []", "anchors"),
-        ("keys: [", "not YAML"),
-    ],
-)  # fmt: skip
-def test_mistakes_in_the_file_of_keys(tmp_path: Path, text: str, problem: str) -> None:
-    file = tmp_path / "keys.yaml"
-    file.write_text(text)
-    file.chmod(0o600)
-    with pytest.raises(ConfigError, match=problem) as caught:
-        read_command_keys(file)
-    assert f"{file}:" in str(caught.value)
-    assert "abab" not in str(caught.value)
-
-
-@given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode())))
-def test_any_file_of_keys(data: bytes) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "keys.yaml"
-        file.write_bytes(data)
-        file.chmod(0o600)
-        with contextlib.suppress(ConfigError):
-            assert read_command_keys(file) == {}
-
-
-def test_a_file_of_keys_that_others_may_read(tmp_path: Path) -> None:
-    file = keys_file(tmp_path)
-    file.chmod(0o644)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        read_command_keys(file)
