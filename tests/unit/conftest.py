@@ -11,7 +11,7 @@ from edge.recognition import Engine
 from edge.store import ProfileStore
 from edge.types import Profile, ProfileKind
 from tests.unit.sound_system import Clock, SoundSystem
-from tests.unit.stores import enroll, make_sample
+from tests.unit.stores import enroll, make_sample, stretch_in_a_moment
 from tests.unit.voices import enrolled
 
 
@@ -31,6 +31,12 @@ def ada(engine: Engine) -> Profile:
 def robin(engine: Engine) -> Profile:
     """Robin of the demo, enrolled with his phrase."""
     return enrolled(engine, "robin")
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passphrases are stretched in a moment."""
+    stretch_in_a_moment(monkeypatch)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from edge.crypto.keys import KeyStretching
 from edge.errors import StoreError
 from edge.store import ProfileStore
 from edge.store.device_state import DeviceState
@@ -16,6 +18,12 @@ from edge.types import EnrollmentSample, FloatArray, ProfileKind
 
 SPEAKER_MODEL = "5" * 64
 PHRASE_MODEL = "9" * 64
+CHEAP_STRETCHING = KeyStretching(10, 8, 1, bytes(range(16)))
+
+
+def stretch_in_a_moment(patch: pytest.MonkeyPatch) -> None:
+    """Make new passphrases cost next to nothing, to us and to whoever tries them all."""
+    patch.setattr(KeyStretching, "fresh", classmethod(lambda cls: CHEAP_STRETCHING))
 
 
 class Memory(DeviceState):
@@ -119,6 +127,12 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
         and one.created_at == other.created_at
         and one.adapted is other.adapted
     )
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open."""
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return path in [each.readlink() for each in links]
 
 
 def enroll(store: ProfileStore, name: str, *seeds: int) -> str:

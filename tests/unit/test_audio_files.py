@@ -394,7 +394,8 @@ def _adts(length: int, rate: int = 4, kind: int = 0xF1) -> bytes:
     ("header", "length", "expected"),
     [
         (_adts(8), 8, "AAC"), (_adts(7), 7, None), (_adts(100), 100, "AAC"),
-        (_adts(101), 100, None),        (_adts(2047), 2047, "AAC"), (_adts(2048), 2048, "AAC"), (_adts(8191), 8191, "AAC"),
+        (_adts(101), 100, None), (_adts(2047), 2047, "AAC"), (_adts(2048), 2048, "AAC"),
+        (_adts(8191), 8191, "AAC"),
         (_adts(100, 12), 100, "AAC"), (_adts(100, 13), 100, None), (_adts(100, 0), 100, "AAC"),
         (_adts(100, kind=0xF8), 100, "AAC"), (_adts(100, kind=0xF3), 100, None),
         (_adts(100, kind=0xE1), 100, None), (b"\xfe" + _adts(100)[1:], 100, None),

@@ -21,6 +21,7 @@ from tests.unit.stores import enroll, make_sample, same, sealed_rows, seeds_of, 
 
 KEY = b"k" * 32
 PASSPHRASE = "correct horse battery"  # noqa: S105 (of made-up stores)
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 
 
 @pytest.fixture
@@ -127,8 +128,12 @@ def test_a_configured_key_file_that_is_missing_is_not_made(path: Path, tmp_path:
     assert not (tmp_path / "usb").exists()
 
 
-def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(path: Path) -> None:
+def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _fill(path, StoreConfig())
+    caplog.set_level(logging.INFO)
+    caplog.clear()
     with ProfileStore(path) as store, ProfileStore(path) as other:
         ada = store.get("Ada")
         before, root, mark = store.key_state(), store.derive_key("audit"), other.data_version()
@@ -144,13 +149,30 @@ def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(path: Path) -
         assert after.data_id != before.data_id
         assert store.derive_key("audit") == root != store.derive_key("other")
         # Another process: it notices, and goes on with the new key.
+        assert store.get("Ada").name == "Ada"
+        assert caplog.records == []
         assert other.data_version() != mark
-        assert other.get("Ada").name == "Ada"
+        assert other.get("Ada").name == other.get("ada").name == "Ada"
+        noticed = f"{path}: its keys were changed by another process"
+        assert [record.getMessage() for record in caplog.records] == [noticed]
         other.rename("Ada", "Augusta")
         assert store.get("augusta").id == ada.id
     with ProfileStore(path) as store:
         assert all(same(each, make_sample(1 + i)) for i, each in enumerate(ada.samples))
         assert store.derive_key("audit") == root
+
+
+def test_another_key_locks_the_same_data(path: Path) -> None:
+    _fill(path, StoreConfig())
+    with ProfileStore(path) as store:
+        before = store.key_state()
+        store.lock_with(key_of_passphrase(PASSPHRASE))
+        after = store.key_state()
+        assert (after.source, after.data_id) == ("passphrase", before.data_id)
+        assert after.key_id != before.key_id
+        store.lock_with(key_of_passphrase(PASSPHRASE), rotate=True)
+        assert store.key_state().data_id != before.data_id
+        assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
 
 
 def test_who_cannot_unwrap_any_more_says_so(path: Path) -> None:
