@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests."""
+"""Fixtures that unit tests share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from edge.recognition import Engine
 from edge.store import ProfileStore
 from edge.types import ProfileKind
 from tests.unit.stores import enroll, make_sample
+from tests.unit.voices import the_engine
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return the_engine()
 
 
 @pytest.fixture

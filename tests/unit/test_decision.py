@@ -9,34 +9,17 @@ import numpy as np
 import pytest
 
 from edge.access.decider import NEAREST_VOICES, Decider
-from edge.audio.files import read_audio
-from edge.audio.utterance import utterance_of
 from edge.config import AccessConfig, Config, DeviceConfig
 from edge.recognition import Engine
-from edge.resources import demo_directory
 from edge.types import Outcome, Profile, ProfileKind, Quality, ReasonCode, Utterance
+from tests.unit.voices import enrolled, recording
 
 CONFIG = Config(device=DeviceConfig(id="back-door"), access=AccessConfig(decision_lifetime_s=3.0))
 
 
-def recording(name: str) -> Utterance:
-    return utterance_of(read_audio(demo_directory() / f"{name}.flac").samples)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open(CONFIG)
-
-
 @pytest.fixture(scope="module")
 def residents(engine: Engine) -> list[Profile]:
-    profiles = []
-    for name in ("ada", "robin"):
-        profile = Profile.begin(name, phrase=f"what {name} says")
-        for number in (1, 2, 3):
-            profile = engine.extend(profile, recording(f"{name}_enroll_{number}"))
-        profiles.append(profile)
-    return profiles
+    return [enrolled(engine, name, phrase=f"what {name} says") for name in ("ada", "robin")]
 
 
 @pytest.mark.runtime

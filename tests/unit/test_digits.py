@@ -29,11 +29,6 @@ ASKED = (4, 1, 7, 2)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def ada(engine: Engine) -> Profile:
     return person(engine)
 

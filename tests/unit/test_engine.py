@@ -13,26 +13,10 @@ from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import Engine
 from edge.recognition.embedders import PHRASE_CONTEXT_S, phrase_samples, voice_samples
 from edge.resources import demo_directory
-from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
+from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode
+from tests.unit.voices import enrolled, recording
 
 pytestmark = pytest.mark.runtime
-
-
-def recording(name: str) -> Utterance:
-    return utterance_of(read_audio(demo_directory() / f"{name}.flac").samples)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-def enrolled(engine: Engine, person: str, kind: ProfileKind = ProfileKind.PHRASE) -> Profile:
-    profile = Profile.begin(person, kind, required=3 if kind is ProfileKind.PHRASE else 2.0)
-    for number in (1, 2, 3):
-        profile = engine.extend(profile, recording(f"{person}_enroll_{number}"))
-    assert profile.status is ProfileStatus.ENROLLED
-    return profile
 
 
 @pytest.fixture(scope="module")

@@ -99,20 +99,20 @@ def test_silence_and_noise_are_not_cut_off() -> None:
     assert cut_at(utterance_of(noisy.astype(np.float32))) is None
 
 
-def test_free_speech_may_be_cut_anywhere(tmp_path: Path) -> None:
+def test_free_speech_may_be_cut_anywhere(engine: Engine, tmp_path: Path) -> None:
     beginning = np.concatenate([speech("ada_enroll_1")[3000:], quiet(1.0)])
     cut = utterance_of(beginning)
     with open_store(tmp_path) as store:
         voice = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.VOICE), EnrollmentConfig())
-        voice.examine(Engine.open(), cut)
+        voice.examine(engine, cut)
         phrase = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.PHRASE), EnrollmentConfig())
         with pytest.raises(EnrollmentRejected, match="cut off"):
-            phrase.examine(Engine.open(), cut)
+            phrase.examine(engine, cut)
         with pytest.raises(EnrollmentRejected, match="cut off"):
-            phrase.examine(Engine.open(), utterance_of(speech("ada_enroll_1")[3000:]))
+            phrase.examine(engine, utterance_of(speech("ada_enroll_1")[3000:]))
         # What cannot be judged at all is said first.
         with pytest.raises(EnrollmentRejected, match="too quiet"):
-            phrase.examine(Engine.open(), utterance_of(_faint(beginning)))
+            phrase.examine(engine, utterance_of(_faint(beginning)))
 
 
 def _faint(samples: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import FloatArray, Profile, ProfileKind
 from tests.integration.scripted_microphone import Part, ScriptedMicrophone
+from tests.unit import spoken_digits
 from tests.unit.commands import Capture
 from tests.unit.spoken_digits import (
     ADA,
@@ -27,15 +28,9 @@ from tests.unit.spoken_digits import (
     needs_flite,
     person,
     recording_of,
-    spoken_round,
 )
 
 pytestmark = needs_flite
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +38,9 @@ def ada(engine: Engine) -> Profile:
     return person(engine, ADA)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rounds(engine: Engine, ada: Profile) -> list[DigitRound]:
-    return [spoken_round(engine, ada, ADA, pace) for pace in PACES]
+    return spoken_digits.rounds(engine, ada)
 
 
 Say = Callable[..., tuple[int, str]]

@@ -31,11 +31,6 @@ from tests.unit.stores import make_sample
 from tests.unit.voices import quiet, samples_of
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
 class Room:
     """An enrollment without a broker: what is said and what is reported."""
 

@@ -23,11 +23,6 @@ from tools.replay.distortions import gsm
 DAY_S = 86400.0
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ProfileStore]:
     with ProfileStore(tmp_path / "state" / "signatures.sqlite") as opened:

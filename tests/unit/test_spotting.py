@@ -18,11 +18,6 @@ ADA, ROBIN = 0, 1
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def examples(engine: Engine) -> list[list[FloatArray]]:
     people = [enrolled(engine, name) for name in ("ada", "robin")]
     return [

@@ -12,7 +12,7 @@ from edge.recognition.augmentation import AUGMENTATIONS, Augmentation, augmented
 from edge.recognition.dtw import VARIANT_COST, dtw_distances, example_distances
 from edge.recognition.embedders import phrase_samples, voice_samples
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Quality, Utterance
-from tests.unit.voices import recording
+from tests.unit.voices import enrolled, recording
 
 
 def power(samples: FloatArray) -> float:
@@ -92,16 +92,8 @@ def test_silence_stays_silent() -> None:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def ada(engine: Engine) -> Profile:
-    profile = Profile.begin("ada", ProfileKind.PHRASE, required=3)
-    for number in (1, 2, 3):
-        profile = engine.extend(profile, recording(f"ada_enroll_{number}"))
-    return profile
+    return enrolled(engine, "ada")
 
 
 def test_every_saying_is_enrolled_in_every_place(engine: Engine, ada: Profile) -> None:
