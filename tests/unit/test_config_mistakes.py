@@ -186,13 +186,13 @@ def test_a_long_value_is_shown_shortened() -> None:
     assert problem('"a\\ud800b": 1').startswith("config.yaml:1: unknown key 'a\ufffdb'; ")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_settings_or_a_line_that_says_why(data: bytes) -> None:
     assert all(found.startswith("config.yaml:") for found in complaints(data))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from([setting.path for setting in all_settings()]),
     st.one_of(

@@ -201,7 +201,7 @@ _OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10)
 @given(_OPERATIONS)
 def test_whatever_happens_the_enrollment_stays_and_the_rest_is_bounded(
     operations: list[tuple[str, int]],

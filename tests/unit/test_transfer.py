@@ -205,9 +205,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return _as_dict(_person(tmp_path_factory.mktemp("exported")))
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whoever_knows_the_passphrase_can_write_nothing_that_harms(
     exported: dict[str, Any], data: st.DataObject
@@ -234,7 +232,6 @@ def test_whoever_knows_the_passphrase_can_write_nothing_that_harms(
         assert parse_content(json.dumps(_as_dict(person)).encode()).profile.name
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300) | _JSON.map(lambda value: json.dumps(value).encode() + b"\n..."))
 def test_whatever_is_given_as_a_file_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
