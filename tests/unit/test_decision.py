@@ -22,7 +22,6 @@ def residents(engine: Engine) -> list[Profile]:
     return [enrolled(engine, name, phrase=f"what {name} says") for name in ("ada", "robin")]
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("said", "reason", "name", "phrase"),
     [

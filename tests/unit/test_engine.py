@@ -16,8 +16,6 @@ from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, Profile, ProfileKind, ProfileStatus, ReasonCode
 from tests.unit.voices import enrolled, recording
 
-pytestmark = pytest.mark.runtime
-
 
 @pytest.fixture(scope="module")
 def ada(engine: Engine) -> Profile:
@@ -29,6 +27,7 @@ def robin(engine: Engine) -> Profile:
     return enrolled(engine, "robin")
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

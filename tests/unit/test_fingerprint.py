@@ -15,8 +15,6 @@ from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
 from tools.replay.distortions import at_speed, at_the_door, cut, distortions, gsm, opus, shifted
 
-pytestmark = pytest.mark.runtime
-
 PHRASE = "ada_right_phrase"
 OTHERS = ("ada_enroll_1", "ada_enroll_2", "robin_right_phrase", "stranger_adas_phrase")
 
@@ -31,6 +29,7 @@ def against(samples: FloatArray, *names: str) -> FingerprintMatch:
     return found
 
 
+@pytest.mark.runtime
 def test_the_same_samples_are_the_same_sound() -> None:
     found = against(samples_of(PHRASE), *OTHERS, PHRASE)
     assert found.suspected
