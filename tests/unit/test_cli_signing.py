@@ -91,11 +91,29 @@ def test_a_bare_name_is_a_credential_where_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text("signing: {key_file: signing-key}\ncommands: {keys_file: ./command-keys}\n")
+    config.write_text(
+        "signing: {key_file: signing-key}\ncommands: {keys_file: command-keys}\n"
+        "mqtt: {username: x, password_file: password, tls: {enabled: true, ca_file: authority}}\n"
+    )
+
+    def files() -> list[Path | None]:
+        read = load_config(config)
+        return [read.signing.key_file, read.commands.keys_file, read.mqtt.password_file,
+                read.mqtt.tls.ca_file]  # fmt: skip
+
+    names = ["signing-key", "command-keys", "password", "authority"]
+    beside = [tmp_path / name for name in names]
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    for name in ("signing-key", "command-keys"):
-        (credentials / name).write_text("x")
-    assert load_config(config).signing.key_file == tmp_path / "signing-key"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert load_config(config).signing.key_file == Path("signing-key")
+    assert files() == beside, "there are no such credentials"
+    for name in names:
+        (credentials / name).write_text("x")
+    # An authority is no secret, and not looked for there.
+    assert files() == [*map(Path, names[:3]), beside[3]]
+    config.write_text(config.read_text().replace(": command-keys", ": keys/command-keys"))
+    (credentials / "keys").mkdir()
+    (credentials / "keys" / "command-keys").write_text("x")
+    assert files()[1] == tmp_path / "keys" / "command-keys", "it is not a bare name"
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert files()[0] == beside[0]
