@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge.audio.utterance import utterance_of
 from edge.config import Config, EnrollmentConfig
-from edge.enrollment.checks import count_syllables, cut_at, require_syllables, require_whole
+from edge.enrollment import checks
+from edge.enrollment.checks import (
+    count_syllables,
+    cut_at,
+    figures_of,
+    remarks_on,
+    require_apart,
+    require_syllables,
+    require_whole,
+)
 from edge.enrollment.process import Enrollment, EnrollmentRequest
 from edge.enrollment.room_noise import (
     RoomNoise,
@@ -27,12 +38,15 @@ from edge.types import (
     SAMPLE_RATE,
     Confidence,
     FloatArray,
+    Profile,
     ProfileKind,
     Quality,
     ReasonCode,
     SpeakerMatch,
+    Utterance,
 )
 from tests.unit.spoken_digits import needs_flite, recording_of
+from tests.unit.stores import make_sample
 from tests.unit.voices import quiet, recording, samples_of, speech
 
 TEXTS = {
@@ -67,6 +81,156 @@ def test_no_syllables_in_nothing() -> None:
     assert count_syllables(np.zeros(0, np.float32)) == 0
     assert count_syllables(np.zeros(500, np.float32)) == 0
     assert count_syllables(np.zeros(8000, np.float32)) == 0
+
+
+def vowels(
+    count: int, dip_db: float = 12.0, faint_db: float = 0.0, hz: float = 120.0, noise: bool = False
+) -> FloatArray:
+    """So many vowels of 0.2 s: the level falls so far between them, and every second is fainter."""
+    at = np.arange(round((0.2 * count + 0.1) * SAMPLE_RATE)) / SAMPLE_RATE
+    fall = -dip_db / 2 * (1 + np.cos(2 * np.pi * (at - 0.05) / 0.2))
+    number = np.floor((at - 0.05) / 0.2)
+    ends = np.where((number < 0) | (number >= count), -90.0, 0.0)
+    level = fall + ends - np.where(number % 2 == 1, faint_db, 0.0)
+    tones = [np.sin(2 * np.pi * hz * n * at) / n for n in range(1, int(3500 / hz))]
+    chance = np.random.default_rng(0).standard_normal(len(at))
+    sound = chance if noise else np.sum(tones, axis=0)
+    return np.asarray(0.2 * sound * 10 ** (level / 20), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("sound", "count"),
+    [
+        *((vowels(count), count) for count in (1, 2, 3, 4, 7)),
+        (vowels(4, dip_db=2.2), 4),
+        (vowels(4, dip_db=1.2), 1),  # one long vowel that trembles
+        (vowels(5, faint_db=17.0), 5),
+        (vowels(5, faint_db=23.0), 3),  # too faint beside the others
+        (vowels(3, hz=75.0), 3),
+        (vowels(3, hz=350.0), 3),
+        (vowels(4, noise=True), 0),  # hissing
+    ],
+)
+def test_vowels_are_counted(sound: FloatArray, count: int) -> None:
+    assert count_syllables(sound) == count
+
+
+def spoken(samples: FloatArray, **quality: float) -> Utterance:
+    seconds = len(samples) / SAMPLE_RATE
+    figures = {"level_dbfs": -25.0, "noise_dbfs": -60.0, "snr_db": 35.0, "clipped_fraction": 0.0,
+               "net_speech_s": seconds, **quality}  # fmt: skip
+    return Utterance(samples, 5.0, 4.7 + seconds, Quality(**figures), lead_s=0.3)
+
+
+@pytest.mark.parametrize(
+    ("count", "heard"),
+    [
+        (1, "about 1 syllable heard, 4 or more"),
+        (2, "about 2 syllables heard, 4 or more"),
+        (3, None),
+    ],
+)
+def test_two_syllables_are_too_few(count: int, heard: str | None) -> None:
+    if heard is None:
+        require_syllables(spoken(vowels(count)))
+    else:
+        with pytest.raises(EnrollmentRejected, match=heard):
+            require_syllables(spoken(vowels(count)))
+
+
+@pytest.mark.parametrize(
+    ("count", "quality", "codes"),
+    [
+        (4, {}, []),
+        (3, {}, ["short"]),
+        (4, {"level_dbfs": -45.0}, []),
+        (4, {"level_dbfs": -45.1}, ["quiet"]),
+        (4, {"snr_db": 15.0}, []),
+        (3, {"level_dbfs": -50.0, "snr_db": 14.9}, ["quiet", "noisy", "short"]),
+    ],
+)
+def test_what_could_be_better(count: int, quality: dict[str, float], codes: list[str]) -> None:
+    utterance = spoken(vowels(count), **quality)
+    assert [each.code for each in remarks_on(utterance, ProfileKind.PHRASE)] == codes
+    voice = [code for code in codes if code != "short"]
+    assert [each.code for each in remarks_on(utterance, ProfileKind.VOICE)] == voice
+    figures = figures_of(utterance, ProfileKind.PHRASE)
+    assert (figures["syllables"], figures["cut_off"]) == (count, None)
+    figures = figures_of(utterance, ProfileKind.VOICE)
+    assert (figures["syllables"], figures["cut_off"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "tail_s", "edge_db", "where"),
+    [
+        (0.0, 0.3, 0.0, "start"),
+        (0.004, 0.3, -19.9, "start"),
+        (0.0, 0.3, -20.1, None),  # it fades in
+        (0.006, 0.3, 0.0, None),  # 0.1 s of room tone before it
+        (1.0, 0.099, -19.9, "end"),
+        (1.0, 0.099, -20.1, None),
+        (1.0, 0.101, 0.0, None),
+    ],
+)
+def test_where_speech_is_cut_off(
+    start_s: float, tail_s: float, edge_db: float, where: str | None
+) -> None:
+    """The level is that of the outermost 64 ms."""
+    level = np.full(SAMPLE_RATE, 0.1, np.float32)
+    level[:1024] *= 10 ** (edge_db / 20)
+    level[-1024:] *= 10 ** (edge_db / 20)
+    level[1::2] *= -1
+    whole = spoken(level, level_dbfs=-20.0)
+    whole = replace(whole, start_s=start_s, end_s=start_s + 1.0 - tail_s, lead_s=0.095)
+    assert cut_at(whole) == where
+    silent = replace(whole, quality=replace(whole.quality, net_speech_s=0.0))
+    assert cut_at(silent) is None
+
+
+@pytest.mark.parametrize(
+    ("distance", "likeness", "reason"),
+    [
+        (0.601, 0.51, None),  # 1.2 times as far as repetitions may be
+        (0.599, 0.51, "wrong_phrase"),
+        (0.601, 0.49, "unknown_speaker"),
+    ],
+)
+def test_how_far_two_phrases_of_a_person_must_be_apart(
+    monkeypatch: pytest.MonkeyPatch, distance: float, likeness: float, reason: str | None
+) -> None:
+    card = SimpleNamespace(card=SimpleNamespace(threshold=lambda _: 0.5))
+    engine: Any = SimpleNamespace(models=SimpleNamespace(speaker=card, phrase=card))
+    found: list[str] = []
+    spotter = SimpleNamespace(search=lambda _: found)
+    monkeypatch.setattr(checks, "dtw_distances", lambda *_: [0.9, distance])
+    monkeypatch.setattr(checks, "cosine", lambda *_: likeness)
+    monkeypatch.setattr(checks, "KeywordSpotter", lambda *_: spotter)
+    other = replace(Profile.begin("Ada"), samples=(make_sample(),))
+    if reason is None:
+        require_apart(engine, other, make_sample(2))
+        found.append("a part of it")
+        reason = "wrong_phrase"
+    with pytest.raises(EnrollmentRejected) as caught:
+        require_apart(engine, other, make_sample(2))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "short", "required"),
+    [
+        (ProfileKind.PHRASE, False, 4.0),
+        (ProfileKind.VOICE, False, 25.0),
+        (ProfileKind.VOICE, True, 1.0),
+    ],
+)
+def test_how_much_is_enough(
+    tmp_path: Path, kind: ProfileKind, short: bool, required: float
+) -> None:
+    settings = EnrollmentConfig(repetitions=4, voice_seconds=25.0)
+    with open_store(tmp_path) as store:
+        begun = Enrollment(store, EnrollmentRequest("Ada", kind, short=short), settings)
+    assert begun.profile.required == required
+    assert not begun.complete
 
 
 def test_a_short_phrase_is_refused() -> None:
@@ -123,6 +287,12 @@ def _faint(samples: FloatArray) -> FloatArray:
     ("level", "verdict", "told"),
     [
         (-100.0, RoomVerdict.NOTHING, "No sound at all: fine if this microphone has a noise"),
+        (-95.0, RoomVerdict.NOTHING, "No sound at all"),
+        (-94.9, RoomVerdict.QUIET, "The room is quiet enough (-95 dB)."),
+        (-48.0, RoomVerdict.QUIET, "The room is quiet enough (-48 dB)."),
+        (-47.9, RoomVerdict.NOISY, "The room is noisy (-48 dB)"),
+        (-36.0, RoomVerdict.NOISY, "The room is noisy (-36 dB)"),
+        (-35.9, RoomVerdict.TOO_NOISY, "Far too noisy (-36 dB)"),
         (-62.0, RoomVerdict.QUIET, "The room is quiet enough (-62 dB)."),
         (-40.0, RoomVerdict.NOISY, "The room is noisy (-40 dB): move closer, switch off fans"),
         (-30.0, RoomVerdict.TOO_NOISY, "Far too noisy (-30 dB): switch off fans, close"),
@@ -145,7 +315,18 @@ def test_the_noise_of_a_room_is_measured_and_speech_in_it_noticed() -> None:
     assert noise.spoken
     assert noise.verdict is RoomVerdict.QUIET
     assert target_range(None) == (-39.0, -12.0)
-    assert target_range(RoomNoise(-50.0)) == (-30.0, -12.0)
+    for level, low in (
+        (-59.0, -39.0),
+        (-58.0, -38.0),
+        (-50.0, -30.0),
+        (-42.0, -22.0),
+        (-30.0, -22.0),
+    ):
+        assert target_range(RoomNoise(level)) == (low, -12.0)
+    assert [RoomNoise(-60.0, speech_s).spoken for speech_s in (0.19, 0.2)] == [False, True]
+    assert RoomNoise(-60.04, 0.187).as_dict() == {
+        "level_dbfs": -60.0, "verdict": "quiet", "speech_s": 0.19,
+    }  # fmt: skip
 
 
 def test_the_room_of_recordings_is_the_loudest_of_theirs() -> None:
