@@ -227,6 +227,9 @@ def test_who_else_may_read_a_file_that_the_configuration_names(
     assert read_secret(file, "mqtt.password_file", 100, group=True) == b"sesame"
     with pytest.raises(ConfigError, match="password_file cannot be read"):
         read_secret(tmp_path / "absent", "mqtt.password_file", 100)
+    file.chmod(0o641)
+    with pytest.raises(ConfigError, match=r"mode 641.*chmod o-rwx"):
+        read_secret(file, "mqtt.password_file", 100, group=True)
     # systemd makes a credential readable to its service; that is its business.
     file.chmod(0o644)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
