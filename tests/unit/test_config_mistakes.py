@@ -146,7 +146,7 @@ def test_a_range_includes_both_of_its_ends() -> None:
         if least is None or most is None:
             continue
         *sections, key = row.path.split(".")
-        beyond = 1 if isinstance(least, int) else 1e-3 * most
+        beyond = 1 if isinstance(least, int) else 1e-3 * abs(most)
         for value, told in (
             (least, []),
             (most, []),
