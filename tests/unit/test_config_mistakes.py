@@ -178,7 +178,6 @@ def test_a_range_includes_both_of_its_ends() -> None:
         ("access: {time_zone: Europe}", True),
         ("#" * 65_536, False),
         ("#" * 65_537, True),
-        ("access: " + "[" * 6 + "]" * 6, True),
     ],
 )
 def test_what_goes_together(text: str, refused: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.access.decider import Judgment
@@ -19,8 +21,8 @@ from edge.service import profile_cache
 from edge.service.context import ListeningSwitch, RunControl, SignedMessages
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import DecisionPublisher
-from edge.types import AccessDecision, Event, EventKind, Profile, ReasonCode
+from edge.service.service import DecisionPublisher, Service
+from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile, ReasonCode
 from tests.unit.judgments import judgment_of
 
 
@@ -352,3 +354,103 @@ def test_a_flood_is_bounded_and_what_was_said_last_is_kept() -> None:
         observers.decisions.append(number)  # type: ignore[arg-type]
     observers.update()
     assert seen == list(range(88, 600))
+
+
+# --- the watchdog ---
+
+
+class Driver(Observer):
+    """Moves the clock at every tick, and ends the service after the last time."""
+
+    def __init__(self, script: list[tuple[float, bool]]) -> None:
+        self.now = 100.0
+        self.alive = True
+        self.fed = threading.Event()
+        self.over = threading.Event()
+        self.control = RunControl()
+        self._script = script
+
+    def tick(self) -> None:
+        assert self.fed.wait(30.0)
+        self.now, self.alive = self._script.pop(0)
+        self.control.wake.set()
+        if not self._script:
+            self.control.stop()
+
+
+@pytest.mark.parametrize("microphone_at", [0.0, 105.0])
+def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
+    monkeypatch: pytest.MonkeyPatch, microphone_at: float
+) -> None:
+    """A lost microphone that is tried again counts as a block."""
+    moved_at = max(100.0, microphone_at)
+    driver = Driver([
+        (moved_at, True), (moved_at + 9.9, True), (moved_at + 10.0, True), (moved_at, False),
+        (moved_at + 5.0, True), (moved_at + 3600.0, True),
+    ])  # fmt: skip
+    fed: list[float] = []
+
+    class Sound:
+        tried_at = microphone_at
+
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __enter__(self) -> Sound:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def close(self) -> None:
+            driver.over.set()
+
+        def blocks(self) -> Iterator[AudioBlock]:
+            yield AudioBlock(np.zeros(512, np.float32), 0.0, 0.0)
+            assert driver.over.wait(30.0)
+
+    class Line(_Anything):
+        @property
+        def alive(self) -> bool:
+            return driver.alive
+
+    def feed(_: AudioBlock) -> list[Judgment]:
+        driver.fed.set()
+        return []
+
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=Line(), control=driver.control, listening=_Anything(on=True),
+        profiles=_Anything(profiles=[], adapts=False), trail=_Anything(problem=None),
+        store=anything,
+    )  # fmt: skip
+    parts: Any = SimpleNamespace(
+        context=context,
+        pipeline=_Anything(listener=_Anything(feed=feed, flush=list)),
+        enrollment=_Anything(wants_blocks=False),
+        lockout=_Anything(as_dict=dict),
+        observers=Observers([driver]),
+        **dict.fromkeys(("decisions", "challenge", "commands", "clock", "issuer"), anything),
+        state=anything,
+    )
+    notifier = _Anything(watchdog=lambda: fed.append(driver.now - moved_at))
+    clock = SimpleNamespace(monotonic=lambda: driver.now)
+    monkeypatch.setattr("edge.service.service.time", clock)
+    monkeypatch.setattr("edge.service.service.Notifier", lambda: notifier)
+    monkeypatch.setattr("edge.service.service.ReconnectingMicrophone", Sound)
+    source: Any = None if microphone_at else Sound()
+    Service(parts, source).run()
+    assert fed == pytest.approx([0.0, 9.9, 5.0])
+
+
+class _Anything:
+    """Stands for a part of the service that this test does not look at."""
+
+    def __init__(self, **known: Any) -> None:
+        self.__dict__.update(known)
+
+    def __getattr__(self, name: str) -> Any:
+        return _Anything()
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return None
