@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.audio.utterance import utterance_of
-from edge.config import Config, EnrollmentConfig
+from edge.config import Config, EnrollmentConfig, ReplayConfig
 from edge.enrollment import checks
 from edge.enrollment.checks import (
     count_syllables,
@@ -30,9 +30,10 @@ from edge.enrollment.room_noise import (
     measure_room,
     target_range,
 )
-from edge.enrollment.trial import Trial, meaning_of
+from edge.enrollment.trial import Trial, meaning_of, try_out
 from edge.errors import EnrollmentRejected
 from edge.recognition import Engine
+from edge.replay.memory import remember_enrollment
 from edge.store import open_store
 from edge.types import (
     SAMPLE_RATE,
@@ -47,7 +48,7 @@ from edge.types import (
 )
 from tests.unit.spoken_digits import needs_flite, recording_of
 from tests.unit.stores import make_sample
-from tests.unit.voices import quiet, recording, samples_of, speech
+from tests.unit.voices import enrolled, quiet, recording, samples_of, speech
 
 TEXTS = {
     "home": 1,
@@ -360,6 +361,34 @@ def test_what_a_trial_means(reason: str, confidence: str, kind: str, told: str) 
         ReasonCode(reason), Confidence(confidence), ProfileKind(kind), "Ada", quality, Config()
     )
     assert meaning.startswith(told)
+
+
+def test_a_trial_is_judged_as_at_the_door(engine: Engine, tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        ada, robin = (
+            store.create(
+                name.title(), ProfileKind.PHRASE, required=3, samples=known.samples,
+                speaker_model=known.speaker_model, phrase_model=known.phrase_model,
+            )
+            for name in ("ada", "robin")
+            for known in [enrolled(engine, name)]
+        )  # fmt: skip
+        said = recording("robin_right_phrase")
+
+        def tried(person: Profile, config: Config | None = None) -> Trial:
+            return try_out(engine, store, config or Config(), person, said)
+
+        assert tried(robin).accepted
+        assert tried(robin).meaning == "it opens, by a wide margin"
+        mistaken = tried(ada)
+        assert (mistaken.accepted, mistaken.reason.value) == (False, "unknown_speaker")
+        assert mistaken.meaning.startswith("it would open for Robin, not for Ada: they are too")
+        remember_enrollment(store, robin.id, [said], Config().replay)
+        assert tried(robin).reason is ReasonCode.REPLAY_SUSPECTED
+        assert tried(robin).meaning.startswith("it would not open: this recording was heard")
+        assert tried(robin, Config(replay=ReplayConfig(enabled=False))).accepted
+        voice = replace(robin, kind=ProfileKind.VOICE, required=1.0)
+        assert tried(voice).meaning.startswith("this is Robin, by ")
 
 
 def test_a_trial_shows_its_margins() -> None:
