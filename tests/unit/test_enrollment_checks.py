@@ -103,10 +103,10 @@ def vowels(
     ("sound", "count"),
     [
         *((vowels(count), count) for count in (1, 2, 3, 4, 7)),
-        (vowels(4, dip_db=2.2), 4),
-        (vowels(4, dip_db=1.2), 1),  # one long vowel that trembles
-        (vowels(5, faint_db=17.0), 5),
-        (vowels(5, faint_db=23.0), 3),  # too faint beside the others
+        (vowels(4, dip_db=1.4), 4),
+        (vowels(4, dip_db=1.1), 1),  # one long vowel that trembles
+        (vowels(5, faint_db=19.0), 5),
+        (vowels(5, faint_db=21.0), 3),  # too faint beside the others
         (vowels(3, hz=75.0), 3),
         (vowels(3, hz=350.0), 3),
         (vowels(4, noise=True), 0),  # hissing
