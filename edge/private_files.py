@@ -103,10 +103,15 @@ def make_file(path: Path) -> None:
             pass
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder that only this user can enter, where it is not there yet."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder, by default only for this user, and the folders it lies in, where missing."""
+    if folder.is_dir():
+        return
+    for parent in reversed(folder.parents):
+        # Not by parents=True: without a umask, anybody could replace what is in them.
+        if not parent.exists():
+            parent.mkdir(mode=0o755, exist_ok=True)
+    folder.mkdir(mode=mode, exist_ok=True)
 
 
 def read_file(path: Path, most: int, *, open_to: int = 0, owners: set[int] | None = None) -> bytes:

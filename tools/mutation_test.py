@@ -5,8 +5,9 @@
 A mistake is a flipped comparison, a constant off by a fifth, a call or a lock left out and the
 like (tools/mutation/operators.py); the code with it is a mutant, and a mutant is killed when a test
 fails. First all the tests run once with coverage, then each mutant runs only those that reach it,
-the fastest first. It works on copies of the checkout, with what is not committed. Mutants that no
-test can tell from the code are listed in tests/equivalent_mutants.yaml, with a reason each.
+of the files that are most about it. It works on copies of the checkout, with what is not committed.
+Mutants that no test can tell from the code are listed in tests/equivalent_mutants.yaml, with a
+reason each.
 
 All rooms take hours on two cores: `--sample` tries some of each, `--tests` runs only certain tests
 (while writing them), `--reached FILE` keeps which test reaches what.
@@ -25,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ from tools.mutation.reached import Reached, load_reached, note_reached, save_rea
 
 _ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("access", "audio", "challenge", "crypto", "mqtt", "recognition", "replay", "store")
-_LONGEST = 30.0
-"""Seconds of tests for a mutant; of more, the shortest."""
+_LONGEST, _MOST_FILES = 10.0, 4
+"""Seconds of tests for a mutant, and in how many files."""
 _REACHING = ["tests"]
 """What runs to see what reaches what: in it, tests that start processes reach little."""
 
@@ -143,10 +144,16 @@ def choose(root: Path, places: Iterable[str], sample: int | None, seed: int) -> 
 
 def try_mutants(
     mutants: Sequence[Mutant],
-    reaching: dict[Mutant, list[str]],
+    reaching: Mapping[Mutant, list[str]],
     roots: Sequence[Path],
+    seconds: Mapping[str, float] | None = None,
 ) -> Iterable[Result]:
-    """Run each mutant's tests, in several copies at a time."""
+    """Run each mutant's tests, in several copies at a time.
+
+    Args:
+        reaching: files or tests for each mutant.
+        seconds: how long each test takes; if None, all run once first.
+    """
     with ExitStack() as closing:
         workers: queue.Queue[_Worker] = queue.Queue()
         for root in roots:
@@ -154,33 +161,17 @@ def try_mutants(
             closing.callback(worker.close)
             workers.put(worker)
         pool = closing.enter_context(concurrent.futures.ThreadPoolExecutor(len(roots)))
-        first = workers.get()
-        needed = sorted({test for tests in reaching.values() for test in tests})
-        baseline = first.run(needed, 3600) if needed else {"results": {}}
-        workers.put(first)
-        seconds = {
-            test: spent
-            for test, (outcome, spent) in baseline["results"].items()
-            if outcome == "passed"
-        }
-        for test, (outcome, _) in baseline["results"].items():
-            if outcome == "failed":
-                print(f"note: fails without a mistake, passed over: {test}", file=sys.stderr)
+        durations = _durations(workers.queue[0], reaching) if seconds is None else seconds
 
         def attempt(mutant: Mutant) -> Result:
-            tests: list[str] = []
-            total = 0.0
-            wanted = {name for test in reaching[mutant] for name in _expand(test, seconds)}
-            for test in sorted(wanted, key=lambda name: seconds[name]):
-                total += seconds[test]
-                if tests and total > _LONGEST:
-                    break
-                tests.append(test)
+            wanted = {name for test in reaching[mutant] for name in _expand(test, durations)}
+            tests = _nearest(wanted, durations)
             if not tests:
                 return Result(mutant, "not reached")
             worker = workers.get()
             try:
-                answer = worker.run(tests, 5 * total + 20, mutant)
+                limit = 5 * sum(durations[test] for test in tests) + 20
+                answer = worker.run(tests, limit, mutant)
             finally:
                 workers.put(worker)
             failed = [
@@ -195,7 +186,41 @@ def try_mutants(
         yield from pool.map(attempt, mutants)
 
 
-def _expand(test: str, seconds: dict[str, float]) -> list[str]:
+def _durations(worker: _Worker, reaching: Mapping[Mutant, list[str]]) -> dict[str, float]:
+    """How long each test takes that passes without a mistake."""
+    needed = sorted({test for tests in reaching.values() for test in tests})
+    results = worker.run(needed, 3600)["results"] if needed else {}
+    for test, (outcome, _) in results.items():
+        if outcome == "failed":
+            print(f"note: fails without a mistake, passed over: {test}", file=sys.stderr)
+    return {test: spent for test, (outcome, spent) in results.items() if outcome == "passed"}
+
+
+def _nearest(tests: Collection[str], durations: Mapping[str, float]) -> list[str]:
+    """Of these tests those in the files that are most about the mutant, the shortest first.
+
+    Each further file costs its imports and fixtures. Most about it are the files of which the most
+    tests reach it, and unit tests before those that need a broker.
+    """
+    in_file = Counter(test.partition("::")[0] for test in durations)
+    reaching = Counter(test.partition("::")[0] for test in tests)
+
+    def distance(file: str) -> tuple[bool, float, int]:
+        return "integration" in file, -reaching[file] / in_file[file], -reaching[file]
+
+    chosen: list[str] = []
+    total = 0.0
+    for file in sorted(reaching, key=distance)[:_MOST_FILES]:
+        of_file = (test for test in tests if test.partition("::")[0] == file)
+        for test in sorted(of_file, key=lambda name: durations[name]):
+            total += durations[test]
+            if chosen and total > _LONGEST:
+                return chosen
+            chosen.append(test)
+    return chosen
+
+
+def _expand(test: str, seconds: Mapping[str, float]) -> list[str]:
     """The tests that a path or an id stands for."""
     if test in seconds:
         return [test]
@@ -272,13 +297,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        seconds = None
         if options.tests:
             reaching = {mutant: list(options.tests) for mutant in mutants}
         else:
             reached = _reached(options.reached, roots[0], options.jobs)
             reaching = {mutant: reached.tests(mutant) for mutant in mutants}
+            seconds = reached.seconds
         results = []
-        for result in try_mutants(mutants, reaching, roots):
+        for result in try_mutants(mutants, reaching, roots, seconds):
             results.append(result)
             if len(results) % 50 == 0:
                 spent = time.monotonic() - began

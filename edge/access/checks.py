@@ -142,7 +142,7 @@ class PolicyCheck:
         if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
         rule = judgment.candidate.profile.rule
-        reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
+        reason = allows(rule, self._door, self._clock.now())
         return judgment if reason is None else denied(judgment, reason)
 
 
@@ -168,15 +168,17 @@ def _within(rule: AccessRule, now: datetime) -> bool:
         return False
     if rule.last_day is not None and today > rule.last_day:
         return False
-    return not rule.windows or any(_inside(window, now) for window in rule.windows)
+    # A window that began on the day before the first one is not this guest's.
+    yesterday = rule.first_day is None or today > rule.first_day
+    return not rule.windows or any(_inside(window, now, yesterday) for window in rule.windows)
 
 
-def _inside(window: Window, now: datetime) -> bool:
+def _inside(window: Window, now: datetime, yesterday_counts: bool) -> bool:
     minute = now.hour * 60 + now.minute
     begins_today = now.weekday() in window.days
     if window.end_minute > window.start_minute:
         return begins_today and window.start_minute <= minute < window.end_minute
     began_yesterday = (now.weekday() - 1) % 7 in window.days
     return (begins_today and minute >= window.start_minute) or (
-        began_yesterday and minute < window.end_minute
+        yesterday_counts and began_yesterday and minute < window.end_minute
     )

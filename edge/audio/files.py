@@ -17,6 +17,7 @@ import numpy as np
 
 from edge.audio.blocks import new_resampler
 from edge.errors import AudioFormatError
+from edge.private_files import make_folder
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
 MIN_RATE = 8_000
@@ -38,7 +39,19 @@ _UNKNOWN_LENGTH = 2**36
 _IN_DS64 = 0xFFFF_FFFF
 _BYTE_ORDERS = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC"}
+_SIGNATURES = (
+    (0, b"fLaC", "FLAC"), (0, b"OggS", "Ogg"), (0, b"ID3", "MP3"), (0, b"RF64", "RF64"),
+    (0, b"RIFX", "RIFX"), (0, b"riff", "Wave64"), (0, b"FORM", "AIFF"), (0, b".snd", "AU"),
+    (0, b"caff", "CAF"), (4, b"ftyp", "MP4"), (0, b"\x1a\x45\xdf\xa3", "WebM or Matroska"),
+    (0, b"\x30\x26\xb2\x75", "WMA"), (0, b"#!AMR", "AMR"), (0, b"MThd", "MIDI"),
+)  # fmt: skip
+"""Where a file of a known kind begins with what. As bare sound it would be a very loud click."""
 _FLOAT_SUBTYPES = {"FLOAT", "DOUBLE"}
+_MPEG_1_KILOBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG_2_KILOBITS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+HEAD_BYTES = 8200
+"""Enough to see where a second frame of MP3 or AAC begins."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,45 @@ def _size_of(path: Path) -> int:
     return status.st_size
 
 
+def known_format(head: bytes) -> str | None:
+    """The kind of file that begins like this, other than WAV; None where it may be bare sound.
+
+    Args:
+        head: as much of it as there is, at best `HEAD_BYTES`.
+    """
+    for at, mark, name in _SIGNATURES:
+        if head[at : at + len(mark)] == mark:
+            return name
+    for name, length_of in (("MP3", _mp3_frame), ("AAC", _adts_frame)):
+        # Silence may look like one frame, but not like a second one where that must begin.
+        length = length_of(head)
+        if length and length_of(head[length:]):
+            return name
+    return None
+
+
+def _mp3_frame(head: bytes) -> int:
+    """Length in bytes of the MPEG audio frame of layer III, ISO/IEC 11172-3; 0 if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0
+    version, padding = head[1] >> 3 & 3, head[2] >> 1 & 1
+    bit_rate, rate = head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or bit_rate in (0, 15) or rate == 3:
+        return 0
+    first = version == 3
+    hertz = (44_100, 48_000, 32_000)[rate] >> (0 if first else 1 if version == 2 else 2)
+    kilobits = (_MPEG_1_KILOBITS if first else _MPEG_2_KILOBITS)[bit_rate - 1]
+    return (144 if first else 72) * kilobits * 1000 // hertz + padding
+
+
+def _adts_frame(head: bytes) -> int:
+    """Length in bytes of the AAC frame with its header, ISO/IEC 13818-7; 0 if it is none."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
+        return 0
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length > 7 else 0
+
+
 def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> None:
     """Hold the data chunk's size against the file's; libsndfile would shorten it in silence.
 
@@ -124,10 +176,10 @@ def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> 
         file.seek(position)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         body = position + 8
-        if name == b"fmt " and body + 16 <= size:
-            bytes_per_second = struct.unpack(f"{order}I", file.read(16)[8:12])[0]
+        if name == b"fmt " and body + 12 <= size:
+            bytes_per_second = struct.unpack(f"{order}8xI", file.read(12))[0]
         if name == b"ds64" and body + 16 <= size:
-            wide_length = struct.unpack(f"{order}Q", file.read(16)[8:])[0]
+            wide_length = struct.unpack(f"{order}8xQ", file.read(16))[0]
         if name == b"data":
             there = size - body
             if length == _IN_DS64 and wide_length:
@@ -273,7 +325,7 @@ class DebugRecordings:
     def keep(self, utterance: Utterance) -> None:
         """Write an utterance down; what cannot be written is logged once and missed."""
         try:
-            self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            make_folder(self._folder)
             self._number += 1
             name = time.strftime(f"{_PREFIX}%Y%m%d-%H%M%S-{self._number:06}.wav")
             self._write(self._folder / name, utterance)

@@ -17,8 +17,10 @@ import numpy as np
 
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, BlockMaker
 from edge.audio.files import (
+    HEAD_BYTES,
     MOST_CHUNKS,
     STREAMED_SIZE,
+    known_format,
     mix_down,
     peak_of,
     read_audio,
@@ -194,12 +196,14 @@ class StandardInputSource(Source):
             AudioFormatError: it is a WAV of a kind that is not read, or another known format.
         """
         if not self._in_wav:
-            head = self._peek(4)
-            if head in (b"fLaC", b"OggS") or head[:3] == b"ID3":
+            head = self._peek(12)
+            # Only what may be a frame is worth waiting for more.
+            kind = known_format(self._peek(HEAD_BYTES) if head[:1] == b"\xff" else head)
+            if kind is not None:
                 raise AudioFormatError(
-                    f"{_WHERE}: only WAV or bare 16-bit sound is read; convert it"
+                    f"{_WHERE}: is {kind}; only WAV or bare 16-bit sound is read, convert it"
                 )
-            if head == b"RIFF":
+            if head[:4] == b"RIFF":
                 if self._peek(12)[8:] != b"WAVE":
                     raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
                 self._consume(12)

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from edge.audio.blocks import FRAME_SAMPLES, blocks_of
 from edge.audio.end_pointing import EndPointer, EndPointSettings
+from edge.audio.files import peak_of
 from edge.audio.quality import measure_quality
 from edge.audio.vad import SPEECH, SpeechDetector
+from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
 _FOREVER_S = 1e6
@@ -20,7 +22,17 @@ def utterance_of(samples: FloatArray) -> Utterance:
     The end-pointer of the live stream does it, with pauses of any length allowed, so that a
     recording is cut as the microphone's sound would have been. Without speech it is all of the
     recording, with `net_speech_s` 0.
+
+    Raises:
+        AudioFormatError: it is not mono, not of floats, or holds what is no number.
     """
+    samples = np.asarray(samples)
+    if samples.ndim != 1:
+        raise AudioFormatError(f"samples of shape {samples.shape}; give mono, shape (n,)")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise AudioFormatError(f"samples of type {samples.dtype}; give float32 from -1 to 1")
+    samples = samples.astype(np.float32, copy=False)
+    peak_of("the array", samples)
     pointer = EndPointer(
         EndPointSettings(end_silence_s=_FOREVER_S, min_speech_s=0.0, max_utterance_s=_FOREVER_S)
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HELP = "send a signed command to a device and wait for its answer"
 
+_ENROLL_START = "enroll_start"
 _QUIET_S = 660.0
 """The longest an enrollment may wait for speech, and a little more."""
 
@@ -101,9 +102,10 @@ def run(args: argparse.Namespace) -> int:
         answer = session.send(message, args.timeout)
         done = answer.get("ok") is True
         if not args.json:
-            _show(config.device.id, answer)
+            _show(config.device.id, args.name, answer)
         enrollment = _detail(answer).get("session")
-        if done and isinstance(enrollment, str):
+        # Others' answers have no session; a forged one would keep this waiting.
+        if done and args.name == _ENROLL_START and isinstance(enrollment, str):
             events = _follow(session, enrollment, as_json=args.json)
             done = bool(events) and events[-1].get("state") == "complete"
     if args.json:
@@ -126,7 +128,7 @@ def _follow(session: CommandSession, enrollment: str, *, as_json: bool) -> list[
     return events
 
 
-def _show(device_id: str, answer: dict[str, Any]) -> None:
+def _show(device_id: str, name: str, answer: dict[str, Any]) -> None:
     detail = _detail(answer)
     if answer.get("ok") is not True:
         said = f": {_plain(detail['message'])}" if "message" in detail else ""
@@ -134,11 +136,11 @@ def _show(device_id: str, answer: dict[str, Any]) -> None:
         return
     show(f"{device_id}: done")
     people = detail.pop("people", None)
-    if "session" in detail:  # its messages follow
+    if name == _ENROLL_START:  # its messages follow
         return
-    for name, value in detail.items():
+    for field, value in detail.items():
         if people is None or value:  # not `more: 0`
-            show(f"  {_plain(name)}: {_plain(value)}")
+            show(f"  {_plain(field)}: {_shown(value)}")
     for person in people if isinstance(people, list) else ():
         show(f"  {_person(person)}")
 
@@ -150,6 +152,15 @@ def _person(person: Any) -> str:
     how_far = "enrolled" if person.get("complete") else f"{person.get('remaining')} {unit} needed"
     disabled = "" if person.get("enabled") else ", disabled"
     return _plain(f"{person.get('name')}: {how_far}{disabled}")
+
+
+def _shown(value: Any) -> str:
+    """A value in words."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _plain(", ".join(map(str, value)) if isinstance(value, list) else value)
 
 
 def _plain(value: Any) -> str:

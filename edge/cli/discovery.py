@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import show, show_json
+from edge.cli.output import json_text, show, show_json
 from edge.errors import EXIT_OK, EnvironmentFault, InputError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def _show(args: argparse.Namespace) -> int:
         for row in rows:
             if row["allowed"]:
                 show(f"\n{row['topic']}")
-                show(json.dumps(row["config"], ensure_ascii=False, indent=2))
+                show(json_text(row["config"], indent=2))
     return EXIT_OK
 
 

@@ -17,6 +17,7 @@ import importlib
 import itertools
 import logging
 import re
+import resource
 import shutil
 import sys
 import textwrap
@@ -132,6 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry_point() -> NoReturn:
     """Run the process's command line and exit."""
+    # A core dump would hold keys, signatures and sound.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.exit(main())
 
 

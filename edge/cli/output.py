@@ -42,7 +42,22 @@ def show(text: str) -> None:
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print a result for programs: one line of JSON. Raises as `show` does."""
-    show(json.dumps(value, ensure_ascii=False))
+    show(json_text(value))
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON in which what a terminal would obey is escaped: it is the same to a program."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return "".join(
+        character if character.isprintable() or character == "\n" else _escaped(character)
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    """As JSON writes it: four hexadecimal digits, twice outside the basic plane."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def show_result(args: argparse.Namespace, value: Mapping[str, Any], *lines: str) -> int:

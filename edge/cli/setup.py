@@ -199,11 +199,15 @@ def _preset(text: str) -> str:
 
 
 def _authority(text: str) -> Path | None:
+    from edge.config.values import ValueProblem, expand
     from edge.installation.configuration import check_authority
 
     if text == _NONE:
         return None
-    file = Path(text).expanduser().absolute()
+    try:
+        file = expand(text).absolute()
+    except ValueProblem as error:
+        raise InputError(str(error)) from None
     check_authority(file)
     return file
 

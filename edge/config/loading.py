@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
-from edge.config.settings import Config, Setting, all_settings, children
+from edge.config.settings import Config, Setting, all_settings, children, home_directory
 from edge.config.values import ValueProblem, convert, is_empty, quoted
 from edge.errors import ConfigError
 from edge.private_files import locate
@@ -95,10 +95,13 @@ def find_config(path: Path | None = None) -> Path | None:
     named = os.environ.get(VARIABLE, "")
     if named:
         return Path(named)
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    user = (Path(home) if home else Path.home() / ".config") / "edge-voice" / "config.yaml"
+    files = [SYSTEM_FILE]
+    given, home = os.environ.get("XDG_CONFIG_HOME", ""), home_directory()
+    folder = Path(given) if given else home and home / ".config"
+    if folder:
+        files.append(folder / "edge-voice" / "config.yaml")
     # lexists, not exists: a dangling link or a closed folder must be reported, not passed over.
-    return next((file for file in (SYSTEM_FILE, user) if os.path.lexists(file)), None)
+    return next((file for file in files if os.path.lexists(file)), None)
 
 
 def load_config(path: Path | None = None) -> Config:

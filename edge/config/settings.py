@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.errors import ConfigError
+
 # The helpers called as defaults return dataclasses.field(...), which the rule cannot see.
 # ruff: noqa: RUF009
 
@@ -614,7 +616,11 @@ class Config:
 
     @property
     def state_path(self) -> Path:
-        """The state directory, default filled in; it need not exist yet."""
+        """The state directory, default filled in; it need not exist yet.
+
+        Raises:
+            ConfigError: this user has no home directory, and nothing names another one.
+        """
         if self.state_directory is not None:
             return self.state_directory
         # systemd separates several directories by colons; the first one is ours.
@@ -622,7 +628,20 @@ class Config:
         if given:
             return Path(given)
         base = os.environ.get("XDG_STATE_HOME", "")
-        return (Path(base) if base else Path.home() / ".local" / "state") / "edge-voice"
+        if base:
+            return Path(base) / "edge-voice"
+        home = home_directory()
+        if home is None:
+            raise ConfigError("this user has no home directory; set state_directory, or HOME")
+        return home / ".local" / "state" / "edge-voice"
+
+
+def home_directory() -> Path | None:
+    """This user's, if there is one: a container's user often has neither $HOME nor an account."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,16 @@ def convert(node: yaml.Node, setting: Setting) -> Any:
     if float in kinds and (str not in kinds or _NUMERIC.match(text)):
         return _in_range(float(_digits(text, plain, setting, _NUMBER)), setting)
     _check_text(text, setting)
-    return Path(text).expanduser() if Path in kinds else text
+    return expand(text) if Path in kinds else text
+
+
+def expand(text: str) -> Path:
+    """A path, with a leading ~ replaced. Raises `ValueProblem`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        home = quoted(Path(text).parts[0])
+        raise ValueProblem(f"there is no home directory {home}; write the whole path") from None
 
 
 def expected(setting: Setting) -> str:

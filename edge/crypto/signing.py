@@ -18,7 +18,6 @@ sign: a stolen lock reveals the key. With Ed25519 (RFC 8032) the lock only knows
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
@@ -33,7 +32,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge.crypto.canonical import canonical
-from edge.errors import ConfigError, EnvironmentFault
+from edge.errors import ConfigError, EnvironmentFault, InputError
 from edge.private_files import read_secret, reason, write_file
 
 HMAC = "hmac-sha256"
@@ -169,7 +168,7 @@ def signature_of(message: Mapping[str, Any]) -> tuple[str, str, bytes] | None:
         return None
     try:
         return algorithm, key_id, base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
 
 
@@ -246,11 +245,16 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
 
 
 def write_key(file: Path, content: bytes) -> None:
-    """Write a key to a new file of mode 600. Raises `EnvironmentFault`, also if it exists."""
+    """Write a key to a new file of mode 600.
+
+    Raises:
+        InputError: the file exists.
+        EnvironmentFault: it cannot be written.
+    """
     try:
         write_file(file, content)
     except FileExistsError:
-        raise EnvironmentFault(
+        raise InputError(
             f"{file}: already exists; a key is never replaced, name another file"
         ) from None
     except OSError as error:

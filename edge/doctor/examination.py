@@ -20,8 +20,8 @@ from edge.doctor import (
     storage,
 )
 from edge.doctor.context import Context, as_the_service, ask_systemd
-from edge.doctor.finding import Finding, red, skipped
-from edge.errors import ConfigError
+from edge.doctor.finding import Finding, from_error, red, skipped
+from edge.errors import ConfigError, EdgeVoiceError
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ FAILED = red(
     "the check of the {subject} failed: unexpected {kind}",
     "run it again with -vv and report the output",
 )
+PREVENTED = red("examination.prevented")
 UNREAD = skipped(
     "examination.unread",
     "broker, microphone, state and keys are not checked until the configuration is valid",
@@ -110,5 +111,7 @@ def run_check(check: DoctorCheck, context: Context) -> Iterator[Finding]:
             return
         if isinstance(item, Finding):
             yield item
+        elif isinstance(item, EdgeVoiceError):
+            yield from_error(PREVENTED, item, f"the check of the {check.subject} cannot be done: ")
         else:
             yield FAILED(subject=check.subject, kind=type(item).__name__)

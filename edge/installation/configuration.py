@@ -19,11 +19,11 @@ from edge.config.values import ValueProblem, convert
 from edge.crypto.keys import make_key_file
 from edge.crypto.signing import PrivateKey, key_in, new_key, write_key
 from edge.errors import EnvironmentFault, InputError
-from edge.private_files import write_file
+from edge.private_files import make_folder, write_file
 from edge.resources import config_directory
 from edge.store import FILE_NAME
 
-PRESETS = {"door": "strict, for a front door", "home": "forgiving, opens nothing"}
+PRESETS = {"door": "balanced, for a front door", "home": "forgiving, opens nothing"}
 PASSWORD, STORE_KEY, SIGNING_KEY, CA = "mqtt-password", "store-key", "signing-key", "ca.pem"
 """Files beside the configuration; the unit passes the first three to the service."""
 
@@ -195,7 +195,7 @@ def apply(file: Path, data: bytes, answers: SetupAnswers) -> Written:
     files: list[Path] = []
     backups: list[Path] = []
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(folder, 0o755)
     except OSError as error:
         raise _not_written(folder, error) from None
     secret = answers.password

@@ -19,6 +19,7 @@ from edge.cli.main import main
 from edge.doctor import Finding, FindingKind, State, examine
 from edge.doctor.context import Context
 from edge.doctor.examination import DoctorCheck, run_check
+from edge.errors import ConfigError
 from edge.store import open_store
 from tests.integration.doctor import codes, the
 from tests.unit.commands import Capture, run_json
@@ -108,6 +109,14 @@ def test_a_check_that_hangs_or_fails_stops_nothing() -> None:
     assert codes(found) == ["first.fine", "examination.failed"]
     assert "unexpected RuntimeError" in found[1].found
     assert "a secret" not in str(found)
+
+    def lacks(_: Context) -> Iterator[Finding]:
+        raise ConfigError("there is no home directory; set HOME")
+        yield
+
+    (prevented,) = run_check(DoctorCheck("state", lacks), Context())
+    assert prevented.found == "the check of the state cannot be done: there is no home directory"
+    assert (prevented.code, prevented.remedy) == ("examination.prevented", "set HOME")
     found = list(run_check(DoctorCheck("disk", hangs, limit_s=0.2), Context()))
     over.set()
     assert codes(found) == ["examination.hung"]

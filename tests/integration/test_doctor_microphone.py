@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +14,12 @@ import soundfile
 import yaml
 
 from edge.doctor import Finding
-from edge.doctor.context import Context
-from edge.doctor.microphone import NOTHING, check, judge_rate, judge_sound
+from edge.doctor.microphone import NOTHING
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.doctor import codes, examined, program, the
-from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
+from tests.integration.house import REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE, settled
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def sound(microphone: VirtualMicrophone, samples: np.ndarray, folder: Path) -> I
     file = folder / "sound.wav"
     soundfile.write(file, samples, 16_000, subtype="PCM_16")
     player = microphone.play_in_background(file)
-    time.sleep(0.7)
+    assert settled(lambda: microphone.sounds)
     try:
         yield
     finally:
@@ -68,28 +66,11 @@ def test_nothing_but_zeros_is_red(microphone: VirtualMicrophone, config: Path) -
     assert "at 16000 Hz" in found[0].found
 
 
-@pytest.mark.parametrize(
-    ("level", "code", "words"),
-    [
-        (-88.0, "sound.faint", "less than any room"),
-        (-55.0, "sound.arrives", "dBFS"),
-        (-25.0, "sound.noisy", "too much noise"),
-    ],
-)
-def test_levels(
-    microphone: VirtualMicrophone, config: Path, tmp_path: Path, level: float, code: str, words: str
-) -> None:
-    with sound(microphone, noise(level), tmp_path):
+def test_sound_that_arrives(microphone: VirtualMicrophone, config: Path, tmp_path: Path) -> None:
+    with sound(microphone, noise(-55.0), tmp_path):
         found = look(microphone, config)
-    assert codes(found) == ["microphone.opened", code]
-    assert words in found[1].found
-
-
-def test_overdriven(microphone: VirtualMicrophone, config: Path, tmp_path: Path) -> None:
-    wave = np.clip(4.0 * np.sin(np.arange(16_000 * 30) * 0.1), -1.0, 1.0)
-    with sound(microphone, wave, tmp_path):
-        found = look(microphone, config)
-    assert codes(found) == ["microphone.opened", "sound.clipping"]
+    assert codes(found) == ["microphone.opened", "sound.arrives"]
+    assert "dBFS" in found[1].found
 
 
 def test_no_such_microphone(microphone: VirtualMicrophone, config: Path) -> None:
@@ -101,14 +82,12 @@ def test_no_such_microphone(microphone: VirtualMicrophone, config: Path) -> None
     assert "set audio.device to one of these: 0 'default'" in found[0].remedy
 
 
-def test_a_sound_system_that_stands_still_takes_seconds(
+def test_a_sound_system_that_stands_still_is_not_waited_for(
     microphone: VirtualMicrophone, config: Path
 ) -> None:
     microphone.freeze()
     try:
-        started = time.monotonic()
         found = look(microphone, config)
-        assert time.monotonic() - started < 30.0
     finally:
         microphone.thaw()
     assert codes(found) == ["microphone.closed", "sound.not_heard"]
@@ -126,17 +105,14 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     )
     assert process.stdout is not None
     shown = []
-    thawing = threading.Timer(15.0, microphone.thaw)
     try:
         for line in process.stdout:
             shown.append(" ".join(line.split()))
             if "opens at 16000" in line:
                 microphone.freeze()
-                thawing.start()
     finally:
-        thawing.cancel()
         microphone.thaw()
-        assert process.wait(60) == 3
+        assert process.wait(PATIENCE) == 3
     row = next(number for number, line in enumerate(shown) if " sound " in line)
     assert "red sound no sound: microphone 'default' has delivered nothing" in shown[row]
     assert "unplug the microphone and plug it in again" in shown[row + 1]
@@ -157,7 +133,7 @@ def test_held_by_the_running_service(
         house = House(tmp_path, broker, microphone.environment)
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             _, found, _ = examined(house.config, without_sound(microphone))
             held = the("microphone.held", found)
             assert "microphone: listening" in the("service_says.online", found).found
@@ -184,26 +160,3 @@ def test_the_service_runs_and_says_nothing(
     busy = the("microphone.busy", found)
     assert "the running service may be using it" in busy.found
     assert "sudo systemctl stop edge-voice" in busy.remedy
-
-
-def test_rates() -> None:
-    assert judge_rate("Mic", 16_000).code == "microphone.opened"
-    assert judge_rate("Mic", 48_000).code == "microphone.resampled"
-    assert judge_rate("Headset", 8_000).code == "microphone.narrow"
-    assert "resampled to 16000 Hz" in judge_rate("Mic", 48_000).found
-    codes([judge_rate("Mic", 48_000), judge_rate("Headset", 8_000)])
-
-
-def test_a_click_among_zeros_is_no_silence_and_one_peak_no_clipping() -> None:
-    samples = np.zeros(48_000, np.float32)
-    samples[100] = 1e-5
-    assert judge_sound(samples).code == "sound.faint"
-    room = noise(-50.0)[:48_000].astype(np.float32)
-    room[:40] = 1.0
-    assert judge_sound(room).code == "sound.arrives"
-    room[:60] = 1.0
-    assert judge_sound(room).code == "sound.clipping"
-
-
-def test_quick_leaves_it_out() -> None:
-    assert codes(check(Context(quick=True))) == ["microphone.left_out"]

@@ -17,6 +17,7 @@ from edge import __version__
 from edge.audio.devices import InputDevice
 from edge.cli import identify, profiles
 from edge.cli.main import COMMANDS, main
+from edge.cli.output import json_text, show_json
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.store import ProfileStore
 from edge.types import ProfileKind
@@ -248,6 +249,34 @@ def test_real_process_has_the_exit_codes(store_path: Path) -> None:
     store_path.write_bytes(b"")
     done = run_process("--json", "profiles", "list")
     assert done.returncode == json.loads(done.stdout)["error"]["exit_code"] == 3
+
+
+@pytest.mark.parametrize(
+    "character", ["\x1b", "\x7f", "\x9b", "\u202e", "\u2066", "\u200b", "\U000e0041", "\ud800"]
+)
+def test_json_holds_nothing_that_a_terminal_obeys(
+    character: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = {"name": f"Zoë 李{character}m", "list": [1, None, True]}
+    show_json(value)
+    line = capsys.readouterr().out
+    assert json.loads(line) == value
+    assert character not in line
+    assert "Zoë 李\\u" in line
+    assert json.loads(json_text(value, indent=2)) == value
+    assert json_text({"a": 1}, indent=2) == '{\n  "a": 1\n}'
+
+
+def test_no_process_leaves_a_core_dump() -> None:
+    code = (
+        "import resource, edge.cli.main as it\n"
+        "it.main = lambda: print(*resource.getrlimit(resource.RLIMIT_CORE))\n"
+        "it.entry_point()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "0 0\n"
 
 
 def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:

@@ -174,7 +174,7 @@ def test_every_question(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Cap
     assert setup(file) == 0
     out, err = capsys.readouterr()
     for question in (
-        "Presets: door: strict, for a front door; home: forgiving, opens nothing",
+        "Presets: door: balanced, for a front door; home: forgiving, opens nothing",
         "door or home [door]: ",
         "answer door or home",
         "Name of this device [Living room]: ",

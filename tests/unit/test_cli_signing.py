@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from edge.cli.main import main
-from edge.config import load_config
 from edge.crypto.command_keys import Role, read_command_keys
 from edge.crypto.signing import is_genuine, key_in, read_signing_key, read_verifying_key, signed
 from edge.errors import ConfigError
@@ -27,7 +26,7 @@ def test_a_new_key_is_private_and_never_replaced(
     key = read_signing_key(file, algorithm, "signing.key_file")
     assert told["key_id"] == key.key_id
     before = file.read_bytes()
-    assert main(command) == 3
+    assert main(command) == 2
     assert file.read_bytes() == before
     assert "already exists" in capsys.readouterr().err
     assert main(["signing", "new-key", str(tmp_path / "no" / "key")]) == 3
@@ -85,35 +84,3 @@ def test_files_that_hold_no_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_verifying_key(tmp_path / "absent")
     assert main(["signing", "public-key", str(file)]) == 2
-
-
-def test_a_bare_name_is_a_credential_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(
-        "signing: {key_file: signing-key}\ncommands: {keys_file: command-keys}\n"
-        "mqtt: {username: x, password_file: password, tls: {enabled: true, ca_file: authority}}\n"
-    )
-
-    def files() -> list[Path | None]:
-        read = load_config(config)
-        return [read.signing.key_file, read.commands.keys_file, read.mqtt.password_file,
-                read.mqtt.tls.ca_file]  # fmt: skip
-
-    names = ["signing-key", "command-keys", "password", "authority"]
-    beside = [tmp_path / name for name in names]
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert files() == beside, "there are no such credentials"
-    for name in names:
-        (credentials / name).write_text("x")
-    # An authority is no secret, and not looked for there.
-    assert files() == [*map(Path, names[:3]), beside[3]]
-    config.write_text(config.read_text().replace(": command-keys", ": keys/command-keys"))
-    (credentials / "keys").mkdir()
-    (credentials / "keys" / "command-keys").write_text("x")
-    assert files()[1] == tmp_path / "keys" / "command-keys", "it is not a bare name"
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
-    assert files()[0] == beside[0]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pwd
+import typing
 from pathlib import Path
 
 import pytest
 import yaml
 
 import edge.config.loading
+from edge.cli.main import main
 from edge.config import Config, Setting, all_settings, find_config, load_config
 from edge.config.settings import SecurityConfig
 from edge.errors import EXIT_INPUT, ConfigError
@@ -51,6 +54,44 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_a_file_the_defaults_hold(nowhere: Path) -> None:
     assert find_config() is None
     assert load_config() == Config()
+
+
+@pytest.fixture
+def homeless(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user id without an account and without $HOME, as in many containers."""
+
+    def unknown(user: object) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("XDG_STATE_HOME", "STATE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    return nowhere
+
+
+def test_without_a_home_the_systems_file_is_used(homeless: Path) -> None:
+    assert find_config() is None
+    file = homeless / "etc" / "config.yaml"
+    file.parent.mkdir()
+    file.write_text("state_directory: /var/lib/edge-voice\n")
+    assert load_config().state_path == Path("/var/lib/edge-voice")
+
+
+def test_without_a_home_the_state_needs_a_place(
+    homeless: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profiles", "list"]) == 2
+    error = "edge-voice: error: this user has no home directory; set state_directory, or HOME\n"
+    assert capsys.readouterr().err == error
+    monkeypatch.setenv("XDG_STATE_HOME", str(homeless))
+    assert load_config().state_path == homeless / "edge-voice"
+
+
+@pytest.mark.parametrize("user", ["~", "~nobody-of-this-name"])
+def test_a_home_that_is_not_there_is_named(homeless: Path, user: str) -> None:
+    with pytest.raises(ConfigError, match=f"no home directory '{user}'; write the whole path"):
+        read(homeless, document("state_directory", f'"{user}/edge"'))
 
 
 def test_where_a_file_is_looked_for(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +165,35 @@ def test_relative_files_are_taken_from_the_folder_of_the_file(
     config = read(tmp_path, text)
     assert config.state_directory == tmp_path / "here" / "state"
     assert config.models_directory == Path("/home/ada/models")
+
+
+CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+FILES = [each.path for each in SETTINGS if Path in (each.kind, *typing.get_args(each.kind))]
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_bare_name_is_a_credential_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Of the settings whose secret systemd may keep, and of no other file or folder."""
+    credentials = tmp_path / "credentials"
+    (credentials / "folder").mkdir(parents=True)
+    (credentials / "name").write_text("x")
+    together = {
+        "mqtt.password_file": "  username: door\n",
+        "mqtt.tls.ca_file": "    enabled: true\n",
+        "mqtt.tls.cert_file": "    enabled: true\n    key_file: x\n",
+        "mqtt.tls.key_file": "    enabled: true\n    cert_file: x\n",
+    }.get(path, "")
+
+    def found(name: str) -> object:
+        return value(read(tmp_path, document(path, name) + together), path)
+
+    assert found("name") == tmp_path / "name"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert found("name") == (Path("name") if path in CREDENTIALS else tmp_path / "name")
+    for other in ("absent", "folder", "credentials/name"):
+        assert found(other) == tmp_path / other
 
 
 def test_state_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,31 @@ def test_one_that_was_open_to_others_is_made_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("command", ["store", "state", "recordings", "setup"])
+def test_without_a_umask_no_folder_is_open_to_all(tmp_path: Path, command: str) -> None:
+    """What is made by several processes' first runs, in a process of its own: a umask is global."""
+    made = {
+        "store": "from edge.store import open_store; open_store({0!r})",
+        "state": "from edge.store.device_state import DeviceState; DeviceState({0!r})",
+        "recordings": "from edge.audio.files import DebugRecordings as R; import numpy as np;"
+        "from edge.audio.utterance import utterance_of as u;"
+        "R({0!r}).keep(u(np.zeros(16000, np.float32)))",
+        "setup": "from edge.private_files import make_folder; make_folder({0!r}, 0o755)",
+    }
+    code = made[command].format(tmp_path / "home" / "state" / "edge-voice")
+    code = code.replace("PosixPath", "Path")
+    subprocess.run(
+        [sys.executable, "-c", f"import os; from pathlib import Path; os.umask(0); {code}"],
+        check=True,
+        timeout=60,
+    )
+    last = 0o755 if command == "setup" else 0o700
+    folders = ("home", "home/state", "home/state/edge-voice")
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in folders] == [
+        0o755, 0o755, last,
+    ]  # fmt: skip
+
+
 def test_a_second_user_of_the_state_takes_no_lock_off_the_first(tmp_path: Path) -> None:
     """To close a file drops the POSIX locks of the whole process, also those of SQLite."""
     first = DeviceState(tmp_path)

@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import parso
 from coverage import CoverageData
@@ -24,6 +25,8 @@ class Reached:
     """Module, then the text of a line: tests."""
     definitions: dict[str, dict[str, list[str]]]
     """Module, then a function or class: tests."""
+    seconds: dict[str, float]
+    """How long each test took that passed."""
 
     def tests(self, mutant: Mutant) -> list[str]:
         """The tests that reach a mutant; for a module's constant, those of the module."""
@@ -40,12 +43,13 @@ class Reached:
 
 def note_reached(root: Path, tests: list[str], workers: int) -> Reached:
     """Run tests with coverage in `root`."""
-    data_file = root / ".coverage-reached"
+    data_file, report = root / ".coverage-reached", root / ".tests.xml"
     subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-n", str(workers), "--dist", "loadfile",
             "-p", "no:cacheprovider", "--basetemp", str(root / ".tests"), "--cov=edge",
-            "--cov-context=test", "--cov-report=", *tests,
+            "--cov-context=test", "--cov-report=", f"--junitxml={report}",
+            "-o", "junit_family=xunit1", *tests,
         ],
         cwd=root, check=False, stdout=sys.stderr,
         env={**os.environ, "PYTHONPATH": str(root), "COVERAGE_FILE": str(data_file)},
@@ -67,17 +71,23 @@ def note_reached(root: Path, tests: list[str], workers: int) -> Reached:
                 by_definition[definition_at(tree, line)] |= reaching
         lines[module] = {text: sorted(found) for text, found in by_line.items()}
         definitions[module] = {name: sorted(found) for name, found in by_definition.items()}
-    return Reached(lines, definitions)
+    return Reached(lines, definitions, _seconds(report))
+
+
+def _seconds(report: Path) -> dict[str, float]:
+    found = {}
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 (made by our own tests)
+        if not any(child.tag in {"failure", "error", "skipped"} for child in case):
+            found[f"{case.get('file')}::{case.get('name')}"] = float(case.get("time", 0.0))
+    return found
 
 
 def load_reached(path: Path) -> Reached:
     """What an earlier run has saved."""
     saved = json.loads(path.read_text(encoding="utf-8"))
-    return Reached(saved["lines"], saved["definitions"])
+    return Reached(saved["lines"], saved["definitions"], saved["seconds"])
 
 
 def save_reached(reached: Reached, path: Path) -> None:
     """Keep it for a later run."""
-    path.write_text(
-        json.dumps({"lines": reached.lines, "definitions": reached.definitions}), encoding="utf-8"
-    )
+    path.write_text(json.dumps(asdict(reached)), encoding="utf-8")
