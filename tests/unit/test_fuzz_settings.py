@@ -232,7 +232,7 @@ def test_any_rule_on_the_command_line_is_kept_whole_or_not_at_all(
     day = st.one_of(st.just("any"), st.dates().map(str), st.text(max_size=12))
     doors = st.one_of(st.just("all"), st.text(max_size=80),
                       st.from_regex(r"[a-z,_-]{0,200}", fullmatch=True))  # fmt: skip
-    some = st.one_of(st.just([]), st.lists(HOURS, max_size=20))
+    some: st.SearchStrategy[list[str]] = st.one_of(st.just([]), st.lists(HOURS, max_size=20))
     hammer(max(20, examples // 10), check, hours=some, windows=st.lists(WINDOWS, max_size=18),
            doors=doors, first=day, last=day)  # fmt: skip
     assert set(refused) == {True, False}, "some are kept, and some are not"
