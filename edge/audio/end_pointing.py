@@ -34,7 +34,8 @@ class OpenUtterance:
 
     Attributes:
         frames: all of it, in order.
-        speech: which of them are speech; `last_speech` is the index of the last one.
+        speech: which of them are speech; `last_speech` is the index of the last one, negative
+            where it has been dropped.
         truncated: whether its beginning was dropped, since it is longer than allowed.
     """
 
@@ -64,13 +65,13 @@ class OpenUtterance:
         """Append a frame; the last `revised` ones, itself included, have new probabilities."""
         self.frames.append(frame)
         # What was classified in retrospect was no speech before: only that can change.
-        del self.speech[max(0, len(self.frames) - revised) :]
+        del self.speech[len(self.frames) - revised :]
         self._mark_speech()
 
     def drop_first(self) -> None:
         """Drop the oldest frame: it has become longer than an utterance may be."""
         del self.frames[0], self.speech[0]
-        self.last_speech = max(0, self.last_speech - 1)
+        self.last_speech -= 1
         self.truncated = True
 
     def samples_from(self, start_s: float) -> FloatArray:
@@ -79,8 +80,8 @@ class OpenUtterance:
 
     def whole(self, post_frames: int) -> Utterance:
         """All of it, with at most `post_frames` of the silence after its last speech."""
-        last = min(len(self.frames) - 1, self.last_speech + post_frames)
-        return self._utterance(self.speech.index(True), self.last_speech, 0, last, part=False)
+        first, last = self.speech.index(True), self.last_speech
+        return self._utterance(first, last, 0, last + post_frames, part=False)
 
     def part(self, start_s: float, end_s: float) -> Utterance:
         """A piece of it alone, between two positions in the stream, without what surrounds it."""
@@ -171,7 +172,7 @@ class EndPointer:
         self.discarded = 0
         self._end_frames = max(1, _frames(self.settings.end_silence_s))
         self._min_frames = max(1, _frames(self.settings.min_speech_s))
-        self._max_frames = max(1, _frames(self.settings.max_utterance_s))
+        self._max_frames = _frames(self.settings.max_utterance_s)
         self._pre_frames = _frames(self.settings.pre_roll_s)
         self._post_frames = min(_frames(self.settings.post_roll_s), self._end_frames)
         self._recent: deque[Frame] = deque(maxlen=self._pre_frames + BACKLOG_FRAMES)
@@ -205,15 +206,14 @@ class EndPointer:
         if self.opened is not None:
             utterance = self._continue(self.opened, frame, probabilities)
             return [utterance] if utterance else []
-        if len(probabilities) > 1:
-            _revise(self._recent, probabilities)
+        _revise(self._recent, probabilities)
         self._recent.append(frame)
         if self._quiet_wanted > 0:
             spoken = frame.probability >= CONTINUE
             self._quiet_wanted = self._end_frames if spoken else self._quiet_wanted - 1
             if self._quiet_wanted == 0 or spoken:
                 self._recent.clear()
-        elif frame.probability >= SPEECH or len(probabilities) > 1:
+        else:
             self._begin(len(probabilities))
         return []
 
@@ -257,7 +257,6 @@ class EndPointer:
             self.discarded += 1
             _LOG.warning("dropped an utterance in which %d samples were lost", samples)
         self.opened = None
-        self._recent.clear()
         self._quiet_wanted = self._end_frames
         self.detector.reset()
 

@@ -176,10 +176,10 @@ def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> 
         file.seek(position)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         body = position + 8
-        if name == b"fmt " and body + 16 <= size:
-            bytes_per_second = struct.unpack(f"{order}I", file.read(16)[8:12])[0]
+        if name == b"fmt " and body + 12 <= size:
+            bytes_per_second = struct.unpack(f"{order}8xI", file.read(12))[0]
         if name == b"ds64" and body + 16 <= size:
-            wide_length = struct.unpack(f"{order}Q", file.read(16)[8:])[0]
+            wide_length = struct.unpack(f"{order}8xQ", file.read(16))[0]
         if name == b"data":
             there = size - body
             if length == _IN_DS64 and wide_length:

@@ -101,7 +101,7 @@ def call(
     job: _Job[T] = _Job(function, undo)
     _WORKER.put(job)
     deadline = time.monotonic() + timeout_s
-    while not job.done.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
+    while not job.done.wait(_POLL_S):
         stop = canceled is not None and canceled.is_set()
         if not stop and time.monotonic() < deadline:
             continue

@@ -150,12 +150,11 @@ class SpeechDetector:
             self._hold -= 1
             if out[0] > (_MAYBE_SPEECH if stands_out else _STILL_SPEECH):
                 self._hold = _GATE_HOLD_FRAMES
-            if self._hold == 0:
-                self._backlog.clear()
         else:
             self._backlog.append(frame)
             if stands_out and self._votes.bit_count() >= _VOTES:
                 out = [self._classify(past) for past in self._backlog]
+                self._backlog.clear()
                 self._hold = _GATE_HOLD_FRAMES
         if level < self._floor_dbfs:
             fallen = self._floor_dbfs + _FLOOR_FALL * (level - self._floor_dbfs)

@@ -108,7 +108,8 @@ class StoreFile:
             row = self.execute("SELECT number FROM revision").fetchone()
             if row is None:
                 raise SIGNATURES.damaged(self.path, "its revision is missing")
-            return (self._reopened, int(row[0]))
+            (number,) = row
+            return (self._reopened, int(number))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -157,7 +158,7 @@ class StoreFile:
     def _follow_keys(self) -> None:
         """Another process may have rotated the data key, or locked the store with another key."""
         row = self.execute("SELECT wrapped FROM keyring").fetchone()
-        if row is None or row[0] != self.vault.lock.wrapped:
+        if row != (self.vault.lock.wrapped,):
             self.vault = Vault.of(self._database, self.sources)
             _log.info("%s: its keys were changed by another process", self.path)
 
@@ -262,7 +263,7 @@ def _read_lock(database: Database) -> Lock:
         if row is None:
             raise ValueError("they are missing")  # noqa: TRY301 (handled in one place)
         key_id, stretching, salt, wrapped = row
-        if not (isinstance(key_id, str) and isinstance(wrapped, bytes)):
+        if not isinstance(key_id, str):
             raise ValueError("a column has the wrong type")  # noqa: TRY004, TRY301 (as above)
         return Lock(key_id, _stretching(stretching, salt), wrapped)
     except ValueError as error:

@@ -11,7 +11,7 @@ import pytest
 
 from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig, TlsConfig
 from edge.doctor import Finding, State, service
-from edge.doctor.broker import check, judge_plain
+from edge.doctor.broker import check
 from edge.doctor.context import Context, Unit
 from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import announcement
@@ -310,11 +310,3 @@ def test_a_broker_that_refuses_subscriptions(tmp_path: Path) -> None:
         found = look(broker.port)
     assert codes(found)[4:] == ["broker_publish.taken", "broker_receive.refused"]
     assert "commands do not arrive" in found[5].found
-
-
-def test_unencrypted_across_the_network_is_yellow() -> None:
-    assert judge_plain("192.0.2.7").code == "broker_tls.off"
-    assert judge_plain("fe80::1%eth0").code == "broker_tls.off"
-    assert [judge_plain(each).code for each in ("127.0.0.1", "::1")] == ["broker_tls.local"] * 2
-    assert "broker's password" in judge_plain("192.0.2.7").found
-    codes([judge_plain("192.0.2.7")])

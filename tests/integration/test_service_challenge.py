@@ -21,7 +21,7 @@ pytestmark = needs_flite
 
 
 def test_only_the_right_digits_in_the_right_voice_open(broker: Broker, tmp_path: Path) -> None:
-    asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
+    asks = {"required": "always", "answer_s": 60.0, "attempts": 1}
     house = House(tmp_path, broker, dict(os.environ), challenge=asks)
     enroll_ada(tmp_path / "state")
     with listening(load_config(house.config)) as room, Subscriber(broker) as home:
@@ -47,7 +47,7 @@ def test_only_the_right_digits_in_the_right_voice_open(broker: Broker, tmp_path:
 
 
 def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> None:
-    house = SignedHouse(tmp_path, broker, challenge={"answer_s": 20.0})
+    house = SignedHouse(tmp_path, broker, challenge={"answer_s": 60.0})
     enroll_ada(tmp_path / "state")
     with listening(load_config(house.config)) as room, Subscriber(broker) as home:
         home.wait_for("/status", lambda s: s.get("enrolled") == 1)

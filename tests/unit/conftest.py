@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests."""
+"""Fixtures that many unit tests share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,37 @@ from pathlib import Path
 
 import pytest
 
+from edge.audio import microphone
+from edge.recognition import Engine
 from edge.store import ProfileStore
-from edge.types import ProfileKind
-from tests.unit.stores import enroll, make_sample
+from edge.types import Profile, ProfileKind
+from tests.unit.sound_system import Clock, SoundSystem
+from tests.unit.stores import enroll, make_sample, stretch_in_a_moment
+from tests.unit.voices import enrolled
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The recognizer with the models that come with the software."""
+    return Engine.open()
+
+
+@pytest.fixture(scope="session")
+def ada(engine: Engine) -> Profile:
+    """Ada of the demo, enrolled with her phrase."""
+    return enrolled(engine, "ada")
+
+
+@pytest.fixture(scope="session")
+def robin(engine: Engine) -> Profile:
+    """Robin of the demo, enrolled with his phrase."""
+    return enrolled(engine, "robin")
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passphrases are stretched in a moment."""
+    stretch_in_a_moment(monkeypatch)
 
 
 @pytest.fixture
@@ -28,3 +56,16 @@ def store_path(tmp_path: Path) -> Path:
         store.create("Grace", ProfileKind.VOICE, required=30)
         store.add_sample("Grace", make_sample(4, phrase=False, seconds=12.5), "5" * 64, "")
     return path
+
+
+@pytest.fixture
+def sound_system(monkeypatch: pytest.MonkeyPatch) -> SoundSystem:
+    return SoundSystem.installed(monkeypatch)
+
+
+@pytest.fixture
+def sound_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of whoever listens to a microphone."""
+    clock = Clock()
+    clock.govern(monkeypatch, microphone)
+    return clock

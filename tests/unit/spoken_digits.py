@@ -83,15 +83,16 @@ def rounds(engine: Engine, profile: Profile, voice: str = ADA) -> list[DigitRoun
 
 
 @functools.cache
-def _ada() -> tuple[Profile, list[DigitRound]]:
+def enrolled_ada() -> tuple[Engine, Profile, list[DigitRound]]:
+    """An engine, and Ada with her passphrase and her digits."""
     engine = Engine.open()
     known = person(engine)
-    return known, rounds(engine, known)
+    return engine, known, rounds(engine, known)
 
 
 def enroll_ada(state: Path) -> None:
     """Ada in a state directory, with her passphrase and her digits."""
-    known, digits = _ada()
+    _, known, digits = enrolled_ada()
     with open_store(state) as store:
         ada = store.create(
             "Ada",

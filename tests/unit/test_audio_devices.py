@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import threading
 import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edge.audio import portaudio
 from edge.audio.devices import DeviceChoice, InputDevice, choose
 from edge.audio.microphone import Timeline
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock
+from tests.unit.sound_system import SoundSystem
 
 DEVICES = [
     InputDevice(0, "HDA Intel PCH: ALC (hw:0,0)", 2, 44_100.0, is_default=False),
@@ -24,8 +31,9 @@ DEVICES = [
 
 @pytest.mark.parametrize(
     ("choice", "index"),
-    [(None, 7), (2, 2), ("2", 2), ("respeaker", 2), (" PnP ", 3), ("DEFAULT", 7), ("default 2", 8)],
-)
+    [(None, 7), (0, 0), (2, 2), (" 2 ", 2), ("respeaker", 2), (" PnP ", 3), ("DEFAULT", 7),
+     ("default 2", 8)],
+)  # fmt: skip
 def test_device_is_found_by_number_and_by_part_of_its_name(
     choice: DeviceChoice, index: int
 ) -> None:
@@ -43,6 +51,10 @@ def test_wrong_choice_lists_what_there_is(choice: DeviceChoice, message: str) ->
     assert "2 'ReSpeaker 4 Mic Array: USB Audio (hw:1,0)'" in str(caught.value)
 
 
+def test_without_a_default_it_is_the_first() -> None:
+    assert choose(DEVICES[1:3], None).index == 2
+
+
 def test_no_device_at_all_says_what_to_do() -> None:
     with pytest.raises(MicrophoneError, match="connect one"):
         choose([], None)
@@ -58,13 +70,13 @@ def test_time_between_two_streams_is_counted_as_lost() -> None:
     timeline.place(_block(1.0, 102.0))
     timeline.interrupt()
 
-    first = timeline.place(_block(0.0, 110.0))
-    second = timeline.place(_block(1.0, 111.0))
+    first = timeline.place(_block(2.5, 110.0, lost=160))
+    second = timeline.place(_block(3.5, 111.0, lost=80))
 
-    assert first.lost_samples == 7 * SAMPLE_RATE
-    assert first.start_s == pytest.approx(9.0)
-    assert second.lost_samples == 0
-    assert second.start_s == pytest.approx(10.0)
+    assert first.lost_samples == 7 * SAMPLE_RATE + 160
+    assert first.start_s == pytest.approx(9.01)
+    assert second.lost_samples == 80
+    assert second.start_s == pytest.approx(10.01)
 
 
 def test_streams_that_seem_to_touch_still_have_a_gap() -> None:
@@ -82,44 +94,237 @@ def test_failed_attempts_before_the_first_sound_are_no_loss() -> None:
     assert timeline.place(_block(0.0, 101.0)).lost_samples == 0
 
 
-@pytest.fixture
-def _portaudio() -> None:
-    from tests.integration.virtual_microphone import skip_or_fail_without_parts
+class Hung:
+    """A call that hangs until it is released."""
 
-    skip_or_fail_without_parts()
+    def __init__(self) -> None:
+        self.began, self._released = threading.Event(), threading.Event()
 
-
-@pytest.mark.usefixtures("_portaudio")
-def test_call_that_hangs_is_left_and_undone_when_it_returns() -> None:
-    from edge.audio import portaudio
-
-    release, undone = threading.Event(), threading.Event()
-
-    def hang(_sounddevice: object) -> str:
-        release.wait(20)
+    def __call__(self, _sounddevice: object) -> str:
+        self.began.set()
+        self._released.wait(20)
         return "late"
 
-    started = time.monotonic()
-    with pytest.raises(MicrophoneError, match="not answered"):
-        portaudio.call(hang, timeout_s=0.2, undo=lambda late: undone.set())
-    assert time.monotonic() - started < 5.0
-    assert not undone.is_set()
-
-    release.set()
-
-    assert undone.wait(10.0)
-    assert portaudio.call(lambda _sounddevice: "well again") == "well again"
+    def release(self) -> None:
+        """Have it return, and wait until it has."""
+        self._released.set()
+        assert portaudio.submit(lambda _: None).wait(20)
 
 
-@pytest.mark.usefixtures("_portaudio")
-def test_call_can_be_given_up_from_another_thread() -> None:
-    from edge.audio import portaudio
+def _settled() -> None:
+    """Wait until no call is under way."""
+    end = time.monotonic() + 20
+    while portaudio.busy_s() > 0.0:
+        assert time.monotonic() < end
 
-    release, canceled = threading.Event(), threading.Event()
-    threading.Timer(0.2, canceled.set).start()
-    started = time.monotonic()
+
+@pytest.fixture
+def hung(sound_system: SoundSystem) -> Iterator[Hung]:
+    _settled()
+    hung = Hung()
+    yield hung
+    hung.release()
+
+
+def test_a_call_that_hangs_is_left_and_undone_when_it_returns(hung: Hung) -> None:
+    undone: list[str] = []
+    with pytest.raises(MicrophoneError, match=r"not answered for 0\.1 s; check PulseAudio"):
+        portaudio.call(hung, timeout_s=0.06, undo=undone.append)
+    assert undone == []
+    assert hung.began.wait(20)
+    assert portaudio.busy_s() > 0.0
+
+    hung.release()
+
+    assert portaudio.call(lambda _: "well again", undo=undone.append) == "well again"
+    assert undone == ["late"]
+    _settled()
+    assert portaudio.busy_s() == 0.0
+
+
+def test_a_call_can_be_given_up_from_another_thread(hung: Hung) -> None:
+    canceled = threading.Event()
+
+    def cancel_and_hang(sounddevice: object) -> str:
+        canceled.set()
+        return hung(sounddevice)
+
     with pytest.raises(MicrophoneError):
-        portaudio.call(lambda _: release.wait(20), timeout_s=15.0, canceled=canceled)
-    release.set()
+        portaudio.call(cancel_and_hang, timeout_s=60.0, canceled=canceled)
 
-    assert time.monotonic() - started < 5.0
+
+@pytest.mark.parametrize(
+    ("busy_s", "message"), [(3.0, r"for 0\.0 s"), (3.25, r"for 3\.2 s")], ids=["waits", "refuses"]
+)
+def test_behind_a_call_that_hangs_others_fail_at_once(
+    hung: Hung, monkeypatch: pytest.MonkeyPatch, busy_s: float, message: str
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 50.0)
+    monkeypatch.setattr(portaudio, "time", clock)
+    portaudio.submit(hung)  # type: ignore[arg-type]
+    assert hung.began.wait(20)
+    clock.monotonic = lambda: 50.0 + busy_s
+    with pytest.raises(MicrophoneError, match=message):
+        portaudio.call(lambda _: None, timeout_s=0.0)
+
+
+def test_it_is_waited_for_three_seconds(hung: Hung, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = itertools.count(100.0)
+    monkeypatch.setattr(portaudio, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with pytest.raises(MicrophoneError, match=r"not answered for 3\.0 s"):
+        portaudio.call(hung)
+    assert 103.0 < next(times) < 107.0
+
+
+def test_what_comes_at_the_last_moment_is_taken(
+    hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone: list[str] = []
+
+    class Time:
+        calls = 0
+
+        def monotonic(self) -> float:
+            if threading.current_thread() is not threading.main_thread():
+                return 0.0
+            self.calls += 1
+            if self.calls == 2:  # waited for in vain, and now it comes
+                hung.release()
+                return 99.0
+            return 0.0
+
+    monkeypatch.setattr(portaudio, "time", Time())
+    assert portaudio.call(hung, timeout_s=1.0, undo=undone.append) == "late"
+    assert undone == []
+
+
+class Locks:
+    """Stands in for the module `threading`, and sees who has to wait for a lock."""
+
+    def __init__(self) -> None:
+        self.waiting = waiting = threading.Event()
+        self.Event = threading.Event
+        self.Thread = threading.Thread
+
+        class Lock:
+            def __init__(self) -> None:
+                self._lock = threading.Lock()
+
+            def __enter__(self) -> None:
+                if not self._lock.acquire(blocking=False):
+                    waiting.set()
+                    self._lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                self._lock.release()
+
+        self.Lock = Lock
+
+
+def test_what_comes_while_it_is_given_up_is_undone(
+    hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone: list[str] = []
+    locks = Locks()
+
+    class Event(threading.Event):
+        """When the caller looks whether it has come, it comes."""
+
+        def is_set(self) -> bool:
+            found = super().is_set()
+            if not found and threading.current_thread() is threading.main_thread():
+                threading.Thread(target=hung.release).start()
+                while not (locks.waiting.is_set() or super().is_set()):
+                    locks.waiting.wait(0.01)
+            return found
+
+    locks.Event = Event
+    with monkeypatch.context() as patch:
+        patch.setattr(portaudio, "threading", locks)
+        with pytest.raises(MicrophoneError):
+            portaudio.call(hung, timeout_s=0.0, undo=undone.append)
+    hung.release()
+    assert undone == ["late"]
+
+
+def test_two_that_come_first_start_one_thread(
+    sound_system: SoundSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = Locks()
+    started: list[threading.Thread] = []
+
+    def thread(**settings: Any) -> threading.Thread:
+        started.append(threading.Thread(**settings))
+        if len(started) == 1:
+            other = threading.Thread(target=lambda: portaudio.submit(lambda _: None))
+            other.start()
+            while other.is_alive() and not locks.waiting.is_set():
+                locks.waiting.wait(0.01)
+        return started[-1]
+
+    monkeypatch.setattr(locks, "Thread", thread)
+    monkeypatch.setattr(portaudio, "threading", locks)
+    monkeypatch.setattr(portaudio, "_WORKER", portaudio._Worker())
+    assert portaudio.call(lambda _: 1) == 1
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError("PortAudio library not found"), r"sudo apt install libportaudio2$"),
+        (SoundSystem.PortAudioError("Invalid device", -9996), r"^PortAudio: Invalid device$"),
+        (SoundSystem.PortAudioError(), r"^PortAudio: $"),
+    ],
+    ids=["absent", "refused", "silent"],
+)
+def test_what_portaudio_says_in_one_line(
+    sound_system: SoundSystem, error: Exception, expected: str
+) -> None:
+    def fail(_sounddevice: object) -> None:
+        raise error
+
+    with pytest.raises(MicrophoneError, match=expected) as caught:
+        portaudio.call(fail)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("PortAudio"), SystemExit()])
+def test_other_errors_are_raised_as_they_are(
+    sound_system: SoundSystem, error: BaseException
+) -> None:
+    def fail(_sounddevice: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        portaudio.call(fail)
+    assert caught.value is error
+    assert portaudio.call(lambda _: 1) == 1
+
+
+def test_one_thread_makes_every_call(
+    sound_system: SoundSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_exit: list[Any] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "unregister", at_exit.append)
+    threads = {portaudio.call(lambda _: threading.current_thread()) for _ in range(3)}
+    assert threads == {portaudio.call(lambda library: threading.current_thread())}
+    (thread,) = threads
+    assert thread.daemon
+    assert thread is not threading.current_thread()
+    # The library's own exit handler is replaced by one that waits for a moment only.
+    unregistered, registered = at_exit
+    assert unregistered == sound_system._exit_handler
+    assert sound_system.ended == 0
+    submit = portaudio.submit
+    waits: list[float] = []
+
+    def submitted(function: Callable[[Any], None]) -> Any:
+        assert submit(function).wait(20)
+        return SimpleNamespace(wait=waits.append)
+
+    monkeypatch.setattr(portaudio, "submit", submitted)
+    registered()
+    assert sound_system.ended == 1
+    assert waits == [0.5]

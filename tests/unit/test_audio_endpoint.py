@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, BlockMaker
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import read_audio
 from edge.audio.utterance import find_speech, utterance_of
-from edge.audio.vad import BACKLOG_FRAMES, SpeechDetector, WebRtcClassifier, best_classifier
+from edge.audio.vad import SpeechDetector, WebRtcClassifier, best_classifier
 from edge.errors import AudioFormatError
-from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
+from tests.unit.voices import in_blocks, speech
 
 
 def _silence(seconds: float, level: float = 1e-4) -> FloatArray:
@@ -27,23 +26,7 @@ def _silence(seconds: float, level: float = 1e-4) -> FloatArray:
 @pytest.fixture(scope="module")
 def phrase() -> FloatArray:
     """A phrase without silence around it, so that its place in a stream is known."""
-    samples = read_audio(demo_directory() / "ada_enroll_1.flac").samples
-    where = np.flatnonzero(find_speech(samples))
-    return samples[where[0] * FRAME_SAMPLES : (where[-1] + 1) * FRAME_SAMPLES]
-
-
-def _stream(
-    samples: FloatArray, block: int = FRAME_SAMPLES, started_at: float = 0.0
-) -> list[AudioBlock]:
-    """What a source makes of samples that come in pieces of that size."""
-    maker = BlockMaker(SAMPLE_RATE)
-    blocks: list[AudioBlock] = []
-    for at in range(0, len(samples), block):
-        end = min(at + block, len(samples))
-        blocks += maker.feed(
-            samples[at:end], started_at + end / SAMPLE_RATE, last=end == len(samples)
-        )
-    return blocks
+    return speech("ada_enroll_1")
 
 
 def _cut(pointer: EndPointer, blocks: list[AudioBlock]) -> list[Utterance]:
@@ -59,7 +42,7 @@ def test_two_phrases_are_two_utterances_whatever_the_blocks(phrase: FloatArray, 
     length = len(phrase) / SAMPLE_RATE
     stream = _all(_silence(1.0), phrase, _silence(1.5), phrase, _silence(1.0))
 
-    first, second = _cut(EndPointer(), _stream(stream, block))
+    first, second = _cut(EndPointer(), in_blocks(stream, (block,)))
 
     for utterance, began in ((first, 1.0), (second, 1.0 + length + 1.5)):
         assert utterance.start_s + utterance.lead_s == pytest.approx(began, abs=0.1)
@@ -75,27 +58,17 @@ def test_first_syllable_is_whole_when_speech_begins_without_warning(phrase: Floa
     """Pre-roll is kept even after a long silence in which the network did not listen."""
     stream = _all(_silence(20.0), phrase, _silence(1.0))
 
-    (utterance,) = _cut(EndPointer(), _stream(stream))
+    (utterance,) = _cut(EndPointer(), in_blocks(stream))
 
     assert utterance.start_s <= 20.0 - 0.3
-
-
-def test_end_of_speech_is_dated_by_the_clock_of_capture(phrase: FloatArray) -> None:
-    began_at = time.monotonic() - 100.0
-    stream = _all(_silence(1.0), phrase, _silence(1.0))
-
-    (utterance,) = _cut(EndPointer(), _stream(stream, 700, began_at))
-
-    assert utterance.speech_ended_at == pytest.approx(began_at + utterance.end_s, abs=1e-6)
-    assert utterance.closed_at == pytest.approx(time.monotonic(), abs=5.0)
 
 
 def test_pause_shorter_than_the_end_silence_does_not_split(phrase: FloatArray) -> None:
     stream = _all(_silence(1.0), phrase, _silence(0.4), phrase, _silence(1.0))
 
-    assert len(_cut(EndPointer(), _stream(stream))) == 1
+    assert len(_cut(EndPointer(), in_blocks(stream))) == 1
     shorter = EndPointer(EndPointSettings(end_silence_s=0.25, post_roll_s=0.1))
-    assert len(_cut(shorter, _stream(stream))) >= 2
+    assert len(_cut(shorter, in_blocks(stream))) >= 2
 
 
 def test_click_and_short_cough_are_no_utterance(phrase: FloatArray) -> None:
@@ -105,7 +78,7 @@ def test_click_and_short_cough_are_no_utterance(phrase: FloatArray) -> None:
     stream = _all(_silence(1.0), click, _silence(1.0), syllable, _silence(1.0))
     pointer = EndPointer()
 
-    assert _cut(pointer, _stream(stream)) == []
+    assert _cut(pointer, in_blocks(stream)) == []
     assert pointer.flush() == []
     assert not pointer.speaking
 
@@ -117,9 +90,9 @@ def test_steady_noise_is_no_utterance_and_costs_little(level: float) -> None:
     detector = pointer.detector
 
     # A level that was not there before is listened to until it proves to stay.
-    assert _cut(pointer, _stream(noise)) == []
+    assert _cut(pointer, in_blocks(noise)) == []
     judged = detector.classified_frames
-    assert _cut(pointer, _stream(noise)) + pointer.flush() == []
+    assert _cut(pointer, in_blocks(noise)) + pointer.flush() == []
     assert detector.classified_frames - judged < 0.05 * len(noise) / FRAME_SAMPLES
 
 
@@ -128,85 +101,17 @@ def test_speech_is_found_in_noise(phrase: FloatArray) -> None:
     noise = _silence(4.0 + len(phrase) / SAMPLE_RATE, float(np.sqrt(power / 10)))
     noise[3 * SAMPLE_RATE : 3 * SAMPLE_RATE + len(phrase)] += phrase
 
-    (utterance,) = _cut(EndPointer(), _stream(np.clip(noise, -1, 1)))
+    (utterance,) = _cut(EndPointer(), in_blocks(np.clip(noise, -1, 1)))
 
     assert utterance.start_s < 3.0
     assert utterance.end_s == pytest.approx(3.0 + len(phrase) / SAMPLE_RATE, abs=0.2)
     assert utterance.quality.snr_db == pytest.approx(10.0, abs=4.0)
 
 
-def test_too_long_is_cut_and_its_rest_is_not_an_utterance(phrase: FloatArray) -> None:
-    settings = EndPointSettings(max_utterance_s=5.0)
-    talk = np.tile(phrase, 4)
-    stream = _all(_silence(1.0), talk, _silence(1.0), phrase, _silence(1.0))
-
-    cut, normal = _cut(EndPointer(settings), _stream(stream))
-
-    assert cut.truncated
-    assert cut.duration_s <= 5.0 + FRAME_S
-    assert not normal.truncated
-    assert normal.start_s + normal.lead_s == pytest.approx(2.0 + len(talk) / SAMPLE_RATE, abs=0.1)
-
-
-def test_utterance_with_a_hole_is_dropped_and_so_is_its_tail(phrase: FloatArray) -> None:
-    stream = _all(_silence(1.0), phrase, _silence(2.0), phrase, _silence(1.0))
-    blocks = _stream(stream)
-    hole = int((1.0 + 0.5 * len(phrase) / SAMPLE_RATE) / FRAME_S)
-    blocks[hole] = AudioBlock(
-        blocks[hole].samples, blocks[hole].start_s, blocks[hole].captured_at, lost_samples=100
-    )
-    pointer = EndPointer()
-
-    (second,) = _cut(pointer, blocks)
-
-    assert second.start_s > 1.0 + len(phrase) / SAMPLE_RATE
-    assert pointer.discarded == 1
-
-
-def test_speech_right_after_a_loss_is_not_taken_for_a_whole(phrase: FloatArray) -> None:
-    blocks = _stream(_all(_silence(0.1), phrase, _silence(1.0)))
-    blocks[0] = AudioBlock(blocks[0].samples, 0.0, 0.0, lost_samples=16_000)
-
-    pointer = EndPointer()
-
-    assert _cut(pointer, blocks) + pointer.flush() == []
-
-
-def test_flush_gives_what_was_still_being_said(phrase: FloatArray) -> None:
-    pointer = EndPointer()
-
-    assert _cut(pointer, _stream(_all(_silence(0.5), phrase))) == []
-    assert pointer.speaking
-    (utterance,) = pointer.flush()
-
-    assert utterance.end_s == pytest.approx(0.5 + len(phrase) / SAMPLE_RATE, abs=0.1)
-    assert pointer.flush() == []
-
-
-def test_level_follows_the_sound(phrase: FloatArray) -> None:
-    pointer = EndPointer()
-    pointer.feed(AudioBlock(np.full(FRAME_SAMPLES, 0.1, np.float32), 0.0, 0.0))
-
-    assert pointer.level_dbfs == pytest.approx(-20.0, abs=0.01)
-
-
-def test_detector_judges_in_retrospect_when_the_gate_opens(phrase: FloatArray) -> None:
-    detector = SpeechDetector()
-    stream = _all(_silence(2.0), phrase)
-    answers = [
-        detector.feed(stream[at : at + FRAME_SAMPLES])
-        for at in range(0, len(stream) - FRAME_SAMPLES, FRAME_SAMPLES)
-    ]
-
-    longest = max(answers, key=len)
-    assert len(longest) == BACKLOG_FRAMES
-    assert longest[0] < 0.5 < longest[-1]
-
-
 def test_recording_is_cut_as_the_microphone_would_cut_it(phrase: FloatArray) -> None:
     stream = _all(_silence(1.0), phrase, _silence(1.0))
 
-    (heard,) = _cut(EndPointer(), _stream(stream))
+    (heard,) = _cut(EndPointer(), in_blocks(stream))
     read = utterance_of(stream)
 
     assert (read.start_s, read.end_s) == (heard.start_s, heard.end_s)
@@ -244,15 +149,6 @@ def test_recording_of_nothing_has_no_speech(count: int) -> None:
         assert not find_speech(samples).any()
 
 
-def test_a_block_that_is_no_frame(phrase: FloatArray) -> None:
-    """The last block of a stream may be shorter; a longer one is a mistake of the source."""
-    pointer = EndPointer()
-    assert pointer.feed(AudioBlock(phrase[: FRAME_SAMPLES - 1], 0.0, 0.0)) == []
-    assert pointer.detector.frames == 0
-    with pytest.raises(ValueError, match="512 samples, not 513"):
-        pointer.feed(AudioBlock(phrase[: FRAME_SAMPLES + 1], 0.0, 0.0))
-
-
 def test_real_sentences_are_found_whole(speech_folder: Path) -> None:
     """One sentence of every tenth speaker, each in three seconds of silence."""
     speakers = sorted((speech_folder / "read_sentences").glob("*/"))[::10]
@@ -261,7 +157,7 @@ def test_real_sentences_are_found_whole(speech_folder: Path) -> None:
         samples = read_audio(sorted(speaker.glob("*.flac"))[0]).samples
         where = np.flatnonzero(find_speech(samples)) * FRAME_S + 1.5
         pointer = EndPointer()
-        utterances = _cut(pointer, _stream(_all(_silence(1.5), samples, _silence(1.5))))
+        utterances = _cut(pointer, in_blocks(_all(_silence(1.5), samples, _silence(1.5))))
         assert utterances, speaker
         assert utterances[0].start_s < where[0], speaker
         assert utterances[-1].end_s >= where[-1] - 0.1, speaker
@@ -273,7 +169,7 @@ def test_without_the_network_webrtc_finds_two_phrases(phrase: FloatArray) -> Non
     stream = _all(_silence(1.0), phrase, _silence(1.5), phrase, _silence(1.0))
 
     pointer = EndPointer(detector=SpeechDetector(WebRtcClassifier()))
-    first, second = _cut(pointer, _stream(stream))
+    first, second = _cut(pointer, in_blocks(stream))
 
     for utterance, began in ((first, 1.0), (second, 1.0 + length + 1.5)):
         assert utterance.start_s + utterance.lead_s == pytest.approx(began, abs=0.2)

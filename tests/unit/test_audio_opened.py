@@ -1,14 +1,13 @@
-"""The utterance being heard: pieces of it, and speech that runs on without end."""
+"""The utterance being heard, and pieces of it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, level_db
-from edge.audio.end_pointing import EndPointer, EndPointSettings, Frame, OpenUtterance
-from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Utterance
-from tests.unit.voices import in_blocks, quiet, speech
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES
+from edge.audio.end_pointing import Frame, OpenUtterance
+from edge.types import AudioBlock, FloatArray
 
 
 def opened_of(
@@ -92,11 +91,15 @@ def test_the_whole_is_cut_at_its_speech(opened: OpenUtterance) -> None:
     assert whole.lead_s == pytest.approx(10 * FRAME_S)
     assert whole.end_s == pytest.approx(at(30))
     assert whole.quality.net_speech_s == pytest.approx(20 * FRAME_S)
+    for pause in (15, 16):  # silence within it is not the noise around it
+        opened.frames[pause].block.samples[:] = 0.0
+    assert opened.whole(4).quality.noise_dbfs == pytest.approx(-60.0, abs=0.5)
 
 
 def test_samples_from_a_place_on(opened: OpenUtterance) -> None:
     samples = all_of(opened)
     np.testing.assert_array_equal(opened.samples_from(at(0)), samples)
+    np.testing.assert_array_equal(opened.samples_from(0.0), samples)
     np.testing.assert_array_equal(opened.samples_from(at(38)), samples[38 * FRAME_SAMPLES :])
     assert len(opened.samples_from(at(COUNT))) == 0
     assert len(opened.samples_from(at(COUNT + 5))) == 0
@@ -111,67 +114,3 @@ def test_what_was_forgotten_makes_it_truncated(opened: OpenUtterance) -> None:
     assert not opened.part(at(14), at(20)).truncated
     assert opened.part(at(5), at(20)).truncated
     assert opened.part(at(14), at(20)).quality.net_speech_s == pytest.approx(6 * FRAME_S)
-
-
-# --- rolling ---
-
-
-@pytest.fixture(scope="module")
-def talk() -> FloatArray:
-    """Twenty seconds of speech in one breath."""
-    names = ("ada_wrong_phrase", "stranger_other_phrase", "robin_near_phrase")
-    once = np.concatenate([speech(name) for name in names])
-    return np.tile(once, 4)[: 20 * SAMPLE_RATE]
-
-
-ROLLING = EndPointSettings(max_utterance_s=5.0, rolling=True)
-
-
-def test_endless_speech_stays_open_and_memory_is_bounded(talk: FloatArray) -> None:
-    pointer = EndPointer(ROLLING)
-    most = round(5.0 / FRAME_S)
-    done: list[Utterance] = []
-    kept: list[int] = []
-    for block in in_blocks(np.concatenate((quiet(1.0), talk))):
-        done += pointer.feed(block)
-        if pointer.opened is not None:
-            kept.append(len(pointer.opened.frames))
-            assert len(pointer.opened.speech) == len(pointer.opened.frames)
-            assert pointer.opened.end_s == pytest.approx(block.end_s, abs=FRAME_S)
-    assert done == []
-    assert pointer.speaking
-    assert max(kept) <= most
-    assert kept[-1] == most - 1
-
-
-def test_its_end_is_let_go_as_truncated(talk: FloatArray) -> None:
-    stream = np.concatenate((quiet(1.0), talk, quiet(1.5), speech("ada_right_phrase"), quiet(1.0)))
-    pointer = EndPointer(ROLLING)
-    done = [utterance for block in in_blocks(stream) for utterance in pointer.feed(block)]
-    rest, phrase = done
-    assert rest.truncated
-    assert rest.end_s == pytest.approx(21.0, abs=0.2)
-    assert rest.duration_s <= 5.0 + FRAME_S
-    first = round(rest.start_s * SAMPLE_RATE)
-    np.testing.assert_array_equal(rest.samples, stream[first : first + len(rest.samples)])
-    # What follows is an utterance again, whole.
-    assert not phrase.truncated
-    assert phrase.start_s + phrase.lead_s == pytest.approx(22.5, abs=0.1)
-
-
-def test_what_is_short_enough_is_as_without_rolling() -> None:
-    stream = np.concatenate((quiet(1.0), speech("ada_right_phrase"), quiet(1.0)))
-    one, other = EndPointer(ROLLING), EndPointer(EndPointSettings(max_utterance_s=5.0))
-    for block in in_blocks(stream):
-        rolled, plain = one.feed(block), other.feed(block)
-        assert len(rolled) == len(plain)
-        for mine, theirs in zip(rolled, plain):
-            np.testing.assert_array_equal(mine.samples, theirs.samples)
-            assert mine.quality == theirs.quality
-            assert not mine.truncated
-            return
-    pytest.fail("no utterance")
-
-
-def test_the_room_tone_of_these_tests_is_quiet() -> None:
-    assert level_db(quiet(1.0)) < -65.0

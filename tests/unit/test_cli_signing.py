@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from edge.cli.main import main
-from edge.config import load_config
 from edge.crypto.command_keys import Role, read_command_keys
 from edge.crypto.signing import is_genuine, key_in, read_signing_key, read_verifying_key, signed
 from edge.errors import ConfigError
@@ -85,17 +84,3 @@ def test_files_that_hold_no_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_verifying_key(tmp_path / "absent")
     assert main(["signing", "public-key", str(file)]) == 2
-
-
-def test_a_bare_name_is_a_credential_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text("signing: {key_file: signing-key}\ncommands: {keys_file: ./command-keys}\n")
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    for name in ("signing-key", "command-keys"):
-        (credentials / name).write_text("x")
-    assert load_config(config).signing.key_file == tmp_path / "signing-key"
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert load_config(config).signing.key_file == Path("signing-key")

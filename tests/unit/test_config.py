@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pwd
+import typing
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,35 @@ def test_relative_files_are_taken_from_the_folder_of_the_file(
     config = read(tmp_path, text)
     assert config.state_directory == tmp_path / "here" / "state"
     assert config.models_directory == Path("/home/ada/models")
+
+
+CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+FILES = [each.path for each in SETTINGS if Path in (each.kind, *typing.get_args(each.kind))]
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_bare_name_is_a_credential_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Of the settings whose secret systemd may keep, and of no other file or folder."""
+    credentials = tmp_path / "credentials"
+    (credentials / "folder").mkdir(parents=True)
+    (credentials / "name").write_text("x")
+    together = {
+        "mqtt.password_file": "  username: door\n",
+        "mqtt.tls.ca_file": "    enabled: true\n",
+        "mqtt.tls.cert_file": "    enabled: true\n    key_file: x\n",
+        "mqtt.tls.key_file": "    enabled: true\n    cert_file: x\n",
+    }.get(path, "")
+
+    def found(name: str) -> object:
+        return value(read(tmp_path, document(path, name) + together), path)
+
+    assert found("name") == tmp_path / "name"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert found("name") == (Path("name") if path in CREDENTIALS else tmp_path / "name")
+    for other in ("absent", "folder", "credentials/name"):
+        assert found(other) == tmp_path / other
 
 
 def test_state_path(monkeypatch: pytest.MonkeyPatch) -> None:

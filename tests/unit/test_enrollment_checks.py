@@ -10,7 +10,13 @@ import pytest
 
 from edge.audio.utterance import utterance_of
 from edge.config import Config, EnrollmentConfig
-from edge.enrollment.checks import count_syllables, cut_at, require_syllables, require_whole
+from edge.enrollment.checks import (
+    count_syllables,
+    cut_at,
+    remarks_on,
+    require_syllables,
+    require_whole,
+)
 from edge.enrollment.process import Enrollment, EnrollmentRequest
 from edge.enrollment.room_noise import (
     RoomNoise,
@@ -31,6 +37,7 @@ from edge.types import (
     Quality,
     ReasonCode,
     SpeakerMatch,
+    Utterance,
 )
 from tests.unit.spoken_digits import needs_flite, recording_of
 from tests.unit.voices import quiet, recording, samples_of, speech
@@ -69,12 +76,100 @@ def test_no_syllables_in_nothing() -> None:
     assert count_syllables(np.zeros(8000, np.float32)) == 0
 
 
-def test_a_short_phrase_is_refused() -> None:
+def vowels(
+    *levels: float, dip_db: float = 30.0, length_s: float = 0.25, hertz: float = 120.0
+) -> FloatArray:
+    """Vowels of these levels, dB, with a dip before and after each, in a voice of that pitch."""
+    count = round(length_s * SAMPLE_RATE)
+    fall = -dip_db * (0.5 + 0.5 * np.cos(2 * np.pi * np.arange(count) / count))
+    level = np.concatenate([each + fall for each in levels])
+    time = np.arange(len(level)) / SAMPLE_RATE
+    harmonics = range(1, int(3400 // hertz) + 1)
+    pulses = np.sum([np.cos(2 * np.pi * hertz * number * time) for number in harmonics], axis=0)
+    samples: FloatArray = 0.3 * 10 ** (level / 20) * pulses / len(harmonics) ** 0.5
+    return samples.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("samples", "count"),
+    [
+        *((vowels(*[0.0] * number), number) for number in range(1, 6)),
+        # A dip of 1 dB parts two vowels, and one 20 dB below the loudest is none.
+        (vowels(0.0, 0.0, 0.0, dip_db=0.9, length_s=0.5), 1),
+        (vowels(0.0, 0.0, 0.0, dip_db=1.1, length_s=0.5), 3),
+        (vowels(0.0, -19.5), 2),
+        (vowels(0.0, -20.5), 1),
+        # Of two tops without a dip between them the higher one counts.
+        (vowels(-3.0, -2.5, 0.0, -5.0, dip_db=0.4), 1),
+        # No voice is that deep.
+        (vowels(0.0, 0.0, 0.0, hertz=62.0), 3),
+        (vowels(0.0, 0.0, 0.0, hertz=58.0), 0),
+        (vowels(0.0, 0.0, 0.0, hertz=400.0), 3),
+    ],
+)
+def test_syllables_are_vowels_with_a_voice(samples: FloatArray, count: int) -> None:
+    assert count_syllables(samples) == count
+
+
+def test_a_phrase_of_two_syllables_is_refused() -> None:
     require_syllables(recording("ada_enroll_1"))
-    piece = np.concatenate([quiet(0.8), speech("ada_enroll_1")[:5000], quiet(0.8)])
-    with pytest.raises(EnrollmentRejected, match=r"about \d syllables? heard, 4 or more") as caught:
-        require_syllables(utterance_of(piece))
-    assert caught.value.reason == ReasonCode.TOO_SHORT.value
+    utterance = recording("ada_enroll_1")
+    require_syllables(replace(utterance, samples=vowels(0.0, 0.0, 0.0)))
+    for number, heard in ((2, "2 syllables"), (1, "1 syllable"), (0, "0 syllables")):
+        samples = vowels(*[0.0] * number) if number else np.zeros(8000, np.float32)
+        with pytest.raises(
+            EnrollmentRejected, match=rf"^too short \(about {heard} heard, 4 or more needed\)"
+        ) as caught:
+            require_syllables(replace(utterance, samples=samples))
+        assert caught.value.reason == ReasonCode.TOO_SHORT.value
+
+
+@pytest.mark.parametrize(
+    ("quality", "count", "kind", "remarks"),
+    [
+        ({}, 4, "phrase", []),
+        ({}, 3, "phrase", ["rather short: more than 4 syllables are safer"]),
+        ({}, 3, "voice", []),
+        ({"snr_db": 15.0, "level_dbfs": -45.0}, 4, "phrase", []),
+        ({"snr_db": 14.9}, 4, "phrase", [
+            "rather noisy (speech 15 dB above the noise, better 15): wait for a quieter moment"]),
+        ({"level_dbfs": -45.1}, 4, "phrase", ["rather quiet (-45 dB): speak louder or closer"]),
+    ],
+)  # fmt: skip
+def test_what_could_be_better(
+    quality: dict[str, float], count: int, kind: str, remarks: list[str]
+) -> None:
+    good = Quality(-25.0, -60.0, 35.0, 0.0, 2.0)
+    utterance = Utterance(vowels(*[0.0] * count), 5.0, 6.0, replace(good, **quality))
+    assert [each.text for each in remarks_on(utterance, ProfileKind(kind))] == remarks
+
+
+@pytest.mark.parametrize(
+    ("start_s", "lead_s", "first", "tail_s", "last", "where"),
+    [
+        # Within 0.1 s of an end, and the outermost 64 ms no more than 20 dB below the speech.
+        (0.0, 0.09, 0.1, 0.5, 0.1, "start"),
+        (0.0, 0.11, 0.1, 0.5, 0.1, None),
+        (0.05, 0.06, 0.1, 0.5, 0.1, None),
+        (0.05, 0.04, 0.1, 0.5, 0.1, "start"),
+        (0.0, 0.0, 0.0101, 0.5, 0.1, "start"),
+        (0.0, 0.0, 0.0099, 0.5, 0.1, None),
+        (1.0, 0.0, 0.1, 0.09, 0.1, "end"),
+        (1.0, 0.0, 0.1, 0.11, 0.1, None),
+        (1.0, 0.0, 0.1, 0.0, 0.0101, "end"),
+        (1.0, 0.0, 0.1, 0.0, 0.0099, None),
+        (0.0, 0.0, 0.1, 0.0, 0.1, "start"),
+    ],
+)
+def test_where_it_is_cut_off(
+    start_s: float, lead_s: float, first: float, tail_s: float, last: float, where: str | None
+) -> None:
+    samples = np.full(16_000, 1.0, np.float32)
+    samples[:1024], samples[-1024:] = first, last
+    quality = Quality(-20.0, -60.0, 35.0, 0.0, 1.0)
+    utterance = Utterance(samples, start_s, start_s + 1.0 - tail_s, quality, lead_s=lead_s)
+    assert cut_at(utterance) == where
+    assert cut_at(replace(utterance, quality=replace(quality, net_speech_s=0.0))) is None
 
 
 @pytest.mark.parametrize("name", ["ada_enroll_1", "robin_enroll_2", "stranger_other_phrase"])
@@ -102,17 +197,18 @@ def test_silence_and_noise_are_not_cut_off() -> None:
 def test_free_speech_may_be_cut_anywhere(tmp_path: Path) -> None:
     beginning = np.concatenate([speech("ada_enroll_1")[3000:], quiet(1.0)])
     cut = utterance_of(beginning)
+    engine = Engine.open()
     with open_store(tmp_path) as store:
         voice = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.VOICE), EnrollmentConfig())
-        voice.examine(Engine.open(), cut)
+        voice.examine(engine, cut)
         phrase = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.PHRASE), EnrollmentConfig())
         with pytest.raises(EnrollmentRejected, match="cut off"):
-            phrase.examine(Engine.open(), cut)
+            phrase.examine(engine, cut)
         with pytest.raises(EnrollmentRejected, match="cut off"):
-            phrase.examine(Engine.open(), utterance_of(speech("ada_enroll_1")[3000:]))
+            phrase.examine(engine, utterance_of(speech("ada_enroll_1")[3000:]))
         # What cannot be judged at all is said first.
         with pytest.raises(EnrollmentRejected, match="too quiet"):
-            phrase.examine(Engine.open(), utterance_of(_faint(beginning)))
+            phrase.examine(engine, utterance_of(_faint(beginning)))
 
 
 def _faint(samples: FloatArray) -> FloatArray:

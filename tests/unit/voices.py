@@ -22,6 +22,7 @@ def samples_of(name: str) -> FloatArray:
     return read_audio(demo_directory() / f"{name}.flac").samples
 
 
+@functools.cache
 def recording(name: str) -> Utterance:
     """A recording of the demo as an utterance."""
     return utterance_of(samples_of(name))
