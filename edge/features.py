@@ -112,10 +112,8 @@ def remove_mean(features: FloatArray) -> FloatArray:
 
 def _prepare_kaldi(block: FloatArray) -> None:
     block -= block.mean(axis=1, keepdims=True)
-    # Pre-emphasis takes the sample before; the first has none and stands in for it.
-    first = block[:, 0] * (1.0 - _PREEMPHASIS)
+    # Pre-emphasis takes the sample before; the first has none, and the window leaves it out.
     block[:, 1:] -= _PREEMPHASIS * block[:, :-1]
-    block[:, 0] = first
     block *= _povey_window()
 
 

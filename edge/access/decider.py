@@ -52,7 +52,7 @@ class Candidate:
     profile: Profile
     voice: SpeakerMatch
     phrase: PhraseMatch
-    sharing: int = 1
+    sharing: int
     duress: bool = False
 
 

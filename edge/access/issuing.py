@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,7 +32,7 @@ from edge.types import AccessDecision
 from edge.types.decision import utc
 
 BLOCK = 1000
-"""DeviceState reserved at once; 2^53 last for 9e12 restarts."""
+"""Numbers reserved at once; 2^53 last for 9e12 restarts."""
 _KINDS = (DECISION, DURESS, CHALLENGE, RESULT, ENROLLMENT)
 
 _log = logging.getLogger(__name__)
@@ -140,30 +141,31 @@ class _Counter:
         self._numbers = numbers
         self._name = f"counter/{kind}"
         self._lock = threading.Lock()
-        self._blocks = [self._reserve()]
+        block = self._reserve()
+        self._left = deque(block)
+        self._end = block.stop
 
     def next(self) -> int:
         with self._lock:
-            if not self._blocks:
-                self._blocks.append(self._reserve())
-            block = self._blocks[0]
-            number = block.start
-            if len(block) == 1:
-                self._blocks.pop(0)
-            else:
-                self._blocks[0] = range(number + 1, block.stop)
-            return number
+            if not self._left:
+                self._add(self._reserve())
+            if not self._left:
+                raise StoreError(f"{self._name}: the stored number went back; restart the service")
+            return self._left.popleft()
 
     def top_up(self) -> None:
-        with self._lock:
-            if sum(map(len, self._blocks)) > BLOCK // 2:
-                return
+        if len(self._left) > BLOCK // 2:
+            return
         block = self._reserve()  # a slow disk holds nobody up
         with self._lock:
-            # Another thread may have reserved a block meanwhile; numbers must ascend.
-            if not self._blocks or block.start >= self._blocks[-1].stop:
-                self._blocks.append(block)
+            self._add(block)
 
     def _reserve(self) -> range:
         first = self._numbers.reserve(self._name, BLOCK)
         return range(first, first + BLOCK)
+
+    def _add(self, block: range) -> None:
+        # Another thread may have reserved a later one, and even used it up; numbers must ascend.
+        if block.start >= self._end:
+            self._left.extend(block)
+            self._end = block.stop

@@ -56,6 +56,8 @@ class Listener:
     while it waits for an answer; None where nothing is asked.
     """
 
+    _close_ones: list[Judgment]
+
     def __init__(
         self,
         endpointer: EndPointer,
@@ -73,9 +75,7 @@ class Listener:
         self._profiles: Sequence[Profile] = ()
         self._candidates: list[Profile] = []
         self._spotter = KeywordSpotter(engine.models.phrase, [])
-        self._opened: OpenUtterance | None = None
-        self._answered_s: float | None = None
-        self._close_ones: list[Judgment] = []
+        self._begin(None)
 
     def use(self, profiles: Sequence[Profile]) -> None:
         """Decide by these profiles from the next block on."""
@@ -111,12 +111,11 @@ class Listener:
         """The stream is over: decide on the utterance that was still open."""
         for utterance in self.endpointer.flush():
             yield from self._end(utterance)
-        self._begin(None)
 
     def _begin(self, opened: OpenUtterance | None) -> None:
         """Start over with each utterance."""
         self._opened = opened
-        self._answered_s = None
+        self._answered_s: float | None = None
         self._close_ones = []
         if opened is not None:
             self._spotter.reset(opened.start_s)

@@ -32,7 +32,6 @@ STATE_KEY = "lockout"
 LIFT_KEY = "lockout.lift"
 _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
-_MAX_ROUND = 1_000_000
 _MAX_SECONDS = 1e8
 
 _log = logging.getLogger(__name__)
@@ -65,8 +64,8 @@ class LockOut:
     """Counts rejections and locks out; for any thread.
 
     Args:
-        record: puts each lock-out and its end into the audit trail.
-        changed: publishes `as_dict` whenever it changes.
+        record: puts each lock-out and its end into the audit trail; must not wait.
+        changed: publishes `as_dict` whenever it changes; must not wait.
         clock: as `time.monotonic`.
         boot: differs between two starts of the machine; empty if unknown.
     """
@@ -88,8 +87,8 @@ class LockOut:
         self._clock = clock
         self._boot = boot_id() if boot is None else boot
         self._lock = threading.RLock()
-        self._at = self._written_at = clock()
-        self._known = self._begin()
+        self._written_at = clock()
+        self._known = self._begin(), self._written_at
         self._writes = True
         self._unwritten = False
         self._was_locked = self.locked
@@ -102,14 +101,12 @@ class LockOut:
     @property
     def left_s(self) -> float:
         """How long it still lasts, seconds; 0 without a lock-out."""
-        with self._lock:
-            return self._now().left_s if self._config.enabled else 0.0
+        return self._now().left_s if self._config.enabled else 0.0
 
     @property
     def round(self) -> int:
         """Lock-outs since it was last quiet, the present one included."""
-        with self._lock:
-            return self._now().round
+        return self._now().round
 
     def as_dict(self) -> dict[str, Any]:
         """What is published; `locked_out_until` is ISO 8601 in UTC, by the device's clock."""
@@ -132,27 +129,27 @@ class LockOut:
             if now.left_s > 0.0:
                 return
             recent = tuple(age for age in now.ages_s if age < config.within_s)
-            ages_s = (*recent, 0.0)[-config.rejections :]
+            ages_s = (*recent, 0.0)
             if len(ages_s) < config.rejections:
                 self._set(replace(now, ages_s=ages_s, quiet_s=0.0))
                 self._write()
-                return
-        self.begin(f"{config.rejections} rejections, the last one {reason.value}")
+            else:
+                self.begin(f"{config.rejections} rejections, the last one {reason.value}")
 
     def begin(self, by: str) -> bool:
         """Begin the next round now; False if `lockout.enabled` is off."""
         if not self._config.enabled:
             return False
         with self._lock:
-            number = min(self._now().round + 1, _MAX_ROUND)
+            number = self._now().round + 1
             now = LockOutRecord(number, duration_s(self._config, number))
             self._was_locked = True
             self._set(now)
             self._write()
-        _log.warning("locked out for %.0f s: %s (round %d)", now.left_s, by, now.round)
-        detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
-        self._record(Event(EventKind.LOCK_OUT, detail))
-        self._changed(self.as_dict())
+            _log.warning("locked out for %.0f s: %s (round %d)", now.left_s, by, now.round)
+            detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
+            self._record(Event(EventKind.LOCK_OUT, detail))
+            self._changed(self.as_dict())
         return True
 
     def accepted(self) -> None:
@@ -172,8 +169,8 @@ class LockOut:
             was_locked = self.locked
             self._set(LockOutRecord())
             self._write()
-        if was_locked:
-            self._over(by)
+            if was_locked:
+                self._over(by)
         return was_locked
 
     def tick(self) -> None:
@@ -184,8 +181,8 @@ class LockOut:
             wait_s = _WRITE_LOCKED_S if locked else _WRITE_QUIET_S
             if over or self._unwritten or self._clock() - self._written_at >= wait_s:
                 self._write()
-        if over:
-            self._over("time")
+            if over:
+                self._over("time")
         try:
             by = self._state.get(LIFT_KEY)
             if by is not None:
@@ -215,11 +212,12 @@ class LockOut:
         self._changed(self.as_dict())
 
     def _now(self) -> LockOutRecord:
-        known = self._known.later(max(0.0, self._clock() - self._at))
+        record, at = self._known  # one tuple, so that who reads it needs no lock
+        known = record.later(self._clock() - at)
         return replace(known, round=0) if known.quiet_s >= self._config.forget_s else known
 
     def _set(self, record: LockOutRecord) -> None:
-        self._known, self._at = record, self._clock()
+        self._known = record, self._clock()
 
     def _write(self) -> None:
         now = self._now()
@@ -288,7 +286,7 @@ def boot_id() -> str:
     """The kernel's id of this start of the machine; empty if there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
+    except OSError:
         return ""
 
 
@@ -308,15 +306,15 @@ def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
         return LockOutRecord()
     try:
         found = json.loads(text)
-        ages_s = tuple(_seconds(age) for age in found["ages_s"])[-100:]
+        ages_s = tuple(_seconds(age) for age in found["ages_s"])
         left_s, quiet_s = _seconds(found["left_s"]), _seconds(found["quiet_s"])
         number, written_s = int(_seconds(found["round"])), float(found["clock_s"])
         written_boot = found["boot"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"damaged record ({error})") from None
-    record = LockOutRecord(min(number, _MAX_ROUND), left_s, ages_s, quiet_s)
-    if boot and written_boot == boot and clock_s > written_s:
-        return record.later(clock_s - written_s)
+    record = LockOutRecord(number, left_s, ages_s, quiet_s)
+    if boot and written_boot == boot:
+        return record.later(max(0.0, clock_s - written_s))
     return record
 
 

@@ -217,7 +217,7 @@ class Challenge:
         text = "".join(str(digit) for digit in digits)
         spoken_s = self._speak(text) if self._speak is not None else 0.0
         now = time.monotonic()
-        listen_from = now + (spoken_s + _REVERBERATION_S if spoken_s > 0.0 else 0.0)
+        listen_from = now + spoken_s + (_REVERBERATION_S if spoken_s > 0.0 else 0.0)
         until = listen_from + self._config.answer_s
         self._pending = _Pending(judgment, profile, judge, digits, listen_from, until, attempts)
         self.pending = True

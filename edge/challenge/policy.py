@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ class ChallengePolicy:
         self._load_rounds = load_rounds
         self._now = now
         self._judges: dict[str, tuple[tuple[object, ...], AnswerJudge]] = {}
-        self._demanded_until = -1.0
+        self._demanded_until = -math.inf
         self._problems: dict[str, str] = {}
 
     def use(self, profiles: Sequence[Profile]) -> None:
@@ -129,7 +130,7 @@ class ChallengePolicy:
 
     def end_demand(self) -> None:
         """End a demand, since somebody has answered."""
-        self._demanded_until = -1.0
+        self._demanded_until = -math.inf
 
     def count_able(self) -> int:
         """How many people could answer; prepares for them as `prepare` does."""

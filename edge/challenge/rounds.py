@@ -10,7 +10,7 @@ import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class DigitRound:
     """Every digit once, the voice of all ten, and the SHA-256 of the model that embedded it."""
 
     examples: tuple[DigitExample, ...]
-    voice: EnrollmentSample = field(repr=False)
+    voice: EnrollmentSample
     speaker_model: str
 
 
@@ -177,7 +177,7 @@ def _check_quality(analyzer: Analyzer, utterance: Utterance, digit: int) -> None
     reason = reason_to_refuse(quality, config)
     if reason is ReasonCode.TOO_SHORT and quality.net_speech_s >= _MIN_SPEECH_S:
         reason = None
-    if reason in (ReasonCode.TOO_SHORT, ReasonCode.TOO_LONG):
+    if reason is ReasonCode.TOO_SHORT:
         raise _rejected_length(reason, digit)
     if reason is not None:
         raise EnrollmentRejected(reason.value, explain(reason, quality, config))

@@ -43,9 +43,10 @@ class MessageProblem(Exception):
             `duplicate_name`, `too_deep`, `bad_number`, `bad_text`.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    @property
+    def reason(self) -> str:
+        """Why it cannot."""
+        return str(self)
 
 
 def canonical(message: Mapping[str, Any]) -> bytes:

@@ -419,7 +419,7 @@ def make_key_file(path: Path, *, replace: bool = False) -> None:
     """
     try:
         make_folder(path.parent)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             if replace or not path.exists():

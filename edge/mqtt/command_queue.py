@@ -74,8 +74,7 @@ class RefusalLog:
         self._single: list[Event] = []
         self._most = 4 * burst
         self._counts: collections.Counter[str] = collections.Counter()
-        self._since = 0.0
-        self._begun = 0.0
+        self._since, self._begun = time.time(), time.monotonic()
 
     def add(self, reason: str, detail: Mapping[str, Detail]) -> bool:
         """Add a refusal; returns whether it has an entry of its own."""

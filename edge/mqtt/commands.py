@@ -21,6 +21,7 @@ refused until the configuration allows it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
@@ -52,19 +53,19 @@ _MOST_TEXT_BYTES = 4 * _LONGEST_NAME
 """Four bytes a letter at most."""
 
 
-def _is_text(value: Any, least: int, most: int) -> bool:
-    if not (isinstance(value, str) and least <= len(value) <= most):
+def _is_text(value: Any, most: int) -> bool:
+    if not (isinstance(value, str) and len(value) <= most):
         return False
     # Persian and several Indic scripts need these two inside a word.
     return value.replace("\u200c", "").replace("\u200d", "").isprintable()
 
 
 def _is_person(value: Any) -> bool:
-    return _is_text(value, 1, _LONGEST_NAME)
+    return value != "" and _is_text(value, _LONGEST_NAME)
 
 
 def _is_phrase(value: Any) -> bool:
-    return _is_text(value, 0, _LONGEST_PHRASE)
+    return _is_text(value, _LONGEST_PHRASE)
 
 
 @dataclass(frozen=True)
@@ -295,13 +296,12 @@ def read_unsigned(message: Incoming, allowed: UnsignedConfig) -> Command:
 
 def _text(payload: bytes) -> str:
     """A person's name, or an empty text. Raises `CommandRefused` where it is neither."""
-    try:
-        text = payload[: _MOST_TEXT_BYTES + 1].decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise CommandRefused("bad_arguments", command=CHOOSE) from None
-    if not _is_text(text, 0, _LONGEST_NAME) or len(payload) > _MOST_TEXT_BYTES:
-        raise CommandRefused("bad_arguments", command=CHOOSE)
-    return text
+    if len(payload) <= _MOST_TEXT_BYTES:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = payload.decode("utf-8").strip()
+            if _is_text(text, _LONGEST_NAME):
+                return text
+    raise CommandRefused("bad_arguments", command=CHOOSE)
 
 
 def unix(text: Any) -> float | None:

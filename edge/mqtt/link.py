@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import select
 import socket
 import ssl
@@ -43,7 +44,8 @@ SILENCE_TIMEOUT_S = 2.0
 """How long the broker may leave a message unconfirmed before the connection counts as dead."""
 MOST_INCOMING_BYTES = 16384
 """Larger messages are refused: MQTT 5 has the broker withhold them, else the connection ends."""
-_NEWER_ATTEMPTS = 3
+_SPARE_ATTEMPTS = 2
+"""How often a broker that has spoken MQTT 5 may fail in it before the older one is tried."""
 
 _log = logging.getLogger(__name__)
 
@@ -113,13 +115,13 @@ class ProtocolChoice:
 
     def __init__(self, setting: str) -> None:
         self._setting = setting
-        self._attempts_left = 1
+        self._spare_attempts = 0
         self.version = OLDER if setting == "3.1.1" else NEWER
 
     def accepted(self) -> None:
         """The broker has accepted a connection in this version."""
         if self.version is NEWER:
-            self._attempts_left = _NEWER_ATTEMPTS
+            self._spare_attempts = _SPARE_ATTEMPTS
 
     def failed(self, *, try_older: bool) -> bool:
         """A connection failed or ended; returns whether to retry at once in the new `version`."""
@@ -131,10 +133,9 @@ class ProtocolChoice:
             return False
         if not try_older:
             return False
-        self._attempts_left -= 1
-        if self._attempts_left > 0:
+        if self._spare_attempts:
+            self._spare_attempts -= 1
             return False
-        self._attempts_left = 1
         self.version = OLDER
         return True
 
@@ -282,7 +283,7 @@ class Link:
         self._check()
         line: Any = self._client.socket()
         # What TLS has decrypted already does not show in select().
-        ready = isinstance(line, ssl.SSLSocket) and line.pending() > 0
+        ready = isinstance(line, ssl.SSLSocket) and bool(line.pending())
         writing = [line] if self._client.want_write() else []
         wait = 0.0 if ready else self._until_due(timeout_s)
         readable, writable, _ = select.select([line, waker], writing, [], wait)
@@ -294,12 +295,11 @@ class Link:
             self._client.loop_write()
         self._client.loop_misc()
         self._check()
-        if self._until_due(1.0) <= 0:
+        if self._until_due(math.inf) <= 0:
             raise LinkLost("the broker has stopped answering")
 
     def close(self) -> None:
         """Disconnect, so that the broker does not publish the will."""
-        self._client.on_disconnect = None
         self._client.disconnect()
         line = self._client.socket()
         if line is not None:
@@ -307,7 +307,6 @@ class Link:
 
     def abort(self) -> None:
         """Drop the connection and all unsent bytes; a close would deliver them for minutes."""
-        self._client.on_disconnect = None
         line: Any = self._client.socket()
         if line is None:
             return
@@ -368,9 +367,7 @@ class Link:
             return
         if flags.is_disconnect_packet_from_server:
             self._failure = LinkLost(disconnection(reason))
-        elif self._accepted:
-            self._failure = LinkLost("the connection broke")
-        else:
+        elif not self._accepted:
             # A broker from before MQTT 5 may hang up on it without an answer.
             self._failure = LinkLost(HUNG_UP, try_older=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class Outbox:
             for entry in self._waiting:
                 if entry.suffix in behind:
                     continue
-                if self._held.get(entry.id, 0.0) > now():
+                if self._held.get(entry.id, -math.inf) > now():
                     behind.add(entry.suffix)
                 elif entry.is_decision:
                     return entry
@@ -107,11 +108,11 @@ class Outbox:
                     found = entry
             return found
 
-    def next_s(self) -> float | None:
-        """Seconds until `head` may change by itself; None for never."""
+    def next_s(self) -> float:
+        """Seconds until `head` may change by itself; infinity for never."""
         with self._lock:
             times = [*self._held.values(), *(entry.expires_at for entry in self._waiting)]
-            return max(0.0, min(times) - now()) if times else None
+            return max(0.0, min(times, default=math.inf) - now())
 
     def hold(self, entry: Outgoing, seconds: float, why: str) -> None:
         """Delay an entry and what follows it on its topic; `why` is logged if it is dropped."""

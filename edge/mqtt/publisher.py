@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import re
 import threading
@@ -32,7 +33,6 @@ from edge.mqtt.topics import OFFLINE, Topics
 from edge.types import AccessDecision
 
 _FRESH_S = 0.05
-_IDLE_WAIT_S = 1.0
 _NO_RECEIVER_WAIT_S = 0.25
 _FIRST_WAIT_S = 0.5
 _OFFLINE_S = 0.3
@@ -59,18 +59,16 @@ class Delivery:
         self._outbox = outbox
         self._topics = topics
         self._in_flight: tuple[Outgoing, int] | None = None
-        self._probed_at: float | None = None
+        self._probed_at = -math.inf
         self._warned: set[str] = set()
 
     def step(self) -> float:
         """Do what is due; returns seconds until the next step. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
-            return max(0.0, self._in_flight[0].remaining_s)
+            return self._in_flight[0].remaining_s
         entry = self._outbox.head()
         if entry is None:
-            self._probed_at = None
-            due = self._outbox.next_s()
-            return _IDLE_WAIT_S if due is None else min(due, _IDLE_WAIT_S)
+            return self._outbox.next_s()
         if not self._link_is_fresh():
             return entry.remaining_s
         lifetime = entry.remaining_s
@@ -81,9 +79,9 @@ class Delivery:
 
     def _link_is_fresh(self) -> bool:
         if now() - self._link.answered_at <= _FRESH_S:
-            self._probed_at = None
             return True
-        if self._probed_at is None:
+        # Once more if it has answered, and this machine was suspended or too busy to see it soon.
+        if self._link.answered_at >= self._probed_at:
             self._probed_at = now()
             self._link.probe()
         return False
@@ -149,7 +147,7 @@ class MqttPublisher:
         self._filters: tuple[str, ...] = ()
         self._on_message: Callable[[Incoming], None] | None = None
         self._published = 0
-        self._no_commands_until = 0.0
+        self._no_commands_until = -math.inf
         self._connected = False
         self._confirmed = 0
         self._connections = 0
@@ -361,12 +359,12 @@ class MqttPublisher:
             if len(self._outbox):
                 link.pump(min(wait, stop_at - _OFFLINE_S - now()), self._waker)
         self._confirmed = before + delivery.confirmed
-        self._outbox.close()
         number = link.publish(self.topics.status, OFFLINE, retain=True)
+        give_up_at = stop_at - 0.1
         while number not in link.answers:
-            if now() >= stop_at - 0.1:
+            if now() >= give_up_at:
                 raise LinkLost("the broker did not confirm the last message")
-            link.pump(stop_at - 0.1 - now(), self._waker)
+            link.pump(give_up_at - now(), self._waker)
         link.close()
         _log.info("disconnected from the broker at %s", self._place)
 

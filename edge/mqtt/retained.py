@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -101,17 +102,17 @@ class RetainedSync:
     def step(self) -> float:
         """Publish what is due; returns seconds until the next text is due. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
-            return 1.0
-        wait = 1.0
+            return math.inf
+        wait = math.inf
         if self._resend:
-            wait = min(wait, self._sent_all_at + _RESEND_S - now())
+            wait = self._sent_all_at + _RESEND_S - now()
             if wait <= 0:
                 self._resend = False
                 self._sent_all_at = now()
                 self._sent.clear()
         complete = True
         for topic, text in self._current().items():
-            sent, at = self._sent.get(topic, (None, 0.0))
+            sent, at = self._sent.get(topic, (None, -math.inf))
             if text == sent:
                 continue
             complete = self.complete = False
@@ -119,10 +120,10 @@ class RetainedSync:
             if due <= 0:
                 self._in_flight = (self._link.publish(topic, text, retain=True), topic)
                 self._sent[topic] = (text, now())
-                return 1.0
+                return math.inf
             wait = min(wait, due)
         self.complete = complete
-        return max(0.0, wait)
+        return wait
 
     def _settled(self, number: int, topic: str) -> bool:
         answer = self._link.answers.pop(number, None)

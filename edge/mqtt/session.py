@@ -108,7 +108,6 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.on_disconnect = None
         self._client.disconnect()
         self._client.loop_stop()
 

@@ -51,10 +51,7 @@ def augmented(utterance: Utterance, augmentation: Augmentation) -> Utterance:
     It is deterministic: the same utterance gives the same samples every time.
     """
     samples = utterance.samples
-    speech = voice_samples(utterance)
-    power = float(np.mean(np.square(speech))) if len(speech) else 0.0
-    if power == 0.0:
-        return utterance
+    power = float(np.mean(np.square(voice_samples(utterance))))
     # Noise and echo differ from utterance to utterance, or all would have them in common.
     index = AUGMENTATIONS.index(augmentation) if augmentation in AUGMENTATIONS else 0
     random = np.random.default_rng((len(samples), index))
@@ -91,4 +88,5 @@ def _noise(count: int, random: np.random.Generator) -> FloatArray:
     spectrum /= 1.0 + (frequency / _KNEE_HZ) ** 1.5
     spectrum[frequency < _LOWEST_HZ] = 0.0
     noise = np.fft.irfft(spectrum, size)[:count]
-    return (noise / max(float(np.sqrt(np.mean(np.square(noise)))), 1e-12)).astype(np.float32)
+    unit_power: FloatArray = (noise / np.sqrt(np.mean(np.square(noise)))).astype(np.float32)
+    return unit_power

@@ -155,7 +155,7 @@ def _path_distance(
             row -= 1
         if move != _REFERENCE:
             column -= 1
-    path = costs.reshape(-1)[cells]
+    path = costs.ravel()[cells]
     width = min(WORST_STEPS, len(path))
     sums = np.concatenate(([0.0], np.cumsum(path, dtype=np.float64)))
     worst = float(np.max(sums[width:] - sums[:-width])) / width

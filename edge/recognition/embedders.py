@@ -158,7 +158,7 @@ class PhraseEmbedder(_Embedder):
             start = first * _PHRASE_STRIDE
             end = start + (rows - 1) * _PHRASE_STRIDE + PHRASE_WINDOW
             output = self._model.run(frames[np.newaxis, start:end, :, np.newaxis])
-            parts.append(output.reshape(rows, -1))
+            parts.append(output.reshape(rows, self.dimensions))
         return np.concatenate(parts)
 
 

@@ -185,7 +185,7 @@ class Engine(Analyzer):
             )
         if first.phrase_embedding is None or analysis.phrase_embedding is None:
             return
-        distance = dtw_distances([first.phrase_embedding], analysis.phrase_embedding)[0]
+        (distance,) = dtw_distances([first.phrase_embedding], analysis.phrase_embedding)
         most = self._enrollment_phrase
         if distance > most:
             raise EnrollmentRejected(
@@ -207,8 +207,8 @@ class Engine(Analyzer):
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase)
         started = time.perf_counter()
-        speaker = self.match_speakers([profile], analysis)[0]
-        phrase = self.match_phrases([profile], analysis)[0] if wants_phrase else None
+        (speaker,) = self.match_speakers([profile], analysis)
+        (phrase,) = self.match_phrases([profile], analysis) if wants_phrase else (None,)
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
@@ -270,9 +270,7 @@ class Engine(Analyzer):
                 float(ratio),
                 self.scorer.voice_threshold(among, enrollments=len(profile.enrolled)),
             )
-            for profile, similarity, ratio in zip(
-                profiles, scores.similarity[:, 0], scores.ratio[:, 0]
-            )
+            for profile, (similarity,), (ratio,) in zip(profiles, scores.similarity, scores.ratio)
         ]
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:

@@ -194,6 +194,6 @@ def _example(owner: int, embedding: FloatArray) -> _Example:
     kept = embedding[trimmed : len(embedding) - trimmed : 2]
     # The first vector's center lies half a window after the beginning of the context.
     before = _WINDOW_S / 2 + trimmed * STEP_S / 2 - PHRASE_CONTEXT_S
-    skipped = (len(embedding) - 2 * trimmed - 1) % 2
+    skipped = 1 - len(embedding) % 2
     after = _WINDOW_S / 2 + (trimmed + skipped) * STEP_S / 2 - PHRASE_CONTEXT_S
     return _Example(owner, before, after, unit(kept))

@@ -102,9 +102,9 @@ class UtterancePeaks:
     def __init__(self, samples: FloatArray) -> None:
         power = _spectrogram(samples[-(MAX_FRAMES - 1) * PHASES * _HOP :])
         energy = power.sum(axis=1)
-        speech = energy > _QUIETEST * np.percentile(energy, 95.0) if len(energy) else energy > 0
+        speech = energy > _QUIETEST * np.percentile(energy, 95.0)
         at = np.flatnonzero(speech)
-        if len(at) == 0 or not energy[at[0]] > 0.0:
+        if len(at) == 0:
             power, speech = power[:0], speech[:0]
         else:
             # The first and the last frame keep their neighbors in time.
@@ -159,8 +159,6 @@ class UtterancePeaks:
         part = (at - below).astype(np.float32)
         values = prominence[:, below] * (1 - part) + prominence[:, below + 1] * part
         own = values[speech]
-        if len(own) == 0:
-            return values, speech
         values = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
         return values.astype(np.float32), speech
 
@@ -181,8 +179,6 @@ def _spectrogram(samples: FloatArray) -> FloatArray:
 
 def _above_neighbors(values: FloatArray, near: int, axis: int) -> FloatArray:
     """Values less the mean of themselves and of `near` neighbors on each side."""
-    if values.shape[axis] == 0:
-        return values
     along = np.moveaxis(values, axis, 0)
     count = len(along)
     padded = np.concatenate((along[:1].repeat(near, 0), along, along[-1:].repeat(near, 0)))

@@ -119,7 +119,7 @@ class _Batch:
             bits[index, : len(one.peaks)] = one.peaks[:, part]
             self._speech[index, : len(one.speech)] = one.speech
         self._peaks = np.unpackbits(bits, axis=2).astype(np.float32)
-        count = np.maximum(self._speech.sum(axis=1), 1).astype(np.float32)[:, np.newaxis]
+        count = self._speech.sum(axis=1).astype(np.float32)[:, np.newaxis]
         self._mean = self._peaks.sum(axis=1) / count
         self._scale = np.sqrt(np.mean(self._mean * (1.0 - self._mean), axis=1)) + np.float32(1e-9)
 

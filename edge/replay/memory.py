@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge.access.checks import denied
 from edge.access.decider import Judgment
@@ -47,7 +47,7 @@ class _Place:
 class _Entry:
     """A remembered utterance of a person (a profile's id) or of nobody; no place from the store."""
 
-    fingerprint: Fingerprint = field(repr=False)
+    fingerprint: Fingerprint
     kind: str
     owner: str | None
     created_at: float
@@ -61,6 +61,7 @@ class ReplayCheck:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        # Replaced, never changed in place: to read it needs no lock.
         self._entries: list[_Entry] = []
         self._unsaved: deque[_Entry] = deque(maxlen=_MAX_UNSAVED)
         self._owners: frozenset[str | None] | None = None
@@ -68,8 +69,7 @@ class ReplayCheck:
     @property
     def remembered(self) -> int:
         """How many utterances are remembered."""
-        with self._lock:
-            return len(self._entries)
+        return len(self._entries)
 
     def review(self, judgment: Judgment) -> Judgment:
         """Deny a replay; only an enrolled voice or phrase is checked, since others open nothing."""
@@ -104,7 +104,7 @@ class ReplayCheck:
         owners = frozenset([None, *profile_ids])
         with self._lock:
             self._owners = owners
-            self._entries = [entry for entry in self._entries if entry.owner in owners]
+            self._entries = self._newest(self._entries)
 
     def load(self, store: ProfileStore) -> None:
         """Load what the store has, and remove damaged and too old items. Raises `StoreError`."""
@@ -139,18 +139,17 @@ class ReplayCheck:
                 _log.debug("fingerprint not stored: %s", error)
             # `review` may have displaced it while the store was busy for long.
             with self._lock:
-                if self._unsaved and self._unsaved[0] is entry:
+                if self._unsaved[0] is entry:
                     self._unsaved.popleft()
 
     def _fingerprints(self, now: float, place: _Place | None) -> list[Fingerprint]:
         """Those to compare an utterance with: not too old, and not of the same sound."""
         oldest = now - self._config.days * _DAY_S
-        with self._lock:
-            return [
-                entry.fingerprint
-                for entry in self._entries
-                if entry.created_at >= oldest and not _same_sound(entry.place, place)
-            ]
+        return [
+            entry.fingerprint
+            for entry in self._entries
+            if entry.created_at >= oldest and not _same_sound(entry.place, place)
+        ]
 
     def _add(self, entry: _Entry) -> None:
         with self._lock:
@@ -159,10 +158,12 @@ class ReplayCheck:
                 self._unsaved.append(entry)
 
     def _newest(self, entries: Sequence[_Entry]) -> list[_Entry]:
-        """The newest ones of each person and kind, and in total, oldest first."""
+        """The newest ones of each person who is enrolled and kind, and in total, oldest first."""
         counts: Counter[tuple[str, str | None]] = Counter()
         newest: list[_Entry] = []
         for entry in reversed(entries):
+            if self._owners is not None and entry.owner not in self._owners:
+                continue
             key = (entry.kind, entry.owner)
             counts[key] += 1
             if counts[key] <= self._config.remembered and len(newest) < _MAX_TOTAL:

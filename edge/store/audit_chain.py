@@ -157,13 +157,13 @@ def _flat(value: object) -> Detail:
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _mac(key: bytes, previous: bytes, content: tuple[Any, ...]) -> bytes:
     try:
         text = json.dumps(content, separators=(",", ":")).encode()
-    except (TypeError, ValueError):  # an altered entry may hold anything; a BLOB, for one
+    except TypeError:  # an altered entry may hold a BLOB
         text = repr(content).encode("utf-8", "surrogatepass")
     return hmac.new(key, _DOMAIN + previous + text, hashlib.sha256).digest()
 
@@ -233,7 +233,7 @@ def _chain(rows: list[Entry], key: bytes) -> Iterable[str]:
             return
         lost = row.details() if row.kind == EventKind.TAMPERING.value else {}
         if number == 0 and row.seq > 1 and lost.get("found") != 0:
-            seq, previous = row.seq - 1, _removed_before(rows, row)
+            previous = _removed_before(rows, row)
             if previous is None:
                 yield f"entries before {row.seq} are missing, and retention did not remove them"
         elif row.seq != seq + 1 and lost.get("found") != seq:

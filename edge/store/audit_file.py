@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS entry (
     mac     BLOB NOT NULL
 )
 """
-_MAX_SEQ = 10**15
+_MAX_SEQ = 10**15 - 1
+"""Of 15 digits, as `Head.parse` reads them."""
 _EVERY_ENTRY = "SELECT seq, time_us, kind, profile, detail, mac FROM entry"
 _KIND = FileKind(
     "audit trail",
@@ -99,31 +100,26 @@ class TrailFile:
             first, last, count = self._database.execute(
                 "SELECT min(seq), max(seq), count(*) FROM entry"
             ).fetchone()
-            if count < 2:
+            if not count:
                 return 0
-            share = max(most_entries / count, 0.0)
             page_size, pages, free = map(
                 self._database.pragma, ("page_size", "page_count", "freelist_count")
             )
-            used = (pages - free) * page_size
-            share = min(share, most_bytes / used if used else 1.0)
-            young = self._database.execute(
+            share = min(most_entries / count, most_bytes / ((pages - free) * page_size))
+            (young,) = self._database.execute(
                 "SELECT min(seq) FROM entry WHERE time_us >= ?", (before_us,)
-            ).fetchone()[0]
-            until = (young if isinstance(young, int) else last) - 1
+            ).fetchone()
+            until = last if young is None else young - 1
             if share < 1.0:
-                keep = max(1, int(count * share * 0.95))
-                until = max(until, int(last) - keep)
-            until = min(until, int(last) - 1)
-            if until < first:
-                return 0
+                until = max(until, last - int(count * share * 0.95))
+            until = min(until, last - 1)  # the newest one stays
             gone = self._one("WHERE seq <= ? ORDER BY seq DESC LIMIT 1", until)
-            head = self._continue()
-            removed = self._database.execute("DELETE FROM entry WHERE seq <= ?", (until,)).rowcount
             if gone is None:
                 return 0
+            head = self._continue()
+            removed = self._database.execute("DELETE FROM entry WHERE seq <= ?", (until,)).rowcount
             detail: dict[str, Detail] = {
-                "first": int(first),
+                "first": first,
                 "last": gone.seq,
                 "count": removed,
                 "hash": gone.mac.hex(),

@@ -68,7 +68,8 @@ class DeviceState:
 
     def _value(self, name: str) -> object:
         row = self._database.execute("SELECT value FROM entry WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
+        (value,) = row or (None,)
+        return value
 
     def _set(self, name: str, value: object) -> None:
         self._database.execute(

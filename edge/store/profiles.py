@@ -244,7 +244,8 @@ class ProfileStore:
     def count(self) -> int:
         """How many profiles there are, enrolled or not."""
         with self._file.reading():
-            return int(self._file.execute("SELECT count(*) FROM profile").fetchone()[0])
+            (number,) = self._file.execute("SELECT count(*) FROM profile").fetchone()
+            return int(number)
 
     def export(self, profile: str) -> ExportedPerson:
         """A person with all that belongs to them. Raises `ProfileError` for a duress phrase."""

@@ -33,7 +33,6 @@ MAX_PHRASE_ROWS = 4096
 MAX_PHRASE_SIZE = 1024
 MAX_PHRASES = 8
 """The phrase embedding itself and its variants."""
-MAX_BYTES = 32 << 20
 _DISK = np.dtype("<f4")
 _VERSION = 1
 _HEAD = struct.Struct("<BHB3d")
@@ -239,9 +238,9 @@ def _phrases(content: bytes, at: int, shapes: Sequence[tuple[int, int]]) -> tupl
 
 def _check(sample: EnrollmentSample) -> None:
     speaker, phrases = sample.speaker_embedding, sample.phrase_examples
-    if speaker.ndim != 1 or not 1 <= speaker.size <= MAX_SPEAKER_SIZE:
+    if speaker.ndim != 1 or speaker.size > MAX_SPEAKER_SIZE:
         raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
-    # NaN fails this comparison too.
+    # NaN fails this comparison too, and so does an empty one.
     if not abs(float(np.linalg.norm(speaker.astype(np.float64))) - 1.0) < 1e-3:
         raise ValueError("a speaker embedding must have unit length")
     if sample.phrase_variants and not phrases:

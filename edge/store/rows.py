@@ -150,11 +150,13 @@ class ProfileRows:
             names = [self.name(profile_id) for profile_id in self.ids()]
             shown = profile if len(profile) <= 80 else profile[:80] + "..."
             raise ProfileError(f"there is no profile {shown!r}: {did_you_mean(profile, names)}")
-        return str(row[0])
+        (profile_id,) = row
+        return str(profile_id)
 
     def ids(self) -> list[str]:
         """All ids, in the order of the rows."""
-        return [str(row[0]) for row in self._file.execute("SELECT id FROM profile ORDER BY rowid")]
+        rows = self._file.execute("SELECT id FROM profile ORDER BY rowid")
+        return [str(profile_id) for (profile_id,) in rows]
 
     def name(self, profile_id: str) -> str:
         """A profile's name; its id where the name is what is damaged."""
@@ -201,8 +203,10 @@ class ProfileRows:
             (self._file.vault.name_mark(name), except_for),
         ).fetchone()
         if row is not None:
-            taken = self.name(row[0])
-            raise ProfileError(f"there is a profile {taken!r} already: choose another name")
+            (taken,) = row
+            raise ProfileError(
+                f"there is a profile {self.name(taken)!r} already: choose another name"
+            )
 
     def begin(
         self, name: str, kind: ProfileKind, phrase: str, required: float, duress_of: str | None
@@ -314,12 +318,13 @@ def lock_with(file: StoreFile, key: WrappingKey, *, rotate: bool) -> None:
 
 def _reseal(file: StoreFile, old: Vault, new: Vault) -> None:
     rows = file.execute("SELECT id, name_mark, owner_mark, sealed FROM profile").fetchall()
-    for row in rows:
-        record = _opened(f"the profile {row[0]} is damaged", old.open_profile, *row)
-        profile_id, *columns = new.profile_row(row[0], record)
+    for profile_id, *columns in rows:
+        what = f"the profile {profile_id} is damaged"
+        record = _opened(what, old.open_profile, profile_id, *columns)
+        _, *resealed = new.profile_row(profile_id, record)
         file.execute(
             "UPDATE profile SET name_mark = ?, owner_mark = ?, sealed = ? WHERE id = ?",
-            (*columns, profile_id),
+            (*resealed, profile_id),
         )
     # One row at a time: all embeddings of all people at once would be many megabytes.
     keys = file.execute("SELECT rowid, profile_id, position, adapted FROM sample").fetchall()

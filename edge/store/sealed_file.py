@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge.crypto.keys import KeySources, KeyStretching, Lock, Secrets
 from edge.crypto.sealing import SealBroken, Sealer, derive, mark
@@ -18,9 +19,6 @@ from edge.store import records
 from edge.store.names import name_key
 from edge.store.sqlite import Database, FileKind, inspect_header, keep_private
 from edge.types import EnrollmentSample, Profile
-
-if TYPE_CHECKING:
-    import sqlite3
 
 SIGNATURES = FileKind("signature store", application_id=0x45645643, format=3)
 """Format 3 is the first that was released; the number in the header is "EdVC"."""
@@ -108,7 +106,8 @@ class StoreFile:
             row = self.execute("SELECT number FROM revision").fetchone()
             if row is None:
                 raise SIGNATURES.damaged(self.path, "its revision is missing")
-            return (self._reopened, int(row[0]))
+            (number,) = row
+            return (self._reopened, int(number))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -157,7 +156,7 @@ class StoreFile:
     def _follow_keys(self) -> None:
         """Another process may have rotated the data key, or locked the store with another key."""
         row = self.execute("SELECT wrapped FROM keyring").fetchone()
-        if row is None or row[0] != self.vault.lock.wrapped:
+        if row != (self.vault.lock.wrapped,):
             self.vault = Vault.of(self._database, self.sources)
             _log.info("%s: its keys were changed by another process", self.path)
 
@@ -262,7 +261,7 @@ def _read_lock(database: Database) -> Lock:
         if row is None:
             raise ValueError("they are missing")  # noqa: TRY301 (handled in one place)
         key_id, stretching, salt, wrapped = row
-        if not (isinstance(key_id, str) and isinstance(wrapped, bytes)):
+        if not isinstance(key_id, str):
             raise ValueError("a column has the wrong type")  # noqa: TRY004, TRY301 (as above)
         return Lock(key_id, _stretching(stretching, salt), wrapped)
     except ValueError as error:

@@ -125,7 +125,8 @@ class Database:
 
     def pragma(self, name: str) -> int:
         """A figure about the file, such as `page_count`."""
-        return int(self.execute(f"PRAGMA {name}").fetchone()[0])
+        (figure,) = self.execute(f"PRAGMA {name}").fetchone()
+        return int(figure)
 
     @property
     def tables(self) -> set[str]:
@@ -202,9 +203,9 @@ class Database:
     def check(self, tables: set[str]) -> None:
         """Raise `StoreError` for a file that is damaged, or lacks a table."""
         # On a file of this size (a few megabytes at most) it takes milliseconds.
-        found = [str(row[0]) for row in self.execute("PRAGMA quick_check(1)")]
-        if found != ["ok"]:
-            raise self.kind.damaged(self.path, found[0].splitlines()[0])
+        (found,) = self.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise self.kind.damaged(self.path, str(found).splitlines()[0])
         if not tables <= self.tables:
             raise self.kind.damaged(self.path, "tables are missing")
 

@@ -19,9 +19,8 @@ import numpy as np
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, key_in
 from edge.mqtt.commands import command_message
-from tests.integration.broker import Broker, Received, Subscriber
-from tests.integration.house import DEMO, LISTENING, feed, is_listening, speak, stop
-from tests.integration.test_example_lock import attacker
+from tests.integration.broker import Broker, Received, Subscriber, connected, send
+from tests.integration.house import DEMO, feed, is_listening, speak, stop
 from tests.integration.test_signed_service import SignedHouse, trail, varied
 
 DEVICE = "test-door"
@@ -164,8 +163,7 @@ class Script:
 
     def _publish(self, suffix: str, text: str) -> None:
         self._next()
-        topic = f"edge-voice/{DEVICE}/{suffix}"
-        self._client.publish(topic, text, qos=1).wait_for_publish(10)
+        send(self._client, f"edge-voice/{DEVICE}/{suffix}", text)
 
     def _next(self) -> None:
         self._step += 1
@@ -178,7 +176,7 @@ class Script:
             self._await("/status", status)
 
     def _await(self, ending: str, check: _Check = lambda _: True) -> None:
-        found = self._home.wait_for(f"{DEVICE}{ending}", check, LISTENING)
+        found = self._home.wait_for(f"{DEVICE}{ending}", check)
         self.lines.append(self._steady.message(self._step, found))
 
 
@@ -190,7 +188,7 @@ def scripted_run(folder: Path) -> Iterator[dict[str, Any]]:
         with (
             Subscriber(broker) as home,
             Subscriber(broker, "homeassistant/#") as assistant,
-            attacker(broker) as client,
+            connected(broker) as client,
         ):
             script = Script(house, home, client)
             try:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.integration.broker import find, free_port
-from tests.integration.home import settled
+from tests.integration.waiting import PATIENCE, settled
 
-START_S = 60.0
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -43,7 +41,7 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        assert settled(lambda: self._page() is not None, START_S), "the browser does not start"
+        assert settled(lambda: self._page() is not None), "the browser does not start"
         from websockets.sync.client import connect  # not where only the other tests are run
 
         self._tab = connect(str(self._page()), max_size=None)
@@ -74,17 +72,24 @@ class Browser:
 
     def wait_for(self, check: Callable[[str], bool]) -> str:
         """The text of the page once it is as wanted."""
-        assert settled(lambda: check(self.text()), START_S), self.text()
+        assert settled(lambda: check(self.text())), self.text()
         return self.text()
 
     def picture(self) -> bytes:
-        """What is seen, as PNG."""
-        time.sleep(2.0)  # what moves comes to rest
-        return base64.b64decode(self._tell("Page.captureScreenshot")["data"])
+        """What is seen once nothing moves, as PNG."""
+        seen = ""
+
+        def rests() -> bool:
+            nonlocal seen
+            before, seen = seen, str(self._tell("Page.captureScreenshot")["data"])
+            return seen == before
+
+        assert settled(rests)
+        return base64.b64decode(seen)
 
     def _page(self) -> str | None:
         try:
-            with _OPENER.open(f"http://127.0.0.1:{self._port}/json", timeout=5) as answer:
+            with _OPENER.open(f"http://127.0.0.1:{self._port}/json", timeout=PATIENCE) as answer:
                 pages = [each for each in json.load(answer) if each["type"] == "page"]
         except OSError:
             return None
@@ -94,7 +99,7 @@ class Browser:
         self._number += 1
         self._tab.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
-            answer = json.loads(self._tab.recv(timeout=START_S))
+            answer = json.loads(self._tab.recv(timeout=PATIENCE))
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
                 return dict(answer["result"])

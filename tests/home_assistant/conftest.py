@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.home_assistant.door import Door
-from tests.home_assistant.events import FOLLOW_S
 from tests.home_assistant.home_assistant import (
     FIRST_START_S,
     REPOSITORY,
@@ -18,7 +17,7 @@ from tests.home_assistant.home_assistant import (
     program,
 )
 from tests.integration.broker import Broker
-from tests.integration.home import settled
+from tests.integration.waiting import settled
 
 LOG = REPOSITORY / "build/home-assistant/home-assistant.log"
 """Where its log is kept, for all the starts of one run of the tests."""
@@ -103,4 +102,4 @@ def door(
         one.close()
         done = one.run("discovery", "remove")
         assert done.returncode == 0, done.stderr
-        assert settled(lambda: not one.shown(), FOLLOW_S), one.shown()  # noqa: B023 - at once
+        assert settled(lambda: not one.shown()), one.shown()  # noqa: B023 - at once

@@ -12,7 +12,7 @@ import yaml
 
 from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, feed, speak, stop
+from tests.integration.house import feed, speak, stop
 from tests.integration.test_signed_service import SignedHouse
 
 SHOWN = {
@@ -90,7 +90,7 @@ class Door(SignedHouse):
         """Start the service and wait until Home Assistant shows that it listens."""
         self.service = self.start("--input", "-")
         feed(self.service, np.zeros(16_000))
-        self.home.wait_for(self.entity("microphone"), "listening", LISTENING)
+        self.home.wait_for(self.entity("microphone"), "listening")
 
     def close(self) -> None:
         """Stop the service, where it runs."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import time
 from typing import Any
 
-FOLLOW_S = 40.0
-"""How long anything may take to follow on a busy machine, seconds."""
+from tests.integration.waiting import PATIENCE
 
 
 class Bus:
@@ -55,10 +53,7 @@ class Watch:
 
     def wait_for(self, **wanted: Any) -> dict[str, Any]:
         """The first one in which these members are such."""
-        deadline = time.monotonic() + FOLLOW_S
-        while not (found := self.of(**wanted)):
-            left = deadline - time.monotonic()
-            assert left > 0, f"no {wanted} within {FOLLOW_S} s: {self.of()}"
-            with self._bus.arrived:
-                self._bus.arrived.wait(min(left, 0.1))
-        return found[0]
+        with self._bus.arrived:
+            came = self._bus.arrived.wait_for(lambda: self.of(**wanted), PATIENCE)
+        assert came, f"no {wanted}: {self.of()}"
+        return came[0]

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -23,15 +22,13 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.home_assistant.events import FOLLOW_S, Bus, Watch
+from tests.home_assistant.events import Bus, Watch
 from tests.integration.broker import Broker, free_port
+from tests.integration.waiting import PATIENCE, settled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIRST_START_S = 420.0
 """Its first start installs what its integrations need."""
-START_S = 120.0
-STOP_S = 60.0
-REQUEST_S = 30.0
 HARMLESS = (
     # Home Assistant about its own Python; 2024.3 is the last version that runs on 3.11.
     r"\[homeassistant\.bootstrap\] Support for the running Python version 3\.11\.\d+ is deprecated",
@@ -86,7 +83,7 @@ class HomeAssistant:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, within_s: float = START_S) -> None:
+    def start(self, within_s: float = PATIENCE) -> None:
         """Start it and wait until it says that it runs."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -108,7 +105,7 @@ class HomeAssistant:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(STOP_S)
+            self._process.wait(PATIENCE)
         finally:
             self._process.kill()
             self._process.wait()
@@ -156,23 +153,20 @@ class HomeAssistant:
             raise
         return dict(found)
 
-    def wait_for(
-        self,
-        entity: str,
-        wanted: Any,
-        within_s: float = FOLLOW_S,
-    ) -> dict[str, Any]:
+    def wait_for(self, entity: str, wanted: Any) -> dict[str, Any]:
         """The entity once its state is `wanted`, or passes it where it is a function."""
         check: Callable[[dict[str, Any]], bool] = (
             wanted if callable(wanted) else lambda got: got["state"] == wanted
         )
-        deadline = time.monotonic() + within_s
-        while True:
-            got = self.state(entity)
-            if got is not None and check(got):
-                return got
-            assert time.monotonic() < deadline, f"{entity} within {within_s} s: {got}"
-            time.sleep(0.1)
+        seen: list[dict[str, Any] | None] = []
+
+        def shown() -> bool:
+            seen[:] = [self.state(entity)]
+            return seen[0] is not None and check(seen[0])
+
+        assert settled(shown), f"{entity}: {seen}"
+        assert seen[0] is not None
+        return seen[0]
 
     def complaints(self, since: int = 0, expected: tuple[str, ...] = ()) -> list[str]:
         """Warnings and errors in the log after that many bytes, but the harmless and the expected.
@@ -220,18 +214,16 @@ class HomeAssistant:
         return True
 
     def _until(self, check: Callable[[], bool], within_s: float, trouble: str) -> None:
-        deadline = time.monotonic() + within_s
-        while True:
+        def done() -> bool:
             assert self._process is not None
             ended = self._process.poll()
             assert ended is None, f"Home Assistant ended with {ended}; its log: {self.log}"
             try:
-                if check():
-                    return
+                return check()
             except OSError:
-                pass  # it does not listen yet
-            assert time.monotonic() < deadline, f"Home Assistant {trouble}; its log: {self.log}"
-            time.sleep(0.2)
+                return False  # it does not listen yet
+
+        assert settled(done, within_s), f"Home Assistant {trouble}; its log: {self.log}"
 
     def _new_owner(self) -> str:
         client = f"{self._address}/"
@@ -257,7 +249,7 @@ class HomeAssistant:
             request.add_header("Content-Type", "application/json")
         if self._token is not None:
             request.add_header("Authorization", f"Bearer {self._token}")
-        with _OPENER.open(request, timeout=REQUEST_S) as answer:
+        with _OPENER.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,6 @@ from tests.home_assistant.door import Door
 from tests.integration.house import speak
 
 MakeDoor = Callable[..., Door]
-BREATH_S = 2.0
-"""What is fed arrives at once: it must not seem to have been said before the session began."""
 
 
 def test_somebody_is_enrolled_from_the_page_and_let_in(door: MakeDoor) -> None:
@@ -27,7 +24,6 @@ def test_somebody_is_enrolled_from_the_page_and_let_in(door: MakeDoor) -> None:
     begun = front.wait_for("enrollment", "started")["attributes"]
     assert (begun["person"], begun["done"], begun["required"]) == ("Robin", 0, 3)
     assert begun["message"]
-    time.sleep(BREATH_S)
     _say(front, "robin_enroll_1", lambda now: now["state"] == "accepted")
     refused = _say(front, "ada_right_phrase", lambda now: now["state"] == "refused")
     assert refused["attributes"]["done"] == 1

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from tests.home_assistant.door import COMMANDING, SHOWN, Door, announced
-from tests.home_assistant.events import FOLLOW_S
 from tests.home_assistant.home_assistant import HomeAssistant
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
+from tests.integration.waiting import settled
 
 MakeDoor = Callable[..., Door]
-RECONNECT_S = 60.0
-"""Home Assistant tries the broker again after 10 s, and again."""
 
 
 def test_the_device_goes_and_comes_back(door: MakeDoor) -> None:
@@ -22,9 +18,9 @@ def test_the_device_goes_and_comes_back(door: MakeDoor) -> None:
     heard = front.hear("ada_right_phrase")["id"]
     for leave in (front.cut_power, front.close):
         leave()
-        assert settled(lambda: set(front.shown().values()) == {"unavailable"}, FOLLOW_S)
+        assert settled(lambda: set(front.shown().values()) == {"unavailable"})
         front.open()
-        assert settled(lambda: "unavailable" not in _but_the_sound(front), FOLLOW_S)
+        assert settled(lambda: "unavailable" not in _but_the_sound(front))
         assert front.shown()[front.entity("listening")] == "on"
         assert front.shown()[front.entity("enrolled")] == "1"
         back = front.wait_for("access", lambda got: got["state"] != "unavailable")
@@ -46,7 +42,7 @@ def test_home_assistant_goes_and_comes_back(
         listener.messages.clear()
         home.start()
         # Said again when it was born, beside what the broker had kept.
-        assert settled(lambda: announced(listener, front.device) == topics, FOLLOW_S)
+        assert settled(lambda: announced(listener, front.device) == topics)
         assert not any(message.retain for message in listener.on("/config"))
     _is_right_again(front, heard)
 
@@ -63,7 +59,7 @@ def test_what_happened_while_home_assistant_was_away(home: HomeAssistant, door: 
     home.stop()
     front.close()
     home.start()
-    assert settled(lambda: set(front.shown().values()) == {"unavailable"}, FOLLOW_S)
+    assert settled(lambda: set(front.shown().values()) == {"unavailable"})
     front.open()
     front.wait_for("listening", "on")
 
@@ -79,26 +75,31 @@ def test_the_broker_goes_and_comes_back_empty(
     front.open()
     heard = front.hear("ada_right_phrase")["id"]
     broker.kill()
-    assert settled(lambda: set(front.shown().values()) == {"unavailable"}, FOLLOW_S)
+    assert settled(lambda: set(front.shown().values()) == {"unavailable"})
     broker.start()
     with Subscriber(broker, "homeassistant/#") as listener:
         everything = len(SHOWN) + len(COMMANDING)
-        assert settled(lambda: len(announced(listener, front.device)) == everything, RECONNECT_S)
-    assert settled(lambda: "unavailable" not in _but_the_sound(front), RECONNECT_S), front.shown()
+        assert settled(lambda: len(announced(listener, front.device)) == everything)
+    assert settled(lambda: "unavailable" not in _but_the_sound(front)), front.shown()
     _is_right_again(front, heard)
 
 
 def _is_right_again(front: Door, heard: str) -> None:
-    assert settled(lambda: "unavailable" not in _but_the_sound(front), FOLLOW_S), front.shown()
+    assert settled(lambda: "unavailable" not in _but_the_sound(front)), front.shown()
     assert len(front.shown()) == len(SHOWN) + len(COMMANDING)
     assert front.shown()[front.entity("enrolled")] == "1"
-    # What went by before is no news.
-    time.sleep(1.0)
     before = front.wait_for("access", lambda got: got["attributes"].get("id") == heard)
+    states = front.home.watch("state_changed")
     # Both ways: a decision comes in, a tap goes out and is answered.
     event = front.hear("ada_right_phrase")
     assert event["event_type"] == "granted"
     assert event["id"] != before["attributes"]["id"]
+    # What went by before was no news.
+    news = [
+        each["new_state"]["attributes"].get("id")
+        for each in states.of(entity_id=front.entity("access"))
+    ]
+    assert set(news) <= {heard, event["id"]}
     front.tap("switch.turn_off", "listening")
     front.wait_for("listening", "off")
     front.tap("switch.turn_on", "listening")

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.contract import complaint_about
+from tests.integration.waiting import PATIENCE, settled
 
 
 def require(*programs: str) -> None:
@@ -70,7 +72,7 @@ class Authority:
     @staticmethod
     def _openssl(*arguments: object) -> None:
         command = ["openssl", *map(str, arguments)]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
 class Broker:
@@ -107,7 +109,7 @@ class Broker:
                 [str(find("mosquitto_passwd")), "-b", str(passwords), *login],
                 check=True,
                 capture_output=True,
-                timeout=30,
+                timeout=PATIENCE,
             )
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         else:
@@ -134,21 +136,16 @@ class Broker:
             self._process = subprocess.Popen(
                 [str(find("mosquitto")), "-c", str(self._config)], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise RuntimeError(f"mosquitto did not start: {self.log_file.read_text()}")
+        process = self._process
+        settled(lambda: self._answers() or process.poll() is not None)
+        if not self._answers():
+            raise RuntimeError(f"mosquitto did not start: {self.log_file.read_text()}")
 
     def kill(self) -> None:
         """SIGKILL: no goodbye to anyone."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def freeze(self) -> None:
@@ -160,6 +157,42 @@ class Broker:
         """SIGCONT: it goes on where it was, and reads what has arrived meanwhile."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have arrived here and that it has not read, as while it is frozen."""
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        rows = (line.split() for line in lines)
+        ours = f"0100007F:{self.port:04X}"
+        return sum(
+            int(row[4].split(":")[1], 16) for row in rows if row[1] == ours and row[3] == "01"
+        )
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@contextmanager
+def connected(broker: AnyBroker, user: str = "") -> Iterator[paho.Client]:
+    """Anybody on the network, who may say anything."""
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    if user:
+        client.username_pw_set(user, "")
+    client.max_queued_messages_set(0)
+    client.max_inflight_messages_set(20)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def send(client: paho.Client, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+    """Publish something, and wait until the broker has it."""
+    client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE)
 
 
 class AnyBroker(Protocol):
@@ -223,7 +256,7 @@ class Subscriber:
         self._client.loop_start()
 
     def __enter__(self) -> Subscriber:
-        assert self._ready.wait(10), "the test's own subscriber could not subscribe"
+        assert self._ready.wait(PATIENCE), "the test's own subscriber could not subscribe"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -235,7 +268,7 @@ class Subscriber:
 
     def ready_again(self) -> None:
         """Wait for the subscription after the broker came back; call `lost` before it does."""
-        assert self._ready.wait(10), "the test's own subscriber could not come back"
+        assert self._ready.wait(PATIENCE), "the test's own subscriber could not come back"
 
     def lost(self) -> None:
         self._ready.clear()
@@ -245,11 +278,9 @@ class Subscriber:
         with self._arrived:
             return [message for message in self.messages if message.topic.endswith(ending)]
 
-    def wait_for(
-        self, ending: str, check: Callable[[Any], bool] = lambda _: True, timeout: float = 10.0
-    ) -> Received:
+    def wait_for(self, ending: str, check: Callable[..., bool] = lambda _: True) -> Received:
         """The first message on such a topic whose JSON passes the check."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         with self._arrived:
             while True:
                 self._hold_against_contract()
@@ -259,7 +290,7 @@ class Subscriber:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._arrived.wait(left):
                     seen = [(message.topic, message.text) for message in self.messages]
-                    raise AssertionError(f"nothing on {ending} within {timeout} s; got {seen}")
+                    raise AssertionError(f"nothing on {ending}; got {seen}")
 
     def _hold_against_contract(self) -> None:
         """Look at what came since the last time; not in the client's thread, which hides errors."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edge.crypto.signing import signed
 from tests.contract import complaint
+from tests.integration.broker import Broker
 from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
 
 
@@ -28,11 +31,49 @@ def commands_keep_to_their_schema(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def microphone() -> Iterator[VirtualMicrophone]:
-    """A sound server of the test's own to play into and to record from."""
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of the test's own, which takes a moment only."""
+    with Broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Has seconds pass by the clock of what is sent over MQTT, as when the machine slept."""
+    passed = 0.0
+
+    def clock(which: int) -> float:
+        return time.clock_gettime(which) + passed
+
+    def pass_by(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    stand_in = SimpleNamespace(clock_gettime=clock, CLOCK_BOOTTIME=time.CLOCK_BOOTTIME)
+    monkeypatch.setattr("edge.mqtt.outbox.time", stand_in)
+    return pass_by
+
+
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost broker is looked for again at once."""
+    monkeypatch.setattr("edge.mqtt.publisher._FIRST_WAIT_S", 0.05)
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[VirtualMicrophone]:
+    """A sound server to play into and to record from."""
     skip_or_fail_without_parts()
-    with VirtualMicrophone() as room:
-        yield room
+    with VirtualMicrophone() as opened:
+        yield opened
+
+
+@pytest.fixture
+def microphone(room: VirtualMicrophone) -> VirtualMicrophone:
+    """The same, plugged in."""
+    if not room.plugged_in:
+        room.plug_in()
+    return room
 
 
 @pytest.fixture

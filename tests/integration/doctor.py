@@ -15,6 +15,7 @@ import pytest
 
 from edge.doctor import Finding
 from tests.integration.house import REPOSITORY
+from tests.integration.waiting import PATIENCE
 
 NOBODY = 65534
 
@@ -49,7 +50,7 @@ def examined(
         env={**environment, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     printed: dict[str, Any] = json.loads(done.stdout)

@@ -20,7 +20,7 @@ DEVICE = DeviceConfig(id="hall", name="Hall")
 _COUNTER = itertools.count(1)
 
 
-def decision(lifetime_s: float = 5.0) -> AccessDecision:
+def decision(lifetime_s: float = 60.0) -> AccessDecision:
     now = time.time()
     return AccessDecision(
         id=str(uuid.uuid4()),
@@ -57,12 +57,3 @@ def offline(status: Any) -> bool:
 
 def ids(listener: Subscriber) -> list[str]:
     return [message.json["id"] for message in listener.on("/decision")]
-
-
-def settled(condition: Any, timeout: float = 10.0) -> bool:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return bool(condition())

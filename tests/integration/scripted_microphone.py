@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import soundfile
 
 from edge.resources import demo_directory
@@ -28,6 +29,8 @@ class ScriptedMicrophone:
     """
 
     script: ClassVar[list[Part]] = []
+    now: ClassVar[float] = 0.0
+    """How far it is, seconds; commands wait by this, see `hear_by_script`."""
 
     def __init__(self, device: object = None, ring_s: float = 20.0) -> None:
         self.name = "a microphone" if device is None else str(device)
@@ -60,11 +63,19 @@ class ScriptedMicrophone:
                 samples = sound[at : at + _BLOCK]
                 yield AudioBlock(samples, heard / SAMPLE_RATE, time.monotonic(), lost)
                 heard += len(samples)
+                ScriptedMicrophone.now += len(samples) / SAMPLE_RATE
                 lost = 0
         while not self.closed:
-            time.sleep(0.002)
             yield AudioBlock(quiet(_BLOCK / SAMPLE_RATE), heard / SAMPLE_RATE, time.monotonic())
             heard += _BLOCK
+            ScriptedMicrophone.now += _BLOCK / SAMPLE_RATE
+
+
+def hear_by_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands listen to the scripted microphone, and wait as long as the script is."""
+    clock = SimpleNamespace(monotonic=lambda: ScriptedMicrophone.now)
+    monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
+    monkeypatch.setattr("edge.cli.utterances.time", clock)
 
 
 def quiet(seconds: float, level: float = ROOM) -> FloatArray:

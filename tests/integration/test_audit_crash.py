@@ -17,6 +17,7 @@ from edge.config import AuditConfig
 from edge.store.audit import AuditTrail
 from edge.store.device_state import DeviceState
 from tests.conftest import let_others_in
+from tests.integration.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
@@ -68,7 +69,7 @@ def _kill_two(folder: Path, rounds: int, seed: int) -> None:
             assert child.stdout is not None
             assert child.stdout.readline() == b"open\n"
         # However busy the machine is, one of them is in the midst of it.
-        assert wait([child.stdout.fileno() for child in children if child.stdout], 60.0)
+        assert wait([child.stdout.fileno() for child in children if child.stdout], PATIENCE)
         time.sleep(moments.uniform(0.0, 0.25))
         for child in children:
             os.kill(child.pid, signal.SIGKILL)
@@ -99,7 +100,7 @@ def _kill_two(folder: Path, rounds: int, seed: int) -> None:
 
 
 def test_two_processes_killed_at_any_moment_keep_one_chain(tmp_path: Path) -> None:
-    _kill_two(tmp_path, rounds=6, seed=6)
+    _kill_two(tmp_path, rounds=4, seed=6)
 
 
 @pytest.mark.long

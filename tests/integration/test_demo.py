@@ -14,6 +14,7 @@ from rich.console import Console
 
 from edge.demo.show import Show
 from edge.demo.story import load_play, run_recorded
+from tests.integration.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("amqtt") is None, reason="amqtt is not installed"
@@ -26,7 +27,7 @@ def test_every_decision_is_as_expected() -> None:
         [sys.executable, "-m", "edge.cli", "demo", "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -40,7 +41,10 @@ def test_every_decision_is_as_expected() -> None:
     assert outcome["median_after_speech_s"] >= outcome["end_silence_s"] - 0.1
 
 
-def test_a_decision_that_is_not_as_expected_is_told(tmp_path: Path) -> None:
+def test_a_decision_that_is_not_as_expected_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.demo.story._DECISION_TIMEOUT_S", PATIENCE)
     play = load_play()
     stranger = next(scene for scene in play.scenes if scene.reason == "unknown_speaker")
     welcome = replace(stranger, decision="granted", reason="accepted", name="Ada")

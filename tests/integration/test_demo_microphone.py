@@ -13,6 +13,7 @@ import soxr
 
 from edge.resources import demo_directory
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,7 +51,7 @@ def test_guided_demo(microphone: VirtualMicrophone, tmp_path: Path) -> None:
         asked = next((question for question in answers if question in line), None)
         for file in answers[asked] if asked else ():
             microphone.play(file)
-    status = demo.wait(30.0)
+    status = demo.wait(PATIENCE)
     text = "".join(said)
     assert status == 0, text
     assert "3 of 3 decisions as expected" in text

@@ -31,6 +31,7 @@ from edge.errors import EXIT_ENVIRONMENT, EnvironmentFault
 from edge.mqtt.topics import OFFLINE, Topics
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE
+from tests.integration.waiting import PATIENCE, settled
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOPICS = Topics("edge-voice", "demo-door")
@@ -57,12 +58,12 @@ def test_broker_carries_status_will_and_decisions() -> None:
         device.connect(broker.host, broker.port)
         device.loop_start()
         device.publish(TOPICS.status, '{"state":"online"}', qos=1, retain=True)
-        assert subscriber.wait_for_status(is_online, 5.0, lambda: True)
+        assert subscriber.wait_for_status(is_online, PATIENCE, lambda: True)
 
         for junk in ("no JSON", "[]", ""):
             device.publish(TOPICS.decision, junk, qos=1)
-        device.publish(TOPICS.decision, '{"decision":"denied"}', qos=1).wait_for_publish(5.0)
-        arrival = subscriber.next_decision(5.0)
+        device.publish(TOPICS.decision, '{"decision":"denied"}', qos=1).wait_for_publish(PATIENCE)
+        arrival = subscriber.next_decision(PATIENCE)
         assert arrival is not None
         assert arrival[1] == {"decision": "denied"}
         assert subscriber.skip_decisions() == 0
@@ -70,7 +71,9 @@ def test_broker_carries_status_will_and_decisions() -> None:
         line: Any = device.socket()
         line.shutdown(socket.SHUT_RDWR)  # no goodbye: the broker speaks the will
         device.loop_stop()
-        assert subscriber.wait_for_status(lambda status: not is_online(status), 5.0, lambda: True)
+        assert subscriber.wait_for_status(
+            lambda status: not is_online(status), PATIENCE, lambda: True
+        )
         assert not subscriber.wait_for_status(is_online, 60.0, lambda: False)
 
 
@@ -179,11 +182,11 @@ def test_player_keeps_the_pace_of_a_microphone() -> None:
     ear.start()
     tone = np.full(SAMPLE_RATE // 2 + 7, 0.5, np.float32)
     with os.fdopen(writing, "wb") as sink, Player(sink) as player:
-        time.sleep(0.1)
+        assert settled(lambda: heard)
         before = time.monotonic()
         begun = player.play(tone)
         took = time.monotonic() - before
-    ear.join(5.0)
+    ear.join(PATIENCE)
     os.close(reading)
     assert begun is not None
     # In time with the last sample heard, give or take a block; a busy machine may be late.

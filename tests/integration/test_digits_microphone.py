@@ -9,8 +9,7 @@ import re
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ import soundfile
 
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
+from tests.integration.house import REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE, settled
 from tests.unit.spoken_digits import ADA, PACES, WORDS, enroll_ada, needs_flite, recording_of
 
 PHRASE = ["good evening, the green house on the hill"]
@@ -61,17 +61,14 @@ class Terminal:
     def text(self) -> str:
         return CODES.sub("", b"".join(self._chunks).decode(errors="replace"))
 
-    def wait_for(self, pattern: str, timeout_s: float = 30.0) -> re.Match[str]:
+    def wait_for(self, pattern: str) -> re.Match[str]:
         """The next place, after the last one waited for, that matches."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            text = self.text
-            found = re.compile(pattern).search(text, self._read_to)
-            if found:
-                self._read_to = found.end()
-                return found
-            assert time.monotonic() < deadline, (pattern, text[self._read_to - 200 :])
-            time.sleep(0.02)
+        wanted = re.compile(pattern)
+        assert settled(lambda: wanted.search(self.text, self._read_to)), self.text[-300:]
+        found = wanted.search(self.text, self._read_to)
+        assert found is not None
+        self._read_to = found.end()
+        return found
 
     def __enter__(self) -> Terminal:
         return self
@@ -79,11 +76,11 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        self._reader.join(timeout=5)
+        self._reader.join(timeout=PATIENCE)
         os.close(self._leader)
 
 
-class Room:
+class Speaker:
     """Somebody who speaks at the virtual microphone."""
 
     def __init__(self, microphone: VirtualMicrophone, folder: Path) -> None:
@@ -103,49 +100,43 @@ class Room:
 
 
 @pytest.fixture
-def room(microphone: VirtualMicrophone, tmp_path: Path) -> Room:
-    return Room(microphone, tmp_path)
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
+def speaker(microphone: VirtualMicrophone, tmp_path: Path) -> Speaker:
+    return Speaker(microphone, tmp_path)
 
 
 def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
-    microphone: VirtualMicrophone, room: Room, broker: Broker, tmp_path: Path
+    microphone: VirtualMicrophone, speaker: Speaker, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
-    said = [str(room.file(recording_of(PHRASE, ADA, pace))) for pace in PACES]
+    said = [str(speaker.file(recording_of(PHRASE, ADA, pace))) for pace in PACES]
     assert house.run("enroll", "Ada", *said).returncode == 0
     enroll = ("enroll", "Ada", "--digits", "--rounds", "3")
 
     with Terminal(house, *enroll) as terminal:
         digit = _asked(terminal, round_number=1, number=1)
-        room.play(_clap())
+        speaker.play(_clap())
         assert "Rejected" not in terminal.text  # no speech: it goes on waiting for the digit
-        room.play(recording_of(PHRASE, ADA))
+        speaker.play(recording_of(PHRASE, ADA))
         terminal.wait_for(r"Rejected: too long for one digit: say only \d, then pause\.")
         assert _asked(terminal, round_number=1, number=1) == digit
-        room.say([digit], PACES[0])
+        speaker.say([digit], PACES[0])
         for number in range(2, 11):
-            room.say([_asked(terminal, round_number=1, number=number)], PACES[0])
+            speaker.say([_asked(terminal, round_number=1, number=number)], PACES[0])
         terminal.wait_for(r"Round 1 of 3 is complete\.")
         terminal.wait_for(r"10 of 30 digits")
 
         digit = _asked(terminal, round_number=2, number=1)
         wrong = (digit + 1) % 10
         for pace in (PACES[1], PACES[2]):
-            room.say([wrong], pace)
+            speaker.say([wrong], pace)
             terminal.wait_for(f"sounds more like your {wrong} than your {digit}")
         terminal.wait_for(f"If you said something else for {digit} in an earlier round")
         assert _asked(terminal, round_number=2, number=1) == digit
-        room.say([digit], PACES[1])
+        speaker.say([digit], PACES[1])
         _asked(terminal, round_number=2, number=2)
         terminal.process.send_signal(signal.SIGINT)
         terminal.wait_for(r"1 of 3 rounds kept: run the command again to continue\.")
-        assert terminal.process.wait(30) == 130
+        assert terminal.process.wait(PATIENCE) == 130
     assert _rounds(house) == 1
 
     with Terminal(house, *enroll) as terminal:
@@ -153,15 +144,15 @@ def test_enroll_digits_be_misheard_be_interrupted_and_go_on(
         for round_number in (2, 3):
             for number in range(1, 11):
                 digit = _asked(terminal, round_number, number)
-                room.say([digit], PACES[round_number - 1])
+                speaker.say([digit], PACES[round_number - 1])
         terminal.wait_for(r"Digits enrolled for Ada: 3 rounds")
-        assert terminal.process.wait(30) == 0
+        assert terminal.process.wait(PATIENCE) == 0
     assert _rounds(house) == 3
     assert "3 rounds" in house.run("profiles", "show", "Ada").stdout
 
 
 def test_the_door_asks_and_opens(
-    microphone: VirtualMicrophone, room: Room, broker: Broker, tmp_path: Path
+    microphone: VirtualMicrophone, speaker: Speaker, broker: Broker, tmp_path: Path
 ) -> None:
     asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
     house = House(tmp_path, broker, microphone.environment, challenge=asks)
@@ -169,12 +160,12 @@ def test_the_door_asks_and_opens(
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
-            room.play(recording_of(PHRASE, ADA, PACE))
+            home.wait_for("/status", is_listening)
+            speaker.play(recording_of(PHRASE, ADA, PACE))
             asked = home.wait_for("/decision").json
             assert (asked["decision"], asked["reason"]) == ("denied", "challenge_asked")
             prompt: dict[str, Any] = home.wait_for("/challenge").json
-            room.say([int(digit) for digit in prompt["digits"]], PACE)
+            speaker.say([int(digit) for digit in prompt["digits"]], PACE)
             opened = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
             assert (opened["decision"], opened["reason"]) == ("granted", "accepted")
             assert opened["name"] == "Ada"
@@ -196,7 +187,7 @@ def _rounds(house: House) -> int:
 
 
 def _clap() -> FloatArray:
-    """A short burst of noise in a quiet room."""
+    """A short burst of noise in a quiet speaker."""
     rng = np.random.default_rng(3)
     samples = 3e-4 * rng.standard_normal(2 * SAMPLE_RATE)
     burst = slice(SAMPLE_RATE, SAMPLE_RATE + SAMPLE_RATE // 3)

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import (
     CommandsConfig,
@@ -26,13 +25,14 @@ from edge.config import (
     UnsignedConfig,
 )
 from edge.mqtt import MqttPublisher
+from edge.mqtt.link import Incoming
 from edge.service.home_assistant import HomeAssistant
 from edge.service.observers import sound_level
 from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
-from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
-from tests.integration.house import LISTENING, House, feed, is_listening, speak, stop
+from tests.integration.broker import Broker, Subscriber, connected, send
+from tests.integration.house import House, feed, is_listening, speak, stop
+from tests.integration.waiting import settled
 
 PREFIX = "ha"
 HERE = f"{PREFIX}/sensor/edge_voice_test-door/last_person/config"
@@ -40,34 +40,13 @@ SWITCH = f"{PREFIX}/switch/edge_voice_test-door/listening/config"
 ON = {"discovery": True, "prefix": PREFIX, "sound_interval_s": 1}
 
 
-@contextmanager
-def sender(broker: Broker) -> Iterator[paho.Client]:
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    try:
-        yield client
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
-def say(client: paho.Client, topic: str, payload: str, *, retain: bool = False) -> None:
-    client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
-
-
 def kept(broker: Broker, topic: str) -> dict[str, str]:
     """What the broker keeps on such topics, by topic, whoever said it."""
-    with Subscriber(broker, topic, contract=False) as listener, sender(broker) as client:
-        say(client, "end/of/what/was/kept", "{}")
-        time.sleep(0.2)
-        return {each.topic: each.text for each in listener.messages if each.retain}
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
+    with Subscriber(broker, contract=False) as listener, connected(broker) as client:
+        send(client, "end/of/what/was/kept", "{}")
+        listener.wait_for("end/of/what/was/kept")
+    found = {each.topic: each.text for each in listener.messages if each.retain}
+    return {each: text for each, text in found.items() if paho.topic_matches_sub(topic, each)}
 
 
 @pytest.fixture
@@ -95,7 +74,7 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
         service = house.start("--input", "-")
         try:
             feed(service, np.zeros(16_000))
-            listener.wait_for("/status", is_listening, timeout=LISTENING)
+            listener.wait_for("/status", is_listening)
             assert settled(lambda: len(configs(listener)) == 15)
             found = configs(listener)
             names = {topic.split("/")[3] for topic, content in found.items() if content}
@@ -123,11 +102,11 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
             ] == (sound.topic)
             assert sound.json["peak_dbfs"] >= sound.json["level_dbfs"]
             # The switch that is announced works, both ways.
-            with sender(broker) as client:
-                say(client, found[SWITCH]["command_topic"], "OFF")
+            with connected(broker) as client:
+                send(client, found[SWITCH]["command_topic"], "OFF")
                 listener.wait_for("/status", lambda now: now.get("listening") is False)
                 del listener.messages[:]
-                say(client, found[SWITCH]["command_topic"], "ON")
+                send(client, found[SWITCH]["command_topic"], "ON")
                 listener.wait_for("/status", lambda now: now.get("listening") is True)
         finally:
             stop(service)
@@ -137,12 +116,17 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
 
 
 @contextmanager
-def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssistant]:
+def device(
+    folder: Path,
+    broker: Broker,
+    told: Callable[[Incoming], None] = lambda _: None,
+    **changes: Any,
+) -> Iterator[HomeAssistant]:
     """What the service has for Home Assistant, by itself: no microphone, no models."""
     config = Config(
         device=DeviceConfig(id="test-door"),
         mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
-        homeassistant=HomeAssistantConfig(True, PREFIX, 1.0),
+        homeassistant=HomeAssistantConfig(True, PREFIX, 0.05),
         commands=CommandsConfig(unsigned=UnsignedConfig(listening=True, lift_lockout=True)),
         state_directory=folder / "state",
     )
@@ -150,6 +134,7 @@ def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssista
     publisher = MqttPublisher(config.mqtt, config.device)
     state = DeviceState(config.state_path)
     subject = HomeAssistant(config, publisher, state)
+    publisher.listen(("command",), told)
     publisher.start()
     try:
         assert settled(lambda: publisher.announced)
@@ -160,28 +145,47 @@ def device(folder: Path, broker: Broker, **changes: Any) -> Iterator[HomeAssista
         state.close()
 
 
-def test_it_is_said_again_when_home_assistant_is_born(tmp_path: Path, broker: Broker) -> None:
+def test_it_is_said_again_when_home_assistant_is_born(
+    tmp_path: Path,
+    broker: Broker,
+    let_pass: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.mqtt.retained._RESEND_S", 3600.0)
+    told: list[Incoming] = []
+
+    def heard_all() -> None:
+        """Wait until the device has heard all that was said before."""
+        count = len(told)
+        send(client, "edge-voice/test-door/command", "")
+        assert settled(lambda: len(told) > count)
+
     listening = Subscriber(broker, contract=False)
-    with listening as listener, sender(broker) as client, device(tmp_path, broker):
+    doing = device(tmp_path, broker, told.append)
+    with listening as listener, connected(broker) as client, doing:
         assert settled(lambda: len(configs(listener)) == 15)
         # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
-        say(client, HERE, "spoiled", retain=True)
+        send(client, HERE, "spoiled", retain=True)
         assert settled(lambda: "spoiled" in [message.text for message in listener.messages])
         del listener.messages[:]
+        let_pass(3601.0)
         for word in ("offline", "on", "", "online" * 100):
-            say(client, f"{PREFIX}/status", word)
-        time.sleep(0.3)
-        assert not listener.on("/config")
+            send(client, f"{PREFIX}/status", word)
+        heard_all()
+        let_pass(3601.0)
         for _ in range(200):  # a flood is heard once
             client.publish(f"{PREFIX}/status", "online", qos=1)
+        heard_all()
         assert settled(lambda: len(configs(listener)) == 15)
-        time.sleep(0.5)
         assert len(listener.on(HERE)) == 1
-        say(client, f"{PREFIX}/status", "online")
-        assert settled(lambda: len(listener.on(HERE)) == 2)
         # Not too soon after the one before.
-        first, second = listener.on(HERE)
-        assert second.at - first.at > 4.0
+        let_pass(1800.0)
+        send(client, f"{PREFIX}/status", "online")
+        for _ in range(25):  # while it would say everything, a message at a time
+            heard_all()
+        assert len(listener.on(HERE)) == 1
+        let_pass(1801.0)
+        assert settled(lambda: len(listener.on(HERE)) == 2)
     assert json.loads(kept(broker, HERE)[HERE])["name"] == "Last person"
 
 
@@ -190,7 +194,7 @@ def test_it_is_said_again_after_the_broker_lost_everything(tmp_path: Path, broke
         assert HERE in kept(broker, HERE)
         broker.kill()
         broker.start()
-        assert settled(lambda: HERE in kept(broker, HERE), timeout=15)
+        assert settled(lambda: HERE in kept(broker, HERE))
 
 
 def test_what_is_no_longer_allowed_or_wanted_goes(tmp_path: Path, broker: Broker) -> None:
@@ -223,13 +227,13 @@ def test_the_command_takes_everything_away(house: House, broker: Broker) -> None
         f"{PREFIX}/sensor/lamp/config",
         f"{PREFIX}/sensor/edge_voice_test-door/x/y/config",
     )
-    with Subscriber(broker, contract=False) as listener, sender(broker) as client:
+    with Subscriber(broker, contract=False) as listener, connected(broker) as client:
         for topic in (mine, *others):
-            say(client, topic, "{}", retain=True)
+            send(client, topic, "{}", retain=True)
         service = house.start("--input", "-")
         try:
             feed(service, np.zeros(16_000))
-            assert settled(lambda: HERE in configs(listener), timeout=LISTENING)
+            assert settled(lambda: HERE in configs(listener))
             assert settled(lambda: SWITCH in configs(listener))
             done = house.run("discovery", "remove")
             assert done.returncode == 0, done.stderr
@@ -251,13 +255,8 @@ def test_removing_what_the_broker_does_not_let_us(
     acl = "topic read #\ntopic write edge-voice/#\n\nuser owner\ntopic readwrite #\n"
     with Broker(tmp_path / "broker", acl=acl) as broker:
         house = House(tmp_path, broker, dict(os.environ), homeassistant=ON)
-        client = paho.Client(CallbackAPIVersion.VERSION2)
-        client.username_pw_set("owner", "")
-        client.connect("127.0.0.1", broker.port)
-        client.loop_start()
-        say(client, HERE, "{}", retain=True)
-        client.disconnect()
-        client.loop_stop()
+        with connected(broker, "owner") as client:
+            send(client, HERE, "{}", retain=True)
         done = house.run("discovery", "remove")
         assert done.returncode == 3
         assert "still keeps 1 of them" in done.stderr
@@ -277,23 +276,21 @@ def test_the_level_of_sound_fills_no_log(
     level = sound_level([AudioBlock(np.full(512, 0.25, np.float32), 0.0, 0.0)])
     assert level is not None
 
-    def hear(subject: HomeAssistant, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            subject.level(level)
-            subject.tick()
-            time.sleep(0.1)
+    def hear(subject: HomeAssistant) -> bool:
+        subject.level(level)
+        subject.tick()
+        return False
 
     with device(tmp_path, broker) as subject:
-        hear(subject, 2.2)  # and nobody subscribes
+        begun = time.monotonic()
+        assert settled(lambda: hear(subject) or time.monotonic() > begun + 0.2)  # nobody subscribes
         with Subscriber(broker) as listener:
-            hear(subject, 1.2)
+            assert settled(lambda: hear(subject) or listener.on("/sound"))
             sound = listener.wait_for("/sound")
             assert sound.json == {"level_dbfs": -12.0, "peak_dbfs": -12.0}
             assert not sound.retain
         broker.kill()
-        hear(subject, 1.5)
-    assert any("lost the broker" in text for text in caplog.messages)
+        assert settled(lambda: hear(subject) or "lost the broker" in caplog.text)
     assert not [text for text in caplog.messages if "sound" in text or "nobody" in text]
 
 

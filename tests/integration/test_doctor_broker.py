@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,18 @@ from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import announcement
 from tests.integration.broker import Authority, Broker, Subscriber, find, free_port
 from tests.integration.doctor import codes, the
-from tests.integration.home import settled
+from tests.integration.waiting import PATIENCE, settled
 
 LOGIN = ("door", "open sesame 42")
 BEFORE_LOGIN = ["broker_name.found", "broker_connect.reached", "broker_tls.local"]
 WELCOME = [*BEFORE_LOGIN, "broker_login.accepted"]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes is waited for, however busy the machine is."""
+    monkeypatch.setattr("edge.mqtt.session._ANSWER_S", PATIENCE)
+    monkeypatch.setattr("edge.doctor.broker._RETURN_S", PATIENCE)
 
 
 def look(port: int, **settings: Any) -> list[Finding]:
@@ -114,12 +120,12 @@ def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
             ["service_says.problem", "service_says.problem"],
         ),
         (
-            {"state": "online", "locked_out": True, "lost_samples": 32_000},
+            {"state": "online", "locked_out": True, "lost_samples": 16_001},
             True,
             ["service_says.locked_out", "service_says.losses"],
         ),
         (
-            {"state": "online", "listening": True, "lost_samples": 0, "enrolled": 2},
+            {"state": "online", "listening": True, "lost_samples": 16_000, "enrolled": 2},
             True,
             ["service_says.online"],
         ),
@@ -233,12 +239,13 @@ def test_a_broker_that_wants_tls_and_gets_none(tmp_path: Path, authority: Author
     assert "whether the broker wants TLS" in silent.remedy
 
 
-def test_a_broker_that_stands_still_takes_seconds_not_minutes(tmp_path: Path) -> None:
+def test_a_broker_that_stands_still_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.mqtt.session._ANSWER_S", 0.3)
     with Broker(tmp_path) as broker:
         broker.freeze()
-        started = time.monotonic()
         found = look(broker.port)
-        assert time.monotonic() - started < 20.0
         broker.thaw()
     assert codes(found)[3] == "broker_login.silent"
 
@@ -256,7 +263,10 @@ def test_wrong_password_and_none(tmp_path: Path) -> None:
         assert "set mqtt.username" in the("broker_login.refused", found).remedy
 
 
-def test_access_list_that_stops_what_is_published(tmp_path: Path) -> None:
+def test_access_list_that_stops_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.doctor.broker._RETURN_S", 0.3)
     with Broker(tmp_path, acl="topic read #\n") as broker:
         found = look(broker.port)
         assert codes(found)[4:] == ["broker_publish.refused", "broker_receive.not_tried"]
@@ -267,11 +277,14 @@ def test_access_list_that_stops_what_is_published(tmp_path: Path) -> None:
         assert codes(found)[4:] == ["broker_publish.taken", "broker_receive.lost"]
 
 
-def test_access_list_that_stops_what_comes_in(tmp_path: Path) -> None:
+def test_access_list_that_stops_what_comes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.doctor.broker._RETURN_S", 0.3)
     with Broker(tmp_path, acl="topic write #\n") as broker:
         found = look(broker.port)
     assert codes(found)[4:] == ["broker_publish.taken", "broker_receive.lost"]
-    assert "did not come back within 3 s" in found[5].found
+    assert "did not come back within 0.3 s" in found[5].found
     assert "topic readwrite edge-voice/hall/#" in found[5].remedy
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +17,9 @@ from edge.doctor import Finding
 from edge.doctor.microphone import NOTHING
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.doctor import codes, examined, program, the
-from tests.integration.house import LISTENING, REPOSITORY, House, is_listening, stop
+from tests.integration.house import REPOSITORY, House, is_listening, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
+from tests.integration.waiting import PATIENCE, settled
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def sound(microphone: VirtualMicrophone, samples: np.ndarray, folder: Path) -> I
     file = folder / "sound.wav"
     soundfile.write(file, samples, 16_000, subtype="PCM_16")
     player = microphone.play_in_background(file)
-    time.sleep(0.7)
+    assert settled(lambda: microphone.sounds)
     try:
         yield
     finally:
@@ -83,14 +82,12 @@ def test_no_such_microphone(microphone: VirtualMicrophone, config: Path) -> None
     assert "set audio.device to one of these: 0 'default'" in found[0].remedy
 
 
-def test_a_sound_system_that_stands_still_takes_seconds(
+def test_a_sound_system_that_stands_still_is_not_waited_for(
     microphone: VirtualMicrophone, config: Path
 ) -> None:
     microphone.freeze()
     try:
-        started = time.monotonic()
         found = look(microphone, config)
-        assert time.monotonic() - started < 30.0
     finally:
         microphone.thaw()
     assert codes(found) == ["microphone.closed", "sound.not_heard"]
@@ -108,17 +105,14 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     )
     assert process.stdout is not None
     shown = []
-    thawing = threading.Timer(15.0, microphone.thaw)
     try:
         for line in process.stdout:
             shown.append(" ".join(line.split()))
             if "opens at 16000" in line:
                 microphone.freeze()
-                thawing.start()
     finally:
-        thawing.cancel()
         microphone.thaw()
-        assert process.wait(60) == 3
+        assert process.wait(PATIENCE) == 3
     row = next(number for number, line in enumerate(shown) if " sound " in line)
     assert "red sound no sound: microphone 'default' has delivered nothing" in shown[row]
     assert "unplug the microphone and plug it in again" in shown[row + 1]
@@ -139,7 +133,7 @@ def test_held_by_the_running_service(
         house = House(tmp_path, broker, microphone.environment)
         service = house.start()
         try:
-            home.wait_for("/status", is_listening, LISTENING)
+            home.wait_for("/status", is_listening)
             _, found, _ = examined(house.config, without_sound(microphone))
             held = the("microphone.held", found)
             assert "microphone: listening" in the("service_says.online", found).found

@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from edge.access.issuing import Issuer
 from edge.crypto.signing import HmacKey
 from edge.store.device_state import DeviceState
 from tests.conftest import REPOSITORY
-from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import DEVICE, decision, publisher, settled
-from tests.integration.test_discovery import say, sender
+from tests.integration.broker import Broker, Subscriber, connected, send
+from tests.integration.home import DEVICE, decision, publisher
+from tests.integration.waiting import PATIENCE, settled
 
 STATUS = "edge-voice-lock/hall/status"
 CONFIG = "homeassistant/binary_sensor/edge_voice_lock_hall/lock/config"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 def test_it_is_shown_and_not_commanded(tmp_path: Path, broker: Broker) -> None:
@@ -40,7 +31,7 @@ def test_it_is_shown_and_not_commanded(tmp_path: Path, broker: Broker) -> None:
         "--open-command", f"sh -c 'printf x >> {opened}'",
     ]  # fmt: skip
     listening = Subscriber(broker, contract=False)  # somebody forges, and a lock has its own topics
-    with listening as listener, sender(broker) as client, publisher(broker.port) as device:
+    with listening as listener, connected(broker) as client, publisher(broker.port) as device:
         lock = subprocess.Popen(command, stdout=subprocess.PIPE)
         try:
             listener.wait_for(STATUS, lambda said: said["lock"] == "locked")
@@ -52,9 +43,9 @@ def test_it_is_shown_and_not_commanded(tmp_path: Path, broker: Broker) -> None:
             # Everything that somebody could try from there.
             for topic in (STATUS, "edge-voice-lock/hall/set", "edge-voice/hall/set/lock"):
                 for word in ('"UNLOCK"', '"OPEN"', '{"state":"offline","lock":"open"}'):
-                    say(client, topic, word)
+                    send(client, topic, word)
             forged = json.loads(decision().to_json())
-            say(client, "edge-voice/hall/decision", json.dumps(forged))
+            send(client, "edge-voice/hall/decision", json.dumps(forged))
             said_last = listener.wait_for(
                 STATUS, lambda said: "last_refused" in said and said["last_refused"] == "unsigned"
             ).json
@@ -68,5 +59,5 @@ def test_it_is_shown_and_not_commanded(tmp_path: Path, broker: Broker) -> None:
                 assert later.wait_for(STATUS).json["lock"] == "locked"
         finally:
             lock.terminate()
-            assert lock.wait(10) == 0
+            assert lock.wait(PATIENCE) == 0
         listener.wait_for(STATUS, lambda said: said == {"state": "offline"})

@@ -20,6 +20,7 @@ from edge.types import SAMPLE_RATE, FloatArray
 from tests.integration.scripted_microphone import (
     Part,
     ScriptedMicrophone,
+    hear_by_script,
     quiet,
     said,
     script,
@@ -54,8 +55,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def hear(monkeypatch: pytest.MonkeyPatch) -> Hear:
     """Sets what the microphone hears: names, seconds of quiet, samples, exceptions."""
-    monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
-    monkeypatch.setattr("edge.cli.enrolling._TRIAL_WAIT_S", 0.4)
+    hear_by_script(monkeypatch)
 
     def heard(*parts: str | Part) -> None:
         monkeypatch.setattr(ScriptedMicrophone, "script", script(parts))
@@ -75,7 +75,7 @@ def files(names: Sequence[str], folder: Path) -> list[str]:
 def enroll(*arguments: str, capture: Capture) -> tuple[int, str, str]:
     """Exit code, result and what was said on the way, of `edge-voice enroll`."""
     capture.readouterr()
-    code = main(["enroll", *arguments, "--wait", "0.4"])
+    code = main(["enroll", *arguments, "--wait", "6"])
     shown = capture.readouterr()
     return code, shown.out, shown.err
 
@@ -200,7 +200,7 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
         assert line.startswith(beginning), (line, beginning)
     assert "If the first repetition was the bad one, press Ctrl-C and start over with" in err
     assert "progress saved (1 of 3): run the command again to continue" in err
-    assert "nobody spoke into 'a microphone' for 0.4 s: come closer" in err
+    assert "nobody spoke into 'a microphone' for 6 s: come closer" in err
 
 
 def test_too_long_too_short_and_lost(hear: Hear, tmp_path: Path, capsys: Capture) -> None:

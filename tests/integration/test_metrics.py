@@ -7,9 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,20 +18,14 @@ from edge.config import Config, DeviceConfig, MetricsConfig, MqttConfig
 from edge.mqtt import MqttPublisher
 from edge.service.metrics import _MOST_READERS, Metrics
 from tests.integration.broker import Broker, Subscriber, free_port
-from tests.integration.home import settled
-from tests.integration.house import LISTENING, House, is_listening, speak, stop
+from tests.integration.house import House, is_listening, speak, stop
+from tests.integration.waiting import PATIENCE, settled
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
-
-
 def fetch(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         text: str = answer.read().decode()
     return text
@@ -74,15 +66,13 @@ def test_what_a_service_tells(broker: Broker, tmp_path: Path) -> None:
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         try:
-            assert settled(lambda: listening_ports(service), LISTENING)
+            assert settled(lambda: listening_ports(service))
             # This machine's own address, and no other.
             assert listening_ports(service) == {("127.0.0.1", port)}
             for number, name in enumerate(("ada_right_phrase", "stranger_other_phrase"), 1):
                 speak(service, name)
-                deadline = time.monotonic() + LISTENING
-                while len(home.on("/decision")) < number and time.monotonic() < deadline:
-                    time.sleep(0.02)
-            home.wait_for("/status", is_listening, LISTENING)
+                assert settled(lambda number=number: len(home.on("/decision")) == number)
+            home.wait_for("/status", is_listening)
             reasons = [(d.json["decision"], d.json["reason"]) for d in home.on("/decision")]
             assert reasons == [("granted", "accepted"), ("denied", "no_match")]
             # Counted after they were published.
@@ -125,7 +115,7 @@ def test_off_by_default_and_the_package_not_even_loaded(broker: Broker, tmp_path
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         try:
-            home.wait_for("/status", timeout=LISTENING)
+            home.wait_for("/status")
             assert listening_ports(service) == set()
         finally:
             stop(service)
@@ -149,7 +139,7 @@ def test_the_door_goes_on_without_the_package(broker: Broker, tmp_path: Path) ->
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         try:
-            home.wait_for("/status", timeout=LISTENING)
+            home.wait_for("/status")
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
@@ -189,7 +179,7 @@ def test_a_reader_that_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatc
     config = Config(metrics=MetricsConfig(enabled=True, port=port), mqtt=MqttConfig(enabled=False))
     metrics = Metrics(config, MqttPublisher(config.mqtt, DeviceConfig()))
     try:
-        with socket.create_connection(("127.0.0.1", port), 5) as silent:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as silent:
             assert silent.recv(1) == b""
         assert "edge_voice_info" in fetch(port)
     finally:
@@ -205,7 +195,7 @@ def test_many_readers_take_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         with contextlib.ExitStack() as silent:
             lines = [
-                silent.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+                silent.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
                 for _ in range(40)
             ]
             assert all(line.recv(1) == b"" for line in lines[_MOST_READERS:])

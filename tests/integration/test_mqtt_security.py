@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,12 @@ from edge.config import MqttConfig, TlsConfig
 from edge.errors import ConfigError
 from edge.mqtt import MqttPublisher
 from tests.integration.broker import Authority, Broker, Subscriber
-from tests.integration.home import DEVICE, decision, ids, publisher, settled
+from tests.integration.home import DEVICE, decision, ids, publisher
+from tests.integration.waiting import settled
 
 LOGIN = ("door", "open sesame 42")
+
+pytestmark = pytest.mark.usefixtures("soon_again")
 
 
 def password(folder: Path, text: str) -> Path:
@@ -43,15 +45,14 @@ def test_user_and_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 def test_wrong_password_is_said_once_and_never_shown(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     file = password(tmp_path, "a wrong one")
     with Broker(tmp_path / "broker", login=LOGIN) as broker:
         wrong = {"username": LOGIN[0], "password_file": file, "reconnect_max_s": 1.0}
         with publisher(broker.port, **wrong) as subject:
-            assert settled(lambda: "refused user" in caplog.text)
-            time.sleep(2.5)  # two more attempts
+            assert settled(lambda: caplog.text.count("refused user") >= 3)
             assert not subject.connected
-    logged = [record.getMessage() for record in caplog.records if record.name.startswith("edge")]
+    logged = [each.message for each in caplog.records if each.levelno > logging.DEBUG]
     assert len(logged) == 1
     assert "refused user 'door' or the password" in logged[0]
     assert "mqtt.password_file" in logged[0]
@@ -111,7 +112,9 @@ def test_a_certificate_for_another_name_is_refused(
         assert not subject.connected
 
 
-def test_own_certificate(tmp_path: Path, authority: Authority) -> None:
+def test_own_certificate(
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
     options = f"cafile {authority.ca_file}\nrequire_certificate true"
     secured = TlsConfig(
         enabled=True,
@@ -124,7 +127,7 @@ def test_own_certificate(tmp_path: Path, authority: Authority) -> None:
             assert settled(lambda: subject.connected)
         without = dataclasses.replace(secured, cert_file=None, key_file=None)
         with publisher(broker.port, tls=without) as subject:
-            time.sleep(1)
+            assert settled(lambda: "cannot use the broker" in caplog.text)
             assert not subject.connected
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.broker import require
+from tests.integration.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OWN_NETWORK = ["unshare", "--user", "--map-root-user", "--net"]
@@ -26,7 +27,7 @@ def test_nothing_comes_out_of_a_mended_wire() -> None:
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

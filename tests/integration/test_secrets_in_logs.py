@@ -29,7 +29,7 @@ from edge.replay.memory import ACCEPTED, REFUSED
 from edge.store import ProfileStore
 from edge.store.audit import AUDIT_KEY
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import DEMO, LISTENING, House, feed, speak, stop
+from tests.integration.house import DEMO, House, feed, speak, stop
 from tests.integration.secrets import Array, figures, leaks, pieces, sound_pieces
 from tests.integration.test_signed_service import varied
 
@@ -109,8 +109,10 @@ class TalkativeHouse(House):
             settings[name] = {**known, **value} if isinstance(known, dict) else value
         self.config.write_text(yaml.safe_dump(settings))
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        done = super().run(*arguments, "-vv")
+    def run(self, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+        # A service has a process to itself.
+        run = super().spawn if arguments[0] == "run" else super().run
+        done = run(*arguments, "-vv")
         self.record.hear(" ".join(arguments[:2]), done.stdout, done.stderr)
         return done
 
@@ -177,7 +179,7 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
     service = house.start("--input", "-", "-vv")
     try:
         feed(service, np.zeros(16_000))
-        home.wait_for("/status", lambda s: s.get("microphone") == "listening", LISTENING)
+        home.wait_for("/status", lambda s: s.get("microphone") == "listening")
 
         def say(recording: str) -> None:
             count = len(home.on("/decision"))

@@ -17,20 +17,14 @@ import soundfile
 
 from edge.access.decider import Judgment
 from edge.audio.sources import FileSource
-from edge.config import Config, MqttConfig
+from edge.config import AccessConfig, Config, MqttConfig
 from edge.service import build_service
 from edge.service.observers import Observer
 from edge.types import AccessDecision, AudioBlock
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
-from tests.integration.house import DEMO, LISTENING, House, feed, is_listening, speak, stop
+from tests.integration.house import DEMO, House, feed, is_listening, speak, stop
 from tests.integration.virtual_microphone import VirtualMicrophone
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
+from tests.integration.waiting import PATIENCE, settled
 
 
 def as_wave(name: str, folder: Path) -> Path:
@@ -48,14 +42,12 @@ def test_a_voice_opens_the_door_and_others_do_not(
     house.enroll_ada()
     expected = [
         ("ada_right_phrase", "granted", "accepted", "Ada"),
-        ("ada_wrong_phrase", "denied", "wrong_phrase", "Ada"),
-        ("stranger_adas_phrase", "denied", "unknown_speaker", None),
         ("stranger_other_phrase", "denied", "no_match", None),
     ]
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            status = home.wait_for("/status", is_listening, LISTENING)
+            status = home.wait_for("/status", is_listening)
             assert status.json["state"] == "online"
             assert status.json["enrolled"] == 1
             for number, (name, *_) in enumerate(expected, start=1):
@@ -76,56 +68,30 @@ def test_a_voice_opens_the_door_and_others_do_not(
         home.wait_for("/status", lambda status: status["state"] == "offline")
 
 
-def test_a_lost_microphone_is_told_and_comes_back(
+def test_a_microphone_is_lost_stands_still_and_comes_back(
     microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
 ) -> None:
     house = House(tmp_path, broker, microphone.environment)
     house.enroll_ada()
     with Subscriber(broker) as home:
         service = house.start()
-        try:
-            home.wait_for("/status", is_listening, LISTENING)
-            microphone.unplug()
-            lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
-            assert lost.json["reason"]
-            home.messages.clear()
-            microphone.plug_in()
-            home.wait_for("/status", is_listening, LISTENING)
-            microphone.play(as_wave("ada_right_phrase", tmp_path))
-            decision = home.wait_for("/decision").json
-            assert decision["decision"] == "granted"
-        finally:
-            stop(service)
-
-
-def test_a_stalled_microphone_is_noticed_and_reopened(
-    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
-) -> None:
-    house = House(tmp_path, broker, microphone.environment)
-    house.enroll_ada()
-    with Subscriber(broker) as home:
-        service = house.start()
-        try:
-            home.wait_for("/status", is_listening, LISTENING)
-            microphone.freeze()
-            try:
-                lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
-                assert "delivered nothing" in lost.json["reason"]
-            finally:
-                microphone.thaw()
-            home.messages.clear()
-            home.wait_for("/status", is_listening, LISTENING)
-        finally:
-            stop(service)
-
-
-def test_ends_with_microphone_and_broker_frozen(
-    microphone: VirtualMicrophone, broker: Broker, tmp_path: Path
-) -> None:
-    house = House(tmp_path, broker, microphone.environment)
-    with Subscriber(broker) as home:
-        service = house.start()
-        home.wait_for("/status", is_listening, LISTENING)
+        home.wait_for("/status", is_listening)
+        microphone.unplug()
+        lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
+        assert lost.json["reason"]
+        home.messages.clear()
+        microphone.plug_in()
+        home.wait_for("/status", is_listening)
+        microphone.play(as_wave("ada_right_phrase", tmp_path))
+        assert home.wait_for("/decision").json["decision"] == "granted"
+        home.messages.clear()
+        microphone.freeze()
+        lost = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
+        assert "delivered nothing" in lost.json["reason"]
+        home.messages.clear()
+        microphone.thaw()
+        home.wait_for("/status", is_listening)
+        # It ends also while nothing answers.
         microphone.freeze()
         broker.freeze()
         try:
@@ -144,7 +110,7 @@ def test_starts_without_a_microphone_and_says_so(broker: Broker, tmp_path: Path)
     with Subscriber(broker) as home:
         service = house.start()
         try:
-            status = home.wait_for("/status", lambda s: s.get("microphone") == "lost", LISTENING)
+            status = home.wait_for("/status", lambda s: s.get("microphone") == "lost")
             assert status.json["state"] == "online"
             assert status.json["reason"]
         finally:
@@ -158,11 +124,11 @@ def test_hears_of_an_enrollment_while_it_runs(broker: Broker, tmp_path: Path) ->
         try:
             assert service.stdin is not None
             feed(service, np.zeros(16_000))
-            home.wait_for("/status", lambda s: s.get("enrolled") == 0, LISTENING)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 0)
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
             house.enroll_ada()
-            home.wait_for("/status", lambda s: s.get("enrolled") == 1, 10.0)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1)
             speak(service, "ada_right_phrase")
             granted = home.wait_for("/decision", lambda d: d["decision"] == "granted").json
             assert granted["name"] == "Ada"
@@ -184,9 +150,9 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
         service = house.start("--input", "-")
         try:
             feed(service, np.zeros(16_000))
-            home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1)
             store.write_bytes(b"not a store at all" * 1000)
-            broken = home.wait_for("/status", lambda s: "problem" in s, 10.0)
+            broken = home.wait_for("/status", lambda s: "problem" in s)
             assert "signatures.sqlite" in broken.json["problem"]
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["reason"] == "nobody_enrolled"
@@ -194,7 +160,7 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
             replacement = tmp_path / "state" / "backup"
             replacement.write_bytes(good)
             replacement.replace(store)
-            home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s, 10.0)
+            home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s)
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
         finally:
@@ -207,7 +173,7 @@ def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) 
         house = House(tmp_path, broker, dict(os.environ))
         house.enroll_ada()
     # The broker is gone: decisions are still made, and the service still ends by itself.
-    done = house.run("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
+    done = house.spawn("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
     assert done.returncode == 0, done.stderr
     decisions = [json.loads(line) for line in done.stdout.splitlines()]
     assert [decision["reason"] for decision in decisions] == ["accepted"]
@@ -220,7 +186,7 @@ def test_ends_while_another_process_holds_the_store(broker: Broker, tmp_path: Pa
     with Subscriber(broker) as home:
         service = house.start("--input", "-")
         feed(service, np.zeros(16_000))
-        home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
+        home.wait_for("/status", lambda s: s.get("enrolled") == 1)
         with closing(sqlite3.connect(tmp_path / "state" / "signatures.sqlite")) as other:
             other.execute("BEGIN EXCLUSIVE")
             home.wait_for("/status", lambda s: "problem" in s)
@@ -235,7 +201,11 @@ def test_a_decision_that_comes_late_is_dropped(tmp_path: Path) -> None:
             for block in super().blocks():
                 yield replace(block, captured_at=block.captured_at - 30.0)
 
-    config = Config(mqtt=MqttConfig(enabled=False), state_directory=tmp_path)
+    config = Config(
+        access=AccessConfig(decision_lifetime_s=25.0),
+        mqtt=MqttConfig(enabled=False),
+        state_directory=tmp_path,
+    )
     decisions: list[AccessDecision] = []
     recording = DEMO / "ada_right_phrase.flac"
     for source in (FileSource(recording), Backlog(recording)):
@@ -258,7 +228,7 @@ def test_observers_see_a_decision_before_the_next_tick(
 
         def blocks(self) -> Iterator[AudioBlock]:
             yield from super().blocks()
-            seen.append(decided.wait(LISTENING))
+            seen.append(decided.wait(PATIENCE))
 
     monkeypatch.setattr("edge.service.service._TICK_S", 3600.0)
     monkeypatch.setattr("edge.service.build._observers", lambda *_: [Watching()])

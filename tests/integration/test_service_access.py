@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
-from edge.audio.sources import FileSource
 from edge.cli.main import main
-from edge.config import Config, LockOutConfig, MqttConfig, ReplayConfig
+from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.resources import demo_directory
-from edge.service import build_service
 from edge.store import open_store
-from edge.types import SAMPLE_RATE, AccessDecision, AccessRule, Profile, ProfileKind
+from edge.types import AccessRule, Profile, ProfileKind
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.home import settled
+from tests.integration.listening import Room, listening
+from tests.integration.waiting import settled
 from tests.unit.voices import enrolled, recording
 
 DEMO = demo_directory()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +39,7 @@ def profiles() -> list[Profile]:
 def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
     config = Config(
         mqtt=MqttConfig(host="127.0.0.1", port=broker.port),
+        access=AccessConfig(decision_lifetime_s=60.0),
         lockout=LockOutConfig(rejections=2, first_s=600.0),
         replay=ReplayConfig(enabled=False),  # one recording stands for many sayings
         state_directory=tmp_path / "state",
@@ -70,23 +61,12 @@ def config(tmp_path: Path, broker: Broker, profiles: list[Profile]) -> Config:
     return config
 
 
-def hear(
-    config: Config,
-    folder: Path,
-    *names: str,
-    then: Callable[[AccessDecision], None] | None = None,
-) -> None:
-    """One run of the service, in which these are said one after another, at their pace."""
-    pieces = []
+def hear(room: Room, home: Subscriber, *names: str) -> list[dict[str, Any]]:
+    """What is decided on what is said, one after another."""
     for name in names:
-        samples, _ = soundfile.read(DEMO / f"{name}.flac", dtype="float32")
-        pieces += [samples, np.zeros(SAMPLE_RATE, np.float32)]
-    file = folder / "said.wav"
-    soundfile.write(file, np.concatenate(pieces), SAMPLE_RATE)
-    build_service(config, source=FileSource(file, realtime=True), on_decision=then).run()
-
-
-def decisions(home: Subscriber) -> list[dict[str, Any]]:
+        before = len(home.on("/decision"))
+        room.say(name)
+        assert settled(lambda before=before: len(home.on("/decision")) > before)
     return [message.json for message in home.on("/decision")]
 
 
@@ -102,24 +82,23 @@ def told(decision: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_duress_phrase_opens_as_usual_and_raises_the_alarm(
-    config: Config, broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: Config, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with Subscriber(broker) as home:
-        hear(config, tmp_path, "ada_right_phrase", "ada_wrong_phrase")
-        assert settled(lambda: len(decisions(home)) == 2)
-        usual, forced = decisions(home)
+    with listening(config) as room, Subscriber(broker) as home:
+        usual, forced = hear(room, home, "ada_right_phrase", "ada_wrong_phrase")
         assert usual["decision"] == "granted"
         assert told(usual) == told(forced)
         assert (usual["name"], usual["phrase"]) == ("ada", "coffee")
-        (alarm,) = home.on("/duress")
+        alarm = home.wait_for("/duress")
         assert not alarm.retain
         assert alarm.json["decision"] == forced["id"]
         assert alarm.json["profile_id"] == forced["profile_id"]
         # Neither the figures of the device nor its journal tell of it.
         assert forced["counter"] == usual["counter"] + 1
-        for message in home.on("/status"):
-            assert "duress" not in json.dumps(message.json)
+    assert len(home.on("/duress")) == 1
+    for message in home.on("/status"):
+        assert "duress" not in json.dumps(message.json)
     lines = [record.message for record in caplog.records if record.levelno >= logging.INFO]
     opened = [line.split(",")[0] for line in lines if line.startswith("granted")]
     assert len(opened) == 2
@@ -128,16 +107,15 @@ def test_a_duress_phrase_opens_as_usual_and_raises_the_alarm(
 
 
 def test_outside_the_hours_the_door_stays_shut_and_the_alarm_is_raised(
-    config: Config, broker: Broker, tmp_path: Path
+    config: Config, broker: Broker
 ) -> None:
     with open_store(config.state_path) as store:
         store.set_rule("ada", AccessRule(doors=("another-door",)))
-    with Subscriber(broker) as home:
-        hear(config, tmp_path, "ada_wrong_phrase")
-        assert settled(lambda: len(decisions(home)) == 1)
-        assert decisions(home)[0]["reason"] == "not_here"
-        assert decisions(home)[0]["name"] == "ada"
-        assert len(home.on("/duress")) == 1
+    with listening(config) as room, Subscriber(broker) as home:
+        (shut,) = hear(room, home, "ada_wrong_phrase")
+        assert (shut["reason"], shut["name"]) == ("not_here", "ada")
+        home.wait_for("/duress")
+    assert len(home.on("/duress")) == 1
 
 
 def test_a_lock_out_is_published_survives_and_is_lifted(
@@ -146,23 +124,20 @@ def test_a_lock_out_is_published_survives_and_is_lifted(
     file = tmp_path / "config.yaml"
     file.write_text(f"state_directory: {config.state_path}\n")
     monkeypatch.setenv("EDGE_VOICE_CONFIG", str(file))
-    with Subscriber(broker) as home:
-        hear(config, tmp_path, *["stranger_adas_phrase"] * 2, "ada_right_phrase")
-        assert settled(lambda: len(decisions(home)) == 3)
-        assert [each["reason"] for each in decisions(home)] == [
+    with listening(config) as room, Subscriber(broker) as home:
+        decisions = hear(room, home, *["stranger_adas_phrase"] * 2, "ada_right_phrase")
+        assert [each["reason"] for each in decisions] == [
             "unknown_speaker",
             "unknown_speaker",
             "locked_out",
         ]
-        assert (decisions(home)[2]["name"], decisions(home)[2]["scores"]) == (None, {})
-        locked = home.wait_for("/status", lambda status: bool(status.get("locked_out")), 5.0)
+        assert (decisions[2]["name"], decisions[2]["scores"]) == (None, {})
+        locked = home.wait_for("/status", lambda status: bool(status.get("locked_out")))
         assert locked.json["locked_out_until"].endswith("Z")
-    with Subscriber(broker) as home:  # after a restart, lifted while the service runs
-
-        def lift(decision: AccessDecision) -> None:
-            if not decision.granted:
-                assert main(["lockout", "lift"]) == 0
-
-        hear(config, tmp_path, "stranger_other_phrase", "ada_right_phrase", then=lift)
-        assert settled(lambda: len(decisions(home)) == 2)
-        assert [each["reason"] for each in decisions(home)] == ["locked_out", "accepted"]
+    # After a restart, lifted while the service runs.
+    with listening(config) as room, Subscriber(broker) as home:
+        (locked_out,) = hear(room, home, "stranger_other_phrase")
+        assert main(["lockout", "lift"]) == 0
+        home.wait_for("/status", lambda status: status.get("locked_out") is False)
+        _, accepted = hear(room, home, "ada_right_phrase")
+        assert (locked_out["reason"], accepted["reason"]) == ("locked_out", "accepted")

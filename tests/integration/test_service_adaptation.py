@@ -17,7 +17,7 @@ from edge.audio.files import read_audio
 from edge.audio.sources import FileSource
 from edge.audio.utterance import utterance_of
 from edge.cli.main import main
-from edge.config import Config, EnrollmentConfig, MqttConfig, ReplayConfig
+from edge.config import AccessConfig, Config, EnrollmentConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.recognition.adaptation import AdaptationRefusal, drift_of
 from edge.recognition.scoring import signature_of
@@ -25,6 +25,7 @@ from edge.resources import demo_directory
 from edge.service import build_service
 from edge.store import open_store
 from edge.types import AccessDecision, AudioBlock, Confidence, Profile, ProfileKind, Utterance
+from tests.integration.waiting import PATIENCE
 
 DEMO = demo_directory()
 LEARNING = EnrollmentConfig(adapt=True)
@@ -50,6 +51,7 @@ def enrolled(engine: Engine) -> Profile:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     return Config(
+        access=AccessConfig(decision_lifetime_s=25.0),
         mqtt=MqttConfig(enabled=False),
         state_directory=tmp_path / "state",
         enrollment=LEARNING,
@@ -215,13 +217,12 @@ def test_is_learned_while_the_service_goes_on(config: Config, enrolled: Profile)
             for block in super().blocks():
                 end = block.end_s
                 yield block
-            deadline = time.monotonic() + 10.0
+            deadline = time.monotonic() + PATIENCE
             while time.monotonic() < deadline and not kept(config).adapted:
                 for _ in range(10):
                     silence = np.zeros(512, np.float32)
                     yield AudioBlock(silence, end, time.monotonic())
                     end += 512 / 16_000
-                time.sleep(0.02)
             learned.append(len(kept(config).adapted))
 
     keep(config, enrolled)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pytest
-
-from edge.types import FloatArray
+from edge.config import load_config
 from tests.integration.broker import Broker, Subscriber
-from tests.integration.house import LISTENING, House, feed, feed_live, stop
+from tests.integration.house import House
+from tests.integration.listening import Room, listening
 from tests.integration.test_signed_service import SignedHouse
 from tests.unit.spoken_digits import ADA, ROBIN, WORDS, enroll_ada, needs_flite, recording_of
 
@@ -24,96 +20,60 @@ PACE = 1.1
 pytestmark = needs_flite
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def house(broker: Broker, tmp_path: Path) -> House:
-    """A door that always challenges, and Ada with her digits."""
-    asks = {"required": "always", "answer_s": 20.0, "attempts": 1}
+def test_only_the_right_digits_in_the_right_voice_open(broker: Broker, tmp_path: Path) -> None:
+    asks = {"required": "always", "answer_s": 60.0, "attempts": 1}
     house = House(tmp_path, broker, dict(os.environ), challenge=asks)
     enroll_ada(tmp_path / "state")
-    return house
-
-
-def test_the_right_digits_in_the_right_voice_open(broker: Broker, house: House) -> None:
-    with Subscriber(broker) as home:
-        service = _started(house, home)
-        try:
-            digits = _asked(service, home)
-            _answer(service, digits, ADA)
-            opened = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
-            assert (opened["decision"], opened["reason"]) == ("granted", "accepted")
-            assert opened["name"] == "Ada"
+    with listening(load_config(house.config)) as room, Subscriber(broker) as home:
+        for answer in ("wrong digits", "wrong voice", "passphrase", "right"):
+            digits = _asked(room, home)
+            if answer == "wrong digits":
+                last = next(d for d in range(9, -1, -1) if d not in digits)
+                _answer(room, (*digits[:-1], last), ADA)
+            elif answer == "wrong voice":
+                _answer(room, digits, ROBIN)
+            elif answer == "passphrase":
+                room.say(recording_of(PHRASE, ADA, PACE))
+            else:
+                _answer(room, digits, ADA)
+            done = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
+            expected = (
+                ("granted", "accepted") if answer == "right" else ("denied", "challenge_failed")
+            )
+            assert (done["decision"], done["reason"]) == expected, answer
             over = home.wait_for("/challenge", lambda c: c["digits"] is None)
             assert not over.retain
-        finally:
-            stop(service)
-
-
-@pytest.mark.parametrize("wrong", ["digits", "voice", "passphrase"])
-def test_anything_else_does_not(broker: Broker, house: House, wrong: str) -> None:
-    with Subscriber(broker) as home:
-        service = _started(house, home)
-        try:
-            digits = _asked(service, home)
-            if wrong == "digits":
-                last = next(d for d in range(9, -1, -1) if d not in digits)
-                _answer(service, (*digits[:-1], last), ADA)
-            elif wrong == "voice":
-                _answer(service, digits, ROBIN)
-            else:
-                feed_live(service, recording_of(PHRASE, ADA, PACE))
-            shut = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
-            assert (shut["decision"], shut["reason"]) == ("denied", "challenge_failed")
-        finally:
-            stop(service)
+        assert done["name"] == "Ada"
 
 
 def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> None:
-    house = SignedHouse(tmp_path, broker, challenge={"answer_s": 20.0})
+    house = SignedHouse(tmp_path, broker, challenge={"answer_s": 60.0})
     enroll_ada(tmp_path / "state")
-    with Subscriber(broker) as home:
-        service = _started(house, home)
-        try:
-            done = house.tell("challenge")
-            assert done.returncode == 0, done.stderr
-            assert "people_who_can_answer: 1" in done.stdout
-            home.wait_for("/status", lambda s: s.get("challenge_demanded") is True)
-            digits = _asked(service, home)
-            home.messages.clear()
-            _answer(service, digits, ADA)
-            home.wait_for("/decision", lambda d: d["reason"] == "accepted")
-            home.wait_for("/status", lambda s: "challenge_demanded" not in s)
-            home.messages.clear()
-            _say(service, recording_of(PHRASE, ADA, PACE))
-            assert home.wait_for("/decision").json["decision"] == "granted"
-        finally:
-            stop(service)
+    with listening(load_config(house.config)) as room, Subscriber(broker) as home:
+        home.wait_for("/status", lambda s: s.get("enrolled") == 1)
+        done = house.tell("challenge")
+        assert done.returncode == 0, done.stderr
+        assert "people_who_can_answer: 1" in done.stdout
+        home.wait_for("/status", lambda s: s.get("challenge_demanded") is True)
+        digits = _asked(room, home)
+        home.messages.clear()
+        _answer(room, digits, ADA)
+        home.wait_for("/decision", lambda d: d["reason"] == "accepted")
+        home.wait_for("/status", lambda s: "challenge_demanded" not in s)
+        home.messages.clear()
+        room.say(recording_of(PHRASE, ADA, PACE))
+        assert home.wait_for("/decision").json["decision"] == "granted"
 
 
-def _started(house: House, home: Subscriber) -> subprocess.Popen[bytes]:
-    service = house.start("--input", "-")
-    feed(service, np.zeros(16_000))
-    home.wait_for("/status", lambda s: s.get("enrolled") == 1, LISTENING)
-    return service
-
-
-def _asked(service: subprocess.Popen[bytes], home: Subscriber) -> tuple[int, ...]:
+def _asked(room: Room, home: Subscriber) -> tuple[int, ...]:
     """The digits that are shown after the passphrase."""
-    _say(service, recording_of(PHRASE, ADA, PACE))
+    home.messages.clear()
+    room.say(recording_of(PHRASE, ADA, PACE))
     asked = home.wait_for("/decision").json
     assert (asked["decision"], asked["reason"]) == ("denied", "challenge_asked")
     prompt: dict[str, Any] = home.wait_for("/challenge").json
     return tuple(int(digit) for digit in prompt["digits"])
 
 
-def _answer(service: subprocess.Popen[bytes], digits: tuple[int, ...], voice: str) -> None:
-    feed_live(service, recording_of([WORDS[digit] for digit in digits], voice, PACE))
-
-
-def _say(service: subprocess.Popen[bytes], samples: FloatArray) -> None:
-    feed(service, np.concatenate((samples, np.zeros(16_000, np.float32))))
+def _answer(room: Room, digits: tuple[int, ...], voice: str) -> None:
+    room.say(recording_of([WORDS[digit] for digit in digits], voice, PACE))

@@ -12,6 +12,7 @@ import soundfile
 
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, House
+from tests.integration.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])
@@ -28,7 +29,7 @@ def test_decisions_that_cannot_be_printed_are_still_published(tmp_path: Path, ou
             env=house.environment,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         home.wait_for("/status", lambda status: status["state"] == "offline")

@@ -11,6 +11,7 @@ import pytest
 
 from edge.monitor.messages import SYSTEM_SOCKET
 from tests.integration.broker import require
+from tests.integration.waiting import PATIENCE
 from tools.confined.unit import UNIT, limited
 from tools.run_confined import boot, judge, missing
 
@@ -32,7 +33,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
         ["systemd-analyze", "--no-pager", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -6,16 +6,18 @@ and as root too. Everything lives in a folder of its own and ends with the test.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 
 import pytest
+
+from tests.integration.waiting import PATIENCE, settled
 
 _ALSA = """
 pcm_type.pulse { lib libasound_module_pcm_pulse.so }
@@ -87,10 +89,16 @@ class VirtualMicrophone:
             PULSE_SERVER=f"unix:{self._folder / 'native'}",
             ALSA_CONFIG_PATH=str(alsa),
         )
+        self._drained = self._folder / "drained"
         self._server: subprocess.Popen[bytes] | None = None
         self._drain: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> VirtualMicrophone:
+        # Sound does not wait: who plays and records here comes before all else on a busy machine,
+        # where this user may have that. What is started from now on inherits it.
+        self._priority = os.getpriority(os.PRIO_PROCESS, 0)
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, -15)
         self.plug_in()
         return self
 
@@ -101,6 +109,7 @@ class VirtualMicrophone:
         trace: TracebackType | None,
     ) -> None:
         self.unplug()
+        os.setpriority(os.PRIO_PROCESS, 0, self._priority)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -126,25 +135,30 @@ class VirtualMicrophone:
             stdout=subprocess.DEVNULL,
             stderr=(self._folder / "pulseaudio.log").open("ab"),
         )
-        deadline = time.monotonic() + 10.0
-        while self._control("info") != 0:
-            assert time.monotonic() < deadline, (self._folder / "pulseaudio.log").read_text()
-            assert self._server.poll() is None, (self._folder / "pulseaudio.log").read_text()
-            time.sleep(0.05)
+        server = self._server
+        assert settled(lambda: self._control("info") == 0 or server.poll() is not None)
+        assert server.poll() is None, (self._folder / "pulseaudio.log").read_text()
         assert self._control("set-default-source", f"{_SINK}.monitor") == 0
         # A null sink that nobody has recorded from yet delivers its first sound after up to 2 s,
         # which no microphone does; a recording that nobody reads keeps it awake.
-        drained = self._folder / "drained"
         self._drain = subprocess.Popen(
             ["parec", "--raw", "--latency-msec=32", f"--device={_SINK}.monitor"],
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            stdout=drained.open("wb"),
+            stdout=self._drained.open("wb"),
             stderr=subprocess.DEVNULL,
         )
-        while drained.stat().st_size == 0:
-            assert time.monotonic() < deadline, "the sound server delivers nothing"
-            time.sleep(0.02)
+        assert settled(lambda: self._drained.stat().st_size), "the sound server delivers nothing"
+
+    @property
+    def plugged_in(self) -> bool:
+        """Whether there is a sound server."""
+        return self._server is not None
+
+    @property
+    def sounds(self) -> bool:
+        """Whether anything can be heard in the room just now."""
+        return any(self._drained.read_bytes()[-2048:])
 
     def unplug(self) -> None:
         """Kill the sound server: the microphone is gone without a goodbye."""
@@ -164,7 +178,7 @@ class VirtualMicrophone:
 
     def play(self, path: Path) -> None:
         """Play a sound file into the room and wait until it has been played."""
-        self.play_in_background(path).wait(timeout=120)
+        self.play_in_background(path).wait(timeout=PATIENCE)
 
     def play_in_background(self, path: Path) -> subprocess.Popen[bytes]:
         """Play a sound file into the room; the caller waits for the process."""

@@ -13,24 +13,30 @@ import tempfile
 import time
 from pathlib import Path
 
+import edge.mqtt.publisher
 from edge.mqtt import MqttPublisher
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.home import decision, ids, publisher
+from tests.integration.waiting import settled
 
+LIFETIME_S = 3.0
+"""Of the decisions that are cut off."""
+_FIN_WAIT = "04"
 CHILD = """
-import sys, time
+import signal, sys
 from tests.integration.home import decision, publisher
+from tests.integration.waiting import settled
+from tests.integration.wire import LIFETIME_S, plug, sent_at_once, underway
+sent_at_once()
 with publisher(int(sys.argv[1])) as subject:
-    first, second = decision(), decision(lifetime_s=1.0)
+    first, second = decision(), decision(lifetime_s=LIFETIME_S)
     subject.publish_decision(first)
-    while subject.counters.confirmed < 1:
-        time.sleep(0.001)
-    import subprocess
-    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+    assert settled(lambda: subject.counters.confirmed == 1)
+    plug("down")
     subject.publish_decision(second)
-    time.sleep(0.3)
+    assert settled(lambda: underway(int(sys.argv[1])) > len(second.to_json()))
     print(second.id, flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 
@@ -38,17 +44,30 @@ def plug(state: str) -> None:
     subprocess.run(["ip", "link", "set", "lo", state], check=True)
 
 
-def cut_under(subject: MqttPublisher, listener: Subscriber) -> dict[str, str]:
-    first, doomed, patient = decision(), decision(lifetime_s=1.0), decision(lifetime_s=30)
+def sent_at_once() -> None:
+    """Have decisions written to the socket without asking the broker first."""
+    edge.mqtt.publisher._FRESH_S = 3600.0
+
+
+def underway(port: int, state: str = "") -> int:
+    """Bytes that this machine has still to send to a port, over connections in a state."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    lines = [row for row in rows if row[2] == f"0100007F:{port:04X}" and row[3].startswith(state)]
+    return sum(int(row[4].partition(":")[0], 16) for row in lines)
+
+
+def cut_under(broker: Broker, subject: MqttPublisher, listener: Subscriber) -> dict[str, str]:
+    first, doomed, patient = decision(), decision(lifetime_s=LIFETIME_S), decision()
     subject.publish_decision(first)
     listener.wait_for("/decision")
-    # The broker answered just now, so the next one is written to the socket at once.
+    assert settled(lambda: subject.counters.confirmed == 1)
     plug("down")
     subject.publish_decision(doomed)
-    time.sleep(2)
+    assert settled(lambda: underway(broker.port) > len(doomed.to_json()))
+    assert settled(lambda: subject.counters.dropped == 1)
     subject.publish_decision(patient)
     plug("up")
-    listener.wait_for("/decision", lambda got: got["id"] == patient.id, timeout=30)
+    listener.wait_for("/decision", lambda got: got["id"] == patient.id)
     return {"first": first.id, "doomed": doomed.id, "patient": patient.id}
 
 
@@ -58,22 +77,26 @@ def cut_and_kill(broker: Broker) -> dict[str, str]:
         assert child.stdout is not None
         orphan = child.stdout.readline().strip()
         child.send_signal(signal.SIGKILL)
-    time.sleep(2)
+    # The kernel goes on alone, but not for longer than the decision lives.
+    over = time.monotonic() + LIFETIME_S + 1.0
+    assert settled(lambda: not underway(broker.port, _FIN_WAIT) or time.monotonic() > over)
     plug("up")
+    assert settled(lambda: not underway(broker.port, _FIN_WAIT))
     return {"orphan": orphan}
 
 
 def main() -> None:
+    sent_at_once()
     plug("up")
     folder = Path(tempfile.mkdtemp())
     with Broker(folder) as broker, Subscriber(broker) as listener:
         with publisher(broker.port) as subject:
-            made = cut_under(subject, listener)
+            made = cut_under(broker, subject, listener)
         made |= cut_and_kill(broker)
-        # The kernel's next attempt to send what it still has comes within this time: it doubles
-        # its waits from 0.2 s on, and the cut lasted 2.3 s.
-        time.sleep(4)
-        listener.ready_again()
+        with publisher(broker.port) as subject:
+            last = decision()
+            subject.publish_decision(last)
+            listener.wait_for("/decision", lambda got: got["id"] == last.id)
         print(json.dumps({"made": made, "arrived": ids(listener)}))
 
 

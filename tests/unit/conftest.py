@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the command line, and of those that listen to a microphone."""
+"""Fixtures that many unit tests share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,36 @@ from pathlib import Path
 import pytest
 
 from edge.audio import microphone
+from edge.recognition import Engine
 from edge.store import ProfileStore
-from edge.types import ProfileKind
+from edge.types import Profile, ProfileKind
 from tests.unit.sound_system import Clock, SoundSystem
-from tests.unit.stores import enroll, make_sample
+from tests.unit.stores import enroll, make_sample, stretch_in_a_moment
+from tests.unit.voices import enrolled, the_engine
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The recognizer with the models that come with the software."""
+    return the_engine()
+
+
+@pytest.fixture(scope="session")
+def ada(engine: Engine) -> Profile:
+    """Ada of the demo, enrolled with her phrase."""
+    return enrolled(engine, "ada")
+
+
+@pytest.fixture(scope="session")
+def robin(engine: Engine) -> Profile:
+    """Robin of the demo, enrolled with his phrase."""
+    return enrolled(engine, "robin")
+
+
+@pytest.fixture
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passphrases are stretched in a moment."""
+    stretch_in_a_moment(monkeypatch)
 
 
 @pytest.fixture

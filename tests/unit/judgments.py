@@ -1,4 +1,4 @@
-"""Judgments of the demo's voices, and made-up ones, for the tests of what comes after them."""
+"""Made-up judgments, for the tests of what comes after them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from edge.types import (
     SpeakerMatch,
     Utterance,
 )
-from tests.unit.voices import recording
+
+QUALITY = Quality(-23.0, -61.0, 38.0, 0.0, 1.0)
 
 
 def judgment_of(
     reason: ReasonCode, *, rule: AccessRule = EVERYTHING, profile: Profile | None = None
 ) -> Judgment:
     """A judgment with this outcome; there is no recognition behind it."""
-    utterance: Utterance = recording("ada_right_phrase")
+    utterance = Utterance(np.zeros(16_000, np.float32), 0.0, 1.0, QUALITY)
     person = replace(profile or Profile.begin("Ada"), rule=rule)
     granted = reason is ReasonCode.ACCEPTED
     decision = AccessDecision(
@@ -46,9 +47,5 @@ def judgment_of(
     )
     voice = SpeakerMatch(person.id, person.name, 0.9, 5.0, 1.0)
     phrase = PhraseMatch(person.id, "mellon", 0.1, 5.0, 1.0)
-    analysis = _analysis(utterance.quality)
-    return Judgment(utterance, decision, Candidate(analysis, person, voice, phrase))
-
-
-def _analysis(quality: Quality) -> Analysis:
-    return Analysis(np.eye(1, 192, dtype=np.float32)[0], None, quality, {})
+    analysis = Analysis(np.eye(1, 192, dtype=np.float32)[0], None, QUALITY, {})
+    return Judgment(utterance, decision, Candidate(analysis, person, voice, phrase, 1))

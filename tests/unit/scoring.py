@@ -1,4 +1,4 @@
-"""Calibrations that can be worked out by hand, for the tests of scores."""
+"""Frames and calibrations whose scores can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edge.recognition.scoring import (
     Scorer,
     VoiceCalibration,
 )
+from edge.types import FloatArray
 
 VOICE_CURVE = OperatingCurve(((0.1, -4.0), (0.01, 1.0), (0.001, 4.0), (0.0001, 6.0)))
 PHRASE_CURVE = OperatingCurve(((0.1, 0.0), (0.01, 0.5), (0.0001, 2.5)))
@@ -25,6 +26,11 @@ PLAIN_VOICE: dict[str, Any] = {
     "snr": 0.0,
     "curve": VOICE_CURVE,
 }
+
+
+def spelled(text: str) -> FloatArray:
+    """One frame a letter: the same letters are 0 apart, different ones 1."""
+    return np.eye(128, dtype=np.float32)[[ord(letter) for letter in text]]
 
 
 def plain_scorer(dimensions: int = 3, rate: float = 0.001) -> Scorer:

@@ -1,4 +1,4 @@
-"""Made-up samples and profiles."""
+"""Made-up samples and profiles, and a state of the device that is kept nowhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,54 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from edge.crypto.keys import KeyStretching
+from edge.errors import StoreError
 from edge.store import ProfileStore
+from edge.store.device_state import DeviceState
 from edge.types import EnrollmentSample, FloatArray, ProfileKind
 
 SPEAKER_MODEL = "5" * 64
 PHRASE_MODEL = "9" * 64
+CHEAP_STRETCHING = KeyStretching(10, 8, 1, bytes(range(16)))
+
+
+def stretch_in_a_moment(patch: pytest.MonkeyPatch) -> None:
+    """Make new passphrases cost next to nothing, to us and to whoever tries them all."""
+    patch.setattr(KeyStretching, "fresh", classmethod(lambda cls: CHEAP_STRETCHING))
+
+
+class Memory(DeviceState):
+    """A device's state without a file; `broken` fails whatever is asked of it."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.numbers: dict[str, int] = {}
+        self.writes = 0
+        self.broken = False
+
+    def get(self, name: str) -> str | None:
+        self._require()
+        return self.texts.get(name)
+
+    def put(self, name: str, text: str | None) -> None:
+        self._require()
+        self.writes += 1
+        self.texts.pop(name, None)
+        if text is not None:
+            self.texts[name] = text
+
+    def reserve(self, name: str, count: int = 1) -> int:
+        self._require()
+        self.writes += 1
+        first = self.numbers.get(name, 0) + 1
+        self.numbers[name] = first + count - 1
+        return first
+
+    def _require(self) -> None:
+        if self.broken:
+            raise StoreError("no space is left")
 
 
 def make_sample(
@@ -85,6 +127,12 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
         and one.created_at == other.created_at
         and one.adapted is other.adapted
     )
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open."""
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return path in [each.readlink() for each in links]
 
 
 def enroll(store: ProfileStore, name: str, *seeds: int) -> str:

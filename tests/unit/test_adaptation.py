@@ -108,8 +108,10 @@ def test_noise_is_not_learned() -> None:
 def test_half_a_phrase_is_not_learned() -> None:
     shortest = profile_of(*ADA.samples[:2], sample(toward(0.95, 3), net_speech_s=1.0))
     assert reason(ADA, speech_s=1.39) is AdaptationRefusal.SHORT
-    assert reason(ADA, speech_s=1.41) is None
-    assert reason(shortest, speech_s=0.71) is None
+    assert reason(ADA, speech_s=1.4) is None
+    assert reason(ADA, speech_s=math.nan) is AdaptationRefusal.SHORT
+    assert reason(shortest, speech_s=0.69) is AdaptationRefusal.SHORT
+    assert reason(shortest, speech_s=0.7) is None
     # A learned sample does not lower the bar for the next one.
     eased = profile_of(
         *ADA.samples, sample(toward(0.95, 5), adapted=True, net_speech_s=1.5, created_at=0.0)
@@ -121,14 +123,40 @@ def test_what_was_cut_is_not_learned() -> None:
     assert reason(truncated=True) is AdaptationRefusal.CUT
 
 
+def test_of_several_reasons_the_first_is_given() -> None:
+    learned = sample(toward(0.9, 4), adapted=True, created_at=NOW)
+    everything: dict[str, Any] = {
+        "confidence": Confidence.LOW,
+        "to_enrolled": nearness(voice=0.0),
+        "truncated": True,
+        "snr_db": 0.0,
+        "speech_s": 0.1,
+        "interval_s": 1.0,
+    }
+    found = []
+    for mended in [*everything, None]:
+        found.append(reason(profile_of(*ADA.samples, learned), **everything))
+        everything.pop(mended or "", None)
+        if mended == "interval_s":
+            everything["interval_s"] = 0.0
+    assert found == list(AdaptationRefusal)
+
+
 @pytest.mark.parametrize("adapted", [False, True])
 def test_what_is_there_already_is_not_learned(adapted: bool) -> None:
     there = sample(toward(0.9, 5), adapted=adapted, created_at=0.0)
     profile = profile_of(*ADA.samples, there)
-    one_more = toward(0.9, 5)
-    assert cosine(one_more, there.speaker_embedding) > 0.999
-    assert reason(profile, voice=one_more) is AdaptationRefusal.REPEATED
-    assert reason(ADA, voice=one_more) is None
+
+    def near(similarity: float) -> FloatArray:
+        """A voice that is that near to it, and far from the others."""
+        aside = math.sqrt(1.0 - similarity**2)
+        turned: FloatArray = similarity * toward(0.9, 5) + aside * toward(0.0, 6)
+        return turned
+
+    assert reason(profile, voice=near(1.0)) is AdaptationRefusal.REPEATED
+    assert reason(profile, voice=near(0.981)) is AdaptationRefusal.REPEATED
+    assert reason(profile, voice=near(0.979)) is None
+    assert reason(ADA, voice=near(1.0)) is None
 
 
 def test_one_at_a_time() -> None:
@@ -138,7 +166,7 @@ def test_one_at_a_time() -> None:
         return profile_of(*ADA.samples, new, old)
 
     assert reason(learned(5.9)) is AdaptationRefusal.TOO_SOON
-    assert reason(learned(6.1)) is None
+    assert reason(learned(6.0)) is None
     assert reason(learned(6.1), interval_s=7 * HOUR) is AdaptationRefusal.TOO_SOON
     # A clock that was set back makes it slower, never faster.
     assert reason(learned(-1000.0)) is AdaptationRefusal.TOO_SOON
@@ -149,15 +177,24 @@ def test_one_at_a_time() -> None:
 
 def test_drift_is_none_without_learning_and_grows_with_it() -> None:
     assert drift_of(ADA) == 0.0
-    drifts = [
-        drift_of(profile_of(*ADA.samples, *(sample(toward(0.7, 5), adapted=True),) * count))
-        for count in (1, 2, 3)
-    ]
-    assert 0.0 < drifts[0] < drifts[1] < drifts[2] < 0.1
-    opposite = profile_of(*ADA.samples, sample(-toward(0.9, 5), adapted=True))
-    assert drift_of(opposite) > 0.0
+    own = sample(toward(1.0))
+
+    def drift(*seconds: float) -> float:
+        """After learning a voice at a right angle to the enrolled one, 2 s long."""
+        learned = [sample(toward(0.0), adapted=True, net_speech_s=each) for each in seconds]
+        return drift_of(profile_of(own, *learned))
+
+    # The signatures are (1, 0), and (2, s) for s seconds learned.
+    assert drift(0.5) == pytest.approx(1 - 2 / math.hypot(2, 0.5), abs=1e-6)
+    assert drift(0.5, 1.0) == pytest.approx(1 - 2 / math.hypot(2, 1.5), abs=1e-6)
+    assert drift(2.0, 2.0, 2.0) == pytest.approx(1 - math.sqrt(0.5), abs=1e-6)
     # Nothing is claimed of a profile that has only learned.
     assert drift_of(profile_of(sample(toward(0.9), adapted=True))) == 0.0
+
+
+def test_a_cosine_stays_one_in_spite_of_rounding() -> None:
+    longer = toward(1.0) * np.float32(1.001)
+    assert (cosine(longer, longer), cosine(longer, -longer)) == (1.0, -1.0)
 
 
 def test_a_signature_needs_something_enrolled() -> None:
@@ -178,6 +215,10 @@ def test_learned_samples_never_weigh_more_than_enrolled_ones() -> None:
     # Not so many that it matters: each counts in full.
     three = signature_of([one, one, one, other])
     assert three[1] / three[0] == pytest.approx(1 / 3, abs=1e-5)
+    # Each by its seconds of speech, of which only three count.
+    seconds = [sample(toward(1.0), net_speech_s=2.5), sample(toward(0.0), net_speech_s=9.0)]
+    weighed = signature_of(seconds)
+    assert weighed[1] / weighed[0] == pytest.approx(3.0 / 2.5, abs=1e-5)
     # Enrolled samples that disagree make a shorter sum, which must still not be outweighed.
     scattered = [sample(toward(0.6, axis)) for axis in (1, 2, 3)]
     own = signature_of(scattered)

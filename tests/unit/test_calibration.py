@@ -11,14 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edge.recognition.scoring import (
-    ENROLLMENTS_RANGE,
-    SNR_RANGE_DB,
-    SPEECH_RANGE_S,
-    OperatingCurve,
-    PhraseCalibration,
-    VoiceCalibration,
-)
+from edge.recognition.scoring import OperatingCurve, PhraseCalibration, VoiceCalibration
 from tests.unit.scoring import PHRASE_CURVE, PLAIN_VOICE, VOICE_CURVE
 
 RATES = st.floats(1e-8, 0.9)
@@ -63,6 +56,7 @@ def test_the_points_themselves_and_halfway_between() -> None:
 def test_beyond_its_ends_the_last_slope_goes_on() -> None:
     assert VOICE_CURVE.threshold(1e-5) == pytest.approx(6.0 + 2.0)
     assert VOICE_CURVE.threshold(1e-6) == pytest.approx(6.0 + 4.0)
+    assert VOICE_CURVE.threshold(10.0**-0.1) == pytest.approx(-4.0 - 4.5)
     assert VOICE_CURVE.rarity(10.0) == pytest.approx(6 * math.log(10.0))
     assert VOICE_CURVE.rarity(-9.0) == pytest.approx(0.0, abs=1e-6)
     assert VOICE_CURVE.rarity(-14.0) == pytest.approx(-math.log(10.0))
@@ -118,25 +112,33 @@ def test_the_more_similar_the_likelier(one: float, other: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "span"),
+    ("fact", "low", "high", "below_adds", "above_adds"),
     [
-        ("net_speech_s", SPEECH_RANGE_S),
-        ("snr_db", SNR_RANGE_DB),
-        ("enrollments", ENROLLMENTS_RANGE),
+        ("net_speech_s", 0.4, 6.0, -2.0 * math.log(0.2), -2.0 * math.log(3)),
+        ("snr_db", 0.0, 40.0, 2.0, -1.2),
+        ("enrollments", 1, 5, 1.5 * math.log(3), -1.5 * math.log(5 / 3)),
     ],
 )
-def test_beyond_what_was_measured_the_end_counts(what: str, span: tuple[float, float]) -> None:
-    low, high = span
+def test_beyond_what_was_measured_the_end_counts(
+    fact: str, low: float, high: float, below_adds: float, above_adds: float
+) -> None:
+    def added(value: float) -> float:
+        facts: dict[str, Any] = {fact: value}
+        return ratio(**facts) - ratio()
 
-    def at(value: float) -> float:
-        facts: dict[str, Any] = {what: value}
-        return ratio(**facts)
+    assert added(low) == pytest.approx(below_adds, abs=1e-5)
+    assert added(high) == pytest.approx(above_adds, abs=1e-5)
+    assert [added(low - 100), added(0), added(high + 100)] == [added(low), added(low), added(high)]
+    assert added(low * 1.1 + 0.1) < added(low)
+    assert added(high * 0.9) > added(high)
 
-    assert at(low) != pytest.approx(at(high), abs=0.1)
-    assert at(low) != pytest.approx(at((low + high) / 2), abs=0.1)
-    assert at(low - 100) == at(low)
-    assert at(0) == at(low)
-    assert at(high + 100) == at(high)
+
+@pytest.mark.parametrize(
+    ("enrollments", "shift"),
+    [(0, 1.5 * math.log(3)), (1, 1.5 * math.log(3)), (3, 0.0), (6, -1.5 * math.log(5 / 3))],
+)
+def test_the_threshold_goes_with_the_number_of_enrollments(enrollments: int, shift: float) -> None:
+    assert FULL.shift(enrollments) == pytest.approx(shift)
 
 
 def test_each_voice_and_signature_is_judged_by_its_own_quality() -> None:
@@ -162,3 +164,5 @@ def test_a_phrase_by_hand() -> None:
     assert phrase.ratio(0.5, 25.0) == pytest.approx(-1.0)
     assert phrase.ratio(0.5, 15.0) == pytest.approx(0.0)  # noise adds to a distance
     assert phrase.ratio(0.5, -20.0) == phrase.ratio(0.5, 5.0) == pytest.approx(1.0)
+    assert phrase.ratio(0.5, 6.0) == pytest.approx(0.9)
+    assert phrase.ratio(0.5, 24.0) == pytest.approx(-0.9)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from edge.config import Config
 from edge.errors import ModelError
 from edge.inference import ModelCard, read_card
 from edge.recognition import Engine
-from edge.recognition.scoring import phrase_calibration, require_calibrated, voice_calibration
+from edge.recognition.scoring import (
+    Scorer,
+    phrase_calibration,
+    require_calibrated,
+    voice_calibration,
+)
 from edge.resources import models_directory
 
 SPEAKER, PHRASE = "speaker_embedding", "phrase_embedding"
@@ -26,7 +33,7 @@ READERS: dict[str, Callable[[ModelCard], object]] = {
 }
 RATIO_KEYS = [
     *((SPEAKER, key) for key in ("offset", "similarity", "speech", "enrollments", "snr")),
-    *((PHRASE, key) for key in ("offset", "distance")),
+    *((PHRASE, key) for key in ("offset", "distance", "snr")),
 ]
 NO_NUMBERS: list[Any] = [None, "3", True, [], {}, math.nan, math.inf, -math.inf, 10**400]
 
@@ -85,7 +92,19 @@ def test_a_missing_calibration(tmp_path: Path, name: str) -> None:
 def test_a_calibration_of_another_model(tmp_path: Path, name: str, made_for: object) -> None:
     document = document_of(name)
     document["calibration"]["made_for"] = made_for
-    refused(name, card_of(tmp_path, document), "in place of a calibration for this model")
+    said = f"one for the model {str(made_for)[:12]}... in place of a calibration for this model"
+    refused(name, card_of(tmp_path, document), f"{said} ({document['sha256'][:12]}...)")
+
+
+@pytest.mark.parametrize("name", [SPEAKER, PHRASE])
+def test_the_least_that_is_a_calibration(tmp_path: Path, name: str) -> None:
+    document = document_of(name)
+    weak = {SPEAKER: ("similarity", 0.01), PHRASE: ("distance", -0.01)}[name]
+    document["calibration"]["ratio"].update([weak])
+    document["calibration"]["operating_curve"] = [[0.9, -0.1], [0.1, 0.1]]
+    calibration: Any = READERS[name](card_of(tmp_path, document))
+    assert getattr(calibration, weak[0]) == weak[1]
+    assert calibration.curve.points == ((0.9, -0.1), (0.1, 0.1))
 
 
 @pytest.mark.parametrize(("name", "key"), RATIO_KEYS)
@@ -154,24 +173,11 @@ def test_a_damaged_curve(tmp_path: Path, name: str, curve: object) -> None:
     refused(name, card_of(tmp_path, document), "calibration.operating_curve")
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """A folder of models of this test's own."""
-    folder = tmp_path / "models"
-    shutil.copytree(models_directory(), folder)
-    return folder
-
-
-def open_error(folder: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        Engine.open(Config(models_directory=folder))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 @pytest.mark.parametrize("name", [SPEAKER, PHRASE])
-def test_a_changed_model_does_not_open_with_the_old_calibration(models: Path, name: str) -> None:
+def test_a_changed_model_does_not_open_with_the_old_calibration(tmp_path: Path, name: str) -> None:
     """The model and its hash in the card were changed together; the calibration was not."""
+    models = tmp_path / "models"
+    shutil.copytree(models_directory(), models)
     model = models / f"{name}.tflite"
     # Behind the end of a flat buffer nobody reads: the model still runs, but it is another file.
     model.write_bytes(model.read_bytes() + bytes(16))
@@ -179,12 +185,32 @@ def test_a_changed_model_does_not_open_with_the_old_calibration(models: Path, na
     document["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
     document["size_bytes"] = model.stat().st_size
     (models / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
-    message = open_error(models)
-    assert f"{name}.tflite" in message
-    assert "in place of a calibration for this model" in message
+    with pytest.raises(
+        ModelError, match=rf"{name}\.tflite holds .* in place of a calibration for this model"
+    ):
+        Engine.open(Config(models_directory=models))
     document["calibration"]["made_for"] = document["sha256"]
     (models / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
     Engine.open(Config(models_directory=models))  # and calibrated for it, it opens
+
+
+def scorer_of(engine: Engine, cohort: object, folder: Path | None = None) -> Scorer:
+    """What is made of a card that names this cohort."""
+    card = engine.models.speaker.card
+    speaker = copy.copy(engine.models.speaker)
+    speaker.card = replace(card, calibration={**card.calibration, "cohort": cohort})
+    directory = folder or models_directory()
+    return Scorer.of(replace(engine.models, speaker=speaker, directory=directory), 0.001)
+
+
+COHORT: dict[str, Any] = document_of(SPEAKER)["calibration"]["cohort"]
+
+
+@pytest.mark.parametrize(("nearest", "weight"), [(1, 0.0), (20, 1.0), (967, 0.15)])
+def test_a_cohort_entry(engine: Engine, nearest: int, weight: float) -> None:
+    cohort = scorer_of(engine, {**COHORT, "nearest": nearest, "weight": weight}).cohort
+    assert (cohort.nearest, cohort.weight) == (nearest, weight)
+    assert cohort.embeddings.shape == (966, 192)
 
 
 @pytest.mark.parametrize(
@@ -206,21 +232,17 @@ def test_a_changed_model_does_not_open_with_the_old_calibration(models: Path, na
         pytest.param({"sha256": "0" * 64}, id="another hash"),
     ],
 )
-def test_a_damaged_cohort_entry(models: Path, change: dict[str, Any]) -> None:
-    document = document_of(SPEAKER)
-    document["calibration"]["cohort"].update(change)
-    (models / f"{SPEAKER}.json").write_text(json.dumps(document), encoding="utf-8")
-    assert "reinstall the software" in open_error(models)
+def test_a_damaged_cohort_entry(engine: Engine, change: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=r"^[^\n]*reinstall the software[^\n]*$"):
+        scorer_of(engine, {**COHORT, **change})
 
 
 @pytest.mark.parametrize("value", [None, [], "speaker_cohort.npy", {}])
-def test_no_cohort_entry(models: Path, value: object) -> None:
-    document = document_of(SPEAKER)
-    document["calibration"]["cohort"] = value
-    (models / f"{SPEAKER}.json").write_text(json.dumps(document), encoding="utf-8")
-    assert "calibration.cohort" in open_error(models)
+def test_no_cohort_entry(engine: Engine, value: object) -> None:
+    with pytest.raises(ModelError, match=r"calibration\.cohort"):
+        scorer_of(engine, value)
 
 
-def test_a_missing_cohort_file(models: Path) -> None:
-    (models / "speaker_cohort.npy").unlink()
-    assert "speaker_cohort.npy: the cohort cannot be read" in open_error(models)
+def test_a_missing_cohort_file(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"speaker_cohort\.npy: the cohort cannot be read"):
+        scorer_of(engine, COHORT, tmp_path)

@@ -29,9 +29,11 @@ def test_nearness_by_hand() -> None:
     assert Cohort(AXES, 3, 0.5).nearness(voices) == pytest.approx([1.6 / 3, 0.6, 0.2 / 3])
 
 
-def test_a_small_cohort_counts_as_a_whole() -> None:
+@pytest.mark.parametrize(("size", "mean"), [(1, 1.0), (2, 0.5), (3, 0.0), (4, 0.15)])
+def test_a_small_cohort_counts_as_a_whole(size: int, mean: float) -> None:
     voices = np.asarray([[1, 0]], np.float32)
-    assert Cohort(AXES, 99, 0.5).nearness(voices) == pytest.approx([0.15])
+    assert Cohort(AXES[:size], 99, 0.5).nearness(voices) == pytest.approx([mean])
+    assert Cohort(AXES[:size], size, 0.5).nearness(voices) == pytest.approx([mean])
 
 
 def test_normalize_takes_a_part_of_both_sides_off() -> None:
@@ -88,6 +90,17 @@ def test_half_precision_comes_back_as_unit_vectors(tmp_path: Path) -> None:
     assert directions == pytest.approx(np.linalg.norm(VOICES.astype(np.float32), axis=1), rel=1e-5)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_file_is_read_up_to_its_greatest_size(tmp_path: Path, more: int) -> None:
+    """16 MiB, of which the header is 128 bytes."""
+    voices = np.zeros((1, (16 * 1024 * 1024 - 128) // 2 + more), np.float16)
+    path, sha256 = written(tmp_path, content_of(voices))
+    if more:
+        refused(path, sha256, "is not the cohort")
+    else:
+        assert read_embeddings(path, sha256, voices.size).shape == voices.shape
+
+
 def refused(path: Path, sha256: str, *words: str) -> None:
     with pytest.raises(ModelError) as caught:
         read_embeddings(path, sha256, 4)
@@ -115,7 +128,11 @@ def test_another_file_than_the_card_names(tmp_path: Path, damage: Callable[[byte
     content = content_of(VOICES)
     _, sha256 = written(tmp_path, content)
     path, _ = written(tmp_path, damage(content))
-    refused(path, sha256, "is not the cohort", sha256[:12])
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    refused(path, sha256, f"is not the cohort {NAMED} {found[:12]}..., card {sha256[:12]}...)")
+
+
+NAMED = "that the speaker model's card names (SHA-256"
 
 
 class Trap:
@@ -155,7 +172,6 @@ def test_damage_that_the_card_vouches_for(tmp_path: Path, content: bytes) -> Non
     assert not Trap.sprung
 
 
-@pytest.mark.runtime
 def test_the_shipped_cohort() -> None:
     card = read_card(models_directory() / "speaker_embedding.json")
     entry = card.calibration["cohort"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from pathlib import Path
+import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +13,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge.config import UnsignedConfig
-from edge.crypto.command_keys import Role, read_command_keys
-from edge.crypto.signing import HmacKey, signed
-from edge.errors import ConfigError
+from edge.crypto.canonical import wire
+from edge.crypto.command_keys import Role
+from edge.crypto.signing import HmacKey, is_genuine, signed
 from edge.mqtt.commands import (
     COMMANDS,
     CommandRefused,
@@ -34,13 +34,25 @@ from tests.unit.ordering import (
     OWNER,
     STRANGER,
     arrived,
-    keys_file,
-    ordered,
-    read,
 )
+from tests.unit.ordering import ordered as ordered_now
 
-COLLECTED_AT = time.time()
-"""When the messages of the parametrized tests were made; it may be long ago when they are read."""
+NOW = 1772323200.0
+"""When the messages of the parametrized tests are read: 2026-03-01, 00:00."""
+
+
+def ordered(name: str = "ping", key: Any = OWNER, **changes: Any) -> dict[str, Any]:
+    """A command that is good at `NOW`, with some changes."""
+    current = {"issued_at": "2026-02-28T23:59:59Z", "expires_at": "2026-03-01T00:00:20Z"}
+    return ordered_now(name, key, **{**current, **changes})
+
+
+def dated(issued: str, expires: str) -> Incoming:
+    return arrived(ordered(issued_at=f"2026-{issued}Z", expires_at=f"2026-{expires}Z"))
+
+
+def read(message: Incoming) -> Any:
+    return read_command(message, KEYS, device_id="hall", now=NOW, allowance_s=5.0)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -64,7 +76,7 @@ def test_roles(name: str, key: Any) -> None:
     ("message", "reason"),
     [
         (arrived(ordered(), retained=True), "retained"),
-        (arrived(b"x" * 5000), "too_large"),
+        (arrived(wire(ordered()).encode().ljust(4097)), "too_large"),
         (arrived(b"\xff"), "not_json"),
         (arrived(b"[]"), "not_an_object"),
         (arrived(b"{}"), "unsigned"),
@@ -78,17 +90,17 @@ def test_roles(name: str, key: Any) -> None:
         (arrived({**ordered(), "command": "lock_out"}), "bad_signature"),
         (arrived(ordered(device="back-door")), "other_device"),
         (arrived(ordered(device=None)), "other_device"),
-        (arrived(ordered(issued_at=utc(time.time() + 100), expires_at=utc(time.time() + 110))),
-         "not_yet"),
-        (arrived(ordered(issued_at=utc(time.time() - 100), expires_at=utc(time.time() - 80))),
-         "late"),
-        (arrived(ordered(expires_at=utc(time.time() + 1000))), "bad_form"),
-        (arrived(ordered(expires_at=utc(time.time() - 1000))), "bad_form"),
+        (dated("03-01T00:00:05.001", "03-01T00:00:20"), "not_yet"),
+        (dated("02-28T23:59:00", "02-28T23:59:54.999"), "late"),
+        (dated("03-01T00:00:00", "03-01T00:05:00.001"), "bad_form"),
+        (dated("03-01T00:00:00.001", "03-01T00:00:00"), "bad_form"),
         (arrived(ordered(issued_at="now")), "bad_form"),
+        (arrived(ordered(expires_at="now")), "bad_form"),
         (arrived(ordered(counter=0)), "bad_form"),
         (arrived(ordered(counter=True)), "bad_form"),
         (arrived(ordered(counter="1")), "bad_form"),
         (arrived(ordered(id="")), "bad_form"),
+        (arrived(ordered(id="x" * 65)), "bad_form"),
         (arrived(ordered(id="new\nline")), "bad_form"),
         (arrived(ordered(id=7)), "bad_form"),
         (arrived(ordered(more=1)), "bad_form"),
@@ -113,8 +125,121 @@ def test_roles(name: str, key: Any) -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused(message: Incoming, reason: str) -> None:
-    with pytest.raises(CommandRefused, match=f"^{reason}$"):
-        read_command(message, KEYS, device_id="hall", now=COLLECTED_AT, allowance_s=5.0)
+    with pytest.raises(CommandRefused) as caught:
+        read(message)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        arrived(wire(ordered()).encode().ljust(4096)),
+        dated("03-01T00:00:05", "03-01T00:00:20"),
+        dated("02-28T23:59:00", "02-28T23:59:55"),
+        dated("03-01T00:00:00", "03-01T00:05:00"),
+        dated("03-01T00:00:00", "03-01T00:00:00"),
+        arrived(ordered(id="x" * 64)),
+        arrived(ordered(id="A-z_9")),
+        arrived(ordered(counter=1)),
+        arrived(ordered("delete", arguments={"person": "x" * 64})),
+        arrived(ordered("delete", arguments={"person": "Zo\u200cë\u200d"})),
+        arrived(ordered("enroll_start", arguments={"person": "A", "phrase": "x" * 200})),
+        arrived(ordered("enroll_start", arguments={"person": "A", "phrase": ""})),
+    ],
+)
+def test_what_is_just_within_the_limits(message: Incoming) -> None:
+    command = read(message)
+    sent = json.loads(message.payload)
+    assert (command.name, command.arguments, command.id, command.counter) == (
+        sent["command"], sent["arguments"], sent["id"], sent["counter"],
+    )  # fmt: skip
+    assert command.role is Role.OWNER
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (arrived(ordered(key=STRANGER, id="mine")), ("mine", None, "ping")),
+        (arrived(ordered(id="mine", device="other")), ("mine", "owner-phone", "ping")),
+        (arrived(ordered(id="not mine", command="open")), ("", "owner-phone", None)),
+        (arrived({"id": "mine", "command": ["ping"]}), ("mine", None, None)),
+        (arrived(ordered(id="mine"), retained=True), ("", None, None)),
+        (arrived(b"[]"), ("", None, None)),
+    ],
+)
+def test_what_is_known_of_a_refused_command(message: Incoming, expected: object) -> None:
+    with pytest.raises(CommandRefused) as caught:
+        read(message)
+    assert (caught.value.id, caught.value.key_id, caught.value.command) == expected
+
+
+def test_a_command_as_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1772366400.1239)
+    message = command_message("delete", {"person": "Ada"}, "hall", OWNER)
+    assert (
+        str(uuid.UUID(message["id"]))
+        == message["id"]
+        != command_message("ping", {}, "hall", OWNER)["id"]
+    )
+    assert list(message) == [
+        "id", "command", "arguments", "device", "counter", "issued_at", "expires_at", "signature",
+    ]  # fmt: skip
+    assert [message[name] for name in list(message)[1:7]] == [
+        "delete", {"person": "Ada"}, "hall", 1772366400123, "2026-03-01T12:00:00.123Z",
+        "2026-03-01T12:00:20.123Z",
+    ]  # fmt: skip
+    assert is_genuine(message, "command", OWNER)
+    longer = command_message("ping", {}, "hall", OWNER, lifetime_s=300.0)
+    assert longer["expires_at"] == "2026-03-01T12:05:00.123Z"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "payload", "command"),
+    [
+        ("listening", b"ON", ("arm", {})), ("listening", b"OFF", ("disarm", {})),
+        ("lift_lockout", b"PRESS", ("lift_lockout", {})), ("lock_out", b"PRESS", ("lock_out", {})),
+        ("enroll", b"PRESS", ("enroll_start", {})),
+        ("enroll_cancel", b"PRESS", ("enroll_cancel", {})),
+        ("enroll_person", b" Ada\n", ("enroll_person", {"person": "Ada"})),
+        ("enroll_person", b"", ("enroll_person", {"person": ""})),
+        ("enroll_person", "😀".encode() * 64, ("enroll_person", {"person": "😀" * 64})),
+        ("enroll_person", b"Ada".ljust(256), ("enroll_person", {"person": "Ada"})),
+    ],
+)  # fmt: skip
+def test_unsigned_commands(suffix: str, payload: bytes, command: tuple[str, Any]) -> None:
+    message = Incoming(f"set/{suffix}", payload, retained=False)
+    read = read_unsigned(message, replace(UnsignedConfig(), **{suffix: True}))
+    assert (read.name, read.arguments) == command
+    assert (read.id, read.key_id, read.role, read.counter) == ("", None, None, 0)
+    others = UnsignedConfig(*[True] * 6)
+    with pytest.raises(CommandRefused, match="switched_off") as caught:
+        read_unsigned(message, replace(others, **{suffix: False}))
+    assert caught.value.command == ("arm" if suffix == "listening" else command[0])
+    with pytest.raises(CommandRefused, match="retained") as caught:
+        read_unsigned(replace(message, retained=True), UnsignedConfig())
+    assert caught.value.command == ("arm" if suffix == "listening" else command[0])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "payload", "reason", "command"),
+    [
+        ("listening", b"on", "bad_arguments", "arm"),
+        ("lock_out", b"", "bad_arguments", "lock_out"),
+        ("enroll_person", b"Ada".ljust(257), "bad_arguments", "enroll_person"),
+        ("enroll_person", b"x" * 65, "bad_arguments", "enroll_person"),
+        ("enroll_person", b"\xff", "bad_arguments", "enroll_person"),
+        ("enroll_person", b"A\nB", "bad_arguments", "enroll_person"),
+        ("delete", b"ON", "unknown_command", None), ("", b"", "unknown_command", None),
+    ],
+)  # fmt: skip
+def test_unsigned_commands_that_are_refused(
+    suffix: str, payload: bytes, reason: str, command: str | None
+) -> None:
+    with pytest.raises(CommandRefused, match=f"^{reason}$") as caught:
+        read_unsigned(
+            Incoming(f"set/{suffix}", payload, retained=False), UnsignedConfig(*[True] * 6)
+        )
+    assert (caught.value.command, caught.value.id, caught.value.key_id) == (command, "", None)
 
 
 JSON = st.recursive(
@@ -166,64 +291,10 @@ def test_any_text_may_be_a_time(text: Any) -> None:
 
 def test_times() -> None:
     assert unix("1970-01-01T00:00:10.250Z") == 10.25
+    assert unix("1970-01-01T00:00:10.000001Z") == 10.000001
+    assert unix("1970-01-01T00:00:10.0000001Z") is None
+    assert unix(10.0) is None
     assert unix("1970-01-01T00:00:10Z") == 10.0
     assert unix("1970-02-30T00:00:10Z") is None
     assert unix("1970-01-01T00:00:10+01:00") is None
     assert unix("١٩٧٠-01-01T00:00:10Z") is None
-
-
-# --- the file of keys ---
-
-
-def test_keys_with_their_roles(tmp_path: Path) -> None:
-    keys = read_command_keys(keys_file(tmp_path))
-    assert {name: key.role for name, key in keys.items()} == {
-        "owner-phone": Role.OWNER, "panel": Role.OPERATOR, "display": Role.OBSERVER
-    }  # fmt: skip
-    assert read_command_keys(None) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("keys: x", "must be a list"),
-        ("- x", "must be a group"),
-        ("key: []", "unknown or repeated key"),
-        ("keys:\n  - {id: a}", "algorithm is missing"),
-        ("keys:\n  - {id: a, algorithm: rsa, key: x, role: owner}", "algorithm"),
-        ("keys:\n  - {id: a, algorithm: ed25519, key: x, role: king}", "role"),
-        ("keys:\n  - {id: a, algorithm: ed25519, key: x, role: owner}", "cannot be used"),
-        ("keys:\n  - {id: a b, algorithm: hmac-sha256, key: '" + "ab" * 32 + "', role: owner}",
-         "cannot be used"),
-        ("keys:\n  - {id: [], algorithm: ed25519, key: x, role: owner}", "one line of text"),
-        ("keys: &x []", "anchors"),
-        ("keys: [", "not YAML"),
-    ],
-)  # fmt: skip
-def test_mistakes_in_the_file_of_keys(tmp_path: Path, text: str, problem: str) -> None:
-    file = tmp_path / "keys.yaml"
-    file.write_text(text)
-    file.chmod(0o600)
-    with pytest.raises(ConfigError, match=problem) as caught:
-        read_command_keys(file)
-    assert f"{file}:" in str(caught.value)
-    assert "abab" not in str(caught.value)
-
-
-@given(st.one_of(st.binary(max_size=200), JSON.map(lambda value: json.dumps(value).encode())))
-def test_any_file_of_keys(data: bytes) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "keys.yaml"
-        file.write_bytes(data)
-        file.chmod(0o600)
-        with contextlib.suppress(ConfigError):
-            assert read_command_keys(file) == {}
-
-
-def test_a_file_of_keys_that_others_may_read(tmp_path: Path) -> None:
-    file = keys_file(tmp_path)
-    file.chmod(0o644)
-    with pytest.raises(ConfigError, match="chmod 600"):
-        read_command_keys(file)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.recognition.scoring import HIGH_FROM, NORMAL_FROM, confidence_of
+from edge.recognition.scoring import confidence_of
 from edge.types import Confidence, PhraseMatch, SpeakerMatch
 
 
@@ -37,20 +37,24 @@ def test_of_both_parts(voice_score: float, phrase_score: float, expected: Confid
     assert confidence_of((voice(voice_score), phrase(phrase_score))) is expected
 
 
-def test_at_the_threshold_it_is_low() -> None:
-    assert voice(3.0) == 0.0
-    assert phrase(1.0) == 0.0
-    assert confidence_of((0.0,)) is Confidence.LOW
+def test_at_the_threshold_it_is_accepted() -> None:
+    assert SpeakerMatch("id", "Ada", 0.7, 3.0, 3.0).accepted
+    assert not PhraseMatch("id", "", 0.3, 0.999, 1.0).accepted
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_words_begin_at_three_and_at_ten_times_the_odds(sign: float) -> None:
-    assert math.exp(NORMAL_FROM) == pytest.approx(3.0)
-    assert math.exp(HIGH_FROM) == pytest.approx(10.0)
-    steps = [(0.999 * NORMAL_FROM, Confidence.LOW), (1.001 * NORMAL_FROM, Confidence.NORMAL)]
-    steps += [(0.999 * HIGH_FROM, Confidence.NORMAL), (1.001 * HIGH_FROM, Confidence.HIGH)]
-    for margin, expected in steps:
-        assert confidence_of((sign * margin,)) is expected
+@pytest.mark.parametrize(
+    ("odds", "expected"),
+    [
+        (1.0, Confidence.LOW),
+        (2.999, Confidence.LOW),
+        (3.0, Confidence.NORMAL),
+        (9.999, Confidence.NORMAL),
+        (10.0, Confidence.HIGH),
+    ],
+)
+def test_it_goes_by_the_odds(sign: float, odds: float, expected: Confidence) -> None:
+    assert confidence_of((sign * math.log(odds),)) is expected
 
 
 _ORDER = [Confidence.LOW, Confidence.NORMAL, Confidence.HIGH]

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge.access.decider import NEAREST_VOICES, Decider
+from edge.access.decider import Decider
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import AccessConfig, Config, DeviceConfig
 from edge.recognition import Engine
 from edge.resources import demo_directory
-from edge.types import Outcome, Profile, ProfileKind, Quality, ReasonCode, Utterance
+from edge.types import Outcome, Profile, Quality, ReasonCode, Utterance
 
 CONFIG = Config(device=DeviceConfig(id="back-door"), access=AccessConfig(decision_lifetime_s=3.0))
 
@@ -39,7 +39,6 @@ def residents(engine: Engine) -> list[Profile]:
     return profiles
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("said", "reason", "name", "phrase"),
     [
@@ -93,7 +92,7 @@ def test_a_phrase_opens_only_for_the_voice_that_enrolled_it(
 
 def test_among_many_the_right_one_is_found(engine: Engine, residents: list[Profile]) -> None:
     ada, robin = residents
-    crowd = [replace(robin, id=f"robin-{number}") for number in range(3 * NEAREST_VOICES)]
+    crowd = [replace(robin, id=f"robin-{number}") for number in range(30)]
     decision = Decider(engine, CONFIG).decide(recording("ada_right_phrase"), [*crowd, ada]).decision
     assert decision.granted
     assert decision.name == "ada"
@@ -101,21 +100,6 @@ def test_among_many_the_right_one_is_found(engine: Engine, residents: list[Profi
         Decider(engine, CONFIG).decide(recording("stranger_other_phrase"), [*crowd, ada]).decision
     )
     assert stranger.reason is ReasonCode.NO_MATCH
-
-
-def test_only_whole_phrase_profiles_of_these_models_open(
-    engine: Engine, residents: list[Profile]
-) -> None:
-    ada = residents[0]
-    useless = [
-        replace(ada, samples=ada.samples[:2]),
-        replace(ada, kind=ProfileKind.VOICE, required=1.0),
-        replace(ada, speaker_model="0" * 64),
-    ]
-    decider = Decider(engine, CONFIG)
-    assert decider.eligible(useless) == []
-    decision = decider.decide(recording("ada_right_phrase"), useless).decision
-    assert decision.reason is ReasonCode.NOBODY_ENROLLED
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,158 @@ def test_every_entity_is_whole_and_one_of_its_kind() -> None:
     topics = Topics("edge-voice", "front-door")
     for name, content in found.items():
         assert content["default_entity_id"] == name
-        assert name.endswith("." + content["object_id"])
+        assert name.split(".")[1:] == [content["object_id"]]
         assert content["availability_topic"] == topics.status
         assert set(content["device"]) == DEVICE
         assert set(content["origin"]) == {"name", "sw_version"}
         assert not content["name"].startswith(ALL.device.name)  # it warns of that
         assert json.loads(json.dumps(content)) == content
+
+
+DECISION = {"state_topic": "edge-voice/front-door/decision", "qos": 1}
+SHOWN = {"state_topic": "edge-voice/front-door/status", "qos": 1}
+ATTRIBUTES = {"json_attributes_topic": "edge-voice/front-door/status"}
+DIAGNOSTIC = {"entity_category": "diagnostic"}
+SETTING = {"entity_category": "config"}
+
+
+def pressed(name: str) -> dict[str, Any]:
+    topic = f"edge-voice/front-door/set/{name}"
+    return {"command_topic": topic, "payload_press": "PRESS", "qos": 1}
+
+
+def test_what_each_entity_is() -> None:
+    config = replace(ALL, homeassistant=HomeAssistantConfig(sound_interval_s=2.5))
+    found = {
+        f"{entity.component} {entity.object_id}": (
+            entity.name,
+            {key: value for key, value in entity.content.items() if "template" not in key},
+        )
+        for entity in discovery.entities(config)
+    }
+    assert found == {
+        "event access": ("Access", {
+            **DECISION, "event_types": ["granted", "denied", "challenge", "lockout"],
+            "icon": "mdi:account-voice",
+        }),
+        "sensor last_person": ("Last person", {**DECISION, "icon": "mdi:account-check"}),
+        "sensor confidence": ("Confidence", {**DECISION, "icon": "mdi:check-decagram-outline"}),
+        "sensor enrolled": ("People enrolled", {
+            **SHOWN, "state_class": "measurement", "icon": "mdi:account-group",
+        }),
+        "sensor sound_level": ("Sound level", {
+            "state_topic": "edge-voice/front-door/sound", "unit_of_measurement": "dBFS",
+            "state_class": "measurement", "suggested_display_precision": 0, "expire_after": 27,
+            "icon": "mdi:volume-medium", **DIAGNOSTIC,
+        }),
+        "sensor microphone": ("Microphone", {
+            **SHOWN, **ATTRIBUTES, "icon": "mdi:microphone", **DIAGNOSTIC,
+        }),
+        "sensor enrollment": ("Enrollment", {**SHOWN, **ATTRIBUTES, "icon": "mdi:account-plus"}),
+        "binary_sensor problem": ("Problem", {
+            **SHOWN, **ATTRIBUTES, "device_class": "problem", **DIAGNOSTIC,
+        }),
+        "binary_sensor lockout": ("Locked out", {
+            **SHOWN, **ATTRIBUTES, "icon": "mdi:account-cancel",
+        }),
+        "switch listening": ("Listening", {
+            **SHOWN, "command_topic": "edge-voice/front-door/set/listening",
+            "icon": "mdi:ear-hearing",
+        }),
+        "text enroll_person": ("Person to enroll", {
+            **SHOWN, "command_topic": "edge-voice/front-door/set/enroll_person", "max": 64,
+            "icon": "mdi:account-edit", **SETTING,
+        }),
+        "button enroll": ("Start enrollment", {
+            **pressed("enroll"), "icon": "mdi:account-plus", **SETTING,
+        }),
+        "button enroll_cancel": ("Cancel enrollment", {
+            **pressed("enroll_cancel"), "icon": "mdi:account-off", **SETTING,
+        }),
+        "button lift_lockout": ("End lock-out", {
+            **pressed("lift_lockout"), "icon": "mdi:lock-open-alert",
+        }),
+        "button lock_out": ("Lock everybody out", {
+            **pressed("lock_out"), "icon": "mdi:lock-alert",
+        }),
+    }  # fmt: skip
+
+
+GRANTED = {"decision": "granted", "reason": "accepted", "name": "Ada", "confidence": "high"}
+ONLINE = {"state": "online"}
+STARTED = {"enrollment": {"state": "started"}}
+NOTHING = {"listening": None, "reason": None, "lost_samples": None, "discarded_utterances": None,
+           "late_decisions": None}  # fmt: skip
+NO_PROBLEM = {"problem": None, "audit_problem": None, "challenge_problem": None,
+              "microphone": None, "reason": None}  # fmt: skip
+LATER = {"locked_out_until": "12:00", "lock_out_round": 2}
+
+
+@pytest.mark.parametrize(
+    ("object_id", "template", "message", "shown"),
+    [
+        ("access", "value", GRANTED, {**GRANTED, "event_type": "granted"}),
+        ("access", "value", {**GRANTED, "reason": "x"}, ""),
+        ("access", "value", {"decision": "denied", "reason": "x"},
+         {"decision": "denied", "reason": "x", "event_type": "denied"}),
+        ("access", "value", {"decision": "denied", "reason": "locked_out"},
+         {"decision": "denied", "reason": "locked_out", "event_type": "lockout"}),
+        ("access", "value", {"decision": "denied", "reason": "challenge_asked"},
+         {"decision": "denied", "reason": "challenge_asked", "event_type": "challenge"}),
+        ("access", "value", [GRANTED], ""),
+        ("last_person", "value", {**GRANTED, "name": "x" * 129}, "x" * 128),
+        ("last_person", "value", {"decision": "granted", "reason": "accepted"}, "unknown"),
+        ("last_person", "value", {**GRANTED, "decision": "denied"}, "before"),
+        ("last_person", "value", {**GRANTED, "reason": "x"}, "before"),
+        ("last_person", "value", "granted", "before"),
+        ("confidence", "value", GRANTED, "high"),
+        ("enrolled", "value", {**ONLINE, "enrolled": 3}, "3"),
+        ("enrolled", "value", {**ONLINE, "enrolled": True}, "None"),
+        ("enrolled", "value", {**ONLINE, "enrolled": "3"}, "None"),
+        ("enrolled", "value", {"state": "offline", "enrolled": 3}, "None"),
+        ("enrolled", "value", [3], "None"),
+        ("sound_level", "value", {"level_dbfs": -40.5}, "-40.5"),
+        ("microphone", "value", {**ONLINE, "microphone": "lost"}, "lost"),
+        ("microphone", "value", {**ONLINE, "microphone": "listening"}, "listening"),
+        ("microphone", "value", {**ONLINE, "microphone": "x"}, "unknown"),
+        ("microphone", "json_attributes", {**ONLINE, "late_decisions": 1},
+         {**NOTHING, "late_decisions": 1}),
+        ("microphone", "json_attributes", {"state": "offline"}, {}),
+        ("enrollment", "value", {**ONLINE, **STARTED}, "started"),
+        ("enrollment", "value", {**ONLINE, "enrollment": {"state": "x" * 33}}, "x" * 32),
+        ("enrollment", "value", {**ONLINE, "enrollment": {}}, "idle"),
+        ("enrollment", "value", {**ONLINE, "enrollment": 1}, "idle"),
+        ("enrollment", "json_attributes", {**ONLINE, **STARTED}, {"state": "started"}),
+        ("enrollment", "json_attributes", ONLINE, {}),
+        *(("problem", "value", {**ONLINE, name: "x"}, "ON") for name in discovery.PROBLEMS),
+        ("problem", "value", {**ONLINE, "microphone": "lost"}, "ON"),
+        ("problem", "value", {**ONLINE, "microphone": "listening"}, "OFF"),
+        ("problem", "value", {"state": "offline", "problem": "x"}, "None"),
+        ("problem", "json_attributes", {**ONLINE, "audit_problem": "x"},
+         {**NO_PROBLEM, "audit_problem": "x"}),
+        ("lockout", "value", {**ONLINE, "locked_out": True}, "ON"),
+        ("lockout", "value", {**ONLINE, "locked_out": "yes"}, "OFF"),
+        ("lockout", "json_attributes", {**ONLINE, **LATER}, LATER),
+        ("listening", "value", {**ONLINE, "listening": True}, "ON"),
+        ("listening", "value", ONLINE, "OFF"),
+        ("enroll_person", "value", {**ONLINE, "enroll_person": "x" * 65}, "x" * 64),
+        ("enroll_person", "value", {**ONLINE, "enroll_person": 1}, ""),
+        ("enroll_person", "value", {"state": "offline", "enroll_person": "Ada"}, ""),
+        *(("enroll", "availability", *each) for each in (
+            (ONLINE, "online"), ({"state": "offline"}, "offline"), ({}, "offline"),
+            (["online"], "offline"),
+        )),
+    ],
+)  # fmt: skip
+def test_what_the_templates_show(object_id: str, template: str, message: Any, shown: Any) -> None:
+    sandbox = pytest.importorskip("jinja2.sandbox")
+    place = sandbox.ImmutableSandboxedEnvironment()
+    place.filters["to_json"] = json.dumps  # as in Home Assistant
+    content = next(each for name, each in payloads().items() if name.endswith(f"door_{object_id}"))
+    text = place.from_string(content[f"{template}_template"]).render(
+        value_json=message, this={"state": "before"}
+    )
+    assert (json.loads(text) if isinstance(shown, dict) else text) == shown
 
 
 def test_only_the_decision_is_an_event_and_nothing_tells_of_duress() -> None:
@@ -97,6 +243,8 @@ def test_names_of_every_device_fit() -> None:
             assert match
             assert discovery.is_of(topic, "homeassistant", device_id)
             assert json.loads(text)["device"]["name"] == 'Tür "1"\\'
+            assert "Tür" in text
+            assert ", " not in text.partition("template")[0]
 
 
 def test_what_belongs_to_a_device() -> None:

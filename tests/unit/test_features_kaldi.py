@@ -6,8 +6,6 @@ import pytest
 from edge.features import log_mel, remove_mean
 from edge.types import FloatArray
 
-pytestmark = pytest.mark.runtime
-
 
 def kaldi(samples: FloatArray) -> FloatArray:
     """The reference implementation."""
@@ -31,6 +29,7 @@ def sweep() -> FloatArray:
     return (0.5 * np.sin(2 * np.pi * (50 + 3_000 * time) * time)).astype(np.float32)
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     "samples",
     [
@@ -73,9 +72,11 @@ def test_only_whole_frames_count(samples: int, frames: int) -> None:
     assert features.dtype == np.float32
 
 
+@pytest.mark.filterwarnings("error")
 def test_mean_removal_makes_the_level_not_matter() -> None:
     samples = noise(8_000)
     loud, quiet = remove_mean(log_mel(samples)), remove_mean(log_mel(samples * np.float32(0.1)))
     np.testing.assert_allclose(loud, quiet, atol=1e-3)
     np.testing.assert_allclose(loud.mean(axis=0), 0.0, atol=1e-4)
+    assert not remove_mean(loud[:1]).any()
     assert remove_mean(loud[:0]).shape == (0, 80)

@@ -1,51 +1,37 @@
-"""Digits at the microphone, and what stands in their way: what is said, and what is kept."""
+"""Digits at the microphone: what is said, and what is kept."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge.challenge.rounds import DigitEnrollment, DigitRound, keep_round, make_example
 from edge.cli.enroll_digits import summary_line
 from edge.cli.main import main
-from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import FloatArray, Profile, ProfileKind
-from tests.integration.scripted_microphone import Part, ScriptedMicrophone
+from tests.integration.scripted_microphone import Part, ScriptedMicrophone, hear_by_script
 from tests.unit.commands import Capture
+from tests.unit.made_digits import made_rounds
 from tests.unit.spoken_digits import (
     ADA,
     PACES,
     ROBIN,
     WORDS,
-    answer,
     needs_flite,
     person,
     recording_of,
-    spoken_round,
 )
 
 pytestmark = needs_flite
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def ada(engine: Engine) -> Profile:
     return person(engine, ADA)
-
-
-@pytest.fixture(scope="module")
-def rounds(engine: Engine, ada: Profile) -> list[DigitRound]:
-    return [spoken_round(engine, ada, ADA, pace) for pace in PACES]
 
 
 Say = Callable[..., tuple[int, str]]
@@ -57,7 +43,7 @@ def say(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture,
 ) -> Say:  # fmt: skip
     """Runs the command with what is said; digits are asked for from 0 to 9."""
-    monkeypatch.setattr("edge.audio.microphone.Microphone", ScriptedMicrophone)
+    hear_by_script(monkeypatch)
     monkeypatch.setattr(Engine, "open", lambda _config: engine)
     monkeypatch.setattr(secrets.SystemRandom, "sample", lambda _self, digits, _count: list(digits))
     with open_store(tmp_path / "state") as store:
@@ -73,7 +59,7 @@ def say(
     def said(*parts: FloatArray | Part, options: Sequence[str] = ()) -> tuple[int, str]:
         monkeypatch.setattr(ScriptedMicrophone, "script", [2.0, *parts])
         capsys.readouterr()
-        code = main(["enroll", "Ada", "--digits", "--wait", "0.4", *options])
+        code = main(["enroll", "Ada", "--digits", "--wait", "6", *options])
         return code, capsys.readouterr().err
 
     return said
@@ -88,6 +74,7 @@ def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
     code, shown = say(*_digits([0, 1], ADA, PACES[0]), stop)
     assert code == 130
     assert "The room is quiet enough (-70 dB)." in shown
+    assert "Ada, say each digit as it appears, on its own, in your language." in shown
     assert "Say   0   (round 1 of 3, digit 1 of 10)" in shown
     assert "No round is complete, so nothing was stored." in shown
     code, shown = say(*_digits(range(10), ADA, PACES[0]), *_digits([0], ADA, PACES[1]), stop)
@@ -106,51 +93,11 @@ def test_another_voice_starts_the_round_again(say: Say) -> None:
     assert "This round starts over: all ten digits." in shown
 
 
-def test_a_digit_that_cannot_be_learned_from(engine: Engine) -> None:
-    nothing = replace(answer([7]).quality, net_speech_s=0.03)
-    with pytest.raises(EnrollmentRejected, match="no 7 recognized: say it again"):
-        make_example(engine, replace(answer([7]), quality=nothing), 7, [])
-    noisy = replace(answer([7]).quality, snr_db=10.0)
-    with pytest.raises(EnrollmentRejected, match=r"too noisy to enroll \(10 dB above the noise"):
-        make_example(engine, replace(answer([7]), quality=noisy), 7, [])
-
-
-def test_whose_digits_cannot_be_enrolled(
-    engine: Engine, ada: Profile, rounds: list[DigitRound], tmp_path: Path
-) -> None:
-    with open_store(tmp_path) as store:
-
-        def begin(profile: Profile) -> DigitEnrollment:
-            return DigitEnrollment(store, engine, profile, 3, again=False)
-
-        with pytest.raises(ProfileError, match="has no passphrase, and digits need one"):
-            begin(replace(ada, kind=ProfileKind.VOICE))
-        with pytest.raises(
-            ProfileError, match="is a duress phrase: enroll digits under the person"
-        ):
-            begin(replace(ada, duress_of="somebody"))
-        with pytest.raises(ProfileError, match="was enrolled with another model, and embeddings"):
-            begin(replace(ada, speaker_model="5" * 64))
-        stored = store.create(
-            "Ada",
-            ProfileKind.PHRASE,
-            required=3,
-            samples=ada.samples,
-            speaker_model=ada.speaker_model,
-            phrase_model=ada.phrase_model,
-        )
-        keep_round(store, stored.id, replace(rounds[0], speaker_model="5" * 64))
-        with pytest.raises(ProfileError, match="were enrolled with another model: add --again"):
-            begin(stored)
-
-
-def test_digits_that_come_near_each_other_are_named(
-    rounds: list[DigitRound], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_digits_that_come_near_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for strong, told in (
         (tuple(range(10)), "3 rounds, all distinct"),
         (tuple(range(1, 10)), "3 rounds, never asked: 0 (sounds like "),
     ):
         monkeypatch.setattr("edge.challenge.rounds.strong_digits", lambda _, found=strong: found)
-        assert summary_line(rounds).startswith(told)
-    assert summary_line(rounds[:2]) == "2 of 3 rounds"
+        assert summary_line(made_rounds()).startswith(told)
+    assert summary_line(made_rounds()[:2]) == "2 of 3 rounds"

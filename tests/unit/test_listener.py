@@ -20,11 +20,6 @@ SETTINGS = EndPointSettings(rolling=True)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def residents(engine: Engine) -> list[Profile]:
     return [enrolled(engine, name, phrase=f"what {name} says") for name in ("ada", "robin")]
 
@@ -136,12 +131,11 @@ def test_a_denial_waits_for_the_end(
     assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
-@pytest.mark.parametrize("after", [1, 3])
 def test_a_close_one_waits_as_long_as_the_end_pointer_and_then_opens(
-    doubtful: Engine, residents: list[Profile], after: int
+    doubtful: Engine, residents: list[Profile]
 ) -> None:
     """However long somebody talks on: a decision that comes late is not sent."""
-    samples = said("ada_wrong_phrase", "ada_right_phrase", *("ada_wrong_phrase",) * after)
+    samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
     heard = only(hear(doubtful, residents, samples))
     assert heard.judgment.decision.granted
     assert heard.judgment.decision.confidence is Confidence.LOW
@@ -321,30 +315,6 @@ def test_who_is_deleted_while_speech_is_open_does_not_open(
         assert heard.at_s == pytest.approx(closings(samples)[0])
 
 
-def test_a_close_one_of_somebody_deleted_meanwhile_does_not_open(
-    doubtful: Engine, residents: list[Profile]
-) -> None:
-    samples = said("ada_wrong_phrase", "ada_right_phrase", "ada_wrong_phrase")
-    # Ada's phrase has been found by then, and waits.
-    first, second = in_halves(samples, 1.0 + length_s("ada_wrong_phrase", "ada_right_phrase") + 0.5)
-    listener = listener_of(doubtful, residents)
-    assert list(take(listener, first)) == []
-    listener.use(residents[1:])
-    heard = only(list(take(listener, second)))
-    assert not heard.judgment.decision.granted
-    assert heard.judgment.decision.name != "ada"
-
-
-def test_the_same_profiles_again_change_nothing(engine: Engine, residents: list[Profile]) -> None:
-    """The service hands them over with every block."""
-    listener = listener_of(engine, residents)
-    found = []
-    for block in in_blocks(said("ada_wrong_phrase", "ada_right_phrase")):
-        listener.use(residents)
-        found += list(take(listener, [block]))
-    assert only(found).judgment.decision.granted
-
-
 def test_what_was_heard_with_a_hole_in_it_does_not_open(
     doubtful: Engine, residents: list[Profile]
 ) -> None:
@@ -365,9 +335,7 @@ def test_a_stream_that_ends_with_the_phrase(engine: Engine, residents: list[Prof
     assert heard.at_s == pytest.approx(len(samples) / SAMPLE_RATE)
 
 
-@pytest.mark.parametrize(
-    "sizes", [(1,), (112,), (16_000,), (1, 112, 16_000, 333), (200_000,)], ids=str
-)
+@pytest.mark.parametrize("sizes", [(1,), (1, 112, 16_000, 333)], ids=str)
 def test_the_size_of_the_blocks_changes_no_decision(
     engine: Engine, residents: list[Profile], sizes: tuple[int, ...]
 ) -> None:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 LONGEST_S: int | None = 30
 
 
-def may_open(age_s: float, names: list[str] | None = None) -> bool:
+def may_open(age_s: float, *, names: list[str] | None = None) -> bool:
     """Whether."""
     _log.info("asked at %s", 1)
     if age_s < 10:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timezone
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.access import clock as clock_module
 from edge.access.checks import PolicyCheck
-from edge.access.clock import LATEST_KEY, SLACK_S, DoorClock, accept_clock, latest_of
-from edge.errors import StoreError
-from edge.store.device_state import DeviceState
+from edge.access.clock import LATEST_KEY, DoorClock, accept_clock, latest_of
 from edge.types import EVERYTHING, AccessRule, Outcome, ReasonCode
 from edge.types.access import parse_window
+from tests.unit.interleaving import Action, interleaved
 from tests.unit.judgments import judgment_of
+from tests.unit.stores import Memory
 
 DAY_S = 86400.0
 OFFICE = AccessRule(windows=(parse_window("mon-fri 07:00-18:00"),))
-
-
-class Memory(DeviceState):
-    """A state that is kept nowhere."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str | None] = {}
-
-    def get(self, name: str) -> str | None:
-        return self.texts.get(name)
-
-    def put(self, name: str, text: str | None) -> None:
-        self.texts[name] = text
 
 
 def unix(*when: int) -> float:
@@ -46,10 +32,8 @@ def clock_at(hour: int, zone: str = "UTC") -> DoorClock:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[DeviceState]:
-    state = DeviceState(tmp_path)
-    yield state
-    state.close()
+def state() -> Memory:
+    return Memory()
 
 
 # --- the check ---
@@ -88,7 +72,8 @@ def test_who_was_not_recognized_is_not_looked_up() -> None:
     judgment = judgment_of(ReasonCode.WRONG_PHRASE, rule=AccessRule(enabled=False))
     assert check.review(judgment) is judgment
     nobody = replace(judgment_of(ReasonCode.ACCEPTED), candidate=None)
-    assert not check.review(nobody).decision.granted
+    decision = check.review(nobody).decision
+    assert (decision.granted, decision.reason) == (False, ReasonCode.DISABLED)
 
 
 # --- the clock ---
@@ -114,9 +99,24 @@ OPEN, SHUT = (
 )
 
 
-@pytest.mark.parametrize("year", [1970, 2000, 2025])
+@pytest.mark.parametrize(
+    ("now_s", "believed"),
+    [
+        (0.0, False),
+        (unix(2025, 12, 31, 23, 54, 59), False),
+        (unix(2025, 12, 31, 23, 55), True),  # five minutes slow
+        (unix(2026, 1, 1), True),
+    ],
+)
+def test_no_right_clock_is_earlier_than_the_software(
+    state: Memory, now_s: float, believed: bool
+) -> None:
+    assert (DoorClock(state, "UTC", lambda: now_s).now() is not None) is believed
+
+
+@pytest.mark.parametrize("year", [1970, 2025])
 def test_a_clock_from_before_the_software_is_not_believed(
-    state: DeviceState, year: int, caplog: pytest.LogCaptureFixture
+    state: Memory, year: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A Wednesday at noon, by a clock without power: only whoever has hours is kept out."""
     wall = Wall(year, 1, 1, 12)
@@ -127,11 +127,14 @@ def test_a_clock_from_before_the_software_is_not_believed(
     assert found.decision.reason is ReasonCode.NOT_NOW
     assert verdicts(clock)[1] is ReasonCode.ACCEPTED
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "cannot open until it is right" in caplog.text
+    assert (
+        f"the clock shows {year}-01-01 12:00+00:00, but it was 2026-01-01 00:00+00:00 before:"
+        " people with hours or dates cannot open until it is right"
+    ) in caplog.text
 
 
 def test_after_a_power_cut_an_old_clock_is_not_believed_until_it_is_right(
-    state: DeviceState, caplog: pytest.LogCaptureFixture
+    state: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     wall = Wall(2027, 3, 3, 12)
@@ -146,61 +149,126 @@ def test_after_a_power_cut_an_old_clock_is_not_believed_until_it_is_right(
     assert caplog.messages[-1] == "the clock is right again"
 
 
-def test_it_is_written_once_an_hour(state: DeviceState) -> None:
+def test_it_is_written_once_an_hour(state: Memory) -> None:
     wall = Wall(2027, 3, 3, 8)
-    clock, written = DoorClock(state, "UTC", wall), set()
-    for _ in range(240):
+    clock = DoorClock(state, "UTC", wall)
+    for wait_s, writes in ((0, 1), (3599, 1), (1, 2), (3599.5, 2), (0.5, 3), (9999.1234, 4)):
+        wall.now_s += wait_s
         clock.tick()
-        written.add(state.get(LATEST_KEY))
-        wall.now_s += 60.0
-    assert len(written) == 4
+        assert state.writes == writes
+    assert state.get(LATEST_KEY) == f"{unix(2027, 3, 3, 8) + 17199.123}"
 
 
-def test_set_back_while_running(state: DeviceState) -> None:
+@pytest.mark.parametrize(("back_s", "expected"), [(300.0, OPEN), (300.5, SHUT)])
+def test_set_back_while_running(state: Memory, back_s: float, expected: list[ReasonCode]) -> None:
     wall = Wall(2027, 3, 3, 12)
     clock = DoorClock(state, "UTC", wall)
     assert verdicts(clock) == OPEN
-    wall.now_s -= SLACK_S - 1
+    wall.now_s -= 100.0
     assert verdicts(clock) == OPEN
-    wall.now_s -= 2.0
-    assert verdicts(clock) == SHUT
+    wall.now_s -= back_s - 100.0
+    assert verdicts(clock) == expected
+    clock.tick()
+    assert verdicts(clock) == expected
+
+
+def test_a_time_that_is_doubted_is_not_stored(state: Memory) -> None:
+    """A clock that was ahead for a moment does no harm after a restart."""
+    wall = Wall(2027, 3, 3, 12)
+    clock = DoorClock(state, "UTC", wall)
+    clock.tick()
+    wall.now_s += DAY_S
+    clock.now()
+    wall.now_s -= DAY_S - 30.0
     clock.tick()
     assert verdicts(clock) == SHUT
+    assert verdicts(DoorClock(state, "UTC", wall)) == OPEN
 
 
-def test_a_clock_that_was_ahead_can_be_accepted(tmp_path: Path, state: DeviceState) -> None:
+def test_after_a_night_in_suspend_the_hours_are_those_of_the_day(state: Memory) -> None:
+    wall = Wall(2027, 3, 3, 17, 59)
+    clock = DoorClock(state, "UTC", wall)
+    assert verdicts(clock) == OPEN
+    wall.now_s += 60.0
+    assert verdicts(clock) == SHUT
+    wall.now_s += 13 * 3600.0 - 1.0
+    assert verdicts(clock) == SHUT
+    wall.now_s += 1.0
+    assert verdicts(clock) == OPEN
+
+
+def test_a_clock_that_was_ahead_can_be_accepted(state: Memory) -> None:
     wall = Wall(2037, 3, 4, 12)
     clock = DoorClock(state, "UTC", wall)
     clock.tick()
     wall.now_s = unix(2027, 3, 3, 12)
     clock.tick()
     assert verdicts(clock) == SHUT
-    other = DeviceState(tmp_path)
-    accept_clock(other, wall.now_s)
-    other.close()
+    accept_clock(state, wall.now_s + 0.12345)  # by another process
+    assert state.get(LATEST_KEY) == f"{wall.now_s + 0.123}"
     clock.tick()
     assert verdicts(clock) == OPEN
     assert verdicts(DoorClock(state, "UTC", wall)) == OPEN
 
 
+@pytest.mark.parametrize("first", ["now", "tick"])
+@pytest.mark.parametrize("second", ["now", "tick"])
+def test_two_threads_lose_no_acceptance_and_warn_once(
+    caplog: pytest.LogCaptureFixture, first: str, second: str
+) -> None:
+    def prepare() -> tuple[Action, Action, Action]:
+        caplog.clear()
+        state, wall = Memory(), Wall(2037, 3, 4, 12)
+        clock = DoorClock(state, "UTC", wall)
+        clock.tick()
+        wall.now_s = unix(2027, 3, 3, 12)
+        if first != second:
+            clock.now()
+            accept_clock(state, wall.now_s)
+
+        def check() -> None:
+            assert len(caplog.messages) == 1
+            clock.tick()
+            assert (clock.now() is None) is (first == second)
+
+        return getattr(clock, first), getattr(clock, second), check
+
+    interleaved(clock_module, prepare, step="opcode")
+
+
+@pytest.mark.parametrize(
+    ("text", "latest_s"),
+    [(None, None), ("0", None), ("0.5", 0.5), ("99999999999", 99999999999.0), ("1e11", None)],
+)
+def test_the_latest_time_stored(state: Memory, text: str | None, latest_s: float | None) -> None:
+    state.put(LATEST_KEY, text)
+    assert latest_of(state) == latest_s
+
+
+def test_a_state_that_cannot_be_read_is_said(
+    state: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    state.broken = True
+    assert latest_of(state) is None
+    assert caplog.messages == ["the latest time stored cannot be read: no space is left"]
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-5", "x", "", "1e300"])
-def test_what_was_written_and_is_damaged_is_passed_over(state: DeviceState, text: str) -> None:
+def test_what_was_written_and_is_damaged_is_passed_over(state: Memory, text: str) -> None:
     state.put(LATEST_KEY, text)
     assert verdicts(DoorClock(state, "UTC", Wall(2027, 3, 3, 12))) == OPEN
 
 
-def test_a_full_disk_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    class Full(Memory):
-        def put(self, name: str, text: str | None) -> None:
-            raise StoreError("no space is left")
-
+def test_a_full_disk_is_said_once(state: Memory, caplog: pytest.LogCaptureFixture) -> None:
     wall = Wall(2027, 3, 3, 12)
-    clock = DoorClock(Full(), "UTC", wall)
-    for _ in range(3):
+    clock = DoorClock(state, "UTC", wall)
+    for broken, warnings in ((True, 1), (True, 1), (False, 1), (True, 2)):
+        state.broken = broken
         clock.tick()
-        wall.now_s += 7200.0
-    assert len(caplog.records) == 1
-    assert clock.now() is not None
+        assert len(caplog.records) == warnings
+        assert clock.now() is not None
+        wall.now_s += 1.0 if broken else 3600.0  # what failed is tried again at once
+    assert state.writes == 1
 
 
 def test_the_system_s_zone(monkeypatch: pytest.MonkeyPatch) -> None:

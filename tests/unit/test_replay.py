@@ -2,30 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from edge.access.decider import Decider, Judgment
+from edge.access.decider import Judgment
 from edge.audio.utterance import utterance_of
 from edge.config import ReplayConfig
 from edge.errors import StoreError
-from edge.recognition import Engine
-from edge.replay.memory import ACCEPTED, REFUSED, ReplayCheck, load_quietly, remember_enrollment
+from edge.replay.fingerprint import UtterancePeaks
+from edge.replay.memory import ReplayCheck, load_quietly, remember_enrollment
 from edge.store import ProfileStore
-from edge.types import Profile, ProfileKind, ReasonCode, Utterance
+from edge.store.rows import Kept
+from edge.types import FloatArray, Profile, ProfileKind, ReasonCode
+from tests.unit.judgments import judgment_of
 from tests.unit.stores import traces
-from tests.unit.voices import enrolled, recording, samples_of
+from tests.unit.voices import recording, samples_of
 from tools.replay.distortions import gsm
 
-DAY_S = 86400.0
+DAY_S = 86_400.0
+NOW = 1_000_000_000.0
+ADA, ROBIN = (replace(Profile.begin(name), id=name.lower()) for name in ("Ada", "Robin"))
+KNOWN, OPENS = ReasonCode.REPLAY_SUSPECTED, ReasonCode.ACCEPTED
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
+@functools.cache
+def sound(number: int, seconds: float = 0.5) -> FloatArray:
+    """One of many sounds that are unlike each other."""
+    random = np.random.default_rng(number)
+    return np.asarray(0.1 * random.standard_normal(round(16_000 * seconds)), np.float32)
+
+
+def said(
+    what: int | FloatArray,
+    person: Profile = ADA,
+    *,
+    voice: bool = True,
+    phrase: bool = True,
+    start_s: float = 0.0,
+    ended_at: float = 0.0,
+) -> Judgment:
+    """A judgment that grants, on a sound in the voice and with the phrase of a person, or not."""
+    judgment = judgment_of(ReasonCode.ACCEPTED, profile=person)
+    samples = sound(what) if isinstance(what, int) else what
+    utterance = replace(
+        judgment.utterance,
+        samples=samples,
+        start_s=start_s,
+        end_s=start_s + len(samples) / 16_000,
+        speech_ended_at=ended_at,
+    )
+    candidate = judgment.candidate
+    assert candidate is not None
+    if not voice:
+        candidate = replace(candidate, voice=replace(candidate.voice, score=0.5))
+    if not phrase:
+        candidate = replace(candidate, phrase=replace(candidate.phrase, score=0.5))
+    return replace(judgment, utterance=utterance, candidate=candidate)
+
+
+refused = functools.partial(said, phrase=False)
+by_a_stranger = functools.partial(said, voice=False)
+
+
+def reasons(check: ReplayCheck, *judgments: Judgment) -> list[ReasonCode]:
+    return [check.review(judgment).decision.reason for judgment in judgments]
+
+
+def known(check: ReplayCheck, *numbers: int) -> bool:
+    """Whether all these sounds are remembered; those that are not, are then."""
+    return all(reason is KNOWN for reason in reasons(check, *map(said, numbers)))
+
+
+@dataclass
+class Shelf:
+    """A store in memory that does as it is told."""
+
+    items: list[tuple[str, Kept]] = field(default_factory=list)
+    kept_calls: list[tuple[str, str | None, int | None]] = field(default_factory=list)
+    discarded: list[tuple[str, list[int]]] = field(default_factory=list)
+    before_keeping: Callable[[], None] = lambda: None
+
+    def add(
+        self, kind: str, payload: bytes, owner: str | None = "ada", created_at: float = NOW
+    ) -> None:
+        self.items.append((kind, Kept(len(self.items), owner, created_at, payload)))
+
+    def kept(self, kind: str) -> list[Kept]:
+        return [item for of, item in self.items if of == kind]
+
+    def keep(self, kind: str, payload: bytes, *, profile: str | None, most: int) -> None:
+        self.before_keeping()
+        self.kept_calls.append((kind, profile, most))
+        self.add(kind, payload, profile)
+
+    def discard(self, kind: str, *, ids: Sequence[int]) -> None:
+        self.discarded.append((kind, list(ids)))
+
+
+@pytest.fixture
+def shelf() -> Any:
+    return Shelf()
+
+
+@functools.cache
+def payload(number: int) -> bytes:
+    return UtterancePeaks(sound(number)).fingerprint().to_bytes()
 
 
 @pytest.fixture
@@ -34,220 +122,295 @@ def store(tmp_path: Path) -> Iterator[ProfileStore]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def ada(engine: Engine) -> Profile:
-    return enrolled(engine, "ada")
+@pytest.fixture
+def ada(store: ProfileStore) -> Profile:
+    """Ada in the store."""
+    return store.create("Ada", ProfileKind.PHRASE, required=3)
 
 
-@pytest.fixture(scope="module")
-def judged(engine: Engine, ada: Profile) -> dict[str, Judgment]:
-    decider = Decider(engine, engine.config)
-    names = (
-        "ada_right_phrase",
-        "ada_enroll_2",
-        "ada_wrong_phrase",
-        "stranger_adas_phrase",
-        "stranger_other_phrase",
-    )
-    found = {name: decider.decide(recording(name), [ada]) for name in names}
-    replayed = utterance_of(gsm(samples_of("ada_right_phrase"), 1))
-    found["replayed"] = decider.decide(replayed, [ada])
-    return found
-
-
-def stored_ada(store: ProfileStore, judgment: Judgment) -> Judgment:
-    """The judgment, of a profile that is in the store."""
-    profile = store.create("Ada", ProfileKind.PHRASE, required=3)
-    assert judgment.candidate is not None
-    return replace(judgment, candidate=replace(judgment.candidate, profile=profile))
-
-
-def reason(judgment: Judgment) -> ReasonCode:
-    return judgment.decision.reason
-
-
-def test_an_utterance_opens_once(judged: dict[str, Judgment]) -> None:
+def test_an_utterance_opens_once(caplog: pytest.LogCaptureFixture) -> None:
     check = ReplayCheck(ReplayConfig())
-    first = check.review(judged["ada_right_phrase"])
-    assert first is judged["ada_right_phrase"]
-    again = check.review(judged["ada_right_phrase"])
-    assert reason(again) is ReasonCode.REPLAY_SUSPECTED
+    first = said(samples_of("ada_right_phrase"))
+    assert check.review(first) is first
+    assert not caplog.records
+    again = check.review(first)
+    assert again.decision.reason is ReasonCode.REPLAY_SUSPECTED
     assert not again.decision.granted
-    replayed = check.review(judged["replayed"])
-    assert reason(replayed) is ReasonCode.REPLAY_SUSPECTED
+    assert "replay suspected (score 0.8" in caplog.text
+    transmitted = said(utterance_of(gsm(samples_of("ada_right_phrase"), 1)).samples)
+    assert reasons(check, transmitted) == [KNOWN]
+    repeated = said(recording("ada_enroll_2").samples)
+    assert reasons(check, repeated) == [OPENS]
 
 
-def test_a_repetition_opens(judged: dict[str, Judgment]) -> None:
+def test_a_replay_is_not_remembered_again() -> None:
     check = ReplayCheck(ReplayConfig())
-    assert check.review(judged["ada_enroll_2"]).decision.granted
-    assert check.review(judged["ada_right_phrase"]).decision.granted
-
-
-def test_a_replay_is_not_remembered_again(judged: dict[str, Judgment]) -> None:
-    check = ReplayCheck(ReplayConfig())
-    for _ in range(4):
-        check.review(judged["ada_right_phrase"])
+    assert reasons(check, *4 * [said(1)]) == [OPENS, KNOWN, KNOWN, KNOWN]
     assert check.remembered == 1
 
 
-def test_denied_utterances_with_an_enrolled_voice_or_phrase_are_remembered(
-    judged: dict[str, Judgment],
+def test_only_an_enrolled_voice_or_phrase_is_compared_and_remembered(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("DEBUG")
     check = ReplayCheck(ReplayConfig())
-    for name in ("ada_wrong_phrase", "stranger_adas_phrase", "stranger_other_phrase"):
-        assert check.review(judged[name]) is judged[name]
+    others = (
+        replace(said(1), candidate=None),
+        said(1, voice=False, phrase=False),
+        said(sound(1)[:800]),
+    )
+    for other in others * 2:
+        assert check.review(other) is other
+    assert check.remembered == 0
+    assert caplog.messages == 2 * ["too little speech to check for a replay"]
+    assert reasons(check, refused(1), by_a_stranger(2)) == [OPENS, OPENS]
     assert check.remembered == 2
-    for name in ("ada_wrong_phrase", "stranger_adas_phrase"):
-        assert reason(check.review(judged[name])) is ReasonCode.REPLAY_SUSPECTED
-    other = judged["stranger_other_phrase"]
-    assert check.review(other) is other
+    assert reasons(check, refused(1), by_a_stranger(2), said(1), said(2)) == 4 * [KNOWN]
+    for other in others:
+        assert check.review(other) is other
 
 
-def test_switched_off_it_does_nothing(judged: dict[str, Judgment]) -> None:
+def test_switched_off_it_does_nothing() -> None:
     check = ReplayCheck(ReplayConfig(enabled=False))
-    for _ in range(2):
-        assert check.review(judged["ada_right_phrase"]).decision.granted
+    assert reasons(check, said(1), said(1)) == [OPENS, OPENS]
     assert check.remembered == 0
 
 
-def cut_from_stream(judgment: Judgment, start_s: float, spoken_at: float) -> Judgment:
-    utterance = judgment.utterance
-    shift = start_s - utterance.start_s
-    moved = replace(
-        utterance,
-        start_s=start_s,
-        end_s=utterance.end_s + shift,
-        speech_ended_at=spoken_at,
-    )
-    return replace(judgment, utterance=moved)
-
-
-def test_the_same_part_of_the_stream_is_not_a_replay(judged: dict[str, Judgment]) -> None:
-    check = ReplayCheck(ReplayConfig())
-    one = judged["ada_right_phrase"]
-    assert check.review(cut_from_stream(one, 100.0, 5000.0)).decision.granted
-    assert check.review(cut_from_stream(one, 100.3, 5000.2)).decision.granted
-    later = check.review(cut_from_stream(one, 110.0, 5010.0))
-    assert reason(later) is ReasonCode.REPLAY_SUSPECTED
-    # The stream of a microphone that came back starts at zero: same place, another time.
-    returned = check.review(cut_from_stream(one, 100.0, 6000.0))
-    assert reason(returned) is ReasonCode.REPLAY_SUSPECTED
-
-
-def test_it_survives_a_restart(judged: dict[str, Judgment], store: ProfileStore) -> None:
-    one = stored_ada(store, judged["ada_right_phrase"])
-    before = ReplayCheck(ReplayConfig())
-    before.review(one)
-    assert not store.kept(ACCEPTED)
-    before.store_new(store)
-    before.store_new(store)
-    assert len(store.kept(ACCEPTED)) == 1
-    after = ReplayCheck(ReplayConfig())
-    after.load(store)
-    assert reason(after.review(judged["replayed"])) is ReasonCode.REPLAY_SUSPECTED
-
-
-def test_a_recording_of_the_enrollment_does_not_open(
-    judged: dict[str, Judgment], store: ProfileStore
+@pytest.mark.parametrize(
+    ("later_s", "ended_later_s", "seconds", "expected"),
+    [
+        (0.0, 0.0, 0.5, OPENS),
+        # Stretches that only touch are two sounds.
+        (0.4375, 0.4375, 0.5, OPENS),
+        (0.5, 0.5, 0.5, KNOWN),
+        (-0.4375, -0.4375, 0.5, OPENS),
+        (-0.5, -0.5, 0.5, KNOWN),
+        # The stream of a microphone that came back starts at zero: same place, another time.
+        (0.0, 0.9375, 0.5, OPENS),
+        (0.0, 1.0, 0.5, KNOWN),
+        (0.0, -0.9375, 0.5, OPENS),
+        (0.0, -1.0, 0.5, KNOWN),
+        (0.0, 1.4375, 1.0, OPENS),
+        (0.0, 1.5, 1.0, KNOWN),
+    ],
+)
+@pytest.mark.parametrize("whole_first", [False, True])
+def test_the_same_part_of_the_stream_is_not_a_replay(
+    later_s: float, ended_later_s: float, seconds: float, expected: ReasonCode, whole_first: bool
 ) -> None:
-    store.create("Ada", ProfileKind.PHRASE, required=3)
-    utterances = [recording("ada_enroll_2"), silence()]
-    remember_enrollment(store, "Ada", utterances, ReplayConfig(enabled=False))
-    assert not store.kept(ACCEPTED)
-    remember_enrollment(store, "Ada", utterances, ReplayConfig())
-    assert len(store.kept(ACCEPTED)) == 1
+    longer = np.tile(sound(1), round(2 * seconds))
+    one = said(1, start_s=100.0, ended_at=5000.0)
+    other = said(longer, start_s=100.0 + later_s, ended_at=5000.0 + ended_later_s)
     check = ReplayCheck(ReplayConfig())
-    check.load(store)
-    assert reason(check.review(judged["ada_enroll_2"])) is ReasonCode.REPLAY_SUSPECTED
-    assert check.review(judged["ada_right_phrase"]).decision.granted
+    both = (other, one) if whole_first else (one, other)
+    assert reasons(check, *both) == [OPENS, expected]
+    assert reasons(check, said(1)) == [KNOWN], "a recording has no place in the stream"
 
 
-def silence() -> Utterance:
-    one = recording("ada_enroll_1")
-    return replace(one, samples=one.samples * 0)
+@pytest.mark.parametrize(("ended_at", "again"), [(0.0, KNOWN), (-0.125, KNOWN), (0.125, OPENS)])
+def test_a_recording_is_never_the_same_sound(ended_at: float, again: ReasonCode) -> None:
+    check = ReplayCheck(ReplayConfig())
+    assert reasons(check, *2 * [said(1, ended_at=ended_at)]) == [OPENS, again]
 
 
-def test_deleted_people_are_forgotten(
-    judged: dict[str, Judgment], store: ProfileStore, tmp_path: Path
+@pytest.mark.parametrize(
+    ("age_s", "known"),
+    [(0.0, True), (3 * DAY_S, True), (14 * DAY_S, True), (14 * DAY_S + 1, False), (-DAY_S, True)],
+)
+def test_an_utterance_is_remembered_for_so_many_days(age_s: float, known: bool, shelf: Any) -> None:
+    now = [NOW]
+    check = ReplayCheck(ReplayConfig(days=14), lambda: now[0])
+    check.review(said(1))
+    now[0] += age_s
+    assert reasons(check, said(1)) == [KNOWN if known else OPENS]
+    # The same from the store, where what is too old is removed.
+    shelf.add("heard", payload(2))
+    shelf.add("heard-refused", payload(3))
+    shelf.add("heard", payload(4), created_at=now[0])
+    check = ReplayCheck(ReplayConfig(days=14), lambda: now[0])
+    check.load(shelf)
+    assert check.remembered == (3 if known else 1)
+    assert shelf.discarded == ([] if known else [("heard", [0]), ("heard-refused", [1])])
+
+
+def test_of_each_person_and_kind_the_newest_are_remembered() -> None:
+    check = ReplayCheck(ReplayConfig(remembered=3))
+    check.use(["ada", "robin"])
+    many: list[tuple[Callable[[int, Profile], Judgment], Profile]] = [
+        (said, ADA), (refused, ADA), (said, ROBIN), (refused, ROBIN), (by_a_stranger, ADA),
+    ]  # fmt: skip
+    for turn in range(3):
+        for kind, (how, person) in enumerate(many):
+            check.review(how(10 * kind + turn, person))
+    assert check.remembered == 15
+    assert known(check, *(10 * kind + turn for kind in range(5) for turn in range(3)))
+    # One more of one kind makes room in this kind only: nobody is displaced by others' talking.
+    check.review(refused(13))
+    assert check.remembered == 15
+    assert known(check, 0, 11, 13, 20, 30, 40)
+    assert not known(check, 10), "the oldest went"
+
+
+def test_two_thousand_are_compared_at_most_the_newest(shelf: Any) -> None:
+    for person in "abcd":
+        for number in range(500):
+            shelf.add("heard", payload(1), person, NOW + number)
+    check = ReplayCheck(ReplayConfig(remembered=500), lambda: NOW)
+    check.load(shelf)
+    assert check.remembered == 2000
+    # The oldest, though it is read last.
+    shelf.add("heard-refused", payload(2), "ada", NOW - 1.0)
+    check.load(shelf)
+    assert check.remembered == 2000
+    assert reasons(check, said(2), said(1)) == [OPENS, KNOWN]
+
+
+def test_deleted_people_are_forgotten_and_the_others_are_not(shelf: Any) -> None:
+    check = ReplayCheck(ReplayConfig())
+    check.review(said(2, ROBIN))
+    check.review(by_a_stranger(3))
+    check.review(said(1, ADA))
+    check.use(["robin"])
+    assert check.remembered == 2
+    check.load(shelf)  # as after each change; none of these is stored yet
+    assert check.remembered == 2
+    assert known(check, 2, 3)
+    assert reasons(check, said(1, ADA), said(1, ADA)) == [OPENS, OPENS], "judged after the deletion"
+    assert check.remembered == 2
+    # Nor is somebody whom another process has just deleted.
+    shelf.add("heard", payload(4), "ada")
+    check.load(shelf)
+    assert reasons(check, said(4, ROBIN)) == [OPENS]
+
+
+def test_nothing_of_deleted_people_is_left_in_the_store(
+    ada: Profile, store: ProfileStore, tmp_path: Path
 ) -> None:
-    one = stored_ada(store, judged["ada_right_phrase"])
+    one = said(samples_of("ada_right_phrase"), ada)
     check = ReplayCheck(ReplayConfig())
     check.review(one)
     check.store_new(store)
-    payload = store.kept(ACCEPTED)[0].payload
-    pieces = [payload[at : at + 24] for at in range(0, len(payload) - 24, 24)]
+    stored = store.kept("heard")[0].payload
+    pieces = [stored[at : at + 24] for at in range(0, len(stored) - 24, 24)]
     secrets = [piece for piece in pieces if piece.count(0) < 12]  # an empty page has zeros too
     assert len(secrets) > 5
     store.delete("Ada")
-    check.use([])
-    assert check.remembered == 0
-    assert not store.kept(ACCEPTED)
+    assert not store.kept("heard")
     assert not traces(tmp_path, *secrets)
-    # Judged after the deletion: it is not stored, and does not block the rest.
-    late = ReplayCheck(ReplayConfig())
-    late.review(one)
-    late.store_new(store)
-    assert not store.kept(ACCEPTED)
 
 
-def test_the_number_of_fingerprints_is_limited(
-    judged: dict[str, Judgment], store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+def test_what_is_new_is_stored_once_and_in_order(shelf: Any) -> None:
+    check = ReplayCheck(ReplayConfig(remembered=7))
+    check.review(said(1, ADA))
+    check.review(refused(2, ROBIN))
+    check.review(by_a_stranger(3))
+    check.load(shelf)
+    assert check.remembered == 3, "loading forgets nothing that is not stored yet"
+    for _ in range(2):
+        check.store_new(shelf)
+        assert shelf.kept_calls == [
+            ("heard", "ada", 7), ("heard-refused", "robin", 7), ("heard-refused", None, 7),
+        ]  # fmt: skip
+    after = ReplayCheck(ReplayConfig(), lambda: NOW)
+    after.load(shelf)
+    assert after.remembered == 3
+    assert reasons(after, said(1), said(2), said(3)) == 3 * [KNOWN]
+
+
+def test_somebody_deleted_in_the_meantime_does_not_block_the_rest(
+    ada: Profile, store: ProfileStore
 ) -> None:
-    monkeypatch.setattr("edge.replay.memory.best_match", lambda _peaks, _known: None)
-    config = ReplayConfig(remembered=5)
-    one = stored_ada(store, judged["ada_right_phrase"])
-    refused = judged["stranger_adas_phrase"]
-    check = ReplayCheck(config)
-    check.review(one)
-    for _ in range(8):
-        check.review(refused)
-    assert check.remembered == 6  # talking displaces nothing that was accepted
-    for _ in range(8):
-        check.review(one)
-    assert check.remembered == 10
+    check = ReplayCheck(ReplayConfig())
+    check.review(said(1, ROBIN))
+    check.review(said(2, ada))
     check.store_new(store)
-    assert len(store.kept(ACCEPTED)) == len(store.kept(REFUSED)) == 5
+    assert [item.profile_id for item in store.kept("heard")] == [ada.id]
+    check.store_new(store)
+    assert len(store.kept("heard")) == 1
 
 
-def test_old_and_damaged_fingerprints_are_removed(
-    judged: dict[str, Judgment], store: ProfileStore
-) -> None:
-    now = [1_000_000_000.0]
-    store.create("Ada", ProfileKind.PHRASE, required=3)
-    remember_enrollment(store, "Ada", [recording("ada_right_phrase")], ReplayConfig())
-    store.keep(ACCEPTED, b"no fingerprint", profile="Ada")
-    kept_at = store.kept(ACCEPTED)[0].created_at
-    now[0] = kept_at + 9 * DAY_S
-    check = ReplayCheck(ReplayConfig(days=10), clock=lambda: now[0])
-    check.load(store)
-    assert check.remembered == 1
-    assert len(store.kept(ACCEPTED)) == 1
-    now[0] = kept_at + 11 * DAY_S
-    assert check.review(judged["ada_right_phrase"]).decision.granted
-    check = ReplayCheck(ReplayConfig(days=10), clock=lambda: now[0])
-    check.load(store)
-    assert check.remembered == 0
-    assert not store.kept(ACCEPTED)
+def test_while_the_store_is_busy_the_newest_64_wait(shelf: Any) -> None:
+    check = ReplayCheck(ReplayConfig(remembered=500))
+    check.review(said(0))
+    rest = iter([range(1, 66)])
+
+    def talk() -> None:
+        for number in next(rest, ()):
+            check.review(said(number))
+
+    # Two are displaced while the first is being stored, and the third must not go in its place.
+    shelf.before_keeping = talk
+    check.store_new(shelf)
+    assert [item.payload for _, item in shelf.items] == [payload(n) for n in (0, *range(2, 66))]
 
 
-def test_a_store_that_fails_loses_nothing(
-    judged: dict[str, Judgment],
-    store: ProfileStore,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def fail(*_: object, **__: object) -> None:
+def test_damaged_fingerprints_are_removed(shelf: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for kind in ("heard", "heard-refused"):
+        shelf.add(kind, payload(1))
+        shelf.add(kind, b"no fingerprint")
+        shelf.add(kind, payload(2))
+    check = ReplayCheck(ReplayConfig(), lambda: NOW)
+    check.load(shelf)
+    assert check.remembered == 4
+    assert shelf.discarded == [("heard", [1]), ("heard-refused", [4])]
+    assert caplog.messages == 2 * ["removing a stored fingerprint: fingerprint of version 110"]
+
+
+def test_a_store_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
         raise StoreError("the card has gone")
 
+    shelf: Any = Shelf(before_keeping=fail)
     check = ReplayCheck(ReplayConfig())
-    one = stored_ada(store, judged["ada_right_phrase"])
-    with monkeypatch.context() as broken:
-        broken.setattr(store, "kept", fail)
-        broken.setattr(store, "keep", fail)
-        load_quietly(check, store)
-        assert "the card has gone" in caplog.text
-        check.review(one)
-        with pytest.raises(StoreError):
-            check.store_new(store)
-    check.store_new(store)
-    assert len(store.kept(ACCEPTED)) == 1
+    broken: Any = SimpleNamespace(kept=lambda _kind: fail())
+    load_quietly(check, broken)
+    assert "cannot load the fingerprints of earlier utterances: the card has gone" in caplog.text
+    check.review(said(1))
+    with pytest.raises(StoreError):
+        check.store_new(shelf)
+    shelf.before_keeping = lambda: None
+    check.store_new(shelf)
+    assert len(shelf.items) == 1
+
+
+def test_a_recording_of_the_enrollment_does_not_open(ada: Profile, store: ProfileStore) -> None:
+    utterances = [
+        recording("ada_enroll_2"),
+        replace(recording("ada_enroll_1"), samples=sound(1)[:9]),
+    ]
+    remember_enrollment(store, "Ada", utterances, ReplayConfig(enabled=False))
+    assert not store.kept("heard")
+    for _ in range(6):
+        remember_enrollment(store, "Ada", utterances, ReplayConfig(remembered=5))
+    assert [item.profile_id for item in store.kept("heard")] == 5 * [ada.id]
+    check = ReplayCheck(ReplayConfig())
+    check.load(store)
+    assert reasons(check, said(recording("ada_enroll_2").samples, ada)) == [KNOWN]
+    assert reasons(check, said(recording("ada_right_phrase").samples, ada)) == [OPENS]
+
+
+def test_its_two_threads_take_turns_in_changing_what_is_remembered(
+    shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    class Watched:
+        """A lock that says that it was taken."""
+
+        def __enter__(self) -> None:
+            taken.append("taken")
+
+        def __exit__(self, *_: object) -> None:
+            taken.append("given back")
+
+    monkeypatch.setattr("edge.replay.memory.threading", SimpleNamespace(Lock=Watched))
+    check = ReplayCheck(ReplayConfig())
+    for change in (
+        lambda: check.review(said(1)),
+        lambda: check.use(["ada"]),
+        lambda: check.load(shelf),
+        lambda: check.store_new(shelf),
+    ):
+        taken.clear()
+        change()
+        assert taken == ["taken", "given back"]

@@ -39,6 +39,7 @@ def test_among_more_people_a_voice_must_come_nearer(few: int, many: int, rate: f
 
 def test_everybody_gets_a_part_of_the_rate() -> None:
     scorer = plain_scorer(rate=0.01)
+    assert scorer.joint_threshold == pytest.approx(math.log(100.0))
     assert scorer.voice_threshold() == pytest.approx(1.0)
     assert scorer.voice_threshold(among=10) == pytest.approx(4.0)
     assert scorer.voice_threshold(among=10) == pytest.approx(scorer.voice_threshold(rate=0.001))
@@ -65,6 +66,7 @@ def test_the_worse_part_is_the_joint_score() -> None:
     sure, unsure = scorer.joint(20.0, 0.5), scorer.joint(1.0, 9.0)
     assert sure == pytest.approx(-math.log(0.01), abs=1e-4)
     assert unsure == pytest.approx(-math.log(0.01), abs=1e-4)
+    assert float(scorer.joints(1.0, 9.0)) == pytest.approx(unsure)
     assert scorer.joint(20.0, 9.0) > sure
     # Ten people for whom a voice may be taken make it ten times less rare; not so the phrase.
     assert scorer.joint(1.0, 9.0, among=10) == pytest.approx(-math.log(0.1), abs=1e-4)
@@ -120,6 +122,9 @@ def test_the_cohort_and_the_quality_count() -> None:
     scorer = Scorer(plain.cohort, knowing, plain.phrase, plain.rate)
     expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2) + 0.8
     assert float(scorer.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(expected)
+    # Rounding makes nobody more similar than the same.
+    longer = [analysis_of(sign * 1.001 * AXES[0]) for sign in (1, -1)]
+    assert plain.voice_scores(profiles, longer).similarity.tolist() == [[1.0, -1.0]]
     # Somebody of the cohort is just that voice: all of the weight is taken off on both sides.
     same = replace(plain, cohort=Cohort(AXES[:1], 1, 0.5))
     assert float(same.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(6.0)

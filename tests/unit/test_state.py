@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edge.errors import StoreError
 from edge.store.device_state import DeviceState
+from tests.unit.stores import is_open
+from tests.unit.waiting import ContendedLock
 
 
 def test_numbers_are_given_out_once_also_after_a_restart(tmp_path: Path) -> None:
@@ -26,12 +32,19 @@ def test_a_text_is_replaced_and_removed(tmp_path: Path) -> None:
     assert other.get("lock") == "two"
     state.put("lock", None)
     assert other.get("lock") is None
+    for each in (state, other):
+        assert is_open(state.path)
+        each.close()
+    assert not is_open(state.path)
 
 
 def test_it_is_private(tmp_path: Path) -> None:
     state = DeviceState(tmp_path / "state")
     assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.path.parent.stat().st_mode) == 0o700
+    state.path.chmod(0o644)
+    DeviceState(tmp_path / "state")
+    assert stat.S_IMODE(state.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"x"])
@@ -43,8 +56,66 @@ def test_damage_is_said_and_nothing_is_changed(tmp_path: Path, content: bytes) -
     assert path.read_bytes() == content
 
 
-def test_an_impossible_counter_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["'text'", "-1", "1.5", "x'00'"])
+def test_an_impossible_counter_is_damage(tmp_path: Path, value: str) -> None:
     state = DeviceState(tmp_path)
     state.put("a", "text")
-    with pytest.raises(StoreError, match=r"memory of counters .* is damaged"):
+    with closing(sqlite3.connect(state.path)) as database, database:
+        database.execute(f"UPDATE entry SET value = {value}")  # noqa: S608
+    with pytest.raises(StoreError, match=r"memory of counters .* is damaged \(a\)"):
         state.reserve("a")
+    if value != "'text'":
+        with pytest.raises(StoreError, match=r"is damaged \(a\)"):
+            state.get("a")
+
+
+def test_a_counter_may_have_been_set_to_none(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path)
+    state.reserve("a")
+    with closing(sqlite3.connect(state.path)) as database, database:
+        database.execute("UPDATE entry SET value = 0")
+    assert state.reserve("a", 2) == 1
+    assert state.reserve("a") == 3
+
+
+def test_impossible_amounts_and_texts_are_refused(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path)
+    for count in (0, -1):
+        with pytest.raises(ValueError, match=f"cannot take {count} numbers"):
+            state.reserve("a", count)
+    state.put("b", "x" * 65536)
+    with pytest.raises(ValueError, match="b: longer than 65536 characters"):
+        state.put("b", "x" * 65537)
+    assert state.get("b") == "x" * 65536
+    assert state.reserve("a") == 1
+
+
+ACTIONS = [
+    lambda state: state.reserve("a"),
+    lambda state: state.get("b"),
+    lambda state: state.put("b", "text"),
+    DeviceState.close,
+]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_threads_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: Callable[[DeviceState], object]
+) -> None:
+    lock = ContendedLock()
+    made = SimpleNamespace(Lock=lambda: lock)
+    monkeypatch.setattr("edge.store.device_state.threading", made)
+    state = DeviceState(tmp_path)
+    assert lock.holds_up(lambda: action(state))
+    state.close()
+
+
+@pytest.mark.parametrize("action", ACTIONS[:3])
+def test_another_process_that_writes_is_waited_for_only_so_long(
+    tmp_path: Path, action: Callable[[DeviceState], object]
+) -> None:
+    state = DeviceState(tmp_path, busy_s=0.0)
+    with closing(sqlite3.connect(state.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="in use by another process for too long"):
+            action(state)

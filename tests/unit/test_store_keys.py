@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sqlite3
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from tests.unit.stores import enroll, make_sample, same, sealed_rows, seeds_of, 
 
 KEY = b"k" * 32
 PASSPHRASE = "correct horse battery"  # noqa: S105 (of made-up stores)
+pytestmark = pytest.mark.usefixtures("cheap_passphrases")
 
 
 @pytest.fixture
@@ -65,24 +66,6 @@ def test_a_key_file_is_made_once_with_a_warning(
     assert file.read_text().strip() not in caplog.text
 
 
-def test_a_credential_is_preferred_to_a_file_and_a_file_to_a_passphrase(
-    path: Path, tmp_path: Path, credentials: Path
-) -> None:
-    file = tmp_path / "my.key"
-    make_key_file(file)
-    settings = StoreConfig(key_file=file, passphrase=True)
-    (credentials / "store-key").write_bytes(KEY)
-    (credentials / "store-passphrase").write_text(PASSPHRASE)
-    for expected in ("credential store-key", f"key file {file}", "passphrase (credential"):
-        _fill(path, settings)
-        assert _is_whole(path, settings).startswith(expected)
-        shutil.rmtree(path.parent)
-        if expected.startswith("credential"):
-            (credentials / "store-key").write_text("\n")  # as a unit gives an absent one
-        else:
-            settings = StoreConfig(passphrase=True)
-
-
 @pytest.mark.parametrize("source", ["credential", "file", "passphrase"])
 @pytest.mark.parametrize("what", ["missing", "wrong"])
 def test_a_wrong_or_missing_key_is_said_and_touches_nothing(
@@ -117,10 +100,9 @@ def test_a_wrong_or_missing_key_is_said_and_touches_nothing(
     assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == before
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"\n" * 40, b"x" * 5000])
-def test_what_is_no_key_is_refused(path: Path, tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_key_is_refused(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "my.key"
-    file.write_bytes(content)
+    file.write_bytes(b"short")
     file.chmod(0o600)
     with pytest.raises(KeyFault, match="holds no key"):
         ProfileStore(path, settings=StoreConfig(key_file=file))
@@ -140,15 +122,6 @@ def test_a_key_file_that_others_may_read_is_refused(path: Path, tmp_path: Path, 
     assert _is_whole(path, settings)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
-def test_a_key_file_of_somebody_else_is_refused(path: Path, tmp_path: Path) -> None:
-    file = tmp_path / "my.key"
-    make_key_file(file)
-    os.chown(file, 1234, 1234)
-    with pytest.raises(KeyFault, match="another user"):
-        ProfileStore(path, settings=StoreConfig(key_file=file))
-
-
 def test_a_configured_key_file_that_is_missing_is_not_made(path: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyFault, match="keys make"):
         ProfileStore(path, settings=StoreConfig(key_file=tmp_path / "usb" / "my.key"))
@@ -156,8 +129,12 @@ def test_a_configured_key_file_that_is_missing_is_not_made(path: Path, tmp_path:
     assert not (tmp_path / "usb").exists()
 
 
-def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(path: Path) -> None:
+def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _fill(path, StoreConfig())
+    caplog.set_level(logging.INFO)
+    caplog.clear()
     with ProfileStore(path) as store, ProfileStore(path) as other:
         ada = store.get("Ada")
         before, root, mark = store.key_state(), store.derive_key("audit"), other.data_version()
@@ -173,13 +150,51 @@ def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(path: Path) -
         assert after.data_id != before.data_id
         assert store.derive_key("audit") == root != store.derive_key("other")
         # Another process: it notices, and goes on with the new key.
+        assert store.get("Ada").name == "Ada"
+        assert caplog.records == []
         assert other.data_version() != mark
-        assert other.get("Ada").name == "Ada"
+        assert other.get("Ada").name == other.get("ada").name == "Ada"
+        noticed = f"{path}: its keys were changed by another process"
+        assert [record.getMessage() for record in caplog.records] == [noticed]
         other.rename("Ada", "Augusta")
         assert store.get("augusta").id == ada.id
     with ProfileStore(path) as store:
         assert all(same(each, make_sample(1 + i)) for i, each in enumerate(ada.samples))
         assert store.derive_key("audit") == root
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda store: store.keep("digit", b"eight", profile="Ada"),
+        lambda store: store.rename("Ada", "ADA"),
+        lambda store: store.add_sample("Ada", make_sample(4), "5" * 64, "9" * 64),
+    ],
+    ids=["keep", "rename", "add a sample"],
+)
+def test_whatever_another_process_does_first_is_by_the_new_key(
+    path: Path, action: Callable[[ProfileStore], object]
+) -> None:
+    _fill(path, StoreConfig())
+    with ProfileStore(path) as store, ProfileStore(path) as other:
+        store.rotate_key()
+        action(other)
+        assert seeds_of(store.get("Ada").samples)[:3] == [1, 2, 3]
+        assert store.kept("digit")[0].payload == b"seven"
+    assert ProfileStore(path).get("ada").enrolled
+
+
+def test_another_key_locks_the_same_data(path: Path) -> None:
+    _fill(path, StoreConfig())
+    with ProfileStore(path) as store:
+        before = store.key_state()
+        store.lock_with(key_of_passphrase(PASSPHRASE))
+        after = store.key_state()
+        assert (after.source, after.data_id) == ("passphrase", before.data_id)
+        assert after.key_id != before.key_id
+        store.lock_with(key_of_passphrase(PASSPHRASE), rotate=True)
+        assert store.key_state().data_id != before.data_id
+        assert seeds_of(store.get("Ada").samples) == [1, 2, 3]
 
 
 def test_who_cannot_unwrap_any_more_says_so(path: Path) -> None:
@@ -323,6 +338,16 @@ class TestCommand:
         assert main(["keys", "make", str(tmp_path / "new.key")]) == 0
         assert key_of_file(tmp_path / "new.key") is not None
         assert capsys.readouterr().err.count("error") == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_root_does_not_follow_another_users_link(path: Path, tmp_path: Path) -> None:
+    _fill(path, StoreConfig())
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    os.chown(path.parent, 1234, 1234)
+    with pytest.raises(StoreError, match="is a link, which root does not follow"):
+        ProfileStore(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")

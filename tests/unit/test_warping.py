@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.recognition.dtw import OPEN_ENDS, STALL_COST, STALL_FREE, WORST_STEPS, dtw_distances
+from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.types import FloatArray
+from tests.unit.scoring import spelled
 
 pytestmark = pytest.mark.runtime
 
@@ -33,15 +34,16 @@ def plain(reference: FloatArray, query: FloatArray) -> float:
     unit_q = query / np.linalg.norm(query, axis=1, keepdims=True)
     cost = np.maximum(1.0 - unit_r @ unit_q.T, 0.0)
     rows, columns = cost.shape
-    free_rows, free_columns = min(OPEN_ENDS, rows // 4), min(OPEN_ENDS, columns // 4)
+    free_rows, free_columns = min(5, rows // 4), min(5, columns // 4)
     total = np.full((rows + 1, columns + 1), np.inf)
     total[: free_rows + 1, 0] = 0.0
     total[0, : free_columns + 1] = 0.0
     for i in range(rows):
         for j in range(columns):
             total[i + 1, j + 1] = cost[i, j] + min(total[i, j], total[i, j + 1], total[i + 1, j])
-    ends = [(rows, j) for j in range(columns - free_columns, columns + 1)]
+    ends = [(rows, columns)]
     ends += [(i, columns) for i in range(rows - free_rows, rows)]
+    ends += [(rows, j) for j in range(columns - free_columns, columns)]
     i, j = min(ends, key=lambda end: total[end] / sum(end))
     path = []
     columns_met = []
@@ -51,9 +53,9 @@ def plain(reference: FloatArray, query: FloatArray) -> float:
         moves = [(i - 1, j - 1), (i - 1, j), (i, j - 1)]
         i, j = min(moves, key=lambda move: total[move])
     stay = max(columns_met.count(column) for column in columns_met) - 1
-    width = min(WORST_STEPS, len(path))
+    width = min(8, len(path))
     worst = max(np.mean(path[k : k + width]) for k in range(len(path) - width + 1))
-    return float(np.mean(path) + worst + STALL_COST * max(0, stay - STALL_FREE))
+    return float(np.mean(path) + worst + 0.1 * max(0, stay - 3))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -86,11 +88,74 @@ def test_one_changed_word_counts_more_than_its_share() -> None:
     assert distance > 0.5
 
 
-def test_a_few_frames_more_or_less_at_the_ends_do_not_matter() -> None:
-    phrase = saying(4, 40)
-    wide = np.concatenate((saying(5, OPEN_ENDS), phrase, saying(6, OPEN_ENDS)))
-    assert dtw_distances([wide], phrase)[0] == pytest.approx(0.0, abs=1e-5)
-    assert dtw_distances([phrase[3:-3]], phrase)[0] < 0.1
+@pytest.mark.parametrize("seed", range(30))
+def test_of_paths_that_cost_the_same_it_takes_the_same_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    reference, query = (
+        spelled("".join(rng.choice(list("abc"), rng.integers(6, 30)))) for _ in range(2)
+    )
+    assert dtw_distances([reference], query)[0] == pytest.approx(plain(reference, query), abs=1e-6)
+
+
+PHRASE = "abcdefghijklmnopqrstuvwx"
+
+
+def with_more(extra: str, phrase: str, distance: float) -> list[tuple[str, str, float]]:
+    """A phrase with more frames at each end of each side."""
+    sides = [(extra + phrase, phrase), (phrase + extra, phrase)]
+    sides += [side[::-1] for side in sides]
+    return [(*side, distance) for side in sides]
+
+
+@pytest.mark.parametrize(
+    ("enrolled", "spoken", "distance"),
+    [
+        pytest.param(PHRASE, PHRASE, 0.0, id="the same"),
+        pytest.param(PHRASE, "ABCDEFGHIJKLMNOPQRSTUVWX", 2.0, id="nothing alike"),
+        # The mean along the path and the mean of its worst eight steps.
+        pytest.param(PHRASE, "abcdefghIJKLMNOpqrstuvwx", 7 / 24 + 7 / 8, id="7 steps off"),
+        pytest.param(PHRASE, "abcdefghIJKLMNOPqrstuvwx", 8 / 24 + 1.0, id="8 steps off"),
+        pytest.param(PHRASE, "abcdefghIJKLMNOPQrstuvwx", 9 / 24 + 1.0, id="9 steps off"),
+        pytest.param("abcdef", "abCDef", 2 / 6 + 2 / 6, id="shorter than the worst stretch"),
+        # Five frames at either end of either side are free, a sixth is not.
+        *with_more("12345", PHRASE, 0.0),
+        *with_more("123456", PHRASE, 1 / 25 + 1 / 8),
+        # Of a short one it is a quarter.
+        *with_more("1234", "abcdefghijkl", 0.0),
+        *with_more("12345", "abcdefghijk", 1 / 12 + 1 / 8),
+        # The enrolled one may go on alone for three steps; each further one costs a tenth.
+        pytest.param("abcdefghijklmmmmnopqrstuvwx", PHRASE, 0.0, id="3 steps alone"),
+        pytest.param("abcdefghijklmmmmmnopqrstuvwx", PHRASE, 0.1, id="4 steps alone"),
+        pytest.param("abcdefghijklmmmmmmnopqrstuvwx", PHRASE, 0.2, id="5 steps alone"),
+        pytest.param("abcdeeeeeefghijkllllmnopqrstuvwx", PHRASE, 0.2, id="5 and 3 steps alone"),
+        pytest.param(PHRASE, "abcdefghijklmmmmmmmmmnopqrstuvwx", 0.0, id="spoken slowly"),
+    ],
+)
+def test_distances_by_hand(enrolled: str, spoken: str, distance: float) -> None:
+    found = dtw_distances([spelled(enrolled)], spelled(spoken))
+    assert found == [pytest.approx(distance, abs=1e-6)]
+
+
+def test_an_example_in_noise_or_echo_has_to_be_nearer() -> None:
+    said, changed = spelled(PHRASE), spelled("abcdefghijkLmnopqrstuvwx")
+    far = 1 / 24 + 1 / 8
+    examples = [(said, changed), (changed, said), (changed,), (changed, changed, said)]
+    assert example_distances(examples, said) == pytest.approx([0.0, 0.06, far, 0.06], abs=1e-6)
+    assert example_distances([(said[::-1], changed)], said) == [pytest.approx(far + 0.06)]
+    assert example_distances([], said) == []
+    with pytest.raises(ValueError, match="without an example"):
+        example_distances([(said,), ()], said)
+
+
+def test_silence_and_rounding_give_no_odd_distance() -> None:
+    silent = np.zeros((24, 128), np.float32)
+    assert dtw_distances([silent], spelled(PHRASE)) == [2.0]
+    assert unit(np.asarray([[3.0, 4.0], [0.0, 0.0]], np.float32)) == pytest.approx(
+        np.asarray([[0.6, 0.8], [0.0, 0.0]])
+    )
+    assert unit(np.asarray([3.0, 4.0], np.float32)) == pytest.approx([0.6, 0.8])
+    for seed in range(10):
+        assert dtw_distances([saying(seed, 30)], saying(seed, 30))[0] >= 0.0
 
 
 def test_no_references_no_distances() -> None:

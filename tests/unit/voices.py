@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,11 +18,18 @@ from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Profile, ProfileKind
 
 
 @functools.cache
+def the_engine() -> Engine:
+    """The models, opened once."""
+    return Engine.open()
+
+
+@functools.cache
 def samples_of(name: str) -> FloatArray:
     """A recording of the demo, shape (n,)."""
     return read_audio(demo_directory() / f"{name}.flac").samples
 
 
+@functools.cache
 def recording(name: str) -> Utterance:
     """A recording of the demo as an utterance."""
     return utterance_of(samples_of(name))
@@ -38,9 +46,14 @@ def speech(name: str) -> FloatArray:
 def enrolled(
     engine: Engine, person: str, kind: ProfileKind = ProfileKind.PHRASE, phrase: str = ""
 ) -> Profile:
-    """A person of the demo, known by three recordings."""
-    required = 3 if kind is ProfileKind.PHRASE else 2.0
-    profile = Profile.begin(person, kind, required=required, phrase=phrase)
+    """A person of the demo, known by three recordings; with an id of its own each time."""
+    known = _known(engine, person, kind)
+    return replace(known, id=Profile.begin(person).id, phrase=phrase)
+
+
+@functools.cache
+def _known(engine: Engine, person: str, kind: ProfileKind) -> Profile:
+    profile = Profile.begin(person, kind, required=3 if kind is ProfileKind.PHRASE else 2.0)
     for number in (1, 2, 3):
         profile = engine.extend(profile, recording(f"{person}_enroll_{number}"))
     return profile

@@ -62,7 +62,9 @@ def find_mutants(root: Path, module: str) -> Iterator[Mutant]:
         occurrence = 0
         for node, counts in nodes:
             for start, _ in operator.mutation_positions(node):
-                if counts:
+                # The library cannot exchange an exception with a dotted name.
+                dotted = node.type == "except_clause" and "." in node.get_code()
+                if counts and not dotted:
                     yield Mutant(module, _definition(node), start[0], code, operator, occurrence)
                 occurrence += 1
 
@@ -90,7 +92,8 @@ def _counts(node: NodeOrLeaf) -> bool:
     """Whether a mistake here changes what the module does, not only how it is typed or logged."""
     child = node
     for parent in _ancestors(node):
-        if parent.type in {"decorator", "import_from", "import_name", "assert_stmt"}:
+        star = parent.type == "parameters" and child is node  # before what is given by name
+        if star or parent.type in {"decorator", "import_from", "import_name", "assert_stmt"}:
             return False
         if parent.type == "annassign" and child is parent.children[1]:
             return False
@@ -98,9 +101,12 @@ def _counts(node: NodeOrLeaf) -> bool:
             return False
         if parent.type == "funcdef" and child is parent.annotation:
             return False
-        if parent.type == "if_stmt" and "TYPE_CHECKING" in parent.children[1].get_code():
-            return False
         child = parent
+    if any(
+        each.type == "if_stmt" and "TYPE_CHECKING" in each.children[1].get_code()
+        for each in (node, *_ancestors(node))
+    ):
+        return False
     statement = node.children[0] if node.type == "simple_stmt" else node
     return not any(
         each.type == "atom_expr" and each.get_code().strip().startswith("_log.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+from cosmic_ray.exceptions import CosmicRayTestingException
 from cosmic_ray.operators import (
     binary_operator_replacement as binary,
 )
@@ -19,7 +21,7 @@ from cosmic_ray.operators import (
     comparison_operator_replacement as comparison,
 )
 from cosmic_ray.operators.operator import Example, Operator
-from parso.python.tree import Keyword, Number
+from parso.python.tree import Keyword, Name, Number
 from parso.tree import BaseNode, NodeOrLeaf
 
 Span = tuple[tuple[int, int], tuple[int, int]]
@@ -122,6 +124,36 @@ class LockLeftOut(Operator):  # type: ignore[misc]
         return (Example("with self._lock:\n    x()\n", "if True:\n    x()\n"),)
 
 
+class ExceptionNotCaught(exception_replacer.ExceptionReplacer):  # type: ignore[misc]
+    """Another exception for one that is caught, also for one with a dot in its name."""
+
+    def mutate(self, node: BaseNode, index: int) -> BaseNode:
+        caught = self._name_nodes(node)[index]
+        others = caught.parent.children
+        name = f"{caught.get_first_leaf().prefix}{CosmicRayTestingException.__name__}"
+        others[others.index(caught)] = Name(name, caught.start_pos)
+        return node
+
+    @staticmethod
+    def _name_nodes(node: BaseNode) -> list[Any]:
+        caught = node.children[1]
+        if caught.type != "atom":
+            return [caught]
+        inside = caught.children[1]
+        return inside.children[::2] if inside.type == "testlist_comp" else [inside]
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        after = CosmicRayTestingException.__name__
+        before = "try: x()\nexcept (ValueError, a.Error): y()"
+        return (
+            *super().examples(),
+            Example(before, f"try: x()\nexcept ({after}, a.Error): y()"),
+            Example(before, f"try: x()\nexcept (ValueError, {after}): y()", occurrence=1),
+            Example("try: x()\nexcept a.Error: y()", f"try: x()\nexcept {after}: y()"),
+        )
+
+
 def _value(node: Number) -> int | float:
     try:
         return int(node.value, 0)
@@ -168,7 +200,7 @@ _KINDS: tuple[type[Operator], ...] = (
     boolean_replacer.ReplaceOrWithAnd,
     break_continue.ReplaceBreakWithContinue,
     break_continue.ReplaceContinueWithBreak,
-    exception_replacer.ExceptionReplacer,
+    ExceptionNotCaught,
     unary_operator_replacement.ReplaceUnaryOperator_Delete_Not,
     unary_operator_replacement.ReplaceUnaryOperator_USub_UAdd,
     zero_iteration_for_loop.ZeroIterationForLoop,

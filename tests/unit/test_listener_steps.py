@@ -1,0 +1,368 @@
+"""What a listener answers and when, step by step, with made-up hits and decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.access.decider import Judgment
+from edge.access.listener import Listener
+from edge.audio.end_pointing import EndPointSettings
+from edge.recognition.keyword_spotter import KeywordHit
+from edge.types import AudioBlock, Confidence, Profile, ReasonCode, Utterance
+from tests.unit.judgments import QUALITY, judgment_of
+from tests.unit.stores import make_sample
+
+ADA, BOB = Profile.begin("ada"), Profile.begin("bob")
+PEOPLE = [ADA, BOB]
+
+
+def utterance(start_s: float, end_s: float) -> Utterance:
+    return Utterance(np.zeros(1, np.float32), round(start_s, 2), round(end_s, 2), QUALITY)
+
+
+def hit(start_s: float, end_s: float, cost: float = 0.1, owner: int = 0) -> KeywordHit:
+    return KeywordHit(owner, start_s, end_s, cost)
+
+
+@dataclass
+class Opened:
+    """Speech that goes on."""
+
+    start_s: float = 1.0
+    end_s: float = 1.0
+
+    def part(self, start_s: float, end_s: float) -> Utterance:
+        return utterance(start_s, end_s)
+
+    def samples_from(self, start_s: float) -> tuple[Any, float]:
+        return (self, start_s)
+
+
+@dataclass
+class Stage:
+    """Everything around a listener.
+
+    A piece is decided on by where it begins: `verdicts` holds the confidence with which it opens
+    and its joint score, None denies it. What is not in it is no phrase.
+    """
+
+    verdicts: dict[float, tuple[Confidence, float] | None] = field(default_factory=dict)
+    distances: dict[float, float] = field(default_factory=dict)
+    decided: list[tuple[float, float]] = field(default_factory=list)
+    compared: list[tuple[str, float]] = field(default_factory=list)
+    # The end-pointer's.
+    settings: EndPointSettings = field(default_factory=lambda: EndPointSettings(end_silence_s=0.6))
+    opened: Opened | None = None
+    ended: list[Utterance] = field(default_factory=list)
+    # The spotter's.
+    hits: list[KeywordHit] = field(default_factory=list)
+    unfinished: list[KeywordHit] = field(default_factory=list)
+    position_s: float = 0.0
+    resets: list[float] = field(default_factory=list)
+    taken: list[Any] = field(default_factory=list)
+    # The question's.
+    pending: bool = False
+    answer: Judgment | None = None
+    late: Judgment | None = None
+    heard: list[Utterance] = field(default_factory=list)
+
+    def feed(self, given: Any) -> list[Any]:
+        if isinstance(given, AudioBlock):
+            found, self.ended = self.ended, []
+            return found
+        self.taken.append(given)
+        hits, self.hits = self.hits, []
+        return hits
+
+    def flush(self) -> list[Utterance]:
+        found, self.ended, self.opened = self.ended, [], None
+        return found
+
+    def reset(self, start_s: float) -> None:
+        self.resets.append(start_s)
+
+    def finish(self) -> list[KeywordHit]:
+        return self.unfinished
+
+    def judge(self, said: Utterance) -> Judgment | None:
+        self.heard.append(said)
+        return self.answer
+
+    def tick(self) -> Judgment | None:
+        return self.late
+
+    def eligible(self, profiles: Sequence[Profile]) -> list[Profile]:
+        return list(profiles)
+
+    def embed_phrase(self, piece: Utterance) -> Any:
+        return piece
+
+    def phrase_distance(self, profile: Profile, phrase: Utterance) -> float:
+        self.compared.append((profile.name, phrase.start_s))
+        return self.distances.get(phrase.start_s, phrase.start_s)
+
+    def is_phrase(self, distance: float, snr_db: float) -> bool:
+        assert snr_db == QUALITY.snr_db
+        return any(self.distances.get(start_s, start_s) == distance for start_s in self.verdicts)
+
+    def decide(self, said: Utterance, profiles: Any, phrase: Any = None) -> Judgment:
+        assert phrase in (None, said)
+        self.decided.append((said.start_s, said.end_s))
+        verdict = self.verdicts.get(said.start_s)
+        made = judgment_of(ReasonCode.ACCEPTED if verdict else ReasonCode.NO_MATCH)
+        if verdict:
+            decision = replace(made.decision, confidence=verdict[0], scores={"joint": verdict[1]})
+            made = replace(made, decision=decision)
+        return replace(made, utterance=said)
+
+
+class Door:
+    """A listener on a stage, and what it answered: where each piece began, and whether it opens."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, inside: bool = True, asks: bool = False
+    ) -> None:
+        self.stage = stage = Stage()
+        self.examples: list[Any] = []
+
+        def spotter(_: Any, examples: Any) -> Stage:
+            self.examples.append(examples)
+            return stage
+
+        monkeypatch.setattr("edge.access.listener.KeywordSpotter", spotter)
+        engine: Any = stage
+        engine.models = stage
+        engine.phrase = None
+        options: dict[str, Any] = {"answers": stage} if asks else {}
+        if not inside:
+            options["inside"] = False
+        self.listener = Listener(engine, engine, engine, **options)
+
+    def open(self, start_s: float = 1.0) -> None:
+        self.stage.opened = Opened(start_s, start_s)
+        assert self.step() == []
+
+    def step(
+        self, *hits: KeywordHit, at_s: float | None = None, ended: Utterance | None = None
+    ) -> list[tuple[float, bool]]:
+        self.stage.hits = list(hits)
+        if ended is not None:
+            self.stage.ended, self.stage.opened = [ended], None
+        elif self.stage.opened is not None and at_s is not None:
+            self.stage.opened.end_s = at_s
+        return shown(self.listener.feed(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0)))
+
+
+def shown(judgments: Any) -> list[tuple[float, bool]]:
+    return [(each.utterance.start_s, each.decision.granted) for each in judgments]
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+    door = Door(monkeypatch)
+    door.listener.use(PEOPLE)
+    door.open()
+    return door
+
+
+HIGH, LOW = (Confidence.HIGH, 9.0), (Confidence.LOW, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("distances", "decided"),
+    [
+        ({2.0: 0.1, 1.94: 0.2, 1.88: 0.3}, (2.0, 3.0)),
+        ({2.0: 0.3, 1.94: 0.1, 1.88: 0.2}, (1.94, 3.06)),
+        ({2.0: 0.3, 1.94: 0.2, 1.88: 0.1}, (1.88, 3.12)),
+    ],
+)
+def test_of_a_hit_the_nearest_of_three_pieces_is_decided_on(
+    door: Door, distances: dict[float, float], decided: tuple[float, float]
+) -> None:
+    """Its ends are only that exact."""
+    door.stage.distances = distances
+    door.stage.verdicts = {decided[0]: HIGH}
+    assert door.step(hit(2.0, 3.0, owner=1)) == [(decided[0], True)]
+    assert door.stage.compared == [("bob", 2.0), ("bob", 1.94), ("bob", 1.88)]
+    assert door.stage.decided == [decided]
+
+
+def test_what_is_no_phrase_is_not_decided_on_and_a_denial_not_told(door: Door) -> None:
+    assert door.step(hit(2.0, 3.0)) == []
+    assert door.stage.decided == []
+    door.stage.verdicts = {1.88: None}
+    assert door.step(hit(2.0, 3.0)) == []
+    assert door.stage.decided == [(1.88, 3.12)]
+
+
+def test_the_two_nearest_hits_of_a_step_and_the_four_nearest_of_an_utterance(door: Door) -> None:
+    starts = (6.88, 5.88, 4.88, 3.88, 2.88)
+    hits = [hit(start + 0.12, 9.0, 0.1 + start / 100) for start in starts]
+    door.stage.verdicts = dict.fromkeys(starts)
+    assert door.step(*hits) == []
+    assert [start for start, _ in door.stage.decided] == [2.88, 3.88]
+    door.stage.decided.clear()
+    door.stage.unfinished = hits[:2]
+    assert door.step(*hits[2:], ended=utterance(1.0, 9.0)) == [(1.0, False)]
+    assert [start for start, _ in door.stage.decided] == [1.0, 2.88, 3.88, 4.88, 5.88]
+
+
+@pytest.mark.parametrize(
+    ("start_s", "again"), [(2.99, False), (3.0, False), (3.01, True), (4.0, True)]
+)
+def test_what_reaches_far_into_an_answered_phrase_is_no_other_one(
+    door: Door, start_s: float, again: bool
+) -> None:
+    """Up to 0.3 s before the end of the answered one at 3.3."""
+    door.stage.verdicts = {1.88: HIGH, round(start_s - 0.12, 2): HIGH}
+    assert door.step(hit(2.0, 3.18)) == [(1.88, True)]
+    assert len(door.step(hit(start_s, 4.0))) == again
+
+
+def test_one_that_is_sure_opens_at_once_and_alone(door: Door) -> None:
+    door.stage.verdicts = {1.88: HIGH, 2.88: HIGH}
+    assert door.step(hit(3.0, 4.0, 0.2), hit(2.0, 3.0, 0.1)) == [(1.88, True)]
+    assert door.stage.decided == [(1.88, 3.12)]
+    assert door.step(at_s=9.0) == []
+    assert door.step(ended=utterance(1.0, 9.0)) == []
+
+
+def test_a_close_one_waits_for_a_nearer_one_as_long_as_the_end_pointer(door: Door) -> None:
+    door.stage.verdicts = {1.88: LOW, 2.88: (Confidence.LOW, 2.0), 3.88: (Confidence.LOW, 1.5)}
+    door.stage.settings = EndPointSettings(end_silence_s=0.5)
+    assert door.step(hit(2.0, 2.88), at_s=3.2) == []
+    assert door.step(hit(3.0, 3.2), hit(4.0, 4.2), at_s=3.49) == []
+    assert door.step(at_s=3.5) == [(2.88, True)]
+    assert door.step(at_s=9.0) == []
+
+
+def test_a_close_one_is_forgotten_with_speech_that_was_dropped(door: Door) -> None:
+    door.stage.verdicts = {1.88: LOW}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    door.open(5.0)  # samples were lost
+    assert door.step(at_s=9.0) == []
+
+
+def test_a_sure_one_goes_before_close_ones(door: Door) -> None:
+    door.stage.verdicts = {1.88: (Confidence.LOW, 99.0), 2.88: HIGH}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    assert door.step(hit(3.0, 3.5), at_s=3.5) == [(2.88, True)]
+    assert door.step(at_s=9.0) == []
+
+
+# --- at the end of an utterance ---
+
+
+def test_the_whole_is_decided_on_first(door: Door) -> None:
+    door.stage.verdicts = {1.0: HIGH, 1.88: HIGH}
+    assert door.step(hit(2.0, 3.0), ended=utterance(1.0, 4.0)) == [(1.0, True)]
+    assert door.stage.decided == [(1.0, 4.0)]
+
+
+def test_a_denied_whole_may_hold_a_phrase(door: Door) -> None:
+    """The nearest of what waited, of the last hits, and of those that were not complete."""
+    door.stage.verdicts = {1.88: LOW, 2.88: (Confidence.NORMAL, 3.0), 3.88: (Confidence.LOW, 2.0)}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    door.stage.unfinished = [hit(4.0, 5.0)]
+    assert door.step(hit(3.0, 4.0), ended=utterance(1.0, 5.0)) == [(2.88, True)]
+
+
+def test_a_stream_that_ends_is_an_utterance_that_ends(door: Door) -> None:
+    door.stage.verdicts = {1.88: LOW}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    door.stage.ended = [utterance(1.0, 3.5)]
+    assert shown(door.listener.flush()) == [(1.88, True)]
+    door.open(5.0)
+    assert door.step(at_s=9.0) == []
+
+
+def test_each_utterance_begins_anew(door: Door) -> None:
+    door.stage.verdicts = {1.88: HIGH, 0.88: HIGH}
+    assert door.step(hit(2.0, 3.0)) == [(1.88, True)]
+    assert door.step(ended=utterance(1.0, 4.0)) == []
+    door.open(0.5)
+    assert door.stage.resets[-2:] == [1.0, 0.5]
+    assert door.step(hit(1.0, 2.0)) == [(0.88, True)]
+    assert door.step(ended=utterance(0.5, 2.0)) == []
+    assert door.step(ended=utterance(0.1, 0.4)) == [(0.1, False)]
+
+
+def test_only_what_is_new_is_searched(door: Door) -> None:
+    door.stage.position_s = 1.5
+    door.step(at_s=2.0)
+    assert door.stage.taken[-1] == (door.stage.opened, 1.5)
+
+
+# --- who is enrolled ---
+
+
+def test_a_change_of_the_profiles_begins_the_search_anew(door: Door) -> None:
+    door.stage.verdicts = {1.88: LOW}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    door.listener.use(PEOPLE)  # the same ones
+    assert (len(door.examples), door.stage.resets) == (2, [1.0])
+    door.listener.use([BOB])
+    assert (len(door.examples), door.stage.resets) == (3, [1.0, 1.0])
+    assert door.step(at_s=9.0) == []
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_without_anybody_to_find_nothing_is_searched(
+    monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    door = Door(monkeypatch, inside=inside)
+    door.stage.verdicts = {1.88: HIGH}
+    if not inside:
+        door.listener.use(PEOPLE)
+    door.open()
+    assert door.step(hit(2.0, 3.0)) == []
+    door.stage.unfinished = [hit(2.0, 3.0)]
+    assert door.step(ended=utterance(1.0, 4.0)) == [(1.0, False)]
+    assert door.stage.taken == []
+    with_phrase, without = make_sample(1), make_sample(2, phrase=False)
+    door.listener.use([replace(ADA, samples=(without, with_phrase, without)), BOB])
+    assert door.examples[-1] == ([[with_phrase.phrase_embedding], []] if inside else [])
+
+
+# --- while an answer is waited for ---
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> Door:
+    door = Door(monkeypatch, asks=True)
+    door.listener.use(PEOPLE)
+    return door
+
+
+def test_an_utterance_is_the_answer(asking: Door) -> None:
+    asking.stage.pending = True
+    asking.open()
+    asking.stage.verdicts = {1.0: HIGH, 1.88: HIGH}
+    assert asking.step(hit(2.0, 3.0)) == []
+    assert asking.step(ended=utterance(1.0, 4.0)) == []
+    assert asking.stage.heard[0].start_s == 1.0
+    asking.stage.answer = replace(judgment_of(ReasonCode.ACCEPTED), utterance=utterance(7.0, 8.0))
+    asking.open(7.0)
+    assert asking.step(ended=utterance(7.0, 8.0)) == [(7.0, True)]
+    assert asking.stage.decided == []
+    asking.stage.late = replace(
+        judgment_of(ReasonCode.CHALLENGE_FAILED), utterance=utterance(9.0, 9.5)
+    )
+    assert asking.step() == [(9.0, False)]
+    asking.stage.pending = False
+    assert asking.step() == []
+
+
+def test_the_rest_of_what_was_answered_is_no_answer(asking: Door) -> None:
+    asking.open()
+    asking.stage.verdicts = {1.88: HIGH}
+    assert asking.step(hit(2.0, 3.0)) == [(1.88, True)]
+    asking.stage.pending = True
+    asking.stage.answer = judgment_of(ReasonCode.ACCEPTED)
+    assert asking.step(ended=utterance(1.0, 4.0)) == []
+    assert asking.stage.heard == []
