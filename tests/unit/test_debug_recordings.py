@@ -41,6 +41,8 @@ def test_recordings_are_private_and_few(tmp_path: Path, caplog: pytest.LogCaptur
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     with wave.open(str(files[0])) as recording:
         assert (recording.getnframes(), recording.getframerate()) == (8000, 16000)
+        heard = np.frombuffer(recording.readframes(8000), "<i2")
+    assert heard[[0, 3000, 5000, -1]].tolist() == [-32768, -16377, 16394, 32767]
 
 
 def test_a_long_one_is_cut(tmp_path: Path) -> None:
@@ -58,3 +60,12 @@ def test_a_folder_that_cannot_be_written_is_said_once(
     for _ in range(3):
         recordings.keep(_utterance())
     assert len(caplog.records) == 1
+    (tmp_path / "file").unlink()
+    recordings.keep(_utterance())
+    assert len(list((tmp_path / "file").iterdir())) == 1
+    assert len(caplog.records) == 1
+    (next((tmp_path / "file").iterdir())).unlink()
+    (tmp_path / "file").rmdir()
+    (tmp_path / "file").write_text("")
+    recordings.keep(_utterance())
+    assert len(caplog.records) == 2  # it had worked in between

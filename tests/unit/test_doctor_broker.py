@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -230,6 +231,10 @@ def test_settings_that_cannot_be_used(house: Broker, monkeypatch: pytest.MonkeyP
         "broker.settings", *(f"{code.partition('.')[0]}.not_tried" for code in ALL[1:])
     ]  # fmt: skip
     assert house.asked == {}
+    monkeypatch.undo()
+    found = house.look(username="door", password_file=Path("/absent"))
+    assert found[0].code == "broker.settings"
+    assert "mqtt.password_file cannot be read" in found[0].found
 
 
 def test_a_name_server_is_waited_for_six_seconds(
