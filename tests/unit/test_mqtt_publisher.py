@@ -816,7 +816,9 @@ def test_stopping_while_it_connects(device: Device) -> None:
     assert connecting.wait(30.0)
     subject.publish_decision(decision("a", 60.0))
     subject.close()
-    assert subject.alive  # it is left behind
+    # It is left behind, and keeps no process from ending.
+    assert subject.alive
+    assert [each.daemon for each in threading.enumerate() if each.name == "mqtt"] == [True]
     assert subject.counters.dropped == 1
     device.world.connecting = None
     released.set()
