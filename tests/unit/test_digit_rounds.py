@@ -25,6 +25,7 @@ from edge.challenge.rounds import (
     make_example,
     replace_rounds,
     rounds_of,
+    strong_digits,
     summary_of,
     voice_of,
     weakness_of,
@@ -254,6 +255,13 @@ def test_digits_that_sound_similar_are_not_asked_for() -> None:
         "asked": [0, 4, 5, 7, 8, 9],
         "confusable": [[1, 6], [2, 7], [3, 8], [6, 1]],
     }
+    # As near as the other is near enough, as at enrollment.
+    for nearer, asked in ((0.0, 10), (0.01, 8)):
+        rounds = [
+            with_digit(each, 8, each.examples[3].spectrum - np.float32(nearer))
+            for each in (FIRST, SECOND, THIRD)
+        ]
+        assert len(strong_digits(rounds)) == asked
     nothing = {"rounds": 2, "required": 3, "asked": [], "confusable": []}
     assert summary_of(similar[:2]) == nothing
 
