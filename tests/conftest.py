@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is, and nothing of the code.
-settings.register_profile("edge-voice", deadline=None)
+settings.register_profile("edge-voice", deadline=None, max_examples=50)
 settings.load_profile("edge-voice")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

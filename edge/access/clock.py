@@ -51,7 +51,7 @@ class DoorClock:
         self._zone = ZoneInfo(time_zone) if time_zone else None
         self._now = now
         self._lock = threading.Lock()
-        self._latest_s = self._written_s = max(_SOFTWARE_S, latest_of(state) or 0.0)
+        self._latest_s = self._written_s = max(_SOFTWARE_S, latest_of(state) or _SOFTWARE_S)
         self._doubted = False
         self._writes = True
 
@@ -103,7 +103,7 @@ class DoorClock:
             self._written_s, self._writes = latest_s, True
 
     def _adopt_accepted(self) -> None:
-        written_s = max(_SOFTWARE_S, latest_of(self._state) or 0.0)
+        written_s = max(_SOFTWARE_S, latest_of(self._state) or _SOFTWARE_S)
         if written_s != self._written_s:  # not by this process
             with self._lock:
                 self._latest_s = self._written_s = written_s

@@ -401,8 +401,6 @@ class ReconnectingMicrophone(Source):
                 if self._closed.is_set():
                     return
                 self._report(MicrophoneState(False, str(error), microphone.name))
-            finally:
-                self._current = None
             timeline.interrupt()
             self._closed.wait(self._retry_s)
 

@@ -253,8 +253,10 @@ class Recent:
         given = message.get("levels_dbfs")
         now = int(time.time())
         levels = given[-LEVELS_S:] if isinstance(given, list) else []
+        # After a lost connection most of them are known.
+        known = self._levels[-1][0] if self._levels else 0
         for second, level in enumerate(levels, start=now - len(levels) + 1):
-            if isinstance(level, (int, float)) and math.isfinite(level):
+            if second > known and isinstance(level, (int, float)) and math.isfinite(level):
                 self._add_level(second, float(level))
 
     def _on_gone(self, _: Mapping[str, Any]) -> None:

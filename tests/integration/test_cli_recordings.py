@@ -163,7 +163,6 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
     assert not set(marks(new)) & set(marks(old))
 
 
-@pytest.mark.runtime
 @pytest.mark.usefixtures("enrolled")
 @pytest.mark.parametrize(
     ("name", "file", "code", "reason"),

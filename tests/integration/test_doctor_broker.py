@@ -120,12 +120,12 @@ def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
             ["service_says.problem", "service_says.problem"],
         ),
         (
-            {"state": "online", "locked_out": True, "lost_samples": 32_000},
+            {"state": "online", "locked_out": True, "lost_samples": 16_001},
             True,
             ["service_says.locked_out", "service_says.losses"],
         ),
         (
-            {"state": "online", "listening": True, "lost_samples": 0, "enrolled": 2},
+            {"state": "online", "listening": True, "lost_samples": 16_000, "enrolled": 2},
             True,
             ["service_says.online"],
         ),

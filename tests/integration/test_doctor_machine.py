@@ -10,10 +10,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,10 +46,18 @@ def test_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not here.config.state_path.exists()
     impossible = the("clock.impossible", machine.check_clock(here, now_s=86_400.0))
     assert "1970" in impossible.found
+    for now_s, code in (
+        (1_767_225_599.0, "clock.impossible"),  # the year before the software
+        (1_767_225_600.0, "clock.plausible"),
+        (4_102_444_799.0, "clock.plausible"),
+        (4_102_444_800.0, "clock.impossible"),  # the year 2100
+    ):
+        assert codes(machine.check_clock(here, now_s))[0] == code
     state = DeviceState(here.config.state_path)
-    state.put(LATEST_KEY, repr(time.time() + 86_400.0))
+    state.put(LATEST_KEY, "1800000000.0")
     state.close()
-    behind = the("clock.behind", machine.check_clock(here))
+    assert codes(machine.check_clock(here, 1_799_999_700.0))[0] == "clock.plausible"
+    behind = the("clock.behind", machine.check_clock(here, 1_799_999_699.0))
     assert "edge-voice access clock --accept" in behind.remedy
 
 
@@ -292,9 +300,10 @@ def test_processors(line: str, code: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("available", "code"),
     [
-        ("MemAvailable:    3900000 kB", "memory.enough"),
-        ("MemAvailable:     150000 kB", "memory.little"),
-        ("MemAvailable:      30000 kB", "memory.none"),
+        ("MemAvailable:     204800 kB", "memory.enough"),
+        ("MemAvailable:     204799 kB", "memory.little"),
+        ("MemAvailable:      51200 kB", "memory.little"),
+        ("MemAvailable:      51199 kB", "memory.none"),
         ("MemFree: 5 kB", "memory.unknown"),
     ],
 )
@@ -350,6 +359,22 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 def test_disks(disk: Path, code: str) -> None:
     found = machine.judge_disk(disk)
     assert codes([found]) == [code]
+
+
+@pytest.mark.parametrize(
+    ("free", "code"),
+    [
+        (9_999_999, "disk.full"),
+        (10_000_000, "disk.little"),
+        (99_999_999, "disk.little"),
+        (100_000_000, "disk.enough"),
+    ],
+)
+def test_how_much_room_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert codes([machine.judge_disk(tmp_path)]) == [code]
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from edge.store import ProfileStore
 from edge.types import Profile, ProfileKind
 from tests.unit.sound_system import Clock, SoundSystem
 from tests.unit.stores import enroll, make_sample, stretch_in_a_moment
-from tests.unit.voices import enrolled
+from tests.unit.voices import enrolled, the_engine
 
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The recognizer with the models that come with the software."""
-    return Engine.open()
+    return the_engine()
 
 
 @pytest.fixture(scope="session")

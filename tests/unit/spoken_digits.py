@@ -20,6 +20,7 @@ from edge.challenge.rounds import DigitRound, complete_round, keep_round, make_e
 from edge.recognition import Engine
 from edge.store import open_store
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind, Utterance
+from tests.unit.voices import the_engine
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ADA, ROBIN = "slt", "rms"
@@ -42,26 +43,35 @@ def said(text: str, voice: str, pace: float = 1.0) -> FloatArray:
     return np.asarray(samples[loud[0] : loud[-1] + 1], dtype=np.float32)
 
 
-def recording_of(texts: Sequence[str], voice: str, pace: float = 1.0) -> FloatArray:
-    """Texts one after the other in a quiet room."""
-    pieces = [np.zeros(12_800, np.float32)]
+def recording_of(
+    texts: Sequence[str], voice: str, pace: float = 1.0, room_s: float = 0.8
+) -> FloatArray:
+    """Texts one after the other in a quiet room, which is heard before and after."""
+    room = np.zeros(round(room_s * SAMPLE_RATE), np.float32)
+    pieces = [room]
     for text in texts:
         pieces += [said(text, voice, pace), np.zeros(2_400, np.float32)]
-    samples = np.concatenate([*pieces, np.zeros(12_800, np.float32)])
+    samples = np.concatenate([*pieces, room])
     noise = np.random.default_rng(5).standard_normal(len(samples), dtype=np.float32)
     return np.asarray(samples + np.float32(3e-4) * noise, dtype=np.float32)
 
 
 def answer(digits: Sequence[int], voice: str = ADA, pace: float = 1.0) -> Utterance:
     """Digits as an utterance."""
-    return utterance_of(recording_of([WORDS[digit] for digit in digits], voice, pace))
+    return _utterance(tuple(WORDS[digit] for digit in digits), voice, pace)
+
+
+@functools.cache
+def _utterance(texts: tuple[str, ...], voice: str, pace: float) -> Utterance:
+    return utterance_of(recording_of(texts, voice, pace, room_s=0.4))
 
 
 def passphrase(voice: str = ADA, pace: float = 1.0) -> Utterance:
     """A passphrase as an utterance."""
-    return utterance_of(recording_of(["good evening, the green house on the hill"], voice, pace))
+    return _utterance(("good evening, the green house on the hill",), voice, pace)
 
 
+@functools.cache
 def person(engine: Engine, voice: str = ADA) -> Profile:
     """Somebody who is enrolled with the passphrase."""
     profile = Profile.begin(voice)
@@ -79,13 +89,18 @@ def spoken_round(engine: Engine, profile: Profile, voice: str, pace: float) -> D
 
 def rounds(engine: Engine, profile: Profile, voice: str = ADA) -> list[DigitRound]:
     """A whole enrollment of digits."""
-    return [spoken_round(engine, profile, voice, pace) for pace in PACES]
+    return list(_rounds(engine, profile, voice))
+
+
+@functools.cache
+def _rounds(engine: Engine, profile: Profile, voice: str) -> tuple[DigitRound, ...]:
+    return tuple(spoken_round(engine, profile, voice, pace) for pace in PACES)
 
 
 @functools.cache
 def enrolled_ada() -> tuple[Engine, Profile, list[DigitRound]]:
     """An engine, and Ada with her passphrase and her digits."""
-    engine = Engine.open()
+    engine = the_engine()
     known = person(engine)
     return engine, known, rounds(engine, known)
 

@@ -146,6 +146,7 @@ def test_recording_of_nothing_has_no_speech(count: int) -> None:
         utterance = utterance_of(samples)
         assert utterance.quality.net_speech_s == 0.0
         assert len(utterance.samples) == count
+        assert (utterance.start_s, utterance.end_s) == (0.0, count / 16_000)
         assert not find_speech(samples).any()
 
 

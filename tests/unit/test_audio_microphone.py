@@ -200,11 +200,22 @@ def test_closing_ends_the_wait_for_sound(sound_system: SoundSystem, sound_clock:
     microphone = Microphone()
     with microphone:
         sound_clock.after(0.1, microphone.close)
-        # That it is gone as well does not matter any more.
-        sound_clock.after(0.1, sound_system.streams[0].end)
         assert list(microphone.blocks()) == []
         assert sound_clock.now == pytest.approx(1000.1)
         sound_system.streams[0].say(_block(0.1))
+        assert list(microphone.blocks()) == []
+
+
+def test_that_it_is_gone_as_well_does_not_matter_once_it_is_closed(
+    sound_system: SoundSystem, sound_clock: Clock
+) -> None:
+    with Microphone() as microphone:
+
+        def close() -> None:
+            microphone.close()
+            sound_system.streams[0].end()
+
+        sound_clock.after(0.1, close)
         assert list(microphone.blocks()) == []
 
 
@@ -342,11 +353,13 @@ def test_closing_it_is_no_loss(house: House) -> None:
     house.after(0.0, house.say)
     next(house.blocks)
     house.after(0.125, house.microphone.close)
-    house.after(0.125, house.system.streams[0].end)
     assert list(house.blocks) == []
     assert house.clock.now == 1000.125
     assert house.told == [(1000.0, LISTENING)]
     assert house.system.streams[0].calls == ["start", "abort", "close"]
-    # Nothing is opened any more.
+    # Nothing is opened any more, nor where it is closed first.
     assert list(house.microphone.blocks()) == []
+    first = ReconnectingMicrophone()
+    first.close()
+    assert list(first.blocks()) == []
     assert len(house.system.streams) == 1

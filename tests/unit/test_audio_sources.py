@@ -250,6 +250,7 @@ def test_what_follows_the_sound_in_a_wav_is_not_played(count: int) -> None:
         (_wav(_noise(2_000))[:40], "before any sound"),
         (_wav(_noise(2_000))[:43], "before any sound"),
         (_wav(_noise(2_000), 4_000), "8000 to 192000"),
+        (_riff(1, 16, bytes(20), channels=0), "0 channels; use 1 to 8"),
         (_wav(_noise(2_000), subtype="ULAW"), "convert it to 16 bits"),
         (_wav(np.full(600, np.nan, np.float32), subtype="FLOAT"), "no numbers"),
     ],
@@ -328,6 +329,23 @@ class Poll:
 @pytest.fixture
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "select", SimpleNamespace(poll=Poll, POLLIN=select.POLLIN))
+
+
+def test_a_pipe_is_waited_for_only_where_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Nothing(Poll):
+        def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+            found = super().poll(timeout_ms)
+            assert found, "it waits for more than it needs"
+            return found
+
+    monkeypatch.setattr(sources, "select", SimpleNamespace(poll=Nothing, POLLIN=select.POLLIN))
+    pipe = Piped()
+    pipe.write(1, 1)
+    with pipe.source as source:
+        assert _numbers(next(source.blocks())) == [1]
+    pipe.end()
 
 
 class Piped:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.audio import end_pointing
+from edge.audio import end_pointing, utterance
 from edge.audio.end_pointing import EndPointer, EndPointSettings
+from edge.audio.utterance import find_speech, utterance_of
 from edge.audio.vad import SpeechDetector
 from edge.config import AudioConfig
 from edge.types import AudioBlock, FloatArray, Utterance
@@ -57,11 +58,11 @@ class Room:
     def cut(self) -> list[tuple[int, int]]:
         """First and last frame of each utterance, which must be whole and in order."""
         found = []
-        for utterance in self.done:
-            numbers = np.round(utterance.samples[::512] * 1000).astype(int)
-            assert len(utterance.samples) == len(numbers) * 512
+        for done in self.done:
+            numbers = np.round(done.samples[::512] * 1000).astype(int)
+            assert len(done.samples) == len(numbers) * 512
             np.testing.assert_array_equal(np.diff(numbers), 1)
-            assert utterance.start_s == pytest.approx(numbers[0] * FRAME_S)
+            assert done.start_s == pytest.approx(numbers[0] * FRAME_S)
             found.append((int(numbers[0]), int(numbers[-1])))
         return found
 
@@ -85,14 +86,14 @@ def test_silence_of_0_6_s_ends_an_utterance_with_0_55_s_kept_at_both_ends(
     room.hear(0.0)
     assert room.cut() == [(30 - 17, 49 + 17)]
     assert not room.pointer.speaking
-    (utterance,) = room.done
-    assert utterance.lead_s == pytest.approx(17 * FRAME_S)
-    assert utterance.end_s == pytest.approx(50 * FRAME_S)
-    assert utterance.tail_s == pytest.approx(17 * FRAME_S)
-    assert utterance.speech_ended_at == pytest.approx(100.0 + 50 * FRAME_S)
-    assert utterance.closed_at == CLOSED_AT
-    assert utterance.quality.net_speech_s == pytest.approx(20 * FRAME_S)
-    assert not utterance.truncated
+    (done,) = room.done
+    assert done.lead_s == pytest.approx(17 * FRAME_S)
+    assert done.end_s == pytest.approx(50 * FRAME_S)
+    assert done.tail_s == pytest.approx(17 * FRAME_S)
+    assert done.speech_ended_at == pytest.approx(100.0 + 50 * FRAME_S)
+    assert done.closed_at == CLOSED_AT
+    assert done.quality.net_speech_s == pytest.approx(20 * FRAME_S)
+    assert not done.truncated
 
 
 @pytest.mark.parametrize(
@@ -316,6 +317,29 @@ def test_a_loss_in_silence_drops_nothing_but_what_was_before(
     room.hear(0.9, times=10)
     room.hear(0.0, times=19)
     assert room.cut() == [(39, 39 + 10 + 16)]
+
+
+class Peak(SpeechDetector):
+    """Takes the largest sample of a frame for its probability."""
+
+    def feed(self, frame: FloatArray) -> list[float]:
+        return [float(frame.max())]
+
+
+def test_a_recording_is_one_utterance_to_its_last_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(end_pointing, "SpeechDetector", Peak)
+    monkeypatch.setattr(utterance, "SpeechDetector", Peak)
+    samples = np.zeros(40 * 512 + 100, np.float32)
+    samples[20 * 512] = 0.5
+    samples[22 * 512] = 0.49
+    found = utterance_of(samples)
+    assert (found.start_s, found.lead_s) == pytest.approx((3 * FRAME_S, 17 * FRAME_S))
+    assert found.end_s == pytest.approx(21 * FRAME_S)
+    assert found.quality.net_speech_s == pytest.approx(FRAME_S)
+    assert np.flatnonzero(find_speech(samples)).tolist() == [20]
+    samples[-1] = 0.5
+    assert utterance_of(samples).end_s == pytest.approx(41 * FRAME_S)
+    assert np.flatnonzero(find_speech(samples)).tolist() == [20]  # whole frames alone
 
 
 def test_a_block_that_is_no_frame() -> None:

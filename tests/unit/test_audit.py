@@ -342,7 +342,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(changes=st.lists(TAMPERING, min_size=1, max_size=4))
 def test_no_tampering_goes_unnoticed(original: Path, changes: list[tuple[Any, ...]]) -> None:
     work = original / "work"

@@ -8,6 +8,7 @@ import stat
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_the_clearest_is_the_best() -> None:
     assert best_of([deaf, far, broken, near]) is near
     assert best_of([far, MicrophoneLevel(there[2], _quality(clipped=0.2))]) is far
     assert best_of([far, MicrophoneLevel(there[2], _quality(level=-70.0))]) is far
+    for heard, worth in (
+        (_quality(snr=30.0), 30.0),
+        (_quality(clipped=0.01), 28.0),
+        (_quality(level=-45.0), 30.0),
+        (_quality(level=-48.0), 27.0),
+        (replace(_quality(), net_speech_s=0.3), 30.0),
+        (replace(_quality(), net_speech_s=0.29), -np.inf),
+    ):
+        assert MicrophoneLevel(there[0], heard).worth_db == pytest.approx(worth)
     assert near.words() == "speech at -25 dB, 30 dB above the noise"
     assert (deaf.words(), broken.words()) == ("no speech", "cannot be opened: it is busy")
 

@@ -79,8 +79,10 @@ def test_files_that_hold_no_key(tmp_path: Path) -> None:
     file.chmod(0o600)
     with pytest.raises(ConfigError, match="holds no key"):
         key_in(file)
-    with pytest.raises(ConfigError, match="neither a public key"):
-        read_verifying_key(file)
+    for text in ("nothing of use", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=!"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match="neither a public key"):
+            read_verifying_key(file)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_verifying_key(tmp_path / "absent")
     assert main(["signing", "public-key", str(file)]) == 2

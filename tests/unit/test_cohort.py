@@ -172,7 +172,6 @@ def test_damage_that_the_card_vouches_for(tmp_path: Path, content: bytes) -> Non
     assert not Trap.sprung
 
 
-@pytest.mark.runtime
 def test_the_shipped_cohort() -> None:
     card = read_card(models_directory() / "speaker_embedding.json")
     entry = card.calibration["cohort"]

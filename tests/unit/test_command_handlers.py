@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,11 @@ from edge.config import Config, LockOutConfig
 from edge.crypto.canonical import read_message, wire
 from edge.errors import ConfigError, ProfileError
 from edge.mqtt import CommandFailed
-from edge.service.command_handlers import MOST_LISTED, CommandHandlers
+from edge.service.command_handlers import CommandHandlers
 from edge.service.context import ListeningSwitch, RunControl, ServiceContext
 from edge.store import ProfileStore, open_store
 from edge.store.device_state import DeviceState
-from edge.types import ProfileKind
+from edge.types import EventKind, ProfileKind
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, make_sample
 
 
@@ -90,10 +91,10 @@ def test_a_duress_phrase_is_not_a_person(command: str, store: ProfileStore, tmp_
 
 
 def test_a_long_list_still_fits_into_a_message(store: ProfileStore, tmp_path: Path) -> None:
-    for number in range(MOST_LISTED + 2):
+    for number in range(52):
         enroll(store, f"{number:03d}".ljust(64, "é"))
     detail = handlers_of(store, tmp_path)["list"]({})
-    assert (len(detail["people"]), detail["more"]) == (MOST_LISTED, 2)
+    assert (len(detail["people"]), detail["more"]) == (50, 2)
     message = wire({"id": "x", "ok": True, "detail": detail}).encode()
     assert read_message(message, 32768)["detail"]["more"] == 2
 
@@ -103,6 +104,96 @@ def test_what_is_switched_off(store: ProfileStore, tmp_path: Path) -> None:
         handlers_of(store, tmp_path, lockout=False)["lock_out"]({})
     assert handlers_of(store, tmp_path)["lock_out"]({})["locked_out"] is True
     assert "reload" not in handlers_of(store, tmp_path)
+
+
+class Device:
+    """What commands do to the parts of a service, in the order in which they do it."""
+
+    def __init__(self, store: ProfileStore, folder: Path, able: int = 2) -> None:
+        self.done: list[Any] = []
+        note = self.done.append
+        publisher: Any = SimpleNamespace(set_status=lambda **fields: note(fields))
+        profiles: Any = SimpleNamespace(refresh=lambda: note("read again"))
+        trail: Any = SimpleNamespace(
+            record=lambda event: note((event.kind, event.detail, event.profile_id)),
+            head=lambda: "7:abc",
+        )
+        ignored: Any = Ignored()
+        context = ServiceContext(
+            Config(), store, ignored, profiles, publisher, ignored, trail,
+            ListeningSwitch(publisher), RunControl(),
+        )  # fmt: skip
+        enrollment: Any = SimpleNamespace(
+            running=True,
+            start=None,
+            choose=None,
+            cancel=lambda *reason: note(("cancel", *reason)),
+            changed=lambda profile: note(("changed", profile.name)),
+        )
+        policy: Any = SimpleNamespace(count_able=lambda: able, demand=lambda: note("demand"))
+        lockout = LockOut(
+            LockOutConfig(), DeviceState(folder), record=lambda _: None, changed=lambda _: None
+        )
+        self.handlers = CommandHandlers(context, lockout, enrollment, policy).handlers()
+
+    def __call__(self, command: str, **arguments: Any) -> Any:
+        self.done.clear()
+        return self.handlers[command](arguments)
+
+
+def test_whether_it_listens(store: ProfileStore, tmp_path: Path) -> None:
+    device = Device(store, tmp_path)
+    assert device("disarm") == {"listening": False}
+    assert device.done == [("cancel", "not_listening"), {"listening": False}]
+    status = device("status")
+    assert (status["listening"], status["enrolling"], status["locked_out"]) == (False, True, False)
+    assert status["audit_head"] == "7:abc"
+    assert device("arm") == {"listening": True}
+    assert device.done == [{"listening": True}]
+    assert device("status")["listening"] is True
+
+
+def test_a_challenge_is_demanded_only_where_somebody_can_answer(
+    store: ProfileStore, tmp_path: Path
+) -> None:
+    device = Device(store, tmp_path, able=1)
+    assert device("challenge") == {"people_who_can_answer": 1, "seconds": 300.0}
+    assert device.done == ["demand"]
+    device = Device(store, tmp_path, able=0)
+    with pytest.raises(CommandFailed, match="nobody_can_answer"):
+        device("challenge")
+    assert device.done == []
+
+
+def test_what_is_done_to_a_person_is_known_at_once_and_on_record(
+    store: ProfileStore, tmp_path: Path
+) -> None:
+    device = Device(store, tmp_path)
+    ada = enroll(store, "Ada")
+    second = enroll(store, "Ada (duress)", duress_of=ada)
+    for command, enabled in (("disable", False), ("enable", True)):
+        assert device(command, person="ada") == {"profile_id": ada, "enabled": enabled}
+        assert store.get(ada).rule.enabled is enabled
+        assert device.done == [
+            "read again", (EventKind.CHANGE, {"enabled": enabled, "by": "command"}, ada),
+        ]  # fmt: skip
+    assert device("reset", person="Ada") == {"profile_id": ada}
+    assert store.get(ada).samples == ()
+    assert device.done == [
+        ("changed", "Ada"), "read again",
+        (EventKind.CHANGE, {"what": "reset", "by": "command"}, ada),
+    ]  # fmt: skip
+    assert device("delete", person=ada) == {"profile_id": ada}
+    assert device.done == [
+        ("changed", "Ada"), "read again", (EventKind.DELETION, {"by": "command"}, ada),
+    ]  # fmt: skip
+    assert store.list() == [], "and her second phrase with her"
+    assert second
+
+
+def test_nobody_is_being_enrolled(store: ProfileStore, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="not_enrolling"):
+        Device(store, tmp_path)("enroll_cancel")
 
 
 def test_a_configuration_with_mistakes(store: ProfileStore, tmp_path: Path) -> None:

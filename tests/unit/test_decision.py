@@ -39,7 +39,6 @@ def residents(engine: Engine) -> list[Profile]:
     return profiles
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("said", "reason", "name", "phrase"),
     [

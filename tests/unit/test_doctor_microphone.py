@@ -52,11 +52,16 @@ def _partly(count: int, magnitude: float, rest: float) -> FloatArray:
         (_level(*[-20.0] * 14, -60.0), "noisy", "-25 dBFS in the quietest"),
         (_clipped(47, 1.0), "arrives", "at most"),
         (_clipped(48, 1.0), "clipping", "0.1% of the samples are at full scale"),
-        (_clipped(480, -0.9995), "clipping", "1.0% of"),
+        (_clipped(480, -0.999), "clipping", "1.0% of"),
         (_clipped(480, 0.998), "arrives", "at most"),
         # Overdriven goes before noisy.
         (_clipped(48, 1.0, -30.0), "clipping", "0.1% of"),
-        (np.full(512, 1e-3, np.float32), "arrives", "0.0 s recorded: -60 dBFS on average"),
+        (np.full(512, 1e-3, np.float32), "arrives", "0.0 s recorded: -60 dBFS on average, -60 at"),
+        (
+            np.repeat(np.array([0.1, 1e-3], np.float32), 512),
+            "arrives",
+            "-20 at most, -60 in the quietest",
+        ),
         # What is no whole frame has no level.
         (_partly(100, 0.5, 1e-5), "faint", "-100 dBFS at most"),
     ],

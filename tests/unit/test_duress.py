@@ -44,11 +44,6 @@ CONFIG = Config()
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open(CONFIG)
-
-
-@pytest.fixture(scope="module")
 def ada(engine: Engine) -> Profile:
     return enrolled(engine, "ada", phrase="coffee")
 

@@ -24,8 +24,6 @@ from edge.recognition.embedders import (
 )
 from edge.types import FloatArray, Quality, Utterance
 
-pytestmark = pytest.mark.runtime
-
 
 @pytest.fixture
 def models(engine: Engine) -> Models:
@@ -159,6 +157,7 @@ def test_a_short_voice_is_repeated(models: Models, samples: int) -> None:
         np.testing.assert_array_equal(window[0, frame], features[frame % len(features)])
 
 
+@pytest.mark.runtime
 def test_speaker_embedding_has_unit_length(models: Models) -> None:
     embedding = models.speaker.embed(babble(3.1))
     assert embedding.shape == (models.speaker.dimensions,) == (192,)
@@ -166,6 +165,7 @@ def test_speaker_embedding_has_unit_length(models: Models) -> None:
     assert np.linalg.norm(embedding) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.runtime
 def test_speaker_embedding_does_not_hear_the_level(models: Models) -> None:
     sound = babble(2.0)
     assert models.speaker.embed(sound) @ models.speaker.embed(sound * np.float32(0.2)) > 0.99
@@ -178,6 +178,7 @@ def test_speaker_embedding_of_a_repetition_is_that_of_the_original(models: Model
     assert models.speaker.embed(sound) @ models.speaker.embed(twice) > 0.98
 
 
+@pytest.mark.runtime
 def test_silence_and_full_scale_noise_are_embedded_too(models: Models) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, 16_000).astype(np.float32)
     for sound in (np.zeros(16_000, dtype=np.float32), noise):
@@ -242,6 +243,7 @@ def test_a_short_phrase_is_filled_up_with_its_quietest(
     np.testing.assert_array_equal(model.given[0][0, :, :, 0], expected)
 
 
+@pytest.mark.runtime
 def test_one_pass_gives_what_window_after_window_gives(models: Models) -> None:
     # Each window alone has activation scales of its own, so 8-bit results agree only nearly.
     sound = babble(2.0, seed=4)
@@ -277,6 +279,7 @@ def test_real_voices_are_told_apart(speech_folder: Path, models: Models) -> None
     assert own > other + 0.2
 
 
+@pytest.mark.runtime
 def test_embedders_name_their_model(models: Models) -> None:
     for embedder in (models.speaker, models.phrase):
         assert isinstance(embedder, (SpeakerEmbedder, PhraseEmbedder))

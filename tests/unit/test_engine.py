@@ -37,8 +37,6 @@ from edge.types import (
 from tests.unit.scoring import plain_scorer, spelled
 from tests.unit.voices import recording
 
-pytestmark = pytest.mark.runtime
-
 PHRASE = spelled("abcdefghijklmnopqrstuvwx")
 
 
@@ -439,6 +437,7 @@ def test_no_embedding_is_shown(engine: Engine) -> None:
         assert "[" not in repr(each)
 
 
+@pytest.mark.runtime
 def test_each_model_has_as_many_threads_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
@@ -491,6 +490,7 @@ def test_results_in_json() -> None:
     assert (nobody.as_dict()["identified"], nobody.as_dict()["timings_ms"]) == (None, {})
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("name", "reason", "similarity", "score", "distance", "phrase_score"),
     [

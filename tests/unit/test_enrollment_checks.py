@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge.audio.utterance import utterance_of
-from edge.config import Config, EnrollmentConfig
+from edge.config import Config, EnrollmentConfig, ReplayConfig
+from edge.enrollment import checks
 from edge.enrollment.checks import (
     count_syllables,
     cut_at,
     remarks_on,
+    require_apart,
     require_syllables,
     require_whole,
 )
@@ -25,14 +30,16 @@ from edge.enrollment.room_noise import (
     measure_room,
     target_range,
 )
-from edge.enrollment.trial import Trial, meaning_of
+from edge.enrollment.trial import Trial, meaning_of, try_out
 from edge.errors import EnrollmentRejected
 from edge.recognition import Engine
+from edge.replay.memory import remember_enrollment
 from edge.store import open_store
 from edge.types import (
     SAMPLE_RATE,
     Confidence,
     FloatArray,
+    Profile,
     ProfileKind,
     Quality,
     ReasonCode,
@@ -40,7 +47,8 @@ from edge.types import (
     Utterance,
 )
 from tests.unit.spoken_digits import needs_flite, recording_of
-from tests.unit.voices import quiet, recording, samples_of, speech
+from tests.unit.stores import make_sample
+from tests.unit.voices import enrolled, quiet, recording, samples_of, speech
 
 TEXTS = {
     "home": 1,
@@ -172,6 +180,54 @@ def test_where_it_is_cut_off(
     assert cut_at(replace(utterance, quality=replace(quality, net_speech_s=0.0))) is None
 
 
+@pytest.mark.parametrize(
+    ("distance", "likeness", "reason"),
+    [
+        (0.601, 0.51, None),  # 1.2 times as far as repetitions may be
+        (0.599, 0.51, "wrong_phrase"),
+        (0.601, 0.49, "unknown_speaker"),
+    ],
+)
+def test_how_far_two_phrases_of_a_person_must_be_apart(
+    monkeypatch: pytest.MonkeyPatch, distance: float, likeness: float, reason: str | None
+) -> None:
+    card = SimpleNamespace(card=SimpleNamespace(threshold=lambda _: 0.5))
+    engine: Any = SimpleNamespace(models=SimpleNamespace(speaker=card, phrase=card))
+    found: list[list[str]] = [[], []]
+    spotters = itertools.cycle(SimpleNamespace(search=lambda _, n=n: found[n]) for n in (0, 1))
+    monkeypatch.setattr(checks, "dtw_distances", lambda *_: [0.9, distance])
+    monkeypatch.setattr(checks, "cosine", lambda *_: likeness)
+    monkeypatch.setattr(checks, "KeywordSpotter", lambda *_: next(spotters))
+    other = replace(Profile.begin("Ada"), samples=(make_sample(),))
+    if reason is None:
+        require_apart(engine, other, make_sample(2))
+        reason = "wrong_phrase"
+    for part in found:  # either phrase within the other one
+        part.append("a part")
+        with pytest.raises(EnrollmentRejected) as caught:
+            require_apart(engine, other, make_sample(2))
+        assert caught.value.reason == reason
+        part.clear()
+
+
+@pytest.mark.parametrize(
+    ("kind", "short", "required"),
+    [
+        (ProfileKind.PHRASE, False, 4.0),
+        (ProfileKind.VOICE, False, 25.0),
+        (ProfileKind.VOICE, True, 1.0),
+    ],
+)
+def test_how_much_is_enough(
+    tmp_path: Path, kind: ProfileKind, short: bool, required: float
+) -> None:
+    settings = EnrollmentConfig(repetitions=4, voice_seconds=25.0)
+    with open_store(tmp_path) as store:
+        begun = Enrollment(store, EnrollmentRequest("Ada", kind, short=short), settings)
+    assert begun.profile.required == required
+    assert not begun.complete
+
+
 @pytest.mark.parametrize("name", ["ada_enroll_1", "robin_enroll_2", "stranger_other_phrase"])
 @pytest.mark.parametrize("into_s", [0.2, 0.3])
 def test_a_recording_that_begins_or_ends_within_speech(name: str, into_s: float) -> None:
@@ -194,10 +250,9 @@ def test_silence_and_noise_are_not_cut_off() -> None:
     assert cut_at(utterance_of(noisy.astype(np.float32))) is None
 
 
-def test_free_speech_may_be_cut_anywhere(tmp_path: Path) -> None:
+def test_free_speech_may_be_cut_anywhere(engine: Engine, tmp_path: Path) -> None:
     beginning = np.concatenate([speech("ada_enroll_1")[3000:], quiet(1.0)])
     cut = utterance_of(beginning)
-    engine = Engine.open()
     with open_store(tmp_path) as store:
         voice = Enrollment(store, EnrollmentRequest("Ada", ProfileKind.VOICE), EnrollmentConfig())
         voice.examine(engine, cut)
@@ -219,6 +274,12 @@ def _faint(samples: FloatArray) -> FloatArray:
     ("level", "verdict", "told"),
     [
         (-100.0, RoomVerdict.NOTHING, "No sound at all: fine if this microphone has a noise"),
+        (-95.0, RoomVerdict.NOTHING, "No sound at all"),
+        (-94.9, RoomVerdict.QUIET, "The room is quiet enough (-95 dB)."),
+        (-48.0, RoomVerdict.QUIET, "The room is quiet enough (-48 dB)."),
+        (-47.9, RoomVerdict.NOISY, "The room is noisy (-48 dB)"),
+        (-36.0, RoomVerdict.NOISY, "The room is noisy (-36 dB)"),
+        (-35.9, RoomVerdict.TOO_NOISY, "Far too noisy (-36 dB)"),
         (-62.0, RoomVerdict.QUIET, "The room is quiet enough (-62 dB)."),
         (-40.0, RoomVerdict.NOISY, "The room is noisy (-40 dB): move closer, switch off fans"),
         (-30.0, RoomVerdict.TOO_NOISY, "Far too noisy (-30 dB): switch off fans, close"),
@@ -241,7 +302,13 @@ def test_the_noise_of_a_room_is_measured_and_speech_in_it_noticed() -> None:
     assert noise.spoken
     assert noise.verdict is RoomVerdict.QUIET
     assert target_range(None) == (-39.0, -12.0)
-    assert target_range(RoomNoise(-50.0)) == (-30.0, -12.0)
+    lows = {-59.0: -39.0, -58.0: -38.0, -50.0: -30.0, -42.0: -22.0, -30.0: -22.0}
+    for level, low in lows.items():
+        assert target_range(RoomNoise(level)) == (low, -12.0)
+    assert [RoomNoise(-60.0, speech_s).spoken for speech_s in (0.19, 0.2)] == [False, True]
+    assert RoomNoise(-60.04, 0.187).as_dict() == {
+        "level_dbfs": -60.0, "verdict": "quiet", "speech_s": 0.19,
+    }  # fmt: skip
 
 
 def test_the_room_of_recordings_is_the_loudest_of_theirs() -> None:
@@ -275,6 +342,34 @@ def test_what_a_trial_means(reason: str, confidence: str, kind: str, told: str) 
         ReasonCode(reason), Confidence(confidence), ProfileKind(kind), "Ada", quality, Config()
     )
     assert meaning.startswith(told)
+
+
+def test_a_trial_is_judged_as_at_the_door(engine: Engine, tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        ada, robin = (
+            store.create(
+                name.title(), ProfileKind.PHRASE, required=3, samples=known.samples,
+                speaker_model=known.speaker_model, phrase_model=known.phrase_model,
+            )
+            for name in ("ada", "robin")
+            for known in [enrolled(engine, name)]
+        )  # fmt: skip
+        said = recording("robin_right_phrase")
+
+        def tried(person: Profile, config: Config | None = None) -> Trial:
+            return try_out(engine, store, config or Config(), person, said)
+
+        assert tried(robin).accepted
+        assert tried(robin).meaning == "it opens, by a wide margin"
+        mistaken = tried(ada)
+        assert (mistaken.accepted, mistaken.reason.value) == (False, "unknown_speaker")
+        assert mistaken.meaning.startswith("it would open for Robin, not for Ada: they are too")
+        remember_enrollment(store, robin.id, [said], Config().replay)
+        assert tried(robin).reason is ReasonCode.REPLAY_SUSPECTED
+        assert tried(robin).meaning.startswith("it would not open: this recording was heard")
+        assert tried(robin, Config(replay=ReplayConfig(enabled=False))).accepted
+        voice = replace(robin, kind=ProfileKind.VOICE, required=1.0)
+        assert tried(voice).meaning.startswith("this is Robin, by ")
 
 
 def test_a_trial_shows_its_margins() -> None:

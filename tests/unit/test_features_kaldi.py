@@ -6,8 +6,6 @@ import pytest
 from edge.features import log_mel, remove_mean
 from edge.types import FloatArray
 
-pytestmark = pytest.mark.runtime
-
 
 def kaldi(samples: FloatArray) -> FloatArray:
     """The reference implementation."""
@@ -31,6 +29,7 @@ def sweep() -> FloatArray:
     return (0.5 * np.sin(2 * np.pi * (50 + 3_000 * time) * time)).astype(np.float32)
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     "samples",
     [

@@ -14,8 +14,6 @@ import pytest
 from edge.features import mel_frames
 from edge.types import FloatArray
 
-pytestmark = pytest.mark.runtime
-
 GOLDEN = Path(__file__).resolve().parents[1] / "fixtures" / "melspectrogram.npz"
 
 
@@ -29,6 +27,7 @@ def signals() -> dict[str, FloatArray]:
     return {name: signal.astype(np.float32) for name, signal in named.items()}
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize("name", ["noise", "sweep", "burst", "silence"])
 def test_equals_the_original(name: str) -> None:
     with np.load(GOLDEN) as golden:

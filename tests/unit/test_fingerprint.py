@@ -16,8 +16,6 @@ from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
 from tools.replay.distortions import at_speed, at_the_door, cut, distortions, gsm, opus, shifted
 
-pytestmark = pytest.mark.runtime
-
 PHRASE = "ada_right_phrase"
 OTHERS = ("ada_enroll_1", "ada_enroll_2", "robin_right_phrase", "stranger_adas_phrase")
 
@@ -38,6 +36,7 @@ def sound(seconds: float) -> FloatArray:
     return np.asarray(0.1 * random.standard_normal(round(seconds * SAMPLE_RATE)), np.float32)
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("name", "frames", "speech", "peaks"),
     [
@@ -67,6 +66,7 @@ def test_what_stands_out_in_a_recording(
     assert bits == pytest.approx(peaks, abs=2)
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("change", "score", "threshold", "overlap"),
     [

@@ -30,11 +30,6 @@ pytestmark = needs_flite
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def ada(engine: Engine) -> Profile:
     return person(engine, ADA)
 

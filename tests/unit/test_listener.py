@@ -20,11 +20,6 @@ SETTINGS = EndPointSettings(rolling=True)
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.open()
-
-
-@pytest.fixture(scope="module")
 def residents(engine: Engine) -> list[Profile]:
     return [enrolled(engine, name, phrase=f"what {name} says") for name in ("ada", "robin")]
 

@@ -19,8 +19,8 @@ from edge.config import Config
 from edge.config.settings import MonitorConfig
 from edge.errors import EnvironmentFault
 from edge.monitor.client import NoService, Stream, candidates, connect
-from edge.monitor.messages import LONGEST_LINE, decode, encode, state_message
-from edge.monitor.server import MOST_CLIENTS, History, MonitorServer, Place, place_of
+from edge.monitor.messages import decode, encode, judgment_messages, level_message, state_message
+from edge.monitor.server import History, MonitorServer, Place, place_of
 from edge.service.monitoring import Monitoring, state_of
 from edge.service.observers import SoundLevel
 from edge.types import ReasonCode
@@ -118,7 +118,7 @@ def test_one_who_does_not_read_is_dropped_and_the_others_are_told(place: Place) 
 def test_so_many_may_watch_and_no_more(place: Place) -> None:
     server = serve(place)
     try:
-        streams = [Stream(connect([place.path])) for _ in range(MOST_CLIENTS)]
+        streams = [Stream(connect([place.path])) for _ in range(4)]
         for stream in streams:
             gather(stream, "hello")
         with pytest.raises(NoService, match="4 monitors are connected already"):
@@ -254,7 +254,55 @@ def test_lines_are_bounded_and_checked(place: Place) -> None:
         except BrokenPipeError:
             break
         stream.wait(0.1)
-    assert sent <= 3 * LONGEST_LINE
+    assert 65_536 < sent <= 3 * 65_536
+
+
+def test_what_a_newcomer_is_told_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.2]
+    monkeypatch.setattr("edge.monitor.server.time.monotonic", lambda: now[0])
+    history = History("front-door", "Front door")
+    assert history.replay()[0]["levels_dbfs"] == [None]
+    for second, level in ((1000.3, -50.0), (1000.9, -40.0), (1000.95, -60.0), (1002.1, -30.0)):
+        now[0] = second
+        history.add(level_message(level, level, hearing=False))
+    assert history.replay()[0]["levels_dbfs"] == [-40.0, None, -30.0]
+    now[0] = 1299.9  # five minutes, this second included
+    assert len(history.replay()[0]["levels_dbfs"]) == 300
+    now[0] = 1300.0
+    assert history.replay()[0]["levels_dbfs"][:3] == [None, -30.0, None]
+    for number in range(70):
+        history.add({"type": "decision", "id": number, "decision": "denied"})
+    hello, *past = history.replay()
+    assert [message["id"] for message in past] == list(range(10, 70))
+    assert (hello["denied"], hello["granted"]) == (70, 0)
+    assert history.add(state_message("off"))
+    assert not history.add(state_message("off"))
+    assert history.add(state_message("listening"))
+    assert history.replay()[-1] == {"type": "state", "state": "listening"}
+
+
+def test_messages_say_no_more_than_was_published() -> None:
+    judgment = judgment_of(ReasonCode.WRONG_PHRASE)
+    decision = replace(
+        judgment.decision, timings_ms={"endpoint": 600.04, "decide": 80.0}, utterance_s=2.346
+    )
+    utterance, decided = judgment_messages(replace(judgment, decision=decision))
+    assert decided["took_ms"] == 680.0
+    assert utterance["utterance_s"] == 2.35
+    assert (decided["decision"], decided["reason"]) == ("denied", "wrong_phrase")
+    silent = replace(judgment.utterance, samples=judgment.utterance.samples[:0])
+    assert len(judgment_messages(replace(judgment, utterance=silent))) == 1
+    unmeasured = replace(judgment, decision=replace(decision, quality=None))
+    assert len(judgment_messages(unmeasured)) == 1
+    level = level_message(-23.456, -8.04, hearing=True)
+    assert (level["level_dbfs"], level["peak_dbfs"], level["hearing"]) == (-23.5, -8.0, True)
+
+
+def test_a_path_may_be_as_long_as_the_kernel_takes(tmp_path: Path) -> None:
+    room = 107 - len(os.fsencode(tmp_path)) - 1
+    serve(Place(tmp_path / ("x" * room), shared=False)).close()
+    with pytest.raises(EnvironmentFault, match="too long for a socket"):
+        serve(Place(tmp_path / ("x" * (room + 1)), shared=False))
 
 
 QUIET = SoundLevel(512, 0.0, 0.0, 0.0)

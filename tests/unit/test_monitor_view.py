@@ -165,6 +165,58 @@ def test_nonsense_from_the_socket_does_no_harm(message: dict[str, Any]) -> None:
     assert "\x1b" not in drawn(recent)
 
 
+def test_levels_of_the_last_five_minutes_have_their_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    assert [Recent.column(now - age, 100, now) for age in (-5.0, 0.0, 2.9, 3.0, 150.0, 299.9)] == [
+        99, 99, 99, 98, 49, 0,
+    ]  # fmt: skip
+    assert Recent.column(now - 300.0, 100, now) is None
+    monkeypatch.setattr("edge.monitor.client.time.time", lambda: now)
+    recent = Recent()
+    recent.add({"type": "hello", "levels_dbfs": [-40.0, None, -20.0, -30.0]})
+    for level in (-25.0, -27.0):  # of the same second
+        recent.add({"type": "level", "level_dbfs": level})
+    assert recent.loudest(300, now)[-5:] == [None, -40.0, None, -20.0, -25.0]
+    assert recent.loudest(150, now)[-3:] == [None, -40.0, -20.0]
+    recent.add({"type": "hello", "levels_dbfs": [0.0, -20.0, -30.0]})  # connected again
+    assert recent.loudest(150, now)[-3:] == [None, -40.0, -20.0]
+    recent = Recent()
+    recent.add({"type": "hello", "levels_dbfs": [0.0] + [-50.0] * 300})
+    assert recent.loudest(1, now) == [-50.0]
+
+
+def test_what_comes_is_bounded() -> None:
+    recent = Recent()
+    for number in range(203):
+        recent.add(decided(number, granted=True, age_s=300.0 - number))
+    assert len(recent.rows) == 200
+    assert recent.granted == 203
+    with pytest.raises(KeyError):
+        recent.row({"id": "2"})
+    recent.add(decided(500, granted=True, name="A" * 201, took_ms=1e9, joint_margin=1.1e9))
+    row = recent.row({"id": "500"})
+    assert (row.name, row.took_ms, row.joint) == ("A" * 200, 1e9, None)
+    recent.add({"type": "level", "level_dbfs": True})
+    assert recent.level_dbfs == -100.0
+    recent.add({"type": "hello", "protocol": 1})
+    assert not recent.newer
+    recent.add({"type": "hello", "protocol": 2})
+    assert recent.newer
+
+
+def test_an_utterance_and_its_decision_are_one_row() -> None:
+    recent = Recent()
+    when = utc(time.time() - 60.0)
+    recent.add({"type": "utterance", "id": "1", "time": when, "utterance_s": 2.4})
+    assert not recent.row({"id": "1"}).granted
+    recent.add({"type": "decision", "id": "1", "time": utc(time.time()), "decision": "granted"})
+    (row,) = recent.rows
+    assert (row.granted, row.utterance_s) == (True, 2.4)
+    assert time.time() - row.at == pytest.approx(60.0, abs=20.0)
+
+
 def test_what_is_told_twice_counts_once() -> None:
     recent = watched()
     recent.add(decided(1, granted=True))

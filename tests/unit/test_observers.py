@@ -75,6 +75,11 @@ def test_the_level_of_several_blocks() -> None:
     assert level.level_dbfs == pytest.approx(level_db(whole))
     assert level.loudest_dbfs == pytest.approx(level_db(blocks[0].samples))
     assert level.peak_dbfs == pytest.approx(20 * np.log10(np.abs(whole).max()))
+    for both in (one + other, other + one):
+        assert (both.loudest, both.peak) == (level.loudest, level.peak)
+    louder_last = sound_level(blocks[::-1])
+    assert louder_last is not None
+    assert (louder_last.loudest, louder_last.peak) == (level.loudest, level.peak)
     assert (one + other).samples == level.samples
     assert (one + other).level_dbfs == pytest.approx(level.level_dbfs)
     assert sound_level(blocks[2:]) is None

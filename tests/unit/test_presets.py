@@ -22,15 +22,14 @@ SAID = (
 
 
 @pytest.fixture(scope="module")
-def engines() -> dict[str, Engine]:
-    plain = Engine.open()
+def engines(engine: Engine) -> dict[str, Engine]:
     configs = {name: Config(security=SecurityConfig(name)) for name in PRESETS}
-    return {name: Engine(plain.models, config) for name, config in configs.items()}
+    return {name: Engine(engine.models, config) for name, config in configs.items()}
 
 
 @pytest.fixture(scope="module")
-def residents(engines: dict[str, Engine]) -> list[Profile]:
-    return [enrolled(engines["balanced"], name) for name in ("ada", "robin")]
+def residents(engine: Engine) -> list[Profile]:
+    return [enrolled(engine, name) for name in ("ada", "robin")]
 
 
 def between(low: Profile, high: Profile, share: float) -> Profile:

@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import StoreError
-from edge.private_files import make_file, new_file, overwrite, read_file, write_file
+from edge.errors import ConfigError, KeyFault, StoreError
+from edge.private_files import (
+    NotPrivate,
+    close_to_others,
+    erase,
+    make_file,
+    new_file,
+    overwrite,
+    read_credential,
+    read_file,
+    read_secret,
+    sync_folder,
+    write_file,
+)
 from edge.store import FILE_NAME, open_store
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
 from edge.store.device_state import FILE_NAME as STATE_FILE
@@ -201,8 +213,133 @@ def test_what_root_writes_can_be_given_to_another_and_follows_no_link(
     assert untouched(precious)
 
 
+@pytest.mark.parametrize(
+    ("mode", "open_to", "told"),
+    [
+        (0o600, 0, None),
+        (0o400, 0, None),
+        (0o640, 0, "mode 640.*chmod 600"),
+        (0o601, 0, "mode 601"),
+        (0o640, 0o070, None),
+        (0o670, 0o070, None),
+        (0o644, 0o070, "mode 644.*chmod o-rwx"),
+    ],
+)
+def test_a_secret_is_closed_to_others(
+    tmp_path: Path, mode: int, open_to: int, told: str | None
+) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"0123456789")
+    file.chmod(mode)
+    if told is None:
+        assert read_file(file, 8, open_to=open_to) == b"012345678"
+        with pytest.raises(NotPrivate, match="belongs to another user"):
+            read_file(file, 8, open_to=open_to, owners={os.geteuid() + 1})
+        assert read_file(file, 99, open_to=open_to, owners={os.geteuid()}) == b"0123456789"
+    else:
+        with pytest.raises(NotPrivate, match=told):
+            read_file(file, 8, open_to=open_to)
+
+
+def test_who_else_may_read_a_file_that_the_configuration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"sesame")
+    file.chmod(0o640)
+    with pytest.raises(ConfigError, match=r"mqtt.password_file is open to other users \(mode 640"):
+        read_secret(file, "mqtt.password_file", 100)
+    assert read_secret(file, "mqtt.password_file", 100, group=True) == b"sesame"
+    with pytest.raises(ConfigError, match="password_file cannot be read"):
+        read_secret(tmp_path / "absent", "mqtt.password_file", 100)
+    file.chmod(0o641)
+    with pytest.raises(ConfigError, match=r"mode 641.*chmod o-rwx"):
+        read_secret(file, "mqtt.password_file", 100, group=True)
+    # systemd makes a credential readable to its service; that is its business.
+    file.chmod(0o644)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_secret(Path("password"), "mqtt.password_file", 100) == b"sesame"
+
+
+def test_a_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert read_credential("key") is None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_credential("key") is None
+    for content, found in (
+        (b"", None),
+        (b" \n", None),
+        (b"x\n", b"x\n"),
+        (b"x" * 9000, b"x" * 8192),
+    ):
+        (tmp_path / "key").write_bytes(content)
+        assert read_credential("key") == found
+    (tmp_path / "key").unlink()
+    (tmp_path / "key").mkdir()
+    with pytest.raises(KeyFault, match="cannot read the credential key"):
+        read_credential("key")
+
+
+def test_to_erase_overwrites_first(tmp_path: Path) -> None:
+    file, twin = tmp_path / "key", tmp_path / "twin"
+    erase(file)  # there is none
+    file.write_bytes(b"secret")
+    os.link(file, twin)
+    erase(file)
+    assert not file.exists()
+    assert twin.read_bytes() == bytes(6)
+
+
+def test_permissions_of_others_are_taken_off_and_told(tmp_path: Path) -> None:
+    file = tmp_path / "store"
+    file.touch()
+    for mode, told in ((0o600, 0), (0o700, 0), (0o604, 0o604), (0o750, 0o750)):
+        file.chmod(mode)
+        assert close_to_others(file) == told
+        assert stat.S_IMODE(file.stat().st_mode) == mode & 0o700
+    assert close_to_others(tmp_path) == 0, "it is a folder"
+
+
+@pytest.mark.parametrize(
+    ("number", "passed"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)]
+)
+def test_a_folder_is_synced_where_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, passed: bool
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    if passed:
+        sync_folder(tmp_path)
+    else:
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
+
+
+def test_what_is_written_is_synced_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content before it has its name, the name afterwards."""
+    order: list[str] = []
+    sync, link = os.fsync, os.link
+
+    def fsync(number: int) -> None:
+        order.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        sync(number)
+
+    def named(*paths: Path) -> None:
+        order.append("name")
+        link(*paths)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", named)
+    write_file(tmp_path / "secret", b"x")
+    assert order == ["file", "name", "folder"]
+
+
 def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
-    with pytest.raises(ValueError, match="not a regular file"):
+    with pytest.raises(NotPrivate, match="not a regular file"):
         read_file(pipe, 10)

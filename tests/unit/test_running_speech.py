@@ -13,15 +13,32 @@ from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.end_pointing import EndPointer
 from edge.audio.files import read_audio
 from edge.audio.sources import Source
+from edge.audio.utterance import utterance_of as cut
 from edge.errors import AudioFormatError, InputError
 from edge.resources import demo_directory
-from edge.types import SAMPLE_RATE, FloatArray
+from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tools import running_speech
 from tools.running_speech import Event, Splice, Stream
 
 DEMO = demo_directory()
 BACKGROUND = [DEMO / f"{name}_enroll_{n}.flac" for name in ("ada", "robin") for n in (1, 2, 3)]
 PHRASE = DEMO / "robin_right_phrase.flac"
+
+
+@pytest.fixture(autouse=True)
+def cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To cut a recording takes longer than the rest: done once for each."""
+
+    def utterance_of(samples: FloatArray) -> Utterance:
+        content = samples.tobytes()
+        if content not in _CUT:
+            _CUT[content] = cut(samples)
+        return _CUT[content]
+
+    monkeypatch.setattr(running_speech, "utterance_of", utterance_of)
+
+
+_CUT: dict[bytes, Utterance] = {}
 
 
 def _listen(stream: Stream) -> FloatArray:

@@ -450,13 +450,14 @@ def test_keys_as_text() -> None:
         (HMAC, "00" * 31),
         (HMAC, "00" * 32 + "0"),
         (ED25519, "AAAA"),
-        (ED25519, "??"),
-        ("none", ""),
+        (ED25519, private.public.text + "?"),
     ):
         with pytest.raises(ValueError, match=r"\S"):
             verifier(algorithm, text, "x")
     with pytest.raises(ValueError, match="id"):
         verifier(HMAC, "00" * 32, "new\nline")
+    with pytest.raises(ValueError, match="no such algorithm"):
+        verifier("none", private.public.text, "x")
 
 
 def test_no_key_is_printed() -> None:

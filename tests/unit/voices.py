@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,12 @@ from edge.audio.utterance import find_speech, utterance_of
 from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Profile, ProfileKind, Utterance
+
+
+@functools.cache
+def the_engine() -> Engine:
+    """The models, opened once."""
+    return Engine.open()
 
 
 @functools.cache
@@ -39,9 +46,14 @@ def speech(name: str) -> FloatArray:
 def enrolled(
     engine: Engine, person: str, kind: ProfileKind = ProfileKind.PHRASE, phrase: str = ""
 ) -> Profile:
-    """A person of the demo, known by three recordings."""
-    required = 3 if kind is ProfileKind.PHRASE else 2.0
-    profile = Profile.begin(person, kind, required=required, phrase=phrase)
+    """A person of the demo, known by three recordings; with an id of its own each time."""
+    known = _known(engine, person, kind)
+    return replace(known, id=Profile.begin(person).id, phrase=phrase)
+
+
+@functools.cache
+def _known(engine: Engine, person: str, kind: ProfileKind) -> Profile:
+    profile = Profile.begin(person, kind, required=3 if kind is ProfileKind.PHRASE else 2.0)
     for number in (1, 2, 3):
         profile = engine.extend(profile, recording(f"{person}_enroll_{number}"))
     return profile

@@ -1,0 +1,456 @@
+"""Parts of the service at their limits: what comes too late, fails, or waits for the store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.access.decider import Judgment
+from edge.challenge.challenge import Prompt
+from edge.config import Config, EnrollmentConfig
+from edge.errors import ConfigError, ProfileError, StoreError
+from edge.service import profile_cache
+from edge.service.context import ListeningSwitch, RunControl, SignedMessages
+from edge.service.observers import Observer, Observers
+from edge.service.profile_cache import ProfileCache
+from edge.service.service import DecisionPublisher, Service
+from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile, ReasonCode
+from tests.unit.judgments import judgment_of
+
+
+class Publisher:
+    """Notes what is published."""
+
+    def __init__(self) -> None:
+        self.statuses: list[dict[str, Any]] = []
+        self.sent: list[tuple[str, str, float]] = []
+        self.decisions: list[tuple[AccessDecision, float]] = []
+
+    def set_status(self, **fields: Any) -> None:
+        self.statuses.append(fields)
+
+    def publish(self, topic: str, text: str, *, lifetime_s: float) -> None:
+        self.sent.append((topic, text, lifetime_s))
+
+    def publish_decision(self, decision: AccessDecision, age: float) -> None:
+        self.decisions.append((decision, age))
+
+
+# --- decisions ---
+
+
+class Desk:
+    """Publishes decisions, and notes what the audit trail is told."""
+
+    def __init__(self, *, counters: bool = True, checks: Sequence[Any] = ()) -> None:
+        self.counters = counters
+        self.events: list[Event] = []
+        self.told: list[AccessDecision] = []
+        self.publisher = Publisher()
+        context: Any = SimpleNamespace(
+            config=Config(),
+            publisher=self.publisher,
+            trail=SimpleNamespace(record=self.events.append),
+        )
+        issuer: Any = SimpleNamespace(issue=self._issue)
+        self.decisions = DecisionPublisher(context, checks, issuer, self.told.append)
+
+    def _issue(self, decision: AccessDecision) -> AccessDecision:
+        if not self.counters:
+            raise StoreError("the disk is full")
+        return replace(decision, counter=7)
+
+
+@pytest.mark.parametrize(("age", "sent"), [(0.0, True), (2.0, True), (2.01, False), (60.0, False)])
+def test_a_decision_is_published_while_it_may_be_acted_on(
+    monkeypatch: pytest.MonkeyPatch, age: float, sent: bool
+) -> None:
+    monkeypatch.setattr("edge.service.service.age_of", lambda _: age)
+    desk = Desk()
+    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = replace(judgment, decision=replace(judgment.decision, lifetime_s=2.0))
+    published = desk.decisions.publish(judgment)
+    assert (published is not None) is sent
+    assert [(each.counter, at) for each, at in desk.publisher.decisions] == [(7, age)] * sent
+    assert [each.counter for each in desk.told] == [7] * sent
+    assert desk.decisions.late == (not sent)
+    (event,) = desk.events
+    assert (event.kind, event.detail["sent"], event.detail["outcome"]) == (
+        EventKind.DECISION, sent, "granted",
+    )  # fmt: skip
+
+
+def test_what_the_checks_make_of_it_is_published_and_their_time_makes_nothing_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    age = [0.1]
+    monkeypatch.setattr("edge.service.service.age_of", lambda _: age[0])
+    order: list[str] = []
+
+    class Slow:
+        def __init__(self, reason: ReasonCode) -> None:
+            self.reason = reason
+
+        def review(self, judgment: Judgment) -> Judgment:
+            order.append(judgment.decision.reason.value)
+            age[0] = 9.0
+            return judgment_of(self.reason)
+
+    desk = Desk(checks=[Slow(ReasonCode.NOT_NOW), Slow(ReasonCode.LOCKED_OUT)])
+    published = desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    assert published is not None
+    assert published.decision.reason is ReasonCode.LOCKED_OUT
+    assert order == ["accepted", "not_now"]
+    assert [at for _, at in desk.publisher.decisions] == [0.1]
+    assert [event.detail["reason"] for event in desk.events] == ["locked_out"]
+
+
+def test_a_decision_without_a_counter_is_dropped() -> None:
+    desk = Desk(counters=False)
+    assert desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED)) is None
+    assert (desk.publisher.decisions, desk.told, desk.decisions.late) == ([], [], 0)
+    assert [event.detail["sent"] for event in desk.events] == [False]
+
+
+# --- who is enrolled ---
+
+
+class Cache:
+    """A cache of profiles over a store that fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.failing: Exception | None = None
+        self.stored: list[Any] = []
+        self.people = [Profile.begin("Ada"), Profile.begin("Robin")]
+        self.known: list[list[str]] = []
+        self.publisher = Publisher()
+        store: Any = SimpleNamespace(
+            data_version=self._data_version, list=lambda: list(self.people), adapt=self._adapt
+        )
+        replay: Any = SimpleNamespace(use=self.known.append, load=lambda _: None)
+        engine: Any = SimpleNamespace(fits=lambda profile: profile.name != "Zoë")
+        publisher: Any = self.publisher
+        self.cache = ProfileCache(store, engine, EnrollmentConfig(), replay, publisher)
+
+    def _data_version(self) -> int:
+        if self.failing is not None:
+            raise self.failing
+        return self.version
+
+    def _adapt(self, profile: Profile, sample: Any, *, most: int) -> Profile:
+        if self.failing is not None:
+            raise self.failing
+        self.stored.append((profile.name, sample, most))
+        return profile
+
+    def names(self) -> list[str]:
+        self.cache.refresh()
+        return [profile.name for profile in self.cache.profiles]
+
+
+def test_profiles_are_read_again_only_after_a_change() -> None:
+    here = Cache()
+    assert here.names() == ["Ada", "Robin"]
+    before = here.cache.profiles
+    here.people.pop()
+    here.cache.refresh()
+    assert here.cache.profiles is before
+    here.version = 2
+    assert here.names() == ["Ada"]
+    assert [len(ids) for ids in here.known] == [2, 1]
+
+
+def test_a_busy_store_locks_nobody_out_and_a_broken_one_everybody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here = Cache()
+    here.cache.refresh()
+    for _ in range(2):  # what was counted is forgotten once it can be read
+        here.failing = StoreError("cannot be read")
+        for _ in range(3):
+            assert here.names() == ["Ada", "Robin"]
+        here.failing = None
+        assert here.names() == ["Ada", "Robin"]
+    assert here.publisher.statuses == []
+    here.failing = StoreError("cannot be read")
+    assert [len(here.names()) for _ in range(6)] == [2, 2, 2, 0, 0, 0]
+    assert here.publisher.statuses == [{"problem": "cannot be read"}]
+    assert [r.getMessage() for r in caplog.records] == ["nobody can open: cannot be read"]
+    assert here.known[-1] == []
+    here.failing = None
+    assert here.names() == ["Ada", "Robin"]
+    assert here.publisher.statuses[1:] == [{"problem": None}]
+
+
+def test_who_was_enrolled_with_another_model_is_named_and_a_duress_phrase_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here = Cache()
+    zoe = Profile.begin("Zoë")
+    here.people = [zoe, replace(zoe, id="other", duress_of=zoe.id)]
+    here.cache.refresh()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Zoë was enrolled with another model and is ignored: reset and enroll again"
+    ]
+
+
+def test_what_was_learned_waits_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Cache()
+    lessons = iter(range(100))
+    monkeypatch.setattr(
+        profile_cache, "adaptation_from", lambda *_: (here.people[0], next(lessons))
+    )
+    judgment = judgment_of(ReasonCode.ACCEPTED)
+    for _ in range(10):
+        here.cache.learn(judgment)
+    here.failing = StoreError("locked")
+    here.cache.store_adaptations()  # gives up at the first
+    here.failing = None
+    here.cache.store_adaptations()
+    assert here.stored == [("Ada", number, 5) for number in range(3, 10)]
+    for _ in range(2):
+        here.cache.learn(judgment)
+    here.failing = ProfileError("deleted")
+    here.cache.store_adaptations()  # each is tried
+    here.failing = None
+    here.cache.store_adaptations()
+    assert len(here.stored) == 7
+    monkeypatch.setattr(profile_cache, "adaptation_from", lambda *_: None)
+    here.cache.learn(judgment)
+    here.cache.store_adaptations()
+    assert len(here.stored) == 7
+
+
+# --- messages ---
+
+
+class Signed:
+    """Signs messages, unless it is told not to."""
+
+    def __init__(self) -> None:
+        self.publisher = Publisher()
+        self.signs = True
+        self.asked: list[tuple[Any, ...]] = []
+        publisher: Any = self.publisher
+        issuer: Any = SimpleNamespace(sign_message=self._sign)
+        self.messages = SignedMessages(publisher, issuer)
+
+    def _sign(self, kind: str, fields: dict[str, Any], lifetime_s: float | None = None) -> str:
+        if not self.signs:
+            raise StoreError("the disk is full")
+        self.asked.append((kind, fields, lifetime_s))
+        return "signed"
+
+
+def test_how_long_each_message_may_wait_for_the_broker() -> None:
+    here = Signed()
+    here.messages.command_result({"id": "1"})
+    here.messages.enrollment({"id": "2"})
+    here.messages.duress(Event(EventKind.DURESS, {"decision": "3"}, "ada"))
+    here.messages.challenge(None)
+    here.messages.challenge(Prompt("4", "4172", time.time() + 100.0))
+    here.messages.challenge(Prompt("5", "4172", time.time() - 5.0))
+    assert [(kind, fields) for kind, fields, _ in here.asked] == [
+        ("result", {"id": "1"}),
+        ("enrollment", {"id": "2"}),
+        ("duress", {"decision": "3", "profile_id": "ada"}),
+        ("challenge", {"id": None, "digits": None}),
+        ("challenge", {"id": "4", "digits": "4172"}),
+        ("challenge", {"id": "5", "digits": "4172"}),
+    ]
+    assert [topic for topic, _, _ in here.publisher.sent] == [
+        "command/result", "enrollment", "duress", "challenge", "challenge", "challenge",
+    ]  # fmt: skip
+    lifetimes = [lifetime for _, _, lifetime in here.publisher.sent]
+    assert lifetimes[:4] == [10.0, 10.0, 600.0, 10.0]
+    assert lifetimes[4:] == pytest.approx([100.0, 0.5], abs=5.0)
+    assert lifetimes[5] == 0.5
+    # An alarm never expires, and what else is signed expires when it is no longer sent.
+    assert [limit for _, _, limit in here.asked] == [
+        None if topic == "duress" else lifetime for topic, _, lifetime in here.publisher.sent
+    ]
+
+
+def test_what_cannot_be_signed_is_not_sent_and_an_alarm_stays_silent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here = Signed()
+    here.signs = False
+    with caplog.at_level(logging.INFO):
+        here.messages.duress(Event(EventKind.DURESS, {}, "ada"))
+        assert caplog.records == []
+        here.messages.enrollment({"id": "1"})
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert here.publisher.sent == []
+
+
+def test_whether_it_listens_is_published() -> None:
+    publisher: Any = Publisher()
+    switch = ListeningSwitch(publisher)
+    assert switch.on
+    for on in (False, True):
+        switch.set(on)
+        assert switch.on is on
+    assert publisher.statuses == [{"listening": False}, {"listening": True}]
+
+
+# --- reloading ---
+
+
+def test_a_reload_stops_the_service_once_the_file_can_be_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    files: list[Any] = [ConfigError("config.yaml:3: audoi: unknown key"), Config()]
+
+    def reread() -> Config:
+        found = files.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found  # type: ignore[no-any-return]
+
+    control = RunControl(reread)
+    control.reload_if_requested()
+    assert len(files) == 2, "nobody has asked"
+    control.request_reload()
+    assert control.wake.is_set()
+    control.reload_if_requested()
+    control.reload_if_requested()
+    assert (control.successor, control.stopping.is_set(), len(files)) == (None, False, 1)
+    assert "unknown key; keeping the previous configuration" in caplog.text
+    control.request_reload()
+    control.reload_if_requested()
+    assert control.successor == Config()
+    assert control.stopping.is_set()
+
+
+def test_without_a_file_there_is_nothing_to_reload() -> None:
+    control = RunControl()
+    assert not control.can_reload
+    control.reload()
+    assert (control.successor, control.stopping.is_set()) == (None, False)
+    control.stop()
+    assert control.stopping.is_set()
+    assert control.wake.is_set()
+
+
+def test_a_flood_is_bounded_and_what_was_said_last_is_kept() -> None:
+    seen: list[int] = []
+
+    class Counting(Observer):
+        def decided(self, judgment: Any) -> None:
+            seen.append(judgment)
+
+    observers = Observers([Counting()])
+    for number in range(600):
+        observers.decisions.append(number)  # type: ignore[arg-type]
+    observers.update()
+    assert seen == list(range(88, 600))
+
+
+# --- the watchdog ---
+
+
+class Driver(Observer):
+    """Moves the clock at every tick, and ends the service after the last time."""
+
+    def __init__(self, script: list[tuple[float, bool]]) -> None:
+        self.now = 100.0
+        self.alive = True
+        self.fed = threading.Event()
+        self.over = threading.Event()
+        self.control = RunControl()
+        self._script = script
+
+    def tick(self) -> None:
+        assert self.fed.wait(30.0)
+        self.now, self.alive = self._script.pop(0)
+        self.control.wake.set()
+        if not self._script:
+            self.control.stop()
+
+
+@pytest.mark.parametrize("microphone_at", [0.0, 105.0])
+def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
+    monkeypatch: pytest.MonkeyPatch, microphone_at: float
+) -> None:
+    """A lost microphone that is tried again counts as a block."""
+    moved_at = max(100.0, microphone_at)
+    driver = Driver([
+        (moved_at, True), (moved_at + 9.9, True), (moved_at + 10.0, True), (moved_at, False),
+        (moved_at + 5.0, True), (moved_at + 3600.0, True),
+    ])  # fmt: skip
+    fed: list[float] = []
+
+    class Sound:
+        tried_at = microphone_at
+
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __enter__(self) -> Sound:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def close(self) -> None:
+            driver.over.set()
+
+        def blocks(self) -> Iterator[AudioBlock]:
+            yield AudioBlock(np.zeros(512, np.float32), 0.0, 0.0)
+            assert driver.over.wait(30.0)
+
+    class Line(_Anything):
+        @property
+        def alive(self) -> bool:
+            return driver.alive
+
+    def feed(_: AudioBlock) -> list[Judgment]:
+        driver.fed.set()
+        return []
+
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=Line(), control=driver.control, listening=_Anything(on=True),
+        profiles=_Anything(profiles=[], adapts=False), trail=_Anything(problem=None),
+        store=anything,
+    )  # fmt: skip
+    parts: Any = SimpleNamespace(
+        context=context,
+        pipeline=_Anything(listener=_Anything(feed=feed, flush=list)),
+        enrollment=_Anything(wants_blocks=False),
+        lockout=_Anything(as_dict=dict),
+        observers=Observers([driver]),
+        **dict.fromkeys(("decisions", "challenge", "commands", "clock", "issuer"), anything),
+        state=anything,
+    )
+    notifier = _Anything(watchdog=lambda: fed.append(driver.now - moved_at))
+    clock = SimpleNamespace(monotonic=lambda: driver.now)
+    monkeypatch.setattr("edge.service.service.time", clock)
+    monkeypatch.setattr("edge.service.service.Notifier", lambda: notifier)
+    monkeypatch.setattr("edge.service.service.ReconnectingMicrophone", Sound)
+    source: Any = None if microphone_at else Sound()
+    Service(parts, source).run()
+    assert fed == pytest.approx([0.0, 9.9, 5.0])
+
+
+class _Anything:
+    """Stands for a part of the service that this test does not look at."""
+
+    def __init__(self, **known: Any) -> None:
+        self.__dict__.update(known)
+
+    def __getattr__(self, name: str) -> Any:
+        return _Anything()
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return None
