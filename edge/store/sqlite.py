@@ -205,7 +205,7 @@ class Database:
         # On a file of this size (a few megabytes at most) it takes milliseconds.
         (found,) = self.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise self.kind.damaged(self.path, str(found).splitlines()[0])
+            raise self.kind.damaged(self.path, " ".join(str(found).split()))
         if not tables <= self.tables:
             raise self.kind.damaged(self.path, "tables are missing")
 

@@ -454,5 +454,13 @@ def test_a_torn_header_is_looked_up_in_the_journal(
     if restores:
         inspect_header(path, KIND)
         return
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="is not a list of birds"):
+        inspect_header(path, KIND)
+
+
+def test_the_journal_may_be_of_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(8192))
+    path.with_name("file-journal").write_bytes(journal((1, header(version=4))))
+    with pytest.raises(StoreError, match="newer version"):
         inspect_header(path, KIND)
