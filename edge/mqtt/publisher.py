@@ -359,7 +359,6 @@ class MqttPublisher:
             if len(self._outbox):
                 link.pump(min(wait, stop_at - _OFFLINE_S - now()), self._waker)
         self._confirmed = before + delivery.confirmed
-        self._outbox.close()
         number = link.publish(self.topics.status, OFFLINE, retain=True)
         give_up_at = stop_at - 0.1
         while number not in link.answers:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge.crypto.keys import KeySources, KeyStretching, Lock, Secrets
 from edge.crypto.sealing import SealBroken, Sealer, derive, mark
@@ -18,9 +19,6 @@ from edge.store import records
 from edge.store.names import name_key
 from edge.store.sqlite import Database, FileKind, inspect_header, keep_private
 from edge.types import EnrollmentSample, Profile
-
-if TYPE_CHECKING:
-    import sqlite3
 
 SIGNATURES = FileKind("signature store", application_id=0x45645643, format=3)
 """Format 3 is the first that was released; the number in the header is "EdVC"."""

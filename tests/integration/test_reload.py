@@ -183,7 +183,7 @@ def test_models_that_do_not_open_are_not_gone_on_with(
             # Who disarmed it did not mean until the next reload.
             home.messages.clear()
             status = house.tell("status")
-            assert "listening: False" in status.stdout
+            assert "listening: no" in status.stdout
             assert house.tell("arm").returncode == 0
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"

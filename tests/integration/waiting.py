@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE = 120.0
+PATIENCE = 180.0
 """Seconds after which what is waited for counts as hanging."""
 
 

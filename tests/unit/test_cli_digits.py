@@ -162,9 +162,11 @@ def test_again_replaces_only_once_it_is_complete(
     before = enrolled_at()
     arguments = ["enroll", "Ada", "--digits", "--again", "--files-from"]
     assert main([*arguments, str(_written(tmp_path / "one", ADA, PACES[:1]))]) == 2
-    assert "Ada keeps the old digits: 2 more rounds are needed." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Ada keeps the old digits: " in said
+    assert "2 more rounds are needed." in said
     assert main([*arguments, str(_written(tmp_path / "one", ADA, PACES[:2]))]) == 2
-    assert "Ada keeps the old digits: 1 more round is needed." in capsys.readouterr().out
+    assert "1 more round is needed." in capsys.readouterr().out
     assert enrolled_at() == before
     assert main([*arguments, str(folder)]) == 0
     assert len(enrolled_at()) == 3

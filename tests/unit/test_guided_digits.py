@@ -74,6 +74,7 @@ def test_what_is_kept_when_it_is_broken_off(say: Say) -> None:
     code, shown = say(*_digits([0, 1], ADA, PACES[0]), stop)
     assert code == 130
     assert "The room is quiet enough (-70 dB)." in shown
+    assert "Ada, say each digit as it appears, on its own, in your language." in shown
     assert "Say   0   (round 1 of 3, digit 1 of 10)" in shown
     assert "No round is complete, so nothing was stored." in shown
     code, shown = say(*_digits(range(10), ADA, PACES[0]), *_digits([0], ADA, PACES[1]), stop)

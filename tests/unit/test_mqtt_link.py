@@ -108,6 +108,7 @@ def test_a_broker_that_does_not_answer_is_given_up(subject: Subject) -> None:
         (NEWER, 0x84, "refused the connection (Unsupported protocol version)", True),
         (NEWER, 0x86, "it wants a user name (Bad user name or password)", False),
         (NEWER, 0x89, "refused the connection (Server busy)", False),
+        (OLDER, 1, "it hung up at once", True),
         (OLDER, 5, "it wants a user name (Not authorized)", False),
     ],
 )
@@ -119,6 +120,7 @@ def test_a_broker_that_refuses(
         subject.open(version)
     assert text in str(caught.value)
     assert caught.value.try_older == older
+    assert len(subject.world.broker.tried) == 1
 
 
 def test_a_broker_that_hangs_up(subject: Subject) -> None:

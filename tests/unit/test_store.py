@@ -57,6 +57,7 @@ def test_samples_come_back_bit_for_bit_after_reopening(path: Path) -> None:
         assert created.remaining == 3
         for seed in range(3):
             store.add_sample(created.id, make_sample(seed), SPEAKER_MODEL, PHRASE_MODEL)
+    assert not is_open(path)
     with ProfileStore(path) as store:
         profile = store.get("Ada")
     assert profile.id == created.id

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,27 @@ def test_rotation_reseals_everything_and_leaves_nothing_of_the_old(
     with ProfileStore(path) as store:
         assert all(same(each, make_sample(1 + i)) for i, each in enumerate(ada.samples))
         assert store.derive_key("audit") == root
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda store: store.keep("digit", b"eight", profile="Ada"),
+        lambda store: store.rename("Ada", "ADA"),
+        lambda store: store.add_sample("Ada", make_sample(4), "5" * 64, "9" * 64),
+    ],
+    ids=["keep", "rename", "add a sample"],
+)
+def test_whatever_another_process_does_first_is_by_the_new_key(
+    path: Path, action: Callable[[ProfileStore], object]
+) -> None:
+    _fill(path, StoreConfig())
+    with ProfileStore(path) as store, ProfileStore(path) as other:
+        store.rotate_key()
+        action(other)
+        assert seeds_of(store.get("Ada").samples)[:3] == [1, 2, 3]
+        assert store.kept("digit")[0].payload == b"seven"
+    assert ProfileStore(path).get("ada").enrolled
 
 
 def test_another_key_locks_the_same_data(path: Path) -> None:
@@ -316,6 +338,16 @@ class TestCommand:
         assert main(["keys", "make", str(tmp_path / "new.key")]) == 0
         assert key_of_file(tmp_path / "new.key") is not None
         assert capsys.readouterr().err.count("error") == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_root_does_not_follow_another_users_link(path: Path, tmp_path: Path) -> None:
+    _fill(path, StoreConfig())
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    os.chown(path.parent, 1234, 1234)
+    with pytest.raises(StoreError, match="is a link, which root does not follow"):
+        ProfileStore(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")

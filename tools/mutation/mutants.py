@@ -101,9 +101,12 @@ def _counts(node: NodeOrLeaf) -> bool:
             return False
         if parent.type == "funcdef" and child is parent.annotation:
             return False
-        if parent.type == "if_stmt" and "TYPE_CHECKING" in parent.children[1].get_code():
-            return False
         child = parent
+    if any(
+        each.type == "if_stmt" and "TYPE_CHECKING" in each.children[1].get_code()
+        for each in (node, *_ancestors(node))
+    ):
+        return False
     statement = node.children[0] if node.type == "simple_stmt" else node
     return not any(
         each.type == "atom_expr" and each.get_code().strip().startswith("_log.")
