@@ -66,7 +66,6 @@ def test_what_stands_out_in_a_recording(
     assert bits == pytest.approx(peaks, abs=2)
 
 
-@pytest.mark.runtime
 @pytest.mark.parametrize(
     ("change", "score", "threshold", "overlap"),
     [

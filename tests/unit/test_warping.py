@@ -9,8 +9,6 @@ from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.types import FloatArray
 from tests.unit.scoring import spelled
 
-pytestmark = pytest.mark.runtime
-
 
 def saying(seed: int, frames: int) -> FloatArray:
     """A smooth random walk: neighboring frames are alike, as in speech."""
@@ -58,6 +56,7 @@ def plain(reference: FloatArray, query: FloatArray) -> float:
     return float(np.mean(path) + worst + 0.1 * max(0, stay - 3))
 
 
+@pytest.mark.runtime
 @pytest.mark.parametrize("seed", range(8))
 def test_agrees_with_a_plain_implementation(seed: int) -> None:
     rng = np.random.default_rng(seed)
