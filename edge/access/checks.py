@@ -142,7 +142,7 @@ class PolicyCheck:
         if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
         rule = judgment.candidate.profile.rule
-        reason = allows(rule, self._door, self._clock.now())
+        reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
         return judgment if reason is None else denied(judgment, reason)
 
 

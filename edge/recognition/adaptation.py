@@ -95,4 +95,4 @@ def drift_of(profile: Profile) -> float:
     """
     if not profile.adapted or not profile.enrolled:
         return 0.0
-    return 1.0 - cosine(signature_of(profile.enrolled), signature_of(profile.samples))
+    return max(0.0, 1.0 - cosine(signature_of(profile.enrolled), signature_of(profile.samples)))

@@ -35,6 +35,7 @@ HARMLESS = (
     # Home Assistant about a machine too slow for it, which one that also runs tests may be.
     r"\[homeassistant\.bootstrap\] Waiting on integrations to complete setup",
     r"\[homeassistant\.setup\] Setup of \S+ is taking over",
+    r"\[homeassistant\.util\.executor\] Thread\[\w+\] is still running at shutdown",
 )
 """Complaints that are none about what the device announces, and cannot be."""
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ([A-Z]+) \(")

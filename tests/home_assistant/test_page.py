@@ -92,7 +92,7 @@ def test_alarms_are_raised(pasted: HomeAssistant, door: MakeDoor) -> None:
     assert not _unlocked(calls)
     calls = pasted.watch("call_service")
     # Two minutes are too long for a test: what it does when they are over.
-    pasted.call("automation.trigger", "automation.front_door_does_not_hear")
+    pasted.call("automation.trigger", "automation.front_door_no_microphone")
     calls.wait_for(domain="persistent_notification")
     assert _messages(calls) == ["Device offline or something is wrong; see the entity."]
 
