@@ -81,8 +81,8 @@ class Browser:
 
         def rests() -> bool:
             nonlocal seen
-            before, seen = seen, str(self._tell("Page.captureScreenshot")["data"])
-            return seen == before
+            before, seen = seen, str(self._tell("Page.captureScreenshot").get("data"))
+            return seen == before != "None"
 
         assert settled(rests)
         return base64.b64decode(seen)
@@ -101,10 +101,14 @@ class Browser:
         while True:
             answer = json.loads(self._tab.recv(timeout=PATIENCE))
             if answer.get("id") == self._number:
+                if answer.get("error", {}).get("message") == _BETWEEN_PAGES:
+                    return {}
                 assert "error" not in answer, answer
                 return dict(answer["result"])
 
 
+_BETWEEN_PAGES = "Inspected target navigated or closed"
+"""What the browser answers while it goes to another page."""
 _READ = """
 (function read(node) {
   if (node.nodeType === Node.TEXT_NODE) return node.textContent.trim();
