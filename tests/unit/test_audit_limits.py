@@ -414,7 +414,8 @@ def test_another_process_is_waited_for_five_seconds(
     connect = sqlite3.connect
 
     def noted(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        waits.append(kwargs["timeout"])
+        if str(tmp_path) in str(args):
+            waits.append(kwargs["timeout"])
         opened: sqlite3.Connection = connect(*args, **kwargs)
         return opened
 
