@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+import queue
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,12 +29,38 @@ _ALARM_LIFETIME_S = 600.0
 _log = logging.getLogger(__name__)
 
 
+class Wake:
+    """Wakes the main thread, also from a signal handler.
+
+    An Event cannot: its lock may be held by the very code that the handler interrupts, which then
+    never goes on.
+    """
+
+    def __init__(self) -> None:
+        self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """Have `wait` return, now or the next time."""
+        self._requests.put(None)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until woken, which it takes note of, or timed out; whether it was woken."""
+        woken = False
+        try:
+            self._requests.get(timeout=timeout_s)
+            woken = True
+            while True:
+                self._requests.get_nowait()
+        except queue.Empty:
+            return woken
+
+
 class RunControl:
     """Stops and reloads a service; from any thread or signal handler.
 
     Attributes:
         wake: set to have the main thread act before its next tick.
-        stopping: set once the service is to stop.
+        stopping: whether the service is to stop.
         successor: the configuration to go on with after a reload, else None.
         answers: to commands since the reload; the next service sends them once it receives
             commands itself, so that none is lost that follows an answer. Empty where that one
@@ -42,8 +68,8 @@ class RunControl:
     """
 
     def __init__(self, reread: Callable[[], Config] | None = None) -> None:
-        self.wake = threading.Event()
-        self.stopping = threading.Event()
+        self.wake = Wake()
+        self.stopping = False
         self.successor: Config | None = None
         self.answers: list[Mapping[str, Any]] = []
         self._reread = reread
@@ -56,7 +82,7 @@ class RunControl:
 
     def stop(self) -> None:
         """Make `run` return within 2 s."""
-        self.stopping.set()
+        self.stopping = True
         self.wake.set()
 
     def request_reload(self) -> None:

@@ -214,12 +214,11 @@ class Service:
 
     def _watch(self) -> None:
         due = 0.0
-        while not self.control.stopping.is_set():
+        while not self.control.stopping:
             observers = self._parts.observers
             woken = self.control.wake.wait(LIVE_S if observers.live else _TICK_S)
             if woken or time.monotonic() >= due:
                 due = time.monotonic() + _TICK_S - LIVE_S / 2
-                self.control.wake.clear()
                 observers.update()
                 self._tick()
             else:
@@ -300,11 +299,11 @@ class Service:
     def _work(self) -> None:
         try:
             with self._source:
-                if self.control.stopping.is_set():
+                if self.control.stopping:
                     return
                 for block in self._source.blocks():
                     self._process(block)
-                    if self.control.stopping.is_set():
+                    if self.control.stopping:
                         return
                 for judgment in self._parts.pipeline.listener.flush():
                     self._decide(judgment)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -321,25 +323,41 @@ def test_a_reload_stops_the_service_once_the_file_can_be_used(
     control.reload_if_requested()
     assert len(files) == 2, "nobody has asked"
     control.request_reload()
-    assert control.wake.is_set()
+    assert control.wake.wait(0)
     control.reload_if_requested()
     control.reload_if_requested()
-    assert (control.successor, control.stopping.is_set(), len(files)) == (None, False, 1)
+    assert (control.successor, control.stopping, len(files)) == (None, False, 1)
     assert "unknown key; keeping the previous configuration" in caplog.text
     control.request_reload()
     control.reload_if_requested()
     assert control.successor == Config()
-    assert control.stopping.is_set()
+    assert control.stopping
 
 
 def test_without_a_file_there_is_nothing_to_reload() -> None:
     control = RunControl()
     assert not control.can_reload
     control.reload()
-    assert (control.successor, control.stopping.is_set()) == (None, False)
+    assert (control.successor, control.stopping) == (None, False)
     control.stop()
-    assert control.stopping.is_set()
-    assert control.wake.is_set()
+    assert control.stopping
+    assert control.wake.wait(0)
+
+
+def test_a_signal_may_come_at_any_moment() -> None:
+    """Thousands of them, in a process of its own: one that waits for itself never ends."""
+    code = (
+        "import signal; from edge.service.context import RunControl; control = RunControl()\n"
+        "signal.signal(signal.SIGALRM, lambda *_: control.stop())\n"
+        "signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)\n"
+        "for _ in range(3000): control.wake.wait(1e-5)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "print(control.stopping)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=180
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_a_flood_is_bounded_and_what_was_said_last_is_kept() -> None:
