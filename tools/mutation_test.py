@@ -31,6 +31,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 from rich.console import Console
@@ -42,7 +43,7 @@ from tools.mutation.reached import Reached, load_reached, note_reached, save_rea
 
 _ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("access", "audio", "challenge", "crypto", "mqtt", "recognition", "replay", "store")
-_LONGEST, _MOST_FILES = 10.0, 4
+_LONGEST, _MOST_FILES = 20.0, 5
 """Seconds of tests for a mutant, and in how many files."""
 _REACHING = ["tests"]
 """What runs to see what reaches what: in it, tests that start processes reach little."""
@@ -147,12 +148,14 @@ def try_mutants(
     reaching: Mapping[Mutant, list[str]],
     roots: Sequence[Path],
     seconds: Mapping[str, float] | None = None,
+    shares: Mapping[tuple[str, str], float] = MappingProxyType({}),
 ) -> Iterable[Result]:
     """Run each mutant's tests, in several copies at a time.
 
     Args:
         reaching: files or tests for each mutant.
         seconds: how long each test takes; if None, all run once first.
+        shares: as `Reached.shares`.
     """
     with ExitStack() as closing:
         workers: queue.Queue[_Worker] = queue.Queue()
@@ -165,7 +168,10 @@ def try_mutants(
 
         def attempt(mutant: Mutant) -> Result:
             wanted = {name for test in reaching[mutant] for name in _expand(test, durations)}
-            tests = _nearest(wanted, durations)
+            about = {
+                file: share for (file, module), share in shares.items() if module == mutant.module
+            }
+            tests = _nearest(wanted, durations, about)
             if not tests:
                 return Result(mutant, "not reached")
             worker = workers.get()
@@ -196,17 +202,18 @@ def _durations(worker: _Worker, reaching: Mapping[Mutant, list[str]]) -> dict[st
     return {test: spent for test, (outcome, spent) in results.items() if outcome == "passed"}
 
 
-def _nearest(tests: Collection[str], durations: Mapping[str, float]) -> list[str]:
+def _nearest(
+    tests: Collection[str], durations: Mapping[str, float], shares: Mapping[str, float]
+) -> list[str]:
     """Of these tests those in the files that are most about the mutant, the shortest first.
 
-    Each further file costs its imports and fixtures. Most about it are the files of which the most
-    tests reach it, and unit tests before those that need a broker.
+    Each further file costs its imports and fixtures. Most about it are the files that reach little
+    besides its module, and unit tests before those that need a broker.
     """
-    in_file = Counter(test.partition("::")[0] for test in durations)
     reaching = Counter(test.partition("::")[0] for test in tests)
 
     def distance(file: str) -> tuple[bool, float, int]:
-        return "integration" in file, -reaching[file] / in_file[file], -reaching[file]
+        return "integration" in file, -shares.get(file, 0.0), -reaching[file]
 
     chosen: list[str] = []
     total = 0.0
@@ -297,15 +304,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-        seconds = None
+        seconds, shares = None, {}
         if options.tests:
             reaching = {mutant: list(options.tests) for mutant in mutants}
         else:
             reached = _reached(options.reached, roots[0], options.jobs)
             reaching = {mutant: reached.tests(mutant) for mutant in mutants}
-            seconds = reached.seconds
+            seconds, shares = reached.seconds, reached.shares()
         results = []
-        for result in try_mutants(mutants, reaching, roots, seconds):
+        for result in try_mutants(mutants, reaching, roots, seconds, shares):
             results.append(result)
             if len(results) % 50 == 0:
                 spent = time.monotonic() - began

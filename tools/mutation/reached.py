@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -39,6 +39,17 @@ class Reached:
                 return found
         by_line = self.lines.get(mutant.module, {}).values()
         return sorted({test for tests in by_line for test in tests})
+
+    def shares(self) -> dict[tuple[str, str], float]:
+        """By test file and module: how much of what the file reaches is in the module, 0 to 1."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for module, lines in self.lines.items():
+            for tests in lines.values():
+                counts.update({(test.partition("::")[0], module) for test in tests})
+        totals: Counter[str] = Counter()
+        for (file, _), count in counts.items():
+            totals[file] += count
+        return {(file, module): n / totals[file] for (file, module), n in counts.items()}
 
 
 def note_reached(root: Path, tests: list[str], workers: int) -> Reached:
