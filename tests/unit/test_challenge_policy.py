@@ -144,7 +144,7 @@ def test_who_cannot_answer(rounds: Any, problem: str, caplog: pytest.LogCaptureF
     for _ in range(2):
         assert house.policy.judge_of(ADA) is None
         assert house.policy.problem == told
-    assert caplog.messages == [told], "said once"
+        assert caplog.messages == [told], "said once, at once"
     assert house.policy.count_able() == 0
     house.fault, house.rounds["ada"] = None, made_rounds()
     assert house.policy.judge_of(ADA) is not None

@@ -289,7 +289,10 @@ def test_exchange_takes_new_models_and_phrase(store: ProfileStore) -> None:
 def test_rename(store: ProfileStore) -> None:
     profile_id = enroll(store, "Ada", 1)
     store.create("Grace", ProfileKind.VOICE, required=30)
-    assert store.rename("ada", "ADA").name == "ADA"
+    before = store.get("Ada").updated_at
+    renamed = store.rename("ada", "ADA")
+    assert renamed.name == "ADA"
+    assert renamed.updated_at > before
     with pytest.raises(ProfileError, match="already"):
         store.rename("ada", "grace")
     with pytest.raises(ProfileError, match="U\\+0000"):
