@@ -59,7 +59,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
             )
             profile = enroll(engine, config, said[:ENROLLED])
             for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:
-                offline = engine.verify(profile, utterance_of(read_audio(item.path).samples))
+                offline = engine.verify(profile, utterance_of(read_audio(item.path)))
                 decisions = _decisions(config, item)
                 if len(decisions) != 1:
                     cut_otherwise += 1
@@ -84,7 +84,7 @@ def enroll(engine: Engine, config: Config, items: list[CorpusFile]) -> Profile:
         profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
         for item in items:
             sample = engine.enroll(
-                replace(profile, samples=()), utterance_of(read_audio(item.path).samples)
+                replace(profile, samples=()), utterance_of(read_audio(item.path))
             )
             models = engine.models
             profile = store.add_sample(

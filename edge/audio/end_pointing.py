@@ -98,7 +98,10 @@ class OpenUtterance:
         start, end = self.frames[kept_first].block, self.frames[final].block
         # Noise is measured over all frames, also over the silence that is not kept.
         quality = measure_quality(
-            _samples(self.frames), np.array(self.speech), inside if part else None
+            _samples(self.frames),
+            np.array(self.speech),
+            inside if part else None,
+            [frame.block.clipped_fraction for frame in self.frames],
         )
         return Utterance(
             samples=_samples(self.frames[kept_first : kept_last + 1]),

@@ -25,12 +25,15 @@ class AudioBlock:
         start_s: position of the first sample in the stream, seconds by sample count.
         captured_at: `time.monotonic()` when the last sample was there.
         lost_samples: samples lost just before this block (an overflow).
+        clipped_fraction: share of the samples at full scale in any channel as they came in, before
+            channels were mixed and the offset was removed, 0 to 1.
     """
 
     samples: FloatArray = field(repr=False)
     start_s: float
     captured_at: float
     lost_samples: int = 0
+    clipped_fraction: float = 0.0
 
     @property
     def end_s(self) -> float:

@@ -326,6 +326,7 @@ class Peak(SpeechDetector):
         return [float(frame.max())]
 
 
+@pytest.mark.usefixtures("unfiltered")
 def test_a_recording_is_one_utterance_to_its_last_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(end_pointing, "SpeechDetector", Peak)
     monkeypatch.setattr(utterance, "SpeechDetector", Peak)

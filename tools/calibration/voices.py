@@ -74,7 +74,7 @@ class CorpusUtterance:
 def listen(items: Sequence[CorpusFile]) -> list[CorpusUtterance]:
     """Cut every recording; leave out those without speech."""
     utterances = [
-        CorpusUtterance(item, utterance_of(read_audio(item.path).samples))
+        CorpusUtterance(item, utterance_of(read_audio(item.path)))
         for item in track(items, description="listening", transient=True)
     ]
     return [one for one in utterances if one.utterance.quality.net_speech_s > 0.0]
