@@ -1,0 +1,244 @@
+"""Trains the phrase model, on a processor.
+
+    python -m tools.train_phrase_model SPEECH OUTPUT [--steps N] [--teacher FILE]
+
+SPEECH holds `read_sentences`, `train_sentences` with `phones.tsv`, `words` and `noise` (see
+docs/development.md). The network learns three things from noisy and reverberant speech: to give
+the vectors that the teacher (Google's speech embedding) gives for the same speech in quiet; to keep
+vectors of different sounds apart; and to tell the phonemes (connectionist temporal classification,
+A. Graves et al., ICML 2006). OUTPUT gets the weights; `tools.build_models` makes the model of them.
+
+Runs in the environment of `tools/requirements-models.txt`, with SoX installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edge.features import mel_frames
+from edge.inference import open_model
+from edge.recognition.embedders import PhraseEmbedder
+from edge.types import FloatArray
+from tools.phrase_model.acoustics import WINDOW, heard, noises, rooms
+from tools.phrase_model.network import CONTEXT, STRIDE, PhraseNetwork
+from tools.phrase_model.speech import Clip, gather
+
+SEED = 7
+STEPS = 6_500
+BATCH = 32
+LEARNING_RATE = 2e-3
+AVERAGED = 0.998
+"""Share of the averaged weights kept from step to step."""
+KEPT_SPEAKERS = ("11", "12", "13", "14", "15")
+KEPT_NOISES = ("boiler", "kitchen")
+"""Speakers of `words` and noises that are kept for measuring."""
+_TEACHER_CONTEXT = 76
+_LATER = (_TEACHER_CONTEXT - CONTEXT + 2) // (2 * STRIDE)
+"""Outputs of the network that begin before the teacher's first: both are compared by center."""
+_OUTPUTS = 1 + (1 + (WINDOW - 512) // 160 - CONTEXT) // STRIDE
+_SHOWN = 1_024
+_TEMPERATURE = 0.1
+_SAME_SOUND = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A window of speech as heard, and what is to be found in it."""
+
+    samples: FloatArray
+    target: FloatArray
+    known: Any
+    phones: tuple[int, ...]
+
+
+class Examples:
+    """Examples at random."""
+
+    def __init__(self, folder: Path, teacher: Path) -> None:
+        chance = np.random.default_rng(SEED)
+        self._clips = gather(folder, KEPT_SPEAKERS)
+        self._targets = _targets(self._clips, teacher)
+        self._rooms = rooms(chance)
+        clean = [clip.samples for clip in self._clips if clip.reference is None]
+        self._noises = noises(folder / "noise", clean, KEPT_NOISES, chance)
+
+    def draw(self, chance: np.random.Generator) -> Example:
+        """One example."""
+        number = int(chance.integers(len(self._clips)))
+        clip = self._clips[number]
+        target = self._targets[number if clip.reference is None else clip.reference]
+        room = len(clip.samples) - WINDOW
+        step = STRIDE * 160
+        # Whole steps, so that the outputs' moments are the teacher's.
+        start = int(chance.integers(min(0, room) // step, max(0, room) // step + 1))
+        samples = np.zeros(WINDOW, np.float32)
+        first = start * step
+        inside = clip.samples[max(0, first) : first + WINDOW]
+        at = max(0, -first)
+        samples[at : at + len(inside)] = inside / np.float32(32_768.0)
+        rows = np.arange(_OUTPUTS) - _LATER + start
+        known = (rows >= 0) & (rows < len(target))
+        wanted = target[np.clip(rows, 0, len(target) - 1)].astype(np.float32)
+        whole = first <= 6_000 and first + WINDOW >= len(clip.samples) - 6_000
+        return Example(
+            heard(samples, self._rooms, self._noises, chance),
+            wanted,
+            known,
+            clip.phones if whole else (),
+        )
+
+
+def _targets(clips: list[Clip], teacher: Path) -> list[FloatArray]:
+    embedder = PhraseEmbedder(open_model(teacher))
+    found = []
+    for clip in clips:
+        if clip.reference is not None:
+            found.append(np.zeros((0, 96), np.float16))
+            continue
+        vectors = embedder.embed(clip.samples.astype(np.float32) / np.float32(32_768.0))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        found.append(vectors.astype(np.float16))
+    return found
+
+
+def _work(examples: Examples, seed: int, out: Any) -> None:
+    chance = np.random.default_rng(seed)
+    while True:
+        batch = [examples.draw(chance) for _ in range(BATCH)]
+        out.put(
+            (
+                np.stack([one.samples for one in batch]),
+                np.stack([one.target for one in batch]),
+                np.stack([one.known for one in batch]),
+                [one.phones for one in batch],
+            )
+        )
+
+
+def mel(samples: Tensor) -> Tensor:
+    """`edge.features.mel_frames` of a batch, shape (b, n), to (b, t, 32)."""
+    frames = samples.unfold(1, 512, 160)[:, :, 56:456] * _window()
+    spectrum = torch.fft.rfft(F.pad(frames, (0, 112)))
+    energy = (spectrum.abs() ** 2 @ _bank()).clamp_min(1e-10).log10()
+    return torch.maximum(energy, energy.amax(dim=(1, 2), keepdim=True) - 8.0) + 2.0
+
+
+def _window() -> Tensor:
+    from edge.features import _hann_window
+
+    return torch.from_numpy(np.asarray(_hann_window()))
+
+
+def _bank() -> Tensor:
+    from edge.features import _slaney_bank
+
+    return torch.from_numpy(np.asarray(_slaney_bank()))
+
+
+def losses(network: PhraseNetwork, batch: Any, chance: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance from the teacher, confusion of sounds, and phonemes not found."""
+    samples, target, known, phones = batch
+    vectors, symbols = network(mel(torch.from_numpy(samples)))
+    at = torch.from_numpy(known)
+    given = F.normalize(vectors[at], dim=1)
+    wanted = F.normalize(torch.from_numpy(target)[at], dim=1)
+    away = 1.0 - (given * wanted).sum(1).mean()
+
+    shown = torch.from_numpy(chance.permutation(len(given))[:_SHOWN])
+    given, wanted = given[shown], wanted[shown]
+    alike = (wanted @ wanted.T > _SAME_SOUND) & ~torch.eye(len(shown), dtype=torch.bool)
+    scores = (given @ wanted.T / _TEMPERATURE).masked_fill(alike, -1e4)
+    confused = F.cross_entropy(scores, torch.arange(len(shown)))
+
+    spoken = [i for i, one in enumerate(phones) if one]
+    if not spoken:
+        return away, confused, torch.zeros(())
+    unheard = F.ctc_loss(
+        symbols[spoken].transpose(0, 1),
+        torch.tensor([phone for i in spoken for phone in phones[i]]),
+        torch.full((len(spoken),), symbols.shape[1]),
+        torch.tensor([len(phones[i]) for i in spoken]),
+        zero_infinity=True,
+    )
+    return away, confused, unheard
+
+
+def train(
+    examples: Examples, steps: int, save: Callable[[dict[str, Tensor]], None], threads: int
+) -> None:
+    """Train a network from scratch; `save` gets the averaged weights now and then."""
+    torch.manual_seed(SEED)
+    torch.set_num_threads(threads)
+    chance = np.random.default_rng(SEED)
+    context = multiprocessing.get_context("fork")
+    queues = [context.Queue(maxsize=6) for _ in range(1)]
+    workers = [
+        context.Process(target=_work, args=(examples, SEED + 1 + n, queue), daemon=True)
+        for n, queue in enumerate(queues)
+    ]
+    for worker in workers:
+        worker.start()
+    network = PhraseNetwork().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1
+    )
+    average = {name: value.clone() for name, value in network.state_dict().items()}
+    shown, began = np.zeros(3), time.monotonic()
+    for step in range(1, steps + 1):
+        batch = queues[step % len(queues)].get()
+        found = losses(network, batch, chance)
+        loss = 2.0 * found[0] + 0.25 * found[1] + 0.25 * found[2]
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+        kept = min(AVERAGED, 1.0 - 1.0 / step)
+        for name, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                average[name].lerp_(value, 1.0 - kept)
+        shown += [part.item() for part in found]
+        if step % 100 == 0:
+            spent = time.monotonic() - began
+            print(f"{step} {shown / 100} {spent:.0f} s", flush=True)
+            shown[:] = 0.0
+        if step % 500 == 0 or step == steps:
+            save(average)
+    for worker in workers:
+        worker.terminate()
+
+
+def main(arguments: list[str]) -> int:
+    """Train, and write the weights."""
+    parser = argparse.ArgumentParser(prog="python -m tools.train_phrase_model")
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    examples = Examples(options.speech, options.teacher)
+    print("examples ready", flush=True)
+
+    def save(weights: dict[str, Tensor]) -> None:
+        torch.save(weights, options.output)
+
+    train(examples, options.steps, save, options.threads)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
