@@ -45,7 +45,7 @@ def cohort_content(fitted: FittedVoice) -> bytes:
 def enrollment_voice(voices: Voices) -> dict[str, Any]:
     """Operating point between two single recordings: cosine similarity."""
     whole = voices.of(voices.whole)
-    matrix = whole.embeddings @ whole.embeddings.T
+    matrix = whole.enrolled @ whole.enrolled.T
     same = whole.speaker[:, None] == whole.speaker[None]
     upper = np.triu(np.ones_like(same), 1)
     at = false_reject_at(error_curves(matrix[same & upper], matrix[~same & upper]), ENROLLMENT_RATE)

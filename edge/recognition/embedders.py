@@ -14,14 +14,15 @@ from edge.features import log_mel, mel_frames, remove_mean
 from edge.inference import Model, open_model
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
-PHRASE_CONTEXT_S = 0.4
+PHRASE_CONTEXT_S = 0.54
 """Sound on both sides of the speech that the phrase model is given.
 
-One of its embeddings covers 0.5 s; half of that centers the first one on the onset of speech. The
-rest lets the warping path begin and end in silence, also where the end-pointer was off.
+One of its embeddings covers 0.775 s; half of that centers the first one on the onset of speech.
+The rest lets the warping path begin and end in silence: that separated phrases best, also where
+the end-pointer was 0.3 s off.
 """
 
-PHRASE_WINDOW = 49
+PHRASE_WINDOW = 76
 """Frames of 10 ms that one vector of the phrase model sees."""
 
 SPEAKER_FILE = "speaker_embedding.tflite"
@@ -33,7 +34,8 @@ SHORTEST_S = 0.1
 _PADDING_LEVEL = 1e-4
 """Noise in place of missing context, -80 dB full scale: digital zero is no room."""
 
-_PHRASE_STRIDE = 4
+_PHRASE_STRIDE = 8
+_PHRASE_HOP = 4
 _LONGEST_CALL = 3_000
 
 
@@ -116,14 +118,15 @@ class SpeakerEmbedder(_Embedder):
 class PhraseEmbedder(_Embedder):
     """What is said, as one vector every 40 ms.
 
-    Each vector covers 0.5 s of sound. The network is a stack of convolutions without padding in
-    time, so one pass over the whole utterance gives what window after window would.
+    Each vector covers 0.76 s of sound. The network is a stack of convolutions without padding in
+    time, so one pass over the whole utterance gives what window after window would, every 80 ms; a
+    second pass, shifted by 40 ms, gives the vectors between.
     """
 
     def embed(self, samples: FloatArray) -> FloatArray:
         """Vectors, shape (t, 96), one every 40 ms, of mono audio at 16 kHz, shape (n,).
 
-        What is shorter than 0.52 s is padded with its own quietest level to fill a window.
+        What is shorter than 0.79 s is padded with its own quietest level to fill a window.
 
         Raises:
             InputError: shorter than 0.1 s.
@@ -133,11 +136,21 @@ class PhraseEmbedder(_Embedder):
         missing = PHRASE_WINDOW - len(frames)
         if missing > 0:
             frames = np.concatenate([frames, np.tile(frames.min(axis=0), (missing, 1))])
-        return self.embed_frames(frames)
+        count = 1 + (len(frames) - PHRASE_WINDOW) // _PHRASE_HOP
+        vectors = np.empty((count, self.dimensions), dtype=np.float32)
+        for shift in range(_PHRASE_STRIDE // _PHRASE_HOP):
+            rows = vectors[shift :: _PHRASE_STRIDE // _PHRASE_HOP]
+            if len(rows):
+                rows[:] = self._pass(frames[shift * _PHRASE_HOP :], len(rows))
+        return vectors
 
-    def embed_frames(self, frames: FloatArray) -> FloatArray:
-        """Vectors, shape (t, 96), of mel frames, shape (n, 32); n at least `PHRASE_WINDOW`."""
-        count = 1 + (len(frames) - PHRASE_WINDOW) // _PHRASE_STRIDE
+    def embed_window(self, frames: FloatArray) -> FloatArray:
+        """The vector, shape (96,), of a single window of mel frames, shape (76, 32)."""
+        vector: FloatArray = self._pass(frames, 1)[0]
+        return vector
+
+    def _pass(self, frames: FloatArray, count: int) -> FloatArray:
+        """`count` vectors, 80 ms apart, from the first frame on."""
         per_call = _LONGEST_CALL // _PHRASE_STRIDE
         parts = []
         for first in range(0, count, per_call):

@@ -13,7 +13,7 @@ from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import Config
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition.augmentation import AUGMENTATIONS, augmented
-from edge.recognition.dtw import dtw_distances, example_distances
+from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
 from edge.recognition.results import (
     Analysis,
@@ -58,22 +58,30 @@ class Analyzer:
     ) -> Analysis:
         """Embed an utterance, whatever its quality: the voice, and the phrase if `with_phrase`.
 
-        `to_enroll` embeds the phrase in every augmentation too; `phrase` is given where it is
-        embedded already.
+        `to_enroll` embeds voice and phrase in every augmentation too; `phrase` is given where it
+        is embedded already.
         """
         started = time.perf_counter()
         speaker = self.models.speaker.embed(voice_samples(utterance))
         timings = {"speaker": (time.perf_counter() - started) * 1e3}
-        variants: tuple[FloatArray, ...] = ()
         if with_phrase:
             phrase = phrase or self.embed_phrase(utterance)
             timings["phrase"] = phrase.took_ms
-            if to_enroll:
-                variants = tuple(
-                    self.embed_phrase(augmented(utterance, each)).frames for each in AUGMENTATIONS
-                )
         frames = phrase.frames if phrase else None
-        return Analysis(speaker, frames, utterance.quality, timings, variants)
+        analysis = Analysis(speaker, frames, utterance.quality, timings)
+        return self._with_augmentations(analysis, utterance) if to_enroll else analysis
+
+    def _with_augmentations(self, analysis: Analysis, utterance: Utterance) -> Analysis:
+        altered = [augmented(utterance, each) for each in AUGMENTATIONS]
+        voices = [self.models.speaker.embed(voice_samples(one)) for one in altered]
+        wants_phrase = analysis.phrase_embedding is not None
+        return replace(
+            analysis,
+            enrolled_voice=unit(np.sum([analysis.speaker_embedding, *voices], axis=0)),
+            phrase_variants=tuple(
+                self.embed_phrase(one).frames for one in altered if wants_phrase
+            ),
+        )
 
     def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:
         """Embed what is said in an utterance."""
@@ -142,7 +150,7 @@ class Engine(Analyzer):
         if profile.samples:
             self._check_against_earlier(profile, analysis)
         return EnrollmentSample(
-            speaker_embedding=analysis.speaker_embedding,
+            speaker_embedding=analysis.voice_to_enroll,
             phrase_embedding=analysis.phrase_embedding,
             net_speech_s=utterance.quality.net_speech_s,
             snr_db=utterance.quality.snr_db,
@@ -164,7 +172,7 @@ class Engine(Analyzer):
 
     def _check_against_earlier(self, profile: Profile, analysis: Analysis) -> None:
         if any(
-            cosine(sample.speaker_embedding, analysis.speaker_embedding) > _SAME_RECORDING
+            cosine(sample.speaker_embedding, analysis.voice_to_enroll) > _SAME_RECORDING
             for sample in profile.samples
         ):
             raise EnrollmentRejected(
@@ -174,7 +182,7 @@ class Engine(Analyzer):
         first = profile.enrolled[0]
         by_phrase = profile.kind is ProfileKind.PHRASE
         earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
-        score = cosine(earlier, analysis.speaker_embedding)
+        score = cosine(earlier, analysis.voice_to_enroll)
         least = self._enrollment_voice
         # The voice first: another person's repetition of the phrase is further away in phrase too.
         if score < least:

@@ -121,7 +121,7 @@ class KeywordSpotter:
         found: list[KeywordHit] = []
         while len(self._rest) >= _WINDOW_SAMPLES:
             frames = mel_frames(self._rest[:_WINDOW_SAMPLES])
-            vector = self._embedder.embed_frames(frames)[0]
+            vector = self._embedder.embed_window(frames)
             found += self._step(vector, self._next_s + _WINDOW_S / 2)
             self._rest = self._rest[_STEP_SAMPLES:]
             self._next_s += STEP_S

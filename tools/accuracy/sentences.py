@@ -106,7 +106,7 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
             continue
         for chosen in enrollments(len(own), ENROLLED):
             rows = own[list(chosen)]
-            vectors.append(weights[rows] @ voices.embeddings[rows])
+            vectors.append(weights[rows] @ voices.enrolled[rows])
             owners.append(speaker)
             enrolled.append(np.isin(np.arange(len(voices.speaker)), rows))
     signatures = unit(np.stack(vectors).astype(np.float32))

@@ -122,7 +122,7 @@ def _signatures(
             continue
         for _ in range(SIGNATURES):
             rows = chance.choice(own, size, replace=False)
-            vectors.append(weights[rows] @ cohort.embeddings[rows])
+            vectors.append(weights[rows] @ cohort.enrolled[rows])
             owners.append(speaker)
             members.append(cohort.recording[rows])
     return unit(np.stack(vectors).astype(np.float32)), np.asarray(owners), members

@@ -27,6 +27,7 @@ class Voices:
 
     Attributes:
         embeddings: unit length, shape (n, d).
+        enrolled: what is stored where it is enrolled, shape (n, d); the same unless it is whole.
         speaker: who speaks, shape (n,).
         recording: number of the source recording, shape (n,).
         whole: whether it is the unaltered recording; only these are enrolled, shape (n,).
@@ -35,6 +36,7 @@ class Voices:
     """
 
     embeddings: FloatArray = field(repr=False)
+    enrolled: FloatArray = field(repr=False)
     speaker: NDArray[np.str_]
     recording: NDArray[np.intp]
     whole: NDArray[np.bool_]
@@ -46,6 +48,7 @@ class Voices:
         return replace(
             self,
             embeddings=self.embeddings[keep],
+            enrolled=self.enrolled[keep],
             speaker=self.speaker[keep],
             recording=self.recording[keep],
             whole=self.whole[keep],
@@ -97,14 +100,14 @@ def gather(
         seed: of all random choices.
     """
     chance = np.random.default_rng(seed)
-    rows: list[tuple[FloatArray, str, int, bool, float, float]] = []
+    rows: list[tuple[FloatArray, FloatArray, str, int, bool, float, float]] = []
 
     def add(utterance: Utterance, item: CorpusFile, number: int, whole: bool) -> None:
         if analyzer.refusal(utterance, ProfileKind.VOICE) is None:
-            analysis = analyzer.analyze(utterance, with_phrase=False)
+            analysis = analyzer.analyze(utterance, with_phrase=False, to_enroll=whole)
             quality = analysis.quality
-            row = (analysis.speaker_embedding, item.speaker, number, whole)
-            rows.append((*row, quality.net_speech_s, quality.snr_db))
+            voice = (analysis.speaker_embedding, analysis.voice_to_enroll)
+            rows.append((*voice, item.speaker, number, whole, quality.net_speech_s, quality.snr_db))
 
     for number, one in enumerate(track(utterances, description="voices", transient=True)):
         item, utterance = one.item, one.utterance
@@ -120,11 +123,12 @@ def gather(
     columns = tuple(zip(*rows))
     return Voices(
         embeddings=np.stack(columns[0]),
-        speaker=np.asarray(columns[1]),
-        recording=np.asarray(columns[2]),
-        whole=np.asarray(columns[3]),
-        net_speech_s=np.asarray(columns[4]),
-        snr_db=np.asarray(columns[5]),
+        enrolled=np.stack(columns[1]),
+        speaker=np.asarray(columns[2]),
+        recording=np.asarray(columns[3]),
+        whole=np.asarray(columns[4]),
+        net_speech_s=np.asarray(columns[5]),
+        snr_db=np.asarray(columns[6]),
     )
 
 

@@ -11,7 +11,7 @@ import soxr
 
 from edge.types import SAMPLE_RATE, FloatArray
 
-WINDOW_S = 4.0
+WINDOW_S = 3.2
 WINDOW = int(WINDOW_S * SAMPLE_RATE)
 _ROOMS = 800
 _COLORED = 500
@@ -102,7 +102,7 @@ def heard(
 ) -> FloatArray:
     """A window of clean speech as a microphone somewhere might hear it, shape (`WINDOW`,)."""
     power = float(np.mean(np.square(samples))) * 1.5 + 1e-9
-    size = 1 << (2 * WINDOW - 1).bit_length() if False else WINDOW + SAMPLE_RATE
+    size = WINDOW + SAMPLE_RATE  # the longest response is a second long
     spectrum = None
     if chance.random() < 0.6:
         room = rooms_[int(chance.integers(len(rooms_)))]

@@ -1,147 +1,101 @@
-"""The phrase network: convolutions from mel frames to a vector and phonemes, every 40 ms.
+"""The phrase network: Google's speech embedding (J. Lin et al., arXiv 2002.01322), to train on.
 
-It sees 49 frames of 10 ms, half a second, so that it need not wait long for what comes after. No
-layer pads in time: a whole utterance in one pass gives what window after window would.
-
-The layers along time are written as sums of matrix products, which processors with 16-bit matrix
-units train several times faster than as convolutions. `exportable` is the same network made of
-convolutions alone, with the normalizations folded in.
+It begins with the published weights, read from the TensorFlow Lite file. No layer pads in time: a
+whole utterance in one pass gives what window after window would.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from ai_edge_litert.interpreter import Interpreter
 from torch import Tensor, nn
 
 from tools.phrase_model.speech import PHONES
 
 BANDS = 32
 DIMENSIONS = 96
+CONTEXT = 76
+"""Frames of 10 ms seen by one vector."""
+STRIDE = 8
+"""Frames from one vector to the next."""
 SYMBOLS = len(PHONES) + 1
 """Phonemes and, first, the blank."""
-CONTEXT = 49
-"""Frames seen by one output."""
-STRIDE = 4
-_FRONT = ((1, 32, (5, 3), (2, 2)), (32, 64, (3, 3), (2, 1)), (64, 64, (3, 3), (1, 2)))
-_FRONT_BANDS = 6
-_WIDTH = 448
-_DEPTH = 3
+PHONE_CONTEXT = 60
+PHONE_STRIDE = 4
+"""Frames seen by one output of the phonemes, and from one to the next."""
+
+_CHANNELS = (24, 48, 72, 96, 96)
+_POOLS = ((2, 2), (1, 2), (2, 2), (1, 2), (2, 2))
+_LEAK = 0.2
+_LEAST = -0.4
 
 
-class _TimeProduct(torch.autograd.Function):
-    """A convolution of rows, shape (n, i), with a kernel, shape (k, i, o)."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, kernel: Tensor) -> Tensor:
-        kernel = kernel.to(rows.dtype)
-        count = len(rows) - len(kernel) + 1
-        product = rows[:count] @ kernel[0]
-        for shift in range(1, len(kernel)):
-            product.addmm_(rows[shift : shift + count], kernel[shift])
-        ctx.save_for_backward(rows, kernel)
-        return product
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        rows, kernel = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
-        count = len(gradient)
-        to_rows = torch.zeros_like(rows)
-        to_kernel = torch.empty(kernel.shape)
-        for shift in range(len(kernel)):
-            to_rows[shift : shift + count].addmm_(gradient, kernel[shift].T)
-            to_kernel[shift] = (rows[shift : shift + count].T @ gradient).float()
-        return to_rows, to_kernel
-
-
-class _Front(nn.Module):
-    def __init__(
-        self, inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int]
-    ) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, bias=False)
-        self.normal = nn.BatchNorm2d(outputs)
-
+class _Activation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.convolution.weight.to(x.dtype)
-        return F.relu(self.normal(F.conv2d(x, weight, None, self.convolution.stride)))
-
-
-class _Time(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.kernel = nn.Parameter(torch.randn(3, inputs, outputs) * (2 / (3 * inputs)) ** 0.5)
-        self.normal = nn.BatchNorm1d(outputs)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        product: Tensor = _TimeProduct.apply(rows, self.kernel)
-        return F.relu(self.normal(product))
+        """As published: a leaky rectifier that does not fall below -0.4."""
+        return torch.maximum(F.leaky_relu(x, _LEAK), x.new_full((), _LEAST))
 
 
 class PhraseNetwork(nn.Module):
-    """From mel frames, shape (b, t, 32), to vectors and logarithms of phoneme probabilities."""
+    """From mel frames, shape (b, 1, t, 32), to vectors, shape (b, 96, n, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.level = nn.BatchNorm2d(1)
-        self.front = nn.Sequential(*(_Front(*layer) for layer in _FRONT))
-        inputs = _FRONT_BANDS * _FRONT[-1][1]
-        self.time = nn.Sequential(
-            _Time(inputs, _WIDTH), *(_Time(_WIDTH, _WIDTH) for _ in range(_DEPTH))
-        )
-        self.head = nn.Linear(_WIDTH, DIMENSIONS + SYMBOLS)
+        self.stages = nn.ModuleList()
+        before = 1
+        for number, (channels, pool) in enumerate(zip(_CHANNELS, _POOLS)):
+            layers: list[nn.Module] = []
+            if number == 0:
+                layers += [nn.Conv2d(1, channels, 3, padding=(0, 1)), _Activation()]
+                pairs = 1
+            else:
+                pairs = 2
+            for pair in range(pairs):
+                given = before if pair == 0 and number else channels
+                layers += [nn.Conv2d(given, channels, (1, 3), padding=(0, 1)), _Activation()]
+                layers += [nn.Conv2d(channels, channels, (3, 1)), _Activation()]
+            layers.append(nn.MaxPool2d(pool, pool))
+            self.stages.append(nn.Sequential(*layers))
+            before = channels
+        self.last = nn.Conv2d(before, DIMENSIONS, (3, 1))
+        self.phones = nn.Conv2d(before, SYMBOLS, (1, 2))
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors, shape (b, n, 96), and log-probabilities, shape (b, n, symbols)."""
-        x = self.level(frames[:, None]).to(torch.bfloat16)
-        x = self.front(x.contiguous(memory_format=torch.channels_last))
-        batch, channels, times, bands = x.shape
-        rows = x.permute(0, 2, 3, 1).reshape(batch * times, bands * channels)
-        # Rows of one recording run into the next one's; the last ones of each are cut off.
-        rows = self.time(rows)
-        lost = 2 * len(self.time)
-        out = self.head(F.pad(rows.float(), (0, 0, 0, lost))).view(batch, times, -1)
-        out = out[:, : times - lost]
-        return out[..., :DIMENSIONS], F.log_softmax(out[..., DIMENSIONS:], dim=2)
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages:
+            x = stage(x)
+        found: Tensor = self.last(x)
+        return found
 
-
-def exportable(network: PhraseNetwork) -> nn.Sequential:
-    """Convolutions alone, from (b, 1, t, 32) to (b, 96 + symbols, n, 1); no log-softmax."""
-    layers: list[nn.Module] = []
-    scale, shift = _affine(network.level)
-    for number, front in enumerate(network.front):
-        old: nn.Conv2d = front.convolution
-        layer = nn.Conv2d(old.in_channels, old.out_channels, old.kernel_size, old.stride)
-        weight = old.weight.detach().clone()
-        bias = torch.zeros(old.out_channels)
-        if number == 0:
-            bias = weight.sum(dim=(1, 2, 3)) * shift
-            weight = weight * scale
-        _fold(layer, weight, bias, front.normal)
-        layers += [layer, nn.ReLU()]
-    for number, time in enumerate(network.time):
-        kernel = time.kernel.detach()
-        width, inputs, outputs = kernel.shape
-        bands = _FRONT_BANDS if number == 0 else 1
-        layer = nn.Conv2d(inputs // bands, outputs, (width, bands))
-        weight = kernel.view(width, bands, inputs // bands, outputs).permute(3, 2, 0, 1)
-        _fold(layer, weight, torch.zeros(outputs), time.normal)
-        layers += [layer, nn.ReLU()]
-    head = nn.Conv2d(_WIDTH, DIMENSIONS + SYMBOLS, 1)
-    head.weight.data = network.head.weight.detach()[:, :, None, None].clone()
-    head.bias.data = network.head.bias.detach().clone()
-    return nn.Sequential(*layers, head).eval()
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors, shape (b, n, 96), and log-probabilities of symbols, shape (b, m, symbols)."""
+        for stage in self.stages[:-1]:
+            x = stage(x)
+        final = self.stages[-1]
+        x = final[:-1](x)
+        symbols = self.phones(x)[..., 0].transpose(1, 2).float()
+        vectors = self.last(final[-1](x))[..., 0].transpose(1, 2).float()
+        return vectors, F.log_softmax(symbols, dim=2)
 
 
-def _affine(normal: Any) -> tuple[Tensor, Tensor]:
-    scale = normal.weight.detach() / torch.sqrt(normal.running_var + normal.eps)
-    return scale, normal.bias.detach() - normal.running_mean * scale
-
-
-def _fold(layer: nn.Conv2d, weight: Tensor, bias: Tensor, normal: Any) -> None:
-    scale, shift = _affine(normal)
-    layer.weight.data = (weight * scale[:, None, None, None]).contiguous()
-    layer.bias = nn.Parameter(bias * scale + shift)
+def published(path: Path) -> PhraseNetwork:
+    """The network with the published weights."""
+    reader = Interpreter(str(path), experimental_preserve_all_tensors=True)
+    reader.allocate_tensors()
+    network = PhraseNetwork()
+    convolutions = [
+        layer for stage in network.stages for layer in stage if isinstance(layer, nn.Conv2d)
+    ]
+    convolutions.append(network.last)
+    operations = [one for one in reader._get_ops_details() if one["op_name"] == "CONV_2D"]
+    if len(operations) != len(convolutions):
+        raise SystemExit(f"{path} is not the network expected: {len(operations)} convolutions")
+    for layer, operation in zip(convolutions, operations):
+        _, weight, bias = (np.asarray(reader.get_tensor(i)) for i in operation["inputs"])
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(weight).permute(0, 3, 1, 2))
+            layer.bias.copy_(torch.from_numpy(bias))
+    return network

@@ -8,7 +8,7 @@ give are those of the teacher for the clean recording.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,8 @@ class Clip:
 
     Attributes:
         samples: at 16 kHz, shape (n,), 16-bit.
-        reference: the recording of the same timing whose vectors are to be given; None for itself.
+        reference: which of the speaker's clips has the same timing and the vectors that are to be
+            given; None for itself.
         phones: what is said, as indices into `PHONES` plus one; empty if not known.
     """
 
@@ -75,31 +76,28 @@ class Clip:
     phones: tuple[int, ...]
 
 
-def gather(folder: Path, leave_out: Sequence[str]) -> list[Clip]:
-    """All recordings of `read_sentences`, `train_sentences` and `words`, with their variants.
+def speakers(folder: Path, leave_out: Sequence[str]) -> list[Path]:
+    """The folders of the speakers; `leave_out` names those of `words` that are kept to measure."""
+    return [
+        place
+        for name in ("read_sentences", "words")
+        for place in sorted((folder / name).iterdir())
+        if place.is_dir() and (name != "words" or place.name not in leave_out)
+    ]
 
-    `leave_out` names speakers of `words` that are kept for measuring.
-    """
-    clips: list[Clip] = []
-    for group in _speakers(folder, leave_out):
-        _add_variants(group, clips)
-    return clips
 
-
-def _speakers(
-    folder: Path, leave_out: Sequence[str]
-) -> Iterator[list[tuple[FloatArray, tuple[int, ...]]]]:
-    said: dict[str, list[tuple[Path, str]]] = {}
+def clips(place: Path) -> list[Clip]:
+    """All recordings of a speaker's folder, and of its twin in `train_sentences`, with variants."""
+    if place.parent.name == "words":
+        return _variants(_rows(place))
+    folder = place.parents[1]
+    said = []
     for line in (folder / "train_sentences" / "phones.tsv").read_text("utf-8").splitlines():
         name, _, phones = line.split("\t")
         path = folder / name
-        if path.is_file():
-            said.setdefault(path.parent.name, []).append((path, phones))
-    for speaker in sorted(said):
-        yield [(_read(path), _phones(phones)) for path, phones in sorted(said[speaker])]
-    for place in sorted((folder / "words").iterdir()):
-        if place.is_dir() and place.name not in leave_out:
-            yield _rows(place)
+        if path.parent.name == place.name and path.is_file():
+            said.append((_read(path), _phones(phones)))
+    return _variants(said)
 
 
 def _rows(place: Path) -> list[tuple[FloatArray, tuple[int, ...]]]:
@@ -147,10 +145,9 @@ def _read(path: Path, keep_s: float = _SILENCE_S) -> FloatArray:
     return np.clip(level, -1, 1)
 
 
-def _add_variants(
-    group: Sequence[tuple[FloatArray, tuple[int, ...]]], clips: list[Clip]
-) -> None:
-    chance = np.random.default_rng(len(clips))
+def _variants(group: Sequence[tuple[FloatArray, tuple[int, ...]]]) -> list[Clip]:
+    chance = np.random.default_rng(len(group[0][0]))
+    clips: list[Clip] = []
     first: list[int] = []
     for speed in SPEEDS:
         for samples, phones in group:
@@ -173,6 +170,7 @@ def _add_variants(
             part = changed[start : start + len(samples)]
             if len(part) == len(samples):
                 clips.append(Clip(_padded(part, chance), index, phones))
+    return clips
 
 
 def _sox(samples: FloatArray, *effect: str) -> FloatArray:

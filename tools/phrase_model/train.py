@@ -1,14 +1,13 @@
 """Trains the phrase model, on a processor.
 
-    python -m tools.train_phrase_model SPEECH OUTPUT [--steps N] [--teacher FILE]
+    python -m tools.phrase_model.train SPEECH PUBLISHED OUTPUT [--steps N]
 
-SPEECH holds `read_sentences`, `train_sentences` with `phones.tsv`, `words` and `noise` (see
-docs/development.md). The network learns three things from noisy and reverberant speech: to give
-the vectors that the teacher (Google's speech embedding) gives for the same speech in quiet; to keep
-vectors of different sounds apart; and to tell the phonemes (connectionist temporal classification,
-A. Graves et al., ICML 2006). OUTPUT gets the weights; `tools.build_models` makes the model of them.
+The network begins as Google's speech embedding (PUBLISHED). From noisy and reverberant speech it
+learns three things: to give the vectors that the published network gives for the same speech in
+quiet; to keep vectors of different sounds apart; and to tell the phonemes (connectionist temporal
+classification, A. Graves et al., ICML 2006). OUTPUT gets the weights.
 
-Runs in the environment of `tools/requirements-models.txt`, with SoX installed.
+It is run by `tools.train_phrase_model`, in the environment of `tools/requirements-models.txt`.
 """
 
 from __future__ import annotations
@@ -28,27 +27,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edge.features import mel_frames
-from edge.inference import open_model
-from edge.recognition.embedders import PhraseEmbedder
 from edge.types import FloatArray
 from tools.phrase_model.acoustics import WINDOW, heard, noises, rooms
-from tools.phrase_model.network import CONTEXT, STRIDE, PhraseNetwork
-from tools.phrase_model.speech import Clip, gather
+from tools.phrase_model.network import CONTEXT, DIMENSIONS, STRIDE, PhraseNetwork, published
+from tools.phrase_model.speech import Clip, clips, speakers
 
 SEED = 7
-STEPS = 6_500
-BATCH = 32
-LEARNING_RATE = 2e-3
-AVERAGED = 0.998
+STEPS = 3_000
+BATCH = 24
+LEARNING_RATE = 6e-4
+AVERAGED = 0.995
 """Share of the averaged weights kept from step to step."""
 KEPT_SPEAKERS = ("11", "12", "13", "14", "15")
 KEPT_NOISES = ("boiler", "kitchen")
 """Speakers of `words` and noises that are kept for measuring."""
-_TEACHER_CONTEXT = 76
-_LATER = (_TEACHER_CONTEXT - CONTEXT + 2) // (2 * STRIDE)
-"""Outputs of the network that begin before the teacher's first: both are compared by center."""
 _OUTPUTS = 1 + (1 + (WINDOW - 512) // 160 - CONTEXT) // STRIDE
+_SPEECH_FROM = 6_400
+"""Samples at both ends of a clip that are silence for certain."""
 _SHOWN = 1_024
+_HOP = 4
+"""Frames of 10 ms from one target to the next: half of `STRIDE`."""
 _TEMPERATURE = 0.1
 _SAME_SOUND = 0.7
 
@@ -66,32 +64,32 @@ class Example:
 class Examples:
     """Examples at random."""
 
-    def __init__(self, folder: Path, teacher: Path) -> None:
+    def __init__(self, folder: Path, weights: Path, processes: int) -> None:
         chance = np.random.default_rng(SEED)
-        self._clips = gather(folder, KEPT_SPEAKERS)
-        self._targets = _targets(self._clips, teacher)
+        places = speakers(folder, KEPT_SPEAKERS)
+        with multiprocessing.get_context("fork").Pool(processes) as pool:
+            found = pool.starmap(_speaker, [(place, weights) for place in places], chunksize=1)
+        self._clips = [pair for each in found for pair in each]
         self._rooms = rooms(chance)
-        clean = [clip.samples for clip in self._clips if clip.reference is None]
+        clean = [clip.samples for clip, _ in self._clips if clip.reference is None]
         self._noises = noises(folder / "noise", clean, KEPT_NOISES, chance)
 
     def draw(self, chance: np.random.Generator) -> Example:
         """One example."""
-        number = int(chance.integers(len(self._clips)))
-        clip = self._clips[number]
-        target = self._targets[number if clip.reference is None else clip.reference]
+        clip, target = self._clips[int(chance.integers(len(self._clips)))]
         room = len(clip.samples) - WINDOW
-        step = STRIDE * 160
-        # Whole steps, so that the outputs' moments are the teacher's.
+        step = _HOP * 160
+        # Whole steps, so that the outputs' moments are the targets'.
         start = int(chance.integers(min(0, room) // step, max(0, room) // step + 1))
         samples = np.zeros(WINDOW, np.float32)
         first = start * step
         inside = clip.samples[max(0, first) : first + WINDOW]
         at = max(0, -first)
         samples[at : at + len(inside)] = inside / np.float32(32_768.0)
-        rows = np.arange(_OUTPUTS) - _LATER + start
+        rows = np.arange(_OUTPUTS) * (STRIDE // _HOP) + start
         known = (rows >= 0) & (rows < len(target))
         wanted = target[np.clip(rows, 0, len(target) - 1)].astype(np.float32)
-        whole = first <= 6_000 and first + WINDOW >= len(clip.samples) - 6_000
+        whole = first <= _SPEECH_FROM and first + WINDOW >= len(clip.samples) - _SPEECH_FROM
         return Example(
             heard(samples, self._rooms, self._noises, chance),
             wanted,
@@ -100,17 +98,28 @@ class Examples:
         )
 
 
-def _targets(clips: list[Clip], teacher: Path) -> list[FloatArray]:
-    embedder = PhraseEmbedder(open_model(teacher))
-    found = []
-    for clip in clips:
+def _speaker(place: Path, weights: Path) -> list[tuple[Clip, FloatArray]]:
+    """A speaker's clips, each with the vectors of the published network, one every 40 ms."""
+    torch.set_num_threads(1)
+    teacher = published(weights).eval()
+    said = clips(place)
+    vectors: list[FloatArray] = []
+    for clip in said:
         if clip.reference is not None:
-            found.append(np.zeros((0, 96), np.float16))
+            vectors.append(vectors[clip.reference])
             continue
-        vectors = embedder.embed(clip.samples.astype(np.float32) / np.float32(32_768.0))
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        found.append(vectors.astype(np.float16))
-    return found
+        frames = mel_frames(clip.samples.astype(np.float32) / np.float32(32_768.0))
+        count = 1 + (len(frames) - CONTEXT) // _HOP
+        found = np.empty((count, DIMENSIONS), np.float32)
+        for shift in range(STRIDE // _HOP):
+            given = torch.from_numpy(frames[shift * _HOP :])[None, None]
+            with torch.no_grad():
+                rows = teacher(given)[0, :, :, 0].T.numpy()
+            wanted = found[shift :: STRIDE // _HOP]
+            wanted[:] = rows[: len(wanted)]
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        vectors.append(found.astype(np.float16))
+    return list(zip(said, vectors))
 
 
 def _work(examples: Examples, seed: int, out: Any) -> None:
@@ -150,7 +159,9 @@ def _bank() -> Tensor:
 def losses(network: PhraseNetwork, batch: Any, chance: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Distance from the teacher, confusion of sounds, and phonemes not found."""
     samples, target, known, phones = batch
-    vectors, symbols = network(mel(torch.from_numpy(samples)))
+    frames = mel(torch.from_numpy(samples))[:, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        vectors, symbols = network.both(frames.contiguous(memory_format=torch.channels_last))
     at = torch.from_numpy(known)
     given = F.normalize(vectors[at], dim=1)
     wanted = F.normalize(torch.from_numpy(target)[at], dim=1)
@@ -176,31 +187,29 @@ def losses(network: PhraseNetwork, batch: Any, chance: Any) -> tuple[Tensor, Ten
 
 
 def train(
-    examples: Examples, steps: int, save: Callable[[dict[str, Tensor]], None], threads: int
+    network: PhraseNetwork,
+    examples: Examples,
+    steps: int,
+    save: Callable[[dict[str, Tensor]], None],
 ) -> None:
-    """Train a network from scratch; `save` gets the averaged weights now and then."""
+    """Train a network; `save` gets the averaged weights now and then."""
     torch.manual_seed(SEED)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # the other processor makes the examples
     chance = np.random.default_rng(SEED)
     context = multiprocessing.get_context("fork")
-    queues = [context.Queue(maxsize=6) for _ in range(1)]
-    workers = [
-        context.Process(target=_work, args=(examples, SEED + 1 + n, queue), daemon=True)
-        for n, queue in enumerate(queues)
-    ]
-    for worker in workers:
-        worker.start()
-    network = PhraseNetwork().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-3)
+    batches = context.Queue(maxsize=6)
+    worker = context.Process(target=_work, args=(examples, SEED + 1, batches), daemon=True)
+    worker.start()
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1
     )
     average = {name: value.clone() for name, value in network.state_dict().items()}
     shown, began = np.zeros(3), time.monotonic()
     for step in range(1, steps + 1):
-        batch = queues[step % len(queues)].get()
-        found = losses(network, batch, chance)
-        loss = 2.0 * found[0] + 0.25 * found[1] + 0.25 * found[2]
+        found = losses(network, batches.get(), chance)
+        loss = 2.0 * found[0] + 0.25 * found[1] + 0.1 * found[2]
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -217,26 +226,26 @@ def train(
             shown[:] = 0.0
         if step % 500 == 0 or step == steps:
             save(average)
-    for worker in workers:
-        worker.terminate()
+    worker.terminate()
 
 
 def main(arguments: list[str]) -> int:
     """Train, and write the weights."""
-    parser = argparse.ArgumentParser(prog="python -m tools.train_phrase_model")
+    parser = argparse.ArgumentParser(prog="python -m tools.phrase_model.train")
     parser.add_argument("speech", type=Path)
+    parser.add_argument("published", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--teacher", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    examples = Examples(options.speech, options.teacher)
+    torch.manual_seed(SEED)
+    network = published(options.published)
+    examples = Examples(options.speech, options.published, processes=2)
     print("examples ready", flush=True)
 
     def save(weights: dict[str, Tensor]) -> None:
         torch.save(weights, options.output)
 
-    train(examples, options.steps, save, options.threads)
+    train(network, examples, options.steps, save)
     return 0
 
 
