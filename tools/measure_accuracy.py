@@ -8,8 +8,8 @@ FOLDER holds any of these; each part is measured if its recordings exist:
     read_sentences/SPEAKER/*     sentences: voices, on speakers not used for calibration
     same_phrase/SPEAKER/PHRASE/* same_phrase: four kinds of trial, calm and excited, in quiet,
                                  noise, voices, rooms, and through other microphones
-    words/SPEAKER/WORD/*         words: phrases of four single words: strangers, also with noise
-                                 around the phrase and other tricks; one word replaced
+    words/SPEAKER/WORD/*         words: phrases of four single words: strangers, one word replaced;
+                                 tricks: strangers with noise around the phrase and the like
     near_miss/WORD/*             near_miss: near misses of one phrase (`--phrase`)
     keywords/WORD/*              near_miss: other people's keywords, against the same phrase
     noise/*, noise/KIND/*        with same_phrase and words: the noises, taken in turn; pink noise
@@ -28,6 +28,7 @@ tool is this one, the software and the models are the other's.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -48,20 +49,23 @@ from tools.accuracy.summary import Report, summary, summary_table
 from tools.accuracy.surroundings import Surroundings, noises_of
 from tools.accuracy.tables import show
 from tools.benchmark_against import checked_out
+from tools.end_to_end import agreement
 
-ASKED_FOR = ("weights",)
-"""Parts that are measured only if named."""
-PARTS = ("sentences", "same_phrase", "words", "near_miss", "running", "own_speech", "agreement")
 NEEDS: dict[str, tuple[str, ...]] = {
     "sentences": ("read_sentences",),
     "same_phrase": ("same_phrase",),
     "words": ("words",),
+    "tricks": ("words",),
     "near_miss": ("near_miss",),
     "running": ("same_phrase", "read_sentences"),
     "own_speech": ("read_sentences",),
-    "weights": ("read_sentences", "same_phrase"),
     "agreement": ("same_phrase",),
+    "weights": ("read_sentences", "same_phrase"),
 }
+"""The parts, and the folders that each takes."""
+ASKED_FOR = ("weights",)
+"""Parts that are measured only if named."""
+PARTS = tuple(part for part in NEEDS if part not in ASKED_FOR)
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -87,30 +91,13 @@ class Measurement:
 
     def sentences(self) -> dict[str, Any]:
         """Voices, plain and calibrated."""
-        # What calibrates goes with the models of this revision, not with every one's.
-        from tools.accuracy import sentences
-        from tools.calibration.voices import gather, listen
-        from tools.conditions import conditions, pink_noise
-
-        utterances = listen(self._items("read_sentences"))
-        altered = conditions(pink_noise(20.0, seed=1))[1:]
-        voices = gather(self._hearing.engine, utterances, altered)
-        if len(voices.speakers) < sentences.FEWEST_SPEAKERS:
-            return {"too few speakers to calibrate with": len(voices.speakers)}
-        return sentences.measure(voices)
+        return _part("sentences").measure(self._hearing, self._items("read_sentences"))
 
     def weights(self) -> dict[str, Any]:
         """How much of the cohort similarity to subtract."""
-        from tools.accuracy import sentences, weights
-        from tools.calibration.voices import gather, listen
-        from tools.conditions import conditions, pink_noise
-
-        utterances = listen(self._items("read_sentences"))
-        altered = conditions(pink_noise(20.0, seed=1))[1:]
-        voices = gather(self._hearing.engine, utterances, altered)
-        if len(voices.speakers) < sentences.FEWEST_SPEAKERS:
-            return {"too few speakers to calibrate with": len(voices.speakers)}
-        return weights.measure(self._hearing, voices, self._items("same_phrase"))
+        return _part("weights").measure(
+            self._hearing, self._items("read_sentences"), self._items("same_phrase")
+        )
 
     def same_phrase(self) -> dict[str, Any]:
         """Four kinds of trial under every condition."""
@@ -119,6 +106,10 @@ class Measurement:
     def words(self) -> dict[str, Any]:
         """Phrases of single words."""
         return words.measure(self._hearing, self._items("words"), self._quick)
+
+    def tricks(self) -> dict[str, Any]:
+        """Strangers who alter the sound at the door."""
+        return words.measure_tricks(self._hearing, self._items("words"), self._quick)
 
     def near_miss(self) -> dict[str, Any]:
         """Near misses, and keywords by strangers."""
@@ -148,12 +139,15 @@ class Measurement:
 
     def agreement(self) -> dict[str, Any]:
         """The service against its parts."""
-        from tools.end_to_end import agreement
-
         return agreement(self._hearing.engine, self._folder / "same_phrase")
 
     def _items(self, name: str) -> list[CorpusFile]:
         return find_items(self._folder / name)
+
+
+def _part(name: str) -> Any:
+    """A part that calibrates anew, which only fits the software of the tool's own revision."""
+    return importlib.import_module(f"tools.accuracy.{name}")
 
 
 def surroundings_of(folder: Path) -> Surroundings:
@@ -220,9 +214,7 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, nargs="?", default=Path("../shared/speech"))
-    parser.add_argument(
-        "--only", nargs="+", choices=PARTS + ASKED_FOR, default=list(PARTS), metavar="PART"
-    )
+    parser.add_argument("--only", nargs="+", choices=(*NEEDS,), default=list(PARTS), metavar="PART")
     parser.add_argument("--quick", action="store_true", help="take a fifth of the trials")
     parser.add_argument(
         "--jobs",

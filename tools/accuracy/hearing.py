@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -190,7 +191,8 @@ class Hearing:
             found: Iterable[Any] = (method(self._listener, *row) for row in rows)
         else:
             found = self._pool.map(_do, [method.__name__] * len(rows), rows, chunksize=2)
-        return track(found, description=description, total=len(rows), transient=True)
+        watched = sys.stdout.isatty()
+        return track(found, description, len(rows), transient=True, disable=not watched)
 
 
 _here: Listener | None = None

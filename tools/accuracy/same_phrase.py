@@ -101,7 +101,7 @@ def corpus(hearing: Hearing, items: Sequence[CorpusFile], most: int = ENROLLMENT
 
 def measure(hearing: Hearing, items: Sequence[CorpusFile], quick: bool = False) -> dict[str, Any]:
     """Calm and excited repetitions under each condition, of which `quick` takes a fifth."""
-    known = corpus(hearing, items, most=2 if quick else ENROLLMENTS)
+    known = corpus(hearing, items, most=1 if quick else ENROLLMENTS)
     results: dict[str, Any] = {"calm": {}, "excited": {}}
     for mood, keep in (("calm", known.calm), ("excited", ~known.calm)):
         every = np.flatnonzero(keep).tolist()

@@ -66,20 +66,20 @@ def _worst(kind: str) -> Callable[[Report], float | None]:
 
 
 def _words(condition: str, preset: str, figure: str) -> Callable[[Report], Any]:
-    return _at("words", "conditions", condition, "presets", preset, figure)
+    return _at("words", condition, "presets", preset, figure)
 
 
 def _gained(report: Report) -> float | None:
     """The most that any trick adds to the strangers' accepts in quiet, in percent of attempts."""
-    altered = _at("words", "altered")(report)
-    if altered is None:
+    tricks = report.get("tricks")
+    if not tricks:
         return None
-    gains = [
-        100.0 * (row["accepted"][preset] - row["accepted_in_quiet"][preset]) / row["strangers"]
-        for row in altered.values()
-        for preset in row["accepted"]
-    ]
-    return max(gains, default=None)
+    in_quiet = tricks["quiet"]["accepted"]
+    return max(
+        100.0 * (accepted - in_quiet[preset]) / row["strangers"]
+        for row in tricks.values()
+        for preset, accepted in row["accepted"].items()
+    )
 
 
 _CONDITIONS = {
@@ -136,14 +136,12 @@ LINES: tuple[Line, ...] = (
     Line(
         "words: pairs of people that make 80 % of it",
         None,
-        lambda report: _count(
-            _at("words", "conditions", "quiet", "pairs", "pairs_that_make_80_percent")(report)
-        ),
+        lambda report: _count(_at("words", "quiet", "pairs", "pairs_that_make_80_percent")(report)),
     ),
     Line(
         "words: strangers without these pairs, balanced, %",
         None,
-        _at("words", "conditions", "quiet", "pairs", "strangers_percent_without_them"),
+        _at("words", "quiet", "pairs", "strangers_percent_without_them"),
     ),
     Line(
         "words: strangers, noise 10 dB, balanced, %",

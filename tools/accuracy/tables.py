@@ -17,6 +17,7 @@ def show(part: str, figures: dict[str, Any], console: Console) -> None:
         "sentences": _sentences,
         "same_phrase": _same_phrase,
         "words": _words,
+        "tricks": _tricks,
     }
     tables.get(part, _plain(part))(figures, console)
 
@@ -118,11 +119,11 @@ def _same_phrase(figures: dict[str, Any], console: Console) -> None:
 
 
 def _words(figures: dict[str, Any], console: Console) -> None:
-    title = f"Phrases of four words by {figures['speakers']} speakers, percent"
     table = _table(
-        title, "condition, preset", "asked", "strangers", "one word replaced", "turned away"
+        "Phrases of four words, percent",
+        *("condition, preset", "asked", "strangers", "one word replaced", "turned away"),
     )
-    for name, row in figures["conditions"].items():
+    for name, row in figures.items():
         for preset, rates in row["presets"].items():
             table.add_row(
                 f"{name}, {preset}",
@@ -132,24 +133,28 @@ def _words(figures: dict[str, Any], console: Console) -> None:
                 _percent(rates["turned_away_percent"]),
             )
     console.print(table)
-    for name, row in figures["conditions"].items():
+    for name, row in figures.items():
         pairs = row["pairs"]
         most = pairs["pairs_that_make_80_percent"]
+        every = "; ".join(f"{pair}: {count}" for pair, count in most.items())
         console.print(
             f"{name}, balanced: {pairs['pairs_with_an_accept']} of {pairs['pairs']} pairs of people"
-            f" are taken for each other; {len(most)} make 80 % of it"
-            f" ({'; '.join(f'{pair}: {count}' for pair, count in most.items()) or 'none'});"
-            f" without these {pairs['strangers_percent_without_them']} %"
+            f" are taken for each other; {len(most)} make 80 % of it ({every or 'none'}); without"
+            f" these {pairs['strangers_percent_without_them']} %"
         )
+
+
+def _tricks(figures: dict[str, Any], console: Console) -> None:
     table = _table(
-        "Strangers let in (newly, against quiet): relaxed, balanced, strict",
+        "Strangers with the right phrase who are let in (of these, not in quiet)",
         *("what was done", "attempts", *PRESETS, "turned away, %", "too poor, %"),
     )
-    for name, row in figures["altered"].items():
+    for name, row in figures.items():
+        newly = row["accepted_but_not_in_quiet"]
         table.add_row(
             name,
             str(row["strangers"]),
-            *(f"{row['accepted'][one]} ({row['accepted_only_altered'][one]})" for one in PRESETS),
+            *(f"{row['accepted'][preset]} ({newly[preset]})" for preset in PRESETS),
             _percent(row["turned_away_percent"]),
             _percent(row["too_poor_percent"]),
         )

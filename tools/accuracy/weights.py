@@ -17,15 +17,26 @@ from edge.evaluation.corpus import CorpusFile
 from tools.accuracy import same_phrase
 from tools.accuracy.figures import PRESETS, Row
 from tools.accuracy.hearing import Hearing, Sound
-from tools.accuracy.sentences import divided, halves
+from tools.accuracy.sentences import TOO_FEW, divided, halves, voices_of
 from tools.calibration.voice import NEAREST, fit_voice
 from tools.calibration.voices import Voices
 
 WEIGHTS = (0.0, 0.1, 0.15, 0.25, 0.5, 1.0)
 
 
-def measure(hearing: Hearing, voices: Voices, items: Sequence[CorpusFile]) -> dict[str, Any]:
-    """Error rates of the voice alone for each weight."""
+def measure(
+    hearing: Hearing, read: Sequence[CorpusFile], items: Sequence[CorpusFile]
+) -> dict[str, Any]:
+    """Error rates of the voice alone for each weight.
+
+    Args:
+        hearing: the recognizer.
+        read: read sentences, the corpus of cohort and calibration.
+        items: `SPEAKER/PHRASE/*` recordings, the other corpus.
+    """
+    voices = voices_of(hearing, read)
+    if voices is None:
+        return TOO_FEW
     known = same_phrase.corpus(hearing, items)
     profiles = [one.profile for one in known.enrollments]
     heard = dict(enumerate(hearing.hear([Sound((item.path,)) for item in items], "listening")))

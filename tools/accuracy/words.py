@@ -19,7 +19,7 @@ from edge.errors import InputError
 from edge.evaluation.corpus import CorpusFile, Spoken
 from edge.evaluation.trials import profile_of
 from edge.types import Profile
-from tools.accuracy.figures import PRESETS, Scores, share, threshold
+from tools.accuracy.figures import PRESETS, share, threshold
 from tools.accuracy.hearing import Hearing, Judged, Sound
 from tools.accuracy.surroundings import QUIET, TRICKS
 
@@ -158,56 +158,60 @@ def enroll(hearing: Hearing, repetitions: Sequence[Sequence[Saying]]) -> Known:
     return Known(owners, profiles)
 
 
-def measure(hearing: Hearing, items: Sequence[CorpusFile], quick: bool = False) -> dict[str, Any]:
-    """Strangers, near misses and false rejects, in quiet, in noise, and with tricks."""
+def prepare(
+    hearing: Hearing, items: Sequence[CorpusFile], quick: bool
+) -> tuple[Known, list[Saying], list[Saying]]:
+    """Enroll everybody, with one phrase if `quick`; what is tested, and with a word replaced."""
     takes = takes_of(items)
-    enrolled, tested, replaced = sayings_of(takes, phrases_of(takes))
-    known = enroll(hearing, enrolled)
-    if quick:
-        tested, replaced = tested[::5], replaced[::5]
-    results: dict[str, Any] = {
-        "speakers": len(takes),
-        "profiles": len(known.profiles),
-        "tested": len(tested),
-        "conditions": {},
-        "altered": {},
-    }
-    in_quiet: Scores | None = None
+    phrases = phrases_of(takes)
+    enrolled, tested, replaced = sayings_of(takes, phrases[:1] if quick else phrases)
+    return enroll(hearing, enrolled), tested, replaced
+
+
+def measure(hearing: Hearing, items: Sequence[CorpusFile], quick: bool = False) -> dict[str, Any]:
+    """Strangers, near misses and false rejects, in quiet and in noise."""
+    known, tested, replaced = prepare(hearing, items, quick)
+    results: dict[str, Any] = {}
+    for condition in (QUIET, NOISY):
+        judged = _judge(hearing, known, tested, condition)
+        near = _judge(hearing, known, replaced, condition)
+        results[condition] = {
+            "profiles": len(known.profiles),
+            "too_poor_percent": share(judged.refused),
+            "presets": {
+                name: _rates(known, tested, judged, replaced, near, rate)
+                for name, rate in PRESETS.items()
+            },
+            "pairs": _pairs(known, tested, judged),
+        }
+    return results
+
+
+def measure_tricks(
+    hearing: Hearing, items: Sequence[CorpusFile], quick: bool = False
+) -> dict[str, Any]:
+    """Strangers who alter the sound at the door, against the same in quiet."""
+    known, tested, _ = prepare(hearing, items, quick)
+    same_phrase, same_voice = known.same_phrase(tested), known.same_voice(tested)
+    in_quiet = _judge(hearing, known, tested, QUIET).scores
+    results: dict[str, Any] = {}
     for condition in (QUIET, *ALTERED):
         if "voices" in condition and not hearing.surroundings.talkers:
             continue
         judged = _judge(hearing, known, tested, condition)
-        strangers = known.same_phrase(tested) & ~known.same_voice(tested)
-        scores = judged.scores[strangers]
-        if in_quiet is None:
-            in_quiet = scores
-        if condition in (QUIET, NOISY):
-            near = _judge(hearing, known, replaced, condition)
-            results["conditions"][condition] = {
-                "too_poor_percent": share(judged.refused),
-                "presets": {
-                    name: _rates(known, tested, judged, replaced, near, rate)
-                    for name, rate in PRESETS.items()
-                },
-                "pairs": _pairs(known, tested, judged),
-            }
-        results["altered"][condition] = {
+        strangers = same_phrase & ~same_voice
+        accepted, newly = {}, {}
+        for name, rate in PRESETS.items():
+            opened = judged.scores[strangers] >= threshold(rate)
+            accepted[name] = int(opened.sum())
+            newly[name] = int((opened & (in_quiet[strangers] < threshold(rate))).sum())
+        balanced = judged.scores < threshold(PRESETS["balanced"])
+        results[condition] = {
+            "strangers": int(strangers.sum()),
+            "accepted": accepted,
+            "accepted_but_not_in_quiet": newly,
+            "turned_away_percent": share(balanced[same_phrase & same_voice]),
             "too_poor_percent": share(judged.refused),
-            "strangers": len(scores),
-            "accepted": {
-                name: int((scores >= threshold(rate)).sum()) for name, rate in PRESETS.items()
-            },
-            "accepted_in_quiet": {
-                name: int((in_quiet >= threshold(rate)).sum()) for name, rate in PRESETS.items()
-            },
-            "accepted_only_altered": {
-                name: int(((scores >= threshold(rate)) & (in_quiet < threshold(rate))).sum())
-                for name, rate in PRESETS.items()
-            },
-            "turned_away_percent": share(
-                judged.scores[known.same_phrase(tested) & known.same_voice(tested)]
-                < threshold(PRESETS["balanced"])
-            ),
         }
     return results
 
