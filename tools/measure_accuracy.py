@@ -91,13 +91,12 @@ class Measurement:
 
     def sentences(self) -> dict[str, Any]:
         """Voices, plain and calibrated."""
-        return _part("sentences").measure(self._hearing, self._items("read_sentences"))
+        return _part("sentences")(self._hearing, self._items("read_sentences"))
 
     def weights(self) -> dict[str, Any]:
         """How much of the cohort similarity to subtract."""
-        return _part("weights").measure(
-            self._hearing, self._items("read_sentences"), self._items("same_phrase")
-        )
+        read, said = self._items("read_sentences"), self._items("same_phrase")
+        return _part("weights")(self._hearing, read, said)
 
     def same_phrase(self) -> dict[str, Any]:
         """Four kinds of trial under every condition."""
@@ -145,9 +144,10 @@ class Measurement:
         return find_items(self._folder / name)
 
 
-def _part(name: str) -> Any:
+def _part(name: str) -> Callable[..., dict[str, Any]]:
     """A part that calibrates anew, which only fits the software of the tool's own revision."""
-    return importlib.import_module(f"tools.accuracy.{name}")
+    part: Callable[..., dict[str, Any]] = importlib.import_module(f"tools.accuracy.{name}").measure
+    return part
 
 
 def surroundings_of(folder: Path) -> Surroundings:

@@ -119,8 +119,8 @@ def joint_scores(
     """Joint scores of an utterance, shape (profiles,), as `Judged` has them."""
     voice = voice_scores(engine, profiles, [analysis])[:, 0]
     scores = np.asarray(engine.scorer.joints(voice, np.full(len(voice), np.inf)), np.float64)
-    looked_at = np.flatnonzero(asked & (scores >= HOPELESS))
-    if len(looked_at):
+    looked_at = np.flatnonzero(asked & (scores >= HOPELESS)).tolist()
+    if looked_at:
         phrase = phrase_scores(engine, [profiles[i] for i in looked_at], [analysis])[:, 0]
         scores[looked_at] = engine.scorer.joints(voice[looked_at], phrase)
     return scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _of_words(items: Sequence[CorpusFile]) -> Iterable[Stretch]:
     own = enrolled_and_other_words(items)
     for first in range(0, len(own), AT_A_TIME):
         some = own[first : first + AT_A_TIME]
-        rows = []
+        rows: list[tuple[Path, ...]] = []
         for _, others in some:
             order = np.random.default_rng(len(rows)).permutation(len(others))
             mixed = [others[i] for i in order]

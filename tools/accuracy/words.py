@@ -56,12 +56,14 @@ class Known:
     def same_phrase(self, sayings: Sequence[Saying]) -> NDArray[np.bool_]:
         """Which phrases are the profile's own, shape (profiles, sayings)."""
         enrolled = np.asarray([one.phrase for one in self.owners])[:, None]
-        return enrolled == np.asarray([one.phrase for one in sayings])[None]
+        same: NDArray[np.bool_] = enrolled == np.asarray([one.phrase for one in sayings])[None]
+        return same
 
     def same_voice(self, sayings: Sequence[Saying]) -> NDArray[np.bool_]:
         """Which voices are the profile's own, shape (profiles, sayings)."""
         owner = np.asarray([one.speaker for one in self.owners])[:, None]
-        return owner == np.asarray([one.speaker for one in sayings])[None]
+        same: NDArray[np.bool_] = owner == np.asarray([one.speaker for one in sayings])[None]
+        return same
 
 
 def takes_of(items: Sequence[CorpusFile]) -> Takes:
