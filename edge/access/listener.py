@@ -157,7 +157,7 @@ class Listener:
         phrases = [self._engine.embed_phrase(piece) for piece in pieces]
         distances = [self._engine.phrase_distance(profile, phrase) for phrase in phrases]
         nearest = min(range(len(pieces)), key=distances.__getitem__)
-        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
+        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality):
             return None
         judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
         return judgment if judgment.decision.granted else None

@@ -30,6 +30,7 @@ from edge.types import (
     Profile,
     ProfileKind,
     ProfileStatus,
+    Quality,
     ReasonCode,
     SpeakerMatch,
     Utterance,
@@ -299,7 +300,7 @@ class Engine(Analyzer):
                 profile.id,
                 profile.phrase,
                 float(own.min()),
-                float(self.scorer.phrase.ratio(own.min(), analysis.quality.snr_db)),
+                self._phrase_ratio(float(own.min()), analysis.quality),
                 threshold,
             )
             for profile, own in zip(profiles, np.split(distances, bounds))
@@ -309,10 +310,12 @@ class Engine(Analyzer):
         """DTW distance of a phrase from the nearest enrolled utterance of a profile."""
         return min(example_distances(_examples(profile), phrase.frames))
 
-    def is_phrase(self, distance: float, snr_db: float) -> bool:
-        """Whether a distance from an enrolled phrase, in that noise, counts as the phrase."""
-        ratio = float(self.scorer.phrase.ratio(distance, snr_db))
-        return ratio >= self.scorer.phrase_threshold()
+    def is_phrase(self, distance: float, quality: Quality) -> bool:
+        """Whether a distance from an enrolled phrase, in that noise and echo, is the phrase."""
+        return self._phrase_ratio(distance, quality) >= self.scorer.phrase_threshold()
+
+    def _phrase_ratio(self, distance: float, quality: Quality) -> float:
+        return float(self.scorer.phrase.ratio(distance, quality.snr_db, quality.reverberation_s))
 
     def fits(self, profile: Profile) -> bool:
         """Whether a profile's embeddings are of the models that are open now."""

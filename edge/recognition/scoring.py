@@ -431,7 +431,6 @@ class Scorer:
             normalized,
             [len(profile.enrolled) for profile in profiles],
             [analysis.quality.net_speech_s for analysis in analyses],
-            [analysis.quality.snr_db for analysis in analyses],
         )
         return VoiceScores(similarity, ratio)
 
