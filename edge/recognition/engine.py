@@ -79,9 +79,7 @@ class Analyzer:
         return replace(
             analysis,
             enrolled_voice=unit(np.sum([analysis.speaker_embedding, *voices], axis=0)),
-            phrase_variants=tuple(
-                self.embed_phrase(one).frames for one in altered if wants_phrase
-            ),
+            phrase_variants=tuple(self.embed_phrase(one).frames for one in altered if wants_phrase),
         )
 
     def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:

@@ -47,7 +47,10 @@ def _room(chance: np.random.Generator) -> FloatArray:
 
 
 def noises(
-    folder: Path, speech: Sequence[np.ndarray], leave_out: Sequence[str], chance: np.random.Generator
+    folder: Path,
+    speech: Sequence[np.ndarray],
+    leave_out: Sequence[str],
+    chance: np.random.Generator,
 ) -> list[FloatArray]:
     """Noises of unit power, each as long as the window: recorded, colored, and of voices."""
     found = []
