@@ -2,8 +2,10 @@
 
 - A decision leaves the outbox only over a connection that answered a moment ago: after a pause the
   broker is probed first, or a frozen one would read the decision whenever it wakes.
-- The next one waits for the broker's confirmation of the one before. If none comes, the connection
-  is aborted, which throws away what is unsent; the decision is offered again while it lives.
+- The next one waits for the broker's confirmation of the one before. If its bytes have not reached
+  the broker's machine when it expires, the connection is aborted, which throws them away.
+- A broker that is late is waited for: hanging up would only make the device look offline. A dead
+  connection is found by trying another, and the decision is offered again while it lives.
 - With MQTT 5 the decision carries how long the broker may keep it for an absent receiver, and the
   broker reports when there was none: the decision is then offered again while it lives.
 
@@ -26,7 +28,7 @@ from typing import Any
 import edge
 from edge.config import DeviceConfig, MqttConfig
 from edge.mqtt.connection import read_password, repeated_disconnection, tls_context
-from edge.mqtt.link import OLDER, Incoming, Link, LinkLost, ProtocolChoice, Waker
+from edge.mqtt.link import OLDER, SILENCE_S, Incoming, Link, LinkLost, ProtocolChoice, Waker
 from edge.mqtt.outbox import Outbox, Outgoing, now
 from edge.mqtt.retained import Retained, RetainedSync
 from edge.mqtt.topics import OFFLINE, Topics
@@ -65,7 +67,8 @@ class Delivery:
     def step(self) -> float:
         """Do what is due; returns seconds until the next step. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
-            return self._in_flight[0].remaining_s
+            remaining_s = self._in_flight[0].remaining_s
+            return remaining_s if remaining_s > 0 else math.inf
         entry = self._outbox.head()
         if entry is None:
             return self._outbox.next_s()
@@ -73,7 +76,13 @@ class Delivery:
             return entry.remaining_s
         lifetime = entry.remaining_s
         topic = self._topics.below(entry.suffix)
-        number = self._link.publish(topic, entry.payload, retain=False, lifetime_s=lifetime)
+        number = self._link.publish(
+            topic,
+            entry.payload,
+            retain=False,
+            lifetime_s=lifetime,
+            never_late=entry.is_decision,
+        )
         self._in_flight = (entry, number)
         return lifetime
 
@@ -89,8 +98,9 @@ class Delivery:
     def _settled(self, entry: Outgoing, number: int) -> bool:
         answer = self._link.answers.pop(number, None)
         if answer is None:
-            if entry.remaining_s <= 0:
-                raise LinkLost("the broker did not confirm a message in time")
+            # What the broker's machine has already cannot be taken back by breaking the connection.
+            if entry.is_decision and entry.remaining_s <= 0 and self._link.unsent:
+                raise LinkLost("a decision did not get through in time")
             return False
         self._in_flight = None
         if answer.is_failure:
@@ -99,8 +109,7 @@ class Delivery:
         elif answer.getName() == "No matching subscribers" and not entry.expendable:
             self._retry_later(entry)
         else:
-            self._outbox.remove(entry)
-            self.confirmed += entry.is_decision
+            self.confirmed += self._outbox.remove(entry) and entry.is_decision
         return True
 
     def _retry_later(self, entry: Outgoing) -> None:
@@ -153,6 +162,7 @@ class MqttPublisher:
         self._connections = 0
         self._logged: set[str] = set()
         self._brief = 0
+        self._told_late = False
         self._stop_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
@@ -294,7 +304,7 @@ class MqttPublisher:
                     version=protocol.version,
                     on_message=self._receive,
                 )
-                link.open(self._waker, self._stopping)
+                link.open(self._waker, self._stopping, protocol.accept_timeout_s)
                 connected_at = now()
                 protocol.accepted()
                 self._log_connected(link)
@@ -350,6 +360,14 @@ class MqttPublisher:
             wait = min(wait, delivery.step())
             self._confirmed = before + delivery.confirmed
             link.pump(wait, self._waker)
+            if link.slowest_s >= SILENCE_S and not self._told_late:
+                self._told_late = True
+                _log.warning(
+                    "the broker at %s took %.1f s to answer: decisions arrive as late; check the"
+                    " network (a wireless one that saves power?) and the broker's load",
+                    self._place,
+                    link.slowest_s,
+                )
         self._finish(link, delivery, before)
 
     def _finish(self, link: Link, delivery: Delivery, before: int) -> None:
@@ -387,7 +405,7 @@ class MqttPublisher:
         elif was_connected:
             self._brief += 1
         failure = _description(error)
-        if self._brief >= _MOST_BRIEF and isinstance(error, LinkLost):
+        if self._brief >= _MOST_BRIEF and isinstance(error, LinkLost) and error.hung_up:
             failure = repeated_disconnection(failure, self._client_id)
         level = logging.DEBUG if failure in self._logged else logging.WARNING
         self._logged.add(failure)
