@@ -15,6 +15,7 @@ that open a door should compare its time and lifetime with their own clock.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import math
@@ -47,6 +48,8 @@ _RESERVED = ("status", "decision", "command", "set")
 """Topics that `publish` must not write to: the publisher's own, and those of commands."""
 _NO_COMMANDS_S = 60.0
 """How long nothing is subscribed to after a message that is too large."""
+_MOST_HELD = 64
+"""Messages kept for the service that follows; it takes half as many commands at once."""
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
@@ -149,8 +152,10 @@ class MqttPublisher:
         self._outbox = Outbox()
         self._waker = Waker()
         self._lock = threading.Lock()
-        about = {"device": device.id, "name": device.name, "version": edge.__version__}
-        self._retained = Retained(self.topics, about)
+        self._retained = Retained(self.topics, _about(device))
+        self._shown: dict[str, str] | None = None
+        self._receiving = threading.Lock()
+        self._held: collections.deque[Incoming] | None = None
         self._sync: RetainedSync | None = None
         self._birth_topic: str | None = None
         self._filters: tuple[str, ...] = ()
@@ -195,8 +200,19 @@ class MqttPublisher:
         return self._retained.status
 
     def start(self) -> None:
-        """Connect, and reconnect when the connection breaks; nothing where MQTT is disabled."""
+        """Connect, and reconnect when the connection breaks; nothing where MQTT is disabled.
+
+        After `hold` it goes on instead, and hands over first what came in since.
+        """
         if not self._mqtt.enabled:
+            return
+        if self._held is not None:
+            with self._receiving:
+                held, self._held = self._held, None
+                for message in held:
+                    self._handle(message)
+            self._shown = None
+            self._waker.wake()
             return
         bare = self._password is not None and self._tls is None
         if bare and self._mqtt.host not in _LOCAL_HOSTS:
@@ -256,7 +272,7 @@ class MqttPublisher:
         self._birth_topic = birth_topic
 
     def listen(self, suffixes: Sequence[str], on_message: Callable[[Incoming], None]) -> None:
-        """Subscribe on every connection; call it before `start`.
+        """Subscribe on every connection, from the next `start` on.
 
         `on_message` is called in the publisher's thread; what it raises is logged.
         """
@@ -272,6 +288,46 @@ class MqttPublisher:
         """
         self._retained.set_status(fields)
         self._waker.wake()
+
+    def hold(self) -> None:
+        """Keep the connection for a service that follows, and what comes in for its `start`.
+
+        Until then receivers see what is retained now.
+        """
+        with self._receiving:
+            self._held = collections.deque(maxlen=_MOST_HELD)
+            self._on_message = None
+        self._shown = self._retained.current(self._outbox.dropped)
+
+    def take_held(self) -> list[Incoming]:
+        """What has come in since `hold`, for a service with a connection of its own."""
+        with self._receiving:
+            held = list(self._held or ())
+            self._held = None
+        return held
+
+    def fits(self, mqtt: MqttConfig, device: DeviceConfig) -> bool:
+        """Whether these settings, and the password in its file, are those it connects with.
+
+        Raises:
+            ConfigError: the password file cannot be used.
+        """
+        return (
+            self.alive
+            and self._mqtt == mqtt
+            and self.topics.device_id == device.id
+            and self._password == (read_password(mqtt.password_file) if mqtt.enabled else None)
+        )
+
+    def renew(self, device: DeviceConfig) -> None:
+        """Forget what is retained and announced, and read the certificates again.
+
+        Raises:
+            ConfigError: a certificate file cannot be used.
+        """
+        self._tls = tls_context(self._mqtt.tls) if self._mqtt.enabled else None
+        self._retained = Retained(self.topics, _about(device))
+        self._birth_topic = None
 
     def close(self, timeout: float = 0.8) -> None:
         """Deliver what still waits, publish `offline`, and stop, within `timeout` seconds."""
@@ -328,15 +384,22 @@ class MqttPublisher:
             self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
 
     def _receive(self, message: Incoming) -> None:
-        try:
-            if message.topic == self._birth_topic:
-                if message.payload == b"online" and not message.retained and self._sync:
-                    self._sync.resend()
-            elif self._on_message is not None:
+        if message.topic == self._birth_topic:
+            if message.payload == b"online" and not message.retained and self._sync:
+                self._sync.resend()
+        elif message.suffix:
+            with self._receiving:
+                self._handle(message)
+
+    def _handle(self, message: Incoming) -> None:
+        if self._held is not None:
+            self._held.append(message)
+        elif self._on_message is not None:
+            try:
                 self._on_message(message)
-        except Exception:  # noqa: BLE001
-            # Whatever was sent must not be able to end the connection.
-            _log.exception("a message on %s could not be handled", message.suffix)
+            except Exception:  # noqa: BLE001
+                # Whatever was sent must not be able to end the connection.
+                _log.exception("a message on %s could not be handled", message.suffix)
 
     def _log_connected(self, link: Link) -> None:
         self._connected = True
@@ -348,14 +411,14 @@ class MqttPublisher:
 
     def _serve(self, link: Link) -> None:
         delivery = Delivery(link, self._outbox, self.topics)
-        sync = self._sync = RetainedSync(link, lambda: self._retained.current(self._outbox.dropped))
+        sync = self._sync = RetainedSync(link, self._to_retain)
         before = self._confirmed
-        filters = [*self._filters, *([self._birth_topic] if self._birth_topic else [])]
-        subscribed = not filters
+        subscribed: list[str] = []
         while not self._stopping():
-            if not subscribed and now() >= self._no_commands_until:
+            filters = [*self._filters, *([self._birth_topic] if self._birth_topic else [])]
+            if filters != subscribed and filters and now() >= self._no_commands_until:
                 link.subscribe(filters)
-                subscribed = True
+                subscribed = filters
             wait = sync.step()
             wait = min(wait, delivery.step())
             self._confirmed = before + delivery.confirmed
@@ -369,6 +432,10 @@ class MqttPublisher:
                     link.slowest_s,
                 )
         self._finish(link, delivery, before)
+
+    def _to_retain(self) -> Mapping[str, str]:
+        shown = self._shown
+        return self._retained.current(self._outbox.dropped) if shown is None else shown
 
     def _finish(self, link: Link, delivery: Delivery, before: int) -> None:
         stop_at = self._stop_at or now()
@@ -417,6 +484,10 @@ class MqttPublisher:
     @property
     def _place(self) -> str:
         return f"{self._mqtt.host}:{self._mqtt.broker_port}"
+
+
+def _about(device: DeviceConfig) -> dict[str, str]:
+    return {"device": device.id, "name": device.name, "version": edge.__version__}
 
 
 def _description(error: Exception) -> str:

@@ -9,6 +9,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -528,7 +529,7 @@ def test_messages_are_numbered_each_under_the_lock(
     subject = device.make()
     for number in range(9):
         subject.publish("duress", str(number), lifetime_s=1.0)
-    assert [lock.taken for lock in locks] == [9]
+    assert [lock.taken for lock in locks] == [9, 0]
     assert caplog.messages == ["message duress #1 was dropped: too many are waiting"]
 
 
@@ -725,6 +726,98 @@ def test_too_large_a_message_and_no_commands_for_a_minute(
     device.broker.hang_up()
     device.world.run(1.0)
     assert len(device.times("Subscribe")) == 3
+
+
+def test_a_service_hands_its_connection_over(device: Device) -> None:
+    subject = device.make()
+    subject.listen(["command", "set/+"], device.got.append)
+    subject.set_status(microphone="listening", enrolled=2)
+    subject.publish("lockout", "{}", retain=True)
+    subject.start()
+    device.world.run(1.0)
+    device.broker.send("edge-voice/hall/command", "before")
+    device.world.run()
+    subject.hold()
+    device.broker.send("edge-voice/hall/command", "meanwhile")
+    device.broker.send("edge-voice/hall/set/x", "and this")
+    device.world.run()
+    assert [each.payload for each in device.got] == [b"before"]
+    # What the next service says is not shown before it begins.
+    assert subject.fits(MqttConfig(), DeviceConfig(id="hall", name="Attic"))
+    subject.renew(DeviceConfig(id="hall", name="Attic"))
+    got: list[Incoming] = []
+    subject.listen(["command", "set/+"], got.append)
+    subject.set_status(enrolled=3)
+    device.world.run(5.0)
+    assert len(device.statuses()) == 1
+    assert got == []
+    subject.start()
+    device.broker.send("edge-voice/hall/command", "after")
+    device.world.run()
+    assert [each.payload for each in got] == [b"meanwhile", b"and this", b"after"]
+    assert [each.payload for each in device.got] == [b"before"]
+    assert (device.statuses()[-1]["name"], device.statuses()[-1]["enrolled"]) == ("Attic", 3)
+    assert "microphone" not in device.statuses()[-1]
+    assert len(device.times("Subscribe")) == len(device.tried()) == 1
+    assert subject.counters.connections == 1
+
+
+def test_what_is_kept_for_the_next_service_has_an_end(device: Device) -> None:
+    subject = device.make()
+    subject.listen(["command"], device.got.append)
+    subject.start()
+    device.world.run()
+    subject.hold()
+    for number in range(70):
+        device.broker.send("edge-voice/hall/command", str(number))
+    device.world.run()
+    assert [each.payload for each in subject.take_held()] == [
+        str(number).encode() for number in range(6, 70)
+    ]
+    assert subject.take_held() == []
+
+
+def test_other_topics_are_subscribed_to_on_the_same_connection(device: Device) -> None:
+    subject = device.make()
+    subject.listen(["command"], device.got.append)
+    subject.announce({}, "homeassistant/status")
+    subject.start()
+    device.world.run()
+    subject.hold()
+    subject.renew(DeviceConfig(id="hall", name="Hall"))
+    subject.listen(["command"], device.got.append)
+    subject.announce({}, "home/status")
+    subject.start()
+    device.world.run()
+    subscribed = [each.options for each in device.broker.sent if each.kind == "Subscribe"]
+    assert [[topic for topic, _ in options] for options in subscribed] == [
+        ["edge-voice/hall/command", "homeassistant/status"],
+        ["edge-voice/hall/command", "home/status"],
+    ]
+    births = len(device.statuses())
+    device.broker.send("homeassistant/status", "online")  # nobody asks there any more
+    device.world.run(6.0)
+    assert (device.got, len(device.statuses())) == ([], births)
+    device.broker.send("home/status", "online")
+    device.world.run(6.0)
+    assert len(device.statuses()) == births + 1
+
+
+def test_other_settings_need_another_connection(device: Device, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("sesame")
+    here = DeviceConfig(id="hall")
+    mqtt = MqttConfig(username="door", password_file=secret)
+    subject = device.start(username="door", password_file=secret)
+    assert subject.fits(mqtt, here)
+    assert not subject.fits(mqtt, DeviceConfig(id="attic"))
+    assert not subject.fits(replace(mqtt, keepalive_s=60), here)
+    secret.write_text("another")
+    assert not subject.fits(mqtt, here)
+    secret.write_text("sesame")
+    subject.close()
+    assert not subject.fits(mqtt, here)
 
 
 def test_what_a_receiver_raises_ends_nothing(
