@@ -41,7 +41,8 @@ def read_password(file: Path | None) -> str | None:
     data = read_secret(file, "mqtt.password_file", _MAX_PASSWORD_BYTES, group=True)
     place = locate(file)
     try:
-        text = data.decode("utf-8").rstrip("\r\n")
+        # Windows puts a mark before the text, which is no part of the password.
+        text = data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ConfigError(f"{place}: the password is not UTF-8 text; save it as UTF-8") from None
     if len(data) > _MAX_PASSWORD_BYTES or "\n" in text or "\0" in text:

@@ -63,6 +63,10 @@ def test_one_line_of_text(tmp_path: Path, content: bytes, expected: str) -> None
     assert read_password(secret(tmp_path, content)) == expected
 
 
+def test_the_mark_that_windows_puts_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
+    assert read_password(secret(tmp_path, content=b"\xef\xbb\xbfopen sesame\r\n")) == "open sesame"
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
