@@ -221,6 +221,13 @@ class AccessConfig:
         ),
         empty="the system's time zone",
     )
+    unknown_time: str = setting(
+        "deny",
+        "Whether people with hours or dates can open while the device does not know the time, as a"
+        " Raspberry Pi without a clock chip until it reaches a time server: deny, allow (at any"
+        " time, also after the last day), or trust (go by the clock, whatever it shows).",
+        choices=("deny", "allow", "trust"),
+    )
 
 
 @dataclass(frozen=True)
@@ -273,7 +280,11 @@ class ReplayConfig:
         " make room. Each takes about 1 kB per second.",
         (5, 500, "utterances"),
     )
-    days: int = setting(365, "How long an utterance is remembered.", (1, 3650, "days"))
+    days: int = setting(
+        365,
+        "How long an utterance is remembered; counted are days that the machine has run.",
+        (1, 3650, "days"),
+    )
 
 
 @dataclass(frozen=True)
@@ -532,7 +543,11 @@ class HomeAssistantConfig:
 class AuditConfig:
     """How long entries stay in the audit trail; the limit reached first counts."""
 
-    days: int = setting(365, "Entries older than this are removed.", (1, 3650, "days"))
+    days: int = setting(
+        365,
+        "Entries older than this are removed; counted are days that the machine has run.",
+        (1, 3650, "days"),
+    )
     most_entries: int = setting(
         100_000, "Most entries; the oldest are removed first.", (1000, 500_000, "entries")
     )

@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge import resources
-from edge.access.clock import SLACK_S, latest_of
+from edge.access.clock import SOFTWARE_S, door_clock
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.doctor.context import Context, output_of
@@ -35,7 +35,6 @@ from edge.recognition.embedders import PHRASE_FILE, SPEAKER_FILE
 from edge.store.device_state import FILE_NAME, DeviceState
 from edge.types import Profile
 
-_SOFTWARE_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
 _FAR_S = datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
 _SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
 _CPU = Path("/proc/cpuinfo")
@@ -63,11 +62,10 @@ IMPOSSIBLE = red(
     "it shows {shown}, which cannot be right: a lock rejects decisions with such a time",
     "use a time server or a clock with a battery: sudo timedatectl set-ntp true",
 )
-BEHIND = red(
-    "clock.behind",
-    "it shows {shown}, earlier than {latest}, seen before: people with hours or dates are rejected",
-    "run: sudo timedatectl set-ntp true; if the later time was wrong:"
-    " edge-voice access clock --accept",
+UNKNOWN = red(
+    "clock.unknown",
+    "{problem}: {effect}",
+    "run: sudo timedatectl set-ntp true; if the clock is right: edge-voice access clock --accept",
 )
 SYNCHRONIZED = green("clock_sync.yes", "synchronized with a time server")
 NOT_SYNCHRONIZED = yellow(
@@ -136,12 +134,13 @@ def check_clock(context: Context, now_s: float | None = None) -> Iterator[Findin
     """Whether the time (Unix time; the clock's if None) is plausible, and synchronized."""
     now_s = time.time() if now_s is None else now_s
     shown = datetime.fromtimestamp(now_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    latest_s = _latest_s(context)
-    if not _SOFTWARE_S <= now_s < _FAR_S:
+    problem = _clock_problem(context, now_s)
+    if not SOFTWARE_S <= now_s < _FAR_S:
         yield IMPOSSIBLE(shown=shown)
-    elif latest_s is not None and now_s < latest_s - SLACK_S:
-        latest = datetime.fromtimestamp(latest_s).astimezone().strftime("%Y-%m-%d %H:%M")
-        yield BEHIND(shown=shown, latest=latest)
+    elif problem is not None:
+        allow = context.config.access.unknown_time == "allow"
+        effect = "not checked" if allow else "rejected"
+        yield UNKNOWN(problem=problem, effect=f"people with hours or dates are {effect}")
     else:
         yield PLAUSIBLE(shown=shown)
     synchronized = _is_synchronized()
@@ -198,13 +197,15 @@ def judge_disk(folder: Path) -> Finding:
     return (LITTLE_DISK if free < _LITTLE_DISK_MB else DISK)(free=free, folder=folder)
 
 
-def _latest_s(context: Context) -> float | None:
+def _clock_problem(context: Context, now_s: float) -> str | None:
     folder = context.config.state_path
     try:
         if not (folder / FILE_NAME).is_file():  # opening it would create it
             return None
         with closing(DeviceState(folder, busy_s=1.0)) as state:
-            return latest_of(state)
+            clock = door_clock(state, context.config.access, lambda: now_s)
+            clock.now()
+            return clock.problem
     except (StoreError, OSError):
         return None  # the state has a row of its own
 

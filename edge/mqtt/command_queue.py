@@ -120,7 +120,8 @@ class CommandQueue:
     """Receives commands in the publisher's thread, carries them out in that of `work`.
 
     `handlers` are by command; one without is answered `unsupported`, `ping` needs none. `record`
-    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only.
+    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only; by
+    `now`, Unix time, a command is fresh; None for the clock's.
 
     Raises:
         ConfigError: the file of keys cannot be used.
@@ -140,6 +141,7 @@ class CommandQueue:
         record: Callable[[Event], None],
         answer: Callable[[Mapping[str, Any]], None] | None = None,
         refusals: RefusalLog | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         unknown = set(handlers) - {*COMMANDS, CHOOSE}
         if unknown:
@@ -150,6 +152,7 @@ class CommandQueue:
         self._handlers: dict[str, Handler] = {"ping": lambda _: None, **handlers}
         self._record = record
         self._answer = answer
+        self._now = now or time.time
         self._keys = read_command_keys(config.keys_file)
         self._highest = {key_id: self._stored_counter(key_id) for key_id in self._keys}
         self._waiting: queue.Queue[Command] = queue.Queue(_MOST_WAITING)
@@ -193,7 +196,7 @@ class CommandQueue:
                 message,
                 self._keys,
                 device_id=self._device_id,
-                now=time.time(),
+                now=self._now(),
                 allowance_s=self._config.clock_allowance_s,
             )
         else:
