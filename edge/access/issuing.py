@@ -8,6 +8,7 @@ disk that cannot be written, makes none repeat.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -72,8 +73,8 @@ class Issuer:
     ) -> None:
         self._device_id = device_id
         self._key = key
-        self._counters = {kind: _Counter(numbers, kind, now) for kind in kinds}
-        self._reserves = True
+        said: set[str] = set()
+        self._counters = {kind: _Counter(numbers, kind, now, said) for kind in kinds}
         self.top_up()
 
     @property
@@ -132,24 +133,25 @@ class Issuer:
 
     def top_up(self) -> None:
         """Reserve new blocks early, while nobody waits at the door; to be called now and then."""
-        try:
-            for counter in self._counters.values():
+        for counter in self._counters.values():
+            with contextlib.suppress(StoreError):  # it says so, and tries again
                 counter.top_up()
-        except StoreError as error:
-            if self._reserves:
-                _log.warning("no counters could be reserved: %s", error)
-            self._reserves = False
-        else:
-            self._reserves = True
 
 
 class _Counter:
-    """Ascending numbers of one kind."""
+    """Ascending numbers of one kind; `said` is what has been said of a disk that fails."""
 
-    def __init__(self, numbers: DeviceState, kind: str, now: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        numbers: DeviceState,
+        kind: str,
+        now: Callable[[], float | None],
+        said: set[str],
+    ) -> None:
         self._numbers = numbers
         self._name = f"counter/{kind}"
         self._now = now
+        self._said = said
         self._lock = threading.Lock()
         self._left: deque[int] = deque()
         self._end = 0
@@ -175,10 +177,13 @@ class _Counter:
         least = max(1, self._end, 0 if now is None else int(now * 1000))
         try:
             first = self._numbers.reserve(self._name, BLOCK, least)
+            self._said.clear()
         except StoreError as error:
+            if str(error) not in self._said:
+                _log.warning("no counters could be reserved: %s", error)
+            self._said.add(str(error))
             if self._left:
                 raise
-            _log.warning("no counters could be reserved: %s", error)
             # The door goes on. At worst, without a clock, the next start gives these out again.
             first = least if now is not None else max(least, self._numbers.last(self._name) + 1)
         return range(first, first + BLOCK), now is not None

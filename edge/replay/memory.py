@@ -121,11 +121,12 @@ class ReplayCheck:
                 stale[kind].append(item.id)
             else:
                 found.append(_Entry(fingerprint, kind, item.profile_id))
+        with self._lock:
+            self._entries = self._newest([*found, *self._unsaved])
+        # Last: it may fail on a full disk.
         for kind, ids in stale.items():
             if ids:
                 store.discard(kind, ids=ids)
-        with self._lock:
-            self._entries = self._newest([*found, *self._unsaved])
 
     def _expired(self, newest: int) -> int:
         try:

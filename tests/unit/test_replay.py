@@ -378,6 +378,19 @@ def test_damaged_fingerprints_are_removed(shelf: Any, caplog: pytest.LogCaptureF
     assert caplog.messages == 2 * ["removing a stored fingerprint: fingerprint of version 110"]
 
 
+def test_a_full_disk_forgets_nobody(shelf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.add("heard", payload(1))
+    shelf.add("heard", b"no fingerprint")
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(shelf, "discard", fail)
+    check = ReplayCheck(ReplayConfig())
+    load_quietly(check, shelf)
+    assert reasons(check, said(1)) == [KNOWN]
+
+
 def test_a_store_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise StoreError("the card has gone")
