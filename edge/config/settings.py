@@ -91,7 +91,9 @@ class AudioConfig:
 
     device: int | str | None = setting(
         None,
-        "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
+        "The microphone: its number, its name or a part of it, as `edge-voice devices` lists them,"
+        " or ALSA's name for it, such as hw:CARD=Device,DEV=0. Numbers change when something is"
+        " plugged in.",
         (0, 1000, ""),
         form=(r".{1,200}", "a device number or name"),
         empty="the system's default microphone",
