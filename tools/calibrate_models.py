@@ -23,6 +23,7 @@ from edge.evaluation.metrics import error_curves, false_reject_at
 from edge.recognition import open_models
 from edge.recognition.engine import Analyzer
 from edge.resources import models_directory
+from tools import make_manifest
 from tools.calibration import phrases
 from tools.calibration.voice import FittedVoice, fit_voice
 from tools.calibration.voices import Voices, gather, listen
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> int:
         "--print", action="store_true", help="only print; do not change the models' folder"
     )
     options = parser.parse_args(arguments)
-    models = open_models()
+    models = open_models(models_directory())  # whose cards are about to change
     analyzer = Analyzer(models)
     utterances = listen(find_items(options.folder))
     altered = conditions(pink_noise(20.0, seed=1))[1:]
@@ -110,6 +111,7 @@ def main(arguments: list[str]) -> int:
             )
     if not options.print:
         (models_directory() / COHORT_FILE).write_bytes(cohort)
+        make_manifest.write()
     return 0
 
 

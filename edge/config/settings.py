@@ -625,7 +625,10 @@ class Config:
         empty="$STATE_DIRECTORY (systemd sets it), else ~/.local/state/edge-voice",
     )
     models_directory: Path | None = setting(
-        None, "Folder of the models and their cards.", empty="the models that were installed"
+        None,
+        "Folder of models of your own, with their cards; they are not held against the hashes of"
+        " this release.",
+        empty="the models that were installed",
     )
     log_level: str = setting(
         "info", "How much is logged.", choices=("debug", "info", "warning", "error")

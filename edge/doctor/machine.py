@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from edge.doctor.context import Context, output_of
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import ModelError, StoreError
 from edge.inference import open_model
+from edge.inference.release import altered
 from edge.recognition import Engine
 from edge.recognition.embedders import PHRASE_FILE, SPEAKER_FILE
 from edge.store.device_state import FILE_NAME, DeviceState
@@ -109,6 +111,16 @@ NO_DISK = red(
 )
 
 MODEL = green("models.genuine", "{file} matches its card (SHA-256 {digest}...)")
+ALTERED = red(
+    "models.altered",
+    "{file} is not the card that came with this release: its calibration may have been changed",
+    "reinstall the software; models of your own belong in a folder that models_directory names",
+)
+OWN = yellow(
+    "models.own",
+    "models_directory is set, and {file} there is not the card of this release",
+    "nothing, if these are models of your own; else empty models_directory",
+)
 MODEL_FAULT = red("models.fault")
 CALIBRATION_FAULT = red("models.calibration")
 FAST = green(
@@ -229,14 +241,17 @@ def _text(file: Path) -> str:
 
 def check_models(context: Context) -> Iterator[Finding]:
     """Each model and its card, then the time that a verification takes."""
-    folder = context.config.models_directory or resources.models_directory()
+    own = context.config.models_directory
+    folder = own or resources.models_directory()
     rows = [_model(folder / name) for name in (SPEAKER_FILE, PHRASE_FILE)]
     yield from rows
+    for card in altered(folder):
+        yield (OWN if own else ALTERED)(file=card.name)
     if any(row.code == MODEL_FAULT.code for row in rows):
         yield NOT_MEASURED()
         return
     try:
-        engine = Engine.open(context.config)
+        engine = Engine.open(replace(context.config, models_directory=folder))
     except ModelError as error:
         yield from_error(CALIBRATION_FAULT, error)
         yield NOT_MEASURED()
