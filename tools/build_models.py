@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from tools import make_manifest
 from tools.models import cards
 from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, PACKAGES, Package
 
@@ -158,6 +159,7 @@ def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
         print(f"{name}: {document['size_bytes'] / 1e6:.2f} MB, SHA-256 {document['sha256']}")
         if document["calibration"].get("made_for") != document["sha256"]:
             print(f"{name}: no calibration yet; run python -m tools.calibrate_models")
+    make_manifest.write()
 
 
 def measure(speech: Path, work: Path) -> dict[str, dict[str, Any]] | None:

@@ -30,6 +30,7 @@ from edge.recognition.embedders import (
 )
 from edge.recognition.engine import Analyzer
 from edge.resources import models_directory
+from tools import make_manifest
 from tools.calibration import phrases
 from tools.calibration.voice import FittedVoice, fit_voice
 from tools.calibration.voices import CorpusUtterance, Voices, gather, listen
@@ -128,12 +129,14 @@ def main(arguments: list[str]) -> int:
         "--print", action="store_true", help="only print; do not change the models' folder"
     )
     options = parser.parse_args(arguments)
-    analyzer = Analyzer(open_models())
+    analyzer = Analyzer(open_models(models_directory())  # whose cards are about to change)
     utterances = listen(find_items(options.folder))
     if options.only != "phrase":
         calibrate_voice(analyzer, utterances, keep=not options.print)
     if options.only != "voice":
         calibrate_phrase(analyzer, utterances, keep=not options.print)
+    if not options.print:
+        make_manifest.write()
     return 0
 
 
