@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> int:
         "--print", action="store_true", help="only print; do not change the models' folder"
     )
     options = parser.parse_args(arguments)
-    analyzer = Analyzer(open_models(models_directory())  # whose cards are about to change)
+    analyzer = Analyzer(open_models(models_directory()))  # whose cards are about to change
     utterances = listen(find_items(options.folder))
     if options.only != "phrase":
         calibrate_voice(analyzer, utterances, keep=not options.print)
