@@ -24,10 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from ai_edge_litert.interpreter import Interpreter
 from torch import Tensor
 
 from edge.features import mel_frames
 from edge.types import FloatArray
+from tools.models.quantize import quantize_phrase
 from tools.phrase_model.acoustics import WINDOW, heard, noises, rooms
 from tools.phrase_model.network import CONTEXT, DIMENSIONS, STRIDE, PhraseNetwork, published
 from tools.phrase_model.speech import Clip, clips, speakers
@@ -67,8 +69,10 @@ class Examples:
     def __init__(self, folder: Path, weights: Path, processes: int) -> None:
         chance = np.random.default_rng(SEED)
         places = speakers(folder, KEPT_SPEAKERS)
+        # In 8 bits it is five times as fast, and the vectors are nearly the same.
+        network = quantize_phrase(weights)
         with multiprocessing.get_context("fork").Pool(processes) as pool:
-            found = pool.starmap(_speaker, [(place, weights) for place in places], chunksize=1)
+            found = pool.starmap(_speaker, [(place, network) for place in places], chunksize=1)
         self._clips = [pair for each in found for pair in each]
         self._rooms = rooms(chance)
         clean = [clip.samples for clip, _ in self._clips if clip.reference is None]
@@ -98,10 +102,9 @@ class Examples:
         )
 
 
-def _speaker(place: Path, weights: Path) -> list[tuple[Clip, FloatArray]]:
+def _speaker(place: Path, network: bytes) -> list[tuple[Clip, FloatArray]]:
     """A speaker's clips, each with the vectors of the published network, one every 40 ms."""
-    torch.set_num_threads(1)
-    teacher = published(weights).eval()
+    teacher = Interpreter(model_content=network, num_threads=1)
     said = clips(place)
     vectors: list[FloatArray] = []
     for clip in said:
@@ -109,17 +112,23 @@ def _speaker(place: Path, weights: Path) -> list[tuple[Clip, FloatArray]]:
             vectors.append(vectors[clip.reference])
             continue
         frames = mel_frames(clip.samples.astype(np.float32) / np.float32(32_768.0))
-        count = 1 + (len(frames) - CONTEXT) // _HOP
-        found = np.empty((count, DIMENSIONS), np.float32)
+        found = np.empty((1 + (len(frames) - CONTEXT) // _HOP, DIMENSIONS), np.float32)
         for shift in range(STRIDE // _HOP):
-            given = torch.from_numpy(frames[shift * _HOP :])[None, None]
-            with torch.no_grad():
-                rows = teacher(given)[0, :, :, 0].T.numpy()
-            wanted = found[shift :: STRIDE // _HOP]
-            wanted[:] = rows[: len(wanted)]
+            rows = found[shift :: STRIDE // _HOP]
+            rows[:] = _run(teacher, frames[shift * _HOP :])[: len(rows)]
         found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
         vectors.append(found.astype(np.float16))
     return list(zip(said, vectors))
+
+
+def _run(network: Interpreter, frames: FloatArray) -> FloatArray:
+    place = network.get_input_details()[0]["index"]
+    network.resize_tensor_input(place, [1, len(frames), frames.shape[1], 1])
+    network.allocate_tensors()
+    network.set_tensor(place, frames[np.newaxis, :, :, np.newaxis])
+    network.invoke()
+    found = network.get_tensor(network.get_output_details()[0]["index"])
+    return np.asarray(found).reshape(-1, DIMENSIONS)
 
 
 def _work(examples: Examples, seed: int, out: Any) -> None:
