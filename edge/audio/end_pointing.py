@@ -6,6 +6,7 @@ it is given together with that one too; which of the two was meant is for the li
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -144,7 +145,7 @@ class OpenUtterance:
     def _pauses(self, first: int, final: int) -> Iterator[tuple[int, int]]:
         """The longer silences between two frames: the first frame of each, and the one after."""
         spoken = [index for index in range(first, final + 1) if self.speech[index]]
-        for last, following in zip(spoken, spoken[1:]):
+        for last, following in itertools.pairwise(spoken):
             if (following - last - 1) * FRAME_S > PAUSE_S:
                 yield last + 1, following
 

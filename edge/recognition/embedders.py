@@ -35,8 +35,8 @@ _PADDING_LEVEL = 1e-4
 """Noise in place of missing context, -80 dB full scale: digital zero is no room."""
 
 _KEPT_PAUSE_S = 0.05
-"""What is left of a pause. With more, the silence is taken for a part of the phrase: the distance of
-a phrase with a pause from one without was 0.2 with a quarter of a second, 0.1 with this."""
+"""What is left of a pause. More is taken for a part of the phrase: with a quarter of a second the
+distance of a phrase with a pause from one without was 0.2, with this it is 0.1."""
 
 _PHRASE_STRIDE = 8
 _PHRASE_HOP = 4
