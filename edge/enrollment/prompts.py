@@ -11,8 +11,6 @@ LOST = "lost"
 
 SHORT_S = 1.0
 """Less speech may be half a phrase."""
-IN_HASTE = "once more, in a hurry as on a busy day, so that this opens too"
-"""The last repetition: who is known only by calm ones is turned away in haste."""
 
 _REFUSED: Mapping[str, str] = {
     ReasonCode.TOO_QUIET.value: "too quiet: once more, a little louder or closer",
@@ -31,7 +29,7 @@ _REFUSED: Mapping[str, str] = {
     ReasonCode.REPEATED.value: "heard before: once more, spoken live",
     ReasonCode.CUT_OFF.value: "cut off: once more, with a pause before and after",
     ReasonCode.OTHER_LENGTH.value: (
-        "half or twice as long as before: once more, all of the phrase without a stop"
+        "another length than before: once more, all of it without a stop"
     ),
     LOST: "some audio was lost: once more, please",
 }
@@ -64,13 +62,13 @@ def started(profile: Profile) -> str:
 def accepted(profile: Profile) -> str:
     """A repetition was accepted."""
     done, required = figures(profile)
-    said = f"{done} of {required}"
+    said, again = f"{done} of {required}", "again"
+    if required - done == 1:
+        again = "once more, in haste: so you get in on busy days too"
     heard_s = profile.enrolled[-1].net_speech_s
     if heard_s < SHORT_S:
-        said += f", {in_words(heard_s)}: was that all?"
-    if required - done == 1:
-        return f"{said}: {IN_HASTE}"
-    return f"{said}: again"
+        return f"{said}: {in_words(heard_s)}, was that all? {again.partition(':')[0]}"
+    return f"{said}: {again}"
 
 
 def in_words(seconds: float) -> str:

@@ -41,9 +41,9 @@ _SAME_RECORDING = 0.9999
 """Similarity that no repetition reaches: a voice is never twice the same to four digits."""
 
 
-_LEAST_LENGTH = 0.6
+_LEAST_LENGTH = 0.55
 """Of two repetitions the shorter one's speech, relative to the longer one's. In haste a phrase is
-said in two thirds of the time; half of it is half a phrase."""
+said in three fifths of the time; half of it is half a phrase."""
 
 
 class Analyzer:
