@@ -15,7 +15,7 @@ from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.utterance import utterance_of
 from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, ReasonCode
-from tests.unit.voices import enrolled, in_blocks, quiet, speech, spliced
+from tests.unit.voices import enrolled, in_blocks, quiet, spliced, with_a_pause
 
 SETTINGS = EndPointSettings(rolling=True)
 
@@ -364,16 +364,6 @@ def test_the_size_of_the_blocks_changes_no_decision(
 # --- a pause in the phrase ---
 
 
-def with_a_pause(name: str, seconds: float) -> FloatArray:
-    """A phrase with silence where it is quietest, between two words."""
-    sound = speech(name)
-    power = np.convolve(np.square(sound), np.ones(640) / 640, "same")
-    third = len(sound) // 3
-    at = third + int(power[third : 2 * third].argmin())
-    pause = quiet(seconds)
-    return np.concatenate((quiet(1.0), sound[:at], pause, sound[at:], quiet(1.5)))
-
-
 @pytest.mark.parametrize(
     ("name", "pause_s", "reasons"),
     [
@@ -395,7 +385,8 @@ def test_a_phrase_with_a_pause_in_it_is_one_phrase(
     endpointer = EndPointer(EndPointSettings.of(engine.config.audio, rolling=True))
     listener = Listener(endpointer, engine, Decider(engine, engine.config))
     listener.use(residents)
-    found = list(take(listener, in_blocks(with_a_pause(name, pause_s))))
+    stream = np.concatenate((quiet(0.5), with_a_pause(name, pause_s), quiet(1.5)))
+    found = list(take(listener, in_blocks(stream)))
     assert [heard.reason for heard in found] == reasons
     # A denial waits for at most 0.6 s longer than the end-pointer, from the end of the speech.
     assert found[-1].at_s - found[-1].judgment.utterance.end_s < 1.35

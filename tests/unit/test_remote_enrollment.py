@@ -28,7 +28,7 @@ from edge.service.enrollment import RemoteEnrollment
 from edge.store import ProfileStore, open_store
 from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, ProfileKind, ReasonCode
 from tests.unit.stores import make_sample
-from tests.unit.voices import quiet, samples_of
+from tests.unit.voices import quiet, samples_of, with_a_pause
 
 
 class Room:
@@ -220,10 +220,7 @@ def test_a_pause_in_the_phrase_makes_no_two_of_it(room: Room) -> None:
     """Nobody has to say it in one breath; after the enrollment the end comes as soon as before."""
     room.start()
     usual = room.enrollment._endpointer.settings
-    sound = samples_of("ada_enroll_1")
-    power = np.convolve(np.square(sound), np.ones(640) / 640, "same")
-    at = 20_000 + int(power[20_000:28_000].argmin())
-    room.hear(np.concatenate((quiet(0.6), sound[:at], quiet(0.75), sound[at:], quiet(1.3))))
+    room.hear(np.concatenate((quiet(0.6), with_a_pause("ada_enroll_1", 0.7), quiet(1.3))))
     assert [event["state"] for event in room.reported] == ["started", "accepted"]
     assert room.people[0].samples[0].net_speech_s > 1.8
     room.enrollment.cancel()
