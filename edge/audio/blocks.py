@@ -54,6 +54,7 @@ class BlockMaker:
         self._rate = rate
         self._ratio = SAMPLE_RATE / rate
         self._rest: FloatArray = np.zeros(0, np.float32)
+        self._clipped: NDArray[np.float64] = np.zeros(0)
         self._position = 0
         self._lost = 0
         self._begin()
@@ -85,8 +86,8 @@ class BlockMaker:
             samples = np.where(np.abs(samples) <= LOUDEST, samples, np.float32(0.0))
         if clipped is not None or not peak < FULL_SCALE:
             loud = np.abs(samples) >= FULL_SCALE if clipped is None else clipped
-            at = self._origin + (self._fed + np.flatnonzero(loud)) * self._ratio
-            self._clipped = np.concatenate((self._clipped, at))
+            places = self._origin + (self._fed + np.flatnonzero(loud)) * self._ratio
+            self._clipped = np.concatenate((self._clipped, places))
         self._fed += len(samples)
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples, last=last)
@@ -121,7 +122,7 @@ class BlockMaker:
         self._resampler = new_resampler(self._rate)
         self._high_pass = HighPass()
         self._origin, self._fed = self._position, 0
-        self._clipped: NDArray[np.float64] = np.zeros(0)
+        self._clipped = np.zeros(0)
 
     def _clipped_in(self, length: int) -> float:
         """The share of clipped samples in the next block."""

@@ -49,9 +49,9 @@ class HighPass:
             # Else a microphone's offset would begin as a loud click.
             mean = samples.mean(dtype=np.float64) if len(samples) else 0.0
             self._state = use.settled * mean
-        pieces = np.zeros(FILTERED_SAMPLES)
-        pieces[: len(samples)] = samples
-        pieces = pieces.reshape(_PIECES, _PIECE)
+        whole = np.zeros(FILTERED_SAMPLES)
+        whole[: len(samples)] = samples
+        pieces = whole.reshape(_PIECES, _PIECE)
         added = np.concatenate((self._state, (pieces @ use.gathered).ravel()))
         states = (use.carried @ added).reshape(_PIECES + 1, _ORDER)
         filtered = pieces @ use.response + states[:-1] @ use.rung_out
@@ -106,7 +106,7 @@ def _matrices() -> _Matrices:
         np.stack([output @ power for power in powers[:-1]], axis=1),
         np.stack([power @ enter for power in powers[-2::-1]]),
         carried,
-        np.linalg.solve(np.eye(_ORDER) - advance, enter),
+        np.asarray(np.linalg.solve(np.eye(_ORDER) - advance, enter), np.float64),
     )
 
 

@@ -106,14 +106,20 @@ class UtteranceSource:
                 break
         return np.concatenate([*parts, np.zeros(0, np.float32)])
 
-    def utterances(self, *, wait_s: float, longest_s: float | None = None) -> Iterator[Utterance]:
+    def utterances(
+        self, *, wait_s: float, longest_s: float | None = None, patient: bool = True
+    ) -> Iterator[Utterance]:
         """Utterances as they are spoken; their positions count from this call.
+
+        `patient` ones may have a pause in them.
 
         Raises:
             MicrophoneError: it has gone away.
             NothingHeard: nobody spoke for `wait_s` seconds.
         """
         settings = EndPointSettings.of(self._audio)
+        if patient:
+            settings = settings.patient()
         if longest_s is not None:
             settings = replace(settings, max_utterance_s=longest_s)
         pointer = EndPointer(settings)

@@ -106,8 +106,8 @@ class AudioConfig:
     )
     end_silence_s: float = setting(
         0.6,
-        "Silence that ends an utterance. A shorter one answers sooner, but splits a phrase spoken"
-        " with pauses.",
+        "Silence that ends an utterance. A shorter one answers sooner. A phrase with a pause of up"
+        " to a second in it is put together again.",
         (0.2, 3.0, "s"),
     )
     min_speech_s: float = setting(

@@ -42,6 +42,11 @@ _SAME_RECORDING = 0.9999
 """Similarity that no repetition reaches: a voice is never twice the same to four digits."""
 
 
+_LEAST_LENGTH = 0.55
+"""Of two repetitions the shorter one's speech, relative to the longer one's. In haste a phrase is
+said in three fifths of the time; half of it is half a phrase."""
+
+
 class Analyzer:
     """Embeds utterances. Use one from one thread at a time: calls share the models' tensors."""
 
@@ -147,7 +152,7 @@ class Engine(Analyzer):
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
         if profile.samples:
-            self._check_against_earlier(profile, analysis)
+            self._check_against_earlier(profile, analysis, utterance.quality.net_speech_s)
         return EnrollmentSample(
             speaker_embedding=analysis.voice_to_enroll,
             phrase_embedding=analysis.phrase_embedding,
@@ -169,7 +174,9 @@ class Engine(Analyzer):
             updated_at=sample.created_at,
         )
 
-    def _check_against_earlier(self, profile: Profile, analysis: Analysis) -> None:
+    def _check_against_earlier(
+        self, profile: Profile, analysis: Analysis, net_speech_s: float
+    ) -> None:
         if any(
             cosine(sample.speaker_embedding, analysis.voice_to_enroll) > _SAME_RECORDING
             for sample in profile.samples
@@ -192,13 +199,21 @@ class Engine(Analyzer):
             )
         if first.phrase_embedding is None or analysis.phrase_embedding is None:
             return
+        for earlier_s in (sample.net_speech_s for sample in profile.enrolled):
+            short_s, long_s = sorted((earlier_s, net_speech_s))
+            if short_s < _LEAST_LENGTH * long_s:
+                raise EnrollmentRejected(
+                    ReasonCode.OTHER_LENGTH.value,
+                    f"{net_speech_s:.1f} s of speech, {earlier_s:.1f} s in a repetition before: say"
+                    " all of the phrase each time; if that one was only a part, start over",
+                )
         (distance,) = dtw_distances([first.phrase_embedding], analysis.phrase_embedding)
         most = self._enrollment_phrase
         if distance > most:
             raise EnrollmentRejected(
                 ReasonCode.WRONG_PHRASE.value,
                 f"not the phrase of the first repetition (distance {distance:.2f}, at most "
-                f"{most:.2f}): say exactly the same words, at the same pace",
+                f"{most:.2f}): say exactly the same words",
             )
 
     def verify(self, profile: Profile, utterance: Utterance) -> Verification:

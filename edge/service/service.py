@@ -384,6 +384,8 @@ class Service:
         enrollment = parts.enrollment
         if not self.listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
             parts.challenge.cancel()
+            for judgment in parts.pipeline.listener.settle():
+                self._decide(judgment)
             self._moved_at = time.monotonic()
             return
         profiles = self._profiles.profiles
