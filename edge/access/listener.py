@@ -228,7 +228,7 @@ class Listener:
             return None
         phrase = self._engine.embed_phrase(utterance)
         distance = min(self._engine.phrase_distance(each, phrase) for each in self._eligible)
-        if not self._engine.is_phrase(distance, utterance.quality.snr_db):
+        if not self._engine.is_phrase(distance, utterance.quality):
             return None
         return self._decider.decide(utterance, self._profiles, phrase)
 
