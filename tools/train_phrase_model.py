@@ -3,9 +3,10 @@
     python -m tools.train_phrase_model SPEECH [--steps N] [--work FOLDER]
 
 SPEECH holds `read_sentences`, `train_sentences` with `phones.tsv`, `words` and `noise`
-(docs/development.md). The published network that it begins with is downloaded as `tools.build_models`
-does it, and the training runs in the same environment, on two processors, in about an hour. SoX has
-to be installed. Afterwards the new model needs a calibration: `python -m tools.calibrate_models`.
+(docs/development.md). The published network that it begins with is downloaded as
+`tools.build_models` does it, and the training runs in the same environment, on two processors, in
+about an hour. SoX has to be installed. Afterwards the new model needs a calibration:
+`python -m tools.calibrate_models`.
 """
 
 from __future__ import annotations

@@ -173,3 +173,32 @@ def test_what_was_loud_before_a_part_is_no_noise_of_it() -> None:
     assert quality.noise_dbfs == pytest.approx(-60.0, abs=1.5)
     assert quality.snr_db == pytest.approx(20.0, abs=1.5)
     assert measure_quality(samples, speech).noise_dbfs > -55.0
+
+
+def test_the_echo_is_measured_from_the_first_speech_to_what_fades_after_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[tuple[int, float, float, float]] = []
+
+    def measured(samples: FloatArray, snr_db: float) -> float:
+        given.append((len(samples), float(samples[0]), float(samples[-1]), snr_db))
+        return 0.7
+
+    monkeypatch.setattr("edge.audio.quality.reverberation_s", measured)
+    frames = np.repeat(np.arange(100, dtype=np.float32) / 1000, FRAME_SAMPLES)
+    speech = np.zeros(100, np.bool_)
+    speech[20:50] = True
+    quality = measure_quality(frames, speech)
+    assert quality.reverberation_s == 0.7
+    # Half a second after the last speech is 16 frames.
+    assert given[0] == (
+        46 * FRAME_SAMPLES,
+        pytest.approx(0.020),
+        pytest.approx(0.065),
+        quality.snr_db,
+    )
+    part = np.zeros(100, np.bool_)
+    part[30:95] = True
+    speech[90:95] = True
+    measure_quality(frames, speech, part)
+    assert given[1][:3] == (70 * FRAME_SAMPLES, pytest.approx(0.030), pytest.approx(0.099))
