@@ -104,10 +104,9 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({name: {"enrollment": enrollment, "calibration": found}}, indent=2))
         if not options.print:
             path = models_directory() / f"{name}.json"
-            points = {"enrollment": enrollment}
-            cards.write(
-                path, {**cards.read(path), "operating_points": points, "calibration": found}
-            )
+            card = cards.read(path)
+            points = {**card.get("operating_points", {}), "enrollment": enrollment}
+            cards.write(path, {**card, "operating_points": points, "calibration": found})
     if not options.print:
         (models_directory() / COHORT_FILE).write_bytes(cohort)
     return 0

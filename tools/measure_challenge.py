@@ -38,7 +38,14 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.challenge.matching import DIGITS
 from edge.challenge.policy import SAME_WORDS, AnswerJudge
-from edge.challenge.rounds import ROUNDS, DigitRound, make_example, strong_digits, voice_of
+from edge.challenge.rounds import (
+    ROUNDS,
+    DigitRound,
+    make_example,
+    single_voice,
+    strong_digits,
+    voice_of,
+)
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
 from edge.evaluation.metrics import eer, error_curves, independent_limits
 from edge.recognition import Engine
@@ -170,8 +177,12 @@ class Measurement:
                     break
                 else:
                     return rounds
-            voice = voice_of(self.engine, utterances)
-            rounds.append(DigitRound(tuple(examples), voice, self.engine.models.speaker.sha256))
+            voice, single = (
+                voice_of(self.engine, utterances),
+                single_voice(self.engine, utterances),
+            )
+            model = self.engine.models.speaker.sha256
+            rounds.append(DigitRound(tuple(examples), voice, model, single))
         return rounds
 
     def _answers(

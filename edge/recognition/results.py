@@ -33,6 +33,8 @@ class Analysis:
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
         phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
             it is to be enrolled.
+        stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (192,); empty
+            unless it is to be enrolled, or too short.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -40,6 +42,7 @@ class Analysis:
     quality: Quality
     timings_ms: Mapping[str, float]
     phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
+    stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
