@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.access.decider import Decider
 from edge.audio.utterance import utterance_of
 from edge.config import Config
 from edge.recognition import Engine
-from edge.types import Profile, ReasonCode, Utterance
+from edge.recognition.consistency import embed_stretches, evenness, refused_below
+from edge.types import FloatArray, Profile, ReasonCode, SpeakerMatch, Utterance
+from tests.unit.judgments import QUALITY
+from tests.unit.stores import make_sample
 from tests.unit.voices import recording
 from tools.acoustics.splices import spliced
 
@@ -60,3 +65,64 @@ def test_who_enrolled_before_there_were_stretches_is_compared_as_a_whole(
     before = replace(ada, samples=tuple(replace(one, stretches=()) for one in ada.samples))
     assert engine.verify(before, by(ADA, STRANGER, cuts=(0.5,))).accepted
     assert engine.verify(before, recording(ADA)).accepted
+
+
+def voices(*angles: float) -> tuple[FloatArray, ...]:
+    """Voices in a plane, by their angle in degrees."""
+    rad = np.radians(angles)
+    return tuple(np.stack((np.cos(rad), np.sin(rad)), axis=1).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ((0, 0, 0), 0.4),
+        ((60, 60, 60), 0.4),  # far, but evenly
+        ((0, 0, 60), 0.5 - 1.0 + 0.4 * 0.5),
+        ((0, 60, 0), 0.5 - 1.0 + 0.4),
+        ((60, 0, -60), 0.5 - 1.0 - 0.4 * 0.5),
+        ((), -2.4),  # too short to be heard in stretches
+    ],
+)
+def test_how_even_a_voice_is(said: tuple[float, ...], expected: float) -> None:
+    """Those enrolled lie on both sides of 0 degrees; what has no stretches does not count."""
+    known = [
+        replace(make_sample(1), stretches=voices(*angles))
+        for angles in ((10, -20, 30), (-10, 20, -30), ())
+    ]
+    assert evenness(known, voices(*said)) == pytest.approx(expected, abs=1e-5)
+    assert evenness(known[2:], voices(*said)) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "score"), [(0.3, 5.0), (0.2, 5.0), (0.19, 1.7), (0.1, -1.0), (-0.3, -13.0)]
+)
+def test_what_a_voice_is_worth_below_the_limit(found: float, score: float) -> None:
+    """It is refused by as much as is missing."""
+    voice = SpeakerMatch("an id", "Ada", 0.8, 5.0, 2.0)
+    kept = refused_below(voice, found, 0.2, 30.0)
+    assert kept.score == pytest.approx(score)
+    assert kept.accepted is (found >= 0.2)
+    assert replace(kept, score=5.0) == voice
+
+
+def test_a_voice_that_was_refused_gets_no_nearer() -> None:
+    voice = SpeakerMatch("an id", "Ada", 0.8, -5.0, 2.0)
+    assert refused_below(voice, 0.19, 0.2, 30.0) == voice
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.2, 3), (0.19, 0)])
+def test_the_stretches_of_an_utterance(seconds: float, count: int) -> None:
+    heard: list[tuple[float, int]] = []
+
+    class Embedder:
+        def embed(self, samples: FloatArray) -> FloatArray:
+            heard.append((float(samples[0]), len(samples)))
+            return samples[:2]
+
+    samples = np.arange(round((seconds + 0.5) * 16_000), dtype=np.float32)
+    utterance = Utterance(samples, 0.0, seconds + 0.25, QUALITY, lead_s=0.25)
+    embedder: Any = Embedder()
+    assert len(embed_stretches(embedder, utterance)) == count == len(heard)
+    if count:
+        assert heard == [(4_000.0, 1_600), (4_800.0, 1_600), (5_600.0, 1_600)]
