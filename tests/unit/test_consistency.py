@@ -126,3 +126,20 @@ def test_the_stretches_of_an_utterance(seconds: float, count: int) -> None:
     assert len(embed_stretches(embedder, utterance)) == count == len(heard)
     if count:
         assert heard == [(4_000.0, 1_600), (4_800.0, 1_600), (5_600.0, 1_600)]
+
+
+def test_a_splice_is_cut_where_it_is_quiet_and_brought_to_one_level() -> None:
+    """Two tones with a gap of 30 ms each, 50 ms from the middle, the second one half as loud."""
+
+    def tone(hertz: float, level: float, gap_s: float) -> Utterance:
+        time = np.arange(32_000) / 16_000
+        samples = level * np.sin(2.0 * np.pi * hertz * time)
+        samples[(time < 0.5) | (time >= 1.5) | (np.abs(time - gap_s) < 0.015)] = 0.0
+        return Utterance(samples.astype(np.float32), 0.0, 1.5, QUALITY, lead_s=0.5)
+
+    one, other = tone(500.0, 0.2, 0.95), tone(1_000.0, 0.1, 1.05)
+    samples = spliced([one, other], [0.5])
+    assert np.array_equal(samples[:14_800], one.samples[:14_800])
+    rest = other.samples[-12_000:] * np.float32(2.0)
+    assert samples[-12_000:] == pytest.approx(rest, abs=2e-3)
+    assert len(samples) == pytest.approx(32_000 - 1_600 - 160, abs=330)
