@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "9fb50a4e66ae4e68c7ca506f082d3313cc002d37ee2e78c887b1bece316ad825",
-    "speaker_embedding.json": "3f348b6c994a6761af9e3a84a02c47577a9673e2afb07d550da9447b36100171",
+    "speaker_embedding.json": "69a6794ce629078b5fb721ff8a9aac0e18e48850348371d6f42ce9be1abf22a9",
 }
