@@ -115,8 +115,9 @@ def _put(
     print(json.dumps({file: {"enrollment": enrollment, "calibration": found}}, indent=2))
     if keep:
         path = (models_directory() / file).with_suffix(".json")
-        points = {"enrollment": enrollment}
-        cards.write(path, {**cards.read(path), "operating_points": points, "calibration": found})
+        card = cards.read(path)
+        points = {**card.get("operating_points", {}), "enrollment": enrollment}
+        cards.write(path, {**card, "operating_points": points, "calibration": found})
 
 
 def main(arguments: list[str]) -> int:

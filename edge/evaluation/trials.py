@@ -159,6 +159,7 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
             snr_db=one.analysis.quality.snr_db,
             created_at=0.0,
             phrase_variants=one.analysis.phrase_variants,
+            stretches=one.analysis.stretches,
         )
         for one in spoken
     )

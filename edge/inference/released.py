@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "9fb50a4e66ae4e68c7ca506f082d3313cc002d37ee2e78c887b1bece316ad825",
-    "speaker_embedding.json": "ee9421e1ea1c9db3055f5f0cc8c0016b555c1f30edc7b3fc7bc92e95eea5b007",
+    "speaker_embedding.json": "69a6794ce629078b5fb721ff8a9aac0e18e48850348371d6f42ce9be1abf22a9",
 }

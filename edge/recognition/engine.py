@@ -13,6 +13,7 @@ from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import Config
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition.augmentation import AUGMENTATIONS, augmented
+from edge.recognition.consistency import embed_stretches, evenness, refused_below
 from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
 from edge.recognition.results import (
@@ -64,8 +65,8 @@ class Analyzer:
     ) -> Analysis:
         """Embed an utterance, whatever its quality: the voice, and the phrase if `with_phrase`.
 
-        `to_enroll` embeds voice and phrase in every augmentation too; `phrase` is given where it
-        is embedded already.
+        `to_enroll` embeds voice and phrase in every augmentation too, and the voice of each
+        stretch; `phrase` is given where it is embedded already.
         """
         started = time.perf_counter()
         speaker = self.models.speaker.embed(voice_samples(utterance))
@@ -85,6 +86,7 @@ class Analyzer:
             analysis,
             enrolled_voice=unit(np.sum([analysis.speaker_embedding, *voices], axis=0)),
             phrase_variants=tuple(self.embed_phrase(one).frames for one in altered if wants_phrase),
+            stretches=embed_stretches(self.models.speaker, utterance) if wants_phrase else (),
         )
 
     def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:
@@ -122,6 +124,7 @@ class Engine(Analyzer):
         self.scorer = scorer or Scorer.of(models, self.config.security.far)
         self._enrollment_voice = models.speaker.card.threshold("enrollment")
         self._enrollment_phrase = models.phrase.card.threshold("enrollment")
+        self._evenness = models.speaker.card.threshold("evenness")
 
     @classmethod
     def open(cls, config: Config | None = None) -> Engine:
@@ -160,6 +163,7 @@ class Engine(Analyzer):
             snr_db=utterance.quality.snr_db,
             created_at=time.time(),
             phrase_variants=analysis.phrase_variants,
+            stretches=analysis.stretches,
         )
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:
@@ -231,6 +235,8 @@ class Engine(Analyzer):
         started = time.perf_counter()
         (speaker,) = self.match_speakers([profile], analysis)
         (phrase,) = self.match_phrases([profile], analysis) if wants_phrase else (None,)
+        if speaker.accepted and phrase is not None and phrase.accepted:
+            speaker = self.match_stretches(profile, utterance, speaker)
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
@@ -294,6 +300,18 @@ class Engine(Analyzer):
             )
             for profile, (similarity,), (ratio,) in zip(profiles, scores.similarity, scores.ratio)
         ]
+
+    def match_stretches(
+        self, profile: Profile, utterance: Utterance, voice: SpeakerMatch
+    ) -> SpeakerMatch:
+        """The match of a voice that was accepted, refused if another voice speaks a part.
+
+        It takes as long as embedding three voices, so ask where everything else is right.
+        """
+        found = evenness(profile.enrolled, embed_stretches(self.models.speaker, utterance))
+        if found is None:
+            return voice
+        return refused_below(voice, found, self._evenness, self.scorer.voice.similarity)
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
         """Compare an utterance with the phrases of several profiles, the nearest example of each.

@@ -107,7 +107,7 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
     offset, similarity_, enrollments = fit(
         every[:, (0, 1, 3)], np.concatenate(targets), PRIOR
     ).tolist()
-    speech = -similarity_ * nearer
+    speech = abs(similarity_ * nearer)  # `nearer` is 0 or less
     ratios = wrong @ np.asarray([offset, similarity_, speech, enrollments])
     curve = rising(float(np.quantile(ratios, 1 - rate)) for rate in RATES)
     calibration = VoiceCalibration(offset, similarity_, speech, enrollments, curve)
