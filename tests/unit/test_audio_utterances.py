@@ -451,7 +451,8 @@ def test_a_cough_between_two_halves_does_not_part_them() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"joined_silence_s": 0.6}, {"end_silence_s": 1.2}])
 def test_nothing_is_joined_where_it_would_not_be_two(settings: dict[str, float]) -> None:
-    room = paused(38, **{"joined_silence_s": 0.0, **settings})
+    options: dict[str, Any] = {"joined_silence_s": 0.0, **settings}
+    room = paused(38, **options)
     assert [done.joined for done in room.done] == [None, None]
 
 

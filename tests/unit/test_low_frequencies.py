@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ReasonCode
 from tests.unit.voices import quiet, samples_of
 
-UNDER = {
+UNDER: dict[str, Callable[[int], Any]] = {
     "offset 0.005": lambda n: np.full(n, 0.005),
     "offset 0.01": lambda n: np.full(n, 0.01),
     "offset 0.05": lambda n: np.full(n, 0.05),
@@ -33,7 +35,8 @@ def _rumble(count: int) -> FloatArray:
     spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(count))
     spectrum[np.fft.rfftfreq(count, 1 / SAMPLE_RATE) > 30.0] = 0.0
     rumble = np.fft.irfft(spectrum, count)
-    return (rumble / rumble.std()).astype(np.float32)
+    unit: FloatArray = (rumble / rumble.std()).astype(np.float32)
+    return unit
 
 
 @pytest.mark.parametrize("quieter_db", [0, 26])

@@ -75,11 +75,12 @@ def _gained(report: Report) -> float | None:
     if not tricks:
         return None
     in_quiet = tricks["quiet"]["accepted"]
-    return max(
+    most: float = max(
         100.0 * (accepted - in_quiet[preset]) / row["strangers"]
         for row in tricks.values()
         for preset, accepted in row["accepted"].items()
     )
+    return most
 
 
 _CONDITIONS = {
