@@ -129,7 +129,7 @@ class Listener:
         denied, self._denied = self._denied, None
         if denied is not None:
             said, decision = denied.utterance, denied.decision
-            waited_s = max(0.0, time.monotonic() - said.closed_at) if said.closed_at else 0.0
+            waited_s = time.monotonic() - said.closed_at
             yield replace(
                 denied,
                 utterance=replace(said, speech_ended_at=said.speech_ended_at + waited_s),
@@ -226,9 +226,10 @@ class Listener:
                 yield self._answer(phrase)
                 return
         yield from self.settle()
-        self._denied = whole
-        if not self._eligible:
-            yield from self.settle()
+        if self._eligible and self.endpointer.may_go_on:
+            self._denied = whole
+        else:
+            yield whole
 
     def _decide_joined(self, utterance: Utterance) -> Judgment | None:
         """Decide on two utterances as one; None unless they are an enrolled phrase."""
