@@ -184,7 +184,7 @@ class Listener:
         phrases = [self._engine.embed_phrase(piece) for piece in pieces]
         distances = [self._engine.phrase_distance(profile, phrase) for phrase in phrases]
         nearest = min(range(len(pieces)), key=distances.__getitem__)
-        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
+        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality):
             return None
         judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
         return judgment if judgment.decision.granted else None
@@ -237,7 +237,7 @@ class Listener:
             return None
         phrase = self._engine.embed_phrase(utterance)
         distance = min(self._engine.phrase_distance(each, phrase) for each in self._eligible)
-        if not self._engine.is_phrase(distance, utterance.quality.snr_db):
+        if not self._engine.is_phrase(distance, utterance.quality):
             return None
         return self._decider.decide(utterance, self._profiles, phrase)
 

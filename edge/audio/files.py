@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -36,6 +37,7 @@ _UNKNOWN_LENGTH = 2**36
 
 _IN_DS64 = 0xFFFF_FFFF
 _BYTE_ORDERS = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
+_MOST_COPIED_BYTES = 128 << 20
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC"}
 _SIGNATURES = (
     (0, b"fLaC", "FLAC"), (0, b"OggS", "Ogg"), (0, b"ID3", "MP3"), (0, b"RF64", "RF64"),
@@ -89,13 +91,15 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     try:
         with path.open("rb") as file:
             kind = file.read(4)
+            at = None
             if kind in _BYTE_ORDERS:
-                _refuse_truncated_wav(path, file, size, _BYTE_ORDERS[kind])
-            # Its descriptor, not the object: a mad offset in a header would print a traceback from
-            # the callback, and a name that ends in .raw would be believed.
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                return _decode(path, sound, max_s)
+                at = _open_length_of_wav(path, file, size, _BYTE_ORDERS[kind])
+            with contextlib.nullcontext(file) if at is None else _counted(file, at) as whole:
+                # Its descriptor, not the object: a mad offset in a header would print a traceback
+                # from the callback, and a name that ends in .raw would be believed.
+                os.lseek(whole.fileno(), 0, os.SEEK_SET)
+                with soundfile.SoundFile(whole.fileno(), closefd=False) as sound:
+                    return _decode(path, sound, max_s)
     except soundfile.LibsndfileError as error:
         raise AudioFormatError(
             f"{path}: not a WAV or FLAC recording ({error.error_string.rstrip('.')}); "
@@ -103,6 +107,17 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
         ) from error
     except OSError as error:
         raise AudioFormatError(f"{path}: cannot be read ({error.strerror}); check it") from error
+
+
+def _counted(file: BinaryIO, at: int) -> BinaryIO:
+    """A copy in memory that counts its sound, as libsndfile takes a size of 0 at its word."""
+    copy = os.fdopen(os.memfd_create("recording"), "w+b")
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    while os.sendfile(copy.fileno(), file.fileno(), None, 1 << 20):
+        if copy.seek(0, os.SEEK_END) > _MOST_COPIED_BYTES:
+            break
+    os.pwrite(copy.fileno(), b"\xff" * 4, at)
+    return copy
 
 
 def _size_of(path: Path) -> int:
@@ -159,8 +174,11 @@ def _adts_frame(head: bytes) -> int:
     return length if length > 7 else 0
 
 
-def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> None:
+def _open_length_of_wav(path: Path, file: BinaryIO, size: int, order: str) -> int | None:
     """Hold the data chunk's size against the file's; libsndfile would shorten it in silence.
+
+    Returns where the size is, if it is 0 though sound follows: its writer could not know it, or did
+    not live to write it.
 
     Chunk layout: Microsoft/IBM, "Multimedia Programming Interface and Data Specifications 1.0";
     sizes of 64 bits: EBU Tech 3306.
@@ -185,19 +203,16 @@ def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> 
             if length == _IN_DS64 and wide_length:
                 length = wide_length
             elif length >= STREAMED_SIZE:
-                return
+                return None
             if length == 0 and there > 0:
-                raise AudioFormatError(
-                    f"{path}: was never finished, its header does not count the sound in it; "
-                    "record it again"
-                )
+                return position + 4
             if length > there:
                 scale = max(bytes_per_second, 1)
                 raise AudioFormatError(
                     f"{path}: is truncated, its header promises {length / scale:.2f} s and "
                     f"{there / scale:.2f} s are there; record or copy it again"
                 )
-            return
+            return None
         position = body + length + (length & 1)
     raise AudioFormatError(f"{path}: more than {MOST_CHUNKS} chunks and no sound; convert it")
 

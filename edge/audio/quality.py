@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, FULL_SCALE, QUIETEST_DB, power_db
+from edge.audio.echo import reverberation_s
 from edge.config import RecognitionConfig
 from edge.types import FloatArray, Quality, ReasonCode
 
 MAX_SNR_DB = 60.0
+
+_FADING_S = 0.5
+"""How long the echo of the last speech is listened to."""
 
 MAX_PHRASE_S = 15.0
 """Longest utterance that can be a passphrase."""
@@ -59,13 +63,22 @@ def measure_quality(
     snr_db = 10.0 * np.log10(speech_power / max(noise_power, 1e-12))
     if clipped is None:
         clipped = (np.abs(grid) >= FULL_SCALE).mean(axis=1).tolist()
+    snr_db = float(np.clip(snr_db, -MAX_SNR_DB, MAX_SNR_DB))
     return Quality(
         level_dbfs=power_db(loud_power),
         noise_dbfs=power_db(noise_power),
-        snr_db=float(np.clip(snr_db, -MAX_SNR_DB, MAX_SNR_DB)),
+        snr_db=snr_db,
         clipped_fraction=float(np.asarray(clipped)[:frames][measured].mean()),
         net_speech_s=float(measured.sum()) * FRAME_S,
+        reverberation_s=reverberation_s(_around(samples, measured), snr_db),
     )
+
+
+def _around(samples: FloatArray, measured: NDArray[np.bool_]) -> FloatArray:
+    """The samples from the first speech on to a while after the last, in which it fades."""
+    frames = np.flatnonzero(measured)
+    last = frames[-1] + 1 + round(_FADING_S / FRAME_S)
+    return samples[frames[0] * FRAME_SAMPLES : last * FRAME_SAMPLES]
 
 
 def _noise_power(power: NDArray[np.float64], speech: NDArray[np.bool_]) -> float:

@@ -197,7 +197,8 @@ class _Choice:
 
     def made(self) -> str | None:
         """The name of the chosen microphone; None if no microphone hears anyone."""
-        from edge.enrollment.microphones import best_of, lasting_name
+        from edge.audio.devices import lasting_name
+        from edge.enrollment.microphones import best_of
 
         for _ in range(_TRIES):
             levels = self._listen_to_all()

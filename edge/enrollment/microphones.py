@@ -35,7 +35,6 @@ _VIRTUAL = re.compile(
     r"|phoneline|a52|dca|monitor of .*)(:.*)?",
     re.IGNORECASE,
 )
-_CARD = re.compile(r"\s*\(hw:\d+,\d+\)$")
 _LEAST_SPEECH_S = 0.3
 _CLIPPED_COSTS_DB = 200.0
 """For the share of samples at full scale: 1 % costs 2 dB."""
@@ -93,13 +92,6 @@ class MicrophoneLevel:
 def real_microphones(devices: Sequence[InputDevice]) -> list[InputDevice]:
     """The devices that are microphones, each once."""
     return [device for device in devices if not _VIRTUAL.fullmatch(device.name.strip())]
-
-
-def lasting_name(device: InputDevice, devices: Sequence[InputDevice]) -> str:
-    """A device's name without its card's number, which may change, if that is unique."""
-    short = _CARD.sub("", device.name)
-    same = [other for other in devices if short.casefold() in other.name.casefold()]
-    return short if len(same) == 1 else device.name
 
 
 def as_setting(name: str) -> str:

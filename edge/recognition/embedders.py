@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from edge import resources
 from edge.errors import InputError
 from edge.features import log_mel, mel_frames, remove_mean
 from edge.inference import Model, open_model
+from edge.inference.release import altered, refuse_altered
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
+
+_log = logging.getLogger(__name__)
 
 PHRASE_CONTEXT_S = 0.54
 """Sound on both sides of the speech that the phrase model is given.
@@ -193,9 +197,14 @@ def open_models(directory: Path | None = None, threads: int = 1) -> Models:
     """Open both models, by default those that come with the software.
 
     Raises:
-        ModelError: a model is missing, damaged, or not the one that its card describes.
+        ModelError: a model is missing, damaged, or not the one that its card describes; or a card
+            that came with the software was altered.
     """
     folder = resources.models_directory() if directory is None else directory
+    if directory is None:
+        refuse_altered(folder)
+    elif altered(folder):
+        _log.warning("the models in %s are not those of this release", folder)
     return Models(
         speaker=SpeakerEmbedder(open_model(folder / SPEAKER_FILE, threads)),
         phrase=PhraseEmbedder(open_model(folder / PHRASE_FILE, threads)),

@@ -55,6 +55,7 @@ class Quality:
         snr_db: estimated ratio of speech to noise, dB; 60 at most.
         clipped_fraction: share of the speech samples at full scale, 0 to 1.
         net_speech_s: seconds of speech after silence is removed.
+        reverberation_s: estimated reverberation time of the room, seconds; 2 at most.
     """
 
     level_dbfs: float
@@ -62,6 +63,7 @@ class Quality:
     snr_db: float
     clipped_fraction: float
     net_speech_s: float
+    reverberation_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The figures, rounded for people, under their JSON names."""
@@ -71,6 +73,7 @@ class Quality:
             "snr_db": round(self.snr_db, 1),
             "clipped_fraction": round(self.clipped_fraction, 4),
             "net_speech_s": round(self.net_speech_s, 2),
+            "reverberation_s": round(self.reverberation_s, 1),
         }
 
 

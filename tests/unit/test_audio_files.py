@@ -180,12 +180,10 @@ def test_truncated_and_damaged_flac_is_refused(tmp_path: Path) -> None:
 def test_sizes_of_a_streaming_writer_are_taken_as_unknown(tmp_path: Path) -> None:
     whole = _write(tmp_path / "whole.wav", _tone()).read_bytes()
     at = whole.index(b"data") + 4
-    for size in (0xFFFF_FFFF, 0x7FFF_FFFF):
+    for size in (0xFFFF_FFFF, 0x7FFF_FFFF, 0):  # as a pipe would be
         file = tmp_path / "streamed.wav"
         file.write_bytes(whole[:at] + struct.pack("<I", size) + whole[at + 4 :])
         assert len(read_audio(file).samples) / SAMPLE_RATE == pytest.approx(0.5)
-    file.write_bytes(whole[:at] + struct.pack("<I", 0) + whole[at + 4 :])
-    assert "never finished" in _refusal(file)
 
 
 def test_length_is_judged_by_the_header_before_decoding(tmp_path: Path) -> None:
@@ -282,7 +280,7 @@ def test_sound_of_odd_length_needs_no_padding(tmp_path: Path) -> None:
         (0xFFFF_FFFF, "160 samples"),
         (321, "is truncated"),
         (320, "160 samples"),
-        (0, "was never finished"),
+        (0, "160 samples"),
     ],
 )
 def test_the_promised_length_is_held_against_the_file(
@@ -323,7 +321,7 @@ def test_a_thousand_chunks_are_looked_at(tmp_path: Path, before: int, expected: 
         ([FMT, b"data\0\0\0"], "ends before any sound"),
         ([FMT], "ends before any sound"),
         ([FMT, _chunk(b"data", length=0xFFFF_FFFF)], "zero length"),
-        ([FMT, b"data\0\0\0\0x"], "was never finished"),
+        ([FMT, b"data\0\0\0\0x"], "zero length"),
         # Without a format it cannot be said how many seconds are missing.
         ([_chunk(b"data", PCM, 400)], "promises 400.00 s and 320.00 s"),
         ([b"fmt \x10\0\0\0" + b"x" * 11], "ends before any sound"),

@@ -290,13 +290,14 @@ def test_enrolls_what_it_heard(engine: Engine, monkeypatch: pytest.MonkeyPatch) 
     (sample,) = ada.samples
     np.testing.assert_array_equal(sample.speaker_embedding, voice_at(1.0))
     assert [example.tolist() for example in sample.phrase_examples] == [phrase_at(0.2).tolist()] * 4
+    assert [voice.tolist() for voice in sample.stretches] == [voice_at(1.0).tolist()] * 3
     assert (sample.net_speech_s, sample.snr_db, sample.adapted) == (1.25, 33.0, False)
     assert sample.created_at == ada.updated_at == 1_800_000_000.0
     assert ada.speaker_model == engine.models.speaker.sha256
     assert ada.phrase_model == engine.models.phrase.sha256
     assert ada.status is ProfileStatus.ENROLLING
     grace = recognizer.extend(Profile.begin("Grace", ProfileKind.VOICE, required=1.0), said())
-    assert grace.samples[0].phrase_examples == ()
+    assert grace.samples[0].phrase_examples == grace.samples[0].stretches == ()
     assert (grace.phrase_model, grace.status) == ("", ProfileStatus.ENROLLED)
 
 
@@ -411,7 +412,7 @@ def in_haste(samples: FloatArray, share: float) -> FloatArray:
 def test_a_limit_itself_is_good_enough(engine: Engine) -> None:
     recognizer = hearing(engine, voice_at(0.5), spelled("abcdefghIJKlmnopqrstuvwx"))
     for embedder in (recognizer.models.speaker, recognizer.models.phrase):
-        points = {"enrollment": {"threshold": 0.5}}
+        points = {"enrollment": {"threshold": 0.5}, "evenness": {"threshold": -0.2}}
         embedder.card = replace(embedder.card, operating_points=points)
     phrase = replace(recognizer.scorer.phrase, distance=-16.0)
     scorer = replace(recognizer.scorer, phrase=phrase, rate=0.1)
