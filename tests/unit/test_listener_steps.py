@@ -14,7 +14,7 @@ from edge.access.decider import Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointSettings
 from edge.recognition.keyword_spotter import KeywordHit
-from edge.types import AudioBlock, Confidence, Profile, ProfileKind, ReasonCode, Utterance
+from edge.types import AudioBlock, Confidence, Profile, ProfileKind, Quality, ReasonCode, Utterance
 from tests.unit.judgments import QUALITY, judgment_of
 from tests.unit.sound_system import Clock
 from tests.unit.stores import make_sample
@@ -120,8 +120,8 @@ class Stage:
         self.compared.append((profile.name, phrase.start_s))
         return self.distances.get(phrase.start_s, phrase.start_s)
 
-    def is_phrase(self, distance: float, snr_db: float) -> bool:
-        assert snr_db == QUALITY.snr_db
+    def is_phrase(self, distance: float, quality: Quality) -> bool:
+        assert quality is QUALITY
         return any(self.distances.get(start_s, start_s) == distance for start_s in self.verdicts)
 
     def decide(self, said: Utterance, profiles: Any, phrase: Any = None) -> Judgment:
