@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -162,6 +163,8 @@ def surroundings_of(folder: Path) -> Surroundings:
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The parts that were asked for and have their recordings; printed one after the other."""
     folder: Path = options.folder
+    # Hundreds of stores are made on the way, and each would say so.
+    logging.getLogger("edge").setLevel(logging.ERROR)
     hearing = Hearing(surroundings_of(folder), options.models, options.jobs)
     report: dict[str, Any] = {}
     try:
