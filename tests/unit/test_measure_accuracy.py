@@ -6,7 +6,8 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -224,7 +225,7 @@ def test_a_phrase_is_only_compared_where_it_can_matter(monkeypatch: pytest.Monke
 
     def phrase_scores(_engine: Any, profiles: Sequence[Profile], _analyses: Any) -> Any:
         compared.extend(profiles)
-        return np.asarray([[float(one.samples[0].phrase_embedding[0, 0])] for one in profiles])
+        return np.asarray([one.samples[0].phrase_embedding for one in profiles])[:, 0]
 
     monkeypatch.setattr(hearing, "phrase_scores", phrase_scores)
     engine: Any = SimpleNamespace(scorer=plain_scorer())
@@ -324,53 +325,57 @@ def test_refused_sounds_open_nothing() -> None:
     assert hearing.REFUSED < threshold(0.01) < threshold(0.0001)
 
 
-class Elsewhere:
-    """Stands in for the processes that measure other software."""
-
-    def __init__(self) -> None:
-        self.commands: list[tuple[list[str], Path]] = []
-
-    def run(self, command: list[str], *, cwd: Path, **_: Any) -> None:
-        self.commands.append((command, cwd))
-        if "tools.measure_accuracy" in command:
-            assert (cwd / "tools" / "measure_accuracy.py").is_file()
-            assert (cwd / "edge" / "__init__.py").is_file()
-            file = Path(command[command.index("--json") + 1])
-            rates = {"turned_away_percent": 26.0, "IC_percent": None, "TW_percent": None}
-            row = {"presets": {"balanced": rates}, "too_poor_percent": 1.0}
-            file.write_text(json.dumps({"same_phrase": {"calm": {"noise 10 dB": row}}}))
-
-
-@pytest.mark.parametrize("other", ["HEAD", "models"])
+@pytest.mark.parametrize("other", ["v0.1", "models"])
 def test_other_software_is_measured_with_the_same_options(
     other: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    elsewhere = Elsewhere()
-    real = subprocess.run
+    tree = tmp_path / "tree"
+    (tree / "tools").mkdir(parents=True)
+    (tree / "tools" / "of_that_time.py").touch()
+    (tmp_path / "models").mkdir()
+    revisions: list[str] = []
+    commands: list[tuple[list[str], Path]] = []
 
-    def run(command: list[str], **options: Any) -> Any:
-        return (
-            real(command, **options) if command[0] == "git" else elsewhere.run(command, **options)
-        )
+    @contextmanager
+    def checked_out(revision: str) -> Iterator[Path]:
+        revisions.append(revision)
+        yield tree
 
+    def run(command: list[str], *, cwd: Path, **_: Any) -> None:
+        commands.append((command, cwd))
+        assert (cwd / "tools" / "measure_accuracy.py").is_file()
+        rates = {"turned_away_percent": 26.0, "IC_percent": None, "TW_percent": None}
+        row = {"presets": {"balanced": rates}, "too_poor_percent": 1.0}
+        report = json.dumps({"same_phrase": {"calm": {"noise 10 dB": row}}})
+        Path(command[command.index("--json") + 1]).write_text(report)
+
+    monkeypatch.setattr(measure_accuracy, "checked_out", checked_out)
     monkeypatch.setattr(subprocess, "run", run)
-    root = Path(measure_accuracy.__file__).parent.parent
-    compared = str(root / other) if other == "models" else other
+    monkeypatch.chdir(tmp_path)
     options = SimpleNamespace(
-        folder=tmp_path, phrase="Hey", jobs=3, quick=True, only=["same_phrase", "words"]
+        folder=Path("speech"), phrase="Hey", jobs=3, quick=True, only=["same_phrase", "words"]
     )
-    found = measure_accuracy.measured_elsewhere(compared, options)  # type: ignore[arg-type]
-    ((command, cwd),) = elsewhere.commands
+    found = measure_accuracy.measured_elsewhere(other, options)  # type: ignore[arg-type]
+    ((command, cwd),) = commands
     assert command[3:11] == [
-        *(str(tmp_path), "--phrase", "Hey", "--jobs", "3", "--quick"),
+        *(str(tmp_path / "speech"), "--phrase", "Hey", "--jobs", "3", "--quick"),
         *("--only", "same_phrase"),
     ]
-    assert ("--models" in command) is (other == "models")
-    assert (cwd == root) is (other == "models")
-    lines = summary({other: found, "measured": {}})
-    assert {"figure": "turned away, noise 10 dB, %", "aim": 4.0, other: 26.0, "measured": None} in (
-        lines
-    )
+    root = Path(measure_accuracy.__file__).parent.parent
+    if other == "models":
+        assert command[-4:-2] == ["--models", str(tmp_path / "models")]
+        assert (cwd, revisions) == (root, [])
+    else:
+        assert "--models" not in command
+        assert (cwd, revisions) == (tree, ["v0.1"])
+        assert not (tree / "tools" / "of_that_time.py").exists()
+    (line, *_) = summary({other: found, "measured": {}})
+    assert line == {
+        "figure": "turned away, noise 10 dB, %",
+        "aim": 4.0,
+        other: 26.0,
+        "measured": None,
+    }
 
 
 def test_the_summary_holds_the_last_against_the_aim() -> None:

@@ -69,7 +69,7 @@ def _words(condition: str, preset: str, figure: str) -> Callable[[Report], Any]:
     return _at("words", condition, "presets", preset, figure)
 
 
-def _gained(preset: str) -> Callable[[Report], float | None]:
+def _gained(preset: str) -> Callable[[Report], Any]:
     """The most that any trick adds to the strangers' accepts in quiet, in percent of attempts."""
 
     def find(report: Report) -> float | None:

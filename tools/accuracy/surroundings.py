@@ -87,7 +87,8 @@ def _noise(path: Path) -> FloatArray:
     samples = read_audio(path).samples
     power = frame_power(samples)
     sounding = np.repeat(power > _SILENT * power.mean(), FRAME_SAMPLES)
-    return samples[: len(sounding)][sounding]
+    noise: FloatArray = samples[: len(sounding)][sounding]
+    return noise
 
 
 @functools.lru_cache(maxsize=_BABBLES)
@@ -146,7 +147,8 @@ def _louder(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
 
 def _quieter(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
     del turn, place
-    return samples * np.float32(10.0 ** (-_QUIETER_DB / 20.0))
+    fainter: FloatArray = samples * np.float32(10.0 ** (-_QUIETER_DB / 20.0))
+    return fainter
 
 
 def _clipped(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
