@@ -77,10 +77,9 @@ def _gained(preset: str) -> Callable[[Report], Any]:
         if not tricks:
             return None
         in_quiet = tricks["quiet"]["accepted"][preset]
-        return max(
-            100.0 * (row["accepted"][preset] - in_quiet) / row["strangers"]
-            for row in tricks.values()
-        )
+        gained = {row["accepted"][preset] - in_quiet: row["strangers"] for row in tricks.values()}
+        most = max(gained)
+        return float(100.0 * most / gained[most])
 
     return find
 

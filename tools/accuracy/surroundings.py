@@ -154,7 +154,8 @@ def _quieter(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
 def _clipped(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
     del turn, place
     limit = max(float(np.quantile(np.abs(samples), 1.0 - _CLIPPED)), 1e-6)
-    return np.clip(samples / np.float32(limit), -1.0, 1.0).astype(np.float32)
+    clipped: FloatArray = np.clip(samples / np.float32(limit), -1.0, 1.0)
+    return clipped
 
 
 def _at_speed(factor: float) -> Trick:
