@@ -61,7 +61,7 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
             sounds = [read_audio(item.path).samples for item in said[:ENROLLED]]
             profile = enroll(engine, config, speaker, sounds)
             for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:
-                offline = engine.verify(profile, utterance_of(read_audio(item.path).samples))
+                offline = engine.verify(profile, utterance_of(read_audio(item.path)))
                 decisions = _decisions(config, item)
                 if len(decisions) != 1:
                     cut_otherwise += 1

@@ -102,7 +102,7 @@ def analyze_all(
     kind = ProfileKind.PHRASE if with_phrase else ProfileKind.VOICE
     for item in track(items, "listening"):
         try:
-            utterance = utterance_of(read_audio(item.path).samples)
+            utterance = utterance_of(read_audio(item.path))
         except AudioFormatError as error:
             on_unreadable(error)
             continue

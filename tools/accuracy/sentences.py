@@ -111,7 +111,7 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
             continue
         for chosen in enrollments(len(own), ENROLLED):
             rows = own[list(chosen)]
-            vectors.append(weights[rows] @ voices.embeddings[rows])
+            vectors.append(weights[rows] @ voices.enrolled[rows])
             owners.append(speaker)
             enrolled.append(np.isin(np.arange(len(voices.speaker)), rows))
     signatures = unit(np.stack(vectors).astype(np.float32))
@@ -137,7 +137,6 @@ def _scored(tested: Tested, fitted: FittedVoice) -> Half:
         normalized,
         [ENROLLED] * len(tested.signatures),
         voices.net_speech_s.tolist(),
-        voices.snr_db.tolist(),
     )
     return Half(
         tested.plain,
