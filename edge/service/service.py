@@ -175,6 +175,7 @@ class Service:
                 audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
+        self._time_known = True
         self._known: object = None
         self._prepared: object = None
         self._lost_samples = 0
@@ -251,10 +252,10 @@ class Service:
     def _watch_clock(self) -> None:
         """Note in the audit trail when the time becomes unknown, and known again."""
         clock = self._parts.clock
-        was_known = clock.problem is None
         clock.tick()
-        if was_known != (clock.problem is None):
-            detail: dict[str, Detail] = {"known": not was_known, "problem": clock.problem}
+        if self._time_known != (clock.problem is None):
+            self._time_known = not self._time_known
+            detail: dict[str, Detail] = {"known": self._time_known, "problem": clock.problem}
             self._context.trail.record(Event(EventKind.CLOCK, detail))
 
     def _prepare_challenge(self) -> None:

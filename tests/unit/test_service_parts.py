@@ -374,6 +374,29 @@ def test_a_flood_is_bounded_and_what_was_said_last_is_kept() -> None:
     assert seen == list(range(88, 600))
 
 
+# --- the clock ---
+
+
+def test_the_trail_says_when_the_time_is_unknown() -> None:
+    events: list[Event] = []
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=anything, control=anything, profiles=anything,
+        listening=anything, trail=SimpleNamespace(record=events.append),
+    )  # fmt: skip
+    clock = _Anything(problem=None)
+    parts: Any = SimpleNamespace(context=context, clock=clock, observers=Observers([]))
+    source: Any = anything
+    service = Service(parts, source)
+    for problem in ("never set", "never set", None, None):  # also from the beginning
+        clock.problem = problem
+        service._watch_clock()
+    assert [(event.kind, event.detail) for event in events] == [
+        (EventKind.CLOCK, {"known": False, "problem": "never set"}),
+        (EventKind.CLOCK, {"known": True, "problem": None}),
+    ]
+
+
 # --- the watchdog ---
 
 
