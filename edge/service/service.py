@@ -111,8 +111,10 @@ class DecisionPublisher:
         decision = judgment.decision
         if age > decision.lifetime_s:
             self.late += 1
-            when = f"{age:.1f} s after the speech" if math.isfinite(age) else "after a suspend"
-            _log.warning("a decision came %s and was dropped", when)
+            if math.isfinite(age):
+                _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            else:
+                _log.warning("a decision on what was said before a suspend was dropped")
             self._record(decision, sent=False)
             return None
         try:
