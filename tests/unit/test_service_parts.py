@@ -421,7 +421,7 @@ def test_the_trail_says_when_the_time_is_unknown() -> None:
         config=Config(), publisher=anything, control=anything, profiles=anything,
         listening=anything, trail=SimpleNamespace(record=events.append),
     )  # fmt: skip
-    clock = _Anything(problem=None)
+    clock: Any = _Anything(problem=None)
     parts: Any = SimpleNamespace(context=context, clock=clock, observers=Observers([]))
     source: Any = anything
     service = Service(parts, source)
