@@ -269,7 +269,7 @@ def _model(file: Path) -> Finding:
 
 def measure(engine: Engine, recordings: Path) -> tuple[float, float]:
     """The median time of a verification, and the length of its utterance; both in seconds."""
-    utterance = utterance_of(read_audio(recordings / "ada_right_phrase.flac").samples)
+    utterance = utterance_of(read_audio(recordings / "ada_right_phrase.flac"))
     ada = Profile.begin("Ada")
     for number in range(1, 4):
         example = read_audio(recordings / f"ada_enroll_{number}.flac").samples

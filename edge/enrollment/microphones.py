@@ -24,7 +24,7 @@ from edge.audio.sources import Source
 from edge.audio.utterance import find_speech
 from edge.enrollment.room_noise import QUIET_LIMIT_DBFS
 from edge.errors import MicrophoneError
-from edge.types import FloatArray, Quality
+from edge.types import AudioBlock, Quality
 
 LISTEN_S = 5.0
 """How long somebody speaks into all of them, seconds."""
@@ -142,7 +142,7 @@ class _Recorder:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._thread: threading.Thread | None = None
-        self._parts: list[FloatArray] = []
+        self._blocks: list[AudioBlock] = []
         self.level_dbfs = QUIETEST_DB
         self.fault: str | None = None
 
@@ -169,13 +169,15 @@ class _Recorder:
     def quality(self) -> Quality | None:
         if self.fault is not None:
             return None
-        samples = np.concatenate([*self._parts, np.zeros(0, np.float32)])
-        return measure_quality(samples, find_speech(samples))
+        blocks = self._blocks
+        samples = np.concatenate([*(b.samples for b in blocks), np.zeros(0, np.float32)])
+        clipped = [block.clipped_fraction for block in blocks]
+        return measure_quality(samples, find_speech(samples), clipped=clipped)
 
     def _record(self) -> None:
         try:
             for block in self._source.blocks():
-                self._parts.append(block.samples)
+                self._blocks.append(block)
                 self.level_dbfs = level_db(block.samples)
         except MicrophoneError as error:
             self.fault = str(error)

@@ -121,11 +121,12 @@ class Outbox:
                 self._held[entry.id] = now() + seconds
                 self._reasons[entry.id] = why
 
-    def remove(self, entry: Outgoing) -> None:
-        """Remove what the broker has confirmed."""
+    def remove(self, entry: Outgoing) -> bool:
+        """Remove what the broker has confirmed; False where it had expired before."""
         with self._lock:
-            if entry in self._waiting:
-                self._remove(entry)
+            waiting = entry in self._waiting
+            self._remove(entry)
+            return waiting
 
     def refuse(self, entry: Outgoing, why: str) -> None:
         """Drop what the broker refuses."""

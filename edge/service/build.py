@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.access.checks import Check, DuressCheck, PolicyCheck
@@ -23,7 +23,14 @@ from edge.mqtt.connection import read_password, tls_context
 from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
-from edge.service.context import ListeningSwitch, RunControl, ServiceContext, SignedMessages
+from edge.service.context import (
+    Handover,
+    ListeningSwitch,
+    RunControl,
+    ServiceContext,
+    SignedMessages,
+    same_place,
+)
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
@@ -67,8 +74,7 @@ def build_service(
     source: Source | None = None,
     on_decision: Callable[[AccessDecision], None] | None = None,
     reread: Callable[[], Config] | None = None,
-    listening: bool = True,
-    answers: Sequence[Mapping[str, Any]] = (),
+    before: Handover | None = None,
 ) -> Service:
     """Put a service together.
 
@@ -79,14 +85,14 @@ def build_service(
         on_decision: called in the worker's thread with each decision, after it was handed to MQTT.
         reread: reads the configuration file again; raises `EdgeVoiceError` where it cannot be
             used. None where there is no file.
-        listening: whether it listens to begin with.
-        answers: `RunControl.answers` of the service before.
+        before: what the service before has left; None for the first one.
 
     Raises:
         EdgeVoiceError: a model, the store, a key or a credential cannot be used.
     """
     control = RunControl(reread)
-    publisher = MqttPublisher(config.mqtt, config.device)
+    before = before or Handover()
+    publisher = _publisher(config, before.publisher)
     store = open_store(config.state_path, busy_s=_BUSY_S, settings=config.store)
     engine = Engine.open(config)
     state = DeviceState(config.state_path, busy_s=_BUSY_S)
@@ -109,7 +115,7 @@ def build_service(
         publisher,
         SignedMessages(publisher, issuer),
         trail,
-        ListeningSwitch(publisher, on=listening),
+        ListeningSwitch(publisher, on=before.listening),
         control,
     )
     lockout = LockOut(
@@ -128,11 +134,10 @@ def build_service(
         CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
         record=trail.record,
         answer=lambda content: _answer(context, content),
+        stopping=lambda: control.stopping,
         now=clock.at_least,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
-    for content in answers:  # sent after the subscription
-        context.messages.command_result(content)
     checks: list[Check] = [
         DuressCheck(
             lambda: context.profiles.profiles,
@@ -159,7 +164,15 @@ def build_service(
         StateFiles(Continuity(store, state), state, trail),
         Observers(_observers(context, state, pipeline, challenge)),
     )
-    return Service(parts, source)
+    return Service(parts, source, before)
+
+
+def _publisher(config: Config, before: MqttPublisher | None) -> MqttPublisher:
+    """The publisher of the service before, where it fits, so that nothing is missed."""
+    if before is None or not before.fits(config.mqtt, config.device):
+        return MqttPublisher(config.mqtt, config.device)
+    before.renew(config.device)
+    return before
 
 
 def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
@@ -176,15 +189,10 @@ def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
 
 def _answer(context: ServiceContext, content: Mapping[str, Any]) -> None:
     successor = context.control.successor
-    if successor is None or _identity(successor) != _identity(context.config):
+    if successor is None or not same_place(successor, context.config):
         context.messages.command_result(content)  # the sender waits for it here
     else:
         context.control.answers.append(content)
-
-
-def _identity(config: Config) -> tuple[object, ...]:
-    """Where and as whom a service with this configuration answers."""
-    return (config.mqtt, config.device.id, config.signing)
 
 
 def _raise_alarm(context: ServiceContext, event: Event) -> None:

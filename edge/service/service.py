@@ -29,9 +29,10 @@ from edge.challenge.challenge import Challenge
 from edge.config import Config
 from edge.errors import EdgeVoiceError, StoreError
 from edge.mqtt.command_queue import CommandQueue
+from edge.mqtt.link import Incoming
 from edge.notify import Notifier
 from edge.recognition import Engine
-from edge.service.context import ServiceContext
+from edge.service.context import Handover, ServiceContext, same_place
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
 from edge.service.state_files import StateFiles
@@ -82,6 +83,7 @@ class DecisionPublisher:
         late: how many decisions were dropped because they came too late.
         woke_at: `time.monotonic()` when the machine last came out of suspend. That clock stands
             still in suspend: what was said before is older than it looks.
+        closed: set once another service decides; nothing more is published then.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class DecisionPublisher:
     ) -> None:
         self.late = 0
         self.woke_at = 0.0
+        self.closed = False
         self._context = context
         self._checks = checks
         self._issuer = issuer
@@ -109,6 +112,8 @@ class DecisionPublisher:
         for check in self._checks:
             judgment = check.review(judgment)
         decision = judgment.decision
+        if self.closed:
+            return None
         if age > decision.lifetime_s:
             self.late += 1
             if math.isfinite(age):
@@ -171,8 +176,15 @@ class Service:
         listening: whether it is armed.
     """
 
-    def __init__(self, parts: ServiceParts, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        parts: ServiceParts,
+        source: Source | None = None,
+        before: Handover | None = None,
+    ) -> None:
         self._parts = parts
+        self._before = before or Handover()
+        self._left: list[Incoming] = []
         self._context = parts.context
         self.control = parts.context.control
         self._publisher = parts.context.publisher
@@ -203,7 +215,7 @@ class Service:
         Raises:
             EdgeVoiceError: the worker cannot go on.
         """
-        self._publisher.start()
+        self._take_over()
         try:
             self._profiles.refresh()
             self._context.trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
@@ -217,6 +229,8 @@ class Service:
             )
             self._publish_status()
             self._worker.start()
+            for answer in self._before.answers:
+                self._context.messages.command_result(answer)
             self._watch()
         finally:
             if self.control.successor is None:
@@ -227,7 +241,30 @@ class Service:
         if self._failure is not None:
             raise self._failure
 
+    def hand_over(self) -> Handover:
+        """What it leaves to its successor, once `run` has returned."""
+        control = self.control
+        publisher = self._publisher if self._is_followed else None
+        return Handover(self.listening.on, control.answers, publisher, self._left)
+
     # --- the main thread ---
+
+    @property
+    def _is_followed(self) -> bool:
+        """Whether another service follows at the same place."""
+        successor = self.control.successor
+        return successor is not None and same_place(successor, self._context.config)
+
+    def _take_over(self) -> None:
+        """Begin to publish and to receive commands, those first that the service before left."""
+        messages = list(self._before.messages)
+        publisher = self._before.publisher
+        if publisher is not None and publisher is not self._publisher:
+            publisher.close()  # only now: the next connection follows at once
+            messages += publisher.take_held()
+        for message in messages:
+            self._parts.commands.receive(message)
+        self._publisher.start()
 
     def _watch(self) -> None:
         due = 0.0
@@ -311,10 +348,15 @@ class Service:
         parts.observers.close()
         # Into the audit trail what came in, while the broker can still be reached.
         parts.enrollment.close()
+        if self._is_followed:
+            parts.decisions.closed = True
+            self._publisher.hold()
+            self._left = parts.commands.take_back()
         parts.commands.close()
         parts.lockout.close()
         parts.clock.write()
-        self._publisher.close()
+        if not self._is_followed:
+            self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
             self._profiles.store_adaptations()
         self._profiles.store_recordings()
@@ -356,6 +398,8 @@ class Service:
         enrollment = parts.enrollment
         if not self.listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
             parts.challenge.cancel()
+            for judgment in parts.pipeline.listener.settle():
+                self._decide(judgment)
             self._moved_at = time.monotonic()
             return
         profiles = self._profiles.profiles

@@ -102,6 +102,8 @@ class ReasonCode(str, enum.Enum):
     """While enrolling: the very recording that was enrolled before."""
     CUT_OFF = "cut_off"
     """While enrolling: speech touches the first or the last of what was recorded."""
+    OTHER_LENGTH = "other_length"
+    """While enrolling: half or twice as long as a repetition before."""
     LOCKED_OUT = "locked_out"
     """Too many rejections: everybody is denied until the lock-out is over."""
     REPLAY_SUSPECTED = "replay_suspected"

@@ -33,6 +33,7 @@ VALUES: dict[str, str] = {
         "say your passphrase 3 times and pause after each"
     ),
     "1 of 3: and again": "1 of 3: again",
+    "2 of 3: once more": "2 of 3: once more, in haste: so you get in on busy days too",
     "another voice: once more, by the same person as the first time": (
         "different voice: once more, by the same person as the first time"
     ),

@@ -125,6 +125,8 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
         )
         and len(one.phrase_variants) == len(other.phrase_variants)
         and all(map(np.array_equal, one.phrase_variants, other.phrase_variants))
+        and len(one.stretches) == len(other.stretches)
+        and all(map(np.array_equal, one.stretches, other.stretches))
         and one.net_speech_s == other.net_speech_s
         and one.snr_db == other.snr_db
         and one.created_at == other.created_at

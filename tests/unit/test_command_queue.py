@@ -357,6 +357,33 @@ def test_more_commands_than_the_queue_holds(tmp_path: Path) -> None:
     assert home.queue.work() == 1
 
 
+def test_what_waits_at_the_end_is_left_to_the_service_that_follows(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    messages = [arrived(ordered("lock_out", counter=count + 1)) for count in range(3)]
+    messages.append(arrived(b"PRESS", "set/lift_lockout"))
+    home = Home(tmp_path, unsigned=UnsignedConfig(lift_lockout=True))
+    for message in messages:
+        home.queue.receive(message)
+    assert home.queue.take_back() == messages
+    home.queue.close()
+    assert (home.done, home.answers, home.events) == ([], [], [])
+    home.state.close()
+    after = Home(tmp_path, unsigned=UnsignedConfig(lift_lockout=True))
+    for message in messages:
+        after.queue.receive(message)
+    assert after.queue.work() == 4
+    assert after.reasons == ["done"] * 4
+
+
+def test_after_a_reload_nothing_more_is_carried_out(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.queue._stopping = lambda: bool(home.done)
+    for count in range(3):
+        home.queue.receive(arrived(ordered("reload", counter=count + 1)))
+    assert home.queue.work() == 1
+    assert len(home.queue.take_back()) == 2
+
+
 def test_what_waits_at_the_end_is_refused_and_said(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for count in range(32):
