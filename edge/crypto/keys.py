@@ -33,6 +33,7 @@ from edge.private_files import (
     read_file,
     reason,
     sync_folder,
+    trusted_owners,
     write_file,
 )
 
@@ -377,15 +378,13 @@ def _logged(fresh: Path, file: Path) -> Iterator[None]:
 def key_of_file(path: Path) -> WrappingKey | None:
     """The key in a file, whatever its form; None where there is no such file.
 
-    It must belong to this user or root. When root asks, also to the folder's owner, as the service.
+    It must belong to one of its `trusted_owners`.
 
     Raises:
         KeyFault: it cannot be read, has a wrong size or owner, or others may read it.
     """
     try:
-        user = os.geteuid()
-        owners = {0, path.parent.stat().st_uid} if user == 0 else {0, user}
-        content = read_file(path, _MAX_KEY_BYTES, owners=owners)
+        content = read_file(path, _MAX_KEY_BYTES, owners=trusted_owners(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except NotPrivate as error:
