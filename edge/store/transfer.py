@@ -22,7 +22,7 @@ from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_s
 from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows
 from edge.types import EnrollmentSample, Profile
 
-MAX_FILE_BYTES = 64 << 20
+MAX_FILE_BYTES = 32 << 20
 MAX_DURESS = 8
 """Duress phrases of one person in a file."""
 MAX_TRANSFERRED = 200
@@ -31,6 +31,8 @@ TRANSFERRED_KINDS = ("digit", "digits")
 """Kinds of items that are a part of the person; others belong to the device."""
 
 _MAX_HEAD = 1024
+_MAX_PARTS = 50_000
+"""Lists, objects and commas; a person with all that may go with them has fewer."""
 _FORMAT = "edge-voice-profile"
 _VERSION = 1
 _ROOM = 50
@@ -169,6 +171,9 @@ def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
 
 def parse_content(content: bytes) -> ExportedPerson:
     """A person from the decrypted content of a file. Raises `ValueError`."""
+    if sum(content.count(sign) for sign in b"[{,") > _MAX_PARTS:
+        # In memory each takes thirty times its size in the file.
+        raise ValueError("what is in it cannot be a profile (it has too many parts)")
     try:
         return _person(json.loads(content), nested=False)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError, InputError) as error:
