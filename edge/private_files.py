@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -101,6 +102,24 @@ def make_file(path: Path) -> None:
     if not path.exists():
         with contextlib.suppress(FileExistsError), new_file(path, owner=folder_owner(path)):
             pass
+
+
+def hold(path: Path) -> int:
+    """Hold a file while this process lives, made where missing; the open descriptor.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be made.
+        StoreError: it is a link of another user's.
+    """
+    make_file(path)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,13 +139,18 @@ def write_person(
         raise TransferError(f"cannot write {path}: {reason(error)}") from None
 
 
-def read_person(path: Path, passphrase: str) -> ExportedPerson:
-    """Read a person from a file. Raises `TransferError`, also for a wrong passphrase."""
+def read_person(path: Path, passphrase: str | Callable[[], str]) -> ExportedPerson:
+    """Read a person from a file. Raises `TransferError`, also for a wrong passphrase.
+
+    The passphrase is only asked for once the file is there.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise TransferError(f"cannot read {path}: {reason(error)}") from None
+    if callable(passphrase):
+        passphrase = passphrase()
     try:
         return parse_person(data, passphrase)
     except ValueError as error:

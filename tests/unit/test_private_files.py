@@ -16,6 +16,7 @@ from edge.private_files import (
     NotPrivate,
     close_to_others,
     erase,
+    hold,
     make_file,
     new_file,
     overwrite,
@@ -293,6 +294,16 @@ def test_whose_secrets_are_read(
     # Who owns a credential is systemd's business.
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert read_secret(Path("signing.key"), "signing.key_file", 100) == b"sesame"
+
+
+def test_a_file_is_held_by_one_process(tmp_path: Path) -> None:
+    file = tmp_path / "run.lock"
+    held = hold(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with pytest.raises(BlockingIOError):
+        hold(file)
+    os.close(held)
+    os.close(hold(file))
 
 
 def test_a_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
