@@ -9,6 +9,10 @@ A phrase found in mid-speech opens at once unless the decision is a close one. A
 long as the end-pointer does, for a nearer hit of the same phrase. A denial waits for the end of the
 utterance. After a phrase was answered another one in the same utterance is answered too, but
 nothing in it is denied.
+
+Who stops in the midst of a phrase says it in two utterances. A denial therefore waits until no
+second half can come any more, or until that is over: where both together are an enrolled phrase,
+whoever says it, one decision on both is given, and else one on each.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from edge.access.decider import Decider, Judgment
 from edge.audio.end_pointing import EndPointer, OpenUtterance
 from edge.recognition import Engine
 from edge.recognition.keyword_spotter import KeywordHit, KeywordSpotter
-from edge.types import AudioBlock, Confidence, Profile, Utterance
+from edge.types import AudioBlock, Confidence, Profile, ProfileKind, Utterance
 
 _MARGINS_S = (0.0, 0.06, 0.12)
 """Added at both sides of a hit: its ends are only that exact."""
@@ -73,7 +77,9 @@ class Listener:
         self._engine = engine
         self._decider = decider
         self._profiles: Sequence[Profile] = ()
+        self._eligible: list[Profile] = []
         self._candidates: list[Profile] = []
+        self._denied: Judgment | None = None
         self._spotter = KeywordSpotter(engine.models.phrase, [])
         self._begin(None)
 
@@ -82,7 +88,8 @@ class Listener:
         if profiles is self._profiles:
             return
         self._profiles = profiles
-        self._candidates = self._decider.eligible(profiles) if self._inside else []
+        self._eligible = self._decider.eligible(profiles)
+        self._candidates = self._eligible if self._inside else []
         examples = [
             [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
             for profile in self._candidates
@@ -99,6 +106,8 @@ class Listener:
         opened = self.endpointer.opened
         if opened is not self._opened:
             self._begin(opened)
+        if not self.endpointer.may_go_on:
+            yield from self.settle()
         answers = self._answers
         if answers is not None and answers.pending:
             unanswered = answers.tick()
@@ -111,6 +120,13 @@ class Listener:
         """The stream is over: decide on the utterance that was still open."""
         for utterance in self.endpointer.flush():
             yield from self._end(utterance)
+        yield from self.settle()
+
+    def settle(self) -> Iterator[Judgment]:
+        """The denial that waited, if any."""
+        denied, self._denied = self._denied, None
+        if denied is not None:
+            yield denied
 
     def _begin(self, opened: OpenUtterance | None) -> None:
         """Start over with each utterance."""
@@ -124,11 +140,13 @@ class Listener:
         """Decide on the phrases that ended in the latest block."""
         for judgment in self._granted(opened, self._hits(opened), _MOST_AT_ONCE):
             if judgment.decision.confidence is not Confidence.LOW:
+                yield from self.settle()
                 yield self._answer(judgment)
                 return
             self._close_ones.append(judgment)
         wait_s = self.endpointer.settings.end_silence_s
         if self._close_ones and opened.end_s - self._close_ones[0].utterance.end_s >= wait_s:
+            yield from self.settle()
             yield self._answer(_nearest(self._close_ones))
 
     def _hits(self, opened: OpenUtterance) -> list[KeywordHit]:
@@ -137,6 +155,7 @@ class Listener:
     def _answer(self, judgment: Judgment) -> Judgment:
         self._answered_s = judgment.utterance.end_s
         self._close_ones = []
+        self.endpointer.forget_last()
         return judgment
 
     def _granted(
@@ -157,14 +176,17 @@ class Listener:
         phrases = [self._engine.embed_phrase(piece) for piece in pieces]
         distances = [self._engine.phrase_distance(profile, phrase) for phrase in phrases]
         nearest = min(range(len(pieces)), key=distances.__getitem__)
-        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
+        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality):
             return None
         judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
         return judgment if judgment.decision.granted else None
 
     def _end(self, utterance: Utterance) -> Iterator[Judgment]:
         """An utterance is over: decide on it as a whole, then on the hits in it."""
+        if self._answered_s is not None:
+            self.endpointer.forget_last()
         if self._answers is not None and self._answers.pending:
+            yield from self.settle()
             # The rest of an utterance in which a phrase was answered is not an answer.
             answer = self._answers.judge(utterance) if self._answered_s is None else None
             if answer is not None:
@@ -174,16 +196,41 @@ class Listener:
         if self._answered_s is None:
             whole = self._decider.decide(utterance, self._profiles)
             if whole.decision.granted:
-                yield whole
+                yield from self.settle()
+                yield self._answer(whole)
                 return
         found = list(self._close_ones)
         if self._opened is not None and self._candidates:
             late = self._hits(self._opened) + self._spotter.finish()
             found += self._granted(self._opened, late, _MOST_AT_END)
         if found:
+            yield from self.settle()
             yield self._answer(_nearest(found))
         elif whole is not None:
-            yield whole
+            yield from self._deny(whole)
+
+    def _deny(self, whole: Judgment) -> Iterator[Judgment]:
+        """Nothing in an utterance opens: perhaps it is one half of a phrase."""
+        if whole.utterance.joined is not None:
+            phrase = self._decide_joined(whole.utterance.joined)
+            if phrase is not None:
+                self._denied = None
+                yield self._answer(phrase)
+                return
+        yield from self.settle()
+        self._denied = whole
+        if not self._eligible:
+            yield from self.settle()
+
+    def _decide_joined(self, utterance: Utterance) -> Judgment | None:
+        """Decide on two utterances as one; None unless they are an enrolled phrase."""
+        if not self._eligible or self._engine.refusal(utterance, ProfileKind.PHRASE) is not None:
+            return None
+        phrase = self._engine.embed_phrase(utterance)
+        distance = min(self._engine.phrase_distance(each, phrase) for each in self._eligible)
+        if not self._engine.is_phrase(distance, utterance.quality):
+            return None
+        return self._decider.decide(utterance, self._profiles, phrase)
 
 
 def _nearest(judgments: Sequence[Judgment]) -> Judgment:

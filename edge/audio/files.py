@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.audio.blocks import new_resampler
+from edge.audio.blocks import FULL_SCALE, LOUDEST, new_resampler
 from edge.errors import AudioFormatError
 from edge.private_files import make_folder
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
@@ -30,9 +31,6 @@ STREAMED_SIZE = 0x7FFF_0000
 
 MOST_CHUNKS = 1000
 """Chunks before the sound; the richest files have some tens of titles and markers."""
-
-LOUDEST = 2.0**32
-"""Full scale is 1; some programs write 32-bit integers as floats. Beyond it sums overflow."""
 
 _UNKNOWN_LENGTH = 2**36
 """What libsndfile reports for a FLAC made on the fly is the largest number that it has."""
@@ -63,10 +61,12 @@ class Recording:
     Attributes:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), within [-1, 1].
         original_rate: samples per second in the file.
+        clipped: which samples were at full scale in any channel, shape (n,).
     """
 
     samples: FloatArray = field(repr=False)
     original_rate: int
+    clipped: NDArray[np.bool_] = field(repr=False)
 
     @property
     def narrowband(self) -> bool:
@@ -236,10 +236,12 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     parts: list[FloatArray] = []
     frames = 0
     resampler = new_resampler(rate, channels)
+    loudness: list[FloatArray] = []
     peak = 0.0
     for chunk in _chunks(path, sound, rate):
         frames += len(chunk)
         peak = max(peak, peak_of(path, chunk))
+        loudness.append(np.abs(chunk).max(axis=1))
         parts.append(chunk if resampler is None else resampler.resample_chunk(chunk))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
@@ -251,10 +253,14 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
     samples = mix_down(np.concatenate(parts))
+    scale = 1.0
     if peak > 1.0 and sound.subtype in _FLOAT_SUBTYPES:
         # Float files have room above full scale: nothing was cut off there, so nothing is now.
+        scale = peak
         samples = samples / np.float32(peak)
-    return Recording(np.clip(samples, -1.0, 1.0), rate)
+    at = np.minimum(np.arange(len(samples)) * rate // SAMPLE_RATE, frames - 1)
+    clipped = np.concatenate(loudness)[at] >= FULL_SCALE * scale
+    return Recording(np.clip(samples, -1.0, 1.0), rate, clipped)
 
 
 def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
@@ -303,8 +309,10 @@ def mix_down(samples: FloatArray) -> FloatArray:
     if samples.shape[1] == 1:
         return samples[:, 0]
     mean: FloatArray = samples.mean(axis=1, dtype=np.float32)
-    power = np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
-    mean_power = float(np.dot(mean, mean))
+    # An offset says nothing about whether they work against each other.
+    swings = samples - samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+    power = np.einsum("nc,nc->c", swings, swings, dtype=np.float64)
+    mean_power = float(np.square(swings.mean(axis=1, dtype=np.float64)).sum())
     if mean_power < 0.5 * float(power.sum()) / samples.shape[1] ** 2:
         return np.ascontiguousarray(samples[:, int(power.argmax())])
     return mean

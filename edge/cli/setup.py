@@ -215,8 +215,7 @@ def _authority(text: str) -> Path | None:
 
 def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> int | str | None:
     """By part of its name, which stays the same when other devices are plugged in."""
-    from edge.audio.devices import choose, list_devices
-    from edge.enrollment.microphones import lasting_name
+    from edge.audio.devices import choose, lasting_name, list_devices
     from edge.installation.configuration import checked
 
     default = _DEFAULT if before is None else str(before)

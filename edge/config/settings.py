@@ -96,7 +96,9 @@ class AudioConfig:
 
     device: int | str | None = setting(
         None,
-        "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
+        "The microphone: its number, its name or a part of it, as `edge-voice devices` lists them,"
+        " or ALSA's name for it, such as hw:CARD=Device,DEV=0. Numbers change when something is"
+        " plugged in.",
         (0, 1000, ""),
         form=(r".{1,200}", "a device number or name"),
         empty="the system's default microphone",
@@ -104,8 +106,8 @@ class AudioConfig:
     )
     end_silence_s: float = setting(
         0.6,
-        "Silence that ends an utterance. A shorter one answers sooner, but splits a phrase spoken"
-        " with pauses.",
+        "Silence that ends an utterance. A shorter one answers sooner. A phrase with a pause of up"
+        " to a second in it is put together again.",
         (0.2, 3.0, "s"),
     )
     min_speech_s: float = setting(
@@ -228,6 +230,13 @@ class AccessConfig:
         empty="the system's time zone",
         use="zone",
     )
+    unknown_time: str = setting(
+        "deny",
+        "Whether people with hours or dates can open while the device does not know the time, as a"
+        " Raspberry Pi without a clock chip until it reaches a time server: deny, allow (at any"
+        " time, also after the last day), or trust (go by the clock, whatever it shows).",
+        choices=("deny", "allow", "trust"),
+    )
 
 
 @dataclass(frozen=True)
@@ -280,7 +289,11 @@ class ReplayConfig:
         " make room. Each takes about 1 kB per second.",
         (5, 500, "utterances"),
     )
-    days: int = setting(365, "How long an utterance is remembered.", (1, 3650, "days"))
+    days: int = setting(
+        365,
+        "How long an utterance is remembered; counted are days that the machine has run.",
+        (1, 3650, "days"),
+    )
 
 
 @dataclass(frozen=True)
@@ -551,7 +564,11 @@ class HomeAssistantConfig:
 class AuditConfig:
     """How long entries stay in the audit trail; the limit reached first counts."""
 
-    days: int = setting(365, "Entries older than this are removed.", (1, 3650, "days"))
+    days: int = setting(
+        365,
+        "Entries older than this are removed; counted are days that the machine has run.",
+        (1, 3650, "days"),
+    )
     most_entries: int = setting(
         100_000, "Most entries; the oldest are removed first.", (1000, 500_000, "entries")
     )
@@ -631,7 +648,8 @@ class Config:
     )
     models_directory: Path | None = setting(
         None,
-        "Folder of the models and their cards.",
+        "Folder of models of your own, with their cards; they are not held against the hashes of"
+        " this release.",
         empty="the models that were installed",
         use="folder",
     )

@@ -120,8 +120,9 @@ class CommandQueue:
     """Receives commands in the publisher's thread, carries them out in that of `work`.
 
     `handlers` are by command; one without is answered `unsupported`, `ping` needs none. `record`
-    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only. Once
-    `stopping`, nothing more is carried out.
+    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only; by
+    `now`, Unix time, a command is fresh; None for the clock's. Once `stopping`, nothing more is
+    carried out.
 
     Raises:
         ConfigError: the file of keys cannot be used.
@@ -142,6 +143,7 @@ class CommandQueue:
         answer: Callable[[Mapping[str, Any]], None] | None = None,
         refusals: RefusalLog | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] | None = None,
     ) -> None:
         unknown = set(handlers) - {*COMMANDS, CHOOSE}
         if unknown:
@@ -153,6 +155,7 @@ class CommandQueue:
         self._record = record
         self._answer = answer
         self._stopping = stopping
+        self._now = now or time.time
         self._keys = read_command_keys(config.keys_file)
         self._highest = {key_id: self._stored_counter(key_id) for key_id in self._keys}
         self._waiting: queue.Queue[tuple[Command, Incoming]] = queue.Queue(_MOST_WAITING)
@@ -204,7 +207,7 @@ class CommandQueue:
                 message,
                 self._keys,
                 device_id=self._device_id,
-                now=time.time(),
+                now=self._now(),
                 allowance_s=self._config.clock_allowance_s,
             )
         else:

@@ -6,10 +6,10 @@ import collections
 import logging
 import math
 import threading
-import time
 from dataclasses import dataclass
 
 from edge.types import AccessDecision
+from edge.uptime import uptime
 
 DECISION = "decision"
 _MOST_OF_ONE_TOPIC = 8
@@ -23,7 +23,7 @@ def now() -> float:
     A Raspberry Pi has no wall clock until it has reached a time server, and `time.monotonic()`
     stops in suspend: a decision would still be fresh in the morning.
     """
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return uptime()
 
 
 @dataclass(frozen=True)

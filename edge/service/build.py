@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.access.checks import Check, DuressCheck, PolicyCheck
-from edge.access.clock import DoorClock
+from edge.access.clock import DoorClock, door_clock
 from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.audio.sources import Source
@@ -39,8 +38,11 @@ from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
 from edge.service.service import DecisionPipeline, DecisionPublisher, Service, ServiceParts
+from edge.service.state_files import StateFiles
 from edge.store import open_store
+from edge.store.ages import Ages
 from edge.store.audit import AUDIT_KEY, AuditTrail
+from edge.store.continuity import Continuity
 from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Event
 
@@ -102,8 +104,9 @@ def build_service(
         busy_s=_BUSY_S,
         on_urgent=control.wake.set,
     )
-    issuer = Issuer(config.device.id, state, signing_key(config.signing))
-    replay = ReplayCheck(config.replay)
+    clock = door_clock(state, config.access)
+    issuer = Issuer(config.device.id, state, signing_key(config.signing), now=clock.known_s)
+    replay = ReplayCheck(config.replay, Ages(state, "heard", config.replay.days))
     context = ServiceContext(
         config,
         store,
@@ -115,7 +118,6 @@ def build_service(
         ListeningSwitch(publisher, on=before.listening),
         control,
     )
-    clock = DoorClock(state, config.access.time_zone)
     lockout = LockOut(
         config.lockout,
         state,
@@ -133,6 +135,7 @@ def build_service(
         record=trail.record,
         answer=lambda content: _answer(context, content),
         stopping=lambda: control.stopping,
+        now=clock.at_least,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
     checks: list[Check] = [
@@ -143,7 +146,7 @@ def build_service(
         ),
         LockOutGate(lockout),
         replay,
-        PolicyCheck(config.device.id, clock),
+        PolicyCheck(config.device.id, clock, without_time=config.access.unknown_time == "allow"),
         challenge,
         LockOutCount(lockout),
     ]
@@ -158,6 +161,7 @@ def build_service(
         clock,
         issuer,
         state,
+        StateFiles(Continuity(store, state), state, trail),
         Observers(_observers(context, state, pipeline, challenge)),
     )
     return Service(parts, source, before)
@@ -179,7 +183,7 @@ def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
         lambda profile_id: rounds_of(context.store, profile_id),
         context.messages.challenge,
         speak=DigitSpeaker(settings.language, settings.output) if settings.speak else None,
-        now=lambda: clock.local(time.time()),
+        now=clock.now,
     )
 
 

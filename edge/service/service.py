@@ -34,8 +34,9 @@ from edge.recognition import Engine
 from edge.service.context import Handover, ServiceContext, same_place
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
+from edge.service.state_files import StateFiles
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile
+from edge.types import AccessDecision, AudioBlock, Detail, Event, EventKind, Profile
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
@@ -152,6 +153,7 @@ class ServiceParts:
     clock: DoorClock
     issuer: Issuer
     state: DeviceState
+    files: StateFiles
     observers: Observers
 
 
@@ -204,6 +206,8 @@ class Service:
         try:
             self._profiles.refresh()
             self._context.trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
+            self._watch_clock()
+            self._parts.files.begin()
             self._publisher.set_status(
                 listening=self.listening.on,
                 enrolling=False,
@@ -268,7 +272,8 @@ class Service:
         parts.commands.work()
         parts.enrollment.tick()
         parts.lockout.tick()
-        parts.clock.tick()
+        self._watch_clock()
+        parts.files.tick(self._profiles.revision)
         parts.issuer.top_up()
         self._profiles.store_recordings()
         self._prepare_challenge()
@@ -279,6 +284,15 @@ class Service:
         self.control.reload_if_requested()
         if self._alive():
             self._notifier.watchdog()
+
+    def _watch_clock(self) -> None:
+        """Note in the audit trail when the time becomes unknown, and known again."""
+        clock = self._parts.clock
+        was_known = clock.problem is None
+        clock.tick()
+        if was_known != (clock.problem is None):
+            detail: dict[str, Detail] = {"known": not was_known, "problem": clock.problem}
+            self._context.trail.record(Event(EventKind.CLOCK, detail))
 
     def _prepare_challenge(self) -> None:
         """Get ready to ask people that the worker knows of since the last time."""
@@ -297,6 +311,8 @@ class Service:
             late_decisions=parts.decisions.late,
             audit_problem=self._context.trail.problem,
             challenge_problem=challenge.problem,
+            clock_problem=parts.clock.problem,
+            state_problem=parts.files.problem,
             challenge_demanded=challenge.demanded or None,
         )
 
@@ -368,6 +384,8 @@ class Service:
         enrollment = parts.enrollment
         if not self.listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
             parts.challenge.cancel()
+            for judgment in parts.pipeline.listener.settle():
+                self._decide(judgment)
             self._moved_at = time.monotonic()
             return
         profiles = self._profiles.profiles

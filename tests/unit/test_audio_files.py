@@ -79,6 +79,31 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(recording.samples, 0.75 * _tone(), atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+def test_what_one_channel_overdrives_is_told_after_mixing(tmp_path: Path, rate: int) -> None:
+    two = np.zeros((rate, 2), np.float32)
+    two[rate // 4 : rate // 2, 1] = -1.0
+    recording = read_audio(_write(tmp_path / "two.wav", two, rate, subtype="PCM_16"))
+    assert float(np.abs(recording.samples).max()) < 0.7
+    clipped = np.flatnonzero(recording.clipped)
+    assert (clipped[0], clipped[-1], len(clipped)) == (4_000, 7_999, 4_000)
+
+
+@pytest.mark.parametrize(("peak", "count"), [(0.998, 0), (1.0, 400), (3.0, 400)])
+def test_in_a_float_file_what_is_flat_at_its_own_peak_is_clipped(
+    tmp_path: Path, peak: float, count: int
+) -> None:
+    loud = 0.5 * _tone()
+    loud[1_000:1_400] = peak
+    recording = read_audio(_write(tmp_path / "loud.wav", loud, subtype="FLOAT"))
+    assert np.count_nonzero(recording.clipped) == count
+
+
+def test_an_offset_does_not_hide_that_channels_cancel() -> None:
+    two = np.stack([0.5 - 0.1 * _tone(), 0.5 + 0.1 * _tone()], axis=1).astype(np.float32)
+    assert float(mix_down(two).std()) == pytest.approx(0.1 * float(_tone().std()), rel=1e-3)
+
+
 def test_channels_in_antiphase_do_not_cancel(tmp_path: Path) -> None:
     two = np.stack([-0.9 * _tone(), _tone()], axis=1)
 

@@ -188,6 +188,15 @@ def test_the_clock_of_a_sender_may_be_off(tmp_path: Path, clock: Clock) -> None:
     assert home.reasons == ["late", "done"]
 
 
+@pytest.mark.parametrize(("now", "reason"), [(1772366398.0, "done"), (1772452798.0, "late")])
+def test_fresh_is_what_the_door_s_clock_says(tmp_path: Path, now: float, reason: str) -> None:
+    home = Home(tmp_path, now=lambda: now)
+    times = {"issued_at": "2026-03-01T11:59:50Z", "expires_at": "2026-03-01T12:00:00Z"}
+    home.queue.receive(arrived(ordered("ping", counter=1, **times)))
+    home.queue.work()
+    assert home.reasons == [reason]
+
+
 def test_the_number_is_kept_before_the_command_is_done(tmp_path: Path) -> None:
     home = Home(tmp_path)
     seen: list[str | None] = []
