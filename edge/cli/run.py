@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
-from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
+from edge.errors import (
+    EXIT_ENVIRONMENT,
+    EXIT_OK,
+    EdgeVoiceError,
+    EnvironmentFault,
+    StoreError,
+)
+from edge.private_files import hold, make_folder
 
 if TYPE_CHECKING:
     from edge.audio.sources import Source
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
+
+_LOCK = "run.lock"
+"""Held in the state directory while a service runs."""
 
 HELP = "listen, decide and publish until stopped"
 
@@ -93,6 +103,7 @@ class _Runner:
         if args.input is not None:
             self._source = input_source(args.input, realtime=args.realtime)
         self._service: Service | None = None
+        self._held: set[Path] = set()
         self._stopped = self._reload_requested = False
 
     def run(self) -> None:
@@ -146,6 +157,7 @@ class _Runner:
     def _build(self, config: Config, before: Handover | None) -> Service:
         from edge.service import build_service
 
+        self._hold(config.state_path)
         if not self._args.verbose:
             # A service's log goes to the systemd journal.
             logging.getLogger().setLevel(config.log_level.upper())
@@ -156,6 +168,22 @@ class _Runner:
             reread=self._reread,
             before=before,
         )
+
+    def _hold(self, folder: Path) -> None:
+        """Let no other service use the state: the two would take the broker from each other."""
+        if folder in self._held:
+            return
+        try:
+            make_folder(folder)
+            hold(folder / _LOCK)
+        except BlockingIOError:
+            raise EnvironmentFault(
+                f"{folder}: another 'edge-voice run' is using it; stop that one, or give this one"
+                " its own state_directory and device.id"
+            ) from None
+        except (OSError, StoreError) as error:  # the door comes first
+            _log.debug("%s cannot be locked: %s", folder, error)
+        self._held.add(folder)
 
     def _read(self) -> Config:
         self._reload_requested = False

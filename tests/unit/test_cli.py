@@ -114,6 +114,19 @@ def test_config_check_shows_every_mistake(capsys: Capture, config: Path) -> None
     assert len(value["error"]["problems"]) == 3
 
 
+def test_config_check_looks_into_the_command_keys(
+    capsys: Capture, tmp_path: Path, config: Path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    config.write_text(f"commands: {{keys_file: {keys}}}\n")
+    assert main(["config", "check"]) == 0  # it may be a credential of the service
+    keys.touch(mode=0o600)
+    keys.write_text("keys:\n  - {id: a}\n")
+    capsys.readouterr()
+    assert main(["config", "check"]) == 2
+    assert f"{keys}:2: algorithm is missing" in capsys.readouterr().err
+
+
 def test_missing_config_is_2(capsys: Capture, tmp_path: Path) -> None:
     assert main(["--config", str(tmp_path / "none.yaml"), "profiles", "list"]) == 2
     assert "none.yaml: no such file" in capsys.readouterr().err
