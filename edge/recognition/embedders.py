@@ -36,7 +36,8 @@ _PADDING_LEVEL = 1e-4
 
 _PHRASE_STRIDE = 8
 _PHRASE_HOP = 4
-_LONGEST_CALL = 3_000
+_LONGEST_CALL = 300
+"""Frames; the runtime keeps buffers for the longest, 8 MB for ten seconds more."""
 
 
 def voice_samples(utterance: Utterance) -> FloatArray:

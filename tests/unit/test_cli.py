@@ -279,6 +279,25 @@ def test_no_process_leaves_a_core_dump() -> None:
     assert done.stdout == "0 0\n"
 
 
+def test_numpy_works_on_one_thread() -> None:
+    """Threads that wait for each other took most of a service's time."""
+    code = (
+        "import os, sys, edge.cli.main as it\n"
+        "it.main = lambda: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules)\n"
+        "it.entry_point()"
+    )
+    for given, threads in ({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"):
+        inherited = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **given},
+        )
+        assert done.stdout == f"{threads} False\n"
+
+
 def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:
     """Run a command with its standard output as a shell's redirection makes it."""
     inherited = os.environ.get("PYTHONPATH", "")
