@@ -298,6 +298,30 @@ def test_numpy_works_on_one_thread() -> None:
         assert done.stdout == f"{threads} False\n"
 
 
+def test_a_service_gives_back_the_memory_that_it_has_used() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from edge.cli.run import give_back_memory\n"
+        "give_back_memory()\n"
+        "def resident_mb(): return int(Path('/proc/self/statm').read_text().split()[1]) / 256\n"
+        "freed = b'x' * (16 << 20)\n"
+        "del freed\n"  # glibc would keep blocks of that size from now on
+        "used = [b'x' * (2 << 20) for _ in range(10)]\n"
+        "above = b'x' * 100_000\n"
+        "before = resident_mb()\n"
+        "used.clear()\n"
+        "print(before - resident_mb() > 15)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.stdout == "True\n"
+
+
 def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:
     """Run a command with its standard output as a shell's redirection makes it."""
     inherited = os.environ.get("PYTHONPATH", "")
