@@ -296,6 +296,49 @@ def test_no_process_leaves_a_core_dump() -> None:
     assert done.stdout == "0 0\n"
 
 
+def test_numpy_works_on_one_thread() -> None:
+    """Threads that wait for each other took most of a service's time."""
+    code = (
+        "import os, sys, edge.cli.main as it\n"
+        "it.main = lambda: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules)\n"
+        "it.entry_point()"
+    )
+    for given, threads in ({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"):
+        inherited = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **given},
+        )
+        assert done.stdout == f"{threads} False\n"
+
+
+def test_a_service_gives_back_the_memory_that_it_has_used() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from edge.cli.run import give_back_memory\n"
+        "give_back_memory()\n"
+        "def resident_mb(): return int(Path('/proc/self/statm').read_text().split()[1]) / 256\n"
+        "freed = b'x' * (16 << 20)\n"
+        "del freed\n"  # glibc would keep blocks of that size from now on
+        "used = [b'x' * (2 << 20) for _ in range(10)]\n"
+        "above = b'x' * 100_000\n"
+        "before = resident_mb()\n"
+        "used.clear()\n"
+        "print(before - resident_mb() > 15)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.stdout == "True\n"
+
+
 def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:
     """Run a command with its standard output as a shell's redirection makes it."""
     inherited = os.environ.get("PYTHONPATH", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -524,9 +525,9 @@ def test_no_embedding_is_shown(engine: Engine) -> None:
 def test_each_model_has_as_many_threads_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
-    def noted(content: bytes, count: int) -> Any:
+    def noted(model: bytes | Path, count: int) -> Any:
         threads.append(count)
-        return new_interpreter(content, count)
+        return new_interpreter(model, count)
 
     monkeypatch.setattr("edge.inference.model.new_interpreter", noted)
     open_models()
