@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edge.config import Config
 from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis, PhraseEmbedding
@@ -58,11 +60,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judgment:
-    """A decision on an utterance, and the profile that it is about; None when none was compared."""
+    """A decision on an utterance, and the profile that it is about; None when none was compared.
+
+    Attributes:
+        published: whether anybody is told. Not of a phrase inside running speech that opens
+            nothing, and not of what was said during a lock-out: that is only checked.
+        locked_out: whether it was said during a lock-out, which may be over since.
+    """
 
     utterance: Utterance
     decision: AccessDecision
     candidate: Candidate | None = None
+    published: bool = True
+    locked_out: bool = False
 
 
 class Decider:
@@ -86,6 +96,20 @@ class Decider:
         ]
         people = {profile.id for profile in ready if profile.duress_of is None}
         return [profile for profile in ready if _person(profile) in people]
+
+    def unheard(self, utterance: Utterance) -> Judgment:
+        """The answer to an utterance during a lock-out, the same whatever was said."""
+        silent = replace(
+            utterance,
+            samples=np.zeros(0, np.float32),
+            lead_s=0.0,
+            speech_ended_at=0.0,
+            closed_at=0.0,
+            truncated=False,
+        )
+        started = time.perf_counter()
+        decision = self._decision(silent, ReasonCode.LOCKED_OUT, Confidence.HIGH, {}, started)
+        return Judgment(silent, decision, locked_out=True)
 
     def decide(
         self,

@@ -234,6 +234,19 @@ class LockOutConfig:
     )
     rejections: int = setting(5, "Rejections that cause a lock-out.", (1, 100, "rejections"))
     within_s: float = setting(300.0, "Time within which they are counted.", (10.0, 86400.0, "s"))
+    budget: int = setting(
+        20,
+        "Attempts with an enrolled phrase, a recording or wrong digits that are borne in a longer"
+        " time, however they are spread; one more causes a lock-out. A resident's own slips count"
+        " only where no grant follows within `within_s`.",
+        (1, 1000, "attempts"),
+    )
+    budget_s: float = setting(
+        172800.0,
+        "Time in which the whole budget fills up again, evenly: with the default, one attempt every"
+        " 2.4 hours.",
+        (60.0, 2592000.0, "s"),
+    )
     first_s: float = setting(60.0, "Duration of the first lock-out.", (5.0, 86400.0, "s"))
     growth: float = setting(
         2.0, "Factor by which each lock-out is longer than the one before.", (1.0, 10.0, "")

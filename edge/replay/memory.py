@@ -77,7 +77,8 @@ class ReplayCheck:
         if not self._config.enabled or candidate is None:
             return judgment
         voice, phrase = candidate.voice.accepted, candidate.phrase.accepted
-        if not (voice or phrase):
+        inside = not (judgment.published or judgment.locked_out)  # refused already
+        if inside or not (voice or phrase):
             return judgment
         peaks = UtterancePeaks(judgment.utterance.samples)
         if not peaks.usable:
@@ -87,6 +88,8 @@ class ReplayCheck:
         now, place = self._clock(), _place_of(judgment.utterance)
         match = best_match(peaks, self._fingerprints(now, place))
         if match is not None and match.suspected:
+            if judgment.locked_out:  # neither the answer nor the log tells what was said
+                return judgment
             _log.warning(
                 "replay suspected (score %.2f, threshold %.2f, %.1f s compared)",
                 match.score,

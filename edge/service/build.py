@@ -115,9 +115,10 @@ def build_service(
         state,
         record=trail.record,
         changed=lambda fields: publisher.set_status(**fields),
+        same_voice=engine.models.speaker.card.threshold("enrollment"),
     )
     challenge = _challenge(context, clock)
-    pipeline = DecisionPipeline(config, engine, challenge)
+    pipeline = DecisionPipeline(config, engine, challenge, locked=lambda: lockout.locked)
     enrollment = RemoteEnrollment(context, pipeline.endpointer)
     commands = CommandQueue(
         config.commands,

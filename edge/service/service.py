@@ -55,7 +55,13 @@ class DecisionPipeline:
         listener: gives out judgments.
     """
 
-    def __init__(self, config: Config, engine: Engine, answers: Answers | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        answers: Answers | None = None,
+        locked: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
         self._decider = Decider(engine, config)
         self.listener = Listener(
@@ -64,6 +70,7 @@ class DecisionPipeline:
             self._decider,
             inside=config.access.in_running_speech,
             answers=answers,
+            locked=locked,
         )
 
     def enrolled(self, profiles: Sequence[Profile]) -> int:
@@ -94,11 +101,13 @@ class DecisionPublisher:
         self._recordings = DebugRecordings(folder) if folder is not None else None
 
     def publish(self, judgment: Judgment) -> Judgment | None:
-        """Publish the decision on a judgment; None where nothing was published."""
+        """Check a judgment and publish the decision; None where nothing was published."""
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
         for check in self._checks:
             judgment = check.review(judgment)
+        if not judgment.published:
+            return None
         decision = judgment.decision
         if age > decision.lifetime_s:
             self.late += 1
@@ -125,7 +134,7 @@ class DecisionPublisher:
         self._record(decision)
         if self._on_decision is not None:
             self._on_decision(decision)
-        if self._recordings is not None:
+        if self._recordings is not None and len(judgment.utterance.samples):
             self._recordings.keep(judgment.utterance)
         return replace(judgment, decision=decision)
 

@@ -155,7 +155,7 @@ def is_listening(status: Any) -> bool:
 
 def speak(service: subprocess.Popen[bytes], name: str) -> None:
     samples, _ = soundfile.read(DEMO / f"{name}.flac")
-    feed(service, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=16_000))))
+    feed(service, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=48_000))))
 
 
 def feed(service: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:
