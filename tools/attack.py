@@ -374,6 +374,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempts", type=int, default=24)
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args(arguments)
+    logging.getLogger("edge").addHandler(logging.NullHandler())
+    logging.getLogger("edge").propagate = False
     engine, voices = Engine.open(), Voices(args.folder)
     found = {part: PARTS[part](engine, voices, args.attempts) for part in args.only}
     text = json.dumps(found, indent=2)

@@ -271,7 +271,6 @@ class Listener:
                 return  # that is the attempt
         yield from map(_unpublished, self._refused)
 
-
     def _answer_later(self, whole: Judgment) -> Iterator[Judgment]:
         """Have an utterance during a lock-out answered, and give out what it was, unpublished."""
         closed_s = whole.utterance.end_s + self.endpointer.settings.end_silence_s

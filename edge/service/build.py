@@ -31,11 +31,17 @@ from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import DecisionPipeline, DecisionPublisher, Service, ServiceParts
+from edge.service.service import (
+    DecisionPipeline,
+    DecisionPublisher,
+    Service,
+    ServiceParts,
+    SilentAlarms,
+)
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, Event
+from edge.types import AccessDecision
 
 _BUSY_S = 0.25
 """How long the main thread waits for another process that writes; a stop must not wait longer."""
@@ -131,11 +137,12 @@ def build_service(
     publisher.listen(CommandQueue.filters, commands.receive)
     for content in answers:  # sent after the subscription
         context.messages.command_result(content)
+    alarms = SilentAlarms(context.messages.duress)
     checks: list[Check] = [
         DuressCheck(
             lambda: context.profiles.profiles,
             engine.scorer,
-            lambda event: _raise_alarm(context, event),
+            alarms.add,
         ),
         LockOutGate(lockout),
         replay,
@@ -146,7 +153,7 @@ def build_service(
     parts = ServiceParts(
         context,
         pipeline,
-        DecisionPublisher(context, checks, issuer, on_decision),
+        DecisionPublisher(context, checks, issuer, alarms, on_decision),
         challenge,
         enrollment,
         commands,
@@ -182,12 +189,6 @@ def _answer(context: ServiceContext, content: Mapping[str, Any]) -> None:
 def _identity(config: Config) -> tuple[object, ...]:
     """Where and as whom a service with this configuration answers."""
     return (config.mqtt, config.device.id, config.signing)
-
-
-def _raise_alarm(context: ServiceContext, event: Event) -> None:
-    # The audit trail first: it keeps what the broker may not take.
-    context.trail.record(event)
-    context.messages.duress(event)
 
 
 def _observers(

@@ -62,8 +62,7 @@ class CommandHandlers:
         return handlers
 
     def _status(self, _: _Arguments) -> _Result:
-        # The head of the audit trail is in the answer, to be kept elsewhere, and not in the status:
-        # its growth there would show that a silent alarm was raised.
+        # To be kept elsewhere. A silent alarm makes the trail grow by no more than another decision.
         head = self._context.trail.head()
         return {
             "listening": self._context.listening.on,

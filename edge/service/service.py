@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,6 +79,43 @@ class DecisionPipeline:
         return sum(each.duress_of is None for each in self._decider.eligible(profiles))
 
 
+class SilentAlarms:
+    """Duress alarms on their way; for the worker's thread.
+
+    Each is sent once the decision is out, so that no decision is later than another one. And it is
+    no entry of its own in the audit trail but the kind of the decision's entry, so that the trail
+    grows as it does without an alarm. During a lock-out that is the answer to the utterance.
+    """
+
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._send = send
+        self._unsent: deque[Event] = deque()
+        self._unrecorded: deque[Event] = deque()
+
+    def add(self, event: Event) -> None:
+        """Note an alarm; nothing waits."""
+        self._unsent.append(event)
+        self._unrecorded.append(event)
+
+    def send(self) -> None:
+        """Send what waits."""
+        while self._unsent:
+            self._send(self._unsent.popleft())
+
+    def entry(self, decision: Event) -> Event:
+        """The audit trail's entry on a decision, or on the alarm that waits for one."""
+        if not self._unrecorded:
+            return decision
+        alarm = self._unrecorded.popleft()
+        return replace(decision, kind=alarm.kind, profile_id=alarm.profile_id)
+
+    def left(self) -> list[Event]:
+        """The alarms that no decision followed, as when the service stops."""
+        left = list(self._unrecorded)
+        self._unrecorded.clear()
+        return left
+
+
 class DecisionPublisher:
     """Checks, signs, publishes and audits decisions; for the worker's thread.
 
@@ -90,9 +128,11 @@ class DecisionPublisher:
         context: ServiceContext,
         checks: Sequence[Check],
         issuer: Issuer,
+        alarms: SilentAlarms,
         on_decision: Callable[[AccessDecision], None] | None = None,
     ) -> None:
         self.late = 0
+        self._alarms = alarms
         self._context = context
         self._checks = checks
         self._issuer = issuer
@@ -106,8 +146,17 @@ class DecisionPublisher:
         age = age_of(judgment.utterance)
         for check in self._checks:
             judgment = check.review(judgment)
-        if not judgment.published:
-            return None
+        try:
+            return self._publish(judgment, age) if judgment.published else None
+        finally:
+            self._alarms.send()
+
+    def close(self) -> None:
+        """Record the alarms that no decision followed."""
+        for event in self._alarms.left():
+            self._context.trail.record(event)
+
+    def _publish(self, judgment: Judgment, age: float) -> Judgment | None:
         decision = judgment.decision
         if age > decision.lifetime_s:
             self.late += 1
@@ -139,7 +188,7 @@ class DecisionPublisher:
         return replace(judgment, decision=decision)
 
     def _record(self, decision: AccessDecision, *, sent: bool = True) -> None:
-        self._context.trail.record(audit_event_of(decision, sent=sent))
+        self._context.trail.record(self._alarms.entry(audit_event_of(decision, sent=sent)))
 
 
 @dataclass(frozen=True)
@@ -298,6 +347,7 @@ class Service:
         if not self._worker.is_alive():  # else the time that a stop may take is used up
             self._profiles.store_adaptations()
         self._profiles.store_recordings()
+        parts.decisions.close()
         self._context.trail.record(Event(EventKind.STOPPED))
         self._context.trail.close()
         parts.state.close()
