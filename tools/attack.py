@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class House:
 
     engine: Engine
     folder: Path
-    lockout: LockOutConfig = LockOutConfig()
+    lockout: LockOutConfig = field(default_factory=LockOutConfig)
 
     @property
     def config(self) -> Config:

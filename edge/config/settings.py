@@ -340,6 +340,14 @@ class MqttConfig:
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
         form=_TOPIC,
     )
+    details_for: str | None = setting(
+        None,
+        "The user of the broker who gets the scores and the written phrase of every decision, on"
+        " BASE/DEVICE/details/USER. Let nobody else read that topic (mosquitto: `pattern read"
+        " edge-voice/+/details/%u`): it says what opens the door, and how near an attempt was.",
+        form=(r"[a-z0-9_]{1,32}", "1 to 32 small letters, digits or _"),
+        empty="nobody gets them",
+    )
     keepalive_s: int = setting(
         30,
         "Keep-alive interval of the connection. After one and a half times this without a sign of"

@@ -62,7 +62,7 @@ class CommandHandlers:
         return handlers
 
     def _status(self, _: _Arguments) -> _Result:
-        # To be kept elsewhere. A silent alarm makes the trail grow by no more than another decision.
+        # To be kept elsewhere. With a silent alarm the trail grows as it does without one.
         head = self._context.trail.head()
         return {
             "listening": self._context.listening.on,

@@ -36,6 +36,7 @@ from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
 from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile
+from edge.types.decision import one_line
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
@@ -164,13 +165,16 @@ class DecisionPublisher:
             self._record(decision, sent=False)
             return None
         try:
-            decision = self._issuer.issue(decision)
+            issued = self._issuer.issue(decision.for_everybody())
         except StoreError as error:
             # Without a counter it could be repeated later.
             _log.error("a decision without a counter was dropped: %s", error)
             self._record(decision, sent=False)
             return None
-        self._context.publisher.publish_decision(decision, age)
+        self._context.publisher.publish_decision(issued, age)
+        self._tell_details(decision)
+        # Without the signature, which is of what was published.
+        decision = replace(decision, counter=issued.counter, issued_at=issued.issued_at)
         _log.info(
             "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
             decision.outcome.value,
@@ -186,6 +190,16 @@ class DecisionPublisher:
         if self._recordings is not None and len(judgment.utterance.samples):
             self._recordings.keep(judgment.utterance)
         return replace(judgment, decision=decision)
+
+    def _tell_details(self, decision: AccessDecision) -> None:
+        user = self._context.config.mqtt.details_for
+        if user is not None and decision.scores:
+            self._context.publisher.publish(
+                f"details/{user}",
+                one_line(decision.details()),
+                lifetime_s=decision.lifetime_s,
+                expendable=True,
+            )
 
     def _record(self, decision: AccessDecision, *, sent: bool = True) -> None:
         self._context.trail.record(self._alarms.entry(audit_event_of(decision, sent=sent)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -17,14 +18,22 @@ import pytest
 
 from edge.access.decider import Judgment
 from edge.challenge.challenge import Prompt
-from edge.config import Config, EnrollmentConfig
+from edge.config import Config, EnrollmentConfig, MqttConfig
 from edge.errors import ConfigError, ProfileError, StoreError
 from edge.service import profile_cache
 from edge.service.context import ListeningSwitch, RunControl, SignedMessages
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
 from edge.service.service import DecisionPublisher, Service, SilentAlarms
-from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile, ReasonCode
+from edge.types import (
+    AccessDecision,
+    AudioBlock,
+    Confidence,
+    Event,
+    EventKind,
+    Profile,
+    ReasonCode,
+)
 from tests.unit.judgments import judgment_of
 
 WRONG = ReasonCode.UNKNOWN_SPEAKER
@@ -42,7 +51,16 @@ class Publisher:
     def set_status(self, **fields: Any) -> None:
         self.statuses.append(fields)
 
-    def publish(self, topic: str, text: str, *, lifetime_s: float, silent: bool = False) -> None:
+    def publish(
+        self,
+        topic: str,
+        text: str,
+        *,
+        lifetime_s: float,
+        silent: bool = False,
+        expendable: bool = False,
+    ) -> None:
+        del expendable
         self.sent.append((topic, text, lifetime_s))
         self.silent += [topic] * silent
 
@@ -57,13 +75,15 @@ class Publisher:
 class Desk:
     """Publishes decisions, and notes what the audit trail is told."""
 
-    def __init__(self, *, counters: bool = True, checks: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, *, counters: bool = True, checks: Sequence[Any] = (), mqtt: MqttConfig | None = None
+    ) -> None:
         self.counters = counters
         self.events: list[Event] = []
         self.told: list[AccessDecision] = []
         self.publisher = Publisher()
         context: Any = SimpleNamespace(
-            config=Config(),
+            config=Config(mqtt=mqtt or MqttConfig()),
             publisher=self.publisher,
             trail=SimpleNamespace(record=self.events.append),
         )
@@ -128,6 +148,36 @@ def test_a_decision_without_a_counter_is_dropped() -> None:
     assert desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED)) is None
     assert (desk.publisher.decisions, desk.told, desk.decisions.late) == ([], [], 0)
     assert [event.detail["sent"] for event in desk.events] == [False]
+
+
+@pytest.mark.parametrize("reason", [ReasonCode.ACCEPTED, WRONG])
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_scores_and_the_phrase_go_to_whom_the_configuration_names(
+    reason: ReasonCode, user: str | None
+) -> None:
+    desk = Desk(mqtt=MqttConfig(details_for=user))
+    judgment = judgment_of(reason)
+    published = desk.decisions.publish(judgment)
+    ((sent, _),) = desk.publisher.decisions
+    assert (sent.phrase, sent.scores) == (None, {})
+    # How near a denied attempt was is not told either.
+    near = Confidence.NORMAL if sent.granted else Confidence.HIGH
+    assert (judgment.decision.confidence, sent.confidence) == (Confidence.NORMAL, near)
+    details = [(topic, json.loads(text)) for topic, text, _ in desk.publisher.sent[1:]]
+    assert details == [("details/ada", judgment.decision.details())] * (user is not None)
+    assert judgment.decision.details()["phrase"] == "mellon"
+    # What stays on the device has all of it.
+    assert published is not None
+    kept = published.decision
+    assert (kept.phrase, kept.scores, kept.counter) == ("mellon", {"voice": 1.0}, 7)
+    assert desk.told == [kept]
+
+
+def test_where_nothing_was_compared_there_are_no_details() -> None:
+    desk = Desk(mqtt=MqttConfig(details_for="ada"))
+    judgment = judgment_of(ReasonCode.LOCKED_OUT)
+    desk.decisions.publish(replace(judgment, decision=replace(judgment.decision, scores={})))
+    assert [topic for topic, _, _ in desk.publisher.sent] == ["decision"]
 
 
 def test_what_is_only_checked_is_neither_published_nor_recorded(
