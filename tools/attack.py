@@ -48,8 +48,8 @@ _COUNTING = LockOutConfig(rejections=100, budget=1000, budget_s=2592000.0)
 """Counts and practically never locks."""
 _PAUSE_S = 4.0
 _ROOM = 10.0 ** (-70.0 / 20.0)
-_TALK = 60
-"""Recordings of talk in the part `talk`, about five minutes."""
+_TALK = 20
+"""Recordings of talk for each attempt; they take four seconds each."""
 
 
 class Played(Source):
@@ -188,11 +188,11 @@ def inside(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
 
 def talk(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
     """What is counted although nobody says the phrase."""
-    del attempts
     with tempfile.TemporaryDirectory() as state:
         house = House(engine, Path(state), _COUNTING)
         enroll(engine, house.config, voices.phrase(voices.speakers[0])[:ENROLLED])
-        stream = Stream.compose(voices.talk[: 8 * _TALK : 8], [], seed=1)
+        step = max(1, len(voices.talk) // (_TALK * attempts))
+        stream = Stream.compose(voices.talk[::step][: _TALK * attempts], [], seed=1)
         decisions = house.hear(stream)
         hours = stream.duration_s / 3600
         return {"hours": round(hours, 3), "decisions": len(decisions), "counted": house.counted()}
