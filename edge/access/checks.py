@@ -141,9 +141,12 @@ class PolicyCheck:
             return judgment
         if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
-        rule = judgment.candidate.profile.rule
-        reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
+        reason = self.reason_against(judgment.candidate.profile.rule)
         return judgment if reason is None else denied(judgment, reason)
+
+    def reason_against(self, rule: AccessRule) -> ReasonCode | None:
+        """Why a rule denies now; None if it allows."""
+        return allows(rule, self._door, self._clock.now() if rule.timed else None)
 
 
 def allows(rule: AccessRule, door: str, now: datetime | None) -> ReasonCode | None:

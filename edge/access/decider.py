@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from edge.recognition.results import Analysis, PhraseEmbedding
 from edge.recognition.scoring import confidence_of
 from edge.types import (
     AccessDecision,
+    AccessRule,
     Confidence,
     Outcome,
     PhraseMatch,
@@ -76,11 +77,21 @@ class Judgment:
 
 
 class Decider:
-    """Decides on utterances, with the device's id and for how long a decision holds."""
+    """Decides on utterances, with the device's id and for how long a decision holds.
 
-    def __init__(self, engine: Engine, config: Config) -> None:
+    Of several people who match, one whose rule `may_open` now is taken before the others: somebody
+    enrolled under two names opens with the one that may.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        may_open: Callable[[AccessRule], bool] = lambda _: True,
+    ) -> None:
         self._engine = engine
         self._config = config
+        self._may_open = may_open
 
     def eligible(self, profiles: Sequence[Profile]) -> list[Profile]:
         """The profiles that can open: a phrase, enrolled whole, with the models that are open.
@@ -148,7 +159,10 @@ class Decider:
             voice = replace(every[index], threshold=threshold)
             candidates.append(Candidate(analysis, profile, voice, match, sharing))
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
-        reason, candidate = _weigh(candidates)
+        rules = {profile.id: profile.rule for profile in eligible}
+        reason, candidate = _weigh(
+            candidates, lambda each: self._may_open(rules[_person(each.profile)])
+        )
         confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
         decision = self._decision(utterance, reason, confidence, timings, started, candidate)
         return Judgment(utterance, decision, candidate)
@@ -214,9 +228,13 @@ def _person(profile: Profile) -> str:
     return profile.duress_of or profile.id
 
 
-def _weigh(candidates: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
+def _weigh(
+    candidates: Sequence[Candidate], may_open: Callable[[Candidate], bool]
+) -> tuple[ReasonCode, Candidate]:
     """The reason of a decision, and the profile that it is about."""
     both = [each for each in candidates if each.voice.accepted and each.phrase.accepted]
+    if len(both) > 1:
+        both = [each for each in both if may_open(each)] or both
     if both:
         # Two people may share a phrase; the nearer voice is who it is. Of one person's two phrases
         # it is the nearer one that was said.

@@ -125,8 +125,8 @@ class Engine(Analyzer):
     def enroll(self, profile: Profile, utterance: Utterance) -> EnrollmentSample:
         """Turn an utterance into the next sample of a profile, without storing it.
 
-        Every repetition must match the first one in phrase and voice; free speech must match the
-        voice of what was enrolled before.
+        Every repetition must match each earlier one in phrase and voice; free speech must match
+        the voice of what was enrolled before.
 
         Raises:
             EnrollmentRejected: the utterance does not fit, with what to do about it.
@@ -171,10 +171,12 @@ class Engine(Analyzer):
                 ReasonCode.REPEATED.value,
                 "this is the very recording that was enrolled before: say it again",
             )
-        first = profile.enrolled[0]
         by_phrase = profile.kind is ProfileKind.PHRASE
-        earlier = first.speaker_embedding if by_phrase else signature_of(profile.enrolled)
-        score = cosine(earlier, analysis.speaker_embedding)
+        # Each of them: a stranger who is near to one repetition is seldom near to the others too.
+        voices = [sample.speaker_embedding for sample in profile.enrolled]
+        if not by_phrase:
+            voices = [signature_of(profile.enrolled)]
+        score = min(cosine(voice, analysis.speaker_embedding) for voice in voices)
         least = self._enrollment_voice
         # The voice first: another person's repetition of the phrase is further away in phrase too.
         if score < least:
@@ -183,14 +185,15 @@ class Engine(Analyzer):
                 f"not the voice of what was enrolled before (similarity {score:.2f}, at least "
                 f"{least:.2f}): one person at a time, with the same microphone",
             )
-        if first.phrase_embedding is None or analysis.phrase_embedding is None:
+        phrases = [s.phrase_embedding for s in profile.enrolled if s.phrase_embedding is not None]
+        if not phrases or analysis.phrase_embedding is None:
             return
-        (distance,) = dtw_distances([first.phrase_embedding], analysis.phrase_embedding)
+        distance = max(dtw_distances(phrases, analysis.phrase_embedding))
         most = self._enrollment_phrase
         if distance > most:
             raise EnrollmentRejected(
                 ReasonCode.WRONG_PHRASE.value,
-                f"not the phrase of the first repetition (distance {distance:.2f}, at most "
+                f"not the phrase of the earlier repetitions (distance {distance:.2f}, at most "
                 f"{most:.2f}): say exactly the same words, at the same pace",
             )
 

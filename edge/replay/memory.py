@@ -7,6 +7,7 @@ Recordings made elsewhere are not recognized; the challenge protects against tho
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -172,6 +173,15 @@ class ReplayCheck:
             if counts[key] <= self._config.remembered and len(newest) < _MAX_TOTAL:
                 newest.append(entry)
         return newest[::-1]
+
+
+def fingerprints_of(store: ProfileStore, profile_id: str) -> list[Fingerprint]:
+    """What a profile was enrolled with, as far as it can be read. Raises `StoreError`."""
+    found = []
+    for item in store.kept(ACCEPTED, profile_id):
+        with contextlib.suppress(ValueError):  # `load` removes what is damaged
+            found.append(Fingerprint.from_bytes(item.payload))
+    return found
 
 
 def remember_enrollment(

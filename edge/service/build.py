@@ -124,7 +124,14 @@ def build_service(
         same_voice=engine.models.speaker.card.threshold("enrollment"),
     )
     challenge = _challenge(context, clock)
-    pipeline = DecisionPipeline(config, engine, challenge, locked=lambda: lockout.locked)
+    policy = PolicyCheck(config.device.id, clock)
+    pipeline = DecisionPipeline(
+        config,
+        engine,
+        challenge,
+        locked=lambda: lockout.locked,
+        may_open=lambda rule: policy.reason_against(rule) is None,
+    )
     enrollment = RemoteEnrollment(context, pipeline.endpointer)
     commands = CommandQueue(
         config.commands,
@@ -146,7 +153,7 @@ def build_service(
         ),
         LockOutGate(lockout),
         replay,
-        PolicyCheck(config.device.id, clock),
+        policy,
         challenge,
         LockOutCount(lockout),
     ]

@@ -35,7 +35,7 @@ from edge.service.context import ServiceContext
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile
+from edge.types import AccessDecision, AccessRule, AudioBlock, Event, EventKind, Profile
 from edge.types.decision import one_line
 
 _TICK_S = 0.5
@@ -63,9 +63,10 @@ class DecisionPipeline:
         engine: Engine,
         answers: Answers | None = None,
         locked: Callable[[], bool] = lambda: False,
+        may_open: Callable[[AccessRule], bool] = lambda _: True,
     ) -> None:
         self.endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
-        self._decider = Decider(engine, config)
+        self._decider = Decider(engine, config, may_open)
         self.listener = Listener(
             self.endpointer,
             engine,

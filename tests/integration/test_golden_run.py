@@ -22,7 +22,9 @@ def discreet(lines: list[Any]) -> list[Any]:
         if entry is not None:
             if entry["detail"].get("reason") == "locked_out":
                 entry["detail"]["utterance_s"] = 0.0
-            alarm = next((each for each in kept if each.get("entry", {}).get("kind") == "duress"), {})
+            alarm = next(
+                (each for each in kept if each.get("entry", {}).get("kind") == "duress"), {}
+            )
             if alarm and "decision" in alarm["entry"]["detail"]:  # of the decision that follows
                 kept.remove(alarm)
                 entry["kind"] = "duress"
