@@ -73,6 +73,10 @@ class Played(Source):
         room = chance.normal(0.0, _ROOM, len(samples)).astype(np.float32)
         self._samples = samples + room
 
+    def close(self) -> None:
+        """Nothing is open."""
+        return
+
     def blocks(self) -> Iterator[AudioBlock]:
         """As a microphone's."""
         started = time.monotonic()

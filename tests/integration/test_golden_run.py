@@ -22,9 +22,8 @@ def discreet(lines: list[Any]) -> list[Any]:
         if entry is not None:
             if entry["detail"].get("reason") == "locked_out":
                 entry["detail"]["utterance_s"] = 0.0
-            alarm = next(
-                (each for each in kept if each.get("entry", {}).get("kind") == "duress"), {}
-            )
+            alarms = [each for each in kept if each.get("entry", {}).get("kind") == "duress"]
+            alarm: Any = alarms[0] if alarms else {}
             if alarm and "decision" in alarm["entry"]["detail"]:  # of the decision that follows
                 kept.remove(alarm)
                 entry["kind"] = "duress"
