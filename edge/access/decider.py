@@ -158,11 +158,16 @@ class Decider:
             threshold = scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
             voice = replace(every[index], threshold=threshold)
             candidates.append(Candidate(analysis, profile, voice, match, sharing))
-        timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         rules = {profile.id: profile.rule for profile in eligible}
         reason, candidate = _weigh(
             candidates, lambda each: self._may_open(rules[_person(each.profile)])
         )
+        if reason is ReasonCode.ACCEPTED:
+            voice = self._engine.match_stretches(candidate.profile, utterance, candidate.voice)
+            candidate = replace(candidate, voice=voice)
+            if not voice.accepted:
+                reason = ReasonCode.UNKNOWN_SPEAKER
+        timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
         decision = self._decision(utterance, reason, confidence, timings, started, candidate)
         return Judgment(utterance, decision, candidate)

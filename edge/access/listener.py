@@ -16,6 +16,10 @@ A phrase found in mid-speech opens at once unless the decision is a close one. A
 long as the end-pointer does, for a nearer hit of the same phrase. A denial waits for the end of the
 utterance. After a phrase was answered another one in the same utterance is answered too, but
 nothing in it is denied.
+
+Who stops in the midst of a phrase says it in two utterances. A denial therefore waits until no
+second half can come any more, or until that is over: where both together are an enrolled phrase,
+whoever says it, one decision on both is given, and else one on each.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from edge.access.decider import Decider, Judgment
 from edge.audio.end_pointing import EndPointer, OpenUtterance
 from edge.recognition import Engine
 from edge.recognition.keyword_spotter import KeywordHit, KeywordSpotter
-from edge.types import AudioBlock, Confidence, Profile, ReasonCode, Utterance
+from edge.types import AudioBlock, Confidence, Profile, ProfileKind, ReasonCode, Utterance
 
 _MARGINS_S = (0.0, 0.06, 0.12)
 """Added at both sides of a hit: its ends are only that exact."""
@@ -95,7 +99,9 @@ class Listener:
         self._engine = engine
         self._decider = decider
         self._profiles: Sequence[Profile] = ()
+        self._eligible: list[Profile] = []
         self._candidates: list[Profile] = []
+        self._denied: Judgment | None = None
         self._spotter = KeywordSpotter(engine.models.phrase, [])
         self._begin(None)
 
@@ -104,7 +110,8 @@ class Listener:
         if profiles is self._profiles:
             return
         self._profiles = profiles
-        self._candidates = self._decider.eligible(profiles) if self._inside else []
+        self._eligible = self._decider.eligible(profiles)
+        self._candidates = self._eligible if self._inside else []
         examples = [
             [s.phrase_embedding for s in profile.samples if s.phrase_embedding is not None]
             for profile in self._candidates
@@ -123,6 +130,8 @@ class Listener:
         opened = self.endpointer.opened
         if opened is not self._opened:
             self._begin(opened)
+        if not self.endpointer.may_go_on:
+            yield from self.settle()
         answers = self._answers
         if answers is not None and answers.pending:
             unanswered = answers.tick()
@@ -137,8 +146,15 @@ class Listener:
         """The stream is over: decide on the utterance that was still open."""
         for utterance in self.endpointer.flush():
             yield from self._end(utterance)
+        yield from self.settle()
         while self._unanswered:
             yield self._decider.unheard(self._unanswered.popleft()[1])
+
+    def settle(self) -> Iterator[Judgment]:
+        """The denial that waited, if any."""
+        denied, self._denied = self._denied, None
+        if denied is not None:
+            yield denied
 
     def _keep_shut(self, block: AudioBlock) -> Iterator[Judgment]:
         self._locked_until_s = block.end_s
@@ -164,12 +180,14 @@ class Listener:
             if not judgment.published:
                 yield judgment
             elif judgment.decision.confidence is not Confidence.LOW:
+                yield from self.settle()
                 yield self._answer(judgment)
                 return
             else:
                 self._close_ones.append(judgment)
         wait_s = self.endpointer.settings.end_silence_s
         if self._close_ones and opened.end_s - self._close_ones[0].utterance.end_s >= wait_s:
+            yield from self.settle()
             yield self._answer(_nearest(self._close_ones))
         if self._refused and opened.end_s - self._refused[0].utterance.end_s >= wait_s:
             yield _unpublished(self._refused.pop(0))
@@ -204,6 +222,7 @@ class Listener:
         self._answered_s = judgment.utterance.end_s
         self._close_ones = []
         self._refused = [each for each in self._refused if not _is_among(each, [judgment])]
+        self.endpointer.forget_last()
         return judgment
 
     def _judged(
@@ -224,7 +243,7 @@ class Listener:
         phrases = [self._engine.embed_phrase(piece) for piece in pieces]
         distances = [self._engine.phrase_distance(profile, phrase) for phrase in phrases]
         nearest = min(range(len(pieces)), key=distances.__getitem__)
-        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality.snr_db):
+        if not self._engine.is_phrase(distances[nearest], pieces[nearest].quality):
             return None
         judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
         if hit.start_s < self._locked_until_s:
@@ -239,7 +258,10 @@ class Listener:
 
     def _end(self, utterance: Utterance) -> Iterator[Judgment]:
         """An utterance is over: decide on it as a whole, then on the hits in it."""
+        if self._answered_s is not None:
+            self.endpointer.forget_last()
         if self._answers is not None and self._answers.pending:
+            yield from self.settle()
             # The rest of an utterance in which a phrase was answered is not an answer.
             answer = self._answers.judge(utterance) if self._answered_s is None else None
             if answer is not None:
@@ -253,31 +275,69 @@ class Listener:
             yield from self._answer_later(whole)
             whole = None
         elif whole is not None and whole.decision.granted:
-            yield whole
+            yield from self.settle()
+            yield self._answer(whole)
             return
         found = list(self._close_ones)
-        if self._opened is not None and self._candidates:
-            late = self._hits(self._opened) + self._spotter.finish()
-            for judgment in self._opening(self._opened, late, _MOST_AT_END):
-                if judgment.published:
-                    found.append(judgment)
-                else:
-                    yield judgment
+        for judgment in self._late():
+            if judgment.published:
+                found.append(judgment)
+            else:
+                yield judgment
         if found:
+            yield from self.settle()
             yield self._answer(_nearest(found))
         elif whole is not None:
-            yield whole
+            yield from self._deny(whole)
             if whole.decision.reason is ReasonCode.UNKNOWN_SPEAKER:
                 return  # that is the attempt
         yield from map(_unpublished, self._refused)
+
+    def _late(self) -> Iterator[Judgment]:
+        """As `_opening`, of the last hits of the utterance that is over."""
+        if self._opened is not None and self._candidates:
+            late = self._hits(self._opened) + self._spotter.finish()
+            yield from self._opening(self._opened, late, _MOST_AT_END)
+
+    def _deny(self, whole: Judgment) -> Iterator[Judgment]:
+        """Nothing in an utterance opens: perhaps it is one half of a phrase."""
+        phrase = self._decide_joined(whole.utterance.joined)
+        if phrase is not None:
+            self._denied = None
+            yield self._answer(phrase)
+            return
+        yield from self.settle()
+        self._denied = whole
+        if not self._eligible:
+            yield from self.settle()
+
+    def _decide_joined(
+        self, utterance: Utterance | None, *, locked: bool = False
+    ) -> Judgment | None:
+        """Decide on two utterances as one; None unless they are an enrolled phrase.
+
+        Where a part of them was said during a lock-out, only for `locked`.
+        """
+        if utterance is None or not self._eligible:
+            return None
+        if not locked and utterance.start_s + utterance.lead_s < self._locked_until_s:
+            return None
+        if self._engine.refusal(utterance, ProfileKind.PHRASE) is not None:
+            return None
+        phrase = self._engine.embed_phrase(utterance)
+        distance = min(self._engine.phrase_distance(each, phrase) for each in self._eligible)
+        if not self._engine.is_phrase(distance, utterance.quality):
+            return None
+        return self._decider.decide(utterance, self._profiles, phrase)
 
     def _answer_later(self, whole: Judgment) -> Iterator[Judgment]:
         """Have an utterance during a lock-out answered, and give out what it was, unpublished."""
         closed_s = whole.utterance.end_s + self.endpointer.settings.end_silence_s
         self._unanswered.append((closed_s + _LOCKED_ANSWER_S, whole.utterance))
         if not self._withheld:
-            self._withheld.append(whole)
-            yield replace(whole, published=False, locked_out=True)
+            said = self._decide_joined(whole.utterance.joined, locked=True) or whole
+            self._withheld.append(said)
+            yield replace(said, published=False, locked_out=True)
 
 
 def _unpublished(judgment: Judgment) -> Judgment:

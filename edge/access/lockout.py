@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from edge.access.checks import denied
@@ -33,6 +32,7 @@ from edge.errors import StoreError
 from edge.recognition.scoring import cosine
 from edge.store.device_state import DeviceState
 from edge.types import Confidence, Detail, Event, EventKind, FloatArray, ReasonCode, Utterance
+from edge.uptime import boot_id
 
 STATE_KEY = "lockout"
 LIFT_KEY = "lockout.lift"
@@ -359,14 +359,6 @@ def duration_s(config: LockOutConfig, number: int) -> float:
     """How long a round lasts, seconds; the first is round 1."""
     grown = config.first_s * config.growth ** min(number - 1, 64)
     return min(config.longest_s, grown)
-
-
-def boot_id() -> str:
-    """The kernel's id of this start of the machine; empty if there is none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def write_record(record: LockOutRecord, clock_s: float, boot: str) -> str:

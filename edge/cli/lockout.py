@@ -69,7 +69,8 @@ def _lift(args: argparse.Namespace) -> int:
 
 
 def _record(state: DeviceState) -> LockOutRecord:
-    from edge.access.lockout import STATE_KEY, boot_id, read_record
+    from edge.access.lockout import STATE_KEY, read_record
+    from edge.uptime import boot_id
 
     try:
         return read_record(state.get(STATE_KEY), time.monotonic(), boot_id())

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge.audio.sources import Source
     from edge.config import Config
     from edge.service import Service
+    from edge.service.context import Handover
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
@@ -96,17 +97,21 @@ class _Runner:
 
     def run(self) -> None:
         """Return once stopped, or at the end of the input."""
-        config, before, listening = self._read(), None, True
-        answers: list[Mapping[str, Any]] = []
+        config, previous = self._read(), None
+        before: Handover | None = None
         while not self._stopped:
             try:
-                service = self._build(config, listening, answers)
+                service = self._build(config, before)
             except EdgeVoiceError as error:
                 if before is None:
                     raise
+                if previous is None:
+                    before.close()
+                    raise
                 _log.error("%s; keeping the previous configuration", error)
-                config, before = before, None
-                answers = [_after_failure(answer) for answer in answers]
+                config, previous = previous, None
+                answers = [_after_failure(answer) for answer in before.answers]
+                before = replace(before, answers=answers)
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -117,12 +122,14 @@ class _Runner:
             service.run()
             if service.control.successor is None:
                 return
-            before, config, listening = config, service.control.successor, service.listening.on
-            answers = service.control.answers
+            previous, config = config, service.control.successor
+            before = service.hand_over()
             # Its parts refer to each other: 40 MB of models that only a collection frees.
             self._service = None
             del service
             gc.collect()
+        if before is not None:
+            before.close()
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -136,9 +143,7 @@ class _Runner:
         if self._service is not None:
             self._service.control.request_reload()
 
-    def _build(
-        self, config: Config, listening: bool, answers: Sequence[Mapping[str, Any]]
-    ) -> Service:
+    def _build(self, config: Config, before: Handover | None) -> Service:
         from edge.service import build_service
 
         if not self._args.verbose:
@@ -149,8 +154,7 @@ class _Runner:
             source=self._source,
             on_decision=self._on_decision,
             reread=self._reread,
-            listening=listening,
-            answers=answers,
+            before=before,
         )
 
     def _read(self) -> Config:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.cli.output import complain, show, show_json
 from edge.cli.prompts import ask, ask_secret, ask_whether, say, secret_line
-from edge.errors import EXIT_OK, EdgeVoiceError, InputError
+from edge.errors import EXIT_OK, EdgeVoiceError, InputError, MicrophoneError
 
 if TYPE_CHECKING:
     from edge.audio.devices import InputDevice
@@ -214,11 +214,18 @@ def _authority(text: str) -> Path | None:
 
 def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> int | str | None:
     """By part of its name, which stays the same when other devices are plugged in."""
-    from edge.enrollment.microphones import lasting_name
+    from edge.audio.devices import choose, lasting_name, list_devices
     from edge.installation.configuration import checked
 
     default = _DEFAULT if before is None else str(before)
-    devices = _devices() if asks and option is None else []
+    if option is None:
+        devices = _devices() if asks else []
+    elif option == _DEFAULT:
+        return None
+    else:
+        checked("audio.device", option)
+        devices = list_devices()
+        choose(devices, option)  # one that is not there is a mistake
 
     def read(text: str) -> int | str | None:
         if text == _DEFAULT:
@@ -229,6 +236,11 @@ def _microphone(option: str | None, before: int | str | None, *, asks: bool) -> 
         if devices and text.isdecimal():
             raise InputError("no microphone has that number")
         value: int | str = checked("audio.device", int(text) if text.isdecimal() else text)
+        if devices and text != default:
+            try:
+                choose(devices, value)
+            except MicrophoneError as error:
+                raise InputError(str(error)) from None
         return value
 
     if option is None and asks:

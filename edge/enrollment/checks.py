@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.blocks import FRAME_SAMPLES, level_db
+from edge.enrollment.prompts import SHORT_S, in_words
 from edge.enrollment.room_noise import QUIET_LIMIT_DBFS
 from edge.errors import EnrollmentRejected
 from edge.recognition import Engine
@@ -130,7 +131,7 @@ mistaken for cut off."""
 
 @dataclass(frozen=True)
 class Remark:
-    """What could be better about an accepted repetition: "quiet", "noisy" or "short"."""
+    """What could be better about an accepted repetition: "quiet", "noisy", "part" or "short"."""
 
     code: str
     text: str
@@ -247,6 +248,12 @@ def remarks_on(utterance: Utterance, kind: ProfileKind) -> list[Remark]:
             f" {NOISY_SNR_DB:.0f}): wait for a quieter moment"
         )
         found.append(Remark("noisy", text))
+    if kind is ProfileKind.PHRASE and quality.net_speech_s < SHORT_S:
+        text = (
+            f"{in_words(quality.net_speech_s)}: was that all? If it was only a part of the phrase,"
+            " start over with --again"
+        )
+        found.append(Remark("part", text))
     if kind is ProfileKind.PHRASE and count_syllables(utterance.samples) < WANTED:
         text = f"rather short: more than {WANTED} syllables are safer"
         found.append(Remark("short", text))

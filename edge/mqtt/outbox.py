@@ -6,10 +6,10 @@ import collections
 import logging
 import math
 import threading
-import time
 from dataclasses import dataclass
 
 from edge.types import AccessDecision
+from edge.uptime import uptime
 
 DECISION = "decision"
 _MOST_OF_ONE_TOPIC = 8
@@ -23,7 +23,7 @@ def now() -> float:
     A Raspberry Pi has no wall clock until it has reached a time server, and `time.monotonic()`
     stops in suspend: a decision would still be fresh in the morning.
     """
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return uptime()
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,12 @@ class Outbox:
                 self._held[entry.id] = now() + seconds
                 self._reasons[entry.id] = why
 
-    def remove(self, entry: Outgoing) -> None:
-        """Remove what the broker has confirmed."""
+    def remove(self, entry: Outgoing) -> bool:
+        """Remove what the broker has confirmed; False where it had expired before."""
         with self._lock:
-            if entry in self._waiting:
-                self._remove(entry)
+            waiting = entry in self._waiting
+            self._remove(entry)
+            return waiting
 
     def refuse(self, entry: Outgoing, why: str) -> None:
         """Drop what the broker refuses."""

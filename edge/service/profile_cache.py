@@ -15,11 +15,13 @@ from edge.recognition.adaptation import Nearness, reason_not_to_adapt
 from edge.replay.memory import ReplayCheck, load_quietly
 from edge.store import ProfileStore
 from edge.types import EnrollmentSample, Profile
+from edge.uptime import uptime
 
 _PATIENCE = 4
 """Failed readings in a row after which nobody can open."""
 _MOST_ADAPTATIONS = 8
 """Lessons waiting to be stored; more than can be said between two ticks."""
+_RELOAD_S = 86400.0
 
 _log = logging.getLogger(__name__)
 
@@ -95,9 +97,15 @@ class ProfileCache:
         self._config = config
         self._replay = replay
         self._publisher = publisher
-        self._version: object = None
+        self._version: tuple[int, int] | None = None
         self._failing = 0
+        self._loaded_at = 0.0
         self._adaptations: deque[Adaptation] = deque(maxlen=_MOST_ADAPTATIONS)
+
+    @property
+    def revision(self) -> int:
+        """The store's revision when the profiles were last read; -1 before that."""
+        return -1 if self._version is None else self._version[1]
 
     def refresh(self) -> None:
         """Read the profiles again if they have changed, also by the command line.
@@ -108,6 +116,8 @@ class ProfileCache:
             version = self._store.data_version()
             if version == self._version:
                 self._recovered()
+                if uptime() - self._loaded_at >= _RELOAD_S:
+                    self._load_replays()  # without what is too old by now
                 return
             profiles = self._store.list()
         except StoreError as error:
@@ -160,10 +170,14 @@ class ProfileCache:
         except StoreError as error:
             _log.debug("fingerprints are not stored yet: %s", error)
 
-    def _use(self, profiles: list[Profile], version: object) -> None:
+    def _use(self, profiles: list[Profile], version: tuple[int, int] | None) -> None:
         self.profiles, self._version = profiles, version
         self._replay.use([profile.id for profile in profiles])
-        load_quietly(self._replay, self._store)  # also of enrollments at the command line
+        self._load_replays()  # also of enrollments at the command line
+
+    def _load_replays(self) -> None:
+        self._loaded_at = uptime()
+        load_quietly(self._replay, self._store)
 
     def _recovered(self) -> None:
         if self._failing >= _PATIENCE:

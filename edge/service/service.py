@@ -29,13 +29,15 @@ from edge.challenge.challenge import Challenge
 from edge.config import Config
 from edge.errors import EdgeVoiceError, StoreError
 from edge.mqtt.command_queue import CommandQueue
+from edge.mqtt.link import Incoming
 from edge.notify import Notifier
 from edge.recognition import Engine
-from edge.service.context import ServiceContext
+from edge.service.context import Handover, ServiceContext, same_place
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
+from edge.service.state_files import StateFiles
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, AccessRule, AudioBlock, Event, EventKind, Profile
+from edge.types import AccessDecision, AccessRule, AudioBlock, Detail, Event, EventKind, Profile
 from edge.types.decision import one_line
 
 _TICK_S = 0.5
@@ -123,6 +125,7 @@ class DecisionPublisher:
 
     Attributes:
         late: how many decisions were dropped because they came too late.
+        closed: set once another service decides; nothing more is published then.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class DecisionPublisher:
     ) -> None:
         self.late = 0
         self._alarms = alarms
+        self.closed = False
         self._context = context
         self._checks = checks
         self._issuer = issuer
@@ -160,6 +164,8 @@ class DecisionPublisher:
 
     def _publish(self, judgment: Judgment, age: float) -> Judgment | None:
         decision = judgment.decision
+        if self.closed:
+            return None
         if age > decision.lifetime_s:
             self.late += 1
             _log.warning("a decision came %.1f s after the speech and was dropped", age)
@@ -220,6 +226,7 @@ class ServiceParts:
     clock: DoorClock
     issuer: Issuer
     state: DeviceState
+    files: StateFiles
     observers: Observers
 
 
@@ -231,8 +238,15 @@ class Service:
         listening: whether it is armed.
     """
 
-    def __init__(self, parts: ServiceParts, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        parts: ServiceParts,
+        source: Source | None = None,
+        before: Handover | None = None,
+    ) -> None:
         self._parts = parts
+        self._before = before or Handover()
+        self._left: list[Incoming] = []
         self._context = parts.context
         self.control = parts.context.control
         self._publisher = parts.context.publisher
@@ -261,10 +275,12 @@ class Service:
         Raises:
             EdgeVoiceError: the worker cannot go on.
         """
-        self._publisher.start()
+        self._take_over()
         try:
             self._profiles.refresh()
             self._context.trail.record(Event(EventKind.STARTED, {"version": edge.__version__}))
+            self._watch_clock()
+            self._parts.files.begin()
             self._publisher.set_status(
                 listening=self.listening.on,
                 enrolling=False,
@@ -273,6 +289,8 @@ class Service:
             )
             self._publish_status()
             self._worker.start()
+            for answer in self._before.answers:
+                self._context.messages.command_result(answer)
             self._watch()
         finally:
             if self.control.successor is None:
@@ -283,7 +301,30 @@ class Service:
         if self._failure is not None:
             raise self._failure
 
+    def hand_over(self) -> Handover:
+        """What it leaves to its successor, once `run` has returned."""
+        control = self.control
+        publisher = self._publisher if self._is_followed else None
+        return Handover(self.listening.on, control.answers, publisher, self._left)
+
     # --- the main thread ---
+
+    @property
+    def _is_followed(self) -> bool:
+        """Whether another service follows at the same place."""
+        successor = self.control.successor
+        return successor is not None and same_place(successor, self._context.config)
+
+    def _take_over(self) -> None:
+        """Begin to publish and to receive commands, those first that the service before left."""
+        messages = list(self._before.messages)
+        publisher = self._before.publisher
+        if publisher is not None and publisher is not self._publisher:
+            publisher.close()  # only now: the next connection follows at once
+            messages += publisher.take_held()
+        for message in messages:
+            self._parts.commands.receive(message)
+        self._publisher.start()
 
     def _watch(self) -> None:
         due = 0.0
@@ -304,7 +345,8 @@ class Service:
         parts.commands.work()
         parts.enrollment.tick()
         parts.lockout.tick()
-        parts.clock.tick()
+        self._watch_clock()
+        parts.files.tick(self._profiles.revision)
         parts.issuer.top_up()
         self._profiles.store_recordings()
         self._prepare_challenge()
@@ -315,6 +357,15 @@ class Service:
         self.control.reload_if_requested()
         if self._alive():
             self._notifier.watchdog()
+
+    def _watch_clock(self) -> None:
+        """Note in the audit trail when the time becomes unknown, and known again."""
+        clock = self._parts.clock
+        was_known = clock.problem is None
+        clock.tick()
+        if was_known != (clock.problem is None):
+            detail: dict[str, Detail] = {"known": not was_known, "problem": clock.problem}
+            self._context.trail.record(Event(EventKind.CLOCK, detail))
 
     def _prepare_challenge(self) -> None:
         """Get ready to ask people that the worker knows of since the last time."""
@@ -333,6 +384,8 @@ class Service:
             late_decisions=parts.decisions.late,
             audit_problem=self._context.trail.problem,
             challenge_problem=challenge.problem,
+            clock_problem=parts.clock.problem,
+            state_problem=parts.files.problem,
             challenge_demanded=challenge.demanded or None,
         )
 
@@ -355,10 +408,15 @@ class Service:
         parts.observers.close()
         # Into the audit trail what came in, while the broker can still be reached.
         parts.enrollment.close()
+        if self._is_followed:
+            parts.decisions.closed = True
+            self._publisher.hold()
+            self._left = parts.commands.take_back()
         parts.commands.close()
         parts.lockout.close()
         parts.clock.write()
-        self._publisher.close()
+        if not self._is_followed:
+            self._publisher.close()
         if not self._worker.is_alive():  # else the time that a stop may take is used up
             self._profiles.store_adaptations()
         self._profiles.store_recordings()
@@ -400,6 +458,8 @@ class Service:
         enrollment = parts.enrollment
         if not self.listening.on or (enrollment.wants_blocks and enrollment.feed(block)):
             parts.challenge.cancel()
+            for judgment in parts.pipeline.listener.settle():
+                self._decide(judgment)
             self._moved_at = time.monotonic()
             return
         profiles = self._profiles.profiles

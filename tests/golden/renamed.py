@@ -33,6 +33,7 @@ VALUES: dict[str, str] = {
         "say your passphrase 3 times and pause after each"
     ),
     "1 of 3: and again": "1 of 3: again",
+    "2 of 3: once more": "2 of 3: once more, in haste: so you get in on busy days too",
     "another voice: once more, by the same person as the first time": (
         "different voice: once more, by the same person as the first time"
     ),
@@ -90,6 +91,32 @@ VALUES: dict[str, str] = {
         "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
         "{{ value_json.enroll_person[:64] if value_json.enroll_person is string else '' }}"
         "{% else %}{% endif %}"
+    ),
+    # The clock and the state's files may have a problem too.
+    "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+    "{{ 'ON' if value_json.problem is defined or value_json.audit_problem is defined"
+    " or value_json.challenge_problem is defined or value_json.microphone == 'lost'"
+    " else 'OFF' }}{% else %}None{% endif %}": (
+        "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+        "{{ 'ON' if value_json.problem is defined or value_json.audit_problem is defined"
+        " or value_json.challenge_problem is defined or value_json.clock_problem is defined"
+        " or value_json.state_problem is defined or value_json.microphone == 'lost'"
+        " else 'OFF' }}{% else %}None{% endif %}"
+    ),
+    "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+    "{{ {'problem': value_json.problem | default(none),"
+    " 'audit_problem': value_json.audit_problem | default(none),"
+    " 'challenge_problem': value_json.challenge_problem | default(none),"
+    " 'microphone': value_json.microphone | default(none),"
+    " 'reason': value_json.reason | default(none)} | to_json }}{% else %}{}{% endif %}": (
+        "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
+        "{{ {'problem': value_json.problem | default(none),"
+        " 'audit_problem': value_json.audit_problem | default(none),"
+        " 'challenge_problem': value_json.challenge_problem | default(none),"
+        " 'clock_problem': value_json.clock_problem | default(none),"
+        " 'state_problem': value_json.state_problem | default(none),"
+        " 'microphone': value_json.microphone | default(none),"
+        " 'reason': value_json.reason | default(none)} | to_json }}{% else %}{}{% endif %}"
     ),
 }
 TOPICS: dict[str, str] = {

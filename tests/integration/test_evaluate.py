@@ -87,7 +87,7 @@ def test_from_recordings_to_the_configuration(
     assert [kind["errors"] for kind in balanced["false_accepts"].values()] == [0, 0, 0]
     assert balanced["false_accepts"]["IC"]["value"] is None
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "too few trials (1), no error" in page
+    assert "0 of 1 (at most 95 %)" in page
     assert "&lt;b&gt;house" in page
     assert "<b>house" not in page
 
@@ -118,7 +118,7 @@ def test_voices_and_a_file_that_cannot_be_read(
     assert len(complaints) == 1
     assert complaints[0].startswith("edge-voice: warning: skipped: ")
     assert "not usable: cannot be read 1" in shown.out
-    assert "ACCEPTED: STRANGER" in shown.out
+    assert "Accepted here: stranger." in shown.out
     assert "Traceback" not in shown.err
     content = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert [kind["kind"] for kind in content["kinds"]] == ["impostor"]

@@ -40,4 +40,15 @@ def test_a_scripted_run_says_the_same_today(tmp_path: Path) -> None:
         if isinstance(message, dict) and message.get("lifetime_s") == 5:
             message["lifetime_s"] = 60
             message["expires_at"] = message["expires_at"].replace("<5.0 s", "<60.0 s")
+    wanted = _counted_from_the_clock(wanted)
     assert differences(wanted, list(scripted_run(tmp_path)), tolerance=0.02) == []
+
+
+def _counted_from_the_clock(value: Any) -> Any:
+    """Counters began with 1, and are milliseconds now."""
+    if isinstance(value, dict):
+        return {
+            name: "<time>" if name == "counter" and inner else _counted_from_the_clock(inner)
+            for name, inner in value.items()
+        }
+    return [_counted_from_the_clock(inner) for inner in value] if isinstance(value, list) else value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -165,6 +167,36 @@ def test_nobody_opens_while_the_store_cannot_be_read(broker: Broker, tmp_path: P
             home.wait_for("/status", lambda s: s.get("enrolled") == 1 and "problem" not in s)
             speak(service, "ada_right_phrase")
             assert home.wait_for("/decision").json["decision"] == "granted"
+        finally:
+            stop(service)
+
+
+@pytest.mark.parametrize("fault", ["the disk is full", "read-only"])
+def test_a_disk_that_cannot_be_written_at_the_start_keeps_nobody_out(
+    broker: Broker, tmp_path: Path, small_disk: Path, fault: str
+) -> None:
+    house = House(tmp_path, broker, dict(os.environ), state_directory=str(small_disk / "state"))
+    house.enroll_ada()
+    if fault == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    else:
+        with contextlib.suppress(OSError), (small_disk / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+    with Subscriber(broker) as home:
+        service = house.start("--input", "-")
+        try:
+            feed(service, np.zeros(16_000))
+            status = home.wait_for("/status", lambda s: "audit_problem" in s)
+            assert fault in status.json["state_problem"]
+            assert "device.sqlite" in status.json["state_problem"]
+            speak(service, "ada_right_phrase")
+            granted = home.wait_for("/decision").json
+            assert (granted["decision"], granted["name"]) == ("granted", "Ada")
+            assert granted["counter"] > 1_700_000_000_000
+            if fault == "the disk is full":
+                (small_disk / "fill").unlink()
+                home.wait_for("/status", lambda s: not {"audit_problem", "state_problem"} & set(s))
         finally:
             stop(service)
 

@@ -175,8 +175,12 @@ def test_devices(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 0
     assert value["devices"][0] == {
         "index": 2, "name": "USB Audio", "channels": 1, "default_rate": 48000.0,
-        "is_default": True,
+        "is_default": True, "lasting_name": "USB Audio",
     }  # fmt: skip
+    found.append(InputDevice(12, "USB Audio", 1, 48000.0, False))
+    monkeypatch.setattr("edge.audio.devices.lasting_name", lambda *_: "/dev/snd/by-path/usb-1")
+    assert main(["devices"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "       /dev/snd/by-path/usb-1"
     found.clear()
     code, value = run_json(capsys, "devices")
     assert code == value["error"]["exit_code"] == 3

@@ -136,7 +136,14 @@ def test_the_clock_is_shown_and_accepted(capsys: Capture, config: Path, store_pa
     assert (code, value["trusted"]) == (0, False)
     assert main(["access", "set", "Ada", "--hours", "daily"]) == 0
     assert "not_now (the clock is not trusted)" in capsys.readouterr().out
-    assert "The clock is not trusted" in _said(capsys, "access", "clock")
+    said = _said(capsys, "access", "clock")
+    assert "The time is unknown: the clock shows" in said
+    assert "but it was 2100-01-01" in said
+    assert "People with hours or dates are denied. Set the clock, or add --accept" in said
+    config.write_text("state_directory: state\naccess: {unknown_time: allow}\n")
+    assert "People with hours or dates can open at any time." in _said(capsys, "access", "clock")
+    assert "may open front-door now" in _said(capsys, "access", "show", "Ada")
+    config.write_text("state_directory: state\n")
     code, value = run_json(capsys, "access", "clock", "--accept")
     assert (code, value["trusted"]) == (0, True)
     assert "may open front-door now" in _said(capsys, "access", "show", "Ada")

@@ -47,6 +47,8 @@ class Scripted(Engine):
         self.scores = scores
         self.refused: ReasonCode | None = None
         self.compared: list[str] = []
+        self.mixed = False
+        self.heard_in_stretches: list[str] = []
         self.scorer: Any = SimpleNamespace(
             voice_threshold=lambda sharing, *, enrollments: sharing + enrollments / 10,
             joint=lambda voice, phrase, sharing, *, enrollments: (
@@ -80,6 +82,12 @@ class Scripted(Engine):
             SpeakerMatch(each.id, each.name, 0.5, self.scores[each.name][0], 1.0)
             for each in profiles
         ]
+
+    def match_stretches(
+        self, profile: Profile, utterance: Utterance, voice: SpeakerMatch
+    ) -> SpeakerMatch:
+        self.heard_in_stretches.append(profile.name)
+        return replace(voice, score=voice.threshold - 1.0) if self.mixed else voice
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
         self.compared = [each.name for each in profiles]
@@ -191,6 +199,29 @@ def test_who_it_is_about_and_why(
     assert (decision.reason.value, judgment.candidate.profile.name) == (reason, about)
     assert (decision.profile_id, decision.name, decision.phrase) == (name, name, phrase)
     assert decision.granted is (reason == "accepted")
+
+
+@pytest.mark.parametrize(
+    ("scores", "heard"),
+    [((5.0, 4.0), ["ada"]), ((1.29, 4.0), []), ((5.0, 1.99), []), ((0.0, 0.0), [])],
+)
+def test_only_what_would_open_is_heard_in_stretches(
+    scores: tuple[float, float], heard: list[str]
+) -> None:
+    """To say no takes no longer than before; and a voice that was refused has no name."""
+    engine = Scripted({"ada": scores})
+    engine.mixed = True
+    decision = decide(engine, person("ada")).decision
+    assert not decision.granted
+    assert engine.heard_in_stretches == heard
+    if heard:
+        assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
+        assert (decision.name, decision.profile_id) == (None, None)
+        assert decision.phrase == "what ada says"
+        assert (decision.scores["voice"], decision.scores["voice_threshold"]) == (
+            pytest.approx(0.3),
+            1.3,
+        )
 
 
 def test_a_phrase_that_was_never_written_is_none() -> None:

@@ -125,6 +125,7 @@ STARTED = {"enrollment": {"state": "started"}}
 NOTHING = {"listening": None, "reason": None, "lost_samples": None, "discarded_utterances": None,
            "late_decisions": None}  # fmt: skip
 NO_PROBLEM = {"problem": None, "audit_problem": None, "challenge_problem": None,
+              "clock_problem": None, "state_problem": None,
               "microphone": None, "reason": None}  # fmt: skip
 LATER = {"locked_out_until": "12:00", "lock_out_round": 2}
 

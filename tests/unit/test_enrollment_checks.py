@@ -313,7 +313,19 @@ def test_free_speech_may_be_cut_anywhere(engine: Engine, tmp_path: Path) -> None
 
 
 def _faint(samples: FloatArray) -> FloatArray:
-    return samples * np.float32(0.006)
+    return samples * np.float32(0.008)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked"), [(0.7, "half a second: was"), (0.99, "one second: was"), (1.0, None)]
+)
+def test_of_a_short_one_it_is_asked_whether_it_was_all(seconds: float, asked: str | None) -> None:
+    said = recording("ada_enroll_1")
+    short = replace(said, quality=replace(said.quality, net_speech_s=seconds))
+    found = remarks_on(short, ProfileKind.PHRASE)
+    assert [remark.code for remark in found] == ["part"] * (asked is not None)
+    assert all(remark.text.startswith(asked or "") for remark in found)
+    assert remarks_on(short, ProfileKind.VOICE) == []
 
 
 @pytest.mark.parametrize(

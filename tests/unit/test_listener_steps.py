@@ -13,7 +13,15 @@ from edge.access.decider import Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointSettings
 from edge.recognition.keyword_spotter import KeywordHit
-from edge.types import AudioBlock, Confidence, Profile, ReasonCode, Utterance
+from edge.types import (
+    AudioBlock,
+    Confidence,
+    Profile,
+    ProfileKind,
+    Quality,
+    ReasonCode,
+    Utterance,
+)
 from tests.unit.judgments import QUALITY, judgment_of
 from tests.unit.stores import make_sample
 
@@ -59,12 +67,16 @@ class Stage:
     settings: EndPointSettings = field(default_factory=lambda: EndPointSettings(end_silence_s=0.6))
     opened: Opened | None = None
     ended: list[Utterance] = field(default_factory=list)
+    may_go_on: bool = False
+    forgotten: int = 0
     # The spotter's.
     hits: list[KeywordHit] = field(default_factory=list)
     unfinished: list[KeywordHit] = field(default_factory=list)
     position_s: float = 0.0
     resets: list[float] = field(default_factory=list)
     taken: list[Any] = field(default_factory=list)
+    # The recognizer's.
+    refused: ReasonCode | None = None
     # The question's.
     pending: bool = False
     answer: Judgment | None = None
@@ -80,6 +92,14 @@ class Stage:
         self.taken.append(given)
         hits, self.hits = self.hits, []
         return hits
+
+    def forget_last(self) -> None:
+        self.forgotten += 1
+        self.may_go_on = False
+
+    def refusal(self, said: Utterance, kind: ProfileKind) -> ReasonCode | None:
+        assert kind is ProfileKind.PHRASE
+        return self.refused
 
     def flush(self) -> list[Utterance]:
         found, self.ended, self.opened = self.ended, [], None
@@ -115,8 +135,8 @@ class Stage:
         self.compared.append((profile.name, phrase.start_s))
         return self.distances.get(phrase.start_s, phrase.start_s)
 
-    def is_phrase(self, distance: float, snr_db: float) -> bool:
-        assert snr_db == QUALITY.snr_db
+    def is_phrase(self, distance: float, quality: Quality) -> bool:
+        assert quality == QUALITY
         return any(self.distances.get(start_s, start_s) == distance for start_s in self.verdicts)
 
     def decide(self, said: Utterance, profiles: Any, phrase: Any = None) -> Judgment:
@@ -502,3 +522,102 @@ def test_the_rest_of_what_was_answered_is_no_answer(asking: Door) -> None:
     asking.stage.answer = judgment_of(ReasonCode.ACCEPTED)
     assert asking.step(ended=utterance(1.0, 4.0)) == []
     assert asking.stage.heard == []
+
+
+# --- a phrase in two utterances ---
+
+FIRST = utterance(1.0, 2.0)
+BOTH = utterance(1.5, 4.0)
+SECOND = replace(utterance(3.0, 4.0), joined=BOTH)
+"""The second half; what both are together is told apart by where it begins."""
+
+
+def half_said(door: Door) -> None:
+    """The first half of a phrase is over, and its denial waits."""
+    door.stage.may_go_on = True
+    assert door.step(ended=FIRST) == []
+    assert door.stage.decided == [(1.0, 2.0)]
+
+
+def test_a_denial_waits_until_nothing_can_follow(door: Door) -> None:
+    half_said(door)
+    assert door.step() == []
+    door.stage.may_go_on = False
+    assert door.step() == [(1.0, False)]
+    assert door.step() == []
+
+
+def test_a_denial_of_which_nothing_can_be_a_part_waits_for_nothing(door: Door) -> None:
+    door.listener.use([])
+    door.stage.may_go_on = True
+    assert door.step(ended=FIRST) == [(1.0, False)]
+
+
+def test_at_the_end_of_the_stream_nothing_waits(door: Door) -> None:
+    half_said(door)
+    door.open(3.0)
+    door.stage.ended = [utterance(3.0, 4.0)]
+    assert door.take(door.listener.flush()) == [(1.0, False), (3.0, False)]
+
+
+@pytest.mark.parametrize("opens", [True, False])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_phrase_in_two_utterances_is_one_attempt(
+    monkeypatch: pytest.MonkeyPatch, opens: bool, inside: bool
+) -> None:
+    """Also where it does not open: a stranger who says it is denied once."""
+    door = Door(monkeypatch, inside=inside)
+    door.listener.use(PEOPLE)
+    door.open()
+    door.stage.verdicts = {1.5: HIGH if opens else None}
+    half_said(door)
+    door.open(3.0)
+    assert door.step(ended=SECOND) == [(1.5, opens)]
+    assert door.stage.decided[1:] == [(3.0, 4.0), (1.5, 4.0)]
+    assert door.stage.forgotten == 1
+    assert list(door.listener.settle()) == []
+
+
+def test_two_utterances_that_are_no_phrase_are_two_attempts(door: Door) -> None:
+    half_said(door)
+    door.open(3.0)
+    door.stage.may_go_on = True
+    assert door.step(ended=SECOND) == [(1.0, False)]
+    assert (1.5, 4.0) not in door.stage.decided
+    door.stage.may_go_on = False
+    assert door.step() == [(3.0, False)]
+
+
+def test_what_cannot_be_judged_as_one_is_two(door: Door) -> None:
+    door.stage.verdicts, door.stage.refused = {1.5: HIGH}, ReasonCode.TOO_LONG
+    half_said(door)
+    door.open(3.0)
+    door.stage.may_go_on = False
+    assert door.step(ended=SECOND) == [(1.0, False), (3.0, False)]
+
+
+@pytest.mark.parametrize("how", ["alone", "inside", "at the end"])
+def test_what_opens_by_itself_is_no_second_half(door: Door, how: str) -> None:
+    half_said(door)
+    door.open(3.0)
+    door.stage.verdicts = {1.5: HIGH, {"alone": 3.0}.get(how, 3.88): HIGH}
+    if how == "inside":
+        assert door.step(hit(4.0, 5.0)) == [(1.0, False), (3.88, True)]
+        assert door.step(ended=SECOND) == []
+        assert door.stage.forgotten == 2
+    else:
+        hits = [hit(4.0, 5.0)] if how == "at the end" else []
+        opened = 3.88 if hits else 3.0
+        assert door.step(*hits, ended=SECOND) == [(1.0, False), (opened, True)]
+    assert (1.5, 4.0) not in door.stage.decided
+
+
+def test_a_denial_is_told_before_an_answer_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(monkeypatch, asks=True)
+    door.listener.use(PEOPLE)
+    door.open()
+    half_said(door)
+    door.open(3.0)
+    door.stage.pending = True
+    assert door.step(ended=SECOND) == [(1.0, False)]
+    assert door.stage.heard == [SECOND]

@@ -22,7 +22,6 @@ from edge.access.lockout import (
     LockOutCount,
     LockOutGate,
     LockOutRecord,
-    boot_id,
     duration_s,
     read_record,
     write_record,
@@ -30,6 +29,7 @@ from edge.access.lockout import (
 from edge.config import LockOutConfig
 from edge.store.device_state import DeviceState
 from edge.types import Confidence, Event, EventKind, ReasonCode
+from edge.uptime import boot_id
 from tests.unit.interleaving import Action, interleaved
 from tests.unit.judgments import judgment_of
 from tests.unit.stores import Memory
@@ -602,7 +602,7 @@ def test_the_machine_s_own_clock_and_start(tmp_path: Path, monkeypatch: pytest.M
         left.append(lockout.left_s)
         state.close()
     assert 1000.0 >= left[0] > left[1] > 900.0
-    monkeypatch.setattr(lockout_module, "Path", lambda _: tmp_path / "absent")
+    monkeypatch.setattr("edge.uptime.Path", lambda _: tmp_path / "absent")
     assert boot_id() == ""
 
 

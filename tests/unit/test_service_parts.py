@@ -593,7 +593,9 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
         enrollment=_Anything(wants_blocks=False),
         lockout=_Anything(as_dict=dict),
         observers=Observers([driver]),
-        **dict.fromkeys(("decisions", "challenge", "commands", "clock", "issuer"), anything),
+        **dict.fromkeys(
+            ("decisions", "challenge", "commands", "clock", "issuer", "files"), anything
+        ),
         state=anything,
     )
     notifier = _Anything(watchdog=lambda: fed.append(driver.now - moved_at))
