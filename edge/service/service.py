@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,7 +38,8 @@ from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
 from edge.service.state_files import StateFiles
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, AudioBlock, Detail, Event, EventKind, Profile
+from edge.types import AccessDecision, AccessRule, AudioBlock, Detail, Event, EventKind, Profile
+from edge.types.decision import one_line
 from edge.uptime import uptime
 
 _TICK_S = 0.5
@@ -60,20 +62,65 @@ class DecisionPipeline:
         listener: gives out judgments.
     """
 
-    def __init__(self, config: Config, engine: Engine, answers: Answers | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        answers: Answers | None = None,
+        locked: Callable[[], bool] = lambda: False,
+        may_open: Callable[[AccessRule], bool] = lambda _: True,
+    ) -> None:
         self.endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
-        self._decider = Decider(engine, config)
+        self._decider = Decider(engine, config, may_open)
         self.listener = Listener(
             self.endpointer,
             engine,
             self._decider,
             inside=config.access.in_running_speech,
             answers=answers,
+            locked=locked,
         )
 
     def enrolled(self, profiles: Sequence[Profile]) -> int:
         """How many people can open; for any thread."""
         return sum(each.duress_of is None for each in self._decider.eligible(profiles))
+
+
+class SilentAlarms:
+    """Duress alarms on their way; for the worker's thread.
+
+    Each is sent once the decision is out, so that no decision is later than another one. And it is
+    no entry of its own in the audit trail but the kind of the decision's entry, so that the trail
+    grows as it does without an alarm. During a lock-out that is the answer to the utterance.
+    """
+
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._send = send
+        self._unsent: deque[Event] = deque()
+        self._unrecorded: deque[Event] = deque()
+
+    def add(self, event: Event) -> None:
+        """Note an alarm; nothing waits."""
+        self._unsent.append(event)
+        self._unrecorded.append(event)
+
+    def send(self) -> None:
+        """Send what waits."""
+        while self._unsent:
+            self._send(self._unsent.popleft())
+
+    def entry(self, decision: Event) -> Event:
+        """The audit trail's entry on a decision, or on the alarm that waits for one."""
+        if not self._unrecorded:
+            return decision
+        alarm = self._unrecorded.popleft()
+        return replace(decision, kind=alarm.kind, profile_id=alarm.profile_id)
+
+    def left(self) -> list[Event]:
+        """The alarms that no decision followed, as when the service stops."""
+        left = list(self._unrecorded)
+        self._unrecorded.clear()
+        return left
 
 
 class DecisionPublisher:
@@ -91,10 +138,12 @@ class DecisionPublisher:
         context: ServiceContext,
         checks: Sequence[Check],
         issuer: Issuer,
+        alarms: SilentAlarms,
         on_decision: Callable[[AccessDecision], None] | None = None,
     ) -> None:
         self.late = 0
         self.woke_at = 0.0
+        self._alarms = alarms
         self.closed = False
         self._context = context
         self._checks = checks
@@ -104,13 +153,24 @@ class DecisionPublisher:
         self._recordings = DebugRecordings(folder) if folder is not None else None
 
     def publish(self, judgment: Judgment) -> Judgment | None:
-        """Publish the decision on a judgment; None where nothing was published."""
+        """Check a judgment and publish the decision; None where nothing was published."""
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
         if 0.0 < judgment.utterance.speech_ended_at < self.woke_at:
             age = math.inf
         for check in self._checks:
             judgment = check.review(judgment)
+        try:
+            return self._publish(judgment, age) if judgment.published else None
+        finally:
+            self._alarms.send()
+
+    def close(self) -> None:
+        """Record the alarms that no decision followed."""
+        for event in self._alarms.left():
+            self._context.trail.record(event)
+
+    def _publish(self, judgment: Judgment, age: float) -> Judgment | None:
         decision = judgment.decision
         if self.closed:
             return None
@@ -123,13 +183,16 @@ class DecisionPublisher:
             self._record(decision, sent=False)
             return None
         try:
-            decision = self._issuer.issue(decision)
+            issued = self._issuer.issue(decision.for_everybody())
         except StoreError as error:
             # Without a counter it could be repeated later.
             _log.error("a decision without a counter was dropped: %s", error)
             self._record(decision, sent=False)
             return None
-        self._context.publisher.publish_decision(decision, age)
+        self._context.publisher.publish_decision(issued, age)
+        self._tell_details(decision)
+        # Without the signature, which is of what was published.
+        decision = replace(decision, counter=issued.counter, issued_at=issued.issued_at)
         _log.info(
             "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
             decision.outcome.value,
@@ -142,12 +205,22 @@ class DecisionPublisher:
         self._record(decision)
         if self._on_decision is not None:
             self._on_decision(decision)
-        if self._recordings is not None:
+        if self._recordings is not None and len(judgment.utterance.samples):
             self._recordings.keep(judgment.utterance)
         return replace(judgment, decision=decision)
 
+    def _tell_details(self, decision: AccessDecision) -> None:
+        user = self._context.config.mqtt.details_for
+        if user is not None and decision.scores:
+            self._context.publisher.publish(
+                f"details/{user}",
+                one_line(decision.details()),
+                lifetime_s=decision.lifetime_s,
+                expendable=True,
+            )
+
     def _record(self, decision: AccessDecision, *, sent: bool = True) -> None:
-        self._context.trail.record(audit_event_of(decision, sent=sent))
+        self._context.trail.record(self._alarms.entry(audit_event_of(decision, sent=sent)))
 
 
 @dataclass(frozen=True)
@@ -360,6 +433,7 @@ class Service:
         if not self._worker.is_alive():  # else the time that a stop may take is used up
             self._profiles.store_adaptations()
         self._profiles.store_recordings()
+        parts.decisions.close()
         self._context.trail.record(Event(EventKind.STOPPED))
         self._context.trail.close()
         parts.state.close()

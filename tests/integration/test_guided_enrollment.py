@@ -195,7 +195,7 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
         "Rejected: too short (about 2 syllables heard, 4 or more needed): choose a longer",
         "Accepted: ",
         "Rejected: this is the very recording that was enrolled before: say it again",
-        "Rejected: not the phrase of the first repetition (distance",
+        "Rejected: not the phrase of the earlier repetitions (distance",
         "Rejected: not the voice of what was enrolled before (similarity",
     )
     assert len(said_so) == len(expected), said_so

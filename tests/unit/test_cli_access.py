@@ -229,7 +229,11 @@ def test_the_lock_out_is_shown_and_lifted(
     for _ in range(4):
         lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     code, value = run_json(capsys, "lockout", "show")
-    assert (code, value) == (0, {"locked_out": False, "left_s": 0.0, "round": 0, "rejections": 4})
+    assert code == 0
+    assert value == {
+        "locked_out": False, "left_s": 0.0, "round": 0, "rejections": 4, "budget_used": 4,
+    }  # fmt: skip
+    assert "4 of the budget of 20 used." in _said(capsys, "lockout", "show")
     lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
     code, value = run_json(capsys, "lockout", "show")
     assert (code, value["locked_out"], value["round"]) == (0, True, 1)
