@@ -72,6 +72,11 @@ OTHER_PEOPLE = ("read_sentences", "keywords")
 _ROOT = Path(__file__).resolve().parent.parent
 
 
+def has(folder: Path, *names: str) -> bool:
+    """Whether a folder has all of these folders, of `one|other` either."""
+    return all(any((folder / name).is_dir() for name in either.split("|")) for either in names)
+
+
 class Measurement:
     """One folder, measured part by part.
 
@@ -87,12 +92,6 @@ class Measurement:
         self._hearing = hearing
         self._phrase = phrase
         self._quick = quick
-
-    def has(self, *names: str) -> bool:
-        """Whether the folder has all of these, of `one|other` either."""
-        return all(
-            any((self._folder / name).is_dir() for name in either.split("|")) for either in names
-        )
 
     def sentences(self) -> dict[str, Any]:
         """Voices, plain and calibrated."""
@@ -117,7 +116,7 @@ class Measurement:
 
     def near_miss(self) -> dict[str, Any]:
         """Near misses, and keywords by strangers."""
-        strangers = self._items("keywords") if self.has("keywords") else []
+        strangers = self._items("keywords") if has(self._folder, "keywords") else []
         return near_miss.measure(
             self._hearing, self._items("near_miss"), strangers, self._phrase, self._quick
         )
@@ -125,7 +124,10 @@ class Measurement:
     def running(self) -> dict[str, Any]:
         """Running speech through the service."""
         background = [
-            item.path for name in OTHER_PEOPLE if self.has(name) for item in self._items(name)
+            item.path
+            for name in OTHER_PEOPLE
+            if has(self._folder, name)
+            for item in self._items(name)
         ]
         return running.measure(
             self._hearing, self._items("same_phrase"), background, same_phrase.CALM, self._quick
@@ -134,7 +136,8 @@ class Measurement:
     def own_speech(self) -> dict[str, Any]:
         """The enrolled people's own other speech through the service."""
         read, of_words = (
-            self._items(name) if self.has(name) else [] for name in ("read_sentences", "words")
+            self._items(name) if has(self._folder, name) else []
+            for name in ("read_sentences", "words")
         )
         return own_speech.measure(self._hearing, read, of_words, self._quick)
 
@@ -162,17 +165,19 @@ def surroundings_of(folder: Path) -> Surroundings:
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The parts that were asked for and have their recordings; printed one after the other."""
     folder: Path = options.folder
+    parts = [name for name, needs in NEEDS.items() if name in options.only and has(folder, *needs)]
+    if not parts:
+        return {}
     # Hundreds of stores are made on the way, and each would say so.
     logging.getLogger("edge").setLevel(logging.ERROR)
     hearing = Hearing(surroundings_of(folder), options.models, options.jobs)
     report: dict[str, Any] = {}
     try:
         measurement = Measurement(folder, hearing, options.phrase, options.quick)
-        for name, needs in NEEDS.items():
-            if name in options.only and measurement.has(*needs):
-                part: Callable[[], dict[str, Any]] = getattr(measurement, name)
-                report[name] = part()
-                show(name, report[name], console)
+        for name in parts:
+            part: Callable[[], dict[str, Any]] = getattr(measurement, name)
+            report[name] = part()
+            show(name, report[name], console)
     finally:
         hearing.close()
     return report
