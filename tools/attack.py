@@ -40,7 +40,7 @@ from edge.service import build_service
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState
-from edge.types import SAMPLE_RATE, AccessDecision, AudioBlock, FloatArray, ReasonCode
+from edge.types import SAMPLE_RATE, AccessDecision, AudioBlock, FloatArray, Profile, ReasonCode
 from tools.end_to_end import ENROLLED, enroll
 from tools.running_speech import Stream
 
@@ -181,7 +181,7 @@ def inside(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
                 continue
             with tempfile.TemporaryDirectory() as state:
                 house = House(engine, Path(state), lockout)
-                enroll(engine, house.config, enrolled)
+                _enroll(engine, house.config, enrolled)
                 decisions = [each for _, each in house.hear(Played(played, 1.5))]
                 reasons = Counter(each.reason.value for each in decisions)
                 result[f"{who}_{name}"] = {"said": len(played), "reasons": dict(reasons)}
@@ -190,11 +190,17 @@ def inside(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
     return result
 
 
+def _enroll(engine: Engine, config: Config, items: Sequence[CorpusFile]) -> Profile:
+    return enroll(
+        engine, config, items[0].speaker, [read_audio(each.path).samples for each in items]
+    )
+
+
 def talk(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
     """What is counted although nobody says the phrase."""
     with tempfile.TemporaryDirectory() as state:
         house = House(engine, Path(state), _COUNTING)
-        enroll(engine, house.config, voices.phrase(voices.speakers[0])[:ENROLLED])
+        _enroll(engine, house.config, voices.phrase(voices.speakers[0])[:ENROLLED])
         step = max(1, len(voices.talk) // (_TALK * attempts))
         stream = Stream.compose(voices.talk[::step][: _TALK * attempts], [], seed=1)
         decisions = house.hear(stream)
@@ -255,7 +261,7 @@ def locked(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as state, _noting(logs):
         house = House(engine, Path(state), LockOutConfig(rejections=1, first_s=86400.0,
                                                          longest_s=86400.0))  # fmt: skip
-        enroll(engine, house.config, voices.phrase(target)[:ENROLLED])
+        _enroll(engine, house.config, voices.phrase(target)[:ENROLLED])
         source = Played([_sound(path) for path in order])
         heard = house.hear(source)
     found: dict[str, dict[str, Any]] = {}
@@ -320,7 +326,7 @@ def duress(engine: Engine, voices: Voices, attempts: int) -> dict[str, Any]:
                 house.engine.config = replace(  # learning leaves traces as well
                     engine.config, enrollment=replace(engine.config.enrollment, adapt=True)
                 )
-                owner = enroll(engine, house.config, voices.phrase(speaker)[:ENROLLED])
+                owner = _enroll(engine, house.config, voices.phrase(speaker)[:ENROLLED])
                 with open_store(house.folder, settings=house.config.store) as store:
                     second = enroll_second(engine, store, owner, voices.phrase(speaker, 1))
                 sound = _sound(voices.phrase(speaker, number)[ENROLLED].path)

@@ -24,6 +24,7 @@ whoever says it, one decision on both is given, and else one on each.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -151,10 +152,16 @@ class Listener:
             yield self._decider.unheard(self._unanswered.popleft()[1])
 
     def settle(self) -> Iterator[Judgment]:
-        """The denial that waited, if any."""
+        """The denial that waited, if any, as of now: it is not late."""
         denied, self._denied = self._denied, None
         if denied is not None:
-            yield denied
+            said, decision = denied.utterance, denied.decision
+            waited_s = time.monotonic() - said.closed_at
+            yield replace(
+                denied,
+                utterance=replace(said, speech_ended_at=said.speech_ended_at + waited_s),
+                decision=replace(decision, time=decision.time + waited_s),
+            )
 
     def _keep_shut(self, block: AudioBlock) -> Iterator[Judgment]:
         self._locked_until_s = block.end_s
@@ -308,9 +315,10 @@ class Listener:
             yield self._answer(phrase)
             return
         yield from self.settle()
-        self._denied = whole
-        if not self._eligible:
-            yield from self.settle()
+        if self._eligible and self.endpointer.may_go_on:
+            self._denied = whole
+        else:
+            yield whole
 
     def _decide_joined(
         self, utterance: Utterance | None, *, locked: bool = False

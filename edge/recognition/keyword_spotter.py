@@ -35,7 +35,7 @@ TRIMMED = 7
 """Vectors of 40 ms left out at the beginning of an enrolled utterance: they see the silence before
 it, and in running speech there is none."""
 TRIMMED_AT_END = 11
-"""Vectors left out at its end, more of them: a hit need not wait for what comes after the phrase."""
+"""Vectors left out at its end, more of them: a hit need not wait for what follows the phrase."""
 _FEWEST = 8
 """Vectors that are left."""
 NEAR = 0.19

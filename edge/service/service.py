@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -39,12 +40,14 @@ from edge.service.state_files import StateFiles
 from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, AccessRule, AudioBlock, Detail, Event, EventKind, Profile
 from edge.types.decision import one_line
+from edge.uptime import uptime
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
 _HANDOVER_S = 5.0
 """How long a reload waits for it: a decision may be on its way."""
+_SUSPEND_S = 0.5
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; a lost microphone is noticed within 3 s."""
 
@@ -125,6 +128,8 @@ class DecisionPublisher:
 
     Attributes:
         late: how many decisions were dropped because they came too late.
+        woke_at: `time.monotonic()` when the machine last came out of suspend. That clock stands
+            still in suspend: what was said before is older than it looks.
         closed: set once another service decides; nothing more is published then.
     """
 
@@ -137,6 +142,7 @@ class DecisionPublisher:
         on_decision: Callable[[AccessDecision], None] | None = None,
     ) -> None:
         self.late = 0
+        self.woke_at = 0.0
         self._alarms = alarms
         self.closed = False
         self._context = context
@@ -150,6 +156,8 @@ class DecisionPublisher:
         """Check a judgment and publish the decision; None where nothing was published."""
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
+        if 0.0 < judgment.utterance.speech_ended_at < self.woke_at:
+            age = math.inf
         for check in self._checks:
             judgment = check.review(judgment)
         try:
@@ -168,7 +176,10 @@ class DecisionPublisher:
             return None
         if age > decision.lifetime_s:
             self.late += 1
-            _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            if math.isfinite(age):
+                _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            else:
+                _log.warning("a decision on what was said before a suspend was dropped")
             self._record(decision, sent=False)
             return None
         try:
@@ -260,6 +271,8 @@ class Service:
                 audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
+        self._time_known = True
+        self._slept_s = uptime() - time.monotonic()
         self._known: object = None
         self._prepared: object = None
         self._lost_samples = 0
@@ -361,10 +374,10 @@ class Service:
     def _watch_clock(self) -> None:
         """Note in the audit trail when the time becomes unknown, and known again."""
         clock = self._parts.clock
-        was_known = clock.problem is None
         clock.tick()
-        if was_known != (clock.problem is None):
-            detail: dict[str, Detail] = {"known": not was_known, "problem": clock.problem}
+        if self._time_known != (clock.problem is None):
+            self._time_known = not self._time_known
+            detail: dict[str, Detail] = {"known": self._time_known, "problem": clock.problem}
             self._context.trail.record(Event(EventKind.CLOCK, detail))
 
     def _prepare_challenge(self) -> None:
@@ -453,6 +466,7 @@ class Service:
         self._moved_at = time.monotonic()
         if not self._ready:
             self._be_ready()
+        self._notice_suspend()
         self._lost_samples += block.lost_samples
         self._blocks.append(block)
         enrollment = parts.enrollment
@@ -470,7 +484,18 @@ class Service:
         for judgment in parts.pipeline.listener.feed(block):
             self._decide(judgment)
 
+    def _notice_suspend(self) -> None:
+        """Forget what waits for an answer, where the machine slept since the last time."""
+        now = time.monotonic()
+        slept_s = uptime() - now
+        if slept_s > self._slept_s + _SUSPEND_S:
+            _log.info("the machine slept for %.0f s", slept_s - self._slept_s)
+            self._parts.decisions.woke_at = now
+            self._parts.challenge.cancel()
+        self._slept_s = slept_s
+
     def _decide(self, judgment: Judgment) -> None:
+        self._notice_suspend()
         published = self._parts.decisions.publish(judgment)
         if published is not None:
             if self._profiles.adapts:

@@ -40,8 +40,9 @@ def test_a_scripted_run_says_the_same_today(tmp_path: Path) -> None:
         if isinstance(message, dict) and message.get("lifetime_s") == 5:
             message["lifetime_s"] = 60
             message["expires_at"] = message["expires_at"].replace("<5.0 s", "<60.0 s")
-    wanted = _counted_from_the_clock(wanted)
-    assert differences(wanted, list(scripted_run(tmp_path)), tolerance=0.02) == []
+    wanted = _without_scores(_counted_from_the_clock(wanted))
+    found = _without_scores(list(scripted_run(tmp_path)))
+    assert differences(wanted, found, tolerance=0.02) == []
 
 
 def _counted_from_the_clock(value: Any) -> Any:
@@ -52,3 +53,13 @@ def _counted_from_the_clock(value: Any) -> Any:
             for name, inner in value.items()
         }
     return [_counted_from_the_clock(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _without_scores(value: Any) -> Any:
+    """Which scores there are; how high they are changes with every model and calibration."""
+    if isinstance(value, dict):
+        return {
+            name: sorted(inner) if name == "scores" else _without_scores(inner)
+            for name, inner in value.items()
+        }
+    return [_without_scores(inner) for inner in value] if isinstance(value, list) else value

@@ -343,7 +343,7 @@ def test_a_trial_is_tried_again_and_can_be_left_out(
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
     assert "Nobody spoke: trial skipped." in err
-    hear(2.0, *ADA, MicrophoneError("it has gone away; check its plug"))
+    hear(2.0, *ADA, 1.0, MicrophoneError("it has gone away; check its plug"))
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
     assert "Trial skipped: it has gone away; check its plug." in err
@@ -362,15 +362,18 @@ def test_ctrl_c_keeps_what_was_taken_and_says_so(
     stop = KeyboardInterrupt()
     for parts, line in (
         ((1.0, stop), "nothing was enrolled"),
-        ((2.0, "ada_enroll_1", stop), "progress saved (1 of 3): run the command again to continue"),
-        ((2.0, *ADA[1:], stop), "Ada is enrolled; the trial was skipped"),
+        (
+            (2.0, "ada_enroll_1", 1.0, stop),
+            "progress saved (1 of 3): run the command again to continue",
+        ),
+        ((2.0, *ADA[1:], 1.0, stop), "Ada is enrolled; the trial was skipped"),
     ):
         hear(*parts)
         code, out, err = enroll("Ada", capture=capsys)
         assert (code, out) == (130, "")
         assert line in err
     old = [sample.created_at for sample in store.get("Ada").samples]
-    hear(2.0, *ADA[:2], stop)
+    hear(2.0, *ADA[:2], 1.0, stop)
     assert "Ada keeps the old signature" in enroll("Ada", "--again", capture=capsys)[2]
     assert [sample.created_at for sample in store.get("Ada").samples] == old
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.access import listener
 from edge.access.decider import Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointSettings
@@ -23,6 +24,7 @@ from edge.types import (
     Utterance,
 )
 from tests.unit.judgments import QUALITY, judgment_of
+from tests.unit.sound_system import Clock
 from tests.unit.stores import make_sample
 
 ADA, BOB = Profile.begin("ada"), Profile.begin("bob")
@@ -545,6 +547,18 @@ def test_a_denial_waits_until_nothing_can_follow(door: Door) -> None:
     door.stage.may_go_on = False
     assert door.step() == [(1.0, False)]
     assert door.step() == []
+
+
+def test_a_denial_that_waited_is_not_late(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(1_000.0)
+    clock.govern(monkeypatch, listener)
+    door.stage.may_go_on = True
+    said = replace(FIRST, speech_ended_at=999.4, closed_at=1_000.0)
+    assert door.step(ended=said) == []
+    clock.now = 1_002.5
+    (denied,) = door.listener.flush()
+    assert denied.utterance.speech_ended_at == pytest.approx(1_001.9)
+    assert denied.decision.time == judgment_of(ReasonCode.NO_MATCH).decision.time + 2.5
 
 
 def test_a_denial_of_which_nothing_can_be_a_part_waits_for_nothing(door: Door) -> None:

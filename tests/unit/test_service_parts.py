@@ -519,6 +519,66 @@ def test_a_flood_is_bounded_and_what_was_said_last_is_kept() -> None:
     assert seen == list(range(88, 600))
 
 
+# --- the clock ---
+
+
+@pytest.mark.parametrize(
+    ("slept_s", "ended_at", "sent"),
+    [(0.4, 99.0, True), (0.6, 99.0, False), (3600.0, 99.0, False), (3600.0, 100.5, True)],
+)
+def test_what_was_said_before_a_suspend_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch, slept_s: float, ended_at: float, sent: bool
+) -> None:
+    """The monotonic clock stands still in suspend, and somebody else may be at the door."""
+    now, up = [100.0], [500.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("edge.service.service.time", clock)
+    monkeypatch.setattr("edge.service.service.uptime", lambda: up[0])
+    monkeypatch.setattr("edge.access.decider.time", clock)
+    canceled: list[bool] = []
+    desk = Desk()
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=anything, control=anything, profiles=anything,
+        listening=anything,
+    )  # fmt: skip
+    parts: Any = SimpleNamespace(
+        context=context, decisions=desk.decisions, observers=Observers([]),
+        challenge=_Anything(cancel=lambda: canceled.append(True)),
+    )  # fmt: skip
+    source: Any = anything
+    service = Service(parts, source)
+    up[0] += slept_s
+    service._notice_suspend()
+    now[0], up[0] = 101.0, up[0] + 1.0
+    judgment = judgment_of(ReasonCode.ACCEPTED)
+    utterance = replace(judgment.utterance, speech_ended_at=ended_at)
+    service._decide(replace(judgment, utterance=utterance))
+    assert bool(desk.publisher.decisions) == sent
+    assert desk.decisions.late == (not sent)
+    assert canceled == [True] * (slept_s > 0.5)
+
+
+def test_the_trail_says_when_the_time_is_unknown() -> None:
+    events: list[Event] = []
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=anything, control=anything, profiles=anything,
+        listening=anything, trail=SimpleNamespace(record=events.append),
+    )  # fmt: skip
+    clock: Any = _Anything(problem=None)
+    parts: Any = SimpleNamespace(context=context, clock=clock, observers=Observers([]))
+    source: Any = anything
+    service = Service(parts, source)
+    for problem in ("never set", "never set", None, None):  # also from the beginning
+        clock.problem = problem
+        service._watch_clock()
+    assert [(event.kind, event.detail) for event in events] == [
+        (EventKind.CLOCK, {"known": False, "problem": "never set"}),
+        (EventKind.CLOCK, {"known": True, "problem": None}),
+    ]
+
+
 # --- the watchdog ---
 
 

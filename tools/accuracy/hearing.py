@@ -7,6 +7,7 @@ process is sent a few words and answers with a few figures.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import pickle
 import sys
@@ -200,6 +201,7 @@ _here: Listener | None = None
 
 
 def _open(surroundings: Surroundings, models: Path | None) -> None:
+    logging.getLogger("edge").setLevel(logging.ERROR)
     global _here  # noqa: PLW0603 (what an initializer leaves for the calls after it)
     _here = Listener(Engine.open(Config(models_directory=models)), surroundings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def _room(chance: np.random.Generator) -> FloatArray:
     time = np.arange(length) / SAMPLE_RATE
     frequency = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
     tail = np.zeros(length)
-    for low, high in zip(_EDGES_HZ, _EDGES_HZ[1:]):
+    for low, high in itertools.pairwise(_EDGES_HZ):
         decay = rt60_s * chance.uniform(0.6, 1.2) * (1.0 if high < 3_000.0 else 0.7)
         spectrum = np.fft.rfft(chance.standard_normal(length))
         spectrum[(frequency < low) | (frequency >= high)] = 0.0

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from ai_edge_litert.interpreter import Interpreter
 from torch import Tensor, nn
 
@@ -37,7 +36,7 @@ _LEAST = -0.4
 class _Activation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """As published: a leaky rectifier that does not fall below -0.4."""
-        return torch.maximum(F.leaky_relu(x, _LEAK), x.new_full((), _LEAST))
+        return torch.maximum(nn.functional.leaky_relu(x, _LEAK), x.new_full((), _LEAST))
 
 
 class PhraseNetwork(nn.Module):
@@ -65,6 +64,7 @@ class PhraseNetwork(nn.Module):
         self.phones = nn.Conv2d(before, SYMBOLS, (1, 2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Vectors, shape (b, 96, n, 1)."""
         for stage in self.stages:
             x = stage(x)
         found: Tensor = self.last(x)
@@ -78,7 +78,7 @@ class PhraseNetwork(nn.Module):
         x = final[:-1](x)
         symbols = self.phones(x)[..., 0].transpose(1, 2).float()
         vectors = self.last(final[-1](x))[..., 0].transpose(1, 2).float()
-        return vectors, F.log_softmax(symbols, dim=2)
+        return vectors, nn.functional.log_softmax(symbols, dim=2)
 
 
 def published(path: Path) -> PhraseNetwork:

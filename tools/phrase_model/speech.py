@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from edge.types import SAMPLE_RATE, FloatArray
 
-PHONES = (
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W "
-    "Y Z ZH AYN GH HX KH Q"
-).split()
+PHONES = [
+    "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH",
+    "IH", "IY", "JH", "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH",
+    "UW", "V", "W", "Y", "Z", "ZH", "AYN", "GH", "HX", "KH", "Q",
+]  # fmt: skip
 """ARPABET, and the Arabic consonants that English lacks; index 0 of the network's is the blank."""
 
 WORDS = {
@@ -185,9 +187,10 @@ def _sox(samples: FloatArray, *effect: str) -> FloatArray:
     return np.frombuffer(done.stdout, "<f4").astype(np.float32)
 
 
-def _padded(samples: FloatArray, chance: np.random.Generator) -> np.ndarray:
+def _padded(samples: FloatArray, chance: np.random.Generator) -> NDArray[np.int16]:
     """With half a second of faint noise on either side, as 16-bit integers."""
     pad = int(0.5 * SAMPLE_RATE)
     whole = (chance.standard_normal(len(samples) + 2 * pad) * _FAINT).astype(np.float32)
     whole[pad : pad + len(samples)] += samples
-    return np.clip(whole * 32_767.0, -32_768, 32_767).astype(np.int16)
+    found: NDArray[np.int16] = np.clip(whole * 32_767.0, -32_768, 32_767).astype(np.int16)
+    return found

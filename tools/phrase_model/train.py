@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from ai_edge_litert.interpreter import Interpreter
 from torch import Tensor
+from torch.nn import functional
 
-from edge.features import mel_frames
+from edge.features import _hann_window, _slaney_bank, mel_frames
 from edge.types import FloatArray
 from tools.models.quantize import quantize_phrase
 from tools.phrase_model.acoustics import WINDOW, heard, noises, rooms
@@ -148,20 +148,16 @@ def _work(examples: Examples, seed: int, out: Any) -> None:
 def mel(samples: Tensor) -> Tensor:
     """`edge.features.mel_frames` of a batch, shape (b, n), to (b, t, 32)."""
     frames = samples.unfold(1, 512, 160)[:, :, 56:456] * _window()
-    spectrum = torch.fft.rfft(F.pad(frames, (0, 112)))
+    spectrum = torch.fft.rfft(functional.pad(frames, (0, 112)))
     energy = (spectrum.abs() ** 2 @ _bank()).clamp_min(1e-10).log10()
     return torch.maximum(energy, energy.amax(dim=(1, 2), keepdim=True) - 8.0) + 2.0
 
 
 def _window() -> Tensor:
-    from edge.features import _hann_window
-
     return torch.from_numpy(np.asarray(_hann_window()))
 
 
 def _bank() -> Tensor:
-    from edge.features import _slaney_bank
-
     return torch.from_numpy(np.asarray(_slaney_bank()))
 
 
@@ -172,20 +168,20 @@ def losses(network: PhraseNetwork, batch: Any, chance: Any) -> tuple[Tensor, Ten
     with torch.autocast("cpu", torch.bfloat16):
         vectors, symbols = network.both(frames.contiguous(memory_format=torch.channels_last))
     at = torch.from_numpy(known)
-    given = F.normalize(vectors[at], dim=1)
-    wanted = F.normalize(torch.from_numpy(target)[at], dim=1)
+    given = functional.normalize(vectors[at], dim=1)
+    wanted = functional.normalize(torch.from_numpy(target)[at], dim=1)
     away = 1.0 - (given * wanted).sum(1).mean()
 
     shown = torch.from_numpy(chance.permutation(len(given))[:_SHOWN])
     given, wanted = given[shown], wanted[shown]
     alike = (wanted @ wanted.T > _SAME_SOUND) & ~torch.eye(len(shown), dtype=torch.bool)
     scores = (given @ wanted.T / _TEMPERATURE).masked_fill(alike, -1e4)
-    confused = F.cross_entropy(scores, torch.arange(len(shown)))
+    confused = functional.cross_entropy(scores, torch.arange(len(shown)))
 
     spoken = [i for i, one in enumerate(phones) if one]
     if not spoken:
         return away, confused, torch.zeros(())
-    unheard = F.ctc_loss(
+    unheard = functional.ctc_loss(
         symbols[spoken].transpose(0, 1),
         torch.tensor([phone for i in spoken for phone in phones[i]]),
         torch.full((len(spoken),), symbols.shape[1]),
