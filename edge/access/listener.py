@@ -196,7 +196,8 @@ class Listener:
         if self._close_ones and opened.end_s - self._close_ones[0].utterance.end_s >= wait_s:
             yield from self.settle()
             yield self._answer(_nearest(self._close_ones))
-        if self._refused and opened.end_s - self._refused[0].utterance.end_s >= wait_s:
+        # Longer than the end-pointer: said alone, the utterance itself is the attempt.
+        if self._refused and opened.end_s - self._refused[0].utterance.end_s >= 2.0 * wait_s:
             yield _unpublished(self._refused.pop(0))
 
     def _opening(

@@ -307,10 +307,10 @@ def test_a_sure_one_goes_before_close_ones(door: Door) -> None:
 def test_a_phrase_in_running_speech_that_opens_nothing_is_an_attempt(door: Door) -> None:
     """Also where whose phrase it is was too far away in voice to be compared with."""
     door.stage.verdicts = {1.88: None, 3.88: None}
-    assert door.step(hit(2.0, 3.0), at_s=3.71) == []
-    assert door.step(hit(2.02, 3.0), hit(2.0, 3.0, owner=1), at_s=3.71) == []
+    assert door.step(hit(2.0, 3.0), at_s=4.31) == []
+    assert door.step(hit(2.02, 3.0), hit(2.0, 3.0, owner=1), at_s=4.31) == []
     assert door.unpublished == [], "a nearer hit may open yet"
-    assert door.step(hit(4.0, 5.0), at_s=3.72) == []
+    assert door.step(hit(4.0, 5.0), at_s=4.32) == []
     assert door.unpublished == [(1.88, "unknown_speaker")]
     assert door.step(ended=utterance(1.0, 6.0)) == [(1.0, False)]
     assert door.unpublished == [(1.88, "unknown_speaker"), (3.88, "unknown_speaker")]
