@@ -11,6 +11,7 @@ digits, and held against what was asked:
     wrong      one digit is another one than was asked for, or left out, or one too many, or two
                changed places
     voice      the right digits in another voice, for each false-accept rate
+    one voice  the right digits, one of them by somebody else; "before" without comparing each
     replay     the answer to an earlier challenge, in the right voice
 
 Everything goes through the product's own end-pointer, models and scores. With
@@ -26,7 +27,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,14 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.challenge.matching import DIGITS
 from edge.challenge.policy import SAME_WORDS, AnswerJudge
-from edge.challenge.rounds import ROUNDS, DigitRound, make_example, strong_digits, voice_of
+from edge.challenge.rounds import (
+    ROUNDS,
+    DigitRound,
+    make_example,
+    single_voice,
+    strong_digits,
+    voice_of,
+)
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
 from edge.evaluation.metrics import eer, error_curves, independent_limits
 from edge.recognition import Engine
@@ -139,7 +147,12 @@ class Measurement:
             rounds = {name: self._enroll(takes) for name, takes in people.enrolled.items()}
             rounds = {name: own for name, own in rounds.items() if len(own) >= ROUNDS}
             spoken = {
-                name: self._answers(people.answers[name], own[:ROUNDS], chance)
+                name: self._answers(
+                    people.answers[name],
+                    own[:ROUNDS],
+                    [theirs for other, theirs in people.answers.items() if other != name],
+                    chance,
+                )
                 for name, own in rounds.items()
             }
             for count in self.args.rounds:
@@ -170,14 +183,19 @@ class Measurement:
                     break
                 else:
                     return rounds
-            voice = voice_of(self.engine, utterances)
-            rounds.append(DigitRound(tuple(examples), voice, self.engine.models.speaker.sha256))
+            voice, single = (
+                voice_of(self.engine, utterances),
+                single_voice(self.engine, utterances),
+            )
+            model = self.engine.models.speaker.sha256
+            rounds.append(DigitRound(tuple(examples), voice, model, single))
         return rounds
 
     def _answers(
         self,
         takes: dict[int, list[FloatArray]],
         rounds: Sequence[DigitRound],
+        others: Sequence[dict[int, list[FloatArray]]],
         chance: np.random.Generator,
     ) -> dict[str, list[Spoken]]:
         choices = DIGITS if self.args.unchecked else strong_digits(rounds)
@@ -186,11 +204,13 @@ class Measurement:
             tuple(int(digit) for digit in chance.permutation(choices)[: self.args.digits])
             for _ in range(self.args.answers)
         ]
+        apart = np.random.default_rng(self.args.seed)  # so that the other answers stay the same
         # Said with one too few and one too many, for the same strings to be asked for.
         return {
             "right": [self._say(digits, takes, chance) for digits in right],
             "missing": [self._say(_without(d, chance), takes, chance) for d in right[::2]],
             "extra": [self._say(_with_one_more(d, chance), takes, chance) for d in right[1::2]],
+            "mixed": [self._say(d, _mixed(d, takes, others, apart), apart) for d in right],
         }
 
     def _say(
@@ -222,6 +242,8 @@ class Measurement:
         chance: np.random.Generator,
     ) -> None:
         judge = AnswerJudge(self.engine, Profile.begin(name), rounds)
+        whole = [replace(one, single=None) for one in rounds]
+        before = AnswerJudge(self.engine, Profile.begin(name), whole)
         counts = self.counts[count]
         right = spoken[name]["right"]
         for number, answer in enumerate(right):
@@ -238,6 +260,11 @@ class Measurement:
                 answer.digits[1:] + answer.digits[:1],
             )
             self._hold(counts, "replay", judge, answer, later)
+        for kind, answers in (("right", right), ("one voice", spoken[name]["mixed"])):
+            for answer in answers:
+                self._hold(counts, f"{kind}, before", before, answer, answer.digits)
+        for answer in spoken[name]["mixed"]:
+            self._hold(counts, "one voice", judge, answer, answer.digits)
         for answer, asked in zip(spoken[name]["missing"], right[::2]):
             self._hold(counts, "wrong: one missing", judge, answer, asked.digits)
         for answer, asked in zip(spoken[name]["extra"], right[1::2]):
@@ -408,6 +435,18 @@ def _one_wrong(
 def _swapped(digits: tuple[int, ...], chance: np.random.Generator) -> tuple[int, ...]:
     at = int(chance.integers(len(digits) - 1))
     return (*digits[:at], digits[at + 1], digits[at], *digits[at + 2 :])
+
+
+def _mixed(
+    digits: tuple[int, ...],
+    own: dict[int, list[FloatArray]],
+    others: Sequence[dict[int, list[FloatArray]]],
+    chance: np.random.Generator,
+) -> dict[int, list[FloatArray]]:
+    """One's own recordings, but for one of the digits somebody else's."""
+    digit = digits[int(chance.integers(len(digits)))]
+    other = others[int(chance.integers(len(others)))]
+    return {**own, digit: other[digit]}
 
 
 def _without(digits: tuple[int, ...], chance: np.random.Generator) -> tuple[int, ...]:

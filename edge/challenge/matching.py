@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.challenge.features import (
+    AUDIBLE,
     DIMENSIONS,
     RANGE,
     features_of,
@@ -48,6 +49,8 @@ _ASSUMED_SPREAD = 0.4
 """Spread within a digit as a share of the overall spread, while each has only one example."""
 _PADDING_ROWS = 20
 """Silence on both sides of an example that is matched as an answer."""
+_AS_GOOD = np.float32(0.5)
+"""How much more a border between two digits may cost than the best one."""
 _FAR = np.float32(1e6)
 
 _Index = NDArray[np.intp]
@@ -62,16 +65,32 @@ class DigitExample:
 
 
 @dataclass(frozen=True)
+class SpokenDigit:
+    """Where one of the asked digits is in an answer.
+
+    Attributes:
+        start: its first frame, `end` the one after its last.
+        cost: mean cost of its frames, about 1 for the person's own voice.
+    """
+
+    start: int
+    end: int
+    cost: float
+
+
+@dataclass(frozen=True)
 class DigitScore:
     """How well an answer matches the digits asked for.
 
     Attributes:
         margin: lead over the closest other string beyond the required one; passes from 0 up.
         cost: mean cost of the speech frames, about 1 for the person's own voice.
+        spoken: each of the digits, in order; empty where no sound was matched.
     """
 
     margin: float
     cost: float
+    spoken: tuple[SpokenDigit, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -94,6 +113,8 @@ class _StringCosts(NamedTuple):
     other: FloatArray  # with each digit at each position, shape (length, 10), asked ones included
     missing: FloatArray  # without each position, shape (length,)
     extra: FloatArray  # with the best digit inserted at each place, shape (length + 1,)
+    borders: _Index  # first frame of each asked digit, then the number of frames, (length + 1,)
+    spent: FloatArray  # of each asked digit between its borders, shape (length,)
 
 
 class DigitRecognizer:
@@ -130,7 +151,8 @@ class DigitRecognizer:
         )
         quiet = silence <= _SILENCE
         speech = max(1, int(len(silence) - quiet.sum()))
-        return DigitScore(margin, (costs.asked - float(silence[quiet].sum())) / speech)
+        spoken = _spoken(spectrum, silence, costs)
+        return DigitScore(margin, (costs.asked - float(silence[quiet].sum())) / speech, spoken)
 
     def nearest_other(self, example: DigitExample) -> tuple[int, float]:
         """The other digit that an example is closest to, and by how much its own is closer."""
@@ -154,6 +176,21 @@ class DigitRecognizer:
         louder = np.maximum(loudness_of(spectrum, noise) - _SILENCE_FREE, 0.0)
         silence = np.asarray(_SILENCE + _SILENCE_SLOPE * louder, dtype=np.float32)
         return silence, _string_costs(_distances(answer, rows), silence, self._words, asked)
+
+
+def _spoken(
+    spectrum: FloatArray, silence: FloatArray, costs: _StringCosts
+) -> tuple[SpokenDigit, ...]:
+    """The asked digits, each without the silence around it."""
+    found = []
+    for start, end, spent in zip(costs.borders, costs.borders[1:], costs.spent):
+        between = silence[start:end]
+        quiet = between <= _SILENCE
+        loud = np.flatnonzero(~quiet & (spectrum[start:end].max(axis=1) > -AUDIBLE))
+        first, stop = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(between))
+        cost = (float(spent) - float(between[quiet].sum())) / max(1, int((~quiet).sum()))
+        found.append(SpokenDigit(int(start) + first, int(start) + stop, cost))
+    return tuple(found)
 
 
 def _weights(examples: Sequence[DigitExample]) -> FloatArray:
@@ -222,7 +259,13 @@ def _string_costs(
     for digit in np.unique(words.digit):
         other[:, digit] = placed[:, words.digit == digit].min(axis=1)
     missing = (before[:-1] + after[1:]).min(axis=1)
-    return _StringCosts(float(before[-1, -1]), other, missing, inserted.min(axis=1))
+    # In the silence between two digits each place is as good: the middle is furthest from both.
+    joined = (before + after)[1:-1]
+    least = joined.min(axis=1, keepdims=True) + _AS_GOOD
+    inner = [int(np.median(np.flatnonzero(row))) for row in joined <= least]
+    borders = np.asarray([0, *inner, len(costs)], dtype=np.intp)
+    spent = np.diff(before[np.arange(len(borders)), borders])
+    return _StringCosts(float(before[-1, -1]), other, missing, inserted.min(axis=1), borders, spent)
 
 
 def _prefix_costs(

@@ -9,10 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+
 from edge.challenge.matching import DigitRecognizer, DigitScore
+from edge.challenge.one_voice import least_nearness
 from edge.challenge.rounds import ROUNDS, DigitRound, strong_digits
 from edge.config import ChallengeConfig
 from edge.errors import ProfileError
+from edge.recognition.consistency import refused_below
+from edge.recognition.dtw import unit
 from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis
 from edge.types import Profile, ProfileKind, SpeakerMatch, Utterance
@@ -53,6 +58,9 @@ class AnswerJudge:
         self._engine = engine
         self._rounds = tuple(rounds)
         self._choices: tuple[int, ...] = ()
+        single = [spoken.single for spoken in rounds if spoken.single is not None]
+        self._single = unit(np.sum(single, axis=0)) if single else None
+        self._nearness = engine.models.speaker.card.threshold("digit")
         self._recognizer = DigitRecognizer(
             [example for spoken in rounds for example in spoken.examples]
         )
@@ -76,7 +84,6 @@ class AnswerJudge:
         )
         started = time.perf_counter()
         digits = self._recognizer.score(utterance.samples, asked)
-        timings = {**analysis.timings_ms, "digits": (time.perf_counter() - started) * 1e3}
         voice = SpeakerMatch(
             self._voice.id,
             self._voice.name,
@@ -84,6 +91,11 @@ class AnswerJudge:
             float(scores.ratio[0, 0]),
             threshold,
         )
+        if digits.accepted and voice.accepted and self._single is not None:
+            embedder = self._engine.models.speaker
+            found = least_nearness(embedder, self._single, utterance.samples, digits.spoken)
+            voice = refused_below(voice, found, self._nearness, scorer.voice.similarity)
+        timings = {**analysis.timings_ms, "digits": (time.perf_counter() - started) * 1e3}
         return AnswerScore(digits, voice, timings)
 
 
@@ -95,7 +107,7 @@ class ChallengePolicy:
         config: ChallengeConfig,
         engine: Engine,
         load_rounds: LoadRounds,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime | None],
     ) -> None:
         self.profiles: Sequence[Profile] = ()
         self._config = config
@@ -152,6 +164,8 @@ class ChallengePolicy:
         if required == "never":
             return False
         now = self._now()
+        if now is None:
+            return True
         minute = now.hour * 60 + now.minute
         begin, end = self._config.minutes
         if begin < end:

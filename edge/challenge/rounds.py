@@ -10,7 +10,7 @@ import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from edge.audio.quality import explain, reason_to_refuse
 from edge.challenge.features import BANDS, RANGE, spectrum_of, word_in
 from edge.challenge.matching import DIGITS, MIN_ROWS, DigitExample, DigitRecognizer
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
+from edge.recognition.dtw import unit
+from edge.recognition.embedders import voice_samples
 from edge.recognition.engine import Analyzer, Engine
 from edge.recognition.scoring import cosine, signature_of
 from edge.store import ProfileStore
@@ -55,7 +57,8 @@ _MIN_CHOICES = 6
 _KIND = "digit"
 _HEAD = struct.Struct("<4sBddd32sH10H")
 _MAGIC = b"EVdg"
-_VERSION = 1
+_VERSION, _WITH_SINGLE = 1, 2
+"""In the second the mean of the single digits follows the voice."""
 _STEP = 0.05
 """Natural logarithms per step of a stored spectrum, a fifth of a decibel."""
 _MAX_DIMENSIONS = 4096
@@ -63,11 +66,20 @@ _MAX_DIMENSIONS = 4096
 
 @dataclass(frozen=True, eq=False)
 class DigitRound:
-    """Every digit once, the voice of all ten, and the SHA-256 of the model that embedded it."""
+    """Every digit once.
+
+    Attributes:
+        examples: of each digit, in order.
+        voice: of all ten together.
+        speaker_model: SHA-256 of the model that embedded them.
+        single: the mean direction of the digits embedded one by one, unit length, shape (d,); None
+            for what older versions stored.
+    """
 
     examples: tuple[DigitExample, ...]
     voice: EnrollmentSample
     speaker_model: str
+    single: FloatArray | None = field(default=None, repr=False)
 
 
 def make_example(
@@ -108,7 +120,8 @@ def complete_round(
     examples: Mapping[int, DigitExample],
 ) -> DigitRound:
     """A round of ten digits. Raises `EnrollmentRejected` if the voice is not the passphrase's."""
-    voice = voice_of(analyzer, [utterances[digit] for digit in DIGITS])
+    said = [utterances[digit] for digit in DIGITS]
+    voice = voice_of(analyzer, said)
     similarity = cosine(signature_of(profile.samples), voice.speaker_embedding)
     required = analyzer.models.speaker.card.threshold("enrollment")
     if similarity < required:
@@ -118,8 +131,18 @@ def complete_round(
             f" at least {required:.2f} needed): only one person, at the same microphone",
         )
     return DigitRound(
-        tuple(examples[digit] for digit in DIGITS), voice, analyzer.models.speaker.sha256
+        tuple(examples[digit] for digit in DIGITS),
+        voice,
+        analyzer.models.speaker.sha256,
+        single_voice(analyzer, said),
     )
+
+
+def single_voice(analyzer: Analyzer, utterances: Sequence[Utterance]) -> FloatArray:
+    """The mean direction of several short utterances, each embedded alone, shape (d,)."""
+    embed = analyzer.models.speaker.embed
+    total: FloatArray = np.sum([embed(voice_samples(one)) for one in utterances], axis=0)
+    return unit(total)
 
 
 def voice_of(analyzer: Analyzer, utterances: Sequence[Utterance]) -> EnrollmentSample:
@@ -203,9 +226,10 @@ def encode(spoken: DigitRound) -> bytes:
     """A round as bytes; spectra are rounded to a fifth of a decibel."""
     voice = spoken.voice
     examples = sorted(spoken.examples, key=lambda example: example.digit)
+    voices = [voice.speaker_embedding, *([] if spoken.single is None else [spoken.single])]
     head = _HEAD.pack(
         _MAGIC,
-        _VERSION,
+        _VERSION if spoken.single is None else _WITH_SINGLE,
         voice.net_speech_s,
         voice.snr_db,
         voice.created_at,
@@ -215,7 +239,7 @@ def encode(spoken: DigitRound) -> bytes:
     )
     steps = [np.rint((example.spectrum + RANGE) / _STEP).clip(0, 255) for example in examples]
     spectra = np.concatenate(steps).astype(np.uint8)
-    return head + voice.speaker_embedding.astype("<f4").tobytes() + spectra.tobytes()
+    return head + np.stack(voices).astype("<f4").tobytes() + spectra.tobytes()
 
 
 def decode(payload: bytes) -> DigitRound:
@@ -226,25 +250,29 @@ def decode(payload: bytes) -> DigitRound:
         raise _damaged("too short") from None
     if magic != _MAGIC:
         raise _damaged("unknown format")
-    if version != _VERSION:
+    if version not in (_VERSION, _WITH_SINGLE):
         raise StoreError(f"enrolled digits are of version {version}: update the software")
     if not (np.isfinite([net, snr, at]).all() and 0.0 < net < 1e4 and abs(snr) < 1e3):
         raise _damaged("figures")
     if not 0 < size <= _MAX_DIMENSIONS or not all(MIN_ROWS <= n <= _MAX_ROWS for n in lengths):
         raise _damaged("lengths")
-    if len(payload) != _HEAD.size + 4 * size + BANDS * sum(lengths):
+    count = 2 if version == _WITH_SINGLE else 1
+    spectra_at = _HEAD.size + 4 * size * count
+    if len(payload) != spectra_at + BANDS * sum(lengths):
         raise _damaged("size")
-    embedding = np.frombuffer(payload, "<f4", size, _HEAD.size).astype(np.float32)
-    norm = float(np.linalg.norm(embedding.astype(np.float64)))
-    if not abs(norm - 1.0) < 1e-3:  # also of NaN
+    voices = np.frombuffer(payload, "<f4", size * count, _HEAD.size).astype(np.float32)
+    embedding, *single = voices.reshape(count, size)
+    norms = np.linalg.norm(voices.reshape(count, size).astype(np.float64), axis=1)
+    if not (np.abs(norms - 1.0) < 1e-3).all():  # also of NaN
         raise _damaged("voice")
-    steps = np.frombuffer(payload, np.uint8, offset=_HEAD.size + 4 * size).reshape(-1, BANDS)
+    steps = np.frombuffer(payload, np.uint8, offset=spectra_at).reshape(-1, BANDS)
     spectra = steps.astype(np.float32) * np.float32(_STEP) - np.float32(RANGE)
     words = np.split(spectra, np.cumsum(lengths)[:-1])
     return DigitRound(
         tuple(DigitExample(digit, word) for digit, word in zip(DIGITS, words)),
         EnrollmentSample(embedding, None, net, snr, at),
         model.hex(),
+        single[0] if single else None,
     )
 
 

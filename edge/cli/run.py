@@ -9,22 +9,33 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
-from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
+from edge.errors import (
+    EXIT_ENVIRONMENT,
+    EXIT_OK,
+    EdgeVoiceError,
+    EnvironmentFault,
+    StoreError,
+)
+from edge.private_files import hold, make_folder
 
 if TYPE_CHECKING:
     from edge.audio.sources import Source
     from edge.config import Config
     from edge.service import Service
+    from edge.service.context import Handover
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
+
+_LOCK = "run.lock"
+"""Held in the state directory while a service runs."""
 
 HELP = "listen, decide and publish until stopped"
 
@@ -112,21 +123,26 @@ class _Runner:
         if args.input is not None:
             self._source = input_source(args.input, realtime=args.realtime)
         self._service: Service | None = None
+        self._held: set[Path] = set()
         self._stopped = self._reload_requested = False
 
     def run(self) -> None:
         """Return once stopped, or at the end of the input."""
-        config, before, listening = self._read(), None, True
-        answers: list[Mapping[str, Any]] = []
+        config, previous = self._read(), None
+        before: Handover | None = None
         while not self._stopped:
             try:
-                service = self._build(config, listening, answers)
+                service = self._build(config, before)
             except EdgeVoiceError as error:
                 if before is None:
                     raise
+                if previous is None:
+                    before.close()
+                    raise
                 _log.error("%s; keeping the previous configuration", error)
-                config, before = before, None
-                answers = [_after_failure(answer) for answer in answers]
+                config, previous = previous, None
+                answers = [_after_failure(answer) for answer in before.answers]
+                before = replace(before, answers=answers)
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -137,12 +153,14 @@ class _Runner:
             service.run()
             if service.control.successor is None:
                 return
-            before, config, listening = config, service.control.successor, service.listening.on
-            answers = service.control.answers
+            previous, config = config, service.control.successor
+            before = service.hand_over()
             # Its parts refer to each other: 40 MB of models that only a collection frees.
             self._service = None
             del service
             gc.collect()
+        if before is not None:
+            before.close()
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -156,11 +174,10 @@ class _Runner:
         if self._service is not None:
             self._service.control.request_reload()
 
-    def _build(
-        self, config: Config, listening: bool, answers: Sequence[Mapping[str, Any]]
-    ) -> Service:
+    def _build(self, config: Config, before: Handover | None) -> Service:
         from edge.service import build_service
 
+        self._hold(config.state_path)
         if not self._args.verbose:
             # A service's log goes to the systemd journal.
             logging.getLogger().setLevel(config.log_level.upper())
@@ -169,9 +186,24 @@ class _Runner:
             source=self._source,
             on_decision=self._on_decision,
             reread=self._reread,
-            listening=listening,
-            answers=answers,
+            before=before,
         )
+
+    def _hold(self, folder: Path) -> None:
+        """Let no other service use the state: the two would take the broker from each other."""
+        if folder in self._held:
+            return
+        try:
+            make_folder(folder)
+            hold(folder / _LOCK)
+        except BlockingIOError:
+            raise EnvironmentFault(
+                f"{folder}: another 'edge-voice run' is using it; stop that one, or give this one"
+                " its own state_directory and device.id"
+            ) from None
+        except (OSError, StoreError) as error:  # the door comes first
+            _log.debug("%s cannot be locked: %s", folder, error)
+        self._held.add(folder)
 
     def _read(self) -> Config:
         self._reload_requested = False

@@ -32,12 +32,16 @@ _WINDOW_S = _WINDOW_SAMPLES / SAMPLE_RATE
 _HOP_S = STEP_S / _HOPS
 
 TRIMMED = 7
-"""Vectors of 40 ms left out at both ends of an enrolled utterance: they see the silence around it,
-and in running speech there is none."""
+"""Vectors of 40 ms left out at the beginning of an enrolled utterance: they see the silence before
+it, and in running speech there is none."""
+TRIMMED_AT_END = 11
+"""Vectors left out at its end, more of them: a hit need not wait for what follows the phrase."""
+_FEWEST = 8
+"""Vectors that are left."""
 NEAR = 0.19
 """Mean cost along the path up to which there is a hit; of the same phrase it is half that."""
-SETTLED_STEPS = 2
-"""Steps without anything better after which a hit is reported."""
+SETTLED_STEPS = 1
+"""Steps without anything better after which a hit is reported; a better one later is another."""
 SAME_START_S = 0.12
 """Hits that begin this near one another are the same."""
 _FAR = np.float32(1e6)
@@ -217,10 +221,12 @@ class KeywordSpotter:
 
 def _example(owner: int, embedding: FloatArray) -> _Example:
     """Every second vector of an enrolled utterance, without its ends."""
-    trimmed = min(TRIMMED, max(0, (len(embedding) - 8) // 2))
-    kept = embedding[trimmed : len(embedding) - trimmed : _HOPS]
+    spare = max(0, len(embedding) - _FEWEST)
+    first = min(TRIMMED, spare // 2)
+    last = min(TRIMMED_AT_END, spare - first)
+    kept = embedding[first : len(embedding) - last : _HOPS]
     # The first vector's center lies half a window after the beginning of the context.
-    before = _WINDOW_S / 2 + trimmed * _HOP_S - PHRASE_CONTEXT_S
-    skipped = (len(embedding) - 2 * trimmed - 1) % _HOPS
-    after = _WINDOW_S / 2 + (trimmed + skipped) * _HOP_S - PHRASE_CONTEXT_S
+    before = _WINDOW_S / 2 + first * _HOP_S - PHRASE_CONTEXT_S
+    skipped = (len(embedding) - first - last - 1) % _HOPS
+    after = _WINDOW_S / 2 + (last + skipped) * _HOP_S - PHRASE_CONTEXT_S
     return _Example(owner, before, after, unit(kept))

@@ -34,9 +34,11 @@ MAX_PHRASE_SIZE = 1024
 MAX_PHRASES = 8
 """The phrase embedding itself and its variants."""
 _DISK = np.dtype("<f4")
-_VERSION = 1
+MAX_STRETCHES = 8
+_VERSION, _WITH_STRETCHES = 1, 2
+"""Of samples; in the second the stretches follow the phrase embeddings, as one more array."""
 _HEAD = struct.Struct("<BHB3d")
-"""Version, length of the speaker embedding, number of phrase embeddings, the three figures."""
+"""Version, length of the speaker embedding, number of arrays after it, the three figures."""
 _SHAPE = struct.Struct("<HH")
 _SAMPLE_BLOCK = 2048
 """Sizes are rounded up to this, since the size alone would tell how long somebody's phrase is."""
@@ -185,11 +187,15 @@ def _day(value: Any) -> date | None:
 def encode_sample(sample: EnrollmentSample) -> bytes:
     """A sample without its `adapted`. Raises `ValueError` for a wrong shape, length or figure."""
     _check(sample)
-    phrases = sample.phrase_examples
+    arrays = list(sample.phrase_examples)
+    version = _VERSION
+    if sample.stretches:
+        arrays.append(np.stack(sample.stretches))
+        version = _WITH_STRETCHES
     figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
-    parts = [_HEAD.pack(_VERSION, len(sample.speaker_embedding), len(phrases), *figures)]
-    parts += [_SHAPE.pack(*phrase.shape) for phrase in phrases]
-    parts += [array.astype(_DISK).tobytes() for array in (sample.speaker_embedding, *phrases)]
+    parts = [_HEAD.pack(version, len(sample.speaker_embedding), len(arrays), *figures)]
+    parts += [_SHAPE.pack(*array.shape) for array in arrays]
+    parts += [array.astype(_DISK).tobytes() for array in (sample.speaker_embedding, *arrays)]
     content = b"".join(parts)
     return content + bytes(-len(content) % _SAMPLE_BLOCK)
 
@@ -198,8 +204,11 @@ def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
     """A sample from `encode_sample`. Raises `ValueError`, also for a newer version."""
     try:
         version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
-        if version != _VERSION or count > MAX_PHRASES:
+        with_stretches = version == _WITH_STRETCHES
+        if version not in (_VERSION, _WITH_STRETCHES) or count > MAX_PHRASES + with_stretches:
             raise ValueError("it was written by a newer version")
+        if count < with_stretches:
+            raise ValueError("its stretches are missing")
         at = _HEAD.size
         shapes = [_SHAPE.unpack_from(content, at + _SHAPE.size * n) for n in range(count)]
         at += _SHAPE.size * count
@@ -211,7 +220,8 @@ def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
         raise ValueError("its embeddings have the wrong size")
     speaker = np.frombuffer(content, _DISK, size, at).astype(np.float32)
     speaker.setflags(write=False)
-    phrases = _phrases(content, at + size * _DISK.itemsize, shapes)
+    arrays = _arrays(content, at + size * _DISK.itemsize, shapes)
+    phrases, stretches = (arrays[:-1], arrays[-1]) if with_stretches else (arrays, ())
     sample = EnrollmentSample(
         speaker_embedding=speaker,
         phrase_embedding=phrases[0] if phrases else None,
@@ -220,29 +230,35 @@ def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
         created_at=created_at,
         adapted=adapted,
         phrase_variants=phrases[1:],
+        stretches=tuple(stretches),
     )
     _check(sample)
     return sample
 
 
-def _phrases(content: bytes, at: int, shapes: Sequence[tuple[int, int]]) -> tuple[FloatArray, ...]:
-    phrases = []
+def _arrays(content: bytes, at: int, shapes: Sequence[tuple[int, int]]) -> tuple[FloatArray, ...]:
+    arrays = []
     for rows, columns in shapes:
-        array = np.frombuffer(content, _DISK, rows * columns, at).astype(np.float32)
-        phrase = array.reshape(rows, columns)
-        phrase.setflags(write=False)
-        phrases.append(phrase)
+        numbers = np.frombuffer(content, _DISK, rows * columns, at).astype(np.float32)
+        array = numbers.reshape(rows, columns)
+        array.setflags(write=False)
+        arrays.append(array)
         at += rows * columns * _DISK.itemsize
-    return tuple(phrases)
+    return tuple(arrays)
 
 
 def _check(sample: EnrollmentSample) -> None:
     speaker, phrases = sample.speaker_embedding, sample.phrase_examples
     if speaker.ndim != 1 or speaker.size > MAX_SPEAKER_SIZE:
         raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
+    if len(sample.stretches) > MAX_STRETCHES:
+        raise ValueError(f"a sample has {MAX_STRETCHES} stretches at most")
+    if any(stretch.shape != speaker.shape for stretch in sample.stretches):
+        raise ValueError("the voice of a stretch must have the shape of the whole voice")
     # NaN fails this comparison too, and so does an empty one.
-    if not abs(float(np.linalg.norm(speaker.astype(np.float64))) - 1.0) < 1e-3:
-        raise ValueError("a speaker embedding must have unit length")
+    for voice in (speaker, *sample.stretches):
+        if not abs(float(np.linalg.norm(voice.astype(np.float64))) - 1.0) < 1e-3:
+            raise ValueError("a speaker embedding must have unit length")
     if sample.phrase_variants and not phrases:
         raise ValueError("a sample without a phrase cannot have variants of it")
     if len(phrases) > MAX_PHRASES:

@@ -41,6 +41,8 @@ class EnrollmentSample:
         adapted: whether it was learned from an accepted utterance, not enrolled by the person.
         phrase_variants: the phrase in simulated noise and rooms, each of shape (t, e); none for a
             text-independent profile and for what was learned.
+        stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (d,); none for a
+            text-independent profile, for what was learned, and for what older versions stored.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -50,6 +52,7 @@ class EnrollmentSample:
     created_at: float
     adapted: bool = False
     phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
+    stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
 
     @property
     def phrase_examples(self) -> tuple[FloatArray, ...]:

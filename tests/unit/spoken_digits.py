@@ -47,10 +47,14 @@ def recording_of(
     texts: Sequence[str], voice: str, pace: float = 1.0, room_s: float = 0.8
 ) -> FloatArray:
     """Texts one after the other in a quiet room, which is heard before and after."""
+    return _in_a_room([said(text, voice, pace) for text in texts], room_s)
+
+
+def _in_a_room(parts: Sequence[FloatArray], room_s: float) -> FloatArray:
     room = np.zeros(round(room_s * SAMPLE_RATE), np.float32)
     pieces = [room]
-    for text in texts:
-        pieces += [said(text, voice, pace), np.zeros(2_400, np.float32)]
+    for part in parts:
+        pieces += [part, np.zeros(2_400, np.float32)]
     samples = np.concatenate([*pieces, room])
     noise = np.random.default_rng(5).standard_normal(len(samples), dtype=np.float32)
     return np.asarray(samples + np.float32(3e-4) * noise, dtype=np.float32)
@@ -59,6 +63,14 @@ def recording_of(
 def answer(digits: Sequence[int], voice: str = ADA, pace: float = 1.0) -> Utterance:
     """Digits as an utterance."""
     return _utterance(tuple(WORDS[digit] for digit in digits), voice, pace)
+
+
+def mixed_answer(digits: Sequence[int], voices: Sequence[str]) -> Utterance:
+    """Digits as an utterance, each in a voice of its own, equally loud."""
+    parts = [said(WORDS[digit], voice) for digit, voice in zip(digits, voices)]
+    level = float(np.sqrt(np.mean(np.square(parts[0]))))
+    leveled = [part * np.float32(level / np.sqrt(np.mean(np.square(part)))) for part in parts]
+    return utterance_of(_in_a_room(leveled, room_s=0.4))
 
 
 @functools.cache

@@ -46,10 +46,13 @@ class Memory(DeviceState):
         if text is not None:
             self.texts[name] = text
 
-    def reserve(self, name: str, count: int = 1) -> int:
+    def last(self, name: str) -> int:
+        return self.numbers.get(name, 0)
+
+    def reserve(self, name: str, count: int = 1, least: int = 1) -> int:
         self._require()
         self.writes += 1
-        first = self.numbers.get(name, 0) + 1
+        first = max(self.numbers.get(name, 0) + 1, least)
         self.numbers[name] = first + count - 1
         return first
 
@@ -122,6 +125,8 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
         )
         and len(one.phrase_variants) == len(other.phrase_variants)
         and all(map(np.array_equal, one.phrase_variants, other.phrase_variants))
+        and len(one.stretches) == len(other.stretches)
+        and all(map(np.array_equal, one.stretches, other.stretches))
         and one.net_speech_s == other.net_speech_s
         and one.snr_db == other.snr_db
         and one.created_at == other.created_at

@@ -114,6 +114,19 @@ def test_config_check_shows_every_mistake(capsys: Capture, config: Path) -> None
     assert len(value["error"]["problems"]) == 3
 
 
+def test_config_check_looks_into_the_command_keys(
+    capsys: Capture, tmp_path: Path, config: Path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    config.write_text(f"commands: {{keys_file: {keys}}}\n")
+    assert main(["config", "check"]) == 0  # it may be a credential of the service
+    keys.touch(mode=0o600)
+    keys.write_text("keys:\n  - {id: a}\n")
+    capsys.readouterr()
+    assert main(["config", "check"]) == 2
+    assert f"{keys}:2: algorithm is missing" in capsys.readouterr().err
+
+
 def test_missing_config_is_2(capsys: Capture, tmp_path: Path) -> None:
     assert main(["--config", str(tmp_path / "none.yaml"), "profiles", "list"]) == 2
     assert "none.yaml: no such file" in capsys.readouterr().err
@@ -175,8 +188,12 @@ def test_devices(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 0
     assert value["devices"][0] == {
         "index": 2, "name": "USB Audio", "channels": 1, "default_rate": 48000.0,
-        "is_default": True,
+        "is_default": True, "lasting_name": "USB Audio",
     }  # fmt: skip
+    found.append(InputDevice(12, "USB Audio", 1, 48000.0, False))
+    monkeypatch.setattr("edge.audio.devices.lasting_name", lambda *_: "/dev/snd/by-path/usb-1")
+    assert main(["devices"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "       /dev/snd/by-path/usb-1"
     found.clear()
     code, value = run_json(capsys, "devices")
     assert code == value["error"]["exit_code"] == 3

@@ -269,19 +269,27 @@ def test_digits_that_sound_similar_are_not_asked_for() -> None:
 def packed(
     spoken: DigitRound = FIRST, *, size: int = 192, lengths: Sequence[int] | None = None,
     net: float = 1.5, snr: float = 21.5, at: float = 1e9, norm: float = 1.0,
-    magic: bytes = b"EVdg", version: int = 1,
+    magic: bytes = b"EVdg", version: int = 1, single: float | None = None,
 ) -> bytes:  # fmt: skip
-    """A round as it lies in the store."""
+    """A round as it lies in the store; `single` is the length of the single digits' voice."""
     rows = lengths or [len(each.spectrum) for each in spoken.examples]
     voice = np.zeros(size, "<f4")
     voice[:1] = norm
     head = struct.pack("<4sBddd32sH10H", magic, version, net, snr, at, b"U" * 32, size, *rows)
-    return head + voice.tobytes() + bytes(range(32)) * sum(rows)
+    voices = voice.tobytes()
+    if single is not None:
+        voice[:] = 0.0
+        voice[1] = single
+        voices += voice.tobytes()
+    return head + voices + bytes(range(32)) * sum(rows)
 
 
-def test_the_stored_form_of_a_round() -> None:
-    payload = packed(lengths=[4, *8 * [10], 150])
+@pytest.mark.parametrize(("version", "single"), [(1, None), (2, 1.0)])
+def test_the_stored_form_of_a_round(version: int, single: float | None) -> None:
+    payload = packed(lengths=[4, *8 * [10], 150], version=version, single=single)
     found = decode(payload)
+    kept = None if found.single is None else found.single.tolist()
+    assert kept == (None if single is None else [0.0, 1.0, *190 * [0.0]])
     assert [len(each.spectrum) for each in found.examples] == [4, *8 * [10], 150]
     assert [each.digit for each in found.examples] == list(range(10))
     for each in found.examples:
@@ -320,6 +328,9 @@ def test_the_stored_form_of_a_round() -> None:
         (packed(norm=1.0011), "voice"),
         (packed(norm=0.9989), "voice"),
         (packed(norm=float("nan")), "voice"),
+        (packed(version=2), "size"),
+        (packed(single=1.0), "size"),
+        (packed(version=2, single=1.0011), "voice"),
     ],
     ids=itertools.count(),
 )
@@ -353,9 +364,9 @@ def test_any_bytes_are_refused_or_whole() -> None:
 
 
 def test_rounds_of_a_later_version_are_refused() -> None:
-    told = "enrolled digits are of version 2: update the software"
+    told = "enrolled digits are of version 3: update the software"
     with pytest.raises(StoreError, match=told):
-        decode(packed(version=2))
+        decode(packed(version=3))
 
 
 def times(store: ProfileStore, profile: Profile) -> list[float]:

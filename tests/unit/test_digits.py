@@ -8,13 +8,22 @@ import pytest
 
 from edge.access.decider import Decider
 from edge.challenge.challenge import Challenge, Prompt
+from edge.challenge.matching import DigitRecognizer
 from edge.challenge.policy import AnswerJudge
 from edge.challenge.rounds import complete_round, make_example
 from edge.config import ChallengeConfig, Config
 from edge.errors import EnrollmentRejected
 from edge.types import ReasonCode
 from tests.unit.clocks import stop_clocks
-from tests.unit.spoken_digits import ADA, ROBIN, answer, enrolled_ada, needs_flite, passphrase
+from tests.unit.spoken_digits import (
+    ADA,
+    ROBIN,
+    answer,
+    enrolled_ada,
+    mixed_answer,
+    needs_flite,
+    passphrase,
+)
 
 pytestmark = needs_flite
 ASKED = (4, 1, 7, 2)
@@ -55,6 +64,31 @@ def test_another_voice_is_refused(judge: AnswerJudge) -> None:
     with pytest.raises(EnrollmentRejected, match="not the voice") as caught:
         complete_round(engine, ada, utterances, examples)
     assert caught.value.reason == "unknown_speaker"
+
+
+@pytest.fixture
+def said_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever says a digit says it just as the person does: the words tell nothing."""
+    score = DigitRecognizer.score
+    monkeypatch.setattr(
+        DigitRecognizer, "score", lambda *args: replace(score(*args), margin=1.0, cost=1.0)
+    )
+
+
+@pytest.mark.usefixtures("said_alike")
+@pytest.mark.parametrize("foreign", [None, 0, 1, 2, 3])
+def test_one_digit_by_somebody_else_is_refused(judge: AnswerJudge, foreign: int | None) -> None:
+    mixed = mixed_answer(ASKED, [ROBIN if place == foreign else ADA for place in range(4)])
+    score = judge.judge(mixed, ASKED)
+    assert score.accepted is (foreign is None)
+    assert (score.voice.margin >= 0.0) is (foreign is None)
+
+
+@pytest.mark.usefixtures("said_alike")
+def test_rounds_of_older_versions_are_compared_as_a_whole() -> None:
+    engine, ada, rounds = enrolled_ada()
+    before = AnswerJudge(engine, ada, [replace(one, single=None) for one in rounds])
+    assert before.judge(mixed_answer(ASKED, [ADA, ADA, ADA, ROBIN]), ASKED).accepted
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,16 @@ def test_missing_context_is_faint_noise(lead: int, tail: int, before: int, after
     assert found.dtype == np.float32
 
 
+def test_of_pauses_little_is_left() -> None:
+    """800 samples of each: the first and the last 400."""
+    said = replace(utterance(60_000, 9_000, 9_000), pauses=((15_000, 21_000), (30_000, 35_000)))
+    sound = said.samples
+    kept = [sound[15_000 - 6_000 : 15_400], sound[20_600:30_400], sound[34_600:51_000]]
+    np.testing.assert_array_equal(voice_samples(said), np.concatenate(kept))
+    kept[0], kept[2] = sound[9_000 - 8_640 : 15_400], sound[34_600 : 51_000 + 8_640]
+    np.testing.assert_array_equal(phrase_samples(said), np.concatenate(kept))
+
+
 def test_rounding_does_not_shift_what_the_models_hear() -> None:
     """17 frames of 32 ms are 8,704 samples, also where their length comes out as 0.5439999."""
     whole = utterance(40_000, 8_704, 8_704)

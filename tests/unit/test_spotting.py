@@ -161,10 +161,12 @@ def plainly_nearest(example: FloatArray, stream: FloatArray) -> tuple[float, int
 def test_agrees_with_a_plain_implementation_however_many_people_there_are(seed: int) -> None:
     """One after the other, each at another pace."""
     rng = np.random.default_rng(seed)
-    examples = [unit(rng.standard_normal((rng.integers(4, 12), 128))) for _ in range(20)]
+    examples = [
+        unit(rng.standard_normal((rng.integers(4, 12), 128)).astype(np.float32)) for _ in range(20)
+    ]
     said = [each[np.sort(rng.integers(0, len(each), len(each)))] for each in examples]
     noise = 0.03 * rng.standard_normal((sum(map(len, said)), 128))
-    stream = unit(np.concatenate(said) + noise).astype(np.float32)
+    stream = unit((np.concatenate(said) + noise).astype(np.float32))
     enrolled = [
         np.pad(np.repeat(each, 2, axis=0), ((7, 7), (0, 0))).astype(np.float32) for each in examples
     ]

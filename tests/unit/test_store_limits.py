@@ -143,6 +143,11 @@ BASE = EnrollmentSample(speaker(192), np.ones((2, 3), np.float32), 1.5, 20.0, 1e
         ({"phrase_variants": tuple(np.full((n, 3), n, np.float32) for n in range(2, 9))}, True),
         ({"phrase_variants": (np.ones((2, 3), np.float32),) * 8}, False),
         ({"phrase_variants": (np.full((2, 3), np.nan, np.float32),)}, False),
+        ({"stretches": (speaker(192),) * 8}, True),
+        ({"stretches": (speaker(192),), "phrase_embedding": None}, True),
+        ({"stretches": (speaker(192),) * 9}, False),
+        ({"stretches": (speaker(191),)}, False),
+        ({"stretches": (speaker(192), speaker(192, 1.0011))}, False),
         ({"net_speech_s": 0.0}, True),
         ({"net_speech_s": -1e-9}, False),
         ({"net_speech_s": float("inf")}, False),
@@ -183,6 +188,7 @@ def stored(
 
 ONE = struct.pack("<f", 1.0)
 SHAPE = struct.pack("<HH", 1, 1)
+NEWER = "it was written by a newer version"
 NEGATIVE = "a sample's figures must be finite, its speech not negative"
 
 
@@ -197,9 +203,13 @@ NEGATIVE = "a sample's figures must be finite, its speech not negative"
         (stored(rest=ONE, padded=0)[:-1], "its embeddings have the wrong size"),
         (stored(rest=ONE + b"\1"), "its embeddings have the wrong size"),
         (stored(rest=ONE)[:-1] + b"\1", "its embeddings have the wrong size"),
-        (stored(version=2, rest=ONE), "it was written by a newer version"),
-        (stored(version=0, rest=ONE), "it was written by a newer version"),
-        (stored(count=9, rest=SHAPE * 9 + ONE * 10), "it was written by a newer version"),
+        (stored(version=2, rest=ONE), "its stretches are missing"),
+        (stored(version=2, count=1, rest=SHAPE + ONE * 2), None),
+        (stored(version=2, count=9, rest=SHAPE * 9 + ONE * 10), None),
+        (stored(version=2, count=10, rest=SHAPE * 10 + ONE * 11), NEWER),
+        (stored(version=3, count=1, rest=SHAPE + ONE * 2), NEWER),
+        (stored(version=0, rest=ONE), NEWER),
+        (stored(count=9, rest=SHAPE * 9 + ONE * 10), NEWER),
         (stored(rest=ONE)[:27], "it is too short"),
         (stored(count=1, rest=SHAPE, padded=0)[:-1], "it is too short"),
         (stored(rest=ONE + ONE), "its embeddings have the wrong size"),
@@ -483,8 +493,8 @@ def test_what_is_written_to_a_file_is_what_later_versions_read(store: ProfileSto
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\2" + bytes(9), "it was written by a newer version"),
-        (b"\0" + bytes(9), "it was written by a newer version"),
+        (b"\2" + bytes(9), NEWER),
+        (b"\0" + bytes(9), NEWER),
         (b"\1" + bytes(7), "unpack_from requires a buffer of at least 9 bytes"),
     ],
 )
