@@ -122,7 +122,7 @@ class Measurement:
             for index in chance.permutation(len(others))[:most]:
                 other = others[index]
                 for kind, (who, cuts) in KINDS.items():
-                    pair = [one.calm[chance.integers(len(one.calm))] for one in (owner, other)]
+                    pair = [one.calm[int(chance.integers(len(one.calm)))] for one in (owner, other)]
                     samples = spliced([pair[index] for index in who], cuts)
                     self._try(kind, owner.profile, utterance_of(samples))
 

@@ -217,10 +217,8 @@ def test_only_what_would_open_is_heard_in_stretches(
         assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
         assert (decision.name, decision.profile_id) == (None, None)
         assert decision.phrase == "what ada says"
-        assert (decision.scores["voice"], decision.scores["voice_threshold"]) == (
-            pytest.approx(0.3),
-            1.3,
-        )
+        assert decision.scores["voice"] == pytest.approx(0.3)
+        assert decision.scores["voice_threshold"] == 1.3
 
 
 def test_a_phrase_that_was_never_written_is_none() -> None:
