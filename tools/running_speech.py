@@ -199,7 +199,7 @@ class Stream(Source):
 
     def _voiced(self) -> Iterator[tuple[_Piece, Utterance]]:
         for piece in self._pieces:
-            utterance = utterance_of(read_audio(piece.splice.path).samples)
+            utterance = utterance_of(read_audio(piece.splice.path))
             if utterance.quality.net_speech_s > 0:
                 yield piece, utterance
             else:

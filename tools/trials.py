@@ -34,7 +34,7 @@ def sample_of(spoken: Spoken) -> EnrollmentSample:
     """The sample that enrollment would store for a recording."""
     analysis = spoken.analysis
     return EnrollmentSample(
-        speaker_embedding=analysis.speaker_embedding,
+        speaker_embedding=analysis.voice_to_enroll,
         phrase_embedding=analysis.phrase_embedding,
         net_speech_s=analysis.quality.net_speech_s,
         snr_db=analysis.quality.snr_db,

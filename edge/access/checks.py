@@ -131,9 +131,10 @@ def _decision(decision: AccessDecision, own: Candidate) -> AccessDecision:
 class PolicyCheck:
     """Denies what the person's rule does not allow; the decision still says who it was."""
 
-    def __init__(self, door: str, clock: DoorClock) -> None:
+    def __init__(self, door: str, clock: DoorClock, *, without_time: bool = False) -> None:
         self._door = door
         self._clock = clock
+        self._without_time = without_time
 
     def review(self, judgment: Judgment) -> Judgment:
         """The judgment, or a denial of it."""
@@ -141,23 +142,29 @@ class PolicyCheck:
             return judgment
         if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
-        rule = judgment.candidate.profile.rule
-        reason = allows(rule, self._door, self._clock.now() if rule.timed else None)
+        reason = self.reason_against(judgment.candidate.profile.rule)
         return judgment if reason is None else denied(judgment, reason)
 
+    def reason_against(self, rule: AccessRule) -> ReasonCode | None:
+        """Why a rule denies now; None if it allows."""
+        now = self._clock.now() if rule.timed else None
+        return allows(rule, self._door, now, without_time=self._without_time)
 
-def allows(rule: AccessRule, door: str, now: datetime | None) -> ReasonCode | None:
+
+def allows(
+    rule: AccessRule, door: str, now: datetime | None, *, without_time: bool = False
+) -> ReasonCode | None:
     """Why a rule denies; None if it allows.
 
     Local time counts. When clocks go forward, a window within the hour left out does not happen
     that day; when they go back, one within the hour that comes twice is open both times. Where
-    `now` is None, a rule that needs the time denies.
+    `now` is None, a rule that needs the time denies, or with `without_time` allows.
     """
     if not rule.enabled:
         return ReasonCode.DISABLED
     if rule.doors and door not in rule.doors:
         return ReasonCode.NOT_HERE
-    if rule.timed and (now is None or not _within(rule, now)):
+    if rule.timed and not (without_time if now is None else _within(rule, now)):
         return ReasonCode.NOT_NOW
     return None
 

@@ -1,16 +1,19 @@
 """Adds to a message what a lock checks: a counter, times, an expiry and a signature.
 
 Counters are reserved in the device's state in blocks, so that a decision never waits for a disk.
-After a power cut the rest of a block is skipped; no number comes twice or out of order.
+After a power cut the rest of a block is skipped; no number comes twice or out of order. Where the
+time is known, a number is at least that of the present millisecond: a backup that is restored, or a
+disk that cannot be written, makes none repeat.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,8 +58,8 @@ class Issuer:
     Each kind of message has a counter of its own: a gap in that of the decisions would reveal a
     silent alarm. Each of the `kinds` reserves its first block now. Without a key nothing is signed.
 
-    Raises:
-        StoreError: no number can be reserved.
+    Args:
+        now: Unix time, seconds; None while the time is unknown.
     """
 
     def __init__(
@@ -66,10 +69,13 @@ class Issuer:
         key: SigningKey | None = None,
         *,
         kinds: Sequence[str] = _KINDS,
+        now: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._device_id = device_id
         self._key = key
-        self._counters = {kind: _Counter(numbers, kind) for kind in kinds}
+        said: set[str] = set()
+        self._counters = {kind: _Counter(numbers, kind, now, said) for kind in kinds}
+        self.top_up()
 
     @property
     def key_id(self) -> str | None:
@@ -82,7 +88,7 @@ class Issuer:
         It expires `lifetime_s` after the end of the speech.
 
         Raises:
-            StoreError: no number can be reserved; a decision without one must not open anything.
+            StoreError: there is no number; a decision without one must not open anything.
         """
         issued = replace(
             decision,
@@ -110,7 +116,7 @@ class Issuer:
 
         Raises:
             MessageProblem: the content cannot be signed.
-            StoreError: no number can be reserved.
+            StoreError: there is no number.
         """
         now = time.time()
         message = {
@@ -127,45 +133,66 @@ class Issuer:
 
     def top_up(self) -> None:
         """Reserve new blocks early, while nobody waits at the door; to be called now and then."""
-        try:
-            for counter in self._counters.values():
+        for counter in self._counters.values():
+            with contextlib.suppress(StoreError):  # it says so, and tries again
                 counter.top_up()
-        except StoreError as error:
-            _log.warning("no counters could be reserved: %s", error)
 
 
 class _Counter:
-    """Ascending numbers of one kind."""
+    """Ascending numbers of one kind; `said` is what has been said of a disk that fails."""
 
-    def __init__(self, numbers: DeviceState, kind: str) -> None:
+    def __init__(
+        self,
+        numbers: DeviceState,
+        kind: str,
+        now: Callable[[], float | None],
+        said: set[str],
+    ) -> None:
         self._numbers = numbers
         self._name = f"counter/{kind}"
+        self._now = now
+        self._said = said
         self._lock = threading.Lock()
-        block = self._reserve()
-        self._left = deque(block)
-        self._end = block.stop
+        self._left: deque[int] = deque()
+        self._end = 0
+        self._dated = False
+        """Whether what is left is as high as the time."""
 
     def next(self) -> int:
         with self._lock:
             if not self._left:
-                self._add(self._reserve())
-            if not self._left:
-                raise StoreError(f"{self._name}: the stored number went back; restart the service")
+                self._add(*self._reserve())
             return self._left.popleft()
 
     def top_up(self) -> None:
-        if len(self._left) > BLOCK // 2:
+        if len(self._left) > BLOCK // 2 and (self._dated or self._now() is None):
             return
         block = self._reserve()  # a slow disk holds nobody up
         with self._lock:
-            self._add(block)
+            self._add(*block)
 
-    def _reserve(self) -> range:
-        first = self._numbers.reserve(self._name, BLOCK)
-        return range(first, first + BLOCK)
+    def _reserve(self) -> tuple[range, bool]:
+        """New numbers, and whether they are as high as the time."""
+        now = self._now()
+        least = max(1, self._end, 0 if now is None else int(now * 1000))
+        try:
+            first = self._numbers.reserve(self._name, BLOCK, least)
+            self._said.clear()
+        except StoreError as error:
+            if str(error) not in self._said:
+                _log.warning("no counters could be reserved: %s", error)
+            self._said.add(str(error))
+            if self._left:
+                raise
+            # The door goes on. At worst, without a clock, the next start gives these out again.
+            first = least if now is not None else max(least, self._numbers.last(self._name) + 1)
+        return range(first, first + BLOCK), now is not None
 
-    def _add(self, block: range) -> None:
+    def _add(self, block: range, dated: bool) -> None:
         # Another thread may have reserved a later one, and even used it up; numbers must ascend.
-        if block.start >= self._end:
-            self._left.extend(block)
-            self._end = block.stop
+        if block.start < self._end:
+            return
+        if dated and not self._dated:
+            self._left.clear()
+        self._left.extend(block)
+        self._end, self._dated = block.stop, self._dated or dated

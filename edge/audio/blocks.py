@@ -1,4 +1,4 @@
-"""Framing: cuts samples into blocks of 32 ms, and measures their level."""
+"""Framing: filters samples, cuts them into blocks of 32 ms, and measures their level."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge.audio.high_pass import HighPass
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ FRAME_SAMPLES = 512
 """Samples in a block: 32 ms, what the neural speech detector takes at a time."""
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
+
+FULL_SCALE = 0.999
+"""From here on a sample counts as clipped; 16-bit full scale is 0.99997, resampling rings."""
+
+LOUDEST = 2.0**32
+"""Full scale is 1; some programs write 32-bit integers as floats. Beyond it sums overflow."""
 
 QUIETEST_DB = -100.0
 """Level given to digital silence, dB relative to full scale."""
@@ -34,7 +42,9 @@ def power_db(power: float) -> float:
 
 
 class BlockMaker:
-    """Resamples a stream to `SAMPLE_RATE` and cuts it into blocks of `FRAME_SAMPLES`.
+    """Resamples a stream to `SAMPLE_RATE`, filters it, and cuts it into blocks of `FRAME_SAMPLES`.
+
+    All sound comes this way, live or from a file, and is high-passed here and nowhere else.
 
     Args:
         rate: samples per second of the input.
@@ -42,13 +52,21 @@ class BlockMaker:
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._resampler = new_resampler(rate)
+        self._ratio = SAMPLE_RATE / rate
         self._rest: FloatArray = np.zeros(0, np.float32)
+        self._clipped: NDArray[np.float64] = np.zeros(0)
         self._position = 0
         self._lost = 0
+        self._begin()
 
     def feed(
-        self, samples: FloatArray, captured_at: float, lost: int = 0, *, last: bool = False
+        self,
+        samples: FloatArray,
+        captured_at: float,
+        lost: int = 0,
+        *,
+        clipped: NDArray[np.bool_] | None = None,
+        last: bool = False,
     ) -> list[AudioBlock]:
         """Take in samples and return the blocks that are complete.
 
@@ -56,13 +74,21 @@ class BlockMaker:
             samples: mono, shape (n,), at the input's rate.
             captured_at: `time.monotonic()` when the last of them arrived.
             lost: samples lost before these, at the input's rate.
+            clipped: which of them were at full scale in any channel, shape (n,); None where they
+                are as they were recorded.
             last: whether the stream ends with them; its last block may then be shorter.
         """
         if lost:
             self._skip(lost)
-        if not np.isfinite(samples).all():
+        peak = float(np.abs(samples).max(initial=0.0))
+        if not peak <= LOUDEST:
             # A driver's glitch; one infinite sample would spoil every running estimate after it.
-            samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+            samples = np.where(np.abs(samples) <= LOUDEST, samples, np.float32(0.0))
+        if clipped is not None or not peak < FULL_SCALE:
+            loud = np.abs(samples) >= FULL_SCALE if clipped is None else clipped
+            places = self._origin + (self._fed + np.flatnonzero(loud)) * self._ratio
+            self._clipped = np.concatenate((self._clipped, places))
+        self._fed += len(samples)
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples, last=last)
         if len(self._rest):
@@ -74,7 +100,10 @@ class BlockMaker:
             piece = samples[start : start + FRAME_SAMPLES]
             after = len(samples) - start - len(piece)
             at = captured_at - after / SAMPLE_RATE
-            blocks.append(AudioBlock(piece, self._position / SAMPLE_RATE, at, self._lost))
+            position = self._position / SAMPLE_RATE
+            share = self._clipped_in(len(piece)) if len(self._clipped) else 0.0
+            filtered = self._high_pass.feed(piece)
+            blocks.append(AudioBlock(filtered, position, at, self._lost, share))
             self._position += len(piece)
             self._lost = 0
         self._rest = samples[end:]
@@ -84,14 +113,32 @@ class BlockMaker:
         """Drop what is incomplete before a gap: it does not continue after it."""
         gone = max(1, round(lost * SAMPLE_RATE / self._rate) + len(self._rest))
         self._rest = self._rest[:0]
-        self._resampler = new_resampler(self._rate)
         self._lost += gone
         self._position += gone
+        self._begin()
+
+    def _begin(self) -> None:
+        """What comes next continues nothing."""
+        self._resampler = new_resampler(self._rate)
+        self._high_pass = HighPass()
+        self._origin, self._fed = self._position, 0
+        self._clipped = np.zeros(0)
+
+    def _clipped_in(self, length: int) -> float:
+        """The share of clipped samples in the next block."""
+        inside = self._clipped < self._position + length
+        self._clipped = self._clipped[~inside]
+        return min(1.0, float(np.count_nonzero(inside)) * self._ratio / length)
 
 
-def blocks_of(samples: FloatArray) -> Iterator[AudioBlock]:
-    """A recording, shape (n,) at `SAMPLE_RATE`, as blocks; the last one may be shorter."""
-    yield from BlockMaker(SAMPLE_RATE).feed(samples, 0.0, last=True)
+def blocks_of(
+    samples: FloatArray, clipped: NDArray[np.bool_] | None = None
+) -> Iterator[AudioBlock]:
+    """A recording, shape (n,) at `SAMPLE_RATE`, as blocks; the last one may be shorter.
+
+    `clipped` is as in `BlockMaker.feed`.
+    """
+    yield from BlockMaker(SAMPLE_RATE).feed(samples, 0.0, clipped=clipped, last=True)
 
 
 def new_resampler(rate: float, channels: int = 1) -> soxr.ResampleStream | None:

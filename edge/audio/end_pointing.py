@@ -1,11 +1,17 @@
-"""End-pointing: cuts the stream into utterances, and gives pieces of the one that goes on."""
+"""End-pointing: cuts the stream into utterances, and gives pieces of the one that goes on.
+
+Somebody may stop in the midst of a phrase. Where an utterance begins shortly after the last one,
+it is given together with that one too; which of the two was meant is for the listener to decide.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +19,19 @@ from edge.audio.blocks import FRAME_S, FRAME_SAMPLES
 from edge.audio.quality import measure_quality
 from edge.audio.vad import BACKLOG_FRAMES, SPEECH, SpeechDetector
 from edge.config import AudioConfig
-from edge.types import AudioBlock, FloatArray, Utterance
+from edge.types import PAUSE_S, AudioBlock, FloatArray, Utterance
 
 CONTINUE = 0.35
 """Speech goes on down to a lower probability than it begins at, as Silero's authors advise."""
+
+PATIENT_SILENCE_S = 1.1
+"""Silence after which even somebody who hesitates is done."""
+
+JOINED_SILENCE_S = 1.2
+"""Silence after which a phrase does not go on."""
+
+LONGEST_SEQUEL_S = 4.0
+"""Speech that goes on for longer after a pause is not the second half of a phrase."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,10 +52,13 @@ class OpenUtterance:
         speech: which of them are speech; `last_speech` is the index of the last one, negative
             where it has been dropped.
         truncated: whether its beginning was dropped, since it is longer than allowed.
+        before: what was heard from the beginning of the last utterance on, where this one may be
+            the rest of it; else empty.
     """
 
-    def __init__(self, frames: list[Frame]) -> None:
+    def __init__(self, frames: list[Frame], before: list[Frame] | None = None) -> None:
         self.frames = frames
+        self.before = before or []
         self.speech: list[bool] = []
         self.last_speech = 0
         self.truncated = False
@@ -83,6 +101,12 @@ class OpenUtterance:
         first, last = self.speech.index(True), self.last_speech
         return self._utterance(first, last, 0, last + post_frames, part=False)
 
+    def joined(self, post_frames: int) -> Utterance | None:
+        """It and the last utterance as one; None where it is no rest of that."""
+        if not self.before:
+            return None
+        return OpenUtterance(self.before + self.frames).whole(post_frames)
+
     def part(self, start_s: float, end_s: float) -> Utterance:
         """A piece of it alone, between two positions in the stream, without what surrounds it."""
         last = len(self.frames) - 1
@@ -98,7 +122,10 @@ class OpenUtterance:
         start, end = self.frames[kept_first].block, self.frames[final].block
         # Noise is measured over all frames, also over the silence that is not kept.
         quality = measure_quality(
-            _samples(self.frames), np.array(self.speech), inside if part else None
+            _samples(self.frames),
+            np.array(self.speech),
+            inside if part else None,
+            [frame.block.clipped_fraction for frame in self.frames],
         )
         return Utterance(
             samples=_samples(self.frames[kept_first : kept_last + 1]),
@@ -109,7 +136,18 @@ class OpenUtterance:
             closed_at=time.monotonic(),
             truncated=self.truncated and kept_first == 0,
             lead_s=self.frames[first].block.start_s - start.start_s,
+            pauses=tuple(
+                ((begin - kept_first) * FRAME_SAMPLES, (end - kept_first) * FRAME_SAMPLES)
+                for begin, end in self._pauses(first, final)
+            ),
         )
+
+    def _pauses(self, first: int, final: int) -> Iterator[tuple[int, int]]:
+        """The longer silences between two frames: the first frame of each, and the one after."""
+        spoken = [index for index in range(first, final + 1) if self.speech[index]]
+        for last, following in itertools.pairwise(spoken):
+            if (following - last - 1) * FRAME_S > PAUSE_S:
+                yield last + 1, following
 
     def _mark_speech(self) -> None:
         spoken = bool(self.speech) and self.speech[-1]
@@ -132,6 +170,7 @@ class EndPointSettings:
         post_roll_s: kept after the last speech, `end_silence_s` at most.
         rolling: whether speech longer than `max_utterance_s` goes on to its end, its oldest part
             dropped, in place of being cut there.
+        joined_silence_s: silence up to which an utterance and the next one are also given as one.
     """
 
     end_silence_s: float = 0.6
@@ -140,17 +179,24 @@ class EndPointSettings:
     pre_roll_s: float = 0.55
     post_roll_s: float = 0.55
     rolling: bool = False
+    joined_silence_s: float = 0.0
 
     @classmethod
     def of(cls, audio: AudioConfig, *, rolling: bool = False) -> EndPointSettings:
-        """As the configuration gives them."""
+        """As the configuration gives them; `rolling` for a service."""
         return cls(
             end_silence_s=audio.end_silence_s,
             min_speech_s=audio.min_speech_s,
             max_utterance_s=audio.max_utterance_s,
             pre_roll_s=audio.pre_roll_s,
             rolling=rolling,
+            joined_silence_s=JOINED_SILENCE_S if rolling else 0.0,
         )
+
+    def patient(self) -> EndPointSettings:
+        """The same for somebody who says a phrase for the first time, and hesitates."""
+        end_silence_s = max(self.end_silence_s, PATIENT_SILENCE_S)
+        return replace(self, end_silence_s=end_silence_s, joined_silence_s=0.0)
 
 
 class EndPointer:
@@ -166,17 +212,38 @@ class EndPointer:
         settings: EndPointSettings | None = None,
         detector: SpeechDetector | None = None,
     ) -> None:
-        self.settings = settings or EndPointSettings()
         self.detector = detector or SpeechDetector()
         self.opened: OpenUtterance | None = None
         self.discarded = 0
+        self._recent: deque[Frame] = deque()
+        self._quiet_wanted = 0
+        self._last: OpenUtterance | None = None  # while the next one may be the rest of it
+        self.use(settings or EndPointSettings())
+
+    def use(self, settings: EndPointSettings) -> None:
+        """Cut by these settings from the next block on."""
+        self.settings = settings
+        self._last = None
         self._end_frames = max(1, _frames(self.settings.end_silence_s))
         self._min_frames = max(1, _frames(self.settings.min_speech_s))
         self._max_frames = _frames(self.settings.max_utterance_s)
         self._pre_frames = _frames(self.settings.pre_roll_s)
         self._post_frames = min(_frames(self.settings.post_roll_s), self._end_frames)
-        self._recent: deque[Frame] = deque(maxlen=self._pre_frames + BACKLOG_FRAMES)
-        self._quiet_wanted = 0
+        self._joined_frames = _frames(self.settings.joined_silence_s)
+        self._sequel_frames = _frames(LONGEST_SEQUEL_S)
+        kept = max(self._pre_frames, self._joined_frames - self._end_frames) + BACKLOG_FRAMES
+        self._recent = deque(self._recent, maxlen=kept)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether the last utterance that ended may still go on after a pause, or does already."""
+        return self._last is not None or (self.opened is not None and bool(self.opened.before))
+
+    def forget_last(self) -> None:
+        """What comes next is no rest of the last utterance."""
+        self._last = None
+        if self.opened is not None:
+            self.opened.before = []
 
     @property
     def speaking(self) -> bool:
@@ -215,19 +282,28 @@ class EndPointer:
                 self._recent.clear()
         else:
             self._begin(len(probabilities))
+        if self._last is not None and self._end_frames + len(self._recent) >= self._joined_frames:
+            self._last = None
         return []
 
     def flush(self) -> list[Utterance]:
         """End the stream: return the utterance that was still open, if it is one."""
         utterance = self._close() if self.opened else None
         self._recent.clear()
+        self._last = None
         return [utterance] if utterance else []
 
     def _begin(self, revised: int) -> None:
         count = len(self._recent)
         for index in range(max(0, count - revised), count):
             if self._recent[index].probability >= SPEECH:
-                self.opened = OpenUtterance(list(self._recent)[max(0, index - self._pre_frames) :])
+                first = max(0, index - self._pre_frames)
+                recent = list(self._recent)
+                self.opened = OpenUtterance(recent[first:])
+                if self._last is not None:
+                    # All that is recent came after it.
+                    self.opened.before = self._last.frames + recent[:first]
+                    self._last = None
                 self._recent.clear()
                 return
 
@@ -236,6 +312,9 @@ class EndPointer:
     ) -> Utterance | None:
         _revise(opened.frames, probabilities)
         opened.add(frame, len(probabilities))
+        most = self._max_frames - len(opened.before)
+        if len(opened.frames) > min(self._sequel_frames, most):
+            opened.before = []
         if opened.quiet_frames >= self._end_frames:
             return self._close()
         if len(opened.frames) >= self._max_frames:
@@ -247,16 +326,22 @@ class EndPointer:
         return None
 
     def _close(self) -> Utterance | None:
-        utterance, self.opened = self.opened, None
-        if utterance is None or sum(utterance.speech) < self._min_frames:
+        opened, self.opened = self.opened, None
+        if opened is None:
             return None
-        return utterance.whole(self._post_frames)
+        short = sum(opened.speech) < self._min_frames
+        if self._joined_frames > self._end_frames and not opened.truncated:
+            # A cough between two halves of a phrase does not part them.
+            self._last = OpenUtterance(opened.before + opened.frames) if short else opened
+        if short:
+            return None
+        return replace(opened.whole(self._post_frames), joined=opened.joined(self._post_frames))
 
     def _lose(self, samples: int) -> None:
         if self.opened is not None:
             self.discarded += 1
             _LOG.warning("dropped an utterance in which %d samples were lost", samples)
-        self.opened = None
+        self.opened = self._last = None
         self._quiet_wanted = self._end_frames
         self.detector.reset()
 

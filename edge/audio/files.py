@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.audio.blocks import new_resampler
+from edge.audio.blocks import FULL_SCALE, LOUDEST, new_resampler
 from edge.errors import AudioFormatError
 from edge.private_files import make_folder
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
@@ -30,14 +32,12 @@ STREAMED_SIZE = 0x7FFF_0000
 MOST_CHUNKS = 1000
 """Chunks before the sound; the richest files have some tens of titles and markers."""
 
-LOUDEST = 2.0**32
-"""Full scale is 1; some programs write 32-bit integers as floats. Beyond it sums overflow."""
-
 _UNKNOWN_LENGTH = 2**36
 """What libsndfile reports for a FLAC made on the fly is the largest number that it has."""
 
 _IN_DS64 = 0xFFFF_FFFF
 _BYTE_ORDERS = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
+_MOST_COPIED_BYTES = 128 << 20
 _FORMATS = {"WAV", "WAVEX", "RF64", "FLAC"}
 _SIGNATURES = (
     (0, b"fLaC", "FLAC"), (0, b"OggS", "Ogg"), (0, b"ID3", "MP3"), (0, b"RF64", "RF64"),
@@ -61,10 +61,12 @@ class Recording:
     Attributes:
         samples: mono audio at `SAMPLE_RATE`, shape (n,), within [-1, 1].
         original_rate: samples per second in the file.
+        clipped: which samples were at full scale in any channel, shape (n,).
     """
 
     samples: FloatArray = field(repr=False)
     original_rate: int
+    clipped: NDArray[np.bool_] = field(repr=False)
 
     @property
     def narrowband(self) -> bool:
@@ -89,13 +91,15 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
     try:
         with path.open("rb") as file:
             kind = file.read(4)
+            at = None
             if kind in _BYTE_ORDERS:
-                _refuse_truncated_wav(path, file, size, _BYTE_ORDERS[kind])
-            # Its descriptor, not the object: a mad offset in a header would print a traceback from
-            # the callback, and a name that ends in .raw would be believed.
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-                return _decode(path, sound, max_s)
+                at = _open_length_of_wav(path, file, size, _BYTE_ORDERS[kind])
+            with contextlib.nullcontext(file) if at is None else _counted(file, at) as whole:
+                # Its descriptor, not the object: a mad offset in a header would print a traceback
+                # from the callback, and a name that ends in .raw would be believed.
+                os.lseek(whole.fileno(), 0, os.SEEK_SET)
+                with soundfile.SoundFile(whole.fileno(), closefd=False) as sound:
+                    return _decode(path, sound, max_s)
     except soundfile.LibsndfileError as error:
         raise AudioFormatError(
             f"{path}: not a WAV or FLAC recording ({error.error_string.rstrip('.')}); "
@@ -103,6 +107,17 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
         ) from error
     except OSError as error:
         raise AudioFormatError(f"{path}: cannot be read ({error.strerror}); check it") from error
+
+
+def _counted(file: BinaryIO, at: int) -> BinaryIO:
+    """A copy in memory that counts its sound, as libsndfile takes a size of 0 at its word."""
+    copy = os.fdopen(os.memfd_create("recording"), "w+b")
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    while os.sendfile(copy.fileno(), file.fileno(), None, 1 << 20):
+        if copy.seek(0, os.SEEK_END) > _MOST_COPIED_BYTES:
+            break
+    os.pwrite(copy.fileno(), b"\xff" * 4, at)
+    return copy
 
 
 def _size_of(path: Path) -> int:
@@ -159,8 +174,11 @@ def _adts_frame(head: bytes) -> int:
     return length if length > 7 else 0
 
 
-def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> None:
+def _open_length_of_wav(path: Path, file: BinaryIO, size: int, order: str) -> int | None:
     """Hold the data chunk's size against the file's; libsndfile would shorten it in silence.
+
+    Returns where the size is, if it is 0 though sound follows: its writer could not know it, or did
+    not live to write it.
 
     Chunk layout: Microsoft/IBM, "Multimedia Programming Interface and Data Specifications 1.0";
     sizes of 64 bits: EBU Tech 3306.
@@ -185,19 +203,16 @@ def _refuse_truncated_wav(path: Path, file: BinaryIO, size: int, order: str) -> 
             if length == _IN_DS64 and wide_length:
                 length = wide_length
             elif length >= STREAMED_SIZE:
-                return
+                return None
             if length == 0 and there > 0:
-                raise AudioFormatError(
-                    f"{path}: was never finished, its header does not count the sound in it; "
-                    "record it again"
-                )
+                return position + 4
             if length > there:
                 scale = max(bytes_per_second, 1)
                 raise AudioFormatError(
                     f"{path}: is truncated, its header promises {length / scale:.2f} s and "
                     f"{there / scale:.2f} s are there; record or copy it again"
                 )
-            return
+            return None
         position = body + length + (length & 1)
     raise AudioFormatError(f"{path}: more than {MOST_CHUNKS} chunks and no sound; convert it")
 
@@ -221,10 +236,12 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     parts: list[FloatArray] = []
     frames = 0
     resampler = new_resampler(rate, channels)
+    loudness: list[FloatArray] = []
     peak = 0.0
     for chunk in _chunks(path, sound, rate):
         frames += len(chunk)
         peak = max(peak, peak_of(path, chunk))
+        loudness.append(np.abs(chunk).max(axis=1))
         parts.append(chunk if resampler is None else resampler.resample_chunk(chunk))
     if frames == 0:
         raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
@@ -236,10 +253,14 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
     samples = mix_down(np.concatenate(parts))
+    scale = 1.0
     if peak > 1.0 and sound.subtype in _FLOAT_SUBTYPES:
         # Float files have room above full scale: nothing was cut off there, so nothing is now.
+        scale = peak
         samples = samples / np.float32(peak)
-    return Recording(np.clip(samples, -1.0, 1.0), rate)
+    at = np.minimum(np.arange(len(samples)) * rate // SAMPLE_RATE, frames - 1)
+    clipped = np.concatenate(loudness)[at] >= FULL_SCALE * scale
+    return Recording(np.clip(samples, -1.0, 1.0), rate, clipped)
 
 
 def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
@@ -288,8 +309,10 @@ def mix_down(samples: FloatArray) -> FloatArray:
     if samples.shape[1] == 1:
         return samples[:, 0]
     mean: FloatArray = samples.mean(axis=1, dtype=np.float32)
-    power = np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
-    mean_power = float(np.dot(mean, mean))
+    # An offset says nothing about whether they work against each other.
+    swings = samples - samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+    power = np.einsum("nc,nc->c", swings, swings, dtype=np.float64)
+    mean_power = float(np.square(swings.mean(axis=1, dtype=np.float64)).sum())
     if mean_power < 0.5 * float(power.sum()) / samples.shape[1] ** 2:
         return np.ascontiguousarray(samples[:, int(power.argmax())])
     return mean

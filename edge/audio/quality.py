@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, QUIETEST_DB, power_db
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, FULL_SCALE, QUIETEST_DB, power_db
+from edge.audio.echo import reverberation_s
 from edge.config import RecognitionConfig
 from edge.types import FloatArray, Quality, ReasonCode
 
-FULL_SCALE = 0.999
-"""From here on a sample counts as clipped; 16-bit full scale is 0.99997, resampling rings."""
-
 MAX_SNR_DB = 60.0
+
+_FADING_S = 0.5
+"""How long the echo of the last speech is listened to."""
 
 MAX_PHRASE_S = 15.0
 """Longest utterance that can be a passphrase."""
 
 
 def measure_quality(
-    samples: FloatArray, speech: NDArray[np.bool_], part: NDArray[np.bool_] | None = None
+    samples: FloatArray,
+    speech: NDArray[np.bool_],
+    part: NDArray[np.bool_] | None = None,
+    clipped: Sequence[float] | None = None,
 ) -> Quality:
     """Measure an utterance.
 
@@ -36,6 +42,8 @@ def measure_quality(
             measured over all of the recording, but is no louder than the quietest tenth of the
             part: what lies between other people's words, or before a fan was switched off, may be
             louder than what there is now.
+        clipped: the share of clipped samples in each frame, shape (n // FRAME_SAMPLES,); None to
+            look for them in `samples`.
     """
     frames = min(len(samples) // FRAME_SAMPLES, len(speech))
     if frames == 0:
@@ -53,14 +61,24 @@ def measure_quality(
     loud_power = float(power[measured].mean())
     speech_power = max(loud_power - noise_power, 1e-10)
     snr_db = 10.0 * np.log10(speech_power / max(noise_power, 1e-12))
-    clipped = float((np.abs(grid[measured]) >= FULL_SCALE).mean())
+    if clipped is None:
+        clipped = (np.abs(grid) >= FULL_SCALE).mean(axis=1).tolist()
+    snr_db = float(np.clip(snr_db, -MAX_SNR_DB, MAX_SNR_DB))
     return Quality(
         level_dbfs=power_db(loud_power),
         noise_dbfs=power_db(noise_power),
-        snr_db=float(np.clip(snr_db, -MAX_SNR_DB, MAX_SNR_DB)),
-        clipped_fraction=clipped,
+        snr_db=snr_db,
+        clipped_fraction=float(np.asarray(clipped)[:frames][measured].mean()),
         net_speech_s=float(measured.sum()) * FRAME_S,
+        reverberation_s=reverberation_s(_around(samples, measured), snr_db),
     )
+
+
+def _around(samples: FloatArray, measured: NDArray[np.bool_]) -> FloatArray:
+    """The samples from the first speech on to a while after the last, in which it fades."""
+    frames = np.flatnonzero(measured)
+    last = frames[-1] + 1 + round(_FADING_S / FRAME_S)
+    return samples[frames[0] * FRAME_SAMPLES : last * FRAME_SAMPLES]
 
 
 def _noise_power(power: NDArray[np.float64], speech: NDArray[np.bool_]) -> float:

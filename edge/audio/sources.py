@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, BlockMaker
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, FULL_SCALE, BlockMaker
 from edge.audio.files import (
     HEAD_BYTES,
     MOST_CHUNKS,
     STREAMED_SIZE,
+    Recording,
     known_format,
     mix_down,
     peak_of,
@@ -73,14 +75,14 @@ class FileSource(Source):
         self._path = path
         self._realtime = realtime
         self._max_s = max_s
-        self._samples: FloatArray | None = None
+        self._recording: Recording | None = None
         self._position = 0
         self._maker = BlockMaker(SAMPLE_RATE)
         self._closed = threading.Event()
 
     def __enter__(self) -> FileSource:
-        if self._samples is None:
-            self._samples = read_audio(self._path, self._max_s).samples
+        if self._recording is None:
+            self._recording = read_audio(self._path, self._max_s)
         self._closed.clear()
         return self
 
@@ -90,17 +92,23 @@ class FileSource(Source):
 
     def blocks(self) -> Iterator[AudioBlock]:
         """As `Source.blocks`."""
-        if self._samples is None:
+        recording = self._recording
+        if recording is None:
             raise RuntimeError("a source is used within `with`")
-        total = len(self._samples)
+        total = len(recording.samples)
         started = time.monotonic() - self._position / SAMPLE_RATE
         while self._position < total and not self._closed.is_set():
             end = min(self._position + FRAME_SAMPLES, total)
             if self._realtime and self._closed.wait(started + end / SAMPLE_RATE - time.monotonic()):
                 return
-            piece = self._samples[self._position : end]
+            piece = slice(self._position, end)
             self._position = end
-            yield from self._maker.feed(piece, time.monotonic(), last=end == total)
+            yield from self._maker.feed(
+                recording.samples[piece],
+                time.monotonic(),
+                clipped=recording.clipped[piece],
+                last=end == total,
+            )
 
 
 @dataclass(frozen=True)
@@ -186,8 +194,8 @@ class StandardInputSource(Source):
             raise AudioFormatError(f"{_WHERE}: holds no sound; pipe a recording into it")
         if self._ended and self._left:
             raise AudioFormatError(f"{_WHERE}: ends before its header says; record it again")
-        samples = _decode(data[: len(data) - len(data) % size], pcm)
-        return maker.feed(samples, time.monotonic(), last=self._ended)
+        samples, clipped = _decode(data[: len(data) - len(data) % size], pcm)
+        return maker.feed(samples, time.monotonic(), clipped=clipped, last=self._ended)
 
     def _open(self) -> tuple[_Format, BlockMaker]:
         """Find out what the pipe carries: WAV when it begins with `RIFF`, else bare 16 kHz mono.
@@ -256,12 +264,13 @@ class StandardInputSource(Source):
         return self._buffer[:count]
 
 
-def _decode(data: bytes, pcm: _Format) -> FloatArray:
-    """Mono samples, shape (n,), of interleaved ones."""
-    samples = _to_float(data, pcm)
+def _decode(data: bytes, pcm: _Format) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Mono samples, shape (n,), of interleaved ones, and which were clipped in any channel."""
+    samples = _to_float(data, pcm).reshape(-1, pcm.channels)
     peak_of(_WHERE, samples)
-    mono = mix_down(samples.reshape(-1, pcm.channels))
-    return np.clip(mono, -1.0, 1.0) if pcm.is_float else mono
+    clipped = np.abs(samples).max(axis=1, initial=0.0) >= FULL_SCALE
+    mono = mix_down(samples)
+    return (np.clip(mono, -1.0, 1.0) if pcm.is_float else mono), clipped
 
 
 def _parse_format(body: bytes) -> _Format:

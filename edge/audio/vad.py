@@ -82,7 +82,8 @@ class WebRtcClassifier:
 
     def process_samples(self, frame: FloatArray) -> float:
         """As `FrameClassifier.process_samples`."""
-        self._voiced.append(_is_voiced(self._detector, frame))
+        # Filtered sound may overshoot full scale, where 16 bits would wrap around.
+        self._voiced.append(_is_voiced(self._detector, np.clip(frame, -1.0, 1.0)))
         return sum(self._voiced) / len(self._voiced)
 
     def reset(self) -> None:

@@ -94,7 +94,7 @@ class Challenge:
             the challenge ends and the door stays shut.
         speak: says digits through a loudspeaker; returns at once, with the seconds it takes. None
             without a loudspeaker.
-        now: the local time.
+        now: the local time; None where it is unknown, and then it is the hour for digits.
 
     Attributes:
         pending: whether the next utterance is an answer.
@@ -108,7 +108,7 @@ class Challenge:
         prompt: Callable[[Prompt | None], None],
         *,
         speak: Callable[[str], float] | None = None,
-        now: Callable[[], datetime] = datetime.now,
+        now: Callable[[], datetime | None] = datetime.now,
     ) -> None:
         self.policy = ChallengePolicy(config, engine, load_rounds, now)
         self._config = config

@@ -107,7 +107,7 @@ class ChallengePolicy:
         config: ChallengeConfig,
         engine: Engine,
         load_rounds: LoadRounds,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime | None],
     ) -> None:
         self.profiles: Sequence[Profile] = ()
         self._config = config
@@ -164,6 +164,8 @@ class ChallengePolicy:
         if required == "never":
             return False
         now = self._now()
+        if now is None:
+            return True
         minute = now.hour * 60 + now.minute
         begin, end = self._config.minutes
         if begin < end:

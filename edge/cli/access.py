@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
-from edge.types import EVERYTHING, AccessRule, Profile, Window
+from edge.types import EVERYTHING, AccessRule, Profile, ProfileStatus, Window
 from edge.types.access import format_window, parse_day, parse_window
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HELP = "show or set who may open which door, and when"
 
 _ANY = ("any", "all", "always")
+_MOST_AUDITED = 500
+"""Characters of a rule in the audit trail."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions["clock"].add_argument(
         "--accept",
         action="store_true",
-        help="trust the clock although it has shown a later time, which was wrong",
+        help="say that the clock is right: it is trusted until the machine starts again",
     )
     action = actions["set"]
     action.add_argument(
@@ -124,19 +126,25 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
         person = _person(store, args.profile)
         profile = store.set_rule(person.id, change(person.rule))
         options.audit(
-            store, config, "change", person.id, what="access", enabled=profile.rule.enabled
+            store,
+            config,
+            "change",
+            person.id,
+            what="access",
+            enabled=profile.rule.enabled,
+            rule=_rule_words(profile.rule)[:_MOST_AUDITED],
         )
     return show_result(args, *_described(profile, config, _time_of(config)))
 
 
 def _clock(args: argparse.Namespace) -> int:
-    from edge.access.clock import DoorClock, accept_clock, latest_of
+    from edge.access.clock import accept_clock, door_clock, latest_of
 
     config = options.config_of(args)
     with options.device_state(config) as state:
         if args.accept:
             accept_clock(state, time.time())
-        clock, latest_s = DoorClock(state, config.access.time_zone), latest_of(state)
+        clock, latest_s = door_clock(state, config.access), latest_of(state)
         now = clock.now()
     local = clock.local(time.time())
     latest = None if latest_s is None else clock.local(latest_s)
@@ -144,12 +152,15 @@ def _clock(args: argparse.Namespace) -> int:
         "now": local.isoformat(timespec="seconds"),
         "latest": None if latest is None else latest.isoformat(timespec="seconds"),
         "trusted": now is not None,
+        "problem": clock.problem,
     }
     lines = [f"{_clock_words(local)} by this device's clock"]
-    if now is None and latest is not None:
+    if clock.problem is not None:
+        allow = config.access.unknown_time == "allow"
         lines.append(
-            f"The clock is not trusted: it has shown {_clock_words(latest)} before. People with"
-            " hours or dates are denied. Set the clock, or add --accept if that time was wrong."
+            f"{clock.problem[:1].upper()}{clock.problem[1:]}. People with hours or dates"
+            f" {'can open at any time' if allow else 'are denied'}. Set the clock, or add --accept"
+            " if it is right."
         )
     return show_result(args, value, *lines)
 
@@ -197,10 +208,10 @@ def _day(text: str) -> date | None:
 
 
 def _time_of(config: Config) -> datetime | None:
-    from edge.access.clock import DoorClock
+    from edge.access.clock import door_clock
 
     with options.device_state(config) as state:
-        return DoorClock(state, config.access.time_zone).now()
+        return door_clock(state, config.access).now()
 
 
 def _described(
@@ -209,7 +220,8 @@ def _described(
     """A person's rule and whether it lets them in now, as JSON and as a line."""
     from edge.access.checks import allows
 
-    reason = allows(profile.rule, config.device.id, now)
+    allow = config.access.unknown_time == "allow"
+    reason = allows(profile.rule, config.device.id, now, without_time=allow)
     value = {
         "profile": {"id": profile.id, "name": profile.name},
         "rule": profile.rule.as_dict(),
@@ -221,6 +233,9 @@ def _described(
     if reason is not None:
         clock = " (the clock is not trusted)" if profile.rule.timed and now is None else ""
         verdict = f"may not open {config.device.id} now: {reason.value}{clock}"
+    elif profile.status is not ProfileStatus.ENROLLED:
+        value.update(allowed_now=False, reason="not_enrolled")
+        verdict = "cannot open yet: the enrollment is not complete"
     return value, f"{profile.name}: {_rule_words(profile.rule)}; {verdict}"
 
 

@@ -297,7 +297,7 @@ def _when(entry: Entry) -> str:
 def _style(kind: str, detail: dict[str, Any]) -> str:
     if kind == "decision":
         return "green" if detail.get("outcome") == "granted" else "yellow"
-    alarming = ("duress", "tampering", "lock_out", "command_refused", "unwritten")
+    alarming = ("duress", "tampering", "lock_out", "command_refused", "unwritten", "rollback")
     return "bold red" if kind in alarming else ""
 
 

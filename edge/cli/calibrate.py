@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.config import find_config
     from edge.config.editing import changed, replace_file
     from edge.config.loading import parse_config, read_config
+    from edge.evaluation.results import laxer_than
 
     file = find_config(args.config)
     if file is None:
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     done = {"file": str(file), "former": old, "false_accept_rate": suggestion.preset}
     if not args.json:
         show(f"Suggestion: {suggestion.reason}")
-    for warning in suggestion.warnings:
+    cost = laxer_than(config.security, suggestion.preset)
+    for warning in (*suggestion.warnings, *[cost] * bool(cost)):
         complain(warning)
     if old == suggestion.preset:
         unchanged = {**done, "changed": False, "backup": None}

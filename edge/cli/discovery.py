@@ -139,6 +139,8 @@ def _announced(session: Session, prefix: str, device_id: str) -> set[str]:
 def _check(prefix: str, device_id: str) -> None:
     """Raises `InputError` for a prefix or device id that could match other devices' topics."""
     from edge.config import all_settings
+    from edge.config.texts import fault
+    from edge.config.values import quoted
 
     rules = {setting.path: setting.rule for setting in all_settings()}
     for option, path, text in (
@@ -146,5 +148,8 @@ def _check(prefix: str, device_id: str) -> None:
         ("--device", "device.id", device_id),
     ):
         rule = rules[path]
+        problem = fault(rule.use, text)
+        if problem is not None:
+            raise InputError(f"{option} {quoted(text)} {problem}")
         if not re.fullmatch(rule.pattern, text) or not text.isprintable():
             raise InputError(f"{option} {text[:40]!r} cannot be used; give {rule.pattern_doc}")

@@ -164,7 +164,7 @@ def from_microphone(
                 room_measured(source, display)
                 display.say(_instruction(enrollment), style="bold")
                 _ask(display, enrollment)
-                for utterance in source.utterances(wait_s=args.wait):
+                for utterance in source.utterances(wait_s=args.wait, patient=False):
                     results.append(_answered(display, enrollment, utterance))
                     if enrollment.complete:
                         break

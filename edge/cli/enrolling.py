@@ -53,11 +53,16 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile, Utterance
 
+IN_HASTE = (
+    "Now in a hurry, as on a busy day: who is known by calm words only is turned away in haste."
+)
+
 _TRIES = 2
 _NAME_CELLS = 34
 _METER_CELLS = 24
 _LONGEST_FREE_SPEECH_S = 30.0
 _HINT_AFTER_REFUSALS = 2
+_UNLIKE_FIRST = ("wrong_phrase", "other_length", "unknown_speaker")
 _ROOM_TRIES = 3
 _ROOM_PAUSE_S = 4.0
 """Time to switch a fan off before the room is measured again."""
@@ -192,7 +197,8 @@ class _Choice:
 
     def made(self) -> str | None:
         """The name of the chosen microphone; None if no microphone hears anyone."""
-        from edge.enrollment.microphones import best_of, lasting_name
+        from edge.audio.devices import lasting_name
+        from edge.enrollment.microphones import best_of
 
         for _ in range(_TRIES):
             levels = self._listen_to_all()
@@ -333,8 +339,12 @@ class FromMicrophone:
         self.results.noise = room_measured(self._source, display)
         display.say(_instruction(enrollment.profile), style="bold")
         _show_progress(display, enrollment.profile)
-        longest_s = _LONGEST_FREE_SPEECH_S if self._args.voice else None
-        for utterance in self._source.utterances(wait_s=self._args.wait, longest_s=longest_s):
+        free = self._args.voice
+        for utterance in self._source.utterances(
+            wait_s=self._args.wait,
+            longest_s=_LONGEST_FREE_SPEECH_S if free else None,
+            patient=not free,
+        ):
             self._add(utterance)
             if enrollment.complete:
                 break
@@ -383,11 +393,15 @@ class FromMicrophone:
         for remark in remarks_on(utterance, kind):
             display.say(f"But {remark.text}.", style="yellow")
         _show_progress(display, enrollment.profile)
+        if kind is ProfileKind.PHRASE and enrollment.profile.remaining == 1:
+            display.say(IN_HASTE, style="bold")
 
     def _hint(self) -> None:
         """If one repetition was accepted and others are not, the first may be the wrong one."""
         latest = [each["reason"] for each in self.results.utterances[-_HINT_AFTER_REFUSALS:]]
-        unlike_first = all(reason in ("wrong_phrase", "unknown_speaker") for reason in latest)
+        unlike_first = all(
+            reason in ("wrong_phrase", "other_length", "unknown_speaker") for reason in latest
+        )
         alone = len(self._enrollment.profile.samples) == 1
         if len(latest) == _HINT_AFTER_REFUSALS and unlike_first and alone:
             self._display.say(

@@ -9,16 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edge.cli import options
-from edge.cli.output import complain, console, new_table, show, show_json, show_table
+from edge.cli.output import (
+    complain,
+    console,
+    new_table,
+    one_line,
+    show,
+    show_json,
+    show_paragraph,
+    show_table,
+)
 from edge.errors import EXIT_OK, AudioFormatError
 
 if TYPE_CHECKING:
     from edge.evaluation.evaluate import Evaluated
     from edge.evaluation.results import Evaluation
+    from edge.evaluation.turned_away import TurnedAway
 
 HELP = "measure false accepts and rejects on your recordings, and suggest a setting"
 
 _T = TypeVar("_T")
+_MOST_SHOWN = 30
+"""Recordings named on the terminal; the report names all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,21 +115,17 @@ def _skipped(error: AudioFormatError) -> None:
 
 
 def _print(evaluation: Evaluation) -> None:
-    from edge.evaluation.results import (
-        LABELS,
-        figure_words,
-        one_in,
-        residents_sentence,
-        strangers_sentence,
-    )
+    from edge.evaluation.results import LABELS, figure_words, one_in, strangers_sentence
 
-    refused = ", ".join(f"{reason} {n}" for reason, n in evaluation.refused.items())
+    refused = ", ".join(
+        f"{reason.replace('_', ' ')} {count}" for reason, count in evaluation.refused.items()
+    )
     show(
         f"{evaluation.people} people, {evaluation.recordings} recordings, {evaluation.tested}"
         f" tested; not usable: {refused or 'none'}"
     )
-    accepted = f"ACCEPTED: {LABELS[evaluation.presets[0].false_accepts[0][0]].upper()}"
-    table = new_table("SETTING", "FALSE ACCEPTS", "RESIDENTS REJECTED", accepted)
+    kind = evaluation.presets[0].false_accepts[0][0]
+    table = new_table("SETTING", "MEANT TO ACCEPT", "RESIDENTS REJECTED", "ACCEPTED HERE")
     for preset in evaluation.presets:
         suggested = preset.name == evaluation.suggestion.preset
         table.add_row(
@@ -128,8 +136,29 @@ def _print(evaluation: Evaluation) -> None:
             style="bold" if suggested else "",
         )
     show_table(table)
-    show(f"* {evaluation.suggestion.reason}")
-    show(strangers_sentence(evaluation, evaluation.suggested))
-    show(residents_sentence(evaluation.suggested))
+    show_paragraph(
+        f"Accepted here: {LABELS[kind]}. {strangers_sentence(evaluation, evaluation.suggested)}"
+    )
+    show_paragraph(f"* {evaluation.suggestion.reason}")
+    _print_turned_away(f"Turned away at {evaluation.suggestion.preset}", evaluation.turned_away)
+    _print_turned_away("Not judged, and not in the figures", evaluation.not_judged)
     for warning in evaluation.suggestion.warnings:
         complain(warning)
+
+
+def _print_turned_away(title: str, found: Sequence[TurnedAway]) -> None:
+    from edge.evaluation.turned_away import by_person
+
+    if not found:
+        return
+    show(f"\n{title}: {len(found)} {'recording' if len(found) == 1 else 'recordings'}")
+    table = new_table("PERSON", "RECORDING", "WHY")
+    shown = 0
+    for person, own in by_person(found).items():
+        for one in own[: max(0, _MOST_SHOWN - shown)]:
+            name = f"{person} ({len(own)})" if one is own[0] else ""
+            table.add_row(one_line(name), one_line(one.recording), one_line(one.why))
+            shown += 1
+    show_table(table)
+    if shown < len(found):
+        show(f"and {len(found) - shown} more, in the report")

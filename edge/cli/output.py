@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -38,6 +40,14 @@ def show(text: str) -> None:
     """Print a line for people. Raises `OutputError`, or `BrokenPipeError` without a reader."""
     with printing():
         sys.stdout.write(text + "\n")
+
+
+def show_paragraph(text: str) -> None:
+    """Print a line that is broken between words where a terminal is narrower. Raises as `show`."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    show(text)
 
 
 def show_json(value: Mapping[str, Any]) -> None:

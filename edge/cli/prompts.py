@@ -107,7 +107,7 @@ def secret_line(file: Path, what: str, *, alone: bool = False) -> str:
         else:
             with file.open("rb") as handle:
                 content = handle.read(_MAX_BYTES + 1) if alone else handle.readline(_MAX_BYTES + 1)
-        text = content.decode().rstrip("\r\n")
+        text = content.decode("utf-8-sig").rstrip("\r\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise InputError(f"{file}: cannot read the {what} ({reason})") from None

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
-from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
+from edge.errors import (
+    EXIT_ENVIRONMENT,
+    EXIT_OK,
+    EdgeVoiceError,
+    EnvironmentFault,
+    StoreError,
+)
+from edge.private_files import hold, make_folder
 
 if TYPE_CHECKING:
     from edge.audio.sources import Source
     from edge.config import Config
     from edge.service import Service
+    from edge.service.context import Handover
     from edge.types import AccessDecision
 
 _log = logging.getLogger(__name__)
 
+_LOCK = "run.lock"
+"""Held in the state directory while a service runs."""
+
 HELP = "listen, decide and publish until stopped"
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LARGE = 1 << 18
+"""Bytes from which a block is given back at once."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration."""
+    give_back_memory()
     printer = _Printer()
     runner = _Runner(args, printer if args.json else None)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,6 +69,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGHUP, lambda *_: runner.reload())
     runner.run()
     return EXIT_ENVIRONMENT if printer.failed else EXIT_OK
+
+
+def give_back_memory() -> None:
+    """Have the C library give back what is freed.
+
+    By itself glibc keeps blocks of up to 32 MiB for the next time, in a heap for each thread: what
+    the longest utterance of the day took.
+    """
+    with contextlib.suppress(AttributeError):  # musl gives it back anyway
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGE)
 
 
 def with_device(config: Config, device: str | None) -> Config:
@@ -92,21 +123,26 @@ class _Runner:
         if args.input is not None:
             self._source = input_source(args.input, realtime=args.realtime)
         self._service: Service | None = None
+        self._held: set[Path] = set()
         self._stopped = self._reload_requested = False
 
     def run(self) -> None:
         """Return once stopped, or at the end of the input."""
-        config, before, listening = self._read(), None, True
-        answers: list[Mapping[str, Any]] = []
+        config, previous = self._read(), None
+        before: Handover | None = None
         while not self._stopped:
             try:
-                service = self._build(config, listening, answers)
+                service = self._build(config, before)
             except EdgeVoiceError as error:
                 if before is None:
                     raise
+                if previous is None:
+                    before.close()
+                    raise
                 _log.error("%s; keeping the previous configuration", error)
-                config, before = before, None
-                answers = [_after_failure(answer) for answer in answers]
+                config, previous = previous, None
+                answers = [_after_failure(answer) for answer in before.answers]
+                before = replace(before, answers=answers)
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -117,12 +153,14 @@ class _Runner:
             service.run()
             if service.control.successor is None:
                 return
-            before, config, listening = config, service.control.successor, service.listening.on
-            answers = service.control.answers
+            previous, config = config, service.control.successor
+            before = service.hand_over()
             # Its parts refer to each other: 40 MB of models that only a collection frees.
             self._service = None
             del service
             gc.collect()
+        if before is not None:
+            before.close()
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -136,11 +174,10 @@ class _Runner:
         if self._service is not None:
             self._service.control.request_reload()
 
-    def _build(
-        self, config: Config, listening: bool, answers: Sequence[Mapping[str, Any]]
-    ) -> Service:
+    def _build(self, config: Config, before: Handover | None) -> Service:
         from edge.service import build_service
 
+        self._hold(config.state_path)
         if not self._args.verbose:
             # A service's log goes to the systemd journal.
             logging.getLogger().setLevel(config.log_level.upper())
@@ -149,9 +186,24 @@ class _Runner:
             source=self._source,
             on_decision=self._on_decision,
             reread=self._reread,
-            listening=listening,
-            answers=answers,
+            before=before,
         )
+
+    def _hold(self, folder: Path) -> None:
+        """Let no other service use the state: the two would take the broker from each other."""
+        if folder in self._held:
+            return
+        try:
+            make_folder(folder)
+            hold(folder / _LOCK)
+        except BlockingIOError:
+            raise EnvironmentFault(
+                f"{folder}: another 'edge-voice run' is using it; stop that one, or give this one"
+                " its own state_directory and device.id"
+            ) from None
+        except (OSError, StoreError) as error:  # the door comes first
+            _log.debug("%s cannot be locked: %s", folder, error)
+        self._held.add(folder)
 
     def _read(self) -> Config:
         self._reload_requested = False

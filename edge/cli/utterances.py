@@ -16,7 +16,7 @@ from edge.audio.blocks import level_db
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import read_audio
 from edge.audio.sources import StandardInputSource
-from edge.audio.utterance import utterance_of
+from edge.audio.utterance import utterance_in, utterance_of
 from edge.cli.display import HEARING, LISTENING, WORKING, Display
 from edge.cli.output import complain
 from edge.cli.prompts import say
@@ -47,7 +47,7 @@ def utterance_from(path: Path) -> Utterance:
             f"{path}: recorded at {recording.original_rate} samples per second, which makes voices"
             " harder to tell apart; use 16000"
         )
-    return utterance_of(recording.samples)
+    return utterance_of(recording)
 
 
 def complain_of(file: Path, error: InputError) -> None:
@@ -106,14 +106,20 @@ class UtteranceSource:
                 break
         return np.concatenate([*parts, np.zeros(0, np.float32)])
 
-    def utterances(self, *, wait_s: float, longest_s: float | None = None) -> Iterator[Utterance]:
+    def utterances(
+        self, *, wait_s: float, longest_s: float | None = None, patient: bool = True
+    ) -> Iterator[Utterance]:
         """Utterances as they are spoken; their positions count from this call.
+
+        `patient` ones may have a pause in them.
 
         Raises:
             MicrophoneError: it has gone away.
             NothingHeard: nobody spoke for `wait_s` seconds.
         """
         settings = EndPointSettings.of(self._audio)
+        if patient:
+            settings = settings.patient()
         if longest_s is not None:
             settings = replace(settings, max_utterance_s=longest_s)
         pointer = EndPointer(settings)
@@ -158,11 +164,12 @@ def one_utterance(
 def _from_standard_input() -> Utterance:
     if sys.stdin.isatty():
         raise AudioFormatError("standard input: a terminal; pipe a recording into it")
-    parts, length_s = [], 0.0
     with StandardInputSource(sys.stdin.buffer) as source:
-        for block in source.blocks():
-            parts.append(block.samples)
-            length_s = block.end_s
-            if length_s > LONGEST_S:
-                raise AudioFormatError(f"standard input: longer than the {LONGEST_S:.0f} s allowed")
-    return utterance_of(np.concatenate(parts))
+        return utterance_in(_bounded(source.blocks()))
+
+
+def _bounded(blocks: Iterator[AudioBlock]) -> Iterator[AudioBlock]:
+    for block in blocks:
+        if block.end_s > LONGEST_S:
+            raise AudioFormatError(f"standard input: longer than the {LONGEST_S:.0f} s allowed")
+        yield block

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
@@ -95,13 +95,17 @@ def find_config(path: Path | None = None) -> Path | None:
     named = os.environ.get(VARIABLE, "")
     if named:
         return Path(named)
-    files = [SYSTEM_FILE]
-    given, home = os.environ.get("XDG_CONFIG_HOME", ""), home_directory()
-    folder = Path(given) if given else home and home / ".config"
-    if folder:
-        files.append(folder / "edge-voice" / "config.yaml")
+    own = user_file()
+    files = [SYSTEM_FILE] if own is None else [SYSTEM_FILE, own]
     # lexists, not exists: a dangling link or a closed folder must be reported, not passed over.
     return next((file for file in files if os.path.lexists(file)), None)
+
+
+def user_file() -> Path | None:
+    """Where this user's own configuration file is, or would be; None without a home directory."""
+    given, home = os.environ.get("XDG_CONFIG_HOME", ""), home_directory()
+    folder = Path(given) if given else home and home / ".config"
+    return folder / "edge-voice" / "config.yaml" if folder else None
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -128,7 +132,7 @@ def parse_config(data: bytes, file: Path) -> Config:
     config = builder.build(root)
     if builder.problems:
         found = sorted(builder.problems, key=lambda problem: problem[0])
-        raise ConfigError(*(f"{file}:{line}: {text}" for line, text in found))
+        raise ConfigError(*(f"{file}:{line}: {text}" for line, text in found), file=file)
     return config
 
 
@@ -196,14 +200,16 @@ class _Builder:
             return
         try:
             value = convert(node, row)
+            if isinstance(value, Path):
+                if not (row.path in _CREDENTIALS and locate(value) != value):
+                    value = self.folder / value
+                _check_kind(value, row)
         except ValueProblem as problem:
             self._report(line_of(node), row.path, str(problem))
             return
         except RuntimeError:  # pathlib's word for a home directory that does not exist
             self._report(line_of(node), row.path, "no such home directory; give a full path")
             return
-        if isinstance(value, Path) and not (row.path in _CREDENTIALS and locate(value) != value):
-            value = self.folder / value
         values[name] = value
 
     def _unknown(self, name: str, rows: dict[str, Setting], path: str) -> str:
@@ -235,6 +241,16 @@ def line_of(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+def _check_kind(path: Path, row: Setting) -> None:
+    """Raise `ValueProblem` where a folder is where a file should be, or the other way round."""
+    wants_folder, shown = row.rule.use == "folder", quoted(str(path))
+    with contextlib.suppress(OSError, ValueError):  # it may not be looked at
+        if wants_folder and path.exists() and not path.is_dir():
+            raise ValueProblem(f"{shown} is a file; give the name of a folder")
+        if not wants_folder and path.is_dir():
+            raise ValueProblem(f"{shown} is a folder; give the name of a file")
+
+
 def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     """Values that are fine alone and impossible together."""
     mqtt, tls = config.mqtt, config.mqtt.tls
@@ -248,9 +264,9 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         longest = f"{config.audio.max_utterance_s:g}"
         text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"
         yield "recognition.min_net_speech_s", text
-    zone = config.access.time_zone
-    if zone is not None and not _is_time_zone(zone):
-        yield "access.time_zone", f"there is no time zone {quoted(zone)}{_nearest_zone(zone)}"
+    here = mqtt.enabled and mqtt.host in ("localhost", "127.0.0.1", "::1")
+    if here and config.metrics.enabled and config.metrics.port == mqtt.broker_port:
+        yield "metrics.port", "the broker on this machine has this port; give another"
     lockout = config.lockout
     if lockout.longest_s < lockout.first_s:
         text = f"shorter than the first; give at least lockout.first_s ({lockout.first_s:g})"
@@ -263,17 +279,3 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     files = [name for name in ("ca_file", "cert_file", "key_file") if getattr(tls, name)]
     if files and not tls.enabled:
         yield f"mqtt.tls.{files[0]}", "has no effect without TLS; set mqtt.tls.enabled to true"
-
-
-def _is_time_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # a folder of zones is an OSError
-        return False
-    return True
-
-
-def _nearest_zone(name: str) -> str:
-    zones = {zone.lower(): zone for zone in available_timezones()}
-    near = difflib.get_close_matches(name.lower(), zones, n=1)
-    return f"; did you mean {zones[near[0]]}?" if near else "; give one such as Europe/Berlin"

@@ -29,6 +29,8 @@ class Rule:
         pattern: a regular expression that the whole text must match; empty for any text.
         pattern_doc: the pattern in words.
         empty: what leaving it out (or null) means, for a setting whose default is None.
+        use: what a text is used for, one of `edge.config.texts.USES`; empty for free text, and for
+            the name of a file.
     """
 
     doc: str
@@ -39,6 +41,7 @@ class Rule:
     pattern: str = ""
     pattern_doc: str = ""
     empty: str = ""
+    use: str = ""
 
 
 def setting(
@@ -48,10 +51,11 @@ def setting(
     form: tuple[str, str] = ("", ""),
     choices: tuple[str, ...] = (),
     empty: str = "",
+    use: str = "",
 ) -> Any:
     """A field with its `Rule`; `limits` are least, most and unit, `form` a pattern, its words."""
     least, most, unit = limits
-    rule = Rule(doc, unit, least, most, choices, *form, empty)
+    rule = Rule(doc, unit, least, most, choices, *form, empty, use)
     return field(default=default, metadata={"rule": rule})
 
 
@@ -79,6 +83,7 @@ class DeviceConfig:
         "front-door",
         "Name of this device in MQTT topics; every device on one broker needs its own.",
         form=(r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, - or _"),
+        use="word",
     )
     name: str = setting(
         "Front door", "Display name of this device.", form=(r".{1,64}", "1 to 64 characters")
@@ -91,15 +96,18 @@ class AudioConfig:
 
     device: int | str | None = setting(
         None,
-        "The microphone: its number or a part of its name, as `edge-voice devices` lists them.",
+        "The microphone: its number, its name or a part of it, as `edge-voice devices` lists them,"
+        " or ALSA's name for it, such as hw:CARD=Device,DEV=0. Numbers change when something is"
+        " plugged in.",
         (0, 1000, ""),
         form=(r".{1,200}", "a device number or name"),
         empty="the system's default microphone",
+        use="word",
     )
     end_silence_s: float = setting(
         0.6,
-        "Silence that ends an utterance. A shorter one answers sooner, but splits a phrase spoken"
-        " with pauses.",
+        "Silence that ends an utterance. A shorter one answers sooner. A phrase with a pause of up"
+        " to a second in it is put together again.",
         (0.2, 3.0, "s"),
     )
     min_speech_s: float = setting(
@@ -220,6 +228,14 @@ class AccessConfig:
             "the name of a time zone, such as Europe/Berlin or UTC",
         ),
         empty="the system's time zone",
+        use="zone",
+    )
+    unknown_time: str = setting(
+        "deny",
+        "Whether people with hours or dates can open while the device does not know the time, as a"
+        " Raspberry Pi without a clock chip until it reaches a time server: deny, allow (at any"
+        " time, also after the last day), or trust (go by the clock, whatever it shows).",
+        choices=("deny", "allow", "trust"),
     )
 
 
@@ -234,6 +250,19 @@ class LockOutConfig:
     )
     rejections: int = setting(5, "Rejections that cause a lock-out.", (1, 100, "rejections"))
     within_s: float = setting(300.0, "Time within which they are counted.", (10.0, 86400.0, "s"))
+    budget: int = setting(
+        20,
+        "Attempts with an enrolled phrase, a recording or wrong digits that are borne in a longer"
+        " time, however they are spread; one more causes a lock-out. A resident's own slips count"
+        " only where no grant follows within `within_s`.",
+        (1, 1000, "attempts"),
+    )
+    budget_s: float = setting(
+        172800.0,
+        "Time in which the whole budget fills up again, evenly: with the default, one attempt every"
+        " 2.4 hours.",
+        (60.0, 2592000.0, "s"),
+    )
     first_s: float = setting(60.0, "Duration of the first lock-out.", (5.0, 86400.0, "s"))
     growth: float = setting(
         2.0, "Factor by which each lock-out is longer than the one before.", (1.0, 10.0, "")
@@ -273,7 +302,11 @@ class ReplayConfig:
         " make room. Each takes about 1 kB per second.",
         (5, 500, "utterances"),
     )
-    days: int = setting(365, "How long an utterance is remembered.", (1, 3650, "days"))
+    days: int = setting(
+        365,
+        "How long an utterance is remembered; counted are days that the machine has run.",
+        (1, 3650, "days"),
+    )
 
 
 @dataclass(frozen=True)
@@ -305,6 +338,7 @@ class MqttConfig:
         "localhost",
         "Name or address of the broker.",
         form=(r"[^\s/@]{1,253}", "a host name or an address, without mqtt:// and without a port"),
+        use="host",
     )
     port: int | None = setting(
         None, "Port of the broker.", (1, 65535, ""), empty="1883, or 8883 with TLS"
@@ -314,6 +348,7 @@ class MqttConfig:
         "User name at the broker.",
         form=(r".{1,256}", "1 to 256 characters"),
         empty="no user name is sent",
+        use="word",
     )
     password_file: Path | None = setting(
         None,
@@ -326,6 +361,15 @@ class MqttConfig:
         "edge-voice",
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
         form=_TOPIC,
+        use="topic",
+    )
+    details_for: str | None = setting(
+        None,
+        "The user of the broker who gets the scores and the written phrase of every decision, on"
+        " BASE/DEVICE/details/USER. Let nobody else read that topic (mosquitto: `pattern read"
+        " edge-voice/+/details/%u`): it says what opens the door, and how near an attempt was.",
+        form=(r"[a-z0-9_]{1,32}", "1 to 32 small letters, digits or _"),
+        empty="nobody gets them",
     )
     keepalive_s: int = setting(
         30,
@@ -344,6 +388,7 @@ class MqttConfig:
         "MQTT client id; two clients with the same one disconnect each other.",
         form=(r"[A-Za-z0-9_.:-]{1,128}", "1 to 128 letters, digits, or one of - _ . :"),
         empty="edge-voice-DEVICE",
+        use="word",
     )
     reconnect_max_s: float = setting(
         10.0,
@@ -368,6 +413,7 @@ class StoreConfig:
         "Name of the service's systemd credential with the key; used if there is one. Commands do"
         " not get it: name the same key in `key_file` for them.",
         form=_CREDENTIAL,
+        use="word",
     )
     key_file: Path | None = setting(
         None,
@@ -384,12 +430,14 @@ class StoreConfig:
         "store-passphrase",
         "Name of the service's systemd credential with the passphrase.",
         form=_CREDENTIAL,
+        use="word",
     )
     debug_recordings: Path | None = setting(
         None,
         "Folder for recordings of the latest utterances, for troubleshooting. Anyone who gets them"
         " can play them to the device: never leave this on.",
         empty="no recording is ever kept",
+        use="folder",
     )
 
 
@@ -428,6 +476,7 @@ class ChallengeConfig:
         "22:00-06:00",
         "The hours for `required: hours`, in the device's local time.",
         form=(f"{_TIME}-{_TIME}", "two times such as 22:00-06:00"),
+        use="hours",
     )
     digits: int = setting(4, "How many digits are asked for, all different.", (4, 6, "digits"))
     answer_s: float = setting(10.0, "Time to say them after they are shown.", (3.0, 60.0, "s"))
@@ -441,9 +490,10 @@ class ChallengeConfig:
         "en",
         "Language in which it speaks them, as espeak-ng names it.",
         form=(r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,2}", "a language such as en, de or pt-br"),
+        use="word",
     )
     output: str | None = setting(
-        None, "The loudspeaker: a part of its name.", empty="the system's default"
+        None, "The loudspeaker: a part of its name.", empty="the system's default", use="word"
     )
 
     @property
@@ -519,7 +569,10 @@ class HomeAssistantConfig:
         " state, and each unsigned command that `commands.unsigned` allows.",
     )
     prefix: str = setting(
-        "homeassistant", "Discovery prefix, as in the MQTT settings of Home Assistant.", form=_TOPIC
+        "homeassistant",
+        "Discovery prefix, as in the MQTT settings of Home Assistant.",
+        form=_TOPIC,
+        use="topic",
     )
     sound_interval_s: float = setting(
         10.0,
@@ -532,7 +585,11 @@ class HomeAssistantConfig:
 class AuditConfig:
     """How long entries stay in the audit trail; the limit reached first counts."""
 
-    days: int = setting(365, "Entries older than this are removed.", (1, 3650, "days"))
+    days: int = setting(
+        365,
+        "Entries older than this are removed; counted are days that the machine has run.",
+        (1, 3650, "days"),
+    )
     most_entries: int = setting(
         100_000, "Most entries; the oldest are removed first.", (1000, 500_000, "entries")
     )
@@ -553,6 +610,7 @@ class MonitorConfig:
         "Path of the socket; the service's group may use one that is set here.",
         empty="monitor.sock in /run/edge-voice where systemd starts the service, else in the state"
         " directory",
+        use="socket",
     )
 
 
@@ -569,6 +627,7 @@ class MetricsConfig:
         "127.0.0.1",
         "Address to serve them at; only this machine's own, 127.0.0.1 or ::1.",
         form=(r"[0-9A-Fa-f.:]{2,45}", "127.0.0.1 or ::1"),
+        use="address",
     )
     port: int = setting(9789, "Port to serve them at.", (1, 65535, ""))
 
@@ -606,9 +665,14 @@ class Config:
         None,
         "Folder of the signatures, the audit trail and other state.",
         empty="$STATE_DIRECTORY (systemd sets it), else ~/.local/state/edge-voice",
+        use="folder",
     )
     models_directory: Path | None = setting(
-        None, "Folder of the models and their cards.", empty="the models that were installed"
+        None,
+        "Folder of models of your own, with their cards; they are not held against the hashes of"
+        " this release.",
+        empty="the models that were installed",
+        use="folder",
     )
     log_level: str = setting(
         "info", "How much is logged.", choices=("debug", "info", "warning", "error")

@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from edge.config.settings import Setting
+from edge.config.texts import fault
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NUMERIC = re.compile(r"[-+]?\.?[0-9]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PASSWORD = re.compile(r"(?<=:)(?!//).*(?=@)")
 _EMPTY = ("", "~", "null", "Null", "NULL")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -51,7 +53,7 @@ def convert(node: yaml.Node, setting: Setting) -> Any:
     # What begins like a number must be one, so that its mistake is explained as a number's.
     if float in kinds and (str not in kinds or _NUMERIC.match(text)):
         return _in_range(float(_digits(text, plain, setting, _NUMBER)), setting)
-    _check_text(text, setting)
+    _check_text(text, setting, "file" if Path in kinds else "")
     return expand(text) if Path in kinds else text
 
 
@@ -135,8 +137,9 @@ def _in_range(value: Any, setting: Setting) -> Any:
     return value
 
 
-def _check_text(text: str, setting: Setting) -> None:
+def _check_text(text: str, setting: Setting, use: str) -> None:
     rule = setting.rule
+    use = rule.use or use
     if _CONTROL.search(text):
         raise ValueProblem(f"{quoted(text)} holds a control character; give {expected(setting)}")
     if _SURROGATE.search(text):
@@ -144,7 +147,13 @@ def _check_text(text: str, setting: Setting) -> None:
         what = "holds half a character (\\ud800 to \\udfff); write the character itself"
         raise ValueProblem(f"{quoted(text)} {what}; give {expected(setting)}")
     if rule.choices and text not in rule.choices:
-        raise ValueProblem(f"{quoted(text)} is unknown; give {expected(setting)}")
+        meant = text.strip().lower()
+        right = meant if meant in rule.choices else expected(setting)
+        raise ValueProblem(f"{quoted(text)} is unknown; give {right}")
+    problem = fault(use, text) if use and text.strip() else None
+    if problem is not None:
+        # A password in a URL must not get into a log.
+        raise ValueProblem(f"{quoted(_PASSWORD.sub('***', text))} {problem}")
     if rule.pattern and not re.fullmatch(rule.pattern, text):
         raise ValueProblem(f"{quoted(text)} cannot be used; give {expected(setting)}")
     if not text.strip():

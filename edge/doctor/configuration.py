@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.config.texts import fault
 from edge.crypto.command_keys import read_command_keys
 from edge.crypto.signing import read_signing_key
 from edge.doctor.context import Context, credential_files
@@ -48,6 +49,11 @@ WRITABLE = red(
 
 NO_PASSWORD = skipped("password.none", "no password is sent to the broker")
 PASSWORD = green("password.private", "the broker's password is private")
+PASSWORD_ODD = yellow(
+    "password.odd",
+    "the broker's password stands in quotes, or has a space at an end or one that cannot be seen",
+    "if that is no part of the password, remove it from {file}",
+)
 PASSWORD_EMPTY = yellow(
     "password.empty",
     "the file with the broker's password is empty: none is sent",
@@ -149,7 +155,10 @@ def _password(context: Context) -> Finding:
         password = read_password(file)
     except ConfigError as error:
         return from_error(PASSWORD_UNUSABLE, error)
-    return PASSWORD_EMPTY(file=locate(file)) if password is None else PASSWORD()
+    if password is None:
+        return PASSWORD_EMPTY(file=locate(file))
+    # What would be right is not said: it is the password.
+    return PASSWORD() if fault("word", password) is None else PASSWORD_ODD(file=locate(file))
 
 
 def _tls_key(context: Context) -> Iterator[Finding]:

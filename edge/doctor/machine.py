@@ -19,23 +19,24 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from edge import resources
-from edge.access.clock import SLACK_S, latest_of
+from edge.access.clock import SOFTWARE_S, door_clock
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.doctor.context import Context, output_of
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import ModelError, StoreError
 from edge.inference import open_model
+from edge.inference.release import altered
 from edge.recognition import Engine
 from edge.recognition.embedders import PHRASE_FILE, SPEAKER_FILE
 from edge.store.device_state import FILE_NAME, DeviceState
 from edge.types import Profile
 
-_SOFTWARE_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
 _FAR_S = datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
 _SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
 _CPU = Path("/proc/cpuinfo")
@@ -63,11 +64,10 @@ IMPOSSIBLE = red(
     "it shows {shown}, which cannot be right: a lock rejects decisions with such a time",
     "use a time server or a clock with a battery: sudo timedatectl set-ntp true",
 )
-BEHIND = red(
-    "clock.behind",
-    "it shows {shown}, earlier than {latest}, seen before: people with hours or dates are rejected",
-    "run: sudo timedatectl set-ntp true; if the later time was wrong:"
-    " edge-voice access clock --accept",
+UNKNOWN = red(
+    "clock.unknown",
+    "{problem}: {effect}",
+    "run: sudo timedatectl set-ntp true; if the clock is right: edge-voice access clock --accept",
 )
 SYNCHRONIZED = green("clock_sync.yes", "synchronized with a time server")
 NOT_SYNCHRONIZED = yellow(
@@ -111,6 +111,16 @@ NO_DISK = red(
 )
 
 MODEL = green("models.genuine", "{file} matches its card (SHA-256 {digest}...)")
+ALTERED = red(
+    "models.altered",
+    "{file} is not the card that came with this release: its calibration may have been changed",
+    "reinstall the software; models of your own belong in a folder that models_directory names",
+)
+OWN = yellow(
+    "models.own",
+    "models_directory is set, and {file} there is not the card of this release",
+    "nothing, if these are models of your own; else empty models_directory",
+)
 MODEL_FAULT = red("models.fault")
 CALIBRATION_FAULT = red("models.calibration")
 FAST = green(
@@ -136,12 +146,13 @@ def check_clock(context: Context, now_s: float | None = None) -> Iterator[Findin
     """Whether the time (Unix time; the clock's if None) is plausible, and synchronized."""
     now_s = time.time() if now_s is None else now_s
     shown = datetime.fromtimestamp(now_s).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    latest_s = _latest_s(context)
-    if not _SOFTWARE_S <= now_s < _FAR_S:
+    problem = _clock_problem(context, now_s)
+    if not SOFTWARE_S <= now_s < _FAR_S:
         yield IMPOSSIBLE(shown=shown)
-    elif latest_s is not None and now_s < latest_s - SLACK_S:
-        latest = datetime.fromtimestamp(latest_s).astimezone().strftime("%Y-%m-%d %H:%M")
-        yield BEHIND(shown=shown, latest=latest)
+    elif problem is not None:
+        allow = context.config.access.unknown_time == "allow"
+        effect = "not checked" if allow else "rejected"
+        yield UNKNOWN(problem=problem, effect=f"people with hours or dates are {effect}")
     else:
         yield PLAUSIBLE(shown=shown)
     synchronized = _is_synchronized()
@@ -198,13 +209,15 @@ def judge_disk(folder: Path) -> Finding:
     return (LITTLE_DISK if free < _LITTLE_DISK_MB else DISK)(free=free, folder=folder)
 
 
-def _latest_s(context: Context) -> float | None:
+def _clock_problem(context: Context, now_s: float) -> str | None:
     folder = context.config.state_path
     try:
         if not (folder / FILE_NAME).is_file():  # opening it would create it
             return None
         with closing(DeviceState(folder, busy_s=1.0)) as state:
-            return latest_of(state)
+            clock = door_clock(state, context.config.access, lambda: now_s)
+            clock.now()
+            return clock.problem
     except (StoreError, OSError):
         return None  # the state has a row of its own
 
@@ -228,14 +241,17 @@ def _text(file: Path) -> str:
 
 def check_models(context: Context) -> Iterator[Finding]:
     """Each model and its card, then the time that a verification takes."""
-    folder = context.config.models_directory or resources.models_directory()
+    own = context.config.models_directory
+    folder = own or resources.models_directory()
     rows = [_model(folder / name) for name in (SPEAKER_FILE, PHRASE_FILE)]
     yield from rows
+    for card in altered(folder):
+        yield (OWN if own else ALTERED)(file=card.name)
     if any(row.code == MODEL_FAULT.code for row in rows):
         yield NOT_MEASURED()
         return
     try:
-        engine = Engine.open(context.config)
+        engine = Engine.open(replace(context.config, models_directory=folder))
     except ModelError as error:
         yield from_error(CALIBRATION_FAULT, error)
         yield NOT_MEASURED()
@@ -253,7 +269,7 @@ def _model(file: Path) -> Finding:
 
 def measure(engine: Engine, recordings: Path) -> tuple[float, float]:
     """The median time of a verification, and the length of its utterance; both in seconds."""
-    utterance = utterance_of(read_audio(recordings / "ada_right_phrase.flac").samples)
+    utterance = utterance_of(read_audio(recordings / "ada_right_phrase.flac"))
     ada = Profile.begin("Ada")
     for number in range(1, 4):
         example = read_audio(recordings / f"ada_enroll_{number}.flac").samples

@@ -17,13 +17,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edge.audio.blocks import FRAME_SAMPLES, power_db
+from edge.audio.blocks import FRAME_SAMPLES, FULL_SCALE, power_db
 from edge.audio.microphone import Microphone
-from edge.audio.quality import FULL_SCALE
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, red, skipped, split_message, yellow
 from edge.errors import MicrophoneError
-from edge.types import SAMPLE_RATE, FloatArray
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
 LISTEN_S = 3.0
 _FAINT_DBFS = -80.0
@@ -96,11 +95,11 @@ def check(context: Context) -> Iterator[Finding]:
         with microphone:
             yield judge_rate(microphone.name, microphone.rate)
             try:
-                samples = _record(microphone)
+                samples, clipped = _record(microphone)
             except MicrophoneError as error:
                 yield NOTHING(found=split_message(error)[0])
             else:
-                yield judge_sound(samples)
+                yield judge_sound(samples, clipped)
     except MicrophoneError as error:
         yield _unopened(context, error)
         yield NOT_RECORDED()
@@ -113,8 +112,11 @@ def judge_rate(name: str, rate: float) -> Finding:
     return (OPENED if rate == SAMPLE_RATE else RESAMPLED)(name=name, rate=rate)
 
 
-def judge_sound(samples: FloatArray) -> Finding:
-    """The finding for a recording at 16 kHz, shape (n,), at least `FRAME_SAMPLES` long."""
+def judge_sound(samples: FloatArray, clipped: float | None = None) -> Finding:
+    """The finding for a recording at 16 kHz, shape (n,), at least `FRAME_SAMPLES` long.
+
+    `clipped` is the share of its samples at full scale as they came in; None to look for it.
+    """
     seconds = len(samples) / SAMPLE_RATE
     if not samples.any():
         return SILENT(seconds=seconds)
@@ -122,7 +124,7 @@ def judge_sound(samples: FloatArray) -> Finding:
     powers = np.sort(np.square(frames, dtype=np.float64).mean(axis=1))
     loudest = power_db(float(powers[-1]))
     noise = power_db(float(powers[: max(1, len(powers) // 10)].mean()))
-    share = float((np.abs(samples) >= FULL_SCALE).mean())
+    share = float((np.abs(samples) >= FULL_SCALE).mean()) if clipped is None else clipped
     if share >= _CLIPPED:
         return CLIPPING(share=share)
     if loudest < _FAINT_DBFS:
@@ -133,14 +135,16 @@ def judge_sound(samples: FloatArray) -> Finding:
     return SOUND(seconds=seconds, level=level, loudest=loudest, noise=noise)
 
 
-def _record(microphone: Microphone) -> FloatArray:
-    parts: list[FloatArray] = []
+def _record(microphone: Microphone) -> tuple[FloatArray, float]:
+    """Some seconds, and the share of their samples at full scale."""
+    blocks: list[AudioBlock] = []
     deadline = time.monotonic() + 2 * LISTEN_S
     for block in microphone.blocks():
-        parts.append(block.samples)
-        if len(parts) * FRAME_SAMPLES >= LISTEN_S * SAMPLE_RATE or time.monotonic() > deadline:
+        blocks.append(block)
+        if len(blocks) * FRAME_SAMPLES >= LISTEN_S * SAMPLE_RATE or time.monotonic() > deadline:
             break
-    return np.concatenate(parts)
+    clipped = sum(block.clipped_fraction for block in blocks) / max(1, len(blocks))
+    return np.concatenate([block.samples for block in blocks]), clipped
 
 
 def _unopened(context: Context, error: MicrophoneError) -> Finding:

@@ -6,6 +6,7 @@ better than what is compared. What is not bad enough to be refused is remarked o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.audio.blocks import FRAME_SAMPLES, level_db
+from edge.enrollment.prompts import SHORT_S, in_words
 from edge.enrollment.room_noise import QUIET_LIMIT_DBFS
 from edge.errors import EnrollmentRejected
 from edge.recognition import Engine
 from edge.recognition.dtw import dtw_distances
 from edge.recognition.keyword_spotter import KeywordSpotter
 from edge.recognition.scoring import cosine, signature_of
+from edge.replay.fingerprint import Fingerprint, UtterancePeaks
+from edge.replay.matching import best_match
 from edge.types import (
     SAMPLE_RATE,
     EnrollmentSample,
@@ -127,7 +131,7 @@ mistaken for cut off."""
 
 @dataclass(frozen=True)
 class Remark:
-    """What could be better about an accepted repetition: "quiet", "noisy" or "short"."""
+    """What could be better about an accepted repetition: "quiet", "noisy", "part" or "short"."""
 
     code: str
     text: str
@@ -173,6 +177,20 @@ def require_syllables(utterance: Utterance) -> None:
             ReasonCode.TOO_SHORT.value,
             f"too short (about {count} syllable{'' if count == 1 else 's'} heard, {WANTED} or more"
             " needed): choose a longer phrase",
+        )
+
+
+def require_spoken_anew(utterance: Utterance, earlier: Sequence[Fingerprint]) -> None:
+    """Refuse a recording of an earlier repetition, also one that is softer or moved in time.
+
+    Raises:
+        EnrollmentRejected: it is too similar to be spoken anew.
+    """
+    match = best_match(UtterancePeaks(utterance.samples), earlier)
+    if match is not None and match.suspected:
+        raise EnrollmentRejected(
+            ReasonCode.REPEATED.value,
+            "too similar to an earlier repetition to be spoken anew: say it again",
         )
 
 
@@ -230,6 +248,12 @@ def remarks_on(utterance: Utterance, kind: ProfileKind) -> list[Remark]:
             f" {NOISY_SNR_DB:.0f}): wait for a quieter moment"
         )
         found.append(Remark("noisy", text))
+    if kind is ProfileKind.PHRASE and quality.net_speech_s < SHORT_S:
+        text = (
+            f"{in_words(quality.net_speech_s)}: was that all? If it was only a part of the phrase,"
+            " start over with --again"
+        )
+        found.append(Remark("part", text))
     if kind is ProfileKind.PHRASE and count_syllables(utterance.samples) < WANTED:
         text = f"rather short: more than {WANTED} syllables are safer"
         found.append(Remark("short", text))

@@ -24,7 +24,7 @@ from edge.audio.sources import Source
 from edge.audio.utterance import find_speech
 from edge.enrollment.room_noise import QUIET_LIMIT_DBFS
 from edge.errors import MicrophoneError
-from edge.types import FloatArray, Quality
+from edge.types import AudioBlock, Quality
 
 LISTEN_S = 5.0
 """How long somebody speaks into all of them, seconds."""
@@ -35,7 +35,6 @@ _VIRTUAL = re.compile(
     r"|phoneline|a52|dca|monitor of .*)(:.*)?",
     re.IGNORECASE,
 )
-_CARD = re.compile(r"\s*\(hw:\d+,\d+\)$")
 _LEAST_SPEECH_S = 0.3
 _CLIPPED_COSTS_DB = 200.0
 """For the share of samples at full scale: 1 % costs 2 dB."""
@@ -95,13 +94,6 @@ def real_microphones(devices: Sequence[InputDevice]) -> list[InputDevice]:
     return [device for device in devices if not _VIRTUAL.fullmatch(device.name.strip())]
 
 
-def lasting_name(device: InputDevice, devices: Sequence[InputDevice]) -> str:
-    """A device's name without its card's number, which may change, if that is unique."""
-    short = _CARD.sub("", device.name)
-    same = [other for other in devices if short.casefold() in other.name.casefold()]
-    return short if len(same) == 1 else device.name
-
-
 def as_setting(name: str) -> str:
     """A device's name as YAML writes it."""
     return json.dumps(name, ensure_ascii=False)
@@ -150,7 +142,7 @@ class _Recorder:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._thread: threading.Thread | None = None
-        self._parts: list[FloatArray] = []
+        self._blocks: list[AudioBlock] = []
         self.level_dbfs = QUIETEST_DB
         self.fault: str | None = None
 
@@ -177,13 +169,15 @@ class _Recorder:
     def quality(self) -> Quality | None:
         if self.fault is not None:
             return None
-        samples = np.concatenate([*self._parts, np.zeros(0, np.float32)])
-        return measure_quality(samples, find_speech(samples))
+        blocks = self._blocks
+        samples = np.concatenate([*(b.samples for b in blocks), np.zeros(0, np.float32)])
+        clipped = [block.clipped_fraction for block in blocks]
+        return measure_quality(samples, find_speech(samples), clipped=clipped)
 
     def _record(self) -> None:
         try:
             for block in self._source.blocks():
-                self._parts.append(block.samples)
+                self._blocks.append(block)
                 self.level_dbfs = level_db(block.samples)
         except MicrophoneError as error:
             self.fault = str(error)

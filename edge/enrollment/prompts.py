@@ -9,6 +9,9 @@ from edge.types import Profile, ReasonCode
 LOST = "lost"
 """Refused because the device lost audio."""
 
+SHORT_S = 1.0
+"""Less speech may be half a phrase."""
+
 _REFUSED: Mapping[str, str] = {
     ReasonCode.TOO_QUIET.value: "too quiet: once more, a little louder or closer",
     ReasonCode.CLIPPED.value: "too loud: once more, a little softer or farther away",
@@ -25,6 +28,9 @@ _REFUSED: Mapping[str, str] = {
     ),
     ReasonCode.REPEATED.value: "heard before: once more, spoken live",
     ReasonCode.CUT_OFF.value: "cut off: once more, with a pause before and after",
+    ReasonCode.OTHER_LENGTH.value: (
+        "another length than before: once more, all of it without a stop"
+    ),
     LOST: "some audio was lost: once more, please",
 }
 _REFUSED_FIRST: Mapping[str, str] = {
@@ -56,7 +62,19 @@ def started(profile: Profile) -> str:
 def accepted(profile: Profile) -> str:
     """A repetition was accepted."""
     done, required = figures(profile)
-    return f"{done} of {required}: {'once more' if required - done == 1 else 'again'}"
+    said, again = f"{done} of {required}", "again"
+    if required - done == 1:
+        again = "once more, in haste: so you get in on busy days too"
+    heard_s = profile.enrolled[-1].net_speech_s
+    if heard_s < SHORT_S:
+        return f"{said}: {in_words(heard_s)}, was that all? {again.partition(':')[0]}"
+    return f"{said}: {again}"
+
+
+def in_words(seconds: float) -> str:
+    """A short time, to the half second."""
+    halves = max(1, round(2.0 * seconds))
+    return {1: "half a second", 2: "one second"}.get(halves, f"{halves / 2:.3g} seconds")
 
 
 def refused(reason: str, *, first: bool = False) -> str:

@@ -95,21 +95,24 @@ def analyze_all(
     with_phrase: bool,
     track: Track = unwatched,
     on_unreadable: Callable[[AudioFormatError], None] = warn_in_log,
+    on_silent: Callable[[CorpusFile], None] = lambda _item: None,
 ) -> list[Spoken]:
     """Segment and embed every recording as the product would, except those without speech."""
     spoken = []
     kind = ProfileKind.PHRASE if with_phrase else ProfileKind.VOICE
     for item in track(items, "listening"):
         try:
-            utterance = utterance_of(read_audio(item.path).samples)
+            utterance = utterance_of(read_audio(item.path))
         except AudioFormatError as error:
             on_unreadable(error)
             continue
         if utterance.quality.net_speech_s <= 0:
+            on_silent(item)
             continue
         try:
             analysis = analyzer.analyze(utterance, with_phrase=with_phrase, to_enroll=with_phrase)
         except InputError:  # too little sound for the models
+            on_silent(item)
             continue
         spoken.append(Spoken(item, analysis, analyzer.refusal(utterance, kind)))
     return spoken

@@ -26,6 +26,7 @@ from edge.evaluation.metrics import (
 from edge.evaluation.results import Evaluation, Figure, KindFigures, PresetFigures, suggest
 from edge.evaluation.trials import PRESETS, Trials, score, split
 from edge.evaluation.trials import thresholds as preset_thresholds
+from edge.evaluation.turned_away import not_judged, turned_away
 from edge.recognition import Engine
 from edge.types import ProfileKind
 
@@ -56,19 +57,26 @@ def evaluate(
     items = corpus.find_items(folder)
     by_phrase = _layout(folder, items)
     unreadable: list[AudioFormatError] = []
+    unheard: list[CorpusFile] = []
 
     def skip(error: AudioFormatError) -> None:
         unreadable.append(error)
         on_unreadable(error)
 
     spoken = corpus.analyze_all(
-        engine, items, with_phrase=by_phrase, track=track, on_unreadable=skip
+        engine,
+        items,
+        with_phrase=by_phrase,
+        track=track,
+        on_unreadable=skip,
+        on_silent=unheard.append,
     )
     parts = split([one for one in spoken if one.refusal is None], enroll)
     trials = score(engine, parts, track)
     kind = ProfileKind.PHRASE if by_phrase else ProfileKind.VOICE
     thresholds = preset_thresholds(engine, kind)
     presets = preset_figures(trials, thresholds)
+    suggestion = suggest(presets, len(trials.people), engine.config.security)
     evaluation = Evaluation(
         folder=folder.resolve().name,
         created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -84,7 +92,9 @@ def evaluate(
         refused=corpus.refusals(items, spoken, len(unreadable)),
         kinds=kind_figures(trials),
         presets=presets,
-        suggestion=suggest(presets, len(trials.people)),
+        suggestion=suggestion,
+        turned_away=tuple(turned_away(engine, parts, trials, thresholds[suggestion.preset])),
+        not_judged=tuple(not_judged(spoken, unheard, engine.config.recognition)),
     )
     return Evaluated(evaluation, trials, thresholds)
 

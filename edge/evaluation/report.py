@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from edge.evaluation.results import (
     residents_sentence,
     strangers_sentence,
 )
+from edge.evaluation.turned_away import TurnedAway
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
@@ -108,6 +109,8 @@ def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
         *(f'<p class="warning">{escape(text)}</p>' for text in suggestion.warnings),
         "<h2>Settings</h2>",
         _presets(evaluation),
+        *_named(f"Turned away at {suggestion.preset}", evaluation.turned_away),
+        *_named("Not judged, and not in the figures", evaluation.not_judged),
         "<h2>Measurements</h2>",
         _counts(evaluation),
         _kinds(evaluation),
@@ -188,12 +191,20 @@ def _notes(evaluation: Evaluation) -> str:
         "Recordings that are not usable do not count. In parentheses: 95 % confidence intervals,"
         " from a bootstrap over people, and at least as wide as the number of recordings (of"
         " residents) or pairs of people (for strangers) requires. 'Rejected at 1 in 1,000': the"
-        " share of residents rejected where 1 in 1,000 of the others is accepted; measuring such a"
+        " share of residents rejected where 1 in 1,000 of these others is accepted, which differs"
+        " from what balanced gives, whose threshold was set on other people; measuring such a"
         f" rate takes {TRIALS_A_RATE_NEEDS} times as many trials as its denominator ({needed} for"
         f" {one_in(least)}). minDCF: minimum detection cost, 0 is perfect and 1 useless; NIST:"
         " P(target) 0.01, both errors cost 1; challenge (text-dependent speaker verification,"
         " 2024): a false reject costs 10."
     )
+
+
+def _named(title: str, found: Sequence[TurnedAway]) -> list[str]:
+    if not found:
+        return []
+    rows = [[one.person, one.recording, one.why] for one in found]
+    return [f"<h2>{escape(title)}</h2>", _table(["person", "recording", "why"], rows)]
 
 
 def _image(png: bytes, text: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge.config.settings import FALSE_ACCEPT_PRESETS, SecurityConfig
 from edge.evaluation.trials import STRANGER, STRANGER_WRONG_PHRASE, VOICE_STRANGER, WRONG_PHRASE
+from edge.evaluation.turned_away import TurnedAway
 
 FORMAT = "edge-voice evaluation"
 VERSION = 1
@@ -84,8 +85,9 @@ class Suggestion:
 class Evaluation:
     """The results of an evaluation; models are SHA-256, `created_at` is ISO 8601 with the offset.
 
-    `refused` counts unusable recordings by reason. `kinds` begins with the main one, `presets` with
-    the most forgiving.
+    `refused` counts unusable recordings by reason, `not_judged` names them; `turned_away` names
+    those of residents that the suggested preset rejects. `kinds` begins with the main one,
+    `presets` with the most forgiving.
     """
 
     folder: str
@@ -103,6 +105,8 @@ class Evaluation:
     kinds: tuple[KindFigures, ...]
     presets: tuple[PresetFigures, ...]
     suggestion: Suggestion
+    turned_away: tuple[TurnedAway, ...]
+    not_judged: tuple[TurnedAway, ...]
 
     @property
     def suggested(self) -> PresetFigures:
@@ -121,12 +125,14 @@ class Evaluation:
         return {"format": FORMAT, "version": VERSION, **content}
 
 
+def digits(value: float) -> str:
+    """A number with two significant digits: 12, 1.5, 0.02; whole from 10 on."""
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
 def percent(rate: float) -> str:
     """A rate with two significant digits: 12 %, 1.5 %, 0.02 %."""
-    value = 100.0 * rate
-    if value >= 9.95:
-        return f"{value:.0f} %"
-    return f"{value:.2g} %" if value >= 0.0001 else "0 %"
+    return f"{digits(100.0 * rate)} %" if rate >= 1e-6 else "0 %"
 
 
 def one_in(rate: float) -> str:
@@ -137,10 +143,9 @@ def one_in(rate: float) -> str:
 def figure_words(figure: Figure) -> str:
     """A rate with its interval, or why there is none."""
     if figure.value is None:
-        text = f"too few trials ({figure.trials:,})"
-        if figure.errors is not None and figure.high is not None:
-            text += f", no error (at most {percent(figure.high)})"
-        return text
+        if figure.errors is None or figure.high is None:
+            return f"too few trials ({figure.trials:,})"
+        return f"{figure.errors} of {figure.trials:,} (at most {percent(figure.high)})"
     high = percent(figure.high if figure.high is not None else 1.0)
     if figure.value <= 0.0:
         return f"0 % (at most {high})"
@@ -159,18 +164,18 @@ def strangers_sentence(evaluation: Evaluation, preset: PresetFigures) -> str:
     figure: Figure | None = kinds.get(STRANGER if evaluation.by_phrase else VOICE_STRANGER)
     if figure is None:
         return f"Unknown how often {who} would be accepted: none were recorded."
-    high = figure.high if figure.high is not None else 1.0
+    high = percent(figure.high if figure.high is not None else 1.0)
     if not figure.value:
         return (
-            f"None of {figure.trials:,} attempts by {who} was accepted, so at most"
-            f" {_of(high)} would be."
+            f"None of {figure.trials:,} attempts by {who} was accepted, so at most {high} of them"
+            " would be."
         )
     size = 1_000
     while figure.value * size < 1.0:
         size *= 10
     return (
-        f"About {figure.value * size:.2g} of {size:,} attempts by {who} would be accepted"
-        f" (at most {_of(high)})."
+        f"About {digits(figure.value * size)} of {size:,} attempts by {who} would be accepted"
+        f" (at most {high})."
     )
 
 
@@ -184,23 +189,18 @@ def residents_sentence(preset: PresetFigures) -> str:
             " them would be."
         )
     return (
-        f"Residents are rejected {100.0 * figure.value:.2g} times in 100"
+        f"Residents are rejected {digits(100.0 * figure.value)} times in 100"
         f" ({percent(figure.low or 0.0)} to {high})."
     )
 
 
-def _of(rate: float) -> str:
-    """An upper limit as a count, rounded up: `3 of 1,000`."""
-    size = 100 if rate >= 0.01 else 1_000 if rate >= 0.001 else 10_000
-    return f"{math.ceil(rate * size - 1e-9):,} of {size:,}"
-
-
-def suggest(presets: Sequence[PresetFigures], people: int) -> Suggestion:
+def suggest(presets: Sequence[PresetFigures], people: int, security: SecurityConfig) -> Suggestion:
     """The strictest of presets, ordered by strictness, that rejects at most 5 % of residents.
 
     The measured rate counts: with few recordings its upper limit is always above 5 %, which would
-    suggest the preset that accepts most strangers. If every preset rejects more, it is the one with
-    the fewest false rejects, the strictest of several.
+    suggest the preset that accepts most strangers. If every preset rejects more, being laxer does
+    not mend it: it is the preset of the door, or the next stricter one. A laxer one than the door's
+    is suggested with what it costs.
     """
     rates = [_rate(preset.false_reject) for preset in presets]
     bearable = [index for index, rate in enumerate(rates) if rate <= BEARABLE]
@@ -215,13 +215,43 @@ def suggest(presets: Sequence[PresetFigures], people: int) -> Suggestion:
             next_rate = percent(rates[index + 1])
             reason += f"; {presets[index + 1].name} would in {next_rate}"
     else:
-        index = max(n for n, rate in enumerate(rates) if rate == min(rates))
-        chosen = presets[index]
+        as_strict = (one for one in presets if one.false_accept_rate <= security.far)
+        chosen = next(as_strict, presets[-1])
         reason = (
-            f"every setting rejects residents in more than 5 of 100 attempts; {chosen.name} does"
-            f" so least often, in {percent(rates[index])}"
+            f"every setting rejects residents in more than 5 of 100 attempts, {chosen.name} in"
+            f" {percent(_rate(chosen.false_reject))}; mend what turns them away, which is listed,"
+            " rather than let more strangers in"
         )
-    return Suggestion(chosen.name, f"{reason}.", tuple(_warnings(chosen, people)))
+    cost = laxer_than(security, chosen.name, presets)
+    return Suggestion(
+        chosen.name, f"{reason}.{f' {cost}' if cost else ''}", tuple(_warnings(chosen, people))
+    )
+
+
+def laxer_than(security: SecurityConfig, preset: str, presets: Sequence[PresetFigures] = ()) -> str:
+    """What a preset costs that is laxer than the configured setting; empty if it is not laxer.
+
+    It is what the two are meant to let in, or what they let in here (`presets`) if that is more.
+    """
+    more = 1_000.0 * (FALSE_ACCEPT_PRESETS[preset] - security.far)
+    if more <= 0.0:
+        return ""
+    measured = {one.name: _strangers(one) for one in presets}
+    now, then = measured.get(str(security.false_accept_rate)), measured.get(preset)
+    if now and then and now.trials and then.trials:
+        counted = 1_000.0 * ((then.errors or 0) - (now.errors or 0)) / then.trials
+        more = max(more, counted)
+    name = security.false_accept_rate
+    setting = name if isinstance(name, str) else one_in(name)
+    return (
+        f"It is laxer than the door's present setting ({setting}): about {digits(more)} more of"
+        " 1,000 attempts by strangers would be accepted."
+    )
+
+
+def _strangers(preset: PresetFigures) -> Figure | None:
+    kinds = dict(preset.false_accepts)
+    return kinds.get(STRANGER) or kinds.get(VOICE_STRANGER)
 
 
 def _rate(figure: Figure) -> float:
@@ -242,8 +272,7 @@ def _warnings(chosen: PresetFigures, people: int) -> list[str]:
             f"{rejects.trials} attempts by residents are few: up to {percent(rejects.high or 1.0)}"
             f" may be rejected. Record {ENOUGH_RECORDINGS} or more."
         )
-    kinds = dict(chosen.false_accepts)
-    strangers = kinds.get(STRANGER) or kinds.get(VOICE_STRANGER)
+    strangers = _strangers(chosen)
     if strangers is None:
         found.append(
             "Nobody was recorded saying another person's phrase, so it is unknown how often a"

@@ -153,7 +153,7 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
     kind = ProfileKind.PHRASE if item.phrase else ProfileKind.VOICE
     samples = tuple(
         EnrollmentSample(
-            speaker_embedding=one.analysis.speaker_embedding,
+            speaker_embedding=one.analysis.voice_to_enroll,
             phrase_embedding=one.analysis.phrase_embedding,
             net_speech_s=one.analysis.quality.net_speech_s,
             snr_db=one.analysis.quality.snr_db,

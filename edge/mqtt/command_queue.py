@@ -120,7 +120,9 @@ class CommandQueue:
     """Receives commands in the publisher's thread, carries them out in that of `work`.
 
     `handlers` are by command; one without is answered `unsupported`, `ping` needs none. `record`
-    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only.
+    writes an audit entry, from `work` and `close` only; `answer` publishes, from `work` only; by
+    `now`, Unix time, a command is fresh; None for the clock's. Once `stopping`, nothing more is
+    carried out.
 
     Raises:
         ConfigError: the file of keys cannot be used.
@@ -140,6 +142,8 @@ class CommandQueue:
         record: Callable[[Event], None],
         answer: Callable[[Mapping[str, Any]], None] | None = None,
         refusals: RefusalLog | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] | None = None,
     ) -> None:
         unknown = set(handlers) - {*COMMANDS, CHOOSE}
         if unknown:
@@ -150,9 +154,11 @@ class CommandQueue:
         self._handlers: dict[str, Handler] = {"ping": lambda _: None, **handlers}
         self._record = record
         self._answer = answer
+        self._stopping = stopping
+        self._now = now or time.time
         self._keys = read_command_keys(config.keys_file)
         self._highest = {key_id: self._stored_counter(key_id) for key_id in self._keys}
-        self._waiting: queue.Queue[Command] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[tuple[Command, Incoming]] = queue.Queue(_MOST_WAITING)
         self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(_MOST_ANSWERS)
         self._refusals = refusals or RefusalLog()
         self._unsigned = RateLimit(burst=10, per_s=0.5)
@@ -169,16 +175,24 @@ class CommandQueue:
         """Carry out waiting commands and record refusals; returns how many commands were done."""
         for event in self._refusals.due():
             self._write(event)
-        commands = _drain(self._waiting, _MOST_AT_ONCE)
-        for command in commands:
-            self._perform(command)
+        done = 0
+        while done < _MOST_AT_ONCE and not self._stopping():
+            commands = _drain(self._waiting, 1)
+            if not commands:
+                break
+            self._perform(commands[0][0])
+            done += 1
         for answer in _drain(self._answers, _MOST_ANSWERS):
             self._send_answer(answer)
-        return len(commands)
+        return done
+
+    def take_back(self) -> list[Incoming]:
+        """The messages of commands that wait, for a service that carries them out instead."""
+        return [message for _, message in _drain(self._waiting, _MOST_WAITING)]
 
     def close(self) -> None:
         """Record every refusal; commands that still wait are refused."""
-        for command in _drain(self._waiting, _MOST_WAITING):
+        for command, _ in _drain(self._waiting, _MOST_WAITING):
             self._refuse(_refusal("busy", command), "command", 0)
         for event in self._refusals.due(final=True):
             self._write(event)
@@ -193,19 +207,19 @@ class CommandQueue:
                 message,
                 self._keys,
                 device_id=self._device_id,
-                now=time.time(),
+                now=self._now(),
                 allowance_s=self._config.clock_allowance_s,
             )
         else:
             raise CommandRefused("unknown_command")
         with self._lock:
-            self._queue(command)
+            self._queue(command, message)
 
-    def _queue(self, command: Command) -> None:
+    def _queue(self, command: Command, message: Incoming) -> None:
         if command.key_id is not None and command.counter <= self._highest[command.key_id]:
             raise _refusal("repeated", command)
         try:
-            self._waiting.put_nowait(command)
+            self._waiting.put_nowait((command, message))
         except queue.Full:
             raise _refusal("busy", command) from None
         if command.key_id is not None:

@@ -14,6 +14,19 @@ from edge.private_files import locate, read_secret
 
 _MAX_PASSWORD_BYTES = 4096
 _WRONG_LOGIN = ("Bad user name or password", "Not authorized")
+_BAD_CERTIFICATE = (
+    "ACCESS_DENIED",
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_REQUIRED",
+    "CERTIFICATE_REVOKED",
+    "CERTIFICATE_UNKNOWN",
+    "DECRYPT_ERROR",
+    "HANDSHAKE_FAILURE",
+    "UNKNOWN_CA",
+    "UNSUPPORTED_CERTIFICATE",
+)
+"""Alerts of TLS with which a broker refuses a client's certificate, or that there is none."""
 NO_ANSWER = "it accepts connections but does not answer; check the broker and mqtt.port"
 HUNG_UP = "it hung up at once; check mqtt.port and whether the broker wants TLS"
 
@@ -28,7 +41,8 @@ def read_password(file: Path | None) -> str | None:
     data = read_secret(file, "mqtt.password_file", _MAX_PASSWORD_BYTES, group=True)
     place = locate(file)
     try:
-        text = data.decode("utf-8").rstrip("\r\n")
+        # Windows puts a mark before the text, which is no part of the password.
+        text = data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ConfigError(f"{place}: the password is not UTF-8 text; save it as UTF-8") from None
     if len(data) > _MAX_PASSWORD_BYTES or "\n" in text or "\0" in text:
@@ -74,7 +88,8 @@ def connect_failure(error: Exception, mqtt: MqttConfig) -> str:
             "check mqtt.tls.ca_file, and that mqtt.host is a name in the certificate"
         )
     if mqtt.tls.enabled and isinstance(error, (ssl.SSLError, ConnectionResetError)):
-        return "the TLS handshake failed; check mqtt.port, and that the broker offers TLS there"
+        failed = "the TLS handshake failed; check mqtt.port, and that the broker offers TLS there"
+        return tls_refusal(error, mqtt.tls) or failed
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return "its name cannot be resolved; check mqtt.host and the network's name server"
     if isinstance(error, TimeoutError):
@@ -83,6 +98,25 @@ def connect_failure(error: Exception, mqtt: MqttConfig) -> str:
         return "nothing listens there; check that the broker runs, mqtt.host and mqtt.port"
     reason = getattr(error, "strerror", None) or type(error).__name__
     return f"{reason[0].lower()}{reason[1:]}; check the network and mqtt.host"
+
+
+def tls_refusal(error: Exception | None, tls: TlsConfig) -> str | None:
+    """What the broker refuses in TLS about this device's certificate; None for anything else.
+
+    In TLS 1.3 the refusal only arrives once the handshake is over here.
+    """
+    alert = (getattr(error, "reason", None) or "").partition("ALERT_")[2]
+    if alert not in _BAD_CERTIFICATE:
+        return None
+    if tls.cert_file is not None:
+        return (
+            f"it does not accept this device's certificate ({alert.replace('_', ' ').lower()}); "
+            "check mqtt.tls.cert_file, and that the broker trusts who signed it"
+        )
+    wants = "it wants a certificate of this device"
+    if alert != "CERTIFICATE_REQUIRED":  # in TLS 1.2 it does not say so in as many words
+        wants = "it refused the TLS handshake and probably wants a certificate of this device"
+    return f"{wants}; set mqtt.tls.cert_file and mqtt.tls.key_file"
 
 
 def connect_refusal(reason: ReasonCode, mqtt: MqttConfig) -> str:

@@ -32,7 +32,7 @@ _EVENT = """\
 {{ dict(value_json, event_type='lockout' if reason == 'locked_out' else asked) | to_json }}
 {%- endif -%}"""
 
-PROBLEMS = ("problem", "audit_problem", "challenge_problem")
+PROBLEMS = ("problem", "audit_problem", "challenge_problem", "clock_problem", "state_problem")
 """Fields of the status that are there only while something is wrong."""
 
 

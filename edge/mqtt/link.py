@@ -7,12 +7,15 @@ connection has nothing left to send. The broker keeps no session either.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
 import math
 import select
 import socket
 import ssl
 import struct
+import termios
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +34,7 @@ from edge.mqtt.connection import (
     connect_failure,
     connect_refusal,
     disconnection,
+    tls_refusal,
 )
 from edge.mqtt.outbox import now
 from edge.mqtt.topics import OFFLINE, Topics
@@ -40,8 +44,14 @@ OLDER = MQTTProtocolVersion.MQTTv311
 UNSUPPORTED_VERSION = "Unsupported protocol version"
 CONNECT_TIMEOUT_S = 4.0
 _ACCEPT_TIMEOUT_S = 3.0
-SILENCE_TIMEOUT_S = 2.0
-"""How long the broker may leave a message unconfirmed before the connection counts as dead."""
+"""How long a broker that may not know the version of MQTT may take to accept a connection."""
+_PATIENT_ACCEPT_TIMEOUT_S = 10.0
+SILENCE_S = 2.0
+"""How long a message may be unconfirmed before a new connection is tried, to find a dead path."""
+_REPEAT_S = 1.5
+"""TCP repeats what nobody confirmed within this time, once `SILENCE_S` have passed."""
+_MOST_SILENT_KEEPALIVES = 1.5
+"""A broker that confirms nothing for so many keep-alive intervals is given up, as it does too."""
 MOST_INCOMING_BYTES = 16384
 """Larger messages are refused: MQTT 5 has the broker withhold them, else the connection ends."""
 _SPARE_ATTEMPTS = 2
@@ -64,13 +74,21 @@ class LinkLost(Exception):
     """The connection failed or broke; the text says why.
 
     With `try_older` the broker may only speak MQTT 3.1.1; `too_large` means that a message larger
-    than `MOST_INCOMING_BYTES` was arriving.
+    than `MOST_INCOMING_BYTES` was arriving, `hung_up` that the broker ended it without a word.
     """
 
-    def __init__(self, message: str, *, try_older: bool = False, too_large: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        try_older: bool = False,
+        too_large: bool = False,
+        hung_up: bool = False,
+    ) -> None:
         super().__init__(message)
         self.try_older = try_older
         self.too_large = too_large
+        self.hung_up = hung_up
 
 
 class Waker:
@@ -118,6 +136,12 @@ class ProtocolChoice:
         self._spare_attempts = 0
         self.version = OLDER if setting == "3.1.1" else NEWER
 
+    @property
+    def accept_timeout_s(self) -> float:
+        """How long the broker may take to accept a connection in this version."""
+        guessed = self._setting == "auto" and self.version is NEWER and not self._spare_attempts
+        return _ACCEPT_TIMEOUT_S if guessed else _PATIENT_ACCEPT_TIMEOUT_S
+
     def accepted(self) -> None:
         """The broker has accepted a connection in this version."""
         if self.version is NEWER:
@@ -141,16 +165,38 @@ class ProtocolChoice:
 
 
 class BoundedClient(paho.Client):
-    """A paho client that refuses large messages; paho itself would buffer up to 256 MB."""
+    """A paho client that refuses large messages; paho itself would buffer up to 256 MB.
+
+    Attributes:
+        broke: the error with which the connection broke, which paho keeps to itself.
+    """
 
     most_bytes = MOST_INCOMING_BYTES
     overwhelmed = False
+    broke: OSError | None = None
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > self.most_bytes:
             self.overwhelmed = True
             raise ConnectionError("too large")
-        return super()._sock_recv(bufsize)
+        try:
+            return super()._sock_recv(bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.broke = error
+            raise
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.broke = error
+            with contextlib.suppress(OSError):
+                self._sock_recv(1)  # why a broker refuses a TLS connection has yet to be read
+            raise
 
 
 def make_client(
@@ -181,12 +227,61 @@ def _send_at_once(_client: Any, _data: Any, line: Any) -> None:
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def unacknowledged(line: Any) -> int:
+    """How many bytes the machine at the other end of a connection has not confirmed yet."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(line, termios.TIOCOUTQ, bytes(4)))[0])
+    except (OSError, ValueError):  # it is closed
+        return 0
+
+
+def try_again(line: Any) -> socket.socket:
+    """Begin another connection to where this one leads."""
+    other = socket.socket(line.family, socket.SOCK_STREAM)
+    other.setblocking(False)
+    with contextlib.suppress(OSError):
+        other.connect_ex(line.getpeername())
+    return other
+
+
+class PathCheck:
+    """Tells a path that is dead for one connection only from a network or a broker that is late.
+
+    A firewall that has forgotten a connection and a changed address of this machine leave it
+    silent for ever, while a new one is answered at once.
+    """
+
+    def __init__(self, line: Any) -> None:
+        self.pending: socket.socket | None = try_again(line)
+        self._reached_at: float | None = None
+
+    def settle(self) -> None:
+        """Take note that the attempt is over."""
+        if self.pending is None:
+            return
+        if self.pending.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) in (0, errno.ECONNREFUSED):
+            self._reached_at = now()
+        self.close()
+
+    @property
+    def due_s(self) -> float:
+        """Seconds until the old connection is dead where it still carries what nobody confirmed."""
+        return math.inf if self._reached_at is None else self._reached_at + _REPEAT_S - now()
+
+    def close(self) -> None:
+        """Give the attempt up."""
+        if self.pending is not None:
+            self.pending.close()
+            self.pending = None
+
+
 class Link:
     """A connection to the broker.
 
     Attributes:
         answered_at: `outbox.now()` of the broker's latest answer.
         answers: the broker's reason code for each message it has confirmed, by number.
+        slowest_s: the longest time that an answer took.
     """
 
     def __init__(
@@ -203,11 +298,14 @@ class Link:
         self.version = version
         self.answered_at = 0.0
         self.answers: dict[int, ReasonCode] = {}
+        self.slowest_s = 0.0
         self._mqtt = mqtt
         self._topics = topics
         self._handle_message = on_message
         self._accepted = False
         self._unanswered: dict[int, float] = {}
+        self._urgent: int | None = None
+        self._check_of_path: PathCheck | None = None
         self._failure: LinkLost | None = None
         client = self._client = make_client(mqtt, client_id, version, password, tls)
         client.will_set(topics.status, OFFLINE, qos=1, retain=True)
@@ -218,7 +316,12 @@ class Link:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
 
-    def open(self, waker: Waker, stopping: Callable[[], bool]) -> None:
+    def open(
+        self,
+        waker: Waker,
+        stopping: Callable[[], bool],
+        accept_timeout_s: float = _ACCEPT_TIMEOUT_S,
+    ) -> None:
         """Connect, for some seconds at worst. Raises `LinkLost`, also once `stopping` is true."""
         options: dict[str, Any] = {}
         if self.version == NEWER:
@@ -235,27 +338,37 @@ class Link:
         while not self._accepted:
             if stopping():
                 raise LinkLost("the service is stopping")
-            if now() - started > _ACCEPT_TIMEOUT_S:
+            if now() - started > accept_timeout_s:
                 raise LinkLost(NO_ANSWER, try_older=True)
             self.pump(0.5, waker)
 
     def publish(
-        self, topic: str, payload: str, *, retain: bool, lifetime_s: float | None = None
+        self,
+        topic: str,
+        payload: str,
+        *,
+        retain: bool,
+        lifetime_s: float | None = None,
+        never_late: bool = False,
     ) -> int:
         """Send a message with QoS 1; returns its number in `answers`. Raises `LinkLost`.
 
-        After `lifetime_s` seconds, None for no limit, neither this machine's network stack nor a
-        broker that speaks MQTT 5 may deliver it.
+        After `lifetime_s` seconds, None for no limit, a broker that speaks MQTT 5 may not deliver
+        it; with `never_late` neither may this machine's network stack, which then breaks the
+        connection.
         """
         properties = None
         if lifetime_s is not None:
-            self._limit_retransmission(lifetime_s)
+            if never_late:
+                self._limit_retransmission(lifetime_s)
             if self.version == NEWER:
                 properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
                 # Whole seconds, rounded down: later is worse than not at all. Never 0, which
                 # Mosquitto takes for no limit.
                 properties.MessageExpiryInterval = max(1, int(lifetime_s))
         info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        if never_late:
+            self._urgent = info.mid
         self._await_answer(info.mid)
         return info.mid
 
@@ -274,32 +387,42 @@ class Link:
         _, number = self._client.unsubscribe(self._topics.status)
         self._await_answer(number)
 
+    @property
+    def unsent(self) -> bool:
+        """Whether something that was sent has not reached the broker's machine yet."""
+        return self._client.want_write() or unacknowledged(self._client.socket()) > 0
+
     def pump(self, timeout_s: float, waker: Waker) -> None:
         """Wait for data, the waker or the time, and handle it.
 
         Raises:
-            LinkLost: the connection is gone, or unconfirmed for `SILENCE_TIMEOUT_S`.
+            LinkLost: the connection is gone, its path is dead, or the broker has long been silent.
         """
         self._check()
         line: Any = self._client.socket()
         # What TLS has decrypted already does not show in select().
         ready = isinstance(line, ssl.SSLSocket) and bool(line.pending())
         writing = [line] if self._client.want_write() else []
+        path = self._check_of_path
+        if path is not None and path.pending is not None:
+            writing.append(path.pending)
         wait = 0.0 if ready else self._until_due(timeout_s)
         readable, writable, _ = select.select([line, waker], writing, [], wait)
         if waker in readable:
             waker.drain()
         if ready or line in readable:
             self._read()
-        if writable:
+        if line in writable:
             self._client.loop_write()
+        if path is not None and path.pending in writable:
+            path.settle()
         self._client.loop_misc()
         self._check()
-        if self._until_due(math.inf) <= 0:
-            raise LinkLost("the broker has stopped answering")
+        self._check_silence(line)
 
     def close(self) -> None:
         """Disconnect, so that the broker does not publish the will."""
+        self._end_check_of_path()
         self._client.disconnect()
         line = self._client.socket()
         if line is not None:
@@ -307,6 +430,7 @@ class Link:
 
     def abort(self) -> None:
         """Drop the connection and all unsent bytes; a close would deliver them for minutes."""
+        self._end_check_of_path()
         line: Any = self._client.socket()
         if line is None:
             return
@@ -327,9 +451,40 @@ class Link:
     def _until_due(self, timeout_s: float) -> float:
         # A second at most, so that paho can send its keep-alive.
         wait = min(timeout_s, 1.0)
-        if self._unanswered:
-            wait = min(wait, min(self._unanswered.values()) + SILENCE_TIMEOUT_S - now())
+        if self._check_of_path is not None:
+            due = self._check_of_path.due_s
+            wait = min(wait, due) if due > 0 else wait
+        elif self._unanswered:
+            due = min(self._unanswered.values()) + self._patience_s - now()
+            wait = min(wait, due) if due > 0 else wait
         return max(0.0, wait)
+
+    @property
+    def _patience_s(self) -> float:
+        # Where answers take seconds, silence says something later.
+        return max(SILENCE_S, 2 * self.slowest_s)
+
+    def _check_silence(self, line: Any) -> None:
+        if not self._unanswered:
+            return
+        silent_s = now() - min(self._unanswered.values())
+        if silent_s >= _MOST_SILENT_KEEPALIVES * self._mqtt.keepalive_s:
+            raise LinkLost(f"the broker has not answered for {silent_s:.0f} s")
+        if self._check_of_path is None:
+            if silent_s >= self._patience_s and unacknowledged(line):
+                self._check_of_path = PathCheck(line)
+        elif self._check_of_path.due_s <= 0:
+            if unacknowledged(line):
+                raise LinkLost(
+                    f"nothing has got through for {silent_s:.0f} s, "
+                    "while new connections are answered"
+                )
+            self._end_check_of_path()
+
+    def _end_check_of_path(self) -> None:
+        if self._check_of_path is not None:
+            self._check_of_path.close()
+            self._check_of_path = None
 
     def _await_answer(self, number: int | None) -> None:
         if number is not None:
@@ -338,19 +493,27 @@ class Link:
 
     def _answered(self, number: int) -> None:
         self.answered_at = now()
-        self._unanswered.pop(number, None)
+        sent_at = self._unanswered.pop(number, self.answered_at)
+        self.slowest_s = max(self.slowest_s, self.answered_at - sent_at)
+        self._end_check_of_path()
+        if number == self._urgent:
+            self._urgent = None
+            self._limit_retransmission(0.0)
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
         if self._client.socket() is None:
-            raise LinkLost("the connection broke")
+            broke = self._client.broke
+            if broke is None or isinstance(broke, (ConnectionError, ssl.SSLError)):
+                raise LinkLost("the connection broke", hung_up=True)
+            raise LinkLost(f"the connection broke ({broke.strerror or type(broke).__name__})")
 
     def _limit_retransmission(self, seconds: float) -> None:
         # The kernel retransmits even once this process is dead: not longer than the decision lives.
         line: Any = self._client.socket()
         if line is not None:
-            milliseconds = max(1, int(seconds * 1000))
+            milliseconds = max(1, int(seconds * 1000)) if seconds else 0  # 0 is the system's limit
             with contextlib.suppress(OSError):  # the connection may be broken already
                 line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
@@ -367,6 +530,10 @@ class Link:
             return
         if flags.is_disconnect_packet_from_server:
             self._failure = LinkLost(disconnection(reason))
+            return
+        refusal = tls_refusal(self._client.broke, self._mqtt.tls)
+        if refusal is not None:
+            self._failure = LinkLost(refusal)
         elif not self._accepted:
             # A broker from before MQTT 5 may hang up on it without an answer.
             self._failure = LinkLost(HUNG_UP, try_older=True)

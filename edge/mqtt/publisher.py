@@ -2,8 +2,10 @@
 
 - A decision leaves the outbox only over a connection that answered a moment ago: after a pause the
   broker is probed first, or a frozen one would read the decision whenever it wakes.
-- The next one waits for the broker's confirmation of the one before. If none comes, the connection
-  is aborted, which throws away what is unsent; the decision is offered again while it lives.
+- The next one waits for the broker's confirmation of the one before. If its bytes have not reached
+  the broker's machine when it expires, the connection is aborted, which throws them away.
+- A broker that is late is waited for: hanging up would only make the device look offline. A dead
+  connection is found by trying another, and the decision is offered again while it lives.
 - With MQTT 5 the decision carries how long the broker may keep it for an absent receiver, and the
   broker reports when there was none: the decision is then offered again while it lives.
 
@@ -13,12 +15,14 @@ that open a door should compare its time and lifetime with their own clock.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import math
 import random
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +30,7 @@ from typing import Any
 import edge
 from edge.config import DeviceConfig, MqttConfig
 from edge.mqtt.connection import read_password, repeated_disconnection, tls_context
-from edge.mqtt.link import OLDER, Incoming, Link, LinkLost, ProtocolChoice, Waker
+from edge.mqtt.link import OLDER, SILENCE_S, Incoming, Link, LinkLost, ProtocolChoice, Waker
 from edge.mqtt.outbox import Outbox, Outgoing, now
 from edge.mqtt.retained import Retained, RetainedSync
 from edge.mqtt.topics import OFFLINE, Topics
@@ -34,6 +38,8 @@ from edge.types import AccessDecision
 
 _FRESH_S = 0.05
 _NO_RECEIVER_WAIT_S = 0.25
+_SILENT_WAIT_S = 10.0
+"""Of a silent message: the broker counts messages, for everybody to see."""
 _FIRST_WAIT_S = 0.5
 _OFFLINE_S = 0.3
 """Time kept for the last message when closing."""
@@ -45,6 +51,8 @@ _RESERVED = ("status", "decision", "command", "set")
 """Topics that `publish` must not write to: the publisher's own, and those of commands."""
 _NO_COMMANDS_S = 60.0
 """How long nothing is subscribed to after a message that is too large."""
+_MOST_HELD = 64
+"""Messages kept for the service that follows; it takes half as many commands at once."""
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 _log = logging.getLogger(__name__)
@@ -65,7 +73,8 @@ class Delivery:
     def step(self) -> float:
         """Do what is due; returns seconds until the next step. Raises `LinkLost`."""
         if self._in_flight is not None and not self._settled(*self._in_flight):
-            return self._in_flight[0].remaining_s
+            remaining_s = self._in_flight[0].remaining_s
+            return remaining_s if remaining_s > 0 else math.inf
         entry = self._outbox.head()
         if entry is None:
             return self._outbox.next_s()
@@ -73,7 +82,13 @@ class Delivery:
             return entry.remaining_s
         lifetime = entry.remaining_s
         topic = self._topics.below(entry.suffix)
-        number = self._link.publish(topic, entry.payload, retain=False, lifetime_s=lifetime)
+        number = self._link.publish(
+            topic,
+            entry.payload,
+            retain=False,
+            lifetime_s=lifetime,
+            never_late=entry.is_decision,
+        )
         self._in_flight = (entry, number)
         return lifetime
 
@@ -89,8 +104,9 @@ class Delivery:
     def _settled(self, entry: Outgoing, number: int) -> bool:
         answer = self._link.answers.pop(number, None)
         if answer is None:
-            if entry.remaining_s <= 0:
-                raise LinkLost("the broker did not confirm a message in time")
+            # What the broker's machine has already cannot be taken back by breaking the connection.
+            if entry.is_decision and entry.remaining_s <= 0 and self._link.unsent:
+                raise LinkLost("a decision did not get through in time")
             return False
         self._in_flight = None
         if answer.is_failure:
@@ -99,14 +115,14 @@ class Delivery:
         elif answer.getName() == "No matching subscribers" and not entry.expendable:
             self._retry_later(entry)
         else:
-            self._outbox.remove(entry)
-            self.confirmed += entry.is_decision
+            self.confirmed += self._outbox.remove(entry) and entry.is_decision
         return True
 
     def _retry_later(self, entry: Outgoing) -> None:
         topic = self._topics.below(entry.suffix)
-        self._outbox.hold(entry, _NO_RECEIVER_WAIT_S, f"nobody subscribes to {topic}")
-        if topic not in self._warned:
+        wait_s = _SILENT_WAIT_S if entry.silent else _NO_RECEIVER_WAIT_S
+        self._outbox.hold(entry, wait_s, f"nobody subscribes to {topic}")
+        if topic not in self._warned and not entry.silent:
             self._warned.add(topic)
             what = "decisions" if entry.is_decision else "its messages"
             _log.warning("nobody subscribes to %s; %s reach nobody", topic, what)
@@ -140,19 +156,22 @@ class MqttPublisher:
         self._outbox = Outbox()
         self._waker = Waker()
         self._lock = threading.Lock()
-        about = {"device": device.id, "name": device.name, "version": edge.__version__}
-        self._retained = Retained(self.topics, about)
+        self._retained = Retained(self.topics, _about(device))
+        self._shown: dict[str, str] | None = None
+        self._receiving = threading.Lock()
+        self._held: collections.deque[Incoming] | None = None
         self._sync: RetainedSync | None = None
         self._birth_topic: str | None = None
         self._filters: tuple[str, ...] = ()
         self._on_message: Callable[[Incoming], None] | None = None
-        self._published = 0
+        self._published: Counter[str] = Counter()
         self._no_commands_until = -math.inf
         self._connected = False
         self._confirmed = 0
         self._connections = 0
         self._logged: set[str] = set()
         self._brief = 0
+        self._told_late = False
         self._stop_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
@@ -185,8 +204,19 @@ class MqttPublisher:
         return self._retained.status
 
     def start(self) -> None:
-        """Connect, and reconnect when the connection breaks; nothing where MQTT is disabled."""
+        """Connect, and reconnect when the connection breaks; nothing where MQTT is disabled.
+
+        After `hold` it goes on instead, and hands over first what came in since.
+        """
         if not self._mqtt.enabled:
+            return
+        if self._held is not None:
+            with self._receiving:
+                held, self._held = self._held, None
+                for message in held:
+                    self._handle(message)
+            self._shown = None
+            self._waker.wake()
             return
         bare = self._password is not None and self._tls is None
         if bare and self._mqtt.host not in _LOCAL_HOSTS:
@@ -213,6 +243,7 @@ class MqttPublisher:
         retain: bool = False,
         lifetime_s: float | None = None,
         expendable: bool = False,
+        silent: bool = False,
     ) -> None:
         """Publish something other than a decision, on BASE/DEVICE/suffix.
 
@@ -220,6 +251,8 @@ class MqttPublisher:
             retain: the broker keeps the latest text of a topic, which is sent on every new
                 connection; an empty one removes it. Nothing that opens a door may be retained.
             lifetime_s: seconds after which a message that is not retained is dropped.
+            expendable: losing it is no loss.
+            silent: no log from level info on tells of it.
 
         Raises:
             ValueError: a bad topic, `retain` with a lifetime or neither, or too many topics.
@@ -235,9 +268,11 @@ class MqttPublisher:
             self._retained.put(suffix, text)
         else:
             with self._lock:
-                self._published += 1
-                name = f"{suffix} #{self._published}"
-            self._outbox.put_message(name, suffix, text, lifetime_s, expendable=expendable)
+                self._published[suffix] += 1
+                name = f"{suffix} #{self._published[suffix]}"
+            self._outbox.put_message(
+                name, suffix, text, lifetime_s, expendable=expendable, silent=silent
+            )
         self._waker.wake()
 
     def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:
@@ -246,7 +281,7 @@ class MqttPublisher:
         self._birth_topic = birth_topic
 
     def listen(self, suffixes: Sequence[str], on_message: Callable[[Incoming], None]) -> None:
-        """Subscribe on every connection; call it before `start`.
+        """Subscribe on every connection, from the next `start` on.
 
         `on_message` is called in the publisher's thread; what it raises is logged.
         """
@@ -262,6 +297,46 @@ class MqttPublisher:
         """
         self._retained.set_status(fields)
         self._waker.wake()
+
+    def hold(self) -> None:
+        """Keep the connection for a service that follows, and what comes in for its `start`.
+
+        Until then receivers see what is retained now.
+        """
+        with self._receiving:
+            self._held = collections.deque(maxlen=_MOST_HELD)
+            self._on_message = None
+        self._shown = self._retained.current(self._outbox.dropped)
+
+    def take_held(self) -> list[Incoming]:
+        """What has come in since `hold`, for a service with a connection of its own."""
+        with self._receiving:
+            held = list(self._held or ())
+            self._held = None
+        return held
+
+    def fits(self, mqtt: MqttConfig, device: DeviceConfig) -> bool:
+        """Whether these settings, and the password in its file, are those it connects with.
+
+        Raises:
+            ConfigError: the password file cannot be used.
+        """
+        return (
+            self.alive
+            and self._mqtt == mqtt
+            and self.topics.device_id == device.id
+            and self._password == (read_password(mqtt.password_file) if mqtt.enabled else None)
+        )
+
+    def renew(self, device: DeviceConfig) -> None:
+        """Forget what is retained and announced, and read the certificates again.
+
+        Raises:
+            ConfigError: a certificate file cannot be used.
+        """
+        self._tls = tls_context(self._mqtt.tls) if self._mqtt.enabled else None
+        self._retained = Retained(self.topics, _about(device))
+        self._birth_topic = None
 
     def close(self, timeout: float = 0.8) -> None:
         """Deliver what still waits, publish `offline`, and stop, within `timeout` seconds."""
@@ -294,7 +369,7 @@ class MqttPublisher:
                     version=protocol.version,
                     on_message=self._receive,
                 )
-                link.open(self._waker, self._stopping)
+                link.open(self._waker, self._stopping, protocol.accept_timeout_s)
                 connected_at = now()
                 protocol.accepted()
                 self._log_connected(link)
@@ -318,15 +393,22 @@ class MqttPublisher:
             self._pause(wait * random.uniform(0.8, 1.2))  # noqa: S311
 
     def _receive(self, message: Incoming) -> None:
-        try:
-            if message.topic == self._birth_topic:
-                if message.payload == b"online" and not message.retained and self._sync:
-                    self._sync.resend()
-            elif self._on_message is not None:
+        if message.topic == self._birth_topic:
+            if message.payload == b"online" and not message.retained and self._sync:
+                self._sync.resend()
+        elif message.suffix:
+            with self._receiving:
+                self._handle(message)
+
+    def _handle(self, message: Incoming) -> None:
+        if self._held is not None:
+            self._held.append(message)
+        elif self._on_message is not None:
+            try:
                 self._on_message(message)
-        except Exception:  # noqa: BLE001
-            # Whatever was sent must not be able to end the connection.
-            _log.exception("a message on %s could not be handled", message.suffix)
+            except Exception:  # noqa: BLE001
+                # Whatever was sent must not be able to end the connection.
+                _log.exception("a message on %s could not be handled", message.suffix)
 
     def _log_connected(self, link: Link) -> None:
         self._connected = True
@@ -338,19 +420,31 @@ class MqttPublisher:
 
     def _serve(self, link: Link) -> None:
         delivery = Delivery(link, self._outbox, self.topics)
-        sync = self._sync = RetainedSync(link, lambda: self._retained.current(self._outbox.dropped))
+        sync = self._sync = RetainedSync(link, self._to_retain)
         before = self._confirmed
-        filters = [*self._filters, *([self._birth_topic] if self._birth_topic else [])]
-        subscribed = not filters
+        subscribed: list[str] = []
         while not self._stopping():
-            if not subscribed and now() >= self._no_commands_until:
+            filters = [*self._filters, *([self._birth_topic] if self._birth_topic else [])]
+            if filters != subscribed and filters and now() >= self._no_commands_until:
                 link.subscribe(filters)
-                subscribed = True
+                subscribed = filters
             wait = sync.step()
             wait = min(wait, delivery.step())
             self._confirmed = before + delivery.confirmed
             link.pump(wait, self._waker)
+            if link.slowest_s >= SILENCE_S and not self._told_late:
+                self._told_late = True
+                _log.warning(
+                    "the broker at %s took %.1f s to answer: decisions arrive as late; check the"
+                    " network (a wireless one that saves power?) and the broker's load",
+                    self._place,
+                    link.slowest_s,
+                )
         self._finish(link, delivery, before)
+
+    def _to_retain(self) -> Mapping[str, str]:
+        shown = self._shown
+        return self._retained.current(self._outbox.dropped) if shown is None else shown
 
     def _finish(self, link: Link, delivery: Delivery, before: int) -> None:
         stop_at = self._stop_at or now()
@@ -387,7 +481,7 @@ class MqttPublisher:
         elif was_connected:
             self._brief += 1
         failure = _description(error)
-        if self._brief >= _MOST_BRIEF and isinstance(error, LinkLost):
+        if self._brief >= _MOST_BRIEF and isinstance(error, LinkLost) and error.hung_up:
             failure = repeated_disconnection(failure, self._client_id)
         level = logging.DEBUG if failure in self._logged else logging.WARNING
         self._logged.add(failure)
@@ -399,6 +493,10 @@ class MqttPublisher:
     @property
     def _place(self) -> str:
         return f"{self._mqtt.host}:{self._mqtt.broker_port}"
+
+
+def _about(device: DeviceConfig) -> dict[str, str]:
+    return {"device": device.id, "name": device.name, "version": edge.__version__}
 
 
 def _description(error: Exception) -> str:

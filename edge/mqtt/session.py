@@ -16,7 +16,13 @@ from edge.config import Config, MqttConfig
 from edge.crypto.canonical import MessageProblem, read_message, wire
 from edge.crypto.signing import ENROLLMENT, RESULT, Verifier, is_genuine
 from edge.errors import EnvironmentFault
-from edge.mqtt.connection import connect_failure, connect_refusal, read_password, tls_context
+from edge.mqtt.connection import (
+    connect_failure,
+    connect_refusal,
+    read_password,
+    tls_context,
+    tls_refusal,
+)
 from edge.mqtt.link import NEWER, OLDER, UNSUPPORTED_VERSION, make_client
 from edge.mqtt.topics import Topics
 
@@ -166,8 +172,9 @@ class Session:
             self._changed.wait_for(lambda: number in self._answers or self._gone, _ANSWER_S)
             answer = self._answers.pop(number, None)
         if answer is None:
+            refusal = tls_refusal(self._client.broke, self._mqtt.tls)
             reason = "it hung up" if self._gone else "it does not answer"
-            raise SessionError(self.place, reason, silent=True)
+            raise SessionError(self.place, refusal or reason, silent=refusal is None)
         return answer
 
     def _require(self, number: int | None, refusal: str) -> None:

@@ -4,7 +4,7 @@ Every 80 ms the phrase model gives one vector for the last 0.775 s, and every en
 warped onto the vectors so far, with its beginning anywhere in them: subsequence dynamic time
 warping with the slope held between a half and two (Sakoe and Chiba, 1978, pattern P = 1). With
 that slope no cell depends on another one of its own column, so a column of all utterances is a few
-operations on arrays.
+operations on one array, and twenty people cost little more than two.
 
 A hit is only a place to look: the full comparison on that piece alone decides whether it is the
 phrase.
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.features import mel_frames
 from edge.recognition.dtw import unit
@@ -23,20 +24,29 @@ from edge.recognition.embedders import PHRASE_CONTEXT_S, PHRASE_WINDOW, PhraseEm
 from edge.types import SAMPLE_RATE, FloatArray
 
 STEP_S = 0.08
+_HOPS = 2
+"""Rows of an embedding to a step."""
 _WINDOW_SAMPLES = int(SAMPLE_RATE * 0.01) * (PHRASE_WINDOW - 1) + 512
 _STEP_SAMPLES = int(SAMPLE_RATE * STEP_S)
 _WINDOW_S = _WINDOW_SAMPLES / SAMPLE_RATE
+_HOP_S = STEP_S / _HOPS
 
 TRIMMED = 7
-"""Vectors of 40 ms left out at both ends of an enrolled utterance: they see the silence around it,
-and in running speech there is none."""
+"""Vectors of 40 ms left out at the beginning of an enrolled utterance: they see the silence before
+it, and in running speech there is none."""
+TRIMMED_AT_END = 11
+"""Vectors left out at its end, more of them: a hit need not wait for what follows the phrase."""
+_FEWEST = 8
+"""Vectors that are left."""
 NEAR = 0.19
 """Mean cost along the path up to which there is a hit; of the same phrase it is half that."""
-SETTLED_STEPS = 2
-"""Steps without anything better after which a hit is reported."""
+SETTLED_STEPS = 1
+"""Steps without anything better after which a hit is reported; a better one later is another."""
 SAME_START_S = 0.12
 """Hits that begin this near one another are the same."""
 _FAR = np.float32(1e6)
+_APART = 2
+"""Cells between two utterances, too far from everything to be on a path: as far as a step goes."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +83,32 @@ class KeywordSpotter:
         self._examples = [
             _example(owner, embedding) for owner, own in enumerate(examples) for embedding in own
         ]
-        self._lengths = np.asarray([len(each.frames) for each in self._examples], dtype=np.intp)
-        longest = int(self._lengths.max(initial=1))
-        shape = (len(self._examples), longest, embedder.dimensions)
-        self._frames = np.zeros(shape, dtype=np.float32)
-        for row, example in zip(self._frames, self._examples):
-            row[: len(example.frames)] = example.frames
+        lengths = [len(each.frames) for each in self._examples]
+        self._lengths = np.asarray(lengths, dtype=np.float32)
+        # All of them in a row.
+        ends = np.cumsum(lengths, dtype=np.intp) + _APART * np.arange(1, len(lengths) + 1)
+        self._firsts, self._lasts = ends - lengths, ends - 1
+        cells = int(ends[-1]) if lengths else 0
+        self._frames = np.zeros((cells, embedder.dimensions), dtype=np.float32)
+        self._offset = np.full(cells, _FAR, dtype=np.float32)
+        for first, example in zip(self._firsts, self._examples):
+            self._frames[first : first + len(example.frames)] = example.frames
+            self._offset[first : first + len(example.frames)] = 1.0
+        self._scratch = np.empty(max(0, cells - _APART), dtype=np.float32)
+        self._nearer = np.empty(len(self._scratch), dtype=np.bool_)
         self.reset(0.0)
 
     def reset(self, start_s: float) -> None:
         """Start over: what comes next begins at `start_s` in the stream."""
-        cells = self._frames.shape[:2]
+        cells = len(self._frames)
         self._rest: FloatArray = np.zeros(0, np.float32)
         self._next_s = start_s
-        self._costs = np.full(cells, _FAR, dtype=np.float32)
-        self._totals = [np.full(cells, _FAR, dtype=np.float32) for _ in range(2)]
-        self._starts = [np.zeros(cells, dtype=np.float32) for _ in range(2)]
+        self._steps = 0
+        # Of this column, the last one and, of paths, the one before: what each cell costs, the
+        # cheapest path up to it, and the step that it begins with.
+        self._costs = [np.full(cells, _FAR, dtype=np.float32) for _ in range(2)]
+        self._totals = [np.full(cells, _FAR, dtype=np.float32) for _ in range(3)]
+        self._begun = [np.zeros(cells, dtype=np.int32) for _ in range(3)]
         self._best: dict[int, tuple[KeywordHit, int]] = {}
         self._reported: dict[int, KeywordHit] = {}
 
@@ -125,46 +145,57 @@ class KeywordSpotter:
         """
         self.reset(0.0)
         found: list[KeywordHit] = []
-        for index, vector in enumerate(embedding[::2]):
+        for index, vector in enumerate(embedding[::_HOPS]):
             found += self._step(vector, index * STEP_S)
         return found + self.finish()
 
     def _step(self, vector: FloatArray, center_s: float) -> list[KeywordHit]:
         """Take in the vector whose window is centered on `center_s`."""
-        costs = np.float32(1.0) - self._frames @ unit(vector)
-        last, earlier = self._totals
-        last_starts, earlier_starts = self._starts
+        # Each buffer is written again two or three steps later.
+        self._costs.reverse()
+        self._totals.insert(0, self._totals.pop())
+        self._begun.insert(0, self._begun.pop())
+        costs, costs_before = self._costs
+        totals, last, earlier = self._totals
+        begun, begun_last, begun_earlier = self._begun
+        np.dot(self._frames, unit(vector), out=costs)
+        np.subtract(self._offset, costs, out=costs)
         # Both utterances go on by one; the enrolled one by two; the spoken one by two. Each is
         # weighted by how far it goes on in both together.
-        ways = np.full((3, *costs.shape), _FAR, dtype=np.float32)
-        starts = np.zeros_like(ways)
-        ways[0, :, 1:] = last[:, :-1] + 2.0 * costs[:, 1:]
-        ways[1, :, 2:] = last[:, :-2] + 1.5 * (costs[:, 1:-1] + costs[:, 2:])
-        ways[2, :, 1:] = earlier[:, :-1] + 1.5 * (self._costs[:, 1:] + costs[:, 1:])
-        starts[0, :, 1:] = last_starts[:, :-1]
-        starts[1, :, 2:] = last_starts[:, :-2]
-        starts[2, :, 1:] = earlier_starts[:, :-1]
-        ways[0, :, 0] = 2.0 * costs[:, 0]
-        starts[0, :, 0] = center_s
-        way = ways.argmin(axis=0)[None]
-        totals = np.take_along_axis(ways, way, axis=0)[0]
-        begun = np.take_along_axis(starts, way, axis=0)[0]
-        self._totals, self._starts, self._costs = [totals, last], [begun, last_starts], costs
-        return self._settle(totals, begun, center_s)
+        path, way, nearer = totals[_APART:], self._scratch, self._nearer
+        np.multiply(costs[2:], np.float32(2.0), out=path)
+        path += last[1:-1]
+        begun[2:] = begun_last[1:-1]
+        np.add(costs[1:-1], costs[2:], out=way)
+        way *= np.float32(1.5)
+        way += last[:-2]
+        np.less(way, path, out=nearer)
+        np.minimum(way, path, out=path)
+        np.copyto(begun[2:], begun_last[:-2], where=nearer)
+        np.add(costs_before[2:], costs[2:], out=way)
+        way *= np.float32(1.5)
+        way += earlier[1:-1]
+        np.less(way, path, out=nearer)
+        np.minimum(way, path, out=path)
+        np.copyto(begun[2:], begun_earlier[1:-1], where=nearer)
+        totals[self._firsts] = np.float32(2.0) * costs[self._firsts]
+        begun[self._firsts] = self._steps
+        found = self._settle(totals[self._lasts], self._steps - begun[self._lasts], center_s)
+        self._steps += 1
+        return found
 
-    def _settle(self, totals: FloatArray, begun: FloatArray, center_s: float) -> list[KeywordHit]:
-        rows = np.arange(len(self._examples))
-        ends = self._lengths - 1
-        start = begun[rows, ends]
-        spoken = 1.0 + (center_s - start) / STEP_S
-        mean = totals[rows, ends] / (self._lengths + spoken)
+    def _settle(
+        self, totals: FloatArray, steps: NDArray[np.int32], center_s: float
+    ) -> list[KeywordHit]:
+        """Note the hits that end here, by their paths and lengths, and return the settled ones."""
+        mean = totals / (self._lengths + (steps + np.float32(1.0)))
         for row in np.flatnonzero(mean < NEAR):
             example = self._examples[row]
             known = self._best.get(example.owner)
             if known is None or mean[row] < known[0].cost:
                 hit = KeywordHit(
                     example.owner,
-                    float(start[row]) - example.before_s,
+                    center_s - float(steps[row]) * STEP_S - example.before_s,
                     center_s + example.after_s,
                     float(mean[row]),
                 )
@@ -190,10 +221,12 @@ class KeywordSpotter:
 
 def _example(owner: int, embedding: FloatArray) -> _Example:
     """Every second vector of an enrolled utterance, without its ends."""
-    trimmed = min(TRIMMED, max(0, (len(embedding) - 8) // 2))
-    kept = embedding[trimmed : len(embedding) - trimmed : 2]
+    spare = max(0, len(embedding) - _FEWEST)
+    first = min(TRIMMED, spare // 2)
+    last = min(TRIMMED_AT_END, spare - first)
+    kept = embedding[first : len(embedding) - last : _HOPS]
     # The first vector's center lies half a window after the beginning of the context.
-    before = _WINDOW_S / 2 + trimmed * STEP_S / 2 - PHRASE_CONTEXT_S
-    skipped = 1 - len(embedding) % 2
-    after = _WINDOW_S / 2 + (trimmed + skipped) * STEP_S / 2 - PHRASE_CONTEXT_S
+    before = _WINDOW_S / 2 + first * _HOP_S - PHRASE_CONTEXT_S
+    skipped = (len(embedding) - first - last - 1) % _HOPS
+    after = _WINDOW_S / 2 + (last + skipped) * _HOP_S - PHRASE_CONTEXT_S
     return _Example(owner, before, after, unit(kept))

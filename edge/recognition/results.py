@@ -33,6 +33,8 @@ class Analysis:
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
         phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
             it is to be enrolled.
+        enrolled_voice: what a signature is made of, unit length, shape (192,): the voice as it is
+            and in each of `augmentation.AUGMENTATIONS`; None unless it is to be enrolled.
         stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (192,); empty
             unless it is to be enrolled, or too short.
     """
@@ -42,6 +44,13 @@ class Analysis:
     quality: Quality
     timings_ms: Mapping[str, float]
     phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
+    enrolled_voice: FloatArray | None = field(default=None, repr=False)
+
+    @property
+    def voice_to_enroll(self) -> FloatArray:
+        """`enrolled_voice`, or the plain embedding where there is none."""
+        return self.speaker_embedding if self.enrolled_voice is None else self.enrolled_voice
+
     stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
 
 

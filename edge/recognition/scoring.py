@@ -35,12 +35,10 @@ from edge.recognition.results import Analysis
 from edge.types import Confidence, EnrollmentSample, FloatArray, Profile
 
 REFERENCE_SPEECH_S = 2.0
-"""Net speech that adds nothing to a ratio."""
-REFERENCE_SNR_DB = 25.0
-"""Signal-to-noise ratio that adds nothing."""
-SPEECH_RANGE_S = (0.4, 6.0)
-SNR_RANGE_DB = (0.0, 40.0)
-PHRASE_SNR_RANGE_DB = (5.0, 25.0)
+"""Net speech from which on its length makes no difference."""
+SPEECH_RANGE_S = (0.4, REFERENCE_SPEECH_S)
+PHRASE_SNR_RANGE_DB = (3.0, 25.0)
+PHRASE_ECHO_RANGE_S = (0.0, 1.5)
 ENROLLMENTS_RANGE = (1.0, 5.0)
 """Values outside these measured ranges are clipped to them."""
 USUAL_ENROLLMENTS = 3
@@ -99,9 +97,9 @@ class VoiceCalibration:
     Attributes:
         offset: added to everything.
         similarity: what one unit of normalized similarity adds.
-        speech: what each factor of e in net speech adds: a long utterance should be nearer.
+        speech: what each factor of e in net speech adds, 0 or more: a short utterance has to be
+            nearer.
         enrollments: what each factor of e in enrollment utterances adds.
-        snr: what each 10 dB of signal-to-noise ratio add.
         curve: of signatures of `USUAL_ENROLLMENTS` utterances.
     """
 
@@ -109,7 +107,6 @@ class VoiceCalibration:
     similarity: float
     speech: float
     enrollments: float
-    snr: float
     curve: OperatingCurve
 
     def ratio(
@@ -117,16 +114,15 @@ class VoiceCalibration:
         normalized: FloatArray,
         enrollments: Sequence[int],
         net_speech_s: Sequence[float],
-        snr_db: Sequence[float],
     ) -> FloatArray:
         """Log-likelihood ratios of n signatures and m voices, shape (n, m).
 
         `normalized` is their similarity, shape (n, m); `enrollments` the utterances of each
-        signature, `net_speech_s` the seconds of speech of each voice, `snr_db` its signal-to-noise
-        ratio.
+        signature, `net_speech_s` the seconds of speech of each voice. Noise, echo and level make no
+        difference: whoever speaks could make them, to have less asked of the voice.
         """
-        rows, columns = quality_terms(enrollments, net_speech_s, snr_db)
-        of_test = self.speech * columns[0] + self.snr * columns[1]
+        rows, columns = quality_terms(enrollments, net_speech_s)
+        of_test = self.speech * columns
         ratios: FloatArray = np.asarray(
             self.offset
             + self.similarity * normalized.astype(np.float64)
@@ -146,44 +142,45 @@ class VoiceCalibration:
         return self.enrollments * math.log(known / USUAL_ENROLLMENTS)
 
 
-def quality_terms(
-    enrollments: Sequence[int], net_speech_s: Sequence[float], snr_db: Sequence[float]
-) -> tuple[Any, Any]:
+def quality_terms(enrollments: Sequence[int], net_speech_s: Sequence[float]) -> tuple[Any, Any]:
     """The quality terms of signatures and voices, each clipped to its range.
 
     Returns:
-        Of the signatures, shape (n,): the logarithm of the utterances. Of the voices, shape (2, m):
-        the logarithm of the speech over `REFERENCE_SPEECH_S`, and tens of dB above
-        `REFERENCE_SNR_DB`.
+        Of the signatures, shape (n,): the logarithm of the utterances. Of the voices, shape (m,):
+        the logarithm of the speech over `REFERENCE_SPEECH_S`, 0 at most.
     """
     rows = np.log(np.clip(np.asarray(enrollments, dtype=np.float64), *ENROLLMENTS_RANGE))
     speech = np.log(np.clip(np.asarray(net_speech_s), *SPEECH_RANGE_S) / REFERENCE_SPEECH_S)
-    snr = (np.clip(np.asarray(snr_db), *SNR_RANGE_DB) - REFERENCE_SNR_DB) / 10.0
-    return rows, np.stack((speech, snr))
+    return rows, speech
 
 
 @dataclass(frozen=True)
 class PhraseCalibration:
     """From a DTW distance to the log-likelihood ratio of a phrase.
 
-    `offset` is the ratio at distance 0 in a quiet room. Each unit of distance adds `distance` and
-    each 10 dB of signal-to-noise ratio `snr`; both are negative, since noise adds to a distance.
+    `offset` is the ratio at distance 0 in a quiet, dry room. Each unit of distance adds `distance`,
+    each 10 dB of signal-to-noise ratio `snr` and each second of reverberation time `echo`. Noise
+    and echo add to all distances, also to those of other phrases, so `snr` is negative and `echo`
+    positive: what counts as the phrase is as rare among other phrases in every condition.
     """
 
     offset: float
     distance: float
     snr: float
+    echo: float
     curve: OperatingCurve
 
-    def ratio(self, distance: Any, snr_db: Any) -> Any:
-        """Log-likelihood ratios of DTW distances, of the recordings' signal-to-noise ratios."""
-        return self.offset + self.distance * distance + self.snr * phrase_term(snr_db)
+    def ratio(self, distance: Any, snr_db: Any, reverberation_s: Any) -> Any:
+        """Log-likelihood ratios of DTW distances, of recordings with that noise and echo."""
+        noise, echo = phrase_terms(snr_db, reverberation_s)
+        return self.offset + self.distance * distance + self.snr * noise + self.echo * echo
 
 
-def phrase_term(snr_db: Any) -> Any:
-    """The noise term of a phrase: tens of dB below a quiet room's."""
+def phrase_terms(snr_db: Any, reverberation_s: Any) -> tuple[Any, Any]:
+    """The terms of a phrase: tens of dB below a quiet room's, and seconds of reverberation."""
     low, high = PHRASE_SNR_RANGE_DB
-    return (np.clip(snr_db, low, high) - high) / 10.0
+    noise = (np.clip(snr_db, low, high) - high) / 10.0
+    return noise, np.clip(reverberation_s, *PHRASE_ECHO_RANGE_S)
 
 
 def voice_calibration(card: ModelCard) -> VoiceCalibration:
@@ -192,9 +189,11 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
     Raises:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
-    ratio = _ratio(card, "offset", "similarity", "speech", "enrollments", "snr")
+    ratio = _ratio(card, "offset", "similarity", "speech", "enrollments")
     if not ratio["similarity"] > 0.0:
         raise _damaged(card, "ratio.similarity")  # it would accept the least similar one
+    if ratio["speech"] < 0.0:
+        raise _damaged(card, "ratio.speech")  # it would ask less of whoever says less
     return VoiceCalibration(**ratio, curve=_curve(card))
 
 
@@ -204,7 +203,7 @@ def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     Raises:
         ModelError: the card has none, it is damaged, or it was made for another model file.
     """
-    ratio = _ratio(card, "offset", "distance", "snr")
+    ratio = _ratio(card, "offset", "distance", "snr", "echo")
     if not ratio["distance"] < 0.0:
         raise _damaged(card, "ratio.distance")  # it would accept the furthest one
     return PhraseCalibration(**ratio, curve=_curve(card))
@@ -432,7 +431,6 @@ class Scorer:
             normalized,
             [len(profile.enrolled) for profile in profiles],
             [analysis.quality.net_speech_s for analysis in analyses],
-            [analysis.quality.snr_db for analysis in analyses],
         )
         return VoiceScores(similarity, ratio)
 

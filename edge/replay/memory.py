@@ -7,20 +7,21 @@ Recordings made elsewhere are not recognized; the challenge protects against tho
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from edge.access.checks import denied
 from edge.access.decider import Judgment
 from edge.config import ReplayConfig
-from edge.errors import EdgeVoiceError, ProfileError
+from edge.errors import EdgeVoiceError, ProfileError, StoreError
 from edge.replay.fingerprint import Fingerprint, UtterancePeaks
 from edge.replay.matching import best_match
 from edge.store import ProfileStore
+from edge.store.ages import Ages
 from edge.types import ReasonCode, Utterance
 
 ACCEPTED, REFUSED = "heard", "heard-refused"
@@ -29,7 +30,6 @@ _MAX_UNSAVED = 64
 """More than can be said while the store is busy."""
 _MAX_TOTAL = 2000
 """Fingerprints compared with, the newest."""
-_DAY_S = 86400.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,16 +50,19 @@ class _Entry:
     fingerprint: Fingerprint
     kind: str
     owner: str | None
-    created_at: float
     place: _Place | None = None
 
 
 class ReplayCheck:
-    """Denies replays. `review` belongs to one thread, everything else to another."""
+    """Denies replays. `review` belongs to one thread, everything else to another.
 
-    def __init__(self, config: ReplayConfig, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        ages: of what is stored; without, nothing is too old.
+    """
+
+    def __init__(self, config: ReplayConfig, ages: Ages | None = None) -> None:
         self._config = config
-        self._clock = clock
+        self._ages = ages
         self._lock = threading.Lock()
         # Replaced, never changed in place: to read it needs no lock.
         self._entries: list[_Entry] = []
@@ -77,16 +80,19 @@ class ReplayCheck:
         if not self._config.enabled or candidate is None:
             return judgment
         voice, phrase = candidate.voice.accepted, candidate.phrase.accepted
-        if not (voice or phrase):
+        inside = not (judgment.published or judgment.locked_out)  # refused already
+        if inside or not (voice or phrase):
             return judgment
         peaks = UtterancePeaks(judgment.utterance.samples)
         if not peaks.usable:
             # Less than is judged at all, unless min_net_speech_s is set very low.
             _log.debug("too little speech to check for a replay")
             return judgment
-        now, place = self._clock(), _place_of(judgment.utterance)
-        match = best_match(peaks, self._fingerprints(now, place))
+        place = _place_of(judgment.utterance)
+        match = best_match(peaks, self._fingerprints(place))
         if match is not None and match.suspected:
+            if judgment.locked_out:  # neither the answer nor the log tells what was said
+                return judgment
             _log.warning(
                 "replay suspected (score %.2f, threshold %.2f, %.1f s compared)",
                 match.score,
@@ -96,7 +102,7 @@ class ReplayCheck:
             return denied(judgment, ReasonCode.REPLAY_SUSPECTED)
         kind = ACCEPTED if voice and phrase else REFUSED
         owner = candidate.profile.id if voice else None
-        self._add(_Entry(peaks.fingerprint(), kind, owner, now, place))
+        self._add(_Entry(peaks.fingerprint(), kind, owner, place))
         return judgment
 
     def use(self, profile_ids: Collection[str]) -> None:
@@ -108,25 +114,30 @@ class ReplayCheck:
 
     def load(self, store: ProfileStore) -> None:
         """Load what the store has, and remove damaged and too old items. Raises `StoreError`."""
-        oldest = self._clock() - self._config.days * _DAY_S
+        items = [(item, kind) for kind in (ACCEPTED, REFUSED) for item in store.kept(kind)]
+        items.sort(key=lambda each: each[0].id)
+        expired = self._expired(items[-1][0].id) if items else 0
         found: list[_Entry] = []
-        for kind in (ACCEPTED, REFUSED):
-            stale: list[int] = []
-            for item in store.kept(kind):
-                if item.created_at < oldest:
-                    stale.append(item.id)
-                    continue
-                try:
-                    fingerprint = Fingerprint.from_bytes(item.payload)
-                    found.append(_Entry(fingerprint, kind, item.profile_id, item.created_at))
-                except ValueError as error:
-                    _log.warning("removing a stored fingerprint: %s", error)
-                    stale.append(item.id)
-            if stale:
-                store.discard(kind, ids=stale)
+        stale: dict[str, list[int]] = {ACCEPTED: [], REFUSED: []}
+        for item, kind in items:
+            fingerprint = None if item.id <= expired else _fingerprint(item.payload)
+            if fingerprint is None:
+                stale[kind].append(item.id)
+            else:
+                found.append(_Entry(fingerprint, kind, item.profile_id))
         with self._lock:
-            entries = sorted([*found, *self._unsaved], key=lambda entry: entry.created_at)
-            self._entries = self._newest(entries)
+            self._entries = self._newest([*found, *self._unsaved])
+        # Last: it may fail on a full disk.
+        for kind, ids in stale.items():
+            if ids:
+                store.discard(kind, ids=ids)
+
+    def _expired(self, newest: int) -> int:
+        try:
+            return 0 if self._ages is None else self._ages.expired(newest)
+        except StoreError as error:
+            _log.warning("nothing that was heard is forgotten for now: %s", error)
+            return 0
 
     def store_new(self, store: ProfileStore) -> None:
         """Store what is new; what fails stays for the next call. Raises `StoreError`."""
@@ -142,14 +153,9 @@ class ReplayCheck:
                 if self._unsaved[0] is entry:
                     self._unsaved.popleft()
 
-    def _fingerprints(self, now: float, place: _Place | None) -> list[Fingerprint]:
-        """Those to compare an utterance with: not too old, and not of the same sound."""
-        oldest = now - self._config.days * _DAY_S
-        return [
-            entry.fingerprint
-            for entry in self._entries
-            if entry.created_at >= oldest and not _same_sound(entry.place, place)
-        ]
+    def _fingerprints(self, place: _Place | None) -> list[Fingerprint]:
+        """Those to compare an utterance with: not of the same sound."""
+        return [entry.fingerprint for entry in self._entries if not _same_sound(entry.place, place)]
 
     def _add(self, entry: _Entry) -> None:
         with self._lock:
@@ -171,6 +177,15 @@ class ReplayCheck:
         return newest[::-1]
 
 
+def fingerprints_of(store: ProfileStore, profile_id: str) -> list[Fingerprint]:
+    """What a profile was enrolled with, as far as it can be read. Raises `StoreError`."""
+    found = []
+    for item in store.kept(ACCEPTED, profile_id):
+        with contextlib.suppress(ValueError):  # `load` removes what is damaged
+            found.append(Fingerprint.from_bytes(item.payload))
+    return found
+
+
 def remember_enrollment(
     store: ProfileStore, profile_id: str, utterances: Iterable[Utterance], config: ReplayConfig
 ) -> None:
@@ -188,6 +203,15 @@ def load_quietly(check: ReplayCheck, store: ProfileStore) -> None:
         check.load(store)
     except EdgeVoiceError as error:
         _log.warning("cannot load the fingerprints of earlier utterances: %s", error)
+
+
+def _fingerprint(payload: bytes) -> Fingerprint | None:
+    """None of a damaged one."""
+    try:
+        return Fingerprint.from_bytes(payload)
+    except ValueError as error:
+        _log.warning("removing a stored fingerprint: %s", error)
+        return None
 
 
 def _place_of(utterance: Utterance) -> _Place | None:

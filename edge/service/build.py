@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.access.checks import Check, DuressCheck, PolicyCheck
-from edge.access.clock import DoorClock
+from edge.access.clock import DoorClock, door_clock
 from edge.access.issuing import Issuer, signing_key
 from edge.access.lockout import LockOut, LockOutCount, LockOutGate
 from edge.audio.sources import Source
@@ -24,18 +23,34 @@ from edge.mqtt.connection import read_password, tls_context
 from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
-from edge.service.context import ListeningSwitch, RunControl, ServiceContext, SignedMessages
+from edge.service.context import (
+    Handover,
+    ListeningSwitch,
+    RunControl,
+    ServiceContext,
+    SignedMessages,
+    same_place,
+)
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import DecisionPipeline, DecisionPublisher, Service, ServiceParts
+from edge.service.service import (
+    DecisionPipeline,
+    DecisionPublisher,
+    Service,
+    ServiceParts,
+    SilentAlarms,
+)
+from edge.service.state_files import StateFiles
 from edge.store import open_store
+from edge.store.ages import Ages
 from edge.store.audit import AUDIT_KEY, AuditTrail
+from edge.store.continuity import Continuity
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, Event
+from edge.types import AccessDecision
 
 _BUSY_S = 0.25
 """How long the main thread waits for another process that writes; a stop must not wait longer."""
@@ -65,8 +80,7 @@ def build_service(
     source: Source | None = None,
     on_decision: Callable[[AccessDecision], None] | None = None,
     reread: Callable[[], Config] | None = None,
-    listening: bool = True,
-    answers: Sequence[Mapping[str, Any]] = (),
+    before: Handover | None = None,
 ) -> Service:
     """Put a service together.
 
@@ -77,14 +91,14 @@ def build_service(
         on_decision: called in the worker's thread with each decision, after it was handed to MQTT.
         reread: reads the configuration file again; raises `EdgeVoiceError` where it cannot be
             used. None where there is no file.
-        listening: whether it listens to begin with.
-        answers: `RunControl.answers` of the service before.
+        before: what the service before has left; None for the first one.
 
     Raises:
         EdgeVoiceError: a model, the store, a key or a credential cannot be used.
     """
     control = RunControl(reread)
-    publisher = MqttPublisher(config.mqtt, config.device)
+    before = before or Handover()
+    publisher = _publisher(config, before.publisher)
     store = open_store(config.state_path, busy_s=_BUSY_S, settings=config.store)
     engine = Engine.open(config)
     state = DeviceState(config.state_path, busy_s=_BUSY_S)
@@ -96,8 +110,9 @@ def build_service(
         busy_s=_BUSY_S,
         on_urgent=control.wake.set,
     )
-    issuer = Issuer(config.device.id, state, signing_key(config.signing))
-    replay = ReplayCheck(config.replay)
+    clock = door_clock(state, config.access)
+    issuer = Issuer(config.device.id, state, signing_key(config.signing), now=clock.known_s)
+    replay = ReplayCheck(config.replay, Ages(state, "heard", config.replay.days))
     context = ServiceContext(
         config,
         store,
@@ -106,18 +121,26 @@ def build_service(
         publisher,
         SignedMessages(publisher, issuer),
         trail,
-        ListeningSwitch(publisher, on=listening),
+        ListeningSwitch(publisher, on=before.listening),
         control,
     )
-    clock = DoorClock(state, config.access.time_zone)
     lockout = LockOut(
         config.lockout,
         state,
         record=trail.record,
         changed=lambda fields: publisher.set_status(**fields),
+        same_voice=engine.models.speaker.card.threshold("enrollment"),
     )
     challenge = _challenge(context, clock)
-    pipeline = DecisionPipeline(config, engine, challenge)
+    without_time = config.access.unknown_time == "allow"
+    policy = PolicyCheck(config.device.id, clock, without_time=without_time)
+    pipeline = DecisionPipeline(
+        config,
+        engine,
+        challenge,
+        locked=lambda: lockout.locked,
+        may_open=lambda rule: policy.reason_against(rule) is None,
+    )
     enrollment = RemoteEnrollment(context, pipeline.endpointer)
     commands = CommandQueue(
         config.commands,
@@ -126,26 +149,27 @@ def build_service(
         CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
         record=trail.record,
         answer=lambda content: _answer(context, content),
+        stopping=lambda: control.stopping,
+        now=clock.at_least,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
-    for content in answers:  # sent after the subscription
-        context.messages.command_result(content)
+    alarms = SilentAlarms(context.messages.duress)
     checks: list[Check] = [
         DuressCheck(
             lambda: context.profiles.profiles,
             engine.scorer,
-            lambda event: _raise_alarm(context, event),
+            alarms.add,
         ),
         LockOutGate(lockout),
         replay,
-        PolicyCheck(config.device.id, clock),
+        policy,
         challenge,
         LockOutCount(lockout),
     ]
     parts = ServiceParts(
         context,
         pipeline,
-        DecisionPublisher(context, checks, issuer, on_decision),
+        DecisionPublisher(context, checks, issuer, alarms, on_decision),
         challenge,
         enrollment,
         commands,
@@ -153,9 +177,18 @@ def build_service(
         clock,
         issuer,
         state,
+        StateFiles(Continuity(store, state), state, trail),
         Observers(_observers(context, state, pipeline, challenge)),
     )
-    return Service(parts, source)
+    return Service(parts, source, before)
+
+
+def _publisher(config: Config, before: MqttPublisher | None) -> MqttPublisher:
+    """The publisher of the service before, where it fits, so that nothing is missed."""
+    if before is None or not before.fits(config.mqtt, config.device):
+        return MqttPublisher(config.mqtt, config.device)
+    before.renew(config.device)
+    return before
 
 
 def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
@@ -166,27 +199,16 @@ def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
         lambda profile_id: rounds_of(context.store, profile_id),
         context.messages.challenge,
         speak=DigitSpeaker(settings.language, settings.output) if settings.speak else None,
-        now=lambda: clock.local(time.time()),
+        now=clock.now,
     )
 
 
 def _answer(context: ServiceContext, content: Mapping[str, Any]) -> None:
     successor = context.control.successor
-    if successor is None or _identity(successor) != _identity(context.config):
+    if successor is None or not same_place(successor, context.config):
         context.messages.command_result(content)  # the sender waits for it here
     else:
         context.control.answers.append(content)
-
-
-def _identity(config: Config) -> tuple[object, ...]:
-    """Where and as whom a service with this configuration answers."""
-    return (config.mqtt, config.device.id, config.signing)
-
-
-def _raise_alarm(context: ServiceContext, event: Event) -> None:
-    # The audit trail first: it keeps what the broker may not take.
-    context.trail.record(event)
-    context.messages.duress(event)
 
 
 def _observers(

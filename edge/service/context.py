@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from edge.crypto.canonical import MessageProblem
 from edge.crypto.signing import CHALLENGE, DURESS, ENROLLMENT, RESULT
 from edge.errors import EdgeVoiceError, StoreError
 from edge.mqtt import MqttPublisher
+from edge.mqtt.link import Incoming
 from edge.recognition import Engine
 from edge.service.profile_cache import ProfileCache
 from edge.store import ProfileStore
@@ -55,6 +56,22 @@ class Wake:
             return woken
 
 
+def same_place(one: Config, other: Config) -> bool:
+    """Whether services with these configurations answer at the same place, as the same device."""
+    places = [
+        (
+            config.mqtt.enabled,
+            config.mqtt.host,
+            config.mqtt.broker_port,
+            config.mqtt.base_topic,
+            config.device.id,
+            config.signing,
+        )
+        for config in (one, other)
+    ]
+    return places[0] == places[1]
+
+
 class RunControl:
     """Stops and reloads a service; from any thread or signal handler.
 
@@ -62,8 +79,7 @@ class RunControl:
         wake: set to have the main thread act before its next tick.
         stopping: whether the service is to stop.
         successor: the configuration to go on with after a reload, else None.
-        answers: to commands since the reload; the next service sends them once it receives
-            commands itself, so that none is lost that follows an answer. Empty where that one
+        answers: to commands since the reload; the next service sends them. Empty where that one
             answers elsewhere, or under another name or key.
     """
 
@@ -113,6 +129,30 @@ class RunControl:
             self.reload()
         except EdgeVoiceError as error:
             _log.warning("%s; keeping the previous configuration", error)
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a service leaves to the one that follows it after a reload.
+
+    Attributes:
+        listening: whether it listened.
+        answers: to commands; sent once the next service carries commands out itself, so that none
+            is lost that follows an answer.
+        publisher: its connection, which keeps the commands that come in meanwhile; None where the
+            next service cannot be reached at the same place.
+        messages: the commands that it had received and left to the next service.
+    """
+
+    listening: bool = True
+    answers: Sequence[Mapping[str, Any]] = ()
+    publisher: MqttPublisher | None = None
+    messages: Sequence[Incoming] = ()
+
+    def close(self) -> None:
+        """Publish that the device is offline, where no service follows."""
+        if self.publisher is not None:
+            self.publisher.close()
 
 
 class ListeningSwitch:
@@ -165,7 +205,7 @@ class SignedMessages:
         except (MessageProblem, StoreError) as error:
             _log.debug("the alarm was not sent: %s", error)
             return
-        self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S)
+        self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S, silent=True)
 
     def _publish(self, topic: str, kind: str, fields: Mapping[str, Any], lifetime_s: float) -> None:
         try:

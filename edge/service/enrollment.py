@@ -79,6 +79,7 @@ class RemoteEnrollment:
         self._store = context.store
         self._settings = context.config.enrollment
         self._endpointer = endpointer
+        self._usual = endpointer.settings
         self._clock = clock
         self._session: _Session | None = None
         self._fed: _Session | None = None
@@ -125,6 +126,9 @@ class RemoteEnrollment:
         """What is being said at this moment belongs neither to the session nor to the door."""
         if session is None:
             self._endpointer.flush()
+            self._endpointer.use(self._usual)
+        else:
+            self._endpointer.use(self._usual.patient())
         # At the beginning, a flush would make a repetition of the rest of somebody's sentence.
         self._from_s = position_s
         self._fed = session
@@ -181,7 +185,8 @@ class RemoteEnrollment:
             self._require_open(profile, phrase)
         request = EnrollmentRequest(name, ProfileKind.PHRASE, phrase)
         try:
-            enrollment = Enrollment(self._store, request, self._settings)
+            replay = self._context.config.replay
+            enrollment = Enrollment(self._store, request, self._settings, replay)
         except ProfileError as error:  # a writer came between
             raise CommandFailed("exists", str(error)) from None
         session = _Session(enrollment, self._clock())

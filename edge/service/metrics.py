@@ -19,6 +19,7 @@ from edge.access.decider import Judgment
 from edge.config import Config
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
+from edge.mqtt.discovery import PROBLEMS
 from edge.service.observers import Observer
 from edge.types import Outcome, ReasonCode
 
@@ -35,13 +36,12 @@ _MOST_READERS = 4
 _RETRY_S = 60.0
 _NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
 
-_PROBLEMS = ("problem", "audit_problem", "challenge_problem")
 _GAUGES = {
     "listening": "Whether the device listens.",
     "microphone_up": "Whether sound arrives from the microphone.",
     "enrolled": "People who can open.",
     "locked_out": "Whether the door is locked out after too many rejections.",
-    "problem": "Whether the profile store, the audit trail or the challenge has a problem.",
+    "problem": "Whether the store, the audit trail, the challenge, clock or state has a problem.",
     "broker_connected": "Whether the broker has accepted the present connection.",
 }
 _COUNTERS = {
@@ -194,7 +194,7 @@ class _State:
         values = {
             **status,
             "microphone_up": status.get("microphone") == "listening",
-            "problem": any(status.get(name) for name in _PROBLEMS),
+            "problem": any(status.get(name) for name in PROBLEMS),
             "broker_connected": self._publisher.connected,
             "dropped_decisions": sent.dropped,
             "confirmed_decisions": sent.confirmed,

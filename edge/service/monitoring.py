@@ -25,6 +25,7 @@ from edge.monitor.messages import (
 )
 from edge.monitor.server import History, MonitorServer, place_of
 from edge.mqtt import MqttPublisher
+from edge.mqtt.discovery import PROBLEMS
 from edge.recognition import Engine
 from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
 from edge.service.service import DecisionPipeline
@@ -98,7 +99,7 @@ def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
     """What the device does by its MQTT status, and while digits are asked for, as a message."""
     fields: dict[str, Any] = {
         "enrolled": status.get("enrolled"),
-        "problem": status.get("problem") or status.get("challenge_problem"),
+        "problem": next((status[name] for name in PROBLEMS if status.get(name)), None),
     }
     enrollment = status.get("enrollment")
     if status.get("microphone") == "lost":
@@ -193,6 +194,8 @@ class LocalMonitor:
             self._send(level_message(level.loudest_dbfs, level.peak_dbfs, hearing=speaking))
 
     def _decided(self, judgment: Judgment) -> None:
+        if not judgment.published:
+            return
         for message in judgment_messages(self._duress.review(judgment)):
             self._send(message)
 

@@ -32,7 +32,7 @@ class SoundLevel:
         samples: how many there were, 1 or more.
         energy: sum of their squares.
         loudest: power of the loudest block.
-        peak: highest sample.
+        peak: highest sample; 1 where any was at full scale as it came in.
     """
 
     samples: int
@@ -74,7 +74,8 @@ def sound_level(blocks: Iterable[AudioBlock]) -> SoundLevel | None:
             count += len(samples)
             energy += power
             loudest = max(loudest, power / len(samples))
-            peak = max(peak, float(np.abs(samples).max()))
+            highest = 1.0 if block.clipped_fraction else float(np.abs(samples).max())
+            peak = max(peak, highest)
     return SoundLevel(count, energy, loudest, peak) if count else None
 
 

@@ -15,11 +15,13 @@ from edge.recognition.adaptation import Nearness, reason_not_to_adapt
 from edge.replay.memory import ReplayCheck, load_quietly
 from edge.store import ProfileStore
 from edge.types import EnrollmentSample, Profile
+from edge.uptime import uptime
 
 _PATIENCE = 4
 """Failed readings in a row after which nobody can open."""
 _MOST_ADAPTATIONS = 8
 """Lessons waiting to be stored; more than can be said between two ticks."""
+_RELOAD_S = 86400.0
 
 _log = logging.getLogger(__name__)
 
@@ -35,18 +37,18 @@ def adaptation_from(
     decision, candidate = judgment.decision, judgment.candidate
     if candidate is None or not decision.granted:
         return None
-    if candidate.duress:  # neither phrase may become part of the other one's signature
-        return None
     analysis, profile = candidate.analysis, candidate.profile
     enrolled = replace(profile, samples=profile.enrolled)
+    nearness = Nearness(candidate.voice, candidate.phrase)
     refusal = reason_not_to_adapt(
         profile,
         analysis,
         confidence=decision.confidence,
-        nearness=Nearness(candidate.voice, candidate.phrase),
+        nearness=nearness,
+        # Of a duress phrase the person's own enrollment has the voice alone.
         to_enrolled=Nearness(
             engine.match_speakers([enrolled], analysis)[0],
-            engine.match_phrases([enrolled], analysis)[0],
+            candidate.phrase if candidate.duress else engine.match_phrases([enrolled], analysis)[0],
         ),
         truncated=judgment.utterance.truncated,
         now=decision.time,
@@ -55,6 +57,12 @@ def adaptation_from(
     if refusal is not None:
         _log.debug("nothing learned for %s: %s", profile.name, refusal.value)
         return None
+    if candidate.duress:
+        # Neither phrase may become part of the other one's signature; but that nothing is learned
+        # would show in the log, in the profile and in what is learned next. So it is once more what
+        # was enrolled.
+        again = replace(profile.enrolled[-1], phrase_variants=(), adapted=True)
+        return profile, replace(again, created_at=decision.time)
     sample = EnrollmentSample(
         speaker_embedding=analysis.speaker_embedding,
         phrase_embedding=analysis.phrase_embedding,
@@ -89,9 +97,15 @@ class ProfileCache:
         self._config = config
         self._replay = replay
         self._publisher = publisher
-        self._version: object = None
+        self._version: tuple[int, int] | None = None
         self._failing = 0
+        self._loaded_at = 0.0
         self._adaptations: deque[Adaptation] = deque(maxlen=_MOST_ADAPTATIONS)
+
+    @property
+    def revision(self) -> int:
+        """The store's revision when the profiles were last read; -1 before that."""
+        return -1 if self._version is None else self._version[1]
 
     def refresh(self) -> None:
         """Read the profiles again if they have changed, also by the command line.
@@ -102,6 +116,8 @@ class ProfileCache:
             version = self._store.data_version()
             if version == self._version:
                 self._recovered()
+                if uptime() - self._loaded_at >= _RELOAD_S:
+                    self._load_replays()  # without what is too old by now
                 return
             profiles = self._store.list()
         except StoreError as error:
@@ -154,10 +170,14 @@ class ProfileCache:
         except StoreError as error:
             _log.debug("fingerprints are not stored yet: %s", error)
 
-    def _use(self, profiles: list[Profile], version: object) -> None:
+    def _use(self, profiles: list[Profile], version: tuple[int, int] | None) -> None:
         self.profiles, self._version = profiles, version
         self._replay.use([profile.id for profile in profiles])
-        load_quietly(self._replay, self._store)  # also of enrollments at the command line
+        self._load_replays()  # also of enrollments at the command line
+
+    def _load_replays(self) -> None:
+        self._loaded_at = uptime()
+        load_quietly(self._replay, self._store)
 
     def _recovered(self) -> None:
         if self._failing >= _PATIENCE:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from edge.config import AuditConfig
 from edge.errors import StoreError
+from edge.store.ages import Ages
 from edge.store.audit_chain import AuditVerdict, Entry, Head, check, read_anchor
 from edge.store.audit_file import ANCHOR, FILE_NAME, TrailFile, reading
 from edge.store.device_state import DeviceState
@@ -56,6 +57,7 @@ class AuditTrail:
 
     Attributes:
         problem: why nothing can be written at the moment, None if all is well.
+        older: files that were found to be removed or older than another, by their names.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class AuditTrail:
             raise ValueError(f"a key of {len(key)} bytes")
         self.path = state_directory / FILE_NAME
         self.problem: str | None = None
+        self.older: set[str] = set()
         self.key = key
         self._state = state
         self._settings = settings
+        self._ages = Ages(state, "audit", settings.days)
         self._busy_s = busy_s
         self._on_urgent = on_urgent
         self._waiting: deque[Event] = deque()
@@ -132,7 +136,10 @@ class AuditTrail:
                 if lost:
                     detail = {"count": lost, "since": since}
                     written = [*events, Event(EventKind.UNWRITTEN, detail)]
-                self._opened().append(written)
+                file = self._opened()
+                file.append(written)
+                if file.older is not None:
+                    self.older.add(file.older)
                 with self._queue_lock:
                     for event in events:
                         if event in self._waiting:
@@ -152,7 +159,7 @@ class AuditTrail:
                 return 0
             file = self._opened()
             removed = file.prune(
-                before_us=round((time.time() - self._settings.days * 86400) * 1e6),
+                expired=self._ages.expired(file.head().seq),
                 most_entries=self._settings.most_entries,
                 most_bytes=self._settings.most_mb * 1_000_000,
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 from edge.errors import StoreError
 from edge.store.audit_chain import START, Entry, Head, anchor_text, read_anchor, sealed_entry
+from edge.store.device_state import FILE_NAME as STATE_FILE
 from edge.store.device_state import DeviceState
 from edge.store.sqlite import Database, FileKind, make_private
 from edge.types import Detail, Event, EventKind
@@ -59,13 +60,18 @@ def reading(path: Path) -> Iterator[Iterator[Entry]]:
 
 
 class TrailFile:
-    """The file in use, made if missing, for one thread, several processes. Raises `StoreError`."""
+    """The file in use, made if missing, for one thread, several processes. Raises `StoreError`.
+
+    Attributes:
+        older: the file that was found to be removed or older than another, if any.
+    """
 
     def __init__(self, path: Path, key: bytes, state: DeviceState, busy_s: float) -> None:
         self.path = path
         self._key = key
         self._state = state
         self._anchor_due = False
+        self.older: str | None = None
         with _KIND.errors(path):
             if not path.exists() and (state.get(ANCHOR) or "0:").startswith("0:"):
                 # Before there is anything to cut off: from now on a missing anchor is a finding.
@@ -90,11 +96,11 @@ class TrailFile:
                 head = self._insert(head, event)
             self._anchor_due = True
 
-    def prune(self, *, before_us: int, most_entries: int, most_bytes: int) -> int:
+    def prune(self, *, expired: int, most_entries: int, most_bytes: int) -> int:
         """Remove the oldest entries, and record that in the trail; how many. Raises `StoreError`.
 
-        Entries before `before_us` (Unix time, microseconds) go. Above `most_entries` or
-        `most_bytes`, a twentieth more goes, so that it is not for every entry again.
+        Entries up to number `expired` go. Above `most_entries` or `most_bytes`, a twentieth more
+        goes, so that it is not for every entry again.
         """
         with self._writing():
             first, last, count = self._database.execute(
@@ -106,10 +112,7 @@ class TrailFile:
                 self._database.pragma, ("page_size", "page_count", "freelist_count")
             )
             share = min(most_entries / count, most_bytes / ((pages - free) * page_size))
-            (young,) = self._database.execute(
-                "SELECT min(seq) FROM entry WHERE time_us >= ?", (before_us,)
-            ).fetchone()
-            until = last if young is None else young - 1
+            until = expired
             if share < 1.0:
                 until = max(until, last - int(count * share * 0.95))
             until = min(until, last - 1)  # the newest one stays
@@ -148,9 +151,11 @@ class TrailFile:
         anchor = read_anchor(self._key, self._state.get(ANCHOR))
         detail: dict[str, Detail]
         if anchor is None:
+            self.older = STATE_FILE
             detail = {"found": head.seq, "lost": "head"}
             return self._insert(head, Event(EventKind.TAMPERING, detail))
         if anchor.seq > head.seq:
+            self.older = FILE_NAME
             detail = {"found": head.seq, "expected": anchor.seq, "lost": "entries"}
             return self._insert(Head(anchor.seq, head.mac), Event(EventKind.TAMPERING, detail))
         return head

@@ -1,7 +1,14 @@
 """The types that packages pass to each other: small, frozen, printable."""
 
 from edge.types.access import EVERYTHING, AccessRule, Window
-from edge.types.audio import SAMPLE_RATE, AudioBlock, FloatArray, Quality, Utterance
+from edge.types.audio import (
+    PAUSE_S,
+    SAMPLE_RATE,
+    AudioBlock,
+    FloatArray,
+    Quality,
+    Utterance,
+)
 from edge.types.decision import (
     AccessDecision,
     Confidence,
@@ -17,6 +24,7 @@ from edge.types.profile import EnrollmentSample, Profile, ProfileKind, ProfileSt
 
 __all__ = [
     "EVERYTHING",
+    "PAUSE_S",
     "SAMPLE_RATE",
     "AccessDecision",
     "AccessRule",

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -102,6 +102,8 @@ class ReasonCode(str, enum.Enum):
     """While enrolling: the very recording that was enrolled before."""
     CUT_OFF = "cut_off"
     """While enrolling: speech touches the first or the last of what was recorded."""
+    OTHER_LENGTH = "other_length"
+    """While enrolling: half or twice as long as a repetition before."""
     LOCKED_OUT = "locked_out"
     """Too many rejections: everybody is denied until the lock-out is over."""
     REPLAY_SUSPECTED = "replay_suspected"
@@ -168,6 +170,21 @@ class AccessDecision:
         """Whether the door may open."""
         return self.outcome is Outcome.GRANTED
 
+    def for_everybody(self) -> AccessDecision:
+        """The decision as the whole broker may read it.
+
+        Not the phrase, which opens the door, and not how near an attempt was: with that somebody
+        who tries again and again gets nearer each time.
+        """
+        confidence = self.confidence if self.granted else Confidence.HIGH
+        return replace(self, phrase=None, scores={}, confidence=confidence)
+
+    def details(self) -> dict[str, Any]:
+        """What `for_everybody` leaves out, for who is named in the configuration."""
+        content = self.as_dict()
+        names = ("id", "time", "device", "confidence", "phrase", "scores")
+        return {name: content[name] for name in names}
+
     def as_dict(self) -> dict[str, Any]:
         """The decision under its JSON names, with what issuing added; times are ISO 8601 in UTC."""
         content: dict[str, Any] = {
@@ -217,6 +234,10 @@ class EventKind(str, enum.Enum):
     LOCK_OUT = "lock_out"
     LOCK_OUT_OVER = "lock_out_over"
     DURESS = "duress"
+    CLOCK = "clock"
+    """The time became unknown, or known again."""
+    ROLLBACK = "rollback"
+    """A file of the device's state was removed, or replaced by an older copy."""
     KEYS = "keys"
     """A key was made, rotated or withdrawn."""
     RETENTION = "retention"

@@ -49,8 +49,7 @@ def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal passed
         passed += seconds
 
-    stand_in = SimpleNamespace(clock_gettime=clock, CLOCK_BOOTTIME=time.CLOCK_BOOTTIME)
-    monkeypatch.setattr("edge.mqtt.outbox.time", stand_in)
+    monkeypatch.setattr("edge.uptime.time", SimpleNamespace(clock_gettime=clock))
     return pass_by
 
 

@@ -61,7 +61,8 @@ class ScriptedMicrophone:
             sound = quiet(part) if isinstance(part, float) else part
             for at in range(0, len(sound) - _BLOCK + 1, _BLOCK):
                 samples = sound[at : at + _BLOCK]
-                yield AudioBlock(samples, heard / SAMPLE_RATE, time.monotonic(), lost)
+                clipped = float((np.abs(samples) >= 0.999).mean())
+                yield AudioBlock(samples, heard / SAMPLE_RATE, time.monotonic(), lost, clipped)
                 heard += len(samples)
                 ScriptedMicrophone.now += len(samples) / SAMPLE_RATE
                 lost = 0

@@ -42,7 +42,7 @@ for turn in range(100000):
     for part in range(turn % 4 + 1):
         print(f"{who} {turn} {part}", flush=True)
     if turn % 10 == 9 and who.endswith("a"):
-        trail._opened().prune(before_us=0, most_entries=200, most_bytes=10**9)
+        trail._opened().prune(expired=0, most_entries=200, most_bytes=10**9)
 """
 
 

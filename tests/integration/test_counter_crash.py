@@ -28,7 +28,7 @@ KEY = bytes(range(32))
 # Each line is printed after what it tells has returned, so it is a promise. For each line of its
 # input it lives once, in a process of its own, which is quicker than to start it anew.
 DEVICE = """
-import os, resource, sys
+import os, resource, sys, time
 from pathlib import Path
 from edge.access import issuing
 from edge.access.issuing import Issuer
@@ -48,7 +48,7 @@ DECISION_MADE = AccessDecision(
     confidence=Confidence.HIGH)
 issuing.BLOCK = 3  # so that blocks are taken all the time
 key = HmacKey(bytes(range(32)), "owner")
-folder = Path(sys.argv[1])
+folder, dated = Path(sys.argv[1]), sys.argv[2] == "dated"
 
 def live(highest, limit):
     state = DeviceState(folder / "state")
@@ -65,9 +65,10 @@ def live(highest, limit):
             print("command", counter, flush=True)
         answers.clear()
 
-    issuer = Issuer("hall", state, key, kinds=(DECISION, DURESS))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    now = time.time if dated else lambda: None
+    issuer = Issuer("hall", state, key, kinds=(DECISION, DURESS), now=now)
     for old in range(max(1, highest - 40), highest + 1):
         tell(old)
     for turn in range(1, 3000):
@@ -96,13 +97,13 @@ for order in sys.stdin:
 class Device:
     """A device that lives again and again, and never gives a number twice or out of order."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, dated: bool = False) -> None:
         row = {"id": "owner", "algorithm": "hmac-sha256", "key": KEY.hex(), "role": "owner"}
         keys = folder / "keys.yaml"
         keys.touch(mode=0o600)
         keys.write_text(yaml.safe_dump({"keys": [row]}))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", DEVICE, str(folder)],
+            [sys.executable, "-c", DEVICE, str(folder), "dated" if dated else ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -163,15 +164,20 @@ def test_killed_at_any_moment_no_number_comes_twice(
 
 
 @pytest.mark.parametrize("limit", [4096, 20_000])
-def test_a_disk_that_takes_no_more_gives_no_number(device: Device, limit: int) -> None:
-    for run in range(4):  # it fails and is started again, with room and without
-        if run % 2:
-            (failure,) = device.live(limit=limit)
-            # It is no damage: whoever moved the files away would begin to count anew.
-            assert "damaged" not in failure
-        else:
-            assert device.live(killed_after=10) == []
-    assert device.count > 20
+def test_on_a_disk_that_takes_no_more_numbers_come_from_the_clock(
+    tmp_path: Path, limit: int
+) -> None:
+    with contextlib.closing(Device(tmp_path, dated=True)) as device:
+        for run in range(4):  # it fails and is started again, with room and without
+            before = device.highest["decision"]
+            if run % 2:
+                (failure,) = device.live(limit=limit)  # of the audit trail
+                # It is no damage: whoever moved the files away would begin to count anew.
+                assert "damaged" not in failure
+            else:
+                assert device.live(killed_after=10) == []
+            assert device.highest["decision"] > before
+        assert device.count > 20
 
 
 def test_a_disk_that_may_only_be_read_gives_no_number(small_disk: Path) -> None:

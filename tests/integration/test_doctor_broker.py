@@ -239,6 +239,15 @@ def test_a_broker_that_wants_tls_and_gets_none(tmp_path: Path, authority: Author
     assert "whether the broker wants TLS" in silent.remedy
 
 
+def test_a_broker_that_wants_a_certificate(tmp_path: Path, authority: Authority) -> None:
+    options = f"cafile {authority.ca_file}\nrequire_certificate true"
+    with Broker(tmp_path, tls=authority, options=options) as broker:
+        found = look(broker.port, tls=TlsConfig(enabled=True, ca_file=authority.ca_file))
+    refused = the("broker_login.refused", found)
+    assert refused.found == "it wants a certificate of this device"
+    assert refused.remedy == "set mqtt.tls.cert_file and mqtt.tls.key_file"
+
+
 def test_a_broker_that_stands_still_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

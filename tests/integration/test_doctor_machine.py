@@ -40,6 +40,7 @@ def context(tmp_path: Path) -> Context:
 def test_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = context(tmp_path)
     no_programs(tmp_path, monkeypatch)
+    monkeypatch.setattr("edge.access.clock._TIME_SERVERS", tmp_path / "timesync")
     synchronized = Path("/run/systemd/timesync/synchronized").exists()
     expected = "clock_sync.yes" if synchronized else "clock_sync.unknown"
     assert codes(machine.check_clock(here)) == ["clock.plausible", expected]
@@ -57,8 +58,16 @@ def test_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state.put(LATEST_KEY, "1800000000.0")
     state.close()
     assert codes(machine.check_clock(here, 1_799_999_700.0))[0] == "clock.plausible"
-    behind = the("clock.behind", machine.check_clock(here, 1_799_999_699.0))
+    behind = the("clock.unknown", machine.check_clock(here, 1_799_999_699.0))
+    assert "the time is unknown: the clock shows 2027-01-15" in behind.found
+    assert behind.found.endswith("people with hours or dates are rejected")
     assert "edge-voice access clock --accept" in behind.remedy
+    (tmp_path / "timesync").mkdir()
+    unset = the("clock.unknown", machine.check_clock(here, 1_800_000_000.0))
+    assert "no time server or clock chip has confirmed it" in unset.found
+    allow = replace(here.config, access=replace(here.config.access, unknown_time="allow"))
+    unset = the("clock.unknown", machine.check_clock(Context(allow), 1_800_000_000.0))
+    assert unset.found.endswith("people with hours or dates are not checked")
 
 
 @pytest.mark.parametrize(
@@ -260,6 +269,22 @@ def test_a_model_that_is_not_its_card_s(own_models: Path) -> None:
     assert "cannot be read" in the("models.fault", look_at_models(own_models)).found
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_card_that_was_changed(
+    own_models: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    file = own_models / "phrase_embedding.json"
+    card = json.loads(file.read_text())
+    card["calibration"]["ratio"]["offset"] += 60.0
+    file.write_text(json.dumps(card))
+    monkeypatch.setattr("edge.resources.models_directory", lambda: own_models)
+    config = Config(models_directory=own_models if own else None)
+    found = list(machine.check_models(Context(config, quick=True)))
+    code = "models.own" if own else "models.altered"
+    assert codes(found) == ["models.genuine", "models.genuine", code, "speed.left_out"]
+    assert "phrase_embedding.json" in found[2].found
+
+
 def test_a_card_without_its_calibration(own_models: Path) -> None:
     file = own_models / "speaker_embedding.json"
     card = json.loads(file.read_text())
@@ -267,7 +292,8 @@ def test_a_card_without_its_calibration(own_models: Path) -> None:
     file.write_text(json.dumps(card))
     found = look_at_models(own_models)
     assert codes(found) == [
-        "models.genuine", "models.genuine", "models.calibration", "speed.not_measured"
+        "models.genuine", "models.genuine", "models.own", "models.calibration",
+        "speed.not_measured",
     ]  # fmt: skip
     (own_models / "speaker_cohort.npy").unlink()
     shutil.copy(models_directory() / "speaker_embedding.json", file)

@@ -229,6 +229,11 @@ def test_the_broker_s_password(tmp_path: Path) -> None:
     assert "cannot be read" in the("password.unusable", secrets(mqtt=mqtt)).found
     private(file, "\n")
     assert str(file) in the("password.empty", secrets(mqtt=mqtt)).remedy
+    for pasted in ("\u201ca secret\u201d", "a secret ", "a\xa0secret", "'a secret'"):
+        file.write_text(f"{pasted}\n")
+        odd = the("password.odd", secrets(mqtt=mqtt))
+        assert str(file) in odd.remedy
+        assert "secret" not in odd.found
 
 
 def test_the_key_of_the_device_s_certificate(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
         assert [event["state"] for event in events] == ["accepted", "accepted", "complete"]
         assert [event["done"] for event in events] == [1, 2, 3]
         assert [event["message"] for event in events] == [
-            "1 of 3: again", "2 of 3: once more", "Ada is enrolled",
+            "1 of 3: again", "2 of 3: once more, in haste: so you get in on busy days too",
+            "Ada is enrolled",
         ]  # fmt: skip
         door.status(enrolling=False, enrolled=1)
         assert not door.home.on("/decision")
@@ -291,7 +292,7 @@ def test_each_command_once_at_the_command_line(broker: Broker, tmp_path: Path) -
             "test-door: done",
             "  say your passphrase 3 times and pause after each",
             "  1 of 3: again",
-            "  2 of 3: once more",
+            "  2 of 3: once more, in haste: so you get in on busy days too",
             "  Ada is enrolled",
         ]
         assert "Ada: enrolled" in tell("list")

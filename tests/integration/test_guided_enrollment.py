@@ -27,6 +27,7 @@ from tests.integration.scripted_microphone import (
     spoken,
     write,
 )
+from tests.unit.voices import with_a_pause
 
 Capture = pytest.CaptureFixture[str]
 Hear = Callable[..., None]
@@ -104,6 +105,8 @@ def test_a_room_three_repetitions_and_a_trial(hear: Hear, capsys: Capture) -> No
     ]
     taken = r"Accepted: \d\.\d s of speech at -\d\d dB, \d\d dB above the noise\."
     assert len(re.findall(taken, err)) == 3
+    assert err.index("2 of 3") < err.index("Now in a hurry, as on a busy day: who is known by calm")
+    assert err.count("Now in a hurry") == 1
     assert "Now a trial: say it once more, as at the door (a running service may" in err
     shown = out.splitlines()
     assert shown[:2] == ["Ada is enrolled.", "Trial: it opens, by a wide margin."]
@@ -192,7 +195,7 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
         "Rejected: too short (about 2 syllables heard, 4 or more needed): choose a longer",
         "Accepted: ",
         "Rejected: this is the very recording that was enrolled before: say it again",
-        "Rejected: not the phrase of the first repetition (distance",
+        "Rejected: not the phrase of the earlier repetitions (distance",
         "Rejected: not the voice of what was enrolled before (similarity",
     )
     assert len(said_so) == len(expected), said_so
@@ -201,6 +204,27 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
     assert "If the first repetition was the bad one, press Ctrl-C and start over with" in err
     assert "progress saved (1 of 3): run the command again to continue" in err
     assert "nobody spoke into 'a microphone' for 6 s: come closer" in err
+
+
+def test_a_pause_in_the_phrase_makes_no_two_of_it(hear: Hear, capsys: Capture) -> None:
+    hear(2.0, with_a_pause("ada_enroll_1", 0.7), *ADA[1:], with_a_pause("ada_right_phrase", 0.7))
+    code, value = enroll_json("Ada", capture=capsys)
+    assert code == 0
+    assert [each["accepted"] for each in value["utterances"]] == [True, True, True]
+    assert value["trial"]["confidence"] == "high"
+
+
+def test_half_a_phrase_is_asked_about(hear: Hear, capsys: Capture) -> None:
+    ada = said("ada_enroll_1")
+    start = np.flatnonzero(np.abs(ada) > 0.03)[0]
+    half = np.concatenate((ada[: start + 13_000], quiet(1.5)))
+    hear(2.0, half, "ada_enroll_2", "ada_enroll_3")
+    err = enroll("Ada", capture=capsys)[2]
+    assert "But one second: was that all? If it was only a part of the phrase, start" in err
+    assert re.search(
+        r"Rejected: 2\.\d s of speech, 0\.\d s in a repetition before: say all of", err
+    )
+    assert "If the first repetition was the bad one, press Ctrl-C and start over with" in err
 
 
 def test_too_long_too_short_and_lost(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
@@ -319,7 +343,7 @@ def test_a_trial_is_tried_again_and_can_be_left_out(
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
     assert "Nobody spoke: trial skipped." in err
-    hear(2.0, *ADA, MicrophoneError("it has gone away; check its plug"))
+    hear(2.0, *ADA, 1.0, MicrophoneError("it has gone away; check its plug"))
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
     assert "Trial skipped: it has gone away; check its plug." in err
@@ -338,15 +362,18 @@ def test_ctrl_c_keeps_what_was_taken_and_says_so(
     stop = KeyboardInterrupt()
     for parts, line in (
         ((1.0, stop), "nothing was enrolled"),
-        ((2.0, "ada_enroll_1", stop), "progress saved (1 of 3): run the command again to continue"),
-        ((2.0, *ADA[1:], stop), "Ada is enrolled; the trial was skipped"),
+        (
+            (2.0, "ada_enroll_1", 1.0, stop),
+            "progress saved (1 of 3): run the command again to continue",
+        ),
+        ((2.0, *ADA[1:], 1.0, stop), "Ada is enrolled; the trial was skipped"),
     ):
         hear(*parts)
         code, out, err = enroll("Ada", capture=capsys)
         assert (code, out) == (130, "")
         assert line in err
     old = [sample.created_at for sample in store.get("Ada").samples]
-    hear(2.0, *ADA[:2], stop)
+    hear(2.0, *ADA[:2], 1.0, stop)
     assert "Ada keeps the old signature" in enroll("Ada", "--again", capture=capsys)[2]
     assert [sample.created_at for sample in store.get("Ada").samples] == old
 

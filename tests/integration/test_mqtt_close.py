@@ -25,7 +25,7 @@ def started(port: int) -> MqttPublisher:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer or a connection that does not come is waited for for an hour."""
-    for name in ("CONNECT_TIMEOUT_S", "_ACCEPT_TIMEOUT_S", "SILENCE_TIMEOUT_S"):
+    for name in ("CONNECT_TIMEOUT_S", "_ACCEPT_TIMEOUT_S", "_PATIENT_ACCEPT_TIMEOUT_S"):
         monkeypatch.setattr(f"edge.mqtt.link.{name}", 3600.0)
 
 

@@ -112,10 +112,12 @@ def test_a_certificate_for_another_name_is_refused(
         assert not subject.connected
 
 
+@pytest.mark.parametrize("older", ["", "tls_version tlsv1.2"])
 def test_own_certificate(
-    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, authority: Authority, caplog: pytest.LogCaptureFixture, older: str
 ) -> None:
-    options = f"cafile {authority.ca_file}\nrequire_certificate true"
+    # Mosquitto's oldest TLS is 1.2 unless told otherwise, and in that the refusal comes sooner.
+    options = f"cafile {authority.ca_file}\nrequire_certificate true\n{older}"
     secured = TlsConfig(
         enabled=True,
         ca_file=authority.ca_file,
@@ -129,6 +131,17 @@ def test_own_certificate(
         with publisher(broker.port, tls=without) as subject:
             assert settled(lambda: "cannot use the broker" in caplog.text)
             assert not subject.connected
+        (said,) = {line for line in caplog.messages if "cannot use the broker" in line}
+        assert "wants a certificate of this device; set mqtt.tls.cert_file and" in said
+        stranger = Authority(tmp_path / "stranger")
+        another = dataclasses.replace(
+            secured, cert_file=stranger.cert_file, key_file=stranger.key_file
+        )
+        caplog.clear()
+        with publisher(broker.port, tls=another) as subject:
+            assert settled(lambda: "cannot use the broker" in caplog.text)
+            assert not subject.connected
+        assert "does not accept this device's certificate (unknown ca); check" in caplog.text
 
 
 def test_tls_where_there_is_none_and_none_where_there_is(

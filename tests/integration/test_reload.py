@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,8 +20,11 @@ import numpy as np
 import pytest
 import yaml
 
+from edge.crypto.canonical import wire
+from edge.crypto.signing import key_in, signed
 from edge.monitor.client import connect
-from tests.integration.broker import Broker, Subscriber, free_port
+from edge.mqtt.commands import command_message
+from tests.integration.broker import Broker, Subscriber, connected, free_port, send
 from tests.integration.house import House, feed, is_listening, speak, stop
 from tests.integration.test_service import as_wave
 from tests.integration.test_signed_service import SignedHouse
@@ -276,6 +280,35 @@ def test_no_command_that_follows_an_answer_is_lost(
                 for command in ("reload", "ping"):
                     done = house.tell(command, "--device-key", str(house.public_key))
                     assert done.returncode == 0, (command, done.stderr)
+        finally:
+            stop(service)
+
+
+def test_no_command_of_anybody_is_lost_while_the_service_changes_hands(
+    broker: Broker, house: SignedHouse, systemd: Systemd
+) -> None:
+    key = key_in(house.owner)
+    with Subscriber(broker) as home, connected(broker) as client:
+        service = started(house, home, systemd)
+        try:
+            first = time.time_ns() // 10**6
+            sent: dict[str, str] = {}
+            for number in range(3):
+                if number:
+                    change(house, lambda settings: settings["device"].update(name="The red door"))
+                for name in ("ping", "reload", "ping", "list", "disarm", "arm"):
+                    message = command_message(name, {}, "test-door", key)
+                    # Two may be made in one millisecond.
+                    message = signed({**message, "counter": first + len(sent)}, "command", key)
+                    sent[message["id"]] = name
+                    send(client, "edge-voice/test-door/command", wire(message))
+                reloaded(service, systemd)
+                for ended, name in sent.items():
+                    said = home.wait_for("/command/result", lambda r, end=ended: r["id"] == end)
+                    assert said.json["ok"], said.json
+                    assert said.json["command"] == name
+            states = {said.json["state"] for said in home.on("/status")}
+            assert states == {"online"}
         finally:
             stop(service)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.audio import microphone
+from edge.audio.high_pass import HighPass
 from edge.recognition import Engine
 from edge.store import ProfileStore
 from edge.types import Profile, ProfileKind
@@ -31,6 +32,12 @@ def ada(engine: Engine) -> Profile:
 def robin(engine: Engine) -> Profile:
     """Robin of the demo, enrolled with his phrase."""
     return enrolled(engine, "robin")
+
+
+@pytest.fixture
+def unfiltered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks have the samples that came in, for tests of where each of them goes."""
+    monkeypatch.setattr(HighPass, "feed", lambda _, samples: samples)
 
 
 @pytest.fixture

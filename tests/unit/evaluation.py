@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.config.settings import SecurityConfig
 from edge.evaluation.evaluate import kind_figures, preset_figures
 from edge.evaluation.results import Evaluation, suggest
 from edge.evaluation.trials import Trials
+from edge.evaluation.turned_away import TurnedAway
 
 THRESHOLDS = {"relaxed": -1.0, "balanced": 0.0, "strict": 1.0}
 
@@ -54,5 +56,7 @@ def evaluation_of(trials: Trials | None = None, folder: str = "home") -> Evaluat
         refused={"too_noisy": 2},
         kinds=kind_figures(trials),
         presets=presets,
-        suggestion=suggest(presets, len(trials.people)),
+        suggestion=suggest(presets, len(trials.people), SecurityConfig()),
+        turned_away=(TurnedAway("<ada>", "2.wav", "voice", "the voice did not match"),),
+        not_judged=(TurnedAway("guest", "1.wav", "too_noisy", "too noisy (3 dB)"),),
     )

@@ -65,7 +65,7 @@ class Home:
         self.events: list[Event] = []
         self.answers: list[Mapping[str, Any]] = []
         self.state = DeviceState(folder / "state")
-        refusals = settings.pop("refusals", None)
+        refusals, now = settings.pop("refusals", None), settings.pop("now", None)
         self.queue = CommandQueue(
             CommandsConfig(keys_file=keys_file(folder), **settings),
             "hall",
@@ -78,6 +78,7 @@ class Home:
             record=self.events.append,
             answer=self.answers.append,
             refusals=refusals,
+            now=now,
         )
 
     def _handler(self, name: str) -> Any:

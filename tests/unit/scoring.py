@@ -23,7 +23,6 @@ PLAIN_VOICE: dict[str, Any] = {
     "similarity": 30.0,
     "speech": 0.0,
     "enrollments": 0.0,
-    "snr": 0.0,
     "curve": VOICE_CURVE,
 }
 
@@ -43,6 +42,6 @@ def plain_scorer(dimensions: int = 3, rate: float = 0.001) -> Scorer:
     return Scorer(
         cohort=Cohort(np.eye(1, dimensions, dtype=np.float32), nearest=1, weight=0.0),
         voice=VoiceCalibration(**PLAIN_VOICE),
-        phrase=PhraseCalibration(8.0, -18.0, -1.0, PHRASE_CURVE),
+        phrase=PhraseCalibration(8.0, -18.0, -1.0, 4.0, PHRASE_CURVE),
         rate=rate,
     )

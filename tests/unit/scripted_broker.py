@@ -92,6 +92,7 @@ class Broker:
         codes: the reason it answers with, by kind of packet or by topic; 0 is success.
         deaf: the kinds of packets it does not answer.
         hangs_up_on: the versions of MQTT that it hangs up on.
+        late: keeps its answers to itself, except to a new connection, until `catch_up`.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -99,6 +100,8 @@ class Broker:
         self.codes: dict[str, int] = {}
         self.deaf: set[str] = set()
         self.hangs_up_on: set[int] = set()
+        self.late = False
+        self._held = b""
         self.tried: list[tuple[float, str, int, float]] = []
         self.connects: list[Connect] = []
         self.sent: list[Sent] = []
@@ -117,6 +120,7 @@ class Broker:
         mine, theirs = socket.socketpair()
         mine.setblocking(False)
         self._end, self.line, self._data, self._unsent = mine, Line(theirs), b"", b""
+        self._held = b""
         return self.line
 
     def serve(self) -> None:
@@ -153,6 +157,12 @@ class Broker:
         self._unsent += data
         self._flush()
 
+    def catch_up(self) -> None:
+        """Send the answers that are late."""
+        self.late = False
+        held, self._held = self._held, b""
+        self.send_bytes(held)
+
     def disconnect(self, code: int) -> None:
         """End the connection with a reason, in MQTT 5."""
         self._answer(0xE0, bytes([code, 0]))
@@ -172,7 +182,7 @@ class Broker:
         return b"\0" if self._version == 5 else b""
 
     def _flush(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # nobody takes it, or not yet
             while self._end is not None and self._unsent:
                 self._unsent = self._unsent[self._end.send(self._unsent) :]
 
@@ -181,7 +191,11 @@ class Broker:
         while rest > 127:
             length.append(rest & 127 | 128)
             rest >>= 7
-        self.send_bytes(bytes([first, *length, rest]) + body)
+        data = bytes([first, *length, rest]) + body
+        if self.late and first != 0x20:
+            self._held += data
+        else:
+            self.send_bytes(data)
 
     def _take(self, kind: str, flags: int, body: bytes) -> None:
         if kind == "Connect":
@@ -271,6 +285,9 @@ class World:
     Attributes:
         waits: how long each `select` was to wait that had nothing to do.
         joins: how long each `join` was to wait.
+        unacknowledged: how many bytes the broker's machine has not confirmed.
+        reachable: whether the broker's machine answers to a new connection beside the first.
+        tried_again: when such a connection was tried.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,6 +296,10 @@ class World:
         self.waits: list[float] = []
         self.joins: list[float | None] = []
         self.connecting: Callable[[], None] | None = None
+        self.unacknowledged = 0
+        self.reachable = True
+        self.tried_again: list[float] = []
+        self._others: list[socket.socket] = []
         self._until = self.now
         self._runs = 0
         self._idle_after = -1
@@ -289,6 +310,8 @@ class World:
         monkeypatch.setattr(select, "select", self._select)
         monkeypatch.setattr(socket, "create_connection", self._connect)
         monkeypatch.setattr(threading.Thread, "join", self._join())
+        monkeypatch.setattr("edge.mqtt.link.unacknowledged", lambda _: self.unacknowledged)
+        monkeypatch.setattr("edge.mqtt.link.try_again", self._try_again)
         monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
 
     def at(self, seconds: float, event: Callable[[], None]) -> None:
@@ -312,6 +335,17 @@ class World:
         if self.connecting is not None:
             self.connecting()
         return self.broker.connect(*arguments, **options)
+
+    def _try_again(self, _: object) -> socket.socket:
+        self.tried_again.append(self.now)
+        mine, theirs = socket.socketpair()
+        self._others.append(theirs)
+        mine.setblocking(False)
+        if not self.reachable:  # one that cannot be written to is not made yet
+            with contextlib.suppress(BlockingIOError):
+                while mine.send(bytes(1 << 16)):
+                    pass
+        return mine
 
     def _select(self, readers: Any, writers: Any, errors: Any, timeout: float) -> Any:
         # The least wait is long enough to show in the time that it ends at.

@@ -46,10 +46,13 @@ class Memory(DeviceState):
         if text is not None:
             self.texts[name] = text
 
-    def reserve(self, name: str, count: int = 1) -> int:
+    def last(self, name: str) -> int:
+        return self.numbers.get(name, 0)
+
+    def reserve(self, name: str, count: int = 1, least: int = 1) -> int:
         self._require()
         self.writes += 1
-        first = self.numbers.get(name, 0) + 1
+        first = max(self.numbers.get(name, 0) + 1, least)
         self.numbers[name] = first + count - 1
         return first
 

@@ -20,6 +20,7 @@ def _described(blocks: list[AudioBlock]) -> list[tuple[int, float, float, int]]:
     ]
 
 
+@pytest.mark.usefixtures("unfiltered")
 def test_samples_are_cut_placed_and_dated() -> None:
     maker, samples = BlockMaker(16_000), _noise(1_500)
     at = 100.0
@@ -35,6 +36,7 @@ def test_samples_are_cut_placed_and_dated() -> None:
     assert one[1].end_s == two[0].start_s
 
 
+@pytest.mark.usefixtures("unfiltered")
 def test_what_is_incomplete_before_a_gap_is_lost_with_it() -> None:
     maker = BlockMaker(16_000)
     assert len(maker.feed(_noise(600), 1.0)) == 1
@@ -75,11 +77,47 @@ def test_what_a_resampler_holds_back_comes_last() -> None:
 
 @pytest.mark.parametrize("glitch", [np.inf, -np.inf, np.nan])
 def test_a_glitch_of_the_driver_is_silence(glitch: float) -> None:
-    samples = np.full(512, 0.25, np.float32)
+    samples = np.zeros(512, np.float32)
     samples[100] = glitch
     (block,) = BlockMaker(16_000).feed(samples, 1.0)
-    assert block.samples[100] == 0.0
-    assert np.count_nonzero(block.samples) == 511
+    assert not block.samples.any()
+    assert block.clipped_fraction == 0.0
+
+
+@pytest.mark.parametrize(("rate", "length"), [(16_000, 512), (48_000, 1_536), (8_000, 256)])
+@pytest.mark.parametrize("chunk", [97, 5_000])
+def test_what_was_clipped_is_counted_in_its_block(rate: int, length: int, chunk: int) -> None:
+    samples = np.full(10 * length, 0.4, np.float32)
+    samples[2 * length : 2 * length + length // 4] = 1.0
+    samples[4 * length - length // 8 : 4 * length + length // 8] = -0.999
+    samples[6 * length] = 0.998
+    maker, blocks = BlockMaker(rate), []
+    for start in range(0, len(samples), chunk):
+        piece = samples[start : start + chunk]
+        blocks += maker.feed(piece, 1.0, last=start + chunk >= len(samples))
+    shares = [block.clipped_fraction for block in blocks]
+    assert shares == [0.0, 0.0, 0.25, 0.125, 0.125, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_what_was_clipped_may_be_known_from_before() -> None:
+    samples = np.full(1_024, 1.0, np.float32)
+    clipped = np.zeros(1_024, np.bool_)
+    clipped[600:728] = True
+    assert [b.clipped_fraction for b in blocks_of(samples, clipped)] == [0.0, 0.25]
+
+
+def test_what_was_clipped_before_a_gap_is_lost_with_it() -> None:
+    maker = BlockMaker(16_000)
+    assert maker.feed(np.ones(100, np.float32), 1.0) == []
+    (block,) = maker.feed(_noise(512), 2.0, lost=7)
+    assert block.clipped_fraction == 0.0
+
+
+def test_a_gap_begins_without_a_click() -> None:
+    maker = BlockMaker(16_000)
+    maker.feed(np.full(512, -0.3, np.float32), 1.0)
+    (block,) = maker.feed(np.full(512, 0.3, np.float32), 2.0, lost=100)
+    assert float(np.abs(block.samples).max()) < 1e-6
 
 
 def test_a_recording_as_blocks() -> None:

@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge.audio import portaudio
-from edge.audio.devices import DeviceChoice, InputDevice, choose
+from edge.audio.devices import DeviceChoice, InputDevice, choose, lasting_name
 from edge.audio.microphone import Timeline
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock
@@ -49,6 +50,99 @@ def test_wrong_choice_lists_what_there_is(choice: DeviceChoice, message: str) ->
         choose(DEVICES, choice)
     assert f"'{choice}'" in str(caught.value)
     assert "2 'ReSpeaker 4 Mic Array: USB Audio (hw:1,0)'" in str(caught.value)
+
+
+TWINS = [
+    InputDevice(0, "bcm2835 Headphones: - (hw:0,0)", 8, 44_100.0, is_default=True),
+    InputDevice(1, "USB: Audio (hw:1,0)", 1, 44_100.0, is_default=False),
+    InputDevice(2, "USB: Audio (hw:2,0)", 1, 44_100.0, is_default=False),
+    InputDevice(3, "USB: Line (hw:2,1)", 1, 44_100.0, is_default=False),
+    InputDevice(4, "desk", 1, 44_100.0, is_default=False),
+]
+
+
+@pytest.fixture
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the ids of cards are, and beside it what udev has linked to them."""
+    for number, name in enumerate(("Headphones", "Device", "Device_1")):
+        (tmp_path / "sound" / f"card{number}").mkdir(parents=True)
+        (tmp_path / "sound" / f"card{number}" / "id").write_text(f"{name}\n")
+    for folder, name, card in (
+        ("by-path", "platform-usb-0:1.1:1.0", "1"), ("by-path", "platform-usb-0:1.2:1.0", "2"),
+        ("by-id", "usb-Maker_Twin-00", "2"), ("by-path", "nothing", "X"),
+    ):  # fmt: skip
+        (tmp_path / "snd" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "snd" / folder / name).symlink_to(f"../controlC{card}")
+    monkeypatch.setattr("edge.audio.devices._CARDS", tmp_path / "sound")
+    monkeypatch.setattr("edge.audio.devices._NODES", tmp_path / "snd")
+    return tmp_path
+
+
+def test_a_whole_name_fits_after_its_card_got_another_number() -> None:
+    """As `edge-voice devices` printed it before a restart."""
+    for name in ("usb pnp sound device: audio (hw:5,0)", "USB PnP Sound Device: Audio (hw:0,0) "):
+        assert choose(DEVICES, name).index == 3
+    with pytest.raises(MicrophoneError, match="no microphone is"):
+        choose(DEVICES, "PnP Sound Device: Audio (hw:1,0)")
+    assert choose(TWINS, "USB: Audio (hw:2,0)").index == 2
+    with pytest.raises(MicrophoneError, match="more than one"):
+        choose(TWINS, "USB: Audio (hw:3,0)")
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("choice", "index"),
+    [
+        ("hw:CARD=Device,DEV=0", 1),
+        ("hw:CARD=device_1,DEV=0", 2),
+        ("plughw:CARD=Device_1,DEV=1", 3),
+        ("hw:Device_1,1", 3),
+        ("hw:Device", 1),
+        ("hw:2,1", 3),
+        ("hw:1", 1),
+        ("hw:CARD=Device,DEV=0,SUBDEV=0", 1),
+        ("/dev/snd/by-path/platform-usb-0:1.1:1.0", 1),
+        (" by-path/platform-usb-0:1.1:1.0 ", 1),
+        ("desk", 4),
+    ],
+)
+def test_a_card_is_found_by_what_alsa_and_udev_call_it(choice: str, index: int) -> None:
+    assert choose(TWINS, choice).index == index
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("hw:CARD=Device_1", "more than one"),
+        ("by-id/usb-Maker_Twin-00", "more than one"),
+        ("hw:CARD=Devic,DEV=0", "no microphone"),
+        ("hw:CARD=Device,DEV=1", "no microphone"),
+        ("hw:9,0", "no microphone"),
+        ("by-path/nothing", "no microphone"),
+        ("by-path/absent", "no microphone"),
+        ("by-path/../by-id/usb-Maker_Twin-00", "no microphone"),
+    ],
+)
+def test_a_card_that_is_not_there_or_records_twice(choice: str, message: str) -> None:
+    with pytest.raises(MicrophoneError, match=message):
+        choose(TWINS, choice)
+
+
+def test_two_that_are_alike_are_told_apart_by_their_sockets(
+    cards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting = [lasting_name(device, TWINS) for device in TWINS]
+    assert lasting == [
+        "bcm2835 Headphones: -",
+        str(cards / "snd" / "by-path" / "platform-usb-0:1.1:1.0"),
+        str(cards / "snd" / "by-path" / "platform-usb-0:1.2:1.0"),
+        "USB: Line",
+        "desk",
+    ]
+    assert choose(TWINS, "/dev/snd/by-path/platform-usb-0:1.1:1.0").index == 1
+    monkeypatch.setattr("edge.audio.devices._NODES", cards / "absent")
+    assert lasting_name(TWINS[1], TWINS) == "USB: Audio (hw:1,0)"
 
 
 def test_without_a_default_it_is_the_first() -> None:

@@ -79,6 +79,31 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(recording.samples, 0.75 * _tone(), atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+def test_what_one_channel_overdrives_is_told_after_mixing(tmp_path: Path, rate: int) -> None:
+    two = np.zeros((rate, 2), np.float32)
+    two[rate // 4 : rate // 2, 1] = -1.0
+    recording = read_audio(_write(tmp_path / "two.wav", two, rate, subtype="PCM_16"))
+    assert float(np.abs(recording.samples).max()) < 0.7
+    clipped = np.flatnonzero(recording.clipped)
+    assert (clipped[0], clipped[-1], len(clipped)) == (4_000, 7_999, 4_000)
+
+
+@pytest.mark.parametrize(("peak", "count"), [(0.998, 0), (1.0, 400), (3.0, 400)])
+def test_in_a_float_file_what_is_flat_at_its_own_peak_is_clipped(
+    tmp_path: Path, peak: float, count: int
+) -> None:
+    loud = 0.5 * _tone()
+    loud[1_000:1_400] = peak
+    recording = read_audio(_write(tmp_path / "loud.wav", loud, subtype="FLOAT"))
+    assert np.count_nonzero(recording.clipped) == count
+
+
+def test_an_offset_does_not_hide_that_channels_cancel() -> None:
+    two = np.stack([0.5 - 0.1 * _tone(), 0.5 + 0.1 * _tone()], axis=1).astype(np.float32)
+    assert float(mix_down(two).std()) == pytest.approx(0.1 * float(_tone().std()), rel=1e-3)
+
+
 def test_channels_in_antiphase_do_not_cancel(tmp_path: Path) -> None:
     two = np.stack([-0.9 * _tone(), _tone()], axis=1)
 
@@ -155,12 +180,10 @@ def test_truncated_and_damaged_flac_is_refused(tmp_path: Path) -> None:
 def test_sizes_of_a_streaming_writer_are_taken_as_unknown(tmp_path: Path) -> None:
     whole = _write(tmp_path / "whole.wav", _tone()).read_bytes()
     at = whole.index(b"data") + 4
-    for size in (0xFFFF_FFFF, 0x7FFF_FFFF):
+    for size in (0xFFFF_FFFF, 0x7FFF_FFFF, 0):  # as a pipe would be
         file = tmp_path / "streamed.wav"
         file.write_bytes(whole[:at] + struct.pack("<I", size) + whole[at + 4 :])
         assert len(read_audio(file).samples) / SAMPLE_RATE == pytest.approx(0.5)
-    file.write_bytes(whole[:at] + struct.pack("<I", 0) + whole[at + 4 :])
-    assert "never finished" in _refusal(file)
 
 
 def test_length_is_judged_by_the_header_before_decoding(tmp_path: Path) -> None:
@@ -257,7 +280,7 @@ def test_sound_of_odd_length_needs_no_padding(tmp_path: Path) -> None:
         (0xFFFF_FFFF, "160 samples"),
         (321, "is truncated"),
         (320, "160 samples"),
-        (0, "was never finished"),
+        (0, "160 samples"),
     ],
 )
 def test_the_promised_length_is_held_against_the_file(
@@ -298,7 +321,7 @@ def test_a_thousand_chunks_are_looked_at(tmp_path: Path, before: int, expected: 
         ([FMT, b"data\0\0\0"], "ends before any sound"),
         ([FMT], "ends before any sound"),
         ([FMT, _chunk(b"data", length=0xFFFF_FFFF)], "zero length"),
-        ([FMT, b"data\0\0\0\0x"], "was never finished"),
+        ([FMT, b"data\0\0\0\0x"], "zero length"),
         # Without a format it cannot be said how many seconds are missing.
         ([_chunk(b"data", PCM, 400)], "promises 400.00 s and 320.00 s"),
         ([b"fmt \x10\0\0\0" + b"x" * 11], "ends before any sound"),

@@ -128,6 +128,7 @@ def test_it_is_used_within_with(sound_system: SoundSystem) -> None:
         next(Microphone().blocks())
 
 
+@pytest.mark.usefixtures("unfiltered")
 def test_sound_comes_in_blocks_and_what_an_overflow_lost_is_counted(
     sound_system: SoundSystem, sound_clock: Clock
 ) -> None:

@@ -173,3 +173,29 @@ def test_what_was_loud_before_a_part_is_no_noise_of_it() -> None:
     assert quality.noise_dbfs == pytest.approx(-60.0, abs=1.5)
     assert quality.snr_db == pytest.approx(20.0, abs=1.5)
     assert measure_quality(samples, speech).noise_dbfs > -55.0
+
+
+def test_the_echo_is_measured_from_the_first_speech_to_what_fades_after_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[tuple[FloatArray, float]] = []
+
+    def measured(samples: FloatArray, snr_db: float) -> float:
+        given.append((samples, snr_db))
+        return 0.7
+
+    monkeypatch.setattr("edge.audio.quality.reverberation_s", measured)
+    samples = _steps([number / 1000 for number in range(100)])
+    speech = np.zeros(100, np.bool_)
+    speech[20:50] = speech[90:95] = True
+    quality = measure_quality(samples, speech)
+    assert quality.reverberation_s == 0.7
+    assert given[0][1] == quality.snr_db
+    np.testing.assert_array_equal(given[0][0], samples[20 * FRAME_SAMPLES :])
+    part = np.zeros(100, np.bool_)
+    part[30:60] = True
+    measure_quality(samples, speech, part)
+    # Half a second after the last speech is 16 frames.
+    np.testing.assert_array_equal(
+        given[1][0], samples[30 * FRAME_SAMPLES : (50 + 16) * FRAME_SAMPLES]
+    )

@@ -23,6 +23,8 @@ from edge.errors import AudioFormatError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 from tests.unit.sound_system import Clock
 
+pytestmark = pytest.mark.usefixtures("unfiltered")
+
 
 def _noise(count: int, seed: int = 1) -> FloatArray:
     return np.random.default_rng(seed).uniform(-0.5, 0.5, count).astype(np.float32)
@@ -197,6 +199,22 @@ def test_channels_of_a_pipe_are_mixed() -> None:
     for bits, data in ((32, sound), (24, upper)):
         heard = _heard(_riff(1, bits, data, channels=4))
         np.testing.assert_array_equal(heard, np.tile([0.375, -0.25], 600))
+
+
+def test_what_one_channel_of_a_pipe_overdrives_is_told_after_mixing() -> None:
+    two = np.zeros((1_024, 2), "<i2")
+    two[600:728, 1] = 32_767
+    with StandardInputSource(io.BytesIO(_riff(1, 16, two.tobytes(), channels=2))) as source:
+        blocks = list(source.blocks())
+    assert [block.clipped_fraction for block in blocks] == [0.0, 0.25]
+
+
+def test_what_one_channel_of_a_file_overdrives_is_told_after_mixing(tmp_path: Path) -> None:
+    two = np.zeros((1_024, 2), np.float32)
+    two[600:728, 1] = 1.0
+    soundfile.write(tmp_path / "two.wav", two, SAMPLE_RATE)
+    with FileSource(tmp_path / "two.wav") as source:
+        assert [block.clipped_fraction for block in source.blocks()] == [0.0, 0.25]
 
 
 def test_half_a_sample_at_the_end_of_bare_sound_is_left_out() -> None:

@@ -326,6 +326,7 @@ class Peak(SpeechDetector):
         return [float(frame.max())]
 
 
+@pytest.mark.usefixtures("unfiltered")
 def test_a_recording_is_one_utterance_to_its_last_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(end_pointing, "SpeechDetector", Peak)
     monkeypatch.setattr(utterance, "SpeechDetector", Peak)
@@ -363,3 +364,138 @@ def test_the_end_of_the_stream_ends_what_is_open() -> None:
     assert room.pointer.flush() == []
     room.hear(0.9, times=8)
     assert room.pointer.flush() == []  # too short
+
+
+# --- pauses ---
+
+
+def paused(frames: int, *, before: int = 20, after: int = 15, **settings: Any) -> Room:
+    """Speech, so many frames of silence, and speech; then silence."""
+    room = Room(**{"joined_silence_s": 1.2, **settings})
+    room.hear(0.0, times=30)
+    room.hear(0.9, times=before)
+    room.hear(0.0, times=frames)
+    room.hear(0.9, times=after)
+    room.hear(0.0, times=40)
+    return room
+
+
+@pytest.mark.parametrize(("frames", "pauses"), [(7, 0), (8, 1), (18, 1)])
+def test_a_longer_silence_within_speech_is_a_pause(frames: int, pauses: int) -> None:
+    (done,) = paused(frames).done
+    assert done.pauses == (((17 + 20) * 512, (17 + 20 + frames) * 512),)[:pauses]
+    assert done.joined is None
+
+
+@pytest.mark.parametrize(("frames", "joined"), [(19, True), (37, True), (38, False), (60, False)])
+def test_after_a_short_pause_both_utterances_are_given_as_one_too(
+    frames: int, joined: bool
+) -> None:
+    first, second = paused(frames).done
+    assert first.joined is None
+    assert (second.joined is not None) is joined
+    if second.joined is not None:
+        both = second.joined
+        assert both.start_s == first.start_s == pytest.approx((30 - 17) * FRAME_S)
+        assert (both.lead_s, both.end_s) == (first.lead_s, second.end_s)
+        numbers = np.round(both.samples[::512] * 1000).astype(int)
+        np.testing.assert_array_equal(numbers, np.arange(13, 50 + frames + 15 + 17))
+        assert both.pauses == ((37 * 512, (37 + frames) * 512),)
+        assert both.quality.net_speech_s == pytest.approx(35 * FRAME_S)
+
+
+def test_while_an_utterance_may_go_on_that_is_known() -> None:
+    room = Room(joined_silence_s=1.2)
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=18)
+    assert not room.pointer.may_go_on
+    room.hear(0.0, times=19)
+    assert len(room.done) == 1
+    assert room.pointer.may_go_on
+    room.hear(0.0)
+    assert not room.pointer.may_go_on
+    room.hear(0.9, times=20)
+    assert not room.pointer.may_go_on
+
+
+@pytest.mark.parametrize(("after", "joined"), [(100, True), (101, False)])
+def test_long_speech_after_a_pause_is_no_second_half(after: int, joined: bool) -> None:
+    """Four seconds, 125 frames, with 6 frames before it and 19 after it."""
+    room = Room(joined_silence_s=1.2)
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=25)
+    room.hear(0.9, times=after)
+    assert room.pointer.may_go_on
+    room.hear(0.0, times=19)
+    assert (room.done[1].joined is not None) is joined
+
+
+def test_both_together_are_no_longer_than_an_utterance_may_be() -> None:
+    for longest_s, joined in ((3.72, True), (3.68, False)):  # 116 frames and 115
+        room = paused(25, max_utterance_s=longest_s, before=40)
+        assert (room.done[1].joined is not None) is joined
+
+
+def test_a_cough_between_two_halves_does_not_part_them() -> None:
+    room = Room(joined_silence_s=1.2)
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=25)
+    room.hear(0.9, times=3)
+    room.hear(0.0, times=25)
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=19)
+    both = room.done[1].joined
+    assert both is not None
+    assert len(both.pauses) == 2
+
+
+@pytest.mark.parametrize("joined_silence_s", [0.0, 0.6])
+def test_nothing_is_joined_after_less_than_ends_an_utterance(joined_silence_s: float) -> None:
+    room = paused(38, joined_silence_s=joined_silence_s)
+    assert [done.joined for done in room.done] == [None, None]
+
+
+@pytest.mark.parametrize("what", ["lost", "forgotten", "flushed", "other settings"])
+def test_what_is_over_does_not_go_on(what: str) -> None:
+    room = Room(joined_silence_s=1.2)
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=22)
+    if what == "lost":
+        room.hear(0.0, lost=100)
+        room.hear(0.0, times=25)
+    elif what == "forgotten":
+        room.pointer.forget_last()
+    elif what == "flushed":
+        room.pointer.flush()
+    else:
+        room.pointer.use(room.pointer.settings)
+    assert not room.pointer.may_go_on
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=19)
+    assert room.done[1].joined is None
+
+
+def test_what_goes_on_already_may_be_forgotten_too() -> None:
+    room = Room(joined_silence_s=1.2)
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=22)
+    room.hear(0.9, times=10)
+    room.pointer.forget_last()
+    assert not room.pointer.may_go_on
+    room.hear(0.0, times=19)
+    assert room.done[1].joined is None
+
+
+def test_patience_waits_for_longer_and_joins_nothing() -> None:
+    usual = EndPointSettings.of(AudioConfig(), rolling=True)
+    assert usual.joined_silence_s == 1.2
+    room = Room()
+    room.pointer.use(usual.patient())
+    room.hear(0.9, times=20)
+    room.hear(0.0, times=33)
+    assert room.done == []
+    room.hear(0.0)
+    assert len(room.done) == 1
+    assert not room.pointer.may_go_on
+    slow = EndPointSettings.of(AudioConfig(end_silence_s=2.0)).patient()
+    assert slow.end_silence_s == 2.0

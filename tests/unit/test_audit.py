@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -39,9 +38,9 @@ from tests.unit.trails import (
 DAY = 86400.0
 
 
-def prune_before(folder: Path, when: float) -> int:
+def prune_to(folder: Path, expired: int) -> int:
     with closing(TrailFile(folder / "audit.sqlite", KEY, DeviceState(folder), 0.0)) as file:
-        removed = file.prune(before_us=round(when * 1e6), most_entries=10**6, most_bytes=10**9)
+        removed = file.prune(expired=expired, most_entries=10**6, most_bytes=10**9)
         file.anchor()
     return removed
 
@@ -168,9 +167,16 @@ def test_another_key(tmp_path: Path) -> None:
     )
 
 
-def test_old_entries_go_and_that_is_on_record(tmp_path: Path) -> None:
+def test_old_entries_go_and_that_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
     with open_trail(tmp_path, days=30) as trail:
-        record(trail, *(event(n, when=time.time() - (40 - 2 * n) * DAY) for n in range(10)))
+        for number in range(10):
+            clock.up = number * 2 * DAY
+            record(trail, event(number))
+            assert trail.prune() == 0
+        clock.up = 40 * DAY
         assert trail.prune() == 6
         assert trail.prune() == 0
         verdict = trail.verify()
@@ -203,7 +209,7 @@ def test_retention_across_a_gap(tmp_path: Path) -> None:
     write(tmp_path, 1, 2, 3)
     alter(tmp_path, "DELETE FROM entry WHERE seq = 3")
     write(tmp_path, 4)
-    assert prune_before(tmp_path, NOON + 3) == 2
+    assert prune_to(tmp_path, 2) == 2
     assert findings(tmp_path) == ("entry 3 is missing, as was noticed when entry 4 was written",)
 
 
@@ -337,7 +343,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trail of which retention has removed the oldest entries: 4 to 12."""
     folder = tmp_path_factory.mktemp("original")
     write(folder, *range(1, 9))
-    prune_before(folder, NOON + 4)
+    prune_to(folder, 3)
     write(folder, 10, 11, 12)
     return folder
 

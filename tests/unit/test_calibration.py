@@ -11,7 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edge.recognition.scoring import OperatingCurve, PhraseCalibration, VoiceCalibration
+from edge.recognition.scoring import (
+    OperatingCurve,
+    PhraseCalibration,
+    VoiceCalibration,
+    phrase_terms,
+)
 from tests.unit.scoring import PHRASE_CURVE, PLAIN_VOICE, VOICE_CURVE
 
 RATES = st.floats(1e-8, 0.9)
@@ -77,9 +82,7 @@ def test_many_ratios_at_once_are_as_one_by_one(ratios: list[float]) -> None:
         assert found == pytest.approx(VOICE_CURVE.rarity(ratio), abs=1e-5)
 
 
-FULL = VoiceCalibration(
-    **{**PLAIN_VOICE, "speech": -2.0, "enrollments": -1.5, "snr": -0.8, "curve": VOICE_CURVE}
-)
+FULL = VoiceCalibration(**{**PLAIN_VOICE, "speech": 2.0, "enrollments": -1.5, "curve": VOICE_CURVE})
 
 
 def ratio(
@@ -87,22 +90,18 @@ def ratio(
     similarity: float = 0.5,
     enrollments: int = 3,
     net_speech_s: float = 2.0,
-    snr_db: float = 25.0,
 ) -> float:
-    found = calibration.ratio(
-        np.asarray([[similarity]], np.float32), [enrollments], [net_speech_s], [snr_db]
-    )
+    found = calibration.ratio(np.asarray([[similarity]], np.float32), [enrollments], [net_speech_s])
     assert found.shape == (1, 1)
     assert found.dtype == np.float32
     return float(found[0, 0])
 
 
 def test_a_ratio_by_hand() -> None:
-    # At 2 s and 25 dB only the enrollments add something to -9 + 30 x 0.5.
+    # At 2 s only the enrollments add something to -9 + 30 x 0.5.
     assert ratio() == pytest.approx(6.0 - 1.5 * math.log(3))
     assert ratio(enrollments=1) == pytest.approx(6.0)
-    assert ratio(enrollments=1, net_speech_s=4.0) == pytest.approx(6.0 - 2.0 * math.log(2))
-    assert ratio(enrollments=1, snr_db=15.0) == pytest.approx(6.0 + 0.8)
+    assert ratio(enrollments=1, net_speech_s=1.0) == pytest.approx(6.0 - 2.0 * math.log(2))
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1))
@@ -114,8 +113,7 @@ def test_the_more_similar_the_likelier(one: float, other: float) -> None:
 @pytest.mark.parametrize(
     ("fact", "low", "high", "below_adds", "above_adds"),
     [
-        ("net_speech_s", 0.4, 6.0, -2.0 * math.log(0.2), -2.0 * math.log(3)),
-        ("snr_db", 0.0, 40.0, 2.0, -1.2),
+        ("net_speech_s", 0.4, 2.0, 2.0 * math.log(0.2), 0.0),
         ("enrollments", 1, 5, 1.5 * math.log(3), -1.5 * math.log(5 / 3)),
     ],
 )
@@ -129,8 +127,8 @@ def test_beyond_what_was_measured_the_end_counts(
     assert added(low) == pytest.approx(below_adds, abs=1e-5)
     assert added(high) == pytest.approx(above_adds, abs=1e-5)
     assert [added(low - 100), added(0), added(high + 100)] == [added(low), added(low), added(high)]
-    assert added(low * 1.1 + 0.1) < added(low)
-    assert added(high * 0.9) > added(high)
+    for end, inside in ((low, low * 1.1 + 0.1), (high, high * 0.9)):
+        assert added(inside) != pytest.approx(added(end), abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -143,26 +141,65 @@ def test_the_threshold_goes_with_the_number_of_enrollments(enrollments: int, shi
 
 def test_each_voice_and_signature_is_judged_by_its_own_quality() -> None:
     similarity = np.asarray([[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]], np.float32)
-    enrollments, speech, snr = [1, 4], [0.5, 2.0, 5.0], [10.0, 20.0, 30.0]
-    together = FULL.ratio(similarity, enrollments, speech, snr)
+    enrollments, speech = [1, 4], [0.5, 1.5, 5.0]
+    together = FULL.ratio(similarity, enrollments, speech)
     for row in range(2):
         for column in range(3):
-            alone = ratio(
-                FULL, similarity[row, column], enrollments[row], speech[column], snr[column]
-            )
+            alone = ratio(FULL, similarity[row, column], enrollments[row], speech[column])
             assert together[row, column] == pytest.approx(alone, abs=1e-5)
 
 
 def test_quality_that_weighs_nothing_changes_nothing() -> None:
-    plain = replace(FULL, speech=0.0, snr=0.0, enrollments=0.0)
-    assert ratio(plain, snr_db=0.0, net_speech_s=0.4, enrollments=5) == pytest.approx(6.0)
+    plain = replace(FULL, speech=0.0, enrollments=0.0)
+    assert ratio(plain, net_speech_s=0.4, enrollments=5) == pytest.approx(6.0)
 
 
-def test_a_phrase_by_hand() -> None:
-    phrase = PhraseCalibration(8.0, -18.0, -1.0, PHRASE_CURVE)
-    assert phrase.ratio(0.0, 40.0) == 8.0
-    assert phrase.ratio(0.5, 25.0) == pytest.approx(-1.0)
-    assert phrase.ratio(0.5, 15.0) == pytest.approx(0.0)  # noise adds to a distance
-    assert phrase.ratio(0.5, -20.0) == phrase.ratio(0.5, 5.0) == pytest.approx(1.0)
-    assert phrase.ratio(0.5, 6.0) == pytest.approx(0.9)
-    assert phrase.ratio(0.5, 24.0) == pytest.approx(-0.9)
+@given(st.floats(-1.0, 1.0), st.floats(0.0, 10.0), st.floats(0.0, 10.0), st.floats(0.0, 5.0))
+def test_saying_less_is_never_to_anybodys_advantage(
+    similarity: float, one: float, other: float, speech: float
+) -> None:
+    calibration = replace(FULL, speech=speech)
+    less, more = (
+        ratio(calibration, similarity, net_speech_s=seconds) for seconds in sorted((one, other))
+    )
+    assert less <= more
+    # From 2 s on there is no more to be had, so nothing is to be won by talking on.
+    assert ratio(calibration, similarity, net_speech_s=max(one, 2.0)) == ratio(
+        calibration, similarity
+    )
+
+
+PHRASE = PhraseCalibration(8.0, -18.0, -1.0, 4.0, PHRASE_CURVE)
+
+
+@pytest.mark.parametrize(
+    ("distance", "snr_db", "reverberation_s", "expected"),
+    [
+        (0.0, 40.0, 0.0, 8.0),
+        (0.5, 25.0, 0.0, -1.0),
+        (0.5, 15.0, 0.0, 0.0),  # noise adds to a distance
+        (0.5, 24.0, 0.0, -0.9),
+        (0.5, 4.0, 0.0, 1.1),
+        (0.5, 3.0, 0.0, 1.2),
+        (0.5, -20.0, 0.0, 1.2),
+        (0.5, 25.0, 0.5, 1.0),  # and so does an echo
+        (0.5, 15.0, 0.5, 2.0),
+        (0.5, 25.0, 1.4, 4.6),
+        (0.5, 25.0, 1.5, 5.0),
+        (0.5, 25.0, 2.0, 5.0),
+        (0.5, 25.0, -1.0, -1.0),
+    ],
+)
+def test_a_phrase_by_hand(
+    distance: float, snr_db: float, reverberation_s: float, expected: float
+) -> None:
+    assert PHRASE.ratio(distance, snr_db, reverberation_s) == pytest.approx(expected)
+
+
+def test_many_phrases_at_once_are_as_one_by_one() -> None:
+    distances, snr_db, echo = np.array([0.1, 0.5]), np.array([10.0, 30.0]), np.array([0.3, 0.9])
+    together = PHRASE.ratio(distances, snr_db, echo)
+    assert together == pytest.approx([PHRASE.ratio(*one) for one in zip(distances, snr_db, echo)])
+    noise, seconds = phrase_terms(snr_db, echo)
+    assert noise == pytest.approx([-1.5, 0.0])
+    assert seconds == pytest.approx([0.3, 0.9])

@@ -32,8 +32,8 @@ READERS: dict[str, Callable[[ModelCard], object]] = {
     PHRASE: phrase_calibration,
 }
 RATIO_KEYS = [
-    *((SPEAKER, key) for key in ("offset", "similarity", "speech", "enrollments", "snr")),
-    *((PHRASE, key) for key in ("offset", "distance", "snr")),
+    *((SPEAKER, key) for key in ("offset", "similarity", "speech", "enrollments")),
+    *((PHRASE, key) for key in ("offset", "distance", "snr", "echo")),
 ]
 NO_NUMBERS: list[Any] = [None, "3", True, [], {}, math.nan, math.inf, -math.inf, 10**400]
 
@@ -78,7 +78,10 @@ def test_the_signs_are_as_they_must_be() -> None:
     voice = voice_calibration(read_card(models_directory() / f"{SPEAKER}.json"))
     phrase = phrase_calibration(read_card(models_directory() / f"{PHRASE}.json"))
     assert voice.similarity > 0.0
+    assert voice.speech >= 0.0
     assert phrase.distance < 0.0
+    assert phrase.snr <= 0.0
+    assert phrase.echo >= 0.0
 
 
 @pytest.mark.parametrize("name", [SPEAKER, PHRASE])
@@ -122,6 +125,7 @@ def test_a_damaged_ratio(tmp_path: Path, name: str, key: str, value: object) -> 
     [
         (SPEAKER, "similarity", -32.0),
         (SPEAKER, "similarity", 0.0),
+        (SPEAKER, "speech", -0.01),
         (PHRASE, "distance", 17.7),
         (PHRASE, "distance", 0.0),
     ],

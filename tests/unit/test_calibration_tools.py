@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition import Engine
+from edge.recognition.dtw import unit
 from edge.types import SAMPLE_RATE, FloatArray, Quality, Utterance
 from tests.unit.voices import recording, speech
 from tools.calibration import phrases
 from tools.calibration.logistic import fit
-from tools.calibration.voices import CorpusUtterance
+from tools.calibration.quantiles import fit_quantile
+from tools.calibration.voice import FittedVoice, fit_voice
+from tools.calibration.voices import CorpusUtterance, Voices
 
 
 def gaussian(
@@ -129,7 +133,28 @@ def test_said_faster_it_is_shorter(speed: float) -> None:
     assert altered.samples.dtype == np.float32
 
 
-QUIET = np.full(400, phrases.QUIET_DB, np.float32)
+@pytest.mark.parametrize("share", [0.02, 0.125, 0.5, 0.9, 0.999])
+def test_a_line_below_which_a_share_lies_is_recovered(share: float) -> None:
+    chance = np.random.default_rng(0)
+    x = chance.uniform(0.0, 3.0, 20_000)
+    # Spread evenly over 0.5 at x = 0, and over 0.5 more for each unit of it.
+    values = 1.0 + 2.0 * x + 0.5 * (1.0 + x) * chance.random(len(x))
+    features = np.stack((np.ones_like(x), x), axis=1)
+    weights = fit_quantile(features, values, share)
+    assert weights[1] == pytest.approx(2.0 + 0.5 * share, abs=0.05)
+    # The rounded kink moves the line of a rare share outwards, not its slope.
+    assert weights[0] == pytest.approx(1.0 + 0.5 * share, abs=0.05 if share < 0.99 else 0.2)
+    assert np.mean(values < features @ weights) == pytest.approx(share, abs=0.03)
+
+
+def test_what_says_nothing_about_a_quantile_weighs_nothing() -> None:
+    chance = np.random.default_rng(1)
+    features = np.stack((np.ones(20_000), chance.normal(0.0, 1.0, 20_000)), axis=1)
+    weights = fit_quantile(features, chance.normal(5.0, 1.0, 20_000), 0.125)
+    assert weights == pytest.approx([5.0 - 1.150, 0.0], abs=0.05)  # 12.5 % of a Gaussian
+
+
+NOTHING = np.zeros(400, np.float32)
 
 
 def made_up(seed: int = 0) -> phrases.Distances:
@@ -140,9 +165,11 @@ def made_up(seed: int = 0) -> phrases.Distances:
 
     return phrases.Distances(
         right=around(0.20, 0.06, 400),
-        right_snr_db=QUIET,
+        right_noise=NOTHING,
+        right_echo=NOTHING,
         near=around(0.55, 0.08, 400),
-        near_snr_db=QUIET,
+        near_noise=NOTHING,
+        near_echo=NOTHING,
         other=around(0.80, 0.08, 20_000),
         single=around(0.85, 0.08, 1_000),
     )
@@ -152,28 +179,25 @@ def test_the_curve_of_a_phrase_keeps_both_promises() -> None:
     distances = made_up()
     found = phrases.fit_phrase(distances)
     assert found.distance < 0.0
-    assert found.ratio(float(np.median(distances.right)), 30.0) > 0.0
-    assert found.ratio(float(np.median(distances.near)), 30.0) < 0.0
+    assert found.ratio(float(np.median(distances.right)), 30.0, 0.0) > 0.0
+    assert found.ratio(float(np.median(distances.near)), 30.0, 0.0) < 0.0
 
     def passing(of: FloatArray, rate: float) -> float:
-        return float(np.mean(found.ratio(of, 30.0) >= found.curve.threshold(rate)))
+        return float(np.mean(found.ratio(of, 30.0, 0.0) >= found.curve.threshold(rate)))
 
     for rate, near_misses in ((0.01, 0.25), (0.001, 0.125), (0.0001, 0.0625)):
         assert passing(distances.other, rate) <= max(rate, 0.001) + 1e-4
         # One of both limits it, so it is no stricter than it must be.
         assert passing(distances.near, rate) == pytest.approx(near_misses, abs=0.005)
     # Where near misses are told apart well, other sentences set the limit.
-    clear = phrases.fit_phrase(
-        phrases.Distances(
-            distances.right, QUIET, distances.other[:400], QUIET, distances.other, distances.single
-        )
-    )
-    accepted = clear.ratio(distances.other, 30.0) >= clear.curve.threshold(0.01)
+    clear = phrases.fit_phrase(replace(distances, near=distances.other[:400]))
+    accepted = clear.ratio(distances.other, 30.0, 0.0) >= clear.curve.threshold(0.01)
     assert np.mean(accepted) == pytest.approx(0.01, abs=0.001)
 
 
 def test_the_curve_of_few_trials_rises_all_the_same() -> None:
-    values = ([0.1, 0.2], [25.0, 25.0], [0.6, 0.7], [25.0, 25.0], [0.8, 0.9], [0.9])
+    none = [0.0, 0.0]
+    values = ([0.1, 0.2], none, none, [0.6, 0.7], none, none, [0.8, 0.9], [0.9])
     few = phrases.Distances(*(np.asarray(one, np.float32) for one in values))
     points = phrases.fit_phrase(few).curve.points
     for (before, low), (after, high) in itertools.pairwise(points):
@@ -203,15 +227,104 @@ def test_distances_of_a_voice_come_out_in_order(engine: Engine) -> None:
     assert float(np.median(found.right)) < float(np.median(found.near))
 
 
-def test_the_calibration_of_a_phrase_knows_the_noise() -> None:
-    quiet = made_up()
+def heard_in(noise_adds: float, echo_adds: float, count: int = 4_000) -> phrases.Distances:
+    """Distances in noise and echo; what each of their terms adds to every one of them."""
     chance = np.random.default_rng(1)
-    snr_db = chance.uniform(5.0, 25.0, 400).astype(np.float32)
-    added = 0.1 * (25.0 - snr_db) / 10.0
-    found = phrases.fit_phrase(
-        phrases.Distances(
-            quiet.right + added, snr_db, quiet.near + added, snr_db, quiet.other, quiet.single
-        )
+
+    def around(mean: float, deviation: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        noise = chance.uniform(-2.2, 0.0, count)
+        echo = chance.uniform(0.0, 1.5, count)
+        values = chance.normal(mean, deviation, count) + noise_adds * noise + echo_adds * echo
+        return values.astype(np.float32), noise.astype(np.float32), echo.astype(np.float32)
+
+    quiet = made_up()
+    return phrases.Distances(*around(0.20, 0.06), *around(0.55, 0.08), quiet.other, quiet.single)
+
+
+def test_the_calibration_of_a_phrase_knows_noise_and_echo() -> None:
+    distances = heard_in(noise_adds=-0.10, echo_adds=0.15)
+    found = phrases.fit_phrase(distances)
+    assert found.snr == pytest.approx(0.10 * found.distance, rel=0.15)
+    assert found.echo == pytest.approx(-0.15 * found.distance, rel=0.15)
+    # As many near misses pass in any noise and echo.
+    ratios = (
+        found.offset
+        + found.distance * distances.near
+        + found.snr * distances.near_noise
+        + found.echo * distances.near_echo
     )
-    assert found.snr == pytest.approx(0.1 * found.distance, rel=0.35)
-    assert found.ratio(0.3, 10.0) > found.ratio(0.3, 25.0)
+    passed = ratios >= found.curve.threshold(0.001)
+    for term in (distances.near_noise, distances.near_echo):
+        for much in (term < np.median(term), term >= np.median(term)):
+            assert np.mean(passed[much]) == pytest.approx(0.125, abs=0.03)
+
+
+@pytest.mark.parametrize(("noise_adds", "echo_adds"), [(0.10, 0.15), (-0.10, -0.15), (0.10, -0.15)])
+def test_noise_and_echo_never_ask_for_more(noise_adds: float, echo_adds: float) -> None:
+    """By chance, near misses may be nearer in noise: that must not lock out those who are right."""
+    found = phrases.fit_phrase(heard_in(noise_adds, echo_adds))
+    assert (found.snr < 0.0) is (noise_adds < 0.0)
+    assert (found.echo > 0.0) is (echo_adds > 0.0)
+    assert found.snr <= 0.0 <= found.echo
+    assert found.distance < 0.0
+
+
+# --- voices ---
+
+
+def in_common(short: float, *, far: int = 0, altered: bool = True, seed: int = 0) -> Voices:
+    """Six recordings of each of 30 speakers, whole and short.
+
+    Args:
+        short: how much the short ones have in common with everybody; the whole ones have 0.5.
+        far: recordings of each speaker that resemble nobody, not even their speaker.
+        altered: whether those are said to be altered.
+        seed: of all random choices.
+    """
+    chance = np.random.default_rng(seed)
+    everybody = np.eye(1, 32, dtype=np.float32)
+    kinds = [(0.5, 3.0, 1.0)] * 6 + [(short, 0.6, 1.0)] * 6 + [(0.0, 3.0, 0.0)] * far
+    centers = unit(chance.standard_normal((30, 32)).astype(np.float32))
+    rows = [(speaker, kind) for speaker in range(30) for kind in range(len(kinds))]
+    vectors = [
+        kinds[kind][2] * centers[speaker]
+        + 0.1 * chance.standard_normal(32)
+        + kinds[kind][0] * everybody[0]
+        for speaker, kind in rows
+    ]
+    embeddings = unit(np.stack(vectors).astype(np.float32))
+    return Voices(
+        embeddings=embeddings,
+        enrolled=embeddings,
+        speaker=np.asarray([f"{speaker:02}" for speaker, _ in rows]),
+        recording=np.arange(len(rows)),
+        whole=np.asarray([kind < 6 for _, kind in rows]),
+        altered=np.asarray([altered and kind >= 12 for _, kind in rows]),
+        net_speech_s=np.asarray([kinds[kind][1] for _, kind in rows]),
+        snr_db=np.full(len(rows), 30.0),
+    )
+
+
+def asked(found: FittedVoice, rate: float = 0.01) -> float:
+    """The similarity from which a voice is accepted that says enough."""
+    of = found.calibration
+    enrolled = of.enrollments * np.log(3.0)
+    return float((of.curve.threshold(rate) - of.offset - enrolled) / of.similarity)
+
+
+def test_of_short_speech_more_is_asked_where_strangers_come_nearer_with_it() -> None:
+    nearer, further = fit_voice(in_common(0.9)).calibration, fit_voice(in_common(0.2)).calibration
+    assert nearer.speech > 0.5
+    assert further.speech == 0.0
+    for found in (nearer, further):
+        assert found.similarity > 0.0
+        assert list(fit_voice(in_common(0.5)).document()["ratio"]) == [
+            "offset", "similarity", "speech", "enrollments",
+        ]  # fmt: skip
+
+
+def test_strangers_in_noise_do_not_lower_what_is_asked() -> None:
+    """They are further away, and anybody could add noise."""
+    quiet = asked(fit_voice(in_common(0.5)))
+    assert asked(fit_voice(in_common(0.5, far=12))) == pytest.approx(quiet, abs=0.02)
+    assert asked(fit_voice(in_common(0.5, far=12, altered=False))) < quiet - 0.02

@@ -54,10 +54,13 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 class House:
     """A policy, and the rounds that people have enrolled."""
 
-    def __init__(self, *people: Profile, time: str = "12:00", **settings: Any) -> None:
+    def __init__(self, *people: Profile, time: str | None = "12:00", **settings: Any) -> None:
         self.rounds: dict[str, Sequence[DigitRound]] = {}
         self.fault: Exception | None = None
-        hour, minute = map(int, time.split(":"))
+        now = None
+        if time is not None:
+            hour, minute = map(int, time.split(":"))
+            now = datetime(2026, 1, 5, hour, minute, tzinfo=timezone.utc)
         engine: Any = SimpleNamespace(
             models=SimpleNamespace(speaker=SimpleNamespace(sha256=SPEAKER_MODEL))
         )
@@ -65,7 +68,7 @@ class House:
             ChallengeConfig(**settings),
             engine,
             self._load,
-            lambda: datetime(2026, 1, 5, hour, minute, tzinfo=timezone.utc),
+            lambda: now,
         )
         if people:
             self.policy.use(people)
@@ -91,10 +94,12 @@ class House:
                                ("00:00", True), ("06:14", True), ("06:15", False))),
         ("hours", "08:00-08:00", "20:00", AccessRule(), True),
         ("hours", "08:00-08:00", "08:00", AccessRule(), True),
+        ("hours", "08:00-09:00", None, AccessRule(), True),  # it may be those
+        ("never", "08:00-09:00", None, AccessRule(), False),
     ],
 )  # fmt: skip
 def test_who_has_to_answer_when(
-    required: str, hours: str, time: str, rule: AccessRule, expected: bool
+    required: str, hours: str, time: str | None, rule: AccessRule, expected: bool
 ) -> None:
     policy = House(time=time, required=required, hours=hours).policy
     assert policy.requires(replace(ADA, rule=rule)) == expected

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.audio.devices import InputDevice, choose
+from edge.audio.devices import InputDevice, choose, lasting_name
 from edge.cli.enrolling import chosen_device
 from edge.config import load_config
 from edge.config.editing import changed
@@ -23,7 +23,6 @@ from edge.enrollment.microphones import (
     MicrophoneLevel,
     as_setting,
     best_of,
-    lasting_name,
     listen_to,
     real_microphones,
 )

@@ -207,7 +207,8 @@ def test_every_question(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Cap
 def test_enter_keeps_all_that_is_set(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    setup(file, "--yes", "--microphone", "Line In", "--no-tls")
+    typed(monkeypatch, devices=[LINE])
+    assert setup(file, "--yes", "--microphone", "Line In", "--no-tls") == 0
     before = {path: path.read_bytes() for path in file.parent.iterdir()}
     typed(monkeypatch, *[""] * 7, secret="", devices=MicrophoneError("PortAudio is missing"))
     assert setup(file) == 0
@@ -232,9 +233,11 @@ def test_who_leaves_changes_nothing(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--broker", "mqtt://x"], "mqtt.host: 'mqtt://x' cannot be used"),
+        (["--broker", "mqtt://x"], "mqtt.host: 'mqtt://x' is a URL; give x"),
         (["--broker", "x:99999"], "mqtt.port: 99999 is too large"),
-        (["--broker", "a b"], "mqtt.host: 'a b' cannot be used"),
+        (["--broker", "a b"], "mqtt.host: 'a b' is not a host name"),
+        (["--broker", "1.2.3.4:abc"], "mqtt.host: '1.2.3.4:abc' is not a host name or an address"),
+        (["--user", "door\u00a0"], r"mqtt.username: 'door\xa0' holds a character that cannot be"),
         (["--name", ""], "device.name: '' cannot be used"),
         (["--id", "front door"], "device.id: 'front door' cannot be used"),
         (["--microphone", "x" * 300], "audio.device: 'xxx"),
@@ -284,15 +287,38 @@ def test_a_configuration_with_mistakes_is_left_alone(file: Path, capsys: Capture
     assert file.read_text() == "lock: yes\n"
 
 
-def test_a_user_needs_a_file_of_their_own(
+def test_without_root_it_is_the_users_own_configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
     monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
+    own = tmp_path / "edge-voice" / "config.yaml"
+    assert main(["setup", "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert f"{own}: written" in out
+    # It is found without being named, and root has nothing to do with it.
+    assert "to listen from this terminal: edge-voice run\n" in out
+    assert "If something is wrong: edge-voice doctor\n" in out
+    assert ": edge-voice enroll NAME\n" in out
+    other = tmp_path / "my files" / "config.yaml"
+    assert main(["setup", "--yes", "--config", str(other)]) == 0
+    out = capsys.readouterr().out
+    for command in ("run", "doctor", "enroll NAME"):
+        assert f"edge-voice {command} --config '{other}'\n" in out
+
+
+def test_a_user_without_a_home_names_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
+    monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
+    monkeypatch.setattr("edge.config.loading.user_file", lambda: None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main(["setup", "--yes"]) == 2
-    assert "can only be written by root; use sudo" in capsys.readouterr().err
+    assert "no home directory; name a file with --config" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made(file: Path, capsys: Capture) -> None:
@@ -321,6 +347,39 @@ def test_the_service_is_started_with_it(
     assert ("did not start" in err) == (not starts)
     assert "sudo edge-voice enroll NAME" in out
     assert "If something is wrong: sudo edge-voice doctor" in out
+
+
+@pytest.mark.parametrize(
+    ("named", "code", "said"),
+    [
+        ("pnp", 0, ""),
+        ("1", 0, ""),
+        ("default", 0, ""),
+        ("foo", 3, "no microphone is called 'foo'; there are: 0 'Line In', 1 'USB PnP Sound Devi"),
+        ("7", 3, "no microphone is called '7'; there are: 0 'Line In'"),
+        ("n", 3, "more than one microphone is called 'n'; there are: 0 'Line In'"),
+    ],
+)
+def test_a_microphone_that_is_named_must_be_there(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, named: str, code: int, said: str
+) -> None:
+    typed(monkeypatch, devices=[LINE, USB])
+    assert setup(file, "--yes", "--microphone", named) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == (code != 0)
+    assert file.exists() == (code == 0)
+    if named == "1":
+        assert load_config(file).audio.device == "USB PnP Sound Device: Audio"
+
+
+def test_without_any_microphone_none_can_be_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    typed(monkeypatch, devices=[])
+    assert setup(file, "--yes", "--microphone", "foo") == 3
+    assert "there is no microphone; connect one" in capsys.readouterr().err
+    assert not file.exists()
 
 
 def test_a_microphone_is_named_so_that_it_lasts(

@@ -188,6 +188,15 @@ def test_the_clock_of_a_sender_may_be_off(tmp_path: Path, clock: Clock) -> None:
     assert home.reasons == ["late", "done"]
 
 
+@pytest.mark.parametrize(("now", "reason"), [(1772366398.0, "done"), (1772452798.0, "late")])
+def test_fresh_is_what_the_door_s_clock_says(tmp_path: Path, now: float, reason: str) -> None:
+    home = Home(tmp_path, now=lambda: now)
+    times = {"issued_at": "2026-03-01T11:59:50Z", "expires_at": "2026-03-01T12:00:00Z"}
+    home.queue.receive(arrived(ordered("ping", counter=1, **times)))
+    home.queue.work()
+    assert home.reasons == [reason]
+
+
 def test_the_number_is_kept_before_the_command_is_done(tmp_path: Path) -> None:
     home = Home(tmp_path)
     seen: list[str | None] = []
@@ -346,6 +355,33 @@ def test_more_commands_than_the_queue_holds(tmp_path: Path) -> None:
     # What was turned away may come again, under its own number.
     home.queue.receive(arrived(ordered("lock_out", counter=40)))
     assert home.queue.work() == 1
+
+
+def test_what_waits_at_the_end_is_left_to_the_service_that_follows(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    messages = [arrived(ordered("lock_out", counter=count + 1)) for count in range(3)]
+    messages.append(arrived(b"PRESS", "set/lift_lockout"))
+    home = Home(tmp_path, unsigned=UnsignedConfig(lift_lockout=True))
+    for message in messages:
+        home.queue.receive(message)
+    assert home.queue.take_back() == messages
+    home.queue.close()
+    assert (home.done, home.answers, home.events) == ([], [], [])
+    home.state.close()
+    after = Home(tmp_path, unsigned=UnsignedConfig(lift_lockout=True))
+    for message in messages:
+        after.queue.receive(message)
+    assert after.queue.work() == 4
+    assert after.reasons == ["done"] * 4
+
+
+def test_after_a_reload_nothing_more_is_carried_out(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.queue._stopping = lambda: bool(home.done)
+    for count in range(3):
+        home.queue.receive(arrived(ordered("reload", counter=count + 1)))
+    assert home.queue.work() == 1
+    assert len(home.queue.take_back()) == 2
 
 
 def test_what_waits_at_the_end_is_refused_and_said(tmp_path: Path) -> None:

@@ -192,7 +192,8 @@ def test_a_bare_name_is_a_credential_where_there_is_one(
     assert found("name") == tmp_path / "name"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     assert found("name") == (Path("name") if path in CREDENTIALS else tmp_path / "name")
-    for other in ("absent", "folder", "credentials/name"):
+    is_folder = path in ("state_directory", "models_directory", "store.debug_recordings")
+    for other in ("absent", "folder", "credentials/folder" if is_folder else "credentials/name"):
         assert found(other) == tmp_path / other
 
 

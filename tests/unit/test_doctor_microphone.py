@@ -24,6 +24,10 @@ def _level(*dbfs: float) -> FloatArray:
     return (magnitudes[:, None] * signs).astype(np.float32).reshape(-1)
 
 
+def _dbfs(magnitude: float) -> float:
+    return float(20.0 * np.log10(magnitude))
+
+
 def _clipped(count: int, magnitude: float, level: float = -50.0) -> FloatArray:
     samples = np.tile(_level(level), 2)[:48_000]
     samples[:count] = magnitude
@@ -110,7 +114,7 @@ class House:
             self.clock.after(seconds * (number + 1), self._say(level))
 
     def _say(self, level: float) -> Callable[[], None]:
-        return lambda: self.system.streams[-1].say(np.full(512, level, np.float32))
+        return lambda: self.system.streams[-1].say(_level(_dbfs(level))[:512] + np.float32(0.1))
 
     def examined(self) -> list[Finding]:
         found = list(check(self.context))

@@ -92,8 +92,18 @@ def test_missing_context_is_faint_noise(lead: int, tail: int, before: int, after
     if len(noise) > 1:
         assert np.std(noise) == pytest.approx(1e-4, rel=0.05)
     # The same each time, and the same as in what was enrolled before.
-    assert noise[0] == pytest.approx(1.117622e-4, rel=1e-4)
+    assert noise[0] == pytest.approx(9.417154e-5, rel=1e-4)
     assert found.dtype == np.float32
+
+
+def test_of_pauses_little_is_left() -> None:
+    """800 samples of each: the first and the last 400."""
+    said = replace(utterance(60_000, 9_000, 9_000), pauses=((15_000, 21_000), (30_000, 35_000)))
+    sound = said.samples
+    kept = [sound[15_000 - 6_000 : 15_400], sound[20_600:30_400], sound[34_600:51_000]]
+    np.testing.assert_array_equal(voice_samples(said), np.concatenate(kept))
+    kept[0], kept[2] = sound[9_000 - 8_640 : 15_400], sound[34_600 : 51_000 + 8_640]
+    np.testing.assert_array_equal(phrase_samples(said), np.concatenate(kept))
 
 
 def test_rounding_does_not_shift_what_the_models_hear() -> None:
@@ -212,8 +222,9 @@ def ends_of_windows(values: FloatArray) -> FloatArray:
         (13_792, 3, [84, 76]),
         (32_000, 31, [196, 188]),
         # The longest that the model is given in one go.
-        (12_512 + 750 * 640, 751, [3_068, 76, 3_068]),
-        (512_000, 781, [3_068, 196, 3_068, 188]),
+        (12_512 + 35 * 640, 36, [212, 212]),
+        (12_512 + 36 * 640, 37, [212, 76, 212]),
+        (48_000, 56, [212, 148, 212, 148]),
     ],
 )
 def test_phrase_embedding_has_a_row_every_hop(

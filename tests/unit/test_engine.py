@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from edge.types import (
     Utterance,
 )
 from tests.unit.scoring import plain_scorer, spelled
-from tests.unit.voices import recording
+from tests.unit.voices import enrolled, recording, samples_of
 
 PHRASE = spelled("abcdefghijklmnopqrstuvwx")
 
@@ -57,6 +58,7 @@ def phrase_at(distance: float) -> FloatArray:
 class _HeardVoice(SpeakerEmbedder):
     def __init__(self, like: SpeakerEmbedder, voice: FloatArray) -> None:
         self.card, self.sha256, self.dimensions = like.card, like.sha256, like.dimensions
+        self.card = replace(self.card, operating_points={"enrollment": {"threshold": 0.4305}})
         self._voice = voice
 
     def embed(self, samples: FloatArray) -> FloatArray:
@@ -66,6 +68,7 @@ class _HeardVoice(SpeakerEmbedder):
 class _HeardPhrase(PhraseEmbedder):
     def __init__(self, like: PhraseEmbedder, phrase: FloatArray) -> None:
         self.card, self.sha256, self.dimensions = like.card, like.sha256, like.dimensions
+        self.card = replace(self.card, operating_points={"enrollment": {"threshold": 0.5385}})
         self._phrase = phrase
 
     def embed(self, samples: FloatArray) -> FloatArray:
@@ -80,7 +83,8 @@ def hearing(
 ) -> Engine:
     """A recognizer to which every utterance sounds the same.
 
-    Voices count from a cosine of 0.4333 on, phrases up to a distance of 0.3611 (`plain_scorer`).
+    Voices count from a cosine of 0.4333 on, phrases up to a distance of 0.3611 (`plain_scorer`);
+    while enrolling from 0.4305 on, up to 0.5385.
     """
     models = Models(
         _HeardVoice(engine.models.speaker, voice_at(1.0) if voice is None else voice),
@@ -191,10 +195,15 @@ def test_of_several_examples_the_nearest_counts(engine: Engine) -> None:
 
 def test_what_counts_as_the_phrase(engine: Engine) -> None:
     recognizer = hearing(engine)
-    assert recognizer.is_phrase(0.361, 25.0)
-    assert not recognizer.is_phrase(0.3612, 25.0)
-    assert recognizer.is_phrase(0.416, 15.0)
-    assert not recognizer.is_phrase(0.417, 15.0)
+    quiet = said().quality
+    assert recognizer.is_phrase(0.361, quiet)
+    assert not recognizer.is_phrase(0.3612, quiet)
+    noisy = replace(quiet, snr_db=15.0)
+    assert recognizer.is_phrase(0.416, noisy)
+    assert not recognizer.is_phrase(0.417, noisy)
+    ringing = replace(noisy, reverberation_s=0.5)
+    assert recognizer.is_phrase(0.527, ringing)
+    assert not recognizer.is_phrase(0.528, ringing)
 
 
 def test_identifies_one_of_a_group_or_nobody(engine: Engine) -> None:
@@ -288,7 +297,7 @@ def test_enrolls_what_it_heard(engine: Engine, monkeypatch: pytest.MonkeyPatch) 
     begun = Profile.begin("Ada")
     ada = recognizer.extend(begun, said(net_speech_s=1.25, snr_db=33.0))
     (sample,) = ada.samples
-    np.testing.assert_array_equal(sample.speaker_embedding, voice_at(1.0))
+    np.testing.assert_allclose(sample.speaker_embedding, voice_at(1.0), atol=1e-6)
     assert [example.tolist() for example in sample.phrase_examples] == [phrase_at(0.2).tolist()] * 4
     assert [voice.tolist() for voice in sample.stretches] == [voice_at(1.0).tolist()] * 3
     assert (sample.net_speech_s, sample.snr_db, sample.adapted) == (1.25, 33.0, False)
@@ -301,13 +310,30 @@ def test_enrolls_what_it_heard(engine: Engine, monkeypatch: pytest.MonkeyPatch) 
     assert (grace.phrase_model, grace.status) == ("", ProfileStatus.ENROLLED)
 
 
+def test_enrolled_is_the_voice_in_each_of_its_surroundings(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = hearing(engine)
+    heard = iter([voice_at(1.0), *(voice_at(0.6, axis) for axis in (1, 2, 3))] * 2)
+    monkeypatch.setattr(recognizer.models.speaker, "embed", lambda _: next(heard))
+    (sample,) = recognizer.extend(Profile.begin("Ada"), said()).samples
+    # 1 + 3 x 0.6 along the first axis, 0.8 along three more: scaled to unit length.
+    expected = np.zeros(192)
+    expected[:4] = np.array([2.8, 0.8, 0.8, 0.8]) / math.sqrt(2.8**2 + 3 * 0.8**2)
+    np.testing.assert_allclose(sample.speaker_embedding, expected, atol=1e-6)
+    # The very same again, which sounds the same in all of them.
+    begun = replace(known(engine, voice_at(0.9), required=9), samples=(sample,))
+    with pytest.raises(EnrollmentRejected, match="very recording"):
+        recognizer.enroll(begun, said())
+
+
 @pytest.mark.parametrize(
     ("voices", "cosine", "kind", "reason"),
     [
-        # A repetition has to match the first; free speech all of what was enrolled.
-        ([1.0], 0.431, ProfileKind.PHRASE, None),
-        ([1.0], 0.43, ProfileKind.PHRASE, ReasonCode.UNKNOWN_SPEAKER),
-        ([1.0, 0.0], 0.431, ProfileKind.PHRASE, None),
+        # A repetition has to match each other one, and closely; free speech all that was enrolled.
+        ([1.0], 0.521, ProfileKind.PHRASE, None),
+        ([1.0], 0.52, ProfileKind.PHRASE, ReasonCode.UNKNOWN_SPEAKER),
+        ([1.0, 0.0], 0.9, ProfileKind.PHRASE, ReasonCode.UNKNOWN_SPEAKER),
         ([1.0, 0.0], 0.7, ProfileKind.VOICE, None),
         ([1.0, 0.0], 0.431, ProfileKind.VOICE, ReasonCode.UNKNOWN_SPEAKER),
         ([0.0, 1.0], 0.999, ProfileKind.PHRASE, ReasonCode.UNKNOWN_SPEAKER),
@@ -331,7 +357,7 @@ def test_the_next_voice_must_be_the_same(
     if reason is ReasonCode.REPEATED:
         assert "very recording" in str(refused.value)
     elif kind is ProfileKind.PHRASE and voices == [1.0]:
-        assert "similarity 0.43, at least 0.43" in str(refused.value)
+        assert "similarity 0.52, at least 0.52" in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -356,10 +382,64 @@ def test_the_next_phrase_must_be_the_first(
         hearing(engine, voice_at(0.0, 5), phrase_at(distance)).enroll(begun, said())
 
 
+@pytest.mark.parametrize(
+    ("seconds", "earlier_s", "told"),
+    [
+        ((2.0,), 1.11, None),
+        ((2.0,), 1.09, "1.1 s of speech, 2.0 s in a repetition before: say all of the phrase"),
+        ((1.0,), 1.81, None),
+        ((1.0,), 1.83, "1.8 s of speech, 1.0 s in a repetition before"),
+        ((2.0, 3.0), 1.6, "1.6 s of speech, 3.0 s in a repetition before"),
+    ],
+)
+def test_half_a_phrase_is_no_repetition(
+    engine: Engine, seconds: tuple[float, ...], earlier_s: float, told: str | None
+) -> None:
+    begun = known(engine, *[voice_at(1.0)] * len(seconds), required=9)
+    samples = [replace(s, net_speech_s=long) for s, long in zip(begun.samples, seconds)]
+    begun = replace(begun, samples=tuple(samples))
+    recognizer = hearing(engine, voice_at(0.9))
+    if told is None:
+        recognizer.enroll(begun, said(net_speech_s=earlier_s))
+        return
+    with pytest.raises(EnrollmentRejected, match=told) as refused:
+        recognizer.enroll(begun, said(net_speech_s=earlier_s))
+    assert refused.value.reason == "other_length"
+    # To free speech length is nothing.
+    free = replace(begun, kind=ProfileKind.VOICE, required=60.0)
+    recognizer.enroll(free, said(net_speech_s=earlier_s))
+
+
+@pytest.mark.parametrize("person", ["ada", "robin"])
+def test_who_says_the_last_one_in_a_hurry_is_enrolled(engine: Engine, person: str) -> None:
+    begun = replace(enrolled(engine, person), required=9)
+    begun = replace(begun, samples=begun.samples[:2])
+    hurried = utterance_of(in_haste(samples_of(f"{person}_enroll_3"), 0.72))
+    sample = engine.enroll(begun, hurried)
+    assert 0.6 < sample.net_speech_s / begun.samples[0].net_speech_s < 0.85
+
+
+def in_haste(samples: FloatArray, share: float) -> FloatArray:
+    """Said in a share of the time at the same pitch: overlapping pieces moved to where they fit."""
+    piece, overlap, reach = 480, 160, 120
+    out = list(samples[: piece + overlap])
+    at = 0.0
+    while (at := at + piece / share) + piece + overlap + reach < len(samples):
+        tail = np.array(out[-overlap:])
+        starts = np.arange(max(0, int(at) - reach), int(at) + reach)
+        likeness = [float(np.dot(tail, samples[start : start + overlap])) for start in starts]
+        start = int(starts[int(np.argmax(likeness))])
+        fade = np.linspace(0.0, 1.0, overlap)
+        out[-overlap:] = tail * (1 - fade) + samples[start : start + overlap] * fade
+        out += list(samples[start + overlap : start + overlap + piece])
+    return np.asarray(out, np.float32)
+
+
 def test_a_limit_itself_is_good_enough(engine: Engine) -> None:
     recognizer = hearing(engine, voice_at(0.5), spelled("abcdefghIJKlmnopqrstuvwx"))
-    for embedder in (recognizer.models.speaker, recognizer.models.phrase):
-        points = {"enrollment": {"threshold": 0.5}, "evenness": {"threshold": -0.2}}
+    # Two repetitions have to be closer in voice by 0.09.
+    for embedder, limit in ((recognizer.models.speaker, 0.41), (recognizer.models.phrase, 0.5)):
+        points = {"enrollment": {"threshold": limit}, "evenness": {"threshold": -0.2}}
         embedder.card = replace(embedder.card, operating_points=points)
     phrase = replace(recognizer.scorer.phrase, distance=-16.0)
     scorer = replace(recognizer.scorer, phrase=phrase, rate=0.1)
@@ -367,7 +447,7 @@ def test_a_limit_itself_is_good_enough(engine: Engine) -> None:
     begun = known(engine, voice_at(1.0), required=9)
     assert recognizer.phrase_distance(begun, recognizer.embed_phrase(said())) == 0.5
     assert recognizer.enroll(begun, said()).net_speech_s == 1.5
-    assert recognizer.is_phrase(0.5, 25.0)
+    assert recognizer.is_phrase(0.5, said().quality)
 
 
 def test_what_was_learned_is_the_same_recording_too(engine: Engine) -> None:
@@ -423,10 +503,14 @@ def test_times_are_milliseconds(engine: Engine, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_configured_rate_decides(engine: Engine) -> None:
+    voice, phrase = (
+        dict(model.card.calibration["operating_curve"])
+        for model in (engine.models.speaker, engine.models.phrase)
+    )
     config = Config(security=SecurityConfig(false_accept_rate=0.01))
-    assert Engine(engine.models, config).scorer.voice_threshold() == pytest.approx(0.713)
-    assert engine.scorer.voice_threshold() == pytest.approx(3.774)
-    assert engine.scorer.phrase_threshold() == pytest.approx(-0.316)
+    assert Engine(engine.models, config).scorer.voice_threshold() == pytest.approx(voice[0.01])
+    assert engine.scorer.voice_threshold() == pytest.approx(voice[0.001])
+    assert engine.scorer.phrase_threshold() == pytest.approx(phrase[0.001])
 
 
 def test_no_embedding_is_shown(engine: Engine) -> None:
@@ -442,9 +526,9 @@ def test_no_embedding_is_shown(engine: Engine) -> None:
 def test_each_model_has_as_many_threads_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = []
 
-    def noted(content: bytes, count: int) -> Any:
+    def noted(model: bytes | Path, count: int) -> Any:
         threads.append(count)
-        return new_interpreter(content, count)
+        return new_interpreter(model, count)
 
     monkeypatch.setattr("edge.inference.model.new_interpreter", noted)
     open_models()
@@ -455,7 +539,7 @@ def test_each_model_has_as_many_threads_as_configured(monkeypatch: pytest.Monkey
 def test_results_in_json() -> None:
     voice = SpeakerMatch("an id", "Ada", 0.912345, 12.345678, 3.774056)
     phrase = PhraseMatch("an id", "mellon", 0.123456, -1.234567, -0.316056)
-    quality = Quality(-20.04, -60.0, 25.04, 0.12344, 1.504)
+    quality = Quality(-20.04, -60.0, 25.04, 0.12344, 1.504, 0.34)
     times = {"speaker": 1.2345, "match": 0.04}
     heard = {
         "profile_id": "an id", "name": "Ada", "similarity": 0.9123, "score": 12.3457,
@@ -465,7 +549,7 @@ def test_results_in_json() -> None:
         "confidence": "high",
         "quality": {
             "level_dbfs": -20.0, "noise_dbfs": -60.0, "snr_db": 25.0, "clipped_fraction": 0.1234,
-            "net_speech_s": 1.5,
+            "net_speech_s": 1.5, "reverberation_s": 0.3,
         },
         "timings_ms": {"speaker": 1.2, "match": 0.0},
     }  # fmt: skip
@@ -493,12 +577,12 @@ def test_results_in_json() -> None:
 
 @pytest.mark.runtime
 @pytest.mark.parametrize(
-    ("name", "reason", "similarity", "score", "distance", "phrase_score"),
+    ("name", "reason", "similarity", "nearest", "furthest"),
     [
-        ("ada_right_phrase", ReasonCode.ACCEPTED, 0.939, 16.4, 0.053, 7.0),
-        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, 0.802, 12.1, 0.758, -9.0),
-        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.267, -5.2, 0.299, 1.4),
-        ("stranger_other_phrase", ReasonCode.NO_MATCH, 0.220, -6.4, 0.699, -7.7),
+        ("ada_right_phrase", ReasonCode.ACCEPTED, 0.869, 0.0, 0.2),
+        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, 0.789, 0.5, 1.3),
+        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.260, 0.0, 0.5),
+        ("stranger_other_phrase", ReasonCode.NO_MATCH, 0.198, 0.5, 1.3),
     ],
 )
 def test_scores_of_the_demo(
@@ -507,19 +591,16 @@ def test_scores_of_the_demo(
     name: str,
     reason: ReasonCode,
     similarity: float,
-    score: float,
-    distance: float,
-    phrase_score: float,
+    nearest: float,
+    furthest: float,
 ) -> None:
-    """As they were measured once; runtimes differ by less."""
+    """Similarities as they were measured once; runtimes differ by less."""
     result = engine.verify(ada, recording(name))
     assert result.reason is reason
     assert result.speaker is not None
     assert result.phrase is not None
     assert result.speaker.similarity == pytest.approx(similarity, abs=0.01)
-    assert result.speaker.score == pytest.approx(score, abs=0.4)
-    assert result.phrase.distance == pytest.approx(distance, abs=0.01)
-    assert result.phrase.score == pytest.approx(phrase_score, abs=0.3)
+    assert nearest < result.phrase.distance < furthest
 
 
 def test_knows_the_demos_voices_whatever_they_say(
@@ -532,6 +613,26 @@ def test_knows_the_demos_voices_whatever_they_say(
     voice = replace(ada, kind=ProfileKind.VOICE, required=2.0)
     assert engine.verify(voice, recording("ada_wrong_phrase")).accepted
     assert not engine.verify(voice, recording("stranger_adas_phrase")).accepted
+
+
+def test_an_enrolled_recording_is_near_to_what_was_made_of_it(engine: Engine) -> None:
+    """In quiet, with which alone it is compared at the door, and of which it was made with more."""
+    for name in ("ada_enroll_1", "robin_enroll_2"):
+        analysis = engine.analyze(recording(name), with_phrase=False, to_enroll=True)
+        enrolled_voice = analysis.voice_to_enroll
+        assert enrolled_voice.dtype == np.float32
+        assert float(np.linalg.norm(enrolled_voice)) == pytest.approx(1.0, abs=1e-5)
+        assert 0.85 < float(enrolled_voice @ analysis.speaker_embedding) < 0.9999
+        plain = engine.analyze(recording(name), with_phrase=False)
+        np.testing.assert_array_equal(plain.voice_to_enroll, analysis.speaker_embedding)
+
+
+@pytest.mark.parametrize("name", ["ada_enroll_1", "ada_enroll_3"])
+def test_an_enrolled_recording_is_accepted(engine: Engine, ada: Profile, name: str) -> None:
+    result = engine.verify(ada, recording(name))
+    assert result.accepted
+    assert result.speaker is not None
+    assert result.speaker.similarity > 0.8
 
 
 def test_the_same_recording_twice_is_no_repetition(engine: Engine, ada: Profile) -> None:

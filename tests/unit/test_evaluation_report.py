@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from edge.config.settings import FALSE_ACCEPT_PRESETS as PRESET_RATES
+from edge.config.settings import SecurityConfig
 from edge.errors import EnvironmentFault, InputError
 from edge.evaluation import results
 from edge.evaluation.evaluate import Evaluated
@@ -22,7 +24,7 @@ from edge.evaluation.report import (
     read_suggestion,
     write_report,
 )
-from edge.evaluation.results import Figure, PresetFigures, suggest
+from edge.evaluation.results import Figure, PresetFigures, laxer_than, suggest
 from edge.evaluation.trials import PRESETS
 from tests.unit.evaluation import THRESHOLDS, evaluation_of, voices
 
@@ -42,35 +44,72 @@ def presets(
 
 
 @pytest.mark.parametrize(
-    ("rejects", "expected"),
+    ("rejects", "door", "expected"),
     [
-        ((0.0, 0.01, 0.05), "strict"),
-        ((0.0, 0.05, 0.0501), "balanced"),
-        ((0.04, 0.2, 0.3), "relaxed"),
-        ((0.1, 0.2, 0.3), "relaxed"),
-        ((0.1, 0.1, 0.3), "balanced"),
-        ((0.0, 0.0, 0.0), "strict"),
+        ((0.0, 0.01, 0.05), "balanced", "strict"),
+        ((0.0, 0.05, 0.0501), "balanced", "balanced"),
+        ((0.04, 0.2, 0.3), "balanced", "relaxed"),
+        ((0.0, 0.0, 0.0), "balanced", "strict"),
+        # Nothing is bearable: the door stays as strict as it is, or the next stricter preset.
+        ((0.1, 0.2, 0.3), "relaxed", "relaxed"),
+        ((0.1, 0.2, 0.3), "balanced", "balanced"),
+        ((0.1, 0.1, 0.3), "strict", "strict"),
+        ((0.1, 0.2, 0.3), 0.0005, "strict"),
+        ((0.1, 0.2, 0.3), 0.05, "relaxed"),
+        ((0.1, 0.2, 0.3), 0.00001, "strict"),
     ],
 )
 def test_suggests_the_strictest_that_residents_can_bear(
-    rejects: tuple[float, float, float], expected: str
+    rejects: tuple[float, float, float], door: str | float, expected: str
 ) -> None:
-    suggestion = suggest(presets(*rejects), people=20)
+    security = SecurityConfig(false_accept_rate=door)
+    suggestion = suggest(presets(*rejects), 20, security)
     assert suggestion.preset == expected
     assert suggestion.preset in suggestion.reason
     assert suggestion.warnings == ()
+    laxer = PRESET_RATES[expected] > security.far
+    assert ("attempts by strangers would be accepted" in suggestion.reason) is laxer
+
+
+@pytest.mark.parametrize(
+    ("door", "preset", "cost"),
+    [
+        ("balanced", "relaxed", "present setting (balanced): about 9 more of 1,000 attempts"),
+        ("strict", "relaxed", "present setting (strict): about 9.9 more of 1,000 attempts"),
+        ("strict", "balanced", "present setting (strict): about 0.9 more of 1,000 attempts"),
+        (0.002, "relaxed", "present setting (1 in 500): about 8 more of 1,000 attempts"),
+    ],
+)
+def test_a_laxer_setting_comes_with_its_cost(door: str | float, preset: str, cost: str) -> None:
+    assert cost in laxer_than(SecurityConfig(false_accept_rate=door), preset)
+
+
+@pytest.mark.parametrize(("door", "preset"), [("relaxed", "relaxed"), ("relaxed", "strict")])
+def test_what_is_no_laxer_costs_nothing(door: str, preset: str) -> None:
+    assert laxer_than(SecurityConfig(false_accept_rate=door), preset) == ""
+
+
+def test_the_cost_is_what_was_measured_where_that_is_more() -> None:
+    def accepting(errors: int) -> Figure:
+        return Figure(errors / 500, 0.0, 1.0, 500, errors)
+
+    found = [
+        dataclasses.replace(one, false_accepts=(("IC", accepting(errors)),))
+        for one, errors in zip(presets(0, 0.2, 0.2), (40, 3, 0))
+    ]
+    assert "about 74 more of 1,000 attempts" in suggest(found, 20, SecurityConfig()).reason
 
 
 def test_warns_of_what_cannot_be_told() -> None:
-    (few_people,) = suggest(presets(0, 0, 0), people=4).warnings
+    (few_people,) = suggest(presets(0, 0, 0), 4, SecurityConfig()).warnings
     assert few_people.startswith("4 people are too few")
-    (few_recordings,) = suggest(presets(0, 0, 0, trials=12), people=20).warnings
+    (few_recordings,) = suggest(presets(0, 0, 0, trials=12), 20, SecurityConfig()).warnings
     assert few_recordings.startswith("12 attempts by residents are few")
     alarming = Figure(0.02, 0.01, 0.03, 1_000, 20)
-    (often,) = suggest(presets(0, 0, 0, accepted=alarming), people=20).warnings
+    (often,) = suggest(presets(0, 0, 0, accepted=alarming), 20, SecurityConfig()).warnings
     assert "20 of 1,000" in often
     nobody = [dataclasses.replace(one, false_accepts=()) for one in presets(0, 0, 0)]
-    (unknown,) = suggest(nobody, people=20).warnings
+    (unknown,) = suggest(nobody, 20, SecurityConfig()).warnings
     assert "each other's phrases" in unknown
 
 
@@ -87,7 +126,7 @@ def test_figures_in_words() -> None:
     assert results.figure_words(Figure(0.0, 0.0, 0.02, 150, 0)) == "0 % (at most 2 %)"
     assert results.figure_words(Figure(None, None, None, 500)) == "too few trials (500)"
     few = results.figure_words(Figure(None, 0.0, 0.1, 500, 0))
-    assert few == "too few trials (500), no error (at most 10 %)"
+    assert few == "0 of 500 (at most 10 %)"
     assert results.one_in(0.0001) == "1 in 10,000"
 
 
@@ -99,19 +138,33 @@ def test_sentences_for_the_residents() -> None:
 
     assert says(Figure(0.0034, 0.001, 0.006, 5_000, 17)) == (
         "About 3.4 of 1,000 attempts by strangers who know the phrase would be accepted"
-        " (at most 6 of 1,000)."
+        " (at most 0.6 %)."
     )
     assert says(Figure(0.0003, 0.0, 0.0006, 50_000, 15)) == (
         "About 3 of 10,000 attempts by strangers who know the phrase would be accepted"
-        " (at most 6 of 10,000)."
+        " (at most 0.06 %)."
     )
     assert says(Figure(None, 0.0, 0.0951, 500, 0)) == (
-        "None of 500 attempts by strangers who know the phrase was accepted, so at most"
-        " 10 of 100 would be."
+        "None of 500 attempts by strangers who know the phrase was accepted, so at most 9.5 % of"
+        " them would be."
     )
     assert results.residents_sentence(presets(0.04, 0, 0)[0]) == (
         "Residents are rejected 4 times in 100 (2 % to 8 %)."
     )
+    everybody = dataclasses.replace(presets(0, 0, 0)[0], false_reject=Figure(1.0, 0.9, 1.0, 30))
+    assert results.residents_sentence(everybody) == (
+        "Residents are rejected 100 times in 100 (90 % to 100 %)."
+    )
+
+
+@pytest.mark.parametrize("high", [0.184, 0.185, 0.632, 0.0995])
+def test_a_limit_is_the_same_figure_in_the_table_and_in_the_sentence(high: float) -> None:
+    """It was 18 % here and 19 of 100 there."""
+    figure = Figure(None, 0.0, high, 84, 0)
+    evaluation = dataclasses.replace(evaluation_of(), by_phrase=True)
+    sentence = results.strangers_sentence(evaluation, presets(0, 0, 0, accepted=figure)[0])
+    limit = results.figure_words(figure).partition("at most ")[2].rstrip(")")
+    assert f"at most {limit} of them" in sentence
 
 
 class Page(HTMLParser):
@@ -156,8 +209,11 @@ def test_the_page_says_what_was_found() -> None:
         "suggested setting",
         "too noisy 2",
         "1 in 10,000",
-        "too few trials (",
+        "0 of 280 (at most",
         "minDCF",
+        "Turned away at strict",
+        "<ada>2.wavthe voice did not match",
+        "guest1.wavtoo noisy (3 dB)",
     ):
         assert text in page.text
 

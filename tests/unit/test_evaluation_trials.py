@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.config import Config, RecognitionConfig
 from edge.errors import InputError
 from edge.evaluation import trials
 from edge.evaluation.corpus import CorpusFile, Spoken, find_items, refusals
 from edge.evaluation.trials import score, split
+from edge.evaluation.turned_away import circumstances, not_judged, turned_away
 from edge.recognition import Analysis
 from edge.types import Quality, ReasonCode
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
@@ -22,6 +25,7 @@ ENGINE: Any = SimpleNamespace(
         speaker=SimpleNamespace(sha256="1" * 64), phrase=SimpleNamespace(sha256="2" * 64)
     ),
     scorer=plain_scorer(dimensions=3),
+    config=Config(),
 )
 DIRECTIONS = {"ada": 0, "grace": 1, "guest": 2}
 
@@ -149,3 +153,89 @@ def test_refusals_by_reason() -> None:
         "no speech found": 1,
         "cannot be read": 2,
     }
+
+
+LOUD = Quality(-20.0, -60.0, 40.0, 0.0, 1.5)
+
+
+def altered(one: Spoken, **parts: Any) -> Spoken:
+    """A recording whose analysis has other parts."""
+    return replace(one, analysis=replace(one.analysis, **{"quality": LOUD, **parts}))
+
+
+def test_who_was_turned_away_in_which_recording_and_why() -> None:
+    own = several(8, "ada", "Open")
+    other_voice, other_phrase = np.eye(3, dtype=np.float32)[1], np.zeros((4, 2), np.float32)
+    faint = replace(LOUD, level_dbfs=-60.0, snr_db=7.6, net_speech_s=0.64)
+    overdriven = replace(LOUD, clipped_fraction=0.013)
+    tested = [
+        altered(own[3]),
+        altered(own[4], speaker_embedding=other_voice),
+        altered(own[5], phrase_embedding=other_phrase, quality=faint),
+        altered(own[6], phrase_embedding=other_phrase, speaker_embedding=other_voice),
+        altered(own[7], phrase_embedding=other_phrase, quality=overdriven),
+    ]
+    parts = split([*own[:3], *tested, *several(4, "grace", "Open")], 3)
+    threshold = 0.5 * float(PHRASE_CURVE.rarity(3.0))
+    found = turned_away(ENGINE, parts, score(ENGINE, parts), threshold)
+    assert [(one.person, one.recording, one.reason, one.why) for one in found] == [
+        ("ada", "Open/4.wav", "voice", "the voice did not match"),
+        (
+            "ada",
+            "Open/5.wav",
+            "phrase",
+            (
+                "the phrase did not match (noise: speech stands only 8 dB above it, level: faint,"
+                " -60 dB, short: 0.6 s of speech)"
+            ),
+        ),
+        ("ada", "Open/6.wav", "voice_and_phrase", "the voice and phrase did not match"),
+        (
+            "ada",
+            "Open/7.wav",
+            "phrase",
+            "the phrase did not match (level: overdriven, 1.3% at full scale)",
+        ),
+    ]
+
+
+def test_a_voice_is_turned_away_for_its_voice() -> None:
+    own = several(4, "ada")
+    tested = altered(own[3], speaker_embedding=np.eye(3, dtype=np.float32)[1])
+    parts = split([*own[:3], tested, *several(4, "grace")], 3)
+    found = turned_away(ENGINE, parts, score(ENGINE, parts), 5.0)
+    assert [(one.recording, one.reason) for one in found] == [("3.wav", "voice")]
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ({}, []),
+        ({"snr_db": 15.0, "level_dbfs": -49.0, "net_speech_s": 1.0, "clipped_fraction": 0.0}, []),
+        ({"snr_db": 14.9}, ["noise: speech stands only 15 dB above it"]),
+        ({"level_dbfs": -49.1}, ["level: faint, -49 dB"]),
+        ({"clipped_fraction": 0.002}, ["level: overdriven, 0.2% at full scale"]),
+        ({"net_speech_s": 0.9}, ["short: 0.9 s of speech"]),
+    ],
+)
+def test_what_makes_a_recording_hard(measured: dict[str, float], words: list[str]) -> None:
+    config = RecognitionConfig(min_level_dbfs=-55.0)
+    assert circumstances(replace(LOUD, **measured), config) == words
+
+
+def test_what_could_not_be_judged() -> None:
+    noisy = spoken("grace", "Open", 2, ReasonCode.TOO_NOISY)
+    found = not_judged(
+        [*several(2, "ada", "Open"), replace(noisy, analysis=altered(noisy).analysis)],
+        [CorpusFile(Path("ada/Open/9.wav"), "ada", "Open", "")],
+        RecognitionConfig(min_snr_db=50.0),
+    )
+    assert [(one.person, one.recording, one.reason, one.why) for one in found] == [
+        ("ada", "Open/9.wav", "no_speech", "no speech was found"),
+        (
+            "grace",
+            "Open/2.wav",
+            "too_noisy",
+            "too noisy (speech stands 40 dB above the noise, at least 50 needed)",
+        ),
+    ]

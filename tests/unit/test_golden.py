@@ -17,7 +17,7 @@ from edge.crypto.signing import is_genuine
 from tests.golden import renamed
 from tests.golden.comparing import FILES, differences, golden
 from tests.golden.make import SIGNING_KEYS, content, make_messages, make_state
-from tests.golden.renamed import NAMES, TOPICS, VALUES, Translation
+from tests.golden.renamed import ADDED, NAMES, TOPICS, VALUES, Translation
 
 STATE = ("store", "trail", "export")
 KEYS = {key.algorithm: key for key in SIGNING_KEYS}
@@ -76,23 +76,31 @@ def test_the_list_of_what_was_renamed_holds_nothing_else() -> None:
         translation.of(golden(file.name))
     for line in golden("messages.jsonl"):
         translation.of(json.loads(line["text"]))
-    assert {*NAMES, *VALUES, *TOPICS} - translation.used == set()
+    assert {*NAMES, *VALUES, *TOPICS, *ADDED} - translation.used == set()
 
 
 def test_what_was_renamed_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renamed, "NAMES", {"old": "new", "gone": None})
     monkeypatch.setattr(renamed, "VALUES", {"hat": "cap"})
     monkeypatch.setattr(renamed, "TOPICS", {"set/hat": "set/cap"})
-    value = {"old": ["hat", "hats", 1], "gone": 2, "at": "edge-voice/test-door/set/hat"}
+    monkeypatch.setattr(renamed, "ADDED", {"new": {"more": 0}, "size": {"width": 3}})
+    value = {
+        "old": ["hat", "hats", 1],
+        "gone": 2,
+        "at": "edge-voice/test-door/set/hat",
+        "size": {"height": 2},
+    }
     translation = Translation()
     assert translation.of(value) == {
         "new": ["cap", "hats", 1],
         "at": "edge-voice/test-door/set/cap",
+        "size": {"height": 2, "width": 3},
     }
-    assert translation.used == {"old", "gone", "hat", "set/hat"}
+    assert translation.used == {"old", "gone", "hat", "set/hat", "size"}
     assert Translation(values=False).of(value) == {
         "new": ["hat", "hats", 1],
         "at": "edge-voice/test-door/set/hat",
+        "size": {"height": 2, "width": 3},
     }
 
 

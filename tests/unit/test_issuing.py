@@ -15,7 +15,7 @@ from edge.access.issuing import Issuer, signing_key
 from edge.config import SigningConfig
 from edge.crypto.canonical import MessageProblem, read_message
 from edge.crypto.signing import HmacKey, is_genuine, new_key
-from edge.errors import ConfigError, StoreError
+from edge.errors import ConfigError
 from edge.types import AccessDecision, Confidence, Outcome, Quality, ReasonCode
 from tests.unit.interleaving import Action, interleaved
 from tests.unit.stores import Memory
@@ -113,8 +113,8 @@ class _Slow(Memory):
 
     meanwhile: Callable[[], object] | None = None
 
-    def reserve(self, name: str, count: int = 1) -> int:
-        first = super().reserve(name, count)
+    def reserve(self, name: str, count: int = 1, least: int = 1) -> int:
+        first = super().reserve(name, count, least)
         act, self.meanwhile = self.meanwhile, None
         if act is not None:
             act()
@@ -140,9 +140,62 @@ def test_numbers_never_go_back_with_the_file() -> None:
     issuer = Issuer("hall", numbers, kinds=("decision",))
     seen = numbers_of(issuer, 1000)
     numbers.numbers.clear()
-    with pytest.raises(StoreError, match="went back"):
-        issuer.issue(decision())
     assert numbers_of(issuer, 1) == [seen[-1] + 1]
+
+
+def issuer_at(numbers: Memory, now: list[float | None]) -> Issuer:
+    return Issuer("hall", numbers, kinds=("decision",), now=lambda: now[0])
+
+
+def test_a_restored_backup_goes_on_from_the_clock() -> None:
+    """A lock that has seen 1700000000999 accepts what comes next, whatever the backup says."""
+    numbers = Memory()
+    numbers.numbers["counter/decision"] = 4711
+    assert numbers_of(issuer_at(numbers, [1_700_000_001.0]), 2) == [1700000001000, 1700000001001]
+    # A clock that is behind what was given out changes nothing.
+    assert numbers_of(issuer_at(numbers, [1_600_000_000.0]), 1) == [1700000002000]
+    assert numbers_of(issuer_at(numbers, [None]), 1) == [1700000003000]
+
+
+def test_numbers_follow_the_clock_once_it_is_known() -> None:
+    now: list[float | None] = [None]
+    numbers = Memory()
+    issuer = issuer_at(numbers, now)
+    assert numbers_of(issuer, 2) == [1, 2]
+    issuer.top_up()
+    now[0] = 1_700_000_000.0
+    issuer.top_up()
+    issuer.top_up()
+    assert numbers_of(issuer, 2) == [1700000000000, 1700000000001]
+    now[0] = 1_800_000_000.0
+    issuer.top_up()
+    assert numbers_of(issuer, 1) == [1700000000002]
+    assert numbers.writes == 2
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "again"), [(1_700_000_000.0, 1700000000000, 1700000000000), (None, 4712, 4712)]
+)
+def test_a_full_disk_does_not_keep_the_door_shut(
+    now: float | None, first: int, again: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a clock the next start repeats numbers: a lock refuses those, at worst."""
+    numbers = Memory()
+    numbers.numbers["counter/decision"] = 4711
+    numbers.broken = True
+    for start in (first, again):
+        issuer = issuer_at(numbers, [now])
+        assert numbers_of(issuer, 1002) == [*range(start, start + 1002)]
+    numbers.broken = False
+    issuer.top_up()
+    assert numbers_of(issuer, 1000) == [*range(first + 1002, first + 2002)]
+    assert numbers.numbers["counter/decision"] > first + 2000
+    caplog.clear()
+    numbers.broken = True
+    numbers_of(issuer, 900)
+    for _ in range(3):
+        issuer.top_up()
+    assert caplog.messages == ["no counters could be reserved: no space is left"]
 
 
 @pytest.mark.parametrize("first", ["issue", "top up"])
@@ -182,13 +235,9 @@ def test_a_decision_waits_for_no_disk(caplog: pytest.LogCaptureFixture) -> None:
     issuer = Issuer("hall", numbers)
     numbers.broken = True
     assert numbers_of(issuer, 1000)[-1] == 1000
-    issuer.top_up()
-    assert caplog.messages == ["no counters could be reserved: no space is left"]
-    with pytest.raises(StoreError):
-        issuer.issue(decision())
-    numbers.broken = False
-    issuer.top_up()
+    assert caplog.messages == []
     assert numbers_of(issuer, 1) == [1001]
+    assert caplog.messages == ["no counters could be reserved: no space is left"]
 
 
 def test_a_silent_alarm_leaves_no_gap_among_the_decisions() -> None:

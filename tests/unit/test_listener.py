@@ -12,9 +12,10 @@ from edge.access.decider import Decider, Judgment
 from edge.access.listener import Listener
 from edge.audio.blocks import FRAME_SAMPLES
 from edge.audio.end_pointing import EndPointer, EndPointSettings
+from edge.audio.utterance import utterance_of
 from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, AudioBlock, Confidence, FloatArray, Profile, ReasonCode
-from tests.unit.voices import enrolled, in_blocks, quiet, spliced
+from tests.unit.voices import enrolled, in_blocks, quiet, spliced, with_a_pause
 
 SETTINGS = EndPointSettings(rolling=True)
 
@@ -46,7 +47,8 @@ def listener_of(engine: Engine, profiles: Sequence[Profile] | None = None) -> Li
 def take(listener: Listener, blocks: Sequence[AudioBlock]) -> Iterator[Heard]:
     for block in blocks:
         for judgment in listener.feed(block):
-            yield Heard(block.end_s, judgment)
+            if judgment.published:
+                yield Heard(block.end_s, judgment)
 
 
 def hear(
@@ -55,7 +57,7 @@ def hear(
     listener = listener_of(engine, profiles)
     found = list(take(listener, in_blocks(samples, sizes)))
     end_s = len(samples) / SAMPLE_RATE
-    return found + [Heard(end_s, judgment) for judgment in listener.flush()]
+    return found + [Heard(end_s, each) for each in listener.flush() if each.published]
 
 
 def only(found: Sequence[Heard]) -> Heard:
@@ -358,3 +360,44 @@ def test_the_size_of_the_blocks_changes_no_decision(
             one.judgment.utterance.samples, other.judgment.utterance.samples
         )
     assert len(odd) == len(plain)
+
+
+# --- a pause in the phrase ---
+
+
+@pytest.mark.parametrize(
+    ("name", "pause_s", "reasons"),
+    [
+        ("ada_right_phrase", 0.4, [ReasonCode.ACCEPTED]),
+        ("ada_right_phrase", 0.7, [ReasonCode.ACCEPTED]),
+        ("robin_right_phrase", 1.0, [ReasonCode.ACCEPTED]),
+        ("stranger_adas_phrase", 0.7, [ReasonCode.UNKNOWN_SPEAKER]),
+        ("ada_wrong_phrase", 0.7, [ReasonCode.WRONG_PHRASE, ReasonCode.WRONG_PHRASE]),
+        ("ada_right_phrase", 1.4, [ReasonCode.WRONG_PHRASE, ReasonCode.WRONG_PHRASE]),
+    ],
+)
+def test_a_phrase_with_a_pause_in_it_is_one_phrase(
+    engine: Engine,
+    residents: list[Profile],
+    name: str,
+    pause_s: float,
+    reasons: list[ReasonCode],
+) -> None:
+    endpointer = EndPointer(EndPointSettings.of(engine.config.audio, rolling=True))
+    listener = Listener(endpointer, engine, Decider(engine, engine.config))
+    listener.use(residents)
+    stream = np.concatenate((quiet(0.5), with_a_pause(name, pause_s), quiet(1.5)))
+    found = list(take(listener, in_blocks(stream)))
+    assert [heard.reason for heard in found] == reasons
+    # A denial waits for at most 0.6 s longer than the end-pointer, from the end of the speech.
+    assert found[-1].at_s - found[-1].judgment.utterance.end_s < 1.35
+
+
+def test_a_pause_costs_nothing(engine: Engine, residents: list[Profile]) -> None:
+    (plain,) = hear(engine, residents[:1], said("ada_right_phrase"))
+    utterance = utterance_of(with_a_pause("ada_right_phrase", 0.7))
+    assert len(utterance.pauses) == 1
+    verified = engine.verify(residents[0], utterance)
+    assert verified.phrase is not None
+    distance = plain.judgment.decision.scores["phrase_distance"]
+    assert verified.phrase.distance < distance + 0.06

@@ -30,6 +30,7 @@ from edge.mqtt.connection import (
     disconnection,
     read_password,
     tls_context,
+    tls_refusal,
 )
 
 
@@ -60,6 +61,10 @@ def test_a_closed_file_is_read(tmp_path: Path, mode: int) -> None:
 )
 def test_one_line_of_text(tmp_path: Path, content: bytes, expected: str) -> None:
     assert read_password(secret(tmp_path, content)) == expected
+
+
+def test_the_mark_that_windows_puts_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
+    assert read_password(secret(tmp_path, content=b"\xef\xbb\xbfopen sesame\r\n")) == "open sesame"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,40 @@ def test_certificates(tmp_path: Path) -> None:
         assert str(caught.value) == (
             f"{place}: {setting} cannot be used ({reason}); check its name, content and permissions"
         )
+
+
+def alert(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, "alert")
+    error.reason = reason
+    return error
+
+
+OWN = TlsConfig(enabled=True, cert_file=Path("own.pem"), key_file=Path("own.key"))
+
+
+@pytest.mark.parametrize(
+    ("error", "tls", "said"),
+    [
+        (alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"), TlsConfig(enabled=True),
+         "it wants a certificate of this device; set mqtt.tls.cert_file and mqtt.tls.key_file"),
+        (alert("SSL/TLS_ALERT_HANDSHAKE_FAILURE"), TlsConfig(enabled=True),
+         ("it refused the TLS handshake and probably wants a certificate of this device; "
+          "set mqtt.tls.cert_file and mqtt.tls.key_file")),
+        (alert("TLSV1_ALERT_UNKNOWN_CA"), OWN,
+         ("it does not accept this device's certificate (unknown ca); "
+          "check mqtt.tls.cert_file, and that the broker trusts who signed it")),
+        (alert("WRONG_VERSION_NUMBER"), OWN, None),
+        (alert("TLSV1_ALERT_INTERNAL_ERROR"), TlsConfig(enabled=True), None),
+        (ConnectionResetError(), TlsConfig(enabled=True), None),
+        (None, TlsConfig(enabled=True), None),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_this_devices_certificate(
+    error: Exception | None, tls: TlsConfig, said: str | None
+) -> None:
+    assert tls_refusal(error, tls) == said
+    if error is not None and said is not None:
+        assert connect_failure(error, MqttConfig(tls=tls)) == said
 
 
 UNTRUSTED = ssl.SSLCertVerificationError(1, "failed")

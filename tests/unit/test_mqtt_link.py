@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import math
+import select
 import socket
 import ssl
 import struct
@@ -13,10 +17,20 @@ import pytest
 
 from edge.config import MqttConfig, TlsConfig
 from edge.mqtt import Topics
-from edge.mqtt.link import NEWER, OLDER, Incoming, Link, LinkLost, Waker, make_client
+from edge.mqtt.link import (
+    NEWER,
+    OLDER,
+    Incoming,
+    Link,
+    LinkLost,
+    PathCheck,
+    Waker,
+    make_client,
+    unacknowledged,
+)
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.publisher import Delivery
-from tests.unit.scripted_broker import Line, World
+from tests.unit.scripted_broker import HANGS_S, Line, World
 from tests.unit.test_mqtt_outbox import decision
 
 STATUS = "edge-voice/hall/status"
@@ -49,6 +63,10 @@ class Subject:
     def pump(self, link: Link, times: int = 1) -> None:
         for _ in range(times):
             link.pump(0.0, self.waker)
+
+    def pump_on(self, link: Link) -> None:
+        for _ in range(200):
+            link.pump(5.0, self.waker)
 
 
 @pytest.fixture
@@ -168,7 +186,15 @@ def test_a_message_and_how_long_anyone_may_keep_it(
     for version in (NEWER, OLDER):
         link = subject.open(version)
         world.now += 1.0
-        number = link.publish("a/b", "Tür", retain=version is OLDER, lifetime_s=lifetime_s)
+        number = link.publish(
+            "a/b",
+            "Tür",
+            retain=version is OLDER,
+            lifetime_s=lifetime_s,
+            never_late=lifetime_s is not None,
+        )
+        assert world.broker.line is not None
+        assert world.broker.line.options.get(socket.TCP_USER_TIMEOUT) == milliseconds
         assert number not in link.answers
         assert link.answered_at == world.now - 1.0
         subject.pump(link)
@@ -178,8 +204,20 @@ def test_a_message_and_how_long_anyone_may_keep_it(
         assert (sent.topic, sent.payload, sent.qos) == ("a/b", "Tür", 1)
         assert sent.retain == (version is OLDER)
         assert sent.expiry_s == (expiry_s if version is NEWER else None)
-        assert world.broker.line is not None
-        assert world.broker.line.options.get(socket.TCP_USER_TIMEOUT) == milliseconds
+        # Once it is confirmed, what comes later may take its time.
+        assert world.broker.line.options.get(socket.TCP_USER_TIMEOUT) == (
+            None if milliseconds is None else 0
+        )
+
+
+def test_only_what_must_not_be_late_limits_the_network(subject: Subject) -> None:
+    link = subject.open()
+    link.publish("sound", "{}", retain=False, lifetime_s=2.0)
+    subject.pump(link)
+    (sent,) = subject.world.broker.sent
+    assert sent.expiry_s == 2
+    assert subject.world.broker.line is not None
+    assert socket.TCP_USER_TIMEOUT not in subject.world.broker.line.options
 
 
 def test_what_the_broker_says_of_a_message(subject: Subject) -> None:
@@ -270,10 +308,10 @@ def test_tls_is_for_the_name_of_the_host(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("use", ["publish", "probe", "subscribe"])
-def test_silence_is_death(subject: Subject, use: str) -> None:
+def test_a_path_that_is_dead_for_this_connection_only(subject: Subject, use: str) -> None:
     world = subject.world
     link = subject.open()
-    world.broker.deaf |= {"Publish", "Subscribe", "Unsubscribe"}
+    world.broker.late, world.unacknowledged = True, 90
     uses: dict[str, Callable[[], Any]] = {
         "publish": lambda: link.publish("a", "b", retain=True),
         "probe": link.probe,
@@ -283,13 +321,145 @@ def test_silence_is_death(subject: Subject, use: str) -> None:
     world.now += 1.0
     link.probe()
     world.waits.clear()
-    link.pump(0.75, subject.waker)
-    link.pump(0.125, subject.waker)
-    with pytest.raises(LinkLost, match="stopped answering"):
+    for wait in (0.75, 0.125, 5.0, 5.0, 5.0):
+        link.pump(wait, subject.waker)
+    with pytest.raises(LinkLost, match="nothing has got through for 4 s, while new connec") as lost:
         link.pump(5.0, subject.waker)
-    # Two seconds after the first that was not answered.
-    assert world.waits == [0.75, 0.125, 0.125]
-    assert world.now == 1002.0
+    assert not lost.value.hung_up
+    # A new connection two seconds after the first message that was not answered, and then the time
+    # in which TCP would have repeated it.
+    assert world.tried_again == [1002.0]
+    assert world.waits == [0.75, 0.125, 0.125, 1.0, 0.5]
+    assert world.now == 1003.5
+
+
+def test_a_broker_that_is_late_is_waited_for(subject: Subject) -> None:
+    world = subject.world
+    link = subject.open()
+    world.broker.late = True
+    link.probe()
+    while world.now < 1002.75:
+        link.pump(0.25, subject.waker)
+    world.broker.catch_up()
+    subject.pump(link)
+    assert link.slowest_s == 2.75
+    assert link.answered_at == 1002.75
+    # All it was sent has reached its machine: a new connection would tell nothing.
+    assert world.tried_again == []
+    world.broker.late = True
+    link.probe()
+    with pytest.raises(LinkLost, match="has not answered for 30 s") as lost:
+        subject.pump_on(link)  # one and a half times the keep-alive
+    assert not lost.value.hung_up
+    assert 1032.75 <= world.now < 1033.75
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_network_that_stands_still_for_all_is_waited_for(
+    subject: Subject, reachable: bool
+) -> None:
+    world = subject.world
+    link = subject.open()
+    world.broker.late, world.unacknowledged, world.reachable = True, 90, False
+    link.probe()
+    while world.now < 1002.5:
+        link.pump(0.25, subject.waker)
+    if reachable:  # both get through again, and the answer comes yet later
+        world.unacknowledged = 0
+        world.reachable = True
+    with pytest.raises(LinkLost, match="has not answered for 30 s"):
+        subject.pump_on(link)
+    assert world.tried_again == [1002.0]
+
+
+def test_a_path_is_dead_only_if_it_stays_silent_beside_a_new_connection(subject: Subject) -> None:
+    world = subject.world
+    link = subject.open()
+    world.broker.late, world.unacknowledged = True, 90
+    link.probe()
+    while world.now < 1002.25:
+        link.pump(0.25, subject.waker)
+    world.at(1.0, lambda: setattr(world, "unacknowledged", 0))
+    world.at(2.0, lambda: setattr(world, "unacknowledged", 90))
+    while world.now < 1005.0:
+        link.pump(0.25, subject.waker)
+    assert world.tried_again == [1002.0, 1004.25]
+    world.broker.catch_up()
+    subject.pump(link)
+    # Where an answer took five seconds, four seconds without one tell nothing.
+    world.broker.late = True
+    link.probe()
+    with pytest.raises(LinkLost, match="nothing has got through for 12 s"):
+        subject.pump_on(link)
+    assert world.tried_again[2:] == [1015.0]
+
+
+def test_an_answer_ends_the_doubt(subject: Subject) -> None:
+    world = subject.world
+    link = subject.open()
+    world.broker.late, world.unacknowledged = True, 90
+    link.probe()
+    while world.now < 1003.25:
+        link.pump(0.25, subject.waker)
+    assert world.tried_again == [1002.0]
+    world.broker.catch_up()
+    subject.pump(link)
+    world.now += 10.0
+    subject.pump(link, 2)
+    assert world.tried_again == [1002.0]
+
+
+def test_what_has_not_reached_the_brokers_machine(subject: Subject) -> None:
+    world = subject.world
+    link = subject.open()
+    assert not link.unsent
+    world.unacknowledged = 1
+    assert link.unsent
+    world.unacknowledged = 0
+    assert world.broker.line is not None
+    world.broker.line.most_sent = 0
+    link.publish("a", "b", retain=True)
+    assert link.unsent
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_real_connection_and_another_to_the_same_place(refused: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = socket.create_connection(server.getsockname())
+        other_end, _ = server.accept()
+        with line, other_end:
+            assert unacknowledged(line) == 0
+            line.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while line.send(bytes(1 << 16)):
+                    pass  # the other end takes nothing more
+            assert unacknowledged(line) > 0
+            if refused:
+                server.close()
+            check = PathCheck(line)
+            assert check.due_s == math.inf
+            assert check.pending is not None
+            assert select.select([], [check.pending], [], HANGS_S)[1]
+            check.settle()
+            assert 1.0 < check.due_s <= 1.5
+            assert check.pending is None
+            check.settle()
+    assert unacknowledged(line) == 0  # it is closed
+
+
+def test_an_attempt_that_the_network_ends_says_nothing() -> None:
+    class Unreachable(socket.socket):
+        def getsockopt(self, *_: Any) -> int:  # type: ignore[override]
+            return errno.EHOSTUNREACH
+
+    mine, other = socket.socketpair()
+    with other, mine:
+        check = PathCheck(mine)
+        assert check.pending is not None
+        check.pending.close()
+        check.pending = Unreachable()
+        check.settle()
+    assert check.due_s == math.inf
 
 
 def test_an_answer_is_life(subject: Subject) -> None:

@@ -36,6 +36,20 @@ def test_a_broker_that_spoke_the_newer_version_gets_more_chances() -> None:
     assert choice.failed(try_older=True)
 
 
+def test_patience_with_a_broker_that_is_slow_to_accept() -> None:
+    # In a version that the broker may not know, it may wait for more for ever.
+    choice = ProtocolChoice("auto")
+    assert choice.accept_timeout_s == 3.0
+    assert choice.failed(try_older=True)
+    assert choice.accept_timeout_s == 10.0
+    choice.failed(try_older=False)
+    assert choice.accept_timeout_s == 3.0
+    choice.accepted()
+    assert choice.accept_timeout_s == 10.0
+    assert ProtocolChoice("5").accept_timeout_s == 10.0
+    assert ProtocolChoice("3.1.1").accept_timeout_s == 10.0
+
+
 @pytest.mark.parametrize(("setting", "version"), [("5", NEWER), ("3.1.1", OLDER)])
 def test_a_setting_is_kept_to(setting: str, version: object) -> None:
     choice = ProtocolChoice(setting)

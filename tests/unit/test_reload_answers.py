@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,39 +13,114 @@ from typing import Any
 import pytest
 
 from edge.cli import run
+from edge.cli.main import main
 from edge.config import Config
-from edge.errors import EnvironmentFault
-from edge.service import build
+from edge.errors import EnvironmentFault, StoreError
+from edge.mqtt.link import Incoming
+from edge.private_files import hold
+from edge.service import Service, build
+from edge.service.context import Handover, RunControl
+from tests.unit.commands import Capture
 
 RELOADED = {
     "id": "1", "command": "reload", "ok": True, "reason": "done",
     "detail": {"message": "reloading the configuration"},
 }  # fmt: skip
 DELETED = {"id": "2", "command": "delete", "ok": True, "reason": "done", "detail": {"seq": 1}}
+MESSAGE = Incoming("command", b"left", retained=False)
 REFUSED = {"id": "3", "ok": False, "reason": "repeated"}
 
 
 def test_only_the_reload_has_failed_when_the_former_configuration_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given: list[tuple[Any, Sequence[Mapping[str, Any]]]] = []
+    given: list[tuple[Any, Any]] = []
+    left = Handover(answers=[RELOADED, DELETED, REFUSED], messages=[MESSAGE])
 
-    def made(_: object, config: Any, _on: bool, answers: Sequence[Mapping[str, Any]]) -> Any:
-        given.append((config, answers))
+    def made(_: object, config: Any, before: Handover | None) -> Any:
+        given.append((config, before))
         if config == "new":
             raise EnvironmentFault("no models")
         successor = "new" if len(given) == 1 else None
-        control = SimpleNamespace(successor=successor, answers=[RELOADED, DELETED, REFUSED])
-        return SimpleNamespace(
-            control=control, listening=SimpleNamespace(on=True), run=lambda: None
-        )
+        control = SimpleNamespace(successor=successor)
+        return SimpleNamespace(control=control, run=lambda: None, hand_over=lambda: left)
 
     monkeypatch.setattr(run._Runner, "_build", made)
     monkeypatch.setattr(run._Runner, "_read", lambda _: "former")
     run._Runner(argparse.Namespace(input=None), None).run()
-    assert given[:2] == [("former", []), ("new", [RELOADED, DELETED, REFUSED])]
+    assert given[:2] == [("former", None), ("new", left)]
     failed = {"id": "1", "command": "reload", "ok": False, "reason": "failed"}
-    assert given[2] == ("former", [failed, DELETED, REFUSED])
+    assert given[2] == ("former", replace(left, answers=[failed, DELETED, REFUSED]))
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_where_no_service_follows_the_device_is_offline(
+    monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    closed: list[str] = []
+    publisher: Any = SimpleNamespace(close=lambda: closed.append("offline"))
+    runner = run._Runner(argparse.Namespace(input=None), None)
+    built: list[Any] = []
+
+    def made(_: object, config: Any, __: Handover | None) -> Any:
+        built.append(config)
+        if len(built) > 1:  # neither the new configuration nor the former one, now
+            raise EnvironmentFault("no models")
+        return SimpleNamespace(
+            control=SimpleNamespace(successor="new", stop=lambda: None),
+            run=runner.stop if stopped else lambda: None,
+            hand_over=lambda: Handover(publisher=publisher),
+        )
+
+    monkeypatch.setattr(run._Runner, "_build", made)
+    monkeypatch.setattr(run._Runner, "_read", lambda _: "former")
+    if stopped:  # while it reloads
+        runner.run()
+    else:
+        with pytest.raises(EnvironmentFault):
+            runner.run()
+    assert closed == ["offline"]
+
+
+class Commands:
+    """A command queue that writes down what it receives."""
+
+    def __init__(self) -> None:
+        self.received: list[Incoming] = []
+
+    def receive(self, message: Incoming) -> None:
+        self.received.append(message)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_was_left_is_received_before_what_came_in_since(same: bool) -> None:
+    commands = Commands()
+    steps: list[str] = []
+    since = Incoming("command", b"since", retained=False)
+
+    def publisher(name: str) -> Any:
+        return SimpleNamespace(
+            close=lambda: steps.append(f"{name} closed"),
+            take_held=lambda: [since],
+            start=lambda: steps.append(f"{name} started, {len(commands.received)} received"),
+        )
+
+    before = publisher("old")
+    now = before if same else publisher("new")
+    context: Any = SimpleNamespace(
+        config=Config(), control=RunControl(), publisher=now, profiles=None, listening=None
+    )
+    parts: Any = SimpleNamespace(
+        context=context, commands=commands, observers=SimpleNamespace(blocks=None, decisions=None)
+    )
+    source: Any = object()
+    Service(parts, source, Handover(publisher=before, messages=[MESSAGE]))._take_over()
+    if same:
+        assert steps == ["old started, 1 received"]
+        assert commands.received == [MESSAGE]
+    else:
+        assert steps == ["old closed", "new started, 2 received"]
+        assert commands.received == [MESSAGE, since]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +129,9 @@ def test_only_the_reload_has_failed_when_the_former_configuration_goes_on(
         (lambda config: config, False),
         (lambda config: replace(config, log_level="debug"), False),
         (lambda config: replace(config, device=replace(config.device, name="Red")), False),
+        (lambda config: replace(config, mqtt=replace(config.mqtt, keepalive_s=60)), False),
+        (lambda config: replace(config, mqtt=replace(config.mqtt, port=1884)), True),
+        (lambda config: replace(config, mqtt=replace(config.mqtt, host="other")), True),
         (lambda config: replace(config, device=replace(config.device, id="red")), True),
         (lambda config: replace(config, mqtt=replace(config.mqtt, base_topic="home")), True),
         (lambda config: replace(config, mqtt=replace(config.mqtt, enabled=False)), True),
@@ -70,3 +149,33 @@ def test_who_answers_where_another_service_would_not_be_heard(
     )
     build._answer(context, RELOADED)
     assert (sent, context.control.answers) == (([RELOADED], []) if at_once else ([], [RELOADED]))
+
+
+def test_a_second_service_with_the_same_state_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(build, "MqttPublisher", lambda *_: pytest.fail("it is refused at once"))
+    state = tmp_path / "state"
+    config = tmp_path / "config.yaml"
+    config.write_text(f"state_directory: {state}\n")
+    state.mkdir()
+    held = hold(state / "run.lock")
+    assert main(["run", "--config", str(config), "--input", "x.wav"]) == 3
+    os.close(held)
+    assert (
+        f"{state}: another 'edge-voice run' is using it; stop that one" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("error", [OSError("read-only"), StoreError("a link")])
+def test_a_state_that_cannot_be_held_keeps_no_door_shut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    def fail(_: Path) -> int:
+        raise error
+
+    monkeypatch.setattr(run, "hold", fail)
+    runner = run._Runner(argparse.Namespace(input=None), None)
+    runner._hold(tmp_path)
+    monkeypatch.setattr(run, "hold", lambda _: pytest.fail("held already"))
+    runner._hold(tmp_path)

@@ -28,7 +28,7 @@ from edge.service.enrollment import RemoteEnrollment
 from edge.store import ProfileStore, open_store
 from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, ProfileKind, ReasonCode
 from tests.unit.stores import make_sample
-from tests.unit.voices import quiet, samples_of
+from tests.unit.voices import quiet, samples_of, with_a_pause
 
 
 class Room:
@@ -76,7 +76,8 @@ class Room:
         for at in range(0, len(samples), 512):
             piece = samples[at : at + 512].astype(np.float32)
             # By the room's clock, so that it is all said after the session began.
-            block = AudioBlock(piece, self.position, self.now + 1e3, lost if at == 0 else 0)
+            clipped = float((np.abs(piece) >= 0.999).mean())
+            block = AudioBlock(piece, self.position, self.now + 1e3, lost * (at == 0), clipped)
             self.position += len(piece) / 16_000
             self.enrollment.feed(block)
             self.enrollment.tick()
@@ -213,6 +214,18 @@ def test_what_is_wrong_with_the_sound(room: Room, change: Any, reason: str) -> N
     assert room.reported[-1]["reason"] == reason
     assert room.reported[-1]["message"] == prompts.refused(reason)
     assert room.people == []
+
+
+def test_a_pause_in_the_phrase_makes_no_two_of_it(room: Room) -> None:
+    """Nobody has to say it in one breath; after the enrollment the end comes as soon as before."""
+    room.start()
+    usual = room.enrollment._endpointer.settings
+    room.hear(np.concatenate((quiet(0.6), with_a_pause("ada_enroll_1", 0.7), quiet(1.3))))
+    assert [event["state"] for event in room.reported] == ["started", "accepted"]
+    assert room.people[0].samples[0].net_speech_s > 1.8
+    room.enrollment.cancel()
+    room.hear(quiet(0.1))
+    assert room.enrollment._endpointer.settings == usual
 
 
 def test_speech_without_end_and_sound_that_was_lost(room: Room) -> None:
@@ -395,7 +408,8 @@ def test_every_reason_has_words_of_its_own() -> None:
         ReasonCode.REPEATED,
     ]  # fmt: skip
     said = [prompts.refused(reason.value) for reason in reasons]
-    said += [prompts.refused("cut_off"), prompts.refused(prompts.LOST)]
+    said += [prompts.refused("cut_off"), prompts.refused("other_length")]
+    said += [prompts.refused(prompts.LOST)]
     assert len(set(said)) == len(said)
     for text in said:
         assert "once more" in text
@@ -405,13 +419,30 @@ def test_every_reason_has_words_of_its_own() -> None:
     assert "the named person" in prompts.refused("unknown_speaker", first=True)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "done", "text"),
+    [
+        (0.6, 1, "1 of 3: half a second, was that all? again"),
+        (0.76, 1, "1 of 3: one second, was that all? again"),
+        (0.99, 2, "2 of 3: one second, was that all? once more, in haste"),
+        (1.0, 1, "1 of 3: again"),
+    ],
+)
+def test_of_a_short_one_it_is_asked_whether_it_was_all(
+    seconds: float, done: int, text: str
+) -> None:
+    samples = tuple(replace(make_sample(n), net_speech_s=seconds) for n in range(done))
+    assert prompts.accepted(replace(Profile.begin("Ada"), samples=samples)) == text
+    assert len(text) <= 70
+
+
 def test_how_far_it_is() -> None:
     ada = Profile.begin("Ada", required=4)
     assert prompts.started(ada) == "say your passphrase 4 times and pause after each"
     for done, text in (
         (1, "1 of 4: again"),
         (2, "2 of 4: again"),
-        (3, "3 of 4: once more"),
+        (3, "3 of 4: once more, in haste: so you get in on busy days too"),
     ):
         part = replace(ada, samples=tuple(make_sample(n) for n in range(done)))
         assert prompts.accepted(part) == text

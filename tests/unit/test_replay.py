@@ -19,10 +19,11 @@ from edge.errors import StoreError
 from edge.replay.fingerprint import UtterancePeaks
 from edge.replay.memory import ReplayCheck, load_quietly, remember_enrollment
 from edge.store import ProfileStore
+from edge.store.ages import Ages
 from edge.store.rows import Kept
 from edge.types import FloatArray, Profile, ProfileKind, ReasonCode
 from tests.unit.judgments import judgment_of
-from tests.unit.stores import traces
+from tests.unit.stores import Memory, traces
 from tests.unit.voices import recording, samples_of
 from tools.replay.distortions import gsm
 
@@ -89,10 +90,8 @@ class Shelf:
     discarded: list[tuple[str, list[int]]] = field(default_factory=list)
     before_keeping: Callable[[], None] = lambda: None
 
-    def add(
-        self, kind: str, payload: bytes, owner: str | None = "ada", created_at: float = NOW
-    ) -> None:
-        self.items.append((kind, Kept(len(self.items), owner, created_at, payload)))
+    def add(self, kind: str, payload: bytes, owner: str | None = "ada") -> None:
+        self.items.append((kind, Kept(len(self.items) + 1, owner, NOW, payload)))
 
     def kept(self, kind: str) -> list[Kept]:
         return [item for of, item in self.items if of == kind]
@@ -214,23 +213,48 @@ def test_a_recording_is_never_the_same_sound(ended_at: float, again: ReasonCode)
 
 
 @pytest.mark.parametrize(
-    ("age_s", "known"),
-    [(0.0, True), (3 * DAY_S, True), (14 * DAY_S, True), (14 * DAY_S + 1, False), (-DAY_S, True)],
+    ("running_s", "known"), [(0.0, True), (14 * DAY_S - 1, True), (14 * DAY_S, False)]
 )
-def test_an_utterance_is_remembered_for_so_many_days(age_s: float, known: bool, shelf: Any) -> None:
-    now = [NOW]
-    check = ReplayCheck(ReplayConfig(days=14), lambda: now[0])
-    check.review(said(1))
-    now[0] += age_s
-    assert reasons(check, said(1)) == [KNOWN if known else OPENS]
-    # The same from the store, where what is too old is removed.
+def test_an_utterance_is_remembered_for_so_many_days_that_the_machine_ran(
+    running_s: float, known: bool, shelf: Any
+) -> None:
+    up = [100.0]
+    ages = Ages(Memory(), "heard", 14, clock=lambda: up[0], boot="one")
+    check = ReplayCheck(ReplayConfig(), ages)
     shelf.add("heard", payload(2))
     shelf.add("heard-refused", payload(3))
-    shelf.add("heard", payload(4), created_at=now[0])
-    check = ReplayCheck(ReplayConfig(days=14), lambda: now[0])
+    check.load(shelf)
+    up[0] += running_s
+    shelf.add("heard", payload(4))
     check.load(shelf)
     assert check.remembered == (3 if known else 1)
-    assert shelf.discarded == ([] if known else [("heard", [0]), ("heard-refused", [1])])
+    assert shelf.discarded == ([] if known else [("heard", [1]), ("heard-refused", [2])])
+
+
+@pytest.mark.parametrize("ahead_s", [-NOW, -DAY_S, 2000 * DAY_S])
+def test_a_clock_that_jumps_makes_nobody_forget(
+    ada: Profile, store: ProfileStore, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """It started in 1970, or once in 2031."""
+    monkeypatch.setattr("time.time", lambda: NOW + ahead_s)
+    check = ReplayCheck(ReplayConfig(), Ages(Memory(), "heard", 1))
+    check.review(said(1, ada))
+    check.store_new(store)
+    monkeypatch.setattr("time.time", lambda: NOW)
+    assert reasons(check, said(1, ada)) == [KNOWN]
+    check = ReplayCheck(ReplayConfig(), Ages(Memory(), "heard", 1))
+    check.load(store)
+    assert reasons(check, said(1, ada)) == [KNOWN]
+
+
+def test_what_cannot_be_dated_stays(shelf: Any, caplog: pytest.LogCaptureFixture) -> None:
+    state = Memory()
+    state.broken = True
+    shelf.add("heard", payload(2))
+    check = ReplayCheck(ReplayConfig(), Ages(state, "heard", 1))
+    check.load(shelf)
+    assert check.remembered == 1
+    assert caplog.messages == ["nothing that was heard is forgotten for now: no space is left"]
 
 
 def test_of_each_person_and_kind_the_newest_are_remembered() -> None:
@@ -252,16 +276,14 @@ def test_of_each_person_and_kind_the_newest_are_remembered() -> None:
 
 
 def test_two_thousand_are_compared_at_most_the_newest(shelf: Any) -> None:
+    shelf.add("heard-refused", payload(2), "ada")
     for person in "abcd":
-        for number in range(500):
-            shelf.add("heard", payload(1), person, NOW + number)
-    check = ReplayCheck(ReplayConfig(remembered=500), lambda: NOW)
+        for _ in range(500):
+            shelf.add("heard", payload(1), person)
+    check = ReplayCheck(ReplayConfig(remembered=500))
     check.load(shelf)
     assert check.remembered == 2000
-    # The oldest, though it is read last.
-    shelf.add("heard-refused", payload(2), "ada", NOW - 1.0)
-    check.load(shelf)
-    assert check.remembered == 2000
+    # The oldest goes, though it is read last.
     assert reasons(check, said(2), said(1)) == [OPENS, KNOWN]
 
 
@@ -311,7 +333,7 @@ def test_what_is_new_is_stored_once_and_in_order(shelf: Any) -> None:
         assert shelf.kept_calls == [
             ("heard", "ada", 7), ("heard-refused", "robin", 7), ("heard-refused", None, 7),
         ]  # fmt: skip
-    after = ReplayCheck(ReplayConfig(), lambda: NOW)
+    after = ReplayCheck(ReplayConfig())
     after.load(shelf)
     assert after.remembered == 3
     assert reasons(after, said(1), said(2), said(3)) == 3 * [KNOWN]
@@ -349,11 +371,24 @@ def test_damaged_fingerprints_are_removed(shelf: Any, caplog: pytest.LogCaptureF
         shelf.add(kind, payload(1))
         shelf.add(kind, b"no fingerprint")
         shelf.add(kind, payload(2))
-    check = ReplayCheck(ReplayConfig(), lambda: NOW)
+    check = ReplayCheck(ReplayConfig())
     check.load(shelf)
     assert check.remembered == 4
-    assert shelf.discarded == [("heard", [1]), ("heard-refused", [4])]
+    assert shelf.discarded == [("heard", [2]), ("heard-refused", [5])]
     assert caplog.messages == 2 * ["removing a stored fingerprint: fingerprint of version 110"]
+
+
+def test_a_full_disk_forgets_nobody(shelf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.add("heard", payload(1))
+    shelf.add("heard", b"no fingerprint")
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(shelf, "discard", fail)
+    check = ReplayCheck(ReplayConfig())
+    load_quietly(check, shelf)
+    assert reasons(check, said(1)) == [KNOWN]
 
 
 def test_a_store_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:

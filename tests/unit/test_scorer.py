@@ -100,8 +100,11 @@ def profile_of(*voices: FloatArray, adapted: int = 0) -> Profile:
     return replace(Profile.begin("Ada"), samples=samples)
 
 
-def analysis_of(voice: FloatArray, net_speech_s: float = 2.0, snr_db: float = 25.0) -> Analysis:
-    return Analysis(voice, None, Quality(-20.0, -60.0, snr_db, 0.0, net_speech_s), {})
+GOOD = Quality(-20.0, -60.0, 25.0, 0.0, 2.0)
+
+
+def analysis_of(voice: FloatArray, quality: Quality = GOOD) -> Analysis:
+    return Analysis(voice, None, quality, {})
 
 
 AXES = np.eye(3, dtype=np.float32)
@@ -117,10 +120,11 @@ def test_every_voice_against_every_signature() -> None:
 
 def test_the_cohort_and_the_quality_count() -> None:
     plain = plain_scorer()
-    profiles, analyses = [profile_of(AXES[0], AXES[0])], [analysis_of(AXES[0], 4.0, 15.0)]
-    knowing = replace(plain.voice, speech=-2.0, enrollments=-1.5, snr=-0.8)
+    profiles = [profile_of(AXES[0], AXES[0])]
+    analyses = [analysis_of(AXES[0], replace(GOOD, net_speech_s=1.0))]
+    knowing = replace(plain.voice, speech=2.0, enrollments=-1.5)
     scorer = Scorer(plain.cohort, knowing, plain.phrase, plain.rate)
-    expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2) + 0.8
+    expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2)
     assert float(scorer.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(expected)
     # Rounding makes nobody more similar than the same.
     longer = [analysis_of(sign * 1.001 * AXES[0]) for sign in (1, -1)]
@@ -128,6 +132,33 @@ def test_the_cohort_and_the_quality_count() -> None:
     # Somebody of the cohort is just that voice: all of the weight is taken off on both sides.
     same = replace(plain, cohort=Cohort(AXES[:1], 1, 0.5))
     assert float(same.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(6.0)
+
+
+QUALITIES = st.builds(
+    Quality,
+    level_dbfs=st.floats(-100.0, 0.0),
+    noise_dbfs=st.floats(-100.0, 0.0),
+    snr_db=st.floats(-60.0, 60.0),
+    clipped_fraction=st.floats(0.0, 1.0),
+    net_speech_s=st.floats(0.0, 10.0),
+    reverberation_s=st.floats(0.0, 2.0),
+)
+
+
+@given(st.floats(-1.0, 1.0), QUALITIES, st.floats(0.0, 5.0))
+def test_nothing_that_a_speaker_controls_lowers_what_is_asked_of_the_voice(
+    similarity: float, quality: Quality, speech: float
+) -> None:
+    """Noise, echo, clipping and level count for nothing; who says less has to be nearer."""
+    plain = plain_scorer(3)
+    scorer = replace(plain, voice=replace(plain.voice, speech=speech))
+    heard = np.asarray([similarity, math.sqrt(1 - similarity**2), 0.0], np.float32)
+    short = replace(GOOD, net_speech_s=quality.net_speech_s)
+    in_full, in_quiet, as_it_was = scorer.voice_scores(
+        [profile_of(AXES[0])], [analysis_of(heard, each) for each in (GOOD, short, quality)]
+    ).ratio[0]
+    assert as_it_was == in_quiet
+    assert as_it_was <= in_full
 
 
 def test_what_was_learned_is_no_enrollment() -> None:
@@ -149,9 +180,7 @@ def test_what_is_accepted_does_not_go_by_the_number_of_enrollments(
 ) -> None:
     scorer = plain_scorer(rate=rate)
     scorer = replace(scorer, voice=replace(scorer.voice, enrollments=-1.75))
-    ratios = scorer.voice.ratio(
-        np.full((2, 1), similarity, np.float32), [3, enrollments], [2.0], [25.0]
-    )
+    ratios = scorer.voice.ratio(np.full((2, 1), similarity, np.float32), [3, enrollments], [2.0])
     usual, other = (float(ratio) for ratio in ratios[:, 0])
     margin = usual - scorer.voice_threshold()
     assume(abs(margin) > 1e-3)

@@ -11,6 +11,7 @@ import pytest
 
 from edge.features import mel_frames
 from edge.recognition import Engine
+from edge.recognition.dtw import unit
 from edge.recognition.embedders import PhraseEmbedder
 from edge.recognition.keyword_spotter import KeywordHit, KeywordSpotter
 from edge.types import SAMPLE_RATE, FloatArray, Profile
@@ -135,6 +136,51 @@ def test_the_silence_around_an_enrolled_utterance_is_left_out(
     assert found == [KeywordHit(0, *times(0.08 - before_s, last + after_s, 0.0))]
 
 
+def plainly_nearest(example: FloatArray, stream: FloatArray) -> tuple[float, int, int]:
+    """The least mean cost of a path through all of an example, its first and last vector."""
+    cost = 1.0 - example @ stream.T
+    rows, columns = cost.shape
+    total = np.full((rows + 2, columns + 2), np.inf)  # two before the first of either
+    first = np.zeros((rows + 2, columns + 2), np.int_)
+    ends = []
+    for c in range(columns):
+        for r in range(rows):
+            ways = [
+                (total[r + 1, c + 1] + 2.0 * cost[r, c], first[r + 1, c + 1]),
+                (total[r, c + 1] + 1.5 * (cost[r - 1, c] + cost[r, c]), first[r, c + 1]),
+                (total[r + 1, c] + 1.5 * (cost[r, c - 1] + cost[r, c]), first[r + 1, c]),
+            ]
+            way = min(ways) if r else (2.0 * cost[r, c], c)
+            total[r + 2, c + 2], first[r + 2, c + 2] = way
+        begun = int(first[rows + 1, c + 2])
+        ends.append((float(total[rows + 1, c + 2]) / (rows + c - begun + 1), begun, c))
+    return min(ends)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_agrees_with_a_plain_implementation_however_many_people_there_are(seed: int) -> None:
+    """One after the other, each at another pace."""
+    rng = np.random.default_rng(seed)
+    examples = [
+        unit(rng.standard_normal((rng.integers(4, 12), 128)).astype(np.float32)) for _ in range(20)
+    ]
+    said = [each[np.sort(rng.integers(0, len(each), len(each)))] for each in examples]
+    noise = 0.03 * rng.standard_normal((sum(map(len, said)), 128))
+    stream = unit((np.concatenate(said) + noise).astype(np.float32))
+    enrolled = [
+        np.pad(np.repeat(each, 2, axis=0), ((7, 7), (0, 0))).astype(np.float32) for each in examples
+    ]
+    spotter = KeywordSpotter(Spelled(), [[each] for each in enrolled])
+    found = spotter.search(np.repeat(stream, 2, axis=0))
+    for owner, example in enumerate(examples):
+        cost, first, last = plainly_nearest(example, stream)
+        own = [each for each in found if each.owner == owner]
+        assert bool(own) == (cost < 0.19)
+        if own:
+            nearest = min(own, key=lambda each: each.cost)
+            assert nearest == hit(owner, first, last, cost)
+
+
 def test_each_person_has_hits_of_their_own_from_their_nearest_example() -> None:
     people = [["abcdeXghij", "abcdefghij", "abcXefghij"], [], ["defghijk", "qrstu"], ["qrstuv"]]
     assert found_in("zzabcdefghijklqrstuvw", *people) == [
@@ -183,6 +229,16 @@ def test_a_hit_is_given_two_steps_after_its_end() -> None:
     for step, frames in enumerate(embedder.heard):
         window = sound[1_280 * step : 1_280 * step + 12_512]
         np.testing.assert_array_equal(frames, mel_frames(window))
+
+
+def test_places_are_as_exact_after_years_of_listening() -> None:
+    """In single precision, seconds are only whole ones after half a year."""
+    spotter = KeywordSpotter(Spelled("zabcdefghijklm"), [[saying("abcdef")]])
+    years = 1e8
+    spotter.reset(years)
+    (found,) = spotter.feed(quiet(1.8))
+    assert found.start_s - years == pytest.approx(0.391 + 0.08 - 0.131, abs=1e-4)
+    assert found.end_s - years == pytest.approx(0.391 + 0.48 + 0.171, abs=1e-4)
 
 
 def test_what_is_not_settled_is_given_at_the_end() -> None:

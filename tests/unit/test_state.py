@@ -25,6 +25,33 @@ def test_numbers_are_given_out_once_also_after_a_restart(tmp_path: Path) -> None
     assert again.reserve("a") == 12
 
 
+def test_numbers_begin_where_they_are_asked_to(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path)
+    assert [state.reserve("a", 2, 100), state.reserve("a", 2, 50), state.last("a")] == [
+        100,
+        102,
+        103,
+    ]
+    assert state.last("b") == 0
+
+
+def test_what_could_not_be_written_is_said_until_it_can_be(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path, busy_s=0.0)
+    state.try_again()
+    assert state.problem is None
+    with closing(sqlite3.connect(state.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError):
+            state.put("a", "text")
+        state.try_again()
+        assert state.problem is not None
+        assert "in use by another process" in state.problem
+        assert state.get("a") is None
+        assert state.problem is not None, "reading is not writing"
+    state.try_again()
+    assert state.problem is None
+
+
 def test_a_text_is_replaced_and_removed(tmp_path: Path) -> None:
     state, other = DeviceState(tmp_path), DeviceState(tmp_path)
     state.put("lock", "one")
@@ -64,6 +91,8 @@ def test_an_impossible_counter_is_damage(tmp_path: Path, value: str) -> None:
         database.execute(f"UPDATE entry SET value = {value}")  # noqa: S608
     with pytest.raises(StoreError, match=r"memory of counters .* is damaged \(a\)"):
         state.reserve("a")
+    with pytest.raises(StoreError, match=r"is damaged \(a\)"):
+        state.last("a")
     if value != "'text'":
         with pytest.raises(StoreError, match=r"is damaged \(a\)"):
             state.get("a")
@@ -92,6 +121,7 @@ def test_impossible_amounts_and_texts_are_refused(tmp_path: Path) -> None:
 
 ACTIONS = [
     lambda state: state.reserve("a"),
+    lambda state: state.last("a"),
     lambda state: state.get("b"),
     lambda state: state.put("b", "text"),
     DeviceState.close,
@@ -110,7 +140,7 @@ def test_threads_take_turns(
     state.close()
 
 
-@pytest.mark.parametrize("action", ACTIONS[:3])
+@pytest.mark.parametrize("action", ACTIONS[:4])
 def test_another_process_that_writes_is_waited_for_only_so_long(
     tmp_path: Path, action: Callable[[DeviceState], object]
 ) -> None:

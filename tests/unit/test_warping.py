@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,20 @@ def test_agrees_with_a_plain_implementation(seed: int) -> None:
     references.append(stretched(query, 1.3))
     together = dtw_distances(references, query)
     assert together == pytest.approx([plain(r, query) for r in references], abs=1e-4)
-    assert together == pytest.approx([dtw_distances([r], query)[0] for r in references])
+    alone = [dtw_distances([r], query)[0] for r in references]
+    assert together == pytest.approx(alone, abs=1e-6)
+
+
+def test_the_memory_is_bounded_however_many_examples_there_are_and_however_long_it_takes() -> None:
+    references = [saying(k, 20 + k % 45) for k in range(120)]
+    query = saying(7, 375)  # fifteen seconds
+    tracemalloc.start()
+    together = dtw_distances(references, query)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 6e6
+    some = references[::17]
+    assert together[::17] == pytest.approx([dtw_distances([r], query)[0] for r in some], abs=1e-5)
 
 
 def test_a_saying_is_no_distance_from_itself_at_any_pace() -> None:

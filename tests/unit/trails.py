@@ -29,11 +29,15 @@ class Clock:
         self.now = NOON
         self.up = 100.0
         monkeypatch.setattr("edge.store.audit.time", self)
+        monkeypatch.setattr("edge.uptime.time", self)
 
     def time(self) -> float:
         return self.now
 
     def monotonic(self) -> float:
+        return self.up
+
+    def clock_gettime(self, _: int) -> float:
         return self.up
 
 

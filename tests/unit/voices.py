@@ -73,6 +73,16 @@ def spliced(*parts: str, gap_s: float = 0.08) -> FloatArray:
     return np.concatenate(pieces)
 
 
+def with_a_pause(name: str, seconds: float) -> FloatArray:
+    """A recording with silence put in where it is quietest, between two words."""
+    samples, said = samples_of(name), recording(name)
+    first = round((said.start_s + said.lead_s) * SAMPLE_RATE)
+    third = round((said.end_s - said.start_s - said.lead_s) * SAMPLE_RATE / 3)
+    power = np.convolve(np.square(samples), np.ones(640) / 640, "same")
+    at = first + third + int(power[first + third : first + 2 * third].argmin())
+    return np.concatenate((samples[:at], quiet(seconds), samples[at:]))
+
+
 def in_blocks(samples: FloatArray, sizes: Sequence[int] = (FRAME_SAMPLES,)) -> list[AudioBlock]:
     """A stream as a source delivers it, which gets it in pieces of these sizes in turn."""
     maker = BlockMaker(SAMPLE_RATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,6 @@ PRESETS: Mapping[str, float] = FALSE_ACCEPT_PRESETS
 PLAIN_VOICE = 0.5691
 """Cosine threshold of a voice before calibration: 0.1 % of the strangers of
 speechocean762 came that near."""
-PLAIN_PHRASE = 0.428
-"""DTW distance limit of a phrase before calibration, by the same measure."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,11 @@ def false_accepts(targets: Scores, nontargets: Scores, rejects: float) -> float:
     return float(false_accept[false_reject <= rejects + 1e-12].min())
 
 
-def percent(share: float, digits: int = 2) -> str:
-    """A rate for a table."""
-    return f"{100 * share:.{digits}f}"
+def threshold(rate: float) -> float:
+    """The joint score from which is accepted at a false-accept rate."""
+    return -math.log(rate)
+
+
+def share(marked: NDArray[np.bool_]) -> float | None:
+    """Percentage of the trials that are marked; None without any trial."""
+    return round(100 * float(marked.mean()), 3) if marked.size else None

@@ -7,6 +7,7 @@ says the phrase often enough is enrolled with three of its repetitions, many tim
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,10 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from edge.evaluation.corpus import Spoken
-from edge.evaluation.trials import profile_of
-from edge.recognition import Engine
-from edge.recognition.dtw import example_distances
-from edge.types import FloatArray
-from tools.accuracy.figures import PRESETS, Scores, false_accepts
-from tools.accuracy.same_phrase import enrolled_phrases
+from edge.evaluation.corpus import CorpusFile, Spoken
+from edge.evaluation.trials import phrase_scores, profile_of
+from tools.accuracy.figures import PRESETS, false_accepts, share, threshold
+from tools.accuracy.hearing import Hearing, Sound, joint_scores
 
 ENROLLED = 3
 ENROLLMENTS = 60
@@ -39,24 +37,30 @@ def voices(spoken: Sequence[Spoken]) -> NDArray[np.intp]:
 
 
 def measure(
-    engine: Engine, spoken: Sequence[Spoken], strangers: Sequence[Spoken], phrase: str
+    hearing: Hearing,
+    items: Sequence[CorpusFile],
+    strangers: Sequence[CorpusFile],
+    phrase: str,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """False accepts of near misses against false rejects, in the same voice.
 
     Args:
-        engine: the recognizer.
-        spoken: the phrase and its near misses; `item.speaker` is the word.
+        hearing: the recognizer.
+        items: the phrase and its near misses; the speaker is the word.
         strangers: keywords by other people.
         phrase: the word to enroll.
+        quick: try a fifth of the enrollments.
     """
+    engine = hearing.engine
+    spoken = _spoken(hearing, items, phrase)
+    others_heard = _spoken(hearing, strangers, "")
     voice = voices(spoken)
     said = np.asarray([one.item.speaker for one in spoken])
     chance = np.random.default_rng(0)
     right: list[float] = []
     wrong: list[float] = []
     joint: list[float] = []
-    opened = dict.fromkeys(PRESETS, 0)
-    near = {name: [0, 0] for name in PRESETS}
     groups = []
     for number in np.unique(voice):
         own = np.flatnonzero((voice == number) & (said == phrase)).tolist()
@@ -64,32 +68,21 @@ def measure(
         if len(own) < FEWEST_SAYINGS or not others:
             continue
         groups.append({"repetitions": len(own), "near misses": len(others)})
-        repetitions = [enrolled_phrases(spoken[i].analysis) for i in own]
-        to_own = np.asarray([example_distances(repetitions, one[0]) for one in repetitions])
-        to_near = np.asarray([example_distances(repetitions, _phrase(spoken[i])) for i in others])
-        to_foreign = np.asarray([example_distances(repetitions, _phrase(one)) for one in strangers])
-        noise = [_snr([spoken[i] for i in rows]) for rows in (own, others)]
-        ratio = engine.scorer.phrase.ratio
-        for _ in range(ENROLLMENTS):
-            chosen = chance.choice(len(own), ENROLLED, replace=False)
-            rest = np.setdiff1d(np.arange(len(own)), chosen)
-            said_again = ratio(to_own[np.ix_(rest, chosen)].min(axis=1), noise[0][rest])
-            missed = ratio(to_near[:, chosen].min(axis=1), noise[1])
-            right += list(said_again)
-            wrong += list(missed)
-            profile = profile_of(engine, [spoken[own[i]] for i in chosen])
-            ratios = engine.scorer.voice_scores([profile], [one.analysis for one in strangers])
-            foreign = ratio(to_foreign[:, chosen].min(axis=1), _snr(strangers))
-            joint += list(engine.scorer.joints(ratios.ratio[0], foreign))
-            for name, rate in PRESETS.items():
-                limit = engine.scorer.phrase_threshold(rate)
-                near[name][0] += int((said_again < limit).sum())
-                near[name][1] += int((missed >= limit).sum())
-    for name, rate in PRESETS.items():
-        opened[name] = int((np.asarray(joint) >= -np.log(rate)).sum())
+        chosen = [
+            chance.choice(own, ENROLLED, replace=False).tolist()
+            for _ in range(ENROLLMENTS // 5 if quick else ENROLLMENTS)
+        ]
+        profiles = [profile_of(engine, [spoken[i] for i in some]) for some in chosen]
+        scores = phrase_scores(engine, profiles, [spoken[i].analysis for i in (*own, *others)])
+        enrolled = np.asarray([np.isin(own, some) for some in chosen])
+        right += list(scores[:, : len(own)][~enrolled])
+        wrong += list(scores[:, len(own) :].ravel())
+        asked = np.ones(len(profiles), dtype=np.bool_)
+        for one in others_heard:
+            joint += list(joint_scores(engine, profiles, one.analysis, asked))
+    targets, nontargets, foreign = np.asarray(right), np.asarray(wrong), np.asarray(joint)
     if not right or not wrong:
         return {"voices": groups}
-    targets, nontargets = np.asarray(right), np.asarray(wrong)
     return {
         "voices": groups,
         "near misses accepted at 5 % false rejects, percent": round(
@@ -97,20 +90,27 @@ def measure(
         ),
         "phrase alone, by preset, percent": {
             name: {
-                "false rejects": round(100 * rejected / len(right), 2),
-                "near misses accepted": round(100 * accepted / len(wrong), 2),
+                "false rejects": share(targets < engine.scorer.phrase_threshold(rate)),
+                "near misses accepted": share(nontargets >= engine.scorer.phrase_threshold(rate)),
             }
-            for name, (rejected, accepted) in near.items()
+            for name, rate in PRESETS.items()
         },
-        "keywords by strangers": {"trials": len(joint), "granted": opened},
+        "keywords by strangers": {
+            "trials": len(foreign),
+            "granted": {
+                name: int((foreign >= threshold(rate)).sum()) for name, rate in PRESETS.items()
+            },
+        },
     }
 
 
-def _snr(spoken: Sequence[Spoken]) -> Scores:
-    return np.asarray([one.analysis.quality.snr_db for one in spoken])
-
-
-def _phrase(spoken: Spoken) -> FloatArray:
-    if spoken.analysis.phrase_embedding is None:
-        raise ValueError("analyzed without its phrase")
-    return spoken.analysis.phrase_embedding
+def _spoken(hearing: Hearing, items: Sequence[CorpusFile], phrase: str) -> list[Spoken]:
+    """The recordings with speech in them; of the phrase to enroll, with all that is kept of it."""
+    heard = hearing.hear(
+        [Sound((item.path,), to_enroll=item.speaker == phrase) for item in items], "near misses"
+    )
+    return [
+        Spoken(replace(item, phrase=item.speaker), one.analysis, one.refusal)
+        for item, one in zip(items, heard)
+        if one.analysis is not None
+    ]

@@ -6,22 +6,27 @@ other, so no tested voice has a part in its own calibration.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.evaluation.corpus import CorpusFile
 from edge.recognition.dtw import unit
 from edge.types import FloatArray
 from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
+from tools.accuracy.hearing import Hearing
 from tools.calibration.voice import WEIGHT, FittedVoice, fit_voice
-from tools.calibration.voices import Voices
+from tools.calibration.voices import Voices, gather, listen
+from tools.conditions import conditions, pink_noise
 from tools.trials import enrollments
 
 ENROLLED = 3
 FEWEST_SPEAKERS = 32
 """Fewer are too few for calibration."""
+TOO_FEW = {"speakers to calibrate with": f"fewer than {FEWEST_SPEAKERS}"}
 GROUPS = (2, 5, 10, 20)
 GROUP_DRAWS = 40
 LENGTHS_S = ((0.0, 1.5), (1.5, 2.5), (2.5, 4.0), (4.0, 60.0))
@@ -106,7 +111,7 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
             continue
         for chosen in enrollments(len(own), ENROLLED):
             rows = own[list(chosen)]
-            vectors.append(weights[rows] @ voices.embeddings[rows])
+            vectors.append(weights[rows] @ voices.enrolled[rows])
             owners.append(speaker)
             enrolled.append(np.isin(np.arange(len(voices.speaker)), rows))
     signatures = unit(np.stack(vectors).astype(np.float32))
@@ -132,7 +137,6 @@ def _scored(tested: Tested, fitted: FittedVoice) -> Half:
         normalized,
         [ENROLLED] * len(tested.signatures),
         voices.net_speech_s.tolist(),
-        voices.snr_db.tolist(),
     )
     return Half(
         tested.plain,
@@ -145,8 +149,18 @@ def _scored(tested: Tested, fitted: FittedVoice) -> Half:
     )
 
 
-def measure(voices: Voices) -> dict[str, Any]:
-    """Before and after, in one table."""
+def voices_of(hearing: Hearing, items: Sequence[CorpusFile]) -> Voices | None:
+    """The voices of read sentences as calibration takes them; None for too few speakers."""
+    altered = conditions(pink_noise(20.0, seed=1))[1:]
+    voices = gather(hearing.engine, listen(items), altered)
+    return voices if len(voices.speakers) >= FEWEST_SPEAKERS else None
+
+
+def measure(hearing: Hearing, items: Sequence[CorpusFile]) -> dict[str, Any]:
+    """Plain and calibrated, in one table."""
+    voices = voices_of(hearing, items)
+    if voices is None:
+        return TOO_FEW
     found = halves(voices)
     plain = [(half.targets(half.plain), half.nontargets(half.plain)) for half in found]
     after = [(half.targets(half.ratio), half.nontargets(half.ratio)) for half in found]

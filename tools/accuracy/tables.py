@@ -8,13 +8,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tools.accuracy.figures import PRESETS
+
 
 def show(part: str, figures: dict[str, Any], console: Console) -> None:
     """Print the figures of a part."""
     tables: Mapping[str, Callable[[dict[str, Any], Console], None]] = {
         "sentences": _sentences,
         "same_phrase": _same_phrase,
-        "conditions": _conditions,
+        "words": _words,
+        "tricks": _tricks,
     }
     tables.get(part, _plain(part))(figures, console)
 
@@ -82,43 +85,87 @@ def _sentences(figures: dict[str, Any], console: Console) -> None:
 
 
 def _same_phrase(figures: dict[str, Any], console: Console) -> None:
-    table = _table("Voice and phrase, TC against TW, IC and IW", *_ERRORS)
-    for label, row in figures.items():
-        table.add_row(*_errors(f"{label}, plain", row["plain"]))
-        table.add_row(*_errors(f"{label}, calibrated", row["calibrated"]))
-    console.print(table)
-    table = _table(
-        "By kind of trial, percent", "trials", "FR", "TW accepted", "IC accepted", "IW accepted"
-    )
-    for label, row in figures.items():
-        rates = {"plain": row["plain, at its fixed thresholds, percent"]}
-        rates.update(row["presets, percent"])
-        for name, one in rates.items():
-            values = (f"{one[kind]:.2f}" for kind in ("FR", "TW", "IC", "IW"))
-            table.add_row(f"{label}, {name}", *values)
-    console.print(table)
+    for mood, rows in figures.items():
+        quiet = next(iter(rows.values()))
+        table = _table(f"{mood}: TC against TW, IC and IW", *_ERRORS)
+        table.add_row(*_errors("quiet", quiet["errors"]))
+        console.print(table)
+        table = _table(
+            f"{mood}, enrolled calm in quiet, percent",
+            *("condition", "recordings", "turned away", "of these too poor"),
+            *("TW accepted", "IC accepted", "IC relaxed", "IC strict"),
+        )
+        for name, row in rows.items():
+            presets = row["presets"]
+            table.add_row(
+                name,
+                str(row["recordings"]),
+                *(
+                    _percent(value)
+                    for value in (
+                        presets["balanced"]["turned_away_percent"],
+                        row["too_poor_percent"],
+                        presets["balanced"]["TW_percent"],
+                        *(presets[preset]["IC_percent"] for preset in _BY_DANGER),
+                    )
+                ),
+            )
+        console.print(table)
+        for name, row in rows.items():
+            if "turned_away_by_noise_percent" in row:
+                by_kind = row["turned_away_by_noise_percent"].items()
+                every = ", ".join(f"{kind} {_percent(rate)}" for kind, rate in by_kind)
+                console.print(f"{name}, turned away by kind of noise, %: {every}")
 
 
-def _conditions(figures: dict[str, Any], console: Console) -> None:
+def _words(figures: dict[str, Any], console: Console) -> None:
     table = _table(
-        "Enrolled clean, tested under the condition",
-        *("condition", "refused %", "minDCF plain", "calibrated"),
-        *("FR % balanced", "TW accepted", "IC accepted"),
+        "Phrases of four words, percent",
+        *("condition, preset", "asked", "strangers", "one word replaced", "turned away"),
     )
     for name, row in figures.items():
-        rates = row["balanced, percent"]
+        for preset, rates in row["presets"].items():
+            table.add_row(
+                f"{name}, {preset}",
+                f"{rates['asked_percent']:g}",
+                _percent(rates["strangers_percent"]),
+                _percent(rates["one_word_replaced_percent"]),
+                _percent(rates["turned_away_percent"]),
+            )
+    console.print(table)
+    for name, row in figures.items():
+        pairs = row["pairs"]
+        most = pairs["pairs_that_make_80_percent"]
+        every = "; ".join(f"{pair}: {count}" for pair, count in most.items())
+        console.print(
+            f"{name}, balanced: {pairs['pairs_with_an_accept']} of {pairs['pairs']} pairs of people"
+            f" are taken for each other; {len(most)} make 80 % of it ({every or 'none'}); without"
+            f" these {pairs['strangers_percent_without_them']} %"
+        )
+
+
+def _tricks(figures: dict[str, Any], console: Console) -> None:
+    table = _table(
+        "Strangers with the right phrase who are let in (of these, not in quiet)",
+        *("what was done", "attempts", *PRESETS, "turned away, %", "too poor, %"),
+    )
+    for name, row in figures.items():
+        newly = row["accepted_but_not_in_quiet"]
         table.add_row(
             name,
-            f"{row['refused_percent']:.1f}",
-            _optional(row["plain_min_dcf"]),
-            _optional(row["min_dcf"]),
-            *(f"{rates[kind]:.2f}" for kind in ("FR", "TW", "IC")),
+            str(row["strangers"]),
+            *(f"{row['accepted'][preset]} ({newly[preset]})" for preset in PRESETS),
+            _percent(row["turned_away_percent"]),
+            _percent(row["too_poor_percent"]),
         )
     console.print(table)
 
 
-def _optional(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}"
+_BY_DANGER = ("balanced", "relaxed", "strict")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _plain(part: str) -> Callable[[dict[str, Any], Console], None]:

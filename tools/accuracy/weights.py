@@ -13,23 +13,40 @@ from typing import Any
 
 import numpy as np
 
-from edge.evaluation.corpus import Spoken
-from edge.recognition import Engine
+from edge.evaluation.corpus import CorpusFile
 from tools.accuracy import same_phrase
 from tools.accuracy.figures import PRESETS, Row
-from tools.accuracy.sentences import divided, halves
+from tools.accuracy.hearing import Hearing, Sound
+from tools.accuracy.sentences import TOO_FEW, divided, halves, voices_of
 from tools.calibration.voice import NEAREST, fit_voice
 from tools.calibration.voices import Voices
 
 WEIGHTS = (0.0, 0.1, 0.15, 0.25, 0.5, 1.0)
 
 
-def measure(engine: Engine, voices: Voices, spoken: Sequence[Spoken]) -> dict[str, Any]:
-    """Error rates of the voice alone for each weight."""
-    known = same_phrase.corpus(engine, spoken)
+def measure(
+    hearing: Hearing, read: Sequence[CorpusFile], items: Sequence[CorpusFile]
+) -> dict[str, Any]:
+    """Error rates of the voice alone for each weight.
+
+    Args:
+        hearing: the recognizer.
+        read: read sentences, the corpus of cohort and calibration.
+        items: `SPEAKER/PHRASE/*` recordings, the other corpus.
+    """
+    voices = voices_of(hearing, read)
+    if voices is None:
+        return TOO_FEW
+    known = same_phrase.corpus(hearing, items)
     profiles = [one.profile for one in known.enrollments]
-    tested = [number for number, one in enumerate(spoken) if one.refusal is None]
-    kind = same_phrase.kinds(known, tested)
+    heard = dict(enumerate(hearing.hear([Sound((item.path,)) for item in items], "listening")))
+    analyses = {
+        number: one.analysis
+        for number, one in heard.items()
+        if one.analysis is not None and one.refusal is None
+    }
+    tested = list(analyses)
+    kind = known.kinds(tested)
     calm = known.calm[tested]
     results: dict[str, Any] = {"all of it, divided by the deviation": _as_usual(voices)}
     for weight in WEIGHTS:
@@ -39,8 +56,8 @@ def measure(engine: Engine, voices: Voices, spoken: Sequence[Spoken]) -> dict[st
             np.concatenate([half.nontargets(half.ratio) for half in found]),
         )
         fitted = fit_voice(voices, weight=weight)
-        scorer = replace(engine.scorer, cohort=fitted.cohort, voice=fitted.calibration)
-        scores = scorer.voice_scores(profiles, [spoken[i].analysis for i in tested])
+        scorer = replace(hearing.engine.scorer, cohort=fitted.cohort, voice=fitted.calibration)
+        scores = scorer.voice_scores(profiles, list(analyses.values()))
         opened = scores.ratio >= fitted.calibration.curve.threshold(PRESETS["balanced"])
         results[f"weight {weight:g}"] = {
             "at home: EER %": round(100 * row.eer, 3),

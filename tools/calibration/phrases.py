@@ -1,5 +1,8 @@
 """The calibration of the phrase model, from simulated repetitions and near misses.
 
+Noise and echo add to every distance. So the limit is put where, in each noise and echo as the
+product itself measures them, the same share of near misses comes nearer (quantile regression).
+
 Nobody in the corpus says anything twice. So repetitions are simulated: faster or slower, in noise,
 in a room, cut a little earlier or later. They are enrolled as in the product, with its variants.
 Wrong trials are of two kinds: other sentences by the same voice, and near misses, where a third of
@@ -20,18 +23,22 @@ from typing import Any
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 from rich.progress import track
 
+from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.quality import measure_quality
 from edge.recognition.augmentation import AUGMENTATIONS, augmented
 from edge.recognition.dtw import dtw_distances, example_distances
 from edge.recognition.embedders import phrase_samples, voice_samples
 from edge.recognition.engine import Analyzer
-from edge.recognition.scoring import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_term
+from edge.recognition.scoring import PHRASE_SNR_RANGE_DB, PhraseCalibration, phrase_terms
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 from tools.acoustics.noise import add_noise, pink_noise
 from tools.acoustics.rooms import PLACEMENTS, ROOMS, reverberate, room_response
 from tools.calibration.curves import RATES, rising
-from tools.calibration.logistic import fit
+from tools.calibration.logistic import Array, fit
+from tools.calibration.quantiles import fit_quantile
 from tools.calibration.voices import CorpusUtterance
 
 ENROLLED = 3
@@ -61,17 +68,19 @@ class Distances:
 
     Attributes:
         right: of the phrase, repeated.
-        right_snr_db: signal-to-noise ratio of each of these.
+        right_noise, right_echo: `phrase_terms` of each of these, as measured.
         near: of near misses.
-        near_snr_db: signal-to-noise ratio of each of these.
+        near_noise, near_echo: `phrase_terms` of each of these, as measured.
         other: of other sentences by the same voice.
         single: of other sentences to one enrolled utterance, by the same voice.
     """
 
     right: FloatArray
-    right_snr_db: FloatArray
+    right_noise: FloatArray
+    right_echo: FloatArray
     near: FloatArray
-    near_snr_db: FloatArray
+    near_noise: FloatArray
+    near_echo: FloatArray
     other: FloatArray
     single: FloatArray
 
@@ -118,14 +127,15 @@ def _said_again(
         both = [again, missed]
         if chance.random() < _IN_ROOMS:
             both = [_in_a_room(one, chance) for one in both]
-        snr_db = QUIET_DB
         if chance.random() < _IN_NOISE:
             snr_db = float(chance.uniform(*PHRASE_SNR_RANGE_DB))
             both = [_noisy(one, snr_db, chance) for one in both]
         for name, said in zip(("right", "near"), both):
+            noise, echo = _measured(said)
             embedding = analyzer.models.phrase.embed(phrase_samples(_cut_amiss(said, chance)))
             found[name].append(min(example_distances(enrolled, embedding)))
-            found[f"{name}_snr_db"].append(snr_db)
+            found[f"{name}_noise"].append(noise)
+            found[f"{name}_echo"].append(echo)
 
 
 def _altered(one: Utterance, speed: float, chance: np.random.Generator) -> Utterance:
@@ -145,6 +155,17 @@ def _noisy(one: Utterance, snr_db: float, chance: np.random.Generator) -> Uttera
     seed = int(chance.integers(1 << 31))
     noise = pink_noise(one.duration_s + 0.1, seed)
     return replace(one, samples=add_noise(one.samples, noise, snr_db, seed))
+
+
+def _measured(one: Utterance) -> tuple[float, float]:
+    """The terms of noise and echo, as the product measures them."""
+    frames = len(one.samples) // FRAME_SAMPLES
+    speech: NDArray[np.bool_] = np.zeros(frames, np.bool_)
+    first = round(one.lead_s * SAMPLE_RATE) // FRAME_SAMPLES
+    speech[first : frames - round(one.tail_s * SAMPLE_RATE) // FRAME_SAMPLES] = True
+    quality = measure_quality(one.samples, speech)
+    noise, echo = phrase_terms(quality.snr_db, quality.reverberation_s)
+    return float(noise), float(echo)
 
 
 def _in_a_room(one: Utterance, chance: np.random.Generator) -> Utterance:
@@ -183,29 +204,39 @@ def _speech_s(one: Utterance) -> float:
 
 def fit_phrase(distances: Distances) -> PhraseCalibration:
     """Log-likelihood ratios from distances, and the operating curve."""
-    others = _as_many(distances.other, len(distances.near))
-    values = np.concatenate((distances.right, distances.near, others)).astype(np.float64)
-    quiet = np.full(len(others), QUIET_DB)
-    noise = phrase_term(np.concatenate((distances.right_snr_db, distances.near_snr_db, quiet)))
-    target = np.arange(len(values)) < len(distances.right)
-    features = np.stack((np.ones_like(values), values, noise), axis=1)
-    offset, slope, snr = (float(weight) for weight in fit(features, target, _PRIOR))
-    near = offset + slope * distances.near + snr * phrase_term(distances.near_snr_db)
-    other = offset + slope * distances.other
-    curve = rising(_limit(near, other, rate) for rate in RATES)
-    return PhraseCalibration(offset, slope, snr, curve)
+    quality = np.stack(
+        (np.ones_like(distances.near), distances.near_noise, distances.near_echo), axis=1
+    )
+    weights = fit_quantile(quality.astype(np.float64), distances.near.astype(float), _NEAR_MISSES)
+    # Noise and echo can only add to a distance.
+    noise, echo = min(float(weights[1]), 0.0), max(float(weights[2]), 0.0)
+
+    def quiet(values: FloatArray, of_noise: FloatArray, of_echo: FloatArray) -> Array:
+        """The distances as they would be in quiet."""
+        return np.asarray(values - noise * of_noise - echo * of_echo, np.float64)
+
+    right = quiet(distances.right, distances.right_noise, distances.right_echo)
+    near = quiet(distances.near, distances.near_noise, distances.near_echo)
+    other = distances.other.astype(np.float64)
+    values = np.concatenate((right, near, _as_many(other, len(near))))
+    features = np.stack((np.ones_like(values), values), axis=1)
+    offset, slope = (
+        float(weight) for weight in fit(features, np.arange(len(values)) < len(right), _PRIOR)
+    )
+    curve = rising(_limit(offset + slope * near, offset + slope * other, rate) for rate in RATES)
+    return PhraseCalibration(offset, slope, -slope * noise, -slope * echo, curve)
 
 
-def _limit(near: FloatArray, other: FloatArray, rate: float) -> float:
+def _limit(near: Array, other: Array, rate: float) -> float:
     """The lowest ratio at which neither kind passes more often than allowed."""
     near_rate = _NEAR_MISSES * (rate / _NEAR_MISSES_AT) ** _NEAR_MISS_POWER
     other_rate = max(rate, _RAREST_OTHER)
     return float(max(np.quantile(other, 1 - other_rate), np.quantile(near, 1 - near_rate)))
 
 
-def _as_many(values: FloatArray, count: int) -> FloatArray:
+def _as_many(values: Array, count: int) -> Array:
     """A sample of the values, evenly over their range."""
-    spread: FloatArray = np.sort(values)[np.linspace(0, len(values) - 1, count).astype(int)]
+    spread: Array = np.sort(values)[np.linspace(0, len(values) - 1, count).astype(int)]
     return spread
 
 
@@ -216,6 +247,7 @@ def document(distances: Distances, found: PhraseCalibration) -> dict[str, Any]:
             "offset": round(found.offset, 4),
             "distance": round(found.distance, 4),
             "snr": round(found.snr, 4),
+            "echo": round(found.echo, 4),
         },
         "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
         "trials": {

@@ -18,6 +18,7 @@ from edge.recognition.scoring import USUAL_ENROLLMENTS, Cohort, VoiceCalibration
 from edge.types import FloatArray
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
+from tools.calibration.quantiles import fit_quantile
 from tools.calibration.voices import Voices
 
 NEAREST = 20
@@ -29,6 +30,8 @@ SIZES = (1, 3, 5)
 """Numbers of enrolled recordings."""
 SIGNATURES = 6
 """Signatures of each size and speaker."""
+_ASKED = 0.001
+"""False-accept rate at which strangers with little to say pass as often as others."""
 _KEPT = 80
 """Neighbors kept for each voice, so that `NEAREST` remain without two of the speakers."""
 
@@ -50,7 +53,7 @@ class FittedVoice:
     def document(self) -> dict[str, Any]:
         """The calibration in the form of the card, without the cohort and the model's hash."""
         found = self.calibration
-        names = ("offset", "similarity", "speech", "enrollments", "snr")
+        names = ("offset", "similarity", "speech", "enrollments")
         return {
             "ratio": {name: round(getattr(found, name), 4) for name in names},
             "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
@@ -79,16 +82,13 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
         normalized = similarity - np.float32(weight) * common / np.float32(2)
         own = owners[:, None] == voices.speaker[None]
         enrolled = np.asarray([np.isin(voices.recording, rows) for rows in members])
-        rows, columns = quality_terms(
-            [size] * len(owners), voices.net_speech_s.tolist(), voices.snr_db.tolist()
-        )
+        rows, columns = quality_terms([size] * len(owners), voices.net_speech_s.tolist())
         table = np.stack(
             (
                 np.ones_like(normalized),
                 normalized,
-                np.broadcast_to(columns[0], normalized.shape),
+                np.broadcast_to(columns, normalized.shape),
                 np.broadcast_to(rows[:, None], normalized.shape),
-                np.broadcast_to(columns[1], normalized.shape),
             ),
             axis=-1,
         ).astype(np.float64)
@@ -98,16 +98,28 @@ def fit_voice(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> FittedVo
         features.append(table[chosen])
         targets.append(own[chosen])
         if size == USUAL_ENROLLMENTS:
-            curve_rows.append(table[~own])
-    offset, similarity_, speech, enrollments, snr = fit(
-        np.concatenate(features), np.concatenate(targets), PRIOR
-    )
-    wrong = np.concatenate(curve_rows) @ np.asarray([offset, similarity_, speech, enrollments, snr])
-    curve = rising(float(np.quantile(wrong, 1 - rate)) for rate in RATES)
-    calibration = VoiceCalibration(
-        float(offset), float(similarity_), float(speech), float(enrollments), float(snr), curve
-    )
+            # Strangers come less near in noise and echo, and could add them. What is asked of a
+            # voice is what has to be asked in quiet.
+            curve_rows.append(table[~own & ~voices.altered])
+    every, wrong = np.concatenate(features), np.concatenate(curve_rows)
+    nearer = _nearer_when_short(wrong)
+    every[:, 1] -= nearer * every[:, 2]
+    offset, similarity_, enrollments = fit(
+        every[:, (0, 1, 3)], np.concatenate(targets), PRIOR
+    ).tolist()
+    speech = abs(similarity_ * nearer)  # `nearer` is 0 or less
+    ratios = wrong @ np.asarray([offset, similarity_, speech, enrollments])
+    curve = rising(float(np.quantile(ratios, 1 - rate)) for rate in RATES)
+    calibration = VoiceCalibration(offset, similarity_, speech, enrollments, curve)
     return FittedVoice(normal, calibration, len(wrong))
+
+
+def _nearer_when_short(wrong: NDArray[np.float64]) -> float:
+    """What each factor of e in speech adds to the similarity of the nearest strangers, 0 at most.
+
+    The columns of `wrong` are one, the similarity, and the logarithm of the speech.
+    """
+    return min(0.0, float(fit_quantile(wrong[:, (0, 2)], wrong[:, 1], 1.0 - _ASKED)[1]))
 
 
 def _signatures(
@@ -122,7 +134,7 @@ def _signatures(
             continue
         for _ in range(SIGNATURES):
             rows = chance.choice(own, size, replace=False)
-            vectors.append(weights[rows] @ cohort.embeddings[rows])
+            vectors.append(weights[rows] @ cohort.enrolled[rows])
             owners.append(speaker)
             members.append(cohort.recording[rows])
     return unit(np.stack(vectors).astype(np.float32)), np.asarray(owners), members

@@ -27,17 +27,21 @@ class Voices:
 
     Attributes:
         embeddings: unit length, shape (n, d).
+        enrolled: what is stored where it is enrolled, shape (n, d); the same unless it is whole.
         speaker: who speaks, shape (n,).
         recording: number of the source recording, shape (n,).
         whole: whether it is the unaltered recording; only these are enrolled, shape (n,).
+        altered: whether it is in noise, in a room or from another microphone, shape (n,).
         net_speech_s: seconds of speech, shape (n,).
         snr_db: as the product measures it, shape (n,).
     """
 
     embeddings: FloatArray = field(repr=False)
+    enrolled: FloatArray = field(repr=False)
     speaker: NDArray[np.str_]
     recording: NDArray[np.intp]
     whole: NDArray[np.bool_]
+    altered: NDArray[np.bool_]
     net_speech_s: NDArray[np.float64]
     snr_db: NDArray[np.float64]
 
@@ -46,9 +50,11 @@ class Voices:
         return replace(
             self,
             embeddings=self.embeddings[keep],
+            enrolled=self.enrolled[keep],
             speaker=self.speaker[keep],
             recording=self.recording[keep],
             whole=self.whole[keep],
+            altered=self.altered[keep],
             net_speech_s=self.net_speech_s[keep],
             snr_db=self.snr_db[keep],
         )
@@ -74,7 +80,7 @@ class CorpusUtterance:
 def listen(items: Sequence[CorpusFile]) -> list[CorpusUtterance]:
     """Cut every recording; leave out those without speech."""
     utterances = [
-        CorpusUtterance(item, utterance_of(read_audio(item.path).samples))
+        CorpusUtterance(item, utterance_of(read_audio(item.path)))
         for item in track(items, description="listening", transient=True)
     ]
     return [one for one in utterances if one.utterance.quality.net_speech_s > 0.0]
@@ -97,14 +103,17 @@ def gather(
         seed: of all random choices.
     """
     chance = np.random.default_rng(seed)
-    rows: list[tuple[FloatArray, str, int, bool, float, float]] = []
+    rows: list[tuple[FloatArray, FloatArray, str, int, bool, bool, float, float]] = []
 
-    def add(utterance: Utterance, item: CorpusFile, number: int, whole: bool) -> None:
+    def add(
+        utterance: Utterance, item: CorpusFile, number: int, *, whole: bool, altered: bool = False
+    ) -> None:
         if analyzer.refusal(utterance, ProfileKind.VOICE) is None:
-            analysis = analyzer.analyze(utterance, with_phrase=False)
+            analysis = analyzer.analyze(utterance, with_phrase=False, to_enroll=whole)
             quality = analysis.quality
-            row = (analysis.speaker_embedding, item.speaker, number, whole)
-            rows.append((*row, quality.net_speech_s, quality.snr_db))
+            voice = (analysis.speaker_embedding, analysis.voice_to_enroll)
+            kind = (item.speaker, number, whole, altered)
+            rows.append((*voice, *kind, quality.net_speech_s, quality.snr_db))
 
     for number, one in enumerate(track(utterances, description="voices", transient=True)):
         item, utterance = one.item, one.utterance
@@ -116,15 +125,18 @@ def gather(
         if conditions and number % 2 == 0:
             condition = conditions[number // 2 % len(conditions)]
             samples = read_audio(item.path).samples
-            add(utterance_of(condition.apply(samples, number)), item, number, whole=False)
+            altered = utterance_of(condition.apply(samples, number))
+            add(altered, item, number, whole=False, altered=True)
     columns = tuple(zip(*rows))
     return Voices(
         embeddings=np.stack(columns[0]),
-        speaker=np.asarray(columns[1]),
-        recording=np.asarray(columns[2]),
-        whole=np.asarray(columns[3]),
-        net_speech_s=np.asarray(columns[4]),
-        snr_db=np.asarray(columns[5]),
+        enrolled=np.stack(columns[1]),
+        speaker=np.asarray(columns[2]),
+        recording=np.asarray(columns[3]),
+        whole=np.asarray(columns[4]),
+        altered=np.asarray(columns[5]),
+        net_speech_s=np.asarray(columns[6]),
+        snr_db=np.asarray(columns[7]),
     )
 
 

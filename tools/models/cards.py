@@ -9,6 +9,14 @@ from typing import Any
 
 from tools.models.sources import CHECKPOINT, PACKAGES, PHRASE_NETWORK, WINDOW
 
+TRAINING = {
+    "command": "python -m tools.train_phrase_model SPEECH",
+    "seed": 7,
+    "speech": "speechocean762 (J. Zhang et al., Interspeech 2021), CC BY 4.0; Arabic Speech "
+    "Commands (A. Ghandoura et al., 2021), CC BY 4.0, ten of its speakers",
+    "noise": "ESC-10 (K. J. Piczak, 2015), CC BY 3.0; made noise, voices and rooms",
+}
+"""How the phrase model was trained."""
 RUNTIMES = ["ai-edge-litert 2.3", "tflite-runtime 2.14"]
 CREDIT = (
     "Figures and thresholds are measured on speechocean762 (J. Zhang et al., Interspeech 2021), "
@@ -61,13 +69,15 @@ TEXTS: dict[str, dict[str, Any]] = {
     },
     "phrase_embedding": {
         "name": "phrase-embedding",
-        "task": "what is said, as one vector for each 0.76 s of sound, every 80 ms",
+        "task": "what is said, as one vector for each 0.76 s of sound, every 80 ms; trained to be "
+        "the same in noise, in rooms and in other moods",
         "license": "Apache-2.0",
         "source": _source(
             1,
             PHRASE_NETWORK,
-            "speech embedding by Google (J. Lin et al., arXiv 2002.01322), as the openWakeWord "
-            "project distributes it (github.com/dscripka/openWakeWord)",
+            "begun from the speech embedding by Google (J. Lin et al., arXiv 2002.01322), as the "
+            "openWakeWord project distributes it (github.com/dscripka/openWakeWord), and trained "
+            "further by tools/train_phrase_model.py",
         ),
         "input": {
             "name": "frames",

@@ -1,8 +1,8 @@
-"""Converts the published weights to the model files; runs in the environment of `build_models`.
+"""Converts the published speaker weights; runs in the environment of `build_models`.
 
     python -m tools.models.convert UNPACKED OUTPUT
 
-UNPACKED holds the unpacked source packages. OUTPUT gets the model files and the float CAM++ that
+UNPACKED holds the unpacked source packages. OUTPUT gets the model file and the float CAM++ that
 `measure_quantization` compares with.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from tools.models.campplus import BANDS, DIMENSIONS, CampPlus
-from tools.models.quantize import quantize_phrase, quantize_speaker
-from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, PHRASE_NETWORK, REFERENCE, WINDOW
+from tools.models.quantize import quantize_speaker
+from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, REFERENCE, WINDOW
 
 _TOLERANCE = 1e-4
 
@@ -69,7 +69,7 @@ def difference_from_reference(network: CampPlus, state: dict[str, Any], source: 
 
 
 def convert(unpacked: Path, output: Path) -> None:
-    """Build both model files."""
+    """Build the model file."""
     network, state = load_network(unpacked / CHECKPOINT)
     difference = difference_from_reference(network, state, unpacked / REFERENCE)
     print(f"CAM++ differs from the package's own by {difference:.1e} at most")
@@ -89,8 +89,6 @@ def convert(unpacked: Path, output: Path) -> None:
     converted.export(str(output / FLOAT_SPEAKER))
     speaker = quantize_speaker(output / FLOAT_SPEAKER)
     (output / "speaker_embedding.tflite").write_bytes(speaker)
-    phrase = quantize_phrase(unpacked / PHRASE_NETWORK)
-    (output / "phrase_embedding.tflite").write_bytes(phrase)
 
 
 if __name__ == "__main__":
