@@ -119,7 +119,7 @@ class Measurement:
                 if other.profile.phrase == owner.profile.phrase
                 and other.profile.name != owner.profile.name
             ]
-            for index in chance.permutation(len(others))[:most]:
+            for index in chance.permutation(len(others))[:most].tolist():
                 other = others[index]
                 for kind, (who, cuts) in KINDS.items():
                     pair = [one.calm[int(chance.integers(len(one.calm)))] for one in (owner, other)]

@@ -214,7 +214,7 @@ COHORT: dict[str, Any] = document_of(SPEAKER)["calibration"]["cohort"]
 def test_a_cohort_entry(engine: Engine, nearest: int, weight: float) -> None:
     cohort = scorer_of(engine, {**COHORT, "nearest": nearest, "weight": weight}).cohort
     assert (cohort.nearest, cohort.weight) == (nearest, weight)
-    assert cohort.embeddings.shape == (966, 192)
+    assert cohort.embeddings.shape == (COHORT["voices"], 192)
 
 
 @pytest.mark.parametrize(
