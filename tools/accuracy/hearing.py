@@ -100,6 +100,8 @@ class Listener:
         if utterance.quality.net_speech_s <= 0.0:
             return Heard(None, ReasonCode.TOO_SHORT)
         refusal = self.engine.refusal(utterance, ProfileKind.PHRASE)
+        if refusal is not None:
+            return Heard(None, refusal)
         return Heard(self.engine.analyze(utterance, to_enroll=sound.to_enroll), refusal)
 
     def call(self, function: Callable[[Engine, _T], _Found], thing: _T) -> _Found:
