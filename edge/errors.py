@@ -37,8 +37,11 @@ class MicrophoneError(EnvironmentFault):
 class ConfigError(InputError):
     """The configuration has mistakes; `problems` has one line for each, the text is the first."""
 
-    def __init__(self, *problems: str) -> None:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    def __init__(self, *problems: str, file: object = None) -> None:
+        more = ""
+        if len(problems) > 1:
+            shown = "" if file is None else f": edge-voice config check {file}"
+            more = f" (and {len(problems) - 1} more{shown})"
         super().__init__((problems[0] if problems else "the configuration has a mistake") + more)
         self.problems = problems
 

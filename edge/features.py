@@ -30,8 +30,8 @@ FRAME_SHIFT = SAMPLE_RATE // 100
 FRAME_LENGTH = SAMPLE_RATE // 40
 """Samples in a frame: 25 ms."""
 
-_BLOCK = 256
-"""Frames worked on at once; bounds the memory that a ten-minute recording takes."""
+_BLOCK = 64
+"""Frames worked on at once; bounds the memory that a recording takes: 4 kB a frame."""
 
 
 def _band_energies(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -103,6 +104,24 @@ def make_file(path: Path) -> None:
             pass
 
 
+def hold(path: Path) -> int:
+    """Hold a file while this process lives, made where missing; the open descriptor.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be made.
+        StoreError: it is a link of another user's.
+    """
+    make_file(path)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
 def make_folder(folder: Path, mode: int = 0o700) -> None:
     """Make a folder, by default only for this user, and the folders it lies in, where missing."""
     if folder.is_dir():
@@ -143,6 +162,18 @@ def read_file(path: Path, most: int, *, open_to: int = 0, owners: set[int] | Non
             return file.read(most + 1)
     finally:
         os.close(descriptor)
+
+
+def trusted_owners(path: Path) -> set[int]:
+    """Who a file with a secret may belong to: this user or root, who can read and change it anyway.
+
+    When root asks, also the folder's owner, such as the service, who can put another in its place.
+
+    Raises:
+        OSError: the folder cannot be looked at.
+    """
+    user = os.geteuid()
+    return {0, user} if user else {0, path.parent.stat().st_uid}
 
 
 def is_foreign_link(path: Path) -> bool:
@@ -259,12 +290,14 @@ def read_secret(file: Path, setting: str, most: int, *, group: bool = False) -> 
     The file may be a credential's name, which systemd guards; `setting` names it in messages.
 
     Raises:
-        ConfigError: it cannot be read, or is open to others.
+        ConfigError: it cannot be read, is open to others, or belongs to another user.
     """
     place = locate(file)
-    open_to = 0o070 if group else 0o077 if place.parent == credentials_folder() else 0
+    guarded = place.parent == credentials_folder()
+    open_to = 0o070 if group else 0o077 if guarded else 0
     try:
-        return read_file(place, most, open_to=open_to)
+        owners = None if guarded else trusted_owners(place)
+        return read_file(place, most, open_to=open_to, owners=owners)
     except NotPrivate as error:
         raise ConfigError(f"{place}: {setting} {error}") from None
     except OSError as error:

@@ -53,9 +53,9 @@ def measure_service(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str
         service = stack.enter_context(ServiceProcess(path, piped=True))
         player = stack.enter_context(Player(service.sound))
         time.sleep(5.0)
-        before = _processor_s(service.pid)
+        before = processor_s(service.pid)
         time.sleep(idle_s)
-        idle = (_processor_s(service.pid) - before) / idle_s
+        idle = (processor_s(service.pid) - before) / idle_s
         delays, granted = [], 0
         for _ in range(PLAYS):
             begun = player.play(scene.samples)
@@ -76,7 +76,7 @@ def measure_service(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str
                 f"{1e3 * (median - wait):.0f} ms"
             ),
             "granted": f"{granted} of {PLAYS}",
-            "peak memory": f"{_peak_mb(service.pid):.0f} MB",
+            "peak memory": f"{memory_mb(service.pid, 'VmHWM'):.0f} MB",
         }
 
 
@@ -95,15 +95,15 @@ def _ready_socket(folder: Path) -> Iterator[socket.socket]:
             del os.environ["NOTIFY_SOCKET"]
 
 
-def _processor_s(process: int) -> float:
+def processor_s(process: int) -> float:
     """User and system time of a process so far, seconds."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak_mb(process: int) -> float:
-    """Largest resident size of a process so far, megabytes."""
+def memory_mb(process: int, field: str = "VmRSS") -> float:
+    """Resident size of a process, megabytes; `VmHWM` is the largest so far."""
     for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no VmHWM for process {process}")
+    raise RuntimeError(f"no {field} for process {process}")

@@ -26,6 +26,7 @@ _DROPPED = ("$schema", "$id", "$defs", "examples")
 _PARAMETERS = {
     "base": "First part of every topic, `mqtt.base_topic`.",
     "device": "The device, `device.id`.",
+    "user": "The user of the broker that `mqtt.details_for` names.",
     "prefix": "Home Assistant's discovery prefix, `homeassistant.prefix`.",
     "component": "Home Assistant's type of entity.",
     "node": "The device, as part of Home Assistant's ids.",

@@ -18,8 +18,8 @@ FOLDER holds any of these; each part is measured if its recordings exist:
                                  service; own_speech: the enrolled people's own; agreement
 
 Every recording goes through the product's own end-pointer, models and scores. Voices to talk in
-the background are those of read_sentences. weights (only if named) shows why so little of the
-cohort similarity is subtracted. A table at the end has the figures that matter.
+the background are those of read_sentences, else of keywords. weights (only if named) shows why so
+little of the cohort similarity is subtracted. A table at the end has the figures that matter.
 
 `--compare` measures an earlier revision too, or the models of another folder, in the same run; the
 tool is this one, the software and the models are the other's.
@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -57,16 +58,23 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "words": ("words",),
     "tricks": ("words",),
     "near_miss": ("near_miss",),
-    "running": ("same_phrase", "read_sentences"),
-    "own_speech": ("read_sentences",),
+    "running": ("same_phrase", "read_sentences|keywords"),
+    "own_speech": ("read_sentences|words",),
     "agreement": ("same_phrase",),
     "weights": ("read_sentences", "same_phrase"),
 }
-"""The parts, and the folders that each takes."""
+"""The parts, and the folders that each takes, or one of several."""
 ASKED_FOR = ("weights",)
 """Parts that are measured only if named."""
 PARTS = tuple(part for part in NEEDS if part not in ASKED_FOR)
+OTHER_PEOPLE = ("read_sentences", "keywords")
+"""Recordings of people who are not enrolled, as background."""
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+def has(folder: Path, *names: str) -> bool:
+    """Whether a folder has all of these folders, of `one|other` either."""
+    return all(any((folder / name).is_dir() for name in either.split("|")) for either in names)
 
 
 class Measurement:
@@ -84,10 +92,6 @@ class Measurement:
         self._hearing = hearing
         self._phrase = phrase
         self._quick = quick
-
-    def has(self, *names: str) -> bool:
-        """Whether the folder has all of these."""
-        return all((self._folder / name).is_dir() for name in names)
 
     def sentences(self) -> dict[str, Any]:
         """Voices, plain and calibrated."""
@@ -112,7 +116,7 @@ class Measurement:
 
     def near_miss(self) -> dict[str, Any]:
         """Near misses, and keywords by strangers."""
-        strangers = self._items("keywords") if self.has("keywords") else []
+        strangers = self._items("keywords") if has(self._folder, "keywords") else []
         return near_miss.measure(
             self._hearing, self._items("near_miss"), strangers, self._phrase, self._quick
         )
@@ -121,8 +125,8 @@ class Measurement:
         """Running speech through the service."""
         background = [
             item.path
-            for name in ("read_sentences", "keywords")
-            if self.has(name)
+            for name in OTHER_PEOPLE
+            if has(self._folder, name)
             for item in self._items(name)
         ]
         return running.measure(
@@ -131,10 +135,11 @@ class Measurement:
 
     def own_speech(self) -> dict[str, Any]:
         """The enrolled people's own other speech through the service."""
-        of_words = self._items("words") if self.has("words") else []
-        return own_speech.measure(
-            self._hearing, self._items("read_sentences"), of_words, self._quick
+        read, of_words = (
+            self._items(name) if has(self._folder, name) else []
+            for name in ("read_sentences", "words")
         )
+        return own_speech.measure(self._hearing, read, of_words, self._quick)
 
     def agreement(self) -> dict[str, Any]:
         """The service against its parts."""
@@ -152,25 +157,27 @@ def _part(name: str) -> Callable[..., dict[str, Any]]:
 
 def surroundings_of(folder: Path) -> Surroundings:
     """The noises of a folder of recordings, and the people who talk in the background."""
-    talkers = folder / "read_sentences"
-    return Surroundings(
-        noises_of(folder / "noise"),
-        tuple(item.path for item in find_items(talkers)) if talkers.is_dir() else (),
-    )
+    speech = next((folder / one for one in OTHER_PEOPLE if (folder / one).is_dir()), None)
+    talkers = () if speech is None else tuple(item.path for item in find_items(speech))
+    return Surroundings(noises_of(folder / "noise"), talkers)
 
 
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The parts that were asked for and have their recordings; printed one after the other."""
     folder: Path = options.folder
+    parts = [name for name, needs in NEEDS.items() if name in options.only and has(folder, *needs)]
+    if not parts:
+        return {}
+    # Hundreds of stores are made on the way, and each would say so.
+    logging.getLogger("edge").setLevel(logging.ERROR)
     hearing = Hearing(surroundings_of(folder), options.models, options.jobs)
     report: dict[str, Any] = {}
     try:
         measurement = Measurement(folder, hearing, options.phrase, options.quick)
-        for name, needs in NEEDS.items():
-            if name in options.only and measurement.has(*needs):
-                part: Callable[[], dict[str, Any]] = getattr(measurement, name)
-                report[name] = part()
-                show(name, report[name], console)
+        for name in parts:
+            part: Callable[[], dict[str, Any]] = getattr(measurement, name)
+            report[name] = part()
+            show(name, report[name], console)
     finally:
         hearing.close()
     return report
@@ -245,7 +252,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     reports["measured"] = report
     lines = summary(reports)
-    console.print(summary_table(lines, list(reports)))
+    if lines:
+        console.print(summary_table(lines, list(reports)))
     if options.json:
         before = {"compared_with": reports[options.compare]} if options.compare else {}
         content = {**report, **before, "summary": lines}

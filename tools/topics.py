@@ -45,6 +45,7 @@ UNSIGNED = ("listening", "enroll_person", "enroll", "enroll_cancel", "lift_locko
 """Plain commands, without a signature, if the configuration allows them."""
 TOPICS = (
     _below("decision"),
+    Topic("{base}/{device}/details/{user}", "details"),
     _below("status", retained=True),
     _below("challenge"),
     _below("duress"),

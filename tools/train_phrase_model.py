@@ -5,8 +5,8 @@
 SPEECH holds `read_sentences`, `train_sentences` with `phones.tsv`, `words` and `noise`
 (docs/development.md). The published network that it begins with is downloaded as
 `tools.build_models` does it, and the training runs in the same environment, on two processors, in
-about an hour. SoX has to be installed. Afterwards the new model needs a calibration:
-`python -m tools.calibrate_models`.
+less than an hour. SoX has to be installed. Afterwards the new model needs a calibration: `python -m
+tools.calibrate_models`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tools import make_manifest
 from tools.build_models import MODELS, REPOSITORY, BuildError, environment, fetch, run, sha256
 from tools.models import cards
 from tools.models.sources import PACKAGES, PHRASE_NETWORK
@@ -58,6 +59,7 @@ def install(python: Path, weights: Path, model: Path, steps: int) -> None:
     document = cards.card(NAME, model, cards.read(path), {"training": training})
     shutil.copy(model, MODELS)
     cards.write(path, document)
+    make_manifest.write()
     print(f"{NAME}: SHA-256 {document['sha256']}; now run python -m tools.calibrate_models")
 
 

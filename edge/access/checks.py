@@ -142,10 +142,13 @@ class PolicyCheck:
             return judgment
         if judgment.candidate is None:  # no rule to ask
             return denied(judgment, ReasonCode.DISABLED)
-        rule = judgment.candidate.profile.rule
-        now = self._clock.now() if rule.timed else None
-        reason = allows(rule, self._door, now, without_time=self._without_time)
+        reason = self.reason_against(judgment.candidate.profile.rule)
         return judgment if reason is None else denied(judgment, reason)
+
+    def reason_against(self, rule: AccessRule) -> ReasonCode | None:
+        """Why a rule denies now; None if it allows."""
+        now = self._clock.now() if rule.timed else None
+        return allows(rule, self._door, now, without_time=self._without_time)
 
 
 def allows(

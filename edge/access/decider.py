@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from edge.config import Config
 from edge.recognition.engine import Engine
@@ -13,6 +15,7 @@ from edge.recognition.results import Analysis, PhraseEmbedding
 from edge.recognition.scoring import confidence_of
 from edge.types import (
     AccessDecision,
+    AccessRule,
     Confidence,
     Outcome,
     PhraseMatch,
@@ -58,19 +61,37 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judgment:
-    """A decision on an utterance, and the profile that it is about; None when none was compared."""
+    """A decision on an utterance, and the profile that it is about; None when none was compared.
+
+    Attributes:
+        published: whether anybody is told. Not of a phrase inside running speech that opens
+            nothing, and not of what was said during a lock-out: that is only checked.
+        locked_out: whether it was said during a lock-out, which may be over since.
+    """
 
     utterance: Utterance
     decision: AccessDecision
     candidate: Candidate | None = None
+    published: bool = True
+    locked_out: bool = False
 
 
 class Decider:
-    """Decides on utterances, with the device's id and for how long a decision holds."""
+    """Decides on utterances, with the device's id and for how long a decision holds.
 
-    def __init__(self, engine: Engine, config: Config) -> None:
+    Of several people who match, one whose rule `may_open` now is taken before the others: somebody
+    enrolled under two names opens with the one that may.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        may_open: Callable[[AccessRule], bool] = lambda _: True,
+    ) -> None:
         self._engine = engine
         self._config = config
+        self._may_open = may_open
 
     def eligible(self, profiles: Sequence[Profile]) -> list[Profile]:
         """The profiles that can open: a phrase, enrolled whole, with the models that are open.
@@ -86,6 +107,20 @@ class Decider:
         ]
         people = {profile.id for profile in ready if profile.duress_of is None}
         return [profile for profile in ready if _person(profile) in people]
+
+    def unheard(self, utterance: Utterance) -> Judgment:
+        """The answer to an utterance during a lock-out, the same whatever was said."""
+        silent = replace(
+            utterance,
+            samples=np.zeros(0, np.float32),
+            lead_s=0.0,
+            speech_ended_at=0.0,
+            closed_at=0.0,
+            truncated=False,
+        )
+        started = time.perf_counter()
+        decision = self._decision(silent, ReasonCode.LOCKED_OUT, Confidence.HIGH, {}, started)
+        return Judgment(silent, decision, locked_out=True)
 
     def decide(
         self,
@@ -123,7 +158,10 @@ class Decider:
             threshold = scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
             voice = replace(every[index], threshold=threshold)
             candidates.append(Candidate(analysis, profile, voice, match, sharing))
-        reason, candidate = _weigh(candidates)
+        rules = {profile.id: profile.rule for profile in eligible}
+        reason, candidate = _weigh(
+            candidates, lambda each: self._may_open(rules[_person(each.profile)])
+        )
         if reason is ReasonCode.ACCEPTED:
             voice = self._engine.match_stretches(candidate.profile, utterance, candidate.voice)
             candidate = replace(candidate, voice=voice)
@@ -195,9 +233,13 @@ def _person(profile: Profile) -> str:
     return profile.duress_of or profile.id
 
 
-def _weigh(candidates: Sequence[Candidate]) -> tuple[ReasonCode, Candidate]:
+def _weigh(
+    candidates: Sequence[Candidate], may_open: Callable[[Candidate], bool]
+) -> tuple[ReasonCode, Candidate]:
     """The reason of a decision, and the profile that it is about."""
     both = [each for each in candidates if each.voice.accepted and each.phrase.accepted]
+    if len(both) > 1:
+        both = [each for each in both if may_open(each)] or both
     if both:
         # Two people may share a phrase; the nearer voice is who it is. Of one person's two phrases
         # it is the nearer one that was said.

@@ -1,5 +1,10 @@
 """The lock-out: after too many rejections the door stays shut for a while, longer each time.
 
+Two counts cause it. One is of rejections in a short time. The other is a budget of attempts with an
+enrolled phrase, a recording or wrong digits, which fills up again evenly over days: whoever spreads
+attempts is stopped by that. A grant takes back the latest rejections of the same voice, so that
+residents who have to say it twice do not use up the budget, and nobody else's.
+
 It counts time with the power on, by the monotonic clock: after a power cut it goes on with what was
 left when that was last stored, at most a minute before. So neither a power cut nor a wrong clock
 makes it shorter, and it never takes longer than meant while the power is on. A restart of the
@@ -24,8 +29,9 @@ from edge.access.checks import denied
 from edge.access.decider import Judgment
 from edge.config import LockOutConfig
 from edge.errors import StoreError
+from edge.recognition.scoring import cosine
 from edge.store.device_state import DeviceState
-from edge.types import Confidence, Detail, Event, EventKind, ReasonCode
+from edge.types import Confidence, Detail, Event, EventKind, FloatArray, ReasonCode, Utterance
 from edge.uptime import boot_id
 
 STATE_KEY = "lockout"
@@ -33,6 +39,15 @@ LIFT_KEY = "lockout.lift"
 _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
 _MAX_SECONDS = 1e8
+_ROUNDING_S = 1e-3
+_BUDGETED = (
+    ReasonCode.UNKNOWN_SPEAKER,
+    ReasonCode.REPLAY_SUSPECTED,
+    ReasonCode.CHALLENGE_FAILED,
+)
+"""Not other talk, where that counts at all: residents would use up the budget by conversation."""
+_OWN_SLIPS = (ReasonCode.UNKNOWN_SPEAKER, ReasonCode.WRONG_PHRASE, ReasonCode.NO_MATCH)
+"""What a grant to the same voice takes back. Not a recording: its voice is that of a resident."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,18 +61,30 @@ class LockOutRecord:
         left_s: what is left of the present one; 0 when there is none.
         ages_s: the ages of the rejections that count, oldest first.
         quiet_s: how long there was neither such a rejection nor a lock-out.
+        debt_s: how long until the budget is whole again.
     """
 
     round: int = 0
     left_s: float = 0.0
     ages_s: tuple[float, ...] = ()
     quiet_s: float = 0.0
+    debt_s: float = 0.0
 
     def later(self, seconds: float) -> LockOutRecord:
         """The state after some time without rejections."""
         quiet_s = self.quiet_s + max(0.0, seconds - self.left_s)
         ages_s = tuple(age + seconds for age in self.ages_s)
-        return LockOutRecord(self.round, max(0.0, self.left_s - seconds), ages_s, quiet_s)
+        left_s, debt_s = max(0.0, self.left_s - seconds), max(0.0, self.debt_s - seconds)
+        return LockOutRecord(self.round, left_s, ages_s, quiet_s, debt_s)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slip:
+    """A rejection that a grant to the same voice takes back, with its share of the budget."""
+
+    at: float
+    voice: FloatArray
+    cost_s: float
 
 
 class LockOut:
@@ -68,6 +95,7 @@ class LockOut:
         changed: publishes `as_dict` whenever it changes; must not wait.
         clock: as `time.monotonic`.
         boot: differs between two starts of the machine; empty if unknown.
+        same_voice: cosine from which two utterances within minutes are of one voice.
     """
 
     def __init__(
@@ -79,6 +107,7 @@ class LockOut:
         changed: Callable[[dict[str, Any]], None],
         clock: Callable[[], float] = time.monotonic,
         boot: str | None = None,
+        same_voice: float = 0.5,
     ) -> None:
         self._config = config
         self._state = state
@@ -86,6 +115,8 @@ class LockOut:
         self._changed = changed
         self._clock = clock
         self._boot = boot_id() if boot is None else boot
+        self._same_voice = same_voice
+        self._slips: list[_Slip] = []
         self._lock = threading.RLock()
         self._written_at = clock()
         self._known = self._begin(), self._written_at
@@ -119,8 +150,11 @@ class LockOut:
             "lock_out_round": self.round,
         }
 
-    def rejected(self, reason: ReasonCode) -> None:
-        """Count a rejection, unless its reason does not count or there is a lock-out already."""
+    def rejected(self, reason: ReasonCode, voice: FloatArray | None = None) -> None:
+        """Count a rejection, unless its reason does not count or there is a lock-out already.
+
+        `voice` is the embedding of who spoke, shape (e,), kept in memory for minutes.
+        """
         config = self._config
         if not config.enabled or not self._counts(reason):
             return
@@ -128,21 +162,31 @@ class LockOut:
             now = self._now()
             if now.left_s > 0.0:
                 return
+            cost_s = self._cost_s if reason in _BUDGETED else 0.0
+            debt_s = now.debt_s + cost_s
+            if voice is not None and reason in _OWN_SLIPS:
+                self._slips = [*self._recent_slips(), _Slip(self._clock(), voice, cost_s)]
             recent = tuple(age for age in now.ages_s if age < config.within_s)
             ages_s = (*recent, 0.0)
-            if len(ages_s) < config.rejections:
-                self._set(replace(now, ages_s=ages_s, quiet_s=0.0))
-                self._write()
-            else:
+            whole_s = config.budget_s + _ROUNDING_S
+            counted = replace(now, ages_s=ages_s, quiet_s=0.0, debt_s=min(debt_s, whole_s))
+            self._set(counted)
+            if len(ages_s) >= config.rejections:
                 self.begin(f"{config.rejections} rejections, the last one {reason.value}")
+            elif cost_s and debt_s > whole_s:
+                self.begin(f"the budget of {config.budget} is used up, by {reason.value} at last")
+            else:
+                self._write()
 
     def begin(self, by: str) -> bool:
         """Begin the next round now; False if `lockout.enabled` is off."""
         if not self._config.enabled:
             return False
         with self._lock:
-            number = self._now().round + 1
-            now = LockOutRecord(number, duration_s(self._config, number))
+            before = self._now()
+            number = before.round + 1
+            length_s = duration_s(self._config, number)
+            now = LockOutRecord(number, length_s, debt_s=before.debt_s)
             self._was_locked = True
             self._set(now)
             self._write()
@@ -152,21 +196,27 @@ class LockOut:
             self._changed(self.as_dict())
         return True
 
-    def accepted(self) -> None:
-        """Forget the rejections, but not the rounds, since the door was opened.
+    def accepted(self, voice: FloatArray) -> None:
+        """Take back the latest rejections of a voice that was let in; the rounds stay.
 
         The next `tick` stores it: the door is waiting.
         """
         with self._lock:
-            now = self._now()
-            if now.ages_s:
-                self._set(replace(now, ages_s=()))
+            recent = self._recent_slips()
+            own = [slip for slip in recent if cosine(slip.voice, voice) >= self._same_voice]
+            self._slips = [slip for slip in recent if slip not in own]
+            if own:
+                now = self._now()
+                ages_s = now.ages_s[: max(0, len(now.ages_s) - len(own))]
+                debt_s = max(0.0, now.debt_s - sum(slip.cost_s for slip in own))
+                self._set(replace(now, ages_s=ages_s, debt_s=debt_s))
                 self._unwritten = True
 
     def lift(self, by: str) -> bool:
         """End the lock-out and forget all rejections and rounds; False if there was none."""
         with self._lock:
             was_locked = self.locked
+            self._slips = []
             self._set(LockOutRecord())
             self._write()
             if was_locked:
@@ -205,6 +255,14 @@ class LockOut:
             ReasonCode.NO_MATCH: self._config.count_no_match,
         }.get(reason, False)
 
+    @property
+    def _cost_s(self) -> float:
+        return self._config.budget_s / self._config.budget
+
+    def _recent_slips(self) -> list[_Slip]:
+        since = self._clock() - self._config.within_s
+        return [slip for slip in self._slips if slip.at > since]
+
     def _over(self, by: str) -> None:
         self._was_locked = False
         _log.warning("lock-out expired" if by == "time" else f"lock-out lifted by {by}")
@@ -223,7 +281,7 @@ class LockOut:
         now = self._now()
         kept = replace(now, ages_s=tuple(a for a in now.ages_s if a < self._config.within_s))
         try:
-            matters = bool(kept.round or kept.left_s or kept.ages_s)
+            matters = bool(kept.round or kept.left_s or kept.ages_s or kept.debt_s)
             text = write_record(kept, self._clock(), self._boot) if matters else None
             if text is not None or self._state.get(STATE_KEY) is not None:
                 self._state.put(STATE_KEY, text)
@@ -243,22 +301,30 @@ class LockOut:
             # Damaging the file must not end a lock-out.
             _log.warning("locked out, since the stored lock-out cannot be read: %s", error)
             return LockOutRecord(1, duration_s(self._config, 1))
-        # The longest may have been shortened in the configuration meanwhile.
-        return replace(found, left_s=min(found.left_s, self._config.longest_s))
+        # They may have been shortened in the configuration meanwhile.
+        left_s = min(found.left_s, self._config.longest_s)
+        return replace(found, left_s=left_s, debt_s=min(found.debt_s, self._config.budget_s))
 
 
 class LockOutGate:
-    """Denies everything during a lock-out, without what was recognized: a guesser would learn."""
+    """Denies everything during a lock-out, with nothing in it that depends on what was said."""
 
     def __init__(self, lockout: LockOut) -> None:
         self._lockout = lockout
 
     def review(self, judgment: Judgment) -> Judgment:
         """The judgment, or a denial of it."""
-        if not self._lockout.locked:
+        if not (self._lockout.locked or judgment.locked_out):
             return judgment
         shut = denied(judgment, ReasonCode.LOCKED_OUT, named=False)
-        return replace(shut, decision=replace(shut.decision, confidence=Confidence.HIGH))
+        decision = replace(
+            shut.decision,
+            confidence=Confidence.HIGH,
+            utterance_s=0.0,
+            quality=None,
+            timings_ms={},
+        )
+        return replace(shut, decision=decision)
 
 
 class LockOutCount:
@@ -266,14 +332,27 @@ class LockOutCount:
 
     def __init__(self, lockout: LockOut) -> None:
         self._lockout = lockout
+        self._counted: Utterance | None = None
 
     def review(self, judgment: Judgment) -> Judgment:
         """The judgment itself."""
-        if judgment.decision.granted:
-            self._lockout.accepted()
-        else:
-            self._lockout.rejected(judgment.decision.reason)
+        candidate, decision = judgment.candidate, judgment.decision
+        voice = candidate.analysis.speaker_embedding if candidate is not None else None
+        if decision.granted:
+            if voice is not None:
+                self._lockout.accepted(voice)
+        elif not self._counted_before(judgment):
+            self._lockout.rejected(decision.reason, voice)
         return judgment
+
+    def _counted_before(self, judgment: Judgment) -> bool:
+        """Whether it is, or holds, the phrase inside running speech that was counted last."""
+        said, before = judgment.utterance, self._counted
+        if before is not None and said.shares(before):
+            return True
+        if not judgment.published:
+            self._counted = said
+        return False
 
 
 def duration_s(config: LockOutConfig, number: int) -> float:
@@ -300,11 +379,12 @@ def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
         found = json.loads(text)
         ages_s = tuple(_seconds(age) for age in found["ages_s"])
         left_s, quiet_s = _seconds(found["left_s"]), _seconds(found["quiet_s"])
+        debt_s = _seconds(found.get("debt_s", 0.0))  # older versions had no budget
         number, written_s = int(_seconds(found["round"])), float(found["clock_s"])
         written_boot = found["boot"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"damaged record ({error})") from None
-    record = LockOutRecord(number, left_s, ages_s, quiet_s)
+    record = LockOutRecord(number, left_s, ages_s, quiet_s, debt_s)
     if boot and written_boot == boot:
         return record.later(max(0.0, clock_s - written_s))
     return record

@@ -49,6 +49,10 @@ _ASSUMED_SPREAD = 0.4
 """Spread within a digit as a share of the overall spread, while each has only one example."""
 _PADDING_ROWS = 20
 """Silence on both sides of an example that is matched as an answer."""
+_AROUND = 8
+"""Frames kept before and after the audible part of a digit: its faint ends tell whose it is too."""
+_AS_GOOD = np.float32(0.5)
+"""How much more a border between two digits may cost than the best one."""
 _FAR = np.float32(1e6)
 
 _Index = NDArray[np.intp]
@@ -179,13 +183,14 @@ class DigitRecognizer:
 def _spoken(
     spectrum: FloatArray, silence: FloatArray, costs: _StringCosts
 ) -> tuple[SpokenDigit, ...]:
-    """The asked digits, each without the silence around it."""
+    """The asked digits, each with a little of the silence around it."""
     found = []
     for start, end, spent in zip(costs.borders, costs.borders[1:], costs.spent):
         between = silence[start:end]
         quiet = between <= _SILENCE
         loud = np.flatnonzero(~quiet & (spectrum[start:end].max(axis=1) > -AUDIBLE))
-        first, stop = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(between))
+        first, stop = (loud[0], loud[-1] + 1) if len(loud) else (0, len(between))
+        first, stop = max(0, int(first) - _AROUND), min(len(between), int(stop) + _AROUND)
         cost = (float(spent) - float(between[quiet].sum())) / max(1, int((~quiet).sum()))
         found.append(SpokenDigit(int(start) + first, int(start) + stop, cost))
     return tuple(found)
@@ -257,8 +262,11 @@ def _string_costs(
     for digit in np.unique(words.digit):
         other[:, digit] = placed[:, words.digit == digit].min(axis=1)
     missing = (before[:-1] + after[1:]).min(axis=1)
-    inner = np.maximum.accumulate((before + after)[1:-1].argmin(axis=1))
-    borders = np.concatenate(([0], inner, [len(costs)])).astype(np.intp)
+    # In the silence between two digits each place is as good: the middle is furthest from both.
+    joined = (before + after)[1:-1]
+    least = joined.min(axis=1, keepdims=True) + _AS_GOOD
+    inner = [int(np.median(np.flatnonzero(row))) for row in joined <= least]
+    borders = np.asarray([0, *inner, len(costs)], dtype=np.intp)
     spent = np.diff(before[np.arange(len(borders)), borders])
     return _StringCosts(float(before[-1, -1]), other, missing, inserted.min(axis=1), borders, spent)
 

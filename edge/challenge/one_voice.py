@@ -20,8 +20,8 @@ COST_SHARE = 0.2
 """What one unit of a digit's cost takes from its nearness."""
 LENGTH_SHARE = 0.2
 """What each factor of e in its length takes from it."""
-USUAL_FRAMES = 40
-LENGTH_RANGE = (20, 60)
+USUAL_FRAMES = 50
+LENGTH_RANGE = (30, 70)
 """Frames of 10 ms; lengths outside count as these."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
-from edge.types import EVERYTHING, AccessRule, Profile, Window
+from edge.types import EVERYTHING, AccessRule, Profile, ProfileStatus, Window
 from edge.types.access import format_window, parse_day, parse_window
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HELP = "show or set who may open which door, and when"
 
 _ANY = ("any", "all", "always")
+_MOST_AUDITED = 500
+"""Characters of a rule in the audit trail."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +126,13 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
         person = _person(store, args.profile)
         profile = store.set_rule(person.id, change(person.rule))
         options.audit(
-            store, config, "change", person.id, what="access", enabled=profile.rule.enabled
+            store,
+            config,
+            "change",
+            person.id,
+            what="access",
+            enabled=profile.rule.enabled,
+            rule=_rule_words(profile.rule)[:_MOST_AUDITED],
         )
     return show_result(args, *_described(profile, config, _time_of(config)))
 
@@ -225,6 +233,9 @@ def _described(
     if reason is not None:
         clock = " (the clock is not trusted)" if profile.rule.timed and now is None else ""
         verdict = f"may not open {config.device.id} now: {reason.value}{clock}"
+    elif profile.status is not ProfileStatus.ENROLLED:
+        value.update(allowed_now=False, reason="not_enrolled")
+        verdict = "cannot open yet: the enrollment is not complete"
     return value, f"{profile.name}: {_rule_words(profile.rule)}; {verdict}"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from edge.cli import options
 from edge.cli.output import complain, show_json, show_result
 from edge.errors import EXIT_INPUT, ConfigError
+from edge.private_files import locate
 
 HELP = "check the configuration file"
 
@@ -25,10 +27,14 @@ run = options.perform
 
 def _check(args: argparse.Namespace) -> int:
     from edge.config import find_config, load_config
+    from edge.crypto.command_keys import read_command_keys
 
     file = find_config(args.file or args.config)
     try:
-        load_config(file)
+        keys = load_config(file).commands.keys_file
+        # One that is not there, or not for this user, may be a credential of the service.
+        if keys is not None and os.access(locate(keys), os.R_OK):
+            read_command_keys(keys)
     except ConfigError as error:
         if args.json:
             show_json({"file": str(file), "valid": False, "problems": list(error.problems)})

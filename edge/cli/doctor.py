@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from edge.cli.output import console, one_line, printing, show_json
+from edge.cli.output import console, one_line, printing, show, show_json
 from edge.errors import EXIT_ENVIRONMENT, EXIT_OK
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def run(args: argparse.Namespace) -> int:
     for finding in examine(args.config, quick=args.quick):
         found.append(finding)
         if screen is not None:
+            draw = show_row if screen.is_terminal else show_lines
             with printing():
-                show_row(screen, finding)
+                draw(screen, finding)
     counts = {state: sum(each.state is state for each in found) for state in State}
     if screen is None:
         show_json(
@@ -88,6 +89,15 @@ def show_row(screen: Console, finding: Finding) -> None:
         )
         row.add_row("", "", remedy)
     screen.print(row)
+
+
+def show_lines(screen: Console, finding: Finding) -> None:
+    """One row where it goes to a file: whole lines, as `grep` and `less` want them."""
+    symbol, _ = _look(finding.state, screen)
+    show(f"{symbol} {finding.state.value} {label(finding.name)}: {one_line(finding.found)}")
+    if finding.remedy:
+        arrow = "\N{RIGHTWARDS ARROW}" if _draws(screen) else "->"
+        show(f"  {arrow} {one_line(finding.remedy)}")
 
 
 def label(name: str) -> str:

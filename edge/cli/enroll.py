@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         request = EnrollmentRequest(
             args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
         )
-        enrollment = Enrollment(store, request, config.enrollment)
+        enrollment = Enrollment(store, request, config.enrollment, config.replay)
         from edge.recognition.engine import Engine
 
         engine = Engine.open(config)

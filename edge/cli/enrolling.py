@@ -339,8 +339,12 @@ class FromMicrophone:
         self.results.noise = room_measured(self._source, display)
         display.say(_instruction(enrollment.profile), style="bold")
         _show_progress(display, enrollment.profile)
-        longest_s = _LONGEST_FREE_SPEECH_S if self._args.voice else None
-        for utterance in self._source.utterances(wait_s=self._args.wait, longest_s=longest_s):
+        free = self._args.voice
+        for utterance in self._source.utterances(
+            wait_s=self._args.wait,
+            longest_s=_LONGEST_FREE_SPEECH_S if free else None,
+            patient=not free,
+        ):
             self._add(utterance)
             if enrollment.complete:
                 break

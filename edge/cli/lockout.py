@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edge.access.lockout import LockOutRecord
     from edge.config import Config
     from edge.store.device_state import DeviceState
+
+_ROUNDING = 1e-6
 
 HELP = "show or lift the lock-out after too many rejections"
 
@@ -44,7 +47,8 @@ def _show(args: argparse.Namespace) -> int:
         words = f"Locked out for {record.left_s:.0f} s more (round {record.round})."
     else:
         limit = f"{settings.rejections} rejections in the last {settings.within_s:.0f} s"
-        words = f"Not locked out; {content['rejections']} of {limit}."
+        budget = f"{content['budget_used']} of the budget of {settings.budget} used"
+        words = f"Not locked out; {content['rejections']} of {limit}; {budget}."
     return show_result(args, content, words)
 
 
@@ -86,6 +90,7 @@ def _as_dict(record: LockOutRecord, config: Config) -> dict[str, Any]:
         "left_s": round(record.left_s, 1) if locked else 0.0,
         "round": record.round if record.quiet_s < settings.forget_s else 0,
         "rejections": len(recent),
+        "budget_used": math.ceil(record.debt_s * settings.budget / settings.budget_s - _ROUNDING),
     }
 
 

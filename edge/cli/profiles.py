@@ -175,8 +175,10 @@ def _import(args: argparse.Namespace) -> int:
     from edge.store.transfer import read_person
 
     with options.store_of(args) as store:
-        passphrase = given_passphrase(args.passphrase_file, f"Passphrase of {args.file}", new=False)
-        person = read_person(args.file, passphrase)
+        question = f"Passphrase of {args.file}"
+        person = read_person(
+            args.file, lambda: given_passphrase(args.passphrase_file, question, new=False)
+        )
         try:
             profile = store.import_person(person, args.new_name)
         except ProfileError as error:

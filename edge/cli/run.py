@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
 import logging
 import signal
@@ -14,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
 from edge.cli.output import OutputError, flush, show
-from edge.errors import EXIT_ENVIRONMENT, EXIT_OK, EdgeVoiceError
+from edge.errors import (
+    EXIT_ENVIRONMENT,
+    EXIT_OK,
+    EdgeVoiceError,
+    EnvironmentFault,
+    StoreError,
+)
+from edge.private_files import hold, make_folder
 
 if TYPE_CHECKING:
     from edge.audio.sources import Source
@@ -25,7 +34,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_LOCK = "run.lock"
+"""Held in the state directory while a service runs."""
+
 HELP = "listen, decide and publish until stopped"
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LARGE = 1 << 18
+"""Bytes from which a block is given back at once."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM, SIGINT or the end of the input; SIGHUP reloads the configuration."""
+    give_back_memory()
     printer = _Printer()
     runner = _Runner(args, printer if args.json else None)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,6 +69,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGHUP, lambda *_: runner.reload())
     runner.run()
     return EXIT_ENVIRONMENT if printer.failed else EXIT_OK
+
+
+def give_back_memory() -> None:
+    """Have the C library give back what is freed.
+
+    By itself glibc keeps blocks of up to 32 MiB for the next time, in a heap for each thread: what
+    the longest utterance of the day took.
+    """
+    with contextlib.suppress(AttributeError):  # musl gives it back anyway
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGE)
 
 
 def with_device(config: Config, device: str | None) -> Config:
@@ -93,6 +123,7 @@ class _Runner:
         if args.input is not None:
             self._source = input_source(args.input, realtime=args.realtime)
         self._service: Service | None = None
+        self._held: set[Path] = set()
         self._stopped = self._reload_requested = False
 
     def run(self) -> None:
@@ -146,6 +177,7 @@ class _Runner:
     def _build(self, config: Config, before: Handover | None) -> Service:
         from edge.service import build_service
 
+        self._hold(config.state_path)
         if not self._args.verbose:
             # A service's log goes to the systemd journal.
             logging.getLogger().setLevel(config.log_level.upper())
@@ -156,6 +188,22 @@ class _Runner:
             reread=self._reread,
             before=before,
         )
+
+    def _hold(self, folder: Path) -> None:
+        """Let no other service use the state: the two would take the broker from each other."""
+        if folder in self._held:
+            return
+        try:
+            make_folder(folder)
+            hold(folder / _LOCK)
+        except BlockingIOError:
+            raise EnvironmentFault(
+                f"{folder}: another 'edge-voice run' is using it; stop that one, or give this one"
+                " its own state_directory and device.id"
+            ) from None
+        except (OSError, StoreError) as error:  # the door comes first
+            _log.debug("%s cannot be locked: %s", folder, error)
+        self._held.add(folder)
 
     def _read(self) -> Config:
         self._reload_requested = False

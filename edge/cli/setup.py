@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, write and start."""
+    from edge.config import find_config
     from edge.config.loading import SYSTEM_FILE
     from edge.installation import configuration, service
     from edge.installation.configuration import PRESETS, present
@@ -114,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         show_json(_as_json(done, answers, state))
     else:
-        _show(done, answers, state, sudo="sudo " if file == SYSTEM_FILE else "")
+        named = "" if find_config() == file else f" --config {shlex.quote(str(file))}"
+        _show(done, answers, state, sudo="sudo " if file == SYSTEM_FILE else "", named=named)
     if failure is not None:
         complain(str(failure), kind="error")
         return failure.exit_code
@@ -123,16 +126,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _file(named: Path | None) -> Path:
     from edge.config import find_config
-    from edge.config.loading import SYSTEM_FILE
+    from edge.config.loading import SYSTEM_FILE, user_file
 
     file = find_config(named)
     if file is None:
-        if os.geteuid() != 0:
-            raise InputError(
-                f"{SYSTEM_FILE} can only be written by root; use sudo, or name your own file with"
-                " --config"
-            )
-        file = SYSTEM_FILE
+        # In a virtual environment of one's own, sudo does not even find this program.
+        file = SYSTEM_FILE if os.geteuid() == 0 else user_file()
+    if file is None:
+        raise InputError("this user has no home directory; name a file with --config, or use sudo")
     # The files beside it are named from there.
     return file.absolute()
 
@@ -281,7 +282,8 @@ def _as_json(done: Written, answers: SetupAnswers, state: str) -> dict[str, Any]
     }
 
 
-def _show(done: Written, answers: SetupAnswers, state: str, *, sudo: str) -> None:
+def _show(done: Written, answers: SetupAnswers, state: str, *, sudo: str, named: str) -> None:
+    """Show what was done and what comes next; `named` is the option that names the file."""
     show(f"{done.file}: {'written' if done.changed else 'unchanged'}")
     for path in done.written:
         if path != done.file:
@@ -293,7 +295,6 @@ def _show(done: Written, answers: SetupAnswers, state: str, *, sudo: str) -> Non
     if state == "started":
         show("The service is running, and starts with the machine.")
     elif state == "not started":
-        show("The service was not started; to listen from this terminal: edge-voice run")
-    if sudo:
-        show("If something is wrong: sudo edge-voice doctor")
-    show(f"Next, enroll someone for {answers.name}: {sudo}edge-voice enroll NAME")
+        show(f"The service was not started; to listen from this terminal: edge-voice run{named}")
+    show(f"If something is wrong: {sudo}edge-voice doctor{named}")
+    show(f"Next, enroll someone for {answers.name}: {sudo}edge-voice enroll NAME{named}")

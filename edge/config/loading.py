@@ -95,13 +95,17 @@ def find_config(path: Path | None = None) -> Path | None:
     named = os.environ.get(VARIABLE, "")
     if named:
         return Path(named)
-    files = [SYSTEM_FILE]
-    given, home = os.environ.get("XDG_CONFIG_HOME", ""), home_directory()
-    folder = Path(given) if given else home and home / ".config"
-    if folder:
-        files.append(folder / "edge-voice" / "config.yaml")
+    own = user_file()
+    files = [SYSTEM_FILE] if own is None else [SYSTEM_FILE, own]
     # lexists, not exists: a dangling link or a closed folder must be reported, not passed over.
     return next((file for file in files if os.path.lexists(file)), None)
+
+
+def user_file() -> Path | None:
+    """Where this user's own configuration file is, or would be; None without a home directory."""
+    given, home = os.environ.get("XDG_CONFIG_HOME", ""), home_directory()
+    folder = Path(given) if given else home and home / ".config"
+    return folder / "edge-voice" / "config.yaml" if folder else None
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -128,7 +132,7 @@ def parse_config(data: bytes, file: Path) -> Config:
     config = builder.build(root)
     if builder.problems:
         found = sorted(builder.problems, key=lambda problem: problem[0])
-        raise ConfigError(*(f"{file}:{line}: {text}" for line, text in found))
+        raise ConfigError(*(f"{file}:{line}: {text}" for line, text in found), file=file)
     return config
 
 

@@ -250,6 +250,19 @@ class LockOutConfig:
     )
     rejections: int = setting(5, "Rejections that cause a lock-out.", (1, 100, "rejections"))
     within_s: float = setting(300.0, "Time within which they are counted.", (10.0, 86400.0, "s"))
+    budget: int = setting(
+        20,
+        "Attempts with an enrolled phrase, a recording or wrong digits that are borne in a longer"
+        " time, however they are spread; one more causes a lock-out. A resident's own slips count"
+        " only where no grant follows within `within_s`.",
+        (1, 1000, "attempts"),
+    )
+    budget_s: float = setting(
+        172800.0,
+        "Time in which the whole budget fills up again, evenly: with the default, one attempt every"
+        " 2.4 hours.",
+        (60.0, 2592000.0, "s"),
+    )
     first_s: float = setting(60.0, "Duration of the first lock-out.", (5.0, 86400.0, "s"))
     growth: float = setting(
         2.0, "Factor by which each lock-out is longer than the one before.", (1.0, 10.0, "")
@@ -349,6 +362,14 @@ class MqttConfig:
         "First part of every topic: BASE/DEVICE/status and BASE/DEVICE/decision.",
         form=_TOPIC,
         use="topic",
+    )
+    details_for: str | None = setting(
+        None,
+        "The user of the broker who gets the scores and the written phrase of every decision, on"
+        " BASE/DEVICE/details/USER. Let nobody else read that topic (mosquitto: `pattern read"
+        " edge-voice/+/details/%u`): it says what opens the door, and how near an attempt was.",
+        form=(r"[a-z0-9_]{1,32}", "1 to 32 small letters, digits or _"),
+        empty="nobody gets them",
     )
     keepalive_s: int = setting(
         30,

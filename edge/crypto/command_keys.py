@@ -64,7 +64,10 @@ def read_command_keys(file: Path | None) -> dict[str, CommandKey]:
 def _keys(root: yaml.Node | None) -> dict[str, CommandKey]:
     if root is None:
         return {}
-    rows = _members(root, ("keys",))["keys"]
+    # What `signing new-key` prints is a list by itself in a file that was empty.
+    rows = root
+    if not isinstance(root, yaml.SequenceNode):
+        rows = _members(root, ("keys",))["keys"]
     if isinstance(rows, yaml.ScalarNode) and rows.value in ("", "~", "null"):
         return {}
     if not isinstance(rows, yaml.SequenceNode):

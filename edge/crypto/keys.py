@@ -33,6 +33,7 @@ from edge.private_files import (
     read_file,
     reason,
     sync_folder,
+    trusted_owners,
     write_file,
 )
 
@@ -42,6 +43,9 @@ MIN_CHARACTERS = 12
 MAX_CHARACTERS = 1024
 _SALT_BYTES = 16
 _MAX_KEY_BYTES = 4096
+_MOST_BLOCKS = 1 << 20
+_MOST_WORK = 1 << 21
+"""Of scrypt, whose costs a file may name: less than three times the work of those made here."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +55,9 @@ class KeyStretching:
     """How a passphrase becomes a key, by scrypt; kept beside what the key locks, and not secret.
 
     Attributes:
-        log2_n: binary logarithm of the cost, 10 to 18.
-        r: block size, 1 to 16; it takes 128 * r * 2**log2_n bytes of memory.
-        p: how often it is done, 1 to 8.
+        log2_n: binary logarithm of the cost, 10 to 17.
+        r: block size, 1 to 16; it takes 128 * r * 2**log2_n bytes of memory, 128 MiB at most.
+        p: how often it is done, 1 to 8; the time goes with r * p * 2**log2_n, 2**21 at most.
         salt: 16 random bytes.
     """
 
@@ -64,7 +68,10 @@ class KeyStretching:
 
     def __post_init__(self) -> None:
         # What a file asks for must neither take all memory nor be worth nothing.
-        if not (10 <= self.log2_n <= 18 and 1 <= self.r <= 16 and 1 <= self.p <= 8):
+        if not (10 <= self.log2_n <= 17 and 1 <= self.r <= 16 and 1 <= self.p <= 8):
+            raise ValueError("it asks for an impossible scrypt")
+        blocks = self.r << self.log2_n
+        if blocks > _MOST_BLOCKS or blocks * self.p > _MOST_WORK:
             raise ValueError("it asks for an impossible scrypt")
         if len(self.salt) != _SALT_BYTES:
             raise ValueError("its salt has the wrong size")
@@ -377,15 +384,13 @@ def _logged(fresh: Path, file: Path) -> Iterator[None]:
 def key_of_file(path: Path) -> WrappingKey | None:
     """The key in a file, whatever its form; None where there is no such file.
 
-    It must belong to this user or root. When root asks, also to the folder's owner, as the service.
+    It must belong to one of its `trusted_owners`.
 
     Raises:
         KeyFault: it cannot be read, has a wrong size or owner, or others may read it.
     """
     try:
-        user = os.geteuid()
-        owners = {0, path.parent.stat().st_uid} if user == 0 else {0, user}
-        content = read_file(path, _MAX_KEY_BYTES, owners=owners)
+        content = read_file(path, _MAX_KEY_BYTES, owners=trusted_owners(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except NotPrivate as error:

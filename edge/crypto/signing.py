@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge.crypto.canonical import canonical
@@ -239,6 +238,8 @@ def new_key(algorithm: str) -> tuple[SigningKey, bytes]:
     if algorithm == HMAC:
         secret = secrets.token_bytes(_LEAST_HMAC_BYTES)
         return HmacKey(secret), secret.hex().encode("ascii") + b"\n"
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - takes 1 MB
+
     private = Ed25519PrivateKey.generate()
     text = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -290,6 +291,8 @@ def _hexadecimal(data: bytes) -> bytes:
 
 
 def _private_bytes(data: bytes) -> bytes:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - takes 1 MB
+
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except Exception:  # noqa: BLE001 (OpenSSL's words for it differ, and may quote the file)

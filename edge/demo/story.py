@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from paho.mqtt.client import MQTTMessage
 
+from edge.audio.end_pointing import JOINED_SILENCE_S
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.config import AudioConfig, Config, load_config
@@ -160,7 +161,12 @@ def run_recorded(folder: Path, show: Show, play: Play | None = None) -> DemoOutc
                 show.playing(scene)
                 results.append(_play(scene, player, subscriber, service))
                 show.add(results[-1])
-        return DemoOutcome(tuple(results), subscriber.skip_decisions(), config.audio.end_silence_s)
+        return DemoOutcome(tuple(results), subscriber.skip_decisions(), _wait_s(config))
+
+
+def _wait_s(config: Config) -> float:
+    """How long a denial waits for silence."""
+    return max(config.audio.end_silence_s, JOINED_SILENCE_S)
 
 
 def enroll(people: tuple[DemoPerson, ...], config: Config, show: Show) -> None:
@@ -232,7 +238,7 @@ def run_with_microphone(folder: Path, show: Show, audio: AudioConfig) -> DemoOut
                     raise service.fault("the service stopped listening")
                 results.append(Result(expectation, *_answer(arrival)))
                 show.add(results[-1])
-        return DemoOutcome(tuple(results), 0, config.audio.end_silence_s)
+        return DemoOutcome(tuple(results), 0, _wait_s(config))
 
 
 def _listening(status: dict[str, Any]) -> bool:

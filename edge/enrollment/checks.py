@@ -6,6 +6,7 @@ better than what is compared. What is not bad enough to be refused is remarked o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from edge.recognition import Engine
 from edge.recognition.dtw import dtw_distances
 from edge.recognition.keyword_spotter import KeywordSpotter
 from edge.recognition.scoring import cosine, signature_of
+from edge.replay.fingerprint import Fingerprint, UtterancePeaks
+from edge.replay.matching import best_match
 from edge.types import (
     SAMPLE_RATE,
     EnrollmentSample,
@@ -174,6 +177,20 @@ def require_syllables(utterance: Utterance) -> None:
             ReasonCode.TOO_SHORT.value,
             f"too short (about {count} syllable{'' if count == 1 else 's'} heard, {WANTED} or more"
             " needed): choose a longer phrase",
+        )
+
+
+def require_spoken_anew(utterance: Utterance, earlier: Sequence[Fingerprint]) -> None:
+    """Refuse a recording of an earlier repetition, also one that is softer or moved in time.
+
+    Raises:
+        EnrollmentRejected: it is too similar to be spoken anew.
+    """
+    match = best_match(UtterancePeaks(utterance.samples), earlier)
+    if match is not None and match.suspected:
+        raise EnrollmentRejected(
+            ReasonCode.REPEATED.value,
+            "too similar to an earlier repetition to be spoken anew: say it again",
         )
 
 

@@ -11,10 +11,16 @@ import contextlib
 from dataclasses import dataclass, replace
 
 from edge.config import EnrollmentConfig, ReplayConfig
-from edge.enrollment.checks import require_apart, require_syllables, require_whole
+from edge.enrollment.checks import (
+    require_apart,
+    require_spoken_anew,
+    require_syllables,
+    require_whole,
+)
 from edge.errors import ProfileError
 from edge.recognition.engine import Engine
-from edge.replay.memory import remember_enrollment
+from edge.replay.fingerprint import Fingerprint, UtterancePeaks
+from edge.replay.memory import fingerprints_of, remember_enrollment
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
 from edge.types import EnrollmentSample, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
@@ -67,13 +73,19 @@ class Enrollment:
         profile: what was accepted so far; its id is empty until it is stored.
         stored: whether `profile` is what the store has.
 
+    With `replay` enabled, a recording of one repetition is not taken for another one.
+
     Raises:
         ProfileError: an invalid name, or the profile is enrolled already, is of another kind, or
             has another phrase.
     """
 
     def __init__(
-        self, store: ProfileStore, request: EnrollmentRequest, config: EnrollmentConfig
+        self,
+        store: ProfileStore,
+        request: EnrollmentRequest,
+        config: EnrollmentConfig,
+        replay: ReplayConfig | None = None,
     ) -> None:
         self._store = store
         self._request = request
@@ -117,6 +129,9 @@ class Enrollment:
         self._held_back = existing is not None and request.again
         self.stored = existing is not None and not request.again
         self._utterances: list[Utterance] = []
+        self._recordings: list[Fingerprint] | None = None
+        if replay is not None and replay.enabled and request.kind is ProfileKind.PHRASE:
+            self._recordings = fingerprints_of(store, self.profile.id) if self.stored else []
 
     @property
     def complete(self) -> bool:
@@ -152,6 +167,7 @@ class Enrollment:
                 require_whole(utterance)
             if refusal is None:
                 require_syllables(utterance)
+                require_spoken_anew(utterance, self._recordings or [])
         sample = engine.enroll(self.profile, utterance)
         if self._other is not None and self._other.enrolled:
             engine.require_models(self._other)
@@ -194,6 +210,8 @@ class Enrollment:
             )
             self.stored = True
         self._utterances.append(examined.utterance)
+        if self._recordings is not None:
+            self._recordings.append(UtterancePeaks(examined.utterance.samples).fingerprint())
 
     def remember(self, config: ReplayConfig) -> None:
         """Store the fingerprints of the utterances, so that a recording of them does not open.

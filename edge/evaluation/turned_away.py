@@ -18,6 +18,8 @@ from edge.types import ProfileKind, Quality, ReasonCode
 
 NOISY_DB = 15.0
 """Signal-to-noise ratio below which noise is named."""
+ECHOING_S = 0.6
+"""Reverberation time from which echo is named."""
 FAINT_DB = 6.0
 """Level above the faintest that is judged, below which it is named."""
 SHORT_S = 1.0
@@ -86,6 +88,10 @@ _CIRCUMSTANCES: Sequence[
     (
         lambda quality, _: quality.snr_db < NOISY_DB,
         lambda quality: f"noise: speech stands only {quality.snr_db:.0f} dB above it",
+    ),
+    (
+        lambda quality, _: quality.reverberation_s >= ECHOING_S,
+        lambda quality: f"echo of {quality.reverberation_s:.1f} s",
     ),
     (
         lambda quality, config: quality.level_dbfs < config.min_level_dbfs + FAINT_DB,

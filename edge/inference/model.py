@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
+import io
+import mmap
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,22 +24,24 @@ from edge.types import FloatArray
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
-def new_interpreter(content: bytes, threads: int) -> Any:
+def new_interpreter(model: bytes | Path, threads: int) -> Any:
     """Open a model with LiteRT, or else its predecessor, and allocate its tensors.
 
-    The caller keeps `content`, the model file's bytes, alive as long as the interpreter.
+    `model` is the file, which is mapped into memory, or its bytes, which the caller keeps alive as
+    long as the interpreter.
 
     Raises:
         ModelError: no runtime is installed.
         ValueError: the model cannot be opened (or RuntimeError, by the runtime's choice).
     """
+    given = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
     for name in _RUNTIMES:
         try:
             module = __import__(name, fromlist=["Interpreter"])
         except ImportError:
             continue
         with _quiet():
-            interpreter = module.Interpreter(model_content=content, num_threads=threads)
+            interpreter = module.Interpreter(**given, num_threads=threads)
             interpreter.allocate_tensors()
         return interpreter
     raise ModelError(
@@ -78,35 +83,42 @@ class Model:
         sha256: hash of the file, the same as the card's.
     """
 
-    def __init__(self, card: ModelCard, content: bytes, threads: int = 1) -> None:
-        """Open a model from the bytes of its file; `open_model` is the usual way.
+    def __init__(self, card: ModelCard, model: bytes | IO[bytes], threads: int = 1) -> None:
+        """Open a model; `open_model` is the usual way.
+
+        `model` is the open file, which is mapped into memory, or its bytes, which are kept.
 
         Raises:
-            ModelError: the bytes are not those that the card describes, or no runtime opens them.
+            OSError: the file cannot be read.
+            ModelError: it is not the one that the card describes, or no runtime opens it.
         """
         self.card = card
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.sha256, size = _digest(io.BytesIO(model) if isinstance(model, bytes) else model)
         if self.sha256 != card.sha256:
             raise ModelError(
                 f"{card.file} is not the file that its card describes "
                 f"(SHA-256 {self.sha256[:12]}..., card {card.sha256[:12]}...); "
                 "reinstall the software, or put back the model that belongs to the card"
             )
-        if len(content) != card.size_bytes:
+        if size != card.size_bytes:
             # tflite-runtime reads past the end of a file that is cut short, and may crash.
             raise ModelError(
-                f"{card.file} cannot be opened: it has {len(content)} bytes and its card says "
+                f"{card.file} cannot be opened: it has {size} bytes and its card says "
                 f"{card.size_bytes}; reinstall the software"
             )
         self._lock = threading.Lock()
-        self._content = content  # the interpreter reads the weights out of it
+        # By its descriptor: what is mapped is what was read, whatever has its name by now.
+        source = model if isinstance(model, bytes) else Path(f"/proc/self/fd/{model.fileno()}")
+        self._source = source  # the interpreter reads the weights out of it
         try:
-            self._interpreter = new_interpreter(content, threads)
+            self._interpreter = new_interpreter(source, threads)
         except (ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{card.file} cannot be opened by the TensorFlow Lite runtime "
                 f"({_first_line(error)}); reinstall the software"
             ) from error
+        if not isinstance(model, bytes):
+            _release_pages(os.fstat(model.fileno()).st_ino)
         self._read_details()
         self._least = tuple(int(size) for size in self._input["shape"])
         _check(card, "input", card.input, self._input)
@@ -162,12 +174,35 @@ def open_model(path: Path, threads: int = 1) -> Model:
     if card.file != path.name:
         raise ModelError(f"{path.with_suffix('.json')}: file is {card.file}, not {path.name}")
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return Model(card, file, threads)
     except OSError as error:
         raise ModelError(
             f"{path}: the model cannot be read ({error.strerror}); reinstall the software"
         ) from error
-    return Model(card, content, threads)
+
+
+def _digest(file: IO[bytes]) -> tuple[str, int]:
+    """The SHA-256 of a file and its size, without holding all of it."""
+    digest, size = hashlib.sha256(), 0
+    while part := file.read(1 << 16):
+        digest.update(part)
+        size += len(part)
+    return digest.hexdigest(), size
+
+
+def _release_pages(inode: int) -> None:
+    """Give back the memory that a mapped file takes; what is read again is loaded again.
+
+    The runtime has packed the weights of its own by now, and does not look at the file's any more.
+    """
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        place, _, _, _, number, *_ = line.split(maxsplit=5)
+        if number == str(inode):
+            start, end = (int(address, 16) for address in place.split("-"))
+            ctypes.CDLL(None).madvise(
+                ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED
+            )
 
 
 def _to_tensor(values: FloatArray, detail: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
 """The SHA-256 of each model card of this release; from python -m tools.make_manifest."""
 
 CARDS = {
-    "phrase_embedding.json": "9fb50a4e66ae4e68c7ca506f082d3313cc002d37ee2e78c887b1bece316ad825",
-    "speaker_embedding.json": "69a6794ce629078b5fb721ff8a9aac0e18e48850348371d6f42ce9be1abf22a9",
+    "phrase_embedding.json": "6352762f84ac4e64efb8d702043d4675ab26dc5cf6f1b974bb00633d79d589d1",
+    "speaker_embedding.json": "4500e26ed7fc02f56360ffc2f9f9613a72fb795870a11edc74305df112c222c1",
 }

@@ -475,8 +475,10 @@ class Link:
                 self._check_of_path = PathCheck(line)
         elif self._check_of_path.due_s <= 0:
             if unacknowledged(line):
-                why = "while new connections are answered"
-                raise LinkLost(f"nothing has got through for {silent_s:.0f} s, {why}")
+                raise LinkLost(
+                    f"nothing has got through for {silent_s:.0f} s, "
+                    "while new connections are answered"
+                )
             self._end_check_of_path()
 
     def _end_check_of_path(self) -> None:

@@ -32,7 +32,8 @@ class Outgoing:
 
     `id` is the decision's, the same in every attempt, so that a receiver can spot a repetition;
     `outcome` is for the log, empty for other messages. From `expires_at` on, by `now()`, it must
-    not be sent. Losing an `expendable` one is no loss.
+    not be sent. Losing an `expendable` one is no loss; of a `silent` one no log from level info on
+    tells.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Outgoing:
     expires_at: float
     suffix: str = DECISION
     expendable: bool = False
+    silent: bool = False
 
     @property
     def remaining_s(self) -> float:
@@ -83,10 +85,17 @@ class Outbox:
         )
 
     def put_message(
-        self, name: str, suffix: str, text: str, lifetime_s: float, *, expendable: bool = False
+        self,
+        name: str,
+        suffix: str,
+        text: str,
+        lifetime_s: float,
+        *,
+        expendable: bool = False,
+        silent: bool = False,
     ) -> bool:
         """Add another message under a unique name for the log; False when it was dropped."""
-        return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix, expendable))
+        return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix, expendable, silent))
 
     def head(self) -> Outgoing | None:
         """What to send next, None for nothing now; it stays in the queue until `remove`.
@@ -197,5 +206,6 @@ class Outbox:
             self._dropped += 1
             _log.warning("decision %s (%s) was dropped: %s", entry.id, entry.outcome, why)
         else:
-            level = logging.DEBUG if entry.expendable else logging.WARNING
+            unheard = entry.expendable or entry.silent
+            level = logging.DEBUG if unheard else logging.WARNING
             _log.log(level, "message %s was dropped: %s", entry.id, why)

@@ -22,6 +22,7 @@ import math
 import random
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ from edge.types import AccessDecision
 
 _FRESH_S = 0.05
 _NO_RECEIVER_WAIT_S = 0.25
+_SILENT_WAIT_S = 10.0
+"""Of a silent message: the broker counts messages, for everybody to see."""
 _FIRST_WAIT_S = 0.5
 _OFFLINE_S = 0.3
 """Time kept for the last message when closing."""
@@ -117,8 +120,9 @@ class Delivery:
 
     def _retry_later(self, entry: Outgoing) -> None:
         topic = self._topics.below(entry.suffix)
-        self._outbox.hold(entry, _NO_RECEIVER_WAIT_S, f"nobody subscribes to {topic}")
-        if topic not in self._warned:
+        wait_s = _SILENT_WAIT_S if entry.silent else _NO_RECEIVER_WAIT_S
+        self._outbox.hold(entry, wait_s, f"nobody subscribes to {topic}")
+        if topic not in self._warned and not entry.silent:
             self._warned.add(topic)
             what = "decisions" if entry.is_decision else "its messages"
             _log.warning("nobody subscribes to %s; %s reach nobody", topic, what)
@@ -160,7 +164,7 @@ class MqttPublisher:
         self._birth_topic: str | None = None
         self._filters: tuple[str, ...] = ()
         self._on_message: Callable[[Incoming], None] | None = None
-        self._published = 0
+        self._published: Counter[str] = Counter()
         self._no_commands_until = -math.inf
         self._connected = False
         self._confirmed = 0
@@ -239,6 +243,7 @@ class MqttPublisher:
         retain: bool = False,
         lifetime_s: float | None = None,
         expendable: bool = False,
+        silent: bool = False,
     ) -> None:
         """Publish something other than a decision, on BASE/DEVICE/suffix.
 
@@ -246,6 +251,8 @@ class MqttPublisher:
             retain: the broker keeps the latest text of a topic, which is sent on every new
                 connection; an empty one removes it. Nothing that opens a door may be retained.
             lifetime_s: seconds after which a message that is not retained is dropped.
+            expendable: losing it is no loss.
+            silent: no log from level info on tells of it.
 
         Raises:
             ValueError: a bad topic, `retain` with a lifetime or neither, or too many topics.
@@ -261,9 +268,11 @@ class MqttPublisher:
             self._retained.put(suffix, text)
         else:
             with self._lock:
-                self._published += 1
-                name = f"{suffix} #{self._published}"
-            self._outbox.put_message(name, suffix, text, lifetime_s, expendable=expendable)
+                self._published[suffix] += 1
+                name = f"{suffix} #{self._published[suffix]}"
+            self._outbox.put_message(
+                name, suffix, text, lifetime_s, expendable=expendable, silent=silent
+            )
         self._waker.wake()
 
     def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:

@@ -38,7 +38,9 @@ near misses too, and a phrase spoken in a quiet room should not have to be neare
 _REFERENCE, _QUERY, _STOP = 1, 2, 3
 """Moves that advance only there, and that of a cell outside; 0 advances in both."""
 _FAR = np.float32(1e9)
-_BATCH_CELLS = 1 << 19
+_LEAST = np.float32(1e-9)
+"""Length of a vector that counts as zero."""
+_BATCH_CELLS = 1 << 18
 """Cells worked on at once, which bounds the memory: fifteen seconds of speech against everybody
 enrolled would take 150 MB. Each takes 9 bytes."""
 
@@ -91,7 +93,7 @@ def example_distances(enrolled: Sequence[Sequence[FloatArray]], query: FloatArra
 def unit(vectors: FloatArray) -> FloatArray:
     """Vectors scaled to unit length, shape (..., e)."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: FloatArray = vectors / np.maximum(norms, np.float32(1e-9))
+    scaled: FloatArray = vectors / np.maximum(norms, _LEAST)
     return scaled
 
 
@@ -115,7 +117,9 @@ def _cosine_costs(references: Sequence[FloatArray], query: FloatArray) -> FloatA
     padded = np.zeros((rows, count, query.shape[1]), dtype=np.float32)
     for k, reference in enumerate(references):
         padded[: len(reference), k] = reference
-    similarities = unit(query) @ unit(padded).reshape(rows * count, -1).T
+    # Small products and no copies: large ones need buffers of megabytes.
+    padded /= np.maximum(np.sqrt(np.einsum("rke,rke->rk", padded, padded)), _LEAST)[..., None]
+    unit_query = unit(query)
     costs = np.empty((rows + columns + 1, rows + 1, count), dtype=np.float32)
     _before(costs)[:] = 0.0
     costs[:, 0] = 0.0
@@ -123,7 +127,8 @@ def _cosine_costs(references: Sequence[FloatArray], query: FloatArray) -> FloatA
     inside = np.lib.stride_tricks.as_strided(
         costs[2:, 1:], (columns, rows, count), (diagonal, diagonal + row, cell)
     )
-    np.subtract(np.float32(1.0), similarities.reshape(inside.shape), out=inside)
+    for r in range(rows):
+        np.subtract(np.float32(1.0), unit_query @ padded[r].T, out=inside[:, r])
     np.maximum(inside, np.float32(0.0), out=inside)
     return costs
 

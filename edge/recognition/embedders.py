@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,8 @@ distance of a phrase with a pause from one without was 0.2, with this it is 0.1.
 
 _PHRASE_STRIDE = 8
 _PHRASE_HOP = 4
-_LONGEST_CALL = 3_000
+_LONGEST_CALL = 150
+"""Frames; the runtime keeps buffers for the longest call, 1 MB for a second."""
 
 
 def voice_samples(utterance: Utterance) -> FloatArray:
@@ -63,10 +66,20 @@ def phrase_samples(utterance: Utterance) -> FloatArray:
     inside = _without_pauses(utterance, max(0, start - context), stop + context)
     if not before and not after:
         return inside
-    # Seeded: the same utterance must always give the same embedding.
-    noise = np.random.default_rng(0).standard_normal(before + after, dtype=np.float32)
-    noise *= np.float32(_PADDING_LEVEL)
-    return np.concatenate((noise[:before], inside, noise[before:]))
+    noise = _faint_noise()
+    return np.concatenate((noise[:before], inside, noise[before : before + after]))
+
+
+@lru_cache(maxsize=1)
+def _faint_noise() -> FloatArray:
+    """Noise in place of all the context of an utterance, before and after it.
+
+    It is always the same, so that the same utterance gives the same embedding. Not by NumPy's
+    generators, which take 3 MB of memory.
+    """
+    draw = random.Random(0)  # noqa: S311 - noise
+    count = 2 * int(PHRASE_CONTEXT_S * SAMPLE_RATE)
+    return np.asarray([draw.gauss(0.0, _PADDING_LEVEL) for _ in range(count)], dtype=np.float32)
 
 
 def _without_pauses(utterance: Utterance, start: int, stop: int) -> FloatArray:

@@ -7,6 +7,7 @@ Recordings made elsewhere are not recognized; the challenge protects against tho
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import Counter, deque
@@ -79,7 +80,8 @@ class ReplayCheck:
         if not self._config.enabled or candidate is None:
             return judgment
         voice, phrase = candidate.voice.accepted, candidate.phrase.accepted
-        if not (voice or phrase):
+        inside = not (judgment.published or judgment.locked_out)  # refused already
+        if inside or not (voice or phrase):
             return judgment
         peaks = UtterancePeaks(judgment.utterance.samples)
         if not peaks.usable:
@@ -89,6 +91,8 @@ class ReplayCheck:
         place = _place_of(judgment.utterance)
         match = best_match(peaks, self._fingerprints(place))
         if match is not None and match.suspected:
+            if judgment.locked_out:  # neither the answer nor the log tells what was said
+                return judgment
             _log.warning(
                 "replay suspected (score %.2f, threshold %.2f, %.1f s compared)",
                 match.score,
@@ -171,6 +175,15 @@ class ReplayCheck:
             if counts[key] <= self._config.remembered and len(newest) < _MAX_TOTAL:
                 newest.append(entry)
         return newest[::-1]
+
+
+def fingerprints_of(store: ProfileStore, profile_id: str) -> list[Fingerprint]:
+    """What a profile was enrolled with, as far as it can be read. Raises `StoreError`."""
+    found = []
+    for item in store.kept(ACCEPTED, profile_id):
+        with contextlib.suppress(ValueError):  # `load` removes what is damaged
+            found.append(Fingerprint.from_bytes(item.payload))
+    return found
 
 
 def remember_enrollment(

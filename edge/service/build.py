@@ -37,14 +37,20 @@ from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import DecisionPipeline, DecisionPublisher, Service, ServiceParts
+from edge.service.service import (
+    DecisionPipeline,
+    DecisionPublisher,
+    Service,
+    ServiceParts,
+    SilentAlarms,
+)
 from edge.service.state_files import StateFiles
 from edge.store import open_store
 from edge.store.ages import Ages
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.continuity import Continuity
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, Event
+from edge.types import AccessDecision
 
 _BUSY_S = 0.25
 """How long the main thread waits for another process that writes; a stop must not wait longer."""
@@ -123,9 +129,18 @@ def build_service(
         state,
         record=trail.record,
         changed=lambda fields: publisher.set_status(**fields),
+        same_voice=engine.models.speaker.card.threshold("enrollment"),
     )
     challenge = _challenge(context, clock)
-    pipeline = DecisionPipeline(config, engine, challenge)
+    without_time = config.access.unknown_time == "allow"
+    policy = PolicyCheck(config.device.id, clock, without_time=without_time)
+    pipeline = DecisionPipeline(
+        config,
+        engine,
+        challenge,
+        locked=lambda: lockout.locked,
+        may_open=lambda rule: policy.reason_against(rule) is None,
+    )
     enrollment = RemoteEnrollment(context, pipeline.endpointer)
     commands = CommandQueue(
         config.commands,
@@ -138,22 +153,23 @@ def build_service(
         now=clock.at_least,
     )
     publisher.listen(CommandQueue.filters, commands.receive)
+    alarms = SilentAlarms(context.messages.duress)
     checks: list[Check] = [
         DuressCheck(
             lambda: context.profiles.profiles,
             engine.scorer,
-            lambda event: _raise_alarm(context, event),
+            alarms.add,
         ),
         LockOutGate(lockout),
         replay,
-        PolicyCheck(config.device.id, clock, without_time=config.access.unknown_time == "allow"),
+        policy,
         challenge,
         LockOutCount(lockout),
     ]
     parts = ServiceParts(
         context,
         pipeline,
-        DecisionPublisher(context, checks, issuer, on_decision),
+        DecisionPublisher(context, checks, issuer, alarms, on_decision),
         challenge,
         enrollment,
         commands,
@@ -193,12 +209,6 @@ def _answer(context: ServiceContext, content: Mapping[str, Any]) -> None:
         context.messages.command_result(content)  # the sender waits for it here
     else:
         context.control.answers.append(content)
-
-
-def _raise_alarm(context: ServiceContext, event: Event) -> None:
-    # The audit trail first: it keeps what the broker may not take.
-    context.trail.record(event)
-    context.messages.duress(event)
 
 
 def _observers(

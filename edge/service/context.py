@@ -205,7 +205,7 @@ class SignedMessages:
         except (MessageProblem, StoreError) as error:
             _log.debug("the alarm was not sent: %s", error)
             return
-        self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S)
+        self._publisher.publish("duress", text, lifetime_s=_ALARM_LIFETIME_S, silent=True)
 
     def _publish(self, topic: str, kind: str, fields: Mapping[str, Any], lifetime_s: float) -> None:
         try:

@@ -185,7 +185,8 @@ class RemoteEnrollment:
             self._require_open(profile, phrase)
         request = EnrollmentRequest(name, ProfileKind.PHRASE, phrase)
         try:
-            enrollment = Enrollment(self._store, request, self._settings)
+            replay = self._context.config.replay
+            enrollment = Enrollment(self._store, request, self._settings, replay)
         except ProfileError as error:  # a writer came between
             raise CommandFailed("exists", str(error)) from None
         session = _Session(enrollment, self._clock())

@@ -194,6 +194,8 @@ class LocalMonitor:
             self._send(level_message(level.loudest_dbfs, level.peak_dbfs, hearing=speaking))
 
     def _decided(self, judgment: Judgment) -> None:
+        if not judgment.published:
+            return
         for message in judgment_messages(self._duress.review(judgment)):
             self._send(message)
 

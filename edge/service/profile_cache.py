@@ -37,18 +37,18 @@ def adaptation_from(
     decision, candidate = judgment.decision, judgment.candidate
     if candidate is None or not decision.granted:
         return None
-    if candidate.duress:  # neither phrase may become part of the other one's signature
-        return None
     analysis, profile = candidate.analysis, candidate.profile
     enrolled = replace(profile, samples=profile.enrolled)
+    nearness = Nearness(candidate.voice, candidate.phrase)
     refusal = reason_not_to_adapt(
         profile,
         analysis,
         confidence=decision.confidence,
-        nearness=Nearness(candidate.voice, candidate.phrase),
+        nearness=nearness,
+        # Of a duress phrase the person's own enrollment has the voice alone.
         to_enrolled=Nearness(
             engine.match_speakers([enrolled], analysis)[0],
-            engine.match_phrases([enrolled], analysis)[0],
+            candidate.phrase if candidate.duress else engine.match_phrases([enrolled], analysis)[0],
         ),
         truncated=judgment.utterance.truncated,
         now=decision.time,
@@ -57,6 +57,12 @@ def adaptation_from(
     if refusal is not None:
         _log.debug("nothing learned for %s: %s", profile.name, refusal.value)
         return None
+    if candidate.duress:
+        # Neither phrase may become part of the other one's signature; but that nothing is learned
+        # would show in the log, in the profile and in what is learned next. So it is once more what
+        # was enrolled.
+        again = replace(profile.enrolled[-1], phrase_variants=(), adapted=True)
+        return profile, replace(again, created_at=decision.time)
     sample = EnrollmentSample(
         speaker_embedding=analysis.speaker_embedding,
         phrase_embedding=analysis.phrase_embedding,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,13 +38,16 @@ from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observers
 from edge.service.state_files import StateFiles
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, AudioBlock, Detail, Event, EventKind, Profile
+from edge.types import AccessDecision, AccessRule, AudioBlock, Detail, Event, EventKind, Profile
+from edge.types.decision import one_line
+from edge.uptime import uptime
 
 _TICK_S = 0.5
 _WORKER_GRACE_S = 0.6
 """How long a stop waits for the worker; with the MQTT farewell it stays within 2 s."""
 _HANDOVER_S = 5.0
 """How long a reload waits for it: a decision may be on its way."""
+_SUSPEND_S = 0.5
 _STALLED_S = 10.0
 """A worker that did nothing for this long hangs; a lost microphone is noticed within 3 s."""
 
@@ -57,15 +62,23 @@ class DecisionPipeline:
         listener: gives out judgments.
     """
 
-    def __init__(self, config: Config, engine: Engine, answers: Answers | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        answers: Answers | None = None,
+        locked: Callable[[], bool] = lambda: False,
+        may_open: Callable[[AccessRule], bool] = lambda _: True,
+    ) -> None:
         self.endpointer = EndPointer(EndPointSettings.of(config.audio, rolling=True))
-        self._decider = Decider(engine, config)
+        self._decider = Decider(engine, config, may_open)
         self.listener = Listener(
             self.endpointer,
             engine,
             self._decider,
             inside=config.access.in_running_speech,
             answers=answers,
+            locked=locked,
         )
 
     def enrolled(self, profiles: Sequence[Profile]) -> int:
@@ -73,11 +86,50 @@ class DecisionPipeline:
         return sum(each.duress_of is None for each in self._decider.eligible(profiles))
 
 
+class SilentAlarms:
+    """Duress alarms on their way; for the worker's thread.
+
+    Each is sent once the decision is out, so that no decision is later than another one. And it is
+    no entry of its own in the audit trail but the kind of the decision's entry, so that the trail
+    grows as it does without an alarm. During a lock-out that is the answer to the utterance.
+    """
+
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._send = send
+        self._unsent: deque[Event] = deque()
+        self._unrecorded: deque[Event] = deque()
+
+    def add(self, event: Event) -> None:
+        """Note an alarm; nothing waits."""
+        self._unsent.append(event)
+        self._unrecorded.append(event)
+
+    def send(self) -> None:
+        """Send what waits."""
+        while self._unsent:
+            self._send(self._unsent.popleft())
+
+    def entry(self, decision: Event) -> Event:
+        """The audit trail's entry on a decision, or on the alarm that waits for one."""
+        if not self._unrecorded:
+            return decision
+        alarm = self._unrecorded.popleft()
+        return replace(decision, kind=alarm.kind, profile_id=alarm.profile_id)
+
+    def left(self) -> list[Event]:
+        """The alarms that no decision followed, as when the service stops."""
+        left = list(self._unrecorded)
+        self._unrecorded.clear()
+        return left
+
+
 class DecisionPublisher:
     """Checks, signs, publishes and audits decisions; for the worker's thread.
 
     Attributes:
         late: how many decisions were dropped because they came too late.
+        woke_at: `time.monotonic()` when the machine last came out of suspend. That clock stands
+            still in suspend: what was said before is older than it looks.
         closed: set once another service decides; nothing more is published then.
     """
 
@@ -86,9 +138,12 @@ class DecisionPublisher:
         context: ServiceContext,
         checks: Sequence[Check],
         issuer: Issuer,
+        alarms: SilentAlarms,
         on_decision: Callable[[AccessDecision], None] | None = None,
     ) -> None:
         self.late = 0
+        self.woke_at = 0.0
+        self._alarms = alarms
         self.closed = False
         self._context = context
         self._checks = checks
@@ -98,27 +153,46 @@ class DecisionPublisher:
         self._recordings = DebugRecordings(folder) if folder is not None else None
 
     def publish(self, judgment: Judgment) -> Judgment | None:
-        """Publish the decision on a judgment; None where nothing was published."""
+        """Check a judgment and publish the decision; None where nothing was published."""
         # A worker that was held up must not open the door for somebody who has left.
         age = age_of(judgment.utterance)
+        if 0.0 < judgment.utterance.speech_ended_at < self.woke_at:
+            age = math.inf
         for check in self._checks:
             judgment = check.review(judgment)
+        try:
+            return self._publish(judgment, age) if judgment.published else None
+        finally:
+            self._alarms.send()
+
+    def close(self) -> None:
+        """Record the alarms that no decision followed."""
+        for event in self._alarms.left():
+            self._context.trail.record(event)
+
+    def _publish(self, judgment: Judgment, age: float) -> Judgment | None:
         decision = judgment.decision
         if self.closed:
             return None
         if age > decision.lifetime_s:
             self.late += 1
-            _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            if math.isfinite(age):
+                _log.warning("a decision came %.1f s after the speech and was dropped", age)
+            else:
+                _log.warning("a decision on what was said before a suspend was dropped")
             self._record(decision, sent=False)
             return None
         try:
-            decision = self._issuer.issue(decision)
+            issued = self._issuer.issue(decision.for_everybody())
         except StoreError as error:
             # Without a counter it could be repeated later.
             _log.error("a decision without a counter was dropped: %s", error)
             self._record(decision, sent=False)
             return None
-        self._context.publisher.publish_decision(decision, age)
+        self._context.publisher.publish_decision(issued, age)
+        self._tell_details(decision)
+        # Without the signature, which is of what was published.
+        decision = replace(decision, counter=issued.counter, issued_at=issued.issued_at)
         _log.info(
             "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
             decision.outcome.value,
@@ -131,12 +205,22 @@ class DecisionPublisher:
         self._record(decision)
         if self._on_decision is not None:
             self._on_decision(decision)
-        if self._recordings is not None:
+        if self._recordings is not None and len(judgment.utterance.samples):
             self._recordings.keep(judgment.utterance)
         return replace(judgment, decision=decision)
 
+    def _tell_details(self, decision: AccessDecision) -> None:
+        user = self._context.config.mqtt.details_for
+        if user is not None and decision.scores:
+            self._context.publisher.publish(
+                f"details/{user}",
+                one_line(decision.details()),
+                lifetime_s=decision.lifetime_s,
+                expendable=True,
+            )
+
     def _record(self, decision: AccessDecision, *, sent: bool = True) -> None:
-        self._context.trail.record(audit_event_of(decision, sent=sent))
+        self._context.trail.record(self._alarms.entry(audit_event_of(decision, sent=sent)))
 
 
 @dataclass(frozen=True)
@@ -187,6 +271,8 @@ class Service:
                 audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
             )
         self._source: Source = source
+        self._time_known = True
+        self._slept_s = uptime() - time.monotonic()
         self._known: object = None
         self._prepared: object = None
         self._lost_samples = 0
@@ -288,10 +374,10 @@ class Service:
     def _watch_clock(self) -> None:
         """Note in the audit trail when the time becomes unknown, and known again."""
         clock = self._parts.clock
-        was_known = clock.problem is None
         clock.tick()
-        if was_known != (clock.problem is None):
-            detail: dict[str, Detail] = {"known": not was_known, "problem": clock.problem}
+        if self._time_known != (clock.problem is None):
+            self._time_known = not self._time_known
+            detail: dict[str, Detail] = {"known": self._time_known, "problem": clock.problem}
             self._context.trail.record(Event(EventKind.CLOCK, detail))
 
     def _prepare_challenge(self) -> None:
@@ -347,6 +433,7 @@ class Service:
         if not self._worker.is_alive():  # else the time that a stop may take is used up
             self._profiles.store_adaptations()
         self._profiles.store_recordings()
+        parts.decisions.close()
         self._context.trail.record(Event(EventKind.STOPPED))
         self._context.trail.close()
         parts.state.close()
@@ -379,6 +466,7 @@ class Service:
         self._moved_at = time.monotonic()
         if not self._ready:
             self._be_ready()
+        self._notice_suspend()
         self._lost_samples += block.lost_samples
         self._blocks.append(block)
         enrollment = parts.enrollment
@@ -396,7 +484,18 @@ class Service:
         for judgment in parts.pipeline.listener.feed(block):
             self._decide(judgment)
 
+    def _notice_suspend(self) -> None:
+        """Forget what waits for an answer, where the machine slept since the last time."""
+        now = time.monotonic()
+        slept_s = uptime() - now
+        if slept_s > self._slept_s + _SUSPEND_S:
+            _log.info("the machine slept for %.0f s", slept_s - self._slept_s)
+            self._parts.decisions.woke_at = now
+            self._parts.challenge.cancel()
+        self._slept_s = slept_s
+
     def _decide(self, judgment: Judgment) -> None:
+        self._notice_suspend()
         published = self._parts.decisions.publish(judgment)
         if published is not None:
             if self._profiles.adapts:

@@ -188,10 +188,18 @@ class ProfileStore:
             return self._rows.load(profile_id)
 
     def reset(self, profile: str) -> Profile:
-        """Remove a profile's samples; its id, name and phrase in writing stay."""
+        """Remove a profile's samples, and the person's duress phrases.
+
+        Its id, name and phrase in writing stay. A duress phrase would open again with whoever is
+        enrolled next under that name.
+        """
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
             self._rows.clear(profile_id)
+            self._file.execute(
+                "DELETE FROM profile WHERE owner_mark = ?",
+                (self._file.vault.owner_mark(profile_id),),
+            )
             return self._rows.load(profile_id)
 
     def rename(self, profile: str, name: str) -> Profile:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from edge.store.records import MAX_ADAPTED, MAX_SAMPLES, check_required, check_s
 from edge.store.rows import MAX_ITEM_BYTES, ItemRows, ProfileRows
 from edge.types import EnrollmentSample, Profile
 
-MAX_FILE_BYTES = 64 << 20
+MAX_FILE_BYTES = 32 << 20
 MAX_DURESS = 8
 """Duress phrases of one person in a file."""
 MAX_TRANSFERRED = 200
@@ -31,6 +32,8 @@ TRANSFERRED_KINDS = ("digit", "digits")
 """Kinds of items that are a part of the person; others belong to the device."""
 
 _MAX_HEAD = 1024
+_MAX_PARTS = 50_000
+"""Lists, objects and commas; a person with all that may go with them has fewer."""
 _FORMAT = "edge-voice-profile"
 _VERSION = 1
 _ROOM = 50
@@ -136,13 +139,18 @@ def write_person(
         raise TransferError(f"cannot write {path}: {reason(error)}") from None
 
 
-def read_person(path: Path, passphrase: str) -> ExportedPerson:
-    """Read a person from a file. Raises `TransferError`, also for a wrong passphrase."""
+def read_person(path: Path, passphrase: str | Callable[[], str]) -> ExportedPerson:
+    """Read a person from a file. Raises `TransferError`, also for a wrong passphrase.
+
+    The passphrase is only asked for once the file is there.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise TransferError(f"cannot read {path}: {reason(error)}") from None
+    if callable(passphrase):
+        passphrase = passphrase()
     try:
         return parse_person(data, passphrase)
     except ValueError as error:
@@ -169,6 +177,9 @@ def parse_person(data: bytes, passphrase: str) -> ExportedPerson:
 
 def parse_content(content: bytes) -> ExportedPerson:
     """A person from the decrypted content of a file. Raises `ValueError`."""
+    if sum(content.count(sign) for sign in b"[{,") > _MAX_PARTS:
+        # In memory each takes thirty times its size in the file.
+        raise ValueError("what is in it cannot be a profile (it has too many parts)")
     try:
         return _person(json.loads(content), nested=False)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError, InputError) as error:

@@ -114,3 +114,8 @@ class Utterance:
     def tail_s(self) -> float:
         """How much silence is kept after the speech, in seconds."""
         return max(0.0, self.start_s + self.duration_s - self.end_s)
+
+    def shares(self, other: Utterance) -> bool:
+        """Whether most of the shorter one is the same part of the stream."""
+        common = min(self.end_s, other.end_s) - max(self.start_s, other.start_s)
+        return common > 0.5 * min(self.end_s - self.start_s, other.end_s - other.start_s)

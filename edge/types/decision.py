@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -169,6 +169,21 @@ class AccessDecision:
     def granted(self) -> bool:
         """Whether the door may open."""
         return self.outcome is Outcome.GRANTED
+
+    def for_everybody(self) -> AccessDecision:
+        """The decision as the whole broker may read it.
+
+        Not the phrase, which opens the door, and not how near an attempt was: with that somebody
+        who tries again and again gets nearer each time.
+        """
+        confidence = self.confidence if self.granted else Confidence.HIGH
+        return replace(self, phrase=None, scores={}, confidence=confidence)
+
+    def details(self) -> dict[str, Any]:
+        """What `for_everybody` leaves out, for who is named in the configuration."""
+        content = self.as_dict()
+        names = ("id", "time", "device", "confidence", "phrase", "scores")
+        return {name: content[name] for name in names}
 
     def as_dict(self) -> dict[str, Any]:
         """The decision under its JSON names, with what issuing added; times are ISO 8601 in UTC."""

@@ -39,6 +39,8 @@ from edge.cli.main import entry_point
 edge.service.service._TICK_S = 0.05
 entry_point()
 """
+_QUIET = 16_000 + 63 * 512
+"""Samples of a quiet room after a recording: longer than the answer takes during a lock-out."""
 _DECISIVE = ("enrollment", "recognition", "replay", "store")
 """Settings that an enrollment depends on."""
 
@@ -155,7 +157,8 @@ def is_listening(status: Any) -> bool:
 
 def speak(service: subprocess.Popen[bytes], name: str) -> None:
     samples, _ = soundfile.read(DEMO / f"{name}.flac")
-    feed(service, np.concatenate((samples, 1e-3 * np.random.default_rng(0).normal(size=24_000))))
+    quiet = 1e-3 * np.random.default_rng(0).normal(size=_QUIET)
+    feed(service, np.concatenate((samples, quiet)))
 
 
 def feed(service: subprocess.Popen[bytes], samples: np.ndarray[Any, Any]) -> None:

@@ -31,7 +31,7 @@ class Room(Source):
     def say(self, what: str | FloatArray) -> None:
         """A recording of the demo, or samples; then it is quiet for a while."""
         samples = said(what) if isinstance(what, str) else what
-        self._said.put(np.concatenate((samples, quiet(1.5))))
+        self._said.put(np.concatenate((samples, quiet(3.0))))
 
     def close(self) -> None:
         self._said.put(None)

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 import edge.doctor
-from edge.cli.doctor import label, show_row
+from edge.cli.doctor import label, show_lines, show_row
 from edge.cli.main import main
 from edge.doctor import Finding, FindingKind, State, examine
 from edge.doctor.context import Context
@@ -178,6 +178,16 @@ def test_nothing_is_cut_off(width: int) -> None:
         squeezed = "".join(shown.split())
         for text in (row.found, row.remedy, label(name), kind.state.value):
             assert "".join(text.split()) in squeezed.replace("\N{RIGHTWARDS ARROW}", ""), shown
+
+
+def test_a_file_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    found = "so it is " * 40 + "at the end"
+    row = Finding("broker_connect", State.YELLOW, found, "do this", "broker_connect.so")
+    show_lines(Console(file=io.StringIO(), width=80), row)
+    assert capsys.readouterr().out.splitlines() == [
+        f"\N{BLACK UP-POINTING TRIANGLE} yellow broker connect: {found}",
+        "  \N{RIGHTWARDS ARROW} do this",
+    ]  # fmt: skip
 
 
 def test_a_terminal_without_symbols() -> None:

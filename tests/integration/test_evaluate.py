@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from soundfile import write
 
 from edge.cli.main import main
 from edge.config import load_config
 from edge.recognition import Engine
 from edge.resources import demo_directory
+from edge.types import SAMPLE_RATE
 
 pytest.importorskip("matplotlib")
 
@@ -92,6 +95,7 @@ def test_from_recordings_to_the_configuration(
     assert "<b>house" not in page
 
     suggested = found["suggestion"]["preset"]
+    assert suggested == "strict"
     assert main(["calibrate", str(output), "--yes"]) == 0
     assert load_config(config).security.false_accept_rate == suggested
     former = "# Our door.\nstate_directory: state\nsecurity:\n  false_accept_rate: 0.05 # ?\n"
@@ -100,6 +104,12 @@ def test_from_recordings_to_the_configuration(
     assert main(["calibrate", str(output / "report.json"), "--yes"]) == 0
     assert "nothing to change" in capsys.readouterr().out
     assert Path(f"{config}.bak").read_text() == former
+
+    # A laxer setting than the door's is not taken without its cost.
+    report = output / "report.json"
+    report.write_text(report.read_text().replace(f'"preset": "{suggested}"', '"preset": "relaxed"'))
+    assert main(["calibrate", str(report), "--yes"]) == 0
+    assert "about 9.9 more of 1,000 attempts by strangers" in capsys.readouterr().err
 
 
 def test_voices_and_a_file_that_cannot_be_read(
@@ -111,18 +121,31 @@ def test_voices_and_a_file_that_cannot_be_read(
         for file in RECORDINGS.glob(f"{person}_*.flac"):
             shutil.copy(file, folder / person)
     (folder / "ada" / "broken.wav").write_bytes(b"RIFF not at all")
+    write(folder / "robin" / "silent.wav", np.zeros(2 * SAMPLE_RATE), SAMPLE_RATE)
     output = tmp_path / "report"
     assert main(["evaluate", str(folder), "--output", str(output), "--enroll", "2"]) == 0
     shown = capsys.readouterr()
     complaints = [line for line in shown.err.splitlines() if "broken.wav" in line]
     assert len(complaints) == 1
     assert complaints[0].startswith("edge-voice: warning: skipped: ")
-    assert "not usable: cannot be read 1" in shown.out
+    assert "not usable: no speech found 1, cannot be read 1" in shown.out
+    named = shown.out.partition("Not judged, and not in the figures: 1 recording\n")[2]
+    assert named.splitlines()[1].split(maxsplit=3) == [
+        *("robin", "(1)", "silent.wav", "no speech was found")
+    ]
     assert "Accepted here: stranger." in shown.out
     assert "Traceback" not in shown.err
     content = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert [kind["kind"] for kind in content["kinds"]] == ["impostor"]
-    assert content["refused"] == {"cannot be read": 1}
+    assert content["refused"] == {"no speech found": 1, "cannot be read": 1}
+    (unheard,) = content["not_judged"]
+    assert unheard == {
+        "person": "robin",
+        "recording": "silent.wav",
+        "reason": "no_speech",
+        "why": "no speech was found",
+    }
+    assert content["turned_away"] == []
 
 
 def test_calibrate_asks_first(

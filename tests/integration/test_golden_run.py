@@ -10,8 +10,34 @@ from tests.golden.renamed import Translation
 from tests.golden.run import scripted_run
 
 
+def discreet(lines: list[Any]) -> list[Any]:
+    """The lines with what decisions no longer tell, and without the alarm's own entry."""
+    kept: list[Any] = []
+    for line in lines:
+        entry, message = line.get("entry"), line.get("message")
+        if isinstance(message, dict) and "scores" in message:
+            message.update(phrase=None, scores={})
+            if message["reason"] == "locked_out":
+                message.update(utterance_s=0, quality=None, timings_ms={})
+        if entry is not None:
+            if entry["detail"].get("reason") == "locked_out":
+                entry["detail"]["utterance_s"] = 0.0
+            alarms = [each for each in kept if each.get("entry", {}).get("kind") == "duress"]
+            alarm: Any = alarms[0] if alarms else {}
+            if alarm and "decision" in alarm["entry"]["detail"]:  # of the decision that follows
+                kept.remove(alarm)
+                entry["kind"] = "duress"
+            if any(each.get("entry", {}).get("kind") == "duress" for each in [*kept, line]):
+                entry["seq"] -= "decision" not in entry["detail"]
+        kept.append(line)
+    return kept
+
+
+_MEASURED = {"quality", "scores", "utterance_s"}
+
+
 def test_a_scripted_run_says_the_same_today(tmp_path: Path) -> None:
-    wanted = Translation().of(golden("run.jsonl"))
+    wanted = discreet(Translation().of(golden("run.jsonl")))
     for message in (line.get("message") for line in wanted):
         # A minute, so that a busy machine drops no decision; it was five seconds.
         if isinstance(message, dict) and message.get("lifetime_s") == 5:

@@ -195,7 +195,7 @@ def test_what_is_wrong_with_a_repetition_and_what_to_do(hear: Hear, capsys: Capt
         "Rejected: too short (about 2 syllables heard, 4 or more needed): choose a longer",
         "Accepted: ",
         "Rejected: this is the very recording that was enrolled before: say it again",
-        "Rejected: not the phrase of the first repetition (distance",
+        "Rejected: not the phrase of the earlier repetitions (distance",
         "Rejected: not the voice of what was enrolled before (similarity",
     )
     assert len(said_so) == len(expected), said_so
@@ -343,7 +343,7 @@ def test_a_trial_is_tried_again_and_can_be_left_out(
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
     assert "Nobody spoke: trial skipped." in err
-    hear(2.0, *ADA, MicrophoneError("it has gone away; check its plug"))
+    hear(2.0, *ADA, 1.0, MicrophoneError("it has gone away; check its plug"))
     code, out, err = enroll(*again, capture=capsys)
     assert (code, out) == (0, "Ada is enrolled.\n")
     assert "Trial skipped: it has gone away; check its plug." in err
@@ -362,15 +362,18 @@ def test_ctrl_c_keeps_what_was_taken_and_says_so(
     stop = KeyboardInterrupt()
     for parts, line in (
         ((1.0, stop), "nothing was enrolled"),
-        ((2.0, "ada_enroll_1", stop), "progress saved (1 of 3): run the command again to continue"),
-        ((2.0, *ADA[1:], stop), "Ada is enrolled; the trial was skipped"),
+        (
+            (2.0, "ada_enroll_1", 1.0, stop),
+            "progress saved (1 of 3): run the command again to continue",
+        ),
+        ((2.0, *ADA[1:], 1.0, stop), "Ada is enrolled; the trial was skipped"),
     ):
         hear(*parts)
         code, out, err = enroll("Ada", capture=capsys)
         assert (code, out) == (130, "")
         assert line in err
     old = [sample.created_at for sample in store.get("Ada").samples]
-    hear(2.0, *ADA[:2], stop)
+    hear(2.0, *ADA[:2], 1.0, stop)
     assert "Ada keeps the old signature" in enroll("Ada", "--again", capture=capsys)[2]
     assert [sample.created_at for sample in store.get("Ada").samples] == old
 

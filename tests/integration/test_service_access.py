@@ -8,18 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edge.access.lockout import LockOut
 from edge.cli.main import main
 from edge.config import AccessConfig, Config, LockOutConfig, MqttConfig, ReplayConfig
 from edge.recognition import Engine
 from edge.resources import demo_directory
 from edge.store import open_store
+from edge.store.audit_file import FILE_NAME, reading
+from edge.store.device_state import DeviceState
 from edge.types import AccessRule, Profile, ProfileKind
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.listening import Room, listening
 from tests.integration.waiting import settled
-from tests.unit.voices import enrolled, recording
+from tests.unit.voices import enrolled, quiet, recording, spliced
 
 DEMO = demo_directory()
 
@@ -89,7 +93,7 @@ def test_a_duress_phrase_opens_as_usual_and_raises_the_alarm(
         usual, forced = hear(room, home, "ada_right_phrase", "ada_wrong_phrase")
         assert usual["decision"] == "granted"
         assert told(usual) == told(forced)
-        assert (usual["name"], usual["phrase"]) == ("ada", "coffee")
+        assert (usual["name"], usual["phrase"]) == ("ada", None)
         alarm = home.wait_for("/duress")
         assert not alarm.retain
         assert alarm.json["decision"] == forced["id"]
@@ -102,6 +106,10 @@ def test_a_duress_phrase_opens_as_usual_and_raises_the_alarm(
     lines = [record.message for record in caplog.records if record.levelno >= logging.INFO]
     opened = [line.split(",")[0] for line in lines if line.startswith("granted")]
     assert len(opened) == 2
+    # Nor how much the audit trail grows, which `status` tells everybody.
+    with reading(config.state_path / FILE_NAME) as found:
+        kinds = [entry.kind for entry in found]
+    assert kinds == ["started", "decision", "duress", "stopped"]
     assert opened[0].split("(")[0] == opened[1].split("(")[0]
     assert not [line for line in lines if "duress" in line.lower() or "alarm" in line.lower()]
 
@@ -116,6 +124,43 @@ def test_outside_the_hours_the_door_stays_shut_and_the_alarm_is_raised(
         assert (shut["reason"], shut["name"]) == ("not_here", "ada")
         home.wait_for("/duress")
     assert len(home.on("/duress")) == 1
+
+
+def test_during_a_lock_out_every_answer_is_the_same(config: Config, broker: Broker) -> None:
+    """The right voice and a stranger's, a duress phrase and nothing that can be judged."""
+    said = ("ada_right_phrase", "stranger_adas_phrase", "ada_wrong_phrase", "robin_near_phrase")
+    state = DeviceState(config.state_path)
+    LockOut(config.lockout, state, record=lambda _: None, changed=lambda _: None).begin("Ada")
+    state.close()
+    with listening(config) as room, Subscriber(broker) as home:
+        decisions = hear(room, home, *said)
+        home.wait_for("/duress")
+    for decision in decisions:
+        for name in ("id", "time", "counter", "issued_at", "expires_at"):
+            decision.pop(name)
+    assert decisions[0] == {
+        "device": "front-door", "decision": "denied", "reason": "locked_out", "confidence": "high",
+        "profile_id": None, "name": None, "phrase": None, "scores": {}, "utterance_s": 0,
+        "quality": None, "timings_ms": {}, "lifetime_s": 60,
+    }  # fmt: skip
+    assert decisions == [decisions[0]] * 4
+    with reading(config.state_path / FILE_NAME) as found:
+        kinds = [entry.kind for entry in found]
+    assert kinds == ["started", "decision", "decision", "duress", "decision", "stopped"]
+
+
+def test_a_phrase_inside_other_talk_counts(config: Config, broker: Broker) -> None:
+    talk = ["stranger_other_phrase", "stranger_adas_phrase", "stranger_other_phrase"]
+    wrapped = spliced(*talk)
+    with listening(config) as room, Subscriber(broker) as home:
+        for _ in range(2):
+            before = len(home.on("/decision"))
+            room.say(np.concatenate((quiet(1.0), wrapped)))
+            assert settled(lambda before=before: len(home.on("/decision")) > before)
+        home.wait_for("/status", lambda status: status.get("locked_out") is True)
+        reasons = [message.json["reason"] for message in home.on("/decision")]
+        # It locks while the second one is still being said.
+        assert reasons == ["no_match", "locked_out"]
 
 
 def test_a_lock_out_is_published_survives_and_is_lifted(

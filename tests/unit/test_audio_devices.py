@@ -64,15 +64,15 @@ TWINS = [
 @pytest.fixture
 def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the ids of cards are, and beside it what udev has linked to them."""
-    for card, name in enumerate(("Headphones", "Device", "Device_1")):
-        (tmp_path / "sound" / f"card{card}").mkdir(parents=True)
-        (tmp_path / "sound" / f"card{card}" / "id").write_text(f"{name}\n")
-    for folder, name, number in (
-        ("by-path", "platform-usb-0:1.1:1.0", 1), ("by-path", "platform-usb-0:1.2:1.0", 2),
-        ("by-id", "usb-Maker_Twin-00", 2), ("by-path", "nothing", "x"),
+    for number, name in enumerate(("Headphones", "Device", "Device_1")):
+        (tmp_path / "sound" / f"card{number}").mkdir(parents=True)
+        (tmp_path / "sound" / f"card{number}" / "id").write_text(f"{name}\n")
+    for folder, name, card in (
+        ("by-path", "platform-usb-0:1.1:1.0", "1"), ("by-path", "platform-usb-0:1.2:1.0", "2"),
+        ("by-id", "usb-Maker_Twin-00", "2"), ("by-path", "nothing", "X"),
     ):  # fmt: skip
         (tmp_path / "snd" / folder).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "snd" / folder / name).symlink_to(f"../controlC{number}")
+        (tmp_path / "snd" / folder / name).symlink_to(f"../controlC{card}")
     monkeypatch.setattr("edge.audio.devices._CARDS", tmp_path / "sound")
     monkeypatch.setattr("edge.audio.devices._NODES", tmp_path / "snd")
     return tmp_path

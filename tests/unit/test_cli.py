@@ -114,6 +114,19 @@ def test_config_check_shows_every_mistake(capsys: Capture, config: Path) -> None
     assert len(value["error"]["problems"]) == 3
 
 
+def test_config_check_looks_into_the_command_keys(
+    capsys: Capture, tmp_path: Path, config: Path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    config.write_text(f"commands: {{keys_file: {keys}}}\n")
+    assert main(["config", "check"]) == 0  # it may be a credential of the service
+    keys.touch(mode=0o600)
+    keys.write_text("keys:\n  - {id: a}\n")
+    capsys.readouterr()
+    assert main(["config", "check"]) == 2
+    assert f"{keys}:2: algorithm is missing" in capsys.readouterr().err
+
+
 def test_missing_config_is_2(capsys: Capture, tmp_path: Path) -> None:
     assert main(["--config", str(tmp_path / "none.yaml"), "profiles", "list"]) == 2
     assert "none.yaml: no such file" in capsys.readouterr().err
@@ -281,6 +294,49 @@ def test_no_process_leaves_a_core_dump() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "0 0\n"
+
+
+def test_numpy_works_on_one_thread() -> None:
+    """Threads that wait for each other took most of a service's time."""
+    code = (
+        "import os, sys, edge.cli.main as it\n"
+        "it.main = lambda: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules)\n"
+        "it.entry_point()"
+    )
+    for given, threads in ({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"):
+        inherited = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**inherited, "PYTHONPATH": str(REPOSITORY), **given},
+        )
+        assert done.stdout == f"{threads} False\n"
+
+
+def test_a_service_gives_back_the_memory_that_it_has_used() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from edge.cli.run import give_back_memory\n"
+        "give_back_memory()\n"
+        "def resident_mb(): return int(Path('/proc/self/statm').read_text().split()[1]) / 256\n"
+        "freed = b'x' * (16 << 20)\n"
+        "del freed\n"  # glibc would keep blocks of that size from now on
+        "used = [b'x' * (2 << 20) for _ in range(10)]\n"
+        "above = b'x' * 100_000\n"
+        "before = resident_mb()\n"
+        "used.clear()\n"
+        "print(before - resident_mb() > 15)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.stdout == "True\n"
 
 
 def _with_output(arguments: list[str], output: str) -> subprocess.CompletedProcess[str]:

@@ -287,15 +287,38 @@ def test_a_configuration_with_mistakes_is_left_alone(file: Path, capsys: Capture
     assert file.read_text() == "lock: yes\n"
 
 
-def test_a_user_needs_a_file_of_their_own(
+def test_without_root_it_is_the_users_own_configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
     monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
+    own = tmp_path / "edge-voice" / "config.yaml"
+    assert main(["setup", "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert f"{own}: written" in out
+    # It is found without being named, and root has nothing to do with it.
+    assert "to listen from this terminal: edge-voice run\n" in out
+    assert "If something is wrong: edge-voice doctor\n" in out
+    assert ": edge-voice enroll NAME\n" in out
+    other = tmp_path / "my files" / "config.yaml"
+    assert main(["setup", "--yes", "--config", str(other)]) == 0
+    out = capsys.readouterr().out
+    for command in ("run", "doctor", "enroll NAME"):
+        assert f"edge-voice {command} --config '{other}'\n" in out
+
+
+def test_a_user_without_a_home_names_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
+    monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
+    monkeypatch.setattr("edge.config.loading.user_file", lambda: None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main(["setup", "--yes"]) == 2
-    assert "can only be written by root; use sudo" in capsys.readouterr().err
+    assert "no home directory; name a file with --config" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made(file: Path, capsys: Capture) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.cli.main import main
 from edge.crypto.command_keys import Role, read_command_keys
 from edge.errors import ConfigError
 from tests.unit.ordering import KEYS, OWNER, keys_file
@@ -41,6 +42,16 @@ def test_keys_with_their_roles(tmp_path: Path) -> None:
     assert keys["owner-phone"].verifier.genuine(b"data", OWNER.sign(b"data"))
 
 
+def test_what_new_key_prints_fits_into_an_empty_file_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["signing", "new-key", str(tmp_path / "ada.key")]) == 0
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if "role:" in each]
+    for before in ("", "keys:\n", keys_of(row())):
+        keys = read_command_keys(written(tmp_path, f"{before}{line}\n"))
+        assert list(keys.values())[-1].role is Role.OPERATOR
+
+
 @pytest.mark.parametrize("text", [None, "", "keys:", "keys: ~", "keys: null", "keys: []"])
 def test_no_keys(tmp_path: Path, text: str | None) -> None:
     assert read_command_keys(None if text is None else written(tmp_path, text)) == {}
@@ -65,7 +76,8 @@ def test_up_to_sixty_four_keys(tmp_path: Path) -> None:
     [
         ("keys: x", 1, "must be a list"),
         ("keys: {}", 1, "must be a list"),
-        ("- x", 1, "must be a group with keys"),
+        ("- x", 1, "must be a group with id, algorithm, key, role"),
+        ("keys: []\n\nx: []", 3, "unknown or repeated key; give keys, each once"),
         ("key: []", 1, "unknown or repeated key; give keys, each once"),
         ("keys: []\nkeys: []", 2, "unknown or repeated key"),
         ("? [a]\n: b", 1, "unknown or repeated key"),

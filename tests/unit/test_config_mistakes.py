@@ -227,7 +227,9 @@ def test_all_mistakes_are_reported_in_order_with_their_lines() -> None:
     ]
     with pytest.raises(ConfigError) as caught:
         parse_config(text.encode(), FILE)
-    assert str(caught.value) == caught.value.problems[0] + " (and 4 more)"
+    assert str(caught.value) == (
+        f"{caught.value.problems[0]} (and 4 more: edge-voice config check config.yaml)"
+    )
 
 
 def test_thousands_of_mistakes_are_not_all_compared_with_every_setting() -> None:

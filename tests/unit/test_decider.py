@@ -20,6 +20,7 @@ from edge.errors import StoreError
 from edge.recognition import Engine
 from edge.recognition.results import Analysis, PhraseEmbedding
 from edge.types import (
+    AccessRule,
     Confidence,
     Event,
     PhraseMatch,
@@ -335,3 +336,40 @@ def test_a_duress_phrase_opens_whatever_becomes_of_the_alarm(
     found = DuressCheck(lambda: everybody[1:], engine.scorer, alarms.append).review(judgment)
     assert found == replace(denied(judgment, ReasonCode.NO_MATCH, named=False), candidate=None)
     assert [alarm.profile_id for alarm in alarms] == ["ada"]
+
+
+# --- who may open ---
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "chosen"),
+    [((), "ada"), (("ada",), "ada too"), (("ada too",), "ada"), (("ada", "ada too"), "ada")],
+)
+def test_of_two_who_match_the_one_that_may_open_decides(
+    forbidden: tuple[str, ...], chosen: str
+) -> None:
+    """Somebody who is enrolled under two names; where neither may, it is the nearer voice."""
+    scores = {"ada": (9.0, 9.0), "ada too": (5.0, 9.0), "robin": (0.0, 9.0)}
+    everybody = [person(name, rule=AccessRule(enabled=name not in forbidden)) for name in scores]
+    decider = Decider(Scripted(scores), CONFIG, lambda rule: rule.enabled)
+    judgment = decider.decide(SAID, everybody)
+    assert judgment.candidate is not None
+    assert (judgment.candidate.profile.name, judgment.decision.name) == (chosen, chosen)
+
+
+def test_a_duress_phrase_goes_by_the_rule_of_its_person() -> None:
+    scores = {"ada": (9.0, 1.0), "ada2": (9.0, 9.0), "bob": (5.0, 9.0)}
+    ada, second, bob = people(scores)
+    forbidden = replace(ada, rule=AccessRule(enabled=False))
+    decider = Decider(Scripted(scores), CONFIG, lambda rule: rule.enabled)
+    assert decider.decide(SAID, [forbidden, second, bob]).decision.name == "bob"
+    assert decider.decide(SAID, [ada, second, bob]).decision.name == "ada2"
+
+
+def test_the_answer_during_a_lock_out_has_nothing_of_the_utterance() -> None:
+    judgment = Decider(Scripted({}), CONFIG).unheard(SAID)
+    assert (judgment.locked_out, judgment.published, judgment.candidate) == (True, True, None)
+    assert judgment.decision.reason is ReasonCode.LOCKED_OUT
+    assert len(judgment.utterance.samples) == 0
+    # The time is that of the answer, and not that at which the speech ended.
+    assert age_of(judgment.utterance) == 0.0

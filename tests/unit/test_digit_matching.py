@@ -71,10 +71,10 @@ def test_how_near_an_answer_comes_to_a_single_round(
 
 
 def test_where_each_digit_of_an_answer_is(three_rounds: DigitRecognizer) -> None:
-    """Each takes 0.25 s, after 0.4 s of silence and 0.12 s between them."""
+    """Each takes 0.25 s, after 0.4 s of silence and 0.12 s between them, half of which it keeps."""
     score = three_rounds.score(said(ASKED), ASKED)
-    assert [each.start for each in score.spoken] == pytest.approx([40, 77, 114, 151], abs=3)
-    assert [each.end for each in score.spoken] == pytest.approx([65, 102, 139, 176], abs=3)
+    assert [each.start for each in score.spoken] == pytest.approx([32, 71, 108, 145], abs=3)
+    assert [each.end for each in score.spoken] == pytest.approx([71, 108, 145, 184], abs=3)
     costs = [each.cost for each in score.spoken]
     assert np.mean(costs) == pytest.approx(score.cost, abs=0.05)
     other = three_rounds.score(said((4, 1, 9, 2)), ASKED)

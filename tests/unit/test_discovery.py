@@ -337,14 +337,14 @@ def test_what_is_to_be_pasted_is_right() -> None:
     for text in words([automations, views]):
         assert set(ENTITY.findall(text)) <= known
     for automation in automations:
-        assert {"alias", "trigger", "action"} <= set(automation)
-        for trigger in automation["trigger"]:
-            if trigger["platform"] == "mqtt":
+        assert {"alias", "triggers", "actions"} <= set(automation)
+        for trigger in automation["triggers"]:
+            if trigger["trigger"] == "mqtt":
                 assert trigger["topic"] == Topics("edge-voice", "front-door").decision
     # The one that unlocks: not for what was shown before, nor for what came late.
     (unlocking,) = (each for each in automations if "lock.unlock" in words(each))
-    assert unlocking["trigger"][0]["not_from"] == "unavailable"
-    assert any("expires_at" in text for text in words(unlocking["condition"]))
+    assert unlocking["triggers"][0]["not_from"] == "unavailable"
+    assert any("expires_at" in text for text in words(unlocking["conditions"]))
 
 
 def test_the_lock_is_called_as_the_page_says() -> None:

@@ -232,6 +232,48 @@ def test_how_much_is_enough(
     assert not begun.complete
 
 
+@pytest.mark.parametrize("begun_before", [False, True])
+def test_a_recording_of_a_repetition_is_no_other_one(
+    engine: Engine, tmp_path: Path, begun_before: bool
+) -> None:
+    """Softer, moved in time and with other noise; also where the first one was said yesterday."""
+    request = EnrollmentRequest("Ada", ProfileKind.PHRASE)
+    chance = np.random.default_rng(3)
+    sound = np.concatenate((quiet(0.05), 0.4 * samples_of("ada_enroll_1")))
+    again = utterance_of((sound + chance.normal(0.0, 3e-4, len(sound))).astype(np.float32))
+    with open_store(tmp_path) as store:
+        enrollment = Enrollment(store, request, EnrollmentConfig(), ReplayConfig())
+        enrollment.add(engine, recording("ada_enroll_1"))
+        if begun_before:
+            enrollment.remember(ReplayConfig())
+            enrollment = Enrollment(store, request, EnrollmentConfig(), ReplayConfig())
+        with pytest.raises(EnrollmentRejected, match="too similar to an earlier") as caught:
+            enrollment.add(engine, again)
+        assert caught.value.reason == ReasonCode.REPEATED.value
+        enrollment.add(engine, recording("ada_enroll_2"))
+        # Where replays are not looked for, it is taken.
+        Enrollment(store, request, EnrollmentConfig(), ReplayConfig(enabled=False)).examine(
+            engine, again
+        )
+
+
+def test_a_repetition_is_held_against_each_earlier_one(engine: Engine) -> None:
+    """Near to the first one alone is not enough, in voice and in phrase."""
+    whole = enrolled(engine, "ada")
+    ada = replace(whole, samples=whole.samples[:2])
+    said = recording("ada_enroll_3")
+    engine.enroll(ada, said)
+    strange = engine.extend(Profile.begin("x"), recording("stranger_other_phrase")).samples[0]
+    first, second = ada.samples
+    voice = replace(second, speaker_embedding=strange.speaker_embedding)
+    phrase = replace(second, phrase_embedding=strange.phrase_embedding)
+    for other, reason in ((voice, "unknown_speaker"), (phrase, "wrong_phrase")):
+        for samples in ((first, other), (other, first)):
+            with pytest.raises(EnrollmentRejected) as caught:
+                engine.enroll(replace(ada, samples=samples), said)
+            assert caught.value.reason == reason
+
+
 @pytest.mark.parametrize("name", ["ada_enroll_1", "robin_enroll_2", "stranger_other_phrase"])
 @pytest.mark.parametrize("into_s", [0.2, 0.3])
 def test_a_recording_that_begins_or_ends_within_speech(name: str, into_s: float) -> None:

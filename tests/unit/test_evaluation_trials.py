@@ -213,6 +213,8 @@ def test_a_voice_is_turned_away_for_its_voice() -> None:
         ({}, []),
         ({"snr_db": 15.0, "level_dbfs": -49.0, "net_speech_s": 1.0, "clipped_fraction": 0.0}, []),
         ({"snr_db": 14.9}, ["noise: speech stands only 15 dB above it"]),
+        ({"reverberation_s": 0.6}, ["echo of 0.6 s"]),
+        ({"reverberation_s": 0.59}, []),
         ({"level_dbfs": -49.1}, ["level: faint, -49 dB"]),
         ({"clipped_fraction": 0.002}, ["level: overdriven, 0.2% at full scale"]),
         ({"net_speech_s": 0.9}, ["short: 0.9 s of speech"]),

@@ -135,9 +135,12 @@ class Runtime:
         self._dtype, self._quantization = dtype, quantization
         self._shape = [1, 3]
 
-    def open(self, *, model_content: bytes, num_threads: int) -> Runtime:
+    def open(
+        self, *, num_threads: int, model_content: bytes = b"", model_path: str = ""
+    ) -> Runtime:
         """What `Interpreter` is called for."""
-        self.calls.append((bytes(memoryview(model_content)), num_threads))
+        content = Path(model_path).read_bytes() if model_path else model_content
+        self.calls.append((bytes(memoryview(content)), num_threads))
         return self
 
     def allocate_tensors(self) -> None:
@@ -253,6 +256,29 @@ def test_the_weights_are_kept_for_the_runtime(runtime: Runtime) -> None:
     content = bytes(bytearray(b"fake"))
     model = Model(card_of(), content)
     assert any(value is content for value in vars(model).values())
+
+
+def resident_kb(path: Path) -> list[int]:
+    """How much of each mapping of a file is in memory."""
+    inode = str(path.stat().st_ino)
+    found = []
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        fields = line.split()
+        if "-" in fields[0]:
+            mapped = fields[4] == inode
+        elif mapped and fields[0] == "Rss:":
+            found.append(int(fields[1]))
+    return found
+
+
+def test_a_model_file_is_mapped_and_takes_no_memory_once_it_is_open(copy: Path) -> None:
+    model = open_model(copy)
+    (resident,) = resident_kb(copy)
+    assert resident < 200  # of 359
+    expected = model.run(frames(100))
+    copy.unlink()  # as when the software is updated
+    np.testing.assert_array_equal(model.run(frames(100)), expected)
+    assert not any(isinstance(value, bytes) for value in vars(model).values())
 
 
 def test_one_thread_unless_told_otherwise(runtime: Runtime, copy: Path) -> None:

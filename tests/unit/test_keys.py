@@ -97,8 +97,10 @@ def test_derived_keys_and_marks() -> None:
 @pytest.mark.parametrize(
     ("log2_n", "r", "p", "salt", "good"),
     [
-        (10, 1, 1, 16, True), (18, 16, 8, 16, True),
-        (9, 1, 1, 16, False), (19, 1, 1, 16, False), (10, 0, 1, 16, False), (10, 17, 1, 16, False),
+        (10, 1, 1, 16, True), (10, 16, 8, 16, True), (17, 8, 1, 16, True), (17, 8, 2, 16, True),
+        (16, 8, 4, 16, True), (15, 16, 4, 16, True),
+        (17, 9, 1, 16, False), (17, 8, 3, 16, False), (16, 8, 5, 16, False), (15, 16, 5, 16, False),
+        (9, 1, 1, 16, False), (18, 1, 1, 16, False), (10, 0, 1, 16, False), (10, 17, 1, 16, False),
         (10, 1, 0, 16, False), (10, 1, 9, 16, False), (10, 1, 1, 15, False), (10, 1, 1, 17, False),
     ],
 )  # fmt: skip

@@ -47,7 +47,8 @@ def listener_of(engine: Engine, profiles: Sequence[Profile] | None = None) -> Li
 def take(listener: Listener, blocks: Sequence[AudioBlock]) -> Iterator[Heard]:
     for block in blocks:
         for judgment in listener.feed(block):
-            yield Heard(block.end_s, judgment)
+            if judgment.published:
+                yield Heard(block.end_s, judgment)
 
 
 def hear(
@@ -56,7 +57,7 @@ def hear(
     listener = listener_of(engine, profiles)
     found = list(take(listener, in_blocks(samples, sizes)))
     end_s = len(samples) / SAMPLE_RATE
-    return found + [Heard(end_s, judgment) for judgment in listener.flush()]
+    return found + [Heard(end_s, each) for each in listener.flush() if each.published]
 
 
 def only(found: Sequence[Heard]) -> Heard:

@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.access import listener
 from edge.access.decider import Judgment
 from edge.access.listener import Listener
 from edge.audio.end_pointing import EndPointSettings
 from edge.recognition.keyword_spotter import KeywordHit
-from edge.types import AudioBlock, Confidence, Profile, ProfileKind, Quality, ReasonCode, Utterance
+from edge.types import (
+    AudioBlock,
+    Confidence,
+    Profile,
+    ProfileKind,
+    Quality,
+    ReasonCode,
+    Utterance,
+)
 from tests.unit.judgments import QUALITY, judgment_of
+from tests.unit.sound_system import Clock
 from tests.unit.stores import make_sample
 
 ADA, BOB = Profile.begin("ada"), Profile.begin("bob")
@@ -74,6 +84,8 @@ class Stage:
     answer: Judgment | None = None
     late: Judgment | None = None
     heard: list[Utterance] = field(default_factory=list)
+    # The lock-out's.
+    locked: bool = False
 
     def feed(self, given: Any) -> list[Any]:
         if isinstance(given, AudioBlock):
@@ -108,6 +120,13 @@ class Stage:
     def tick(self) -> Judgment | None:
         return self.late
 
+    def cancel(self) -> None:
+        self.pending = False
+
+    def unheard(self, said: Utterance) -> Judgment:
+        made = judgment_of(ReasonCode.LOCKED_OUT)
+        return replace(made, utterance=said, candidate=None, locked_out=True)
+
     def eligible(self, profiles: Sequence[Profile]) -> list[Profile]:
         return list(profiles)
 
@@ -119,7 +138,7 @@ class Stage:
         return self.distances.get(phrase.start_s, phrase.start_s)
 
     def is_phrase(self, distance: float, quality: Quality) -> bool:
-        assert quality is QUALITY
+        assert quality == QUALITY
         return any(self.distances.get(start_s, start_s) == distance for start_s in self.verdicts)
 
     def decide(self, said: Utterance, profiles: Any, phrase: Any = None) -> Judgment:
@@ -150,10 +169,14 @@ class Door:
         engine: Any = stage
         engine.models = stage
         engine.phrase = None
-        options: dict[str, Any] = {"answers": stage} if asks else {}
+        options: dict[str, Any] = {"locked": lambda: stage.locked}
+        if asks:
+            options["answers"] = stage
         if not inside:
             options["inside"] = False
         self.listener = Listener(engine, engine, engine, **options)
+        self.now_s = 0.0
+        self.unpublished: list[tuple[float, str]] = []
 
     def open(self, start_s: float = 1.0) -> None:
         self.stage.opened = Opened(start_s, start_s)
@@ -167,11 +190,22 @@ class Door:
             self.stage.ended, self.stage.opened = [ended], None
         elif self.stage.opened is not None and at_s is not None:
             self.stage.opened.end_s = at_s
-        return shown(self.listener.feed(AudioBlock(np.zeros(512, np.float32), 0.0, 0.0)))
+        return self.take(self.listener.feed(self.block()))
 
+    def block(self) -> AudioBlock:
+        end_s = self.stage.opened.end_s if self.stage.opened is not None else self.now_s
+        self.now_s = max(self.now_s, end_s)
+        return AudioBlock(np.zeros(512, np.float32), self.now_s - 0.032, 0.0)
 
-def shown(judgments: Any) -> list[tuple[float, bool]]:
-    return [(each.utterance.start_s, each.decision.granted) for each in judgments]
+    def take(self, judgments: Any) -> list[tuple[float, bool]]:
+        """What is published; the rest is noted."""
+        found = list(judgments)
+        for each in found:
+            if not each.published:
+                reason = "locked_out" if each.locked_out else each.decision.reason.value
+                self.unpublished.append((each.utterance.start_s, reason))
+        told = [each for each in found if each.published]
+        return [(each.utterance.start_s, each.decision.granted) for each in told]
 
 
 @pytest.fixture
@@ -267,6 +301,118 @@ def test_a_sure_one_goes_before_close_ones(door: Door) -> None:
     assert door.step(at_s=9.0) == []
 
 
+# --- phrases that open nothing ---
+
+
+def test_a_phrase_in_running_speech_that_opens_nothing_is_an_attempt(door: Door) -> None:
+    """Also where whose phrase it is was too far away in voice to be compared with."""
+    door.stage.verdicts = {1.88: None, 3.88: None}
+    assert door.step(hit(2.0, 3.0), at_s=4.31) == []
+    assert door.step(hit(2.02, 3.0), hit(2.0, 3.0, owner=1), at_s=4.31) == []
+    assert door.unpublished == [], "a nearer hit may open yet"
+    assert door.step(hit(4.0, 5.0), at_s=4.32) == []
+    assert door.unpublished == [(1.88, "unknown_speaker")]
+    assert door.step(ended=utterance(1.0, 6.0)) == [(1.0, False)]
+    assert door.unpublished == [(1.88, "unknown_speaker"), (3.88, "unknown_speaker")]
+
+
+def test_one_that_a_nearer_hit_opens_is_none(door: Door) -> None:
+    door.stage.verdicts = {1.88: None, 1.93: HIGH}
+    assert door.step(hit(2.0, 3.0), at_s=3.1) == []
+    assert door.step(hit(2.05, 3.0), at_s=3.2) == [(1.93, True)]
+    assert door.step(at_s=9.0) == []
+    assert door.step(ended=utterance(1.0, 9.0)) == []
+    assert door.unpublished == []
+
+
+def test_said_alone_it_is_one_denial(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = judgment_of(ReasonCode.UNKNOWN_SPEAKER)
+    door.stage.verdicts = {1.88: None}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    said = utterance(1.5, 3.1)
+    monkeypatch.setattr(door.stage, "decide", lambda *_: replace(whole, utterance=said))
+    assert door.step(ended=said) == [(1.5, False)]
+    assert door.unpublished == []
+
+
+def test_phrases_one_after_another_are_as_many_attempts(door: Door) -> None:
+    """Although their pieces overlap at the ends."""
+    door.stage.verdicts = {1.88: None, 2.88: None, 3.88: None}
+    door.step(hit(2.0, 3.0), hit(3.0, 4.0), at_s=4.2)
+    door.step(hit(4.0, 5.0), at_s=5.2)
+    door.step(ended=utterance(1.0, 5.0))
+    assert [start for start, _ in door.unpublished] == [1.88, 2.88, 3.88]
+
+
+# --- during a lock-out ---
+
+
+def locked_answers(door: Door, *verdicts: Any) -> list[tuple[float, int]]:
+    """When what is said during a lock-out is answered, and how many times."""
+    door.stage.locked = True
+    door.stage.verdicts = {1.88: verdicts[0], 1.0: verdicts[0]}
+    told = [(3.2, door.step(hit(2.0, 3.0), at_s=3.2)), (4.0, door.step(at_s=4.0))]
+    told.append((4.0, door.step(ended=utterance(1.0, 3.4))))
+    for now_s in (4.5, 5.0, 5.9, 6.1, 7.0, 9.0):
+        door.now_s = now_s
+        told.append((now_s, door.step()))
+    assert all(each == [(1.0, False)] for _, each in told if each)
+    return [(now_s, len(each)) for now_s, each in told if each]
+
+
+@pytest.mark.parametrize("verdict", [HIGH, LOW, None], ids=["sure", "close", "denied"])
+def test_the_answer_and_its_time_do_not_depend_on_what_was_said(door: Door, verdict: Any) -> None:
+    assert locked_answers(door, verdict) == [(6.1, 1)]
+    # It is judged all the same: the voice may have said a duress phrase.
+    assert door.unpublished == [(1.88 if verdict else 1.0, "locked_out")]
+
+
+def test_a_stream_that_ends_during_a_lock_out_is_answered(door: Door) -> None:
+    door.stage.locked = True
+    door.step(at_s=2.0)
+    door.stage.ended = [utterance(1.0, 3.5)]
+    assert door.take(door.listener.flush()) == [(1.0, False)]
+    assert door.unpublished == [(1.0, "locked_out")]
+
+
+def test_what_began_before_a_lock_out_ends_as_if_said_during_it(door: Door) -> None:
+    door.stage.verdicts = {1.88: LOW, 1.0: HIGH}
+    assert door.step(hit(2.0, 3.0), at_s=3.2) == []
+    door.stage.locked = True
+    assert door.step(at_s=3.3) == []
+    assert door.unpublished == [(1.88, "locked_out")]
+    door.stage.locked = False
+    assert door.step(at_s=3.5) == []
+    assert door.step(ended=utterance(1.0, 3.4)) == []
+    assert door.unpublished == [(1.88, "locked_out")], "a duress phrase would alarm twice"
+    door.now_s = 6.1
+    assert door.step() == [(1.0, False)]
+
+
+def test_after_it_in_the_same_speech_a_phrase_opens(door: Door) -> None:
+    door.stage.locked = True
+    assert door.step(at_s=3.0) == []
+    door.stage.locked = False
+    door.stage.verdicts = {2.88: HIGH, 3.88: HIGH}
+    assert door.step(hit(3.0 - 0.01, 3.9), at_s=4.0) == []
+    assert door.step(hit(4.0, 5.0), at_s=5.2) == [(3.88, True)]
+    assert door.step(ended=utterance(1.0, 5.5)) == []
+    door.now_s = 30.0
+    assert door.step() == []
+
+
+def test_what_is_said_after_it_is_answered_as_ever(door: Door) -> None:
+    door.stage.locked = True
+    assert door.step(at_s=1.5) == []
+    assert door.step(ended=utterance(1.0, 1.4)) == []
+    door.stage.locked = False
+    door.open(2.0)
+    assert door.step(ended=utterance(2.0, 3.0)) == [(2.0, False)]
+    assert door.step() == []
+    door.now_s = 4.0
+    assert door.step() == [(1.0, False)]
+
+
 # --- at the end of an utterance ---
 
 
@@ -288,7 +434,7 @@ def test_a_stream_that_ends_is_an_utterance_that_ends(door: Door) -> None:
     door.stage.verdicts = {1.88: LOW}
     assert door.step(hit(2.0, 3.0), at_s=3.2) == []
     door.stage.ended = [utterance(1.0, 3.5)]
-    assert shown(door.listener.flush()) == [(1.88, True)]
+    assert door.take(door.listener.flush()) == [(1.88, True)]
     door.open(5.0)
     assert door.step(at_s=9.0) == []
 
@@ -403,6 +549,18 @@ def test_a_denial_waits_until_nothing_can_follow(door: Door) -> None:
     assert door.step() == []
 
 
+def test_a_denial_that_waited_is_not_late(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(1_000.0)
+    clock.govern(monkeypatch, listener)
+    door.stage.may_go_on = True
+    said = replace(FIRST, speech_ended_at=999.4, closed_at=1_000.0)
+    assert door.step(ended=said) == []
+    clock.now = 1_002.5
+    (denied,) = door.listener.flush()
+    assert denied.utterance.speech_ended_at == pytest.approx(1_001.9)
+    assert denied.decision.time == judgment_of(ReasonCode.NO_MATCH).decision.time + 2.5
+
+
 def test_a_denial_of_which_nothing_can_be_a_part_waits_for_nothing(door: Door) -> None:
     door.listener.use([])
     door.stage.may_go_on = True
@@ -413,7 +571,7 @@ def test_at_the_end_of_the_stream_nothing_waits(door: Door) -> None:
     half_said(door)
     door.open(3.0)
     door.stage.ended = [utterance(3.0, 4.0)]
-    assert shown(door.listener.flush()) == [(1.0, False), (3.0, False)]
+    assert door.take(door.listener.flush()) == [(1.0, False), (3.0, False)]
 
 
 @pytest.mark.parametrize("opens", [True, False])

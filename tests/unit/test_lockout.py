@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.access import lockout as lockout_module
+from edge.access.decider import Judgment
 from edge.access.lockout import (
     LIFT_KEY,
     STATE_KEY,
@@ -34,6 +36,7 @@ from tests.unit.stores import Memory
 
 CONFIG = LockOutConfig(rejections=3, within_s=100, first_s=60, growth=2, longest_s=200)
 WRONG = ReasonCode.UNKNOWN_SPEAKER
+ADA, BOB = np.eye(2, dtype=np.float32)
 
 
 class Door:
@@ -61,9 +64,9 @@ class Door:
             boot=self.boot,
         )
 
-    def reject(self, count: int = 1, reason: ReasonCode = WRONG) -> None:
+    def reject(self, count: int = 1, reason: ReasonCode = WRONG, voice: Any = ADA) -> None:
         for _ in range(count):
-            self.lockout.rejected(reason)
+            self.lockout.rejected(reason, voice)
 
     def wait(self, seconds: float, step: float = 1.0) -> None:
         until = self.now + seconds
@@ -156,7 +159,7 @@ def test_a_round_is_forgotten_once_it_was_quiet_for_long_enough(
         door.now += 140.0
         door.reject()
         door.now += 10.0
-        door.lockout.accepted()
+        door.lockout.accepted(ADA)
         quiet_s -= 10.0
     door.now += quiet_s
     assert door.lockout.round == (1 if length_s == 200.0 else 0)
@@ -177,12 +180,12 @@ def test_what_is_said_meanwhile_neither_counts_nor_prolongs(door: Door) -> None:
 
 def test_being_let_in_forgives_slips_but_not_rounds(door: Door) -> None:
     door.reject(2)
-    door.lockout.accepted()
+    door.lockout.accepted(ADA)
     door.reject(2)
     assert not door.lockout.locked
     door.reject()
     door.wait(61.0)
-    door.lockout.accepted()
+    door.lockout.accepted(ADA)
     door.reject(3)
     assert (door.lockout.round, door.lockout.left_s) == (2, 120.0)
 
@@ -220,6 +223,150 @@ def test_switched_off_it_ends(door: Door) -> None:
     assert door.kinds == ["lock_out"]
 
 
+# --- the budget ---
+
+
+def attempts(door: Door, each_s: float, hours: float, between: Callable[[], object]) -> int:
+    """How many attempts are judged, of a stranger who tries that often, whatever the answer."""
+    judged = 0
+    for _ in range(round(hours * 3600 / each_s)):
+        if not door.lockout.locked:
+            judged += 1
+            door.reject(voice=BOB)
+        door.now += each_s
+        between()
+    return judged
+
+
+@pytest.mark.parametrize("reason", ["unknown_speaker", "replay_suspected", "challenge_failed"])
+def test_four_rejections_every_five_minutes_do_not_go_on_for_a_day(reason: str) -> None:
+    door = Door(LockOutConfig())
+    for number in range(20):
+        assert not door.lockout.locked, number
+        door.reject(reason=ReasonCode(reason))
+        door.now += 100.0
+    assert not door.lockout.locked
+    door.reject(reason=ReasonCode(reason))
+    assert door.lockout.left_s == 60.0
+    assert door.events[-1].detail["by"] == f"the budget of 20 is used up, by {reason} at last"
+
+
+@pytest.mark.parametrize(
+    ("each_s", "days", "most"),
+    [(75.25, 1.0, 50), (75.25, 10.0, 270), (301.0, 1.0, 50), (8641.0, 30.0, 300), (10.0, 1.0, 60)],
+)
+def test_how_many_attempts_a_stranger_has(each_s: float, days: float, most: int) -> None:
+    """However they are spread, and although the residents come and go."""
+    door = Door(LockOutConfig())
+    judged = attempts(door, each_s, 24.0 * days, lambda: door.lockout.accepted(ADA))
+    assert most * 0.5 < judged <= most
+
+
+def test_one_that_comes_back_in_time_is_borne_for_ever() -> None:
+    door = Door(LockOutConfig(budget=3, budget_s=300.0, rejections=100, forget_s=1e5))
+    for _ in range(3):
+        door.reject()
+    for _ in range(50):
+        door.now += 100.0
+        door.reject()
+        assert not door.lockout.locked
+    door.now += 99.0
+    door.reject()
+    assert door.lockout.locked
+    door.now += 61.0
+    assert not door.lockout.locked
+    door.reject()
+    assert door.lockout.left_s == 120.0, "none of them has come back yet"
+    door.now += 120.0
+    door.reject()
+    assert door.lockout.round == 2
+
+
+def test_a_household_s_slips_do_not_use_it_up() -> None:
+    """Five people who come home six times a day, and have to say it three times every other time.
+
+    Somebody else tries Ada's phrase once a day: that stays on the account.
+    """
+    door = Door(LockOutConfig())
+    voices = np.eye(6, dtype=np.float32)
+    for day in range(30):
+        for number in range(30):
+            voice = voices[number % 5]
+            door.reject(2 * (number % 2), voice=voice)
+            door.now += 10.0
+            door.lockout.accepted(voice)
+            door.now += 86400.0 / 30 - 10.0
+        door.reject(voice=voices[5])
+        assert not door.kinds, day
+
+
+def test_somebody_hoarse_costs_a_minute_now_and_then() -> None:
+    """Twenty slips in two days without being let in once: others get in all the while."""
+    door = Door(LockOutConfig())
+    for _ in range(20):
+        door.reject()
+        door.now += 3600.0
+        door.lockout.accepted(BOB)
+    assert not door.kinds
+
+
+def test_of_a_grant_only_the_same_voice_profits(door: Door) -> None:
+    door.reject(1, voice=ADA)
+    door.reject(1, voice=BOB)
+    door.lockout.accepted(BOB)
+    door.reject(1, voice=BOB)
+    assert not door.lockout.locked
+    door.reject(1, voice=BOB)
+    assert door.lockout.locked
+
+
+def test_slips_older_than_minutes_stay_on_the_account() -> None:
+    door = Door(LockOutConfig(budget=3, within_s=100.0))
+    door.reject(3)
+    door.now += 99.0
+    door.reject()
+    assert door.lockout.locked
+    door.lockout.lift("Ada")
+    door.reject(3)
+    door.now += 100.0
+    door.lockout.accepted(ADA)
+    door.reject()
+    assert door.lockout.locked
+
+
+@pytest.mark.parametrize("reason", [ReasonCode.REPLAY_SUSPECTED, ReasonCode.CHALLENGE_FAILED])
+def test_a_recording_of_a_resident_is_not_a_slip_of_theirs(door: Door, reason: ReasonCode) -> None:
+    door.reject(2, reason)
+    door.lockout.accepted(ADA)
+    door.reject(1, reason)
+    assert door.lockout.locked
+
+
+def test_conversation_does_not_use_up_the_budget() -> None:
+    door = Door(LockOutConfig(budget=1, count_wrong_phrase=True, count_no_match=True))
+    for reason in (ReasonCode.WRONG_PHRASE, ReasonCode.NO_MATCH) * 10:
+        door.reject(reason=reason)
+        door.now += 301.0
+    assert not door.kinds
+
+
+@pytest.mark.parametrize("power_cut", [False, True])
+def test_the_budget_survives(power_cut: bool) -> None:
+    door = Door(LockOutConfig(budget=3, budget_s=3000.0, rejections=100))
+    door.reject(3)
+    door.wait(400.0)
+    door.restart(power_cut=power_cut)
+    assert not door.lockout.locked
+    door.reject()
+    assert door.lockout.locked
+    door.config = replace(door.config, budget_s=300.0)
+    door.restart(power_cut=True)
+    door.wait(60.0)
+    door.wait(40.0)
+    door.reject()
+    assert door.lockout.round == 1, "a shorter time holds at once"
+
+
 # --- as checks ---
 
 
@@ -236,10 +383,32 @@ def test_the_gate_shuts_everything_out_and_tells_nothing(door: Door) -> None:
         assert decision.reason is ReasonCode.LOCKED_OUT
         assert (decision.profile_id, decision.name, decision.phrase) == (None, None, None)
         assert (decision.scores, decision.confidence) == ({}, Confidence.HIGH)
+        # Nor how long it was, how it sounded, and how long it took.
+        assert (decision.utterance_s, decision.quality, decision.timings_ms) == (0.0, None, {})
         assert shut.candidate is judgment.candidate  # the check for replays has to see it
         assert count.review(shut) is shut
     door.wait(61.0)
     assert gate.review(right) is right
+    late = replace(right, locked_out=True, published=False)
+    assert gate.review(late).decision.reason is ReasonCode.LOCKED_OUT, "said while it lasted"
+
+
+def at(start_s: float, end_s: float, *, published: bool, reason: ReasonCode = WRONG) -> Judgment:
+    made = judgment_of(reason)
+    place = replace(made.utterance, start_s=start_s, end_s=end_s)
+    return replace(made, utterance=place, published=published)
+
+
+def test_the_same_part_of_the_stream_counts_once(door: Door) -> None:
+    """As a phrase inside running speech, again after a change of the profiles, and as the whole."""
+    count = LockOutCount(door.lockout)
+    count.review(at(2.0, 3.0, published=False))
+    count.review(at(2.4, 3.3, published=False))
+    count.review(at(1.5, 3.2, published=True))
+    count.review(at(2.9, 3.9, published=False))
+    assert not door.lockout.locked
+    count.review(at(5.0, 6.0, published=True))
+    assert door.lockout.locked
 
 
 def test_a_person_who_is_let_in_is_counted_as_such(door: Door) -> None:
@@ -349,7 +518,7 @@ def test_rejections_survive_a_power_cut_as_recent_as_they_were(door: Door) -> No
 def test_being_let_in_survives_a_power_cut_after_the_next_tick(door: Door) -> None:
     door.reject(2)
     writes = door.state.writes
-    door.lockout.accepted()
+    door.lockout.accepted(ADA)
     assert door.state.writes == writes, "the door is waiting"
     door.wait(1.0)
     door.restart(power_cut=True)
@@ -365,21 +534,22 @@ def test_it_is_written_no_more_often_than_needed(door: Door) -> None:
         door.wait(seconds, 0.5)
         return door.state.writes - before
 
-    door.lockout.accepted()
+    door.lockout.accepted(ADA)
     assert writes(8000.0) == 0
     door.reject(2)
     assert writes(3599.5) == 0
     assert writes(0.5) == 1
     door.reject(3)
     assert (writes(59.5), writes(0.5)) == (0, 1)  # over, and told
-    door.lockout.accepted()
+    door.lockout.accepted(BOB)
     assert (writes(3599.5), writes(0.5), writes(3599.5), writes(0.5)) == (0, 1, 0, 1)
     door.restart()
     assert writes(3599.5) == 0
 
 
 @pytest.mark.parametrize(("age_s", "kept"), [(99.9, True), (100.0, False)])
-def test_rejections_that_no_longer_count_are_not_kept(door: Door, age_s: float, kept: bool) -> None:
+def test_rejections_that_no_longer_count_are_not_kept(age_s: float, kept: bool) -> None:
+    door = Door(replace(CONFIG, budget_s=60.0))
     door.reject()
     door.now += age_s
     door.lockout.close()
@@ -440,28 +610,31 @@ def test_the_machine_s_own_clock_and_start(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_record_later() -> None:
-    record = LockOutRecord(2, 100.0, (5.0, 0.0), 3.0)
-    assert record.later(40.0) == LockOutRecord(2, 60.0, (45.0, 40.0), 3.0)
-    assert record.later(130.0) == LockOutRecord(2, 0.0, (135.0, 130.0), 33.0)
+    record = LockOutRecord(2, 100.0, (5.0, 0.0), 3.0, 50.0)
+    assert record.later(40.0) == LockOutRecord(2, 60.0, (45.0, 40.0), 3.0, 10.0)
+    assert record.later(130.0) == LockOutRecord(2, 0.0, (135.0, 130.0), 33.0, 0.0)
 
 
 def test_a_record_is_one_line_and_comes_back() -> None:
-    record = LockOutRecord(3, 100.0, (50.0, 0.0), 7.0)
+    record = LockOutRecord(3, 100.0, (50.0, 0.0), 7.0, 9.0)
     text = write_record(record, 1000.0, "a boot")
     assert text == (
         '{"boot":"a boot","clock_s":1000.0,"round":3,"left_s":100.0,'
-        '"ages_s":[50.0,0.0],"quiet_s":7.0}'
+        '"ages_s":[50.0,0.0],"quiet_s":7.0,"debt_s":9.0}'
     )
     for clock_s, boot in ((1000.0, "a boot"), (999.0, "a boot"), (1040.0, "another"), (1040.0, "")):
         assert read_record(text, clock_s, boot) == record
     assert read_record(text, 1040.0, "a boot") == record.later(40.0)
+    older = text.replace(',"debt_s":9.0', "")
+    assert read_record(older, 1000.0, "") == replace(record, debt_s=0.0)
     assert read_record(None, 1000.0, "a boot") == LockOutRecord(0, 0.0, (), 0.0)
 
 
 GOOD = {"boot": "b", "clock_s": 1.0, "round": 1, "left_s": 2.0, "ages_s": [3.0], "quiet_s": 4.0}
+GOOD["debt_s"] = 5.0
 
 
-@pytest.mark.parametrize("name", ["round", "left_s", "quiet_s", "ages_s"])
+@pytest.mark.parametrize("name", ["round", "left_s", "quiet_s", "ages_s", "debt_s"])
 @pytest.mark.parametrize(
     ("value", "good"),
     [(0, True), (1e8, True), (1.01e8, False), (-0.01, False), (float("nan"), False),
@@ -479,7 +652,7 @@ def test_what_a_record_may_hold(name: str, value: Any, good: bool) -> None:
 
 @given(st.text(max_size=80) | st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-    lambda each: st.lists(each) | st.dictionaries(st.sampled_from([*GOOD][:-1]), each),
+    lambda each: st.lists(each) | st.dictionaries(st.sampled_from([*GOOD][:-2]), each),
 ).map(json.dumps))  # fmt: skip
 @settings(max_examples=50, deadline=None)
 def test_any_other_text_is_damage(text: str) -> None:
@@ -523,7 +696,7 @@ def test_a_state_that_cannot_be_read_begins_with_a_lock_out(door: Door) -> None:
 
 ACTIONS: dict[str, Callable[[Door], object]] = {
     "rejected": lambda door: door.reject(),
-    "accepted": lambda door: door.lockout.accepted(),
+    "accepted": lambda door: door.lockout.accepted(ADA),
     "begin": lambda door: door.lockout.begin("Ada"),
     "lift": lambda door: door.lockout.lift("Ada"),
     "tick": lambda door: door.lockout.tick(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,14 +19,19 @@ from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ReasonCode
 from tests.unit.voices import quiet, samples_of
 
-UNDER: dict[str, Callable[[int], Any]] = {
-    "offset 0.005": lambda n: np.full(n, 0.005),
-    "offset 0.01": lambda n: np.full(n, 0.01),
-    "offset 0.05": lambda n: np.full(n, 0.05),
-    "hum, 50 Hz": lambda n: 0.005 * np.sin(2 * np.pi * 50 * np.arange(n) / SAMPLE_RATE),
-    "hum, 60 Hz": lambda n: 0.003 * np.sin(2 * np.pi * 60 * np.arange(n) / SAMPLE_RATE),
-    "rumble": lambda n: 0.008 * _rumble(n),
+UNDER: dict[str, Callable[[int], FloatArray]] = {
+    "offset 0.005": lambda n: np.full(n, 0.005, np.float32),
+    "offset 0.01": lambda n: np.full(n, 0.01, np.float32),
+    "offset 0.05": lambda n: np.full(n, 0.05, np.float32),
+    "hum, 50 Hz": lambda n: _hum(n, 50, 0.005),
+    "hum, 60 Hz": lambda n: _hum(n, 60, 0.003),
+    "rumble": lambda n: np.float32(0.008) * _rumble(n),
 }
+
+
+def _hum(count: int, hertz: float, amplitude: float) -> FloatArray:
+    phase = 2 * np.pi * hertz * np.arange(count) / SAMPLE_RATE
+    return np.asarray(amplitude * np.sin(phase), np.float32)
 
 
 def _rumble(count: int) -> FloatArray:
@@ -35,8 +39,7 @@ def _rumble(count: int) -> FloatArray:
     spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(count))
     spectrum[np.fft.rfftfreq(count, 1 / SAMPLE_RATE) > 30.0] = 0.0
     rumble = np.fft.irfft(spectrum, count)
-    unit: FloatArray = (rumble / rumble.std()).astype(np.float32)
-    return unit
+    return np.asarray(rumble / rumble.std(), np.float32)
 
 
 @pytest.mark.parametrize("quieter_db", [0, 26])

@@ -294,9 +294,10 @@ def test_messages_expire_uncounted(caplog: pytest.LogCaptureFixture, clock: Cloc
     box = Outbox()
     box.put_message("duress #1", "duress", "secret text", 2.0)
     box.put_message("sound #1", "sound", "{}", 2.0, expendable=True)
+    box.put_message("duress #2", "duress", "secret text", 2.0, silent=True)
     clock.now += 2.0
     assert box.head() is None
     assert box.dropped == 0
-    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG"]
     assert caplog.messages[0].startswith("message duress #1 was dropped: ")
     assert "secret text" not in caplog.text

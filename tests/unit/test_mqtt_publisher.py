@@ -276,6 +276,28 @@ def test_a_message_that_is_late_does_no_harm(device: Device) -> None:
     assert subject.counters == PublisherCounters(0, 0, 0, 1)
 
 
+def test_a_silent_message_leaves_no_trace_where_nobody_listens(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in the log, not in what other messages are called there, and hardly in the traffic."""
+    subject = device.start()
+    topics = [f"edge-voice/hall/{name}" for name in ("duress", "challenge")]
+    device.broker.codes = dict.fromkeys(topics, NO_RECEIVER)
+    subject.publish("duress", "{}", lifetime_s=12.0, silent=True)
+    device.world.run(9.9)
+    assert len(device.broker.published(topics[0])) == 1
+    device.world.run(0.2)
+    assert len(device.broker.published(topics[0])) == 2
+    device.world.run(2.0)
+    assert edge_log(caplog) == []
+    subject.publish("challenge", "{}", lifetime_s=0.6)
+    device.world.run(0.7)
+    assert edge_log(caplog) == [
+        f"nobody subscribes to {topics[1]}; its messages reach nobody",
+        f"message challenge #1 was dropped: nobody subscribes to {topics[1]}",
+    ]
+
+
 def test_until_somebody_listens_it_is_offered_again(
     device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:

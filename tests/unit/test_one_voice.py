@@ -34,14 +34,14 @@ def nearness(*spoken: SpokenDigit) -> tuple[float, list[tuple[int, int]]]:
 @pytest.mark.parametrize(
     ("start", "end", "cost", "expected", "piece"),
     [
-        (100, 140, 1.0, 0.4, (16_000, 6_640)),
-        (100, 140, 1.5, 0.3, (16_000, 6_640)),
-        (700, 740, 1.0, 0.6, (112_000, 6_640)),  # the other voice is nearer
-        (100, 120, 1.0, 0.4 + 0.2 * 0.6931, (16_000, 3_440)),
-        (100, 160, 1.0, 0.4 - 0.2 * 0.4055, (16_000, 9_840)),
-        (100, 103, 1.0, 0.4 + 0.2 * 0.6931, (16_000, 1_600)),  # no shorter than 0.2 s, 0.1 s of it
-        (100, 200, 1.0, 0.4 - 0.2 * 0.4055, (16_000, 16_240)),  # no longer than 0.6 s
-        (998, 1_000, 1.0, 0.6 + 0.2 * 0.6931, (158_400, 1_600)),  # from before the end
+        (100, 150, 1.0, 0.4, (16_000, 8_240)),
+        (100, 150, 1.5, 0.3, (16_000, 8_240)),
+        (700, 750, 1.0, 0.6, (112_000, 8_240)),  # the other voice is nearer
+        (100, 130, 1.0, 0.4 + 0.2 * 0.5108, (16_000, 5_040)),
+        (100, 170, 1.0, 0.4 - 0.2 * 0.3365, (16_000, 11_440)),
+        (100, 103, 1.0, 0.4 + 0.2 * 0.5108, (16_000, 1_600)),  # counts as 0.3 s; 0.1 s is heard
+        (100, 200, 1.0, 0.4 - 0.2 * 0.3365, (16_000, 16_240)),  # counts as 0.7 s
+        (998, 1_000, 1.0, 0.6 + 0.2 * 0.5108, (158_400, 1_600)),  # from before the end
     ],
 )
 def test_how_near_a_digit_is(
@@ -53,5 +53,5 @@ def test_how_near_a_digit_is(
 
 
 def test_the_furthest_digit_counts() -> None:
-    near, far = SpokenDigit(700, 740, 1.0), SpokenDigit(100, 140, 1.2)
+    near, far = SpokenDigit(700, 750, 1.0), SpokenDigit(100, 150, 1.2)
     assert nearness(near, far, near)[0] == pytest.approx(0.36)

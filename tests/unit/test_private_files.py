@@ -16,6 +16,7 @@ from edge.private_files import (
     NotPrivate,
     close_to_others,
     erase,
+    hold,
     make_file,
     new_file,
     overwrite,
@@ -259,6 +260,50 @@ def test_who_else_may_read_a_file_that_the_configuration_names(
     file.chmod(0o644)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert read_secret(Path("password"), "mqtt.password_file", 100) == b"sesame"
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("folder_of", "file_of", "user", "good"),
+    [
+        (0, 0, 0, True), (SERVICE, SERVICE, 0, True), (SERVICE, 0, 0, True), (0, SERVICE, 0, False),
+        (0, SERVICE, SERVICE, True), (4321, 4321, SERVICE, False), (4321, 0, SERVICE, True),
+    ],
+)  # fmt: skip
+def test_whose_secrets_are_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folder_of: int,
+    file_of: int,
+    user: int,
+    good: bool,
+) -> None:
+    file = tmp_path / "signing.key"
+    file.write_bytes(b"sesame")
+    file.chmod(0o600)
+    os.chown(tmp_path, folder_of, folder_of)
+    os.chown(file, file_of, file_of)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    if good:
+        assert read_secret(file, "signing.key_file", 100) == b"sesame"
+    else:
+        with pytest.raises(
+            ConfigError, match=rf"key_file belongs to another user \(uid {file_of}\)"
+        ):
+            read_secret(file, "signing.key_file", 100)
+    # Who owns a credential is systemd's business.
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_secret(Path("signing.key"), "signing.key_file", 100) == b"sesame"
+
+
+def test_a_file_is_held_by_one_process(tmp_path: Path) -> None:
+    file = tmp_path / "run.lock"
+    held = hold(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with pytest.raises(BlockingIOError):
+        hold(file)
+    os.close(held)
+    os.close(hold(file))
 
 
 def test_a_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

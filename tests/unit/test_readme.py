@@ -13,6 +13,7 @@ from edge.recognition import Engine
 from edge.types import AccessDecision, Confidence, Outcome, Quality, ReasonCode
 from tests.conftest import REPOSITORY
 from tests.unit.voices import enrolled, recording
+from tools.topics import read_schema
 
 DECISIONS = (REPOSITORY / "docs" / "decisions.md").read_text(encoding="utf-8")
 PYTHON = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
@@ -45,7 +46,7 @@ def test_the_example_payload_is_a_decision() -> None:
 
 
 def test_the_example_payload_has_the_scores_of_a_decision() -> None:
-    scores = json.loads(block(DECISIONS, "json"))["scores"]
+    scores = read_schema("details")["examples"][0]["scores"]
     engine = Engine.open()
     ada = enrolled(engine, "ada")
     decision = Decider(engine, engine.config).decide(recording("ada_right_phrase"), [ada]).decision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 
 from edge.cli import run
+from edge.cli.main import main
 from edge.config import Config
-from edge.errors import EnvironmentFault
+from edge.errors import EnvironmentFault, StoreError
 from edge.mqtt.link import Incoming
+from edge.private_files import hold
 from edge.service import Service, build
 from edge.service.context import Handover, RunControl
+from tests.unit.commands import Capture
 
 RELOADED = {
     "id": "1", "command": "reload", "ok": True, "reason": "done",
@@ -145,3 +149,33 @@ def test_who_answers_where_another_service_would_not_be_heard(
     )
     build._answer(context, RELOADED)
     assert (sent, context.control.answers) == (([RELOADED], []) if at_once else ([], [RELOADED]))
+
+
+def test_a_second_service_with_the_same_state_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(build, "MqttPublisher", lambda *_: pytest.fail("it is refused at once"))
+    state = tmp_path / "state"
+    config = tmp_path / "config.yaml"
+    config.write_text(f"state_directory: {state}\n")
+    state.mkdir()
+    held = hold(state / "run.lock")
+    assert main(["run", "--config", str(config), "--input", "x.wav"]) == 3
+    os.close(held)
+    assert (
+        f"{state}: another 'edge-voice run' is using it; stop that one" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("error", [OSError("read-only"), StoreError("a link")])
+def test_a_state_that_cannot_be_held_keeps_no_door_shut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    def fail(_: Path) -> int:
+        raise error
+
+    monkeypatch.setattr(run, "hold", fail)
+    runner = run._Runner(argparse.Namespace(input=None), None)
+    runner._hold(tmp_path)
+    monkeypatch.setattr(run, "hold", lambda _: pytest.fail("held already"))
+    runner._hold(tmp_path)

@@ -32,6 +32,7 @@ ENUMS = {
     "decision/decision": [each.value for each in Outcome],
     "decision/reason": [each.value for each in ReasonCode],
     "decision/confidence": [each.value for each in Confidence],
+    "details/confidence": [each.value for each in Confidence],
     "common/algorithm": list(ALGORITHMS),
     "command/command": list(COMMANDS),
     "command-result/command": list(COMMANDS),
@@ -189,13 +190,21 @@ def test_topics_have_schemas() -> None:
     "decision",
     [
         made(),
-        made(quality=None, phrase="open the door", scores={"joint": 1.5, "answer_voice": 2.0}),
+        made(quality=None),
+        made(phrase="open the door", scores={"joint": 1.5}).for_everybody(),
         made(outcome=Outcome.DENIED, reason=ReasonCode.LOCKED_OUT, profile_id=None, name=None),
         made(signature={"algorithm": "ed25519", "key_id": "3b1c", "value": "YWJj"}),
     ],
 )
 def test_decisions_keep_to_their_schema(decision: AccessDecision) -> None:
     assert complaint_about("edge-voice/hall/decision", decision.to_json()) is None
+
+
+def test_details_keep_to_their_schema() -> None:
+    decision = made(phrase="open the door", scores={"joint": 1.5, "answer_voice": 2.0})
+    assert complaint_about("edge-voice/hall/details/ada", json.dumps(decision.details())) is None
+    pitched = replace(decision, scores={"pitch": 1.0}).details()
+    assert "pitch" in str(complaint("details", pitched))
 
 
 def test_the_documented_decision_keeps_to_its_schema() -> None:
@@ -217,7 +226,8 @@ def test_the_documented_decision_keeps_to_its_schema() -> None:
         ({"counter": 2**53}, "counter"),
         ({"device": "a/b"}, "device"),
         ({"lifetime_s": 0}, "lifetime_s"),
-        ({"scores": {"pitch": 1.0}}, "pitch"),
+        ({"scores": {"joint": 1.0}}, "joint"),
+        ({"phrase": "open the door"}, "phrase"),
         ({"quality": {"level_dbfs": -20.0}}, "quality"),
         ({"embedding": [0.1]}, "embedding"),
         ({"signature": {"algorithm": "none", "key_id": "x", "value": "YQ=="}}, "none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -17,15 +18,25 @@ import pytest
 
 from edge.access.decider import Judgment
 from edge.challenge.challenge import Prompt
-from edge.config import Config, EnrollmentConfig
+from edge.config import Config, EnrollmentConfig, MqttConfig
 from edge.errors import ConfigError, ProfileError, StoreError
 from edge.service import profile_cache
 from edge.service.context import ListeningSwitch, RunControl, SignedMessages
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import DecisionPublisher, Service
-from edge.types import AccessDecision, AudioBlock, Event, EventKind, Profile, ReasonCode
+from edge.service.service import DecisionPublisher, Service, SilentAlarms
+from edge.types import (
+    AccessDecision,
+    AudioBlock,
+    Confidence,
+    Event,
+    EventKind,
+    Profile,
+    ReasonCode,
+)
 from tests.unit.judgments import judgment_of
+
+WRONG = ReasonCode.UNKNOWN_SPEAKER
 
 
 class Publisher:
@@ -34,16 +45,28 @@ class Publisher:
     def __init__(self) -> None:
         self.statuses: list[dict[str, Any]] = []
         self.sent: list[tuple[str, str, float]] = []
+        self.silent: list[str] = []
         self.decisions: list[tuple[AccessDecision, float]] = []
 
     def set_status(self, **fields: Any) -> None:
         self.statuses.append(fields)
 
-    def publish(self, topic: str, text: str, *, lifetime_s: float) -> None:
+    def publish(
+        self,
+        topic: str,
+        text: str,
+        *,
+        lifetime_s: float,
+        silent: bool = False,
+        expendable: bool = False,
+    ) -> None:
+        del expendable
         self.sent.append((topic, text, lifetime_s))
+        self.silent += [topic] * silent
 
     def publish_decision(self, decision: AccessDecision, age: float) -> None:
         self.decisions.append((decision, age))
+        self.sent.append(("decision", decision.reason.value, 0.0))
 
 
 # --- decisions ---
@@ -52,18 +75,23 @@ class Publisher:
 class Desk:
     """Publishes decisions, and notes what the audit trail is told."""
 
-    def __init__(self, *, counters: bool = True, checks: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, *, counters: bool = True, checks: Sequence[Any] = (), mqtt: MqttConfig | None = None
+    ) -> None:
         self.counters = counters
         self.events: list[Event] = []
         self.told: list[AccessDecision] = []
         self.publisher = Publisher()
         context: Any = SimpleNamespace(
-            config=Config(),
+            config=Config(mqtt=mqtt or MqttConfig()),
             publisher=self.publisher,
             trail=SimpleNamespace(record=self.events.append),
         )
         issuer: Any = SimpleNamespace(issue=self._issue)
-        self.decisions = DecisionPublisher(context, checks, issuer, self.told.append)
+        self.alarms = SilentAlarms(
+            lambda event: self.publisher.sent.append(("duress", str(event.profile_id), 0.0))
+        )
+        self.decisions = DecisionPublisher(context, checks, issuer, self.alarms, self.told.append)
 
     def _issue(self, decision: AccessDecision) -> AccessDecision:
         if not self.counters:
@@ -120,6 +148,122 @@ def test_a_decision_without_a_counter_is_dropped() -> None:
     assert desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED)) is None
     assert (desk.publisher.decisions, desk.told, desk.decisions.late) == ([], [], 0)
     assert [event.detail["sent"] for event in desk.events] == [False]
+
+
+@pytest.mark.parametrize("reason", [ReasonCode.ACCEPTED, WRONG])
+@pytest.mark.parametrize("user", [None, "ada"])
+def test_scores_and_the_phrase_go_to_whom_the_configuration_names(
+    reason: ReasonCode, user: str | None
+) -> None:
+    desk = Desk(mqtt=MqttConfig(details_for=user))
+    judgment = judgment_of(reason)
+    published = desk.decisions.publish(judgment)
+    ((sent, _),) = desk.publisher.decisions
+    assert (sent.phrase, sent.scores) == (None, {})
+    # How near a denied attempt was is not told either.
+    near = Confidence.NORMAL if sent.granted else Confidence.HIGH
+    assert (judgment.decision.confidence, sent.confidence) == (Confidence.NORMAL, near)
+    details = [(topic, json.loads(text)) for topic, text, _ in desk.publisher.sent[1:]]
+    assert details == [("details/ada", judgment.decision.details())] * (user is not None)
+    assert judgment.decision.details()["phrase"] == "mellon"
+    # What stays on the device has all of it.
+    assert published is not None
+    kept = published.decision
+    assert (kept.phrase, kept.scores, kept.counter) == ("mellon", {"voice": 1.0}, 7)
+    assert desk.told == [kept]
+
+
+def test_where_nothing_was_compared_there_are_no_details() -> None:
+    desk = Desk(mqtt=MqttConfig(details_for="ada"))
+    judgment = judgment_of(ReasonCode.LOCKED_OUT)
+    desk.decisions.publish(replace(judgment, decision=replace(judgment.decision, scores={})))
+    assert [topic for topic, _, _ in desk.publisher.sent] == ["decision"]
+
+
+def test_what_is_only_checked_is_neither_published_nor_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.service.service.age_of", lambda _: 60.0)
+    seen: list[Judgment] = []
+
+    class Check:
+        def review(self, judgment: Judgment) -> Judgment:
+            seen.append(judgment)
+            return judgment
+
+    desk = Desk(checks=[Check()])
+    judgment = replace(judgment_of(WRONG), published=False)
+    assert desk.decisions.publish(judgment) is None
+    assert seen == [judgment]
+    assert (desk.publisher.sent, desk.told, desk.events, desk.decisions.late) == ([], [], [], 0)
+
+
+# --- the silent alarm ---
+
+
+class Forced:
+    """A check that raises the alarm where Ada is let in."""
+
+    def __init__(self) -> None:
+        self.raise_alarm: Any = None
+
+    def review(self, judgment: Judgment) -> Judgment:
+        if judgment.decision.granted:
+            self.raise_alarm(Event(EventKind.DURESS, {"decision": "an id"}, "ada"))
+        return judgment
+
+
+def forced_desk(**options: Any) -> Desk:
+    check = Forced()
+    desk = Desk(checks=[check], **options)
+    check.raise_alarm = desk.alarms.add
+    return desk
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_an_alarm_holds_no_decision_up(published: bool) -> None:
+    """The decision goes first, as without one; where nothing is published the alarm goes alone."""
+    desk = forced_desk()
+    desk.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=published))
+    topics = [topic for topic, _, _ in desk.publisher.sent]
+    assert topics == ["decision"] * published + ["duress"]
+
+
+@pytest.mark.parametrize("fault", ["no counter", "late"])
+def test_it_is_raised_also_where_the_decision_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr("edge.service.service.age_of", lambda _: 99.0 * (fault == "late"))
+    desk = forced_desk(counters=fault != "no counter")
+    desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    assert [topic for topic, _, _ in desk.publisher.sent] == ["duress"]
+    assert [event.kind for event in desk.events] == [EventKind.DURESS]
+
+
+def test_the_trail_grows_by_one_entry_with_an_alarm_and_without() -> None:
+    """During a lock-out it is the entry on the answer to the utterance, which follows."""
+    usual, forced, locked = Desk(), forced_desk(), forced_desk()
+    usual.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    forced.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    locked.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=False))
+    assert locked.events == []
+    locked.decisions.publish(judgment_of(ReasonCode.LOCKED_OUT))
+    for desk in (forced, locked):
+        (event,) = desk.events
+        assert (event.kind, event.profile_id) == (EventKind.DURESS, "ada")
+        assert event.detail.keys() == usual.events[0].detail.keys()
+        desk.decisions.publish(judgment_of(ReasonCode.NO_MATCH))
+        assert [each.kind for each in desk.events] == [EventKind.DURESS, EventKind.DECISION]
+        desk.decisions.close()
+        assert len(desk.events) == 2
+
+
+def test_an_alarm_that_no_decision_follows_is_recorded_at_the_stop() -> None:
+    desk = forced_desk()
+    desk.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=False))
+    for _ in range(2):
+        desk.decisions.close()
+    assert [(event.kind, event.profile_id) for event in desk.events] == [(EventKind.DURESS, "ada")]
 
 
 # --- who is enrolled ---
@@ -272,6 +416,7 @@ def test_how_long_each_message_may_wait_for_the_broker() -> None:
     assert [topic for topic, _, _ in here.publisher.sent] == [
         "command/result", "enrollment", "duress", "challenge", "challenge", "challenge",
     ]  # fmt: skip
+    assert here.publisher.silent == ["duress"]
     lifetimes = [lifetime for _, _, lifetime in here.publisher.sent]
     assert lifetimes[:4] == [10.0, 10.0, 600.0, 10.0]
     assert lifetimes[4:] == pytest.approx([100.0, 0.5], abs=5.0)
@@ -372,6 +517,66 @@ def test_a_flood_is_bounded_and_what_was_said_last_is_kept() -> None:
         observers.decisions.append(number)  # type: ignore[arg-type]
     observers.update()
     assert seen == list(range(88, 600))
+
+
+# --- the clock ---
+
+
+@pytest.mark.parametrize(
+    ("slept_s", "ended_at", "sent"),
+    [(0.4, 99.0, True), (0.6, 99.0, False), (3600.0, 99.0, False), (3600.0, 100.5, True)],
+)
+def test_what_was_said_before_a_suspend_opens_nothing(
+    monkeypatch: pytest.MonkeyPatch, slept_s: float, ended_at: float, sent: bool
+) -> None:
+    """The monotonic clock stands still in suspend, and somebody else may be at the door."""
+    now, up = [100.0], [500.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("edge.service.service.time", clock)
+    monkeypatch.setattr("edge.service.service.uptime", lambda: up[0])
+    monkeypatch.setattr("edge.access.decider.time", clock)
+    canceled: list[bool] = []
+    desk = Desk()
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=anything, control=anything, profiles=anything,
+        listening=anything,
+    )  # fmt: skip
+    parts: Any = SimpleNamespace(
+        context=context, decisions=desk.decisions, observers=Observers([]),
+        challenge=_Anything(cancel=lambda: canceled.append(True)),
+    )  # fmt: skip
+    source: Any = anything
+    service = Service(parts, source)
+    up[0] += slept_s
+    service._notice_suspend()
+    now[0], up[0] = 101.0, up[0] + 1.0
+    judgment = judgment_of(ReasonCode.ACCEPTED)
+    utterance = replace(judgment.utterance, speech_ended_at=ended_at)
+    service._decide(replace(judgment, utterance=utterance))
+    assert bool(desk.publisher.decisions) == sent
+    assert desk.decisions.late == (not sent)
+    assert canceled == [True] * (slept_s > 0.5)
+
+
+def test_the_trail_says_when_the_time_is_unknown() -> None:
+    events: list[Event] = []
+    anything = _Anything()
+    context: Any = SimpleNamespace(
+        config=Config(), publisher=anything, control=anything, profiles=anything,
+        listening=anything, trail=SimpleNamespace(record=events.append),
+    )  # fmt: skip
+    clock: Any = _Anything(problem=None)
+    parts: Any = SimpleNamespace(context=context, clock=clock, observers=Observers([]))
+    source: Any = anything
+    service = Service(parts, source)
+    for problem in ("never set", "never set", None, None):  # also from the beginning
+        clock.problem = problem
+        service._watch_clock()
+    assert [(event.kind, event.detail) for event in events] == [
+        (EventKind.CLOCK, {"known": False, "problem": "never set"}),
+        (EventKind.CLOCK, {"known": True, "problem": None}),
+    ]
 
 
 # --- the watchdog ---

@@ -190,6 +190,19 @@ def test_models_are_not_mixed(store: ProfileStore) -> None:
     assert store.add_sample("Ada", make_sample(2), "6" * 64, PHRASE_MODEL).speaker_model == "6" * 64
 
 
+def test_a_reset_takes_the_duress_phrase_along(store: ProfileStore) -> None:
+    """It would open again with whoever is enrolled next under that name."""
+    enroll(store, "Ada", 1)
+    enroll(store, "Robin", 1)
+    for name in ("Ada", "Robin"):
+        second = store.create(f"{name} (duress)", ProfileKind.PHRASE, duress_of=name, required=1)
+        store.add_sample(second.id, make_sample(3), SPEAKER_MODEL, PHRASE_MODEL)
+    store.reset("Ada")
+    assert [each.name for each in store.list()] == ["Ada", "Robin", "Robin (duress)"]
+    store.reset("Robin (duress)")
+    assert [len(each.samples) for each in store.list()] == [0, 1, 0]
+
+
 def test_variants_of_a_saying_are_kept(store: ProfileStore) -> None:
     samples = [make_sample(seed, variants=seed) for seed in range(8)]
     enroll(store, "Ada", 1)

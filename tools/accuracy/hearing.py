@@ -7,6 +7,7 @@ process is sent a few words and answers with a few figures.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import pickle
 import sys
@@ -99,6 +100,8 @@ class Listener:
         if utterance.quality.net_speech_s <= 0.0:
             return Heard(None, ReasonCode.TOO_SHORT)
         refusal = self.engine.refusal(utterance, ProfileKind.PHRASE)
+        if refusal is not None:
+            return Heard(None, refusal)
         return Heard(self.engine.analyze(utterance, to_enroll=sound.to_enroll), refusal)
 
     def call(self, function: Callable[[Engine, _T], _Found], thing: _T) -> _Found:
@@ -200,6 +203,7 @@ _here: Listener | None = None
 
 
 def _open(surroundings: Surroundings, models: Path | None) -> None:
+    logging.getLogger("edge").setLevel(logging.ERROR)
     global _here  # noqa: PLW0603 (what an initializer leaves for the calls after it)
     _here = Listener(Engine.open(Config(models_directory=models)), surroundings)
 

@@ -69,18 +69,19 @@ def _words(condition: str, preset: str, figure: str) -> Callable[[Report], Any]:
     return _at("words", condition, "presets", preset, figure)
 
 
-def _gained(report: Report) -> float | None:
+def _gained(preset: str) -> Callable[[Report], Any]:
     """The most that any trick adds to the strangers' accepts in quiet, in percent of attempts."""
-    tricks = report.get("tricks")
-    if not tricks:
-        return None
-    in_quiet = tricks["quiet"]["accepted"]
-    most: float = max(
-        100.0 * (accepted - in_quiet[preset]) / row["strangers"]
-        for row in tricks.values()
-        for preset, accepted in row["accepted"].items()
-    )
-    return most
+
+    def find(report: Report) -> float | None:
+        tricks = report.get("tricks")
+        if not tricks:
+            return None
+        in_quiet = tricks["quiet"]["accepted"][preset]
+        gained = {row["accepted"][preset] - in_quiet: row["strangers"] for row in tricks.values()}
+        most = max(gained)
+        return float(100.0 * most / gained[most])
+
+    return find
 
 
 _CONDITIONS = {
@@ -149,7 +150,10 @@ LINES: tuple[Line, ...] = (
         0.3,
         _words("noise 10 dB", "balanced", "strangers_percent"),
     ),
-    Line("words: what a trick adds to the strangers, at most, %", 0.0, _gained),
+    *(
+        Line(f"words: what a trick adds to the strangers, {preset}, %", 0.0, _gained(preset))
+        for preset in ("relaxed", "balanced", "strict")
+    ),
     *(
         Line(f"words: {name}, {condition}, %", None, _words(condition, "balanced", figure))
         for condition in ("quiet", "noise 10 dB")

@@ -30,7 +30,7 @@ _BABBLE_S = 20.0
 _BABBLES = 4
 """Different babbles."""
 _TALKERS = 120
-"""Recordings that babble is made of, at most."""
+"""Recordings that babble is made of, about."""
 _SILENT = 1e-5
 """Share of a noise's power below which a frame is silence that was put there."""
 _AROUND_S = 0.8
@@ -45,38 +45,41 @@ _REPEATED_DB = 30.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Recordings of noise, in the order in which they are taken, and of other people's speech."""
+    """Recordings of noise with their kinds, to be taken in turn, and of other people's speech.
 
-    noises: tuple[Path, ...] = ()
+    Pink noise stands in where there is no recording of any.
+    """
+
+    noises: tuple[tuple[str, Path], ...] = ()
     talkers: tuple[Path, ...] = ()
 
     def noise(self, turn: int) -> FloatArray:
-        """The noise whose turn it is; pink noise where there is none."""
+        """The noise whose turn it is."""
         if not self.noises:
             return pink_noise(_BABBLE_S, seed=turn % _BABBLES)
-        return _noise(self.noises[turn % len(self.noises)])
+        return _noise(self.noises[turn % len(self.noises)][1])
 
     def kind(self, turn: int) -> str:
-        """The kind of the noise whose turn it is: its folder, or its file."""
-        if not self.noises:
-            return "pink"
-        path = self.noises[turn % len(self.noises)]
-        return path.stem if path.parent.name == "noise" else path.parent.name
+        """The kind of the noise whose turn it is."""
+        return self.noises[turn % len(self.noises)][0] if self.noises else "pink"
 
     def voices(self, turn: int) -> FloatArray:
         """Several people talking at once. Raises `InputError` where there is no speech for it."""
-        return _babble(self.talkers[:_TALKERS], turn % _BABBLES)
+        step = max(1, len(self.talkers) // _TALKERS)
+        return _babble(self.talkers[::step], turn % _BABBLES)
 
 
-def noises_of(folder: Path) -> tuple[Path, ...]:
-    """The noises of `noise/*` and `noise/KIND/*`, one of each kind after the other."""
+def noises_of(folder: Path) -> tuple[tuple[str, Path], ...]:
+    """The noises of a folder, `*` and `KIND/*`, with their kinds, one of each after the other."""
     kinds: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if path.suffix.lower() in AUDIO_SUFFIXES:
             kind = path.stem if path.parent == folder else path.parent.name
             kinds.setdefault(kind, []).append(path)
     rounds = itertools.zip_longest(*kinds.values())
-    return tuple(path for one in rounds for path in one if path is not None)
+    return tuple(
+        (kind, path) for one in rounds for kind, path in zip(kinds, one) if path is not None
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -84,8 +87,8 @@ def _noise(path: Path) -> FloatArray:
     samples = read_audio(path).samples
     power = frame_power(samples)
     sounding = np.repeat(power > _SILENT * power.mean(), FRAME_SAMPLES)
-    kept: FloatArray = samples[: len(sounding)][sounding]
-    return kept
+    noise: FloatArray = samples[: len(sounding)][sounding]
+    return noise
 
 
 @functools.lru_cache(maxsize=_BABBLES)
@@ -144,13 +147,14 @@ def _louder(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
 
 def _quieter(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
     del turn, place
-    return samples * np.float32(10.0 ** (-_QUIETER_DB / 20.0))
+    fainter: FloatArray = samples * np.float32(10.0 ** (-_QUIETER_DB / 20.0))
+    return fainter
 
 
 def _clipped(samples: FloatArray, turn: int, place: Surroundings) -> FloatArray:
     del turn, place
     limit = max(float(np.quantile(np.abs(samples), 1.0 - _CLIPPED)), 1e-6)
-    clipped: FloatArray = np.clip(samples / np.float32(limit), -1.0, 1.0).astype(np.float32)
+    clipped: FloatArray = np.clip(samples / np.float32(limit), -1.0, 1.0)
     return clipped
 
 

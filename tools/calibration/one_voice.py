@@ -137,8 +137,8 @@ def _joined(utterances: Sequence[Utterance]) -> FloatArray:
         pieces += [word * np.float32(gain), np.zeros(round(_GAP_S * SAMPLE_RATE), np.float32)]
     samples = np.concatenate([*pieces, pieces[0]])
     room = np.random.default_rng(len(samples)).standard_normal(len(samples), dtype=np.float32)
-    heard: FloatArray = samples + np.float32(_ROOM) * room
-    return heard
+    samples += np.float32(_ROOM) * room
+    return samples
 
 
 def main(arguments: Sequence[str]) -> int:
