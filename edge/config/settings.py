@@ -261,7 +261,7 @@ class LockOutConfig:
         172800.0,
         "Time in which the whole budget fills up again, evenly: with the default, one attempt every"
         " 2.4 hours.",
-        (60.0, 2592000.0, "s"),
+        (60.0, 864000.0, "s"),
     )
     first_s: float = setting(60.0, "Duration of the first lock-out.", (5.0, 86400.0, "s"))
     growth: float = setting(
@@ -370,6 +370,7 @@ class MqttConfig:
         " edge-voice/+/details/%u`): it says what opens the door, and how near an attempt was.",
         form=(r"[a-z0-9_]{1,32}", "1 to 32 small letters, digits or _"),
         empty="nobody gets them",
+        use="word",
     )
     keepalive_s: int = setting(
         30,

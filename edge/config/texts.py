@@ -53,7 +53,8 @@ def fault(use: str, text: str) -> str | None:
 def _pasted(use: str, text: str) -> str | None:
     """What came along when the text was copied from elsewhere."""
     found = None
-    if text and (text[0] in _QUOTES or text[-1] in _TYPOGRAPHIC):
+    lone = bool(text) and text[-1] in _TYPOGRAPHIC and not set(_TYPOGRAPHIC) & set(text[:-1])
+    if text and (text[0] in _QUOTES or lone):
         found = "has quotes that belong to the value"
     odd = [letter for letter in text if letter != " " and _is_unseen(letter)]
     if odd:

@@ -260,7 +260,9 @@ def test_an_answer_is_judged_by_its_digits_and_by_the_voice_of_the_rounds(
         return analysis
 
     scorer = Scorer()
-    engine: Any = SimpleNamespace(scorer=scorer, analyze=analyze)
+    card = SimpleNamespace(threshold={"digit": 0.1}.__getitem__)
+    models = SimpleNamespace(speaker=SimpleNamespace(card=card))
+    engine: Any = SimpleNamespace(scorer=scorer, analyze=analyze, models=models)
     with pytest.raises(ValueError, match="3 rounds of digits are needed"):
         AnswerJudge(engine, ADA, made_rounds()[:2])
     judge = AnswerJudge(engine, ADA, made_rounds())

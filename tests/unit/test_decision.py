@@ -146,11 +146,12 @@ def test_no_embedding_leaves_the_device(engine: Engine, residents: list[Profile]
 
 
 def test_quality_is_published_rounded() -> None:
-    quality = Quality(-23.456, -61.01, 37.55, 0.00012, 1.8449)
+    quality = Quality(-23.456, -61.01, 37.55, 0.00012, 1.8449, 0.551)
     assert quality.as_dict() == {
         "level_dbfs": -23.5,
         "noise_dbfs": -61.0,
         "snr_db": 37.5,
         "clipped_fraction": 0.0001,
         "net_speech_s": 1.84,
+        "reverberation_s": 0.6,
     }

@@ -145,7 +145,11 @@ def test_a_denial_does_not_tell_of_it_either(
     """Ada says something else, and a stranger says her duress phrase."""
     house = House(engine, everybody)
     analysis = engine.analyze(recording("stranger_other_phrase"))
-    said = replace(duress.samples[0], phrase_embedding=analysis.phrase_embedding)
+    said = replace(
+        duress.samples[0],
+        phrase_embedding=analysis.phrase_embedding,
+        phrase_variants=(),
+    )
     strange = replace(duress, samples=(said, replace(said, created_at=1.0)))
     house.profiles = [ada, strange]
     heard = house.hear(recording("stranger_other_phrase")).decision
