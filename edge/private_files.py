@@ -105,7 +105,7 @@ def make_file(path: Path) -> None:
 
 
 def hold(path: Path) -> int:
-    """Hold a file while this process lives, made where missing; the open descriptor.
+    """Hold a file, made where missing, until the open descriptor that it gives is closed.
 
     Raises:
         BlockingIOError: another process holds it.

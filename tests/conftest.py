@@ -30,10 +30,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
     """A command that runs in this process sets up the log; no later test finds that."""
-    root = logging.getLogger()
+    root, own = logging.getLogger(), logging.getLogger("edge")
     level, handlers = root.level, set(root.handlers)
+    own_level, propagates = own.level, own.propagate
     yield
     root.setLevel(level)
+    own.setLevel(own_level)
+    own.propagate = propagates
     for handler in root.handlers[:]:
         if type(handler) is logging.StreamHandler and handler not in handlers:
             root.removeHandler(handler)

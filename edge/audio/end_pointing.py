@@ -112,6 +112,8 @@ class OpenUtterance:
         last = len(self.frames) - 1
         first = min(max(0, round((start_s - self.start_s) / FRAME_S)), last)
         final = min(max(first, round((end_s - self.start_s) / FRAME_S) - 1), last)
+        # Where silence follows, whoever speaks has stopped: it stands for no words.
+        final = max((i for i in range(first, final + 1) if self.speech[i]), default=final)
         return self._utterance(first, final, first, final, part=True)
 
     def _utterance(

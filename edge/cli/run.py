@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -123,11 +124,18 @@ class _Runner:
         if args.input is not None:
             self._source = input_source(args.input, realtime=args.realtime)
         self._service: Service | None = None
-        self._held: set[Path] = set()
+        self._held: dict[Path, int | None] = {}
         self._stopped = self._reload_requested = False
 
     def run(self) -> None:
         """Return once stopped, or at the end of the input."""
+        try:
+            self._run()
+        finally:
+            for handle in filter(None, self._held.values()):
+                os.close(handle)
+
+    def _run(self) -> None:
         config, previous = self._read(), None
         before: Handover | None = None
         while not self._stopped:
@@ -195,7 +203,7 @@ class _Runner:
             return
         try:
             make_folder(folder)
-            hold(folder / _LOCK)
+            self._held[folder] = hold(folder / _LOCK)
         except BlockingIOError:
             raise EnvironmentFault(
                 f"{folder}: another 'edge-voice run' is using it; stop that one, or give this one"
@@ -203,7 +211,7 @@ class _Runner:
             ) from None
         except (OSError, StoreError) as error:  # the door comes first
             _log.debug("%s cannot be locked: %s", folder, error)
-        self._held.add(folder)
+            self._held[folder] = None
 
     def _read(self) -> Config:
         self._reload_requested = False

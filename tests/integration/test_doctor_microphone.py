@@ -113,12 +113,12 @@ def test_sound_that_stops_arriving(microphone: VirtualMicrophone, config: Path) 
     finally:
         microphone.thaw()
         assert process.wait(PATIENCE) == 3
-    row = next(number for number, line in enumerate(shown) if " sound " in line)
-    assert "red sound no sound: microphone 'default' has delivered nothing" in shown[row]
+    row = next(number for number, line in enumerate(shown) if " sound: " in line)
+    assert "red sound: no sound: microphone 'default' has delivered nothing" in shown[row]
     assert "unplug the microphone and plug it in again" in shown[row + 1]
     assert (NOTHING.code, NOTHING.remedy[:20]) == ("sound.nothing", "unplug the microphon")
     # The others went on: what comes after it is there too.
-    assert any(" disk " in line for line in shown[row:])
+    assert any(" disk: " in line for line in shown[row:])
 
 
 def without_sound(microphone: VirtualMicrophone) -> dict[str, str]:

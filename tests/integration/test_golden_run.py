@@ -62,9 +62,7 @@ def _without_figures(value: Any) -> Any:
     """Which figures there are; how high they are changes with every model and filter."""
     if isinstance(value, dict):
         return {
-            name: sorted(inner)
-            if name in ("scores", "quality") and inner
-            else _without_figures(inner)
+            name: "<measured>" if name in _MEASURED and inner else _without_figures(inner)
             for name, inner in value.items()
         }
     return [_without_figures(inner) for inner in value] if isinstance(value, list) else value
