@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge.audio.blocks import blocks_of
 from edge.audio.files import read_audio
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, FloatArray
@@ -170,6 +171,7 @@ def test_what_is_played_is_heard_also_after_the_sound_server_died(
     assert back["listening"]
     assert_lost(lost, gone, back)
     heard = listener.heard()
+    played = np.concatenate([block.samples for block in blocks_of(played)])
     at, likeness = _alignment(heard, played)
     assert likeness > 0.999
     np.testing.assert_allclose(heard[at : at + len(played)], played, atol=2e-3)

@@ -227,10 +227,10 @@ def test_those_who_watch_watch_on(
         try:
             home.wait_for("/config")
             for _ in range(2):
-                home.messages.clear()
                 service.send_signal(signal.SIGHUP)
                 reloaded(service, systemd)
-                home.wait_for("/status", lambda s: s.get("microphone") == "listening")
+                with Subscriber(broker) as late:
+                    late.wait_for("/status", lambda s: s.get("microphone") == "listening")
                 with urllib.request.urlopen(
                     f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE
                 ) as page:

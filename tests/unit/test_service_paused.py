@@ -108,11 +108,12 @@ def test_one_that_does_not_start_again_is_told_of(systemd: Systemd) -> None:
 
 def test_an_interruption_starts_it_again(systemd: Systemd) -> None:
     systemd.install()
+    before = signal.getsignal(signal.SIGTERM)
     said: list[str] = []
     with pytest.raises(KeyboardInterrupt), paused(said.append):
         raise KeyboardInterrupt
     assert systemd.told == ["stop", "start"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def pausing() -> subprocess.Popen[str]:
