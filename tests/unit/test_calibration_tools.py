@@ -301,7 +301,6 @@ def in_common(short: float, *, far: int = 0, altered: bool = True, seed: int = 0
         whole=np.asarray([kind < 6 for _, kind in rows]),
         altered=np.asarray([altered and kind >= 12 for _, kind in rows]),
         net_speech_s=np.asarray([kinds[kind][1] for _, kind in rows]),
-        snr_db=np.full(len(rows), 30.0),
     )
 
 

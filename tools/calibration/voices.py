@@ -33,7 +33,6 @@ class Voices:
         whole: whether it is the unaltered recording; only these are enrolled, shape (n,).
         altered: whether it is in noise, in a room or from another microphone, shape (n,).
         net_speech_s: seconds of speech, shape (n,).
-        snr_db: as the product measures it, shape (n,).
     """
 
     embeddings: FloatArray = field(repr=False)
@@ -43,7 +42,6 @@ class Voices:
     whole: NDArray[np.bool_]
     altered: NDArray[np.bool_]
     net_speech_s: NDArray[np.float64]
-    snr_db: NDArray[np.float64]
 
     def of(self, keep: NDArray[np.bool_]) -> Voices:
         """Some of them."""
@@ -56,7 +54,6 @@ class Voices:
             whole=self.whole[keep],
             altered=self.altered[keep],
             net_speech_s=self.net_speech_s[keep],
-            snr_db=self.snr_db[keep],
         )
 
     def of_speakers(self, speakers: Iterable[str]) -> Voices:
@@ -103,7 +100,7 @@ def gather(
         seed: of all random choices.
     """
     chance = np.random.default_rng(seed)
-    rows: list[tuple[FloatArray, FloatArray, str, int, bool, bool, float, float]] = []
+    rows: list[tuple[FloatArray, FloatArray, str, int, bool, bool, float]] = []
 
     def add(
         utterance: Utterance, item: CorpusFile, number: int, *, whole: bool, altered: bool = False
@@ -113,7 +110,7 @@ def gather(
             quality = analysis.quality
             voice = (analysis.speaker_embedding, analysis.voice_to_enroll)
             kind = (item.speaker, number, whole, altered)
-            rows.append((*voice, *kind, quality.net_speech_s, quality.snr_db))
+            rows.append((*voice, *kind, quality.net_speech_s))
 
     for number, one in enumerate(track(utterances, description="voices", transient=True)):
         item, utterance = one.item, one.utterance
@@ -136,7 +133,6 @@ def gather(
         whole=np.asarray(columns[4]),
         altered=np.asarray(columns[5]),
         net_speech_s=np.asarray(columns[6]),
-        snr_db=np.asarray(columns[7]),
     )
 
 

@@ -23,9 +23,6 @@ STRIDE = 8
 """Frames from one vector to the next."""
 SYMBOLS = len(PHONES) + 1
 """Phonemes and, first, the blank."""
-PHONE_CONTEXT = 60
-PHONE_STRIDE = 4
-"""Frames seen by one output of the phonemes, and from one to the next."""
 
 _CHANNELS = (24, 48, 72, 96, 96)
 _POOLS = ((2, 2), (1, 2), (2, 2), (1, 2), (2, 2))

@@ -1,6 +1,6 @@
 """Trains the phrase model, on a processor.
 
-    python -m tools.phrase_model.train SPEECH PUBLISHED OUTPUT [--steps N]
+    python -m tools.phrase_model.train SPEECH PUBLISHED OUTPUT --steps N
 
 The network begins as Google's speech embedding (PUBLISHED). From noisy and reverberant speech it
 learns three things: to give the vectors that the published network gives for the same speech in
@@ -35,7 +35,6 @@ from tools.phrase_model.network import CONTEXT, DIMENSIONS, STRIDE, PhraseNetwor
 from tools.phrase_model.speech import Clip, clips, speakers
 
 SEED = 7
-STEPS = 3_000
 BATCH = 24
 LEARNING_RATE = 6e-4
 AVERAGED = 0.995
@@ -240,7 +239,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("speech", type=Path)
     parser.add_argument("published", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, required=True)
     options = parser.parse_args(arguments)
     torch.manual_seed(SEED)
     network = published(options.published)
