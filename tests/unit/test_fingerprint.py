@@ -7,14 +7,24 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import soxr
 
 from edge.replay.fingerprint import Fingerprint, UtterancePeaks
 from edge.replay.matching import FingerprintMatch, best_match
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
-from tools.replay.distortions import at_speed, at_the_door, cut, distortions, gsm, opus, shifted
+from tools.replay.distortions import (
+    Distortion,
+    at_pitch,
+    at_speed,
+    at_tempo,
+    at_the_door,
+    cut,
+    distortions,
+    gsm,
+    opus,
+    shifted,
+)
 
 PHRASE = "ada_right_phrase"
 OTHERS = ("ada_enroll_1", "ada_enroll_2", "robin_right_phrase", "stranger_adas_phrase")
@@ -175,10 +185,9 @@ def test_a_distorted_recording_is_found(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(17))
-def test_every_measured_distortion_is_detected(number: int) -> None:
+@pytest.mark.parametrize("way", distortions(pink_noise(10.0, seed=4)), ids=lambda way: way.name)
+def test_every_measured_distortion_is_detected(way: Distortion) -> None:
     pytest.importorskip("pyroomacoustics")
-    way = distortions(pink_noise(10.0, seed=4))[number]
     first = samples_of(PHRASE) if way.first is None else way.first(samples_of(PHRASE), 3)
     found = best_match(
         UtterancePeaks(way.apply(samples_of(PHRASE), 3)),
@@ -214,11 +223,44 @@ def test_at_one_door_a_recording_differs_from_a_repetition() -> None:
         assert found.suspected == (name == PHRASE)
 
 
-@pytest.mark.parametrize("ratio", [0.95, 1.05])
-def test_the_same_words_at_another_pitch_and_pace_are_a_repetition(ratio: float) -> None:
-    # Speech synthesis repeats a phrase exactly, except for this.
-    other = soxr.resample(samples_of(PHRASE), SAMPLE_RATE * ratio, SAMPLE_RATE)
-    assert not against(other, PHRASE).suspected
+WARPS = [
+    *(("speed", ratio) for ratio in (0.88, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.12)),
+    *(("pitch", ratio) for ratio in (0.8909, 0.9828, 1.0175, 1.1225)),  # -200, -30, 30, 200 cents
+    *(("tempo", ratio) for ratio in (0.88, 0.95, 1.05, 1.12)),
+]
+
+
+@pytest.mark.parametrize(("kind", "ratio"), WARPS)
+@pytest.mark.parametrize("then", ["", "gsm", "noise"])
+def test_a_recording_at_another_speed_pitch_or_tempo_is_found(
+    kind: str, ratio: float, then: str
+) -> None:
+    samples = warped(samples_of(PHRASE), kind, ratio)
+    if then == "gsm":
+        samples = gsm(samples, 1)
+    elif then == "noise":
+        samples = add_noise(samples, pink_noise(10.0, seed=4), 20.0, 1)
+    found = against(samples, *OTHERS, PHRASE)
+    assert found.suspected
+    assert found.index == len(OTHERS)
+
+
+def warped(samples: FloatArray, kind: str, ratio: float) -> FloatArray:
+    change = {"speed": at_speed, "pitch": at_pitch, "tempo": at_tempo}[kind]
+    return change(ratio)(samples, 1)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(("kind", "ratio"), [("speed", 0.95), ("pitch", 1.05), ("tempo", 1.1)])
+def test_a_repetition_at_another_speed_is_one_still(name: str, kind: str, ratio: float) -> None:
+    assert not against(warped(samples_of(name), kind, ratio), PHRASE).suspected
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("speed", 0.95), ("pitch", 1.05), ("tempo", 0.93)])
+def test_a_piece_at_another_speed_is_found_at_either_end(kind: str, ratio: float) -> None:
+    samples = warped(samples_of(PHRASE), kind, ratio)
+    for piece in (samples[: len(samples) // 2], samples[len(samples) // 2 :]):
+        assert against(piece, *OTHERS, PHRASE).suspected
 
 
 def test_a_match_is_found_among_many() -> None:
