@@ -144,7 +144,7 @@ class UtterancePeaks:
     def at_pitch(self, higher: float, bands: slice = slice(0, BANDS), step: int = 1) -> FloatArray:
         """How far each band stands out, where this is `higher` than what it is compared with.
 
-        Every `step`th frame, shape (frames, bands): 0 in pauses, with a mean of 0 in each band.
+        Every `step`th frame, shape (frames, bands): 0 in pauses, elsewhere of unit power.
 
         Args:
             higher: natural logarithm of the ratio of pitches, up to `WIDEST` on both sides.
@@ -154,16 +154,21 @@ class UtterancePeaks:
         below = at.astype(np.intp)
         part = (at - below).astype(np.float32)
         frames = self._frames[::step]
-        return np.take(frames, below, 1) * (1 - part) + np.take(frames, below + 1, 1) * part
+        values: FloatArray = (
+            np.take(frames, below, 1) * (1 - part) + np.take(frames, below + 1, 1) * part
+        )
+        # Between two bins they are smaller.
+        count = np.count_nonzero(self.speech[::step]) * len(below)
+        values *= np.sqrt(count / (np.vdot(values, values) + 1e-9), dtype=np.float32)
+        return values
 
     @functools.cached_property
     def _frames(self) -> FloatArray:
         """Standardized values of all frames and bins, limited: one peak counts as much as any."""
         values = _standardized(_prominence(self._log, PHASES), self.speech)
-        values = np.clip(values, *_SOFT)
+        np.clip(values, *_SOFT, out=values)
         values -= values[self.speech].mean(axis=0)
         values[~self.speech] = 0.0
-        values /= np.sqrt(np.mean(np.square(values[self.speech]))) + 1e-9
         return values
 
 
@@ -202,4 +207,5 @@ def _above_neighbors(values: FloatArray, near: int, axis: int, step: int = 1) ->
     total = padded[:count].copy()
     for start in range(step, 2 * edge + 1, step):
         total += padded[start : start + count]
-    return np.moveaxis(along - total / np.float32(2 * near + 1), 0, axis)
+    above: FloatArray = np.moveaxis(along - total / np.float32(2 * near + 1), 0, axis)
+    return above

@@ -27,12 +27,17 @@ from edge.replay.fingerprint import (
 )
 from edge.types import FloatArray
 
-_ABOVE_CHANCE = 0.132
+_ABOVE_CHANCE = 0.135
 """How far above chance a replay is suspected, however much is compared."""
 _ABOVE_CHANCE_SHORT = 2.1
 """The same for short pieces, divided by the frames that are compared."""
+_CHANCE_SHARE = 0.75
+"""Share of what is reached by chance that is added to the threshold."""
 _LEAST_CHANCE = 0.4
 """Correlation of one frame that two utterances reach by chance at some pitch, at least."""
+_MOST = 1.5
+"""How much one frame counts at most, as a multiple of the mean: a recording matches from its
+beginning to its end, a repetition here and there."""
 _MIN_SHARE = 0.4
 """Share of the shorter utterance's speech that must overlap the other's."""
 
@@ -173,17 +178,20 @@ def _compare(
     pitches = pitches[np.abs(pitches) <= WIDEST]
     correlation, overlap = pair.correlations([view(float(each)) for each in pitches])
     above = np.where(correlation > -1.0, correlation - _threshold(overlap), -np.inf)
-    best = np.unravel_index(above.argmax(), above.shape)
-    score, frames = float(correlation[best]), float(overlap[best[1:]])
-    if score <= -1.0:
+    at_pitch, tempo, shift = (int(each) for each in np.unravel_index(above.argmax(), above.shape))
+    if above[at_pitch, tempo, shift] == -np.inf:
         return None
+    higher = float(pitches[at_pitch])
+    frames = overlap[tempo, shift]
+    single = pair.single_frames(view(higher), tempo, shift)
+    score = float(np.minimum(single, _MOST * single.mean()).mean())
     chance = _LEAST_CHANCE
-    if score >= _threshold(np.float32(frames)):
-        far = [each for each in _FAR_PITCHES if abs(each - pitches[best[0]]) > _FAR]
-        others, overlap = pair.correlations([view(float(each)) for each in far])
-        chance = max(chance, float((others * np.sqrt(overlap)).max()))
-    threshold = float(_threshold(np.float32(frames), chance))
-    return FingerprintMatch(index, score, threshold, frames * FRAME_S)
+    if score >= _threshold(frames):
+        far = [float(each) for each in _FAR_PITCHES if abs(each - higher) > _FAR]
+        others, beside = pair.correlations([view(each) for each in far])
+        chance = max(chance, float((others * np.sqrt(beside)).max()))
+    threshold = float(_threshold(frames, chance))
+    return FingerprintMatch(index, score, threshold, float(frames) * FRAME_S)
 
 
 class _Pair:
@@ -220,6 +228,14 @@ class _Pair:
         enough = overlap >= self._required - 0.5
         return np.where(enough, correlation, np.float32(-1.0)), overlap
 
+    def single_frames(self, view: FloatArray, tempo: int, shift: int) -> FloatArray:
+        """Correlation of each frame that overlaps at a tempo and shift."""
+        at = self._at[tempo] + shift - self._room
+        both = self._other & (at >= 0) & (at < len(view))
+        both[both] = self._speech[at[both]]
+        products: FloatArray = (self._peaks[both] * view[at[both]]).sum(axis=1) / self._scale
+        return products
+
     def _along_tempos(self, products: FloatArray) -> FloatArray:
         """Sums along each tempo and shift: shape (length, v, frames) to (v, tempos, shifts)."""
         length, views, frames = products.shape
@@ -241,4 +257,4 @@ def _threshold(overlap: FloatArray, chance: float = _LEAST_CHANCE) -> FloatArray
     """
     frames = np.maximum(overlap, 1.0)
     above = np.maximum(_ABOVE_CHANCE, _ABOVE_CHANCE_SHORT / frames)
-    return np.asarray(above + chance / np.sqrt(frames), np.float32)
+    return np.asarray(above + _CHANCE_SHARE * chance / np.sqrt(frames), np.float32)

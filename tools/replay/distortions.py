@@ -174,7 +174,7 @@ def gsm(samples: FloatArray, _seed: int) -> FloatArray:
 
 def mp3(samples: FloatArray, _seed: int) -> FloatArray:
     """Coded and decoded by MP3 at the lowest rate there is for 16 kHz, 8 kbit/s."""
-    return _coded(samples, "MP3", "MPEG_LAYER_III", SAMPLE_RATE, 1.0)
+    return _coded(samples, "MP3", "MPEG_LAYER_III", SAMPLE_RATE, 0.99)
 
 
 def telephone(samples: FloatArray, _seed: int) -> FloatArray:
