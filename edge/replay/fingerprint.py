@@ -194,8 +194,8 @@ def _prominence(log: FloatArray, step: int) -> FloatArray:
 def _standardized(values: FloatArray, speech: Mask) -> FloatArray:
     """In standard deviations of each band above its median."""
     own = values[speech]
-    result = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
-    return result.astype(np.float32)
+    result: FloatArray = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
+    return result.astype(np.float32, copy=False)
 
 
 def _above_neighbors(values: FloatArray, near: int, axis: int, step: int = 1) -> FloatArray:
