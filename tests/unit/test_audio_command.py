@@ -105,7 +105,7 @@ def test_one_that_falls_silent_has_stalled(monkeypatch: pytest.MonkeyPatch) -> N
         blocks = microphone.blocks()
         next(blocks)
         clock = iter(range(1000))
-        monkeypatch.setattr(sources.time, "monotonic", lambda: 1e6 + next(clock))
+        monkeypatch.setattr("edge.audio.sources.time.monotonic", lambda: 1e6 + next(clock))
         monkeypatch.setattr(sources, "_POLL_MS", 1)
         with pytest.raises(MicrophoneStalled, match=r"' has delivered nothing for [0-9.]+ s$"):
             next(blocks)
@@ -123,7 +123,7 @@ def test_what_waited_is_dated_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with CommandMicrophone(_program(text)) as microphone:
         while microphone._said != "written":
             os.sched_yield()
-        monkeypatch.setattr(sources.time, "monotonic", lambda: 100.0)
+        monkeypatch.setattr("edge.audio.sources.time.monotonic", lambda: 100.0)
         first, second = _heard(microphone.blocks(), 2)
     assert second.captured_at - first.captured_at == pytest.approx(0.032)
     assert first.captured_at == pytest.approx(100.0 - 1.024 + 0.032, abs=1e-3)
