@@ -107,10 +107,11 @@ def _stream(args: argparse.Namespace) -> Iterator[Stream]:
 
 
 def _source(config: Config, args: argparse.Namespace) -> Source:
-    from edge.audio.microphone import Microphone
+    from edge.audio.microphone import live_source
 
     if args.input is None:
-        return Microphone(config.audio.device, config.audio.ring_s)
+        audio = config.audio
+        return live_source(audio.source, audio.device, audio.ring_s)
     return input_source(args.input, realtime=args.realtime)
 
 
