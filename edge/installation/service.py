@@ -41,8 +41,8 @@ def start() -> None:
 
 def restart_if_running() -> None:
     """Restart the service, if it runs and this user may."""
-    if os.geteuid() == 0 and shutil.which("systemctl") is not None:
-        _systemctl("try-restart", UNIT)
+    if os.geteuid() == 0:
+        systemctl("try-restart", UNIT)
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def paused(tell: Callable[[str], None], state: Path) -> Iterator[None]:
     One that systemd runs is stopped, where this user may; another one with this state directory
     leaves the microphone alone. It goes on however the block ends, even by a lost connection.
     """
-    if shutil.which("systemctl") is None or _systemctl("is-active", UNIT).returncode:
+    if not systemctl("is-active", UNIT):
         turn = _waiting(tell, state)
     elif os.geteuid() == 0:
         turn = _stopped(tell)
@@ -124,6 +124,11 @@ def _keeper() -> subprocess.Popen[bytes]:
 
 def _exit(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
+
+
+def systemctl(*arguments: str) -> bool:
+    """Whether systemd is there and does what it is told."""
+    return shutil.which("systemctl") is not None and _systemctl(*arguments).returncode == 0
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
