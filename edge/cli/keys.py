@@ -127,7 +127,7 @@ def _naming(args: argparse.Namespace, key_file: Path) -> Callable[[], None]:
     Raises:
         ConfigError: it cannot be changed safely.
         EnvironmentFault: it may not be written.
-        InputError: there is none.
+        InputError: there is none, or the key file is a folder.
     """
     file = find_config(args.config)
     if file is None:
@@ -135,6 +135,8 @@ def _naming(args: argparse.Namespace, key_file: Path) -> Callable[[], None]:
             f"no configuration can name {key_file}: run 'edge-voice setup', or name one with"
             " --config"
         )
+    if key_file.is_dir():
+        raise InputError(f"{key_file} is a folder: name a file")
     former = read_config(file)
     new = changed(former, file, {"store.key_file": written(key_file)})
     if new == former:
@@ -193,7 +195,10 @@ def _key_in(file: Path) -> WrappingKey:
     from edge.crypto.keys import key_of_file, make_key_file
 
     make_key_file(file)
-    key = key_of_file(file)
+    try:
+        key = key_of_file(file)
+    except KeyFault as error:  # somebody named a file that is no key
+        raise InputError(str(error)) from None
     if key is None:
         raise KeyFault(f"the key file {file} has disappeared: try again")
     return key

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from edge.config import StoreConfig
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
-from edge.errors import EdgeVoiceError, InputError, KeyFault
+from edge.errors import EdgeVoiceError, InputError, KeyFault, WrongPassphrase
 from edge.private_files import (
     NotPrivate,
     erase,
@@ -380,7 +380,7 @@ class KeySources:
                 ) from None
         key = WrappingKey(stretching.key_from(passphrase), source, stretching)
         if key.id != lock.key_id:
-            raise KeyFault(
+            raise WrongPassphrase(
                 f"the signatures in {self._folder} are locked with another passphrase (key"
                 f" {lock.key_id}) than the given one: nothing was changed"
             )

@@ -98,7 +98,7 @@ def test_a_wrong_or_missing_key_is_said_and_touches_nothing(
         ProfileStore(path, settings=settings)
     assert "\n" not in str(caught.value)
     assert "the other one" not in str(caught.value)
-    assert caught.value.exit_code == 3
+    assert caught.value.exit_code == (2 if (source, what) == ("passphrase", "wrong") else 3)
     assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == before
 
 
@@ -383,7 +383,7 @@ class TestCommand:
         answers = ["wrong wrong wrong", PASSPHRASE]
         monkeypatch.setattr("getpass.getpass", lambda prompt: answers.pop(0))
         monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-        assert main(["profiles", "list"]) == 3
+        assert main(["profiles", "list"]) == 2
         assert "another passphrase" in capsys.readouterr().err
         assert main(["profiles", "list"]) == 0
 
