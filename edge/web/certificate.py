@@ -36,7 +36,6 @@ _EARLIER = timedelta(days=1)
 """A client's clock may be behind."""
 RENEW_BEFORE = timedelta(days=30)
 _MOST_BYTES = 1 << 16
-_MOST_NAME = 64
 
 _log = logging.getLogger(__name__)
 
@@ -187,11 +186,8 @@ def _names_in(certificate: x509.Certificate) -> list[str]:
 
 def new_certificate(names: Iterable[str]) -> bytes:
     """A key and a certificate of its own for names and addresses, as PEM."""
-    names = list(names)
     key = ec.generate_private_key(ec.SECP256R1())
-    title = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"Edge Voice {names[0]}"[:_MOST_NAME])]
-    )
+    title = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Edge Voice")])
     now = datetime.fromtimestamp(time.time(), tz=timezone.utc)
     public = key.public_key()
     builder = (

@@ -90,9 +90,11 @@ def test_a_bill_of_what_is_in_it_lies_beside_it(package: Path, unpacked: Path) -
 def test_the_http_server_is_there_and_does_not_start_by_itself(unpacked: Path) -> None:
     assert list(unpacked.glob("usr/lib/edge-voice/starlette"))
     installed = (unpacked / "DEBIAN/postinst").read_text()
-    assert "enable 'edge-voice.service'" in installed
-    assert "enable 'edge-voice-serve.service'" not in installed
-    assert "start 'edge-voice-serve.service'" not in installed
+    default = "was-enabled defaults to true"
+    before, _, after = installed.partition("unmask 'edge-voice-serve.service'")
+    assert default in before
+    assert default not in after
+    assert "invoke stop 'edge-voice-serve.service'" in (unpacked / "DEBIAN/prerm").read_text()
 
 
 def test_purging_deletes_and_removing_does_not(unpacked: Path) -> None:
