@@ -23,7 +23,9 @@ MOST_BYTES_AT_ONCE = 64 << 20
 BODY_S = 120.0
 """Time for a body to come, whatever it is for."""
 MOST_PATH = 2048
-"""Characters of a path and of what follows it."""
+"""Characters of a path."""
+MOST_QUERY = 10_240
+"""Characters of what follows it: the ids of as many profiles as there can be."""
 _RETRY_S = 2.0
 _YEAR_S = 31_536_000
 
@@ -118,7 +120,7 @@ class Guard:
         if declared > MOST_BODY_BYTES:
             raise too_large(MOST_BODY_BYTES)
         raw, query = scope.get("raw_path") or b"", scope.get("query_string") or b""
-        if len(raw) + len(query) > MOST_PATH:
+        if len(raw) > MOST_PATH or len(query) > MOST_QUERY:
             raise Refused(414, "TooLong", f"the address is longer than {MOST_PATH} characters")
         path = scope["path"]
         odd = not path.isprintable() or "\\" in path

@@ -160,7 +160,8 @@ def test_a_refused_host_has_them_too_and_http_no_hsts(client: TestClient) -> Non
         ("/a%0d%0aSet-Cookie:%20a=b", 400),
         ("/a%5c..%5cb", 400),
         ("/" + "a" * 3000, 414),
-        ("/x?" + "a" * 3000, 414),
+        ("/x?" + "a" * 10_240, 200),
+        ("/x?" + "a" * 10_241, 414),
     ],
 )
 def test_odd_paths_are_refused(client: TestClient, path: str, status: int) -> None:
@@ -285,8 +286,6 @@ class TestBodies:
             b"",
             b"sound",
             b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nsound\r\n--x--\r\n',
-            b'--x\r\nContent-Disposition: form-data; filename="a"\r\n\r\nsound\r\n--x--\r\n',
-            b'--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\nsou',
             b"--x\r\n\r\n\r\n--x--",
         ],
     )
