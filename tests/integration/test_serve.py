@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from edge.cli.main import main
+from edge.crypto.certificates import new_certificate
 from edge.resources import demo_directory
 from edge.store.api_keys import ApiRole
 from edge.web.callers import HEADER
-from edge.web.certificate import new_certificate
 from tests.conftest import REPOSITORY
 from tests.integration.http_server import COMMAND, ServerProcess, answer_on, closed, json_of
 from tests.integration.waiting import PATIENCE, settled
