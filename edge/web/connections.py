@@ -137,6 +137,21 @@ class BoundedProtocol(H11Protocol):
             self._stuck.cancel()
             self._stuck = None
 
+    def shutdown(self) -> None:
+        """End the connection, as the server is to stop: at once where nothing is being answered.
+
+        Over TLS a proper end waits for the client's.
+        """
+        if self.waits and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is no request at present."""
+        return self.cycle is None or self.cycle.response_complete
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, with the headers of every answer."""
         headers = [
@@ -156,9 +171,8 @@ class BoundedProtocol(H11Protocol):
 
     def _watch(self) -> None:
         """Limit the time until there is a request, where there is none."""
-        waits = self.cycle is None or self.cycle.response_complete
-        if waits and self._late is None and not self.transport.is_closing():
+        if self.waits and self._late is None and not self.transport.is_closing():
             self._late = self.loop.call_later(HEADER_S, self.transport.abort)
-        elif not waits and self._late is not None:
+        elif not self.waits and self._late is not None:
             self._late.cancel()
             self._late = None

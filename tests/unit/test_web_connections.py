@@ -103,7 +103,7 @@ class Loop:
 
 class Transport:
     def __init__(self) -> None:
-        self.written = b""
+        self.written = self.unsent = b""
         self.closed = self.aborted = False
 
     def get_extra_info(self, name: str) -> Any:
@@ -117,6 +117,9 @@ class Transport:
 
     def close(self) -> None:
         self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unsent)
 
     def abort(self) -> None:
         self.closed = self.aborted = True
@@ -176,6 +179,20 @@ def test_whoever_takes_nothing_has_half_a_minute() -> None:
     connection.protocol.pause_writing()
     connection.loop.timers[-1].call()
     assert connection.transport.aborted
+
+
+@pytest.mark.parametrize(
+    ("request_came", "unsent", "aborted"),
+    [(False, b"", True), (False, b"x", False), (True, b"", False)],
+)
+def test_a_stop_waits_for_answers_alone(request_came: bool, unsent: bytes, aborted: bool) -> None:
+    connection = Connection()
+    connection.transport.unsent = unsent
+    if request_came:
+        connection.send(REQUEST)
+    connection.protocol.shutdown()
+    assert connection.transport.aborted == aborted
+    assert connection.transport.closed == (not request_came)
 
 
 def test_nothing_is_left_of_a_connection_that_ended() -> None:
