@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -76,10 +78,11 @@ def test_a_port_that_is_taken_and_an_address_from_elsewhere(listener: Listener) 
 
 class Timer:
     def __init__(self, after_s: float, call: Callable[[], None]) -> None:
-        self.after_s, self.call, self.cancelled = after_s, call, False
+        self.after_s, self.cancelled = after_s, False
+        self.call: Callable[[], Any] = call
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.cancelled, self.call = True, int  # as asyncio's, which forgets it
 
 
 class Loop:
@@ -200,6 +203,23 @@ def test_nothing_is_left_of_a_connection_that_ended() -> None:
     connection.protocol.pause_writing()
     connection.protocol.connection_lost(None)
     assert connection.loop.waiting == []
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+def test_its_buffers_go_with_it_and_wait_for_no_collection(error: Exception | None) -> None:
+    connection = Connection()
+    connection.send(REQUEST)
+    connection.protocol.cycle.response_complete = True
+    connection.protocol.on_response_complete()
+    connection.protocol.connection_lost(error)
+    assert connection.loop.waiting == []
+    ended = weakref.ref(connection.protocol)
+    gc.disable()
+    try:
+        del connection
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
