@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.display import Keys
+from edge.cli.display import Keys, log_afterwards
 from edge.cli.monitor_view import counts, sentence, state_words
 from edge.cli.output import console, flush, show, show_json
 from edge.cli.run import input_source, with_device
@@ -153,7 +153,8 @@ def _draw(stream: Stream, recent: Recent) -> None:
 
     # The terminal is restored also when the system ends it.
     signal.signal(signal.SIGTERM, _interrupt)
-    with Keys() as keys, Live(console=terminal, screen=True, auto_refresh=False) as live:
+    picture = Live(console=terminal, screen=True, auto_refresh=False, redirect_stderr=False)
+    with log_afterwards(), Keys() as keys, picture as live:
         drawn_at = 0.0
         while not stream.ended:
             for message in stream.wait(_REFRESH_S, keys.files):

@@ -52,6 +52,7 @@ def paused(tell: Callable[[str], None], state: Path) -> Iterator[None]:
     One that systemd runs is stopped, where this user may; another one with this state directory
     leaves the microphone alone. It goes on however the block ends, even by a lost connection.
     """
+    turn: contextlib.AbstractContextManager[None]
     if not systemctl("is-active", UNIT):
         turn = _waiting(tell, state)
     elif os.geteuid() == 0:

@@ -97,7 +97,7 @@ class TestInput:
 
     @pytest.mark.parametrize("name", ["text", "folder"])
     def test_what_is_there_is_not_replaced(self, capsys: Capture, name: str) -> None:
-        commands = (
+        commands: tuple[str, ...] = (
             f"keys make {name}",
             f"signing new-key {name}",
             f"audit export {name}",
