@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import complain, flush, quality_line, show, show_json, speaker_line
 from edge.cli.prompts import say
-from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
+from edge.errors import EXIT_OK, EXIT_REJECTED, InputError, ProfileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -133,11 +133,13 @@ def _tell_turns(
         for turn in turns(engine, group, source.blocks(), config.audio.end_silence_s):
             if turn.over:
                 over.append(turn)
-                show_json(_turn_dict(turn)) if args.json else show(_turn_line(turn))
+                if args.json:
+                    show_json(_turn_dict(turn))
+                else:
+                    show(_turn_line(turn))
                 flush()
     if args.rttm is not None:
-        stem = args.file.stem if args.file is not None else "microphone"
-        write_text(args.rttm, "".join(rttm_lines(stem, over)))
+        _write(args.rttm, "".join(rttm_lines(args.file.stem if args.file else "live", over)))
     if not args.json:
         _show_totals(over)
     return EXIT_OK if any(turn.speaker for turn in over) else EXIT_REJECTED
@@ -145,15 +147,14 @@ def _tell_turns(
 
 @contextlib.contextmanager
 def _listening(args: argparse.Namespace, config: Config) -> Iterator[Source]:
-    from edge.cli.utterances import input_of
+    from edge.audio.microphone import live_source
+    from edge.cli.run import input_source
     from edge.installation.service import paused
 
     if args.file is not None:
-        with input_of(args.file, _LONGEST_S) as source:
+        with input_source(str(args.file), longest_s=_LONGEST_S) as source:
             yield source
         return
-    from edge.audio.microphone import live_source
-
     audio = config.audio
     command = audio.source if args.device is None else None
     with (
@@ -172,6 +173,13 @@ def _interruptible(live: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         if not live:
             raise
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}; name another file") from None
 
 
 def rttm_lines(recording: str, turns: Iterable[Turn]) -> Iterator[str]:
