@@ -23,8 +23,8 @@ from edge.audio import portaudio
 from edge.audio.blocks import FRAME_S, BlockMaker
 from edge.audio.command import CommandMicrophone
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
-from edge.audio.sources import MicrophoneStalled, Source
 from edge.audio.sharing import SharedMicrophone
+from edge.audio.sources import MicrophoneStalled, Source
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 

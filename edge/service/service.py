@@ -25,8 +25,8 @@ from edge.access.lockout import LockOut
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
 from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
-from edge.audio.sources import Source
 from edge.audio.sharing import SharedMicrophone
+from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
 from edge.errors import EdgeVoiceError, StoreError
