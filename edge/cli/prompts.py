@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from edge.cli.output import one_line
-from edge.errors import InputError
+from edge.cli.output import one_line, wrapped
+from edge.errors import InputError, KeyFault
 
 _Answer = TypeVar("_Answer")
 _MAX_BYTES = 4096
@@ -20,7 +20,7 @@ _NO_ANSWER = "no answer; nothing was changed"
 def ask(question: str, default: str, read: Callable[[str], _Answer]) -> _Answer:
     """Ask until `read` accepts; Enter gives the default. Raises `InputError` without a terminal."""
     while True:
-        sys.stderr.write(f"{question} [{one_line(default)}]: ")
+        sys.stderr.write(wrapped(f"{question} [{one_line(default)}]:", sys.stderr) + " ")
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line:
@@ -47,14 +47,15 @@ def ask_whether(question: str, *, default: bool) -> bool:
 def ask_secret(question: str) -> str | None:
     """Ask for something that is not shown; None for no answer. Raises as `ask` does."""
     try:
-        return getpass.getpass(f"{question}: ", stream=sys.stderr) or None
+        prompt = wrapped(f"{question}:", sys.stderr) + " "
+        return getpass.getpass(prompt, stream=sys.stderr) or None
     except EOFError:
         raise InputError(_NO_ANSWER) from None
 
 
 def say(text: str) -> None:
     """Print a line beside the questions."""
-    sys.stderr.write(one_line(text) + "\n")
+    sys.stderr.write(wrapped(one_line(text), sys.stderr) + "\n")
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
@@ -63,7 +64,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise InputError(f"{question} Not a terminal; use --yes")
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(wrapped(f"{question} [y/N]", sys.stderr) + " ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
@@ -84,14 +85,18 @@ def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
 def given_passphrase(file: Path | None, question: str, *, new: bool) -> str:
     """The passphrase in a file (`-` for standard input), or asked for; a new one is asked twice.
 
-    Raises `InputError`, or `KeyFault` without a terminal to ask at.
+    Raises `InputError`, also without a terminal to ask at.
     """
     from edge.crypto.keys import ask_at_terminal
 
     if file is not None:
         return secret_line(file, "passphrase")
-    passphrase = ask_at_terminal(question)
-    if new and passphrase != ask_at_terminal("Repeat it"):
+    try:
+        passphrase = ask_at_terminal(question)
+        again = ask_at_terminal("Repeat it") if new else passphrase
+    except KeyFault as error:
+        raise InputError(f"{error}; use --passphrase-file") from None
+    if passphrase != again:
         raise InputError("the two passphrases differ: nothing was changed")
     return passphrase
 

@@ -167,11 +167,11 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
 @pytest.mark.parametrize(
     ("name", "file", "code", "reason"),
     [
-        ("Ada", "ada_right_phrase", 0, "accepted"),
+        ("Ada", "ada_right_phrase", 0, "recognized"),
         ("Ada", "ada_wrong_phrase", 1, "wrong_phrase"),
         ("Ada", "stranger_adas_phrase", 1, "unknown_speaker"),
         ("Ada", "stranger_other_phrase", 1, "no_match"),
-        ("Robin", "robin_right_phrase", 0, "accepted"),
+        ("Robin", "robin_right_phrase", 0, "recognized"),
         ("Robin", "ada_right_phrase", 1, "no_match"),
     ],
 )
@@ -210,6 +210,30 @@ def test_identify(capsys: Capture) -> None:
     assert "Accepted: this is Ada." in capsys.readouterr().out
     assert main(["identify", wrong_phrase, "--group", "Ada,Nobody"]) == 2
     assert "no profile 'Nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_who_speaks_when(capsys: Capture, tmp_path: Path) -> None:
+    names = ("ada_right_phrase", "stranger_other_phrase", "robin_near_phrase")
+    sounds = [soundfile.read(RECORDINGS / f"{name}.flac", dtype="float32")[0] for name in names]
+    long, rttm = tmp_path / "evening.wav", tmp_path / "evening.rttm"
+    soundfile.write(long, np.concatenate(sounds), 16_000)
+    assert main(["identify", str(long), "--rttm", str(rttm)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1].split(" (")[0] for line in lines[:-1]] == [
+        "Ada", "nobody known", "Robin"
+    ]  # fmt: skip
+    assert lines[-1].startswith("In all: ")
+    assert [line.split()[7] for line in rttm.read_text().splitlines()] == [
+        "Ada", "unknown", "Robin"
+    ]  # fmt: skip
+    assert main(["identify", str(long), "--turns", "--group", "robin", "--json"]) == 0
+    found = [json.loads(line)["identified"] for line in capsys.readouterr().out.splitlines()]
+    assert [turn and turn["name"] for turn in found] == [None, None, "Robin"]
+    stranger = str(RECORDINGS / "stranger_other_phrase.flac")
+    assert main(["identify", stranger, "--turns"]) == 1
+    assert main(["identify", stranger, "--rttm", str(tmp_path / "no" / "x")]) == 2
+    assert "No such file or directory; name another file" in capsys.readouterr().err
 
 
 def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Capture) -> None:
@@ -319,7 +343,7 @@ UNUSUAL: dict[str, Callable[[Path], object]] = {
 def test_unusual_recording_is_understood(tmp_path: Path, capsys: Capture, what: str) -> None:
     UNUSUAL[what](tmp_path / "unusual.wav")
     code, value = as_json(capsys, "verify", "Ada", str(tmp_path / "unusual.wav"))
-    assert (code, value["reason"]) == (0, "accepted")
+    assert (code, value["reason"]) == (0, "recognized")
 
 
 @pytest.mark.usefixtures("enrolled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import subprocess
@@ -10,21 +11,24 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from edge.access.decider import Judgment
 from edge.challenge.challenge import Prompt
-from edge.config import Config, EnrollmentConfig, MqttConfig
+from edge.config import Config, EnrollmentConfig, MqttConfig, StoreConfig
+from edge.crypto.keys import key_of_file, make_key_file
 from edge.errors import ConfigError, ProfileError, StoreError
 from edge.service import profile_cache
 from edge.service.context import ListeningSwitch, RunControl, SignedMessages
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
 from edge.service.service import DecisionPublisher, Service, SilentAlarms
+from edge.store import ProfileStore
 from edge.types import (
     AccessDecision,
     AudioBlock,
@@ -32,6 +36,7 @@ from edge.types import (
     Event,
     EventKind,
     Profile,
+    ProfileKind,
     ReasonCode,
 )
 from tests.unit.judgments import judgment_of
@@ -105,7 +110,7 @@ def test_a_decision_is_published_while_it_may_be_acted_on(
 ) -> None:
     monkeypatch.setattr("edge.service.service.age_of", lambda _: age)
     desk = Desk()
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     judgment = replace(judgment, decision=replace(judgment.decision, lifetime_s=2.0))
     published = desk.decisions.publish(judgment)
     assert (published is not None) is sent
@@ -135,22 +140,22 @@ def test_what_the_checks_make_of_it_is_published_and_their_time_makes_nothing_la
             return judgment_of(self.reason)
 
     desk = Desk(checks=[Slow(ReasonCode.NOT_NOW), Slow(ReasonCode.LOCKED_OUT)])
-    published = desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    published = desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
     assert published is not None
     assert published.decision.reason is ReasonCode.LOCKED_OUT
-    assert order == ["accepted", "not_now"]
+    assert order == ["recognized", "not_now"]
     assert [at for _, at in desk.publisher.decisions] == [0.1]
     assert [event.detail["reason"] for event in desk.events] == ["locked_out"]
 
 
 def test_a_decision_without_a_counter_is_dropped() -> None:
     desk = Desk(counters=False)
-    assert desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED)) is None
+    assert desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED)) is None
     assert (desk.publisher.decisions, desk.told, desk.decisions.late) == ([], [], 0)
     assert [event.detail["sent"] for event in desk.events] == [False]
 
 
-@pytest.mark.parametrize("reason", [ReasonCode.ACCEPTED, WRONG])
+@pytest.mark.parametrize("reason", [ReasonCode.RECOGNIZED, WRONG])
 @pytest.mark.parametrize("user", [None, "ada"])
 def test_scores_and_the_phrase_go_to_whom_the_configuration_names(
     reason: ReasonCode, user: str | None
@@ -224,7 +229,7 @@ def forced_desk(**options: Any) -> Desk:
 def test_an_alarm_holds_no_decision_up(published: bool) -> None:
     """The decision goes first, as without one; where nothing is published the alarm goes alone."""
     desk = forced_desk()
-    desk.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=published))
+    desk.decisions.publish(replace(judgment_of(ReasonCode.RECOGNIZED), published=published))
     topics = [topic for topic, _, _ in desk.publisher.sent]
     assert topics == ["decision"] * published + ["duress"]
 
@@ -235,7 +240,7 @@ def test_it_is_raised_also_where_the_decision_is_dropped(
 ) -> None:
     monkeypatch.setattr("edge.service.service.age_of", lambda _: 99.0 * (fault == "late"))
     desk = forced_desk(counters=fault != "no counter")
-    desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
     assert [topic for topic, _, _ in desk.publisher.sent] == ["duress"]
     assert [event.kind for event in desk.events] == [EventKind.DURESS]
 
@@ -243,9 +248,9 @@ def test_it_is_raised_also_where_the_decision_is_dropped(
 def test_the_trail_grows_by_one_entry_with_an_alarm_and_without() -> None:
     """During a lock-out it is the entry on the answer to the utterance, which follows."""
     usual, forced, locked = Desk(), forced_desk(), forced_desk()
-    usual.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
-    forced.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
-    locked.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=False))
+    usual.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
+    forced.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
+    locked.decisions.publish(replace(judgment_of(ReasonCode.RECOGNIZED), published=False))
     assert locked.events == []
     locked.decisions.publish(judgment_of(ReasonCode.LOCKED_OUT))
     for desk in (forced, locked):
@@ -260,7 +265,7 @@ def test_the_trail_grows_by_one_entry_with_an_alarm_and_without() -> None:
 
 def test_an_alarm_that_no_decision_follows_is_recorded_at_the_stop() -> None:
     desk = forced_desk()
-    desk.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=False))
+    desk.decisions.publish(replace(judgment_of(ReasonCode.RECOGNIZED), published=False))
     for _ in range(2):
         desk.decisions.close()
     assert [(event.kind, event.profile_id) for event in desk.events] == [(EventKind.DURESS, "ada")]
@@ -337,6 +342,44 @@ def test_a_busy_store_locks_nobody_out_and_a_broken_one_everybody(
     assert here.publisher.statuses[1:] == [{"problem": None}]
 
 
+@pytest.mark.parametrize("mistake", [False, True])
+def test_a_key_that_the_configuration_names_meanwhile_is_found(
+    tmp_path: Path, mistake: bool
+) -> None:
+    """As after `keys rewrap`; where the file has a mistake, the key is looked for as before."""
+    keys = [tmp_path / f"{number}.key" for number in range(3)]
+    for key in keys:
+        make_key_file(key)
+    names = iter(keys[1:])
+    publisher = Publisher()
+
+    def reread() -> Config:
+        if mistake:
+            raise ConfigError("line 3: no")
+        return Config(store=StoreConfig(key_file=next(names)))
+
+    with ProfileStore(tmp_path / "store", settings=StoreConfig(key_file=keys[0])) as store:
+        store.create("Ada", ProfileKind.PHRASE, required=3)
+        cache = ProfileCache(
+            store,
+            cast("Any", SimpleNamespace(fits=lambda _: True)),
+            EnrollmentConfig(),
+            cast("Any", SimpleNamespace(use=lambda _: None, load=lambda _: None)),
+            cast("Any", publisher),
+            reread,
+        )
+        cache.refresh()
+        for before, key in itertools.pairwise(keys):
+            with ProfileStore(store.path, settings=StoreConfig(key_file=before)) as other:
+                wrapping = key_of_file(key)
+                assert wrapping is not None
+                other.lock_with(wrapping, rotate=True)
+            for _ in range(6):
+                cache.refresh()
+            assert [profile.name for profile in cache.profiles] == ([] if mistake else ["Ada"])
+    assert len(publisher.statuses) == (1 if mistake else 0)
+
+
 def test_who_was_enrolled_with_another_model_is_named_and_a_duress_phrase_is_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -355,7 +398,7 @@ def test_what_was_learned_waits_for_the_store(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         profile_cache, "adaptation_from", lambda *_: (here.people[0], next(lessons))
     )
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     for _ in range(10):
         here.cache.learn(judgment)
     here.failing = StoreError("locked")
@@ -551,7 +594,7 @@ def test_what_was_said_before_a_suspend_opens_nothing(
     up[0] += slept_s
     service._notice_suspend()
     now[0], up[0] = 101.0, up[0] + 1.0
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     utterance = replace(judgment.utterance, speech_ended_at=ended_at)
     service._decide(replace(judgment, utterance=utterance))
     assert bool(desk.publisher.decisions) == sent
