@@ -28,7 +28,7 @@ MIN_OVERLAP = 5
 """Frames of speech that two fingerprints must share to be compared, a third of a second."""
 PHASES = 4
 """Frames of an utterance for each one of a fingerprint, 16 ms apart."""
-WIDEST = 0.125
+WIDEST = 0.13
 """How far an utterance may be higher or lower than a fingerprint, as a natural logarithm."""
 
 _WINDOW = 4096

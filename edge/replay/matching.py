@@ -50,7 +50,7 @@ _QUICK_STEP = 2
 _QUICK_FRAMES = 12
 """Frames of a piece, 1.5 s: a tempo of 12 % moves its ends by less than half a window."""
 _SPAN = _QUICK_FRAMES * _QUICK_STEP
-_QUICK_PITCHES = 0.009 * np.arange(-13, 14)
+_QUICK_PITCHES = 0.009 * np.arange(-14, 15)
 _BLOCK = 64
 """Fingerprints compared quickly at once; bounds the memory."""
 
