@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
+from edge.cloud_api import v1, v2
+
 
 def routes() -> list[BaseRoute]:
     """What it serves."""
-    return []
+    return [v1.ROUTE, v2.ROUTE_2, v2.ROUTE_2021]

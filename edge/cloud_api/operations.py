@@ -79,10 +79,6 @@ class Operations:
         self._known[operation.id] = operation
         return operation
 
-    def started(self, operation: Operation) -> None:
-        """It is this one's turn."""
-        operation.change("running", self._clock())
-
     def carry_out(
         self, operation: Operation, work: Coroutine[Any, Any, dict[str, Any]]
     ) -> asyncio.Task[None]:
@@ -108,6 +104,7 @@ class Operations:
     async def _finish(
         self, operation: Operation, work: Coroutine[Any, Any, dict[str, Any]]
     ) -> None:
+        operation.change("running", self._clock())
         try:
             operation.result = await work
         except Fault as fault:
