@@ -12,6 +12,7 @@ from edge.audio.files import MOST_CHUNKS, STREAMED_SIZE
 from edge.cloud_api.faults import Fault
 from edge.types import SAMPLE_RATE
 
+_WANTED = "WAV, PCM, 16 kHz, 16 bit, mono"
 MEDIA_TYPES = ("audio/wav", "application/octet-stream", "multipart/form-data")
 """What clients say they send; what they send decides."""
 
@@ -68,9 +69,6 @@ def require_wav(data: bytes, media_type: str, limits: Limits) -> float:
     return seconds
 
 
-_WANTED = "WAV, PCM, 16 kHz, 16 bit, mono"
-
-
 def _length_s(data: bytes) -> float:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("not a WAV file")
@@ -91,7 +89,7 @@ def _length_s(data: bytes) -> float:
                 length = there
             if length > there:
                 raise ValueError("the file ends before its header says it does")
-            return length / (2 * SAMPLE_RATE)
+            return int(length) / (2 * SAMPLE_RATE)
         position = body + length + (length & 1)
     raise ValueError("a WAV file without sound")
 

@@ -39,6 +39,7 @@ _LOOSE_LOCALE = re.compile(r"""["']?locale["']?\s*:\s*(["'])(.*?)\1""", re.IGNOR
 _GUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 _FORMS = ("", "application/json", "application/x-www-form-urlencoded", "application/octet-stream")
 
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of the query, with its JSON Schema."""
@@ -248,9 +249,7 @@ def guid(text: str) -> str:
     """A GUID in its usual form: small letters, with hyphens. Raises `Fault`."""
     match = _GUID.fullmatch(text.lower().strip("{}"))
     if match is None:
-        raise Fault(
-            400, "bad_id", "SpeakerInvalid", f"{text[:50]!r} is not a GUID", argument=True
-        )
+        raise Fault(400, "bad_id", "SpeakerInvalid", f"{text[:50]!r} is not a GUID", argument=True)
     return "-".join(match.groups())
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -16,8 +16,6 @@ from edge.cloud_api.recognition import Enrolled, Identified, Recognition, Verifi
 from edge.store.api_keys import ApiRole
 from edge.types import EventKind
 from edge.web.context import WebContext
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,17 @@ class Core:
         )
         self.operations = Operations()
 
-    async def list(self, resource: Resource) -> list[CloudProfile]:
+    async def every(self, resource: Resource) -> list[CloudProfile]:
         """All profiles of a resource, by id."""
-        return await run_in_threadpool(self.profiles.list, resource)
+        return await run_in_threadpool(self.profiles.every, resource)
 
     async def get(self, resource: Resource, profile_id: str) -> CloudProfile:
         """One profile."""
         return await run_in_threadpool(self.profiles.get, resource, profile_id)
+
+    async def require(self, resource: Resource, profile_ids: Sequence[str]) -> None:
+        """Refuse a group that one is missing of."""
+        await run_in_threadpool(self.profiles.group, resource, profile_ids)
 
     async def phrases(self, asked: Asked) -> list[str]:
         """The household's phrases in writing, for a key that may see what opens the door."""
@@ -134,7 +136,7 @@ class Core:
         self,
         asked: Asked,
         resource: Resource,
-        profile_ids: list[str],
+        profile_ids: Sequence[str],
         recording: Recording,
         limits: Limits,
     ) -> Identified:

@@ -66,7 +66,7 @@ class Operations:
         """
         self._forget()
         going = sum(not each.over for each in self._known.values() if each.key_id == key_id)
-        if going >= MOST_RUNNING or len(self._known) >= MOST and not self._make_room():
+        if going >= MOST_RUNNING or (len(self._known) >= MOST and not self._make_room()):
             raise Fault(
                 429,
                 "too_many_operations",

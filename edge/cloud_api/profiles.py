@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.cloud_api.faults import Fault, no_such_profile
@@ -107,7 +108,7 @@ class CloudProfiles:
         self._known: dict[str, Profile] = {}
         self._used: dict[str, float] = {}
 
-    def list(self, resource: Resource) -> list[CloudProfile]:
+    def every(self, resource: Resource) -> list[CloudProfile]:
         """All of a resource, by id."""
         records = self._records()
         shown = [
@@ -124,6 +125,14 @@ class CloudProfiles:
         if profile is None or not _belongs(profile, record, resource):
             raise no_such_profile(profile_id)
         return self._shown(profile, record)
+
+    def group(self, resource: Resource, profile_ids: Sequence[str]) -> list[CloudProfile]:
+        """Several of a resource, in this order. Raises `Fault`."""
+        there = {each.id: each for each in self.every(resource)}
+        for profile_id in profile_ids:
+            if profile_id not in there:
+                raise no_such_profile(profile_id)
+        return [there[profile_id] for profile_id in profile_ids]
 
     def phrases(self) -> list[str]:
         """The phrases in writing that the household enrolled, each once."""
@@ -181,9 +190,7 @@ class CloudProfiles:
         record = self._records(profile_id).get(profile_id)
         profile = self._store.reset(profile_id)
         if record is not None and record.required != profile.required:
-            profile = self._store.replace_samples(
-                profile_id, (), "", "", required=record.required
-            )
+            profile = self._store.replace_samples(profile_id, (), "", "", required=record.required)
         return profile
 
     def delete(self, resource: Resource, profile_id: str) -> None:

@@ -8,12 +8,12 @@ the limit, and exactly what reaches it is accepted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.audio.quality import explain
 from edge.cloud_api.audio import Limits
-from edge.cloud_api.faults import Fault, no_such_profile, of_quality, of_rejection
+from edge.cloud_api.faults import Fault, of_quality, of_rejection
 from edge.cloud_api.profiles import CloudProfile, CloudProfiles, Resource
 from edge.config import Config
 from edge.enrollment.process import Enrollment, EnrollmentRequest
@@ -161,7 +161,7 @@ class Recognition:
         limits: Limits,
     ) -> Identified:
         """Who of a group speaks."""
-        group = [self._profiles.get(resource, profile_id).profile for profile_id in profile_ids]
+        group = [each.profile for each in self._profiles.group(resource, profile_ids)]
         for profile in group:
             self._require_ready(engine, profile)
         self._attempts.require()
@@ -225,6 +225,3 @@ def _utterance(data: bytes) -> Utterance:
 
 def _not_possible(error: ProfileError) -> Fault:
     return Fault(409, "conflict", "SpeakerInvalid", str(error))
-
-
-Work = Callable[[Engine], Enrolled | Verified | Identified]

@@ -10,17 +10,16 @@ from edge.store import MAX_PROFILES
 
 IDENTIFIED_MOST = MAX_PROFILES
 """Profiles that a voice is compared with at once: the device's own limit."""
-_DIGITS = 2
 
 
 def seconds(value: float) -> float:
     """Seconds as the cloud rounded them."""
-    return round(value, _DIGITS)
+    return round(value, 2)
 
 
 def remaining_s(shown: CloudProfile) -> float:
     """Seconds of speech that are missing; never 0 while any are."""
-    return math.ceil(shown.profile.remaining * 10**_DIGITS) / 10**_DIGITS
+    return math.ceil(shown.profile.remaining * 100) / 100
 
 
 def status_of(shown: CloudProfile) -> str:

@@ -64,7 +64,7 @@ async def _create(kind: _Kind, asked: Asked) -> Response:
 
 
 async def _list(kind: _Kind, asked: Asked) -> Response:
-    return json_response([kind.shown(each) for each in await core_of(asked).list(kind.resource)])
+    return json_response([kind.shown(each) for each in await core_of(asked).every(kind.resource)])
 
 
 async def _get(kind: _Kind, asked: Asked) -> Response:
@@ -174,8 +174,7 @@ async def _identify(asked: Asked) -> Response:
     core = core_of(asked)
     limits = _SHORT if asked.flag("shortAudio") else _SPEECH
     profile_ids = asked.ids("identificationProfileIds", IDENTIFIED_MOST)
-    for profile_id in profile_ids:
-        await core.get(Resource.IDENTIFICATION, profile_id)
+    await core.require(Resource.IDENTIFICATION, profile_ids)
     recording = await core.recording(asked, limits)
     return _begin(asked, _speaker(asked, profile_ids, recording, limits))
 

@@ -118,7 +118,7 @@ async def _create(spelling: Spelling, resource: Resource, asked: Asked) -> Respo
 async def _list(spelling: Spelling, resource: Resource, asked: Asked) -> Response:
     top = _top(spelling, asked)
     after = _after(spelling, asked)
-    there = [each for each in await core_of(asked).list(resource) if each.id > after]
+    there = [each for each in await core_of(asked).every(resource) if each.id > after]
     page = there[:top]
     content: dict[str, Any] = {spelling.items: [_shown(spelling, resource, one) for one in page]}
     if len(there) > top:
@@ -137,9 +137,7 @@ def _top(spelling: Spelling, asked: Asked) -> int:
         if text is None:
             continue
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST_TOP):
-            raise Fault(
-                400, "bad_parameter", f"Invalid {name}", f"1 to {_MOST_TOP}", argument=True
-            )
+            raise Fault(400, "bad_parameter", f"Invalid {name}", f"1 to {_MOST_TOP}", argument=True)
         return int(text)
     return _TOP
 
@@ -223,8 +221,7 @@ async def _identify(_: Spelling, resource: Resource, asked: Asked) -> Response:
     core = core_of(asked)
     limits = _limits(resource, asked)
     profile_ids = asked.ids("profileIds", IDENTIFIED_MOST)
-    for profile_id in profile_ids:
-        await core.get(resource, profile_id)
+    await core.require(resource, profile_ids)
     recording = await core.recording(asked, limits)
     found = await core.identify(asked, resource, profile_ids, recording, limits)
     return json_response(
@@ -264,9 +261,7 @@ def _shown(spelling: Spelling, resource: Resource, shown: CloudProfile) -> dict[
         "createdDateTime": utc(profile.created_at),
         "lastUpdatedDateTime": utc(profile.updated_at),
         "enrollmentsCount": shown.count,
-        **spelling.lengths(
-            enrollmentsLength=shown.audio_s, enrollmentsSpeechLength=shown.speech_s
-        ),
+        **spelling.lengths(enrollmentsLength=shown.audio_s, enrollmentsSpeechLength=shown.speech_s),
         # Of a profile, older clients know it by this name.
         "enrollmentSpeechLength": seconds(shown.speech_s),
         **_remaining(spelling, resource, shown),
@@ -340,19 +335,31 @@ def _calls_of(spelling: Spelling, resource: Resource) -> list[Call]:
         )  # fmt: skip
         calls.append(
             call(
-                "POST", f"{every}{spelling.action}identifySingleSpeaker", "identify",
-                f"Who of a group speaks: a recording of {lengths}.", read, _identify,
-                (200, "Identification"), body="audio", query=(group, *waive),
-            )  # fmt: skip
-        )
+                "POST",
+                f"{every}{spelling.action}identifySingleSpeaker",
+                "identify",
+                f"Who of a group speaks: a recording of {lengths}.",
+                read,
+                _identify,
+                (200, "Identification"),
+                body="audio",
+                query=(group, *waive),
+            )
+        )  # fmt: skip
     else:
         calls.append(
             call(
-                "POST", f"{one}{spelling.action}verify", "verify",
-                f"Whether it is this person: a recording of {lengths}.", read, _verify,
-                (200, "Verification"), body="audio", query=waive,
-            )  # fmt: skip
-        )
+                "POST",
+                f"{one}{spelling.action}verify",
+                "verify",
+                f"Whether it is this person: a recording of {lengths}.",
+                read,
+                _verify,
+                (200, "Verification"),
+                body="audio",
+                query=waive,
+            )
+        )  # fmt: skip
     return calls
 
 
