@@ -40,6 +40,7 @@ _TICK_S = 1.0
 _CERTIFICATE_S = 3600.0
 _HANDSHAKE_S = 10.0
 _KEEP_ALIVE_S = 5
+_ALIVE_S = 10
 _GRACE_S = 1
 """Time for answers that are being sent, when the server is to stop."""
 _MOST_HEADER_BYTES = 16384
@@ -67,6 +68,7 @@ class HttpServer:
             self._context = self._parts(opened)
             self._open = opened.pop_all()
         self._server = _Server(self._settings(), self._ready)
+        self._notifier = Notifier()
 
     @property
     def port(self) -> int:
@@ -86,6 +88,7 @@ class HttpServer:
         try:
             self._server.run(sockets=[self._listener])
         finally:
+            self._notifier.stopping()
             self._stopped = True
             self._wake.set()
             ticking.join(_GRACE_S)
@@ -137,11 +140,16 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+            callback_notify=self._alive,
+            timeout_notify=_ALIVE_S,
             **more,
         )
 
     def _ready(self) -> None:
-        Notifier().ready(f"serving at {self._config.http.address}, port {self.port}")
+        self._notifier.ready(f"serving at {self._config.http.address}, port {self.port}")
+
+    async def _alive(self) -> None:
+        self._notifier.watchdog()
 
     def _tick(self) -> None:
         since_s = 0.0

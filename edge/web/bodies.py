@@ -11,6 +11,7 @@ from starlette.requests import Request
 from edge.audio.files import read_recording
 from edge.audio.utterance import utterance_of
 from edge.types import Utterance
+from edge.web.guard import too_large, too_slow
 from edge.web.refusal import Refused
 
 MOST_AUDIO_BYTES = 20 << 20
@@ -31,11 +32,11 @@ async def read_body(request: Request, most_bytes: int, within_s: float = WITHIN_
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large(most_bytes)
     try:
         return await asyncio.wait_for(_read(request, most_bytes), within_s)
     except asyncio.TimeoutError:
-        raise Refused(408, "Timeout", f"the body did not come within {within_s:.0f} s") from None
+        raise too_slow() from None
 
 
 async def read_audio(request: Request) -> bytes:
@@ -72,13 +73,9 @@ async def _read(request: Request, most_bytes: int) -> bytes:
     body = bytearray()
     async for part in request.stream():
         if len(body) + len(part) > most_bytes:
-            raise _too_large(most_bytes)
+            raise too_large(most_bytes)
         body += part
     return bytes(body)
-
-
-def _too_large(most_bytes: int) -> Refused:
-    return Refused(413, "TooLarge", f"the body is larger than {most_bytes} bytes")
 
 
 def _files_in(body: bytes, boundary: bytes) -> list[bytes]:

@@ -9,8 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from starlette.requests import HTTPConnection
+from typing import TYPE_CHECKING
 
 from edge.errors import StoreError
 from edge.store.api_keys import ApiKey, ApiKeys, ApiRole
@@ -19,6 +18,9 @@ from edge.types import Detail, Event, EventKind
 from edge.uptime import boot_id, uptime
 from edge.web.addresses import network_of
 from edge.web.refusal import Refused
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
 
 __all__ = ["HEADER", "Callers", "Refused"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
+import json
 import time
 import wave
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from edge.config import Config
 from edge.recognition import Engine
 from edge.store.api_keys import ApiRole
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind
+from edge.web.callers import HEADER
 from edge.web.context import WebContext
 from tests.unit.voices import enrolled, quiet, samples_of
 from tests.unit.web import client_of, close_context, key_header, make_context
@@ -59,8 +62,11 @@ def silence(seconds: float) -> bytes:
 def noisy(name: str) -> bytes:
     """A recording of the demo in much noise, as WAV."""
     samples = samples_of(name)
-    noise = 0.2 * np.random.default_rng(5).standard_normal(len(samples)).astype(np.float32)
+    noise = 0.05 * np.random.default_rng(5).standard_normal(len(samples)).astype(np.float32)
     return wav(samples + noise)
+
+
+_numbers = itertools.count()
 
 
 class Cloud:
@@ -74,7 +80,8 @@ class Cloud:
 
     def key(self, role: ApiRole) -> dict[str, str]:
         """The header with a new key of a role."""
-        return key_header(self.context, role)
+        text = self.context.keys.new(f"another {next(_numbers)}", role)
+        return {HEADER: text}
 
     def at_the_door(self, profile: Profile, name: str, phrase: str = "") -> Profile:
         """A profile as if it had been enrolled at the door."""
@@ -103,7 +110,7 @@ class Cloud:
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """What is in the audit trail: kind and detail of each entry."""
         self.context.trail.flush()
-        return [(entry.kind, dict(entry.detail)) for entry in self.context.trail.entries()]
+        return [(entry.kind, json.loads(entry.detail)) for entry in self.context.trail.entries()]
 
 
 @contextmanager

@@ -185,7 +185,7 @@ def test_a_verification_is_the_judgment_of_the_door(
         (silence(2.0), "Audio too short", "too_short"),
         (silence(15.1), "Audio too long", "too_long"),
         (noisy("ada_enroll_1"), "Audio too noisy", "too_noisy"),
-        (wav(0.002 * samples_of("ada_enroll_1")), "SpeechNotRecognized", "too_quiet"),
+        (wav(0.006 * samples_of("ada_enroll_1")), "SpeechNotRecognized", "too_quiet"),
         (wav(20.0 * samples_of("ada_enroll_1")), "Audio too noisy", "clipped"),
         (b"no recording", "Invalid audio format", "audio_format"),
         (b"", "Invalid audio format", "no_audio"),
