@@ -100,9 +100,7 @@ class Cloud:
         assert response.status_code == 202, response.text
         assert response.content == b""
         while True:
-            answer: dict[str, Any] = self.client.get(
-                response.headers["Operation-Location"]
-            ).json()
+            answer: dict[str, Any] = self.client.get(response.headers["Operation-Location"]).json()
             if answer["status"] in ("failed", "succeeded"):
                 return answer
             time.sleep(0.01)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.config import Config, EnrollmentConfig, LockOutConfig
@@ -13,7 +14,7 @@ from edge.recognition import Engine
 from edge.replay.memory import fingerprints_of
 from edge.store import MAX_PROFILES
 from edge.store.api_keys import ApiRole
-from edge.types import Profile, ProfileStatus
+from edge.types import FloatArray, Profile, ProfileStatus
 from tests.unit.cloud import (
     NOBODY,
     UNKNOWN,
@@ -83,7 +84,9 @@ def test_the_life_of_a_verification_profile(fresh: Cloud) -> None:
     }
     assert fresh.context.store.get(profile_id).name == f"Profile {profile_id[:8]}"
 
-    early = client.post(f"{V1}/verify?verificationProfileId={profile_id}", content=said("ada_enroll_1"))
+    early = client.post(
+        f"{V1}/verify?verificationProfileId={profile_id}", content=said("ada_enroll_1")
+    )
     assert (early.status_code, early.json()["error"]["reason"]) == (400, "not_enrolled")
 
     answers = [
@@ -285,9 +288,7 @@ def test_without_short_audio_thirty_seconds_of_speech_are_needed(fresh: Cloud) -
     assert total == pytest.approx(30.0, abs=0.011)
 
 
-def speech_of(*names: str) -> object:
-    import numpy as np
-
+def speech_of(*names: str) -> FloatArray:
     return np.concatenate([samples_of(name) for name in names])
 
 
@@ -357,8 +358,10 @@ def test_the_kinds_of_profiles_are_apart(
 ) -> None:
     by_phrase = {each["verificationProfileId"] for each in cloud.client.get(VERIFICATION).json()}
     by_voice = {each["identificationProfileId"] for each in cloud.client.get(IDENTIFICATION).json()}
-    assert ada_id in by_phrase and ada_id not in by_voice
-    assert set(speakers) <= by_voice and not set(speakers) & by_phrase
+    assert ada_id in by_phrase
+    assert ada_id not in by_voice
+    assert set(speakers) <= by_voice
+    assert not set(speakers) & by_phrase
     assert cloud.client.get(f"{IDENTIFICATION}/{ada_id}").status_code == 404
 
 

@@ -118,9 +118,7 @@ def test_a_new_profile_of_a_phrase(fresh: Cloud, version: Spelled) -> None:
 
 @BOTH
 @pytest.mark.parametrize("of", [FREE, GROUP], ids=["verification", "identification"])
-def test_a_new_profile_of_free_speech(
-    fresh: Cloud, version: Spelled, of: tuple[str, str]
-) -> None:
+def test_a_new_profile_of_free_speech(fresh: Cloud, version: Spelled, of: tuple[str, str]) -> None:
     made = create(fresh, version, of)
     remaining = {"remainingEnrollmentsSpeechLength": 20.0}
     in_seconds = {**IN_SECONDS, "remainingEnrollmentsSpeechLengthInSec": 20.0}
@@ -262,9 +260,7 @@ def test_who_of_a_group_speaks_with_a_ranking(
 def test_lists_come_in_pages(fresh: Cloud, version: Spelled) -> None:
     made = sorted(create(fresh, version, GROUP)["profileId"] for _ in range(5))
     items, link, top = (
-        ("profiles", "@nextLink", "$top")
-        if version is V2
-        else ("value", "nextLink", "maxpagesize")
+        ("profiles", "@nextLink", "$top") if version is V2 else ("value", "nextLink", "maxpagesize")
     )
     path = version.profiles(*GROUP)
     whole = fresh.client.get(version.to(path)).json()
@@ -396,4 +392,3 @@ def test_a_profile_that_is_not_there(cloud: Cloud, version: Spelled) -> None:
     ]
     assert [answer.status_code for answer in answers] == [404] * 5
     assert {answer.json()["error"]["code"] for answer in answers} == {"NotFound"}
-
