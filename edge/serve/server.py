@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -82,7 +81,7 @@ class HttpServer:
         return bool(self._context.keys.list())
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until stopped."""
         ticking = threading.Thread(target=self._tick, name="tick", daemon=True)
         ticking.start()
         try:
@@ -92,7 +91,10 @@ class HttpServer:
             self._stopped = True
             self._wake.set()
             ticking.join(_GRACE_S)
-            self._open.close()
+
+    def close(self) -> None:
+        """Let go of what it holds; a second call does nothing."""
+        self._open.close()
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -175,13 +177,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT."""
-
-        def stop(*_: object) -> None:
-            self.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+        """Leave signals to the command."""
         yield
 
     async def startup(self, sockets: Any = None) -> None:

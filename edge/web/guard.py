@@ -103,9 +103,10 @@ class Guard:
                 raise
             await _answer(headed, refusal)
         except Exception as error:
-            if begun:
+            said = fault(error)
+            if begun:  # the connection is all that is left to end
                 raise
-            await _answer(headed, fault(error))
+            await _answer(headed, said)
         finally:
             self._held -= taken
 

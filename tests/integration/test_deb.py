@@ -90,9 +90,11 @@ def test_a_bill_of_what_is_in_it_lies_beside_it(package: Path, unpacked: Path) -
 def test_the_http_server_is_there_and_does_not_start_by_itself(unpacked: Path) -> None:
     assert list(unpacked.glob("usr/lib/edge-voice/starlette"))
     installed = (unpacked / "DEBIAN/postinst").read_text()
-    assert "enable 'edge-voice.service'" in installed
-    assert "enable 'edge-voice-serve.service'" not in installed
-    assert "start 'edge-voice-serve.service'" not in installed
+    default = "was-enabled defaults to true"
+    before, _, after = installed.partition("unmask 'edge-voice-serve.service'")
+    assert default in before
+    assert default not in after
+    assert "invoke stop 'edge-voice-serve.service'" in (unpacked / "DEBIAN/prerm").read_text()
 
 
 def test_purging_deletes_and_removing_does_not(unpacked: Path) -> None:
@@ -119,4 +121,4 @@ def test_its_software_knows_a_voice(unpacked: Path, tmp_path: Path) -> None:
     assert out(str(command), "--version", **home).strip() == f"edge-voice {__version__}"
     out(str(command), "enroll", "Ada", *files, **home)
     said = out(str(command), "verify", "Ada", str(demo / "ada_right_phrase.flac"), "--json", **home)
-    assert '"result": "accept"' in said
+    assert '"reason": "recognized"' in said

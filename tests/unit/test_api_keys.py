@@ -45,7 +45,16 @@ def test_a_key_is_found_by_its_digits_alone(keys: ApiKeys) -> None:
     assert (found.name, found.role) == ("Phone", ApiRole.MANAGE)
     assert [key.name for key in keys.list()] == ["Phone", "Sensor"]
     last = "0" if text[-1] != "0" else "1"
-    for wrong in ("", "Phone", found.id, text[:-1], text + "0", text[:-1] + last, "\x00", "ı" * 32):
+    for wrong in (
+        "",
+        "Phone",
+        found.id,
+        text[:-1],
+        text + "0",
+        text[:-1] + last,
+        "\x00",
+        "\u0131" * 32,
+    ):
         assert keys.find(wrong) is None
 
 

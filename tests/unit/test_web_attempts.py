@@ -58,8 +58,7 @@ class House:
         try:
             self.attempts.require()
         except Refused as refusal:
-            assert refusal.status == 429
-            return refusal.retry_after_s
+            return refusal.retry_after_s if refusal.status == 429 else None
         return None
 
 

@@ -78,12 +78,15 @@ def test_each_caller_has_its_turn(recognizer: Recognizer) -> None:
 def test_ten_callers_are_served_before_one_is_served_twice(recognizer: Recognizer) -> None:
     gate, done = Gate(), []
 
+    def said(number: int) -> Callable[[object], None]:
+        return lambda _: done.append(number)
+
     async def main() -> None:
         waiting = [asyncio.create_task(recognizer.run("first", gate))]
         await asyncio.to_thread(gate.begun.wait, 60)
         for caller in range(10):
             for _ in range(3):
-                work = recognizer.run(str(caller), lambda _, caller=caller: done.append(caller))
+                work = recognizer.run(str(caller), said(caller))
                 waiting.append(asyncio.create_task(work))
                 await asyncio.sleep(0)
         gate.open.set()
