@@ -24,10 +24,11 @@ from tests.unit.voices import samples_of
 VERIFICATION = f"{V1}/verificationProfiles"
 BY_PHRASE_2 = "/speaker/verification/v2.0/text-dependent/profiles"
 BY_PHRASE_2021 = "/speaker-recognition/verification/text-dependent/profiles"
+TOO_LONG = b'{"locale": "%b"}' % b"-".join([b"abcdefgh"] * 4 + [b"a"])
 VERIFY_UNKNOWN = f"{V1}/verify?verificationProfileId={UNKNOWN}"
-IDENTIFY_2021 = (
+PERHAPS_2021 = (
     "/speaker-recognition/identification/text-independent/profiles:identifySingleSpeaker"
-    f"?{API}&profileIds={UNKNOWN}"
+    f"?{API}&profileIds={UNKNOWN}&ignoreMinLength=perhaps"
 )
 
 
@@ -187,7 +188,7 @@ def test_a_locale_counts_however_it_is_written(
         ("application/json", b'{"locale": ""}', 400, "bad_locale"),
         ("application/json", b'{"locale": "en us"}', 400, "bad_locale"),
         ("application/json", b'{"locale": "e\\u0000"}', 400, "bad_locale"),
-        ("application/json", b'{"locale": "%b"}' % b"-".join([b"abcdefgh"] * 4 + [b"a"]), 400, "bad_locale"),
+        ("application/json", TOO_LONG, 400, "bad_locale"),
         ("application/xml", b"<locale>en-us</locale>", 415, "media_type"),
         ("application/json", b" " * 65_537, 413, "too_large"),
     ],
@@ -276,7 +277,7 @@ def test_pcm_in_the_extensible_form_is_pcm(cloud: Cloud, ada_id: str) -> None:
         ("GET", f"{BY_PHRASE_2}/nobody", 400, "InvalidArgument", "bad_id"),
         ("GET", f"{BY_PHRASE_2021}/nobody?{API}", 400, "InvalidArgument", "bad_id"),
         ("POST", f"{BY_PHRASE_2}/{UNKNOWN}:verify", 404, "NotFound", "no_such_path"),
-        ("POST", f"{IDENTIFY_2021}&ignoreMinLength=perhaps", 400, "InvalidArgument", "bad_parameter"),
+        ("POST", PERHAPS_2021, 400, "InvalidArgument", "bad_parameter"),
     ],
 )  # fmt: skip
 def test_a_request_for_what_is_not_there(
