@@ -150,11 +150,10 @@ class Core:
                 limits=limits,
             )
         )
-        accepted = found.reason is found.reason.ACCEPTED
         asked.record(
             EventKind.VERIFICATION,
-            found.profile_id if accepted else None,
-            accepted=accepted,
+            found.profile_id if found.accepted else None,
+            accepted=found.accepted,
             reason=found.reason.value,
             score=found.score,
             among=len(profile_ids),

@@ -68,6 +68,11 @@ class Identified:
     confidence: Confidence
     ranking: tuple[tuple[str, float], ...]
 
+    @property
+    def accepted(self) -> bool:
+        """Whether it is one of the group."""
+        return self.profile_id != NOBODY
+
 
 class Recognition:
     """What a server does with recordings; every method belongs to the recognizer's thread.
