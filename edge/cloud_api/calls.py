@@ -32,8 +32,8 @@ from edge.web.refusal import Refused
 
 T = TypeVar("T")
 
-_LOCALE = re.compile(r"[A-Za-z]{2,8}([-_]?[A-Za-z0-9]{1,8}){0,8}")
-_LONGEST_LOCALE = 35
+LOCALE = r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8}){0,8}$"
+LONGEST_LOCALE = 35
 """The longest language tag that anybody needs, RFC 5646 section 4.4.1."""
 _LOOSE_LOCALE = re.compile(r"""["']?locale["']?\s*:\s*(["'])(.*?)\1""", re.IGNORECASE)
 _GUID = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
@@ -214,6 +214,8 @@ class Version(BaseRoute):
     def _find(self, request: Request) -> tuple[Call, dict[str, str]]:
         path = _plain(request.scope["path"])[len(self.prefix) :]
         found = [(call, match) for call in self.calls if (match := call.pattern.fullmatch(path))]
+        # What is spelled out comes before what may be anything.
+        found = [each for each in found if not each[1].groupdict()] or found
         method = "GET" if request.method == "HEAD" else request.method
         for call, match in found:
             if call.method == method:
@@ -255,7 +257,7 @@ def guid(text: str) -> str:
 
 def require_locale(text: str) -> str:
     """A locale, any that can be one. Raises `Fault`."""
-    if len(text) > _LONGEST_LOCALE or not _LOCALE.fullmatch(text):
+    if len(text) > LONGEST_LOCALE or re.fullmatch(LOCALE, text) is None:
         raise Fault(
             400,
             "bad_locale",

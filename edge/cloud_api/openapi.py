@@ -10,7 +10,7 @@ from typing import Any
 import edge
 from edge.cloud_api import v1, v2
 from edge.cloud_api.audio import MEDIA_TYPES
-from edge.cloud_api.calls import Call, Version
+from edge.cloud_api.calls import LOCALE, LONGEST_LOCALE, Call, Version
 from edge.store.api_keys import ApiRole
 from edge.web.callers import HEADER
 
@@ -20,6 +20,7 @@ _NUMBER: _Schema = {"type": "number", "minimum": 0}
 _COUNT: _Schema = {"type": "integer", "minimum": 0}
 _TEXT: _Schema = {"type": "string"}
 _GUID: _Schema = {"type": "string", "format": "uuid"}
+_LOCALE: _Schema = {"type": "string", "pattern": LOCALE, "maxLength": LONGEST_LOCALE}
 _TIME: _Schema = {"type": "string", "format": "date-time"}
 _STATUS: _Schema = {"enum": ["Enrolling", "Training", "Enrolled"]}
 _SCORE: _Schema = {"type": "number", "minimum": 0, "maximum": 1}
@@ -116,10 +117,15 @@ _SCHEMAS_1: dict[str, _Schema] = {
     ),
     "Error": _object(
         error=_object(
-            code={"enum": ["BadRequest", "Unspecified", "NotFound", "InternalServerError"]},
+            {
+                "reason": _REASON,
+                "detail": {"type": "string", "description": "What is wrong, and what to do."},
+            },
+            code={
+                "type": "string",
+                "examples": ["BadRequest", "Unspecified", "NotFound", "InternalServerError"],
+            },
             message=_TEXT,
-            reason=_REASON,
-            detail={"type": "string", "description": "What is wrong, and what to do."},
         )
     ),
 }
@@ -174,7 +180,7 @@ def _schemas_2(spelling: v2.Spelling) -> dict[str, _Schema]:
             identifiedProfile=ranked, profilesRanking=_list(ranked), reason=_REASON
         ),
         "Phrases": phrases if spelling is v2.V2 else _object(value=phrases),
-        "Error": _object(error=_object(code=_TEXT, message=_TEXT, reason=_REASON)),
+        "Error": _object(error=_object({"reason": _REASON}, code=_TEXT, message=_TEXT)),
     }
 
 
@@ -255,7 +261,7 @@ class Served:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    schema = _TEXT if name == "locale" else _GUID
+    schema = _LOCALE if name == "locale" else _GUID
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
@@ -288,7 +294,7 @@ def _answer(status: int, schema: str) -> dict[str, Any]:
 
 
 def _locale_body() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"locale": _TEXT}, "required": ["locale"]}
+    schema = {"type": "object", "properties": {"locale": _LOCALE}, "required": ["locale"]}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 

@@ -10,7 +10,15 @@ from typing import Any
 from starlette.responses import Response
 
 from edge.cloud_api.audio import Limits
-from edge.cloud_api.calls import Asked, Call, Parameter, Version, json_response, require_locale
+from edge.cloud_api.calls import (
+    LOCALE,
+    Asked,
+    Call,
+    Parameter,
+    Version,
+    json_response,
+    require_locale,
+)
 from edge.cloud_api.core import Recording, core_of
 from edge.cloud_api.faults import Fault, of_refusal
 from edge.cloud_api.operations import Operation
@@ -292,7 +300,11 @@ CALLS = (
         "GET", "/verificationPhrases", "listVerificationPhrases",
         "The household's phrases in writing, to keys with the role manage.",
         ApiRole.VERIFY, _phrases, answers=(200, "Phrases"),
-        query=(Parameter("locale", {"type": "string"}, "Any language tag.", required=True),),
+        query=(
+            Parameter(
+                "locale", {"type": "string", "pattern": LOCALE}, "Any language.", required=True
+            ),
+        ),
     ),
     *_calls_of(_IDENTIFICATION),
     Call(

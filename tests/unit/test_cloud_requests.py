@@ -273,6 +273,7 @@ def test_pcm_in_the_extensible_form_is_pcm(cloud: Cloud, ada_id: str) -> None:
         ("POST", VERIFY_UNKNOWN, 404, "NotFound", "no_such_profile"),
         ("GET", f"{V1}/operations/1", 400, "BadRequest", "bad_id"),
         ("GET", BY_PHRASE_2[:-9], 404, "NotFound", "no_such_path"),
+        ("GET", PERHAPS_2021, 405, "MethodNotAllowed", "method"),
         ("PATCH", BY_PHRASE_2, 405, "MethodNotAllowed", "method"),
         ("GET", f"{BY_PHRASE_2}/nobody", 400, "InvalidArgument", "bad_id"),
         ("GET", f"{BY_PHRASE_2021}/nobody?{API}", 400, "InvalidArgument", "bad_id"),
