@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import edge
 from edge.cloud_api import v1, v2
 from edge.cloud_api.audio import MEDIA_TYPES
 from edge.cloud_api.calls import LOCALE, LONGEST_LOCALE, Call, Version
@@ -209,7 +208,7 @@ class Served:
             "info": {
                 "title": self.title,
                 "version": self.name,
-                "summary": f"Served on the device by Edge Voice {edge.__version__}.",
+                "summary": "Served on the device by Edge Voice.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": self.route.prefix}],

@@ -202,12 +202,11 @@ class Recognition:
     def _require_ready(self, engine: Engine, profile: Profile) -> None:
         if profile.status is not ProfileStatus.ENROLLED:
             unit = "recordings" if profile.kind is ProfileKind.PHRASE else "seconds of speech"
-            raise Fault(
-                400,
-                "not_enrolled",
-                "SpeakerInvalid",
-                f"the profile is not enrolled yet: {profile.remaining:.3g} more {unit} needed",
-            )
+            missing = f"{profile.remaining:.3g} more {unit} needed"
+            if profile.remaining <= 0.0:
+                missing = "it waits to be confirmed by the owner"
+            detail = f"the profile is not enrolled yet: {missing}"
+            raise Fault(400, "not_enrolled", "SpeakerInvalid", detail)
         try:
             engine.require_ready(profile)
         except ProfileError as error:

@@ -23,8 +23,10 @@ def remaining_s(shown: CloudProfile) -> float:
 
 
 def status_of(shown: CloudProfile) -> str:
-    """The state of a profile."""
-    return "Enrolled" if shown.enrolled else "Enrolling"
+    """The state of a profile: complete but not usable yet is what the cloud called training."""
+    if shown.enrolled:
+        return "Enrolled"
+    return "Enrolling" if shown.profile.remaining > 0.0 else "Training"
 
 
 def ticks(moment: float) -> str:

@@ -11,6 +11,8 @@ import pytest
 
 from edge.config import Config, EnrollmentConfig, LockOutConfig
 from edge.recognition import Engine
+from edge.replay.fingerprint import UtterancePeaks
+from edge.replay.matching import best_match
 from edge.replay.memory import fingerprints_of
 from edge.store import MAX_PROFILES
 from edge.store.api_keys import ApiRole
@@ -28,6 +30,7 @@ from tests.unit.cloud import (
     silence,
     wav,
 )
+from tests.unit.voices import recording as utterance
 from tests.unit.voices import samples_of, speech
 
 VERIFICATION, IDENTIFICATION = f"{V1}/verificationProfiles", f"{V1}/identificationProfiles"
@@ -110,12 +113,18 @@ def test_the_life_of_a_verification_profile(fresh: Cloud) -> None:
     # The door knows the person at once, and the recordings, which do not open it.
     profile = fresh.context.store.get(profile_id)
     assert profile.status is ProfileStatus.ENROLLED
-    assert len(fingerprints_of(fresh.context.store, profile_id)) == 3
+    known = fingerprints_of(fresh.context.store, profile_id)
+    assert len(known) == 3
+    replays = {"ada_enroll_1": True, "ada_enroll_3": True, "ada_right_phrase": False}
+    for name, replayed in replays.items():
+        match = best_match(UtterancePeaks(utterance(name).samples), known)
+        assert match is not None
+        assert match.suspected is replayed
     assert client.get(VERIFICATION).json() == [client.get(path).json()]
 
     verify = f"{V1}/verify?verificationProfileId={profile_id}"
     assert client.post(verify, content=said("ada_right_phrase")).json() == {
-        "result": "Accept", "confidence": "High", "phrase": "", "reason": "accepted",
+        "result": "Accept", "confidence": "High", "phrase": "", "reason": "recognized",
     }  # fmt: skip
     assert client.get(path).json()["lastActionDateTime"] > created
     # To be judged is not to be heard at the door.
@@ -162,7 +171,7 @@ def test_a_profile_is_complete_after_as_many_repetitions_as_configured(
 @pytest.mark.parametrize(
     ("recording", "result", "phrase", "reason"),
     [
-        ("ada_right_phrase", "Accept", "open the door please", "accepted"),
+        ("ada_right_phrase", "Accept", "open the door please", "recognized"),
         ("ada_wrong_phrase", "Reject", "", "wrong_phrase"),
         ("stranger_adas_phrase", "Reject", "", "unknown_speaker"),
     ],
@@ -301,7 +310,7 @@ def test_who_of_a_group_speaks(cloud: Cloud, speakers: tuple[str, str]) -> None:
     ]
     assert [each["identifiedProfileId"] for each in found] == [*speakers, NOBODY]
     assert all(each["confidence"] in ("Low", "Normal", "High") for each in found)
-    assert [each["reason"] for each in found] == ["accepted", "accepted", "unknown_speaker"]
+    assert [each["reason"] for each in found] == ["recognized", "recognized", "unknown_speaker"]
 
 
 def test_a_recording_that_cannot_be_identified_fails_its_operation(

@@ -220,7 +220,7 @@ def test_four_seconds_of_speech_are_judged_as_they_are(
 @pytest.mark.parametrize(
     ("recording", "result", "reason"),
     [
-        ("ada_right_phrase", "Accept", "accepted"),
+        ("ada_right_phrase", "Accept", "recognized"),
         ("ada_wrong_phrase", "Reject", "wrong_phrase"),
         ("stranger_adas_phrase", "Reject", "unknown_speaker"),
     ],
