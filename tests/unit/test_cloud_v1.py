@@ -14,7 +14,7 @@ from edge.recognition import Engine
 from edge.replay.fingerprint import UtterancePeaks
 from edge.replay.matching import best_match
 from edge.replay.memory import fingerprints_of
-from edge.store import MAX_PROFILES
+from edge.store import MAX_PROFILES, open_store
 from edge.store.api_keys import ApiRole
 from edge.types import FloatArray, Profile, ProfileStatus
 from tests.unit.cloud import (
@@ -311,6 +311,10 @@ def test_who_of_a_group_speaks(cloud: Cloud, speakers: tuple[str, str]) -> None:
     assert [each["identifiedProfileId"] for each in found] == [*speakers, NOBODY]
     assert all(each["confidence"] in ("Low", "Normal", "High") for each in found)
     assert [each["reason"] for each in found] == ["recognized", "recognized", "unknown_speaker"]
+    cloud.context.trail.flush()
+    entries = cloud.context.trail.entries()[-3:]
+    assert [entry.kind for entry in entries] == ["verification"] * 3
+    assert [entry.profile_id for entry in entries] == [*speakers, None]
 
 
 def test_a_recording_that_cannot_be_identified_fails_its_operation(
@@ -388,6 +392,18 @@ def test_a_duress_phrase_is_not_there(fresh: Cloud, ada: Profile) -> None:
     assert fresh.client.get(f"{V1}/verificationPhrases?locale=en-us").json() == []
 
 
+def test_what_another_process_changes_is_seen_at_once(fresh: Cloud, ada: Profile) -> None:
+    assert fresh.client.get(VERIFICATION).json() == []
+    with open_store(fresh.context.store.path.parent) as other:
+        profile = other.create("Ada", ada.kind, required=3.0)
+        path = f"{VERIFICATION}/{profile.id}"
+        assert fresh.client.get(path).json()["enrollmentsCount"] == 0
+        other.add_sample(profile.id, ada.samples[0], ada.speaker_model, ada.phrase_model)
+        assert fresh.client.get(path).json()["enrollmentsCount"] == 1
+        other.delete(profile.id)
+    assert fresh.client.get(path).status_code == 404
+
+
 def test_rejected_attempts_lock_out(tmp_path: Path, engine: Engine, ada: Profile) -> None:
     config = Config(state_directory=tmp_path, lockout=LockOutConfig(rejections=2, first_s=60.0))
     with serving(tmp_path, engine, config) as cloud:
@@ -403,3 +419,7 @@ def test_rejected_attempts_lock_out(tmp_path: Path, engine: Engine, ada: Profile
             assert answer.json()["error"]["code"] == "Unspecified"
             assert answer.json()["error"]["reason"] == "locked_out"
             assert 0 < int(answer.headers["Retry-After"]) <= 60
+        speaker = cloud.at_the_door(ada_speaking(engine), "Ada speaking")
+        identify = f"{V1}/identify?identificationProfileIds={speaker.id}&shortAudio=true"
+        failed = cloud.operation(cloud.client.post(identify, content=said("ada_right_phrase")))
+        assert (failed["status"], failed["reason"]) == ("failed", "locked_out")
