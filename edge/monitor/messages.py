@@ -65,7 +65,7 @@ def judgment_messages(judgment: Judgment) -> list[Message]:
     Without an utterance, as when a challenge was not answered in time, only the decision.
     """
     decision = judgment.decision
-    scores, timings = decision.scores, decision.timings_ms
+    timings = decision.timings_ms
     common = {"id": decision.id, "time": utc(decision.time)}
     decided: Message = {
         "type": "decision",
@@ -76,9 +76,9 @@ def judgment_messages(judgment: Judgment) -> list[Message]:
         "name": decision.name,
         "took_ms": round(timings.get("endpoint", 0.0) + timings.get("decide", 0.0), 1),
     }
-    for part in ("joint", "voice", "phrase"):
-        if part in scores and f"{part}_threshold" in scores:
-            decided[f"{part}_margin"] = round(scores[part] - scores[f"{part}_threshold"], 2)
+    decided.update(
+        {f"{part}_margin": round(margin, 2) for part, margin in decision.margins().items()}
+    )
     if len(judgment.utterance.samples) == 0 or decision.quality is None:
         return [decided]
     utterance = {
