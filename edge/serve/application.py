@@ -6,9 +6,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from edge import cloud_api, page
+from edge.web.addresses import own_names
 from edge.web.context import WebContext
 from edge.web.guard import Guard
-from edge.web.names import own_names
 
 
 def build_application(context: WebContext) -> Starlette:

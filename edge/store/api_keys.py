@@ -10,11 +10,13 @@ import re
 import secrets
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from edge.errors import InputError, StoreError
 from edge.store.names import clean_name, name_key
 from edge.store.profiles import ProfileStore
 from edge.store.rows import Kept
+from edge.types.decision import utc
 
 MAX_KEYS = 100
 _KIND = "api-key"
@@ -49,6 +51,15 @@ class ApiKey:
     role: ApiRole
     created_at: float
     id: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Under its JSON names."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": self.role.value,
+            "created_at": utc(self.created_at),
+        }
 
 
 # Inside the class below, `list` is the method.

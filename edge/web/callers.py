@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import math
@@ -18,6 +17,7 @@ from edge.store.api_keys import ApiKey, ApiKeys, ApiRole
 from edge.store.device_state import DeviceState
 from edge.types import Detail, Event, EventKind
 from edge.uptime import boot_id, uptime
+from edge.web.addresses import network_of
 from edge.web.refusal import Refused
 
 __all__ = ["HEADER", "Callers", "Refused"]
@@ -105,7 +105,7 @@ class Callers:
 
     def check_text(self, request: HTTPConnection, text: str, role: ApiRole) -> ApiKey:
         """The same for a key that did not come in the header."""
-        address = _network(request.client.host if request.client else "")
+        address = network_of(request.client.host if request.client else "")
         self._refuse_locked(address)
         if not text.strip():
             raise Refused(401, "Unauthorized", f"no key: send one in the header {HEADER}")
@@ -209,18 +209,4 @@ class Callers:
 
 def waiting_as(request: HTTPConnection, key: ApiKey) -> str:
     """Whose turn it is for `Recognizer.run`: one key may be in use on several machines."""
-    return f"{key.id} {_network(request.client.host if request.client else '')}"
-
-
-def _network(host: str) -> str:
-    """What counts as one address: for IPv6 the network, of which a machine has all addresses."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host[:64]
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        if not address.is_loopback:
-            return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    return f"{key.id} {network_of(request.client.host if request.client else '')}"

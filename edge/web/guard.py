@@ -80,10 +80,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in headers_for(scope["scheme"]).items():
                     headers.setdefault(name, value)
-                if scope["scheme"] == "https":
-                    headers["strict-transport-security"] = f"max-age={_YEAR_S}"
             await send(message)
 
         try:
@@ -126,6 +124,13 @@ class Guard:
             return False
         own = (scope.get("server") or ("",))[0].partition("%")[0]
         return address.is_loopback or name == str(_plain(own))
+
+
+def headers_for(scheme: str | None) -> dict[str, str]:
+    """What every answer has, over http or https."""
+    if scheme != "https":
+        return HEADERS
+    return {**HEADERS, "strict-transport-security": f"max-age={_YEAR_S}"}
 
 
 def fault(error: Exception) -> Refused:

@@ -1,4 +1,4 @@
-"""The names and addresses under which clients reach this machine."""
+"""Names and addresses: those of this machine, and what counts as one client."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def own_addresses(http: HttpConfig) -> list[str]:
     else:
         found.append(http.address)
     return list(dict.fromkeys(found))
+
+
+def network_of(host: str) -> str:
+    """What counts as one address: for IPv6 the network, of which a machine has all addresses."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host[:64]
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        if not address.is_loopback:
+            return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
