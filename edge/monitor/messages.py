@@ -59,6 +59,11 @@ def state_message(state: str, **fields: Any) -> Message:
     return {"type": "state", "state": state, **{k: v for k, v in fields.items() if v is not None}}
 
 
+def enrollment_message(told: Mapping[str, Any]) -> Message:
+    """A step of an enrollment, as over MQTT, of the room's noise before it or the trial after."""
+    return {"type": "enrollment", "time": utc(time.time()), **told}
+
+
 def judgment_messages(judgment: Judgment) -> list[Message]:
     """The utterance and the decision; margins are absent where nothing was compared.
 

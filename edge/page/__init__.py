@@ -7,11 +7,11 @@ from pathlib import Path
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from edge.page import people, sign_in
+from edge.page import api_keys, checks, door, enrolling, history, people, sign_in
 from edge.page.visits import Pages
 
 _STATIC = Path(__file__).parent / "static"
-_PARTS = (sign_in, people)
+_PARTS = (sign_in, people, enrolling, history, door, checks, api_keys)
 
 
 def routes() -> list[BaseRoute]:

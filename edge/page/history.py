@@ -74,7 +74,7 @@ class Shown:
         state: a word for the style, and the words.
         who: a name, or what else is known; empty for nobody.
         figures: what was measured, in words.
-        drawing: the scores against their limits; empty where nothing was compared.
+        drawing: the scores against their limits; None where nothing was compared.
         needed: what would have been needed; empty where the door opened.
     """
 
@@ -84,7 +84,7 @@ class Shown:
     who: str
     reason: str
     figures: str = ""
-    drawing: Markup = Markup("")
+    drawing: Markup | None = None
     needed: str = ""
 
 
@@ -162,7 +162,7 @@ def _decision(entry: Entry, people: Mapping[str, Profile], visit: Visit) -> Show
         _who(entry.profile_id, people),
         words.REASONS.get(reason, reason),
         _figures(detail),
-        plots.bars(margins) if margins else Markup(""),
+        plots.bars(margins) if margins else None,
         words.needed(detail, visit.context.config.recognition, rule),
     )
 

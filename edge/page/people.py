@@ -80,13 +80,21 @@ def routes(pages: Pages) -> list[BaseRoute]:
         pages.action(f"{one}/delete", _delete),
         pages.action(
             f"{one}/reset",
-            lambda visit: _changed(visit, visit.context.store.reset, "reset", "The voice of {} is"
-                " deleted. Enroll again to open."),
+            lambda visit: _changed(
+                visit,
+                visit.context.store.reset,
+                "reset",
+                "The voice of {} is deleted. Enroll again to open.",
+            ),
         ),
         pages.action(
             f"{one}/revert",
-            lambda visit: _changed(visit, visit.context.store.forget_adaptation, "reverted",
-                "What was learned of {} is forgotten."),
+            lambda visit: _changed(
+                visit,
+                visit.context.store.forget_adaptation,
+                "reverted",
+                "What was learned of {} is forgotten.",
+            ),
         ),
     ]
 
@@ -247,9 +255,7 @@ def _delete(visit: Visit) -> Response:
     return visit.go("/people", f"{profile.name} is deleted.")
 
 
-def _changed(
-    visit: Visit, change: Callable[[str], Profile], what: str, notice: str
-) -> Response:
+def _changed(visit: Visit, change: Callable[[str], Profile], what: str, notice: str) -> Response:
     profile = visit.person()
     change(profile.id)
     visit.record(EventKind.CHANGE, profile.id, what=what)

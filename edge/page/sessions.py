@@ -7,7 +7,7 @@ import hmac
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge.store.api_keys import ApiKey, ApiKeys, ApiRole
 from edge.uptime import uptime
@@ -29,13 +29,15 @@ class Session:
         forgery_token: has to come with every change; no other site can read it.
         began_at, seen_at: on the sessions' clock, seconds.
         notice: what the next page says once.
+        plan: what is about to be enrolled.
     """
 
     key: ApiKey
     forgery_token: str
     began_at: float
     seen_at: float
-    notice: str = field(default="", compare=False)
+    notice: str = ""
+    plan: object = None
 
     def knows(self, token: str) -> bool:
         """Whether a request has this session's token."""

@@ -6,6 +6,7 @@ browser does not send that), with the token of its session.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -70,18 +71,18 @@ class Visit:
             ProfileError: there is none; a duress phrase's own profile is nobody.
         """
         profile_id = self.request.path_params["person"]
-        profile = self.context.store.get(profile_id)
-        if profile.duress_of is not None or profile.id != profile_id:
-            raise ProfileError("nobody has this address: it may be of somebody who was deleted")
-        return profile
+        # Not the store's own error: it names the nearest names, also that of a duress phrase.
+        with contextlib.suppress(ProfileError):
+            profile = self.context.store.get(profile_id)
+            if profile.duress_of is None and profile.id == profile_id:
+                return profile
+        raise ProfileError("nobody has this address: it may be of somebody who was deleted")
 
     def people(self) -> list[Profile]:
         """Everybody, without the profiles of duress phrases."""
         return [each for each in self.context.store.list() if each.duress_of is None]
 
-    def record(
-        self, kind: EventKind, profile_id: str | None = None, **detail: Detail
-    ) -> None:
+    def record(self, kind: EventKind, profile_id: str | None = None, **detail: Detail) -> None:
         """Put a change into the audit trail, under the key that was signed in with."""
         told: dict[str, Detail] = {"by": "page", "key": self.session.key.id, **detail}
         self.context.trail.record(Event(kind, told, profile_id))
@@ -156,9 +157,7 @@ class Pages:
                 require_own(request)
                 most = MOST_AUDIO_BYTES if recording else _MOST_FORM_BYTES
                 form = await read_form(request, most)
-                token = form.get("token")
-                if not isinstance(token, str) or not session.knows(token):
-                    raise Forged
+                require_token(session, form)
             except Forged:
                 _log.warning("a change that came from elsewhere was refused")
                 return self.refusal(
@@ -201,7 +200,10 @@ class Pages:
             return self.refusal(visit.request, 503, words.sentence(str(error)))
         except Refused as refused:
             return self.refusal(
-                visit.request, refused.status, words.sentence(refused.message), refused.retry_after_s
+                visit.request,
+                refused.status,
+                words.sentence(refused.message),
+                refused.retry_after_s,
             )
 
 
@@ -219,6 +221,13 @@ def require_own(request: Request) -> None:
         return
     own = f"{request.url.scheme}://{request.headers.get('host', '')}"
     if request.headers.get("origin") != own:
+        raise Forged
+
+
+def require_token(session: Session, form: FormData) -> None:
+    """Raise `Forged` for a form without the token of its session."""
+    token = form.get("token")
+    if not isinstance(token, str) or not session.knows(token):
         raise Forged
 
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -311,8 +312,8 @@ QUIET = SoundLevel(512, 0.0, 0.0, 0.0)
 def monitoring(place: Place, status: dict[str, Any]) -> Monitoring:
     config = Config(monitor=MonitorConfig(socket=place.path))
     publisher: Any = SimpleNamespace(status=status)
-    silent: Any = SimpleNamespace(speaking=False, pending=False)
-    return Monitoring(config, publisher, silent, silent)
+    silent: Any = SimpleNamespace(speaking=False, pending=False, told=deque())
+    return Monitoring(config, publisher, silent, silent, silent)
 
 
 def test_the_service_tells_what_it_hears_and_decides(place: Place) -> None:
