@@ -70,8 +70,9 @@ def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_
     assert detail == {
         "people": [
             {
-                "profile_id": ada, "name": "Ada", "kind": "phrase", "complete": True, "samples": 1,
-                "required": 1.0, "remaining": 0.0, "enabled": True,
+                "profile_id": ada, "name": "Ada", "kind": "phrase", "complete": True,
+                "unconfirmed": False, "samples": 1, "required": 1.0, "remaining": 0.0,
+                "enabled": True,
             }
         ],
         "more": 0,
