@@ -73,8 +73,9 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
     for profile in profiles:
         if profile.duress_of is not None:
             continue  # a voice that is in the group already
-        if profile.remaining > 0:
-            complain(f"{profile.name} skipped: not fully enrolled")
+        if profile.status.value != "enrolled":
+            waits = profile.remaining <= 0
+            complain(f"{profile.name} skipped: not {'confirmed' if waits else 'fully enrolled'}")
         elif not engine.fits(profile):
             complain(f"{profile.name} skipped: enrolled with another model")
         else:

@@ -116,6 +116,10 @@ def _require_open(profile: Profile, phrase: str | None) -> None:
     """Raise `ProfileError` for somebody who cannot be enrolled as they are."""
     if profile.kind is not ProfileKind.PHRASE:
         raise ProfileError(f"{profile.name} is enrolled by voice alone: choose another name")
+    if profile.status is ProfileStatus.UNCONFIRMED:
+        raise ProfileError(
+            f"{profile.name} is enrolled and waits for you: confirm it on their page"
+        )
     if profile.remaining <= 0:
         raise ProfileError(
             f"{profile.name} is enrolled already: delete the voice first, or choose another name"
@@ -177,14 +181,10 @@ def _at_door(visit: Visit) -> Response:
         room=next((each for each in reversed(steps) if each.get("state") == "room"), None),
         verdicts=[_verdict(each) for each in steps if each.get("state") in _VERDICTS],
         trials=[_trial(each) for each in steps if each.get("state") == "tried"],
-        unconfirmed=profile is not None and _unconfirmed(profile),
+        unconfirmed=profile is not None and profile.status is ProfileStatus.UNCONFIRMED,
         target=target,
         can_start=plan is not None and not error,
     )
-
-
-def _unconfirmed(profile: Profile) -> bool:
-    return profile.remaining <= 0 and profile.status is not ProfileStatus.ENROLLED
 
 
 def _instruction(step: Mapping[str, Any], *, waiting: bool) -> str:

@@ -77,6 +77,7 @@ def routes(pages: Pages) -> list[BaseRoute]:
         pages.action(f"{one}/disable", lambda visit: _enable(visit, enabled=False)),
         pages.action(f"{one}/export", _export),
         *(pages.page(f"{one}/{what}", _asking(what)) for what in _QUESTIONS),
+        pages.action(f"{one}/confirm", _confirm),
         pages.action(f"{one}/delete", _delete),
         pages.action(
             f"{one}/reset",
@@ -130,6 +131,7 @@ def _person(
         profile=profile,
         by_phrase=profile.kind is ProfileKind.PHRASE,
         state_now=_state(visit, profile, now),
+        unconfirmed=profile.status is ProfileStatus.UNCONFIRMED,
         remaining=words.remaining(profile),
         rule=profile.rule.in_words(),
         form=form or _form_of(profile.rule),
@@ -149,8 +151,10 @@ def _state(visit: Visit, profile: Profile, now: datetime | None) -> tuple[str, s
         return "off", f"voice only, opens nothing{'' if done else '; not complete'}"
     if not profile.rule.enabled:
         return "off", "switched off"
+    if profile.status is ProfileStatus.UNCONFIRMED:
+        return "wait", "waits for you to confirm who spoke"
     if profile.status is not ProfileStatus.ENROLLED:
-        return "wait", f"not complete: {words.remaining(profile)}"
+        return "wait", f"not complete: {words.remaining(profile)} needed"
     allow = config.access.unknown_time == "allow"
     reason = allows(profile.rule, config.device.id, now, without_time=allow)
     if reason is None:
@@ -246,6 +250,15 @@ def _asking(what: str) -> Callable[[Visit], Response]:
         )
 
     return view
+
+
+def _confirm(visit: Visit) -> Response:
+    profile = visit.person()
+    if profile.status is not ProfileStatus.UNCONFIRMED:
+        raise InputError(f"{profile.name} does not wait to be confirmed")
+    visit.context.store.confirm(profile.id)
+    visit.record(EventKind.CHANGE, profile.id, what="confirmed")
+    return visit.go(_path(profile), f"{profile.name} is confirmed and may open.")
 
 
 def _delete(visit: Visit) -> Response:
