@@ -231,7 +231,7 @@ def _waiting(profile: Profile) -> list[tuple[str, str]]:
     """What to do about somebody who was enrolled over MQTT."""
     if profile.status.value != "unconfirmed":
         return []
-    when = _when(profile.enrolled[-1].created_at)
+    when = local_time(profile.enrolled[-1].created_at)
     text = f"opens nothing: if {profile.name} enrolled at {when}, run edge-voice profiles confirm"
     return [("", text)]
 

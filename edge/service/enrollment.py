@@ -336,7 +336,7 @@ class RemoteEnrollment:
 
     def _settled(self, session: _Session, outcome: Examined | Trial | Exception) -> bool:
         """Whether an outcome is dealt with; if not, it is tried again."""
-        if session.trying:
+        if session.trying or isinstance(outcome, Trial):
             self._tried(session, outcome)
             return True
         if isinstance(outcome, Examined):
