@@ -17,7 +17,7 @@ from edge.store.audit_chain import Entry
 from edge.store.audit_file import FILE_NAME, reading
 from edge.types import EventKind, Profile
 
-MOST_SHOWN = 50
+MOST_SHOWN = 30
 _MOST_IN_CHART = 300
 _DAYS = {"1": 1, "7": 7, "30": 30, "": None}
 _DECISIONS = (EventKind.DECISION.value, EventKind.DURESS.value)
@@ -41,7 +41,7 @@ _TITLES: Mapping[str, str] = {
     "unwritten": "Entries are lost",
     "tampering": "The history was tampered with",
 }
-_PLAIN = ("what", "rule", "reason", "command", "problem", "version", "seconds", "by", "name")
+_TOLD = ("what", "command", "rule", "reason", "problem", "version", "microphone", "by")
 """What is told of an event that is no decision, in this order."""
 
 
@@ -188,7 +188,13 @@ def _figures(detail: Mapping[str, Any]) -> str:
 
 def _other(entry: Entry, people: Mapping[str, Profile], keys: list[ApiKey]) -> Shown:
     detail = entry.details()
-    told = [str(detail[name]).replace("_", " ") for name in _PLAIN if detail.get(name)]
+    seconds = words.number(detail.get("seconds"))
+    told = [f"for {words.duration(seconds)}"] if seconds else []
+    told += [
+        f"{'by ' * (name == 'by')}{detail[name]}".replace("_", " ")
+        for name in _TOLD
+        if detail.get(name)
+    ]
     key = next((each.name for each in keys if each.id == detail.get("key")), detail.get("key"))
     if key:
         told.append(f"key {key}")

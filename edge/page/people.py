@@ -106,7 +106,7 @@ def _list(visit: Visit) -> Response:
         {
             "profile": profile,
             "remaining": words.remaining(profile),
-            "rule": profile.rule.in_words(),
+            "rule": _allowed(profile),
             "state": _state(visit, profile, now),
         }
         for profile in sorted(visit.people(), key=lambda each: each.name.casefold())
@@ -133,7 +133,7 @@ def _person(
         state_now=_state(visit, profile, now),
         unconfirmed=profile.status is ProfileStatus.UNCONFIRMED,
         remaining=words.remaining(profile),
-        rule=profile.rule.in_words(),
+        rule=_allowed(profile),
         form=form or _form_of(profile.rule),
         drift=drift_of(profile),
         learned_at=max((sample.created_at for sample in adapted), default=None),
@@ -162,6 +162,11 @@ def _state(visit: Visit, profile: Profile, now: datetime | None) -> tuple[str, s
     unknown = profile.rule.timed and now is None
     why = {"not_here": "another door"}.get(reason.value, "another time")
     return "wait", f"not now: {'the time is not known' if unknown else why}"
+
+
+def _allowed(profile: Profile) -> str:
+    """The rule in words, also of somebody who is switched off."""
+    return replace(profile.rule, enabled=True).in_words()
 
 
 def _rename(visit: Visit) -> Response:

@@ -11,8 +11,9 @@ from edge.page import words
 
 _FURTHEST = 10.0
 """Margins beyond this are drawn at the border; natural logarithms."""
-_BAR_WIDTH, _BAR_HEIGHT, _LABEL = 400, 16, 84
-_WIDTH, _HEIGHT, _EDGE = 720, 200, 34
+_BARS, _BAR_HEIGHT, _LABEL, _FIGURE = 350, 20, 84, 40
+"""The bars' width, the height of each, and the room for its name and its figure."""
+_WIDTH, _HEIGHT, _EDGE = 720, 240, 56
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,27 @@ class Point:
 
 def bars(margins: Sequence[tuple[str, float]]) -> Markup:
     """How far scores are above or below their limits, which are the line in the middle."""
-    middle = _LABEL + (_BAR_WIDTH - _LABEL) / 2
-    unit = (_BAR_WIDTH - _LABEL) / 2 / _FURTHEST
+    room = _BARS - _LABEL - _FIGURE
+    middle = _LABEL + room / 2
+    unit = room / 2 / _FURTHEST
     height = _BAR_HEIGHT * len(margins) + 4
     told = ", ".join(f"{name} {words.figure(margin)}" for name, margin in margins)
-    parts = [_head(_BAR_WIDTH, height, f"Above or below the limit: {told}")]
+    parts = [_head("bars", _BARS, height, f"Above or below the limit: {told}")]
     for row, (name, margin) in enumerate(margins):
         top = 2 + row * _BAR_HEIGHT
         length = min(abs(margin), _FURTHEST) * unit
         left = middle if margin >= 0.0 else middle - length
         side = "above" if margin >= 0.0 else "below"
         parts += [
-            Markup('<text x="0" y="{}">{}</text>').format(top + 12, name),
+            Markup('<text x="0" y="{}">{}</text>').format(top + 13, name),
             Markup('<rect class="band" x="{}" y="{}" width="{}" height="10"/>').format(
-                _LABEL, top + 3, _BAR_WIDTH - _LABEL
+                _LABEL, top + 4, room
             ),
             Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="10"/>').format(
-                side, left, top + 3, max(length, 1.0)
+                side, left, top + 4, max(length, 1.0)
+            ),
+            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
+                _BARS, top + 13, words.figure(margin)
             ),
         ]
     parts.append(_line("limit", middle, 0, middle, height))
@@ -59,6 +64,7 @@ def chart(points: Sequence[Point]) -> Markup:
     granted = sum(each.granted for each in points)
     parts = [
         _head(
+            "chart",
             _WIDTH,
             _HEIGHT,
             f"{len(points)} decisions from {words.moment(first)} to {words.moment(last)}:"
@@ -100,11 +106,11 @@ def _mark(x: float, y: float, point: Point) -> Markup:
     return Markup('<path class="{} cross" d="{}"/>').format(style, path)
 
 
-def _head(width: int, height: int, told: str) -> Markup:
+def _head(style: str, width: int, height: int, told: str) -> Markup:
     return Markup(
-        '<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}"'
+        '<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}"'
         ' xmlns="http://www.w3.org/2000/svg">'
-    ).format(width, height, told)
+    ).format(style, width, height, told)
 
 
 def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:

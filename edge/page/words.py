@@ -81,6 +81,8 @@ def figure(value: float, places: int = 1) -> str:
 def sentence(text: str) -> str:
     """A message of one line as a sentence."""
     text = text.strip()
+    if not text:
+        return ""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
@@ -136,14 +138,14 @@ def needed(detail: Mapping[str, Any], limits: RecognitionConfig, rule: str = "")
 def _nearer(detail: Mapping[str, Any]) -> str:
     """By how much voice and passphrase were below their limits."""
     short = [
-        f"the {word} {-margin:.1f} above what it scored"
+        f"{-margin:.1f} more for the {word}"
         for word, margin in (
             ("voice", number(detail.get("voice_margin"))),
             ("passphrase", number(detail.get("phrase_margin"))),
         )
         if margin is not None and margin < 0.0
     ]
-    return f"To reach the limits: {' and '.join(short)}." if short else ""
+    return f"{' and '.join(short)}." if short else ""
 
 
 def number(value: object) -> float | None:
