@@ -161,7 +161,7 @@ def _list_api_keys(args: argparse.Namespace) -> int:
     elif not keys:
         show("There is no key yet: run 'edge-voice keys api new NAME --role ROLE'.")
     else:
-        table = new_table("Name", "Role", "Made", "Id")
+        table = new_table("NAME", "ROLE", "MADE", "ID")
         for key in keys:
             table.add_row(key.name, key.role.value, local_time(key.created_at), key.id)
         show_table(table)

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_actions(
         parser,
         ("show", "show whether the device is locked out, and for how long", _show),
-        ("lift", "end the lock-out and forget the rejections", _lift),
+        ("lift", "end it and forget the rejections, at the door and over HTTP", _lift),
     )
 
 
@@ -46,6 +46,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _lift(args: argparse.Namespace) -> int:
     from edge.access.lockout import as_shown, request_lift, stored_record
+    from edge.web import attempts, callers
 
     config = options.config_of(args)
     with options.device_state(config) as state:
@@ -53,7 +54,11 @@ def _lift(args: argparse.Namespace) -> int:
         with contextlib.suppress(StoreError):
             record = stored_record(state)
             locked = bool(as_shown(record, config.lockout)["locked_out"])
-        request_lift(state, f"command line ({_user()})")
+        by = f"command line ({_user()})"
+        request_lift(state, by)
+        for part in (attempts, callers):
+            state.put(part.STATE_KEY, None)
+            state.put(part.LIFT_KEY, by[:64])
     words = "Not locked out; earlier rejections are forgotten."
     if locked:
         words = "Lock-out lifted; a running service follows within a second."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,17 +54,30 @@ def run(args: argparse.Namespace) -> int:
     from edge.serve.server import HttpServer
 
     give_back_memory()
+    stopped: list[int] = []
+    servers: list[HttpServer] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        for each in servers:
+            each.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     if not args.verbose:
         logging.getLogger().setLevel(config.log_level.upper())
-    # What strangers send is no news.
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    # What strangers send is no news; faults of this software are logged by the guard.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     http = config.http
     server = HttpServer(config, tls=args.tls or not http.stays_here or http.cert_file is not None)
+    servers.append(server)
     certificate = server.certificate
     _tell(args, config, server.port, None if certificate is None else certificate.fingerprint)
     if not server.has_keys:
         complain("nobody has a key yet: run 'edge-voice keys api new NAME --role manage'")
-    server.run()
+    if not stopped:
+        server.run()
+    server.close()
     return EXIT_OK
 
 

@@ -188,7 +188,7 @@ def _figures(detail: Mapping[str, Any]) -> str:
 
 def _other(entry: Entry, people: Mapping[str, Profile], keys: list[ApiKey]) -> Shown:
     detail = entry.details()
-    seconds = words.number(detail.get("seconds"))
+    seconds = words.number(detail.get("lasts_s"))
     told = [f"for {words.duration(seconds)}"] if seconds else []
     told += [
         f"{'by ' * (name == 'by')}{detail[name]}".replace("_", " ")

@@ -14,7 +14,7 @@ from edge.types import Profile, ProfileKind, ReasonCode
 _UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
 
 REASONS: Mapping[str, str] = {
-    ReasonCode.ACCEPTED.value: "right voice, right passphrase",
+    ReasonCode.RECOGNIZED.value: "right voice, right passphrase",
     ReasonCode.WRONG_PHRASE.value: "a known voice, but not its passphrase",
     ReasonCode.UNKNOWN_SPEAKER.value: "an enrolled passphrase in another voice",
     ReasonCode.NO_MATCH.value: "neither voice nor passphrase is enrolled",

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -40,6 +39,7 @@ _TICK_S = 1.0
 _CERTIFICATE_S = 3600.0
 _HANDSHAKE_S = 10.0
 _KEEP_ALIVE_S = 5
+_ALIVE_S = 10
 _GRACE_S = 1
 """Time for answers that are being sent, when the server is to stop."""
 _MOST_HEADER_BYTES = 16384
@@ -67,6 +67,7 @@ class HttpServer:
             self._context = self._parts(opened)
             self._open = opened.pop_all()
         self._server = _Server(self._settings(), self._ready)
+        self._notifier = Notifier()
 
     @property
     def port(self) -> int:
@@ -80,16 +81,20 @@ class HttpServer:
         return bool(self._context.keys.list())
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until stopped."""
         ticking = threading.Thread(target=self._tick, name="tick", daemon=True)
         ticking.start()
         try:
             self._server.run(sockets=[self._listener])
         finally:
+            self._notifier.stopping()
             self._stopped = True
             self._wake.set()
             ticking.join(_GRACE_S)
-            self._open.close()
+
+    def close(self) -> None:
+        """Let go of what it holds; a second call does nothing."""
+        self._open.close()
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -137,11 +142,16 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+            callback_notify=self._alive,
+            timeout_notify=_ALIVE_S,
             **more,
         )
 
     def _ready(self) -> None:
-        Notifier().ready(f"serving at {self._config.http.address}, port {self.port}")
+        self._notifier.ready(f"serving at {self._config.http.address}, port {self.port}")
+
+    async def _alive(self) -> None:
+        self._notifier.watchdog()
 
     def _tick(self) -> None:
         since_s = 0.0
@@ -167,13 +177,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT."""
-
-        def stop(*_: object) -> None:
-            self.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+        """Leave signals to the command."""
         yield
 
     async def startup(self, sockets: Any = None) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
 
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from edge.audio.files import read_recording
 from edge.audio.utterance import utterance_of
 from edge.types import Utterance
+from edge.web.guard import too_large, too_slow
 from edge.web.refusal import Refused
 
 MOST_AUDIO_BYTES = 20 << 20
@@ -20,7 +20,8 @@ MOST_JSON_BYTES = 64 << 10
 WITHIN_S = 60.0
 LONGEST_S = 300.0
 """Longest recording, seconds."""
-_MOST_FIELDS = 20
+_MOST_PARTS = 20
+_RECORDINGS = (b"RIFF", b"fLaC")
 
 
 async def read_body(request: Request, most_bytes: int, within_s: float = WITHIN_S) -> bytes:
@@ -31,11 +32,11 @@ async def read_body(request: Request, most_bytes: int, within_s: float = WITHIN_
     """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large(most_bytes)
     try:
         return await asyncio.wait_for(_read(request, most_bytes), within_s)
     except asyncio.TimeoutError:
-        raise Refused(408, "Timeout", f"the body did not come within {within_s:.0f} s") from None
+        raise too_slow() from None
 
 
 async def read_audio(request: Request) -> bytes:
@@ -46,12 +47,14 @@ async def read_audio(request: Request) -> bytes:
     """
     body = await read_body(request, MOST_AUDIO_BYTES)
     kind = request.headers.get("content-type", "")
-    if not kind.lower().lstrip().startswith("multipart/form-data"):
+    # Some say that it is a form, and send the recording alone.
+    if body[:4] in _RECORDINGS or not kind.lower().lstrip().startswith("multipart/form-data"):
         return body
-    try:
-        return await _file_in(request, body)
-    except (MultiPartException, KeyError, ValueError, UnicodeError):
-        raise Refused(400, "BadRequest", "the form cannot be read: send one file in it") from None
+    _, options = parse_options_header(kind)
+    files = _files_in(body, options.get(b"boundary", b""))
+    if len(files) != 1:
+        raise Refused(400, "BadRequest", "the form cannot be read: send one file in it")
+    return files[0]
 
 
 def to_utterance(data: bytes, longest_s: float = LONGEST_S) -> Utterance:
@@ -70,26 +73,19 @@ async def _read(request: Request, most_bytes: int) -> bytes:
     body = bytearray()
     async for part in request.stream():
         if len(body) + len(part) > most_bytes:
-            raise _too_large(most_bytes)
+            raise too_large(most_bytes)
         body += part
     return bytes(body)
 
 
-def _too_large(most_bytes: int) -> Refused:
-    return Refused(413, "TooLarge", f"the body is larger than {most_bytes} bytes")
-
-
-async def _file_in(request: Request, body: bytes) -> bytes:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(request.headers, stream(), max_files=1, max_fields=_MOST_FIELDS)
-    parser.spool_max_size = MOST_AUDIO_BYTES + 1  # no recording ever lies on the disk
-    form = await parser.parse()
-    try:
-        files = [part for _, part in form.multi_items() if not isinstance(part, str)]
-        if len(files) != 1:
-            raise ValueError("one file")
-        return await files[0].read()
-    finally:
-        await form.close()
+def _files_in(body: bytes, boundary: bytes) -> list[bytes]:
+    """The parts of a form (RFC 7578) that have a name of a file, or are a recording without one."""
+    found = []
+    pieces = (b"\r\n" + body).split(b"\r\n--" + boundary) if boundary else []
+    for piece in pieces[1 : _MOST_PARTS + 1]:
+        if piece.startswith(b"--"):
+            break
+        head, _, content = piece.partition(b"\r\n\r\n")
+        if b"filename" in head.lower() or content[:4] in _RECORDINGS:
+            found.append(content)
+    return found

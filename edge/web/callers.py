@@ -9,8 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from starlette.requests import HTTPConnection
+from typing import TYPE_CHECKING
 
 from edge.errors import StoreError
 from edge.store.api_keys import ApiKey, ApiKeys, ApiRole
@@ -19,6 +18,9 @@ from edge.types import Detail, Event, EventKind
 from edge.uptime import boot_id, uptime
 from edge.web.addresses import network_of
 from edge.web.refusal import Refused
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
 
 __all__ = ["HEADER", "Callers", "Refused"]
 
@@ -162,8 +164,9 @@ class Callers:
             self._all.add(now)
             if now < caller.until:  # several came at once
                 return
-            many = self._all.wrong > WRONG_IN_ALL
-            if caller.wrong < (1.0 if many else WRONG_AT_ONCE):
+            # Rounded up: a moment after the first, five are a little less than five.
+            many = math.ceil(self._all.wrong) > WRONG_IN_ALL
+            if math.ceil(caller.wrong) < (1 if many else WRONG_AT_ONCE):
                 return
             length_s = min(LONGEST_S, FIRST_S * 2.0 ** min(caller.round, 16))
             caller.wrong, caller.round, caller.until = 0.0, caller.round + 1, now + length_s

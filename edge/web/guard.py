@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -19,8 +20,12 @@ MOST_BODY_BYTES = 24 << 20
 """The largest body, whatever it is for."""
 MOST_BYTES_AT_ONCE = 64 << 20
 """Of all bodies that are being worked on."""
+BODY_S = 120.0
+"""Time for a body to come, whatever it is for."""
 MOST_PATH = 2048
-"""Characters of a path and of what follows it."""
+"""Characters of a path."""
+MOST_QUERY = 10_240
+"""Characters of what follows it: the ids of as many profiles as there can be."""
 _RETRY_S = 2.0
 _YEAR_S = 31_536_000
 
@@ -61,16 +66,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
         taken = 0
-        begun = False
+        begun = ended = False
+        deadline = asyncio.get_running_loop().time() + BODY_S
 
         async def bounded() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, ended
+            if ended:  # it only says when the client goes away
+                return await receive()
+            message = await _within(receive, deadline)
+            ended = not message.get("more_body", False)
             size = len(message.get("body", b""))
             taken += size
             self._held += size
             if taken > MOST_BODY_BYTES:
-                raise Refused(413, "TooLarge", f"the body is larger than {MOST_BODY_BYTES} bytes")
+                raise too_large(MOST_BODY_BYTES)
             if self._held > MOST_BYTES_AT_ONCE:
                 raise Refused(503, "Busy", "too much is being sent at once", _RETRY_S)
             return message
@@ -94,9 +103,10 @@ class Guard:
                 raise
             await _answer(headed, refusal)
         except Exception as error:
-            if begun:
+            said = fault(error)
+            if begun:  # the connection is all that is left to end
                 raise
-            await _answer(headed, fault(error))
+            await _answer(headed, said)
         finally:
             self._held -= taken
 
@@ -106,11 +116,14 @@ class Guard:
             raise Refused(
                 421, "WrongHost", "not a name of this device: add it to http.names if it is one"
             )
+        declared = _declared(scope)
+        if declared > MOST_BODY_BYTES:
+            raise too_large(MOST_BODY_BYTES)
         raw, query = scope.get("raw_path") or b"", scope.get("query_string") or b""
-        if len(raw) + len(query) > MOST_PATH:
+        if len(raw) > MOST_PATH or len(query) > MOST_QUERY:
             raise Refused(414, "TooLong", f"the address is longer than {MOST_PATH} characters")
         path = scope["path"]
-        odd = not path.isprintable() or "\\" in path or "//" in path
+        odd = not path.isprintable() or "\\" in path
         if odd or any(part in (".", "..") for part in path.split("/")):
             raise Refused(400, "BadRequest", "the path holds what no path here has")
 
@@ -124,6 +137,16 @@ class Guard:
             return False
         own = (scope.get("server") or ("",))[0].partition("%")[0]
         return address.is_loopback or name == str(_plain(own))
+
+
+def too_large(most_bytes: int) -> Refused:
+    """The refusal of a body that is larger than this."""
+    return Refused(413, "TooLarge", f"the body is larger than {most_bytes} bytes")
+
+
+def too_slow() -> Refused:
+    """The refusal of a body that does not come in time."""
+    return Refused(408, "Timeout", "the body did not come in time")
 
 
 def headers_for(scheme: str | None) -> dict[str, str]:
@@ -152,6 +175,22 @@ async def _answer(send: Send, refusal: Refused) -> None:
         headers.append((b"retry-after", str(math.ceil(refusal.retry_after_s)).encode()))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _within(receive: Receive, deadline: float) -> Message:
+    left_s = deadline - asyncio.get_running_loop().time()
+    try:
+        return await asyncio.wait_for(receive(), max(0.0, left_s))
+    except asyncio.TimeoutError:
+        raise too_slow() from None
+
+
+def _declared(scope: Scope) -> int:
+    """The length of the body as its header has it, 0 where that says nothing."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:20])
+    return 0
 
 
 def _name_in(host: str) -> str:
