@@ -20,7 +20,14 @@ from edge.config import Config
 from edge.config.settings import MonitorConfig
 from edge.errors import EnvironmentFault
 from edge.monitor.client import NoService, Stream, candidates, connect
-from edge.monitor.messages import decode, encode, judgment_messages, level_message, state_message
+from edge.monitor.messages import (
+    decode,
+    encode,
+    enrollment_message,
+    judgment_messages,
+    level_message,
+    state_message,
+)
 from edge.monitor.server import History, MonitorServer, Place, place_of
 from edge.service.monitoring import Monitoring, state_of
 from edge.service.observers import SoundLevel
@@ -297,6 +304,39 @@ def test_messages_say_no_more_than_was_published() -> None:
     assert len(judgment_messages(unmeasured)) == 1
     level = level_message(-23.456, -8.04, hearing=True)
     assert (level["level_dbfs"], level["peak_dbfs"], level["hearing"]) == (-23.5, -8.0, True)
+
+
+def test_a_newcomer_is_told_the_latest_enrollment_alone() -> None:
+    history = History("front-door", "Front door")
+
+    def steps() -> list[str]:
+        return [each["state"] for each in history.replay() if each["type"] == "enrollment"]
+
+    for state in ("measuring", "measuring", "room", "started", "accepted", "unconfirmed", "over"):
+        assert history.add(enrollment_message({"state": state, "person": "Ada"}))
+    assert steps() == [
+        "measuring", "measuring", "room", "started", "accepted", "unconfirmed", "over",
+    ]  # fmt: skip
+    assert all(each["past"] for each in history.replay() if each["type"] == "enrollment")
+    history.add(enrollment_message({"state": "started", "person": "Robin"}))  # over MQTT
+    assert steps() == ["started"]
+    history.add(enrollment_message({"state": "measuring", "person": "Ada"}))
+    assert steps() == ["measuring"]
+
+
+def test_what_is_reported_of_an_enrollment_is_told_before_the_state(place: Place) -> None:
+    observer = monitoring(place, {"microphone": "listening", "enrolling": True, "enrollment": {
+        "state": "unconfirmed", "person": "Ada", "done": 3, "required": 3, "message": "enrolled",
+    }})  # fmt: skip
+    told = observer._enrollment.told
+    told.append({"state": "trying", "person": "Ada", "message": "once more"})
+    observer.tick()
+    stream = Stream(connect([place.path]))
+    step, state = gather(stream, "state")[-2:]
+    assert (step["type"], step["state"], step["message"]) == ("enrollment", "trying", "once more")
+    assert state["state"] == "enrolling"  # a trial goes on, and nobody can open
+    assert not told
+    observer.close()
 
 
 def test_a_path_may_be_as_long_as_the_kernel_takes(tmp_path: Path) -> None:
