@@ -142,6 +142,7 @@
 
     async start() {
       this.button.disabled = true;
+      this.form.dataset.seconds = 0;
       try {
         await this.open();
       } catch (error) {
@@ -177,6 +178,7 @@
       if (!this.parts) return;
       this.parts.push(samples);
       this.length += samples.length;
+      this.form.dataset.seconds = Math.floor(this.length / RATE);
       this.power = (this.power || 0) + samples.reduce((sum, x) => sum + x * x, 0);
       if (this.parts.length % 12 === 0) {
         show(this.meter, Math.max(-70, 10 * Math.log10(this.power / (12 * samples.length) + 1e-10)));
