@@ -40,7 +40,7 @@ _CERTIFICATE_S = 3600.0
 _HANDSHAKE_S = 10.0
 _KEEP_ALIVE_S = 5
 _ALIVE_S = 10
-_GRACE_S = 1
+_GRACE_S = 0.5
 """Time for answers that are being sent, when the server is to stop."""
 _MOST_HEADER_BYTES = 16384
 
@@ -90,7 +90,7 @@ class HttpServer:
             self._notifier.stopping()
             self._stopped = True
             self._wake.set()
-            ticking.join(_GRACE_S)
+            ticking.join(_TICK_S)
 
     def close(self) -> None:
         """Let go of what it holds; a second call does nothing."""
@@ -125,7 +125,8 @@ class HttpServer:
 
     def _settings(self) -> uvicorn.Config:
         certificate = self.certificate
-        more: dict[str, Any] = {}
+        # Typed as whole seconds, and passed to asyncio as it is.
+        more: dict[str, Any] = {"timeout_graceful_shutdown": _GRACE_S}
         if certificate is not None:
             more["ssl_context_factory"] = lambda *_: certificate.context
         return uvicorn.Config(
@@ -140,7 +141,6 @@ class HttpServer:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
             callback_notify=self._alive,
             timeout_notify=_ALIVE_S,

@@ -12,11 +12,10 @@ import pytest
 from edge.monitor.messages import SYSTEM_SOCKET
 from tests.integration.broker import require
 from tests.integration.waiting import PATIENCE
-from tools.confined.unit import UNIT, limited
+from tools.confined.unit import SERVER, UNIT, limited
 from tools.run_confined import boot, judge, missing
 
 MOST_EXPOSURE = 1.5
-SERVER = UNIT.with_name("edge-voice-serve.service")
 
 
 def accepted(folder: Path, text: str) -> Path:

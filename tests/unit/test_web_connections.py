@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -76,10 +78,11 @@ def test_a_port_that_is_taken_and_an_address_from_elsewhere(listener: Listener) 
 
 class Timer:
     def __init__(self, after_s: float, call: Callable[[], None]) -> None:
-        self.after_s, self.call, self.cancelled = after_s, call, False
+        self.after_s, self.cancelled = after_s, False
+        self.call: Callable[[], Any] = call
 
     def cancel(self) -> None:
-        self.cancelled = True
+        self.cancelled, self.call = True, int  # as asyncio's, which forgets it
 
 
 class Loop:
@@ -103,7 +106,7 @@ class Loop:
 
 class Transport:
     def __init__(self) -> None:
-        self.written = b""
+        self.written = self.unsent = b""
         self.closed = self.aborted = False
 
     def get_extra_info(self, name: str) -> Any:
@@ -117,6 +120,9 @@ class Transport:
 
     def close(self) -> None:
         self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unsent)
 
     def abort(self) -> None:
         self.closed = self.aborted = True
@@ -178,11 +184,42 @@ def test_whoever_takes_nothing_has_half_a_minute() -> None:
     assert connection.transport.aborted
 
 
+@pytest.mark.parametrize(
+    ("request_came", "unsent", "aborted"),
+    [(False, b"", True), (False, b"x", False), (True, b"", False)],
+)
+def test_a_stop_waits_for_answers_alone(request_came: bool, unsent: bytes, aborted: bool) -> None:
+    connection = Connection()
+    connection.transport.unsent = unsent
+    if request_came:
+        connection.send(REQUEST)
+    connection.protocol.shutdown()
+    assert connection.transport.aborted == aborted
+    assert connection.transport.closed == (not request_came)
+
+
 def test_nothing_is_left_of_a_connection_that_ended() -> None:
     connection = Connection()
     connection.protocol.pause_writing()
     connection.protocol.connection_lost(None)
     assert connection.loop.waiting == []
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+def test_its_buffers_go_with_it_and_wait_for_no_collection(error: Exception | None) -> None:
+    connection = Connection()
+    connection.send(REQUEST)
+    connection.protocol.cycle.response_complete = True
+    connection.protocol.on_response_complete()
+    connection.protocol.connection_lost(error)
+    assert connection.loop.waiting == []
+    ended = weakref.ref(connection.protocol)
+    gc.disable()
+    try:
+        del connection
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
