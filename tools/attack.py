@@ -242,7 +242,7 @@ def _judged(
                 days[int(now // 86400.0)] += 1
                 lockout.rejected(ReasonCode.UNKNOWN_SPEAKER, stranger)
                 if grants and number % 4 == 0:
-                    lockout.accepted(resident)
+                    lockout.granted(resident)
             now += max(wait_s(number), 0.01 if not lockout.locked else 10.0)
         state.close()
     return days

@@ -15,7 +15,7 @@ It opens for a message on BASE/DEVICE/decision that
  4. names this device;
  5. has not expired by this lock's own clock, and was not issued in the future;
  6. has a higher counter than all before, which is written to disk before the lock opens;
- 7. is `granted` with the reason `accepted`.
+ 7. is `granted` with the reason `recognized`.
 
 Everything else is refused, with the reason as a line of JSON in the log. With `--home-assistant`
 Home Assistant shows whether it is open and what it refused last; nothing from Home Assistant is
@@ -40,7 +40,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -257,7 +257,7 @@ class Lock:
         number = self.counter.check(message)
         if message.get("decision") == "denied":
             raise Refused("denied")
-        if message.get("decision") != "granted" or message.get("reason") != "accepted":
+        if message.get("decision") != "granted" or message.get("reason") != "recognized":
             raise Refused("not_granted")
         self.counter.remember(number)
         return message
@@ -325,7 +325,9 @@ def main() -> int:
     topic = f"{args.base_topic}/{args.device}/decision"
 
     def note(result: str, **fields: Any) -> None:
-        log.write(json.dumps({"time": round(time.time(), 3), "result": result, **fields}) + "\n")
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        line = {"time": now.replace("+00:00", "Z"), "result": result, **fields}
+        log.write(json.dumps(line) + "\n")
         log.flush()
 
     def on_message(_client: Any, _data: Any, arrived: mqtt.MQTTMessage) -> None:

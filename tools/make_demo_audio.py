@@ -137,7 +137,7 @@ RECORDINGS = (
         ADA.phrase,
         Manner(1.04, 1.02, 1.1, -0.5, 31),
         ADA,
-        "accepted",
+        "recognized",
     ),
     Recording(
         "stranger_adas_phrase.flac",
@@ -164,7 +164,7 @@ RECORDINGS = (
         ROBIN.phrase,
         Manner(1.02, 0.98, 1.1, 0.5, 34),
         ROBIN,
-        "accepted",
+        "recognized",
     ),
     Recording(
         "robin_near_phrase.flac",
@@ -285,7 +285,7 @@ def _manifest() -> dict[str, Any]:
         }
         if one.reason is not None:
             entry["expected"] = {
-                "decision": "granted" if one.reason == "accepted" else "denied",
+                "decision": "granted" if one.reason == "recognized" else "denied",
                 "reason": one.reason,
             }
         recordings.append(entry)

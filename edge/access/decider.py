@@ -162,7 +162,7 @@ class Decider:
         reason, candidate = _weigh(
             candidates, lambda each: self._may_open(rules[_person(each.profile)])
         )
-        if reason is ReasonCode.ACCEPTED:
+        if reason is ReasonCode.RECOGNIZED:
             voice = self._engine.match_stretches(candidate.profile, utterance, candidate.voice)
             candidate = replace(candidate, voice=voice)
             if not voice.accepted:
@@ -186,7 +186,7 @@ class Decider:
         voice, phrase = (candidate.voice, candidate.phrase) if candidate else (None, None)
         known = voice if voice is not None and voice.accepted else None
         said = phrase if phrase is not None and phrase.accepted else None
-        granted = reason is ReasonCode.ACCEPTED
+        granted = reason is ReasonCode.RECOGNIZED
         timings = {
             "endpoint": max(0.0, (utterance.closed_at - utterance.speech_ended_at) * 1e3),
             **timings,
@@ -245,7 +245,7 @@ def _weigh(
         # it is the nearer one that was said.
         nearest = max(both, key=lambda each: each.voice.score)
         own = [each for each in both if _person(each.profile) == _person(nearest.profile)]
-        return ReasonCode.ACCEPTED, max(own, key=lambda each: each.phrase.score)
+        return ReasonCode.RECOGNIZED, max(own, key=lambda each: each.phrase.score)
     if any(each.voice.accepted for each in candidates):
         return ReasonCode.WRONG_PHRASE, max(candidates, key=lambda each: each.voice.score)
     if any(each.phrase.accepted for each in candidates):

@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
 from edge.access.checks import denied
@@ -32,6 +31,7 @@ from edge.errors import StoreError
 from edge.recognition.scoring import cosine
 from edge.store.device_state import DeviceState
 from edge.types import Confidence, Detail, Event, EventKind, FloatArray, ReasonCode, Utterance
+from edge.types.decision import utc
 from edge.uptime import boot_id
 
 STATE_KEY = "lockout"
@@ -142,11 +142,9 @@ class LockOut:
     def as_dict(self) -> dict[str, Any]:
         """What is published; `locked_out_until` is ISO 8601 in UTC, by the device's clock."""
         left_s = self.left_s
-        until = datetime.fromtimestamp(time.time() + left_s, tz=timezone.utc)
-        stamp = until.isoformat(timespec="seconds").replace("+00:00", "Z")
         return {
             "locked_out": left_s > 0.0,
-            "locked_out_until": stamp if left_s > 0.0 else None,
+            "locked_out_until": utc(round(time.time() + left_s)) if left_s > 0.0 else None,
             "lock_out_round": self.round,
         }
 
@@ -191,12 +189,12 @@ class LockOut:
             self._set(now)
             self._write()
             _log.warning("locked out for %.0f s: %s (round %d)", now.left_s, by, now.round)
-            detail: dict[str, Detail] = {"round": now.round, "seconds": now.left_s, "by": by}
+            detail: dict[str, Detail] = {"round": now.round, "lasts_s": now.left_s, "by": by}
             self._record(Event(EventKind.LOCK_OUT, detail))
             self._changed(self.as_dict())
         return True
 
-    def accepted(self, voice: FloatArray) -> None:
+    def granted(self, voice: FloatArray) -> None:
         """Take back the latest rejections of a voice that was let in; the rounds stay.
 
         The next `tick` stores it: the door is waiting.
@@ -340,7 +338,7 @@ class LockOutCount:
         voice = candidate.analysis.speaker_embedding if candidate is not None else None
         if decision.granted:
             if voice is not None:
-                self._lockout.accepted(voice)
+                self._lockout.granted(voice)
         elif not self._counted_before(judgment):
             self._lockout.rejected(decision.reason, voice)
         return judgment

@@ -20,8 +20,9 @@ import numpy as np
 
 from edge.audio import portaudio
 from edge.audio.blocks import FRAME_S, BlockMaker
+from edge.audio.command import CommandMicrophone
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
-from edge.audio.sources import Source
+from edge.audio.sources import MicrophoneStalled, Source
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
@@ -138,10 +139,6 @@ class Ring:
         at = start % self._capacity
         first = min(count, self._capacity - at)
         return np.concatenate((self._buffer[at : at + first], self._buffer[: count - first]))
-
-
-class MicrophoneStalled(MicrophoneError):
-    """The stream reports no error, but no sound arrives."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +270,15 @@ class Microphone(Source):
         return _Opened(stream, device, rate, ring)
 
 
+def live_source(
+    command: str | None, device: DeviceChoice, ring_s: float, stall_s: float = 2.0
+) -> Microphone | CommandMicrophone:
+    """The microphone, or where there is a command (`audio.source`) the program in its place."""
+    if command is not None:
+        return CommandMicrophone(command, stall_s)
+    return Microphone(device, ring_s, stall_s)
+
+
 def _close(stream: Any) -> None:
     """Close a stream; on PortAudio's thread, where that may never return."""
     try:
@@ -342,13 +348,14 @@ class Timeline:
 class ReconnectingMicrophone(Source):
     """A microphone whose stream ends only with `close`.
 
-    When the device disappears, its sound server dies or the sound stops, it calls
-    `on_change` and tries the device again every `retry_s` until it is back.
+    When the device disappears, its sound server dies, a program in its place ends, or the sound
+    stops, it calls `on_change` and tries again every `retry_s` until it is back.
 
     Args:
         device: as for `Microphone`, and so are `ring_s` and `stall_s`.
         on_change: called when listening begins and ends, on the thread that takes the blocks.
         retry_s: time between attempts, seconds.
+        command: a program to listen to instead of a device.
 
     Attributes:
         state: the last state; None before the first.
@@ -362,14 +369,16 @@ class ReconnectingMicrophone(Source):
         ring_s: float = 20.0,
         stall_s: float = 2.0,
         retry_s: float = 1.0,
+        command: str | None = None,
     ) -> None:
         self._device = device
+        self._command = command
         self._on_change = on_change
         self._ring_s = ring_s
         self._stall_s = stall_s
         self._retry_s = retry_s
         self._closed = threading.Event()
-        self._current: Microphone | None = None
+        self._current: Microphone | CommandMicrophone | None = None
         self.state: MicrophoneState | None = None
         self.tried_at = time.monotonic()
 
@@ -387,7 +396,7 @@ class ReconnectingMicrophone(Source):
             # Behind a call that never returns every attempt fails at once: no sign of life.
             if portaudio.busy_s() < _STUCK_S:
                 self.tried_at = time.monotonic()
-            microphone = Microphone(self._device, self._ring_s, self._stall_s)
+            microphone = live_source(self._command, self._device, self._ring_s, self._stall_s)
             self._current = microphone
             try:
                 if self._closed.is_set():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import select
 import struct
+import sys
+import termios
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +31,7 @@ from edge.audio.files import (
     read_audio,
     require_format,
 )
-from edge.errors import AudioFormatError
+from edge.errors import AudioFormatError, MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -37,7 +40,8 @@ _LONGEST_CHUNK = 1 << 20
 _POLL_MS = 200
 """How long a silent pipe is waited for before looking whether the source was closed."""
 
-_WHERE = "standard input"
+_FIRST_SOUND_S = 10.0
+"""A camera takes seconds before its stream begins; stalls count from then on."""
 
 S = TypeVar("S", bound="Source")
 
@@ -62,6 +66,10 @@ class Source(Protocol):
     def close(self) -> None:
         """Have `blocks` end soon; may be called from any thread."""
         ...
+
+
+class MicrophoneStalled(MicrophoneError):
+    """The stream reports no error, but no sound arrives."""
 
 
 class FileSource(Source):
@@ -133,13 +141,23 @@ class StandardInputSource(Source):
     Args:
         stream: what to read. It is not closed. Only an unbuffered one, such as
             `open(0, "rb", buffering=0)`, can be waited for so that `close` ends the wait.
+        where: what the stream is called in messages.
+        stall_s: time without sound that counts as a stall of a live stream, seconds; None waits
+            for ever.
 
     Raises:
-        AudioFormatError: from `blocks`, when there is nothing, or nothing that can be used.
+        AudioFormatError: from `open` and `blocks`, when there is nothing, or nothing that can be
+            used.
+        MicrophoneStalled: from both, where a live stream has stopped.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(
+        self, stream: IO[bytes], where: str = "standard input", stall_s: float | None = None
+    ) -> None:
         self._stream = stream
+        self._where = where
+        self._stall_s = stall_s
+        self._heard_at = time.monotonic()
         self._poll = select.poll() if isinstance(stream, io.FileIO) else None
         if self._poll is not None:
             self._poll.register(stream, select.POLLIN)
@@ -161,6 +179,16 @@ class StandardInputSource(Source):
     def close(self) -> None:
         """As `Source.close`."""
         self._closed.set()
+
+    def open(self) -> int:
+        """Wait for the beginning; the sound's rate, samples per second, or 0 if it was closed."""
+        try:
+            pcm, _ = self._opened or self._open()
+            if not self._peek(1):
+                raise AudioFormatError(f"{self._where}: holds no sound; pipe a recording into it")
+        except _ClosedError:
+            return 0
+        return pcm.rate
 
     def blocks(self) -> Iterator[AudioBlock]:
         """As `Source.blocks`."""
@@ -191,11 +219,19 @@ class StandardInputSource(Source):
             self._left -= len(data)
         self._ended = len(data) < wanted or self._left == 0
         if self._ended and self._got < size:
-            raise AudioFormatError(f"{_WHERE}: holds no sound; pipe a recording into it")
+            raise AudioFormatError(f"{self._where}: holds no sound; pipe a recording into it")
         if self._ended and self._left:
-            raise AudioFormatError(f"{_WHERE}: ends before its header says; record it again")
-        samples, clipped = _decode(data[: len(data) - len(data) % size], pcm)
-        return maker.feed(samples, time.monotonic(), clipped=clipped, last=self._ended)
+            raise AudioFormatError(f"{self._where}: ends before its header says; record it again")
+        samples, clipped = self._decode(data[: len(data) - len(data) % size], pcm)
+        arrived_at = time.monotonic() - self._waiting_bytes() / (pcm.rate * size)
+        return maker.feed(samples, arrived_at, clipped=clipped, last=self._ended)
+
+    def _waiting_bytes(self) -> int:
+        """What has come of a live stream and was not read yet: while the reader was busy."""
+        if self._stall_s is None:
+            return 0
+        count = fcntl.ioctl(self._stream, termios.FIONREAD, bytes(4))
+        return int.from_bytes(count, sys.byteorder)
 
     def _open(self) -> tuple[_Format, BlockMaker]:
         """Find out what the pipe carries: WAV when it begins with `RIFF`, else bare 16 kHz mono.
@@ -209,18 +245,18 @@ class StandardInputSource(Source):
             kind = known_format(self._peek(HEAD_BYTES) if head[:1] == b"\xff" else head)
             if kind is not None:
                 raise AudioFormatError(
-                    f"{_WHERE}: is {kind}; only WAV or bare 16-bit sound is read, convert it"
+                    f"{self._where}: is {kind}; only WAV or bare 16-bit sound is read, convert it"
                 )
             if head[:4] == b"RIFF":
                 if self._peek(12)[8:] != b"WAVE":
-                    raise AudioFormatError(f"{_WHERE}: is RIFF but no WAV; convert it")
+                    raise AudioFormatError(f"{self._where}: is RIFF but no WAV; convert it")
                 self._consume(12)
                 self._in_wav = True
         while self._in_wav and not self._chunk():
             self._chunks += 1
             if self._chunks >= MOST_CHUNKS:
                 raise AudioFormatError(
-                    f"{_WHERE}: more than {MOST_CHUNKS} chunks and no sound; convert it"
+                    f"{self._where}: more than {MOST_CHUNKS} chunks and no sound; convert it"
                 )
         pcm = self._format or _Format(SAMPLE_RATE, 1, 16, is_float=False)
         self._opened = pcm, BlockMaker(pcm.rate)
@@ -230,19 +266,21 @@ class StandardInputSource(Source):
         """Take in a chunk of a WAV's header; whether the sound begins."""
         header = self._peek(8)
         if len(header) < 8:
-            raise AudioFormatError(f"{_WHERE}: the WAV ends before any sound; record it again")
+            raise AudioFormatError(f"{self._where}: the WAV ends before any sound; record it again")
         name, length = struct.unpack("<4sI", header)
         if name == b"data":
             if self._format is None:
-                raise AudioFormatError(f"{_WHERE}: the WAV does not say its format; convert it")
+                raise AudioFormatError(
+                    f"{self._where}: the WAV does not say its format; convert it"
+                )
             self._consume(8)
             self._left = None if length == 0 or length >= STREAMED_SIZE else length
             return True
         if length > _LONGEST_CHUNK:
-            raise AudioFormatError(f"{_WHERE}: not a valid WAV (a chunk of {length} bytes)")
+            raise AudioFormatError(f"{self._where}: not a valid WAV (a chunk of {length} bytes)")
         body = self._consume(8 + length + (length & 1))[8:]
         if name == b"fmt ":
-            self._format = _parse_format(body)
+            self._format = self._parse_format(body)
         return False
 
     def _consume(self, count: int) -> bytes:
@@ -257,36 +295,45 @@ class StandardInputSource(Source):
             while self._poll is not None and not self._poll.poll(_POLL_MS):
                 if self._closed.is_set():
                     raise _ClosedError
+                self._require_sound()
             data = self._stream.read(count - len(self._buffer))
+            self._heard_at = time.monotonic()
             if not data:
                 break
             self._buffer += data
         return self._buffer[:count]
 
+    def _require_sound(self) -> None:
+        """Raise `MicrophoneStalled` where a live stream has stopped."""
+        if self._stall_s is None:
+            return
+        quiet_s = time.monotonic() - self._heard_at
+        if quiet_s > (self._stall_s if self._got else max(_FIRST_SOUND_S, self._stall_s)):
+            raise MicrophoneStalled(f"{self._where} has delivered nothing for {quiet_s:.1f} s")
 
-def _decode(data: bytes, pcm: _Format) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Mono samples, shape (n,), of interleaved ones, and which were clipped in any channel."""
-    samples = _to_float(data, pcm).reshape(-1, pcm.channels)
-    peak_of(_WHERE, samples)
-    clipped = np.abs(samples).max(axis=1, initial=0.0) >= FULL_SCALE
-    mono = mix_down(samples)
-    return (np.clip(mono, -1.0, 1.0) if pcm.is_float else mono), clipped
+    def _decode(self, data: bytes, pcm: _Format) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Mono samples, shape (n,), of interleaved ones, and which were clipped in any channel."""
+        samples = _to_float(data, pcm).reshape(-1, pcm.channels)
+        peak_of(self._where, samples)
+        clipped = np.abs(samples).max(axis=1, initial=0.0) >= FULL_SCALE
+        mono = mix_down(samples)
+        return (np.clip(mono, -1.0, 1.0) if pcm.is_float else mono), clipped
 
-
-def _parse_format(body: bytes) -> _Format:
-    """The `fmt ` chunk: Multimedia Programming Interface and Data Specifications 1.0."""
-    if len(body) < 16:
-        raise AudioFormatError(f"{_WHERE}: the WAV's format is cut off; record it again")
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
-    if tag == _EXTENSIBLE and len(body) >= 26:
-        tag = struct.unpack("<H", body[24:26])[0]
-    known = (tag == _PCM and bits in (8, 16, 24, 32)) or (tag == _FLOAT and bits == 32)
-    if not known:
-        raise AudioFormatError(
-            f"{_WHERE}: the WAV's coding {tag} with {bits} bits is not read; convert it to 16 bits"
-        )
-    require_format(_WHERE, rate, channels)
-    return _Format(rate, channels, bits, tag == _FLOAT)
+    def _parse_format(self, body: bytes) -> _Format:
+        """The `fmt ` chunk: Multimedia Programming Interface and Data Specifications 1.0."""
+        if len(body) < 16:
+            raise AudioFormatError(f"{self._where}: the WAV's format is cut off; record it again")
+        tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+        if tag == _EXTENSIBLE and len(body) >= 26:
+            tag = struct.unpack("<H", body[24:26])[0]
+        known = (tag == _PCM and bits in (8, 16, 24, 32)) or (tag == _FLOAT and bits == 32)
+        if not known:
+            raise AudioFormatError(
+                f"{self._where}: the WAV's coding {tag} with {bits} bits is not read; convert it to"
+                " 16 bits"
+            )
+        require_format(self._where, rate, channels)
+        return _Format(rate, channels, bits, tag == _FLOAT)
 
 
 def _to_float(data: bytes, pcm: _Format) -> FloatArray:

@@ -168,7 +168,7 @@ class Challenge:
         score = pending.judge.judge(utterance, pending.digits)
         if score.accepted:
             self.cancel()
-            passed = _judgment(pending, utterance, started, ReasonCode.ACCEPTED, score)
+            passed = _judgment(pending, utterance, started, ReasonCode.RECOGNIZED, score)
             self._passed = passed.decision.id
             self.policy.end_demand()
             return passed
@@ -250,7 +250,7 @@ def _judgment(
 ) -> Judgment:
     """A new decision on the person of the passphrase, made at the end of the answer."""
     before = pending.judgment.decision
-    granted = reason is ReasonCode.ACCEPTED
+    granted = reason is ReasonCode.RECOGNIZED
     scores = dict(before.scores)
     confidence = Confidence.HIGH
     timings = {

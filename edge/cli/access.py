@@ -13,6 +13,7 @@ from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
 from edge.types import EVERYTHING, AccessRule, Profile, ProfileStatus, Window
 from edge.types.access import format_window, parse_day, parse_window
+from edge.types.decision import utc
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -146,15 +147,14 @@ def _clock(args: argparse.Namespace) -> int:
             accept_clock(state, time.time())
         clock, latest_s = door_clock(state, config.access), latest_of(state)
         now = clock.now()
-    local = clock.local(time.time())
-    latest = None if latest_s is None else clock.local(latest_s)
+    now_s = time.time()
     value = {
-        "now": local.isoformat(timespec="seconds"),
-        "latest": None if latest is None else latest.isoformat(timespec="seconds"),
+        "now": utc(now_s),
+        "latest": None if latest_s is None else utc(latest_s),
         "trusted": now is not None,
         "problem": clock.problem,
     }
-    lines = [f"{_clock_words(local)} by this device's clock"]
+    lines = [f"{_clock_words(clock.local(now_s))} by this device's clock"]
     if clock.problem is not None:
         allow = config.access.unknown_time == "allow"
         lines.append(

@@ -33,8 +33,9 @@ _HOW = (
     "Each line after this one is an entry. Its mac is HMAC-SHA256, under the device's audit key,"
     " of: the bytes 'edge-voice audit entry 1' and a zero byte; the mac before it (32 bytes; zeros"
     " before entry 1; after a removal by age the 'hash' in the detail of the newest 'retention'"
-    " entry); and the JSON array [seq,time_us,kind,profile,detail] without spaces, in ASCII, with"
-    " detail as the text given here. On the device: edge-voice audit verify --file FILE"
+    " entry); and the JSON array [seq,time,kind,profile,detail] without spaces, in ASCII, with"
+    " time in whole microseconds since 1970 and detail as the text given here. On the device:"
+    " edge-voice audit verify --file FILE"
 )
 _LONGEST_LINE = 64 * 1024
 """Bytes; an exported entry has a few hundred, a few thousand at most."""
@@ -225,18 +226,18 @@ def read_export(file: Path) -> tuple[list[Entry], Any]:
 def _entry(value: Any) -> Entry:
     """An exported entry. Raises ValueError, KeyError or TypeError if it is invalid."""
     from edge.store.audit_chain import Entry
+    from edge.types.decision import microseconds_of
 
-    numbers = [value[name] for name in ("seq", "time_us")]
-    texts = [value[name] for name in ("kind", "detail", "mac")]
-    profile = value["profile"]
-    if any(type(number) is not int or abs(number) >= 2**63 for number in numbers):
+    seq, profile = value["seq"], value["profile"]
+    texts = [value[name] for name in ("kind", "detail", "mac", "time")]
+    if type(seq) is not int or abs(seq) >= 2**63:
         raise ValueError("invalid number")
     if not all(isinstance(text, str) for text in texts) or not isinstance(
         profile, (str, type(None))
     ):
         raise ValueError("invalid text")
     mac = bytes.fromhex(texts[2])
-    return Entry(numbers[0], numbers[1], texts[0], profile, texts[1], mac)
+    return Entry(seq, microseconds_of(texts[3]), texts[0], profile, texts[1], mac)
 
 
 def _person(store: ProfileStore, given: str) -> str:

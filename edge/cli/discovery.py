@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import json_text, show, show_json
+from edge.cli.output import json_text, show, show_as_is, show_json
 from edge.errors import EXIT_OK, EnvironmentFault, InputError
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def _show(args: argparse.Namespace) -> int:
     if args.verbose:
         for row in rows:
             if row["allowed"]:
-                show(f"\n{row['topic']}")
-                show(json_text(row["config"], indent=2))
+                show_as_is(f"\n{row['topic']}")
+                show_as_is(json_text(row["config"], indent=2))
     return EXIT_OK
 
 

@@ -5,7 +5,9 @@ Everything goes to standard error: standard output is for the result.
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import io
 import math
 import os
 import select
@@ -13,6 +15,7 @@ import sys
 import termios
 import time
 import tty
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.cli.output import console
@@ -30,6 +33,7 @@ _FALL_DB_PER_S = 40.0
 _FORGET_DB_PER_S = 8.0
 _WORDS_CELLS = 40
 """Space beside the meter without the progress: level, marks, and the longest state."""
+_MOST_KEPT = 1000
 LISTENING = "listening"
 HEARING = "hearing you"
 WORKING = "thinking"
@@ -72,6 +76,31 @@ class Keys:
         return typed.decode(errors="replace")
 
 
+class _Later(io.TextIOBase):
+    """Keeps the latest texts."""
+
+    def __init__(self) -> None:
+        self.texts: collections.deque[str] = collections.deque(maxlen=_MOST_KEPT)
+
+    def write(self, text: str) -> int:
+        self.texts.append(text)
+        return len(text)
+
+
+@contextlib.contextmanager
+def log_afterwards() -> Iterator[None]:
+    """Hold the log back while the whole screen is drawn on, which would hide and tear it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    later = _Later()
+    try:
+        with contextlib.redirect_stderr(later):
+            yield
+    finally:
+        sys.stderr.write("".join(later.texts))
+
+
 class Display:
     """A level meter with progress, or plain lines without a terminal; use it with `with`."""
 
@@ -102,7 +131,7 @@ class Display:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line that stays; `style` is one of rich's."""
-        self._console.print(text, style=style, soft_wrap=not self.moving)
+        self._console.print(text, style=style, soft_wrap=not self._console.is_terminal)
 
     def progress(self, done: float, required: float, unit: str) -> None:
         """Set the progress: 2 of 3 `repetitions`, 12.4 of 30 `seconds`, 7 of 30 `digits`."""

@@ -167,7 +167,8 @@ def chosen_device(args: argparse.Namespace, config: Config, store: ProfileStore)
     """
     if args.device is not None:
         return str(args.device)
-    if config.audio.device is not None and not args.choose_microphone:
+    configured = config.audio.device is not None or config.audio.source is not None
+    if configured and not args.choose_microphone:
         return None
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         if args.choose_microphone:

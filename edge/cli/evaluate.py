@@ -16,7 +16,6 @@ from edge.cli.output import (
     one_line,
     show,
     show_json,
-    show_paragraph,
     show_table,
 )
 from edge.errors import EXIT_OK, AudioFormatError
@@ -136,10 +135,8 @@ def _print(evaluation: Evaluation) -> None:
             style="bold" if suggested else "",
         )
     show_table(table)
-    show_paragraph(
-        f"Accepted here: {LABELS[kind]}. {strangers_sentence(evaluation, evaluation.suggested)}"
-    )
-    show_paragraph(f"* {evaluation.suggestion.reason}")
+    show(f"Accepted here: {LABELS[kind]}. {strangers_sentence(evaluation, evaluation.suggested)}")
+    show(f"* {evaluation.suggestion.reason}")
     _print_turned_away(f"Turned away at {evaluation.suggestion.preset}", evaluation.turned_away)
     _print_turned_away("Not judged, and not in the figures", evaluation.not_judged)
     for warning in evaluation.suggestion.warnings:

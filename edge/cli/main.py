@@ -24,11 +24,11 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from edge import __version__
 from edge.cli import options
-from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show
+from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show_as_is
 from edge.errors import InputError
 
 COMMANDS = (
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse itself passes over help that could not be written.
         if file is None or file is sys.stdout:
-            show(message.rstrip("\n"))
+            show_as_is(message.rstrip("\n"))
         else:
             super()._print_message(message, file)
 
@@ -205,8 +205,19 @@ def _top_parser() -> Parser:
     return parser
 
 
+class _LogHandler(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is now: a display puts lines above what it draws."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _log_to_stderr(verbose: int) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(
-        level=level, format=f"{PROGRAM}: %(levelname)s: %(message)s", stream=sys.stderr, force=True
-    )
+    handler = _LogHandler(sys.stderr)
+    form = f"{PROGRAM}: %(levelname)s: %(message)s"
+    if sys.stderr is not None and sys.stderr.isatty():  # the journal has the time
+        form = f"%(asctime)s {form}"
+    handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.display import Keys
+from edge.cli.display import Keys, log_afterwards
 from edge.cli.monitor_view import counts, sentence, state_words
 from edge.cli.output import console, flush, show, show_json
 from edge.cli.run import input_source, with_device
@@ -107,10 +107,11 @@ def _stream(args: argparse.Namespace) -> Iterator[Stream]:
 
 
 def _source(config: Config, args: argparse.Namespace) -> Source:
-    from edge.audio.microphone import Microphone
+    from edge.audio.microphone import live_source
 
     if args.input is None:
-        return Microphone(config.audio.device, config.audio.ring_s)
+        audio = config.audio
+        return live_source(audio.source, audio.device, audio.ring_s)
     return input_source(args.input, realtime=args.realtime)
 
 
@@ -152,7 +153,8 @@ def _draw(stream: Stream, recent: Recent) -> None:
 
     # The terminal is restored also when the system ends it.
     signal.signal(signal.SIGTERM, _interrupt)
-    with Keys() as keys, Live(console=terminal, screen=True, auto_refresh=False) as live:
+    picture = Live(console=terminal, screen=True, auto_refresh=False, redirect_stderr=False)
+    with log_afterwards(), Keys() as keys, picture as live:
         drawn_at = 0.0
         while not stream.ended:
             for message in stream.wait(_REFRESH_S, keys.files):

@@ -60,7 +60,7 @@ def decision_words(row: Row, color: str) -> list[tuple[str, str]]:
     if not row.outcome:
         return [("...", "dim")]
     parts = [(row.outcome, f"bold {color}")]
-    if row.reason != "accepted":
+    if row.reason != "recognized":
         parts.append((f" {row.reason}", ""))
     if row.name:
         parts.append((f" {row.name}" if row.granted else f" ({row.name})", ""))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PROGRAM = "edge-voice"
 NOBODY_ENROLLED = "Nobody is enrolled yet: run 'edge-voice enroll NAME'."
 _PIPE_WIDTH = 200
+_TERMINAL_WIDTH = 80
+"""Of a terminal that does not say its own."""
 
 
 class OutputError(EnvironmentFault):
@@ -37,22 +39,43 @@ class OutputError(EnvironmentFault):
 
 
 def show(text: str) -> None:
-    """Print a line for people. Raises `OutputError`, or `BrokenPipeError` without a reader."""
+    """Print a line for people, `wrapped`.
+
+    Raises `OutputError`, or `BrokenPipeError` without a reader.
+    """
+    show_as_is(wrapped(text, sys.stdout))
+
+
+def show_as_is(text: str) -> None:
+    """Print a line for programs, or one to copy. Raises as `show` does."""
     with printing():
         sys.stdout.write(text + "\n")
 
 
-def show_paragraph(text: str) -> None:
-    """Print a line that is broken between words where a terminal is narrower. Raises as `show`."""
-    if sys.stdout is not None and sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-    show(text)
+def wrapped(text: str, stream: TextIO | None) -> str:
+    """The text, broken between words where the stream is a terminal that is narrower."""
+    if stream is None or not stream.isatty():
+        return text
+    width = shutil.get_terminal_size((0, 0)).columns
+    if width == 0:  # standard output is not at the terminal
+        with contextlib.suppress(OSError, ValueError):
+            width = os.get_terminal_size(stream.fileno()).columns
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines += textwrap.wrap(
+            line,
+            width or _TERMINAL_WIDTH,
+            subsequent_indent=indent and indent + "  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
 
 
 def show_json(value: Mapping[str, Any]) -> None:
     """Print a result for programs: one line of JSON. Raises as `show` does."""
-    show(json_text(value))
+    show_as_is(json_text(value))
 
 
 def json_text(value: object, indent: int | None = None) -> str:

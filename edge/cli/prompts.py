@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from edge.cli.output import one_line
+from edge.cli.output import one_line, wrapped
 from edge.errors import InputError
 
 _Answer = TypeVar("_Answer")
@@ -20,7 +20,7 @@ _NO_ANSWER = "no answer; nothing was changed"
 def ask(question: str, default: str, read: Callable[[str], _Answer]) -> _Answer:
     """Ask until `read` accepts; Enter gives the default. Raises `InputError` without a terminal."""
     while True:
-        sys.stderr.write(f"{question} [{one_line(default)}]: ")
+        sys.stderr.write(wrapped(f"{question} [{one_line(default)}]:", sys.stderr) + " ")
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line:
@@ -47,14 +47,15 @@ def ask_whether(question: str, *, default: bool) -> bool:
 def ask_secret(question: str) -> str | None:
     """Ask for something that is not shown; None for no answer. Raises as `ask` does."""
     try:
-        return getpass.getpass(f"{question}: ", stream=sys.stderr) or None
+        prompt = wrapped(f"{question}:", sys.stderr) + " "
+        return getpass.getpass(prompt, stream=sys.stderr) or None
     except EOFError:
         raise InputError(_NO_ANSWER) from None
 
 
 def say(text: str) -> None:
     """Print a line beside the questions."""
-    sys.stderr.write(one_line(text) + "\n")
+    sys.stderr.write(wrapped(one_line(text), sys.stderr) + "\n")
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
@@ -63,7 +64,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise InputError(f"{question} Not a terminal; use --yes")
-    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.write(wrapped(f"{question} [y/N]", sys.stderr) + " ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import OutputError, flush, show
+from edge.cli.output import OutputError, flush, show_as_is
 from edge.errors import (
     EXIT_ENVIRONMENT,
     EXIT_OK,
@@ -242,7 +242,7 @@ class _Printer:
 
     def __call__(self, decision: AccessDecision) -> None:
         try:
-            show(decision.to_json())
+            show_as_is(decision.to_json())
             flush()
         except OutputError as error:
             if not self.failed:

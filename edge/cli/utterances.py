@@ -74,11 +74,13 @@ class UtteranceSource:
 
     def __init__(self, audio: AudioConfig, device: int | str | None, display: Display) -> None:
         # Not at the top: files are read on machines that have no PortAudio.
-        from edge.audio.microphone import Microphone
+        from edge.audio.microphone import live_source
 
         self._audio = audio
         self._display = display
-        self._microphone = Microphone(audio.device if device is None else device, audio.ring_s)
+        command = audio.source if device is None else None
+        chosen = audio.device if device is None else device
+        self._microphone = live_source(command, chosen, audio.ring_s)
         self._blocks: Iterator[AudioBlock] = iter(())
 
     def __enter__(self) -> UtteranceSource:

@@ -104,6 +104,15 @@ class AudioConfig:
         empty="the system's default microphone",
         use="word",
     )
+    source: str | None = setting(
+        None,
+        "A program that is listened to instead, such as ffmpeg with the stream of a doorbell: it"
+        " writes WAV, or bare 16-bit mono at 16 kHz, to its standard output. It is started without"
+        " a shell, and again when it ends or stalls.",
+        form=(r".{1,1000}", "a program and its arguments"),
+        empty="the microphone that `device` names",
+        use="command",
+    )
     end_silence_s: float = setting(
         0.6,
         "Silence that ends an utterance. A shorter one answers sooner. A phrase with a pause of up"

@@ -10,6 +10,7 @@ import functools
 import ipaddress
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo, available_timezones
@@ -251,6 +252,19 @@ _NO_PATHS = (
 """What is not the name of a file, and what to write."""
 
 
+def _command(text: str) -> str | None:
+    try:
+        program = next(iter(shlex.split(text)), "")
+    except ValueError:
+        return "has a quotation mark without its other half; add it"
+    if not program:
+        return "names no program; give one and its arguments"
+    found = re.search(r"(?<=\s)(\||\|\||&|&&|;|>|<|2>|2>&1)(?=\s|$)", text)
+    if found is not None:
+        return f"has {found[0]} in it, which only a shell obeys; give one program, or a script"
+    return None
+
+
 def _any(_: str) -> str | None:
     return None
 
@@ -264,6 +278,7 @@ USES: Mapping[str, Callable[[str], str | None]] = {
     "file": _file,
     "folder": _path,
     "socket": _socket,
+    "command": _command,
     "word": _any,  # nothing that is pasted along, and no more
 }
 """What a text can be used for; without a use it is free, as a display name is."""

@@ -139,7 +139,9 @@ class Show:
     def say(self, text: str) -> None:
         """Show a line."""
         if self._console is not None:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                text, markup=False, highlight=False, soft_wrap=not self._console.is_terminal
+            )
 
     @contextmanager
     def table(self, expected: Sequence[Expectation]) -> Iterator[None]:

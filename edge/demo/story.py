@@ -48,9 +48,9 @@ NAME = "Guest"
 _ANSWER_TIMEOUT_S = 30.0
 """How long someone may take to speak."""
 _EXPECTED = (
-    Expectation("Say your phrase", "", "granted", "accepted", NAME),
+    Expectation("Say your phrase", "", "granted", "recognized", NAME),
     Expectation("Say something else, as long", "", "denied", "wrong_phrase", NAME),
-    Expectation("Say your phrase again", "", "granted", "accepted", NAME),
+    Expectation("Say your phrase again", "", "granted", "recognized", NAME),
 )
 
 

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge.audio.blocks import FRAME_SAMPLES, FULL_SCALE, power_db
-from edge.audio.microphone import Microphone
+from edge.audio.microphone import live_source
+from edge.audio.sources import Source
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, red, skipped, split_message, yellow
 from edge.errors import MicrophoneError
@@ -90,7 +91,8 @@ def check(context: Context) -> Iterator[Finding]:
     if context.quick:
         yield LEFT_OUT()
         return
-    microphone = Microphone(context.config.audio.device)
+    audio = context.config.audio
+    microphone = live_source(audio.source, audio.device, audio.ring_s)
     try:
         with microphone:
             yield judge_rate(microphone.name, microphone.rate)
@@ -135,7 +137,7 @@ def judge_sound(samples: FloatArray, clipped: float | None = None) -> Finding:
     return SOUND(seconds=seconds, level=level, loudest=loudest, noise=noise)
 
 
-def _record(microphone: Microphone) -> tuple[FloatArray, float]:
+def _record(microphone: Source) -> tuple[FloatArray, float]:
     """Some seconds, and the share of their samples at full scale."""
     blocks: list[AudioBlock] = []
     deadline = time.monotonic() + 2 * LISTEN_S

@@ -47,7 +47,7 @@ class Trial:
     @property
     def accepted(self) -> bool:
         """Whether the door would open, or, without a phrase, whether the voice is accepted."""
-        return self.reason is ReasonCode.ACCEPTED
+        return self.reason is ReasonCode.RECOGNIZED
 
     def lines(self) -> list[str]:
         """The result in words."""
@@ -109,7 +109,7 @@ def meaning_of(
 ) -> str:
     """What a trial's result means and what to do, a sentence without its period."""
     by_phrase = kind is ProfileKind.PHRASE
-    if reason is ReasonCode.ACCEPTED:
+    if reason is ReasonCode.RECOGNIZED:
         known = "it opens" if by_phrase else f"this is {name}"
         if confidence is Confidence.HIGH:
             return f"{known}, by a wide margin"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from edge.evaluation.trials import thresholds as preset_thresholds
 from edge.evaluation.turned_away import not_judged, turned_away
 from edge.recognition import Engine
 from edge.types import ProfileKind
+from edge.types.decision import utc
 
 RATES = (0.01, 0.001, 0.0001)
 """False-accept rates at which false rejects are reported."""
@@ -79,7 +80,7 @@ def evaluate(
     suggestion = suggest(presets, len(trials.people), engine.config.security)
     evaluation = Evaluation(
         folder=folder.resolve().name,
-        created_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        created_at=utc(time.time()),
         software=__version__,
         speaker_model=engine.models.speaker.sha256,
         phrase_model=engine.models.phrase.sha256,

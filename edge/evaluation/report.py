@@ -100,7 +100,7 @@ def _writing(path: Path) -> Iterator[None]:
 def html_page(evaluation: Evaluation, det: bytes, scores: bytes) -> str:
     """The report as one page of HTML; `det` and `scores` are its plots, PNG."""
     suggestion = evaluation.suggestion
-    made_at = evaluation.created_at[:16].replace("T", " ")
+    made_at = evaluation.created_at[:16].replace("T", " ") + " UTC"
     made = f"{evaluation.folder}, {made_at}, Edge Voice {evaluation.software}"
     parts = [
         f"<h1>Edge Voice: evaluation with {evaluation.people} people</h1>",

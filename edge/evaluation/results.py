@@ -83,7 +83,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The results of an evaluation; models are SHA-256, `created_at` is ISO 8601 with the offset.
+    """The results of an evaluation; models are SHA-256, `created_at` is ISO 8601 in UTC.
 
     `refused` counts unusable recordings by reason, `not_judged` names them; `turned_away` names
     those of residents that the suggested preset rejects. `kinds` begins with the main one,

@@ -25,6 +25,7 @@ from edge.mqtt.commands import (
 )
 from edge.mqtt.link import Incoming
 from edge.types import Detail, Event, EventKind
+from edge.types.decision import utc
 
 if TYPE_CHECKING:
     from edge.store.device_state import DeviceState
@@ -97,7 +98,7 @@ class RefusalLog:
                 detail: dict[str, Detail] = {
                     "reason": "flood",
                     "messages": sum(self._counts.values()),
-                    "since": round(self._since, 3),
+                    "since": utc(self._since),
                 }
                 detail.update(
                     (f"messages_{reason}", count) for reason, count in sorted(self._counts.items())

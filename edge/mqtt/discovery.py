@@ -24,7 +24,7 @@ _OBJECT = r"[A-Za-z0-9_-]{1,64}"
 
 _EVENT = """\
 {%- if value_json is not mapping -%}
-{%- elif value_json.decision == 'granted' and value_json.reason == 'accepted' -%}
+{%- elif value_json.decision == 'granted' and value_json.reason == 'recognized' -%}
 {{ dict(value_json, event_type='granted') | to_json }}
 {%- elif value_json.decision == 'denied' -%}
 {%- set reason = value_json.reason -%}
@@ -148,7 +148,7 @@ def _of_decisions(topics: Topics) -> list[Entity]:
             "{{ (value_json."
             + member
             + " | default('unknown') | string)[:128] if value_json is mapping"
-            " and value_json.decision == 'granted' and value_json.reason == 'accepted'"
+            " and value_json.decision == 'granted' and value_json.reason == 'recognized'"
             " else this.state }}"
         )
 

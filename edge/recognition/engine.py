@@ -248,7 +248,7 @@ class Engine(Analyzer):
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
         return Verification(
-            accepted=reason is ReasonCode.ACCEPTED,
+            accepted=reason is ReasonCode.RECOGNIZED,
             reason=reason,
             confidence=confidence_of(margins),
             speaker=speaker,
@@ -280,7 +280,7 @@ class Engine(Analyzer):
         best = ranking[0]
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         return Identification(
-            reason=ReasonCode.ACCEPTED if best.accepted else ReasonCode.UNKNOWN_SPEAKER,
+            reason=ReasonCode.RECOGNIZED if best.accepted else ReasonCode.UNKNOWN_SPEAKER,
             confidence=confidence_of([best.margin]),
             best=best if best.accepted else None,
             ranking=tuple(ranking),
@@ -396,5 +396,5 @@ def _examples(profile: Profile) -> list[tuple[FloatArray, ...]]:
 
 def _reason(voice: bool, phrase: bool) -> ReasonCode:
     if voice:
-        return ReasonCode.ACCEPTED if phrase else ReasonCode.WRONG_PHRASE
+        return ReasonCode.RECOGNIZED if phrase else ReasonCode.WRONG_PHRASE
     return ReasonCode.UNKNOWN_SPEAKER if phrase else ReasonCode.NO_MATCH

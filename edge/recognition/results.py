@@ -73,7 +73,7 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """The result under its JSON names."""
         return {
-            "result": "accept" if self.accepted else "reject",
+            "accepted": self.accepted,
             "reason": self.reason.value,
             "confidence": self.confidence.value,
             "speaker": speaker_dict(self.speaker) if self.speaker else None,
@@ -87,7 +87,7 @@ class Verification:
 class Identification:
     """Who of a group speaks: `best`, or None for none of them.
 
-    `reason` is `ACCEPTED` when it is one of the group, `ranking` holds all of it, nearest first,
+    `reason` is `RECOGNIZED` when it is one of the group, `ranking` holds all of it, nearest first,
     and `timings_ms` is milliseconds by stage.
     """
 

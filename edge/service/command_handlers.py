@@ -100,7 +100,7 @@ class CommandHandlers:
             text = "nobody has enrolled digits: edge-voice enroll NAME --digits"
             raise CommandFailed("nobody_can_answer", text)
         self._challenge.demand()
-        return {"people_who_can_answer": able, "seconds": DEMAND_S}
+        return {"people_who_can_answer": able, "lasts_s": DEMAND_S}
 
     def _cancel(self, _: _Arguments) -> _Result:
         result = self._enrollment.cancel()

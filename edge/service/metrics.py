@@ -34,7 +34,7 @@ _READER_S = 5.0
 _MOST_READERS = 4
 """At a time. The service may have 64 threads, which no local user must use up."""
 _RETRY_S = 60.0
-_NOT_DECIDED = (ReasonCode.ACCEPTED, ReasonCode.REPEATED)
+_NOT_DECIDED = (ReasonCode.RECOGNIZED, ReasonCode.REPEATED)
 
 _GAUGES = {
     "listening": "Whether the device listens.",
@@ -79,7 +79,7 @@ class Metrics(Observer):
             registry=registry,
         )
         # All of them from the beginning, so that the first one counts as an increase.
-        self._decisions.labels(Outcome.GRANTED.value, ReasonCode.ACCEPTED.value)
+        self._decisions.labels(Outcome.GRANTED.value, ReasonCode.RECOGNIZED.value)
         for reason in ReasonCode:
             if reason not in _NOT_DECIDED:
                 self._decisions.labels(Outcome.DENIED.value, reason.value)

@@ -268,7 +268,10 @@ class Service:
         self._microphone: ReconnectingMicrophone | None = None
         if source is None:
             source = self._microphone = ReconnectingMicrophone(
-                audio.device, ring_s=audio.ring_s, on_change=self._microphone_changed
+                audio.device,
+                ring_s=audio.ring_s,
+                on_change=self._microphone_changed,
+                command=audio.source,
             )
         self._source: Source = source
         self._time_known = True

@@ -27,7 +27,8 @@ from edge.store.ages import Ages
 from edge.store.audit_chain import AuditVerdict, Entry, Head, check, read_anchor
 from edge.store.audit_file import ANCHOR, FILE_NAME, TrailFile, reading
 from edge.store.device_state import DeviceState
-from edge.types import Event, EventKind
+from edge.types import Detail, Event, EventKind
+from edge.types.decision import utc
 
 AUDIT_KEY = "audit"
 """What `ProfileStore.derive_key` makes the key of the trail for."""
@@ -134,7 +135,7 @@ class AuditTrail:
             if events or lost:
                 written: Sequence[Event] = events
                 if lost:
-                    detail = {"count": lost, "since": since}
+                    detail: dict[str, Detail] = {"count": lost, "since": utc(since)}
                     written = [*events, Event(EventKind.UNWRITTEN, detail)]
                 file = self._opened()
                 file.append(written)

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge.errors import InputError
 from edge.types import Detail, Event, EventKind
+from edge.types.decision import utc_us
 
 START = bytes(32)
 
@@ -51,12 +52,19 @@ class Entry:
         """What programs get to see; `detail` stays the text that was authenticated."""
         return {
             "seq": self.seq,
-            "time_us": self.time_us,
+            "time": self._time(),
             "kind": self.kind,
             "profile": self.profile_id,
             "detail": self.detail,
             "mac": self.mac.hex(),
         }
+
+    def _time(self) -> str | None:
+        """When, as JSON has it; None for no time, which a forger put there."""
+        try:
+            return utc_us(self.time_us) if isinstance(self.time_us, int) else None
+        except OverflowError:
+            return None
 
     def details(self) -> dict[str, Any]:
         """The detail, read; empty where it is not a JSON object, as in a forged entry."""

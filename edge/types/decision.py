@@ -8,12 +8,14 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from edge.types.audio import Quality
 
 Detail = str | int | float | bool | None
+
+_1970 = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class _Scored:
@@ -78,7 +80,7 @@ class Outcome(str, enum.Enum):
 class ReasonCode(str, enum.Enum):
     """Why: a closed set, safe to switch on."""
 
-    ACCEPTED = "accepted"
+    RECOGNIZED = "recognized"
     """The right voice said its phrase."""
     WRONG_PHRASE = "wrong_phrase"
     """An enrolled voice, but not its phrase."""
@@ -268,6 +270,23 @@ def utc(seconds: float) -> str:
     """A Unix time as ISO 8601 with milliseconds, such as `2026-03-01T12:00:00.000Z`."""
     stamp = datetime.fromtimestamp(seconds, tz=timezone.utc)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_us(microseconds: int) -> str:
+    """As `utc`, of microseconds and exact. Raises `OverflowError` outside the years 1 to 9999."""
+    stamp = _1970 + timedelta(microseconds=microseconds)
+    return stamp.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def microseconds_of(text: str) -> int:
+    """What `utc_us` was given. Raises `ValueError` for what it would not write."""
+    if not text.endswith("Z"):
+        raise ValueError("not in UTC")
+    stamp = datetime.fromisoformat(f"{text[:-1]}+00:00")
+    microseconds = (stamp - _1970) // timedelta(microseconds=1)
+    if utc_us(microseconds) != text:
+        raise ValueError("not in microseconds")
+    return microseconds
 
 
 def plain(value: Any) -> Any:

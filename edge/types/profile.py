@@ -10,6 +10,7 @@ from typing import Any
 
 from edge.types.access import EVERYTHING, AccessRule
 from edge.types.audio import FloatArray
+from edge.types.decision import utc
 
 
 class ProfileKind(str, enum.Enum):
@@ -151,6 +152,6 @@ class Profile:
             "required": self.required,
             "remaining": round(self.remaining, 2),
             "unit": "repetitions" if self.kind is ProfileKind.PHRASE else "seconds",
-            "created_at": round(self.created_at, 3),
-            "updated_at": round(self.updated_at, 3),
+            "created_at": utc(self.created_at),
+            "updated_at": utc(self.updated_at),
         }

@@ -257,7 +257,7 @@ def decisions() -> list[AccessDecision]:
             time=START,
             device="hall",
             outcome=Outcome.GRANTED,
-            reason=ReasonCode.ACCEPTED,
+            reason=ReasonCode.RECOGNIZED,
             confidence=Confidence.HIGH,
             profile_id=str(uuid.UUID(int=2)),
             name='Zoë "Z"',

@@ -6,7 +6,9 @@ value, field or message that changes in any other way fails. An entry that fits 
 golden files fails too. The files themselves stay as they are; leave them out when renaming.
 
 - `NAMES`: members of JSON objects, fields and columns. None for one that is gone.
-- `VALUES`: whole texts, such as reason codes, states, kinds of events, and messages for people.
+- `VALUES`: whole texts, such as reason codes, states, kinds of events, and messages for people;
+  `MEMBER=TEXT` for the text of that member alone.
+- `TIMES`: members that were numbers of microseconds and are ISO 8601 now.
 - `TOPICS`: what follows BASE/DEVICE/ in MQTT topics, also where a message names the topic.
 - `ADDED`: fields that an object has now, or each object of a list, by its name, with what the
   golden files imply.
@@ -16,12 +18,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge.types.decision import utc_us
+
 NAMES: dict[str, str | None] = {
     "counter/enrolment": "counter/enrollment",
     "counter/lockout": None,
     "enrolment": "enrollment",
+    "seconds": "lasts_s",
+    "time_us": "time",
 }
+TIMES = ("time_us",)
 VALUES: dict[str, str] = {
+    "reason=accepted": "recognized",
     "nobody has that name or id: see list": "nobody has that name or id; see the command list",
     "cancelled": "canceled",
     "enrol_cancel": "enroll_cancel",
@@ -97,6 +105,40 @@ VALUES: dict[str, str] = {
         "{{ value_json.enroll_person[:64] if value_json.enroll_person is string else '' }}"
         "{% else %}{% endif %}"
     ),
+    # A decision was granted for the reason "accepted".
+    "{%- if value_json is not mapping -%}\n"
+    "{%- elif value_json.decision == 'granted' and value_json.reason == 'accepted' -%}\n"
+    "{{ dict(value_json, event_type='granted') | to_json }}\n"
+    "{%- elif value_json.decision == 'denied' -%}\n"
+    "{%- set reason = value_json.reason -%}\n"
+    "{%- set asked = 'challenge' if reason == 'challenge_asked' else 'denied' -%}\n"
+    "{{ dict(value_json, event_type='lockout' if reason == 'locked_out' else asked) |"
+    " to_json }}\n"
+    "{%- endif -%}": (
+        "{%- if value_json is not mapping -%}\n"
+        "{%- elif value_json.decision == 'granted' and value_json.reason == 'recognized' -%}\n"
+        "{{ dict(value_json, event_type='granted') | to_json }}\n"
+        "{%- elif value_json.decision == 'denied' -%}\n"
+        "{%- set reason = value_json.reason -%}\n"
+        "{%- set asked = 'challenge' if reason == 'challenge_asked' else 'denied' -%}\n"
+        "{{ dict(value_json, event_type='lockout' if reason == 'locked_out' else asked) |"
+        " to_json }}\n"
+        "{%- endif -%}"
+    ),
+    "{{ (value_json.confidence | default('unknown') | string)[:128] if value_json is"
+    " mapping and value_json.decision == 'granted' and value_json.reason == 'accepted'"
+    " else this.state }}": (
+        "{{ (value_json.confidence | default('unknown') | string)[:128] if value_json is"
+        " mapping and value_json.decision == 'granted' and value_json.reason == 'recognized'"
+        " else this.state }}"
+    ),
+    "{{ (value_json.name | default('unknown') | string)[:128] if value_json is mapping"
+    " and value_json.decision == 'granted' and value_json.reason == 'accepted' else"
+    " this.state }}": (
+        "{{ (value_json.name | default('unknown') | string)[:128] if value_json is mapping"
+        " and value_json.decision == 'granted' and value_json.reason == 'recognized' else"
+        " this.state }}"
+    ),
     # The clock and the state's files may have a problem too.
     "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
     "{{ 'ON' if value_json.problem is defined or value_json.audit_problem is defined"
@@ -160,22 +202,25 @@ class Translation:
         self._values = values
         self.used: set[str] = set()
 
-    def of(self, value: Any) -> Any:
-        """A value as the present code has it."""
+    def of(self, value: Any, member: str = "") -> Any:
+        """A value as the present code has it; `member` is what it is of."""
         if isinstance(value, dict):
             names = {name: self._looked_up(NAMES, name) for name in value}
             return {
-                names[name]: self._with_added(names[name], self.of(inner))
+                names[name]: self._with_added(names[name], self.of(inner, name))
                 for name, inner in value.items()
                 if names[name]
             }
         if isinstance(value, list):
             return [self.of(inner) for inner in value]
+        if member in TIMES and isinstance(value, int):
+            return utc_us(value)
         if not isinstance(value, str) or not self._values:
             return value
         if value.startswith(BASE):
             return BASE + str(self._looked_up(TOPICS, value[len(BASE) :]))
-        return self._looked_up(VALUES, value)
+        name = f"{member}={value}"
+        return self._looked_up(VALUES, name if name in VALUES else value)
 
     def _with_added(self, name: str, value: Any) -> Any:
         if name in ADDED and isinstance(value, list):

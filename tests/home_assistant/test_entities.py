@@ -30,7 +30,7 @@ NONSENSE = (
     "[]",
     "{}",
     '{"decision": 3, "reason": [], "name": {}, "level_dbfs": "loud", "state": 4}',
-    '{"decision": "maybe", "reason": "accepted"}',
+    '{"decision": "maybe", "reason": "recognized"}',
     '{"state": "online"}',
     '{"state": "online", "enrolled": "many", "listening": "yes", "locked_out": 1}',
     '{"state": "online", "enrolled": null, "enroll_person": 5, "enrollment": [], "problem": {}}',

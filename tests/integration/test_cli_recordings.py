@@ -167,11 +167,11 @@ def test_enrolled_is_replaced_only_when_asked_and_complete(
 @pytest.mark.parametrize(
     ("name", "file", "code", "reason"),
     [
-        ("Ada", "ada_right_phrase", 0, "accepted"),
+        ("Ada", "ada_right_phrase", 0, "recognized"),
         ("Ada", "ada_wrong_phrase", 1, "wrong_phrase"),
         ("Ada", "stranger_adas_phrase", 1, "unknown_speaker"),
         ("Ada", "stranger_other_phrase", 1, "no_match"),
-        ("Robin", "robin_right_phrase", 0, "accepted"),
+        ("Robin", "robin_right_phrase", 0, "recognized"),
         ("Robin", "ada_right_phrase", 1, "no_match"),
     ],
 )
@@ -319,7 +319,7 @@ UNUSUAL: dict[str, Callable[[Path], object]] = {
 def test_unusual_recording_is_understood(tmp_path: Path, capsys: Capture, what: str) -> None:
     UNUSUAL[what](tmp_path / "unusual.wav")
     code, value = as_json(capsys, "verify", "Ada", str(tmp_path / "unusual.wav"))
-    assert (code, value["reason"]) == (0, "accepted")
+    assert (code, value["reason"]) == (0, "recognized")
 
 
 @pytest.mark.usefixtures("enrolled")

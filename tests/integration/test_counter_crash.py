@@ -44,7 +44,7 @@ from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Confidence, Outcome, ReasonCode
 
 DECISION_MADE = AccessDecision(
-    id="8f14e45f", time=1e9, device="hall", outcome=Outcome.GRANTED, reason=ReasonCode.ACCEPTED,
+    id="8f14e45f", time=1e9, device="hall", outcome=Outcome.GRANTED, reason=ReasonCode.RECOGNIZED,
     confidence=Confidence.HIGH)
 issuing.BLOCK = 3  # so that blocks are taken all the time
 key = HmacKey(bytes(range(32)), "owner")

@@ -109,4 +109,4 @@ def test_its_software_knows_a_voice(unpacked: Path, tmp_path: Path) -> None:
     assert out(str(command), "--version", **home).strip() == f"edge-voice {__version__}"
     out(str(command), "enroll", "Ada", *files, **home)
     said = out(str(command), "verify", "Ada", str(demo / "ada_right_phrase.flac"), "--json", **home)
-    assert '"result": "accept"' in said
+    assert '"reason": "recognized"' in said

@@ -47,7 +47,7 @@ def test_a_decision_that_is_not_as_expected_is_told(
     monkeypatch.setattr("edge.demo.story._DECISION_TIMEOUT_S", PATIENCE)
     play = load_play()
     stranger = next(scene for scene in play.scenes if scene.reason == "unknown_speaker")
-    welcome = replace(stranger, decision="granted", reason="accepted", name="Ada")
+    welcome = replace(stranger, decision="granted", reason="recognized", name="Ada")
     with (tmp_path / "screen.txt").open("w") as screen:
         show = Show(Console(file=screen, width=100))
         outcome = run_recorded(tmp_path, show, replace(play, scenes=(welcome,)))

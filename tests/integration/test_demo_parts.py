@@ -117,7 +117,7 @@ def test_recordings_are_small_and_tell_the_whole_story() -> None:
     enrolled = {len(one) for person in play.people for one in person.repetitions}
     assert not enrolled & {len(scene.samples) for scene in play.scenes}
     reasons = {scene.reason for scene in play.scenes}
-    assert reasons == {"accepted", "wrong_phrase", "unknown_speaker", "no_match"}
+    assert reasons == {"recognized", "wrong_phrase", "unknown_speaker", "no_match"}
     assert {scene.name for scene in play.scenes if scene.decision == "granted"} == {
         person.name for person in play.people
     }
@@ -210,16 +210,16 @@ def test_player_notices_that_nobody_listens() -> None:
     sink.close()
 
 
-GRANTED = Expectation("Ada says her phrase", "words", "granted", "accepted", "Ada")
+GRANTED = Expectation("Ada says her phrase", "words", "granted", "recognized", "Ada")
 
 
 @pytest.mark.parametrize(
     ("decision", "right"),
     [
-        ({"decision": "granted", "reason": "accepted", "name": "Ada"}, True),
-        ({"decision": "granted", "reason": "accepted", "name": "Robin"}, False),
-        ({"decision": "granted", "reason": "accepted"}, False),
-        ({"decision": "denied", "reason": "accepted", "name": "Ada"}, False),
+        ({"decision": "granted", "reason": "recognized", "name": "Ada"}, True),
+        ({"decision": "granted", "reason": "recognized", "name": "Robin"}, False),
+        ({"decision": "granted", "reason": "recognized"}, False),
+        ({"decision": "denied", "reason": "recognized", "name": "Ada"}, False),
         ({"decision": "denied", "reason": "wrong_phrase", "name": "Ada"}, False),
         ({}, False),
         (None, False),

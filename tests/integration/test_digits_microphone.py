@@ -167,7 +167,7 @@ def test_the_door_asks_and_opens(
             prompt: dict[str, Any] = home.wait_for("/challenge").json
             speaker.say([int(digit) for digit in prompt["digits"]], PACE)
             opened = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
-            assert (opened["decision"], opened["reason"]) == ("granted", "accepted")
+            assert (opened["decision"], opened["reason"]) == ("granted", "recognized")
             assert opened["name"] == "Ada"
             home.wait_for("/challenge", lambda c: c["digits"] is None)
         finally:

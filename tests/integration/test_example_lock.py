@@ -211,7 +211,7 @@ def test_even_a_signed_message_must_say_exactly_the_right_thing(
     door = Lock("hall", LockKey(bytes(range(32)).hex()), Numbers(tmp_path / "counter"), 1.0)
     now = time.time()
     message = {
-        "device": "hall", "decision": "granted", "reason": "accepted", "counter": 7,
+        "device": "hall", "decision": "granted", "reason": "recognized", "counter": 7,
         "issued_at": utc(now), "expires_at": utc(now + 5),
     }  # fmt: skip
     text = json.dumps(signed({**message, **changes}, "decision", key)).encode()

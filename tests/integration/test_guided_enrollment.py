@@ -134,7 +134,7 @@ def test_all_of_it_for_programs(hear: Hear, capsys: Capture) -> None:
     assert checks["cut_off"] is None
     assert {"level_dbfs", "noise_dbfs", "snr_db", "clipped_fraction", "net_speech_s"} < set(checks)
     trial = value["trial"]
-    assert (trial["accepted"], trial["reason"], trial["confidence"]) == (True, "accepted", "high")
+    assert (trial["accepted"], trial["reason"], trial["confidence"]) == (True, "recognized", "high")
     voice, phrase = trial["voice"], trial["phrase"]
     assert trial["voice_margin"] == pytest.approx(voice["score"] - voice["threshold"], abs=2e-4)
     assert trial["phrase_margin"] == pytest.approx(phrase["score"] - phrase["threshold"], abs=2e-4)

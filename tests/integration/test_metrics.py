@@ -74,12 +74,12 @@ def test_what_a_service_tells(broker: Broker, tmp_path: Path) -> None:
                 assert settled(lambda number=number: len(home.on("/decision")) == number)
             home.wait_for("/status", is_listening)
             reasons = [(d.json["decision"], d.json["reason"]) for d in home.on("/decision")]
-            assert reasons == [("granted", "accepted"), ("denied", "no_match")]
+            assert reasons == [("granted", "recognized"), ("denied", "no_match")]
             # Counted after they were published.
             assert settled(lambda: sum(decisions(figures(fetch(port))).values()) == 2.0)
             found = figures(fetch(port))
             counted = decisions(found)
-            assert counted[("granted", "accepted")] == 1.0
+            assert counted[("granted", "recognized")] == 1.0
             assert counted[("denied", "no_match")] == 1.0
             assert sum(counted.values()) == 2.0
             # Every reason is there before it happens, so that the first one is an increase.

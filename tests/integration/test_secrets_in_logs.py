@@ -240,7 +240,7 @@ def _live(house: TalkativeHouse, broker: Broker, home: Subscriber) -> None:
     house.run("run", "--input", str(DEMO / "robin_near_phrase.flac"))
     (house.folder / "store.key").write_bytes(b"f" * 64)
     assert house.run("profiles", "list").returncode == 3
-    assert {*heard} >= {"accepted", "unknown_speaker", "locked_out", "disabled"}
+    assert {*heard} >= {"recognized", "unknown_speaker", "locked_out", "disabled"}
     kinds = {entry["kind"] for entry in map(json.loads, _trail(house)) if "kind" in entry}
     expected = "decision duress lock_out lock_out_over command command_refused enrollment export"
     assert kinds >= {*expected.split(), "import", "deletion", "keys", "change"}

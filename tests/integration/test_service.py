@@ -45,7 +45,7 @@ def test_a_voice_opens_the_door_and_others_do_not(
     house = House(tmp_path, broker, microphone.environment)
     house.enroll_ada()
     expected = [
-        ("ada_right_phrase", "granted", "accepted", "Ada"),
+        ("ada_right_phrase", "granted", "recognized", "Ada"),
         ("stranger_other_phrase", "denied", "no_match", None),
     ]
     with Subscriber(broker) as home:
@@ -244,7 +244,7 @@ def test_a_file_goes_in_and_decisions_come_out_without_a_broker(tmp_path: Path) 
     done = house.spawn("run", "--json", "--input", str(DEMO / "ada_right_phrase.flac"))
     assert done.returncode == 0, done.stderr
     decisions = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [decision["reason"] for decision in decisions] == ["accepted"]
+    assert [decision["reason"] for decision in decisions] == ["recognized"]
     assert "cannot use the broker" in done.stderr
 
 

@@ -185,4 +185,4 @@ def test_a_lock_out_is_published_survives_and_is_lifted(
         assert main(["lockout", "lift"]) == 0
         home.wait_for("/status", lambda status: status.get("locked_out") is False)
         _, accepted = hear(room, home, "ada_right_phrase")
-        assert (locked_out["reason"], accepted["reason"]) == ("locked_out", "accepted")
+        assert (locked_out["reason"], accepted["reason"]) == ("locked_out", "recognized")

@@ -38,7 +38,7 @@ def test_only_the_right_digits_in_the_right_voice_open(broker: Broker, tmp_path:
                 _answer(room, digits, ADA)
             done = home.wait_for("/decision", lambda d: d["reason"] != "challenge_asked").json
             expected = (
-                ("granted", "accepted") if answer == "right" else ("denied", "challenge_failed")
+                ("granted", "recognized") if answer == "right" else ("denied", "challenge_failed")
             )
             assert (done["decision"], done["reason"]) == expected, answer
             over = home.wait_for("/challenge", lambda c: c["digits"] is None)
@@ -58,7 +58,7 @@ def test_digits_are_demanded_by_a_command(broker: Broker, tmp_path: Path) -> Non
         digits = _asked(room, home)
         home.messages.clear()
         _answer(room, digits, ADA)
-        home.wait_for("/decision", lambda d: d["reason"] == "accepted")
+        home.wait_for("/decision", lambda d: d["reason"] == "recognized")
         home.wait_for("/status", lambda s: "challenge_demanded" not in s)
         home.messages.clear()
         room.say(recording_of(PHRASE, ADA, PACE))

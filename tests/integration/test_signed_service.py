@@ -206,7 +206,7 @@ def test_what_was_heard_before_does_not_open_again(broker: Broker, tmp_path: Pat
     with Subscriber(broker) as home:
         for said, reason in (
             ("ada_enroll_1", "replay_suspected"),  # what was said to enroll
-            ("ada_right_phrase", "accepted"),
+            ("ada_right_phrase", "recognized"),
             ("ada_right_phrase", "replay_suspected"),  # also over a restart
         ):
             home.messages.clear()

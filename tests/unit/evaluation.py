@@ -43,7 +43,7 @@ def evaluation_of(trials: Trials | None = None, folder: str = "home") -> Evaluat
     presets = preset_figures(trials, THRESHOLDS)
     return Evaluation(
         folder=folder,
-        created_at="2026-05-01T10:00:00+00:00",
+        created_at="2026-05-01T10:00:00.000Z",
         software="0.1.0",
         speaker_model="1" * 64,
         phrase_model="2" * 64,

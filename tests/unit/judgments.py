@@ -31,7 +31,7 @@ def judgment_of(
     """A judgment with this outcome; there is no recognition behind it."""
     utterance = Utterance(np.zeros(16_000, np.float32), 0.0, 1.0, QUALITY)
     person = replace(profile or Profile.begin("Ada"), rule=rule)
-    granted = reason is ReasonCode.ACCEPTED
+    granted = reason is ReasonCode.RECOGNIZED
     decision = AccessDecision(
         id="an id",
         time=1.0,

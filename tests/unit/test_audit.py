@@ -23,6 +23,7 @@ from edge.store.audit_chain import Head
 from edge.store.audit_file import TrailFile
 from edge.store.device_state import DeviceState
 from edge.types import AccessDecision, Confidence, Event, EventKind, Outcome, ReasonCode
+from edge.types.decision import utc
 from tests.unit.trails import (
     KEY,
     NOON,
@@ -269,7 +270,7 @@ def test_what_does_not_fit_is_counted_and_the_least_goes_first(
     assert len(entries) == 1 + 4096 + 1
     assert entries[-2].details()["number"] == 5000
     assert entries[-1].kind == "unwritten"
-    assert entries[-1].details() == {"count": 905, "since": NOON + 4096}
+    assert entries[-1].details() == {"count": 905, "since": utc(NOON + 4096)}
     trail.close()
     assert findings(tmp_path) == ()
 
@@ -371,7 +372,7 @@ def test_of_a_decision_no_name_and_no_phrase_is_kept(tmp_path: Path) -> None:
         time=NOON,
         device="front-door",
         outcome=Outcome.GRANTED,
-        reason=ReasonCode.ACCEPTED,
+        reason=ReasonCode.RECOGNIZED,
         confidence=Confidence.HIGH,
         profile_id="profile-1",
         name="Augusta",

@@ -23,6 +23,7 @@ from edge.store.audit_chain import (
     sealed_entry,
 )
 from edge.types import Event, EventKind
+from edge.types.decision import microseconds_of
 
 KEY = bytes(range(32))
 START = bytes(32)
@@ -63,7 +64,7 @@ def test_an_entry_can_be_checked_by_the_description_in_an_export() -> None:
     assert not replace(two, mac=two.mac.hex()).genuine(KEY, one.mac)  # type: ignore[arg-type]
     assert one.as_dict() == {
         "seq": 1,
-        "time_us": 1_500_000,
+        "time": "1970-01-01T00:00:01.500000Z",
         "kind": "decision",
         "profile": "somebody",
         "detail": '{"a":"\\u00e9","b":1}',
@@ -78,6 +79,34 @@ def test_an_entry_can_be_checked_by_the_description_in_an_export() -> None:
 def test_an_impossible_time_is_none(time: float, time_us: int) -> None:
     (entry,) = chained(Event(EventKind.STARTED, {}, "x" * 65, time))
     assert (entry.time_us, entry.profile_id) == (time_us, "x" * 64)
+
+
+@pytest.mark.parametrize(
+    ("time_us", "shown"),
+    [
+        (1_772_366_400_000_001, "2026-03-01T12:00:00.000001Z"),
+        (-1_000_000, "1969-12-31T23:59:59.000000Z"),
+        (2**62, None),
+        ("1772366400", None),
+    ],
+)
+def test_the_time_of_an_entry_is_exact_in_json(time_us: int, shown: str | None) -> None:
+    (entry,) = chained(Event(EventKind.STARTED))
+    assert replace(entry, time_us=time_us).as_dict()["time"] == shown
+    assert shown is None or microseconds_of(shown) == time_us
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01T12:00:00.000Z", "2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000001",
+        "2026-03-01T12:00:00.000001+00:00", "2026-03-01 12:00:00.000001Z",
+        "2026-03-01T13:00:00.000001+01:00Z", "2026-02-30T12:00:00.000001Z", "1772366400", "",
+    ],
+)  # fmt: skip
+def test_another_spelling_of_a_time_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"UTC|microseconds|Invalid|day"):
+        microseconds_of(text)
 
 
 def test_a_persons_id_is_ascii() -> None:

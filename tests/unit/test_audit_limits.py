@@ -19,6 +19,7 @@ from edge.store.audit_chain import Entry, Head
 from edge.store.audit_file import TrailFile, reading
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
+from edge.types.decision import utc
 from tests.unit.stores import is_open
 from tests.unit.trails import (
     KEY,
@@ -266,8 +267,8 @@ def test_what_is_lost_while_others_are_written_is_counted_next_time(
     trail.flush()
     trail.flush()
     *_, first, second = trail.entries()
-    assert first.details() == {"count": 1, "since": NOON + 4096}
-    assert second.details() == {"count": 1, "since": NOON + 5001}
+    assert first.details() == {"count": 1, "since": utc(NOON + 4096)}
+    assert second.details() == {"count": 1, "since": utc(NOON + 5001)}
     trail.flush()
     assert len(trail.entries()) == 4098
     trail.close()

@@ -121,7 +121,7 @@ class Door:
 
     def passphrase(self, person: Profile = PERSON, **changes: Any) -> Judgment:
         """A granted passphrase that ends now."""
-        judgment = judgment_of(ReasonCode.ACCEPTED, profile=person)
+        judgment = judgment_of(ReasonCode.RECOGNIZED, profile=person)
         said = utterance(self.clock.now - ANSWER_S)
         return self.challenge.review(replace(judgment, **{"utterance": said, **changes}))
 
@@ -151,7 +151,7 @@ def outcome(judgment: Judgment | None) -> tuple[str, str]:
 ASKED, FAILED, OPENED = (
     ("denied", "challenge_asked"),
     ("denied", "challenge_failed"),
-    ("granted", "accepted"),
+    ("granted", "recognized"),
 )
 
 
@@ -263,7 +263,7 @@ def test_digits_and_voice_have_to_be_right(
 def test_confidence_is_that_of_the_weaker_voice(
     door: Door, passphrase: Confidence, margin: float, expected: Confidence
 ) -> None:
-    judgment = judgment_of(ReasonCode.ACCEPTED, profile=PERSON)
+    judgment = judgment_of(ReasonCode.RECOGNIZED, profile=PERSON)
     door.passphrase(decision=replace(judgment.decision, confidence=passphrase))
     door.ears["ada"].voice = 4.0 + margin
     opened = door.say()
@@ -448,7 +448,7 @@ DURESS = replace(Profile.begin("duress"), duress_of="ada")
 def test_whose_passphrase_it_was(
     door: Door, candidate: Profile | None, profile_id: str | None, expected: tuple[str, str]
 ) -> None:
-    judgment = judgment_of(ReasonCode.ACCEPTED, profile=candidate)
+    judgment = judgment_of(ReasonCode.RECOGNIZED, profile=candidate)
     decision = replace(judgment.decision, profile_id=profile_id)
     judgment = replace(judgment, decision=decision)
     if candidate is None:
@@ -459,7 +459,7 @@ def test_whose_passphrase_it_was(
 
 def test_before_anybody_is_known_nobody_is_asked(clock: Clock) -> None:
     door = Door(clock, known=False)
-    judgment = judgment_of(ReasonCode.ACCEPTED, profile=PERSON)
+    judgment = judgment_of(ReasonCode.RECOGNIZED, profile=PERSON)
     assert outcome(door.challenge.review(replace(judgment, candidate=None))) == FAILED
 
 

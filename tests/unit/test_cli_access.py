@@ -13,6 +13,7 @@ from edge.config import LockOutConfig
 from edge.store import ProfileStore
 from edge.store.device_state import DeviceState
 from edge.types import EVERYTHING, ProfileKind, ReasonCode
+from edge.types.decision import microseconds_of
 from tests.unit.commands import Capture, run_json
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, make_sample
 
@@ -151,6 +152,8 @@ def test_the_clock_is_shown_and_accepted(capsys: Capture, config: Path, store_pa
     state.put(LATEST_KEY, "4102444800.0")  # 2100-01-01
     code, value = run_json(capsys, "access", "clock")
     assert (code, value["trusted"]) == (0, False)
+    assert value["latest"] == "2100-01-01T00:00:00.000Z"
+    assert microseconds_of(value["now"].replace("Z", "000Z")) < 4102444800e6
     assert main(["access", "set", "Ada", "--hours", "daily"]) == 0
     assert "not_now (the clock is not trusted)" in capsys.readouterr().out
     said = _said(capsys, "access", "clock")

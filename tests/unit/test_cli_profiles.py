@@ -72,6 +72,8 @@ def test_show_never_shows_a_signature(capsys: Capture) -> None:
     assert code == 0
     assert (value["profile"]["name"], value["profile"]["remaining"]) == ("Grace", 17.5)
     assert not any("embedding" in key for key in value["profile"])
+    for name in ("created_at", "updated_at"):
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value["profile"][name])
     assert main(["profiles", "show", "Ada"]) == 0
     assert "3 of 3 repetitions" in capsys.readouterr().out
 

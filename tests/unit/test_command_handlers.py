@@ -168,7 +168,7 @@ def test_a_challenge_is_demanded_only_where_somebody_can_answer(
     store: ProfileStore, tmp_path: Path
 ) -> None:
     device = Device(store, tmp_path, able=1)
-    assert device("challenge") == {"people_who_can_answer": 1, "seconds": 300.0}
+    assert device("challenge") == {"people_who_can_answer": 1, "lasts_s": 300.0}
     assert device.done == ["demand"]
     device = Device(store, tmp_path, able=0)
     with pytest.raises(CommandFailed, match="nobody_can_answer"):

@@ -67,7 +67,8 @@ def test_refusals_have_entries_of_their_own_up_to_a_limit(clock: Clock) -> None:
     (flood,) = log.due()
     assert flood.kind is EventKind.COMMAND_REFUSED
     assert flood.detail == {
-        "reason": "flood", "messages": 3, "since": 1772366400.124, "messages_x": 2, "messages_y": 1,
+        "reason": "flood", "messages": 3, "since": "2026-03-01T12:00:00.123Z",
+        "messages_x": 2, "messages_y": 1,
     }  # fmt: skip
     assert log.due(final=True) == []
     # Where nobody takes them out, four bursts are kept.

@@ -140,7 +140,7 @@ def test_all_that_is_told_of_somebody_who_may_come_in() -> None:
         "time": "2023-11-14T22:13:18.500Z",  # when the speech ended
         "device": "back-door",
         "decision": "granted",
-        "reason": "accepted",
+        "reason": "recognized",
         "confidence": "normal",
         "profile_id": "ada",
         "name": "ada",
@@ -164,19 +164,19 @@ def test_all_that_is_told_of_somebody_who_may_come_in() -> None:
     ("scores", "reason", "about", "name", "phrase"),
     [
         # A score that reaches its threshold counts: 1.3 of the voice, 2 of the phrase.
-        ({"ada": (1.3, 2.0)}, "accepted", "ada", "ada", "what ada says"),
+        ({"ada": (1.3, 2.0)}, "recognized", "ada", "ada", "what ada says"),
         ({"ada": (1.29, 2.0)}, "unknown_speaker", "ada", None, "what ada says"),
         ({"ada": (1.3, 1.99)}, "wrong_phrase", "ada", "ada", None),
         ({"ada": (1.29, 1.99)}, "no_match", "ada", None, None),
         # Two people who share a phrase: 2.3 of the voice, and the nearer one it is.
-        ({"ada": (2.3, 2.0), "bob": (2.2, 9.0)}, "accepted", "ada", "ada", "what ada says"),
+        ({"ada": (2.3, 2.0), "bob": (2.2, 9.0)}, "recognized", "ada", "ada", "what ada says"),
         ({"ada": (2.29, 2.0), "bob": (2.2, 9.0)}, "unknown_speaker", "bob", None, "what bob says"),
-        ({"ada": (3.0, 3.0), "bob": (4.0, 2.0)}, "accepted", "bob", "bob", "what bob says"),
+        ({"ada": (3.0, 3.0), "bob": (4.0, 2.0)}, "recognized", "bob", "bob", "what bob says"),
         # One person's two phrases: the nearer phrase, and no higher threshold.
-        ({"ada": (4.0, 2.0), "ada2": (3.0, 3.0)}, "accepted", "ada2", "ada2", "what ada2 says"),
-        ({"ada": (1.3, 3.0), "ada2": (1.4, 2.0)}, "accepted", "ada", "ada", "what ada says"),
+        ({"ada": (4.0, 2.0), "ada2": (3.0, 3.0)}, "recognized", "ada2", "ada2", "what ada2 says"),
+        ({"ada": (1.3, 3.0), "ada2": (1.4, 2.0)}, "recognized", "ada", "ada", "what ada says"),
         ({"ada": (3.0, 2.0), "ada2": (2.5, 2.5), "bob": (2.4, 9.0)},
-         "accepted", "ada2", "ada2", "what ada2 says"),
+         "recognized", "ada2", "ada2", "what ada2 says"),
         # One has the voice and another the phrase.
         ({"ada": (3.0, 0.0), "bob": (1.0, 4.0)}, "wrong_phrase", "ada", "ada", None),
         ({"ada": (3.0, 1.0), "bob": (4.0, 0.0)}, "wrong_phrase", "bob", "bob", None),
@@ -198,7 +198,7 @@ def test_who_it_is_about_and_why(
     assert judgment.candidate is not None
     assert (decision.reason.value, judgment.candidate.profile.name) == (reason, about)
     assert (decision.profile_id, decision.name, decision.phrase) == (name, name, phrase)
-    assert decision.granted is (reason == "accepted")
+    assert decision.granted is (reason == "recognized")
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ def residents(engine: Engine) -> list[Profile]:
 @pytest.mark.parametrize(
     ("said", "reason", "name", "phrase"),
     [
-        ("ada_right_phrase", ReasonCode.ACCEPTED, "ada", "what ada says"),
-        ("robin_right_phrase", ReasonCode.ACCEPTED, "robin", "what robin says"),
+        ("ada_right_phrase", ReasonCode.RECOGNIZED, "ada", "what ada says"),
+        ("robin_right_phrase", ReasonCode.RECOGNIZED, "robin", "what robin says"),
         ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, "ada", None),
         ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, None, "what ada says"),
         ("stranger_other_phrase", ReasonCode.NO_MATCH, None, None),
@@ -55,7 +55,7 @@ def test_says_who_what_and_why(
     decision = Decider(engine, CONFIG).decide(recording(said), residents).decision
     assert decision.reason is reason
     assert decision.outcome is (
-        Outcome.GRANTED if reason is ReasonCode.ACCEPTED else Outcome.DENIED
+        Outcome.GRANTED if reason is ReasonCode.RECOGNIZED else Outcome.DENIED
     )
     assert (decision.name, decision.phrase) == (name, phrase)
     assert (decision.profile_id is None) is (name is None)

@@ -122,7 +122,7 @@ def test_what_each_entity_is() -> None:
     }  # fmt: skip
 
 
-GRANTED = {"decision": "granted", "reason": "accepted", "name": "Ada", "confidence": "high"}
+GRANTED = {"decision": "granted", "reason": "recognized", "name": "Ada", "confidence": "high"}
 ONLINE = {"state": "online"}
 STARTED = {"enrollment": {"state": "started"}}
 WAITS = {"unconfirmed": [{"person": "Ada", "done": 3}]}
@@ -147,7 +147,7 @@ LATER = {"locked_out_until": "12:00", "lock_out_round": 2}
          {"decision": "denied", "reason": "challenge_asked", "event_type": "challenge"}),
         ("access", "value", [GRANTED], ""),
         ("last_person", "value", {**GRANTED, "name": "x" * 129}, "x" * 128),
-        ("last_person", "value", {"decision": "granted", "reason": "accepted"}, "unknown"),
+        ("last_person", "value", {"decision": "granted", "reason": "recognized"}, "unknown"),
         ("last_person", "value", {**GRANTED, "decision": "denied"}, "before"),
         ("last_person", "value", {**GRANTED, "reason": "x"}, "before"),
         ("last_person", "value", "granted", "before"),

@@ -133,10 +133,10 @@ def known(
 @pytest.mark.parametrize(
     ("cosine", "distance", "reason", "confidence"),
     [
-        (1.0, 0.0, ReasonCode.ACCEPTED, Confidence.HIGH),
-        (0.434, 0.0, ReasonCode.ACCEPTED, Confidence.LOW),
-        (1.0, 0.36, ReasonCode.ACCEPTED, Confidence.LOW),
-        (0.48, 0.0, ReasonCode.ACCEPTED, Confidence.NORMAL),
+        (1.0, 0.0, ReasonCode.RECOGNIZED, Confidence.HIGH),
+        (0.434, 0.0, ReasonCode.RECOGNIZED, Confidence.LOW),
+        (1.0, 0.36, ReasonCode.RECOGNIZED, Confidence.LOW),
+        (0.48, 0.0, ReasonCode.RECOGNIZED, Confidence.NORMAL),
         (1.0, 0.362, ReasonCode.WRONG_PHRASE, Confidence.LOW),
         (1.0, 0.8, ReasonCode.WRONG_PHRASE, Confidence.HIGH),
         (0.433, 0.36, ReasonCode.UNKNOWN_SPEAKER, Confidence.LOW),
@@ -150,7 +150,7 @@ def test_verifies_voice_and_phrase(
     ada = known(engine)
     result = recognizer.verify(ada, said())
     assert (result.reason, result.confidence) == (reason, confidence)
-    assert result.accepted is (reason is ReasonCode.ACCEPTED)
+    assert result.accepted is (reason is ReasonCode.RECOGNIZED)
     voice, phrase = result.speaker, result.phrase
     assert voice is not None
     assert phrase is not None
@@ -225,7 +225,7 @@ def test_identifies_one_of_a_group_or_nobody(engine: Engine) -> None:
     found = identified(0.1, 0.8, 0.5)
     assert found.best is not None
     assert found.best.name == "Grace"
-    assert (found.accepted, found.reason) == (True, ReasonCode.ACCEPTED)
+    assert (found.accepted, found.reason) == (True, ReasonCode.RECOGNIZED)
     assert found.confidence is Confidence.HIGH
     assert [match.name for match in found.ranking] == ["Grace", "Alan", "Ada"]
     # Each of three gets a third of a rate of one in a thousand.
@@ -279,7 +279,7 @@ def test_does_not_judge_what_is_too_bad(
     assert recognizer.refusal(utterance, ProfileKind.VOICE) is of_voice
     for person, reason in ((ada, of_phrase), (grace, of_voice)):
         result = recognizer.verify(person, utterance)
-        assert result.reason is (reason or ReasonCode.ACCEPTED)
+        assert result.reason is (reason or ReasonCode.RECOGNIZED)
         assert (result.speaker is None) is (reason is not None)
         if reason:
             assert (result.accepted, result.phrase) == (False, None)
@@ -289,7 +289,7 @@ def test_does_not_judge_what_is_too_bad(
             assert refused.value.reason == reason.value
     found = recognizer.identify([ada], utterance)
     assert (found.best is None) is (of_voice is not None)
-    assert (found.reason, found.confidence) == (of_voice or ReasonCode.ACCEPTED, Confidence.HIGH)
+    assert (found.reason, found.confidence) == (of_voice or ReasonCode.RECOGNIZED, Confidence.HIGH)
 
 
 def test_enrolls_what_it_heard(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,7 +559,7 @@ def test_results_in_json() -> None:
     rejected = Verification(False, wrong, high, voice, phrase, quality, times)
     assert rejected.as_dict() == {
         **common,
-        "result": "reject",
+        "accepted": False,
         "reason": "wrong_phrase",
         "speaker": heard,
         "phrase": {
@@ -568,11 +568,11 @@ def test_results_in_json() -> None:
         },
     }  # fmt: skip
     unnamed = Verification(True, wrong, high, None, replace(phrase, phrase=""), quality).as_dict()
-    assert (unnamed["result"], unnamed["speaker"], unnamed["timings_ms"]) == ("accept", None, {})
+    assert (unnamed["accepted"], unnamed["speaker"], unnamed["timings_ms"]) == (True, None, {})
     assert unnamed["phrase"]["phrase"] is None
     assert Verification(True, wrong, high, voice, None, quality).as_dict()["phrase"] is None
-    found = Identification(ReasonCode.ACCEPTED, high, voice, (voice,), quality, times).as_dict()
-    assert found == {**common, "reason": "accepted", "identified": heard, "ranking": [heard]}
+    found = Identification(ReasonCode.RECOGNIZED, high, voice, (voice,), quality, times).as_dict()
+    assert found == {**common, "reason": "recognized", "identified": heard, "ranking": [heard]}
     nobody = Identification(ReasonCode.UNKNOWN_SPEAKER, high, None, (voice,), quality)
     assert (nobody.as_dict()["identified"], nobody.as_dict()["timings_ms"]) == (None, {})
 
@@ -581,7 +581,7 @@ def test_results_in_json() -> None:
 @pytest.mark.parametrize(
     ("name", "reason", "similarity", "nearest", "furthest"),
     [
-        ("ada_right_phrase", ReasonCode.ACCEPTED, 0.869, 0.0, 0.2),
+        ("ada_right_phrase", ReasonCode.RECOGNIZED, 0.869, 0.0, 0.2),
         ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, 0.789, 0.5, 1.3),
         ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.260, 0.0, 0.5),
         ("stranger_other_phrase", ReasonCode.NO_MATCH, 0.198, 0.5, 1.3),

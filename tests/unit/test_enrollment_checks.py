@@ -381,15 +381,15 @@ def test_the_room_of_recordings_is_the_loudest_of_theirs() -> None:
 @pytest.mark.parametrize(
     ("reason", "confidence", "kind", "told"),
     [
-        ("accepted", "high", "phrase", "it opens, by a wide margin"),
-        ("accepted", "normal", "phrase", "it opens, by some margin"),
+        ("recognized", "high", "phrase", "it opens, by a wide margin"),
+        ("recognized", "normal", "phrase", "it opens, by some margin"),
         (
-            "accepted",
+            "recognized",
             "low",
             "phrase",
             "it opens, but narrowly: enroll again, closer to the microphone and in a quiet room",
         ),
-        ("accepted", "normal", "voice", "this is Ada, by some margin"),
+        ("recognized", "normal", "voice", "this is Ada, by some margin"),
         ("unknown_speaker", "high", "voice", "the voice does not match: speak as you did before"),
         ("too_quiet", "high", "phrase", "it cannot be judged: "),
     ],

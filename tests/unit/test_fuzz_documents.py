@@ -59,7 +59,7 @@ DETAIL = st.one_of(
                     st.one_of(JSON, st.just("entries"), st.integers())).map(json.dumps),
     st.text(max_size=20),
 )  # fmt: skip
-MEMBERS = ["seq", "time_us", "kind", "profile", "detail", "mac", "head"]
+MEMBERS = ["seq", "time", "kind", "profile", "detail", "mac", "head"]
 CHANGE = st.one_of(
     st.tuples(st.just("detail"), DETAIL),
     st.tuples(st.just("kind"), st.sampled_from([kind.value for kind in _KINDS])),

@@ -29,7 +29,7 @@ def decision(**changes: Any) -> AccessDecision:
         time=1_700_000_000.123,
         device="hall",
         outcome=Outcome.GRANTED,
-        reason=ReasonCode.ACCEPTED,
+        reason=ReasonCode.RECOGNIZED,
         confidence=Confidence.HIGH,
         name="Zoë",
         scores={"voice": 3.0, "phrase": -0.25},

@@ -252,9 +252,9 @@ def test_each_utterance_has_its_own_decision(engine: Engine, residents: list[Pro
     )
     found = hear(engine, residents, samples)
     assert [heard.reason for heard in found] == [
-        ReasonCode.ACCEPTED,
+        ReasonCode.RECOGNIZED,
         ReasonCode.UNKNOWN_SPEAKER,
-        ReasonCode.ACCEPTED,
+        ReasonCode.RECOGNIZED,
         ReasonCode.WRONG_PHRASE,
     ]
 
@@ -349,7 +349,7 @@ def test_the_size_of_the_blocks_changes_no_decision(
         )
     )
     plain, odd = hear(engine, residents, samples), hear(engine, residents, samples, sizes)
-    assert [heard.reason for heard in plain] == [ReasonCode.ACCEPTED, ReasonCode.NO_MATCH]
+    assert [heard.reason for heard in plain] == [ReasonCode.RECOGNIZED, ReasonCode.NO_MATCH]
     for one, other in zip(plain, odd):
         assert one.judgment.decision.scores == pytest.approx(
             other.judgment.decision.scores, abs=1e-5
@@ -368,9 +368,9 @@ def test_the_size_of_the_blocks_changes_no_decision(
 @pytest.mark.parametrize(
     ("name", "pause_s", "reasons"),
     [
-        ("ada_right_phrase", 0.4, [ReasonCode.ACCEPTED]),
-        ("ada_right_phrase", 0.7, [ReasonCode.ACCEPTED]),
-        ("robin_right_phrase", 1.0, [ReasonCode.ACCEPTED]),
+        ("ada_right_phrase", 0.4, [ReasonCode.RECOGNIZED]),
+        ("ada_right_phrase", 0.7, [ReasonCode.RECOGNIZED]),
+        ("robin_right_phrase", 1.0, [ReasonCode.RECOGNIZED]),
         ("stranger_adas_phrase", 0.7, [ReasonCode.UNKNOWN_SPEAKER]),
         ("ada_wrong_phrase", 0.7, [ReasonCode.WRONG_PHRASE, ReasonCode.WRONG_PHRASE]),
         ("ada_right_phrase", 1.4, [ReasonCode.WRONG_PHRASE, ReasonCode.WRONG_PHRASE]),

@@ -145,7 +145,7 @@ class Stage:
         assert phrase in (None, said)
         self.decided.append((said.start_s, said.end_s))
         verdict = self.verdicts.get(said.start_s)
-        made = judgment_of(ReasonCode.ACCEPTED if verdict else ReasonCode.NO_MATCH)
+        made = judgment_of(ReasonCode.RECOGNIZED if verdict else ReasonCode.NO_MATCH)
         if verdict:
             decision = replace(made.decision, confidence=verdict[0], scores={"joint": verdict[1]})
             made = replace(made, decision=decision)
@@ -504,7 +504,7 @@ def test_an_utterance_is_the_answer(asking: Door) -> None:
     assert asking.step(hit(2.0, 3.0)) == []
     assert asking.step(ended=utterance(1.0, 4.0)) == []
     assert asking.stage.heard[0].start_s == 1.0
-    asking.stage.answer = replace(judgment_of(ReasonCode.ACCEPTED), utterance=utterance(7.0, 8.0))
+    asking.stage.answer = replace(judgment_of(ReasonCode.RECOGNIZED), utterance=utterance(7.0, 8.0))
     asking.open(7.0)
     assert asking.step(ended=utterance(7.0, 8.0)) == [(7.0, True)]
     assert asking.stage.decided == []
@@ -521,7 +521,7 @@ def test_the_rest_of_what_was_answered_is_no_answer(asking: Door) -> None:
     asking.stage.verdicts = {1.88: HIGH}
     assert asking.step(hit(2.0, 3.0)) == [(1.88, True)]
     asking.stage.pending = True
-    asking.stage.answer = judgment_of(ReasonCode.ACCEPTED)
+    asking.stage.answer = judgment_of(ReasonCode.RECOGNIZED)
     assert asking.step(ended=utterance(1.0, 4.0)) == []
     assert asking.stage.heard == []
 

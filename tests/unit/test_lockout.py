@@ -98,18 +98,18 @@ def test_so_many_rejections_lock_and_time_opens_again(
     door.wait(59.9, 0.1)
     assert (door.lockout.locked, len(door.published)) == (True, 1)
     assert door.lockout.as_dict() == {
-        "locked_out": True, "locked_out_until": "2023-11-14T22:13:20Z", "lock_out_round": 1,
+        "locked_out": True, "locked_out_until": "2023-11-14T22:13:20.000Z", "lock_out_round": 1,
     }  # fmt: skip
     door.wait(0.1)
     assert (door.lockout.locked, len(door.published)) == (False, 2)
     door.wait(2.0)
     by = "3 rejections, the last one unknown_speaker"
     assert [(event.kind, event.detail) for event in door.events] == [
-        (EventKind.LOCK_OUT, {"round": 1, "seconds": 60.0, "by": by}),
+        (EventKind.LOCK_OUT, {"round": 1, "lasts_s": 60.0, "by": by}),
         (EventKind.LOCK_OUT_OVER, {"by": "time", "round": 1}),
     ]
     assert door.published == [
-        {"locked_out": True, "locked_out_until": "2023-11-14T22:14:20Z", "lock_out_round": 1},
+        {"locked_out": True, "locked_out_until": "2023-11-14T22:14:20.000Z", "lock_out_round": 1},
         {"locked_out": False, "locked_out_until": None, "lock_out_round": 1},
     ]
     assert caplog.messages == [f"locked out for 60 s: {by} (round 1)", "lock-out expired"]
@@ -159,7 +159,7 @@ def test_a_round_is_forgotten_once_it_was_quiet_for_long_enough(
         door.now += 140.0
         door.reject()
         door.now += 10.0
-        door.lockout.accepted(ADA)
+        door.lockout.granted(ADA)
         quiet_s -= 10.0
     door.now += quiet_s
     assert door.lockout.round == (1 if length_s == 200.0 else 0)
@@ -180,12 +180,12 @@ def test_what_is_said_meanwhile_neither_counts_nor_prolongs(door: Door) -> None:
 
 def test_being_let_in_forgives_slips_but_not_rounds(door: Door) -> None:
     door.reject(2)
-    door.lockout.accepted(ADA)
+    door.lockout.granted(ADA)
     door.reject(2)
     assert not door.lockout.locked
     door.reject()
     door.wait(61.0)
-    door.lockout.accepted(ADA)
+    door.lockout.granted(ADA)
     door.reject(3)
     assert (door.lockout.round, door.lockout.left_s) == (2, 120.0)
 
@@ -258,7 +258,7 @@ def test_four_rejections_every_five_minutes_do_not_go_on_for_a_day(reason: str) 
 def test_how_many_attempts_a_stranger_has(each_s: float, days: float, most: int) -> None:
     """However they are spread, and although the residents come and go."""
     door = Door(LockOutConfig())
-    judged = attempts(door, each_s, 24.0 * days, lambda: door.lockout.accepted(ADA))
+    judged = attempts(door, each_s, 24.0 * days, lambda: door.lockout.granted(ADA))
     assert most * 0.5 < judged <= most
 
 
@@ -294,7 +294,7 @@ def test_a_household_s_slips_do_not_use_it_up() -> None:
             voice = voices[number % 5]
             door.reject(2 * (number % 2), voice=voice)
             door.now += 10.0
-            door.lockout.accepted(voice)
+            door.lockout.granted(voice)
             door.now += 86400.0 / 30 - 10.0
         door.reject(voice=voices[5])
         assert not door.kinds, day
@@ -306,14 +306,14 @@ def test_somebody_hoarse_costs_a_minute_now_and_then() -> None:
     for _ in range(20):
         door.reject()
         door.now += 3600.0
-        door.lockout.accepted(BOB)
+        door.lockout.granted(BOB)
     assert not door.kinds
 
 
 def test_of_a_grant_only_the_same_voice_profits(door: Door) -> None:
     door.reject(1, voice=ADA)
     door.reject(1, voice=BOB)
-    door.lockout.accepted(BOB)
+    door.lockout.granted(BOB)
     door.reject(1, voice=BOB)
     assert not door.lockout.locked
     door.reject(1, voice=BOB)
@@ -329,7 +329,7 @@ def test_slips_older_than_minutes_stay_on_the_account() -> None:
     door.lockout.lift("Ada")
     door.reject(3)
     door.now += 100.0
-    door.lockout.accepted(ADA)
+    door.lockout.granted(ADA)
     door.reject()
     assert door.lockout.locked
 
@@ -337,7 +337,7 @@ def test_slips_older_than_minutes_stay_on_the_account() -> None:
 @pytest.mark.parametrize("reason", [ReasonCode.REPLAY_SUSPECTED, ReasonCode.CHALLENGE_FAILED])
 def test_a_recording_of_a_resident_is_not_a_slip_of_theirs(door: Door, reason: ReasonCode) -> None:
     door.reject(2, reason)
-    door.lockout.accepted(ADA)
+    door.lockout.granted(ADA)
     door.reject(1, reason)
     assert door.lockout.locked
 
@@ -372,7 +372,7 @@ def test_the_budget_survives(power_cut: bool) -> None:
 
 def test_the_gate_shuts_everything_out_and_tells_nothing(door: Door) -> None:
     gate, count = LockOutGate(door.lockout), LockOutCount(door.lockout)
-    wrong, right = judgment_of(WRONG), judgment_of(ReasonCode.ACCEPTED)
+    wrong, right = judgment_of(WRONG), judgment_of(ReasonCode.RECOGNIZED)
     for _ in range(3):
         assert gate.review(wrong) is wrong
         assert count.review(wrong) is wrong
@@ -413,7 +413,7 @@ def test_the_same_part_of_the_stream_counts_once(door: Door) -> None:
 
 def test_a_person_who_is_let_in_is_counted_as_such(door: Door) -> None:
     count = LockOutCount(door.lockout)
-    for reason in (WRONG, WRONG, ReasonCode.ACCEPTED, WRONG, WRONG, ReasonCode.NOT_NOW):
+    for reason in (WRONG, WRONG, ReasonCode.RECOGNIZED, WRONG, WRONG, ReasonCode.NOT_NOW):
         count.review(judgment_of(reason))
     assert not door.lockout.locked
     count.review(judgment_of(WRONG))
@@ -518,7 +518,7 @@ def test_rejections_survive_a_power_cut_as_recent_as_they_were(door: Door) -> No
 def test_being_let_in_survives_a_power_cut_after_the_next_tick(door: Door) -> None:
     door.reject(2)
     writes = door.state.writes
-    door.lockout.accepted(ADA)
+    door.lockout.granted(ADA)
     assert door.state.writes == writes, "the door is waiting"
     door.wait(1.0)
     door.restart(power_cut=True)
@@ -534,14 +534,14 @@ def test_it_is_written_no_more_often_than_needed(door: Door) -> None:
         door.wait(seconds, 0.5)
         return door.state.writes - before
 
-    door.lockout.accepted(ADA)
+    door.lockout.granted(ADA)
     assert writes(8000.0) == 0
     door.reject(2)
     assert writes(3599.5) == 0
     assert writes(0.5) == 1
     door.reject(3)
     assert (writes(59.5), writes(0.5)) == (0, 1)  # over, and told
-    door.lockout.accepted(BOB)
+    door.lockout.granted(BOB)
     assert (writes(3599.5), writes(0.5), writes(3599.5), writes(0.5)) == (0, 1, 0, 1)
     door.restart()
     assert writes(3599.5) == 0
@@ -696,7 +696,7 @@ def test_a_state_that_cannot_be_read_begins_with_a_lock_out(door: Door) -> None:
 
 ACTIONS: dict[str, Callable[[Door], object]] = {
     "rejected": lambda door: door.reject(),
-    "accepted": lambda door: door.lockout.accepted(ADA),
+    "granted": lambda door: door.lockout.granted(ADA),
     "begin": lambda door: door.lockout.begin("Ada"),
     "lift": lambda door: door.lockout.lift("Ada"),
     "tick": lambda door: door.lockout.tick(),

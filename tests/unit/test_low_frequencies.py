@@ -64,9 +64,9 @@ def test_it_opens_whatever_is_under_the_phrase(
         judgments = [each for block in source.blocks() for each in listener.feed(block)]
         judgments += listener.flush()
 
-    assert verified.reason is ReasonCode.ACCEPTED
+    assert verified.reason is ReasonCode.RECOGNIZED
     (judgment,) = judgments
-    assert judgment.decision.reason is ReasonCode.ACCEPTED
+    assert judgment.decision.reason is ReasonCode.RECOGNIZED
     assert verified.phrase is not None
     assert judgment.decision.scores["phrase_distance"] == pytest.approx(
         verified.phrase.distance, abs=0.01

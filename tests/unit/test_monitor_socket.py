@@ -322,7 +322,7 @@ def test_the_service_tells_what_it_hears_and_decides(place: Place) -> None:
     observer.tick()
     stream = Stream(connect([place.path]))
     gather(stream, "state")
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     scores = {"joint": 9.0, "joint_threshold": 6.5, "voice": 4.0, "voice_threshold": 3.5}
     judgment = replace(judgment, decision=replace(judgment.decision, scores=scores))
     observer.tick()

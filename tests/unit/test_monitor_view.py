@@ -23,7 +23,7 @@ def decided(number: int, *, granted: bool, age_s: float = 5.0, **fields: Any) ->
         "id": str(number),
         "time": utc(time.time() - age_s),
         "decision": "granted" if granted else "denied",
-        "reason": "accepted" if granted else "unknown_speaker",
+        "reason": "recognized" if granted else "unknown_speaker",
         "confidence": "high",
         "name": "Ada" if granted else None,
         "took_ms": 712.0,

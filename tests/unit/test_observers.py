@@ -47,7 +47,7 @@ def test_one_that_fails_hinders_nobody_and_is_named_once(
     observers.blocks.append(AudioBlock(np.full(160, 0.1, np.float32), 0.0, 0.0))
     observers.update()
     observers.update()  # nothing new
-    observers.decisions.append(judgment_of(ReasonCode.ACCEPTED))
+    observers.decisions.append(judgment_of(ReasonCode.RECOGNIZED))
     observers.close()
     assert notes.seen == ["tick", "tick", "160 samples at -20", "decided", "closed"]
     assert [record.getMessage() for record in caplog.records] == ["Broken failed: out of order"]

@@ -55,12 +55,12 @@ def state() -> Memory:
 @pytest.mark.parametrize(
     ("rule", "hour", "zone", "reason"),
     [
-        (EVERYTHING, 3, "UTC", ReasonCode.ACCEPTED),
-        (OFFICE, 12, "UTC", ReasonCode.ACCEPTED),
-        (OFFICE, 17, "UTC", ReasonCode.ACCEPTED),
+        (EVERYTHING, 3, "UTC", ReasonCode.RECOGNIZED),
+        (OFFICE, 12, "UTC", ReasonCode.RECOGNIZED),
+        (OFFICE, 17, "UTC", ReasonCode.RECOGNIZED),
         (OFFICE, 17, "Europe/Berlin", ReasonCode.NOT_NOW),
-        (OFFICE, 6, "Europe/Berlin", ReasonCode.ACCEPTED),
-        (replace(OFFICE, doors=("front-door",)), 12, "UTC", ReasonCode.ACCEPTED),
+        (OFFICE, 6, "Europe/Berlin", ReasonCode.RECOGNIZED),
+        (replace(OFFICE, doors=("front-door",)), 12, "UTC", ReasonCode.RECOGNIZED),
         (replace(OFFICE, doors=("garage",)), 12, "UTC", ReasonCode.NOT_HERE),
         (replace(OFFICE, enabled=False), 12, "UTC", ReasonCode.DISABLED),
         (replace(OFFICE, last_day=date(2027, 3, 2)), 12, "UTC", ReasonCode.NOT_NOW),
@@ -70,12 +70,12 @@ def test_what_the_rule_does_not_allow_is_denied_by_name(
     rule: AccessRule, hour: int, zone: str, reason: ReasonCode
 ) -> None:
     check = PolicyCheck("front-door", clock_at(hour, zone))
-    judgment = judgment_of(ReasonCode.ACCEPTED, rule=rule)
+    judgment = judgment_of(ReasonCode.RECOGNIZED, rule=rule)
     found = check.review(judgment)
     assert found.decision.reason is reason
-    assert found.decision.granted is (reason is ReasonCode.ACCEPTED)
+    assert found.decision.granted is (reason is ReasonCode.RECOGNIZED)
     # Otherwise as it was.
-    back = replace(found.decision, outcome=Outcome.GRANTED, reason=ReasonCode.ACCEPTED)
+    back = replace(found.decision, outcome=Outcome.GRANTED, reason=ReasonCode.RECOGNIZED)
     assert back == judgment.decision
     assert found.decision.name == "Ada"
 
@@ -84,7 +84,7 @@ def test_who_was_not_recognized_is_not_looked_up() -> None:
     check = PolicyCheck("front-door", clock_at(3))
     judgment = judgment_of(ReasonCode.WRONG_PHRASE, rule=AccessRule(enabled=False))
     assert check.review(judgment) is judgment
-    nobody = replace(judgment_of(ReasonCode.ACCEPTED), candidate=None)
+    nobody = replace(judgment_of(ReasonCode.RECOGNIZED), candidate=None)
     decision = check.review(nobody).decision
     assert (decision.granted, decision.reason) == (False, ReasonCode.DISABLED)
 
@@ -129,13 +129,13 @@ class Wall:
 
 def verdicts(clock: DoorClock) -> list[ReasonCode]:
     check = PolicyCheck("front-door", clock)
-    judgments = [judgment_of(ReasonCode.ACCEPTED, rule=rule) for rule in (OFFICE, EVERYTHING)]
+    judgments = [judgment_of(ReasonCode.RECOGNIZED, rule=rule) for rule in (OFFICE, EVERYTHING)]
     return [check.review(judgment).decision.reason for judgment in judgments]
 
 
 OPEN, SHUT = (
-    [ReasonCode.ACCEPTED, ReasonCode.ACCEPTED],
-    [ReasonCode.NOT_NOW, ReasonCode.ACCEPTED],
+    [ReasonCode.RECOGNIZED, ReasonCode.RECOGNIZED],
+    [ReasonCode.NOT_NOW, ReasonCode.RECOGNIZED],
 )
 
 
@@ -164,9 +164,9 @@ def test_a_clock_from_before_the_software_is_not_believed(
     rule = AccessRule(windows=(parse_window("12:00-12:01"),))
     clock = wall.door(state)
     check = PolicyCheck("front-door", clock)
-    found = check.review(judgment_of(ReasonCode.ACCEPTED, rule=rule))
+    found = check.review(judgment_of(ReasonCode.RECOGNIZED, rule=rule))
     assert found.decision.reason is ReasonCode.NOT_NOW
-    assert verdicts(clock)[1] is ReasonCode.ACCEPTED
+    assert verdicts(clock)[1] is ReasonCode.RECOGNIZED
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert (
         f"the time is unknown: the clock shows {year}-01-01 12:00+00:00, but it was 2026-01-01"
@@ -333,8 +333,8 @@ def test_a_clock_that_jumps_is_believed_only_on_better_authority(
     wall.now_s += by_s
     wall.voucher = now
     clock = wall.door(state) if restart else clock
-    found = PolicyCheck("front-door", clock).review(judgment_of(ReasonCode.ACCEPTED, rule=always))
-    assert [found.decision.reason, ReasonCode.ACCEPTED] == expected
+    found = PolicyCheck("front-door", clock).review(judgment_of(ReasonCode.RECOGNIZED, rule=always))
+    assert [found.decision.reason, ReasonCode.RECOGNIZED] == expected
     clock.tick()
     # What is not believed leaves no trace.
     wall.now_s -= by_s
@@ -364,7 +364,7 @@ def test_the_rule_for_an_unknown_time_is_a_setting(
     clock = Wall(1970, 1, 1, 3).door(state)
     check = PolicyCheck("front-door", clock, without_time=without_time)
     found = [
-        check.review(judgment_of(ReasonCode.ACCEPTED, rule=rule)).decision.reason
+        check.review(judgment_of(ReasonCode.RECOGNIZED, rule=rule)).decision.reason
         for rule in (replace(OFFICE, last_day=date(1969, 1, 1)), EVERYTHING)
     ]
     assert found == expected

@@ -36,7 +36,7 @@ def test_the_python_example_runs_and_prints_what_it_says() -> None:
 def test_the_example_payload_is_a_decision() -> None:
     decision = json.loads(block(DECISIONS, "json"))
     assert decision["decision"] == "granted"
-    assert decision["reason"] == ReasonCode.ACCEPTED.value
+    assert decision["reason"] == ReasonCode.RECOGNIZED.value
     plain = AccessDecision(
         "", 0.0, "", Outcome.DENIED, ReasonCode.NO_MATCH, Confidence.HIGH,
         quality=Quality(0.0, 0.0, 0.0, 0.0, 0.0),

@@ -30,7 +30,7 @@ from tools.replay.distortions import gsm
 DAY_S = 86_400.0
 NOW = 1_000_000_000.0
 ADA, ROBIN = (replace(Profile.begin(name), id=name.lower()) for name in ("Ada", "Robin"))
-KNOWN, OPENS = ReasonCode.REPLAY_SUSPECTED, ReasonCode.ACCEPTED
+KNOWN, OPENS = ReasonCode.REPLAY_SUSPECTED, ReasonCode.RECOGNIZED
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def said(
     ended_at: float = 0.0,
 ) -> Judgment:
     """A judgment that grants, on a sound in the voice and with the phrase of a person, or not."""
-    judgment = judgment_of(ReasonCode.ACCEPTED, profile=person)
+    judgment = judgment_of(ReasonCode.RECOGNIZED, profile=person)
     samples = sound(what) if isinstance(what, int) else what
     utterance = replace(
         judgment.utterance,

@@ -45,6 +45,7 @@ ENUMS = {
 """Every enumeration in the schemas, and what it is in the code."""
 
 
+TIME = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,6})?Z$"
 UNANSWERED = {"retained", "too_many", "no_person"}
 """Why a message is refused that nobody waits for an answer to: kept by the broker, or unsigned."""
 
@@ -79,7 +80,7 @@ def made(**changes: Any) -> AccessDecision:
         time=1772366400.0,
         device="hall",
         outcome=Outcome.GRANTED,
-        reason=ReasonCode.ACCEPTED,
+        reason=ReasonCode.RECOGNIZED,
         confidence=Confidence.HIGH,
         profile_id="8bcf84cc-405d-47a6-9747-388267218030",
         name="Ada",
@@ -118,6 +119,10 @@ def test_is_a_schema_and_says_what_it_is_for(name: str) -> None:
             assert value["description"], path
             if re.search(r"_(dbfs|db|s|ms)$", path[-1]) and value.get("type") == "number":
                 assert re.search(r"\bdB\b|second|milliseconds", value["description"]), path
+            elif value.get("type") == "number":
+                assert not re.search(r"seconds?\.?$", value["description"]), path
+            if re.search(r"(^|_)(time|at|until)$", path[-1]):
+                assert value["pattern"] == TIME, path
 
 
 @pytest.mark.parametrize("name", sorted({*schema_names()} - {"common"}))
@@ -217,7 +222,7 @@ def test_the_documented_decision_keeps_to_its_schema() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"reason": "no_match"}, "accepted"),
+        ({"reason": "no_match"}, "recognized"),
         ({"decision": "denied"}, "reason"),
         ({"decision": "maybe"}, "decision"),
         ({"profile_id": None}, "profile_id"),

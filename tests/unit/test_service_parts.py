@@ -105,7 +105,7 @@ def test_a_decision_is_published_while_it_may_be_acted_on(
 ) -> None:
     monkeypatch.setattr("edge.service.service.age_of", lambda _: age)
     desk = Desk()
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     judgment = replace(judgment, decision=replace(judgment.decision, lifetime_s=2.0))
     published = desk.decisions.publish(judgment)
     assert (published is not None) is sent
@@ -135,22 +135,22 @@ def test_what_the_checks_make_of_it_is_published_and_their_time_makes_nothing_la
             return judgment_of(self.reason)
 
     desk = Desk(checks=[Slow(ReasonCode.NOT_NOW), Slow(ReasonCode.LOCKED_OUT)])
-    published = desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    published = desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
     assert published is not None
     assert published.decision.reason is ReasonCode.LOCKED_OUT
-    assert order == ["accepted", "not_now"]
+    assert order == ["recognized", "not_now"]
     assert [at for _, at in desk.publisher.decisions] == [0.1]
     assert [event.detail["reason"] for event in desk.events] == ["locked_out"]
 
 
 def test_a_decision_without_a_counter_is_dropped() -> None:
     desk = Desk(counters=False)
-    assert desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED)) is None
+    assert desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED)) is None
     assert (desk.publisher.decisions, desk.told, desk.decisions.late) == ([], [], 0)
     assert [event.detail["sent"] for event in desk.events] == [False]
 
 
-@pytest.mark.parametrize("reason", [ReasonCode.ACCEPTED, WRONG])
+@pytest.mark.parametrize("reason", [ReasonCode.RECOGNIZED, WRONG])
 @pytest.mark.parametrize("user", [None, "ada"])
 def test_scores_and_the_phrase_go_to_whom_the_configuration_names(
     reason: ReasonCode, user: str | None
@@ -224,7 +224,7 @@ def forced_desk(**options: Any) -> Desk:
 def test_an_alarm_holds_no_decision_up(published: bool) -> None:
     """The decision goes first, as without one; where nothing is published the alarm goes alone."""
     desk = forced_desk()
-    desk.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=published))
+    desk.decisions.publish(replace(judgment_of(ReasonCode.RECOGNIZED), published=published))
     topics = [topic for topic, _, _ in desk.publisher.sent]
     assert topics == ["decision"] * published + ["duress"]
 
@@ -235,7 +235,7 @@ def test_it_is_raised_also_where_the_decision_is_dropped(
 ) -> None:
     monkeypatch.setattr("edge.service.service.age_of", lambda _: 99.0 * (fault == "late"))
     desk = forced_desk(counters=fault != "no counter")
-    desk.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
+    desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
     assert [topic for topic, _, _ in desk.publisher.sent] == ["duress"]
     assert [event.kind for event in desk.events] == [EventKind.DURESS]
 
@@ -243,9 +243,9 @@ def test_it_is_raised_also_where_the_decision_is_dropped(
 def test_the_trail_grows_by_one_entry_with_an_alarm_and_without() -> None:
     """During a lock-out it is the entry on the answer to the utterance, which follows."""
     usual, forced, locked = Desk(), forced_desk(), forced_desk()
-    usual.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
-    forced.decisions.publish(judgment_of(ReasonCode.ACCEPTED))
-    locked.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=False))
+    usual.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
+    forced.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
+    locked.decisions.publish(replace(judgment_of(ReasonCode.RECOGNIZED), published=False))
     assert locked.events == []
     locked.decisions.publish(judgment_of(ReasonCode.LOCKED_OUT))
     for desk in (forced, locked):
@@ -260,7 +260,7 @@ def test_the_trail_grows_by_one_entry_with_an_alarm_and_without() -> None:
 
 def test_an_alarm_that_no_decision_follows_is_recorded_at_the_stop() -> None:
     desk = forced_desk()
-    desk.decisions.publish(replace(judgment_of(ReasonCode.ACCEPTED), published=False))
+    desk.decisions.publish(replace(judgment_of(ReasonCode.RECOGNIZED), published=False))
     for _ in range(2):
         desk.decisions.close()
     assert [(event.kind, event.profile_id) for event in desk.events] == [(EventKind.DURESS, "ada")]
@@ -355,7 +355,7 @@ def test_what_was_learned_waits_for_the_store(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         profile_cache, "adaptation_from", lambda *_: (here.people[0], next(lessons))
     )
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     for _ in range(10):
         here.cache.learn(judgment)
     here.failing = StoreError("locked")
@@ -551,7 +551,7 @@ def test_what_was_said_before_a_suspend_opens_nothing(
     up[0] += slept_s
     service._notice_suspend()
     now[0], up[0] = 101.0, up[0] + 1.0
-    judgment = judgment_of(ReasonCode.ACCEPTED)
+    judgment = judgment_of(ReasonCode.RECOGNIZED)
     utterance = replace(judgment.utterance, speech_ended_at=ended_at)
     service._decide(replace(judgment, utterance=utterance))
     assert bool(desk.publisher.decisions) == sent
