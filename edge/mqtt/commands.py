@@ -100,7 +100,7 @@ COMMANDS: Mapping[str, Spec] = {
         Role.OWNER, "enroll somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
     ),
     "enroll_cancel": Spec(Role.OWNER, "cancel the enrollment; samples are kept"),
-    "enroll_confirm": Spec(Role.OWNER, "let somebody open who was enrolled by command", _PERSON),
+    "enroll_confirm": Spec(Role.OWNER, "confirm an enrollment, so that it opens", _PERSON),
     "delete": Spec(Role.OWNER, "delete a person", _PERSON),
     "reset": Spec(Role.OWNER, "delete a voice signature; name and id stay", _PERSON),
     "disable": Spec(Role.OWNER, "no longer let a person in", _PERSON),

@@ -74,14 +74,15 @@ class Unconfirmed:
         if profiles.revision < 0:  # it could not be read; whoever waits still does
             return []
         self._seen, self._due_s = profiles.profiles, now_s + _EVERY_S
-        shown = [shown_of(each) for each in self.waiting[:_MOST_SHOWN]]
-        self._context.publisher.set_status(unconfirmed=shown or None)
+        ages: dict[str, float] = {}
         try:
             ages = self._ages()
         except StoreError as error:
             _log.warning("how long enrollments have waited is not known: %s", error)
-            return []
-        return [each for each in self.waiting if ages[each.id] >= EXPIRES_S]
+        waiting = self.waiting
+        shown = [shown_of(each) for each in waiting[:_MOST_SHOWN]]
+        self._context.publisher.set_status(unconfirmed=shown or None)
+        return [each for each in waiting if ages.get(each.id, 0.0) >= EXPIRES_S]
 
     def _ages(self) -> dict[str, float]:
         """Seconds that each has waited, by id; noted, for the next time."""

@@ -290,8 +290,8 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
     assert room.refused("") == "no_person"
     assert room.refused("\u200d") == "bad_name"
     assert room.refused("7f0c8a52-7d3b-4c21-9a0e-1b2c3d4e5f60") == "bad_name"
-    own = {"speaker_model": engine.models.speaker.sha256}
-    both = {**own, "phrase_model": engine.models.phrase.sha256}
+    own: dict[str, Any] = {"speaker_model": engine.models.speaker.sha256}
+    both: dict[str, Any] = {**own, "phrase_model": engine.models.phrase.sha256}
     voice = room.store.create(
         "Robin", ProfileKind.VOICE, "", required=30.0, samples=[make_sample(phrase=False)],
         phrase_model="", **own,
