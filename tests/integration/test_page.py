@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from edge.config import Config
 from edge.evaluation.results import SUMMARY_KEY
 from edge.monitor.messages import enrollment_message, level_message, state_message
-from edge.monitor.server import History, MonitorServer, Place
+from edge.monitor.server import Address, History, MonitorServer
 from edge.serve.application import build_application
 from edge.store.api_keys import ApiRole
 from edge.types import Event, EventKind, ProfileKind
@@ -227,7 +227,7 @@ class Shown:
         self.context = make_context(folder, None, Config(state_directory=folder))
         self.key = self.context.keys.new("Phone", ApiRole.MANAGE)
         self.monitor = MonitorServer(
-            Place(folder / "monitor.sock", shared=False), History("front-door", "Front door")
+            Address(folder / "monitor.sock", shared=False), History("front-door", "Front door")
         )
         self.paths = _filled(self.context, self.monitor)
         port = free_port()

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from edge.access.lockout import STATE_KEY, LockOutRecord, write_record
 from edge.evaluation.results import SUMMARY_KEY
 from edge.monitor.messages import enrollment_message, state_message
-from edge.monitor.server import History, MonitorServer, Place
+from edge.monitor.server import Address, History, MonitorServer
 from edge.page.sessions import IDLE_S, LONGEST_S, Sessions
 from edge.resources import demo_directory
 from edge.service.enrollment_requests import REQUEST_KEY
@@ -609,8 +609,8 @@ def test_only_the_newest_are_shown(
 def monitor(context: WebContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[MonitorServer]:
     """The socket of a running service."""
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    place = Place(context.config.state_path / "monitor.sock", shared=False)
-    server = MonitorServer(place, History("front-door", "Front door"))
+    address = Address(context.config.state_path / "monitor.sock", shared=False)
+    server = MonitorServer(address, History("front-door", "Front door"))
     yield server
     server.close()
 
