@@ -16,6 +16,7 @@ from edge.page import words
 from edge.page.live import Feed, events, look
 from edge.page.visits import Pages, Visit
 from edge.types import EventKind
+from edge.web.callers import LIFT_KEY as CALLERS_LIFT_KEY
 from edge.web.context import context_of
 
 _STATES = {
@@ -91,8 +92,9 @@ def _show(visit: Visit) -> Response:
 
 
 def _lift(visit: Visit) -> Response:
-    """End the lock-out of the door, and that of this server: the owner asks for both."""
+    """End the lock-outs of the door and of this server, as `edge-voice lockout lift` does."""
     request_lift(visit.context.state, "page")
     visit.context.attempts.lockout.lift("page")
+    visit.context.state.put(CALLERS_LIFT_KEY, "page")
     visit.record(EventKind.COMMAND, what="lift_lockout")
     return visit.go("/door", "The lock-out is over, and earlier rejections are forgotten.")

@@ -24,7 +24,7 @@ from edge.monitor.messages import enrollment_message, level_message, state_messa
 from edge.monitor.server import Address, History, MonitorServer
 from edge.serve.application import build_application
 from edge.store.api_keys import ApiRole
-from edge.types import Event, EventKind, ProfileKind
+from edge.types import Detail, Event, EventKind, ProfileKind
 from edge.web.context import WebContext
 from tests.home_assistant.browser import browser as browser_program
 from tests.integration.axe import axe_source, findings
@@ -262,7 +262,7 @@ def _filled(context: WebContext, monitor: MonitorServer) -> list[str]:
     for number, (outcome, reason, margin) in enumerate(
         [("granted", "recognized", 4.0), ("denied", "no_match", -3.0), ("denied", "not_now", 2.0)]
     ):
-        detail = {
+        detail: dict[str, Detail] = {
             "outcome": outcome, "reason": reason, "confidence": "high", "utterance_s": 1.8,
             "id": f"d{number}", "voice_margin": margin, "phrase_margin": margin + 1.0,
             "level_dbfs": -27.0, "snr_db": 30.0,

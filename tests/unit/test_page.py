@@ -637,6 +637,7 @@ def test_a_lock_out_is_shown_and_ended(owner: Owner) -> None:
     assert "Programs that verify voices over the network are locked out" in html
     owner.post("/door/lift")
     assert context.state.get("lockout.lift") == "page"
+    assert context.state.get("http.callers.lift") == "page"
     assert not context.attempts.lockout.locked
     assert "Not locked out" in owner.get("/door")
     assert owner.last()[1]["what"] == "lift_lockout"
