@@ -37,6 +37,8 @@ _MOST_FORM_BYTES = 64 << 10
 _MOST_FIELDS = 64
 _TEMPLATES = Path(__file__).parent / "templates"
 _COOKIE = "edge-voice"
+_REFRESH = "page-refresh"
+"""The header of a request that a page makes by itself; it does not keep the session."""
 
 _log = logging.getLogger(__name__)
 
@@ -138,7 +140,8 @@ class Pages:
 
         async def endpoint(request: Request) -> Response:
             context = context_of(request)
-            session = await run_in_threadpool(self.session_of, request)
+            touch = _REFRESH not in request.headers
+            session = await run_in_threadpool(self.session_of, request, touch=touch)
             if session is None:
                 return RedirectResponse(SIGN_IN, 303)
             return await self._answer(view, Visit(request, context, self, session, FormData()))

@@ -21,7 +21,8 @@ from edge.access.lockout import STATE_KEY, LockOutRecord, write_record
 from edge.evaluation.results import SUMMARY_KEY
 from edge.monitor.messages import enrollment_message, state_message
 from edge.monitor.server import Address, History, MonitorServer
-from edge.page.sessions import IDLE_S, LONGEST_S, Sessions
+from edge.page.sessions import IDLE_S, LONGEST_S, Session, Sessions
+from edge.page.visits import Pages
 from edge.resources import demo_directory
 from edge.service.enrollment_requests import REQUEST_KEY
 from edge.store.api_keys import ApiRole
@@ -52,6 +53,19 @@ class Owner:
         found = re.search(r'name="token" value="([^"]+)"', self.client.get("/people").text)
         assert found is not None
         return found[1]
+
+    @property
+    def session(self) -> Session:
+        """The session, found as the server finds it."""
+        pages = next(
+            cell.cell_contents
+            for route in self.client.app.routes  # type: ignore[attr-defined]
+            if getattr(route, "path", "") == "/events"
+            for cell in route.endpoint.__closure__
+            if isinstance(cell.cell_contents, Pages)
+        )
+        (session,) = pages.sessions._sessions.values()
+        return session
 
     def get(self, path: str, status: int = 200) -> str:
         answer = self.client.get(path)
@@ -224,6 +238,16 @@ def test_a_page_that_only_stays_open_keeps_no_session(context: WebContext) -> No
     assert sessions.find(cookie, context.keys, touch=False) is not None
     now[0] = IDLE_S
     assert sessions.find(cookie, context.keys) is None
+
+
+def test_a_page_that_follows_the_door_keeps_no_session(owner: Owner) -> None:
+    session = owner.session
+    session.seen_at -= 100.0
+    before = session.seen_at
+    assert owner.client.get("/history", headers={"Page-Refresh": "1"}).status_code == 200
+    assert session.seen_at == before
+    owner.get("/history")
+    assert session.seen_at > before
 
 
 def test_of_too_many_sessions_the_one_that_was_idle_longest_ends(
@@ -541,14 +565,14 @@ def test_decisions_with_scores_and_what_would_have_been_needed(owner: Owner, ada
     decide(owner.context, "d1", ada.id, outcome="granted", reason="recognized", utterance_s=1.84,
            voice_margin=3.25, phrase_margin=1.5, level_dbfs=-27.4, snr_db=31.0)  # fmt: skip
     decide(owner.context, "d2", voice_margin=-2.0, phrase_margin=-0.5)
-    decide(owner.context, "d3", reason="too_noisy", snr_db=3.2)
+    decide(owner.context, "d3", reason="too_noisy", snr_db=1.2)
     html = owner.get("/history")
     assert (
         "1.8 s of sound, level \N{MINUS SIGN}27 dB, 31 dB above the noise, high confidence" in html
     )
     assert 'aria-label="Above or below the limit: voice +3.2, passphrase +1.5"' in html
     assert "2.0 more for the voice and 0.5 more for the passphrase." in html
-    assert "Speech 6 dB above the noise; it was 3 dB." in html
+    assert "Speech 3 dB above the noise; it was 1 dB." in html
     assert "2 decisions from" in html
     assert html.index('data-id="d3"') < html.index('data-id="d1"')
 

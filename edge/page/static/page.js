@@ -21,7 +21,9 @@
   }
 
   async function refresh() {
-    const answer = await fetch(location.href, { credentials: "same-origin" });
+    // Nobody clicked: it does not keep the session.
+    const headers = { "Page-Refresh": "1" };
+    const answer = await fetch(location.href, { credentials: "same-origin", headers });
     if (answer.redirected) location.reload(); // signed out
     else if (answer.ok) renew(await answer.text());
   }
