@@ -115,7 +115,7 @@ def test_enrolled_at_the_door_let_in_seen_and_refused(
             expect(say).to_have_text("Say your passphrase 3 times and pause after each.")
             for number in (1, 2):
                 speech = microphone.play_in_background(waves[f"ada_enroll_{number}"])
-                page.wait_for_function("document.querySelector('[data-level]').value > -60")
+                page.wait_for_function("() => document.querySelector('[data-level]').value > -60")
                 assert speech.wait(PATIENCE) == 0
                 expect(page.locator(".repetitions .good")).to_have_count(number)
             microphone.play(waves["ada_enroll_3"])
