@@ -84,7 +84,9 @@ def test_five_rejections_lock_out_here_and_not_the_door(
     assert house.left_s is None
 
 
-@pytest.mark.parametrize("reason", [ReasonCode.ACCEPTED, ReasonCode.TOO_NOISY, ReasonCode.CLIPPED])
+@pytest.mark.parametrize(
+    "reason", [ReasonCode.RECOGNIZED, ReasonCode.TOO_NOISY, ReasonCode.CLIPPED]
+)
 def test_what_was_not_rejected_counts_nothing(house: House, reason: ReasonCode) -> None:
     for _ in range(50):
         house.attempts.judged(reason, by_phrase=True)
