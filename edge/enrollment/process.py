@@ -174,7 +174,7 @@ class Enrollment:
         """
         kind = self.profile.kind
         if kind is ProfileKind.PHRASE:
-            refusal = engine.refusal(utterance, kind)
+            refusal = engine.refusal(utterance, kind, engine.to_enroll)
             # Without silence at either end there is nothing to measure the noise by.
             if refusal in (None, ReasonCode.TOO_NOISY):
                 require_whole(utterance)

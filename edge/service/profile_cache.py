@@ -11,7 +11,7 @@ from edge.config import EnrollmentConfig
 from edge.errors import ProfileError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
-from edge.recognition.adaptation import Nearness, reason_not_to_adapt
+from edge.recognition.adaptation import Matches, reason_not_to_adapt
 from edge.replay.memory import ReplayCheck, load_quietly
 from edge.store import ProfileStore
 from edge.types import EnrollmentSample, Profile
@@ -39,14 +39,14 @@ def adaptation_from(
         return None
     analysis, profile = candidate.analysis, candidate.profile
     enrolled = replace(profile, samples=profile.enrolled)
-    nearness = Nearness(candidate.voice, candidate.phrase)
+    matches = Matches(candidate.voice, candidate.phrase)
     refusal = reason_not_to_adapt(
         profile,
         analysis,
         confidence=decision.confidence,
-        nearness=nearness,
+        matches=matches,
         # Of a duress phrase the person's own enrollment has the voice alone.
-        to_enrolled=Nearness(
+        to_enrolled=Matches(
             engine.match_speakers([enrolled], analysis)[0],
             candidate.phrase if candidate.duress else engine.match_phrases([enrolled], analysis)[0],
         ),
