@@ -119,6 +119,6 @@ def shown_of(profile: Profile) -> dict[str, Any]:
     return {
         "profile_id": profile.id,
         "person": profile.name,
-        "done": int(profile.progress),
+        "done": len(profile.enrolled),
         "enrolled_at": utc(min(max(0.0, profile.enrolled[-1].created_at), _LATEST)),
     }
