@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     found = evaluated(args)
     make_folder(args.output)
     files = write_report(found, args.output)
-    _keep(options.config_of(args), found.evaluation)
+    keep_summary(options.config_of(args), found.evaluation)
     if args.json:
         show_json(found.evaluation.as_dict())
         return EXIT_OK
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _keep(config: Config, evaluation: Evaluation) -> None:
+def keep_summary(config: Config, evaluation: Evaluation) -> None:
     """Keep the summary for the page, if this is the device that it is of."""
     from edge.evaluation.results import SUMMARY_KEY
     from edge.store.device_state import FILE_NAME
