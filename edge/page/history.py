@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,20 +99,22 @@ def _show(visit: Visit) -> Response:
     people = {each.id: each for each in profiles if each.duress_of is None}
     hidden = {each.id for each in profiles if each.duress_of is not None}
     chosen = _Filter.of(visit)
-    with reading(visit.context.config.state_path / FILE_NAME) as entries:
-        found = list(_filtered(entries, chosen, hidden, words.now()))
-    found.reverse()
+    path = visit.context.config.state_path / FILE_NAME
+    # There may be a hundred thousand: no more are read than are shown.
+    with reading(path, newest_first=True) as entries:
+        matching = _filtered(entries, chosen, hidden, words.now())
+        found = list(itertools.islice(matching, _MOST_IN_CHART))
     keys = visit.context.keys.list()
     shown = [
         _decision(entry, people, visit) if entry.kind in _DECISIONS else _other(entry, people, keys)
         for entry in found[:MOST_SHOWN]
     ]
-    points = [point for entry in found[:_MOST_IN_CHART] if (point := _point(entry)) is not None]
+    points = [point for entry in found if (point := _point(entry)) is not None]
     return visit.show(
         "history.html",
         "History",
         entries=shown,
-        more=max(0, len(found) - len(shown)),
+        more=len(found) > len(shown),
         chart=plots.chart(points) if len(points) > 1 else "",
         chosen=chosen,
         people=sorted(people.values(), key=lambda each: each.name.casefold()),
@@ -121,7 +124,7 @@ def _show(visit: Visit) -> Response:
 def _filtered(
     entries: Iterable[Entry], chosen: _Filter, hidden: set[str], now: float
 ) -> Iterable[Entry]:
-    """The entries to show, oldest first."""
+    """The entries to show."""
     days = _DAYS[chosen.days]
     since = 0.0 if days is None else now - 86400.0 * days
     for entry in entries:

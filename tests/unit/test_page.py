@@ -623,7 +623,7 @@ def test_only_the_newest_are_shown(
         decide(owner.context, f"d{number}")
     html = owner.get("/history")
     assert re.findall(r'data-id="(\w+)"', html) == ["d2", "d1"]
-    assert "1 more are not shown" in html
+    assert "Earlier ones are not shown" in html
 
 
 # --- the door, checks, keys ---
