@@ -23,7 +23,7 @@ from edge.page import plots, words
 from edge.page.live import look
 from edge.page.visits import Pages, Visit, refuse_duress
 from edge.recognition import Engine
-from edge.service.enrollment_requests import Requested, request
+from edge.service.enrollment_requests import PURPOSE, RequestBox, Requested
 from edge.store.names import clean_name, clean_phrase, name_key
 from edge.types import EventKind, Profile, ProfileKind, ProfileStatus, Utterance
 from edge.uptime import uptime
@@ -139,15 +139,19 @@ def _start(visit: Visit) -> Response:
     if plan is None:
         return visit.go("/enroll")
     plan.request_id = secrets.token_hex(8)
-    wanted = Requested(plan.request_id, plan.person, plan.phrase, uptime())
-    request(visit.context.state, wanted)
+    _request(visit, Requested(plan.request_id, plan.person, plan.phrase, uptime()))
     existing = _person(visit, plan.person)
     visit.record(EventKind.COMMAND, existing.id if existing else None, what="enroll at the door")
     return visit.go(_DOOR)
 
 
+def _request(visit: Visit, wanted: Requested) -> None:
+    context = visit.context
+    RequestBox(context.state, context.store.derive_key(PURPOSE)).put(wanted)
+
+
 def _cancel(visit: Visit) -> Response:
-    request(visit.context.state, Requested(secrets.token_hex(8), "", None, uptime()))
+    _request(visit, Requested(secrets.token_hex(8), "", None, uptime()))
     visit.record(EventKind.COMMAND, what="enrollment canceled")
     return visit.go(_DOOR)
 

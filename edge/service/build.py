@@ -33,7 +33,7 @@ from edge.service.context import (
     same_place,
 )
 from edge.service.enrollment import RemoteEnrollment
-from edge.service.enrollment_requests import EnrollmentRequests
+from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, RequestBox
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
@@ -222,7 +222,8 @@ def _observers(
     enrollment: RemoteEnrollment,
 ) -> list[Observer]:
     config, publisher, endpointer = context.config, context.publisher, pipeline.endpointer
-    observers: list[Observer] = [EnrollmentRequests(state, enrollment, endpointer)]
+    box = RequestBox(state, context.store.derive_key(PURPOSE))
+    observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
     home_assistant = HomeAssistant(config, publisher, state)

@@ -1,8 +1,8 @@
 """Enrollments at the door's microphone that the page asks for, from another process.
 
-A request is a text in the device's state, as one to end a lock-out is: who can write that file can
-enroll at the command line too. First the room is listened to, as there; then somebody is enrolled
-as over MQTT, with a trial at the end.
+A request lies in the device's state, sealed under the store's key: it has a name and maybe a phrase,
+and whoever has that key can enroll at the command line too. First the room is listened to, as
+there; then somebody is enrolled as over MQTT, with a trial at the end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from edge.audio.end_pointing import EndPointer
+from edge.crypto.sealing import Sealer
 from edge.enrollment.room_noise import LISTEN_S, RoomNoise, target_range
 from edge.errors import StoreError
 from edge.mqtt.command_queue import CommandFailed
@@ -24,6 +25,8 @@ from edge.types import SAMPLE_RATE
 from edge.uptime import uptime
 
 REQUEST_KEY = "enrollment.request"
+PURPOSE = "enrollment requests"
+"""What the key of the requests is derived for."""
 EXPIRES_S = 10.0
 """A request that is older is dropped: whoever made it no longer stands at the door."""
 _ROOM_TRIES = 3
@@ -48,9 +51,40 @@ class Requested:
     at_s: float
 
 
-def request(state: DeviceState, wanted: Requested) -> None:
-    """Leave a request for the running service. Raises `StoreError`."""
-    state.put(REQUEST_KEY, json.dumps(asdict(wanted)))
+class RequestBox:
+    """Where a request lies between the two processes.
+
+    Every method raises `StoreError` where the state cannot be used.
+
+    Args:
+        key: what `ProfileStore.derive_key` makes for `PURPOSE`.
+    """
+
+    def __init__(self, state: DeviceState, key: bytes) -> None:
+        self._state = state
+        self._sealer = Sealer(key)
+
+    def put(self, wanted: Requested) -> None:
+        """Leave a request for the running service."""
+        sealed = self._sealer.seal(json.dumps(asdict(wanted)).encode(), REQUEST_KEY)
+        self._state.put(REQUEST_KEY, sealed.hex())
+
+    def take(self, now_s: float) -> Requested | None:
+        """Take out a request, if there is one that is genuine and not too old."""
+        text = self._state.get(REQUEST_KEY)
+        if text is None:
+            return None
+        self._state.put(REQUEST_KEY, None)
+        try:
+            content = self._sealer.open(bytes.fromhex(text), REQUEST_KEY)
+        except ValueError:  # a broken seal is one
+            _log.warning("a request to enroll was dropped: it is damaged, or from elsewhere")
+            return None
+        wanted = Requested(**json.loads(content))
+        if not 0.0 <= now_s - wanted.at_s <= EXPIRES_S:
+            _log.info("a request to enroll was dropped: it is too old")
+            return None
+        return wanted
 
 
 class EnrollmentRequests(Observer):
@@ -58,12 +92,12 @@ class EnrollmentRequests(Observer):
 
     def __init__(
         self,
-        state: DeviceState,
+        box: RequestBox,
         enrollment: RemoteEnrollment,
         endpointer: EndPointer,
         clock: Callable[[], float] = uptime,
     ) -> None:
-        self._state = state
+        self._box = box
         self._enrollment = enrollment
         self._endpointer = endpointer
         self._clock = clock
@@ -88,28 +122,14 @@ class EnrollmentRequests(Observer):
     def tick(self) -> None:
         """Take up a request."""
         try:
-            text = self._state.get(REQUEST_KEY)
-            if text is not None:
-                self._state.put(REQUEST_KEY, None)
+            wanted = self._box.take(self._clock())
         except StoreError as error:
             _log.debug("a request to enroll cannot be read: %s", error)
             return
-        wanted = None if text is None else self._read(text)
         if wanted is not None:
             self._take_up(wanted)
         elif self._wanted is not None and self._clock() >= self._until:
             self._fail(self._wanted, "no_sound", "no sound comes from the microphone")
-
-    def _read(self, text: str) -> Requested | None:
-        try:
-            wanted = Requested(**json.loads(text))
-            fresh = 0.0 <= self._clock() - wanted.at_s <= EXPIRES_S
-        except (ValueError, TypeError, RecursionError):
-            fresh = False
-        if not fresh:
-            _log.info("a request to enroll was dropped: it is too old, or damaged")
-            return None
-        return wanted
 
     def _take_up(self, wanted: Requested) -> None:
         if not wanted.person:

@@ -24,11 +24,11 @@ from edge.monitor.server import Address, History, MonitorServer
 from edge.page.sessions import IDLE_S, LONGEST_S, Session, Sessions
 from edge.page.visits import Pages
 from edge.resources import demo_directory
-from edge.service.enrollment_requests import REQUEST_KEY
+from edge.service.enrollment_requests import PURPOSE, REQUEST_KEY, RequestBox, Requested
 from edge.store.api_keys import ApiRole
 from edge.store.transfer import read_person
 from edge.types import AccessRule, Event, EventKind, Profile, ProfileKind, ProfileStatus, Window
-from edge.uptime import boot_id
+from edge.uptime import boot_id, uptime
 from edge.web.context import WebContext
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, learned, make_sample
 from tests.unit.web import client_of, close_context, make_context
@@ -750,17 +750,25 @@ def test_who_cannot_be_enrolled(owner: Owner, ada: Profile) -> None:
     assert owner.context.state.get(REQUEST_KEY) is None
 
 
+def requested(owner: Owner) -> Requested:
+    """What was asked of the service just now."""
+    context = owner.context
+    found = RequestBox(context.state, context.store.derive_key(PURPOSE)).take(uptime())
+    assert found is not None
+    return found
+
+
 def test_enrolling_at_the_door_is_asked_of_the_service(
     owner: Owner, monitor: MonitorServer
 ) -> None:
     html = owner.post("/enroll", name=" Robin ", phrase="good night", where="door")
-    wanted = json.loads(str(owner.context.state.get(REQUEST_KEY)))
-    assert (wanted["person"], wanted["phrase"]) == ("Robin", "good night")
+    wanted = requested(owner)
+    assert (wanted.person, wanted.phrase) == ("Robin", "good night")
     assert "Waiting for the door." in html
     assert "good night" not in html
     assert owner.last()[1]["what"] == "enroll at the door"
     steps = [
-        {"request": wanted["id"], "state": "measuring", "message": "please be silent"},
+        {"request": wanted.id, "state": "measuring", "message": "please be silent"},
         {"state": "room", "message": "The room is quiet enough.", "target_dbfs": [-35.5, -12.0]},
         {"state": "started", "message": "say your passphrase 3 times"},
         {"state": "accepted", "message": "1 of 3: again"},
@@ -776,7 +784,7 @@ def test_enrolling_at_the_door_is_asked_of_the_service(
     assert re.findall(r'class="state (\w+)">', html) == ["good", "bad"]
     assert 'http-equiv="refresh"' in html
     owner.post("/enroll/door/cancel")
-    assert json.loads(str(owner.context.state.get(REQUEST_KEY)))["person"] == ""
+    assert requested(owner).person == ""
 
 
 def test_the_trial_at_the_door_and_the_confirmation_after_it(
@@ -805,7 +813,7 @@ def test_an_enrollment_that_failed_can_be_started_again(
     owner: Owner, monitor: MonitorServer
 ) -> None:
     owner.post("/enroll", name="Robin", phrase="", where="door")
-    request_id = json.loads(str(owner.context.state.get(REQUEST_KEY)))["id"]
+    request_id = requested(owner).id
     monitor.post(
         enrollment_message(
             {"request": request_id, "state": "failed", "person": "Robin", "message": "no sound"}
@@ -817,7 +825,7 @@ def test_an_enrollment_that_failed_can_be_started_again(
     assert "Start again" in html
     assert 'http-equiv="refresh"' not in html
     owner.post("/enroll/door")
-    assert json.loads(str(owner.context.state.get(REQUEST_KEY)))["id"] != request_id
+    assert requested(owner).id != request_id
 
 
 def test_what_is_to_be_enrolled_is_asked_first(owner: Owner) -> None:
