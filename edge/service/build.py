@@ -119,7 +119,7 @@ def build_service(
         config,
         store,
         engine,
-        ProfileCache(store, engine, config.enrollment, replay, publisher),
+        ProfileCache(store, engine, config.enrollment, replay, publisher, reread),
         publisher,
         SignedMessages(publisher, issuer),
         trail,

@@ -1,8 +1,8 @@
 """Enrollments at the door's microphone that the page asks for, from another process.
 
-A request lies in the device's state, sealed under the store's key: it has a name and maybe a phrase,
-and whoever has that key can enroll at the command line too. First the room is listened to, as
-there; then somebody is enrolled as over MQTT, with a trial at the end.
+A request lies in the device's state, sealed under the store's key: it has a name and maybe a
+phrase, and whoever has that key can enroll at the command line too. First the room is listened to,
+as there; then somebody is enrolled as over MQTT, with a trial at the end.
 """
 
 from __future__ import annotations
