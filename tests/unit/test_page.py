@@ -767,7 +767,7 @@ def test_enrolling_at_the_door_is_asked_of_the_service(
     assert "Waiting for the door." in html
     assert "good night" not in html
     assert owner.last()[1]["what"] == "enroll at the door"
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"request": wanted.id, "state": "measuring", "message": "please be silent"},
         {"state": "room", "message": "The room is quiet enough.", "target_dbfs": [-35.5, -12.0]},
         {"state": "started", "message": "say your passphrase 3 times"},
