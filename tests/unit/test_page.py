@@ -33,7 +33,7 @@ from edge.web.context import WebContext
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, learned, make_sample
 from tests.unit.web import client_of, close_context, make_context
 
-HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
+HOSTILE = "<script>alert(1)</script>\"'&{{7919*7927}}"
 OWN = {"origin": "https://localhost"}
 PAGES = ("/people", "/enroll", "/enroll/door", "/history", "/door", "/checks", "/keys")
 
@@ -417,7 +417,7 @@ def test_hostile_names_are_text(owner: Owner, ada: Profile) -> None:
         html = owner.get(path)
         assert "<script>alert" not in html, path
         assert "<img" not in html, path
-        assert "49" not in html.replace("alert(1)", ""), path
+        assert "62773913" not in html, path
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in owner.get("/people")
 
 
