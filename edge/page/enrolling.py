@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from edge.enrollment import prompts
 from edge.enrollment.checks import remarks_on
 from edge.enrollment.process import Enrollment, EnrollmentRequest
+from edge.enrollment.same_voice import others_with_voice
 from edge.enrollment.trial import Trial, try_out
 from edge.errors import EnrollmentRejected, InputError, ProfileError
 from edge.monitor.client import NoService
@@ -187,6 +188,7 @@ def _at_door(visit: Visit) -> Response:
         trials=[_trial(each) for each in steps if each.get("state") == "tried"],
         unconfirmed=profile is not None and profile.status is ProfileStatus.UNCONFIRMED,
         target=target,
+        whole=next((_message(each) for each in steps if each.get("state") == "unconfirmed"), ""),
         can_start=plan is not None and not error,
     )
 
@@ -200,11 +202,16 @@ def _instruction(step: Mapping[str, Any], *, waiting: bool) -> str:
         return "Try again: say it as at the door."
     if state in ("over", "tried"):
         return "Done."
-    return words.sentence(str(step.get("message", ""))) if step else ""
+    return _message(step)
+
+
+def _message(step: Mapping[str, Any]) -> str:
+    """What the service says of a step, as a sentence."""
+    return words.sentence(str(step.get("message", "")))
 
 
 def _verdict(step: Mapping[str, Any]) -> Verdict:
-    return Verdict(_VERDICTS[step["state"]], words.sentence(str(step.get("message", ""))))
+    return Verdict(_VERDICTS[step["state"]], _message(step))
 
 
 def _trial(step: Mapping[str, Any]) -> Verdict:
@@ -303,7 +310,12 @@ def _take(visit: Visit, plan: Plan, engine: Engine, utterance: Utterance) -> Ver
         signature=profile.kind.value,
         microphone="browser",
     )
-    said = prompts.complete(profile) if enrollment.complete else prompts.accepted(profile)
+    said = prompts.accepted(profile)
+    if enrollment.complete:
+        card = engine.models.speaker.card
+        others = [each.name for each in others_with_voice(profile, visit.people(), card)]
+        also = f"; this voice is also that of {', '.join(others)}" if others else ""
+        said = f"{prompts.complete(profile)}{also}"
     # Of a phrase that may be a part the prompt asks already.
     remarks = [each.text for each in remarks_on(utterance, profile.kind) if each.code != "part"]
     return Verdict(_VERDICTS["accepted"], " ".join(map(words.sentence, (said, *remarks))))

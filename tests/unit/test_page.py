@@ -797,7 +797,7 @@ def test_the_trial_at_the_door_and_the_confirmation_after_it(
     trial = {"accepted": False, "voice_margin": -1.5, "phrase_margin": 2.0}
     for step in (
         {"state": "started"},
-        {"state": "unconfirmed", "message": "Robin is enrolled"},
+        {"state": "unconfirmed", "message": "Robin is enrolled; this voice is enrolled already"},
         {"state": "tried", "message": "it would not open: come closer", "trial": trial},
     ):
         monitor.post(enrollment_message({"person": "Robin", **step}))
@@ -805,6 +805,7 @@ def test_the_trial_at_the_door_and_the_confirmation_after_it(
     html = owner.get("/enroll/door")
     assert "would not open" in html
     assert "Try again: say it as at the door." in html
+    assert "Robin is enrolled; this voice is enrolled already." in html
     assert "voice \N{MINUS SIGN}1.5, passphrase +2.0" in html
     assert f'action="/people/{waiting.id}/confirm"' in html
 
@@ -867,6 +868,11 @@ def test_enrolling_at_the_browser_s_microphone(tmp_path: Path, engine: Any) -> N
         assert "would not open" in send(demo_recording("stranger_adas_phrase"))
         assert len(context.store.list()) == 1
         assert "what Ada says" not in owner.get("/enroll/browser")
+        # The same voice under another name is told.
+        owner.post("/enroll", name="Countess", phrase="", where="browser")
+        for number in (1, 2, 3):
+            html = send(demo_recording(f"ada_enroll_{number}"))
+        assert "Countess is enrolled; this voice is also that of Ada." in html
     finally:
         close_context(context)
 
