@@ -157,7 +157,7 @@ def _go_on(args: argparse.Namespace, faults: list[Finding], *, asks: bool) -> No
         raise EnvironmentFault(f"nothing was written, because {_line(faults[0])}")
     for fault in faults:
         complain(_line(fault))
-    if faults and asks and not ask_whether("Write it all the same", default=True):
+    if faults and asks and not ask_whether("Write it anyway", default=True):
         raise EnvironmentFault("nothing was written; mend that, or give other answers")
 
 

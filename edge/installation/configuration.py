@@ -171,9 +171,12 @@ def as_answered(file: Path, data: bytes, answers: SetupAnswers) -> Iterator[Conf
     password_file = None
     if answers.username is not None:
         password_file = config.mqtt.password_file or file.parent / PASSWORD
+    values = settings(answers)
+    if password_file is None:
+        values["mqtt.password_file"] = None  # a password without a user is a mistake
     wanted = {
         path: written(value)
-        for path, value in settings(answers).items()
+        for path, value in values.items()
         if setting_of(config, path) != value
     }
     new = parse_config(changed(data, file, wanted), file)

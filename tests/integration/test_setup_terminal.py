@@ -28,7 +28,7 @@ ANSWERS = (
     ("Encrypt the connection", ""),
     ("Announce the device to Home Assistant", ""),
     ("Sign decisions", "yes"),
-    ("Write it all the same", ""),
+    ("Write it anyway", ""),
 )
 
 

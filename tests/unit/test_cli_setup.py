@@ -496,7 +496,7 @@ def test_what_does_not_work_is_said_before_anything_is_written(
             "warning: broker login: the broker refuses user 'door'; check the password\n"
             "edge-voice: warning: microphone: there is no microphone; connect one\n"
         ) in err
-    assert ("Write it all the same [y]: " in err) == (answer is not None)
+    assert ("Write it anyway [y]: " in err) == (answer is not None)
 
 
 def test_the_broker_is_tried_with_what_was_answered(file: Path, tmp_path: Path) -> None:
@@ -519,6 +519,37 @@ def test_the_broker_is_tried_with_what_was_answered(file: Path, tmp_path: Path) 
     with answering.as_answered(file, data, answers) as tried:
         assert read_password(tried.mqtt.password_file) == "the former"
     assert [path.name for path in file.parent.iterdir()] == ["mqtt-password"]
+
+
+@pytest.mark.parametrize("preset", ["door", "home"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--user", "none"),
+        ("--user", "none", "--no-tls", "--no-discovery", "--no-signing"),
+        ("--user", "joe", "--broker", "10.0.0.5:1884", "--name", "Kitchen", "--tls"),
+    ],
+)
+def test_what_is_tried_is_what_is_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch, preset: str, options: tuple[str, ...]
+) -> None:
+    tried: list[Config] = []
+
+    def faults(config: Config) -> list[Finding]:
+        tried.append(config)
+        return []
+
+    monkeypatch.setattr("edge.doctor.examination.faults", faults)
+    assert setup(file, "--check", "require", "--yes", "--preset", preset, *options) == 0
+    (before,), after = tried, load_config(file)
+    without_password = replace(after.mqtt, password_file=None)
+    assert (before.device, before.audio, before.mqtt) == (
+        after.device,
+        after.audio,
+        without_password,
+    )
+    assert (after.mqtt.password_file is None) == ("none" in options)
 
 
 def test_a_user_without_a_home_names_a_file(
