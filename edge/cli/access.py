@@ -111,9 +111,10 @@ def _set(args: argparse.Namespace) -> int:
         "challenge": args.challenge,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    for name, text in (("first_day", args.first), ("last_day", args.last)):
+    days = (("first_day", "--from", args.first), ("last_day", "--until", args.last))
+    for name, option, text in days:
         if text is not None:
-            changes[name] = _day(text)
+            changes[name] = _day(option, text)
     if not changes:
         raise InputError("nothing to set: use --hours, --doors, --from, --until or --challenge")
     return _change(args, lambda rule: _replaced(rule, changes))
@@ -196,13 +197,13 @@ def _doors(text: str) -> tuple[str, ...]:
     return doors
 
 
-def _day(text: str) -> date | None:
+def _day(option: str, text: str) -> date | None:
     if text.strip().lower() in _ANY:
         return None
     try:
         return parse_day(text.strip())
     except ValueError as error:
-        raise InputError(str(error)) from None
+        raise InputError(f"{option}: {error}") from None
 
 
 def _time_of(config: Config) -> datetime | None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import complain, flush, quality_line, show, show_json, speaker_line
 from edge.cli.prompts import say
-from edge.errors import EXIT_OK, EXIT_REJECTED, InputError, ProfileError
+from edge.errors import EXIT_OK, EXIT_REJECTED, EnvironmentFault, ProfileError
+from edge.private_files import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.audio.sources import Source
     from edge.config import Config
@@ -69,8 +70,7 @@ def run(args: argparse.Namespace) -> int:
     engine = Engine.open(config)
     if group is None:
         group = _ready(engine, everybody)
-    for profile in group:
-        engine.require_ready(profile)
+    engine.require_group(group)
     if args.turns or args.rttm is not None:
         return _tell_turns(engine, group, config, args)
     utterance = one_utterance(args.file, config, args, "Say a sentence.")
@@ -130,17 +130,21 @@ def _tell_turns(
     from edge.recognition.turns import turns
 
     over: list[Turn] = []
-    with _listening(args, config) as source, _interruptible(args.file is None):
+    recording = args.file.stem if args.file else "live"
+    with (
+        _listening(args, config) as source,
+        _writing(args.rttm) as write,
+        _interruptible(args.file is None),
+    ):
         for turn in turns(engine, group, source.blocks(), config.audio.end_silence_s):
             if turn.over:
                 over.append(turn)
+                write(rttm_line(recording, turn))
                 if args.json:
                     show_json(_turn_dict(turn))
                 else:
                     show(_turn_line(turn))
                 flush()
-    if args.rttm is not None:
-        _write(args.rttm, "".join(rttm_lines(args.file.stem if args.file else "live", over)))
     if not args.json:
         _show_totals(over)
     return EXIT_OK if any(turn.speaker for turn in over) else EXIT_REJECTED
@@ -176,23 +180,37 @@ def _interruptible(live: bool) -> Iterator[None]:
             raise
 
 
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, "utf-8")
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}; name another file") from None
+@contextlib.contextmanager
+def _writing(file: Path | None) -> Iterator[Callable[[str], object]]:
+    """Writes lines into a file, opened now: an evening of turns is not lost at its end."""
+    if file is None:
+        yield lambda _: None
+        return
+
+    @contextlib.contextmanager
+    def named() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise EnvironmentFault(f"{file}: cannot be written ({reason(error)})") from None
+
+    with named():
+        handle = file.open("wb", buffering=0)
+
+    def write(line: str) -> None:
+        with named():
+            handle.write(line.encode("utf-8"))
+
+    with handle:
+        yield write
 
 
-def rttm_lines(recording: str, turns: Iterable[Turn]) -> Iterator[str]:
-    """Turns in the format RTTM (NIST, Rich Transcription 2009): no field has a space in it."""
-    for turn in turns:
-        name = turn.speaker.name if turn.speaker else "unknown"
-        words = ("_".join(text.split()) for text in (recording, name))
-        file, speaker = words
-        length_s = turn.end_s - turn.start_s
-        yield (
-            f"SPEAKER {file} 1 {turn.start_s:.3f} {length_s:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
-        )
+def rttm_line(recording: str, turn: Turn) -> str:
+    """A turn in the format RTTM (NIST, Rich Transcription 2009): no field has a space in it."""
+    name = turn.speaker.name if turn.speaker else "unknown"
+    file, speaker = ("_".join(text.split()) for text in (recording, name))
+    length_s = turn.end_s - turn.start_s
+    return f"SPEAKER {file} 1 {turn.start_s:.3f} {length_s:.3f} <NA> <NA> {speaker} <NA> <NA>\n"
 
 
 def _turn_dict(turn: Turn) -> dict[str, Any]:

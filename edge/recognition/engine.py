@@ -274,10 +274,7 @@ class Engine(Analyzer):
         Raises:
             ProfileError: the group is empty, or one of it is not ready.
         """
-        if not profiles:
-            raise ProfileError("nobody to choose from: enroll someone first, or name a group")
-        for profile in profiles:
-            self.require_ready(profile)
+        self.require_group(profiles)
         reason = self.refusal(utterance, ProfileKind.VOICE)
         if reason is not None:
             return Identification(reason, Confidence.HIGH, None, (), utterance.quality)
@@ -379,6 +376,13 @@ class Engine(Analyzer):
                 f"{profile.name} was enrolled with another model, and embeddings of different "
                 f"models cannot be compared: reset the profile and enroll again"
             )
+
+    def require_group(self, profiles: Sequence[Profile]) -> None:
+        """Raise `ProfileError` if a group is empty, or one of it is not ready."""
+        if not profiles:
+            raise ProfileError("nobody to choose from: enroll someone first, or name a group")
+        for profile in profiles:
+            self.require_ready(profile)
 
     def require_ready(self, profile: Profile) -> None:
         """Raise `ProfileError` if a profile cannot be matched against."""

@@ -17,7 +17,6 @@ import numpy as np
 from edge.audio.blocks import FRAME_S, QUIETEST_DB
 from edge.audio.end_pointing import CONTINUE
 from edge.audio.vad import BACKLOG_FRAMES, SPEECH, SpeechDetector
-from edge.errors import ProfileError
 from edge.recognition.dtw import unit
 from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis
@@ -87,10 +86,7 @@ class TurnFinder:
     """
 
     def __init__(self, engine: Engine, profiles: Sequence[Profile], silence_s: float = 0.6) -> None:
-        if not profiles:
-            raise ProfileError("nobody to choose from: enroll someone first, or name a group")
-        for profile in profiles:
-            engine.require_ready(profile)
+        engine.require_group(profiles)
         self._engine = engine
         self._profiles = list(profiles)
         self._most_quiet = max(1, round(silence_s / FRAME_S))

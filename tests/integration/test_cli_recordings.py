@@ -232,8 +232,41 @@ def test_who_speaks_when(capsys: Capture, tmp_path: Path) -> None:
     assert [turn and turn["name"] for turn in found] == [None, None, "Robin"]
     stranger = str(RECORDINGS / "stranger_other_phrase.flac")
     assert main(["identify", stranger, "--turns"]) == 1
-    assert main(["identify", stranger, "--rttm", str(tmp_path / "no" / "x")]) == 2
-    assert "No such file or directory; name another file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_turns_that_cannot_be_written_are_not_listened_to(capsys: Capture, tmp_path: Path) -> None:
+    recording = str(RECORDINGS / "ada_right_phrase.flac")
+    for file, why in ((tmp_path / "no" / "x", "no such file or directory"), (tmp_path, "is a")):
+        assert main(["identify", recording, "--rttm", str(file)]) == 3
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert f"{file}: cannot be written ({why}" in err
+    kept = tmp_path / "kept.rttm"
+    kept.write_text("of yesterday")
+    assert main(["identify", str(tmp_path / "no.wav"), "--rttm", str(kept)]) == 2
+    assert kept.read_text() == "of yesterday"
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("options", [[], ["--turns"]])
+def test_nobody_is_asked_to_speak_where_nobody_is_enrolled(
+    capsys: Capture, options: list[str]
+) -> None:
+    assert main(["identify", *options]) == 2
+    assert capsys.readouterr().err == (
+        "edge-voice: error: nobody to choose from: enroll someone first, or name a group\n"
+    )
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_each_turn_is_written_when_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rttm, there = tmp_path / "evening.rttm", []
+    monkeypatch.setattr("edge.cli.identify.show", lambda _: there.append(rttm.read_text()))
+    assert main(["identify", str(RECORDINGS / "ada_right_phrase.flac"), "--rttm", str(rttm)]) == 0
+    assert there[0].startswith("SPEAKER ada_right_phrase 1 ")
 
 
 def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Capture) -> None:

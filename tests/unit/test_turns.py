@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES
-from edge.cli.identify import rttm_lines
+from edge.cli.identify import rttm_line
 from edge.errors import ProfileError
 from edge.recognition import Engine
 from edge.recognition import turns as module
@@ -39,9 +39,9 @@ class Voices:
         self.embedded: list[float] = []
         self.models = SimpleNamespace(speaker=SimpleNamespace(embed=self.embed))
 
-    def require_ready(self, profile: Profile) -> None:
-        if profile.name == "Unready":
-            raise ProfileError("Unready is not enrolled")
+    def require_group(self, profiles: Sequence[Profile]) -> None:
+        if not profiles or any(profile.name == "Unready" for profile in profiles):
+            raise ProfileError("nobody, or somebody who is not enrolled")
 
     def embed(self, samples: FloatArray) -> FloatArray:
         self.embedded.append(round(len(samples) / FRAME_SAMPLES * FRAME_S, 3))
@@ -149,7 +149,7 @@ def test_rttm_has_no_space_in_a_field() -> None:
         Turn(1, 0.5, 2.75, match, Confidence.HIGH, over=True),
         Turn(2, 3.0, 4.0, None, Confidence.LOW, over=True),
     ]
-    assert list(rttm_lines("an evening", some)) == [
+    assert [rttm_line("an evening", turn) for turn in some] == [
         "SPEAKER an_evening 1 0.500 2.250 <NA> <NA> Ada_of_Ockham <NA> <NA>\n",
         "SPEAKER an_evening 1 3.000 1.000 <NA> <NA> unknown <NA> <NA>\n",
     ]
