@@ -60,7 +60,7 @@ RESTARTED = yellow(
     "see why it ended: journalctl -u edge-voice -n 200",
 )
 
-NO_STATUS = skipped("service_says.nothing", "the broker has no status of this device.id")
+NO_STATUS = skipped("service_says.nothing", "the broker has no status from this device.id")
 OFFLINE = skipped("service_says.offline", "the service is offline according to the broker")
 CUT_OFF = red(
     "service_says.cut_off",

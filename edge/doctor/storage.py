@@ -200,7 +200,8 @@ def _people(people: list[Profile], config: Config) -> Iterator[Finding]:
 
 def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
     people = [profile for profile in store.list() if profile.duress_of is None]
-    yield OPENS(count=len(people)) if people else NOBODY()
+    enrolled = [profile for profile in people if profile.status is ProfileStatus.ENROLLED]
+    yield OPENS(count=len(enrolled)) if enrolled else NOBODY()
     yield from _people(people, config)
     beside = store.key_sources.default_file
     source = store.key_state().source

@@ -110,6 +110,15 @@ def test_nothing_is_there_yet_and_nothing_is_made(tmp_path: Path) -> None:
     assert codes(look(folder))[2:] == ["store.nobody", "key.beside", "audit.absent"]
 
 
+def test_who_is_not_fully_enrolled_is_not_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with open_store(folder) as store:
+        enroll(store, "Robin", 1, 2)
+        assert codes(look(folder))[2] == "store.nobody"
+        enroll(store, "Ada", 1, 2, 3)
+    assert the("store.opens", look(folder)).found.endswith(": 1 enrolled")
+
+
 def test_an_open_folder_and_an_open_file(state: Path) -> None:
     state.chmod(0o755)
     found = look(state)
