@@ -394,14 +394,14 @@ def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
     return record
 
 
-def stored_record(state: DeviceState) -> LockOutRecord:
-    """The lock-out of this device as another process sees it.
+def stored_record(state: DeviceState, key: str = STATE_KEY) -> LockOutRecord:
+    """The lock-out of the door, or another one, as another process sees it.
 
     Raises:
         StoreError: it cannot be read.
     """
     try:
-        return read_record(state.get(STATE_KEY), time.monotonic(), boot_id())
+        return read_record(state.get(key), time.monotonic(), boot_id())
     except ValueError as error:
         raise StoreError(
             f"{state.path}: the lock-out record is damaged ({error}): reset it with 'edge-voice"

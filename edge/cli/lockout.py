@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
     options.add_actions(
         parser,
-        ("show", "show whether the device is locked out, and for how long", _show),
+        ("show", "show what is locked out, the door or HTTP, and for how long", _show),
         ("lift", "end it and forget the rejections, at the door and over HTTP", _lift),
     )
 
@@ -27,11 +27,14 @@ run = options.perform
 
 def _show(args: argparse.Namespace) -> int:
     from edge.access.lockout import as_shown, stored_record
+    from edge.web.attempts import STATE_KEY as HTTP_KEY
 
     config = options.config_of(args)
     with options.device_state(config) as state:
-        record = stored_record(state)
+        record, over_http = stored_record(state), stored_record(state, HTTP_KEY)
     content = as_shown(record, config.lockout)
+    http = as_shown(over_http, config.lockout)
+    content["http"] = {name: http[name] for name in ("locked_out", "left_s")}
     settings = config.lockout
     if not settings.enabled:
         words = "Lock-outs are disabled (lockout.enabled is off)."
@@ -41,6 +44,8 @@ def _show(args: argparse.Namespace) -> int:
         limit = f"{settings.rejections} rejections in the last {settings.within_s:.0f} s"
         budget = f"{content['budget_used']} of the budget of {settings.budget} used"
         words = f"Not locked out; {content['rejections']} of {limit}; {budget}."
+    if http["locked_out"]:
+        words += f"\nOver HTTP: locked out for {over_http.left_s:.0f} s more."
     return show_result(args, content, words)
 
 
@@ -52,16 +57,15 @@ def _lift(args: argparse.Namespace) -> int:
     with options.device_state(config) as state:
         locked = True  # a record that cannot be read would start with a lock-out
         with contextlib.suppress(StoreError):
-            record = stored_record(state)
-            locked = bool(as_shown(record, config.lockout)["locked_out"])
+            records = (stored_record(state), stored_record(state, attempts.STATE_KEY))
+            locked = any(as_shown(each, config.lockout)["locked_out"] for each in records)
         by = f"command line ({_user()})"
         request_lift(state, by)
         for part in (attempts, callers):
             state.put(part.STATE_KEY, None)
             state.put(part.LIFT_KEY, by[:64])
-    words = "Not locked out; earlier rejections are forgotten."
-    if locked:
-        words = "Lock-out lifted; a running service follows within a second."
+    what = "Lock-out lifted" if locked else "Earlier rejections and wrong keys are forgotten"
+    words = f"{what}; what is running follows within a second."
     return show_result(args, {"lifted": locked}, words)
 
 

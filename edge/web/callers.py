@@ -115,7 +115,7 @@ class Callers:
         if key is None:
             self._wrong(address)
             raise Refused(
-                401, "Unauthorized", "no key of this device: 'edge-voice keys api new' makes one"
+                401, "Unauthorized", "not a key of this device: 'edge-voice keys api new' makes one"
             )
         if not key.role.may(role):
             raise Refused(
@@ -174,7 +174,7 @@ class Callers:
         if not many:  # else an attack from many addresses would fill the log
             _log.warning("wrong keys from %s: locked out for %.0f s", address, length_s)
             detail: dict[str, Detail] = {"by": "http", "reason": "wrong_keys", "from": address}
-            self._record(Event(EventKind.COMMAND_REFUSED, {**detail, "seconds": length_s}))
+            self._record(Event(EventKind.COMMAND_REFUSED, {**detail, "lasts_s": length_s}))
 
     def _as_text(self) -> str | None:
         with self._lock:

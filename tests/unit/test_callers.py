@@ -98,7 +98,7 @@ def test_a_thousand_wrong_keys_are_a_line_in_the_trail_and_in_the_log(
     assert answers.count(429) == 995
     (event,) = house.events
     assert event.kind.value == "command_refused"
-    assert event.detail == {"by": "http", "reason": "wrong_keys", "from": HERE, "seconds": 60.0}
+    assert event.detail == {"by": "http", "reason": "wrong_keys", "from": HERE, "lasts_s": 60.0}
     assert caplog.messages == ["wrong keys from 192.168.1.7: locked out for 60 s"]
 
 

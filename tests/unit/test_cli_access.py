@@ -14,6 +14,7 @@ from edge.store import ProfileStore
 from edge.store.device_state import DeviceState
 from edge.types import EVERYTHING, ProfileKind, ReasonCode
 from edge.types.decision import microseconds_of
+from edge.web.attempts import Attempts
 from tests.unit.commands import Capture, run_json
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, make_sample
 
@@ -112,7 +113,8 @@ def test_everybody_as_json(capsys: Capture) -> None:
         (["--hours", "7-18"], "--hours"),
         (["--doors", " , "], "name at least one"),
         (["--doors", "front door"], "invalid door"),
-        (["--from", "1.1.2027"], "2027-01-31"),
+        (["--from", "1.1.2027"], "--from: invalid date '1.1.2027'"),
+        (["--until", "tomorrow"], "--until: invalid date"),
         (["--from", "2027-02-02", "--until", "2027-02-01"], "before the first"),
         (["--hours", "mon"] * 8 + ["--hours", "always"], "--hours"),
         (["--doors", ",".join(f"door-{n}" for n in range(33))], "more than 32"),
@@ -247,6 +249,7 @@ def test_the_lock_out_is_shown_and_lifted(
     assert code == 0
     assert value == {
         "locked_out": False, "left_s": 0.0, "round": 0, "rejections": 4, "budget_used": 4,
+        "http": {"locked_out": False, "left_s": 0.0},
     }  # fmt: skip
     assert "4 of the budget of 20 used." in _said(capsys, "lockout", "show")
     lockout.rejected(ReasonCode.UNKNOWN_SPEAKER)
@@ -260,9 +263,26 @@ def test_the_lock_out_is_shown_and_lifted(
     lockout.tick()  # as the service does
     assert not lockout.locked
     assert "Not locked out; 0 of 5 rejections" in _said(capsys, "lockout", "show")
-    assert "Not locked out; earlier rejections" in _said(capsys, "lockout", "lift")
+    assert "Earlier rejections and wrong keys are forgotten" in _said(capsys, "lockout", "lift")
     state = DeviceState(store_path.parent)
     assert state.get(LIFT_KEY) is not None
+    state.close()
+
+
+def test_a_lock_out_over_http_is_shown_and_lifted(capsys: Capture, store_path: Path) -> None:
+    state = DeviceState(store_path.parent)
+    attempts = Attempts(LockOutConfig(), state, lambda _: None)
+    assert "Over HTTP" not in _said(capsys, "lockout", "show")
+    for _ in range(5):
+        attempts.judged(ReasonCode.UNKNOWN_SPEAKER, by_phrase=True)
+    door, http = _said(capsys, "lockout", "show").splitlines()
+    assert "Not locked out; 0 of 5 rejections" in door
+    assert http.startswith("Over HTTP: locked out for ")
+    assert run_json(capsys, "lockout", "show")[1]["http"]["locked_out"]
+    assert run_json(capsys, "lockout", "lift") == (0, {"lifted": True})
+    assert "Over HTTP" not in _said(capsys, "lockout", "show")
+    attempts.tick()  # as the server does
+    attempts.require()
     state.close()
 
 
