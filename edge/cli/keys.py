@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_api(parser: argparse.ArgumentParser) -> None:
     api = options.add_actions(
         parser,
-        ("new", "make a key, shown this once and kept nowhere", _new_api_key),
+        ("new", "make a key, shown only this once", _new_api_key),
         ("list", "show who has a key", _list_api_keys),
         ("revoke", "withdraw a key; it stops at once", _revoke_api_key),
     )
@@ -194,7 +194,7 @@ def _new_api_key(args: argparse.Namespace) -> int:
         args,
         {"key": text, **key.as_dict()},
         text,
-        f"This is the key of {key.name!r}, for {key.role.value}; it is kept nowhere, so keep it.",
+        f"The key of {key.name!r}, role {key.role.value}. It is not shown again: keep it.",
     )
 
 
@@ -208,7 +208,7 @@ def _list_api_keys(args: argparse.Namespace) -> int:
     elif not keys:
         show("There is no key yet: run 'edge-voice keys api new NAME --role ROLE'.")
     else:
-        table = new_table("NAME", "ROLE", "MADE", "ID")
+        table = new_table("NAME", "ROLE", "CREATED", "ID")
         for key in keys:
             table.add_row(key.name, key.role.value, local_time(key.created_at), key.id)
         show_table(table)

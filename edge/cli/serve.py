@@ -104,7 +104,7 @@ def _show_fingerprint(args: argparse.Namespace, config: Config) -> int:
         args,
         {"fingerprint": certificate.fingerprint, "ends": ends},
         f"SHA-256 {certificate.fingerprint}",
-        f"It ends on {ends}.",
+        f"The certificate expires on {ends}.",
     )
 
 

@@ -120,11 +120,12 @@ class Asked:
         words = [word for word in self.query.get(name.lower(), "").split(",") if word.strip()]
         found = list(dict.fromkeys(guid(word.strip()) for word in words))
         if not 1 <= len(found) <= most:
+            many = f"1 to {most} ids, with commas between them"
             raise Fault(
                 400,
                 "bad_parameter",
                 f"Invalid {name}",
-                f"{len(found)} profiles are given: give 1 to {most}, with commas between them",
+                f"{len(found) or 'no'} ids are given: give {many if most > 1 else 'one'}",
                 argument=True,
             )
         return found
@@ -225,7 +226,7 @@ class Version(BaseRoute):
                 405,
                 "method",
                 "Method not allowed",
-                f"{method[:16]} does not go with this path",
+                f"{method[:16]} is not allowed here",
                 allow=", ".join(sorted({call.method for call, _ in found})),
             )
         raise Fault(404, "no_such_path", "Resource not found", "no call has this path")

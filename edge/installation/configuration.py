@@ -175,9 +175,7 @@ def as_answered(file: Path, data: bytes, answers: SetupAnswers) -> Iterator[Conf
     if password_file is None:
         values["mqtt.password_file"] = None  # a password without a user is a mistake
     wanted = {
-        path: written(value)
-        for path, value in values.items()
-        if setting_of(config, path) != value
+        path: written(value) for path, value in values.items() if setting_of(config, path) != value
     }
     new = parse_config(changed(data, file, wanted), file)
     with contextlib.ExitStack() as stack:

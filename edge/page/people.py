@@ -260,7 +260,7 @@ def _asking(what: str) -> Callable[[Visit], Response]:
 def _confirm(visit: Visit) -> Response:
     profile = visit.person()
     if profile.status is not ProfileStatus.UNCONFIRMED:
-        raise InputError(f"{profile.name} does not wait to be confirmed")
+        raise InputError(f"{profile.name} is not waiting to be confirmed")
     visit.context.store.confirm(profile.id)
     visit.record(EventKind.CHANGE, profile.id, what="confirmed")
     return visit.go(_path(profile), f"{profile.name} is confirmed and may open.")

@@ -80,7 +80,7 @@ def _key(request: Request, text: str) -> ApiKey:
             raise Refused(
                 401,
                 refused.code,
-                "this is no key of this device: type all 32 characters of it",
+                "that is not a key of this device: type all 32 characters of it",
                 refused.retry_after_s,
             ) from None
         raise

@@ -114,7 +114,7 @@ class CommandHandlers:
         else:
             profile = self._store.get(self._enrollment.to_confirm())
         if profile.status is not ProfileStatus.UNCONFIRMED:
-            text = f"{profile.name} does not wait to be confirmed"
+            text = f"{profile.name} is not waiting to be confirmed"
             raise CommandFailed("nothing_to_confirm", text)
         self._enrollment.changed(profile)
         profile = self._store.confirm(profile.id)

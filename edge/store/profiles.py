@@ -130,7 +130,7 @@ class ProfileStore:
         with self._file.writing():
             found = self._rows.load(self._rows.resolve(profile))
             if found.status is not ProfileStatus.UNCONFIRMED:
-                raise ProfileError(f"{found.name} does not wait to be confirmed")
+                raise ProfileError(f"{found.name} is not waiting to be confirmed")
             self._rows.change(found.id, confirmed=True)
             return self._rows.load(found.id)
 

@@ -333,7 +333,7 @@ def test_the_pages_hinder_nobody(
     page.get_by_label("Name").fill(f"Key {scheme} {width}")
     page.get_by_label("verify").check()
     page.get_by_role("button", name="Make the key").click()
-    expect(page.get_by_text("It is shown only now")).to_be_visible()
+    expect(page.get_by_text("It is not shown again")).to_be_visible()
     look()
     assert found == []
 

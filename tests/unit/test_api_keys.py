@@ -131,10 +131,10 @@ class TestCommands:
         assert main(["keys", "api", "new", "Phone", "--role", "verify"]) == 0
         key, words = capsys.readouterr().out.splitlines()
         assert len(key) == 32
-        assert words.startswith("This is the key of 'Phone', for verify")
+        assert words.startswith("The key of 'Phone', role verify")
         assert main(["keys", "api", "list"]) == 0
         title, row = capsys.readouterr().out.splitlines()
-        assert title.split() == ["NAME", "ROLE", "MADE", "ID"]
+        assert title.split() == ["NAME", "ROLE", "CREATED", "ID"]
         assert row.split()[:2] == ["Phone", "verify"]
 
     @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_whoever_was_enrolled_over_mqtt_is_confirmed(capsys: Capture, store_path
     (asked,) = re.findall(r"^ +(opens nothing: if Zoë enrolled at 2023-11-1.*)$", shown, re.M)
     assert asked.endswith(", run edge-voice profiles confirm")
     assert main(["profiles", "confirm", "ada"]) == 2
-    assert "Ada does not wait to be confirmed" in capsys.readouterr().err
+    assert "Ada is not waiting to be confirmed" in capsys.readouterr().err
     assert main(["profiles", "confirm", "zoë"]) == 0
     assert capsys.readouterr().out == "Zoë is confirmed and may open.\n"
     code, value = run_json(capsys, "profiles", "show", "Zoë")

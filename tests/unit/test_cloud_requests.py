@@ -293,6 +293,18 @@ def test_a_request_for_what_is_not_there(
     assert ("Allow" in answer.headers) is (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        (f"{V1}/verify", "no ids are given: give one"),
+        (f"{V1}/identify", "no ids are given: give 1 to 200 ids, with commas between them"),
+        (f"{V1}/verify?verificationProfileId={UNKNOWN},{'0' * 32}", "2 ids are given: give one"),
+    ],
+)
+def test_how_many_profiles_a_request_may_name(cloud: Cloud, path: str, detail: str) -> None:
+    assert cloud.client.post(path).json()["error"]["detail"] == detail
+
+
 def test_head_is_get_without_a_body(cloud: Cloud) -> None:
     assert cloud.client.head(VERIFICATION).status_code == 200
 

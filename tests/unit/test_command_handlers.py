@@ -219,7 +219,7 @@ def test_an_enrollment_is_confirmed(store: ProfileStore, tmp_path: Path) -> None
     assert store.get(ada).status is ProfileStatus.ENROLLED
     with pytest.raises(CommandFailed, match="nothing_to_confirm") as caught:
         device("enroll_confirm", person="Ada")
-    assert caught.value.message == "Ada does not wait to be confirmed"
+    assert caught.value.message == "Ada is not waiting to be confirmed"
     device.to_confirm = zoe
     assert device("enroll_confirm")["profile_id"] == zoe  # an unsigned one names nobody
     assert store.get(zoe).status is ProfileStatus.ENROLLED

@@ -168,7 +168,7 @@ def test_over_plain_http_on_this_machine_the_cookie_has_a_plain_name(context: We
 @pytest.mark.parametrize(
     ("role", "status", "told"),
     [
-        (None, 401, "no key of this device"),
+        (None, 401, "not a key of this device"),
         (ApiRole.VERIFY, 403, "may not manage"),
         (ApiRole.ENROLL, 403, "may not manage"),
     ],

@@ -568,7 +568,7 @@ def test_what_the_owner_has_to_confirm(store: ProfileStore) -> None:
     )  # fmt: skip
     for number in (2, 3):
         assert store.get("Ada").status is ProfileStatus.ENROLLING
-        with pytest.raises(ProfileError, match="does not wait to be confirmed"):
+        with pytest.raises(ProfileError, match="is not waiting to be confirmed"):
             store.confirm("Ada")
         store.add_sample("Ada", make_sample(number), *models, confirmed=False)
     assert store.get("Ada").status is ProfileStatus.UNCONFIRMED
@@ -577,7 +577,7 @@ def test_what_the_owner_has_to_confirm(store: ProfileStore) -> None:
     assert store.get("Countess").as_dict()["status"] == "unconfirmed"
     assert store.confirm("Countess").status is ProfileStatus.ENROLLED
     assert store.get("Countess").status is ProfileStatus.ENROLLED
-    with pytest.raises(ProfileError, match="does not wait to be confirmed"):
+    with pytest.raises(ProfileError, match="is not waiting to be confirmed"):
         store.confirm("Countess")
     store.add_sample("Countess", make_sample(4), *models, confirmed=False)
     assert store.get("Countess").status is ProfileStatus.UNCONFIRMED
