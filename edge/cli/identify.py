@@ -225,7 +225,7 @@ def _turn_dict(turn: Turn) -> dict[str, Any]:
 
 
 def _turn_line(turn: Turn) -> str:
-    name = f"{turn.speaker.name} ({turn.confidence.value})" if turn.speaker else "nobody known"
+    name = f"{turn.speaker.name} ({turn.confidence.value})" if turn.speaker else "unknown"
     return f"  {_clock(turn.start_s)} - {_clock(turn.end_s)}  {name}"
 
 
@@ -240,7 +240,7 @@ def _show_totals(turns: Sequence[Turn]) -> None:
         return
     totals: dict[str, float] = {}
     for turn in turns:
-        name = turn.speaker.name if turn.speaker else "nobody known"
+        name = turn.speaker.name if turn.speaker else "unknown"
         totals[name] = totals.get(name, 0.0) + turn.end_s - turn.start_s
     every = sorted(totals.items(), key=lambda total: -total[1])
-    show("In all: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in every) + ".")
+    show("Total: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in every) + ".")

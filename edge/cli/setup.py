@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
         )
     preset, is_new = _preset_for(args, file, asks=asks)
     data, config = configuration.starting_point(file, preset)
-    answers = _asked(args, present(config, preset if is_new else ""), asks=asks)
+    before = present(config, preset if is_new else "")
+    answers = _asked(args, before, config.audio.source, asks=asks)
     if answers.tls and answers.ca_file is not None:
         configuration.check_authority(answers.ca_file)
     own_service = _wants_own_service(args, file, asks=asks)
@@ -217,7 +218,10 @@ def _line(fault: Finding) -> str:
     return f"{label(fault.name)}: {fault.found}; {fault.remedy}"
 
 
-def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> SetupAnswers:
+def _asked(
+    args: argparse.Namespace, before: SetupAnswers, source: str | None, *, asks: bool
+) -> SetupAnswers:
+    """The answers; `source` is the program that is listened to in place of a microphone."""
     from edge.installation.configuration import broker, checked, id_of
 
     def answer(option: str | None, question: str, default: str, read: Callable[[str], _T]) -> _T:
@@ -234,7 +238,13 @@ def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> Set
     name = answer(args.name, "Name of this device", before.name, partial(checked, "device.name"))
     new_id = args.id or (before.device_id if name == before.name else id_of(name))
     before = replace(before, name=name, device_id=checked("device.id", new_id))
-    before = replace(before, microphone=_microphone(args.microphone, before.microphone, asks=asks))
+    if source is None:
+        microphone = _microphone(args.microphone, before.microphone, asks=asks)
+        before = replace(before, microphone=microphone)
+    elif args.microphone is not None:
+        raise InputError("--microphone has no effect with audio.source; remove that setting first")
+    elif asks:
+        say("  A program is listened to, not a microphone (audio.source).")
 
     host, port = answer(args.broker, "MQTT broker, HOST or HOST:PORT", before.broker, broker)
     user = before.username or _NONE

@@ -221,9 +221,9 @@ def test_who_speaks_when(capsys: Capture, tmp_path: Path) -> None:
     assert main(["identify", str(long), "--rttm", str(rttm)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[-1].split(" (")[0] for line in lines[:-1]] == [
-        "Ada", "nobody known", "Robin"
+        "Ada", "unknown", "Robin"
     ]  # fmt: skip
-    assert lines[-1].startswith("In all: ")
+    assert lines[-1].startswith("Total: ")
     assert [line.split()[7] for line in rttm.read_text().splitlines()] == [
         "Ada", "unknown", "Robin"
     ]  # fmt: skip

@@ -552,6 +552,22 @@ def test_what_is_tried_is_what_is_written(
     assert (after.mqtt.password_file is None) == ("none" in options)
 
 
+def test_no_microphone_is_asked_for_where_a_program_is_listened_to(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    assert setup(file, "--yes") == 0
+    file.write_bytes(changed(file.read_bytes(), file, {"audio.source": "ffmpeg"}))
+    capsys.readouterr()
+    typed(monkeypatch, *[""] * 7, secret="", devices=[LINE, USB])
+    assert setup(file) == 0
+    err = capsys.readouterr().err
+    assert "A program is listened to, not a microphone (audio.source)." in err
+    assert "Microphone, by number" not in err
+    assert setup(file, "--yes", "--microphone", "USB") == 2
+    assert "--microphone has no effect with audio.source" in capsys.readouterr().err
+    assert load_config(file).audio.device is None
+
+
 def test_a_user_without_a_home_names_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
