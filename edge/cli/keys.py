@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.store.api_keys import ApiKey
 
-HELP = "show or change the keys that signatures are locked with, or callers of the HTTP server"
+HELP = "show or change the keys that signatures are locked with, or those of HTTP clients"
 
 _WHERE_NEXT = {
     "file": "keep a copy elsewhere",

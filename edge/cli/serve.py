@@ -17,7 +17,7 @@ from edge.errors import EXIT_OK, EnvironmentFault
 if TYPE_CHECKING:
     from edge.config import Config
 
-HELP = "serve the cloud's interface and a page over HTTP until stopped"
+HELP = "serve the cloud's API and a page in the browser until stopped"
 
 _MOST_PORT = 65535
 
