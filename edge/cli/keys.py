@@ -1,26 +1,41 @@
-"""`edge-voice keys`: the keys that signatures are locked with."""
+"""`edge-voice keys`: the keys that signatures are locked with, and those of the HTTP server."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json, show_result
+from edge.cli.output import (
+    complain,
+    local_time,
+    new_table,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
 from edge.cli.prompts import add_passphrase_file, given_passphrase
-from edge.errors import EXIT_OK, InputError, KeyFault
+from edge.config import find_config
+from edge.config.editing import changed, replace_file, written
+from edge.config.loading import SYSTEM_FILE, read_config
+from edge.errors import EXIT_OK, EnvironmentFault, InputError, KeyFault
+from edge.installation import service
 
 if TYPE_CHECKING:
     from edge.crypto.keys import KeySources, WrappingKey
     from edge.store import ProfileStore
+    from edge.store.api_keys import ApiKey
 
-HELP = "show or change the keys that signatures are locked with"
+HELP = "show or change the keys that signatures are locked with, or callers of the HTTP server"
 
 _WHERE_NEXT = {
-    "file": "set store.key_file to it, keep a copy elsewhere, and if possible move the file to"
-    " another medium",
-    "passphrase": "pass it to the service as the credential named by store.passphrase_credential",
+    "file": "keep a copy elsewhere",
+    "passphrase": "pass it to the service as the credential named by store.passphrase_credential;"
+    " one that runs opens nothing until it is started again with it",
     "credential": "the service needs the same credential from now on",
 }
 
@@ -37,12 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("rotate", "make a new data key and encrypt everything with it", _rotate),
         ("rewrap", "lock the store with another key", _rewrap),
         ("make", "make a key file and change nothing else", _make),
+        ("api", "make, show and revoke the keys of the HTTP server", options.perform),
     )
+    _add_api(actions["api"])
     actions["make"].add_argument("file", metavar="FILE", type=Path, help="a new file")
     action = actions["rewrap"]
     action.description = (
         "Locks the store with another key; without an option, with a new one in place of the old."
-        " The old key no longer opens anything except old copies of the store."
+        " The configuration names a new key file from then on, and a running service follows. The"
+        " old key no longer opens anything except old copies of the store."
     )
     target = action.add_mutually_exclusive_group()
     target.add_argument(
@@ -58,6 +76,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also make a new data key, in case others know the old key",
     )
+
+
+def _add_api(parser: argparse.ArgumentParser) -> None:
+    api = options.add_actions(
+        parser,
+        ("new", "make a key, shown this once and kept nowhere", _new_api_key),
+        ("list", "show who has a key", _list_api_keys),
+        ("revoke", "withdraw a key; it stops at once", _revoke_api_key),
+    )
+    api["new"].add_argument("name", metavar="NAME", help="whose it is, or what for")
+    api["new"].add_argument(
+        "--role",
+        choices=("verify", "enroll", "manage"),
+        required=True,
+        help="what it may do: verify and identify; enroll too; or everything, on the page too",
+    )
+    api["revoke"].add_argument("name", metavar="NAME", help="its name or id")
 
 
 run = options.perform
@@ -98,13 +133,106 @@ def _rewrap(args: argparse.Namespace) -> int:
             sources.replace_file(in_place, lambda key: store.lock_with(key, rotate=args.rotate))
             advice = ""
         else:
+            file = None if args.key_file is None else args.key_file.absolute()
+            name = None if file is None else _naming(args, file)
             key, kind = _target(args, sources, former.source)
-            store.lock_with(key, rotate=args.rotate)
+            if name is None:
+                store.lock_with(key, rotate=args.rotate)
+            else:
+                sources.move(key, lambda key: store.lock_with(key, rotate=args.rotate), name)
             advice = _WHERE_NEXT[kind]
-            sources.forget_default_file()
+            sources.forget_default_file(file)
         _record(args, store, "rewrapped")
+        if find_config(args.config) == SYSTEM_FILE:
+            service.restart_if_running()  # its credentials are read at a start only
         _tell(args, store, "The store is now locked with another key.", advice)
     return EXIT_OK
+
+
+def _naming(args: argparse.Namespace, key_file: Path) -> Callable[[], None]:
+    """What has the configuration name a key file; all that can be wrong is found before.
+
+    Raises:
+        ConfigError: it cannot be changed safely.
+        EnvironmentFault: it may not be written.
+        InputError: there is none, or the key file is a folder.
+    """
+    file = find_config(args.config)
+    if file is None:
+        raise InputError(
+            f"no configuration can name {key_file}: run 'edge-voice setup', or name one with"
+            " --config"
+        )
+    if key_file.is_dir():
+        raise InputError(f"{key_file} is a folder: name a file")
+    former = read_config(file)
+    new = changed(former, file, {"store.key_file": written(key_file)})
+    if new == former:
+        return lambda: None
+    for path in (file, file.parent):
+        if not os.access(path, os.W_OK):
+            raise EnvironmentFault(
+                f"{path}: may not be written, and store.key_file must name the new key; run this as"
+                " its owner"
+            )
+
+    def name() -> None:
+        replace_file(file, former, new)
+
+    return name
+
+
+def _new_api_key(args: argparse.Namespace) -> int:
+    from edge.store.api_keys import ApiKeys, ApiRole
+
+    with options.store_of(args) as store:
+        keys = ApiKeys(store)
+        text = keys.new(args.name, ApiRole(args.role))
+        (key,) = filter(None, [keys.find(text)])
+        _record_api(args, store, "api key made", key)
+    return show_result(
+        args,
+        {"key": text, **key.as_dict()},
+        text,
+        f"This is the key of {key.name!r}, for {key.role.value}; it is kept nowhere, so keep it.",
+    )
+
+
+def _list_api_keys(args: argparse.Namespace) -> int:
+    from edge.store.api_keys import ApiKeys
+
+    with options.store_of(args) as store:
+        keys = ApiKeys(store).list()
+    if args.json:
+        show_json({"keys": [key.as_dict() for key in keys]})
+    elif not keys:
+        show("There is no key yet: run 'edge-voice keys api new NAME --role ROLE'.")
+    else:
+        table = new_table("NAME", "ROLE", "MADE", "ID")
+        for key in keys:
+            table.add_row(key.name, key.role.value, local_time(key.created_at), key.id)
+        show_table(table)
+    return EXIT_OK
+
+
+def _revoke_api_key(args: argparse.Namespace) -> int:
+    from edge.store.api_keys import ApiKeys
+
+    with options.store_of(args) as store:
+        key = ApiKeys(store).revoke(args.name)
+        _record_api(args, store, "api key revoked", key)
+    return show_result(args, {"revoked": key.as_dict()}, f"The key of {key.name!r} is revoked.")
+
+
+def _record_api(args: argparse.Namespace, store: ProfileStore, what: str, key: ApiKey) -> None:
+    options.audit(
+        store,
+        options.config_of(args),
+        "keys",
+        what=what,
+        key_id=key.id,
+        role=key.role.value,
+    )
 
 
 def _record(args: argparse.Namespace, store: ProfileStore, what: str) -> None:
@@ -148,7 +276,10 @@ def _key_in(file: Path) -> WrappingKey:
     from edge.crypto.keys import key_of_file, make_key_file
 
     make_key_file(file)
-    key = key_of_file(file)
+    try:
+        key = key_of_file(file)
+    except KeyFault as error:  # somebody named a file that is no key
+        raise InputError(str(error)) from None
     if key is None:
         raise KeyFault(f"the key file {file} has disappeared: try again")
     return key

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import NOBODY_ENROLLED, new_table, show, show_json, show_result, show_table
+from edge.cli.output import (
+    NOBODY_ENROLLED,
+    local_time,
+    new_table,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
 from edge.cli.prompts import add_passphrase_file, confirmed, given_passphrase
 from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile
 
-HELP = "list, show, revert, reset, rename, delete, export or import profiles"
+HELP = "list, show, confirm, revert, reset, rename, delete, export or import profiles"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         ("list", "list everyone enrolled", _list),
         ("show", "show one profile", _show),
+        (
+            "confirm",
+            "let a person open who was enrolled over MQTT",
+            _change(
+                "confirmed",
+                lambda store, person, _: store.confirm(person),
+                done="{} is confirmed and may open.",
+            ),
+        ),
         (
             "revert",
             "forget what was learned since enrollment",
@@ -108,10 +124,11 @@ def _show(args: argparse.Namespace) -> int:
         ("kind", _kind(profile)),
         ("phrase", profile.phrase or "not recorded"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
+        *_waiting(profile),
         ("adapted", _adapted(profile, settings)),
         ("digits", summary_line(rounds)),
-        ("created", _when(profile.created_at)),
-        ("changed", _when(profile.updated_at)),
+        ("created", local_time(profile.created_at)),
+        ("changed", local_time(profile.updated_at)),
         ("models", _models(profile)),
     ):
         if title not in ("phrase", "adapted", "digits") or profile.kind.value == "phrase":
@@ -199,15 +216,24 @@ def _print_table(profiles: list[Profile]) -> None:
     table = new_table("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED")
     places = {profile.id: place for place, profile in enumerate(profiles)}
     for profile in sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1)):
-        done = profile.remaining <= 0
+        done = profile.status.value == "enrolled"
         table.add_row(
             Text(f"  {profile.name}" if profile.duress_of else profile.name),
             _kind(profile),
             Text(profile.status.value, style="green" if done else "yellow"),
             _progress(profile),
-            _when(profile.updated_at),
+            local_time(profile.updated_at),
         )
     show_table(table)
+
+
+def _waiting(profile: Profile) -> list[tuple[str, str]]:
+    """What to do about somebody who was enrolled over MQTT."""
+    if profile.status.value != "unconfirmed":
+        return []
+    when = local_time(profile.enrolled[-1].created_at)
+    text = f"opens nothing: if {profile.name} enrolled at {when}, run edge-voice profiles confirm"
+    return [("", text)]
 
 
 def _kind(profile: Profile) -> str:
@@ -228,7 +254,7 @@ def _adapted(profile: Profile, settings: EnrollmentConfig) -> str:
     latest = max(sample.created_at for sample in profile.adapted)
     return (
         f"{len(profile.adapted)} of at most {settings.adapt_samples} utterances,"
-        f" drift {_drift(profile):.3f} (0 none, 1 another voice); latest {_when(latest)}"
+        f" drift {_drift(profile):.3f} (0 none, 1 another voice); latest {local_time(latest)}"
         f"{'' if settings.adapt else '; now off'}"
     )
 
@@ -244,7 +270,3 @@ def _drift(profile: Profile) -> float:
 def _models(profile: Profile) -> str:
     models = [model[:12] for model in (profile.speaker_model, profile.phrase_model) if model]
     return ", ".join(models) or "none yet"
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -147,7 +147,10 @@ class RecognitionConfig:
         0.6, "Shortest speech, without silence, that is judged at all.", (0.2, 5.0, "s")
     )
     min_snr_db: float = setting(
-        6.0, "Lowest signal-to-noise ratio of the speech.", (0.0, 40.0, "dB")
+        3.0,
+        "Lowest signal-to-noise ratio of the speech at which it is judged; to enroll it takes 6 dB."
+        " A stranger gains nothing by noise, so a higher one only turns residents away.",
+        (0.0, 40.0, "dB"),
     )
     min_level_dbfs: float = setting(
         -65.0, "Lowest level of the speech.", (-90.0, -10.0, "dB full scale")
@@ -535,14 +538,20 @@ class UnsignedConfig:
     enroll: bool = setting(
         False,
         "BASE/DEVICE/set/enroll, PRESS, enrolls the person named by set/enroll_person. Risk:"
-        " anyone on the broker who can speak at the door can enroll themselves and get in, and"
-        " nobody else gets in meanwhile. Allow it only while somebody is being enrolled; a signed"
-        " enroll_start does not need it.",
+        " anyone on the broker who can speak at the door can enroll themselves, which opens nothing"
+        " until it is confirmed, and nobody gets in meanwhile. Allow it only while somebody is"
+        " being enrolled; a signed enroll_start does not need it.",
     )
     enroll_cancel: bool = setting(
         False,
         "BASE/DEVICE/set/enroll_cancel, PRESS. Risk: anyone on the broker can cancel every"
         " enrollment.",
+    )
+    enroll_confirm: bool = setting(
+        False,
+        "BASE/DEVICE/set/enroll_confirm, PRESS, lets the person open who was enrolled over MQTT."
+        " Risk: together with enroll, anyone on the broker who can speak at the door gets in. A"
+        " signed enroll_confirm and 'edge-voice profiles confirm' do not need it.",
     )
     enroll_person: bool = setting(
         False,
@@ -644,10 +653,55 @@ class MetricsConfig:
     @property
     def stays_here(self) -> bool:
         """Whether the address is one that no other machine can reach."""
-        try:
-            return ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.address)
+
+
+@dataclass(frozen=True)
+class HttpConfig:
+    """The HTTP server, `edge-voice serve`."""
+
+    address: str = setting(
+        "127.0.0.1",
+        "Address to serve at: 127.0.0.1 for programs on this machine alone, 0.0.0.0 for every"
+        " machine in the network, `::` for these over IPv6 too. Anything but this machine's own is"
+        " served over TLS alone.",
+        form=(r"[0-9A-Fa-f.:]{2,45}", "an address such as 127.0.0.1 or 0.0.0.0"),
+        use="address",
+    )
+    port: int = setting(8443, "Port to serve at.", (1, 65535, ""))
+    names: str | None = setting(
+        None,
+        "More host names and addresses under which clients reach it, with commas between them. A"
+        " request to any other name is refused, and they are in the certificate.",
+        form=(
+            r"[A-Za-z0-9_.:-]{1,253}(, ?[A-Za-z0-9_.:-]{1,253}){0,15}",
+            "host names or addresses with commas between them",
+        ),
+        empty="this machine's own name, the same with .local, localhost, and its addresses",
+        use="word",
+    )
+    cert_file: Path | None = setting(
+        None,
+        "PEM file with the server's certificate, and those of the authorities that signed it.",
+        empty="one of its own, made in the state directory; `edge-voice serve --fingerprint` shows"
+        " its fingerprint",
+    )
+    key_file: Path | None = setting(
+        None,
+        "PEM file with the private key of `cert_file`. A bare name is first looked up in the"
+        " service's systemd credentials.",
+        empty="the key is in `cert_file`",
+    )
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether the address is one that no other machine can reach."""
+        return _is_loopback(self.address)
+
+    @property
+    def more_names(self) -> list[str]:
+        """`names`, one by one."""
+        return [name.strip() for name in (self.names or "").split(",") if name.strip()]
 
 
 @dataclass(frozen=True)
@@ -671,6 +725,7 @@ class Config:
     audit: AuditConfig = section(AuditConfig)
     monitor: MonitorConfig = section(MonitorConfig)
     metrics: MetricsConfig = section(MetricsConfig)
+    http: HttpConfig = section(HttpConfig)
     state_directory: Path | None = setting(
         None,
         "Folder of the signatures, the audit trail and other state.",
@@ -708,6 +763,13 @@ class Config:
         if home is None:
             raise ConfigError("this user has no home directory; set state_directory, or HOME")
         return home / ".local" / "state" / "edge-voice"
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def home_directory() -> Path | None:

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.config import find_config, load_config
+from edge.config import Config, find_config, load_config
 from edge.doctor import (
     broker,
     configuration,
     machine,
     microphone,
+    server,
     service,
     storage,
 )
 from edge.doctor.context import Context, as_the_service, ask_systemd
-from edge.doctor.finding import Finding, from_error, red, skipped
+from edge.doctor.finding import Finding, State, from_error, red, skipped
 from edge.errors import ConfigError, EdgeVoiceError
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ CHECKS = (
     DoctorCheck("state", storage.check, limit_s=60.0),
     DoctorCheck("keys", configuration.check_secrets),
     DoctorCheck("metrics", service.check_metrics),
+    DoctorCheck("HTTP server", server.check),
     DoctorCheck("models", machine.check_models, limit_s=120.0, needs_settings=False),
     DoctorCheck("machine", machine.check, needs_settings=False),
 )
@@ -84,6 +86,16 @@ def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Findin
                 yield from run_check(check, context)
         if context.problems:
             yield UNREAD()
+
+
+def faults(config: Config) -> Iterator[Finding]:
+    """What keeps a service with these settings from being heard and from hearing, if anything."""
+    context = Context(config=config, unit=ask_systemd())
+    for check in CHECKS:
+        if check.run in (broker.check, microphone.check):
+            for finding in run_check(check, context):
+                if finding.state is State.RED:
+                    yield finding
 
 
 def run_check(check: DoctorCheck, context: Context) -> Iterator[Finding]:

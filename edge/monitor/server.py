@@ -49,22 +49,22 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
+class Address:
     """Where a service opens its socket, and whether its group may use it."""
 
     path: Path
     shared: bool
 
 
-def place_of(config: Config) -> Place:
+def address_of(config: Config) -> Address:
     """Where a service with this configuration opens its socket."""
     if config.monitor.socket is not None:
-        return Place(config.monitor.socket, shared=True)
+        return Address(config.monitor.socket, shared=True)
     # Several directories are separated by colons; the first one is ours.
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:
-        return Place(Path(given) / SOCKET_NAME, shared=True)
-    return Place(config.state_path / SOCKET_NAME, shared=False)
+        return Address(Path(given) / SOCKET_NAME, shared=True)
+    return Address(config.state_path / SOCKET_NAME, shared=False)
 
 
 class OwnedSocket:
@@ -74,15 +74,15 @@ class OwnedSocket:
     ours was left behind.
 
     Raises:
-        EnvironmentFault: another service has the place, or no socket can be opened there.
+        EnvironmentFault: another service uses it, or no socket can be opened there.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._path = place.path
-        self._lock_path = Path(f"{place.path}.lock")
-        if len(os.fsencode(place.path)) > _LONGEST_PATH:
+    def __init__(self, address: Address) -> None:
+        self._path = address.path
+        self._lock_path = Path(f"{address.path}.lock")
+        if len(os.fsencode(address.path)) > _LONGEST_PATH:
             raise EnvironmentFault(
-                f"{place.path}: path too long for a socket; set a shorter monitor.socket"
+                f"{address.path}: path too long for a socket; set a shorter monitor.socket"
             )
         try:
             self._lock = _locked(self._lock_path)
@@ -90,14 +90,14 @@ class OwnedSocket:
             raise EnvironmentFault(f"{self._lock_path}: {error.strerror}") from None
         if self._lock is None:
             raise EnvironmentFault(
-                f"{place.path}: used by another service; give each its own state_directory or"
+                f"{address.path}: used by another service; give each its own state_directory or"
                 " monitor.socket"
             )
         try:
-            self.socket = self._open(place.shared)
+            self.socket = self._open(address.shared)
         except OSError as error:
             self._unlock()
-            raise EnvironmentFault(f"{place.path}: {error.strerror or error}") from None
+            raise EnvironmentFault(f"{address.path}: {error.strerror or error}") from None
 
     def release(self) -> None:
         """Close and remove the socket."""
@@ -197,10 +197,10 @@ class MonitorServer:
         EnvironmentFault: the socket cannot be opened now.
     """
 
-    def __init__(self, place: Place, history: History) -> None:
-        self._shared = place.shared
+    def __init__(self, address: Address, history: History) -> None:
+        self._shared = address.shared
         self._history = history
-        self._owned = OwnedSocket(place)
+        self._owned = OwnedSocket(address)
         self._waiting: deque[Message] = deque(maxlen=_MOST_WAITING)
         self._clients: dict[socket.socket, _Client] = {}
         self._selector = selectors.DefaultSelector()

@@ -38,8 +38,8 @@ class AdaptationRefusal(str, enum.Enum):
 
 
 @dataclass(frozen=True)
-class Nearness:
-    """How near the voice and the phrase of an utterance are to a profile."""
+class Matches:
+    """How the voice and the phrase of an utterance match a profile."""
 
     voice: SpeakerMatch
     phrase: PhraseMatch
@@ -58,15 +58,16 @@ def reason_not_to_adapt(
     analysis: Analysis,
     *,
     confidence: Confidence,
-    nearness: Nearness,
-    to_enrolled: Nearness,
+    matches: Matches,
+    to_enrolled: Matches,
     truncated: bool,
     now: float,
     interval_s: float,
 ) -> AdaptationRefusal | None:
     """Why an utterance that was accepted for a profile may not be learned from, or None.
 
-    `to_enrolled` is its nearness to what was enrolled alone, `now` its Unix time in seconds.
+    `to_enrolled` are the matches with what was enrolled alone, `now` is the time of the utterance,
+    Unix, seconds.
     Learned samples are at least `interval_s` seconds apart; a clock that is set back lengthens
     that, never shortens it.
     """
@@ -74,7 +75,7 @@ def reason_not_to_adapt(
     shortest_s = min((sample.net_speech_s for sample in profile.enrolled), default=0.0)
     latest = max((sample.created_at for sample in profile.adapted), default=None)
     checks = (
-        (confidence is not Confidence.HIGH or not nearness.certain, AdaptationRefusal.UNSURE),
+        (confidence is not Confidence.HIGH or not matches.certain, AdaptationRefusal.UNSURE),
         (not to_enrolled.certain, AdaptationRefusal.STRAYED),
         (truncated, AdaptationRefusal.CUT),
         (not quality.snr_db >= MIN_SNR_DB, AdaptationRefusal.NOISY),

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
-from edge.config import Config
+from edge.config import Config, RecognitionConfig
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition.augmentation import AUGMENTATIONS, augmented
 from edge.recognition.consistency import embed_stretches, evenness, refused_below
@@ -36,6 +36,9 @@ from edge.types import (
     SpeakerMatch,
     Utterance,
 )
+
+_LEAST_ENROLLED_SNR_DB = 6.0
+"""Whoever enrolls can wait for a quieter moment; what is enrolled is compared with for years."""
 
 MAX_VOICE_S = 300.0
 """Longest recording of free speech."""
@@ -99,14 +102,22 @@ class Analyzer:
         frames = self.models.phrase.embed(phrase_samples(utterance))
         return PhraseEmbedding(frames, (time.perf_counter() - started) * 1e3)
 
-    def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
-        """Why an utterance cannot be used, or None when it can."""
+    @property
+    def to_enroll(self) -> RecognitionConfig:
+        """The quality that an utterance must have to be enrolled."""
+        given = self.config.recognition
+        return replace(given, min_snr_db=max(given.min_snr_db, _LEAST_ENROLLED_SNR_DB))
+
+    def refusal(
+        self, utterance: Utterance, kind: ProfileKind, quality: RecognitionConfig | None = None
+    ) -> ReasonCode | None:
+        """Why an utterance cannot be used, or None when it can; by default, to be judged."""
         longest = MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
         if utterance.truncated and kind is ProfileKind.PHRASE:
             return ReasonCode.TOO_LONG
         return reason_to_refuse(
             utterance.quality,
-            self.config.recognition,
+            quality or self.config.recognition,
             duration_s=utterance.duration_s,
             max_duration_s=longest,
         )
@@ -152,9 +163,9 @@ class Engine(Analyzer):
             ProfileError: the profile was begun with another model.
         """
         self.require_models(profile)
-        reason = self.refusal(utterance, profile.kind)
+        reason = self.refusal(utterance, profile.kind, self.to_enroll)
         if reason is not None:
-            message = explain(reason, utterance.quality, self.config.recognition)
+            message = explain(reason, utterance.quality, self.to_enroll)
             raise EnrollmentRejected(reason.value, message)
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
@@ -372,6 +383,11 @@ class Engine(Analyzer):
     def require_ready(self, profile: Profile) -> None:
         """Raise `ProfileError` if a profile cannot be matched against."""
         self.require_models(profile)
+        if profile.status is ProfileStatus.UNCONFIRMED:
+            raise ProfileError(
+                f"{profile.name} was enrolled over MQTT and is not confirmed yet: run edge-voice"
+                f" profiles confirm {profile.name!r}"
+            )
         if profile.status is not ProfileStatus.ENROLLED:
             by_phrase = profile.kind is ProfileKind.PHRASE
             unit = "repetitions" if by_phrase else "seconds of speech"

@@ -23,7 +23,7 @@ from edge.monitor.messages import (
     level_message,
     state_message,
 )
-from edge.monitor.server import History, MonitorServer, place_of
+from edge.monitor.server import History, MonitorServer, address_of
 from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import PROBLEMS
 from edge.recognition import Engine
@@ -87,7 +87,7 @@ class Monitoring(Observer):
     def _open(self) -> None:
         device = self._config.device
         try:
-            self._server = MonitorServer(place_of(self._config), History(device.id, device.name))
+            self._server = MonitorServer(address_of(self._config), History(device.id, device.name))
         except EnvironmentFault as error:
             # Tried again: another service may hold the socket for now, as before a reload.
             if not self._complained:

@@ -25,6 +25,7 @@ from edge.access.lockout import LockOut
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
 from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
+from edge.audio.sharing import SharedMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.config import Config
@@ -272,6 +273,7 @@ class Service:
                 ring_s=audio.ring_s,
                 on_change=self._microphone_changed,
                 command=audio.source,
+                shared=SharedMicrophone(parts.context.config.state_path),
             )
         self._source: Source = source
         self._time_known = True

@@ -32,7 +32,7 @@ class ScriptedMicrophone:
     now: ClassVar[float] = 0.0
     """How far it is, seconds; commands wait by this, see `hear_by_script`."""
 
-    def __init__(self, device: object = None, ring_s: float = 20.0) -> None:
+    def __init__(self, device: object = None, ring_s: float = 20.0, stall_s: float = 3.0) -> None:
         self.name = "a microphone" if device is None else str(device)
         self.closed = False
 

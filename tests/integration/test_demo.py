@@ -55,4 +55,4 @@ def test_a_decision_that_is_not_as_expected_is_told(
     assert "0 of 1 decisions as expected" in str(outcome)
     said = (tmp_path / "screen.txt").read_text()
     assert "denied, unknown_speaker" in said
-    assert "EXPECTED granted, accepted" in said
+    assert "EXPECTED granted, recognized" in said

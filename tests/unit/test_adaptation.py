@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.recognition import Analysis
-from edge.recognition.adaptation import AdaptationRefusal, Nearness, drift_of, reason_not_to_adapt
+from edge.recognition.adaptation import AdaptationRefusal, Matches, drift_of, reason_not_to_adapt
 from edge.recognition.scoring import cosine, signature_of
 from edge.types import (
     Confidence,
@@ -49,9 +49,9 @@ def profile_of(*samples: EnrollmentSample) -> Profile:
 ADA = profile_of(*(sample(toward(0.95, axis)) for axis in (1, 2, 3)))
 
 
-def nearness(voice: float = 9.0, phrase: float = 6.0) -> Nearness:
+def matches(voice: float = 9.0, phrase: float = 6.0) -> Matches:
     """Thresholds at 3 and 1: high confidence from 5.3 and 3.3 on (ln 10 above them)."""
-    return Nearness(
+    return Matches(
         SpeakerMatch(ADA.id, "Ada", 0.8, voice, 3.0),
         PhraseMatch(ADA.id, "x", 0.2, phrase, 1.0),
     )
@@ -64,8 +64,8 @@ def reason(
     analysis = Analysis(toward(0.9, 4) if voice is None else voice, None, quality, {})
     facts: dict[str, Any] = {
         "confidence": Confidence.HIGH,
-        "nearness": nearness(),
-        "to_enrolled": nearness(),
+        "matches": matches(),
+        "to_enrolled": matches(),
         "truncated": False,
         "now": NOW,
         "interval_s": 6 * HOUR,
@@ -86,16 +86,16 @@ def test_a_decision_that_was_not_sure_teaches_nothing(confidence: Confidence) ->
 @pytest.mark.parametrize(
     "borderline",
     [
-        pytest.param(nearness(voice=5.2), id="voice nearly sure"),
-        pytest.param(nearness(voice=3.0), id="voice at the threshold"),
-        pytest.param(nearness(voice=-9.0), id="voice not accepted at all"),
-        pytest.param(nearness(phrase=3.2), id="phrase nearly sure"),
-        pytest.param(nearness(phrase=1.0), id="phrase at the threshold"),
-        pytest.param(nearness(phrase=-9.0), id="phrase not accepted at all"),
+        pytest.param(matches(voice=5.2), id="voice nearly sure"),
+        pytest.param(matches(voice=3.0), id="voice at the threshold"),
+        pytest.param(matches(voice=-9.0), id="voice not accepted at all"),
+        pytest.param(matches(phrase=3.2), id="phrase nearly sure"),
+        pytest.param(matches(phrase=1.0), id="phrase at the threshold"),
+        pytest.param(matches(phrase=-9.0), id="phrase not accepted at all"),
     ],
 )
-def test_both_parts_must_be_sure_with_and_without_what_was_learned(borderline: Nearness) -> None:
-    assert reason(nearness=borderline) is AdaptationRefusal.UNSURE
+def test_both_parts_must_be_sure_with_and_without_what_was_learned(borderline: Matches) -> None:
+    assert reason(matches=borderline) is AdaptationRefusal.UNSURE
     assert reason(to_enrolled=borderline) is AdaptationRefusal.STRAYED
 
 
@@ -127,7 +127,7 @@ def test_of_several_reasons_the_first_is_given() -> None:
     learned = sample(toward(0.9, 4), adapted=True, created_at=NOW)
     everything: dict[str, Any] = {
         "confidence": Confidence.LOW,
-        "to_enrolled": nearness(voice=0.0),
+        "to_enrolled": matches(voice=0.0),
         "truncated": True,
         "snr_db": 0.0,
         "speech_s": 0.1,

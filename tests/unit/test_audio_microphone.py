@@ -12,12 +12,8 @@ import pytest
 
 from edge.audio import portaudio
 from edge.audio.devices import InputDevice, list_devices
-from edge.audio.microphone import (
-    Microphone,
-    MicrophoneStalled,
-    MicrophoneState,
-    ReconnectingMicrophone,
-)
+from edge.audio.microphone import Microphone, MicrophoneState, ReconnectingMicrophone
+from edge.audio.sources import MicrophoneStalled
 from edge.errors import MicrophoneError
 from edge.types import AudioBlock, FloatArray
 from tests.unit.sound_system import Clock, SoundSystem

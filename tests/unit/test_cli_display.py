@@ -70,11 +70,12 @@ def test_a_log_line_has_the_time_at_a_terminal_alone(
     record = logging.LogRecord("edge", logging.WARNING, "", 0, "no broker", (), None)
     record.created = 1_700_000_000.0
     logging.getLogger().handle(record)
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    file = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", file)
     _log_to_stderr(0)
     logging.getLogger().handle(record)
     assert stderr.getvalue() == "07:13:20 edge-voice: WARNING: no broker\n"
-    assert sys.stderr.getvalue() == "edge-voice: WARNING: no broker\n"
+    assert file.getvalue() == "edge-voice: WARNING: no broker\n"
     monkeypatch.undo()
     time.tzset()
 
@@ -132,9 +133,10 @@ def test_a_terminal_breaks_no_word(
 
 def test_what_is_not_at_a_terminal_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    file = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", file)
     prompts.say(SAID)
-    assert sys.stderr.getvalue() == f"{SAID}\n"  # type: ignore[attr-defined]
+    assert file.getvalue() == f"{SAID}\n"
 
 
 def test_without_a_terminal_only_lines_are_printed() -> None:

@@ -293,6 +293,31 @@ def test_does_not_judge_what_is_too_bad(
     assert (found.reason, found.confidence) == (of_voice or ReasonCode.RECOGNIZED, Confidence.HIGH)
 
 
+@pytest.mark.parametrize(
+    ("given_db", "snr_db", "judged", "enrolled"),
+    [
+        (3.0, 2.9, False, False),
+        (3.0, 3.0, True, False),
+        (3.0, 5.9, True, False),
+        (3.0, 6.0, True, True),
+        (8.0, 7.9, False, False),
+        (8.0, 8.0, True, True),
+    ],
+)
+def test_more_noise_is_borne_at_the_door_than_at_enrollment(
+    engine: Engine, given_db: float, snr_db: float, judged: bool, enrolled: bool
+) -> None:
+    config = Config(recognition=RecognitionConfig(min_snr_db=given_db))
+    recognizer, utterance = hearing(engine, config=config), said(snr_db=snr_db)
+    result = recognizer.verify(known(engine), utterance)
+    assert (result.reason is not ReasonCode.TOO_NOISY) is judged
+    if enrolled:
+        assert recognizer.enroll(Profile.begin("Grace"), utterance).snr_db == snr_db
+        return
+    with pytest.raises(EnrollmentRejected, match=f"at least {max(given_db, 6.0):.0f} needed"):
+        recognizer.enroll(known(engine), utterance)
+
+
 def test_enrolls_what_it_heard(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     recognizer = hearing(engine, phrase=phrase_at(0.2))

@@ -45,7 +45,7 @@ STRICT = RecognitionConfig(
     ("config", "good_enough", "too_bad", "reason"),
     [
         (CONFIG, {"net_speech_s": 0.6}, {"net_speech_s": 0.59}, ReasonCode.TOO_SHORT),
-        (CONFIG, {"snr_db": 6.0}, {"snr_db": 5.9}, ReasonCode.TOO_NOISY),
+        (CONFIG, {"snr_db": 3.0}, {"snr_db": 2.9}, ReasonCode.TOO_NOISY),
         (CONFIG, {"level_dbfs": -65.0}, {"level_dbfs": -65.1}, ReasonCode.TOO_QUIET),
         (CONFIG, {"clipped_fraction": 0.02}, {"clipped_fraction": 0.021}, ReasonCode.CLIPPED),
         (STRICT, {"net_speech_s": 2.0}, {"net_speech_s": 1.9}, ReasonCode.TOO_SHORT),

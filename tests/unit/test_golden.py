@@ -132,6 +132,21 @@ def test_a_difference_is_found(found: Any, line: Any) -> None:
     assert differences(wanted, found, tolerance=0.1) == ([line] if line else [])
 
 
+@pytest.mark.parametrize(
+    ("found", "lines"),
+    [
+        ({"noise_dbfs": -65.4, "snr_db": [{"a": 41}]}, []),
+        ({"noise_dbfs": -65.6, "snr_db": [{"a": 41}]}, [".noise_dbfs: -65.6 instead of -62.5"]),
+        ({"noise_dbfs": -60, "snr_db": [{"a": 41}]}, []),
+        ({"noise_dbfs": None, "snr_db": [{"a": 41}]}, [".noise_dbfs: None instead of -62.5"]),
+        ({"noise_dbfs": -62.5, "snr_db": [{"a": 42}]}, [".snr_db[0].a: 42 instead of 41"]),
+    ],
+)
+def test_what_is_measured_may_differ_by_so_much(found: Any, lines: list[str]) -> None:
+    wanted = {"noise_dbfs": -62.5, "snr_db": [{"a": 41}]}
+    assert differences(wanted, found, measured={"noise_dbfs": 3.0}) == lines
+
+
 def _signed_anew(line: dict[str, Any]) -> dict[str, Any]:
     """A line as it must be today: byte for byte the golden one where nothing in it was renamed."""
     translation = Translation()

@@ -20,7 +20,7 @@ from edge.config.settings import MonitorConfig
 from edge.errors import EnvironmentFault
 from edge.monitor.client import NoService, Stream, candidates, connect
 from edge.monitor.messages import decode, encode, judgment_messages, level_message, state_message
-from edge.monitor.server import History, MonitorServer, Place, place_of
+from edge.monitor.server import Address, History, MonitorServer, address_of
 from edge.service.monitoring import Monitoring, state_of
 from edge.service.observers import SoundLevel
 from edge.types import ReasonCode
@@ -29,13 +29,13 @@ from tests.unit.judgments import judgment_of
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Address:
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    return Place(tmp_path / "m", shared=False)
+    return Address(tmp_path / "m", shared=False)
 
 
-def serve(place: Place) -> MonitorServer:
-    return MonitorServer(place, History("front-door", "Front door"))
+def serve(address: Address) -> MonitorServer:
+    return MonitorServer(address, History("front-door", "Front door"))
 
 
 def gather(stream: Stream, kind: str, timeout_s: float = 5.0) -> list[dict[str, Any]]:
@@ -55,13 +55,13 @@ def soon(condition: Any, timeout_s: float = 5.0) -> bool:
     return bool(condition())
 
 
-def test_a_newcomer_is_told_the_last_minutes_then_what_happens(place: Place) -> None:
-    server = serve(place)
+def test_a_newcomer_is_told_the_last_minutes_then_what_happens(address: Address) -> None:
+    server = serve(address)
     try:
         server.post({"type": "level", "level_dbfs": -40.0})
         server.post({"type": "decision", "id": "1", "decision": "granted"})
         server.post(state_message("listening", enrolled=2))
-        stream = Stream(connect([place.path]))
+        stream = Stream(connect([address.path]))
         told = gather(stream, "state")
         assert [message["type"] for message in told] == ["hello", "decision", "state"]
         assert told[0]["device"] == "front-door"
@@ -76,21 +76,21 @@ def test_a_newcomer_is_told_the_last_minutes_then_what_happens(place: Place) -> 
         assert soon(lambda: not server.watched)
     finally:
         server.close()
-    assert list(place.path.parent.iterdir()) == []
+    assert list(address.path.parent.iterdir()) == []
 
 
 def test_modes_are_for_the_owner_or_also_the_group(tmp_path: Path) -> None:
     for shared, mode in ((False, 0o600), (True, 0o660)):
-        server = serve(Place(tmp_path / "m", shared=shared))
+        server = serve(Address(tmp_path / "m", shared=shared))
         assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == mode
         server.close()
 
 
-def test_one_who_does_not_read_is_dropped_and_the_others_are_told(place: Place) -> None:
-    server = serve(place)
+def test_one_who_does_not_read_is_dropped_and_the_others_are_told(address: Address) -> None:
+    server = serve(address)
     try:
-        deaf = connect([place.path])
-        stream = Stream(connect([place.path]))
+        deaf = connect([address.path])
+        stream = Stream(connect([address.path]))
         gather(stream, "hello")
         many = {"type": "decision", "id": "x" * 200, "decision": "denied"}
         seen: list[Any] = []
@@ -115,22 +115,22 @@ def test_one_who_does_not_read_is_dropped_and_the_others_are_told(place: Place) 
         server.close()
 
 
-def test_so_many_may_watch_and_no_more(place: Place) -> None:
-    server = serve(place)
+def test_so_many_may_watch_and_no_more(address: Address) -> None:
+    server = serve(address)
     try:
-        streams = [Stream(connect([place.path])) for _ in range(4)]
+        streams = [Stream(connect([address.path])) for _ in range(4)]
         for stream in streams:
             gather(stream, "hello")
         with pytest.raises(NoService, match="4 monitors are connected already"):
-            gather(Stream(connect([place.path])), "hello")
+            gather(Stream(connect([address.path])), "hello")
     finally:
         server.close()
 
 
-def test_what_a_client_says_ends_it(place: Place) -> None:
-    server = serve(place)
+def test_what_a_client_says_ends_it(address: Address) -> None:
+    server = serve(address)
     try:
-        line = connect([place.path])
+        line = connect([address.path])
         line.setblocking(True)
         line.settimeout(5.0)
         assert line.recv(65536)
@@ -145,63 +145,63 @@ def test_what_a_client_says_ends_it(place: Place) -> None:
         server.close()
 
 
-def test_a_second_service_does_not_take_the_place_of_the_first(place: Place) -> None:
-    first = serve(place)
+def test_a_second_service_does_not_take_the_place_of_the_first(address: Address) -> None:
+    first = serve(address)
     try:
         with pytest.raises(EnvironmentFault, match="used by another service"):
-            serve(place)
-        gather(Stream(connect([place.path])), "hello")
+            serve(address)
+        gather(Stream(connect([address.path])), "hello")
     finally:
         first.close()
-    serve(place).close()
+    serve(address).close()
 
 
-def test_what_a_killed_service_left_is_replaced(place: Place) -> None:
+def test_what_a_killed_service_left_is_replaced(address: Address) -> None:
     text = (
         "import os, sys; from pathlib import Path\n"
-        "from edge.monitor.server import OwnedSocket, Place\n"
-        "owned = OwnedSocket(Place(Path(sys.argv[1]), False)); os._exit(9)"
+        "from edge.monitor.server import OwnedSocket, Address\n"
+        "owned = OwnedSocket(Address(Path(sys.argv[1]), False)); os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", text, str(place.path)], check=False)
-    assert place.path.is_socket()
+    subprocess.run([sys.executable, "-c", text, str(address.path)], check=False)
+    assert address.path.is_socket()
     with pytest.raises(NoService, match="no service is running"):
-        connect([place.path])
-    server = serve(place)
-    gather(Stream(connect([place.path])), "hello")
+        connect([address.path])
+    server = serve(address)
+    gather(Stream(connect([address.path])), "hello")
     server.close()
-    assert not place.path.exists()
+    assert not address.path.exists()
 
 
-def test_a_file_in_the_way_is_left_alone(place: Place) -> None:
-    place.path.write_text("mine")
+def test_a_file_in_the_way_is_left_alone(address: Address) -> None:
+    address.path.write_text("mine")
     with pytest.raises(EnvironmentFault, match="is not a socket; remove it"):
-        serve(place)
-    assert place.path.read_text() == "mine"
+        serve(address)
+    assert address.path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "no/such/folder"])
 def test_a_place_that_cannot_be_is_said(tmp_path: Path, name: str) -> None:
     with pytest.raises(EnvironmentFault, match=r"too long for a socket|No such file"):
-        serve(Place(tmp_path / name, shared=False))
+        serve(Address(tmp_path / name, shared=False))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_user_is_refused_twice(tmp_path: Path) -> None:
     """By the socket's mode; and where that was changed, by who the kernel says it is."""
     let_others_in(tmp_path)
-    place = Place(tmp_path / "m", shared=True)
-    server = serve(place)
+    address = Address(tmp_path / "m", shared=True)
+    server = serve(address)
     text = (
         "import os, sys; from pathlib import Path; from edge.monitor.client import *\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: print([m['type'] for m in Stream(connect([Path(sys.argv[1])])).wait(5.0)])\n"
         "except NoService as error: print(error)\n"
     )
-    command = [sys.executable, "-c", text, str(place.path)]
+    command = [sys.executable, "-c", text, str(address.path)]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "sudo usermod -aG edge-voice" in told.stdout, told.stderr
-        place.path.chmod(0o666)
+        address.path.chmod(0o666)
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "only root, the service's own user and its group" in told.stdout, told.stderr
         # A member of the group may look.
@@ -213,14 +213,14 @@ def test_another_user_is_refused_twice(tmp_path: Path) -> None:
         server.close()
 
 
-def test_a_restart_is_told_and_outlived(place: Place) -> None:
-    server = serve(place)
-    stream = Stream(connect([place.path]), lambda: connect([place.path]))
+def test_a_restart_is_told_and_outlived(address: Address) -> None:
+    server = serve(address)
+    stream = Stream(connect([address.path]), lambda: connect([address.path]))
     gather(stream, "hello")
     server.close()
     assert gather(stream, "gone")[-1] == {"type": "gone"}
     assert stream.wait(0.6) == []
-    again = serve(place)
+    again = serve(address)
     assert gather(stream, "hello")[0]["type"] == "hello"
     again.close()
 
@@ -228,16 +228,16 @@ def test_a_restart_is_told_and_outlived(place: Place) -> None:
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     config = Config(state_directory=tmp_path)
-    assert place_of(config) == Place(tmp_path / "monitor.sock", shared=False)
+    assert address_of(config) == Address(tmp_path / "monitor.sock", shared=False)
     assert candidates(config) == [tmp_path / "monitor.sock", Path("/run/edge-voice/monitor.sock")]
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/edge-voice:/run/other")
-    assert place_of(config) == Place(Path("/run/edge-voice/monitor.sock"), shared=True)
+    assert address_of(config) == Address(Path("/run/edge-voice/monitor.sock"), shared=True)
     named = replace(config, monitor=MonitorConfig(socket=tmp_path / "here"))
-    assert place_of(named) == Place(tmp_path / "here", shared=True)
+    assert address_of(named) == Address(tmp_path / "here", shared=True)
     assert candidates(named) == [tmp_path / "here"]
 
 
-def test_lines_are_bounded_and_checked(place: Place) -> None:
+def test_lines_are_bounded_and_checked(address: Address) -> None:
     assert decode(b"[1]") is None
     assert decode(b'{"type": 1}') is None
     assert decode(b"[" * 100_000) is None
@@ -300,27 +300,27 @@ def test_messages_say_no_more_than_was_published() -> None:
 
 def test_a_path_may_be_as_long_as_the_kernel_takes(tmp_path: Path) -> None:
     room = 107 - len(os.fsencode(tmp_path)) - 1
-    serve(Place(tmp_path / ("x" * room), shared=False)).close()
+    serve(Address(tmp_path / ("x" * room), shared=False)).close()
     with pytest.raises(EnvironmentFault, match="too long for a socket"):
-        serve(Place(tmp_path / ("x" * (room + 1)), shared=False))
+        serve(Address(tmp_path / ("x" * (room + 1)), shared=False))
 
 
 QUIET = SoundLevel(512, 0.0, 0.0, 0.0)
 
 
-def monitoring(place: Place, status: dict[str, Any]) -> Monitoring:
-    config = Config(monitor=MonitorConfig(socket=place.path))
+def monitoring(address: Address, status: dict[str, Any]) -> Monitoring:
+    config = Config(monitor=MonitorConfig(socket=address.path))
     publisher: Any = SimpleNamespace(status=status)
     silent: Any = SimpleNamespace(speaking=False, pending=False)
     return Monitoring(config, publisher, silent, silent)
 
 
-def test_the_service_tells_what_it_hears_and_decides(place: Place) -> None:
-    observer = monitoring(place, {"microphone": "listening", "enrolled": 1})
+def test_the_service_tells_what_it_hears_and_decides(address: Address) -> None:
+    observer = monitoring(address, {"microphone": "listening", "enrolled": 1})
     observer.level(QUIET)  # nobody can watch yet
     assert not observer.live
     observer.tick()
-    stream = Stream(connect([place.path]))
+    stream = Stream(connect([address.path]))
     gather(stream, "state")
     judgment = judgment_of(ReasonCode.RECOGNIZED)
     scores = {"joint": 9.0, "joint_threshold": 6.5, "voice": 4.0, "voice_threshold": 3.5}
@@ -339,26 +339,26 @@ def test_the_service_tells_what_it_hears_and_decides(place: Place) -> None:
     # Neither the phrase in writing, nor what a signature is made of.
     assert "mellon" not in str((heard, decision))
     observer.close()
-    assert not place.path.exists()
+    assert not address.path.exists()
 
 
 def test_a_service_that_cannot_be_watched_goes_on_and_says_so(
-    place: Place, caplog: pytest.LogCaptureFixture
+    address: Address, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place.path.mkdir()
-    observer = monitoring(place, {})
+    address.path.mkdir()
+    observer = monitoring(address, {})
     observer.tick()
     observer.tick()
     observer.level(QUIET)
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"edge-voice monitor cannot watch this service: {place.path}: exists and is not a"
+        f"edge-voice monitor cannot watch this service: {address.path}: exists and is not a"
         " socket; remove it"
     )
-    # Once the place is free, it is taken.
-    place.path.rmdir()
+    # Once the path is free, the socket is opened.
+    address.path.rmdir()
     observer.tick()
-    gather(Stream(connect([place.path])), "state")
+    gather(Stream(connect([address.path])), "state")
     observer.close()
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from edge.cli.main import main
 from edge.crypto.sealing import Sealer, derive
-from edge.errors import ProfileError
+from edge.errors import EnvironmentFault, ProfileError
 from edge.store import ProfileStore
 from edge.store.records import as_dict, encode_sample, from_dict
 from edge.store.transfer import (
@@ -180,7 +180,7 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
     write_person(file, person, PASSPHRASE, replace=True)
     assert read_person(file, PASSPHRASE).profile.name == "Ada"
-    with pytest.raises(TransferError, match="cannot write"):
+    with pytest.raises(EnvironmentFault, match="cannot write"):
         write_person(tmp_path / "none" / "file", person, PASSPHRASE)
     assert [each for each in tmp_path.iterdir() if ".new" in each.name] == []
 
@@ -387,6 +387,8 @@ IMPOSSIBLE = "it has an impossible number of samples"
         (_put("duress", 0, "duress", [{}]), "a list in it is not one, or has more than 0 parts"),
         (_put("duress", 0, "profile", "duress_of", "x"), "it names an owner"),
         (_put("profile", "duress_of", "x"), "it names an owner"),
+        (_put("profile", "confirmed", False), None),
+        (_put("profile", "confirmed", "yes"), "it is neither confirmed nor not"),
         (_put("profile", "required", 50.0), None),
         (_put("profile", "required", 51.0),
          "an enrollment can require more than 0 and up to 50: 51.0"),
@@ -424,6 +426,7 @@ def test_what_a_persons_file_may_hold(
         )
         profile = store.import_person(replace(person, duress=duress))
         assert len(profile.samples) == len(value["samples"])
+        assert profile.confirmed is value["profile"]["confirmed"]
 
 
 @pytest.mark.parametrize(
@@ -481,7 +484,7 @@ class TestCommand:
 
     def test_nobody_to_ask_and_weak_passphrases(self, capsys: Capture, tmp_path: Path) -> None:
         file, secret = tmp_path / "ada.profile", tmp_path / "passphrase"
-        assert main(["profiles", "export", "ada", str(file)]) == 3
+        assert main(["profiles", "export", "ada", str(file)]) == 2
         assert "not a terminal, cannot ask" in capsys.readouterr().err
         secret.write_text("short\n")
         assert main(["profiles", "export", "ada", str(file), "--passphrase-file", str(secret)]) == 2
