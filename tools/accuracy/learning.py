@@ -14,7 +14,7 @@ import numpy as np
 
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition import Analysis, Engine
-from edge.recognition.adaptation import Nearness, reason_not_to_adapt
+from edge.recognition.adaptation import Matches, reason_not_to_adapt
 from edge.recognition.scoring import confidence_of
 from edge.types import EnrollmentSample, Profile
 from tools.accuracy import same_phrase
@@ -32,8 +32,8 @@ def learn(engine: Engine, profile: Profile, said: Sequence[Analysis]) -> Profile
     enrolled = profile
     for number, analysis in enumerate(said, start=1):
         now = number * settings.adapt_interval_s
-        nearness, to_enrolled = (
-            Nearness(
+        matches, to_enrolled = (
+            Matches(
                 engine.match_speakers([one], analysis)[0], engine.match_phrases([one], analysis)[0]
             )
             for one in (profile, enrolled)
@@ -41,8 +41,8 @@ def learn(engine: Engine, profile: Profile, said: Sequence[Analysis]) -> Profile
         refusal = reason_not_to_adapt(
             profile,
             analysis,
-            confidence=confidence_of([nearness.voice.margin, nearness.phrase.margin]),
-            nearness=nearness,
+            confidence=confidence_of([matches.voice.margin, matches.phrase.margin]),
+            matches=matches,
             to_enrolled=to_enrolled,
             truncated=False,
             now=now,
