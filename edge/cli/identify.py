@@ -159,7 +159,7 @@ def _listening(args: argparse.Namespace, config: Config) -> Iterator[Source]:
     audio = config.audio
     command = audio.source if args.device is None else None
     with (
-        paused(say),
+        paused(say, config.state_path),
         live_source(command, args.device or audio.device, audio.ring_s) as microphone,
     ):
         say(f"Microphone: {microphone.name}. Ctrl-C ends.")
