@@ -41,6 +41,7 @@ class EnrollmentRequest:
         short: whether `SHORT_SECONDS` of free speech are enough.
         again: whether to replace an existing signature.
         duress: whether it is the person's duress phrase.
+        more: whether an enrolled signature may be added to.
     """
 
     name: str
@@ -49,6 +50,7 @@ class EnrollmentRequest:
     short: bool = False
     again: bool = False
     duress: bool = False
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ class Enrollment:
         return self.profile
 
     def _refuse_what_differs(self, existing: Profile) -> None:
-        if existing.status is ProfileStatus.ENROLLED:
+        if existing.status is ProfileStatus.ENROLLED and not self._request.more:
             raise ProfileError(
                 f"{existing.name} is already enrolled: add --again to replace the signature"
             )

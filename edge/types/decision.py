@@ -227,6 +227,8 @@ class EventKind(str, enum.Enum):
     COMMAND = "command"
     """A command that was carried out."""
     COMMAND_REFUSED = "command_refused"
+    VERIFICATION = "verification"
+    """A recording that was judged over HTTP: it opened nothing."""
     ENROLLMENT = "enrollment"
     CHANGE = "change"
     """A profile was renamed, reset, or its access rule changed."""
