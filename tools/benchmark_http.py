@@ -26,7 +26,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,8 @@ from edge.types import SAMPLE_RATE
 from edge.web.callers import HEADER
 from tools.benchmark_service import memory_mb, processor_s
 
+NICENESS = ("nice", "-n", "10")
+"""The priority of the server's unit, which its recognizer always has."""
 _PATIENCE_S = 30.0
 _THREADS = 10
 _HELD = 60
@@ -79,11 +81,11 @@ class Target:
         context = ssl.create_default_context(cafile=self.certificate)
         return context.wrap_socket(plain, server_hostname="localhost")
 
-    def ask(self, head: str, body: bytes = b"") -> None:
-        """One request on a connection of its own, and the beginning of its answer."""
+    def ask(self, head: str, body: bytes = b"") -> bytes:
+        """The beginning of the answer to a request on a connection of its own."""
         with self.connect() as connection:
             connection.sendall(f"{head}\r\n\r\n".encode() + body)
-            connection.recv(4096)
+            return connection.recv(4096)
 
 
 def slow(target: Target, _: int) -> None:
@@ -142,7 +144,9 @@ def verifications(target: Target, _: int) -> None:
     body = recording()
     head = f"POST {_API}/{target.profile_id}:verify?api-version=2021-09-05 HTTP/1.1\r\n"
     head += f"Host: localhost\r\n{HEADER}: {target.key}\r\nContent-Length: {len(body)}"
-    target.ask(head, body)
+    answer = target.ask(head, body)
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"a verification failed: {answer[:80]!r}")
 
 
 ATTACKS: dict[str, Callable[[Target, int], None]] = {
@@ -191,11 +195,17 @@ def attacked(name: str, target: Target) -> Iterator[Any]:
 
 
 @contextmanager
-def served(path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`edge-voice serve` over TLS with its unit's priority, and its port."""
-    arguments = ["serve", "--json", "--tls", "--port", "0", "--config", str(path)]
+def served(
+    path: Path, *more: str, before: Sequence[str] = NICENESS
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`edge-voice serve` with more arguments, and its port.
+
+    Args:
+        before: what its command line begins with.
+    """
+    arguments = ["serve", "--json", *more, "--port", "0", "--config", str(path)]
     process = subprocess.Popen(
-        ["nice", "-n", "10", *command(*arguments)],
+        [*before, *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=path.with_name("server.log").open("wb"),
         env=environment(),
@@ -221,11 +231,12 @@ def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
         path = write_config(Path(name), settings)
         config = load_config(path)
         enroll((person,), config, Show(None))
-        server, port = stack.enter_context(served(path))
+        server, port = stack.enter_context(served(path, "--tls"))
         with open_store(config.state_path, settings=config.store) as store:
             key = ApiKeys(store).new("Benchmark", ApiRole.MANAGE)
             profile_id = store.get(person.name).id
         target = Target(port, config.state_path / OWN_FILE, key, profile_id)
+        verifications(target, 0)  # raises here if it does not work
         subscriber = stack.enter_context(DecisionSubscriber(config))
         service = stack.enter_context(ServiceProcess(path, piped=True))
         with contextlib.suppress(PermissionError):  # as its unit has it
