@@ -1,9 +1,9 @@
-"""Measures verifications over HTTP on one core, beside another server that compares voices.
+"""Measures verifications over HTTP on one core, beside other servers that compare voices.
 
     python -m tools.benchmark_verifications [--peer-python PYTHON] [--rounds N] [--count N]
 
-Runs `edge-voice serve` and, if a Python is given that has it, a server of `tools.http_peers`. Each
-has the same core, the same priority and one thread for its arithmetic; the clients have the other
+Runs `edge-voice serve` and those servers of `tools.http_peers` that the given Python has. Each has
+the same core, the same priority and one thread for its arithmetic; the clients have the other
 cores. In every round each server is asked in turn, by one client and by many at once, who ask again
 as soon as they are answered. All of it is accepted, so that nobody is locked out.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import io
 import json
 import os
 import statistics
@@ -25,13 +24,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from rich.console import Console
 from rich.table import Table
 
@@ -40,11 +39,11 @@ from edge.demo.parts import write_config
 from edge.demo.story import Play, load_play
 from edge.store import open_store
 from edge.store.api_keys import ApiKeys, ApiRole
-from edge.types import SAMPLE_RATE, FloatArray
+from edge.types import FloatArray
 from edge.web.callers import HEADER
-from tools.benchmark_http import NICENESS, served
+from tools.benchmark_http import served
 from tools.benchmark_service import memory_mb, processor_s
-from tools.http_peers import HOST, PATIENCE_S, Question, Running, speaker_recognition, version_of
+from tools.http_peers import HOST, PATIENCE_S, PEERS, Question, Running, said_by, version_of, wav
 
 _MEMORY_EVERY_S = 0.2
 _V2 = "/speaker/verification/v2.0"
@@ -159,7 +158,7 @@ def edge_voice(before: Sequence[str], folder: Path, play: Play, clients: int) ->
     path = write_config(folder, {"state_directory": str(folder / "state")})
     config = load_config(path)
     person = play.people[0]
-    said = wav(next(scene for scene in play.scenes if scene.name == person.name).samples)
+    said = wav(said_by(person, play))
     with served(path, before=before) as (process, port):
         with open_store(config.state_path, settings=config.store) as store:
             keys = ApiKeys(store)
@@ -214,11 +213,10 @@ def _enroll(
     return made
 
 
-def wav(samples: FloatArray) -> bytes:
-    """A recording as a WAV file."""
-    file = io.BytesIO()
-    soundfile.write(file, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+def give_priority(process: int, nice: int) -> None:
+    """Give all threads of a process a priority, also those that chose one of their own."""
+    for task in Path(f"/proc/{process}/task").iterdir():
+        os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
 
 
 @contextmanager
@@ -233,19 +231,22 @@ def beside(core: int) -> Iterator[None]:
 
 
 def benchmark(
-    rounds: int, count: int, clients: int, core: int, peer_python: str | None
+    rounds: int, count: int, clients: int, core: int, nice: int, peer_python: str | None
 ) -> Iterator[list[str]]:
     """A row for each server, call and number of clients."""
     play = load_play()
-    before = ["taskset", "-c", str(core), *NICENESS]
+    before = ["taskset", "-c", str(core), "nice", "-n", str(nice)]
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         stack.enter_context(beside(core))
-        start: list[Callable[[], Any]] = [lambda: edge_voice(before, Path(name), play, clients)]
-        if peer_python is not None:
-            start.append(
-                lambda: speaker_recognition(peer_python, before, Path(name), play, clients)
-            )
+        start: list[Callable[[], AbstractContextManager[Running]]] = [
+            partial(edge_voice, before, Path(name), play, clients)
+        ]
+        for package, peer in PEERS.items() if peer_python else ():
+            if version_of(peer_python, package) is not None:
+                start.append(partial(peer, peer_python, before, Path(name), play, clients))
         servers = [stack.enter_context(each()) for each in start]
+        for server in servers:
+            give_priority(server.pid, nice)
         measured = {
             (number, what, many): Measured()
             for number, server in enumerate(servers)
@@ -271,13 +272,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--clients", type=int, default=10, metavar="N", help="how many at once")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), metavar="N")
     parser.add_argument(
-        "--peer-python", metavar="PYTHON", help="a Python with hass-speaker-recognition[server]"
+        "--nice", type=int, default=10, metavar="N", help="of all servers; below 0 takes root"
+    )
+    parser.add_argument(
+        "--peer-python", metavar="PYTHON", help="a Python with the packages of tools/http_peers.py"
     )
     options = parser.parse_args(arguments)
     peer = options.peer_python
-    if peer is not None and version_of(peer, "hass-speaker-recognition") is None:
-        parser.error(f"{peer} has no hass-speaker-recognition: see tools/http_peers.py")
-    os.environ["OMP_NUM_THREADS"] = "1"
+    if peer is not None and not any(version_of(peer, package) for package in PEERS):
+        parser.error(f"{peer} has none of {', '.join(PEERS)}: see tools/http_peers.py")
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the servers
     load = os.getloadavg()[0]
     table = Table(title="Verifications over HTTP, on one core")
     for title in ("server", "call", "clients"):
@@ -286,9 +290,11 @@ def main(arguments: list[str]) -> int:
         "a second", "median, ms", "95 %, ms", "of one client", "processor, ms", "PSS, MB", "RSS, MB"
     ):  # fmt: skip
         table.add_column(title, justify="right")
-    for row in benchmark(options.rounds, options.count, options.clients, options.core, peer):
+    for row in benchmark(
+        options.rounds, options.count, options.clients, options.core, options.nice, peer
+    ):
         table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 130)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
     console.print(
         f"Load of the machine ({os.cpu_count()} cores): {load:.1f} before,"
