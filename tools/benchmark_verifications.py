@@ -241,9 +241,12 @@ def benchmark(
         start: list[Callable[[], AbstractContextManager[Running]]] = [
             partial(edge_voice, before, Path(name), play, clients)
         ]
-        for package, peer in PEERS.items() if peer_python else ():
-            if version_of(peer_python, package) is not None:
-                start.append(partial(peer, peer_python, before, Path(name), play, clients))
+        if peer_python is not None:
+            start += [
+                partial(peer, peer_python, before, Path(name), play, clients)
+                for package, peer in PEERS.items()
+                if version_of(peer_python, package) is not None
+            ]
         servers = [stack.enter_context(each()) for each in start]
         for server in servers:
             give_priority(server.pid, nice)

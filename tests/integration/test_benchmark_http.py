@@ -1,4 +1,4 @@
-"""The benchmark of verifications over HTTP: what it counts, and that it runs."""
+"""The benchmarks of the HTTP server: what they count, and that they run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tools import benchmark_http
 from tools.benchmark_verifications import Measured, main, measure
 from tools.http_peers import Question, Running
 
@@ -86,6 +87,18 @@ def test_runs_on_the_recordings_of_the_demo(capsys: pytest.CaptureFixture[str]) 
         ["Edge Voice", "2.0, voice", "1"],
         ["Edge Voice", "2.0, voice", "2"],
     ]
+
+
+@pytest.mark.slow
+def test_door_decides_while_clients_verify(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark_http.main(["--plays", "1", "--only", "verifications"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [(row[1].strip(), row[4].strip()) for row in rows] == [
+        ("nothing", "1 of 1"),
+        ("verifications", "1 of 1"),
+        ("nothing", "1 of 1"),
+    ]
+    assert int(rows[1][5]) > 0
 
 
 def test_python_without_a_peer_is_said(capsys: pytest.CaptureFixture[str]) -> None:
