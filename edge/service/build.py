@@ -23,6 +23,7 @@ from edge.mqtt.connection import read_password, tls_context
 from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
+from edge.service.confirmation import Unconfirmed
 from edge.service.context import (
     Handover,
     ListeningSwitch,
@@ -32,6 +33,7 @@ from edge.service.context import (
     same_place,
 )
 from edge.service.enrollment import RemoteEnrollment
+from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, RequestBox
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
@@ -141,7 +143,8 @@ def build_service(
         locked=lambda: lockout.locked,
         may_open=lambda rule: policy.reason_against(rule) is None,
     )
-    enrollment = RemoteEnrollment(context, pipeline.endpointer)
+    unconfirmed = Unconfirmed(context, state)
+    enrollment = RemoteEnrollment(context, pipeline.endpointer, unconfirmed)
     commands = CommandQueue(
         config.commands,
         config.device.id,
@@ -178,7 +181,7 @@ def build_service(
         issuer,
         state,
         StateFiles(Continuity(store, state), state, trail),
-        Observers(_observers(context, state, pipeline, challenge)),
+        Observers(_observers(context, state, pipeline, challenge, enrollment)),
     )
     return Service(parts, source, before)
 
@@ -216,11 +219,13 @@ def _observers(
     state: DeviceState,
     pipeline: DecisionPipeline,
     challenge: Challenge,
+    enrollment: RemoteEnrollment,
 ) -> list[Observer]:
-    config, publisher = context.config, context.publisher
-    observers: list[Observer] = []
+    config, publisher, endpointer = context.config, context.publisher, pipeline.endpointer
+    box = RequestBox(state, context.store.derive_key(PURPOSE))
+    observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
-        observers.append(Monitoring(config, publisher, pipeline.endpointer, challenge))
+        observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
     home_assistant = HomeAssistant(config, publisher, state)
     if home_assistant.needed:
         observers.append(home_assistant)

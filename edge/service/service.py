@@ -25,8 +25,8 @@ from edge.access.lockout import LockOut
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
 from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
+from edge.audio.sharing import SharedMicrophone
 from edge.audio.sources import Source
-from edge.audio.turns import MicrophoneTurns
 from edge.challenge.challenge import Challenge
 from edge.config import Config
 from edge.errors import EdgeVoiceError, StoreError
@@ -273,7 +273,7 @@ class Service:
                 ring_s=audio.ring_s,
                 on_change=self._microphone_changed,
                 command=audio.source,
-                turns=MicrophoneTurns(parts.context.config.state_path),
+                shared=SharedMicrophone(parts.context.config.state_path),
             )
         self._source: Source = source
         self._time_known = True
@@ -527,6 +527,9 @@ class Service:
 
 def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
     """The audit trail's entry on a decision; `sent` is False where it was dropped."""
+    figures = {f"{part}_margin": margin for part, margin in decision.margins().items()}
+    if decision.quality is not None:
+        figures.update(level_dbfs=decision.quality.level_dbfs, snr_db=decision.quality.snr_db)
     return Event(
         EventKind.DECISION,
         {
@@ -537,6 +540,7 @@ def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
             "id": decision.id,
             "counter": decision.counter,
             "sent": sent,
+            **{name: round(value, 2) for name, value in figures.items()},
         },
         decision.profile_id,
         decision.time,

@@ -404,6 +404,24 @@ def test_what_another_process_changes_is_seen_at_once(fresh: Cloud, ada: Profile
     assert fresh.client.get(path).status_code == 404
 
 
+def test_who_waits_to_be_confirmed_is_in_training(fresh: Cloud, ada: Profile) -> None:
+    profile = fresh.context.store.create(
+        "Ada", ada.kind, required=3.0, samples=ada.samples, speaker_model=ada.speaker_model,
+        phrase_model=ada.phrase_model, confirmed=False,
+    )  # fmt: skip
+    path = f"{VERIFICATION}/{profile.id}"
+    shown = fresh.client.get(path).json()
+    assert (shown["enrollmentStatus"], shown["remainingEnrollmentsCount"]) == ("Training", 0)
+    verify = f"{V1}/verify?verificationProfileId={profile.id}"
+    error = fresh.client.post(verify, content=said("ada_right_phrase")).json()["error"]
+    assert error["reason"] == "not_enrolled"
+    assert error["detail"].endswith("it waits to be confirmed by the owner")
+    # Nor does a recording that is sent here confirm it.
+    more = fresh.client.post(f"{path}/enroll", content=said("ada_right_phrase"))
+    assert more.status_code == 409
+    assert fresh.context.store.get(profile.id).status is ProfileStatus.UNCONFIRMED
+
+
 def test_rejected_attempts_lock_out(tmp_path: Path, engine: Engine, ada: Profile) -> None:
     config = Config(state_directory=tmp_path, lockout=LockOutConfig(rejections=2, first_s=60.0))
     with serving(tmp_path, engine, config) as cloud:
