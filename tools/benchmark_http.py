@@ -3,9 +3,9 @@
     python -m tools.benchmark_http [--plays N] [--only ATTACK ...]
 
 Runs the service, a broker and `edge-voice serve` on one state directory, both with the priorities
-of their units (that of the service takes root). A resident's phrase is played to the service, alone
-and during each attack, in turn; the attackers are processes of the lowest priority, as if they ran
-elsewhere.
+of their units (that of the service takes root). A resident's phrase is played to the service during
+each attack in turn, and alone before, between and after them. The attackers are processes of the
+lowest priority, as if they ran elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,37 @@ def served(
         process.wait()
 
 
+@dataclass
+class Meanwhile:
+    """What was seen of the door and of the server while something went on.
+
+    Attributes:
+        delays_s: from the end of the speech to the decision.
+        granted: how many of them let somebody in.
+        rounds: of the attackers.
+        processor_s, elapsed_s: of the server, and of the clock.
+        memory_mb: the server's largest until then.
+    """
+
+    delays_s: list[float] = field(default_factory=list)
+    granted: int = 0
+    rounds: int = 0
+    processor_s: float = 0.0
+    elapsed_s: float = 0.0
+    memory_mb: float = 0.0
+
+    def cells(self) -> tuple[str, ...]:
+        """The figures of a row."""
+        return (
+            f"{1e3 * statistics.median(self.delays_s):.0f}",
+            f"{1e3 * max(self.delays_s):.0f}",
+            f"{self.granted} of {len(self.delays_s)}",
+            str(self.rounds),
+            f"{100 * self.processor_s / self.elapsed_s:.0f} %",
+            f"{self.memory_mb:.0f}",
+        )
+
+
 def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
     """A row for each attack: name, median and longest delay, granted, rounds, the server's load."""
     play = load_play()
@@ -243,9 +274,10 @@ def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
             os.setpriority(os.PRIO_PROCESS, service.pid, -5)
         player = stack.enter_context(Player(service.sound))
         time.sleep(5.0)
-        rows: list[tuple[str, ...]] = []
-        for each in ["", *wanted, ""]:
-            delays, granted = [], 0
+        found = {each: Meanwhile() for each in ("", *wanted)}
+        order = [other for each in wanted for other in ("", each)]
+        for each in [*order, ""]:
+            now = found[each]
             with attacked(each, target) as counted:
                 begun_s, before_s = time.monotonic(), processor_s(server.pid)
                 for _ in range(plays):
@@ -254,22 +286,13 @@ def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
                     if begun is None or arrival is None:
                         raise service.fault("no decision came")
                     message, decision = arrival
-                    granted += decision["decision"] == "granted"
-                    delays.append(message.timestamp - begun - scene.speech_end_s)
-                load = (processor_s(server.pid) - before_s) / (time.monotonic() - begun_s)
-                rounds = counted.value
-            rows.append(
-                (
-                    each or "nothing",
-                    f"{1e3 * statistics.median(delays):.0f}",
-                    f"{1e3 * max(delays):.0f}",
-                    f"{granted} of {plays}",
-                    str(rounds),
-                    f"{100 * load:.0f} %",
-                    f"{memory_mb(server.pid, 'VmHWM'):.0f}",
-                )
-            )
-    return rows
+                    now.granted += decision["decision"] == "granted"
+                    now.delays_s.append(message.timestamp - begun - scene.speech_end_s)
+                now.processor_s += processor_s(server.pid) - before_s
+                now.elapsed_s += time.monotonic() - begun_s
+                now.rounds += counted.value
+            now.memory_mb = memory_mb(server.pid, "VmHWM")
+    return [(each or "nothing", *now.cells()) for each, now in found.items()]
 
 
 def main(arguments: list[str]) -> int:
