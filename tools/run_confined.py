@@ -5,9 +5,9 @@
 Starts Debian's systemd in its own namespaces (processes, mounts, network, control groups) over an
 in-memory copy of this machine's files, installs `systemd/edge-voice.service` as it is, enrolls a
 person within the same limits, starts the service, plays the phrase, receives the decision over
-MQTT, tries what the limits forbid, and finally stops the sound, so that the watchdog has to act.
-Takes about a minute. Two things differ from a real door: the sound comes from a pipe (`--input -`),
-and the network has no other machines.
+MQTT, asks the HTTP server, tries what the limits forbid, and finally stops the sound, so that the
+watchdog has to act. Takes about a minute. Two things differ from a real door: the sound comes from
+a pipe (`--input -`), and the network has no other machines.
 
 Needs root, overlayfs, and Debian's packages systemd, mosquitto and iproute2.
 Exit code: 0 if all checks pass, 1 if one fails, 3 if they cannot be run here.
@@ -130,6 +130,15 @@ def judge(result: dict[str, Any]) -> list[tuple[str, str, bool]]:
          {status.get("CapPrm"), status.get("CapBnd")} == {"0" * 16}),
         ("system call filter", status.get("Seccomp", "?"), status.get("Seccomp") == "2"),
         ("no new privileges", status.get("NoNewPrivs", "?"), status.get("NoNewPrivs") == "1"),
+    ]  # fmt: skip
+    server = result["server"]
+    answered = f"{server['state']}, answers {server['answer']}, ended with {server['end']}"
+    rows += [
+        ("the HTTP server beside it", answered,
+         answered == "active, answers 404, ended with success"),
+        ("its capabilities", server.get("CapPrm", "?"),
+         {server.get("CapPrm"), server.get("CapBnd")} == {"0" * 16}),
+        ("its system call filter", server.get("Seccomp", "?"), server.get("Seccomp") == "2"),
     ]  # fmt: skip
     limited, unlimited = result["probes"]["limited"], result["probes"]["unlimited"]
     for name, refusal in limited.items():

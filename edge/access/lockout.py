@@ -35,7 +35,7 @@ from edge.types.decision import utc
 from edge.uptime import boot_id
 
 STATE_KEY = "lockout"
-LIFT_KEY = "lockout.lift"
+LIFT_KEY = f"{STATE_KEY}.lift"
 _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
 _MAX_SECONDS = 1e8
@@ -96,6 +96,7 @@ class LockOut:
         clock: as `time.monotonic`.
         boot: differs between two starts of the machine; empty if unknown.
         same_voice: cosine from which two utterances within minutes are of one voice.
+        key: what it is kept under; a request to lift it, under the same with `.lift`.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class LockOut:
         clock: Callable[[], float] = time.monotonic,
         boot: str | None = None,
         same_voice: float = 0.5,
+        key: str = STATE_KEY,
     ) -> None:
         self._config = config
         self._state = state
@@ -116,6 +118,7 @@ class LockOut:
         self._clock = clock
         self._boot = boot_id() if boot is None else boot
         self._same_voice = same_voice
+        self._key = key
         self._slips: list[_Slip] = []
         self._lock = threading.RLock()
         self._written_at = clock()
@@ -232,9 +235,9 @@ class LockOut:
             if over:
                 self._over("time")
         try:
-            by = self._state.get(LIFT_KEY)
+            by = self._state.get(f"{self._key}.lift")
             if by is not None:
-                self._state.put(LIFT_KEY, None)
+                self._state.put(f"{self._key}.lift", None)
                 self.lift(by[:64])
         except StoreError as error:
             _log.debug("a request to lift the lock-out cannot be read: %s", error)
@@ -281,8 +284,8 @@ class LockOut:
         try:
             matters = bool(kept.round or kept.left_s or kept.ages_s or kept.debt_s)
             text = write_record(kept, self._clock(), self._boot) if matters else None
-            if text is not None or self._state.get(STATE_KEY) is not None:
-                self._state.put(STATE_KEY, text)
+            if text is not None or self._state.get(self._key) is not None:
+                self._state.put(self._key, text)
         except StoreError as error:
             self._unwritten = True
             if self._writes:
@@ -294,7 +297,7 @@ class LockOut:
 
     def _begin(self) -> LockOutRecord:
         try:
-            found = read_record(self._state.get(STATE_KEY), self._clock(), self._boot)
+            found = read_record(self._state.get(self._key), self._clock(), self._boot)
         except (StoreError, ValueError) as error:
             # Damaging the file must not end a lock-out.
             _log.warning("locked out, since the stored lock-out cannot be read: %s", error)

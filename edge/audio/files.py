@@ -84,29 +84,39 @@ def read_audio(path: str | Path, max_s: float = 300.0) -> Recording:
         AudioFormatError: the file is missing, empty, truncated, longer than `max_s` seconds, or no
             such recording.
     """
-    import soundfile  # noqa: PLC0415 - the service reads no files
-
     path = Path(path)
-    size = _size_of(path)
+    _require_file(path)
     try:
         with path.open("rb") as file:
-            kind = file.read(4)
-            at = None
-            if kind in _BYTE_ORDERS:
-                at = _open_length_of_wav(path, file, size, _BYTE_ORDERS[kind])
-            with contextlib.nullcontext(file) if at is None else _counted(file, at) as whole:
-                # Its descriptor, not the object: a mad offset in a header would print a traceback
-                # from the callback, and a name that ends in .raw would be believed.
-                os.lseek(whole.fileno(), 0, os.SEEK_SET)
-                with soundfile.SoundFile(whole.fileno(), closefd=False) as sound:
-                    return _decode(path, sound, max_s)
-    except soundfile.LibsndfileError as error:
-        raise AudioFormatError(
-            f"{path}: not a WAV or FLAC recording ({error.error_string.rstrip('.')}); "
-            "convert it to 16 kHz mono WAV"
-        ) from error
+            return read_recording(file, path, max_s)
     except OSError as error:
         raise AudioFormatError(f"{path}: cannot be read ({error.strerror}); check it") from error
+
+
+def read_recording(file: BinaryIO, where: object, max_s: float = 300.0) -> Recording:
+    """As `read_audio`, of an open file with a descriptor; `where` is its name in errors."""
+    import soundfile  # noqa: PLC0415 - the service reads no files
+
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise AudioFormatError(f"{where}: is empty (0 bytes); record or copy it again")
+    file.seek(0)
+    try:
+        kind = file.read(4)
+        at = None
+        if kind in _BYTE_ORDERS:
+            at = _open_length_of_wav(where, file, size, _BYTE_ORDERS[kind])
+        with contextlib.nullcontext(file) if at is None else _counted(file, at) as whole:
+            # Its descriptor, not the object: a mad offset in a header would print a traceback
+            # from the callback, and a name that ends in .raw would be believed.
+            os.lseek(whole.fileno(), 0, os.SEEK_SET)
+            with soundfile.SoundFile(whole.fileno(), closefd=False) as sound:
+                return _decode(where, sound, max_s)
+    except soundfile.LibsndfileError as error:
+        raise AudioFormatError(
+            f"{where}: not a WAV or FLAC recording ({error.error_string.rstrip('.')}); "
+            "convert it to 16 kHz mono WAV"
+        ) from error
 
 
 def _counted(file: BinaryIO, at: int) -> BinaryIO:
@@ -120,8 +130,8 @@ def _counted(file: BinaryIO, at: int) -> BinaryIO:
     return copy
 
 
-def _size_of(path: Path) -> int:
-    """Size in bytes of what must be a regular file; a FIFO or device would block or never end."""
+def _require_file(path: Path) -> None:
+    """Raise `AudioFormatError` for what is no regular file; a FIFO or device would never end."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -130,9 +140,6 @@ def _size_of(path: Path) -> int:
     if not stat.S_ISREG(status.st_mode):
         what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise AudioFormatError(f"{path}: is {what}; give the path of a WAV or FLAC file")
-    if status.st_size == 0:
-        raise AudioFormatError(f"{path}: is empty (0 bytes); record or copy it again")
-    return status.st_size
 
 
 def known_format(head: bytes) -> str | None:
@@ -174,7 +181,7 @@ def _adts_frame(head: bytes) -> int:
     return length if length > 7 else 0
 
 
-def _open_length_of_wav(path: Path, file: BinaryIO, size: int, order: str) -> int | None:
+def _open_length_of_wav(where: object, file: BinaryIO, size: int, order: str) -> int | None:
     """Hold the data chunk's size against the file's; libsndfile would shorten it in silence.
 
     Returns where the size is, if it is 0 though sound follows: its writer could not know it, or did
@@ -189,7 +196,7 @@ def _open_length_of_wav(path: Path, file: BinaryIO, size: int, order: str) -> in
     for _ in range(MOST_CHUNKS):
         if position + 8 > size:
             raise AudioFormatError(
-                f"{path}: is truncated, it ends before any sound; record it again"
+                f"{where}: is truncated, it ends before any sound; record it again"
             )
         file.seek(position)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
@@ -209,27 +216,27 @@ def _open_length_of_wav(path: Path, file: BinaryIO, size: int, order: str) -> in
             if length > there:
                 scale = max(bytes_per_second, 1)
                 raise AudioFormatError(
-                    f"{path}: is truncated, its header promises {length / scale:.2f} s and "
+                    f"{where}: is truncated, its header promises {length / scale:.2f} s and "
                     f"{there / scale:.2f} s are there; record or copy it again"
                 )
             return None
         position = body + length + (length & 1)
-    raise AudioFormatError(f"{path}: more than {MOST_CHUNKS} chunks and no sound; convert it")
+    raise AudioFormatError(f"{where}: more than {MOST_CHUNKS} chunks and no sound; convert it")
 
 
-def _decode(path: Path, sound: Any, max_s: float) -> Recording:
+def _decode(where: object, sound: Any, max_s: float) -> Recording:
     rate, channels = int(sound.samplerate), int(sound.channels)
     if sound.format not in _FORMATS:
         raise AudioFormatError(
-            f"{path}: is {sound.format_info}; only WAV and FLAC are read, convert it to WAV"
+            f"{where}: is {sound.format_info}; only WAV and FLAC are read, convert it to WAV"
         )
-    require_format(path, rate, channels)
+    require_format(where, rate, channels)
     promised = int(sound.frames)
     if promised >= _UNKNOWN_LENGTH:
-        raise AudioFormatError(f"{path}: does not say how long it is; convert it to WAV")
+        raise AudioFormatError(f"{where}: does not say how long it is; convert it to WAV")
     if promised > max_s * rate:
         raise AudioFormatError(
-            f"{path}: is {promised / rate:.0f} s long, more than the {max_s:.0f} s allowed; "
+            f"{where}: is {promised / rate:.0f} s long, more than the {max_s:.0f} s allowed; "
             "cut it shorter"
         )
 
@@ -238,16 +245,16 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     resampler = new_resampler(rate, channels)
     loudness: list[FloatArray] = []
     peak = 0.0
-    for chunk in _chunks(path, sound, rate):
+    for chunk in _chunks(where, sound, rate):
         frames += len(chunk)
-        peak = max(peak, peak_of(path, chunk))
+        peak = max(peak, peak_of(where, chunk))
         loudness.append(np.abs(chunk).max(axis=1))
         parts.append(chunk if resampler is None else resampler.resample_chunk(chunk))
     if frames == 0:
-        raise AudioFormatError(f"{path}: holds no sound (zero length); record it again")
+        raise AudioFormatError(f"{where}: holds no sound (zero length); record it again")
     if frames < promised:
         raise AudioFormatError(
-            f"{path}: is truncated, its header promises {promised / rate:.2f} s and "
+            f"{where}: is truncated, its header promises {promised / rate:.2f} s and "
             f"{frames / rate:.2f} s are there; record or copy it again"
         )
     if resampler is not None:
@@ -263,7 +270,7 @@ def _decode(path: Path, sound: Any, max_s: float) -> Recording:
     return Recording(np.clip(samples, -1.0, 1.0), rate, clipped)
 
 
-def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
+def _chunks(where: object, sound: Any, rate: int) -> Iterator[FloatArray]:
     """Second by second, so that no header decides how much memory is taken."""
     import soundfile  # noqa: PLC0415 - as above
 
@@ -272,7 +279,7 @@ def _chunks(path: Path, sound: Any, rate: int) -> Iterator[FloatArray]:
             chunk = sound.read(rate, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise AudioFormatError(
-                f"{path}: is damaged or truncated ({error.error_string.rstrip('.')}); "
+                f"{where}: is damaged or truncated ({error.error_string.rstrip('.')}); "
                 "record or copy it again"
             ) from error
         if len(chunk) == 0:

@@ -1,4 +1,4 @@
-"""`edge-voice keys`: the keys that signatures are locked with."""
+"""`edge-voice keys`: the keys that signatures are locked with, and those of the HTTP server."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import options
-from edge.cli.output import complain, show, show_json, show_result
+from edge.cli.output import (
+    complain,
+    local_time,
+    new_table,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
 from edge.cli.prompts import add_passphrase_file, given_passphrase
 from edge.errors import EXIT_OK, InputError, KeyFault
 
 if TYPE_CHECKING:
     from edge.crypto.keys import KeySources, WrappingKey
     from edge.store import ProfileStore
+    from edge.store.api_keys import ApiKey
 
-HELP = "show or change the keys that signatures are locked with"
+HELP = "show or change the keys that signatures are locked with, or callers of the HTTP server"
 
 _WHERE_NEXT = {
     "file": "set store.key_file to it, keep a copy elsewhere, and if possible move the file to"
@@ -37,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("rotate", "make a new data key and encrypt everything with it", _rotate),
         ("rewrap", "lock the store with another key", _rewrap),
         ("make", "make a key file and change nothing else", _make),
+        ("api", "make, show and revoke the keys of the HTTP server", options.perform),
     )
+    _add_api(actions["api"])
     actions["make"].add_argument("file", metavar="FILE", type=Path, help="a new file")
     action = actions["rewrap"]
     action.description = (
@@ -58,6 +69,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also make a new data key, in case others know the old key",
     )
+
+
+def _add_api(parser: argparse.ArgumentParser) -> None:
+    api = options.add_actions(
+        parser,
+        ("new", "make a key, shown this once and kept nowhere", _new_api_key),
+        ("list", "show who has a key", _list_api_keys),
+        ("revoke", "withdraw a key; it stops at once", _revoke_api_key),
+    )
+    api["new"].add_argument("name", metavar="NAME", help="whose it is, or what for")
+    api["new"].add_argument(
+        "--role",
+        choices=("verify", "enroll", "manage"),
+        required=True,
+        help="what it may do: verify and identify; enroll too; or everything, on the page too",
+    )
+    api["revoke"].add_argument("name", metavar="NAME", help="its name or id")
 
 
 run = options.perform
@@ -105,6 +133,59 @@ def _rewrap(args: argparse.Namespace) -> int:
         _record(args, store, "rewrapped")
         _tell(args, store, "The store is now locked with another key.", advice)
     return EXIT_OK
+
+
+def _new_api_key(args: argparse.Namespace) -> int:
+    from edge.store.api_keys import ApiKeys, ApiRole
+
+    with options.store_of(args) as store:
+        keys = ApiKeys(store)
+        text = keys.new(args.name, ApiRole(args.role))
+        (key,) = filter(None, [keys.find(text)])
+        _record_api(args, store, "api key made", key)
+    return show_result(
+        args,
+        {"key": text, **key.as_dict()},
+        text,
+        f"This is the key of {key.name!r}, for {key.role.value}; it is kept nowhere, so keep it.",
+    )
+
+
+def _list_api_keys(args: argparse.Namespace) -> int:
+    from edge.store.api_keys import ApiKeys
+
+    with options.store_of(args) as store:
+        keys = ApiKeys(store).list()
+    if args.json:
+        show_json({"keys": [key.as_dict() for key in keys]})
+    elif not keys:
+        show("There is no key yet: run 'edge-voice keys api new NAME --role ROLE'.")
+    else:
+        table = new_table("NAME", "ROLE", "MADE", "ID")
+        for key in keys:
+            table.add_row(key.name, key.role.value, local_time(key.created_at), key.id)
+        show_table(table)
+    return EXIT_OK
+
+
+def _revoke_api_key(args: argparse.Namespace) -> int:
+    from edge.store.api_keys import ApiKeys
+
+    with options.store_of(args) as store:
+        key = ApiKeys(store).revoke(args.name)
+        _record_api(args, store, "api key revoked", key)
+    return show_result(args, {"revoked": key.as_dict()}, f"The key of {key.name!r} is revoked.")
+
+
+def _record_api(args: argparse.Namespace, store: ProfileStore, what: str, key: ApiKey) -> None:
+    options.audit(
+        store,
+        options.config_of(args),
+        "keys",
+        what=what,
+        key_id=key.id,
+        role=key.role.value,
+    )
 
 
 def _record(args: argparse.Namespace, store: ProfileStore, what: str) -> None:

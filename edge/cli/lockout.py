@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_actions(
         parser,
         ("show", "show whether the device is locked out, and for how long", _show),
-        ("lift", "end the lock-out and forget the rejections", _lift),
+        ("lift", "end it and forget the rejections, at the door and over HTTP", _lift),
     )
 
 
@@ -54,14 +54,17 @@ def _show(args: argparse.Namespace) -> int:
 
 def _lift(args: argparse.Namespace) -> int:
     from edge.access.lockout import LIFT_KEY, STATE_KEY
+    from edge.web import attempts, callers
 
     config = options.config_of(args)
     with options.device_state(config) as state:
         locked = True  # a record that cannot be read would start with a lock-out
         with contextlib.suppress(StoreError):
             locked = bool(_as_dict(_record(state), config)["locked_out"])
-        state.put(STATE_KEY, None)
-        state.put(LIFT_KEY, f"command line ({_user()})"[:64])
+        for key in (STATE_KEY, attempts.STATE_KEY, callers.STATE_KEY):
+            state.put(key, None)
+        for key in (LIFT_KEY, attempts.LIFT_KEY, callers.LIFT_KEY):
+            state.put(key, f"command line ({_user()})"[:64])
     words = "Not locked out; earlier rejections are forgotten."
     if locked:
         words = "Lock-out lifted; a running service follows within a second."

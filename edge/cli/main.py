@@ -34,6 +34,7 @@ from edge.errors import InputError
 COMMANDS = (
     "setup",
     "run",
+    "serve",
     "demo",
     "monitor",
     "enroll",

@@ -10,6 +10,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edge.errors import (
@@ -101,6 +102,11 @@ def show_result(args: argparse.Namespace, value: Mapping[str, Any], *lines: str)
         for line in lines:
             show(line)
     return EXIT_OK
+
+
+def local_time(seconds: float) -> str:
+    """A Unix time as people read it, in the system's time zone."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def new_table(*titles: str) -> Table:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.cli import options
-from edge.cli.output import NOBODY_ENROLLED, new_table, show, show_json, show_result, show_table
+from edge.cli.output import (
+    NOBODY_ENROLLED,
+    local_time,
+    new_table,
+    show,
+    show_json,
+    show_result,
+    show_table,
+)
 from edge.cli.prompts import add_passphrase_file, confirmed, given_passphrase
 from edge.errors import EXIT_OK, EXIT_REJECTED, ProfileError
 
@@ -110,8 +117,8 @@ def _show(args: argparse.Namespace) -> int:
         ("status", f"{profile.status.value}, {_progress(profile)}"),
         ("adapted", _adapted(profile, settings)),
         ("digits", summary_line(rounds)),
-        ("created", _when(profile.created_at)),
-        ("changed", _when(profile.updated_at)),
+        ("created", local_time(profile.created_at)),
+        ("changed", local_time(profile.updated_at)),
         ("models", _models(profile)),
     ):
         if title not in ("phrase", "adapted", "digits") or profile.kind.value == "phrase":
@@ -205,7 +212,7 @@ def _print_table(profiles: list[Profile]) -> None:
             _kind(profile),
             Text(profile.status.value, style="green" if done else "yellow"),
             _progress(profile),
-            _when(profile.updated_at),
+            local_time(profile.updated_at),
         )
     show_table(table)
 
@@ -228,7 +235,7 @@ def _adapted(profile: Profile, settings: EnrollmentConfig) -> str:
     latest = max(sample.created_at for sample in profile.adapted)
     return (
         f"{len(profile.adapted)} of at most {settings.adapt_samples} utterances,"
-        f" drift {_drift(profile):.3f} (0 none, 1 another voice); latest {_when(latest)}"
+        f" drift {_drift(profile):.3f} (0 none, 1 another voice); latest {local_time(latest)}"
         f"{'' if settings.adapt else '; now off'}"
     )
 
@@ -244,7 +251,3 @@ def _drift(profile: Profile) -> float:
 def _models(profile: Profile) -> str:
     models = [model[:12] for model in (profile.speaker_model, profile.phrase_model) if model]
     return ", ".join(models) or "none yet"
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -22,7 +22,7 @@ _MAX_DEPTH = 8
 VARIABLE = "EDGE_VOICE_CONFIG"
 SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
 _MAX_SUGGESTIONS = 50
-_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+_CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file", "http.key_file")
 """Settings whose file may be one of the service's systemd credentials."""
 
 
@@ -276,6 +276,8 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     if (tls.cert_file is None) != (tls.key_file is None):
         present = "cert_file" if tls.cert_file else "key_file"
         yield f"mqtt.tls.{present}", "half of a pair; set cert_file and key_file, or neither"
+    if config.http.key_file is not None and config.http.cert_file is None:
+        yield "http.key_file", "the key of no certificate; set http.cert_file too"
     files = [name for name in ("ca_file", "cert_file", "key_file") if getattr(tls, name)]
     if files and not tls.enabled:
         yield f"mqtt.tls.{files[0]}", "has no effect without TLS; set mqtt.tls.enabled to true"

@@ -647,10 +647,55 @@ class MetricsConfig:
     @property
     def stays_here(self) -> bool:
         """Whether the address is one that no other machine can reach."""
-        try:
-            return ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.address)
+
+
+@dataclass(frozen=True)
+class HttpConfig:
+    """The HTTP server, `edge-voice serve`."""
+
+    address: str = setting(
+        "127.0.0.1",
+        "Address to serve at: 127.0.0.1 for programs on this machine alone, 0.0.0.0 for every"
+        " machine in the network, `::` for these over IPv6 too. Anything but this machine's own is"
+        " served over TLS alone.",
+        form=(r"[0-9A-Fa-f.:]{2,45}", "an address such as 127.0.0.1 or 0.0.0.0"),
+        use="address",
+    )
+    port: int = setting(8443, "Port to serve at.", (1, 65535, ""))
+    names: str | None = setting(
+        None,
+        "More host names and addresses under which clients reach it, with commas between them. A"
+        " request to any other name is refused, and they are in the certificate.",
+        form=(
+            r"[A-Za-z0-9_.:-]{1,253}(, ?[A-Za-z0-9_.:-]{1,253}){0,15}",
+            "host names or addresses with commas between them",
+        ),
+        empty="this machine's own name, the same with .local, localhost, and its addresses",
+        use="word",
+    )
+    cert_file: Path | None = setting(
+        None,
+        "PEM file with the server's certificate, and those of the authorities that signed it.",
+        empty="one of its own, made in the state directory; `edge-voice serve --fingerprint` shows"
+        " its fingerprint",
+    )
+    key_file: Path | None = setting(
+        None,
+        "PEM file with the private key of `cert_file`. A bare name is first looked up in the"
+        " service's systemd credentials.",
+        empty="the key is in `cert_file`",
+    )
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether the address is one that no other machine can reach."""
+        return _is_loopback(self.address)
+
+    @property
+    def more_names(self) -> list[str]:
+        """`names`, one by one."""
+        return [name.strip() for name in (self.names or "").split(",") if name.strip()]
 
 
 @dataclass(frozen=True)
@@ -674,6 +719,7 @@ class Config:
     audit: AuditConfig = section(AuditConfig)
     monitor: MonitorConfig = section(MonitorConfig)
     metrics: MetricsConfig = section(MetricsConfig)
+    http: HttpConfig = section(HttpConfig)
     state_directory: Path | None = setting(
         None,
         "Folder of the signatures, the audit trail and other state.",
@@ -711,6 +757,13 @@ class Config:
         if home is None:
             raise ConfigError("this user has no home directory; set state_directory, or HOME")
         return home / ".local" / "state" / "edge-voice"
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def home_directory() -> Path | None:

@@ -16,6 +16,7 @@ from edge.config import Config
 from edge.private_files import CREDENTIALS_VARIABLE, credentials_folder
 
 UNIT = "edge-voice.service"
+SERVER_UNIT = "edge-voice-serve.service"
 _ANSWER_S = 5.0
 _ASKED = ("LoadState", "UnitFileState", "ActiveState", "SubState", "NRestarts", "Result")
 _DECRYPT_S = 10.0
@@ -44,17 +45,17 @@ class Unit:
         return Path("/var/lib") / names[-1].split()[0] if names and names[-1].split() else None
 
 
-def ask_systemd() -> Unit:
-    """The unit, within seconds."""
+def ask_systemd(unit: str = UNIT) -> Unit:
+    """A unit, that of the door's service unless another is named, within seconds."""
     if shutil.which("systemctl") is None:
         return Unit(why="there is no systemctl")
-    shown = output_of("systemctl", "show", "--property=" + ",".join(_ASKED), UNIT)
+    shown = output_of("systemctl", "show", "--property=" + ",".join(_ASKED), unit)
     if shown is None:
         return Unit(why="systemctl does not answer")
     properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     if "LoadState" not in properties:
         return Unit(why="systemctl does not answer")
-    text = output_of("systemctl", "cat", UNIT) if properties["LoadState"] == "loaded" else None
+    text = output_of("systemctl", "cat", unit) if properties["LoadState"] == "loaded" else None
     return Unit(properties, _settings(text or ""))
 
 

@@ -16,6 +16,7 @@ from edge.doctor import (
     configuration,
     machine,
     microphone,
+    server,
     service,
     storage,
 )
@@ -65,6 +66,7 @@ CHECKS = (
     DoctorCheck("state", storage.check, limit_s=60.0),
     DoctorCheck("keys", configuration.check_secrets),
     DoctorCheck("metrics", service.check_metrics),
+    DoctorCheck("HTTP server", server.check),
     DoctorCheck("models", machine.check_models, limit_s=120.0, needs_settings=False),
     DoctorCheck("machine", machine.check, needs_settings=False),
 )

@@ -15,6 +15,7 @@ from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
 from edge.errors import StoreError
 from edge.private_files import read_credential
 from edge.store import FILE_NAME, ProfileStore, open_store
+from edge.store.api_keys import ApiKeys
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
 from edge.store.device_state import DeviceState
@@ -74,6 +75,11 @@ KEY_BESIDE = yellow(
     "use a passphrase or a key kept elsewhere: edge-voice keys rewrap",
 )
 INTACT = green("audit.intact", "the audit trail is intact: {count} entries")
+NO_API_KEY = yellow(
+    "http_keys.none",
+    "nobody has a key of the HTTP server, so that it serves nobody",
+    "run: edge-voice keys api new NAME --role manage",
+)
 BROKEN = red(
     "audit.broken",
     "the audit trail has been altered: {finding}",
@@ -169,6 +175,8 @@ def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
     beside = store.key_sources.default_file
     source = store.key_state().source
     yield KEY_BESIDE(file=beside) if source == f"key file {beside}" else KEY(source=source)
+    if not config.http.stays_here and not ApiKeys(store).list():
+        yield NO_API_KEY()
     if not (config.state_path / AUDIT_FILE).exists():
         yield NO_TRAIL()
         return

@@ -64,6 +64,8 @@ def test_it_puts_things_where_they_belong(unpacked: Path) -> None:
     assert (unpacked / "etc/edge-voice").is_dir()
     (unit,) = unpacked.rglob("edge-voice.service")
     assert unit.read_text() == (REPOSITORY / "systemd/edge-voice.service").read_text()
+    (server,) = unpacked.rglob("edge-voice-serve.service")
+    assert server.read_text() == (REPOSITORY / "systemd/edge-voice-serve.service").read_text()
     assert not [path for path in files if "amqtt" in path.parts or path.suffix == ".pyc"]
     assert not (unpacked / "DEBIAN/conffiles").exists()  # setup writes what is in /etc
 
@@ -83,6 +85,16 @@ def test_a_bill_of_what_is_in_it_lies_beside_it(package: Path, unpacked: Path) -
             (digest,) = file["hashes"]
             assert digest["alg"] == "SHA-256"
             assert f"--hash=sha256:{digest['content']}" in locked
+
+
+def test_the_http_server_is_there_and_does_not_start_by_itself(unpacked: Path) -> None:
+    assert list(unpacked.glob("usr/lib/edge-voice/starlette"))
+    installed = (unpacked / "DEBIAN/postinst").read_text()
+    default = "was-enabled defaults to true"
+    before, _, after = installed.partition("unmask 'edge-voice-serve.service'")
+    assert default in before
+    assert default not in after
+    assert "invoke stop 'edge-voice-serve.service'" in (unpacked / "DEBIAN/prerm").read_text()
 
 
 def test_purging_deletes_and_removing_does_not(unpacked: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edge.monitor.messages import SYSTEM_SOCKET
 from tests.integration.broker import require
 from tests.integration.waiting import PATIENCE
-from tools.confined.unit import UNIT, limited
+from tools.confined.unit import SERVER, UNIT, limited
 from tools.run_confined import boot, judge, missing
 
 MOST_EXPOSURE = 1.5
@@ -45,9 +45,9 @@ def exposure(file: Path) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("which", ["the service", "a command"])
+@pytest.mark.parametrize("which", ["the service", "a command", "the server"])
 def test_systemd_accepts_the_unit(tmp_path: Path, which: str) -> None:
-    text = UNIT.read_text()
+    text = (SERVER if which == "the server" else UNIT).read_text()
     if which == "a command":
         text = limited(text, "edge-voice devices")
     result = analyze("verify", "--man=no", str(accepted(tmp_path, text)))
@@ -56,11 +56,27 @@ def test_systemd_accepts_the_unit(tmp_path: Path, which: str) -> None:
     assert ours == []
 
 
-def test_little_is_exposed(tmp_path: Path) -> None:
-    text = UNIT.read_text()
+@pytest.mark.parametrize("unit", [UNIT, SERVER], ids=lambda unit: unit.stem)
+def test_little_is_exposed(tmp_path: Path, unit: Path) -> None:
+    text = unit.read_text()
     assert exposure(accepted(tmp_path, text)) <= MOST_EXPOSURE
     lines = [line for line in text.splitlines() if not line.startswith(("Capab", "SystemCall"))]
     assert exposure(accepted(tmp_path, "\n".join(lines))) > MOST_EXPOSURE
+
+
+def settings(unit: Path) -> set[str]:
+    return {line for line in unit.read_text().splitlines() if line and line[0] not in "#["}
+
+
+def test_the_server_is_limited_as_the_service_is_and_behind_it() -> None:
+    service, server = settings(UNIT), settings(SERVER)
+    # What the service may use or must have, and the server need not.
+    assert {line.partition("=")[0] for line in service - server} == {
+        "Description", "After", "Wants", "StartLimitIntervalSec", "ExecStart", "ExecReload",
+        "Restart", "RestartSec", "WatchdogSec", "Nice", "SupplementaryGroups", "LoadCredential",
+        "SetCredential", "RuntimeDirectory", "RuntimeDirectoryMode", "DeviceAllow",
+    }  # fmt: skip
+    assert {"PrivateDevices=yes", "Nice=10", "CPUWeight=20", "IOWeight=20"} <= server - service
 
 
 def test_a_limit_of_the_unit_is_one_of_its_commands() -> None:
@@ -81,12 +97,13 @@ def test_the_folder_of_the_monitor_is_where_it_looks() -> None:
     assert "RuntimeDirectoryMode=0750" in lines
 
 
-def test_every_credential_may_be_missing() -> None:
-    lines = UNIT.read_text().splitlines()
+@pytest.mark.parametrize(("unit", "credentials"), [(UNIT, 5), (SERVER, 3)])
+def test_every_credential_may_be_missing(unit: Path, credentials: int) -> None:
+    lines = unit.read_text().splitlines()
     loaded = [line.split("=")[1].split(":")[0] for line in lines if line.startswith("LoadCred")]
     instead = [line.split("=")[1].split(":")[0] for line in lines if line.startswith("SetCred")]
     assert loaded == instead
-    assert len(loaded) == 5
+    assert len(loaded) == credentials
 
 
 @pytest.mark.slow

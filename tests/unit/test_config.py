@@ -167,7 +167,7 @@ def test_relative_files_are_taken_from_the_folder_of_the_file(
     assert config.models_directory == Path("/home/ada/models")
 
 
-CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file")
+CREDENTIALS = ("signing.key_file", "commands.keys_file", "mqtt.password_file", "http.key_file")
 FILES = [each.path for each in SETTINGS if Path in (each.kind, *typing.get_args(each.kind))]
 
 
@@ -180,6 +180,7 @@ def test_a_bare_name_is_a_credential_where_there_is_one(
     (credentials / "folder").mkdir(parents=True)
     (credentials / "name").write_text("x")
     together = {
+        "http.key_file": "  cert_file: x\n",
         "mqtt.password_file": "  username: door\n",
         "mqtt.tls.ca_file": "    enabled: true\n",
         "mqtt.tls.cert_file": "    enabled: true\n    key_file: x\n",

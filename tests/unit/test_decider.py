@@ -15,7 +15,7 @@ import pytest
 from edge.access import decider as decider_module
 from edge.access.checks import DuressCheck, denied
 from edge.access.decider import Decider, Judgment, age_of
-from edge.config import AccessConfig, Config, DeviceConfig
+from edge.config import AccessConfig, Config, DeviceConfig, RecognitionConfig
 from edge.errors import StoreError
 from edge.recognition import Engine
 from edge.recognition.results import Analysis, PhraseEmbedding
@@ -60,7 +60,9 @@ class Scripted(Engine):
     def fits(self, profile: Profile) -> bool:
         return profile.speaker_model != "another"
 
-    def refusal(self, utterance: Utterance, kind: ProfileKind) -> ReasonCode | None:
+    def refusal(
+        self, utterance: Utterance, kind: ProfileKind, quality: RecognitionConfig | None = None
+    ) -> ReasonCode | None:
         assert kind is ProfileKind.PHRASE
         return self.refused
 

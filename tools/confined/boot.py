@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tools.confined.unit import UNIT
+from tools.confined.unit import SERVER, UNIT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = Path("/opt/edge-voice")
@@ -143,6 +143,7 @@ def _install(root: Path) -> None:
     link.symlink_to(PROGRAM / "bin" / "edge-voice")
     units = quieted(root)
     (units / "edge-voice.service").write_text(UNIT.read_text())
+    (units / SERVER.name).write_text(SERVER.read_text())
     (units / "edge-voice.service.d").mkdir()
     (units / "edge-voice.service.d" / "input.conf").write_text(_INPUT)
     (units / "confined.target").write_text("[Unit]\nWants=controller.service\n")

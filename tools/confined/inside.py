@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge.audio.files import read_audio
 from edge.resources import demo_directory
 from tools.confined import probe
-from tools.confined.unit import UNIT, limited
+from tools.confined.unit import SERVER, UNIT, limited
 
 HERE = Path("/run/confined")
 SERVICE = "edge-voice.service"
@@ -186,8 +187,10 @@ def look() -> dict[str, Any]:
     result["start_s"] = round(time.monotonic() - begun, 2)
     result["state"] = systemctl("show", "-P", "ActiveState", SERVICE)
     result["pid"] = systemctl("show", "-P", "MainPID", SERVICE)
+    systemctl("start", SERVER.name)
     result["decision"] = _decision(feeder, arrived, messages, demo / "ada_right_phrase.flac")
     result["status"] = _status(result["pid"])
+    result["server"] = _server()
     result["watched"] = {who: _watched(who) for who in ("root", "group", "nobody")}
     result["probes"] = probes(unit, "/opt/edge-voice/bin/python")
     result["doctor"] = doctor(program)
@@ -253,6 +256,22 @@ def _watched(who: str) -> str:
         timeout=60,
     )
     return done.stdout.strip() or done.stderr.strip()[-200:]
+
+
+def _server() -> dict[str, Any]:
+    """What the HTTP server answers and may do; it is stopped afterwards."""
+    found: dict[str, Any] = {"state": systemctl("show", "-P", "ActiveState", SERVER.name)}
+    found.update(_status(systemctl("show", "-P", "MainPID", SERVER.name)))
+    line = http.client.HTTPConnection("127.0.0.1", 8443, timeout=20)
+    try:
+        line.request("GET", "/nothing")
+        found["answer"] = line.getresponse().status
+    except OSError as error:
+        found["answer"] = str(error)
+    line.close()
+    systemctl("stop", SERVER.name)
+    found["end"] = systemctl("show", "-P", "Result", SERVER.name)
+    return found
 
 
 def _status(pid: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "edge-voice.service"
+SERVER = UNIT.with_name("edge-voice-serve.service")
 
 _OF_THE_SERVICE = (
     "Type",

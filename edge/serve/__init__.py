@@ -1,0 +1,1 @@
+"""The HTTP server: its parts put together, and run."""

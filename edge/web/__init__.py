@@ -1,0 +1,1 @@
+"""What the HTTP server's interfaces share: keys, limits, the recognizer, TLS."""
