@@ -34,10 +34,10 @@ _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]/@]+):(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^/]*)/?.*")
 _ADDRESS = re.compile(
-    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<place>[^\s/?#"']*)"""
+    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,15}://)(?P<place>[^\s/?#"']*)"""
     r"""(?P<rest>[/?#](?:[^\s"']*[^\s"':;,.)])?)?"""
 )
-_USER = re.compile(r"""[^\s/@"']+:(?!//)[^\s"']+@""")
+_USER = re.compile(r"""(?<![^\s"'])[^\s/@:"']+:(?!//)[^\s"']+@""")
 _NAMED = re.compile(
     r"(?i)((?<![a-z])(?:pass(?:word|wd)?|pwd|token|secret|key|authorization)[=:]\s*)\S.*"
 )
