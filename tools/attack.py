@@ -34,7 +34,7 @@ from tools.attacks.guessing import Found, inside, spread, strangers, talk
 from tools.attacks.house import Voices
 from tools.attacks.leaks import duress, locked
 from tools.attacks.replayed import replayed
-from tools.attacks.rows import Attack, markdown
+from tools.attacks.rows import markdown
 from tools.attacks.synthetic import synthetic
 
 PARTS: Mapping[str, Callable[[Engine, Voices, int], Found]] = {
@@ -63,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("edge").addHandler(logging.NullHandler())
     logging.getLogger("edge").propagate = False
     voices = Voices(args.folder)
-    rows: list[Attack] = []
     found = {}
+    print(markdown(()))
     for part in args.only:
         attacks, figures = PARTS[part](Engine.open(), voices, args.attempts)
-        rows += attacks
         found[part] = {"attacks": [attack.as_dict() for attack in attacks], **figures}
-    print(markdown(rows))
+        for attack in attacks:
+            print(attack.line(), flush=True)
     if args.json is not None:
         args.json.write_text(json.dumps(found, indent=2) + "\n")
     return 0

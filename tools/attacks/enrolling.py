@@ -83,7 +83,7 @@ class _Door(ExitStack):
         found = self._decisions.next_decision(_PATIENCE_S)
         if found is None:
             raise self._service.fault("there was no decision")
-        return found[1]["decision"] == "granted"
+        return bool(found[1]["decision"] == "granted")
 
     def _play(self, samples: FloatArray) -> None:
         quiet = 1e-3 * np.random.default_rng(0).standard_normal(round(_QUIET_S * SAMPLE_RATE))

@@ -53,11 +53,11 @@ class Attack:
             "command": f"python -m tools.{self.part}",
         }
 
-    def cells(self) -> tuple[str, ...]:
-        """The cells of its row."""
+    def line(self) -> str:
+        """Its row of the table."""
         tried, accepted = f"{self.tried:,}", f"{self.accepted:,}"
         command = f"`{self.part}`"
-        return (self.kind, tried, accepted, self.rate(), self.holds, self.fails, command)
+        return _row(self.kind, tried, accepted, self.rate(), self.holds, self.fails, command)
 
     def rate(self) -> str:
         """Its IAPAR with the exact interval, in percent."""
@@ -72,9 +72,12 @@ class Attack:
 
 def markdown(attacks: Iterable[Attack]) -> str:
     """The table, to be put into docs/THREATS.md."""
-    rows = [HEAD, ("---", "---:", "---:", "---:", "---", "---", "---")]
-    rows += [attack.cells() for attack in attacks]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    head = (_row(*HEAD), _row("---", "---:", "---:", "---:", "---", "---", "---"))
+    return "\n".join((*head, *(attack.line() for attack in attacks)))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _percent(rate: float) -> str:
