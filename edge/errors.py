@@ -58,6 +58,12 @@ class KeyFault(StoreError):
     """The key of the signature store is missing, is another one, or is open to others."""
 
 
+class WrongPassphrase(KeyFault):
+    """The passphrase that was given for the signature store is another one."""
+
+    exit_code = EXIT_INPUT
+
+
 class ProfileError(InputError):
     """A profile does not exist, exists already, or is not ready for what was asked of it."""
 

@@ -104,8 +104,13 @@ def make_file(path: Path) -> None:
             pass
 
 
-def hold(path: Path) -> int:
+def hold(path: Path, *, shared: bool = False) -> int:
     """Hold a file, made where missing, until the open descriptor that it gives is closed.
+
+    The kernel closes those of a process that dies.
+
+    Args:
+        shared: whether others may hold it too, all of them `shared`.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -115,11 +120,27 @@ def hold(path: Path) -> int:
     make_file(path)
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who shares it waits for the instant that `is_held` takes.
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
         raise
     return handle
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a file, as far as can be seen."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(handle)
+    return False
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:

@@ -8,6 +8,7 @@ The reader then goes on half a ring behind the writer: one gap, and not one afte
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from edge.audio.blocks import FRAME_S, BlockMaker
 from edge.audio.command import CommandMicrophone
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
 from edge.audio.sources import MicrophoneStalled, Source
+from edge.audio.turns import MicrophoneTurns
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
@@ -349,13 +351,15 @@ class ReconnectingMicrophone(Source):
     """A microphone whose stream ends only with `close`.
 
     When the device disappears, its sound server dies, a program in its place ends, or the sound
-    stops, it calls `on_change` and tries again every `retry_s` until it is back.
+    stops, it calls `on_change` and tries again every `retry_s` until it is back. So it does while a
+    command has its turn.
 
     Args:
         device: as for `Microphone`, and so are `ring_s` and `stall_s`.
         on_change: called when listening begins and ends, on the thread that takes the blocks.
         retry_s: time between attempts, seconds.
         command: a program to listen to instead of a device.
+        turns: where a command asks for it; None for nowhere.
 
     Attributes:
         state: the last state; None before the first.
@@ -370,9 +374,11 @@ class ReconnectingMicrophone(Source):
         stall_s: float = 2.0,
         retry_s: float = 1.0,
         command: str | None = None,
+        turns: MicrophoneTurns | None = None,
     ) -> None:
         self._device = device
         self._command = command
+        self._turns = turns
         self._on_change = on_change
         self._ring_s = ring_s
         self._stall_s = stall_s
@@ -401,8 +407,9 @@ class ReconnectingMicrophone(Source):
             try:
                 if self._closed.is_set():
                     return
-                with microphone:
+                with self._turn(), microphone:
                     for block in microphone.blocks():
+                        self._yield_turn()
                         if self.state is None or not self.state.listening:
                             self._report(MicrophoneState(True, "", microphone.name))
                         yield timeline.place(block)
@@ -412,6 +419,20 @@ class ReconnectingMicrophone(Source):
                 self._report(MicrophoneState(False, str(error), microphone.name))
             timeline.interrupt()
             self._closed.wait(self._retry_s)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Use the microphone in this block. Raises `MicrophoneError` where it is not our turn."""
+        if self._turns is None:
+            yield
+            return
+        with self._turns.used():
+            self._yield_turn()
+            yield
+
+    def _yield_turn(self) -> None:
+        if self._turns is not None and self._turns.wanted:
+            raise MicrophoneError("a command uses the microphone; the service goes on after it")
 
     def _report(self, state: MicrophoneState) -> None:
         """Report a change of listening; another reason for the same is only noted."""

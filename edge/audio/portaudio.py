@@ -9,10 +9,15 @@ was abandoned is undone.
 from __future__ import annotations
 
 import atexit
+import contextlib
+import ctypes
+import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from edge.errors import MicrophoneError
@@ -24,6 +29,8 @@ CALL_S = 3.0
 
 OPEN_STREAMS: set[int] = set()
 """Identities of the open streams, which `rescan` must not break; for PortAudio's thread."""
+
+_log = logging.getLogger(__name__)
 
 _EXIT_S = 0.5
 _POLL_S = 0.05
@@ -140,13 +147,37 @@ def rescan(sounddevice: Any) -> None:
 def _sounddevice() -> Any:
     """The library, imported on PortAudio's thread: importing it starts PortAudio."""
     if not _LIBRARY:
+        _silence_libraries()
         import sounddevice  # noqa: PLC0415 - machines without PortAudio still read files
 
+        # For as long as PortAudio starts, which may be for ever, it would send all that this
+        # process says to /dev/null. Where it has no `dup`, it does not.
+        sounddevice._os = SimpleNamespace(dup=_refused)
         # Its own exit handler would wait for ever for a sound server that does not answer.
         atexit.unregister(sounddevice._exit_handler)
         atexit.register(_terminate)
         _LIBRARY.append(sounddevice)
     return _LIBRARY[0]
+
+
+def _silence_libraries() -> None:
+    """Send nowhere what C libraries print: PortAudio and ALSA say much of each lost microphone.
+
+    Python's own standard error does not go through C's. With -vv the lines stay.
+    """
+    if _log.isEnabledFor(logging.DEBUG):
+        return
+    with contextlib.suppress(AttributeError, ValueError):
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018 - elsewhere the pointer may be constant
+        libc.fopen.restype = ctypes.c_void_p
+        nowhere = libc.fopen(os.devnull.encode(), b"we")
+        if nowhere:
+            ctypes.c_void_p.in_dll(libc, "stderr").value = nowhere
+
+
+def _refused(_: int) -> int:
+    raise OSError
 
 
 def _terminate() -> None:

@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 from edge.cli.enrolling import FromMicrophone, chosen_device
 
-                stack.enter_context(paused(say))
+                stack.enter_context(paused(say, config.state_path))
                 device = chosen_device(args, config, store)
                 way = stack.enter_context(FromMicrophone(enrollment, engine, config, args, device))
             _enroll(way, enrollment, config, store, args)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             if args.files_from is not None:
                 results = _from_folder(enrollment, args.files_from)
             else:
-                with paused(say):
+                with paused(say, config.state_path):
                     device = chosen_device(args, config, store)
                     results = from_microphone(enrollment, config, args, device)
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,11 @@ from edge.cli.output import (
     show_table,
 )
 from edge.cli.prompts import add_passphrase_file, given_passphrase
-from edge.errors import EXIT_OK, InputError, KeyFault
+from edge.config import find_config
+from edge.config.editing import changed, replace_file, written
+from edge.config.loading import SYSTEM_FILE, read_config
+from edge.errors import EXIT_OK, EnvironmentFault, InputError, KeyFault
+from edge.installation import service
 
 if TYPE_CHECKING:
     from edge.crypto.keys import KeySources, WrappingKey
@@ -27,9 +33,9 @@ if TYPE_CHECKING:
 HELP = "show or change the keys that signatures are locked with, or callers of the HTTP server"
 
 _WHERE_NEXT = {
-    "file": "set store.key_file to it, keep a copy elsewhere, and if possible move the file to"
-    " another medium",
-    "passphrase": "pass it to the service as the credential named by store.passphrase_credential",
+    "file": "keep a copy elsewhere",
+    "passphrase": "pass it to the service as the credential named by store.passphrase_credential;"
+    " one that runs opens nothing until it is started again with it",
     "credential": "the service needs the same credential from now on",
 }
 
@@ -53,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = actions["rewrap"]
     action.description = (
         "Locks the store with another key; without an option, with a new one in place of the old."
-        " The old key no longer opens anything except old copies of the store."
+        " The configuration names a new key file from then on, and a running service follows. The"
+        " old key no longer opens anything except old copies of the store."
     )
     target = action.add_mutually_exclusive_group()
     target.add_argument(
@@ -126,13 +133,53 @@ def _rewrap(args: argparse.Namespace) -> int:
             sources.replace_file(in_place, lambda key: store.lock_with(key, rotate=args.rotate))
             advice = ""
         else:
+            file = None if args.key_file is None else args.key_file.absolute()
+            name = None if file is None else _naming(args, file)
             key, kind = _target(args, sources, former.source)
-            store.lock_with(key, rotate=args.rotate)
+            if name is None:
+                store.lock_with(key, rotate=args.rotate)
+            else:
+                sources.move(key, lambda key: store.lock_with(key, rotate=args.rotate), name)
             advice = _WHERE_NEXT[kind]
-            sources.forget_default_file()
+            sources.forget_default_file(file)
         _record(args, store, "rewrapped")
+        if find_config(args.config) == SYSTEM_FILE:
+            service.restart_if_running()  # its credentials are read at a start only
         _tell(args, store, "The store is now locked with another key.", advice)
     return EXIT_OK
+
+
+def _naming(args: argparse.Namespace, key_file: Path) -> Callable[[], None]:
+    """What has the configuration name a key file; all that can be wrong is found before.
+
+    Raises:
+        ConfigError: it cannot be changed safely.
+        EnvironmentFault: it may not be written.
+        InputError: there is none, or the key file is a folder.
+    """
+    file = find_config(args.config)
+    if file is None:
+        raise InputError(
+            f"no configuration can name {key_file}: run 'edge-voice setup', or name one with"
+            " --config"
+        )
+    if key_file.is_dir():
+        raise InputError(f"{key_file} is a folder: name a file")
+    former = read_config(file)
+    new = changed(former, file, {"store.key_file": written(key_file)})
+    if new == former:
+        return lambda: None
+    for path in (file, file.parent):
+        if not os.access(path, os.W_OK):
+            raise EnvironmentFault(
+                f"{path}: may not be written, and store.key_file must name the new key; run this as"
+                " its owner"
+            )
+
+    def name() -> None:
+        replace_file(file, former, new)
+
+    return name
 
 
 def _new_api_key(args: argparse.Namespace) -> int:
@@ -229,7 +276,10 @@ def _key_in(file: Path) -> WrappingKey:
     from edge.crypto.keys import key_of_file, make_key_file
 
     make_key_file(file)
-    key = key_of_file(file)
+    try:
+        key = key_of_file(file)
+    except KeyFault as error:  # somebody named a file that is no key
+        raise InputError(str(error)) from None
     if key is None:
         raise KeyFault(f"the key file {file} has disappeared: try again")
     return key

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge.cli.output import one_line, wrapped
-from edge.errors import InputError
+from edge.errors import InputError, KeyFault
 
 _Answer = TypeVar("_Answer")
 _MAX_BYTES = 4096
@@ -85,14 +85,18 @@ def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
 def given_passphrase(file: Path | None, question: str, *, new: bool) -> str:
     """The passphrase in a file (`-` for standard input), or asked for; a new one is asked twice.
 
-    Raises `InputError`, or `KeyFault` without a terminal to ask at.
+    Raises `InputError`, also without a terminal to ask at.
     """
     from edge.crypto.keys import ask_at_terminal
 
     if file is not None:
         return secret_line(file, "passphrase")
-    passphrase = ask_at_terminal(question)
-    if new and passphrase != ask_at_terminal("Repeat it"):
+    try:
+        passphrase = ask_at_terminal(question)
+        again = ask_at_terminal("Repeat it") if new else passphrase
+    except KeyFault as error:
+        raise InputError(f"{error}; use --passphrase-file") from None
+    if passphrase != again:
         raise InputError("the two passphrases differ: nothing was changed")
     return passphrase
 

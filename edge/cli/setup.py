@@ -7,17 +7,19 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge.cli.doctor import label
 from edge.cli.output import complain, show, show_json
 from edge.cli.prompts import ask, ask_secret, ask_whether, say, secret_line
-from edge.errors import EXIT_OK, EdgeVoiceError, InputError, MicrophoneError
+from edge.errors import EXIT_OK, EdgeVoiceError, EnvironmentFault, InputError, MicrophoneError
 
 if TYPE_CHECKING:
     from edge.audio.devices import InputDevice
+    from edge.doctor import Finding
     from edge.installation.configuration import SetupAnswers, Written
 
 HELP = "ask a few questions, write the configuration and start the service"
@@ -70,6 +72,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--yes", action="store_true", help="ask nothing; use current values, or the defaults"
     )
+    parser.add_argument(
+        "--check",
+        choices=("warn", "require", "skip"),
+        default="warn",
+        help="the broker and the microphone are tried first; what fails is warned of, and without"
+        " --yes you are asked whether to go on (the default), or nothing is written (require)",
+    )
+    parser.add_argument(
+        "--service",
+        action=yes_or_no,
+        default=None,
+        help="without root: a systemd service of your own for this configuration",
+    )
     parser.add_argument("--no-start", action="store_true", help="do not start the service")
 
 
@@ -77,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     """Ask, write and start."""
     from edge.config import find_config
     from edge.config.loading import SYSTEM_FILE
-    from edge.installation import configuration, service
-    from edge.installation.configuration import PRESETS, present
+    from edge.installation import configuration, service, user_service
+    from edge.installation.configuration import present
 
     file = _file(args.config)
     asks = not args.yes
@@ -88,33 +103,27 @@ def run(args: argparse.Namespace) -> int:
             " --microphone, --broker, --user, --password-file, --tls, --ca-file, --discovery or"
             " --signing for others"
         )
-    is_new = not os.path.lexists(file)
-    preset = args.preset or "door"
-    if not is_new:
-        if args.preset:
-            raise InputError(
-                f"{file}: already exists, and --preset would overwrite it; move it away, or leave"
-                " --preset out"
-            )
-    elif asks and not args.preset:
-        say("Presets: " + "; ".join(f"{name}: {what}" for name, what in PRESETS.items()))
-        preset = ask("door or home", preset, _preset)
+    preset, is_new = _preset_for(args, file, asks=asks)
     data, config = configuration.starting_point(file, preset)
     answers = _asked(args, present(config, preset if is_new else ""), asks=asks)
     if answers.tls and answers.ca_file is not None:
         configuration.check_authority(answers.ca_file)
+    own_service = _wants_own_service(args, file, asks=asks)
+    faults = [] if args.check == "skip" else _faults(file, data, answers, asks=asks)
+    _go_on(args, faults, asks=asks)
     done = configuration.apply(file, data, answers)
 
-    state = "not started"
-    failure: EdgeVoiceError | None = None
-    if not args.no_start and file == SYSTEM_FILE and service.can_start():
-        try:
-            service.start()
-            state = "started"
-        except EdgeVoiceError as error:
-            state, failure = "failed", error
+    start: Callable[[], None] | None = None
+    if own_service:
+        done = replace(done, written=(*done.written, user_service.write_unit(file)))
+        start = user_service.start
+    elif file == SYSTEM_FILE and service.can_start():
+        start = service.start
+    state, failure = "not started", None
+    if start is not None and not args.no_start:
+        state, failure = _started(start)
     if args.json:
-        show_json(_as_json(done, answers, state))
+        show_json({**_as_json(done, answers, state), "faults": [asdict(fault) for fault in faults]})
     else:
         named = "" if find_config() == file else f" --config {shlex.quote(str(file))}"
         _show(done, answers, state, sudo="sudo " if file == SYSTEM_FILE else "", named=named)
@@ -124,18 +133,88 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _preset_for(args: argparse.Namespace, file: Path, *, asks: bool) -> tuple[str, bool]:
+    """The preset for a new configuration, and whether it is a new one."""
+    from edge.installation.configuration import PRESETS
+
+    preset = args.preset or "door"
+    if os.path.lexists(file):
+        if args.preset:
+            raise InputError(
+                f"{file}: already exists, and --preset would overwrite it; move it away, or leave"
+                " --preset out"
+            )
+        return preset, False
+    if asks and not args.preset:
+        say("Presets: " + "; ".join(f"{name}: {what}" for name, what in PRESETS.items()))
+        preset = ask("door or home", preset, _preset)
+    return preset, True
+
+
+def _go_on(args: argparse.Namespace, faults: list[Finding], *, asks: bool) -> None:
+    """Say what does not work. Raises `EnvironmentFault` where nothing is to be written then."""
+    if faults and args.check == "require":
+        raise EnvironmentFault(f"nothing was written, because {_line(faults[0])}")
+    for fault in faults:
+        complain(_line(fault))
+    if faults and asks and not ask_whether("Write it all the same", default=True):
+        raise EnvironmentFault("nothing was written; mend that, or give other answers")
+
+
+def _started(start: Callable[[], None]) -> tuple[str, EdgeVoiceError | None]:
+    """What became of the service, and the failure if there was one."""
+    try:
+        start()
+    except EdgeVoiceError as error:
+        return "failed", error
+    return "started", None
+
+
 def _file(named: Path | None) -> Path:
     from edge.config import find_config
     from edge.config.loading import SYSTEM_FILE, user_file
 
     file = find_config(named)
-    if file is None:
+    is_roots = file == SYSTEM_FILE and os.geteuid() != 0 and not os.access(SYSTEM_FILE, os.W_OK)
+    if file is None or (is_roots and named is None):
         # In a virtual environment of one's own, sudo does not even find this program.
         file = SYSTEM_FILE if os.geteuid() == 0 else user_file()
     if file is None:
         raise InputError("this user has no home directory; name a file with --config, or use sudo")
     # The files beside it are named from there.
     return file.absolute()
+
+
+def _wants_own_service(args: argparse.Namespace, file: Path, *, asks: bool) -> bool:
+    """Whether a service of this user is wanted. Raises where there can be none."""
+    from edge.config.loading import SYSTEM_FILE
+    from edge.installation import user_service
+
+    possible = file != SYSTEM_FILE and user_service.is_possible()
+    if args.service and not possible:
+        raise EnvironmentFault(
+            "--service needs a systemd of your own, as a login gives to all but root; leave it out,"
+            " and use edge-voice run"
+        )
+    if args.service is None and asks and possible:
+        there = user_service.unit_file().exists()
+        return ask_whether("Start it with systemd, as your own service", default=there)
+    return bool(args.service)
+
+
+def _faults(file: Path, data: bytes, answers: SetupAnswers, *, asks: bool) -> list[Finding]:
+    """What of the broker and the microphone does not work."""
+    from edge.doctor.examination import faults
+    from edge.installation.configuration import as_answered
+
+    if asks:
+        say("Trying the broker and the microphone...")
+    with as_answered(file, data, answers) as config:
+        return list(faults(config))
+
+
+def _line(fault: Finding) -> str:
+    return f"{label(fault.name)}: {fault.found}; {fault.remedy}"
 
 
 def _asked(args: argparse.Namespace, before: SetupAnswers, *, asks: bool) -> SetupAnswers:
@@ -293,7 +372,8 @@ def _show(done: Written, answers: SetupAnswers, state: str, *, sudo: str, named:
     if done.public_key is not None:
         show(f"Decisions are signed; the public key for a lock is {done.public_key}")
     if state == "started":
-        show("The service is running, and starts with the machine.")
+        when = "with the machine" if sudo else "when you log in (always: loginctl enable-linger)"
+        show(f"The service is running, and starts {when}.")
     elif state == "not started":
         show(f"The service was not started; to listen from this terminal: edge-voice run{named}")
     show(f"If something is wrong: {sudo}edge-voice doctor{named}")

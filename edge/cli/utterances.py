@@ -155,7 +155,7 @@ def one_utterance(
     """The utterance to judge: from a file, or else from the microphone."""
     if path is not None:
         return utterance_from(path)
-    with paused(say), Display() as display:
+    with paused(say, config.state_path), Display() as display:
         display.say(prompt, style="bold")
         with UtteranceSource(config.audio, args.device, display) as source:
             for utterance in source.utterances(wait_s=args.wait):

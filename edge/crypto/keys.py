@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from edge.config import StoreConfig
 from edge.crypto.sealing import KEY_BYTES, SealBroken, Sealer, derive
-from edge.errors import EdgeVoiceError, InputError, KeyFault
+from edge.errors import EdgeVoiceError, InputError, KeyFault, WrongPassphrase
 from edge.private_files import (
     NotPrivate,
     erase,
@@ -287,12 +287,44 @@ class KeySources:
             fresh.replace(file)
             sync_folder(file.parent)
 
-    def forget_default_file(self) -> None:
-        """Erase the default key file unless it is in use: with it an old copy could be read."""
+    def move(
+        self, key: WrappingKey, use: Callable[[WrappingKey], None], name: Callable[[], None]
+    ) -> None:
+        """Have another key count once `use` has locked the store with it; power may fail.
+
+        Until `name` has told the configuration where it is, a copy lies where a key is looked for
+        in any case, and a service that runs finds it there.
+
+        Raises:
+            EdgeVoiceError: as the two; if `name` fails, the copy stays.
+            KeyFault: the copy cannot be written.
+        """
+        copy = successor(self.default_file)
+        _write_key(copy, key.secret, replace=True)
+        try:
+            use(key)
+        except EdgeVoiceError:
+            with contextlib.suppress(OSError):
+                erase(copy)
+            raise
+        name()
+        try:
+            erase(copy)
+        except OSError as error:
+            _log.warning("the copy %s of the key cannot be erased: %s", copy, error)
+
+    def forget_default_file(self, now: Path | None = None) -> None:
+        """Erase the default key file unless it is in use: with it an old copy could be read.
+
+        `now` is the file that the key is in, if it is in one.
+        """
         file = self.default_file
+        if now == file:
+            return
         try:
             key = key_of_file(file)
-            if key is not None and (self._known is None or key.id != self._known.id):
+            known = None if now is not None or self._known is None else self._known.id
+            if key is not None and key.id != known:
                 erase(file)
                 _log.info("erased the former key file %s", file)
         except (KeyFault, OSError) as error:
@@ -348,7 +380,7 @@ class KeySources:
                 ) from None
         key = WrappingKey(stretching.key_from(passphrase), source, stretching)
         if key.id != lock.key_id:
-            raise KeyFault(
+            raise WrongPassphrase(
                 f"the signatures in {self._folder} are locked with another passphrase (key"
                 f" {lock.key_id}) than the given one: nothing was changed"
             )
@@ -422,13 +454,17 @@ def make_key_file(path: Path, *, replace: bool = False) -> None:
     Raises:
         KeyFault: it cannot be written.
     """
+    _write_key(path, os.urandom(KEY_BYTES).hex().encode() + b"\n", replace=replace)
+
+
+def _write_key(path: Path, content: bytes, *, replace: bool) -> None:
+    """As `make_key_file`, with content that is given."""
     try:
         make_folder(path.parent)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             if replace or not path.exists():
-                content = os.urandom(KEY_BYTES).hex().encode() + b"\n"
                 write_file(path, content, owner=folder_owner(path), replace=True)
         finally:
             os.close(folder)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.config import find_config, load_config
+from edge.config import Config, find_config, load_config
 from edge.doctor import (
     broker,
     configuration,
@@ -21,7 +21,7 @@ from edge.doctor import (
     storage,
 )
 from edge.doctor.context import Context, as_the_service, ask_systemd
-from edge.doctor.finding import Finding, from_error, red, skipped
+from edge.doctor.finding import Finding, State, from_error, red, skipped
 from edge.errors import ConfigError, EdgeVoiceError
 
 _log = logging.getLogger(__name__)
@@ -86,6 +86,16 @@ def examine(file: Path | None = None, *, quick: bool = False) -> Iterator[Findin
                 yield from run_check(check, context)
         if context.problems:
             yield UNREAD()
+
+
+def faults(config: Config) -> Iterator[Finding]:
+    """What keeps a service with these settings from being heard and from hearing, if anything."""
+    context = Context(config=config, unit=ask_systemd())
+    for check in CHECKS:
+        if check.run in (broker.check, microphone.check):
+            for finding in run_check(check, context):
+                if finding.state is State.RED:
+                    yield finding
 
 
 def run_check(check: DoctorCheck, context: Context) -> Iterator[Finding]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import ssl
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,36 @@ def check_authority(file: Path) -> bytes:
             f"{file}: not a readable CA certificate ({reason}); name a PEM file"
         ) from None
     return data
+
+
+@contextlib.contextmanager
+def as_answered(file: Path, data: bytes, answers: SetupAnswers) -> Iterator[Config]:
+    """In this block the configuration as `apply` would write it, with nothing written.
+
+    Raises:
+        ConfigError: the configuration cannot be changed safely.
+    """
+    config = parse_config(data, file)
+    password_file = None
+    if answers.username is not None:
+        password_file = config.mqtt.password_file or file.parent / PASSWORD
+    wanted = {
+        path: written(value)
+        for path, value in settings(answers).items()
+        if setting_of(config, path) != value
+    }
+    new = parse_config(changed(data, file, wanted), file)
+    with contextlib.ExitStack() as stack:
+        if answers.password is not None:
+            # In memory, and on no disk.
+            memory = os.memfd_create(PASSWORD)
+            stack.callback(os.close, memory)
+            os.fchmod(memory, 0o600)
+            os.write(memory, answers.password.encode("utf-8"))
+            password_file = Path(f"/proc/{os.getpid()}/fd/{memory}")
+        elif password_file is not None and not password_file.exists():
+            password_file = None
+        yield replace(new, mqtt=replace(new.mqtt, password_file=password_file))
 
 
 def apply(file: Path, data: bytes, answers: SetupAnswers) -> Written:

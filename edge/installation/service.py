@@ -12,10 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from edge.audio.turns import asked_for
 from edge.errors import EnvironmentFault
 
 UNIT = "edge-voice.service"
 _LIMIT_S = 120
+_PAUSED = "The service is paused: nobody can open until this ends."
+_NOT_STOPPED = "The service did not stop and may hold the microphone."
+_AGAIN = "The service is listening again."
 
 
 def can_start() -> bool:
@@ -35,19 +39,53 @@ def start() -> None:
             )
 
 
-@contextlib.contextmanager
-def paused(tell: Callable[[str], None]) -> Iterator[None]:
-    """Stop the service in this block, if it runs and this user may: a microphone has one reader.
+def restart_if_running() -> None:
+    """Restart the service, if it runs and this user may."""
+    if os.geteuid() == 0:
+        systemctl("try-restart", UNIT)
 
-    It is started again however the block ends, even by a lost connection.
+
+@contextlib.contextmanager
+def paused(tell: Callable[[str], None], state: Path) -> Iterator[None]:
+    """Have no service use the microphone in this block: it has one reader.
+
+    One that systemd runs is stopped, where this user may; another one with this state directory
+    leaves the microphone alone. It goes on however the block ends, even by a lost connection.
     """
-    if shutil.which("systemctl") is None or _systemctl("is-active", UNIT).returncode:
-        yield
-        return
-    if os.geteuid() != 0:
+    turn: contextlib.AbstractContextManager[None]
+    if not systemctl("is-active", UNIT):
+        turn = _waiting(tell, state)
+    elif os.geteuid() == 0:
+        turn = _stopped(tell)
+    else:
         tell("The service is running and may hold the microphone; use sudo to pause it.")
+        turn = contextlib.nullcontext()
+    with turn:
         yield
-        return
+
+
+@contextlib.contextmanager
+def _waiting(tell: Callable[[str], None], state: Path) -> Iterator[None]:
+    """A service that was started by hand, or for a user, waits in this block."""
+    with asked_for(state) as listened:
+        if listened is None:
+            tell(_NOT_STOPPED)
+        if not listened:
+            yield
+            return
+        # Ctrl-Z would leave the door shut until someone remembers.
+        former = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        tell(_PAUSED)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTSTP, former)
+    tell(_AGAIN)
+
+
+@contextlib.contextmanager
+def _stopped(tell: Callable[[str], None]) -> Iterator[None]:
+    """The service that systemd runs is stopped in this block, and started again."""
     ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     former = {number: signal.signal(number, _exit) for number in ends}
     # Ctrl-Z would leave the door shut until someone remembers.
@@ -57,11 +95,7 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
     keeper = _keeper()
     try:
         stopped = _systemctl("stop", UNIT).returncode == 0
-        tell(
-            "The service is paused: nobody can open until this ends."
-            if stopped
-            else "The service did not stop and may hold the microphone."
-        )
+        tell(_PAUSED if stopped else _NOT_STOPPED)
         yield
     finally:
         # A second Ctrl-C must not leave the door without its service.
@@ -75,7 +109,7 @@ def paused(tell: Callable[[str], None]) -> Iterator[None]:
         if not started:
             tell("The service did not start again: run sudo systemctl start edge-voice.")
         elif stopped:
-            tell("The service is listening again.")
+            tell(_AGAIN)
 
 
 def _keeper() -> subprocess.Popen[bytes]:
@@ -91,6 +125,11 @@ def _keeper() -> subprocess.Popen[bytes]:
 
 def _exit(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
+
+
+def systemctl(*arguments: str) -> bool:
+    """Whether systemd is there and does what it is told."""
+    return shutil.which("systemctl") is not None and _systemctl(*arguments).returncode == 0
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -117,7 +117,7 @@ def build_service(
         config,
         store,
         engine,
-        ProfileCache(store, engine, config.enrollment, replay, publisher),
+        ProfileCache(store, engine, config.enrollment, replay, publisher, reread),
         publisher,
         SignedMessages(publisher, issuer),
         trail,

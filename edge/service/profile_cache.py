@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from edge.access.decider import Judgment
-from edge.config import EnrollmentConfig
-from edge.errors import ProfileError, StoreError
+from edge.config import Config, EnrollmentConfig
+from edge.errors import EdgeVoiceError, KeyFault, ProfileError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.recognition.adaptation import Matches, reason_not_to_adapt
@@ -77,6 +78,9 @@ def adaptation_from(
 class ProfileCache:
     """The profiles of the store, kept in memory with their recordings.
 
+    Args:
+        reread: reads the configuration file, which may name another key by now; None without one.
+
     Attributes:
         profiles: everybody; a new list after each change.
         adapts: whether profiles learn from what is accepted.
@@ -89,6 +93,7 @@ class ProfileCache:
         config: EnrollmentConfig,
         replay: ReplayCheck,
         publisher: MqttPublisher,
+        reread: Callable[[], Config] | None = None,
     ) -> None:
         self.profiles: list[Profile] = []
         self.adapts = config.adapt
@@ -97,6 +102,7 @@ class ProfileCache:
         self._config = config
         self._replay = replay
         self._publisher = publisher
+        self._reread = reread
         self._version: tuple[int, int] | None = None
         self._failing = 0
         self._loaded_at = 0.0
@@ -123,6 +129,9 @@ class ProfileCache:
         except StoreError as error:
             # A writer on a slow card may hold the file for a second; that alone locks nobody out.
             self._failing += 1
+            if self._failing == 1 and isinstance(error, KeyFault) and self._knows_another_key():
+                self.refresh()
+                return
             if self._failing == _PATIENCE:
                 _log.error("nobody can open: %s", error)
                 self._publisher.set_status(problem=str(error))
@@ -139,6 +148,17 @@ class ProfileCache:
                     profile.name,
                 )
         self._use(profiles, version)
+
+    def _knows_another_key(self) -> bool:
+        """Look for the key where the configuration file says now, if it says anything else."""
+        sources = self._store.key_sources
+        before = sources.settings
+        if self._reread is not None:
+            try:
+                sources.settings = self._reread().store
+            except EdgeVoiceError as error:
+                _log.warning("%s; the key is looked for where it was", error)
+        return sources.settings != before
 
     def learn(self, judgment: Judgment) -> None:
         """Learn from an accepted utterance, where `adapts`; `store_adaptations` stores it."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge.crypto.keys import KeyStretching
 from edge.crypto.sealing import SealBroken, Sealer, derive
-from edge.errors import InputError, ProfileError
+from edge.errors import EnvironmentFault, InputError, ProfileError
 from edge.private_files import reason, write_file
 from edge.store import records
 from edge.store.names import clean_name, clean_phrase
@@ -41,7 +41,7 @@ _ROOM = 50
 
 
 class TransferError(InputError):
-    """A profile's file cannot be read or written."""
+    """A profile's file cannot be read, or is there already."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,12 @@ def _items_of(items: ItemRows, profile_id: str) -> tuple[ExportedItem, ...]:
 def write_person(
     path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
 ) -> None:
-    """Write a person to an encrypted file of mode 0600 or not at all. Raises `TransferError`."""
+    """Write a person to an encrypted file of mode 0600 or not at all.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+        TransferError: there is a file already, or a folder.
+    """
     stretching = KeyStretching.fresh()
     head = json.dumps(
         {
@@ -135,8 +140,10 @@ def write_person(
         write_file(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
     except FileExistsError:
         raise TransferError(f"{path} already exists: name another file") from None
+    except IsADirectoryError:
+        raise TransferError(f"{path} is a folder: name a file") from None
     except OSError as error:
-        raise TransferError(f"cannot write {path}: {reason(error)}") from None
+        raise EnvironmentFault(f"cannot write {path}: {reason(error)}") from None
 
 
 def read_person(path: Path, passphrase: str | Callable[[], str]) -> ExportedPerson:

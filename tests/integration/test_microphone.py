@@ -31,7 +31,9 @@ import numpy as np
 from edge.audio.microphone import ReconnectingMicrophone
 
 def tell(**what):
-    print(json.dumps({"at": time.monotonic(), **what}), flush=True)
+    # In one piece: two threads tell.
+    sys.stdout.write(json.dumps({"at": time.monotonic(), **what}) + "\\n")
+    sys.stdout.flush()
 
 microphone = ReconnectingMicrophone(
     stall_s=0.5, retry_s=0.2,
@@ -85,6 +87,7 @@ class Listener:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         self._reports: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -112,6 +115,11 @@ class Listener:
         self.report("closing")
         self.report("closed")
         assert self.process.wait(timeout=PATIENCE) == 0
+
+    def complaints(self) -> str:
+        """What it said on standard error, once it has ended."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
 
     def heard(self) -> FloatArray:
         samples: FloatArray = np.load(self._folder / "heard.npy")
@@ -168,6 +176,8 @@ def test_what_is_played_is_heard_also_after_the_sound_server_died(
 
     assert not gone["listening"]
     assert "gone away" in gone["reason"]
+    # Neither PortAudio nor ALSA has a word, and the service's own are left.
+    assert listener.complaints() == f"not listening: {gone['reason']}\n"
     assert back["listening"]
     assert_lost(lost, gone, back)
     heard = listener.heard()
@@ -289,3 +299,34 @@ def test_machine_without_portaudio_says_what_to_install(tmp_path: Path) -> None:
     out = _python({**os.environ, "PYTHONPATH": path}, code)
 
     assert "sudo apt install libportaudio2" in out
+
+
+def test_libraries_are_silent_and_our_own_words_are_not_lost(microphone: VirtualMicrophone) -> None:
+    code = """
+import ctypes, sys
+from edge.audio import portaudio
+def restart(sounddevice):
+    check = sounddevice._check
+    def checked(*arguments):
+        sys.stderr.write("ours, while it starts\\n")
+        return check(*arguments)
+    sounddevice._check = checked
+    portaudio.rescan(sounddevice)
+    sounddevice._check = check
+portaudio.call(restart)
+pcm = ctypes.c_void_p()
+ctypes.CDLL("libasound.so.2").snd_pcm_open(ctypes.byref(pcm), b"nonsense", 1, 0)
+libc = ctypes.CDLL(None)
+libc.fputs(b"from C", ctypes.c_void_p.in_dll(libc, "stderr"))
+sys.stderr.write("ours\\n")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(REPOSITORY), **microphone.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    # PortAudio is ended and begun, which is two answers.
+    assert done.stderr == "ours, while it starts\n" * 2 + "ours\n"

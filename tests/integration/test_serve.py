@@ -258,6 +258,23 @@ class TestWrongKeys:
         assert settled(lambda: again.request("/key", key=right)[0] == 200)
         assert again.stop() == 0
 
+    def test_the_most_talkative_server_says_no_key(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        server = ServerProcess(tmp_path, "-vv", code=TRIED + COMMAND)
+        right, wrong = server.new_key(), "0123456789abcdef" * 2
+        assert server.request("/key", key=right)[0] == 200
+        assert [server.request("/key", key=wrong)[0] for _ in range(6)] == [401] * 5 + [429]
+        assert server.stop() == 0
+        assert main(["audit", "show", "--json", "--config", str(server.config)]) == 0
+        audited = capsys.readouterr().out
+        assert "wrong_keys" in audited
+        log = server.log.read_text()
+        assert "locked out for 60 s" in log
+        for key in (right, wrong):
+            assert key not in log
+            assert key not in audited
+
 
 def failed(
     folder: Path, *arguments: str, code: str = COMMAND, settings: str = ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.requests import HTTPConnection
 
+from edge.errors import StoreError
 from edge.store.api_keys import ApiRole
 from edge.types import Event
 from edge.web.addresses import network_of
@@ -176,6 +177,36 @@ def test_a_restart_does_not_end_a_lock_out(house: House) -> None:
     house.clock.now = 10
     later = house.restarted("the next start")
     assert house.status(house.right, callers=later) == 429
+
+
+def test_of_a_machine_without_an_id_no_time_counts_as_gone(house: House) -> None:
+    before = house.restarted("")
+    for _ in range(5):
+        house.status(WRONG, callers=before)
+    before.tick()
+    house.clock.now += 50
+    again = house.restarted("")
+    house.clock.now += 50
+    assert house.status(house.right, callers=again) == 429
+    house.clock.now += 10
+    assert house.status(house.right, callers=again) == 200
+
+
+def test_what_cannot_be_stored_is_stored_the_next_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        house.status(WRONG)
+    with monkeypatch.context() as full:
+        full.setattr(house.context.state, "put", raising)
+        house.callers.tick()
+    assert house.context.state.get(STATE_KEY) is None
+    house.callers.tick()
+    assert house.context.state.get(STATE_KEY) is not None
+
+
+def raising(*_: object) -> None:
+    raise StoreError("the disk is full")
 
 
 def test_what_is_stored_of_an_attack_is_bounded(house: House) -> None:

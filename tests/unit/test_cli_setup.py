@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import stat
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,11 @@ from edge.audio.devices import InputDevice
 from edge.cli.main import main
 from edge.config import Config, load_config
 from edge.config.editing import changed, setting_of, written
+from edge.doctor import Finding, broker, microphone
 from edge.errors import EnvironmentFault, MicrophoneError
 from edge.installation import configuration as answering
-from edge.installation import service
+from edge.installation import service, user_service
+from edge.mqtt.connection import read_password
 from tests.unit.commands import Capture, run_json
 
 USB = InputDevice(1, "USB PnP Sound Device: Audio (hw:1,0)", 1, 44100.0, is_default=False)
@@ -37,7 +43,12 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def setup(file: Path, *options: str) -> int:
-    return main(["setup", "--config", str(file), *options])
+    return main(["setup", "--config", str(file), *_unchecked(options), *options])
+
+
+def _unchecked(options: tuple[str, ...]) -> list[str]:
+    """Without trying a broker and a microphone, unless that is the point."""
+    return [] if "--check" in options else ["--check", "skip"]
 
 
 def typed(
@@ -92,7 +103,7 @@ def test_a_second_time_nothing_changes(file: Path, capsys: Capture) -> None:
     setup(file, "--yes", "--name", "Haustür", "--broker", "10.0.0.5:1884")
     before = {path: path.read_bytes() for path in file.parent.iterdir()}
     capsys.readouterr()
-    code, said = run_json(capsys, "setup", "--config", str(file), "--yes")
+    code, said = run_json(capsys, "setup", "--config", str(file), "--check", "skip", "--yes")
     assert code == 0
     assert (said["changed"], said["written"], said["backups"]) == (False, [], [])
     assert said["device"] == {"id": "haustur", "name": "Haustür"}
@@ -109,7 +120,9 @@ def test_what_is_replaced_is_kept(file: Path, tmp_path: Path, capsys: Capture) -
     password.write_text("second one\n")
     capsys.readouterr()
     options = ("--id", "side", "--no-tls", "--no-discovery", "--password-file", str(password))
-    code, said = run_json(capsys, "setup", "--config", str(file), "--yes", *options)
+    code, said = run_json(
+        capsys, "setup", "--config", str(file), "--check", "skip", "--yes", *options
+    )
     assert code == 0
     place = file.parent / "mqtt-password"
     backups = [place.with_name("mqtt-password.bak"), file.with_name("config.yaml.bak")]
@@ -296,7 +309,7 @@ def test_without_root_it_is_the_users_own_configuration(
     monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     own = tmp_path / "edge-voice" / "config.yaml"
-    assert main(["setup", "--yes"]) == 0
+    assert main(["setup", "--check", "skip", "--yes"]) == 0
     out = capsys.readouterr().out
     assert f"{own}: written" in out
     # It is found without being named, and root has nothing to do with it.
@@ -304,10 +317,208 @@ def test_without_root_it_is_the_users_own_configuration(
     assert "If something is wrong: edge-voice doctor\n" in out
     assert ": edge-voice enroll NAME\n" in out
     other = tmp_path / "my files" / "config.yaml"
-    assert main(["setup", "--yes", "--config", str(other)]) == 0
+    assert main(["setup", "--check", "skip", "--yes", "--config", str(other)]) == 0
     out = capsys.readouterr().out
     for command in ("run", "doctor", "enroll NAME"):
         assert f"edge-voice {command} --config '{other}'\n" in out
+
+
+def test_the_machines_configuration_is_not_a_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    system = tmp_path / "system.yaml"
+    system.write_text("device: {id: hall}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("EDGE_VOICE_CONFIG", raising=False)
+    monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", system)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != system)
+    assert main(["setup", "--check", "skip", "--yes"]) == 0
+    own = tmp_path / "edge-voice" / "config.yaml"
+    # The machine's is found first.
+    assert f"edge-voice enroll NAME --config {own}\n" in capsys.readouterr().out
+    assert system.read_text() == "device: {id: hall}\n"
+
+
+class Systemctl:
+    """A `systemctl` that does what it is told, except for one thing, and writes it down."""
+
+    def __init__(self, folder: Path, fails: str = "") -> None:
+        self._calls = folder / "calls"
+        program = folder / "systemctl"
+        program.write_text(
+            f'#!/bin/sh\necho "$*" >>{self._calls}\ncase "$*" in *"{fails or "/"}"*) exit 1; esac\n'
+        )
+        program.chmod(0o755)
+
+    @property
+    def told(self) -> list[str]:
+        return [line.removeprefix("--quiet ") for line in self._calls.read_text().splitlines()]
+
+
+@pytest.fixture
+def own(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the unit of a user lies who sets up a configuration of their own."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    return tmp_path / "systemd" / "user" / "edge-voice.service"
+
+
+def test_a_service_of_ones_own(file: Path, own: Path, tmp_path: Path, capsys: Capture) -> None:
+    systemd = Systemctl(tmp_path)
+    assert setup(file, "--yes", "--service") == 0
+    out = capsys.readouterr().out
+    assert f"{own}: written" in out
+    assert "is running, and starts when you log in (always: loginctl enable-linger)." in out
+    assert f"Next, enroll someone for Front door: edge-voice enroll NAME --config {file}" in out
+    unit = own.read_text()
+    assert f'-m" "edge.cli" "run" "--config" "{file}"\n' in unit
+    for limit in ("NoNewPrivileges=yes", "SystemCallFilter=@system-service", "LimitCORE=0"):
+        assert f"\n{limit}\n" in unit
+    assert mode(own) == 0o644
+    assert systemd.told == [
+        "--user show-environment",
+        "--user daemon-reload",
+        "--user enable edge-voice.service",
+        "--user restart edge-voice.service",
+    ]
+
+
+def test_a_service_of_ones_own_that_does_not_start(
+    file: Path, own: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    Systemctl(tmp_path, fails="restart")
+    assert setup(file, "--yes", "--service") == 3
+    assert "did not start; see journalctl --user -u edge-voice" in capsys.readouterr().err
+    assert own.exists()
+
+
+@pytest.mark.parametrize("answer", ["y", ""])
+def test_a_service_of_ones_own_is_asked_about(
+    file: Path,
+    own: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    answer: str,
+) -> None:
+    systemd = Systemctl(tmp_path)
+    typed(monkeypatch, *[""] * 9, answer, secret="")
+    assert setup(file) == 0
+    assert "Start it with systemd, as your own service [n]: " in capsys.readouterr().err
+    assert own.exists() == bool(answer)
+    assert len(systemd.told) == (4 if answer else 1)
+
+
+@pytest.mark.parametrize("why", ["root", "no systemd"])
+def test_where_there_can_be_no_service_of_ones_own(
+    file: Path,
+    own: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    why: str,
+) -> None:
+    if why == "root":
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+    else:
+        Systemctl(tmp_path, fails="show-environment")
+    assert setup(file, "--yes", "--service") == 3
+    assert "--service needs a systemd of your own" in capsys.readouterr().err
+    assert not file.exists()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_understands_the_unit(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "a folder" / "edge-voice"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    own = user_service.write_unit(tmp_path / 'my "50 %" of $HOME.yaml')
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--user", "--man=no", str(own)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FAULTS = [
+    broker.REFUSED(found="the broker refuses user 'door'", remedy="check the password"),
+    microphone.CLOSED(found="there is no microphone", remedy="connect one"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "code"),
+    [
+        (["--yes", "--check", "warn"], None, 0),
+        (["--yes", "--check", "require"], None, 3),
+        (["--check", "warn"], "", 0),
+        (["--check", "warn"], "n", 3),
+        (["--check", "require"], None, 3),
+    ],
+)
+def test_what_does_not_work_is_said_before_anything_is_written(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    options: list[str],
+    answer: str | None,
+    code: int,
+) -> None:
+    typed(monkeypatch, *[""] * 8, *([] if answer is None else [answer]), secret="")
+    tried: list[Config] = []
+
+    def faults(config: Config) -> list[Finding]:
+        assert not file.exists()
+        tried.append(config)
+        return FAULTS
+
+    monkeypatch.setattr("edge.doctor.examination.faults", faults)
+    assert setup(file, "--user", "door", *options) == code
+    assert file.exists() == (code == 0)
+    assert [config.mqtt.username for config in tried] == ["door"]
+    err = capsys.readouterr().err
+    if "require" in options:
+        assert (
+            "nothing was written, because broker login: the broker refuses user 'door'; ch" in err
+        )
+    else:
+        assert (
+            "warning: broker login: the broker refuses user 'door'; check the password\n"
+            "edge-voice: warning: microphone: there is no microphone; connect one\n"
+        ) in err
+    assert ("Write it all the same [y]: " in err) == (answer is not None)
+
+
+def test_the_broker_is_tried_with_what_was_answered(file: Path, tmp_path: Path) -> None:
+    file.parent.mkdir()
+    data, config = answering.starting_point(file, "door")
+    answers = replace(
+        answering.present(config, "door"), host="10.0.0.5", port=1884, microphone="Line In"
+    )
+    with answering.as_answered(file, data, replace(answers, password=SECRET)) as tried:
+        assert (tried.mqtt.host, tried.mqtt.port, tried.audio.device) == (
+            "10.0.0.5",
+            1884,
+            "Line In",
+        )
+        assert read_password(tried.mqtt.password_file) == SECRET
+    with answering.as_answered(file, data, answers) as tried:
+        assert tried.mqtt.password_file is None
+    (file.parent / "mqtt-password").write_text("the former\n")
+    (file.parent / "mqtt-password").chmod(0o600)
+    with answering.as_answered(file, data, answers) as tried:
+        assert read_password(tried.mqtt.password_file) == "the former"
+    assert [path.name for path in file.parent.iterdir()] == ["mqtt-password"]
 
 
 def test_a_user_without_a_home_names_a_file(
@@ -317,7 +528,7 @@ def test_a_user_without_a_home_names_a_file(
     monkeypatch.setattr("edge.config.loading.SYSTEM_FILE", tmp_path / "system.yaml")
     monkeypatch.setattr("edge.config.loading.user_file", lambda: None)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert main(["setup", "--yes"]) == 2
+    assert main(["setup", "--check", "skip", "--yes"]) == 2
     assert "no home directory; name a file with --config" in capsys.readouterr().err
 
 

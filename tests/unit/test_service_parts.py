@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import subprocess
@@ -10,21 +11,24 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from edge.access.decider import Judgment
 from edge.challenge.challenge import Prompt
-from edge.config import Config, EnrollmentConfig, MqttConfig
+from edge.config import Config, EnrollmentConfig, MqttConfig, StoreConfig
+from edge.crypto.keys import key_of_file, make_key_file
 from edge.errors import ConfigError, ProfileError, StoreError
 from edge.service import profile_cache
 from edge.service.context import ListeningSwitch, RunControl, SignedMessages
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
 from edge.service.service import DecisionPublisher, Service, SilentAlarms
+from edge.store import ProfileStore
 from edge.types import (
     AccessDecision,
     AudioBlock,
@@ -32,6 +36,7 @@ from edge.types import (
     Event,
     EventKind,
     Profile,
+    ProfileKind,
     ReasonCode,
 )
 from tests.unit.judgments import judgment_of
@@ -335,6 +340,44 @@ def test_a_busy_store_locks_nobody_out_and_a_broken_one_everybody(
     here.failing = None
     assert here.names() == ["Ada", "Robin"]
     assert here.publisher.statuses[1:] == [{"problem": None}]
+
+
+@pytest.mark.parametrize("mistake", [False, True])
+def test_a_key_that_the_configuration_names_meanwhile_is_found(
+    tmp_path: Path, mistake: bool
+) -> None:
+    """As after `keys rewrap`; where the file has a mistake, the key is looked for as before."""
+    keys = [tmp_path / f"{number}.key" for number in range(3)]
+    for key in keys:
+        make_key_file(key)
+    names = iter(keys[1:])
+    publisher = Publisher()
+
+    def reread() -> Config:
+        if mistake:
+            raise ConfigError("line 3: no")
+        return Config(store=StoreConfig(key_file=next(names)))
+
+    with ProfileStore(tmp_path / "store", settings=StoreConfig(key_file=keys[0])) as store:
+        store.create("Ada", ProfileKind.PHRASE, required=3)
+        cache = ProfileCache(
+            store,
+            cast("Any", SimpleNamespace(fits=lambda _: True)),
+            EnrollmentConfig(),
+            cast("Any", SimpleNamespace(use=lambda _: None, load=lambda _: None)),
+            cast("Any", publisher),
+            reread,
+        )
+        cache.refresh()
+        for before, key in itertools.pairwise(keys):
+            with ProfileStore(store.path, settings=StoreConfig(key_file=before)) as other:
+                wrapping = key_of_file(key)
+                assert wrapping is not None
+                other.lock_with(wrapping, rotate=True)
+            for _ in range(6):
+                cache.refresh()
+            assert [profile.name for profile in cache.profiles] == ([] if mistake else ["Ada"])
+    assert len(publisher.statuses) == (1 if mistake else 0)
 
 
 def test_who_was_enrolled_with_another_model_is_named_and_a_duress_phrase_is_not(

@@ -61,7 +61,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
 def test_it_is_stopped_and_started(systemd: Systemd) -> None:
     systemd.install()
     said: list[str] = []
-    with paused(said.append):
+    with paused(said.append, systemd.folder):
         assert systemd.told == ["stop"]
         assert said == [PAUSED]
     assert systemd.told == ["stop", "start"]
@@ -70,14 +70,14 @@ def test_it_is_stopped_and_started(systemd: Systemd) -> None:
 
 def test_one_that_does_not_run_is_left_alone(systemd: Systemd) -> None:
     systemd.install(active=False)
-    with paused(lambda _: pytest.fail("nothing to say")):
+    with paused(lambda _: pytest.fail("nothing to say"), systemd.folder):
         pass
     assert systemd.told == []
 
 
 def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with paused(lambda _: pytest.fail("nothing to say")):
+    with paused(lambda _: pytest.fail("nothing to say"), tmp_path):
         pass
 
 
@@ -85,7 +85,7 @@ def test_who_may_not_stop_it_is_told(systemd: Systemd, monkeypatch: pytest.Monke
     systemd.install()
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     said: list[str] = []
-    with paused(said.append):
+    with paused(said.append, systemd.folder):
         pass
     assert (systemd.told, said) == ([], [HELD])
 
@@ -93,7 +93,7 @@ def test_who_may_not_stop_it_is_told(systemd: Systemd, monkeypatch: pytest.Monke
 def test_one_that_does_not_stop_is_not_started(systemd: Systemd) -> None:
     systemd.install(fails="stop")
     said: list[str] = []
-    with paused(said.append):
+    with paused(said.append, systemd.folder):
         pass
     assert (systemd.told, said) == (["stop"], [STUCK])
 
@@ -101,7 +101,7 @@ def test_one_that_does_not_stop_is_not_started(systemd: Systemd) -> None:
 def test_one_that_does_not_start_again_is_told_of(systemd: Systemd) -> None:
     systemd.install(fails="start")
     said: list[str] = []
-    with paused(said.append):
+    with paused(said.append, systemd.folder):
         pass
     assert said == [PAUSED, BROKEN]
 
@@ -110,22 +110,23 @@ def test_an_interruption_starts_it_again(systemd: Systemd) -> None:
     systemd.install()
     before = signal.getsignal(signal.SIGTERM)
     said: list[str] = []
-    with pytest.raises(KeyboardInterrupt), paused(said.append):
+    with pytest.raises(KeyboardInterrupt), paused(said.append, systemd.folder):
         raise KeyboardInterrupt
     assert systemd.told == ["stop", "start"]
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def pausing() -> subprocess.Popen[str]:
+def pausing(state: Path) -> subprocess.Popen[str]:
     script = (
-        "import os, time\n"
+        "import os, sys, time\n"
         "os.geteuid = lambda: 0\n"
         "from edge.installation.service import paused\n"
-        "with paused(lambda text: print(text, flush=True)):\n"
+        "from pathlib import Path\n"
+        "with paused(lambda text: print(text, flush=True), Path(sys.argv[1])):\n"
         "    time.sleep(60)\n"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, str(state)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
@@ -135,7 +136,7 @@ def pausing() -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_line_that_hangs_up_starts_it_again(systemd: Systemd, number: signal.Signals) -> None:
     systemd.install()
-    child = pausing()
+    child = pausing(systemd.folder)
     assert child.stdout is not None
     with child:
         assert child.stdout.readline().strip() == PAUSED
@@ -151,7 +152,7 @@ def test_an_interruption_while_it_stops_starts_it_again(
 ) -> None:
     """What systemd was asked for goes on, though nobody waits for it any more."""
     systemd.install(slow="stop")
-    child = pausing()
+    child = pausing(systemd.folder)
     with child:
         deadline = time.monotonic() + 30.0
         while not systemd.asked("stop") and time.monotonic() < deadline:
@@ -163,7 +164,7 @@ def test_an_interruption_while_it_stops_starts_it_again(
 
 def test_one_that_is_killed_leaves_somebody_behind_who_starts_it(systemd: Systemd) -> None:
     systemd.install()
-    child = pausing()
+    child = pausing(systemd.folder)
     assert child.stdout is not None
     with child:
         assert child.stdout.readline().strip() == PAUSED
@@ -177,7 +178,7 @@ def test_one_that_is_killed_leaves_somebody_behind_who_starts_it(systemd: System
 def test_it_is_not_put_aside(systemd: Systemd) -> None:
     """Ctrl-Z would leave the door without its service for as long as nobody thinks of it."""
     systemd.install()
-    child = pausing()
+    child = pausing(systemd.folder)
     assert child.stdout is not None
     with child:
         assert child.stdout.readline().strip() == PAUSED

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import pkgutil
 import sqlite3
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.cli.main import main
-from edge.config import StoreConfig
+from edge.config import StoreConfig, load_config
 from edge.crypto.keys import key_of_file, key_of_passphrase, make_key_file
 from edge.errors import KeyFault, StoreError
 from edge.store import ProfileStore
@@ -96,7 +98,7 @@ def test_a_wrong_or_missing_key_is_said_and_touches_nothing(
         ProfileStore(path, settings=settings)
     assert "\n" not in str(caught.value)
     assert "the other one" not in str(caught.value)
-    assert caught.value.exit_code == 3
+    assert caught.value.exit_code == (2 if (source, what) == ("passphrase", "wrong") else 3)
     assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == before
 
 
@@ -300,17 +302,78 @@ class TestCommand:
     ) -> None:
         file = tmp_path / "my.key"
         assert main(["keys", "rewrap", "--key-file", str(file)]) == 0
-        assert "store.key_file" in capsys.readouterr().err
-        assert not (store_path.parent / "store.key").exists()
-        assert main(["profiles", "list"]) == 3
-        assert "which is not here" in capsys.readouterr().err
-        config.write_text(f"state_directory: state\nstore:\n  key_file: {file}\n")
+        assert "keep a copy elsewhere" in capsys.readouterr().err
+        assert [each for each in store_path.parent.iterdir() if ".key" in each.name] == []
+        assert load_config(config).store.key_file == file
         assert main(["profiles", "list"]) == 0
         secret = tmp_path / "passphrase"
         secret.write_text(PASSPHRASE + "\n")
         assert main(["keys", "rewrap", "--passphrase-file", str(secret)]) == 0
         assert main(["profiles", "list"]) == 3
         assert "not a terminal, cannot ask" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("configured", [False, True])
+    @pytest.mark.parametrize(
+        ("module", "step"),
+        [
+            ("edge.store.ProfileStore", "lock_with"),
+            ("edge.cli.keys", "replace_file"),
+            ("edge.crypto.keys", "erase"),
+        ],
+    )
+    @pytest.mark.parametrize("done", [False, True])
+    def test_the_store_opens_wherever_a_rewrap_is_cut_off(
+        self,
+        store_path: Path,
+        config: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        configured: bool,
+        module: str,
+        step: str,
+        done: bool,
+    ) -> None:
+        former = tmp_path / "former.key"
+        if configured:
+            assert main(["keys", "rewrap", "--key-file", str(former)]) == 0
+        real = pkgutil.resolve_name(f"{module}.{step}")
+
+        def cut(*args: Any, **options: Any) -> None:
+            if done:
+                real(*args, **options)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.{step}", cut)
+            assert main(["keys", "rewrap", "--key-file", str(tmp_path / "new.key")]) == 130
+        assert main(["profiles", "show", "Ada"]) == 0
+        assert main(["keys", "rewrap", "--key-file", str(tmp_path / "new.key")]) == 0
+        assert load_config(config).store.key_file == tmp_path / "new.key"
+        assert main(["profiles", "show", "Ada"]) == 0
+
+    @pytest.mark.parametrize(
+        ("prepare", "code", "said"),
+        [
+            ("os.access", 3, "config.yaml: may not be written, and store.key_file must name the"),
+            ("edge.cli.keys.find_config", 2, "no configuration can name"),
+        ],
+    )
+    def test_without_a_configuration_that_can_name_the_key_nothing_is_done(
+        self,
+        capsys: Capture,
+        store_path: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        prepare: str,
+        code: int,
+        said: str,
+    ) -> None:
+        before = store_path.read_bytes()
+        monkeypatch.setattr(prepare, lambda *_: None)
+        assert main(["keys", "rewrap", "--key-file", str(tmp_path / "new.key")]) == code
+        assert said in capsys.readouterr().err
+        assert store_path.read_bytes() == before
+        assert not (tmp_path / "new.key").exists()
 
     def test_a_passphrase_is_asked_for_at_the_terminal(
         self, capsys: Capture, store_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -320,7 +383,7 @@ class TestCommand:
         answers = ["wrong wrong wrong", PASSPHRASE]
         monkeypatch.setattr("getpass.getpass", lambda prompt: answers.pop(0))
         monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-        assert main(["profiles", "list"]) == 3
+        assert main(["profiles", "list"]) == 2
         assert "another passphrase" in capsys.readouterr().err
         assert main(["profiles", "list"]) == 0
 

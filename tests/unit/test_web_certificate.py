@@ -85,6 +85,16 @@ def test_it_is_made_anew_for_a_name_that_it_lacks(tmp_path: Path) -> None:
     assert ServerCertificate(HttpConfig(), tmp_path).fingerprint == now
 
 
+def test_it_is_made_anew_for_an_address_that_is_set_and_not_for_every(tmp_path: Path) -> None:
+    every = HttpConfig(address="0.0.0.0")  # noqa: S104 (what is tested)
+    former = ServerCertificate(every, tmp_path).fingerprint
+    assert ServerCertificate(every, tmp_path).fingerprint == former
+    there = HttpConfig(address="192.0.2.9")
+    now = ServerCertificate(there, tmp_path).fingerprint
+    assert now != former
+    assert ServerCertificate(there, tmp_path).fingerprint == now
+
+
 def test_a_running_server_renews_and_takes_what_is_put_in_its_place(tmp_path: Path) -> None:
     running = ServerCertificate(HttpConfig(), tmp_path)
     first = running.fingerprint

@@ -76,6 +76,17 @@ def test_a_port_that_is_taken_and_an_address_from_elsewhere(listener: Listener) 
         Listener("192.0.2.1", 8443)
 
 
+def test_at_every_address_are_those_of_both_kinds() -> None:
+    with Listener("::", 0) as listener:
+        _, port, *_ = listener.getsockname()
+        for address, seen in (("127.0.0.1", "::ffff:127.0.0.1"), ("::1", "::1")):
+            client = socket.create_connection((address, port))
+            here, (host, *_) = listener.accept()
+            assert host == seen
+            here.close()
+            client.close()
+
+
 class Timer:
     def __init__(self, after_s: float, call: Callable[[], None]) -> None:
         self.after_s, self.cancelled = after_s, False

@@ -14,8 +14,24 @@ from tools.reference.words import MADE, prose, sentence, table
 _INTRODUCTION = """\
 # Every command
 
-A command ends with 0 (done, accepted), 1 (rejected), 2 (usage or bad input) or 3 (environment), or
-130 if interrupted. `edge-voice COMMAND --help` shows the same as this page.
+`edge-voice COMMAND --help` shows the same as this page.
+
+## Exit codes
+
+The same in every command:
+
+| exit code | when |
+| --- | --- |
+| 0 | Done, or accepted. |
+| 1 | Rejected: a voice, or somebody who does not confirm. An audit trail that was changed. |
+| 2 | Used wrongly: an option or argument, or a name that nobody has. A file that is missing, \
+cannot be read or is of another kind; one that is there already, where a new one is made. A \
+configuration with mistakes. A passphrase that is too short, or another one. No terminal to ask \
+at. |
+| 3 | Something around it does not work: a file or folder cannot be written, the broker or the \
+device does not answer, no microphone, the store of signatures or its key is missing or damaged, \
+another service uses the same state. In `doctor`: something is red. |
+| 130, 141 | Interrupted; nobody reads the output any more. |
 
 ## Options of every command
 
