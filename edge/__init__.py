@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge.config import Config, load_config
     from edge.errors import EdgeVoiceError, EnrollmentRejected
     from edge.recognition import Engine, Identification, Verification
+    from edge.recognition.turns import Turn, turns
     from edge.store import ProfileStore, open_store
     from edge.types import Profile, ProfileKind, Utterance
 
@@ -30,11 +31,13 @@ _HOMES = {
     "ProfileKind": "edge.types",
     "ProfileStore": "edge.store",
     "Recording": "edge.audio.files",
+    "Turn": "edge.recognition.turns",
     "Utterance": "edge.types",
     "Verification": "edge.recognition",
     "load_config": "edge.config",
     "open_store": "edge.store",
     "read_audio": "edge.audio.files",
+    "turns": "edge.recognition.turns",
     "utterance_of": "edge.audio.utterance",
 }
 
@@ -48,12 +51,14 @@ __all__ = [
     "ProfileKind",
     "ProfileStore",
     "Recording",
+    "Turn",
     "Utterance",
     "Verification",
     "__version__",
     "load_config",
     "open_store",
     "read_audio",
+    "turns",
     "utterance_of",
 ]
 

@@ -23,8 +23,8 @@ from edge.audio import portaudio
 from edge.audio.blocks import FRAME_S, BlockMaker
 from edge.audio.command import CommandMicrophone
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
+from edge.audio.sharing import SharedMicrophone
 from edge.audio.sources import MicrophoneStalled, Source
-from edge.audio.turns import MicrophoneTurns
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
@@ -359,7 +359,7 @@ class ReconnectingMicrophone(Source):
         on_change: called when listening begins and ends, on the thread that takes the blocks.
         retry_s: time between attempts, seconds.
         command: a program to listen to instead of a device.
-        turns: where a command asks for it; None for nowhere.
+        shared: where a command asks for it; None for nowhere.
 
     Attributes:
         state: the last state; None before the first.
@@ -374,11 +374,11 @@ class ReconnectingMicrophone(Source):
         stall_s: float = 2.0,
         retry_s: float = 1.0,
         command: str | None = None,
-        turns: MicrophoneTurns | None = None,
+        shared: SharedMicrophone | None = None,
     ) -> None:
         self._device = device
         self._command = command
-        self._turns = turns
+        self._shared = shared
         self._on_change = on_change
         self._ring_s = ring_s
         self._stall_s = stall_s
@@ -423,15 +423,15 @@ class ReconnectingMicrophone(Source):
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """Use the microphone in this block. Raises `MicrophoneError` where it is not our turn."""
-        if self._turns is None:
+        if self._shared is None:
             yield
             return
-        with self._turns.used():
+        with self._shared.used():
             self._yield_turn()
             yield
 
     def _yield_turn(self) -> None:
-        if self._turns is not None and self._turns.wanted:
+        if self._shared is not None and self._shared.wanted:
             raise MicrophoneError("a command uses the microphone; the service goes on after it")
 
     def _report(self, state: MicrophoneState) -> None:

@@ -93,8 +93,8 @@ def with_device(config: Config, device: str | None) -> Config:
     return replace(config, audio=replace(config.audio, device=chosen))
 
 
-def input_source(name: str, *, realtime: bool) -> Source:
-    """What `--input` names: a recording, or with - standard input."""
+def input_source(name: str, *, realtime: bool = False, longest_s: float = 300.0) -> Source:
+    """What `--input` names: a recording of at most `longest_s`, or with - standard input."""
     from edge.audio.sources import FileSource, StandardInputSource
 
     if name == "-":
@@ -102,7 +102,7 @@ def input_source(name: str, *, realtime: bool) -> Source:
         # interpreter abort at its end.
         raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
         return StandardInputSource(raw)
-    return FileSource(Path(name), realtime=realtime)
+    return FileSource(Path(name), realtime=realtime, max_s=longest_s)
 
 
 def _hangup_reloads() -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from edge.audio.turns import asked_for
+from edge.audio.sharing import asked_for
 from edge.errors import EnvironmentFault
 
 UNIT = "edge-voice.service"

@@ -25,8 +25,8 @@ from edge.access.lockout import LockOut
 from edge.audio.end_pointing import EndPointer, EndPointSettings
 from edge.audio.files import DebugRecordings
 from edge.audio.microphone import MicrophoneState, ReconnectingMicrophone
+from edge.audio.sharing import SharedMicrophone
 from edge.audio.sources import Source
-from edge.audio.turns import MicrophoneTurns
 from edge.challenge.challenge import Challenge
 from edge.config import Config
 from edge.errors import EdgeVoiceError, StoreError
@@ -273,7 +273,7 @@ class Service:
                 ring_s=audio.ring_s,
                 on_change=self._microphone_changed,
                 command=audio.source,
-                turns=MicrophoneTurns(parts.context.config.state_path),
+                shared=SharedMicrophone(parts.context.config.state_path),
             )
         self._source: Source = source
         self._time_known = True

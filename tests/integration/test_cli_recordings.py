@@ -212,6 +212,30 @@ def test_identify(capsys: Capture) -> None:
     assert "no profile 'Nobody'" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("enrolled")
+def test_who_speaks_when(capsys: Capture, tmp_path: Path) -> None:
+    names = ("ada_right_phrase", "stranger_other_phrase", "robin_near_phrase")
+    sounds = [soundfile.read(RECORDINGS / f"{name}.flac", dtype="float32")[0] for name in names]
+    long, rttm = tmp_path / "evening.wav", tmp_path / "evening.rttm"
+    soundfile.write(long, np.concatenate(sounds), 16_000)
+    assert main(["identify", str(long), "--rttm", str(rttm)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1].split(" (")[0] for line in lines[:-1]] == [
+        "Ada", "nobody known", "Robin"
+    ]  # fmt: skip
+    assert lines[-1].startswith("In all: ")
+    assert [line.split()[7] for line in rttm.read_text().splitlines()] == [
+        "Ada", "unknown", "Robin"
+    ]  # fmt: skip
+    assert main(["identify", str(long), "--turns", "--group", "robin", "--json"]) == 0
+    found = [json.loads(line)["identified"] for line in capsys.readouterr().out.splitlines()]
+    assert [turn and turn["name"] for turn in found] == [None, None, "Robin"]
+    stranger = str(RECORDINGS / "stranger_other_phrase.flac")
+    assert main(["identify", stranger, "--turns"]) == 1
+    assert main(["identify", stranger, "--rttm", str(tmp_path / "no" / "x")]) == 2
+    assert "No such file or directory; name another file" in capsys.readouterr().err
+
+
 def test_identify_leaves_out_who_is_not_ready(enrolled: ProfileStore, capsys: Capture) -> None:
     assert main(["enroll", "Grace", ADA[0]]) == 0
     needed = "Grace still needs 2 more repetitions. Run the command again to continue."

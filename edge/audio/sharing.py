@@ -22,7 +22,7 @@ _WAIT_S = 8.0
 _POLL_S = 0.02
 
 
-class MicrophoneTurns:
+class SharedMicrophone:
     """The service's side: whether a command wants the microphone, and when it is in use."""
 
     def __init__(self, folder: Path) -> None:
