@@ -41,7 +41,15 @@ def _below(suffix: str, **more: Any) -> Topic:
     return Topic("{base}/{device}/" + suffix, suffix.replace("/", "-"), **more)
 
 
-UNSIGNED = ("listening", "enroll_person", "enroll", "enroll_cancel", "lift_lockout", "lock_out")
+UNSIGNED = (
+    "listening",
+    "enroll_person",
+    "enroll",
+    "enroll_cancel",
+    "enroll_confirm",
+    "lift_lockout",
+    "lock_out",
+)
 """Plain commands, without a signature, if the configuration allows them."""
 TOPICS = (
     _below("decision"),

@@ -21,7 +21,7 @@ from edge.recognition.consistency import refused_below
 from edge.recognition.dtw import unit
 from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis
-from edge.types import Profile, ProfileKind, SpeakerMatch, Utterance
+from edge.types import Profile, ProfileKind, ProfileStatus, SpeakerMatch, Utterance
 
 LoadRounds = Callable[[str], Sequence[DigitRound]]
 """Loads the enrolled rounds of a profile by its id; may raise `EdgeVoiceError`."""
@@ -204,7 +204,7 @@ class ChallengePolicy:
             profile
             for profile in self.profiles
             if profile.kind is ProfileKind.PHRASE
-            and profile.remaining <= 0
+            and profile.status is ProfileStatus.ENROLLED
             and profile.duress_of is None
         ]
 

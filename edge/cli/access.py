@@ -234,8 +234,9 @@ def _described(
         clock = " (the clock is not trusted)" if profile.rule.timed and now is None else ""
         verdict = f"may not open {config.device.id} now: {reason.value}{clock}"
     elif profile.status is not ProfileStatus.ENROLLED:
-        value.update(allowed_now=False, reason="not_enrolled")
-        verdict = "cannot open yet: the enrollment is not complete"
+        waits = profile.status is ProfileStatus.UNCONFIRMED
+        value.update(allowed_now=False, reason="unconfirmed" if waits else "not_enrolled")
+        verdict = f"cannot open yet: the enrollment is not {'confirmed' if waits else 'complete'}"
     return value, f"{profile.name}: {_rule_words(profile.rule)}; {verdict}"
 
 

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             *lines,
             "",
             "'enroll_start' shows the progress of the enrollment; Ctrl-C does not end it.",
+            "Whoever it enrolled opens nothing before 'enroll_confirm'.",
         )
     )
     parser.add_argument("name", metavar="NAME", help="the command, one of those below")
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         # Others' answers have no session; a forged one would keep this waiting.
         if done and args.name == _ENROLL_START and isinstance(enrollment, str):
             events = _follow(session, enrollment, as_json=args.json)
-            done = bool(events) and events[-1].get("state") == "complete"
+            done = bool(events) and events[-1].get("state") in ("complete", "unconfirmed")
     if args.json:
         show_json({"answer": answer, **({"events": events} if events else {})})
     return EXIT_OK if done else EXIT_REJECTED
@@ -150,6 +151,8 @@ def _person(person: Any) -> str:
         return _plain(person)
     unit = "s of speech" if person.get("kind") == "voice" else "more"
     how_far = "enrolled" if person.get("complete") else f"{person.get('remaining')} {unit} needed"
+    if person.get("unconfirmed") is True:
+        how_far = "enrolled, to be confirmed"
     disabled = "" if person.get("enabled") else ", disabled"
     return _plain(f"{person.get('name')}: {how_far}{disabled}")
 

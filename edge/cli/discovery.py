@@ -73,7 +73,7 @@ def _show(args: argparse.Namespace) -> int:
     for row in rows:
         if not row["allowed"]:
             setting = str(row["needs"]).rpartition(".")[2]
-            show(f"  {row['entity_id']:<{width}}  {row['name']:<18}  {setting}")
+            show(f"  {row['entity_id']:<{width}}  {row['name']:<18} {setting}")
     if args.verbose:
         for row in rows:
             if row["allowed"]:

@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
         return enroll_digits.run(args)
     from edge.enrollment.process import Enrollment, EnrollmentRequest
+    from edge.enrollment.same_voice import others_with_voice
     from edge.store import open_store
     from edge.types import ProfileKind
 
@@ -129,7 +130,9 @@ def run(args: argparse.Namespace) -> int:
                 except (KeyboardInterrupt, EdgeVoiceError):
                     complain(f"{enrollment.profile.name} is enrolled; the trial was skipped")
                     raise
-        results = way.results
+        results, card = way.results, engine.models.speaker.card
+        others = others_with_voice(enrollment.profile, store.list(), card)
+        results.same_voice = [other.name for other in others]
     _tell(args, enrollment, results)
     if enrollment.keeps_old or (args.files and any(not u["accepted"] for u in results.utterances)):
         return EXIT_INPUT
@@ -214,6 +217,11 @@ def _tell(args: argparse.Namespace, enrollment: Enrollment, results: Results) ->
         show(f"{profile.name} is enrolled.")
     else:
         show(f"{profile.name} still needs {missing}. Run the command again to continue.")
+    for name in results.same_voice:
+        complain(
+            f"{profile.name} has the voice of {name}: if that is one person, delete one of the two,"
+            " since either may open"
+        )
     if results.trial is not None:
         for line in results.trial.lines():
             show(line)

@@ -73,12 +73,17 @@ _TRIAL_TRIES = 3
 
 @dataclass
 class Results:
-    """The results of an enrollment so far; `microphone` is None for files."""
+    """The results of an enrollment so far; `microphone` is None for files.
+
+    Attributes:
+        same_voice: the names of others with that voice.
+    """
 
     utterances: list[dict[str, Any]] = field(default_factory=list)
     noise: RoomNoise | None = None
     trial: Trial | None = None
     microphone: str | None = None
+    same_voice: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it under its JSON names."""
@@ -87,6 +92,7 @@ class Results:
             "noise": self.noise.as_dict() if self.noise else None,
             "utterances": self.utterances,
             "trial": self.trial.as_dict() if self.trial else None,
+            "same_voice": self.same_voice,
         }
 
     def add(

@@ -96,8 +96,9 @@ def _ready(engine: Engine, profiles: list[Profile]) -> list[Profile]:
     for profile in profiles:
         if profile.duress_of is not None:
             continue  # a voice that is in the group already
-        if profile.remaining > 0:
-            complain(f"{profile.name} skipped: not fully enrolled")
+        if profile.status.value != "enrolled":
+            waits = profile.remaining <= 0
+            complain(f"{profile.name} skipped: not {'confirmed' if waits else 'fully enrolled'}")
         elif not engine.fits(profile):
             complain(f"{profile.name} skipped: enrolled with another model")
         else:
@@ -158,7 +159,7 @@ def _listening(args: argparse.Namespace, config: Config) -> Iterator[Source]:
     audio = config.audio
     command = audio.source if args.device is None else None
     with (
-        paused(say),
+        paused(say, config.state_path),
         live_source(command, args.device or audio.device, audio.ring_s) as microphone,
     ):
         say(f"Microphone: {microphone.name}. Ctrl-C ends.")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge.store import ProfileStore
     from edge.types import Profile
 
-HELP = "list, show, revert, reset, rename, delete, export or import profiles"
+HELP = "list, show, confirm, revert, reset, rename, delete, export or import profiles"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         ("list", "list everyone enrolled", _list),
         ("show", "show one profile", _show),
+        (
+            "confirm",
+            "let a person open who was enrolled over MQTT",
+            _change(
+                "confirmed",
+                lambda store, person, _: store.confirm(person),
+                done="{} is confirmed and may open.",
+            ),
+        ),
         (
             "revert",
             "forget what was learned since enrollment",
@@ -115,6 +124,7 @@ def _show(args: argparse.Namespace) -> int:
         ("kind", _kind(profile)),
         ("phrase", profile.phrase or "not recorded"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
+        *_waiting(profile),
         ("adapted", _adapted(profile, settings)),
         ("digits", summary_line(rounds)),
         ("created", local_time(profile.created_at)),
@@ -206,7 +216,7 @@ def _print_table(profiles: list[Profile]) -> None:
     table = new_table("NAME", "KIND", "STATUS", "ENROLLED SO FAR", "CHANGED")
     places = {profile.id: place for place, profile in enumerate(profiles)}
     for profile in sorted(profiles, key=lambda each: places.get(each.duress_of or each.id, -1)):
-        done = profile.remaining <= 0
+        done = profile.status.value == "enrolled"
         table.add_row(
             Text(f"  {profile.name}" if profile.duress_of else profile.name),
             _kind(profile),
@@ -215,6 +225,15 @@ def _print_table(profiles: list[Profile]) -> None:
             local_time(profile.updated_at),
         )
     show_table(table)
+
+
+def _waiting(profile: Profile) -> list[tuple[str, str]]:
+    """What to do about somebody who was enrolled over MQTT."""
+    if profile.status.value != "unconfirmed":
+        return []
+    when = local_time(profile.enrolled[-1].created_at)
+    text = f"opens nothing: if {profile.name} enrolled at {when}, run edge-voice profiles confirm"
+    return [("", text)]
 
 
 def _kind(profile: Profile) -> str:

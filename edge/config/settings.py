@@ -538,14 +538,20 @@ class UnsignedConfig:
     enroll: bool = setting(
         False,
         "BASE/DEVICE/set/enroll, PRESS, enrolls the person named by set/enroll_person. Risk:"
-        " anyone on the broker who can speak at the door can enroll themselves and get in, and"
-        " nobody else gets in meanwhile. Allow it only while somebody is being enrolled; a signed"
-        " enroll_start does not need it.",
+        " anyone on the broker who can speak at the door can enroll themselves, which opens nothing"
+        " until it is confirmed, and nobody gets in meanwhile. Allow it only while somebody is"
+        " being enrolled; a signed enroll_start does not need it.",
     )
     enroll_cancel: bool = setting(
         False,
         "BASE/DEVICE/set/enroll_cancel, PRESS. Risk: anyone on the broker can cancel every"
         " enrollment.",
+    )
+    enroll_confirm: bool = setting(
+        False,
+        "BASE/DEVICE/set/enroll_confirm, PRESS, lets the person open who was enrolled over MQTT."
+        " Risk: together with enroll, anyone on the broker who can speak at the door gets in. A"
+        " signed enroll_confirm and 'edge-voice profiles confirm' do not need it.",
     )
     enroll_person: bool = setting(
         False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ from edge.config import Config
 from edge.doctor.configuration import program, user_name
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
-from edge.errors import StoreError
+from edge.enrollment.same_voice import enrolled_twice
+from edge.errors import ModelError, StoreError
+from edge.inference.card import read_card
 from edge.private_files import read_credential
+from edge.recognition.embedders import SPEAKER_FILE
+from edge.resources import models_directory
 from edge.store import FILE_NAME, ProfileStore, open_store
 from edge.store.api_keys import ApiKeys
 from edge.store.audit import AUDIT_KEY, AuditTrail
@@ -21,8 +26,10 @@ from edge.store.audit_file import FILE_NAME as AUDIT_FILE
 from edge.store.device_state import DeviceState
 from edge.store.sealed_file import SIGNATURES, wants_passphrase
 from edge.store.sqlite import inspect_header
+from edge.types import Profile, ProfileStatus
 
 _BUSY_S = 3.0
+_MOST_NAMED = 5
 
 NO_FOLDER = green("state.absent", "{folder} does not exist yet; the first enrollment creates it")
 UNREADABLE_FOLDER = red(
@@ -68,6 +75,17 @@ NOBODY = yellow(
     "run: edge-voice enroll NAME",
 )
 OPENS = green("store.opens", "the signature store can be opened: {count} enrolled")
+UNCONFIRMED = yellow(
+    "people.unconfirmed",
+    "enrolled over MQTT and not confirmed, so it opens nothing: {names}",
+    "ask them whether it was them, then run: edge-voice profiles confirm NAME, or else: edge-voice"
+    " profiles delete NAME",
+)
+SAME_VOICE = yellow(
+    "people.same_voice",
+    "{one} and {other} have one voice",
+    "if that is one person, run: edge-voice profiles delete NAME",
+)
 KEY = green("key.held", "the key comes from {source}")
 KEY_BESIDE = yellow(
     "key.beside",
@@ -169,9 +187,21 @@ def _store(config: Config) -> Iterator[Finding]:
         yield UNVERIFIED()
 
 
+def _people(people: list[Profile], config: Config) -> Iterator[Finding]:
+    waiting = [each.name for each in people if each.status is ProfileStatus.UNCONFIRMED]
+    if waiting:
+        yield UNCONFIRMED(names=", ".join(waiting[:_MOST_NAMED]))
+    folder = config.models_directory or models_directory()
+    with contextlib.suppress(ModelError):  # which the row of the models says
+        card = read_card((folder / SPEAKER_FILE).with_suffix(".json"))
+        for one, other in enrolled_twice(people, card)[:_MOST_NAMED]:
+            yield SAME_VOICE(one=one.name, other=other.name)
+
+
 def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
-    people = sum(profile.duress_of is None for profile in store.list())
-    yield OPENS(count=people) if people else NOBODY()
+    people = [profile for profile in store.list() if profile.duress_of is None]
+    yield OPENS(count=len(people)) if people else NOBODY()
+    yield from _people(people, config)
     beside = store.key_sources.default_file
     source = store.key_state().source
     yield KEY_BESIDE(file=beside) if source == f"key file {beside}" else KEY(source=source)

@@ -41,6 +41,8 @@ class EnrollmentRequest:
         short: whether `SHORT_SECONDS` of free speech are enough.
         again: whether to replace an existing signature.
         duress: whether it is the person's duress phrase.
+        remote: whether it is enrolled over MQTT. Then it opens nothing until it is confirmed; of
+            somebody who waits for that, it is a second session, which confirms if it agrees.
     """
 
     name: str
@@ -49,6 +51,7 @@ class EnrollmentRequest:
     short: bool = False
     again: bool = False
     duress: bool = False
+    remote: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class Enrollment:
     Attributes:
         profile: what was accepted so far; its id is empty until it is stored.
         stored: whether `profile` is what the store has.
+        confirms: whether it is a second session, of somebody who waits to be confirmed: what is
+            said must agree with all of the first one, which it confirms. `profile` then has what
+            was said in this one, until it is complete.
 
     With `replay` enabled, a recording of one repetition is not taken for another one.
 
@@ -90,6 +96,7 @@ class Enrollment:
         self._store = store
         self._request = request
         self._other: Profile | None = None
+        self._first: tuple[EnrollmentSample, ...] = ()
         required = _required(request, config)
         if request.duress:
             owner = self._other = _owner(store, request.name)
@@ -122,21 +129,27 @@ class Enrollment:
                 samples=(),
                 speaker_model="",
                 phrase_model="",
+                confirmed=True,
             )
+        elif request.remote and existing.status is ProfileStatus.UNCONFIRMED:
+            self._first = existing.samples
+            self.profile = replace(existing, samples=())
         else:
             self._refuse_what_differs(existing)
             self.profile = existing
-        self._held_back = existing is not None and request.again
-        self.stored = existing is not None and not request.again
+        self.confirms = bool(self._first)
+        self._held_back = existing is not None and (request.again or self.confirms)
+        self.stored = existing is not None and not self._held_back
         self._utterances: list[Utterance] = []
         self._recordings: list[Fingerprint] | None = None
         if replay is not None and replay.enabled and request.kind is ProfileKind.PHRASE:
-            self._recordings = fingerprints_of(store, self.profile.id) if self.stored else []
+            known = self.stored or self.confirms
+            self._recordings = fingerprints_of(store, self.profile.id) if known else []
 
     @property
     def complete(self) -> bool:
         """Whether nothing remains."""
-        return self.profile.status is ProfileStatus.ENROLLED
+        return self.profile.remaining <= 0
 
     @property
     def keeps_old(self) -> bool:
@@ -168,7 +181,8 @@ class Enrollment:
             if refusal is None:
                 require_syllables(utterance)
                 require_spoken_anew(utterance, self._recordings or [])
-        sample = engine.enroll(self.profile, utterance)
+        earlier = (*self._first, *self.profile.samples)
+        sample = engine.enroll(replace(self.profile, samples=earlier), utterance)
         if self._other is not None and self._other.enrolled:
             engine.require_models(self._other)
             require_apart(engine, self._other, sample)
@@ -196,7 +210,13 @@ class Enrollment:
                 phrase_model=phrase_model,
             )
         elif profile.id:
-            self.profile = self._store.add_sample(profile.id, sample, speaker_model, phrase_model)
+            self.profile = self._store.add_sample(
+                profile.id,
+                sample,
+                speaker_model,
+                phrase_model,
+                confirmed=not self._request.remote,
+            )
         else:
             self.profile = self._store.create(
                 profile.name,
@@ -207,6 +227,7 @@ class Enrollment:
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
                 duress_of=profile.duress_of,
+                confirmed=not self._request.remote,
             )
             self.stored = True
         self._utterances.append(examined.utterance)
@@ -220,13 +241,22 @@ class Enrollment:
             StoreError: the store cannot be written.
             ProfileError: the profile was deleted meanwhile.
         """
-        if self.stored and self.profile.kind is ProfileKind.PHRASE:
+        known = self.stored or self.confirms
+        if known and self.profile.kind is ProfileKind.PHRASE:
             remember_enrollment(self._store, self.profile.id, self._utterances, config)
             self._utterances = []  # only now: a busy store is tried again
 
     def finish(self) -> Profile:
-        """Replace the old signature, if the new one is complete."""
-        if self.keeps_old and self.complete:
+        """Replace the old signature, or confirm the first session's, if this one is complete.
+
+        Raises:
+            ProfileError: the profile was deleted, or confirmed, meanwhile.
+            StoreError: the store cannot be written.
+        """
+        if self.keeps_old and self.complete and self.confirms:
+            self.profile = self._store.confirm(self.profile.id)
+            self.stored = True
+        elif self.keeps_old and self.complete:
             self.profile = self._store.replace_samples(
                 self.profile.id,
                 self.profile.samples,
@@ -239,6 +269,11 @@ class Enrollment:
         return self.profile
 
     def _refuse_what_differs(self, existing: Profile) -> None:
+        if existing.status is ProfileStatus.UNCONFIRMED:
+            raise ProfileError(
+                f"{existing.name} waits to be confirmed: run 'edge-voice profiles confirm', or add"
+                " --again to replace the signature"
+            )
         if existing.status is ProfileStatus.ENROLLED:
             raise ProfileError(
                 f"{existing.name} is already enrolled: add --again to replace the signature"

@@ -89,11 +89,20 @@ def complete(profile: Profile) -> str:
     return f"{profile.name} is enrolled"
 
 
-def ended(reason: str, profile: Profile) -> str:
+def unconfirmed(profile: Profile, *, twice: bool = False) -> str:
+    """The enrollment is complete, but opens nothing yet; `twice`: the voice has another name too.
+
+    Whose voice it is like is for the owner at the device: anyone may read this.
+    """
+    also = "; this voice is enrolled already" if twice else ""
+    return f"{profile.name} is enrolled: now the owner must confirm it{also}"
+
+
+def ended(reason: str, profile: Profile, *, saved: bool = True) -> str:
     """The enrollment ended early; a reason without a text means that it was canceled."""
     done, required = figures(profile)
     why = _ENDS.get(reason, "canceled")
-    kept = f": {done} of {required} saved, start again to continue" if done else ""
+    kept = f": {done} of {required} saved, start again to continue" if done and saved else ""
     return f"{why}{kept}"
 
 

@@ -100,6 +100,7 @@ COMMANDS: Mapping[str, Spec] = {
         Role.OWNER, "enroll somebody at the device's microphone", _PERSON, {"phrase": _is_phrase}
     ),
     "enroll_cancel": Spec(Role.OWNER, "cancel the enrollment; samples are kept"),
+    "enroll_confirm": Spec(Role.OWNER, "confirm an enrollment, so that it opens", _PERSON),
     "delete": Spec(Role.OWNER, "delete a person", _PERSON),
     "reset": Spec(Role.OWNER, "delete a voice signature; name and id stay", _PERSON),
     "disable": Spec(Role.OWNER, "no longer let a person in", _PERSON),
@@ -119,6 +120,7 @@ _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
     "lock_out": {b"PRESS": "lock_out"},
     "enroll": {b"PRESS": "enroll_start"},
     "enroll_cancel": {b"PRESS": "enroll_cancel"},
+    "enroll_confirm": {b"PRESS": "enroll_confirm"},
 }
 
 

@@ -202,11 +202,13 @@ def _of_the_device(topics: Topics, config: Config) -> list[Entity]:
             **status, **attributes,
             "value_template": _status(
                 "(value_json.enrollment.state | default('idle') | string)[:32]"
-                " if value_json.enrollment is mapping else 'idle'",
+                " if value_json.enrollment is mapping"
+                " else 'unconfirmed' if value_json.unconfirmed is defined else 'idle'",
                 "unknown",
             ),
             "json_attributes_template": _status(
-                "value_json.enrollment | to_json if value_json.enrollment is mapping else '{}'",
+                "dict(value_json.enrollment if value_json.enrollment is mapping else {},"
+                " unconfirmed=value_json.unconfirmed | default([])) | to_json",
                 "{}",
             ),
             "icon": "mdi:account-plus",
@@ -253,6 +255,7 @@ def _of_commands(topics: Topics) -> list[Entity]:
         }),
         button("enroll", "Start enrollment", "mdi:account-plus", "enroll", True),
         button("enroll_cancel", "Cancel enrollment", "mdi:account-off", "enroll_cancel", True),
+        button("enroll_confirm", "Confirm enrollment", "mdi:account-check", "enroll_confirm", True),
         button("lift_lockout", "End lock-out", "mdi:lock-open-alert", "lift_lockout", False),
         button("lock_out", "Lock everybody out", "mdi:lock-alert", "lock_out", False),
     ]  # fmt: skip

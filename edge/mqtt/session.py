@@ -32,7 +32,7 @@ _MOST_BYTES = 1 << 20
 _MOST_MESSAGES = 1000
 _MOST_ANSWER_BYTES = 32768
 
-ENROLLMENT_ENDS = ("complete", "canceled", "timed_out", "failed")
+ENROLLMENT_ENDS = ("unconfirmed", "complete", "canceled", "timed_out", "failed")
 """States of an enrollment after which nothing more comes."""
 
 _Found = TypeVar("_Found")

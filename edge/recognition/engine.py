@@ -384,6 +384,11 @@ class Engine(Analyzer):
     def require_ready(self, profile: Profile) -> None:
         """Raise `ProfileError` if a profile cannot be matched against."""
         self.require_models(profile)
+        if profile.status is ProfileStatus.UNCONFIRMED:
+            raise ProfileError(
+                f"{profile.name} was enrolled over MQTT and is not confirmed yet: run edge-voice"
+                f" profiles confirm {profile.name!r}"
+            )
         if profile.status is not ProfileStatus.ENROLLED:
             by_phrase = profile.kind is ProfileKind.PHRASE
             unit = "repetitions" if by_phrase else "seconds of speech"

@@ -23,6 +23,7 @@ from edge.mqtt.connection import read_password, tls_context
 from edge.recognition import Engine
 from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
+from edge.service.confirmation import Unconfirmed
 from edge.service.context import (
     Handover,
     ListeningSwitch,
@@ -141,7 +142,8 @@ def build_service(
         locked=lambda: lockout.locked,
         may_open=lambda rule: policy.reason_against(rule) is None,
     )
-    enrollment = RemoteEnrollment(context, pipeline.endpointer)
+    unconfirmed = Unconfirmed(context, state)
+    enrollment = RemoteEnrollment(context, pipeline.endpointer, unconfirmed)
     commands = CommandQueue(
         config.commands,
         config.device.id,

@@ -11,6 +11,7 @@ from edge.challenge.policy import DEMAND_S, ChallengePolicy
 from edge.errors import EdgeVoiceError, ProfileError
 from edge.mqtt.command_queue import CommandFailed, Handler
 from edge.mqtt.commands import CHOOSE
+from edge.service.confirmation import shown_of
 from edge.service.context import ServiceContext
 from edge.service.enrollment import RemoteEnrollment
 from edge.types import Detail, Event, EventKind, Profile, ProfileStatus
@@ -51,6 +52,7 @@ class CommandHandlers:
             "challenge": self._demand,
             "enroll_start": self._enrollment.start,
             "enroll_cancel": self._cancel,
+            "enroll_confirm": self._confirm,
             CHOOSE: self._enrollment.choose,
             "delete": self._delete,
             "reset": self._reset,
@@ -106,6 +108,19 @@ class CommandHandlers:
             raise CommandFailed("not_enrolling", "nobody is being enrolled")
         return result
 
+    def _confirm(self, arguments: _Arguments) -> _Result:
+        if "person" in arguments:
+            profile = self._person(arguments)
+        else:
+            profile = self._store.get(self._enrollment.to_confirm())
+        if profile.status is not ProfileStatus.UNCONFIRMED:
+            text = f"{profile.name} does not wait to be confirmed"
+            raise CommandFailed("nothing_to_confirm", text)
+        self._enrollment.changed(profile)
+        profile = self._store.confirm(profile.id)
+        self._changed(profile, EventKind.CHANGE, what="confirmed")
+        return {**shown_of(profile), "enrolled_twice": self._enrollment.enrolled_twice(profile)}
+
     def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Result:
         profile = self._person(arguments)
         self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
@@ -152,6 +167,7 @@ def _shown(profile: Profile) -> dict[str, Any]:
         "name": profile.name,
         "kind": profile.kind.value,
         "complete": profile.status is ProfileStatus.ENROLLED,
+        "unconfirmed": profile.status is ProfileStatus.UNCONFIRMED,
         "samples": len(profile.enrolled),
         "required": profile.required,
         "remaining": round(profile.remaining, 2),

@@ -1,5 +1,7 @@
 """Enrollment over MQTT: one person at a time, at the door's own microphone.
 
+It ends with a profile that the owner has to confirm before it opens (`edge.service.confirmation`).
+
 The worker's thread cuts and examines utterances; the main thread stores them and reports progress.
 While somebody is being enrolled nothing opens.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import uuid
 from collections import deque
@@ -17,8 +20,10 @@ from typing import Any
 from edge.audio.end_pointing import EndPointer
 from edge.enrollment import prompts
 from edge.enrollment.process import DURESS, Enrollment, EnrollmentRequest, Examined
+from edge.enrollment.same_voice import others_with_voice
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.mqtt.command_queue import CommandFailed
+from edge.service.confirmation import APART_S, Unconfirmed
 from edge.service.context import ServiceContext
 from edge.store import MAX_PROFILES
 from edge.store.names import clean_name, clean_phrase, name_key
@@ -72,6 +77,7 @@ class RemoteEnrollment:
         self,
         context: ServiceContext,
         endpointer: EndPointer,
+        unconfirmed: Unconfirmed,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wants_blocks = False
@@ -79,6 +85,7 @@ class RemoteEnrollment:
         self._store = context.store
         self._settings = context.config.enrollment
         self._endpointer = endpointer
+        self._unconfirmed = unconfirmed
         self._usual = endpointer.settings
         self._clock = clock
         self._session: _Session | None = None
@@ -157,11 +164,11 @@ class RemoteEnrollment:
         return None
 
     def start(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Begin or continue an enrollment.
+        """Begin or continue an enrollment, or a second session of somebody who is unconfirmed.
 
         Raises:
             CommandFailed: `not_listening`, `busy`, `no_person`, `bad_name`, `exists`, `full`,
-                `other_kind`, `other_phrase` or `other_model`.
+                `unconfirmed`, `other_kind`, `other_phrase` or `other_model`.
             StoreError: the store cannot be read.
         """
         person, phrase = arguments.get("person", self._chosen), arguments.get("phrase")
@@ -183,7 +190,9 @@ class RemoteEnrollment:
         else:
             name = profile.name
             self._require_open(profile, phrase)
-        request = EnrollmentRequest(name, ProfileKind.PHRASE, phrase)
+            if profile.status is ProfileStatus.UNCONFIRMED:
+                self._require_second(profile, signed="person" in arguments)
+        request = EnrollmentRequest(name, ProfileKind.PHRASE, phrase, remote=True)
         try:
             replay = self._context.config.replay
             enrollment = Enrollment(self._store, request, self._settings, replay)
@@ -211,8 +220,22 @@ class RemoteEnrollment:
         self._end(session, "canceled", reason)
         return _progress(session.enrollment.profile)
 
+    def to_confirm(self) -> str:
+        """Id of whom an unsigned confirmation is for: the one who is chosen, or who alone waits.
+
+        Raises:
+            CommandFailed: `no_person`.
+        """
+        waiting = self._unconfirmed.waiting
+        if self._chosen:
+            chosen = name_key(self._chosen)
+            waiting = [profile for profile in waiting if name_key(profile.name) == chosen]
+        if len(waiting) != 1:
+            raise CommandFailed("no_person", "not one person waits: choose whom to confirm")
+        return waiting[0].id
+
     def changed(self, profile: Profile) -> None:
-        """End the session of somebody who is about to be deleted or reset."""
+        """End the session of somebody who is about to be deleted, reset or confirmed."""
         session = self._session
         if session is not None and session.enrollment.profile.id == profile.id:
             self._end(session, "canceled", "changed")
@@ -220,7 +243,9 @@ class RemoteEnrollment:
             self._show_nothing()
 
     def tick(self) -> None:
-        """Store what was examined, and end a session that takes too long."""
+        """Store what was examined, end a session that takes too long, remove who waits too long."""
+        for profile in self._unconfirmed.expired():
+            self._expire(profile)
         session = self._session
         if session is None:
             if self._shown is not None and self._clock() >= self._shown[0]:
@@ -254,6 +279,28 @@ class RemoteEnrollment:
             text = f"{profile.name} was begun with another phrase: omit the phrase, or reset first"
             raise CommandFailed("other_phrase", text)
 
+    def _require_second(self, profile: Profile, *, signed: bool) -> None:
+        """Refuse a second session that anyone may have begun, or that is no other occasion."""
+        wait_s = APART_S - self._unconfirmed.age_s(profile)
+        if not signed or wait_s > 0:
+            again = f", or enroll once more in {math.ceil(wait_s / 60)} minutes" if signed else ""
+            raise CommandFailed("unconfirmed", f"{profile.name} is enrolled: confirm it{again}")
+
+    def _expire(self, profile: Profile) -> None:
+        self.changed(profile)
+        try:
+            if self._store.get(profile.id).status is ProfileStatus.UNCONFIRMED:
+                self._store.reset(profile.id)
+        except ProfileError:
+            return  # deleted meanwhile
+        except StoreError as error:
+            _log.warning("an enrollment that nobody confirmed is not removed yet: %s", error)
+            return
+        _log.info("an enrollment was removed: nobody has confirmed it")
+        detail: dict[str, Detail] = {"what": "reset", "by": "nobody confirmed it"}
+        self._context.trail.record(Event(EventKind.CHANGE, detail, profile.id))
+        self._context.profiles.refresh()
+
     def _settled(self, session: _Session, outcome: Examined | Exception) -> bool:
         """Whether an outcome is dealt with; if not, it is tried again."""
         if isinstance(outcome, Examined):
@@ -270,7 +317,9 @@ class RemoteEnrollment:
     def _store_sample(self, session: _Session, examined: Examined) -> bool:
         enrollment = session.enrollment
         try:
-            enrollment.accept(examined)
+            if not enrollment.complete:  # only the store was busy
+                enrollment.accept(examined)
+            enrollment.finish()
         except ProfileError:
             self._end(session, "failed", "changed")
             return True
@@ -282,8 +331,10 @@ class RemoteEnrollment:
             self._end(session, "failed", "store")
             return True
         session.failures = session.refusals = 0
-        if enrollment.complete:
+        if enrollment.confirms and enrollment.complete:
             self._end(session, "complete", None)
+        elif enrollment.complete:
+            self._end(session, "unconfirmed", None)
         else:
             # Power may fail before the end, where what is not stored now is tried again.
             self._remember(enrollment)
@@ -303,8 +354,8 @@ class RemoteEnrollment:
         self._remember(enrollment, tries=_REMEMBERING)
         if profile.progress != session.before:
             detail: dict[str, Detail] = {
-                "what": "enrolled",
-                "complete": enrollment.complete,
+                "what": "second session" if enrollment.confirms else "enrolled",
+                "complete": enrollment.complete and enrollment.stored,
                 "signature": profile.kind.value,
                 "by": "command",
             }
@@ -314,10 +365,24 @@ class RemoteEnrollment:
         if enrollment.complete and name_key(self._chosen) == name_key(profile.name):
             self._chosen = ""
             self._context.publisher.set_status(enroll_person=None)
-        message = prompts.complete(profile) if reason is None else prompts.ended(reason, profile)
+        message = self._message_at_end(session, reason)
         _log.info("enrollment ended: %s%s", state, f" ({reason})" if reason else "")
         self._report(session, state, reason, message)
         self._shown = (self._clock() + LINGER_S, name_key(profile.name))
+
+    def _message_at_end(self, session: _Session, reason: str | None) -> str:
+        enrollment = session.enrollment
+        profile = enrollment.profile
+        if reason is not None:
+            return prompts.ended(reason, profile, saved=not enrollment.confirms)
+        if enrollment.confirms:
+            return prompts.complete(profile)
+        return prompts.unconfirmed(profile, twice=self.enrolled_twice(profile))
+
+    def enrolled_twice(self, profile: Profile) -> bool:
+        """Whether somebody is enrolled under another name too."""
+        card = self._context.engine.models.speaker.card
+        return bool(others_with_voice(profile, self._context.profiles.profiles, card))
 
     def _remember(self, enrollment: Enrollment, tries: int = 0) -> None:
         """Store the fingerprints of what was said; after the last try a busy store is logged."""

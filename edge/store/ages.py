@@ -54,7 +54,7 @@ class Ages:
         Raises:
             StoreError: the device's state cannot be used.
         """
-        now_s = self._running_s()
+        now_s = running_s(self._state, self._clock(), self._boot)
         stored = self._notes()
         # Numbers that an older copy of the file gives out anew are not as old as they were.
         notes = [note for note in stored if note[0] <= now_s and note[1] <= newest]
@@ -67,29 +67,37 @@ class Ages:
             self._state.put(self._key, json.dumps(kept, separators=(",", ":")))
         return old[-1][1] if old else 0
 
-    def _running_s(self) -> float:
-        """How long the machine has run in all its days; stored, for the next time."""
-        now_s = self._clock()
-        boot, at_s, total_s = self._stored()
-        same = boot == self._boot and now_s >= at_s
-        total_s += now_s - at_s if same else now_s
-        record = {"boot": self._boot, "at_s": round(now_s, 3), "total_s": round(total_s, 3)}
-        self._state.put(RUNNING_KEY, json.dumps(record, separators=(",", ":")))
-        return round(total_s, 3)
-
-    def _stored(self) -> tuple[str, float, float]:
-        try:
-            record = json.loads(self._state.get(RUNNING_KEY) or "{}")
-            return str(record["boot"]), _seconds(record["at_s"]), _seconds(record["total_s"])
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return "", math.inf, 0.0
-
     def _notes(self) -> list[tuple[float, int]]:
         try:
             found = json.loads(self._state.get(self._key) or "[]")
             return [(_seconds(at_s), int(number)) for at_s, number in found]
         except (ValueError, TypeError, OverflowError, RecursionError):
             return []
+
+
+def running_s(state: DeviceState, now_s: float, boot: str) -> float:
+    """How long the machine has run in all its days; stored, for the next time.
+
+    Args:
+        now_s: since this start of the machine, which is `boot`.
+
+    Raises:
+        StoreError: the device's state cannot be used.
+    """
+    known, at_s, total_s = _stored(state)
+    same = known == boot and now_s >= at_s
+    total_s += now_s - at_s if same else now_s
+    record = {"boot": boot, "at_s": round(now_s, 3), "total_s": round(total_s, 3)}
+    state.put(RUNNING_KEY, json.dumps(record, separators=(",", ":")))
+    return round(total_s, 3)
+
+
+def _stored(state: DeviceState) -> tuple[str, float, float]:
+    try:
+        record = json.loads(state.get(RUNNING_KEY) or "{}")
+        return str(record["boot"]), _seconds(record["at_s"]), _seconds(record["total_s"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return "", math.inf, 0.0
 
 
 def _seconds(value: Any) -> float:

@@ -15,7 +15,7 @@ from edge.store.records import check_learned, check_required, check_rule, check_
 from edge.store.rows import ItemRows, Kept, KeyState, ProfileRows, lock_with
 from edge.store.sealed_file import StoreFile
 from edge.store.transfer import ExportedPerson, add_person, person_of
-from edge.types import AccessRule, EnrollmentSample, Profile, ProfileKind
+from edge.types import AccessRule, EnrollmentSample, Profile, ProfileKind, ProfileStatus
 
 # Inside the class, `list` is the method.
 _Profiles = list[Profile]
@@ -77,6 +77,7 @@ class ProfileStore:
         speaker_model: str = "",
         phrase_model: str = "",
         duress_of: str | None = None,
+        confirmed: bool = True,
     ) -> Profile:
         """Add a profile together with its samples, if any.
 
@@ -87,6 +88,7 @@ class ProfileStore:
                 make it complete.
             samples: up to `MAX_SAMPLES`.
             duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
+            confirmed: False where the owner has to confirm it before it opens.
 
         Raises:
             ProfileError: the name is impossible or taken, there are too many profiles or samples,
@@ -96,15 +98,23 @@ class ProfileStore:
         with self._file.writing():
             profile_id = self._rows.begin(name, kind, phrase, required, duress_of)
             for sample in samples:
-                self._rows.append(profile_id, sample, speaker_model, phrase_model)
+                self._rows.append(
+                    profile_id, sample, speaker_model, phrase_model, confirmed=confirmed
+                )
             return self._rows.load(profile_id)
 
     def add_sample(
-        self, profile: str, sample: EnrollmentSample, speaker_model: str, phrase_model: str
+        self,
+        profile: str,
+        sample: EnrollmentSample,
+        speaker_model: str,
+        phrase_model: str,
+        *,
+        confirmed: bool = True,
     ) -> Profile:
         """Add one enrollment sample to a profile, with the SHA-256 of the models that embedded it.
 
-        The phrase model is empty for `VOICE`.
+        The phrase model is empty for `VOICE`. From then on it is `confirmed` or not, as a whole.
 
         Raises:
             ProfileError: it is full, or its samples are of other models.
@@ -112,8 +122,17 @@ class ProfileStore:
         """
         with self._file.writing():
             profile_id = self._rows.resolve(profile)
-            self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            self._rows.append(profile_id, sample, speaker_model, phrase_model, confirmed=confirmed)
             return self._rows.load(profile_id)
+
+    def confirm(self, profile: str) -> Profile:
+        """Let an unconfirmed profile open. Raises `ProfileError` unless it waits for that."""
+        with self._file.writing():
+            found = self._rows.load(self._rows.resolve(profile))
+            if found.status is not ProfileStatus.UNCONFIRMED:
+                raise ProfileError(f"{found.name} does not wait to be confirmed")
+            self._rows.change(found.id, confirmed=True)
+            return self._rows.load(found.id)
 
     def adapt(self, profile: Profile, sample: EnrollmentSample, *, most: int) -> Profile:
         """Add a sample that was learned from an accepted utterance; no enrolled one is touched.

@@ -99,6 +99,7 @@ def as_dict(record: Profile) -> dict[str, Any]:
         "updated_at": record.updated_at,
         "rule": None if record.rule == EVERYTHING else rule_as_dict(record.rule),
         "duress_of": record.duress_of,
+        "confirmed": record.confirmed,
     }
 
 
@@ -118,6 +119,7 @@ def from_dict(value: Any) -> Profile:
             updated_at=value["updated_at"],
             rule=EVERYTHING if value["rule"] is None else rule_from_dict(value["rule"]),
             duress_of=value["duress_of"],
+            confirmed=value.get("confirmed", True),  # which older versions did not write
         )
     except (KeyError, TypeError):
         raise ValueError("a part of it is missing") from None
@@ -137,6 +139,8 @@ def check_record(record: Profile) -> None:
         raise ValueError("it requires nothing")
     if not (record.duress_of is None or isinstance(record.duress_of, str)):
         raise ValueError("an id is not one")
+    if not isinstance(record.confirmed, bool):
+        raise ValueError("it is neither confirmed nor not")  # noqa: TRY004 (damage)
 
 
 def rule_as_dict(rule: AccessRule) -> dict[str, Any]:

@@ -247,7 +247,13 @@ class ProfileRows:
         self.change(profile_id, speaker_model="", phrase_model="")
 
     def append(
-        self, profile_id: str, sample: EnrollmentSample, speaker_model: str, phrase_model: str
+        self,
+        profile_id: str,
+        sample: EnrollmentSample,
+        speaker_model: str,
+        phrase_model: str,
+        *,
+        confirmed: bool = True,
     ) -> None:
         """Add an enrolled sample. Raises as `ProfileStore.add_sample`."""
         record = self.record(profile_id)
@@ -268,7 +274,12 @@ class ProfileRows:
                 " again, or go back to the model it was enrolled with"
             )
         self.insert(profile_id, sample)
-        self.change(profile_id, speaker_model=speaker_model, phrase_model=phrase_model)
+        self.change(
+            profile_id,
+            speaker_model=speaker_model,
+            phrase_model=phrase_model,
+            confirmed=confirmed,
+        )
 
     def insert(self, profile_id: str, sample: EnrollmentSample) -> None:
         """Add a sample's row after the others. Raises `ValueError` as `records.encode_sample`."""

@@ -100,6 +100,7 @@ def _add(
         speaker_model=given.speaker_model,
         phrase_model=given.phrase_model,
         rule=given.rule,
+        confirmed=given.confirmed,
     )
     for sample in given.samples:
         rows.insert(profile_id, sample)

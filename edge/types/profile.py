@@ -26,6 +26,8 @@ class ProfileStatus(str, enum.Enum):
     """Whether a profile can be recognized yet."""
 
     ENROLLING = "enrolling"
+    UNCONFIRMED = "unconfirmed"
+    """Enrolled whole over MQTT; nothing opens until the owner has confirmed it."""
     ENROLLED = "enrolled"
 
 
@@ -77,6 +79,7 @@ class Profile:
         samples: what has been enrolled so far, and what was learned since, in order.
         created_at, updated_at: Unix time, of the last change too, seconds.
         duress_of: id of the profile whose duress phrase this is; None for a person's own phrase.
+        confirmed: False of what was enrolled over MQTT, until the owner confirms it.
     """
 
     id: str
@@ -91,6 +94,7 @@ class Profile:
     updated_at: float
     rule: AccessRule = EVERYTHING
     duress_of: str | None = None
+    confirmed: bool = True
 
     @classmethod
     def begin(
@@ -129,8 +133,10 @@ class Profile:
 
     @property
     def status(self) -> ProfileStatus:
-        """Enrolled once nothing remains."""
-        return ProfileStatus.ENROLLED if self.remaining <= 0 else ProfileStatus.ENROLLING
+        """Enrolled once nothing remains and it is confirmed."""
+        if self.remaining > 0:
+            return ProfileStatus.ENROLLING
+        return ProfileStatus.ENROLLED if self.confirmed else ProfileStatus.UNCONFIRMED
 
     def as_dict(self) -> dict[str, Any]:
         """What may be shown of a profile: everything but what its signature is made of."""

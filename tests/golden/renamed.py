@@ -85,7 +85,8 @@ VALUES: dict[str, str] = {
     "{{ value_json.enrolment | to_json if value_json.enrolment is mapping else '{}' }}"
     "{% else %}{}{% endif %}": (
         "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
-        "{{ value_json.enrollment | to_json if value_json.enrollment is mapping else '{}' }}"
+        "{{ dict(value_json.enrollment if value_json.enrollment is mapping else {},"
+        " unconfirmed=value_json.unconfirmed | default([])) | to_json }}"
         "{% else %}{}{% endif %}"
     ),
     "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
@@ -93,7 +94,9 @@ VALUES: dict[str, str] = {
     " if value_json.enrolment is mapping else 'idle' }}{% else %}unknown{% endif %}": (
         "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
         "{{ (value_json.enrollment.state | default('idle') | string)[:32]"
-        " if value_json.enrollment is mapping else 'idle' }}{% else %}unknown{% endif %}"
+        " if value_json.enrollment is mapping"
+        " else 'unconfirmed' if value_json.unconfirmed is defined else 'idle' }}"
+        "{% else %}unknown{% endif %}"
     ),
     "{% if value_json is mapping and value_json.state | default('online') == 'online' %}"
     "{{ value_json.enrol_person[:64] if value_json.enrol_person is string else '' }}"
@@ -172,6 +175,9 @@ TOPICS: dict[str, str] = {
 
 ADDED: dict[str, dict[str, Any]] = {
     "quality": {"reverberation_s": 0},  # the demo's voices are in no room
+    # Nobody had to confirm what was enrolled.
+    "profiles": {"confirmed": True},
+    "profile": {"confirmed": True},
     # Nobody's voice in parts was enrolled.
     "samples": {"stretches": []},
     "voice": {"stretches": []},

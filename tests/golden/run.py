@@ -150,6 +150,12 @@ class Script:
         self._publish(f"set/{name}", payload)
         self._record(endings, status)
 
+    def confirm(self, person: str, status: _Check) -> None:
+        """Confirm an enrollment at the command line, as a part of the step before."""
+        done = self._house.run("profiles", "confirm", person)
+        assert done.returncode == 0, done.stderr
+        self._record((), status)
+
     def audited(self, entries: list[dict[str, Any]]) -> None:
         """Record the audit trail."""
         self.lines += [{"entry": self._steady.of(entry)} for entry in entries]
@@ -235,7 +241,8 @@ def _enroll(script: Script) -> None:
     script.say("stranger_adas_phrase", "/enrollment")
     script.say("ada_wrong_phrase", "/enrollment")
     script.say("ada_enroll_2", "/enrollment")
-    script.say("ada_enroll_3", "/enrollment", status=lambda s: s["enrolled"] == 1)
+    script.say("ada_enroll_3", "/enrollment")
+    script.confirm("Ada", status=lambda s: s["enrolled"] == 1)
     script.command("enroll_start", person="Ada")
     script.command("enroll_start", "/enrollment", person="Robin")
     script.press("enroll_cancel", "PRESS", "/enrollment", status=lambda s: not s["enrolling"])

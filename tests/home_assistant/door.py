@@ -32,6 +32,7 @@ COMMANDING = {
     "enroll_person": "text",
     "enroll": "button",
     "enroll_cancel": "button",
+    "enroll_confirm": "button",
     "lift_lockout": "button",
     "lock_out": "button",
 }

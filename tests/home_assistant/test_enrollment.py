@@ -29,10 +29,17 @@ def test_somebody_is_enrolled_from_the_page_and_let_in(door: MakeDoor) -> None:
     assert refused["attributes"]["done"] == 1
     assert refused["attributes"]["message"]
     _say(front, "robin_enroll_2", lambda now: now["attributes"]["done"] == 2)
-    _say(front, "robin_enroll_3", lambda now: now["state"] == "complete")
-    front.wait_for("enrolled", "2")
+    waits = _say(front, "robin_enroll_3", lambda now: now["state"] == "unconfirmed")
+    assert waits["attributes"]["message"] == "Robin is enrolled: now the owner must confirm it"
     front.wait_for("enroll_person", "")
+    assert front.hear("robin_right_phrase")["event_type"] == "denied"
+    quiet = front.wait_for("access", lambda _: True)["state"]
+    waits = front.wait_for("enrollment", lambda now: now["attributes"].get("unconfirmed"))
+    assert [each["person"] for each in waits["attributes"]["unconfirmed"]] == ["Robin"]
+    front.tap("button.press", "enroll_confirm")
+    front.wait_for("enrolled", "2")
     assert front.wait_for("access", lambda _: True)["state"] == quiet, "nothing opens meanwhile"
+    front.wait_for("enrollment", "idle")
 
     granted = front.hear("robin_right_phrase")
     assert (granted["event_type"], granted["name"]) == ("granted", "Robin")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from edge import resources
 from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, StoreConfig, TlsConfig
 from edge.crypto.keys import make_key_file
 from edge.crypto.signing import new_key
@@ -22,12 +23,13 @@ from edge.doctor import Finding, State
 from edge.doctor.configuration import check_secrets
 from edge.doctor.context import Context
 from edge.doctor.storage import check
+from edge.inference.card import read_card
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState
-from edge.types import Event, EventKind
+from edge.types import Event, EventKind, ProfileKind
 from tests.integration.doctor import as_nobody, codes, the
-from tests.unit.stores import enroll
+from tests.unit.stores import enroll, make_sample
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -69,6 +71,29 @@ def test_all_is_well_and_nothing_is_changed(state: Path) -> None:
     assert "3 entries" in found[4].found
     assert "Ada" not in str(found)
     assert snapshot(state) == before
+
+
+def test_who_waits_and_who_has_two_names(state: Path) -> None:
+    model = read_card(resources.models_directory() / "speaker_embedding.json").sha256
+    with open_store(state) as store:
+        for name, seeds, confirmed in (
+            ("Zoë", (4, 5), False), ("Grace", (6, 7), True), ("Hopper", (6, 7), True),
+            ("Robin", (8, 9), True),
+        ):  # fmt: skip
+            store.create(
+                name, ProfileKind.PHRASE, required=2, samples=[make_sample(seed) for seed in seeds],
+                speaker_model=model, phrase_model="9" * 64, confirmed=confirmed,
+            )  # fmt: skip
+    found = {each.code: each for each in look(state)}
+    assert found["people.unconfirmed"].found == (
+        "enrolled over MQTT and not confirmed, so it opens nothing: Zoë"
+    )
+    assert "edge-voice profiles confirm NAME" in found["people.unconfirmed"].remedy
+    assert found["people.same_voice"].found == "Grace and Hopper have one voice"
+    assert len([each for each in look(state) if each.code == "people.same_voice"]) == 1
+    # Models without a card, or of one's own, are for another row to tell.
+    other = Config(state_directory=state, models_directory=state)
+    assert "people.same_voice" not in codes(list(check(Context(other))))
 
 
 def test_nothing_is_there_yet_and_nothing_is_made(tmp_path: Path) -> None:

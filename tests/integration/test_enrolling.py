@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, is_genuine, key_in, read_verifying_key
 from edge.mqtt.commands import command_message
+from edge.store.ages import RUNNING_KEY
+from edge.store.device_state import DeviceState
 from tests.integration.broker import Broker, Subscriber, connected, send
 from tests.integration.house import DEMO, feed, speak, stop
 from tests.integration.test_signed_service import SignedHouse, trail
@@ -46,6 +49,14 @@ class Guided:
         before = len(self.home.on("/enrollment"))
         speak(self.service, recording)
         return self.event(before)
+
+    def run_for(self, seconds: float) -> None:
+        """As if the machine had run for so much longer."""
+        state = DeviceState(self.house.config.parent / "state")
+        running = json.loads(state.get(RUNNING_KEY) or "")
+        running["total_s"] += seconds
+        state.put(RUNNING_KEY, json.dumps(running))
+        state.close()
 
     def event(self, number: int) -> dict[str, Any]:
         """The event of that number, the first being 0."""
@@ -87,26 +98,40 @@ def test_from_the_first_command_to_the_opened_door(broker: Broker, tmp_path: Pat
         assert started["message"] == "say your passphrase 3 times and pause after each"
         door.status(enrolling=True)
         events = [door.say(f"ada_enroll_{number}") for number in (1, 2, 3)]
-        assert [event["state"] for event in events] == ["accepted", "accepted", "complete"]
+        assert [event["state"] for event in events] == ["accepted", "accepted", "unconfirmed"]
         assert [event["done"] for event in events] == [1, 2, 3]
         assert [event["message"] for event in events] == [
             "1 of 3: again", "2 of 3: once more, in haste: so you get in on busy days too",
-            "Ada is enrolled",
+            "Ada is enrolled: now the owner must confirm it",
         ]  # fmt: skip
-        door.status(enrolling=False, enrolled=1)
+        status = door.home.wait_for("/status", lambda s: "unconfirmed" in s).json
+        (waits,) = status["unconfirmed"]
+        assert (status["enrolling"], status["enrolled"]) == (False, 0)
+        assert (waits["person"], waits["done"]) == ("Ada", 3)
+        assert status["enrollment"]["state"] == "unconfirmed"
         assert not door.home.on("/decision")
+        speak(door.service, "ada_right_phrase")
+        shut = door.home.wait_for("/decision").json
+        assert (shut["decision"], shut["reason"]) == ("denied", "nobody_enrolled")
+        door.home.messages.clear()
+        confirmed = door.command("enroll_confirm", person="Ada")
+        assert confirmed["ok"]
+        assert confirmed["detail"] == {**waits, "enrolled_twice": False}
+        assert "unconfirmed" not in door.status(enrolled=1)
+        assert door.command("enroll_confirm", person="Ada")["reason"] == "nothing_to_confirm"
         speak(door.service, "ada_right_phrase")
         opened = door.home.wait_for("/decision").json
         assert (opened["decision"], opened["name"]) == ("granted", "Ada")
         assert opened["profile_id"] == events[-1]["profile_id"]
         key = read_verifying_key(door.house.public_key)
-        for message in door.home.on("/enrollment"):
-            assert not message.retain
-            assert is_genuine(message.json, "enrollment", key)
-            assert not is_genuine(message.json, "decision", key)
+        for event in (started, *events):
+            assert is_genuine(event, "enrollment", key)
+            assert not is_genuine(event, "decision", key)
         (person,) = door.command("list")["detail"]["people"]
         assert (person["name"], person["complete"], person["samples"]) == ("Ada", True, 3)
         assert "phrase" not in person
+    changes = [entry for entry in trail(door.house) if entry["kind"] == "change"]
+    assert [entry["detail"]["what"] for entry in changes] == ["confirmed"]
     kept = [entry for entry in trail(door.house) if entry["kind"] == "enrollment"]
     assert len(kept) == 1
     assert kept[0]["detail"]["complete"] is True
@@ -145,13 +170,86 @@ def test_what_is_refused_and_what_a_display_says(broker: Broker, tmp_path: Path)
         assert (again["detail"]["done"], again["detail"]["person"]) == (1, "Ada")
         assert again["detail"]["message"] == "1 of 3: continue with the same passphrase"
         assert door.say("ada_enroll_2")["done"] == 2
-        assert door.say("ada_enroll_3")["state"] == "complete"
+        assert door.say("ada_enroll_3")["state"] == "unconfirmed"
+        waits = door.command("enroll_start", person="Ada")
+        assert waits["reason"] == "unconfirmed"
+        assert waits["detail"]["message"] == (
+            "Ada is enrolled: confirm it, or enroll once more in 60 minutes"
+        )
+        assert door.command("enroll_confirm", person="Ada")["ok"]
+        # Whoever opens is not enrolled over by a command: the old signature stays in use.
         assert door.command("enroll_start", person="Ada")["reason"] == "exists"
         assert door.command("disarm")["ok"]
         assert door.command("enroll_start", person="Robin")["reason"] == "not_listening"
         assert not door.home.on("/decision")
     what = [entry["detail"] for entry in trail(door.house) if entry["kind"] == "enrollment"]
     assert [each["complete"] for each in what] == [False, True]
+
+
+def test_whoever_speaks_first_opens_nothing(broker: Broker, tmp_path: Path) -> None:
+    """The owner meant Ada, and somebody else stood at the door."""
+    with guided(tmp_path, broker) as door:
+        assert door.command("enroll_start", person="Ada")["ok"]
+        for number in (1, 2, 3):
+            event = door.say(f"robin_enroll_{number}")
+        assert event["state"] == "unconfirmed"
+        door.home.messages.clear()
+        speak(door.service, "robin_right_phrase")
+        assert door.home.wait_for("/decision").json["decision"] == "denied"
+        (person,) = door.command("list")["detail"]["people"]
+        assert (person["name"], person["complete"], person["unconfirmed"]) == ("Ada", False, True)
+        # An hour later Ada is asked: it is not her voice.
+        door.run_for(3600.0)
+        door.home.messages.clear()
+        assert door.command("enroll_start", person="Ada")["detail"]["done"] == 0
+        assert door.event(0)["state"] == "started"
+        refused = door.say("ada_enroll_1")
+        assert (refused["reason"], refused["message"]) == (
+            "unknown_speaker",
+            "another voice: the named person must speak",
+        )
+        assert door.command("enroll_cancel")["ok"]
+        assert door.command("delete", person="Ada")["ok"]
+        assert door.command("list")["detail"]["people"] == []
+
+
+def test_the_same_voice_on_another_occasion_confirms(broker: Broker, tmp_path: Path) -> None:
+    with guided(tmp_path, broker) as door:
+        assert door.command("enroll_start", person="Ada")["ok"]
+        for number in (1, 2, 3):
+            door.say(f"ada_enroll_{number}")
+        door.home.wait_for("/status", lambda s: "unconfirmed" in s)
+        door.run_for(3600.0)
+        door.home.messages.clear()
+        assert door.command("enroll_start", person="Ada")["ok"]
+        for number in (1, 2, 3):
+            said = soxr.resample(recorded(f"ada_enroll_{number}"), 105, 100)
+            feed(door.service, np.concatenate((said, hiss(2.0))))
+            event = door.event(number)
+        assert (event["state"], event["message"]) == ("complete", "Ada is enrolled")
+        door.status(enrolled=1)
+        speak(door.service, "ada_right_phrase")
+        assert door.home.wait_for("/decision").json["decision"] == "granted"
+    what = [entry["detail"] for entry in trail(door.house) if entry["kind"] == "enrollment"]
+    assert [(each["what"], each["complete"]) for each in what] == [
+        ("enrolled", True), ("second session", True),
+    ]  # fmt: skip
+
+
+def test_what_nobody_confirms_is_removed(broker: Broker, tmp_path: Path) -> None:
+    with guided(tmp_path, broker) as door:
+        assert door.command("enroll_start", person="Ada")["ok"]
+        for number in (1, 2, 3):
+            door.say(f"ada_enroll_{number}")
+        door.home.wait_for("/status", lambda s: "unconfirmed" in s)
+        door.run_for(7 * 86400.0)
+        # Looked for every ten minutes, and when somebody has changed.
+        assert door.house.run("access", "disable", "Ada").returncode == 0
+        assert settled(lambda: "unconfirmed" not in door.home.on("/status")[-1].json)
+        (person,) = door.command("list")["detail"]["people"]
+        assert (person["samples"], person["enabled"], person["unconfirmed"]) == (0, False, False)
+    changes = [entry["detail"] for entry in trail(door.house) if entry["kind"] == "change"]
+    assert changes[-1] == {"what": "reset", "by": "nobody confirmed it"}
 
 
 def test_nothing_opens_while_somebody_is_enrolled(broker: Broker, tmp_path: Path) -> None:
@@ -216,13 +314,16 @@ def test_the_broker_is_gone_for_a_while(broker: Broker, tmp_path: Path) -> None:
         door.home.ready_again()
         door.home.wait_for("/status", lambda s: (s.get("enrollment") or {}).get("done") == 2)
         speak(door.service, "ada_enroll_3")
-        door.home.wait_for("/enrollment", lambda e: e["state"] == "complete")
+        door.home.wait_for("/enrollment", lambda e: e["state"] == "unconfirmed")
+        assert door.command("enroll_confirm", person="Ada")["ok"]
         door.home.messages.clear()
         speak(door.service, "ada_right_phrase")
         assert door.home.wait_for("/decision").json["decision"] == "granted"
 
 
-UNSIGNED = {"enroll": True, "enroll_cancel": True, "enroll_person": True}
+UNSIGNED = {
+    "enroll": True, "enroll_cancel": True, "enroll_person": True, "enroll_confirm": True,
+}  # fmt: skip
 
 
 def test_buttons_of_home_assistant(broker: Broker, tmp_path: Path) -> None:
@@ -246,27 +347,39 @@ def test_buttons_of_home_assistant(broker: Broker, tmp_path: Path) -> None:
         assert door.event(2)["state"] == "started"
         for number in (1, 2, 3):
             event = door.say(f"ada_enroll_{number}")
-        assert event["state"] == "complete"
+        assert event["state"] == "unconfirmed"
         door.status(enroll_person=None, enrolling=False)
+        # Start a second time is no second session: anyone may have pressed it.
+        door.press("enroll_person", "Ada")
+        door.status(enroll_person="Ada")
+        door.press("enroll")
+        door.press("enroll_confirm")
+        door.status(enrolled=1)
+        assert len(door.home.on("/enrollment")) == 6
     reasons = [e["detail"]["reason"] for e in trail(door.house) if e["kind"] == "command"]
     assert reasons.count("no_person") == 1
+    assert reasons.count("unconfirmed") == 1
     assert reasons.count("bad_name") == 1
     refused = [e["detail"]["reason"] for e in trail(door.house) if e["kind"] == "command_refused"]
     assert refused == ["bad_arguments"] * 4
 
 
 def test_a_flood_stops_no_enrollment(broker: Broker, tmp_path: Path) -> None:
-    with guided(tmp_path, broker, unsigned={**UNSIGNED, "enroll_cancel": False}) as door:
+    shut = {**UNSIGNED, "enroll_cancel": False, "enroll_confirm": False}
+    with guided(tmp_path, broker, unsigned=shut) as door:
         assert door.command("enroll_start", person="Ada")["ok"]
         stranger = PrivateKey(b"s" * 32)
         for number in range(1500):
             content = command_message("enroll_cancel", {}, "test-door", stranger)
             door.client.publish(f"{BASE}/command", wire(content), qos=0)
-            for name in ("enroll", "enroll_cancel", "enroll_person"):
+            for name in ("enroll", "enroll_cancel", "enroll_confirm", "enroll_person"):
                 door.client.publish(f"{BASE}/set/{name}", f"PRESS{number % 3}", qos=0)
         for number in (1, 2, 3):
             event = door.say(f"ada_enroll_{number}")
-        assert event["state"] == "complete"
+        assert event["state"] == "unconfirmed"
+        door.press("enroll_confirm")  # not allowed
+        (person,) = door.command("list")["detail"]["people"]
+        assert person["unconfirmed"] is True
 
 
 def test_each_command_once_at_the_command_line(broker: Broker, tmp_path: Path) -> None:
@@ -293,9 +406,13 @@ def test_each_command_once_at_the_command_line(broker: Broker, tmp_path: Path) -
             "  say your passphrase 3 times and pause after each",
             "  1 of 3: again",
             "  2 of 3: once more, in haste: so you get in on busy days too",
-            "  Ada is enrolled",
+            "  Ada is enrolled: now the owner must confirm it",
         ]
-        assert "Ada: enrolled" in tell("list")
+        assert "Ada: enrolled, to be confirmed" in tell("list")
+        confirmed = tell("enroll_confirm", "--person", "Ada")
+        assert "  person: Ada\n  done: 3\n" in confirmed
+        assert "  enrolled_twice: no\n" in confirmed
+        assert "Ada: enrolled\n" in tell("list")
         tell("disable", "--person", "Ada")
         assert "Ada: enrolled, disabled" in tell("list")
         tell("enable", "--person", "Ada")

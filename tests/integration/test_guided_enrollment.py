@@ -118,7 +118,10 @@ def test_all_of_it_for_programs(hear: Hear, capsys: Capture) -> None:
     hear(2.0, "ada_enroll_1", "ada_wrong_phrase", *ADA[1:], "ada_right_phrase")
     code, value = enroll_json("Ada", capture=capsys)
     assert code == 0
-    assert set(value) == {"profile", "stored", "microphone", "noise", "utterances", "trial"}
+    assert set(value) == {
+        "profile", "stored", "microphone", "noise", "utterances", "trial", "same_voice",
+    }  # fmt: skip
+    assert value["same_voice"] == []
     assert value["microphone"] == "a microphone"
     assert value["noise"] == {
         "level_dbfs": pytest.approx(-70.4, abs=0.5),
@@ -283,6 +286,54 @@ def test_from_files(store: ProfileStore, tmp_path: Path, capsys: Capture) -> Non
     }
     assert (value["microphone"], value["trial"]) == (None, None)
     assert value["noise"]["verdict"] == "quiet"
+
+
+def test_a_voice_that_has_another_name_already(
+    store: ProfileStore, tmp_path: Path, capsys: Capture
+) -> None:
+    three = files(ADA, tmp_path)
+    assert enroll("Robin", *files(ROBIN, tmp_path), capture=capsys)[0] == 0
+    code, _, err = enroll("Ada", *three, capture=capsys)
+    assert (code, "has the voice of" in err) == (0, False)
+    code, out, err = enroll("Countess", *three, capture=capsys)
+    assert (code, out) == (0, "Countess is enrolled.\n")
+    assert " ".join(err.split()).endswith(
+        "Countess has the voice of Ada: if that is one person, delete one of the two, since either"
+        " may open"
+    )
+    assert enroll_json("Countess", "--again", *three, capture=capsys)[1]["same_voice"] == ["Ada"]
+    assert len(store.list()) == 3
+
+
+def test_whoever_waits_to_be_confirmed(
+    store: ProfileStore, tmp_path: Path, capsys: Capture
+) -> None:
+    three = files(ADA, tmp_path)
+    assert enroll("Ada", *three, capture=capsys)[0] == 0
+    ada = store.get("Ada")
+    store.delete("Ada")
+    store.create(
+        "Ada", ada.kind, required=3, samples=ada.samples, speaker_model=ada.speaker_model,
+        phrase_model=ada.phrase_model, confirmed=False,
+    )  # fmt: skip
+    code, _, err = enroll("Ada", *three, capture=capsys)
+    assert code == 2
+    assert (
+        "Ada waits to be confirmed: run 'edge-voice profiles confirm', or add --again to replace"
+        " the signature" in " ".join(err.split())
+    )
+    for command in (["verify", "Ada", three[0]], ["enroll", "Ada", "--digits"]):
+        assert main(command) == 2
+        assert (
+            "Ada was enrolled over MQTT and is not confirmed yet: run edge-voice profiles confirm"
+            " 'Ada'" in " ".join(capsys.readouterr().err.split())
+        )
+    assert main(["identify", three[0]]) == 2
+    assert "Ada skipped: not confirmed" in capsys.readouterr().err
+    assert main(["enroll", "Ada", "--duress", *three]) == 2
+    assert "Ada has no enrolled passphrase" in capsys.readouterr().err
+    assert enroll("Ada", "--again", *three, capture=capsys)[0] == 0
+    assert store.get("Ada").status.value == "enrolled"
 
 
 def test_a_trial_that_would_not_open_is_1(

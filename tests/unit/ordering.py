@@ -27,6 +27,7 @@ KEYS: dict[str, CommandKey] = {
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "enroll_start": {"person": "Ada", "phrase": "what Ada says"},
+    "enroll_confirm": {"person": "Ada"},
     "disable": {"person": "Ada"},
     "enable": {"person": "Ada"},
     "delete": {"person": "Ada"},

@@ -157,6 +157,8 @@ def test_who_cannot_answer(rounds: Any, problem: str, caplog: pytest.LogCaptureF
     assert house.policy.count_able() == 1
     judge: Any = house.policy.judge_of(ADA)
     assert judge.ready
+    house.policy.profiles = [replace(ADA, confirmed=False)]
+    assert house.policy.count_able() == 0
 
 
 def test_a_problem_is_of_somebody_who_has_to_answer() -> None:

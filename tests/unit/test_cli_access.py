@@ -83,6 +83,18 @@ def test_in_words(capsys: Capture) -> None:
     assert "Ada: disabled (" in capsys.readouterr().out
 
 
+def test_whoever_waits_to_be_confirmed_cannot_open(capsys: Capture, store_path: Path) -> None:
+    with ProfileStore(store_path) as store:
+        store.create(
+            "Zoë", ProfileKind.PHRASE, required=1, samples=[make_sample()],
+            speaker_model=SPEAKER_MODEL, phrase_model=PHRASE_MODEL, confirmed=False,
+        )  # fmt: skip
+    code, value = run_json(capsys, "access", "show", "Zoë")
+    assert (code, value["allowed_now"], value["reason"]) == (0, False, "unconfirmed")
+    assert main(["access", "show", "Zoë"]) == 0
+    assert capsys.readouterr().out.endswith("; cannot open yet: the enrollment is not confirmed\n")
+
+
 def test_everybody_as_json(capsys: Capture) -> None:
     main(["access", "disable", "Grace"])
     capsys.readouterr()

@@ -11,8 +11,16 @@ import pytest
 
 from edge.cli.main import main
 from edge.store import ProfileStore
+from edge.types import ProfileKind
 from tests.unit.commands import Capture, run_json
-from tests.unit.stores import make_sample, plain_parts, sealed_rows, traces
+from tests.unit.stores import (
+    PHRASE_MODEL,
+    SPEAKER_MODEL,
+    make_sample,
+    plain_parts,
+    sealed_rows,
+    traces,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -26,6 +34,31 @@ def test_list_shows_everybody(capsys: Capture) -> None:
     assert title.split()[:3] == ["NAME", "KIND", "STATUS"]
     assert ada.split()[:6] == ["Ada", "passphrase", "enrolled", "3", "of", "3"]
     assert grace.split()[:6] == ["Grace", "voice", "enrolling", "12.5", "of", "30"]
+
+
+def test_whoever_was_enrolled_over_mqtt_is_confirmed(capsys: Capture, store_path: Path) -> None:
+    with ProfileStore(store_path) as store:
+        store.create(
+            "Zoë", ProfileKind.PHRASE, required=1, samples=[make_sample()],
+            speaker_model=SPEAKER_MODEL, phrase_model=PHRASE_MODEL, confirmed=False,
+        )  # fmt: skip
+    assert main(["profiles", "list"]) == 0
+    zoe = capsys.readouterr().out.splitlines()[3]
+    assert zoe.split()[:6] == ["Zoë", "passphrase", "unconfirmed", "1", "of", "1"]
+    assert main(["profiles", "show", "Zoë"]) == 0
+    shown = capsys.readouterr().out
+    assert "status   unconfirmed, 1 of 1 repetitions\n" in shown
+    (asked,) = re.findall(r"^ +(opens nothing: if Zoë enrolled at 2023-11-1.*)$", shown, re.M)
+    assert asked.endswith(", run edge-voice profiles confirm")
+    assert main(["profiles", "confirm", "ada"]) == 2
+    assert "Ada does not wait to be confirmed" in capsys.readouterr().err
+    assert main(["profiles", "confirm", "zoë"]) == 0
+    assert capsys.readouterr().out == "Zoë is confirmed and may open.\n"
+    code, value = run_json(capsys, "profiles", "show", "Zoë")
+    assert (code, value["profile"]["status"]) == (0, "enrolled")
+    _, trail = run_json(capsys, "audit", "show")
+    (changed,) = [each["detail"] for each in trail["entries"]]
+    assert (changed["what"], changed["by"]) == ("confirmed", "command line")
 
 
 def test_list_of_nobody(capsys: Capture) -> None:

@@ -18,7 +18,7 @@ from edge.service.command_handlers import CommandHandlers
 from edge.service.context import ListeningSwitch, RunControl, ServiceContext
 from edge.store import ProfileStore, open_store
 from edge.store.device_state import DeviceState
-from edge.types import EventKind, ProfileKind
+from edge.types import EventKind, ProfileKind, ProfileStatus
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, make_sample
 
 
@@ -63,6 +63,13 @@ def enroll(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
     ).id
 
 
+def waiting(store: ProfileStore, name: str) -> str:
+    return store.create(
+        name, ProfileKind.PHRASE, required=1, samples=[make_sample()], speaker_model=SPEAKER_MODEL,
+        phrase_model=PHRASE_MODEL, confirmed=False,
+    ).id  # fmt: skip
+
+
 def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_path: Path) -> None:
     ada = enroll(store, "Ada")
     enroll(store, "Ada (duress)", duress_of=ada)
@@ -70,8 +77,9 @@ def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_
     assert detail == {
         "people": [
             {
-                "profile_id": ada, "name": "Ada", "kind": "phrase", "complete": True, "samples": 1,
-                "required": 1.0, "remaining": 0.0, "enabled": True,
+                "profile_id": ada, "name": "Ada", "kind": "phrase", "complete": True,
+                "unconfirmed": False, "samples": 1, "required": 1.0, "remaining": 0.0,
+                "enabled": True,
             }
         ],
         "more": 0,
@@ -79,7 +87,7 @@ def test_the_list_tells_no_phrase_and_of_no_second_one(store: ProfileStore, tmp_
     assert "opens" not in str(detail)
 
 
-@pytest.mark.parametrize("command", ["delete", "reset", "disable", "enable"])
+@pytest.mark.parametrize("command", ["delete", "reset", "disable", "enable", "enroll_confirm"])
 def test_a_duress_phrase_is_not_a_person(command: str, store: ProfileStore, tmp_path: Path) -> None:
     """Neither by its name nor by its id: the answer is that for a name which nobody has."""
     second = enroll(store, "Ada (duress)", duress_of=enroll(store, "Ada"))
@@ -111,6 +119,7 @@ class Device:
 
     def __init__(self, store: ProfileStore, folder: Path, able: int = 2) -> None:
         self.done: list[Any] = []
+        self.to_confirm = ""
         note = self.done.append
         publisher: Any = SimpleNamespace(set_status=lambda **fields: note(fields))
         profiles: Any = SimpleNamespace(refresh=lambda: note("read again"))
@@ -129,6 +138,8 @@ class Device:
             choose=None,
             cancel=lambda *reason: note(("cancel", *reason)),
             changed=lambda profile: note(("changed", profile.name)),
+            to_confirm=lambda: self.to_confirm,
+            enrolled_twice=lambda _: True,
         )
         policy: Any = SimpleNamespace(count_able=lambda: able, demand=lambda: note("demand"))
         lockout = LockOut(
@@ -189,6 +200,29 @@ def test_what_is_done_to_a_person_is_known_at_once_and_on_record(
     ]  # fmt: skip
     assert store.list() == [], "and her second phrase with her"
     assert second
+
+
+def test_an_enrollment_is_confirmed(store: ProfileStore, tmp_path: Path) -> None:
+    device = Device(store, tmp_path)
+    ada = waiting(store, "Ada")
+    zoe = waiting(store, "Zoë")
+    (shown, _) = device("list")["people"]
+    assert (shown["complete"], shown["unconfirmed"], shown["remaining"]) == (False, True, 0.0)
+    assert device("enroll_confirm", person="ada") == {
+        "profile_id": ada, "person": "Ada", "done": 1, "enrolled_at": "2023-11-14T22:13:20.250Z",
+        "enrolled_twice": True,
+    }  # fmt: skip
+    assert device.done == [
+        ("changed", "Ada"), "read again",
+        (EventKind.CHANGE, {"what": "confirmed", "by": "command"}, ada),
+    ]  # fmt: skip
+    assert store.get(ada).status is ProfileStatus.ENROLLED
+    with pytest.raises(CommandFailed, match="nothing_to_confirm") as caught:
+        device("enroll_confirm", person="Ada")
+    assert caught.value.message == "Ada does not wait to be confirmed"
+    device.to_confirm = zoe
+    assert device("enroll_confirm")["profile_id"] == zoe  # an unsigned one names nobody
+    assert store.get(zoe).status is ProfileStatus.ENROLLED
 
 
 def test_nobody_is_being_enrolled(store: ProfileStore, tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ def test_a_command_as_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lift_lockout", b"PRESS", ("lift_lockout", {})), ("lock_out", b"PRESS", ("lock_out", {})),
         ("enroll", b"PRESS", ("enroll_start", {})),
         ("enroll_cancel", b"PRESS", ("enroll_cancel", {})),
+        ("enroll_confirm", b"PRESS", ("enroll_confirm", {})),
         ("enroll_person", b" Ada\n", ("enroll_person", {"person": "Ada"})),
         ("enroll_person", b"", ("enroll_person", {"person": ""})),
         ("enroll_person", "😀".encode() * 64, ("enroll_person", {"person": "😀" * 64})),
@@ -211,7 +212,7 @@ def test_unsigned_commands(suffix: str, payload: bytes, command: tuple[str, Any]
     read = read_unsigned(message, replace(UnsignedConfig(), **{suffix: True}))
     assert (read.name, read.arguments) == command
     assert (read.id, read.key_id, read.role, read.counter) == ("", None, None, 0)
-    others = UnsignedConfig(*[True] * 6)
+    others = UnsignedConfig(*[True] * 7)
     with pytest.raises(CommandRefused, match="switched_off") as caught:
         read_unsigned(message, replace(others, **{suffix: False}))
     assert caught.value.command == ("arm" if suffix == "listening" else command[0])
@@ -237,7 +238,7 @@ def test_unsigned_commands_that_are_refused(
 ) -> None:
     with pytest.raises(CommandRefused, match=f"^{reason}$") as caught:
         read_unsigned(
-            Incoming(f"set/{suffix}", payload, retained=False), UnsignedConfig(*[True] * 6)
+            Incoming(f"set/{suffix}", payload, retained=False), UnsignedConfig(*[True] * 7)
         )
     assert (caught.value.command, caught.value.id, caught.value.key_id) == (command, "", None)
 

@@ -37,8 +37,8 @@ def payloads(config: Config = ALL) -> dict[str, dict[str, Any]]:
 
 def test_every_entity_is_whole_and_one_of_its_kind() -> None:
     found = payloads()
-    assert len(found) == len(discovery.entities(ALL)) == 15
-    assert len({content["unique_id"] for content in found.values()}) == 15
+    assert len(found) == len(discovery.entities(ALL)) == 16
+    assert len({content["unique_id"] for content in found.values()}) == 16
     topics = Topics("edge-voice", "front-door")
     for name, content in found.items():
         assert content["default_entity_id"] == name
@@ -110,6 +110,9 @@ def test_what_each_entity_is() -> None:
         "button enroll_cancel": ("Cancel enrollment", {
             **pressed("enroll_cancel"), "icon": "mdi:account-off", **SETTING,
         }),
+        "button enroll_confirm": ("Confirm enrollment", {
+            **pressed("enroll_confirm"), "icon": "mdi:account-check", **SETTING,
+        }),
         "button lift_lockout": ("End lock-out", {
             **pressed("lift_lockout"), "icon": "mdi:lock-open-alert",
         }),
@@ -122,6 +125,7 @@ def test_what_each_entity_is() -> None:
 GRANTED = {"decision": "granted", "reason": "recognized", "name": "Ada", "confidence": "high"}
 ONLINE = {"state": "online"}
 STARTED = {"enrollment": {"state": "started"}}
+WAITS = {"unconfirmed": [{"person": "Ada", "done": 3}]}
 NOTHING = {"listening": None, "reason": None, "lost_samples": None, "discarded_utterances": None,
            "late_decisions": None}  # fmt: skip
 NO_PROBLEM = {"problem": None, "audit_problem": None, "challenge_problem": None,
@@ -164,8 +168,12 @@ LATER = {"locked_out_until": "12:00", "lock_out_round": 2}
         ("enrollment", "value", {**ONLINE, "enrollment": {"state": "x" * 33}}, "x" * 32),
         ("enrollment", "value", {**ONLINE, "enrollment": {}}, "idle"),
         ("enrollment", "value", {**ONLINE, "enrollment": 1}, "idle"),
-        ("enrollment", "json_attributes", {**ONLINE, **STARTED}, {"state": "started"}),
-        ("enrollment", "json_attributes", ONLINE, {}),
+        ("enrollment", "value", {**ONLINE, **WAITS}, "unconfirmed"),
+        ("enrollment", "value", {**ONLINE, **STARTED, **WAITS}, "started"),
+        ("enrollment", "json_attributes", {**ONLINE, **STARTED},
+         {"state": "started", "unconfirmed": []}),
+        ("enrollment", "json_attributes", ONLINE, {"unconfirmed": []}),
+        ("enrollment", "json_attributes", {**ONLINE, **WAITS}, WAITS),
         *(("problem", "value", {**ONLINE, name: "x"}, "ON") for name in discovery.PROBLEMS),
         ("problem", "value", {**ONLINE, "microphone": "lost"}, "ON"),
         ("problem", "value", {**ONLINE, "microphone": "listening"}, "OFF"),
@@ -230,7 +238,7 @@ def test_what_the_entities_send_is_taken() -> None:
         for word in words:
             read_unsigned(Incoming(suffix, word.encode(), retained=False), ALL.commands.unsigned)
             sent += 1
-    assert sent == 2 + 4 + 3
+    assert sent == 2 + 5 + 3
 
 
 def test_names_of_every_device_fit() -> None:
@@ -271,7 +279,7 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["discovery", "show", "--config", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Nothing is announced: homeassistant.discovery is off.")
-    assert len(lines) == 17
+    assert len(lines) == 18
     assert "  switch.edge_voice_front_door_listening       Listening" in lines
     assert lines[11].startswith("Not announced until commands.unsigned allows them")
     assert lines[-1].split()[-1] == "lock_out"

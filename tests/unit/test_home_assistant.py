@@ -153,7 +153,7 @@ def test_a_state_that_cannot_be_used_is_told_of(
     (tmp_path / "device.sqlite").write_bytes(b"no database at all" * 100)
     with caplog.at_level(logging.WARNING):
         _, line = watching(settings(tmp_path, discovery=True))
-    assert len(line.texts) == 15
+    assert len(line.texts) == 16
     assert "where the device was announced cannot be read" in caplog.text
 
 

@@ -375,7 +375,7 @@ def test_the_connection_breaks_before_the_answer(place: Place, commanding: Comma
         commanding.send({"id": "1"})
 
 
-@pytest.mark.parametrize("end", ["complete", "canceled", "timed_out", "failed"])
+@pytest.mark.parametrize("end", ["unconfirmed", "complete", "canceled", "timed_out", "failed"])
 def test_an_enrollment(place: Place, commanding: CommandSession, end: str) -> None:
     states = ["started", "sample", end]
     for number, state in enumerate([*states, "late"]):

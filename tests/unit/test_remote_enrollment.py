@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,31 +13,48 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.access.decider import Decider
 from edge.audio.blocks import blocks_of
 from edge.audio.end_pointing import EndPointer, EndPointSettings
-from edge.config import Config, EnrollmentConfig
+from edge.config import Config, EnrollmentConfig, ReplayConfig
 from edge.enrollment import prompts
-from edge.enrollment.process import Enrollment
+from edge.enrollment.process import Enrollment, EnrollmentRequest
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.mqtt import CommandFailed
 from edge.recognition import Engine
+from edge.service.confirmation import APART_S, EXPIRES_S, Unconfirmed
 from edge.service.context import RunControl
 from edge.service.enrollment import RemoteEnrollment
 from edge.store import ProfileStore, open_store
-from edge.types import AudioBlock, Event, EventKind, FloatArray, Profile, ProfileKind, ReasonCode
-from tests.unit.stores import make_sample
-from tests.unit.voices import quiet, samples_of, with_a_pause
+from edge.types import (
+    AccessRule,
+    AudioBlock,
+    Event,
+    EventKind,
+    FloatArray,
+    Profile,
+    ProfileKind,
+    ProfileStatus,
+    ReasonCode,
+)
+from edge.types.decision import utc
+from tests.unit.stores import Memory, make_sample
+from tests.unit.voices import quiet, recording, samples_of, with_a_pause
 
 
 class Room:
     """An enrollment without a broker: what is said and what is reported."""
 
-    def __init__(self, engine: Engine, store: ProfileStore) -> None:
+    def __init__(self, engine: Engine, store: ProfileStore, *, replay: bool = True) -> None:
         self.store = store
-        self.config = Config(enrollment=EnrollmentConfig(wait_s=60.0, total_s=300.0))
+        self.config = Config(
+            enrollment=EnrollmentConfig(wait_s=60.0, total_s=300.0),
+            replay=ReplayConfig(enabled=replay),
+        )
         self.now = 1000.0
         self.reported: list[dict[str, Any]] = []
         self.status: dict[str, Any] = {}
@@ -44,11 +62,14 @@ class Room:
         self.refreshed = 0
         self.position = 0.0
         self.listening = SimpleNamespace(on=True)
+        self.profiles = SimpleNamespace(refresh=self._refresh, profiles=[], revision=0)
+        self.state: Any = Memory()
+        self.up_s = 100.0
         context: Any = SimpleNamespace(
             config=self.config,
             store=store,
             engine=engine,
-            profiles=SimpleNamespace(refresh=self._refresh),
+            profiles=self.profiles,
             publisher=SimpleNamespace(set_status=self.status.update),
             messages=SimpleNamespace(enrollment=lambda fields: self.reported.append(dict(fields))),
             trail=SimpleNamespace(record=self.events.append),
@@ -56,10 +77,20 @@ class Room:
             control=RunControl(),
         )
         endpointer = EndPointer(EndPointSettings.of(self.config.audio, rolling=True))
-        self.enrollment = RemoteEnrollment(context, endpointer, clock=lambda: self.now)
+        unconfirmed = Unconfirmed(context, self.state, clock=lambda: self.up_s, boot="one")
+        self.enrollment = RemoteEnrollment(context, endpointer, unconfirmed, clock=lambda: self.now)
 
     def _refresh(self) -> None:
         self.refreshed += 1
+        self.profiles.profiles = self.store.list()
+        self.profiles.revision += 1
+
+    def enroll_ada(self) -> Profile:
+        """All of an enrollment."""
+        self.start()
+        for number in (1, 2, 3):
+            self.say(f"ada_enroll_{number}")
+        return self.store.get("Ada")
 
     def start(self, person: str = "Ada", phrase: str | None = None) -> Any:
         given = {"person": person} if phrase is None else {"person": person, "phrase": phrase}
@@ -82,11 +113,16 @@ class Room:
             self.enrollment.feed(block)
             self.enrollment.tick()
 
-    def say(self, recording: str) -> dict[str, Any]:
+    def say(self, recording: str, pace: int = 100) -> dict[str, Any]:
         before = len(self.reported)
-        self.hear(np.concatenate((quiet(0.6), samples_of(recording), quiet(1.2))))
+        said = soxr.resample(samples_of(recording), pace, 100)
+        self.hear(np.concatenate((quiet(0.6), said, quiet(1.2))))
         assert len(self.reported) > before, "nothing came of it"
         return self.reported[before]
+
+    def say_faster(self, recording: str) -> dict[str, Any]:
+        """Say it once more, as another saying of the same person."""
+        return self.say(recording, 105)
 
     @property
     def people(self) -> list[Profile]:
@@ -99,12 +135,19 @@ def room(engine: Engine, tmp_path: Path) -> Iterator[Room]:
         yield Room(engine, store)
 
 
+@pytest.fixture
+def trusting(engine: Engine, tmp_path: Path) -> Iterator[Room]:
+    """Where one recording at another pace is another saying."""
+    with open_store(tmp_path) as store:
+        yield Room(engine, store, replay=False)
+
+
 def test_from_the_beginning_to_the_end(room: Room) -> None:
     begun = room.start(phrase="what Ada says")
     assert room.status == {"enrolling": True, "enrollment": room.status["enrollment"]}
     assert room.status["enrollment"]["state"] == "started"
     assert [room.say(f"ada_enroll_{n}")["state"] for n in (1, 2, 3)] == [
-        "accepted", "accepted", "complete",
+        "accepted", "accepted", "unconfirmed",
     ]  # fmt: skip
     assert {event["id"] for event in room.reported} == {begun["session"]}
     assert set(room.reported[0]) == {
@@ -247,8 +290,8 @@ def test_who_cannot_be_enrolled(room: Room, engine: Engine) -> None:
     assert room.refused("") == "no_person"
     assert room.refused("\u200d") == "bad_name"
     assert room.refused("7f0c8a52-7d3b-4c21-9a0e-1b2c3d4e5f60") == "bad_name"
-    own = {"speaker_model": engine.models.speaker.sha256}
-    both = {**own, "phrase_model": engine.models.phrase.sha256}
+    own: dict[str, Any] = {"speaker_model": engine.models.speaker.sha256}
+    both: dict[str, Any] = {**own, "phrase_model": engine.models.phrase.sha256}
     voice = room.store.create(
         "Robin", ProfileKind.VOICE, "", required=30.0, samples=[make_sample(phrase=False)],
         phrase_model="", **own,
@@ -396,6 +439,260 @@ def test_whoever_is_chosen_is_enrolled_next(room: Room) -> None:
     assert room.enrollment.cancel() is None
     room.enrollment.choose({"person": ""})
     assert room.status["enroll_person"] is None
+
+
+# --- the owner confirms it ---
+
+
+def test_whoever_was_enrolled_by_command_waits(room: Room, engine: Engine) -> None:
+    ada = room.enroll_ada()
+    assert ada.status is ProfileStatus.UNCONFIRMED
+    assert Decider(engine, room.config).eligible([ada]) == []
+    assert room.reported[-1]["message"] == "Ada is enrolled: now the owner must confirm it"
+    room.enrollment.tick()
+    assert room.status["unconfirmed"] == [
+        {
+            "profile_id": ada.id,
+            "person": "Ada",
+            "done": 3,
+            "enrolled_at": utc(ada.samples[-1].created_at),
+        }
+    ]
+    ada = room.store.confirm("Ada")
+    assert Decider(engine, room.config).eligible([ada]) == [ada]
+    room.profiles.refresh()
+    room.enrollment.tick()
+    assert room.status["unconfirmed"] is None
+
+
+def test_what_was_begun_by_command_and_completed_on_the_device(room: Room, engine: Engine) -> None:
+    """Whoever says the last repetition there is known to whoever enrolls; over MQTT nobody is."""
+    room.start()
+    room.say("ada_enroll_1")
+    room.enrollment.cancel()
+    local = EnrollmentRequest("Ada", ProfileKind.PHRASE)
+    enrollment = Enrollment(room.store, local, room.config.enrollment)
+    for number in (2, 3):
+        enrollment.add(engine, recording(f"ada_enroll_{number}"))
+    assert room.store.get("Ada").status is ProfileStatus.ENROLLED
+    room.store.reset("Ada")
+    enrollment = Enrollment(room.store, local, room.config.enrollment)
+    for number in (1, 2):
+        enrollment.add(engine, recording(f"ada_enroll_{number}"))
+    room.start()
+    assert room.say("ada_enroll_3")["state"] == "unconfirmed"
+    assert room.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+
+
+def test_a_second_session_on_another_occasion_confirms(trusting: Room) -> None:
+    before = trusting.enroll_ada()
+    assert trusting.refused("Ada") == "unconfirmed"  # whoever spoke may be there still
+    trusting.up_s += APART_S - 60.5
+    with pytest.raises(CommandFailed) as caught:
+        trusting.start()
+    assert caught.value.message == "Ada is enrolled: confirm it, or enroll once more in 2 minutes"
+    trusting.up_s += 60.5
+    # A signed command says who it is; without one anyone may have begun this session.
+    trusting.enrollment.choose({"person": "Ada"})
+    with pytest.raises(CommandFailed) as caught:
+        trusting.enrollment.start({})
+    assert (caught.value.reason, caught.value.message) == (
+        "unconfirmed",
+        "Ada is enrolled: confirm it",
+    )
+    begun = trusting.start()
+    assert (begun["done"], begun["required"]) == (0, 3)
+    stranger = trusting.say("stranger_adas_phrase")
+    assert (stranger["reason"], stranger["done"]) == ("unknown_speaker", 0)
+    assert stranger["message"] == "another voice: the named person must speak"
+    assert [trusting.say_faster(f"ada_enroll_{number}")["state"] for number in (1, 2, 3)] == [
+        "accepted", "accepted", "complete",
+    ]  # fmt: skip
+    assert trusting.reported[-1]["message"] == "Ada is enrolled"
+    after = trusting.store.get("Ada")
+    assert after.status is ProfileStatus.ENROLLED
+    assert [each.created_at for each in after.samples] == [
+        each.created_at for each in before.samples
+    ]
+    assert [event.detail["what"] for event in trusting.events] == ["enrolled", "second session"]
+    assert trusting.events[-1].detail["complete"] is True
+
+
+def test_a_recording_of_the_first_session_is_no_second_one(room: Room) -> None:
+    room.enroll_ada()
+    room.up_s += APART_S
+    room.start()
+    assert room.say("ada_enroll_1")["reason"] == "repeated"
+    assert room.say("ada_right_phrase")["done"] == 1
+    room.enrollment.cancel()
+    # What was said in it is remembered too.
+    assert len(room.store.kept("heard")) == 4
+
+
+def test_a_second_session_that_does_not_end_confirms_nothing(trusting: Room) -> None:
+    trusting.enroll_ada()
+    trusting.up_s += APART_S
+    trusting.start()
+    for number in (1, 2):
+        trusting.say_faster(f"ada_enroll_{number}")
+    trusting.enrollment.cancel()
+    assert trusting.reported[-1]["message"] == "canceled"
+    assert trusting.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+    assert (trusting.events[-1].detail["what"], trusting.events[-1].detail["complete"]) == (
+        "second session",
+        False,
+    )
+    assert trusting.start()["done"] == 0
+
+
+def test_a_second_session_of_somebody_who_was_confirmed_meanwhile(trusting: Room) -> None:
+    trusting.enroll_ada()
+    trusting.up_s += APART_S
+    trusting.start()
+    for number in (1, 2):
+        trusting.say_faster(f"ada_enroll_{number}")
+    trusting.store.confirm("Ada")  # at the command line
+    assert trusting.say_faster("ada_enroll_3")["reason"] == "changed"
+    assert trusting.events[-1].detail["complete"] is False
+
+
+def test_a_second_session_is_stored_though_the_store_is_busy(
+    trusting: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm, failing = ProfileStore.confirm, [3]
+
+    def busy(self: ProfileStore, profile: str) -> Profile:
+        if failing[0] > 0:
+            failing[0] -= 1
+            raise StoreError("locked")
+        return confirm(self, profile)
+
+    monkeypatch.setattr(ProfileStore, "confirm", busy)
+    trusting.enroll_ada()
+    trusting.up_s += APART_S
+    trusting.start()
+    for number in (1, 2, 3):
+        state = trusting.say_faster(f"ada_enroll_{number}")["state"]
+    assert (state, failing) == ("complete", [0])
+
+
+def test_what_nobody_confirms_is_removed(room: Room) -> None:
+    ada = room.enroll_ada()
+    rule = AccessRule(enabled=False)
+    room.store.set_rule("Ada", rule)
+    room.profiles.refresh()
+    room.enrollment.tick()
+    room.up_s += EXPIRES_S - 1.0
+    room.enrollment.tick()
+    assert room.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+    room.start()  # a second session goes with it
+    room.up_s += 601.0
+    room.enrollment.tick()
+    assert room.reported[-1]["reason"] == "changed"
+    left = room.store.get("Ada")
+    assert (left.id, left.samples, left.rule) == (ada.id, (), rule)
+    assert room.events[-1].detail == {"what": "reset", "by": "nobody confirmed it"}
+    room.enrollment.tick()
+    assert room.status["unconfirmed"] is None
+    assert room.state.texts.get("unconfirmed") is None
+
+
+def test_how_long_it_waited_is_of_this_enrollment(trusting: Room) -> None:
+    """Not of an earlier one under that name, nor from a copy of the state that was put back."""
+    trusting.enroll_ada()
+    trusting.enrollment.tick()
+    trusting.up_s += EXPIRES_S - 60.0
+    trusting.store.reset("Ada")
+    trusting.enroll_ada()
+    trusting.enrollment.tick()
+    trusting.up_s += EXPIRES_S - 1.0
+    trusting.enrollment.tick()
+    assert trusting.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+    kept = trusting.state.texts["unconfirmed"]
+    for damaged in (
+        "x",
+        "[]",
+        kept.replace(str(json.loads(kept)[trusting.people[0].id][1]), "NaN"),
+    ):
+        trusting.state.texts["unconfirmed"] = damaged
+        trusting.up_s += 601.0
+        trusting.enrollment.tick()
+        assert trusting.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+        assert (
+            json.loads(trusting.state.texts["unconfirmed"])[trusting.people[0].id][1]
+            == trusting.up_s
+        )
+
+
+def test_a_state_that_cannot_be_used_removes_nobody(room: Room) -> None:
+    room.enroll_ada()
+    room.enrollment.tick()
+    room.up_s += EXPIRES_S
+    room.state.broken = True
+    room.enrollment.tick()
+    assert room.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+    room.state.broken = False
+    room.up_s += 600.0
+    room.profiles.revision = -1  # nor a store that could not be read
+    room.enrollment.tick()
+    assert room.store.get("Ada").status is ProfileStatus.UNCONFIRMED
+    room.profiles.revision = 1
+    room.enrollment.tick()
+    assert room.store.get("Ada").samples == ()
+
+
+def test_a_store_that_is_busy_keeps_who_waits_for_a_while(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise StoreError("locked")
+
+    room.enroll_ada()
+    room.enrollment.tick()
+    room.up_s += EXPIRES_S
+    with monkeypatch.context() as patch:
+        patch.setattr(ProfileStore, "reset", busy)
+        room.enrollment.tick()
+    assert len(room.store.get("Ada").samples) == 3
+    room.up_s += 600.0
+    room.enrollment.tick()
+    assert room.store.get("Ada").samples == ()
+
+
+def test_whom_an_unsigned_confirmation_is_for(room: Room) -> None:
+    def to_confirm() -> str:
+        with pytest.raises(CommandFailed, match="no_person"):
+            room.enrollment.to_confirm()
+        return "nobody"
+
+    assert to_confirm() == "nobody"
+    ada = room.enroll_ada()
+    assert room.enrollment.to_confirm() == ada.id
+    zoe = room.store.create(
+        "Zoë", ProfileKind.PHRASE, required=1, samples=[make_sample()], speaker_model="5" * 64,
+        phrase_model="9" * 64, confirmed=False,
+    )  # fmt: skip
+    room.profiles.refresh()
+    assert to_confirm() == "nobody"
+    room.enrollment.choose({"person": "zoë"})
+    assert room.enrollment.to_confirm() == zoe.id
+    room.enrollment.choose({"person": "Robin"})
+    assert to_confirm() == "nobody"
+
+
+def test_a_voice_that_has_a_name_already_is_told(trusting: Room) -> None:
+    """But not whose: anyone on the broker would know whom to imitate."""
+    trusting.start("Countess")
+    for number in (1, 2, 3):
+        trusting.say(f"ada_enroll_{number}")
+    assert "already" not in trusting.reported[-1]["message"]
+    trusting.start("Ada")
+    for number in (1, 2, 3):
+        trusting.say_faster(f"ada_enroll_{number}")
+    assert trusting.reported[-1]["message"] == (
+        "Ada is enrolled: now the owner must confirm it; this voice is enrolled already"
+    )
+    assert trusting.enrollment.enrolled_twice(trusting.store.get("Countess"))
 
 
 # --- what a display says ---

@@ -27,7 +27,8 @@ from tools.topics import REPOSITORY, TOPICS, UNSIGNED, read_schema, schema_names
 KEY = PrivateKey(bytes(range(32)))
 SENT = {"device": "hall", "counter": 1, "issued_at": "2026-03-01T12:00:00.000Z"}
 ENDING = {"expires_at": "2026-03-01T12:00:05.000Z"}
-STATES = ["started", "accepted", "refused", "complete", "canceled", "timed_out", "failed"]
+STATES = ["started", "accepted", "refused", "unconfirmed", "complete", "canceled", "timed_out",
+          "failed"]  # fmt: skip
 ENUMS = {
     "decision/decision": [each.value for each in Outcome],
     "decision/reason": [each.value for each in ReasonCode],

@@ -23,8 +23,9 @@ from edge.errors import KeyFault, ProfileError, StoreError
 from edge.private_files import overwrite
 from edge.store import ProfileStore, open_store, sealed_file
 from edge.store.names import clean_name
+from edge.store.records import as_dict, from_dict
 from edge.store.sqlite import Database
-from edge.types import AccessRule, EnrollmentSample, ProfileKind, ProfileStatus
+from edge.types import AccessRule, EnrollmentSample, Profile, ProfileKind, ProfileStatus
 from tests.unit.stores import (
     PHRASE_MODEL,
     SPEAKER_MODEL,
@@ -556,3 +557,43 @@ def test_threads_share_a_store(store: ProfileStore) -> None:
         thread.join()
     assert errors == []
     assert store.count() == 1
+
+
+def test_what_the_owner_has_to_confirm(store: ProfileStore) -> None:
+    """Of all that is enrolled what came last decides; what was learned or changed does not."""
+    models = (SPEAKER_MODEL, PHRASE_MODEL)
+    store.create(
+        "Ada", ProfileKind.PHRASE, required=3, samples=[make_sample(1)],
+        speaker_model=models[0], phrase_model=models[1], confirmed=False,
+    )  # fmt: skip
+    for number in (2, 3):
+        assert store.get("Ada").status is ProfileStatus.ENROLLING
+        with pytest.raises(ProfileError, match="does not wait to be confirmed"):
+            store.confirm("Ada")
+        store.add_sample("Ada", make_sample(number), *models, confirmed=False)
+    assert store.get("Ada").status is ProfileStatus.UNCONFIRMED
+    store.rename("Ada", "Countess")
+    store.set_rule("Countess", AccessRule(enabled=True))
+    assert store.get("Countess").as_dict()["status"] == "unconfirmed"
+    assert store.confirm("Countess").status is ProfileStatus.ENROLLED
+    assert store.get("Countess").status is ProfileStatus.ENROLLED
+    with pytest.raises(ProfileError, match="does not wait to be confirmed"):
+        store.confirm("Countess")
+    store.add_sample("Countess", make_sample(4), *models, confirmed=False)
+    assert store.get("Countess").status is ProfileStatus.UNCONFIRMED
+    store.add_sample("Countess", make_sample(5), *models)
+    assert store.get("Countess").status is ProfileStatus.ENROLLED
+    store.add_sample("Countess", make_sample(6), *models, confirmed=False)
+    again = store.replace_samples("Countess", [make_sample(n) for n in range(3)], *models)
+    assert again.status is ProfileStatus.ENROLLED
+
+
+@pytest.mark.parametrize(("written", "confirmed"), [({}, True), ({"confirmed": False}, False)])
+def test_what_older_versions_wrote_is_confirmed(
+    written: dict[str, bool], *, confirmed: bool
+) -> None:
+    record = as_dict(Profile.begin("Ada", required=3.0))
+    assert record.pop("confirmed") is True
+    assert from_dict({**record, **written}).confirmed is confirmed
+    with pytest.raises(ValueError, match="it is neither confirmed nor not"):
+        from_dict({**record, "confirmed": 0})

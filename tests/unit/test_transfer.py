@@ -387,6 +387,8 @@ IMPOSSIBLE = "it has an impossible number of samples"
         (_put("duress", 0, "duress", [{}]), "a list in it is not one, or has more than 0 parts"),
         (_put("duress", 0, "profile", "duress_of", "x"), "it names an owner"),
         (_put("profile", "duress_of", "x"), "it names an owner"),
+        (_put("profile", "confirmed", False), None),
+        (_put("profile", "confirmed", "yes"), "it is neither confirmed nor not"),
         (_put("profile", "required", 50.0), None),
         (_put("profile", "required", 51.0),
          "an enrollment can require more than 0 and up to 50: 51.0"),
@@ -424,6 +426,7 @@ def test_what_a_persons_file_may_hold(
         )
         profile = store.import_person(replace(person, duress=duress))
         assert len(profile.samples) == len(value["samples"])
+        assert profile.confirmed is value["profile"]["confirmed"]
 
 
 @pytest.mark.parametrize(
