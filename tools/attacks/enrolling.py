@@ -31,6 +31,7 @@ _QUIET_S = 3.0
 _MOST_REFUSED = 7
 """Refusals that a session stands."""
 _COPIES = (shifted, at_speed(1.02), chain(opus, at_speed(0.97)))
+_OUTCOMES = ("accepted", "refused", "unconfirmed", "complete")
 _PART = "attack FOLDER --only enroll"
 
 
@@ -96,7 +97,7 @@ def _outcome(message: MQTTMessage) -> str | None:
     """The state of an enrollment after something was said."""
     content = json_object(message.payload) if message.topic.endswith("/enrollment") else {}
     state = content.get("state")
-    return str(state) if state not in (None, "started", "canceled", "failed") else None
+    return state if state in _OUTCOMES else None
 
 
 def enroll(engine: Engine, voices: Voices, attempts: int) -> Found:
