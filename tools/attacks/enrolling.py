@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,16 @@ from edge.types import SAMPLE_RATE, FloatArray
 from tools.attacks.guessing import Found
 from tools.attacks.house import Voices
 from tools.attacks.rows import Attack
-from tools.replay.distortions import at_speed, chain, opus, shifted
+from tools.replay.distortions import Change, at_speed, chain, opus, shifted
 
 _PATIENCE_S = 30.0
 _QUIET_S = 3.0
 _MOST_REFUSED = 7
 """Refusals that a session stands."""
-_COPIES = (shifted, at_speed(1.02), chain(opus, at_speed(0.97)))
+_COPIES: Mapping[str, Sequence[Change]] = {
+    "softer and moved, or through Opus": (shifted, opus),
+    "2 % faster, or through Opus and 3 % slower": (at_speed(1.02), chain(opus, at_speed(0.97))),
+}
 _OUTCOMES = ("accepted", "refused", "unconfirmed", "complete")
 _PART = "attack FOLDER --only enroll"
 
@@ -106,7 +109,9 @@ def enroll(engine: Engine, voices: Voices, attempts: int) -> Found:
     each = max(1, attempts // 4)
     with _Door() as door:
         among = _among(door, voices, attempts, each)
-        copied = _copied(door, voices, attempts)
+        copied = {
+            kind: _copied(door, voices, attempts // 2, copies) for kind, copies in _COPIES.items()
+        }
         instead = _instead(door, voices, each)
     return [
         Attack(
@@ -116,13 +121,15 @@ def enroll(engine: Engine, voices: Voices, attempts: int) -> Found:
             "A voice that comes close.",
             _PART,
         ),
-        Attack(
-            "One recording as two repetitions: softer and moved, 2 % faster, or through Opus and"
-            " 3 % slower (accepted: taken)",
-            *copied,
-            "A recording of an earlier repetition is no repetition.",
-            "Recordings of several.",
-            _PART,
+        *(
+            Attack(
+                f"One recording as two repetitions: {kind} (accepted: taken)",
+                *counts,
+                "A recording of an earlier repetition is no repetition.",
+                "Recordings of several repetitions.",
+                _PART,
+            )
+            for kind, counts in copied.items()
         ),
         Attack(
             "A stranger speaks instead of whom the owner enrolls over MQTT (accepted: opens)",
@@ -149,11 +156,13 @@ def _among(door: _Door, voices: Voices, attempts: int, each: int) -> tuple[int, 
     return tried, taken
 
 
-def _copied(door: _Door, voices: Voices, attempts: int) -> tuple[int, int]:
+def _copied(
+    door: _Door, voices: Voices, attempts: int, copies: Sequence[Change]
+) -> tuple[int, int]:
     tried = taken = 0
-    for target in voices.speakers[: max(1, attempts // len(_COPIES))]:
+    for target in voices.speakers[: max(1, attempts // len(copies))]:
         samples = next(_sounds(voices, target))
-        for number, copy in enumerate(_COPIES):
+        for number, copy in enumerate(copies):
             if _begun(door, target, iter([samples]), 1):
                 tried += 1
                 taken += door.enroll(copy(samples, number))
