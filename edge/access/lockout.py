@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ _WRITE_LOCKED_S = 60.0
 _WRITE_QUIET_S = 3600.0
 _MAX_SECONDS = 1e8
 _ROUNDING_S = 1e-3
+_ROUNDING = 1e-6
+"""Of the attempts that the budget has borne."""
 _BUDGETED = (
     ReasonCode.UNKNOWN_SPEAKER,
     ReasonCode.REPLAY_SUSPECTED,
@@ -389,6 +392,40 @@ def read_record(text: str | None, clock_s: float, boot: str) -> LockOutRecord:
     if boot and written_boot == boot:
         return record.later(max(0.0, clock_s - written_s))
     return record
+
+
+def stored_record(state: DeviceState) -> LockOutRecord:
+    """The lock-out of this device as another process sees it.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return read_record(state.get(STATE_KEY), time.monotonic(), boot_id())
+    except ValueError as error:
+        raise StoreError(
+            f"{state.path}: the lock-out record is damaged ({error}): reset it with 'edge-voice"
+            " lockout lift'"
+        ) from None
+
+
+def as_shown(record: LockOutRecord, config: LockOutConfig) -> dict[str, Any]:
+    """What a record means under these settings; `budget_used` is in attempts."""
+    recent = [age for age in record.ages_s if age < config.within_s]
+    locked = config.enabled and record.left_s > 0.0
+    return {
+        "locked_out": locked,
+        "left_s": round(record.left_s, 1) if locked else 0.0,
+        "round": record.round if record.quiet_s < config.forget_s else 0,
+        "rejections": len(recent),
+        "budget_used": math.ceil(record.debt_s * config.budget / config.budget_s - _ROUNDING),
+    }
+
+
+def request_lift(state: DeviceState, by: str) -> None:
+    """Have the running service end its lock-out, within a second; `by` says who asked."""
+    state.put(STATE_KEY, None)
+    state.put(LIFT_KEY, by[:64])
 
 
 def _seconds(value: Any) -> float:

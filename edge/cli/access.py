@@ -12,7 +12,7 @@ from edge.cli import options
 from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
 from edge.types import EVERYTHING, AccessRule, Profile, ProfileStatus, Window
-from edge.types.access import format_window, parse_day, parse_window
+from edge.types.access import MOST_AUDITED, parse_day, parse_window
 from edge.types.decision import utc
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 HELP = "show or set who may open which door, and when"
 
 _ANY = ("any", "all", "always")
-_MOST_AUDITED = 500
-"""Characters of a rule in the audit trail."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +131,7 @@ def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]
             person.id,
             what="access",
             enabled=profile.rule.enabled,
-            rule=_rule_words(profile.rule)[:_MOST_AUDITED],
+            rule=profile.rule.in_words()[:MOST_AUDITED],
         )
     return show_result(args, *_described(profile, config, _time_of(config)))
 
@@ -237,22 +235,7 @@ def _described(
         waits = profile.status is ProfileStatus.UNCONFIRMED
         value.update(allowed_now=False, reason="unconfirmed" if waits else "not_enrolled")
         verdict = f"cannot open yet: the enrollment is not {'confirmed' if waits else 'complete'}"
-    return value, f"{profile.name}: {_rule_words(profile.rule)}; {verdict}"
-
-
-def _rule_words(rule: AccessRule) -> str:
-    parts = [
-        f"doors {', '.join(rule.doors)}" if rule.doors else "every door",
-        " and ".join(format_window(window) for window in rule.windows) or "always",
-    ]
-    if rule.first_day is not None:
-        parts.append(f"from {rule.first_day.isoformat()}")
-    if rule.last_day is not None:
-        parts.append(f"through {rule.last_day.isoformat()}")
-    if rule.challenge:
-        parts.append("with digits")
-    words = ", ".join(parts)
-    return words if rule.enabled else f"disabled ({words})"
+    return value, f"{profile.name}: {profile.rule.in_words()}; {verdict}"
 
 
 def _clock_words(local: datetime) -> str:

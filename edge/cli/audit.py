@@ -41,7 +41,7 @@ _LONGEST_LINE = 64 * 1024
 """Bytes; an exported entry has a few hundred, a few thousand at most."""
 _MOST_SHOWN = 10
 _UNITS = ("s", "ms")
-_NOT_SHOWN = ("id", "hash")
+_NOT_SHOWN = ("id", "hash", "joint_margin", "voice_margin", "phrase_margin", "level_dbfs", "snr_db")
 """Left to `--json`."""
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,9 +21,10 @@ from edge.cli.output import (
     show_json,
     show_table,
 )
-from edge.errors import EXIT_OK, AudioFormatError
+from edge.errors import EXIT_OK, AudioFormatError, StoreError
 
 if TYPE_CHECKING:
+    from edge.config import Config
     from edge.evaluation.evaluate import Evaluated
     from edge.evaluation.results import Evaluation
     from edge.evaluation.turned_away import TurnedAway
@@ -77,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     found = evaluated(args)
     make_folder(args.output)
     files = write_report(found, args.output)
+    keep_summary(options.config_of(args), found.evaluation)
     if args.json:
         show_json(found.evaluation.as_dict())
         return EXIT_OK
@@ -84,6 +89,16 @@ def run(args: argparse.Namespace) -> int:
     show(f"\nReport: {files['report.html']}")
     show(f"To use the suggestion: edge-voice calibrate {args.output}")
     return EXIT_OK
+
+
+def keep_summary(config: Config, evaluation: Evaluation) -> None:
+    """Keep the summary for the page, if this is the device that it is of."""
+    from edge.evaluation.results import SUMMARY_KEY
+    from edge.store.device_state import FILE_NAME
+
+    if os.access(config.state_path / FILE_NAME, os.W_OK):
+        with contextlib.suppress(StoreError), options.device_state(config) as state:
+            state.put(SUMMARY_KEY, json.dumps(evaluation.summary()))
 
 
 def evaluated(args: argparse.Namespace) -> Evaluated:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import os
 import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     from edge.cli.run import give_back_memory
+    from edge.config.loading import VARIABLE
 
     config = _config(args)
     if args.fingerprint:
@@ -53,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     _require_packages()
     from edge.serve.server import HttpServer
 
+    if args.config is not None:  # the doctor, which the page starts, goes by the same settings
+        os.environ[VARIABLE] = str(args.config.absolute())
     give_back_memory()
     stopped: list[int] = []
     servers: list[HttpServer] = []

@@ -41,6 +41,7 @@ class EnrollmentRequest:
         short: whether `SHORT_SECONDS` of free speech are enough.
         again: whether to replace an existing signature.
         duress: whether it is the person's duress phrase.
+        more: whether an enrolled signature may be added to.
         remote: whether it is enrolled over MQTT. Then it opens nothing until it is confirmed; of
             somebody who waits for that, it is a second session, which confirms if it agrees.
     """
@@ -51,6 +52,7 @@ class EnrollmentRequest:
     short: bool = False
     again: bool = False
     duress: bool = False
+    more: bool = False
     remote: bool = False
 
 
@@ -274,7 +276,7 @@ class Enrollment:
                 f"{existing.name} waits to be confirmed: run 'edge-voice profiles confirm', or add"
                 " --again to replace the signature"
             )
-        if existing.status is ProfileStatus.ENROLLED:
+        if existing.status is ProfileStatus.ENROLLED and not self._request.more:
             raise ProfileError(
                 f"{existing.name} is already enrolled: add --again to replace the signature"
             )

@@ -6,7 +6,7 @@ stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge.access.decider import Decider
@@ -82,7 +82,12 @@ def try_out(
         reason, confidence = result.reason, result.confidence
         voice, phrase = result.speaker, result.phrase
     else:
-        judgment = Decider(engine, config).decide(utterance, store.list())
+        # Who still has to be confirmed is judged as if that were done.
+        people = [
+            replace(each, confirmed=True) if each.id == profile.id else each
+            for each in store.list()
+        ]
+        judgment = Decider(engine, config).decide(utterance, people)
         replays = ReplayCheck(config.replay)
         replays.load(store)
         decision = replays.review(judgment).decision

@@ -13,6 +13,8 @@ from edge.evaluation.turned_away import TurnedAway
 
 FORMAT = "edge-voice evaluation"
 VERSION = 1
+SUMMARY_KEY = "evaluation"
+"""Under which the device's state has the summary of the latest evaluation, as JSON."""
 LABELS = {
     STRANGER: "stranger, right phrase (IC)",
     VOICE_STRANGER: "stranger",
@@ -123,6 +125,27 @@ class Evaluation:
         for preset in content["presets"]:
             preset["false_accepts"] = dict(preset["false_accepts"])
         return {"format": FORMAT, "version": VERSION, **content}
+
+    def summary(self) -> dict[str, Any]:
+        """What the device keeps of it: how often people are accepted and rejected, in words."""
+        return {
+            "created_at": self.created_at,
+            "people": self.people,
+            "tested": self.tested,
+            "strangers": strangers_sentence(self, self.suggested),
+            "residents": residents_sentence(self.suggested),
+            "suggested": self.suggestion.preset,
+            "reason": self.suggestion.reason,
+            "presets": [
+                {
+                    "name": preset.name,
+                    "meant": one_in(preset.false_accept_rate),
+                    "residents": figure_words(preset.false_reject),
+                    "strangers": figure_words(preset.false_accepts[0][1]),
+                }
+                for preset in self.presets
+            ],
+        }
 
 
 def digits(value: float) -> str:

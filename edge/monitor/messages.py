@@ -59,13 +59,18 @@ def state_message(state: str, **fields: Any) -> Message:
     return {"type": "state", "state": state, **{k: v for k, v in fields.items() if v is not None}}
 
 
+def enrollment_message(told: Mapping[str, Any]) -> Message:
+    """A step of an enrollment, as over MQTT, of the room's noise before it or the trial after."""
+    return {"type": "enrollment", "time": utc(time.time()), **told}
+
+
 def judgment_messages(judgment: Judgment) -> list[Message]:
     """The utterance and the decision; margins are absent where nothing was compared.
 
     Without an utterance, as when a challenge was not answered in time, only the decision.
     """
     decision = judgment.decision
-    scores, timings = decision.scores, decision.timings_ms
+    timings = decision.timings_ms
     common = {"id": decision.id, "time": utc(decision.time)}
     decided: Message = {
         "type": "decision",
@@ -76,9 +81,9 @@ def judgment_messages(judgment: Judgment) -> list[Message]:
         "name": decision.name,
         "took_ms": round(timings.get("endpoint", 0.0) + timings.get("decide", 0.0), 1),
     }
-    for part in ("joint", "voice", "phrase"):
-        if part in scores and f"{part}_threshold" in scores:
-            decided[f"{part}_margin"] = round(scores[part] - scores[f"{part}_threshold"], 2)
+    decided.update(
+        {f"{part}_margin": round(margin, 2) for part, margin in decision.margins().items()}
+    )
     if len(judgment.utterance.samples) == 0 or decision.quality is None:
         return [decided]
     utterance = {

@@ -141,6 +141,7 @@ class History:
         self._levels: deque[tuple[int, float]] = deque(maxlen=LEVELS_S)
         self._past: deque[Message] = deque(maxlen=_MOST_PAST)
         self._counts = {"granted": 0, "denied": 0}
+        self._enrollment: deque[Message] = deque(maxlen=_MOST_PAST)
         self._state: Message | None = None
 
     def add(self, message: Mapping[str, Any]) -> bool:
@@ -156,6 +157,8 @@ class History:
             self._past.append({**message, "past": True})
             if kind == "decision":
                 self._counts[message["decision"]] += 1
+        elif kind == "enrollment":
+            self._add_step(message)
         return True
 
     def replay(self) -> list[Message]:
@@ -172,7 +175,16 @@ class History:
             "levels_dbfs": self._each_second(),
         }
         state = [] if self._state is None else [self._state]
-        return [hello, *self._past, *state]
+        return [hello, *self._past, *self._enrollment, *state]
+
+    def _add_step(self, message: Mapping[str, Any]) -> None:
+        """Keep the steps of the latest enrollment, from the noise of the room on."""
+        before = self._enrollment[-1]["state"] if self._enrollment else ""
+        again = before == "measuring"  # somebody spoke, or the request was refused
+        first = message["state"] == "measuring" and not again
+        if first or (message["state"] == "started" and before != "room"):
+            self._enrollment.clear()
+        self._enrollment.append({**message, "past": True})
 
     def _add_level(self, level_dbfs: float) -> None:
         second = int(time.monotonic())

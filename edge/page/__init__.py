@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute
+from pathlib import Path
+
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from edge.page import api_keys, checks, door, enrolling, history, people, sign_in
+from edge.page.visits import Pages
+
+_STATIC = Path(__file__).parent / "static"
+_PARTS = (sign_in, people, enrolling, history, door, checks, api_keys)
 
 
 def routes() -> list[BaseRoute]:
     """What it serves."""
-    return []
+    pages = Pages()
+    return [
+        *(route for part in _PARTS for route in part.routes(pages)),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+    ]

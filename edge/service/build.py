@@ -33,6 +33,7 @@ from edge.service.context import (
     same_place,
 )
 from edge.service.enrollment import RemoteEnrollment
+from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, RequestBox
 from edge.service.home_assistant import HomeAssistant
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
@@ -180,7 +181,7 @@ def build_service(
         issuer,
         state,
         StateFiles(Continuity(store, state), state, trail),
-        Observers(_observers(context, state, pipeline, challenge)),
+        Observers(_observers(context, state, pipeline, challenge, enrollment)),
     )
     return Service(parts, source, before)
 
@@ -218,11 +219,13 @@ def _observers(
     state: DeviceState,
     pipeline: DecisionPipeline,
     challenge: Challenge,
+    enrollment: RemoteEnrollment,
 ) -> list[Observer]:
-    config, publisher = context.config, context.publisher
-    observers: list[Observer] = []
+    config, publisher, endpointer = context.config, context.publisher, pipeline.endpointer
+    box = RequestBox(state, context.store.derive_key(PURPOSE))
+    observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
-        observers.append(Monitoring(config, publisher, pipeline.endpointer, challenge))
+        observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
     home_assistant = HomeAssistant(config, publisher, state)
     if home_assistant.needed:
         observers.append(home_assistant)

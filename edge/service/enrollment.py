@@ -21,6 +21,7 @@ from edge.audio.end_pointing import EndPointer
 from edge.enrollment import prompts
 from edge.enrollment.process import DURESS, Enrollment, EnrollmentRequest, Examined
 from edge.enrollment.same_voice import others_with_voice
+from edge.enrollment.trial import Trial, try_out
 from edge.errors import EnrollmentRejected, ProfileError, StoreError
 from edge.mqtt.command_queue import CommandFailed
 from edge.service.confirmation import APART_S, Unconfirmed
@@ -47,6 +48,10 @@ _MOST_WAITING = 4
 _MOST_FAILURES = 10
 """Times in a row that the store may be busy before a session fails."""
 _REMEMBERING = 4
+_MOST_TOLD = 64
+_TRIALS = 3
+_TRIAL_S, _TRIAL_WAIT_S = 60.0, 15.0
+"""A trial can be skipped by saying nothing."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +68,9 @@ class _Session:
         self.refusals = 0
         self.failures = 0
         self.waiting: deque[Utterance] = deque(maxlen=_MOST_WAITING)
-        self.outcome: Examined | Exception | None = None
+        self.outcome: Examined | Trial | Exception | None = None
+        self.trials = 0
+        self.trying = False
 
 
 class RemoteEnrollment:
@@ -71,6 +78,7 @@ class RemoteEnrollment:
 
     Attributes:
         wants_blocks: whether `feed` is to be called, else it would do nothing.
+        told: what was reported, for those who watch; the oldest make room.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class RemoteEnrollment:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wants_blocks = False
+        self.told: deque[Mapping[str, Any]] = deque(maxlen=_MOST_TOLD)
         self._context = context
         self._store = context.store
         self._settings = context.config.enrollment
@@ -125,7 +134,8 @@ class RemoteEnrollment:
                 session.outcome = EnrollmentRejected(prompts.LOST, "some of the sound was lost")
                 self._context.control.wake.set()
             elif session.waiting:
-                session.outcome = self._examine(session.enrollment, session.waiting.popleft())
+                work = self._try_out if session.trying else self._examine
+                session.outcome = work(session.enrollment, session.waiting.popleft())
                 self._context.control.wake.set()
         return True
 
@@ -150,6 +160,16 @@ class RemoteEnrollment:
         except Exception as error:  # noqa: BLE001 (logged by the main thread; the worker must go on)
             return error
 
+    def _try_out(self, enrollment: Enrollment, utterance: Utterance) -> Trial | Exception:
+        context = self._context
+        try:
+            # It reads the store in this thread: nothing opens meanwhile, and the engine is here.
+            return try_out(
+                context.engine, context.store, context.config, enrollment.profile, utterance
+            )
+        except Exception as error:  # noqa: BLE001 (logged by the main thread; the worker must go on)
+            return error
+
     # --- the main thread ---
 
     def choose(self, arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -163,8 +183,18 @@ class RemoteEnrollment:
         self._context.publisher.set_status(enroll_person=self._chosen or None)
         return None
 
-    def start(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    def require_possible(self) -> None:
+        """Raise `CommandFailed` where nobody can be enrolled now: `not_listening` or `busy`."""
+        if not self._context.listening.on:
+            raise CommandFailed("not_listening", "listening is switched off: arm first")
+        if self._session is not None:
+            name = self._session.enrollment.profile.name
+            raise CommandFailed("busy", f"{name} is being enrolled: wait, or enroll_cancel")
+
+    def start(self, arguments: Mapping[str, Any], *, trial: bool = False) -> Mapping[str, Any]:
         """Begin or continue an enrollment, or a second session of somebody who is unconfirmed.
+
+        With `trial` something is said once more at the end, to see whether it would open.
 
         Raises:
             CommandFailed: `not_listening`, `busy`, `no_person`, `bad_name`, `exists`, `full`,
@@ -172,11 +202,7 @@ class RemoteEnrollment:
             StoreError: the store cannot be read.
         """
         person, phrase = arguments.get("person", self._chosen), arguments.get("phrase")
-        if not self._context.listening.on:
-            raise CommandFailed("not_listening", "listening is switched off: arm first")
-        if self._session is not None:
-            name = self._session.enrollment.profile.name
-            raise CommandFailed("busy", f"{name} is being enrolled: wait, or enroll_cancel")
+        self.require_possible()
         if not person:
             raise CommandFailed("no_person", "no person given")
         _refuse_duress(person)
@@ -199,6 +225,7 @@ class RemoteEnrollment:
         except ProfileError as error:  # a writer came between
             raise CommandFailed("exists", str(error)) from None
         session = _Session(enrollment, self._clock())
+        session.trials = _TRIALS if trial else 0
         self._session = session
         self.wants_blocks = True
         _log.info("enrollment started; nothing opens until it ends")
@@ -217,7 +244,10 @@ class RemoteEnrollment:
         session = self._session
         if session is None:
             return None
-        self._end(session, "canceled", reason)
+        if session.trying:
+            self._end_trial(session)
+        else:
+            self._end(session, "canceled", reason)
         return _progress(session.enrollment.profile)
 
     def to_confirm(self) -> str:
@@ -238,7 +268,7 @@ class RemoteEnrollment:
         """End the session of somebody who is about to be deleted, reset or confirmed."""
         session = self._session
         if session is not None and session.enrollment.profile.id == profile.id:
-            self._end(session, "canceled", "changed")
+            self.cancel("changed")
         if self._shown is not None and self._shown[1] == name_key(profile.name):
             self._show_nothing()
 
@@ -257,7 +287,10 @@ class RemoteEnrollment:
                 session.outcome = None
             return
         now = self._clock()
-        if now - session.spoken_at >= self._settings.wait_s:
+        if session.trying:
+            if now - session.spoken_at >= _TRIAL_WAIT_S or now - session.began_at >= _TRIAL_S:
+                self._end_trial(session)
+        elif now - session.spoken_at >= self._settings.wait_s:
             self._end(session, "timed_out", "nobody_spoke")
         elif now - session.began_at >= self._settings.total_s:
             self._end(session, "timed_out", "too_long_in_all")
@@ -301,8 +334,11 @@ class RemoteEnrollment:
         self._context.trail.record(Event(EventKind.CHANGE, detail, profile.id))
         self._context.profiles.refresh()
 
-    def _settled(self, session: _Session, outcome: Examined | Exception) -> bool:
+    def _settled(self, session: _Session, outcome: Examined | Trial | Exception) -> bool:
         """Whether an outcome is dealt with; if not, it is tried again."""
+        if session.trying or isinstance(outcome, Trial):
+            self._tried(session, outcome)
+            return True
         if isinstance(outcome, Examined):
             return self._store_sample(session, outcome)
         if isinstance(outcome, EnrollmentRejected):
@@ -369,6 +405,8 @@ class RemoteEnrollment:
         _log.info("enrollment ended: %s%s", state, f" ({reason})" if reason else "")
         self._report(session, state, reason, message)
         self._shown = (self._clock() + LINGER_S, name_key(profile.name))
+        if session.trials and reason is None:
+            self._begin_trial(session)
 
     def _message_at_end(self, session: _Session, reason: str | None) -> str:
         enrollment = session.enrollment
@@ -396,6 +434,39 @@ class RemoteEnrollment:
             elif tries == 1:
                 _log.warning("a recording of this enrollment will not be recognized: %s", error)
 
+    def _begin_trial(self, session: _Session) -> None:
+        """Go on listening, for what is only judged: nothing opens, and nothing is stored."""
+        now = self._clock()
+        session.trying, session.began_at, session.spoken_at = True, now, now
+        session.waiting.clear()
+        self._session = session
+        self.wants_blocks = True
+        self._context.publisher.set_status(enrolling=True)
+        self._tell(session, "trying", "now a trial: say it once more, as at the door")
+
+    def _tried(self, session: _Session, outcome: Examined | Trial | Exception) -> None:
+        session.trials -= 1
+        if isinstance(outcome, Trial):
+            self._tell(session, "tried", outcome.meaning, trial=outcome.as_dict())
+            if outcome.accepted or not session.trials:
+                self._end_trial(session)
+        elif isinstance(outcome, EnrollmentRejected):  # some of the sound was lost
+            self._tell(session, "trying", prompts.refused(outcome.reason))
+        else:
+            error = outcome if isinstance(outcome, Exception) else None
+            _log.error("a trial failed", exc_info=error)
+            self._end_trial(session)
+
+    def _end_trial(self, session: _Session) -> None:
+        self._session = None
+        self._context.publisher.set_status(enrolling=False)
+        self._tell(session, "over", "the trial is over")
+
+    def _tell(self, session: _Session, state: str, message: str, **fields: Any) -> None:
+        profile = session.enrollment.profile
+        shown = {"id": session.id, "state": state, "person": profile.name, **_progress(profile)}
+        self.told.append({**shown, "message": message, **fields})
+
     def _report(self, session: _Session, state: str, reason: str | None, message: str) -> None:
         profile = session.enrollment.profile
         progress = _progress(profile)
@@ -403,9 +474,9 @@ class RemoteEnrollment:
         shown = {"state": state, "person": profile.name, **progress, "message": message}
         self._context.publisher.set_status(enrolling=self._session is not None, enrollment=shown)
         self._shown = None
-        self._context.messages.enrollment(
-            {"id": session.id, "profile_id": profile_id, "reason": reason, **shown}
-        )
+        told = {"id": session.id, "profile_id": profile_id, "reason": reason, **shown}
+        self._context.messages.enrollment(told)
+        self.told.append(told)
 
     def _show_nothing(self) -> None:
         self._shown = None

@@ -19,6 +19,7 @@ from edge.errors import EdgeVoiceError, EnvironmentFault
 from edge.monitor.messages import (
     Message,
     encode,
+    enrollment_message,
     judgment_messages,
     level_message,
     state_message,
@@ -27,6 +28,7 @@ from edge.monitor.server import History, MonitorServer, address_of
 from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import PROBLEMS
 from edge.recognition import Engine
+from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
 from edge.service.service import DecisionPipeline
 from edge.store import FILE_NAME, open_store
@@ -48,7 +50,9 @@ class Monitoring(Observer):
         publisher: MqttPublisher,
         endpointer: EndPointer,
         challenge: Challenge,
+        enrollment: RemoteEnrollment,
     ) -> None:
+        self._enrollment = enrollment
         self._config = config
         self._publisher = publisher
         self._endpointer = endpointer
@@ -76,6 +80,8 @@ class Monitoring(Observer):
         if self._server is None:
             self._open()
         if self._server is not None:
+            while self._enrollment.told:
+                self._server.post(enrollment_message(self._enrollment.told.popleft()))
             self._server.post(state_of(self._publisher.status, asking=self._challenge.pending))
             self.live = self._server.watched
 
@@ -105,7 +111,9 @@ def state_of(status: Mapping[str, Any], *, asking: bool) -> Message:
     if status.get("microphone") == "lost":
         state = "no_microphone"
         fields["detail"] = status.get("reason")
-    elif isinstance(enrollment, Mapping) and enrollment.get("state") in _ENROLLING:
+    elif isinstance(enrollment, Mapping) and (
+        status.get("enrolling") or enrollment.get("state") in _ENROLLING
+    ):
         state = "enrolling"
         fields["detail"] = enrollment.get("message")
         fields.update({key: enrollment.get(key) for key in ("person", "done", "required")})

@@ -527,6 +527,9 @@ class Service:
 
 def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
     """The audit trail's entry on a decision; `sent` is False where it was dropped."""
+    figures = {f"{part}_margin": margin for part, margin in decision.margins().items()}
+    if decision.quality is not None:
+        figures.update(level_dbfs=decision.quality.level_dbfs, snr_db=decision.quality.snr_db)
     return Event(
         EventKind.DECISION,
         {
@@ -537,6 +540,7 @@ def audit_event_of(decision: AccessDecision, *, sent: bool = True) -> Event:
             "id": decision.id,
             "counter": decision.counter,
             "sent": sent,
+            **{name: round(value, 2) for name, value in figures.items()},
         },
         decision.profile_id,
         decision.time,

@@ -226,4 +226,4 @@ def _matters(event: Event) -> bool:
     """Whether it is to be written soon, and kept longest: all but what a stranger can cause."""
     if event.kind is EventKind.DECISION:
         return event.detail.get("outcome") == "granted"
-    return event.kind is not EventKind.COMMAND_REFUSED
+    return event.kind not in (EventKind.COMMAND_REFUSED, EventKind.VERIFICATION)

@@ -45,7 +45,7 @@ _KIND = FileKind(
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Iterator[Entry]]:
+def reading(path: Path, *, newest_first: bool = False) -> Iterator[Iterator[Entry]]:
     """All entries in order, one consistent view; none without a trail. Raises `StoreError`."""
     with _KIND.errors(path):
         if not path.exists():
@@ -55,7 +55,8 @@ def reading(path: Path) -> Iterator[Iterator[Entry]]:
             if "entry" not in database.tables:
                 yield iter(())
                 return
-            rows = database.execute(f"{_EVERY_ENTRY} ORDER BY seq")
+            order = "DESC" if newest_first else "ASC"
+            rows = database.execute(f"{_EVERY_ENTRY} ORDER BY seq {order}")
             yield (Entry(*row) for row in rows)
 
 

@@ -117,15 +117,8 @@ def _items_of(items: ItemRows, profile_id: str) -> tuple[ExportedItem, ...]:
     )
 
 
-def write_person(
-    path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
-) -> None:
-    """Write a person to an encrypted file of mode 0600 or not at all.
-
-    Raises:
-        EnvironmentFault: it cannot be written.
-        TransferError: there is a file already, or a folder.
-    """
+def sealed_person(person: ExportedPerson, passphrase: str) -> bytes:
+    """A person as the content of an encrypted file."""
     stretching = KeyStretching.fresh()
     head = json.dumps(
         {
@@ -137,8 +130,21 @@ def write_person(
     )
     content = json.dumps(_as_dict(person), separators=(",", ":")).encode()
     sealer = Sealer(derive(stretching.key_from(passphrase), "profile file"))
+    return head.encode() + b"\n" + sealer.seal(content, head)
+
+
+def write_person(
+    path: Path, person: ExportedPerson, passphrase: str, *, replace: bool = False
+) -> None:
+    """Write a person to an encrypted file of mode 0600 or not at all.
+
+    Raises:
+        EnvironmentFault: it cannot be written.
+        TransferError: there is a file already, or a folder.
+    """
+    content = sealed_person(person, passphrase)
     try:
-        write_file(path, head.encode() + b"\n" + sealer.seal(content, head), replace=replace)
+        write_file(path, content, replace=replace)
     except FileExistsError:
         raise TransferError(f"{path} already exists: name another file") from None
     except IsADirectoryError:

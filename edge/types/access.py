@@ -10,6 +10,8 @@ from typing import Any
 EVERY_DAY = (0, 1, 2, 3, 4, 5, 6)
 MAX_WINDOWS = 16
 MAX_DOORS = 32
+MOST_AUDITED = 500
+"""Characters of a rule in the audit trail."""
 _DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EVERY_DAY_WORDS = ("daily", "every-day", "everyday")
 _MIDNIGHT = 24 * 60
@@ -91,6 +93,21 @@ class AccessRule:
             "last_day": self.last_day.isoformat() if self.last_day else None,
             "challenge": self.challenge,
         }
+
+    def in_words(self) -> str:
+        """The rule as a line: doors, hours, dates."""
+        parts = [
+            f"doors {', '.join(self.doors)}" if self.doors else "every door",
+            " and ".join(format_window(window) for window in self.windows) or "always",
+        ]
+        if self.first_day is not None:
+            parts.append(f"from {self.first_day.isoformat()}")
+        if self.last_day is not None:
+            parts.append(f"through {self.last_day.isoformat()}")
+        if self.challenge:
+            parts.append("with digits")
+        words = ", ".join(parts)
+        return words if self.enabled else f"disabled ({words})"
 
 
 EVERYTHING = AccessRule()

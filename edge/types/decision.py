@@ -172,6 +172,15 @@ class AccessDecision:
         """Whether the door may open."""
         return self.outcome is Outcome.GRANTED
 
+    def margins(self) -> dict[str, float]:
+        """By how much `joint`, `voice` and `phrase` are above their limits, where compared."""
+        scores = self.scores
+        return {
+            part: scores[part] - scores[f"{part}_threshold"]
+            for part in ("joint", "voice", "phrase")
+            if part in scores and f"{part}_threshold" in scores
+        }
+
     def for_everybody(self) -> AccessDecision:
         """The decision as the whole broker may read it.
 
@@ -227,6 +236,8 @@ class EventKind(str, enum.Enum):
     COMMAND = "command"
     """A command that was carried out."""
     COMMAND_REFUSED = "command_refused"
+    VERIFICATION = "verification"
+    """A recording that was judged over HTTP: it opened nothing."""
     ENROLLMENT = "enrollment"
     CHANGE = "change"
     """A profile was renamed, reset, or its access rule changed."""

@@ -56,7 +56,7 @@ from edge.types import (
 
 START = 1_700_000_000.25
 PASSPHRASE = "correct horse battery"  # noqa: S105 (of a made-up file)
-_LATER = (EventKind.CLOCK, EventKind.ROLLBACK)
+_LATER = (EventKind.CLOCK, EventKind.ROLLBACK, EventKind.VERIFICATION)
 STORE_KEY = bytes(range(32)).hex()
 """What `store.key` holds; it is written beside the store where that is opened."""
 SIGNING_KEYS: tuple[SigningKey, ...] = (

@@ -22,7 +22,15 @@ from edge.store.audit import AuditTrail
 from edge.store.audit_chain import Head
 from edge.store.audit_file import TrailFile
 from edge.store.device_state import DeviceState
-from edge.types import AccessDecision, Confidence, Event, EventKind, Outcome, ReasonCode
+from edge.types import (
+    AccessDecision,
+    Confidence,
+    Event,
+    EventKind,
+    Outcome,
+    Quality,
+    ReasonCode,
+)
 from edge.types.decision import utc
 from tests.unit.trails import (
     KEY,
@@ -377,12 +385,18 @@ def test_of_a_decision_no_name_and_no_phrase_is_kept(tmp_path: Path) -> None:
         profile_id="profile-1",
         name="Augusta",
         phrase="open sesame",
+        scores={"voice": 5.25, "voice_threshold": 3.0, "phrase": 1.0, "voice_similarity": 0.9},
+        quality=Quality(-23.456, -61.0, 38.0, 0.0, 1.0),
     )
     with open_trail(tmp_path) as trail:
         trail.record(audit_event_of(decision))
         trail.flush()
         (entry,) = trail.entries()
-    assert entry.details()["outcome"] == "granted"
+    detail = entry.details()
+    assert detail["outcome"] == "granted"
+    # How near it was, for the owner: who reads the broker does not get that.
+    assert (detail["voice_margin"], detail["level_dbfs"], detail["snr_db"]) == (2.25, -23.46, 38.0)
+    assert "phrase_margin" not in detail
     assert (entry.profile_id, entry.time_us) == ("profile-1", round(NOON * 1e6))
     for file in tmp_path.iterdir():
         assert b"Augusta" not in file.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from edge.cli.evaluate import keep_summary
+from edge.config import Config
 from edge.config.settings import FALSE_ACCEPT_PRESETS as PRESET_RATES
 from edge.config.settings import SecurityConfig
 from edge.errors import EnvironmentFault, InputError
@@ -26,6 +29,7 @@ from edge.evaluation.report import (
 )
 from edge.evaluation.results import Figure, PresetFigures, laxer_than, suggest
 from edge.evaluation.trials import PRESETS
+from edge.store.device_state import DeviceState
 from tests.unit.evaluation import THRESHOLDS, evaluation_of, voices
 
 HOSTILE = "<script>alert('x')</script>\"&\nhome"
@@ -296,3 +300,19 @@ def test_what_is_no_report_at_all(tmp_path: Path, text: str) -> None:
         read_suggestion(file, "1" * 64, "2" * 64)
     with pytest.raises(InputError, match="not a file"):
         read_suggestion(tmp_path / "absent", "1" * 64, "2" * 64)
+
+
+def test_the_device_keeps_a_small_summary_for_its_page_without_names(tmp_path: Path) -> None:
+    evaluation = evaluation_of()
+    config = Config(state_directory=tmp_path)
+    keep_summary(config, evaluation)
+    assert list(tmp_path.iterdir()) == [], "nobody's device: nothing is made"
+    with contextlib.closing(DeviceState(tmp_path)) as state:
+        keep_summary(config, evaluation)
+        text = state.get(results.SUMMARY_KEY) or ""
+    summary = json.loads(text)
+    assert summary == evaluation.summary()
+    assert (summary["people"], summary["suggested"]) == (8, evaluation.suggestion.preset)
+    assert [each["name"] for each in summary["presets"]] == ["relaxed", "balanced", "strict"]
+    assert "ada" not in text
+    assert len(text) < 2_000

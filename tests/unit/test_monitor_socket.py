@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,14 @@ from edge.config import Config
 from edge.config.settings import MonitorConfig
 from edge.errors import EnvironmentFault
 from edge.monitor.client import NoService, Stream, candidates, connect
-from edge.monitor.messages import decode, encode, judgment_messages, level_message, state_message
+from edge.monitor.messages import (
+    decode,
+    encode,
+    enrollment_message,
+    judgment_messages,
+    level_message,
+    state_message,
+)
 from edge.monitor.server import Address, History, MonitorServer, address_of
 from edge.service.monitoring import Monitoring, state_of
 from edge.service.observers import SoundLevel
@@ -298,6 +306,39 @@ def test_messages_say_no_more_than_was_published() -> None:
     assert (level["level_dbfs"], level["peak_dbfs"], level["hearing"]) == (-23.5, -8.0, True)
 
 
+def test_a_newcomer_is_told_the_latest_enrollment_alone() -> None:
+    history = History("front-door", "Front door")
+
+    def steps() -> list[str]:
+        return [each["state"] for each in history.replay() if each["type"] == "enrollment"]
+
+    for state in ("measuring", "measuring", "room", "started", "accepted", "unconfirmed", "over"):
+        assert history.add(enrollment_message({"state": state, "person": "Ada"}))
+    assert steps() == [
+        "measuring", "measuring", "room", "started", "accepted", "unconfirmed", "over",
+    ]  # fmt: skip
+    assert all(each["past"] for each in history.replay() if each["type"] == "enrollment")
+    history.add(enrollment_message({"state": "started", "person": "Robin"}))  # over MQTT
+    assert steps() == ["started"]
+    history.add(enrollment_message({"state": "measuring", "person": "Ada"}))
+    assert steps() == ["measuring"]
+
+
+def test_what_is_reported_of_an_enrollment_is_told_before_the_state(address: Address) -> None:
+    observer = monitoring(address, {"microphone": "listening", "enrolling": True, "enrollment": {
+        "state": "unconfirmed", "person": "Ada", "done": 3, "required": 3, "message": "enrolled",
+    }})  # fmt: skip
+    told = observer._enrollment.told
+    told.append({"state": "trying", "person": "Ada", "message": "once more"})
+    observer.tick()
+    stream = Stream(connect([address.path]))
+    step, state = gather(stream, "state")[-2:]
+    assert (step["type"], step["state"], step["message"]) == ("enrollment", "trying", "once more")
+    assert state["state"] == "enrolling"  # a trial goes on, and nobody can open
+    assert not told
+    observer.close()
+
+
 def test_a_path_may_be_as_long_as_the_kernel_takes(tmp_path: Path) -> None:
     room = 107 - len(os.fsencode(tmp_path)) - 1
     serve(Address(tmp_path / ("x" * room), shared=False)).close()
@@ -311,8 +352,8 @@ QUIET = SoundLevel(512, 0.0, 0.0, 0.0)
 def monitoring(address: Address, status: dict[str, Any]) -> Monitoring:
     config = Config(monitor=MonitorConfig(socket=address.path))
     publisher: Any = SimpleNamespace(status=status)
-    silent: Any = SimpleNamespace(speaking=False, pending=False)
-    return Monitoring(config, publisher, silent, silent)
+    silent: Any = SimpleNamespace(speaking=False, pending=False, told=deque())
+    return Monitoring(config, publisher, silent, silent, silent)
 
 
 def test_the_service_tells_what_it_hears_and_decides(address: Address) -> None:
