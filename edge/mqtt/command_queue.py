@@ -65,8 +65,8 @@ class FloodLog:
     """Audit entries of what others send, also when thousands arrive a second; thread-safe.
 
     `burst` at once, and as many again in a day, have an entry of their own. The rest is counted by
-    reason every `summary_s` seconds. So a flood of a year leaves the trail's other entries where
-    they are, as whoever wants to be rid of them would send one.
+    reason every `summary_s` seconds. So a flood of half a year leaves the trail's other entries
+    where they are: whoever wants to be rid of them would send one.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FloodLog:
         *,
         burst: int = 120,
         per_s: float = 120 / 86400.0,
-        summary_s: float = 600.0,
+        summary_s: float = 3600.0,
     ) -> None:
         self._kind = kind
         self._lock = threading.Lock()
