@@ -1,12 +1,15 @@
 """How many replays are detected, and how many repetitions are mistaken for one.
 
     python -m tools.measure_replay FOLDER [--json FILE] [--only PART ...]
-        [--speakers all|first|second] [--every N]
+        [--speakers all|first|second] [--every N] [--distortions TEXT ...]
 
 FOLDER contains any of these:
 
     same_phrase/SPEAKER/PHRASE/*  each phrase several times by the same speaker
     digits/SPEAKER/DIGIT/*        single digits, and strings of four joined from them
+    words/SPEAKER/WORD/*          single words, and strings of four joined from them
+    keywords/WORD/*, near_miss/WORD/*
+                                  words by unnamed speakers; all of a word are repetitions
     noise/*                       background noise; by default pink noise
 
 The threshold was fitted to the first half of the speakers, in the order of their names;
@@ -31,12 +34,16 @@ from edge.errors import EdgeVoiceError
 from edge.types import FloatArray
 from tools.conditions import pink_noise
 from tools.replay.distortions import Distortion, at_the_door, distortions
-from tools.replay.measure import Recording, measure, phrases, single_digits, strings
+from tools.replay.measure import Recording, keywords, measure, phrases, single_words, strings
 
 PARTS = {
     "same_phrase": ("same_phrase", phrases),
     "strings": ("digits", strings),
-    "digits": ("digits", single_digits),
+    "digits": ("digits", single_words),
+    "word_strings": ("words", strings),
+    "words": ("words", single_words),
+    "keywords": ("keywords", keywords),
+    "near_miss": ("near_miss", keywords),
 }
 
 
@@ -48,12 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--speakers", choices=("all", "first", "second"), default="all")
     parser.add_argument("--every", type=int, default=1, help="distort only each Nth recording")
+    parser.add_argument(
+        "--distortions", nargs="*", help="only those whose name contains one of these texts"
+    )
     options = parser.parse_args(arguments)
     console = Console()
     found = {}
     try:
         noise = _noise(options.folder)
-        ways = distortions(noise)
+        ways = [
+            way
+            for way in distortions(noise)
+            if options.distortions is None or any(text in way.name for text in options.distortions)
+        ]
         doors = {
             "at a door in a hallway, 5 to 20 cm apart": at_the_door(noise),
             "there from the same spot (worst case)": at_the_door(noise, moving=False),
@@ -68,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     if not found:
-        print(f"error: {options.folder} contains neither same_phrase nor digits", file=sys.stderr)
+        print(
+            f"error: {options.folder} contains none of the folders with recordings", file=sys.stderr
+        )
         return 2
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

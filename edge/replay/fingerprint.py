@@ -10,8 +10,8 @@ frequency. It contains no levels and no phases.
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,14 +27,18 @@ MAX_FRAMES = 160
 MIN_OVERLAP = 5
 """Frames of speech that two fingerprints must share to be compared, a third of a second."""
 PHASES = 4
-"""Offsets within a frame at which an utterance is compared, 16 ms apart."""
+"""Frames of an utterance for each one of a fingerprint, 16 ms apart."""
+WIDEST = 0.13
+"""How far an utterance may be higher or lower than a fingerprint, as a natural logarithm."""
 
 _WINDOW = 4096
 _HOP = 256
 _LOWEST_BIN = 51
 """200 Hz."""
 _MARGIN = 12
-"""Bins on both sides of the bands, for the neighbors and for other speeds."""
+"""Bins on both sides of the bands, for their neighbors."""
+_HIGHER = 72
+"""More bins above, for an utterance that is higher."""
 _NEAR_BANDS, _NEAR_FRAMES = 4, 2
 """Neighbors on each side that a band has to stand out from."""
 _FLOOR = 0.01
@@ -73,6 +77,13 @@ class Fingerprint:
         head = _HEAD.pack(_VERSION, len(self.speech))
         return head + np.packbits(self.speech).tobytes() + self.peaks[self.speech].tobytes()
 
+    def unpacked(self, bands: slice) -> FloatArray:
+        """Peaks of some bands as 0 and 1 less the band's mean, which is the room's; 0 in pauses."""
+        bits = np.unpackbits(self.peaks[:, bands.start // 8 : bands.stop // 8], axis=1)
+        values = bits.astype(np.float32)
+        values[self.speech] -= values[self.speech].mean(axis=0)
+        return values
+
     @classmethod
     def from_bytes(cls, payload: bytes) -> Fingerprint:
         """The fingerprint of these bytes. Raises `ValueError` if damaged, or of another version."""
@@ -101,7 +112,8 @@ class UtterancePeaks:
 
     def __init__(self, samples: FloatArray) -> None:
         power = _spectrogram(samples[-(MAX_FRAMES - 1) * PHASES * _HOP :])
-        energy = power.sum(axis=1)
+        usual = power[:, : BANDS + 2 * _MARGIN]
+        energy = usual.sum(axis=1)
         speech = energy > _QUIETEST * np.percentile(energy, 95.0)
         at = np.flatnonzero(speech)
         if len(at) == 0:
@@ -111,65 +123,62 @@ class UtterancePeaks:
             first = max(0, int(at[0]) - _NEAR_FRAMES * PHASES)
             last = int(at[-1]) + 1 + _NEAR_FRAMES * PHASES
             power, speech = power[first:last], speech[first:last]
-            power = power + _FLOOR * power[speech].mean(axis=0).max()
+            power = power + _FLOOR * usual[first:last][speech].mean(axis=0).max()
         self._log = np.log(power)
-        self._speech: Mask = speech
-        self._prominence: dict[int, FloatArray] = {}
+        self.speech: Mask = speech
 
     @property
     def usable(self) -> bool:
         """Whether there is enough speech."""
-        return int(np.count_nonzero(self._speech[::PHASES])) >= MIN_OVERLAP
+        return int(np.count_nonzero(self.speech[::PHASES])) >= MIN_OVERLAP
 
     def fingerprint(self) -> Fingerprint:
         """The fingerprint to store. Raises `ValueError` if there is not enough speech."""
         if not self.usable:
             raise ValueError("too little speech for a fingerprint")
-        values, speech = self._values(0, 0.0)
-        peaks = np.packbits((values > _PEAK) & speech[:, np.newaxis], axis=1)
-        return Fingerprint(peaks, speech)
+        speech = self.speech[::PHASES]
+        prominence = _prominence(self._log[::PHASES, : BANDS + 2 * _MARGIN], 1)
+        values = _standardized(prominence[:, _MARGIN : _MARGIN + BANDS], speech)
+        return Fingerprint(np.packbits((values > _PEAK) & speech[:, np.newaxis], axis=1), speech)
 
-    def views(self, speeds: Sequence[float], phases: Sequence[int]) -> tuple[FloatArray, Mask]:
-        """Values at every speed and phase, and which frames are speech.
+    def at_pitch(self, higher: float, bands: slice = slice(0, BANDS), step: int = 1) -> FloatArray:
+        """How far each band stands out, where this is `higher` than what it is compared with.
 
-        Shapes (views, frames, BANDS), 0 in pauses, and (views, frames).
+        Every `step`th frame, shape (frames, bands): 0 in pauses, elsewhere of unit power.
+
+        Args:
+            higher: natural logarithm of the ratio of pitches, up to `WIDEST` on both sides.
         """
-        views = [self._values(phase, speed) for speed in speeds for phase in phases]
-        frames = max(len(speech) for _, speech in views)
-        values = np.zeros((len(views), frames, BANDS), np.float32)
-        mask = np.zeros((len(views), frames), np.bool_)
-        for index, (one, speech) in enumerate(views):
-            soft = np.clip(one, *_SOFT)
-            soft -= soft[speech].mean(axis=0)
-            soft[~speech] = 0.0
-            soft /= np.sqrt(np.mean(np.square(soft[speech]))) + 1e-9
-            values[index, : len(one)] = soft
-            mask[index, : len(one)] = speech
-        return values, mask
-
-    def _values(self, phase: int, speed: float) -> tuple[FloatArray, Mask]:
-        """How far each band stands out from its neighbors, in standard deviations of the band."""
-        speech = self._speech[phase::PHASES]
-        prominence = self._prominence.get(phase)
-        if prominence is None:
-            prominence = _above_neighbors(self._log[phase::PHASES], _NEAR_FRAMES, 0)
-            prominence = self._prominence[phase] = _above_neighbors(prominence, _NEAR_BANDS, 1)
-        at = (np.arange(BANDS) + _LOWEST_BIN) * (1.0 + speed) - (_LOWEST_BIN - _MARGIN)
+        at = (np.arange(bands.start, bands.stop) + _LOWEST_BIN) * np.exp(higher)
+        at -= _LOWEST_BIN - _MARGIN
         below = at.astype(np.intp)
         part = (at - below).astype(np.float32)
-        values = prominence[:, below] * (1 - part) + prominence[:, below + 1] * part
-        own = values[speech]
-        values = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
-        return values.astype(np.float32), speech
+        frames = self._frames[::step]
+        values: FloatArray = (
+            np.take(frames, below, 1) * (1 - part) + np.take(frames, below + 1, 1) * part
+        )
+        # Between two bins they are smaller.
+        count = np.count_nonzero(self.speech[::step]) * len(below)
+        values *= np.sqrt(count / (np.vdot(values, values) + 1e-9), dtype=np.float32)
+        return values
+
+    @functools.cached_property
+    def _frames(self) -> FloatArray:
+        """Standardized values of all frames and bins, limited: one peak counts as much as any."""
+        values = _standardized(_prominence(self._log, PHASES), self.speech)
+        np.clip(values, *_SOFT, out=values)
+        values -= values[self.speech].mean(axis=0)
+        values[~self.speech] = 0.0
+        return values
 
 
 def _spectrogram(samples: FloatArray) -> FloatArray:
-    """Power in the bands and their margins, shape (n // 256 + 1, BANDS + 2 * margin)."""
+    """Power in the bands and their margins, shape (n // 256 + 1, bins)."""
     half = _WINDOW // 2
     padded = np.concatenate((np.zeros(half), samples, np.zeros(half))).astype(np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
     shape = np.hanning(_WINDOW).astype(np.float32)
-    first, last = _LOWEST_BIN - _MARGIN, _LOWEST_BIN + BANDS + _MARGIN
+    first, last = _LOWEST_BIN - _MARGIN, _LOWEST_BIN + BANDS + _MARGIN + _HIGHER
     power = np.empty((len(windows), last - first), np.float32)
     for start in range(0, len(windows), _BATCH):
         spectrum = np.fft.rfft(windows[start : start + _BATCH] * shape)[:, first:last]
@@ -177,12 +186,26 @@ def _spectrogram(samples: FloatArray) -> FloatArray:
     return power
 
 
-def _above_neighbors(values: FloatArray, near: int, axis: int) -> FloatArray:
+def _prominence(log: FloatArray, step: int) -> FloatArray:
+    """How far each bin stands out from its neighbors in time, `step` frames apart, and in pitch."""
+    return _above_neighbors(_above_neighbors(log, _NEAR_FRAMES, 0, step), _NEAR_BANDS, 1)
+
+
+def _standardized(values: FloatArray, speech: Mask) -> FloatArray:
+    """In standard deviations of each band above its median."""
+    own = values[speech]
+    result: FloatArray = (values - np.median(own, axis=0)) / (own.std(axis=0) + 1e-3)
+    return result.astype(np.float32, copy=False)
+
+
+def _above_neighbors(values: FloatArray, near: int, axis: int, step: int = 1) -> FloatArray:
     """Values less the mean of themselves and of `near` neighbors on each side."""
     along = np.moveaxis(values, axis, 0)
     count = len(along)
-    padded = np.concatenate((along[:1].repeat(near, 0), along, along[-1:].repeat(near, 0)))
+    edge = near * step
+    padded = np.concatenate((along[:1].repeat(edge, 0), along, along[-1:].repeat(edge, 0)))
     total = padded[:count].copy()
-    for step in range(1, 2 * near + 1):
-        total += padded[step : step + count]
-    return np.moveaxis(along - total / np.float32(2 * near + 1), 0, axis)
+    for start in range(step, 2 * edge + 1, step):
+        total += padded[start : start + count]
+    above: FloatArray = np.moveaxis(along - total / np.float32(2 * near + 1), 0, axis)
+    return above

@@ -1,13 +1,15 @@
 """Finds the stored fingerprint that an utterance matches best.
 
-They are compared at every shift in time and at a few speeds, since the clocks of players and
-microphones differ. Matching patterns of bits along the time axis follows J. Haitsma and T. Kalker,
-"A highly robust audio fingerprinting system", ISMIR 2002.
+A recording may be played faster or slower, and pitch and tempo may be changed one by one. So two
+are compared at every shift in time, at pitches up to 12 % apart and at tempos up to 12 % apart.
+Matching patterns of bits along the time axis follows J. Haitsma and T. Kalker, "A highly robust
+audio fingerprinting system", ISMIR 2002.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,33 +20,53 @@ from edge.replay.fingerprint import (
     FRAME_S,
     MIN_OVERLAP,
     PHASES,
+    WIDEST,
     Fingerprint,
     Mask,
     UtterancePeaks,
 )
 from edge.types import FloatArray
 
-_SPEEDS = (-0.0025, 0.0025, -0.005, 0.005)
-"""Relative speeds that are tried where the same speed does not match; half a step costs little."""
-_WRONG_SPEEDS = (-0.021, -0.0185, -0.016, 0.016, 0.0185, 0.021)
-"""Speeds at which nothing is played, to measure how well two utterances match by chance."""
-_CHANCE_SHARE = 0.75
-"""Share of that measure which is added to the threshold; it is partly chance itself."""
-_USUAL_CHANCE = 0.45
-"""Its usual value, as the correlation of one frame."""
-_ABOVE_CHANCE = 0.164
+_ABOVE_CHANCE = 0.135
 """How far above chance a replay is suspected, however much is compared."""
 _ABOVE_CHANCE_SHORT = 2.1
 """The same for short pieces, divided by the frames that are compared."""
+_CHANCE_SHARE = 0.75
+"""Share of what is reached by chance that is added to the threshold."""
+_LEAST_CHANCE = 0.4
+"""Correlation of one frame that two utterances reach by chance at some pitch, at least."""
+_MOST = 1.5
+"""How much one frame counts at most, as a multiple of the mean: a recording matches from its
+beginning to its end, a repetition here and there."""
 _MIN_SHARE = 0.4
 """Share of the shorter utterance's speech that must overlap the other's."""
+
 _FINALISTS = 4
 """Fingerprints that are compared in full, after a quick comparison with all."""
-_QUICK = slice(8, 24)
-"""Bytes of a frame for the quick comparison, 450 to 950 Hz: every loudspeaker plays those, and
-another speed hardly moves them."""
-_BLOCK = 256
-"""Fingerprints compared at once; bounds the memory."""
+_QUICK_BANDS = slice(40, 168)
+"""Bands of the quick comparison, 350 to 850 Hz: every loudspeaker plays those."""
+_QUICK_STEP = 2
+"""Only every second frame is compared quickly; windows are four frames long."""
+_QUICK_FRAMES = 12
+"""Frames of a piece, 1.5 s: a tempo of 12 % moves its ends by less than half a window."""
+_SPAN = _QUICK_FRAMES * _QUICK_STEP
+_QUICK_PITCHES = 0.009 * np.arange(-14, 15)
+_BLOCK = 64
+"""Fingerprints compared quickly at once; bounds the memory."""
+
+_STEP = 2
+"""Every second frame of an utterance is compared in full, 32 ms apart."""
+_FINE = 0.0025
+"""From one pitch to the next in the full comparison."""
+_AROUND = 4
+"""Pitches on both sides of the one that the quick comparison found, and of the same pitch."""
+_FAR = 0.014
+"""From another pitch that is farther away, two utterances match by chance only."""
+_FAR_PITCHES = 0.015 * np.arange(-8, 9)
+_TEMPOS = 3
+"""Tempos on both sides of the same tempo, at least."""
+_FRAMES_OF_A_TEMPO = 12
+"""One more on both sides for so many frames, so that the next moves no end far out of step."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +74,8 @@ class FingerprintMatch:
     """How closely an utterance matches a fingerprint.
 
     Attributes:
-        score: correlation of the peaks at the best shift and speed: 1 for the same samples, about
-            0 for others.
+        score: correlation of the peaks at the best shift, pitch and tempo: 1 for the same samples,
+            about 0.1 for others.
         threshold: score from which this is the same recording; higher where less speech overlaps.
         overlap_s: seconds of speech that were compared.
     """
@@ -74,31 +96,16 @@ def best_match(
 ) -> FingerprintMatch | None:
     """The fingerprint that an utterance matches best; None if there is none, or too little overlap.
 
-    All are compared in a quarter of the bands, the best few in full.
+    All are compared in pieces and in a quarter of the bands, the best few in full.
     """
     if not fingerprints or not peaks.usable:
         return None
-    values, speech = peaks.views((0.0,), (0,))
-    values = np.ascontiguousarray(values[:, :, 8 * _QUICK.start : 8 * _QUICK.stop])
-    quick = np.empty(len(fingerprints), np.float32)
-    for start in range(0, len(fingerprints), _BLOCK):
-        block = _Batch(fingerprints[start : start + _BLOCK], _QUICK)
-        scores, overlap = block.best(values, speech)
-        quick[start : start + _BLOCK] = scores - _threshold(overlap)
-    chosen = np.argsort(quick)[::-1][:_FINALISTS]
-    final = _Batch([fingerprints[index] for index in chosen])
-    every_other = range(0, PHASES, 2)
-    same_speed = final.best(*peaks.views((0.0,), range(PHASES)))
-    chance: float | FloatArray = _USUAL_CHANCE
-    if _may_match(*same_speed):
-        chance = final.chance(*peaks.views(_WRONG_SPEEDS, every_other))
-        match = _match(same_speed, chance, chosen)
-        if match is not None and match.suspected:
-            return match
-    other_speed = final.best(*peaks.views(_SPEEDS, every_other))
-    if _may_match(*other_speed) and not _may_match(*same_speed):
-        chance = final.chance(*peaks.views(_WRONG_SPEEDS, every_other))
-    matches = (_match(best, chance, chosen) for best in (same_speed, other_speed))
+    above, pitches = _quick(peaks, fingerprints)
+    view = functools.cache(lambda higher: peaks.at_pitch(higher, step=_STEP))
+    matches = (
+        _compare(peaks.speech[::_STEP], view, fingerprints[index], pitches[index], int(index))
+        for index in np.argsort(above)[::-1][:_FINALISTS]
+    )
     return max(
         (match for match in matches if match is not None),
         key=lambda match: match.score - match.threshold,
@@ -106,88 +113,143 @@ def best_match(
     )
 
 
-class _Batch:
-    """Several fingerprints, or a part of their bands, unpacked and padded to the same length."""
-
-    def __init__(
-        self, fingerprints: Sequence[Fingerprint], part: slice = slice(0, BANDS // 8)
-    ) -> None:
-        frames = max(len(one.speech) for one in fingerprints)
-        bits = np.zeros((len(fingerprints), frames, part.stop - part.start), np.uint8)
-        self._speech = np.zeros((len(fingerprints), frames), np.bool_)
-        for index, one in enumerate(fingerprints):
-            bits[index, : len(one.peaks)] = one.peaks[:, part]
-            self._speech[index, : len(one.speech)] = one.speech
-        self._peaks = np.unpackbits(bits, axis=2).astype(np.float32)
-        count = self._speech.sum(axis=1).astype(np.float32)[:, np.newaxis]
-        self._mean = self._peaks.sum(axis=1) / count
-        self._scale = np.sqrt(np.mean(self._mean * (1.0 - self._mean), axis=1)) + np.float32(1e-9)
-
-    def best(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
-        """Best correlation of any view with each fingerprint, and the overlapping frames there.
-
-        Both of shape (fingerprints,); correlations are -1 where too little overlaps.
-        """
-        correlation, overlap = (
-            # From (views, fingerprints, shifts) to (fingerprints, views * shifts).
-            each.transpose(1, 0, 2).reshape(each.shape[1], -1)
-            for each in self._correlations(values, speech)
-        )
-        above = np.where(correlation > -1.0, correlation - _threshold(overlap), -np.inf)
-        at = above.argmax(axis=1)[:, np.newaxis]
-        found = np.take_along_axis(correlation, at, 1), np.take_along_axis(overlap, at, 1)
-        return found[0][:, 0], found[1][:, 0]
-
-    def chance(self, values: FloatArray, speech: Mask) -> FloatArray:
-        """Correlation with each fingerprint by chance, as that of one frame, shape (fingerprints,).
-
-        `values` are at `_WRONG_SPEEDS`, shape (views, frames, BANDS), `speech` (views, frames).
-        """
-        correlation, overlap = self._correlations(values, speech)
-        best = np.maximum(correlation * np.sqrt(overlap), 0.0).max(axis=2)
-        mean: FloatArray = best.reshape(len(_WRONG_SPEEDS), -1, best.shape[1]).max(1).mean(0)
-        return mean
-
-    def _correlations(self, values: FloatArray, speech: Mask) -> tuple[FloatArray, FloatArray]:
-        """Correlation and overlapping frames of each view and fingerprint at each shift.
-
-        Both of shape (views, fingerprints, shifts); correlations are -1 where too little overlaps.
-        """
-        views, frames, bands = values.shape
-        items, length, _ = self._peaks.shape
-        flat = values.reshape(views * frames, bands)
-        raw = (flat @ self._peaks.reshape(items * length, bands).T).reshape(
-            views, frames, items, length
-        )
-        # The mean of a band depends on the room, not on what was said when.
-        raw -= (flat @ self._mean.T).reshape(views, frames, items, 1) * self._speech
-        total = _diagonals(raw)
-        both = speech.astype(np.float32)[:, :, np.newaxis, np.newaxis] * self._speech
-        overlap = _diagonals(both)
-        shorter = np.minimum.outer(speech.sum(axis=1), self._speech.sum(axis=1))
-        required = np.maximum(_MIN_SHARE * shorter, MIN_OVERLAP)[:, :, np.newaxis]
-        correlation = total / (np.maximum(overlap, 1.0) * bands * self._scale[:, np.newaxis])
-        return np.where(overlap >= required - 0.5, correlation, np.float32(-1.0)), overlap
+def _quick(
+    peaks: UtterancePeaks, fingerprints: Sequence[Fingerprint]
+) -> tuple[FloatArray, FloatArray]:
+    """How far each fingerprint is above chance at its best pitch, and that pitch."""
+    before = (_SPAN - MIN_OVERLAP) * PHASES
+    starts = np.arange(0, before + len(peaks.speech) - MIN_OVERLAP * PHASES, PHASES)[:, np.newaxis]
+    at = starts + np.arange(_QUICK_FRAMES) * _QUICK_STEP * PHASES
+    around = ((before, _SPAN * PHASES), (0, 0))
+    views = [
+        np.pad(peaks.at_pitch(higher, _QUICK_BANDS), around)[at].reshape(len(starts), -1)
+        for higher in _QUICK_PITCHES
+    ]
+    stacked = np.concatenate(views)
+    scores = []
+    for first in range(0, len(fingerprints), _BLOCK):
+        pieces, counts = _pieces(fingerprints[first : first + _BLOCK])
+        found = (stacked @ pieces.T).reshape(len(views), len(starts), -1).max(axis=1)
+        firsts = np.cumsum(counts) - counts
+        scores.append(np.add.reduceat(found, firsts, axis=1) / np.sqrt(counts))
+    score = np.concatenate(scores, axis=1)
+    return score.max(axis=0) - score.mean(axis=0), _QUICK_PITCHES[score.argmax(axis=0)]
 
 
-def _diagonals(products: FloatArray) -> FloatArray:
-    """Sums along the shifts in time: shape (v, frames, n, length) to (v, n, shifts)."""
-    views, frames, items, length = products.shape
-    room = frames - 1
-    padded = np.zeros((views, frames, items, length + 2 * room), np.float32)
-    padded[:, :, :, room : room + length] = products
-    by_view, by_frame, by_item, by_step = padded.strides
-    skewed = np.lib.stride_tricks.as_strided(
-        padded,
-        (views, frames, items, length + room),
-        (by_view, by_frame + by_step, by_item, by_step),
-        writeable=False,
+def _pieces(fingerprints: Sequence[Fingerprint]) -> tuple[FloatArray, NDArray[np.intp]]:
+    """Fingerprints in pieces of equal length and power, and how many there are of each.
+
+    Only every `_QUICK_STEP`th frame, and the quick bands; at the end, they are filled with 0.
+    """
+    lengths = np.array([len(one.speech) for one in fingerprints])
+    longest = max(int(lengths.max()), _SPAN)
+    part = slice(_QUICK_BANDS.start // 8, _QUICK_BANDS.stop // 8)
+    bits = np.zeros((len(lengths), longest, part.stop - part.start), np.uint8)
+    speech = np.zeros((len(lengths), longest, 1), np.float32)
+    for row, one in enumerate(fingerprints):
+        bits[row, : lengths[row]] = one.peaks[:, part]
+        speech[row, : lengths[row], 0] = one.speech
+    values = np.unpackbits(bits[:, ::_QUICK_STEP], axis=2).astype(np.float32)
+    speech = speech[:, ::_QUICK_STEP]
+    values -= values.sum(axis=1, keepdims=True) / speech.sum(axis=1, keepdims=True)
+    values *= speech
+    counts = np.maximum(1, np.round(lengths / _SPAN)).astype(np.intp)
+    owners = np.repeat(np.arange(len(lengths)), counts)
+    starts = np.concatenate(
+        [np.linspace(0, max(0, n - _SPAN), k) for n, k in zip(lengths, counts, strict=True)]
     )
-    summed: FloatArray = skewed.sum(axis=1)
-    return summed
+    at = (starts / _QUICK_STEP).astype(np.intp)[:, np.newaxis] + np.arange(_QUICK_FRAMES)
+    pieces = values[owners[:, np.newaxis], at].reshape(len(owners), -1)
+    return pieces / (np.linalg.norm(pieces, axis=1, keepdims=True) + np.float32(1e-6)), counts
 
 
-def _threshold(overlap: FloatArray, chance: float | FloatArray = _USUAL_CHANCE) -> FloatArray:
+def _compare(
+    speech: Mask,
+    view: Callable[[float], FloatArray],
+    fingerprint: Fingerprint,
+    pitch: float,
+    index: int,
+) -> FingerprintMatch | None:
+    """One fingerprint in full, near the pitch that was found and near the same pitch."""
+    pair = _Pair(speech, fingerprint)
+    near = _FINE * np.arange(-_AROUND, _AROUND + 1)
+    center = round(pitch / _FINE) * _FINE
+    pitches = np.unique(np.round(np.concatenate((near, near + center)), 6))
+    pitches = pitches[np.abs(pitches) <= WIDEST]
+    correlation, overlap = pair.correlations([view(float(each)) for each in pitches])
+    above = np.where(correlation > -1.0, correlation - _threshold(overlap), -np.inf)
+    at_pitch, tempo, shift = (int(each) for each in np.unravel_index(above.argmax(), above.shape))
+    if above[at_pitch, tempo, shift] == -np.inf:
+        return None
+    higher = float(pitches[at_pitch])
+    frames = overlap[tempo, shift]
+    single = pair.single_frames(view(higher), tempo, shift)
+    score = float(np.minimum(single, _MOST * single.mean()).mean())
+    chance = _LEAST_CHANCE
+    if score >= _threshold(frames):
+        far = [float(each) for each in _FAR_PITCHES if abs(each - higher) > _FAR]
+        others, beside = pair.correlations([view(each) for each in far])
+        chance = max(chance, float((others * np.sqrt(beside)).max()))
+    threshold = float(_threshold(frames, chance))
+    return FingerprintMatch(index, score, threshold, float(frames) * FRAME_S)
+
+
+class _Pair:
+    """The frames of an utterance that are speech, and a fingerprint."""
+
+    def __init__(self, speech: Mask, fingerprint: Fingerprint) -> None:
+        self._speech = speech
+        self._other = fingerprint.speech
+        self._peaks = fingerprint.unpacked(slice(0, BANDS))
+        share = np.mean(np.square(self._peaks[self._other]))
+        self._scale = BANDS * (np.sqrt(share) + np.float32(1e-9))
+        hop = PHASES // _STEP
+        length = len(self._other)
+        count = max(_TEMPOS, length // _FRAMES_OF_A_TEMPO)
+        tempos = np.exp(WIDEST * np.linspace(-1.0, 1.0, 2 * count + 1))
+        self._at = np.round(np.arange(length) * hop / tempos[:, np.newaxis]).astype(int)
+        self._room = int(self._at.max())
+        shorter = min(int(speech.sum()) / hop, int(self._other.sum()))
+        self._required = max(_MIN_SHARE * shorter, MIN_OVERLAP)
+
+    def correlations(self, views: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Correlation of each view at each tempo and shift, and the frames that overlap there.
+
+        Shapes (views, tempos, shifts) and (tempos, shifts); correlations are -1 where too little
+        overlaps.
+        """
+        frames = len(self._speech)
+        values = np.concatenate(views)
+        products = (self._peaks @ values.T).reshape(len(self._other), len(views), frames)
+        total = self._along_tempos(products)
+        both = np.outer(self._other, self._speech).astype(np.float32)
+        overlap = self._along_tempos(both[:, np.newaxis])[0]
+        correlation = total / (np.maximum(overlap, 1.0) * self._scale)
+        enough = overlap >= self._required - 0.5
+        return np.where(enough, correlation, np.float32(-1.0)), overlap
+
+    def single_frames(self, view: FloatArray, tempo: int, shift: int) -> FloatArray:
+        """Correlation of each frame that overlaps at a tempo and shift."""
+        at = self._at[tempo] + shift - self._room
+        both = self._other & (at >= 0) & (at < len(view))
+        both[both] = self._speech[at[both]]
+        products: FloatArray = (self._peaks[both] * view[at[both]]).sum(axis=1) / self._scale
+        return products
+
+    def _along_tempos(self, products: FloatArray) -> FloatArray:
+        """Sums along each tempo and shift: shape (length, v, frames) to (v, tempos, shifts)."""
+        length, views, frames = products.shape
+        shifts = frames + self._room
+        padded = np.zeros((length, views, shifts + self._room), np.float32)
+        padded[:, :, self._room : self._room + frames] = products
+        total = np.zeros((views, len(self._at), shifts), np.float32)
+        for number, places in enumerate(self._at):
+            for row, place in zip(padded, places, strict=True):
+                total[:, number] += row[:, place : place + shifts]
+        return total
+
+
+def _threshold(overlap: FloatArray, chance: float = _LEAST_CHANCE) -> FloatArray:
     """Score from which a replay is suspected, from frames of overlap and the chance of one frame.
 
     Repetitions match better by chance the less there is to compare: scores fall with the root of
@@ -195,25 +257,4 @@ def _threshold(overlap: FloatArray, chance: float | FloatArray = _USUAL_CHANCE) 
     """
     frames = np.maximum(overlap, 1.0)
     above = np.maximum(_ABOVE_CHANCE, _ABOVE_CHANCE_SHORT / frames)
-    return (above + _CHANCE_SHARE * chance / np.sqrt(frames)).astype(np.float32)
-
-
-def _may_match(scores: FloatArray, overlap: FloatArray) -> bool:
-    """Whether a replay would be suspected if nothing matched by chance."""
-    return bool(np.any(scores >= _threshold(overlap, 0.0)))
-
-
-def _match(
-    best: tuple[FloatArray, FloatArray], chance: float | FloatArray, chosen: NDArray[np.intp]
-) -> FingerprintMatch | None:
-    scores, overlap = best
-    threshold = _threshold(overlap, chance)
-    item = int(np.where(scores > -1.0, scores - threshold, -np.inf).argmax())
-    if not scores[item] > -1.0:
-        return None
-    return FingerprintMatch(
-        index=int(chosen[item]),
-        score=float(scores[item]),
-        threshold=float(threshold[item]),
-        overlap_s=float(overlap[item]) * FRAME_S,
-    )
+    return np.asarray(above + _CHANCE_SHARE * chance / np.sqrt(frames), np.float32)

@@ -17,6 +17,7 @@ from edge.errors import EnvironmentFault, InputError
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.acoustics.rooms import PLACEMENTS, STEPS, measure_rt60
+from tools.acoustics.tempo import stretched
 from tools.conditions import (
     MICROPHONES,
     ROOMS,
@@ -322,3 +323,15 @@ def test_missing_package_is_one_line_that_says_what_to_install(
     ) as fault:
         room_response(room) if name == "pyroomacoustics" else measure_rt60(np.ones(9))
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("ratio", [0.88, 1.0, 1.12])
+def test_another_tempo_leaves_pitch_and_places(ratio: float) -> None:
+    at = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    tone = np.sin(2.0 * np.pi * 400.0 * at) * (at >= 0.5)
+    found = stretched(tone.astype(np.float32), ratio)
+    assert len(found) == round(SAMPLE_RATE / ratio)
+    loud = np.flatnonzero(np.abs(found) > 0.5)
+    assert loud[0] == pytest.approx(0.5 * SAMPLE_RATE / ratio, abs=300)
+    spectrum = np.abs(np.fft.rfft(found, SAMPLE_RATE))
+    assert spectrum.argmax() == pytest.approx(400, abs=2)

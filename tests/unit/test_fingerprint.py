@@ -7,14 +7,24 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import soxr
 
 from edge.replay.fingerprint import Fingerprint, UtterancePeaks
 from edge.replay.matching import FingerprintMatch, best_match
 from edge.types import SAMPLE_RATE, FloatArray
 from tests.unit.voices import samples_of, spliced
 from tools.conditions import add_noise, pink_noise
-from tools.replay.distortions import at_speed, at_the_door, cut, distortions, gsm, opus, shifted
+from tools.replay.distortions import (
+    Distortion,
+    at_pitch,
+    at_speed,
+    at_tempo,
+    at_the_door,
+    cut,
+    distortions,
+    gsm,
+    opus,
+    shifted,
+)
 
 PHRASE = "ada_right_phrase"
 OTHERS = ("ada_enroll_1", "ada_enroll_2", "robin_right_phrase", "stranger_adas_phrase")
@@ -69,21 +79,21 @@ def test_what_stands_out_in_a_recording(
 @pytest.mark.parametrize(
     ("change", "score", "threshold", "overlap"),
     [
-        (None, 0.8030, 0.2755, 37),
-        (lambda samples: samples[384:], 0.8005, 0.2780, 36),
+        (None, 0.6692, 0.2756, 37),
+        (lambda samples: samples[384:], 0.6583, 0.2752, 37),
         # Of half a second, which is what is said in it that counts.
-        (lambda samples: samples[12_000:20_000], 0.7645, 0.4001, 8),
-        (lambda samples: samples[30_000:38_000], 0.3908, 0.3539, 7),
-        (lambda samples: samples[42_000:50_000], 0.3113, 0.3701, 8),
-        (lambda _: samples_of("ada_enroll_1"), 0.0966, 0.2237, 32),
-        (lambda _: samples_of("robin_right_phrase"), 0.0698, 0.2315, 25),
+        (lambda samples: samples[12_000:20_000], 0.6995, 0.4470, 8),
+        (lambda samples: samples[30_000:38_000], 0.3285, 0.3686, 8),
+        (lambda samples: samples[42_000:50_000], 0.2870, 0.3686, 8),
+        (lambda _: samples_of("ada_enroll_1"), 0.0592, 0.1880, 32),
+        (lambda _: samples_of("robin_right_phrase"), 0.0699, 0.1950, 25),
         # Found at another speed only.
-        (lambda samples: in_noise(samples, 1.005, 0.3), 0.3184, 0.2256, 37),
-        (lambda samples: in_noise(samples, 0.995, 0.3), 0.3129, 0.2294, 37),
-        (lambda samples: in_noise(samples, 0.9975, 0.5), 0.2216, 0.2055, 37),
-        (lambda samples: in_noise(samples, 1.0025, 0.5), 0.1935, 0.2028, 37),
-        (lambda samples: in_noise(samples, 0.9975, 0.6), 0.1871, 0.1990, 37),
-        (lambda samples: in_noise(samples, 1.005, 0.5), 0.1969, 0.2056, 37),
+        (lambda samples: in_noise(samples, 1.005, 0.3), 0.2731, 0.1935, 37),
+        (lambda samples: in_noise(samples, 0.995, 0.3), 0.2716, 0.1926, 37),
+        (lambda samples: in_noise(samples, 0.9975, 0.4), 0.2273, 0.1849, 37),
+        (lambda samples: in_noise(samples, 1.0025, 0.5), 0.1636, 0.1843, 37),
+        (lambda samples: in_noise(samples, 0.9975, 0.6), 0.1550, 0.1843, 37),
+        (lambda samples: in_noise(samples, 1.005, 0.5), 0.1698, 0.1843, 37),
     ],
 )
 def test_how_near_a_recording_comes(
@@ -152,7 +162,7 @@ def distorted() -> list[tuple[str, Callable[[FloatArray], FloatArray]]]:
         ("cut", lambda samples: cut(samples, 1)),
         ("opus", lambda samples: opus(samples, 1)),
         ("gsm", lambda samples: gsm(samples, 1)),
-        ("noise", lambda samples: add_noise(samples, noise, 10.0, 1)),
+        ("noise", lambda samples: add_noise(samples, noise, 12.0, 1)),
         ("slower", lambda samples: at_speed(0.995)(samples, 1)),
         ("faster", lambda samples: at_speed(1.005)(samples, 1)),
         ("hum", hum),
@@ -175,10 +185,9 @@ def test_a_distorted_recording_is_found(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(17))
-def test_every_measured_distortion_is_detected(number: int) -> None:
+@pytest.mark.parametrize("way", distortions(pink_noise(10.0, seed=4)), ids=lambda way: way.name)
+def test_every_measured_distortion_is_detected(way: Distortion) -> None:
     pytest.importorskip("pyroomacoustics")
-    way = distortions(pink_noise(10.0, seed=4))[number]
     first = samples_of(PHRASE) if way.first is None else way.first(samples_of(PHRASE), 3)
     found = best_match(
         UtterancePeaks(way.apply(samples_of(PHRASE), 3)),
@@ -214,11 +223,45 @@ def test_at_one_door_a_recording_differs_from_a_repetition() -> None:
         assert found.suspected == (name == PHRASE)
 
 
-@pytest.mark.parametrize("ratio", [0.95, 1.05])
-def test_the_same_words_at_another_pitch_and_pace_are_a_repetition(ratio: float) -> None:
-    # Speech synthesis repeats a phrase exactly, except for this.
-    other = soxr.resample(samples_of(PHRASE), SAMPLE_RATE * ratio, SAMPLE_RATE)
-    assert not against(other, PHRASE).suspected
+WARPS = [
+    *(("speed", ratio) for ratio in (0.88, 0.95, 0.98, 0.99, 1.01, 1.02, 1.05, 1.12)),
+    *(("pitch", ratio) for ratio in (0.8909, 0.9828, 1.0175, 1.1225)),  # -200, -30, 30, 200 cents
+    *(("tempo", ratio) for ratio in (0.88, 0.95, 1.05, 1.12)),
+]
+
+
+@pytest.mark.parametrize(("kind", "ratio"), WARPS)
+@pytest.mark.parametrize("then", ["", "gsm", "noise"])
+def test_a_recording_at_another_speed_pitch_or_tempo_is_found(
+    kind: str, ratio: float, then: str
+) -> None:
+    samples = warped(samples_of(PHRASE), kind, ratio)
+    if then == "gsm":
+        samples = gsm(samples, 1)
+    elif then == "noise":
+        samples = add_noise(samples, pink_noise(10.0, seed=4), 20.0, 1)
+    found = against(samples, *OTHERS, PHRASE)
+    assert found.suspected
+    assert found.index == len(OTHERS)
+
+
+def warped(samples: FloatArray, kind: str, ratio: float) -> FloatArray:
+    change = {"speed": at_speed, "pitch": at_pitch, "tempo": at_tempo}[kind]
+    return change(ratio)(samples, 1)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(("kind", "ratio"), [("speed", 0.95), ("pitch", 1.05), ("tempo", 1.1)])
+def test_a_repetition_at_another_speed_is_one_still(name: str, kind: str, ratio: float) -> None:
+    assert not against(warped(samples_of(name), kind, ratio), PHRASE).suspected
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("speed", 0.95), ("pitch", 1.05), ("tempo", 0.93)])
+def test_a_piece_at_another_speed_is_found_at_either_end(kind: str, ratio: float) -> None:
+    samples = warped(samples_of(PHRASE), kind, ratio)
+    part = 6 * len(samples) // 10
+    for piece in (samples[:part], samples[-part:]):
+        assert against(piece, *OTHERS, PHRASE).suspected
 
 
 def test_a_match_is_found_among_many() -> None:

@@ -25,7 +25,7 @@ from edge.types import FloatArray, Profile, ProfileKind, ReasonCode
 from tests.unit.judgments import judgment_of
 from tests.unit.stores import Memory, traces
 from tests.unit.voices import recording, samples_of
-from tools.replay.distortions import gsm
+from tools.replay.distortions import at_pitch, at_speed, at_tempo, gsm
 
 DAY_S = 86_400.0
 NOW = 1_000_000_000.0
@@ -135,9 +135,10 @@ def test_an_utterance_opens_once(caplog: pytest.LogCaptureFixture) -> None:
     again = check.review(first)
     assert again.decision.reason is ReasonCode.REPLAY_SUSPECTED
     assert not again.decision.granted
-    assert "replay suspected (score 0.8" in caplog.text
-    transmitted = said(utterance_of(gsm(samples_of("ada_right_phrase"), 1)).samples)
-    assert reasons(check, transmitted) == [KNOWN]
+    assert "replay suspected (score 0.6" in caplog.text
+    for change in (gsm, at_speed(0.97), at_speed(1.05), at_pitch(1.0175), at_tempo(0.9)):
+        transmitted = said(utterance_of(change(samples_of("ada_right_phrase"), 1)).samples)
+        assert reasons(check, transmitted) == [KNOWN]
     repeated = said(recording("ada_enroll_2").samples)
     assert reasons(check, repeated) == [OPENS]
 

@@ -13,6 +13,7 @@ import soxr
 from edge.errors import EnvironmentFault
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.acoustics.levels import library, unclipped
+from tools.acoustics.tempo import stretched
 from tools.conditions import ROOMS, Room, add_noise, reverberate, room_response
 
 _GSM_RATE = 8000
@@ -21,6 +22,11 @@ _DOOR = 3
 """The place in the hallway in front of the microphone."""
 _DRIVE = 1.6
 """How far the loudest sample overdrives the loudspeaker."""
+
+WIDEST = 0.12
+"""How much faster or slower, higher or lower a recording is played, at most."""
+_STEPS = (-WIDEST, -0.05, -0.02, -0.01, 0.01, 0.02, 0.05, WIDEST)
+_CENTS = (-200, -100, -30, 30, 100, 200)
 
 Change = Callable[[FloatArray, int], FloatArray]
 
@@ -74,6 +80,26 @@ def distortions(noise: FloatArray) -> tuple[Distortion, ...]:
         Distortion("shift, Opus, loudspeaker, hallway, noise 20 dB", through_all(opus)),
         Distortion("shift, GSM, loudspeaker, hallway, noise 20 dB", through_all(gsm)),
         Distortion("recorded elsewhere as it was said, Opus, replayed", stolen, at_the_door(noise)),
+        *(Distortion(f"speed {100 * step:+.0f} %", at_speed(1.0 + step)) for step in _STEPS),
+        *(Distortion(f"pitch {cents:+d} cents", _shifted_by(cents)) for cents in _CENTS),
+        *(Distortion(f"tempo {100 * step:+.0f} %", at_tempo(1.0 + step)) for step in _STEPS),
+        *(
+            Distortion(f"{name}, speed, pitch or tempo by up to 12 %", chain(warped, change))
+            for name, change in (
+                ("MP3, lowest rate", mp3),
+                ("telephone, 8 kHz", telephone),
+                ("Opus, lowest rate", opus_lowest),
+                ("GSM 6.10", gsm),
+                ("loudspeaker", loudspeaker),
+                ("hallway, 1 m", inside(_HALLWAY)),
+                ("hallway, 3 m", inside(_FAR)),
+                ("stairwell", inside(_STAIRWELL)),
+                ("noise 20 dB", noisy(20.0)),
+                ("noise 10 dB", noisy(10.0)),
+                ("shift, Opus, loudspeaker, hallway, noise 20 dB", through_all(opus)),
+                ("shift, GSM, loudspeaker, hallway, noise 20 dB", through_all(gsm)),
+            )
+        ),
     )
 
 
@@ -146,6 +172,16 @@ def gsm(samples: FloatArray, _seed: int) -> FloatArray:
     return _coded(samples, "WAV", "GSM610", _GSM_RATE, None)
 
 
+def mp3(samples: FloatArray, _seed: int) -> FloatArray:
+    """Coded and decoded by MP3 at the lowest rate there is for 16 kHz, 8 kbit/s."""
+    return _coded(samples, "MP3", "MPEG_LAYER_III", SAMPLE_RATE, 0.99)
+
+
+def telephone(samples: FloatArray, _seed: int) -> FloatArray:
+    """Through a telephone line: mu-law at 8 kHz."""
+    return _coded(samples, "WAV", "ULAW", _GSM_RATE, None)
+
+
 def _coded(
     samples: FloatArray, kind: str, subtype: str, rate: int, compression: float | None
 ) -> FloatArray:
@@ -171,6 +207,27 @@ def at_speed(ratio: float) -> Change:
         return result.astype(np.float32)
 
     return apply
+
+
+def at_pitch(ratio: float) -> Change:
+    """Played higher by a ratio, at the same tempo."""
+    return lambda samples, seed: at_speed(ratio)(stretched(samples, 1.0 / ratio), seed)
+
+
+def _shifted_by(cents: int) -> Change:
+    return at_pitch(2.0 ** (cents / 1200.0))
+
+
+def at_tempo(ratio: float) -> Change:
+    """Played faster by a ratio, at the same pitch."""
+    return lambda samples, _seed: stretched(samples, ratio)
+
+
+def warped(samples: FloatArray, seed: int) -> FloatArray:
+    """At another speed, pitch or tempo, chosen by the seed."""
+    chance = np.random.default_rng(seed)
+    ratio = float(np.exp(chance.uniform(-1.0, 1.0) * np.log1p(WIDEST)))
+    return (at_speed, at_pitch, at_tempo)[int(chance.integers(3))](ratio)(samples, seed)
 
 
 def loudspeaker(samples: FloatArray, _seed: int) -> FloatArray:

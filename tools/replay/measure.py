@@ -57,8 +57,16 @@ def phrases(folder: Path) -> list[Recording]:
     ]
 
 
-def single_digits(folder: Path) -> list[Recording]:
-    """The recordings FOLDER/SPEAKER/DIGIT/*, uncut."""
+def keywords(folder: Path) -> list[Recording]:
+    """The recordings FOLDER/WORD/*, whoever says it."""
+    paths = sorted(path for path in folder.glob("*/*") if path.suffix in _SUFFIXES)
+    return [
+        Recording("unnamed", path.parts[-2], path.stem, read_audio(path).samples) for path in paths
+    ]
+
+
+def single_words(folder: Path) -> list[Recording]:
+    """The recordings FOLDER/SPEAKER/WORD/*, uncut."""
     return [
         Recording(one.speaker, one.text, one.name, one.samples, endpointed=False)
         for one in phrases(folder)
@@ -66,7 +74,7 @@ def single_digits(folder: Path) -> list[Recording]:
 
 
 def strings(folder: Path) -> list[Recording]:
-    """Strings of four digits joined from single ones, each used once."""
+    """Strings of four words joined from single ones, each used once."""
     by_speaker: dict[str, dict[str, list[FloatArray]]] = {}
     for one in phrases(folder):
         by_speaker.setdefault(one.speaker, {}).setdefault(one.text, []).append(one.samples)
