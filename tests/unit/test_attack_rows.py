@@ -8,6 +8,7 @@ from edge.evaluation.metrics import exact_limits
 from tools import attack
 from tools.accuracy.tables import altered
 from tools.attacks.rows import HEAD, Attack, markdown
+from tools.measure_replay import attacks_of as replays
 from tools.measure_splices import KINDS, Count, attacks_of
 
 # Clopper and Pearson's limits, from the quantiles of the beta distribution.
@@ -78,3 +79,10 @@ def test_the_help_names_every_part() -> None:
     assert attack.__doc__ is not None
     for part in attack.PARTS:
         assert f"\n    {part} " in attack.__doc__
+
+
+def test_a_replay_that_is_not_known_again_is_accepted() -> None:
+    figures = {"replays": {"Opus": {"of": 60, "detected": 51}}}
+    (one,) = replays("same_phrase", figures)
+    assert (one.tried, one.accepted, one.rate()) == (60, 9, "15 % (7.1 to 27)")
+    assert "Opus" in one.kind
