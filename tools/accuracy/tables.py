@@ -174,7 +174,7 @@ def altered(figures: dict[str, Any]) -> list[Attack]:
             figures[name]["strangers"],
             figures[name]["accepted"]["balanced"],
             "Nothing of it lowers what is asked of a voice." if name != QUIET else "As above.",
-            "Related people on one microphone: up to six in a hundred.",
+            "Related people on one microphone.",
             "measure_accuracy FOLDER --only tricks --quick",
         )
         for name, kind in (

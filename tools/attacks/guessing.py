@@ -46,7 +46,7 @@ def strangers(engine: Engine, voices: Voices, attempts: int) -> Found:
         tried,
         opened,
         "Voice and phrase must both be right, and the lock-out counts.",
-        "Related people on one microphone: up to six in a hundred.",
+        "Related people on one microphone.",
         "attack FOLDER --only strangers",
     )
     return [row], {"owner": {"said": said, "opened": own}}
