@@ -127,7 +127,7 @@ def spread(engine: Engine, voices: Voices, attempts: int) -> Found:
             wanted * _DAYS,
             sum(days),
             f"The budget: {days[0]} on the first day, then at most {max(days[1:])} a day.",
-            "Anybody can keep the door locked so.",
+            "An attempt each 2.4 hours. And anybody can keep the door locked.",
             "attack FOLDER --only spread",
             chance=False,
         )
