@@ -207,7 +207,7 @@ def attacks_of(counts: Mapping[str, Count]) -> list[Attack]:
             counts[kind].after["balanced"],
             "Three parts of the phrase are compared with the same parts as enrolled.",
             "The shorter the stranger's part, the less.",
-            "measure_splices FOLDER --others 3",
+            "measure_splices FOLDER --others 1",
         )
         for kind in KINDS
         if kind in counts
