@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -485,6 +486,17 @@ def test_what_was_learned_is_the_same_recording_too(engine: Engine) -> None:
         hearing(engine).enroll(replace(ada, samples=(learned, *ada.samples)), said())
 
 
+def test_a_command_to_paste_runs_nothing_that_a_name_holds(engine: Engine) -> None:
+    name = "Ada's $(echo opened) `echo opened`"
+    with pytest.raises(ProfileError) as raised:
+        hearing(engine).verify(known(engine, voice_at(1.0), name=name), said())
+    command = str(raised.value).partition(": run ")[2]
+    words = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words == ["edge-voice", "enroll", name]
+
+
 def test_does_not_judge_with_half_a_profile_or_another_model(engine: Engine) -> None:
     recognizer = hearing(engine, voice_at(0.9))
     half = known(engine, voice_at(1.0), name="Ada L")
@@ -492,7 +504,7 @@ def test_does_not_judge_with_half_a_profile_or_another_model(engine: Engine) -> 
     for judge in (recognizer.verify, lambda one, what: recognizer.identify([one], what)):
         with pytest.raises(ProfileError, match=r"2 more repetitions needed: run .* enroll 'Ada L'"):
             judge(half, said())
-        with pytest.raises(ProfileError, match=r"3 more seconds of speech .* enroll --voice 'Ada'"):
+        with pytest.raises(ProfileError, match=r"3 more seconds of speech .* enroll --voice Ada$"):
             judge(free, said())
     ada = known(engine)
     for foreign in (replace(ada, speaker_model="0" * 64), replace(ada, phrase_model="0" * 64)):
