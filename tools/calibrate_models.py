@@ -1,16 +1,15 @@
-"""Derives the cohort and the calibrations from speech, and writes them to the models' folder.
+"""Derives the calibrations from speech, and writes them to the models' cards.
 
-    python -m tools.calibrate_models [FOLDER] [--only voice|phrase] [--print]
+    python -m tools.calibrate_models [FOLDER] [--words FOLDER] [--only voice|phrase] [--print]
 
-FOLDER holds `SPEAKER/*.flac` with different texts (speechocean762, CC BY 4.0). Run it after every
-change of a model or of speech detection: a model whose card has no calibration for it is refused.
+FOLDER holds `SPEAKER/*.flac` with different texts (speechocean762, CC BY 4.0), that of `--words`
+`SPEAKER/WORD/*.flac` (Arabic Speech Commands, CC BY 4.0). Run it after every change of a model or
+of speech detection: a model whose card has no calibration for it is refused.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.evaluation.corpus import find_items
+from edge.evaluation.corpus import CorpusFile, find_items
 from edge.evaluation.metrics import error_curves, false_reject_at
 from edge.recognition import open_models
 from edge.recognition.embedders import (
@@ -32,22 +31,15 @@ from edge.recognition.engine import Analyzer
 from edge.resources import models_directory
 from tools import make_manifest
 from tools.calibration import phrases
-from tools.calibration.voice import FittedVoice, fit_voice
+from tools.calibration.center import center_of, mean_of_sentences, mean_of_words
+from tools.calibration.voice import fit_voice
 from tools.calibration.voices import CorpusUtterance, Voices, gather, listen
 from tools.conditions import conditions, pink_noise
 from tools.models import cards
 
-COHORT_FILE = "speaker_cohort.npy"
 SOURCE = "speechocean762 (CC BY 4.0)"
 ENROLLMENT_RATE = 0.01
 """False accept rate at enrollment, where a repetition is compared with a single other one."""
-
-
-def cohort_content(fitted: FittedVoice) -> bytes:
-    """The cohort's file: half precision, which changes a similarity by 0.0002 at most."""
-    file = io.BytesIO()
-    np.save(file, fitted.cohort.embeddings.astype(np.float16))
-    return file.getvalue()
 
 
 def enrollment_voice(voices: Voices) -> dict[str, Any]:
@@ -78,23 +70,18 @@ def _point(threshold: float, trials: int, false_reject: float | None = None) -> 
     return point
 
 
-def calibrate_voice(analyzer: Analyzer, utterances: Sequence[CorpusUtterance], keep: bool) -> None:
-    """Find the speaker model's calibration, print it and, with `keep`, write it and the cohort."""
+def calibrate_voice(
+    analyzer: Analyzer,
+    utterances: Sequence[CorpusUtterance],
+    words: Sequence[CorpusFile],
+    keep: bool,
+) -> None:
+    """Find the speaker model's calibration, print it and, with `keep`, write it."""
     altered = conditions(pink_noise(20.0, seed=1))[1:]
     voices = gather(analyzer, utterances, altered)
-    fitted = fit_voice(voices)
-    cohort = cohort_content(fitted)
-    found = fitted.document()
-    found["cohort"] = {
-        "file": COHORT_FILE,
-        "sha256": hashlib.sha256(cohort).hexdigest(),
-        "voices": len(fitted.cohort.embeddings),
-        "speakers": len(voices.speakers),
-        **found["cohort"],
-    }
+    center = center_of(mean_of_sentences(voices), mean_of_words(analyzer, words))
+    found = fit_voice(voices, center).document()
     _put(analyzer.models.speaker, SPEAKER_FILE, found, enrollment_voice(voices), keep)
-    if keep:
-        (models_directory() / COHORT_FILE).write_bytes(cohort)
 
 
 def calibrate_phrase(analyzer: Analyzer, utterances: Sequence[CorpusUtterance], keep: bool) -> None:
@@ -125,6 +112,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.calibrate_models", description=__doc__)
     default = Path("../shared/speech/read_sentences")
     parser.add_argument("folder", type=Path, nargs="?", default=default)
+    default = Path("../shared/speech/words")
+    parser.add_argument("--words", type=Path, default=default, help="default: %(default)s")
     parser.add_argument("--only", choices=("voice", "phrase"), help="one of the two models")
     parser.add_argument(
         "--print", action="store_true", help="only print; do not change the models' folder"
@@ -133,7 +122,8 @@ def main(arguments: list[str]) -> int:
     analyzer = Analyzer(open_models(models_directory()))  # whose cards are about to change
     utterances = listen(find_items(options.folder))
     if options.only != "phrase":
-        calibrate_voice(analyzer, utterances, keep=not options.print)
+        words = find_items(options.words)
+        calibrate_voice(analyzer, utterances, words, keep=not options.print)
     if options.only != "voice":
         calibrate_phrase(analyzer, utterances, keep=not options.print)
     if not options.print:

@@ -3,8 +3,8 @@
 python -m tools.make_manifest            # write them
 python -m tools.make_manifest --check    # say whether they are those of the cards
 
-A card has the hash of its model, and that of the speaker model the hash of the cohort. Run it after
-every change of a card, as `tools.build_models` and `tools.calibrate_models` do.
+A card has the hash of its model. Run it after every change of a card, as `tools.build_models` and
+`tools.calibrate_models` do.
 """
 
 from __future__ import annotations

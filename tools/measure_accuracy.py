@@ -18,8 +18,9 @@ FOLDER holds any of these; each part is measured if its recordings exist:
                                  service; own_speech: the enrolled people's own; agreement
 
 Every recording goes through the product's own end-pointer, models and scores. Voices to talk in
-the background are those of read_sentences, else of keywords. weights (only if named) shows why so
-little of the cohort similarity is subtracted. A table at the end has the figures that matter.
+the background are those of read_sentences, else of keywords. Only if named: learning
+shows what learning from clear accepts brings, centers how much is taken off of what voices have in
+common. A table at the end has the figures that matter.
 
 `--compare` measures an earlier revision too, or the models of another folder, in the same run; the
 tool is this one, the software and the models are the other's.
@@ -44,7 +45,7 @@ from typing import Any
 from rich.console import Console
 
 from edge.evaluation.corpus import CorpusFile, find_items
-from tools.accuracy import near_miss, own_speech, running, same_phrase, words
+from tools.accuracy import learning, near_miss, own_speech, running, same_phrase, words
 from tools.accuracy.hearing import Hearing
 from tools.accuracy.summary import Report, summary, summary_table
 from tools.accuracy.surroundings import Surroundings, noises_of
@@ -61,10 +62,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "running": ("same_phrase", "read_sentences|keywords"),
     "own_speech": ("read_sentences|words",),
     "agreement": ("same_phrase",),
-    "weights": ("read_sentences", "same_phrase"),
+    "learning": ("same_phrase",),
+    "centers": ("read_sentences", "same_phrase", "words"),
 }
 """The parts, and the folders that each takes, or one of several."""
-ASKED_FOR = ("weights",)
+ASKED_FOR = ("learning", "centers")
 """Parts that are measured only if named."""
 PARTS = tuple(part for part in NEEDS if part not in ASKED_FOR)
 OTHER_PEOPLE = ("read_sentences", "keywords")
@@ -97,10 +99,14 @@ class Measurement:
         """Voices, plain and calibrated."""
         return _part("sentences")(self._hearing, self._items("read_sentences"))
 
-    def weights(self) -> dict[str, Any]:
-        """How much of the cohort similarity to subtract."""
-        read, said = self._items("read_sentences"), self._items("same_phrase")
-        return _part("weights")(self._hearing, read, said)
+    def learning(self) -> dict[str, Any]:
+        """Profiles before and after learning."""
+        return learning.measure(self._hearing, self._items("same_phrase"), self._quick)
+
+    def centers(self) -> dict[str, Any]:
+        """How much to take off of what voices have in common."""
+        corpora = (self._items(name) for name in NEEDS["centers"])
+        return _part("centers")(self._hearing, *corpora)
 
     def same_phrase(self) -> dict[str, Any]:
         """Four kinds of trial under every condition."""

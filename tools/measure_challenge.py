@@ -48,7 +48,7 @@ from edge.challenge.rounds import (
     voice_of,
 )
 from edge.errors import EdgeVoiceError, EnrollmentRejected, InputError
-from edge.evaluation.metrics import eer, error_curves, independent_limits
+from edge.evaluation.metrics import eer, error_curves, exact_limits
 from edge.recognition import Engine
 from edge.recognition.results import Analysis
 from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
@@ -85,9 +85,9 @@ class Count:
         self.accepted += int(accepted)
 
     def as_dict(self) -> dict[str, Any]:
-        """Share let in, with the 95 % interval of independent attempts."""
+        """Share let in, with the exact 95 % interval of independent attempts."""
         rate = self.accepted / max(1, self.attempts)
-        low, high = independent_limits(rate, self.attempts)
+        low, high = exact_limits(self.accepted, self.attempts)
         return {
             "attempts": self.attempts,
             "accepted": self.accepted,

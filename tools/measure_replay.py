@@ -32,6 +32,7 @@ from rich.table import Table
 from edge.audio.files import read_audio
 from edge.errors import EdgeVoiceError
 from edge.types import FloatArray
+from tools.attacks.rows import Attack, markdown
 from tools.conditions import pink_noise
 from tools.replay.distortions import Distortion, at_the_door, distortions
 from tools.replay.measure import Recording, keywords, measure, phrases, single_words, strings
@@ -107,6 +108,21 @@ def _half(recordings: Sequence[Recording], which: str) -> list[Recording]:
     return [one for one in recordings if one.speaker in chosen]
 
 
+def attacks_of(part: str, figures: dict[str, Any]) -> list[Attack]:
+    """The rows of docs/THREATS.md: what is not known again opens wherever its voice does."""
+    return [
+        Attack(
+            f"A recording of what was said here ({part}): {name} (accepted: not known again)",
+            row["of"],
+            row["of"] - row["detected"],
+            "Its harmonics, at any speed, pitch and tempo of -12 to +12 %.",
+            "What it never heard; what is shorter than half a second.",
+            f"measure_replay FOLDER --only {part}",
+        )
+        for name, row in figures["replays"].items()
+    ]
+
+
 def _show(part: str, figures: dict[str, Any], console: Console) -> None:
     table = Table(
         title=f"{part}: {figures['recordings']} recordings of {figures['speakers']} speakers,"
@@ -128,6 +144,7 @@ def _show(part: str, figures: dict[str, Any], console: Console) -> None:
             f"{low:.1f} to {high:.1f}",
         )
     console.print(table)
+    print(markdown(attacks_of(part, figures)))
     for name, row in rows.items():
         for line in row.get("which", ()):
             console.print(f"  {name}: {line}", soft_wrap=True)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from edge.types import Profile, Utterance
 from tools.accuracy.figures import PRESETS
 from tools.accuracy.same_phrase import CALM, ENROLLED
 from tools.acoustics.splices import spliced
+from tools.attacks.rows import Attack, markdown
 from tools.conditions import conditions, pink_noise
 
 OWN, OTHER = 0, 1
@@ -194,6 +195,23 @@ def _show(counts: dict[str, Count]) -> None:
     for kind, count in counts.items():
         table.add_row(kind, str(count.attempts), *_cells(count))
     Console().print(table)
+    print(markdown(attacks_of(counts)))
+
+
+def attacks_of(counts: Mapping[str, Count]) -> list[Attack]:
+    """The rows of docs/THREATS.md, at `balanced`."""
+    return [
+        Attack(
+            f"A stranger and a resident's voice in one phrase: the {kind} said by the stranger",
+            counts[kind].attempts,
+            counts[kind].after["balanced"],
+            "Three parts of the phrase are compared with the same parts as enrolled.",
+            "The shorter the stranger's part, the less.",
+            "measure_splices FOLDER --others 1",
+        )
+        for kind in KINDS
+        if kind in counts
+    ]
 
 
 def _cells(count: Count) -> Iterable[str]:

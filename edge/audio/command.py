@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from edge.audio.sources import Source, StandardInputSource
+from edge.config.texts import without_secrets
 from edge.errors import AudioFormatError, MicrophoneError
 from edge.types import AudioBlock
 
@@ -24,7 +24,6 @@ _PIPE_BYTES = 1 << 20
 _LAST_WORDS = 200
 _LONGEST_LINE = 4096
 _END_S = 0.3
-_PASSWORD = re.compile(r"(?<=://)[^/\s@]*@")
 _OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 """What systemd tells the service alone."""
 
@@ -45,7 +44,7 @@ class CommandMicrophone(Source):
     def __init__(self, command: str, stall_s: float = 2.0) -> None:
         self._arguments = shlex.split(command)
         # Not the whole command: a camera's password may be in it.
-        self.name = Path(self._arguments[0]).name
+        self.name = without_secrets(Path(self._arguments[0]).name)
         self.rate = 0
         self._stall_s = stall_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,8 +124,13 @@ class CommandMicrophone(Source):
     def _listen(self, stream: IO[bytes]) -> None:
         """Read what the program says, so that it never waits, and keep the end of it."""
         with contextlib.suppress(OSError, ValueError), stream:
+            begins = True
             for line in iter(lambda: stream.readline(_LONGEST_LINE), b""):
-                text = _PASSWORD.sub("", line.decode("utf-8", "replace"))
+                ends = line.endswith(b"\n")
+                whole, begins = begins and (ends or len(line) < _LONGEST_LINE), ends
+                if not whole:  # it would be cut, perhaps within a password
+                    continue
+                text = without_secrets(line.decode("utf-8", "replace"))
                 shown = "".join(letter if letter.isprintable() else " " for letter in text).strip()
                 if shown:
                     self._said = shown[-_LAST_WORDS:]

@@ -67,7 +67,8 @@ def scanned(sounddevice: Any) -> list[InputDevice]:
     return [
         InputDevice(
             index=index,
-            name=str(info["name"]),
+            # Whoever makes a USB device chooses its name, and it gets to terminals and messages.
+            name="".join(each if each.isprintable() else "?" for each in str(info["name"])),
             channels=int(info["max_input_channels"]),
             default_rate=float(info["default_samplerate"]),
             is_default=index == default,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -179,7 +180,7 @@ class ChallengePolicy:
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the door stays shut
             problem = (
                 f"{profile.name} cannot answer a challenge ({error}):"
-                f" run edge-voice enroll {profile.name!r} --digits"
+                f" run edge-voice enroll {shlex.quote(profile.name)} --digits"
             )
             if self._problems.get(profile.id) != problem:
                 _log.warning("%s", problem)

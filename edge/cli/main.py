@@ -28,7 +28,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from edge import __version__
 from edge.cli import options
-from edge.cli.output import PROGRAM, OutputError, discard, flush, report, show_as_is
+from edge.cli.output import PROGRAM, OutputError, discard, flush, one_line, report, show_as_is
 from edge.errors import InputError
 
 COMMANDS = (
@@ -206,6 +206,14 @@ def _top_parser() -> Parser:
     return parser
 
 
+class _LogFormatter(logging.Formatter):
+    """Escapes what a terminal would obey: microphones and files may be called anything."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as text."""
+        return "\n".join(map(one_line, super().format(record).split("\n")))
+
+
 class _LogHandler(logging.StreamHandler[TextIO]):
     """Writes to what standard error is now: a display puts lines above what it draws."""
 
@@ -220,5 +228,5 @@ def _log_to_stderr(verbose: int) -> None:
     form = f"{PROGRAM}: %(levelname)s: %(message)s"
     if sys.stderr is not None and sys.stderr.isatty():  # the journal has the time
         form = f"%(asctime)s {form}"
-    handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+    handler.setFormatter(_LogFormatter(form, "%H:%M:%S"))
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "edge-voice"
 NOBODY_ENROLLED = "Nobody is enrolled yet: run 'edge-voice enroll NAME'."
+_JOINERS = "\u200c\u200d"
+"""Persian and several Indic scripts need these two inside a word."""
 _PIPE_WIDTH = 200
 _TERMINAL_WIDTH = 80
 """Of a terminal that does not say its own."""
@@ -48,9 +50,12 @@ def show(text: str) -> None:
 
 
 def show_as_is(text: str) -> None:
-    """Print a line for programs, or one to copy. Raises as `show` does."""
+    """Print a line for programs, or one to copy; nothing in it reaches a terminal as a command.
+
+    Raises as `show` does.
+    """
     with printing():
-        sys.stdout.write(text + "\n")
+        sys.stdout.write("\n".join(map(one_line, text.split("\n"))) + "\n")
 
 
 def wrapped(text: str, stream: TextIO | None) -> str:
@@ -210,7 +215,9 @@ def complain(message: str, *, kind: str = "warning") -> None:
 def one_line(text: str) -> str:
     """The text with line breaks and control characters escaped: file names hold anything."""
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        character
+        if character.isprintable() or character in _JOINERS
+        else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
 

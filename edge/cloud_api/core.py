@@ -13,8 +13,9 @@ from edge.cloud_api.calls import Asked
 from edge.cloud_api.operations import Operations
 from edge.cloud_api.profiles import CloudProfile, CloudProfiles, Resource
 from edge.cloud_api.recognition import Enrolled, Identified, Recognition, Verified
+from edge.mqtt.command_queue import FloodLog
 from edge.store.api_keys import ApiRole
-from edge.types import EventKind
+from edge.types import Detail, EventKind
 from edge.web.context import WebContext
 
 
@@ -38,6 +39,7 @@ class Core:
             context.store, context.config, self.profiles, context.attempts
         )
         self.operations = Operations()
+        self._compared = FloodLog(EventKind.VERIFICATION)
 
     async def every(self, resource: Resource) -> list[CloudProfile]:
         """All profiles of a resource, by id."""
@@ -123,8 +125,8 @@ class Core:
                 limits=limits,
             )
         )
-        asked.record(
-            EventKind.VERIFICATION,
+        self._record(
+            asked,
             profile_id,
             accepted=found.accepted,
             reason=found.reason.value,
@@ -150,8 +152,8 @@ class Core:
                 limits=limits,
             )
         )
-        asked.record(
-            EventKind.VERIFICATION,
+        self._record(
+            asked,
             found.profile_id if found.accepted else None,
             accepted=found.accepted,
             reason=found.reason.value,
@@ -159,6 +161,13 @@ class Core:
             among=len(profile_ids),
         )
         return found
+
+    def _record(self, asked: Asked, profile_id: str | None, **detail: Detail) -> None:
+        """Put a comparison into the audit trail; who has a key may send one recording forever."""
+        told = {**detail, "by": "http", "key": asked.key.id}
+        self._compared.add(asked.key.id, told, profile_id)
+        for event in self._compared.due():
+            asked.context.trail.record(event)
 
 
 def core_of(asked: Asked) -> Core:

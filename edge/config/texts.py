@@ -33,6 +33,14 @@ _DASHES = "\u2010-\u2015\u2212"
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]/@]+):(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<place>[^/]*)/?.*")
+_ADDRESS = re.compile(
+    r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,15}://)(?P<place>[^\s/?#"']*)"""
+    r"""(?P<rest>[/?#](?:[^\s"']*[^\s"':;,.)])?)?"""
+)
+_USER = re.compile(r"""(?<![^\s"'])[^\s/@:"']+:(?!//)[^\s"']+@""")
+_NAMED = re.compile(
+    r"(?i)((?<![a-z])(?:pass(?:word|wd)?|pwd|token|secret|key|authorization)[=:]\s*)\S.*"
+)
 _OFFSET = re.compile(rf"(UTC|GMT|Z)?\s*[+{_DASHES}-]\s*[0-9]{{1,2}}(:?[0-9]{{2}})?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(\{|\(|[A-Za-z_])|%[A-Za-z_]+%")
 _MOST_PORT = 65535
@@ -51,6 +59,25 @@ def fault(use: str, text: str) -> str | None:
     return problem
 
 
+def without_secrets(text: str) -> str:
+    """A text without what may be a password in it: of an address, or after such a name.
+
+    Of an address only scheme and host stay: many cameras take the password in the path.
+    """
+    shown = _ADDRESS.sub(_shortened, text)
+    return _NAMED.sub(r"\1***", _USER.sub("***@", shown))
+
+
+def _shortened(address: re.Match[str]) -> str:
+    scheme, place, rest = address["scheme"], address["place"], address["rest"] or ""
+    if scheme.lower() == "file://":
+        return address[0]
+    if "@" in rest:  # the password itself may have a slash in it
+        return f"{scheme}***"
+    user, _, host = place.rpartition("@")
+    return scheme + ("***@" if user else "") + host + ("/***" if rest.strip("/") else rest)
+
+
 def _pasted(use: str, text: str) -> str | None:
     """What came along when the text was copied from elsewhere."""
     found = None
@@ -67,6 +94,7 @@ def _pasted(use: str, text: str) -> str | None:
         return None
     meant = _bare(text)
     sure = not any(_is_unseen(letter) and letter != " " for letter in meant)
+    sure = sure and without_secrets(meant) == meant
     if sure and meant and meant != text and USES[use](meant) is None:
         return f"{found}; give {meant}"
     return f"{found}; type it anew"
@@ -259,6 +287,8 @@ def _command(text: str) -> str | None:
         return "has a quotation mark without its other half; add it"
     if not program:
         return "names no program; give one and its arguments"
+    if "://" in program:
+        return "is an address, not a program; give one that reads it, such as ffmpeg -i ADDRESS"
     found = re.search(r"(?<=\s)(\||\|\||&|&&|;|>|<|2>|2>&1)(?=\s|$)", text)
     if found is not None:
         return f"has {found[0]} in it, which only a shell obeys; give one program, or a script"

@@ -12,14 +12,13 @@ from typing import Any
 import yaml
 
 from edge.config.settings import Setting
-from edge.config.texts import fault
+from edge.config.texts import fault, without_secrets
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _NUMERIC = re.compile(r"[-+]?\.?[0-9]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_PASSWORD = re.compile(r"(?<=:)(?!//).*(?=@)")
 _EMPTY = ("", "~", "null", "Null", "NULL")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -92,8 +91,8 @@ def _number(setting: Setting) -> str:
 
 
 def quoted(text: str) -> str:
-    """A piece of a file as it can be shown in one short line."""
-    shown = _SURROGATE.sub("\ufffd", _CONTROL.sub("\ufffd", text))
+    """A piece of a file as it can be shown in one short line, also in a log: without passwords."""
+    shown = _SURROGATE.sub("\ufffd", _CONTROL.sub("\ufffd", without_secrets(text)))
     return "'" + (shown if len(shown) <= 40 else shown[:37] + "...") + "'"
 
 
@@ -152,8 +151,7 @@ def _check_text(text: str, setting: Setting, use: str) -> None:
         raise ValueProblem(f"{quoted(text)} is unknown; give {right}")
     problem = fault(use, text) if use and text.strip() else None
     if problem is not None:
-        # A password in a URL must not get into a log.
-        raise ValueProblem(f"{quoted(_PASSWORD.sub('***', text))} {problem}")
+        raise ValueProblem(f"{quoted(text)} {problem}")
     if rule.pattern and not re.fullmatch(rule.pattern, text):
         raise ValueProblem(f"{quoted(text)} cannot be used; give {expected(setting)}")
     if not text.strip():

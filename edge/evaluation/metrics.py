@@ -133,6 +133,39 @@ def bound_without_error(count: int) -> float:
     return 1.0 if count <= 0 else float(1.0 - (1.0 - CONFIDENCE) ** (1.0 / count))
 
 
+def exact_limits(errors: int, count: int) -> tuple[float, float]:
+    """The exact 95 % interval of an error rate, 0 to 1, from `errors` among `count` trials.
+
+    Clopper and Pearson (1934), two-sided; 0 to 1 without a trial.
+    """
+    tail = 0.5 * (1.0 - CONFIDENCE)
+    low = _crossing(lambda rate: 1.0 - _at_most(errors - 1, count, rate) - tail) if errors else 0.0
+    if errors >= count:
+        return low, 1.0
+    return low, _crossing(lambda rate: tail - _at_most(errors, count, rate))
+
+
+def _crossing(rising: Callable[[float], float]) -> float:
+    """Where a function that rises with a rate, 0 to 1, is 0."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if rising(middle) > 0.0 else (middle, high)
+    return high
+
+
+def _at_most(errors: int, count: int, rate: float) -> float:
+    """The probability of at most so many errors in independent trials."""
+    if not 0.0 < rate < 1.0:
+        return float(rate <= 0.0)
+    terms = (
+        math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        + k * math.log(rate) + (count - k) * math.log1p(-rate)
+        for k in range(errors + 1)
+    )  # fmt: skip
+    return min(1.0, math.fsum(map(math.exp, terms)))
+
+
 def independent_limits(rate: float, count: int) -> tuple[float, float]:
     """The 95 % interval of an error rate, 0 to 1, measured in `count` independent attempts.
 

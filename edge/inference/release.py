@@ -1,7 +1,7 @@
 """Whether models are those of this release.
 
 Their cards hold the calibration, which decides who opens: whoever can write a card could add to it.
-So the cards' hashes ship with the code. A card has the hash of its model and of the cohort.
+So the cards' hashes ship with the code. A card has the hash of its model.
 """
 
 from __future__ import annotations

@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "54c3f7590161242555f6da1740eed1ed2cbfcd12c31ade5e602750ceeda2f66f",
-    "speaker_embedding.json": "69a6794ce629078b5fb721ff8a9aac0e18e48850348371d6f42ce9be1abf22a9",
+    "speaker_embedding.json": "ce942a4370123fb1503549ec345dbad038b1b703f96c2c92642b0038d6a54bad",
 }

@@ -8,11 +8,11 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.config import CommandsConfig
-from edge.crypto.command_keys import read_command_keys
+from edge.crypto.command_keys import Role, read_command_keys
 from edge.errors import EdgeVoiceError, ProfileError, StoreError
 from edge.mqtt.commands import (
     CHOOSE,
@@ -61,14 +61,23 @@ class RateLimit:
         return True
 
 
-class RefusalLog:
-    """Audit entries for refused messages, also when thousands arrive a second; thread-safe.
+class FloodLog:
+    """Audit entries of what others send, also when thousands arrive a second; thread-safe.
 
-    Up to `per_s` a second, and `burst` at once, have an entry of their own. Others are counted by
-    reason every `summary_s` seconds: a flood must not push everything else out of the trail.
+    `burst` at once, and as many again in a day, have an entry of their own. The rest is counted by
+    reason every `summary_s` seconds. So a flood of half a year leaves the trail's other entries
+    where they are: whoever wants to be rid of them would send one.
     """
 
-    def __init__(self, *, burst: int = 120, per_s: float = 2.0, summary_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        kind: EventKind = EventKind.COMMAND_REFUSED,
+        *,
+        burst: int = 120,
+        per_s: float = 120 / 86400.0,
+        summary_s: float = 3600.0,
+    ) -> None:
+        self._kind = kind
         self._lock = threading.Lock()
         self._limit = RateLimit(burst, per_s)
         self._summary_s = summary_s
@@ -77,12 +86,12 @@ class RefusalLog:
         self._counts: collections.Counter[str] = collections.Counter()
         self._since, self._begun = time.time(), time.monotonic()
 
-    def add(self, reason: str, detail: Mapping[str, Detail]) -> bool:
-        """Add a refusal; returns whether it has an entry of its own."""
+    def add(self, reason: str, detail: Mapping[str, Detail], profile_id: str | None = None) -> bool:
+        """Add a message; returns whether it has an entry of its own."""
         with self._lock:
             if len(self._single) < self._most and self._limit.allows():
                 content = {"reason": reason, **detail}
-                self._single.append(Event(EventKind.COMMAND_REFUSED, content))
+                self._single.append(Event(self._kind, content, profile_id))
                 return True
             if not self._counts:
                 self._since, self._begun = time.time(), time.monotonic()
@@ -103,7 +112,7 @@ class RefusalLog:
                 detail.update(
                     (f"messages_{reason}", count) for reason, count in sorted(self._counts.items())
                 )
-                events.append(Event(EventKind.COMMAND_REFUSED, detail))
+                events.append(Event(self._kind, detail))
                 self._counts.clear()
             return events
 
@@ -142,7 +151,7 @@ class CommandQueue:
         *,
         record: Callable[[Event], None],
         answer: Callable[[Mapping[str, Any]], None] | None = None,
-        refusals: RefusalLog | None = None,
+        refusals: FloodLog | None = None,
         stopping: Callable[[], bool] = lambda: False,
         now: Callable[[], float] | None = None,
     ) -> None:
@@ -161,7 +170,9 @@ class CommandQueue:
         self._highest = {key_id: self._stored_counter(key_id) for key_id in self._keys}
         self._waiting: queue.Queue[tuple[Command, Incoming]] = queue.Queue(_MOST_WAITING)
         self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(_MOST_ANSWERS)
-        self._refusals = refusals or RefusalLog()
+        self._refusals = refusals or FloodLog()
+        self._done = FloodLog(EventKind.COMMAND)
+        self._answered = RateLimit(burst=120, per_s=2.0)
         self._unsigned = RateLimit(burst=10, per_s=0.5)
         self._lock = threading.Lock()
 
@@ -174,8 +185,7 @@ class CommandQueue:
 
     def work(self) -> int:
         """Carry out waiting commands and record refusals; returns how many commands were done."""
-        for event in self._refusals.due():
-            self._write(event)
+        self._write_all([*self._refusals.due(), *self._done.due()])
         done = 0
         while done < _MOST_AT_ONCE and not self._stopping():
             commands = _drain(self._waiting, 1)
@@ -184,7 +194,8 @@ class CommandQueue:
             self._perform(commands[0][0])
             done += 1
         for answer in _drain(self._answers, _MOST_ANSWERS):
-            self._send_answer(answer)
+            if self._answered.allows():
+                self._send_answer(answer)
         return done
 
     def take_back(self) -> list[Incoming]:
@@ -195,8 +206,7 @@ class CommandQueue:
         """Record every refusal; commands that still wait are refused."""
         for command, _ in _drain(self._waiting, _MOST_WAITING):
             self._refuse(_refusal("busy", command), "command", 0)
-        for event in self._refusals.due(final=True):
-            self._write(event)
+        self._write_all([*self._refusals.due(final=True), *self._done.due(final=True)])
 
     def _accept(self, message: Incoming) -> None:
         if message.suffix.startswith("set/"):
@@ -249,7 +259,12 @@ class CommandQueue:
             "counter": command.counter,
         }
         # No arguments: a person's name must not outlive them, and a phrase is private.
-        self._write(Event(EventKind.COMMAND, content, (detail or {}).get("profile_id")))
+        profile_id = (detail or {}).get("profile_id")
+        if command.role is Role.OWNER:
+            self._write(Event(EventKind.COMMAND, content, profile_id))
+        else:  # whose key, or none, must not displace what happened
+            self._done.add(command.name, content, profile_id)
+            self._write_all(self._done.due())
         if command.id:
             answer = {"id": command.id, "command": command.name, "ok": ok, "reason": reason}
             self._send_answer({**answer, "detail": dict(detail)} if detail else answer)
@@ -280,8 +295,8 @@ class CommandQueue:
             "topic": suffix[:64],
             "bytes": size,
         }
-        own_entry = self._refusals.add(refused.reason, detail)
-        if own_entry and refused.id:
+        self._refusals.add(refused.reason, detail)
+        if refused.id:
             answer = {"id": refused.id, "ok": False, "reason": refused.reason}
             try:
                 self._answers.put_nowait(answer)
@@ -295,6 +310,10 @@ class CommandQueue:
             self._answer(answer)
         except Exception as error:  # noqa: BLE001 (the command is done already)
             _log.warning("the answer to a command could not be sent: %s", error)
+
+    def _write_all(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._write(event)
 
     def _write(self, event: Event) -> None:
         try:

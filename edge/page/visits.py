@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -41,6 +42,12 @@ _REFRESH = "page-refresh"
 """The header of a request that a page makes by itself; it does not keep the session."""
 
 _log = logging.getLogger(__name__)
+
+
+class _InMemory(MultiPartParser):
+    """A form that is never on a disk, from which a voice could be read after its end."""
+
+    spool_max_size = MOST_AUDIO_BYTES + 1
 
 
 class Forged(Exception):
@@ -241,10 +248,13 @@ async def read_form(request: Request, most_bytes: int = _MOST_FORM_BYTES) -> For
     async def received() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
+    sent = Request(request.scope, received)
+    kind, _ = parse_options_header(request.headers.get("content-type", ""))
+    most = {"max_files": 1, "max_fields": _MOST_FIELDS, "max_part_size": _MOST_FORM_BYTES}
     try:
-        return await Request(request.scope, received).form(
-            max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_FORM_BYTES
-        )
+        if kind == b"multipart/form-data":
+            return await _InMemory(sent.headers, sent.stream(), **most).parse()
+        return await sent.form(**most)
     except (MultiPartException, ValueError, KeyError, UnicodeError):
         raise Refused(400, "BadRequest", "the form cannot be read") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -395,7 +396,9 @@ class Engine(Analyzer):
         if profile.status is not ProfileStatus.ENROLLED:
             by_phrase = profile.kind is ProfileKind.PHRASE
             unit = "repetitions" if by_phrase else "seconds of speech"
-            command = f"edge-voice enroll {'' if by_phrase else '--voice '}{profile.name!r}"
+            # To be pasted: a name may come from anyone, and hold what a shell would run.
+            name = shlex.quote(profile.name)
+            command = f"edge-voice enroll {'' if by_phrase else '--voice '}{name}"
             raise ProfileError(
                 f"{profile.name} is not enrolled yet, {profile.remaining:.3g} more {unit} needed: "
                 f"run {command}"

@@ -1,4 +1,4 @@
-"""Scoring: calibration of scores as log-likelihood ratios, score normalization, thresholds.
+"""Scoring: what voices have in common taken off, log-likelihood ratios, thresholds.
 
 A log-likelihood ratio says how much likelier a score is if the voice (or the phrase) is the right
 one than if it is not, as a natural logarithm: 0 says nothing, 4.6 is a hundred to one. It is an
@@ -14,17 +14,13 @@ follows from it and from one figure, the false-accept rate.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.inference import ModelCard
@@ -47,7 +43,6 @@ NORMAL_FROM = math.log(3.0)
 """Margin over the threshold for normal confidence: three times the odds."""
 HIGH_FROM = math.log(10.0)
 """Margin for high confidence: ten times the odds."""
-_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -92,11 +87,11 @@ class OperatingCurve:
 
 @dataclass(frozen=True)
 class VoiceCalibration:
-    """From a normalized similarity to the log-likelihood ratio of a voice.
+    """From a similarity to the log-likelihood ratio of a voice.
 
     Attributes:
         offset: added to everything.
-        similarity: what one unit of normalized similarity adds.
+        similarity: what one unit of similarity adds.
         speech: what each factor of e in net speech adds, 0 or more: a short utterance has to be
             nearer.
         enrollments: what each factor of e in enrollment utterances adds.
@@ -111,13 +106,13 @@ class VoiceCalibration:
 
     def ratio(
         self,
-        normalized: FloatArray,
+        similarity: FloatArray,
         enrollments: Sequence[int],
         net_speech_s: Sequence[float],
     ) -> FloatArray:
         """Log-likelihood ratios of n signatures and m voices, shape (n, m).
 
-        `normalized` is their similarity, shape (n, m); `enrollments` the utterances of each
+        `similarity` has the shape (n, m); `enrollments` the utterances of each
         signature, `net_speech_s` the seconds of speech of each voice. Noise, echo and level make no
         difference: whoever speaks could make them, to have less asked of the voice.
         """
@@ -125,7 +120,7 @@ class VoiceCalibration:
         of_test = self.speech * columns
         ratios: FloatArray = np.asarray(
             self.offset
-            + self.similarity * normalized.astype(np.float64)
+            + self.similarity * similarity.astype(np.float64)
             + (self.enrollments * rows)[:, None]
             + of_test[None, :],
             dtype=np.float32,
@@ -195,6 +190,22 @@ def voice_calibration(card: ModelCard) -> VoiceCalibration:
     if ratio["speech"] < 0.0:
         raise _damaged(card, "ratio.speech")  # it would ask less of whoever says less
     return VoiceCalibration(**ratio, curve=_curve(card))
+
+
+def voice_center(card: ModelCard, dimensions: int) -> FloatArray:
+    """What voices have in common, shape (`dimensions`,), from a speaker model's card.
+
+    Raises:
+        ModelError: as `voice_calibration`.
+    """
+    values = require_calibrated(card).get("center")
+    if not isinstance(values, list) or not all(map(is_number, values)):
+        raise _damaged(card, "center")
+    center = np.asarray(values, dtype=np.float32)
+    # As long as a voice it would leave nothing of one that points there.
+    if len(center) != dimensions or not float(np.linalg.norm(center)) < 1.0:
+        raise _damaged(card, "center")
+    return center
 
 
 def phrase_calibration(card: ModelCard) -> PhraseCalibration:
@@ -307,90 +318,21 @@ def cosine(one: FloatArray, other: FloatArray) -> float:
     return float(np.clip(one @ other, -1.0, 1.0))
 
 
-@dataclass(frozen=True, eq=False)
-class Cohort:
-    """Voices of other people, for score normalization.
+def centered(voices: FloatArray, center: FloatArray) -> FloatArray:
+    """Voices, shape (n, d), of unit length after what they have in common, (d,), is taken off.
 
-    A voice that resembles everybody resembles its owner's too. Adaptive symmetric normalization
-    (P. Matejka et al., "Analysis of score normalization in multilingual speaker recognition",
-    Interspeech 2017) takes from a similarity how near both its sides are to the nearest of a
-    cohort. Two things differ here, both found by measuring:
-
-    - It is not divided by the deviation of those nearest ones. There are few of them, so the
-      deviation is largely chance, and false rejects at one in a thousand false accepts nearly
-      doubled.
-    - Only a part of the nearness is taken off. A cohort of one corpus is far from every voice of
-      another one, strangers and residents alike; taken off in full, that let strangers of another
-      corpus in ninety times as often as asked for (docs/accuracy.md).
-
-    Attributes:
-        embeddings: unit length, shape (n, d).
-        nearest: how many of them, those most similar to a voice, count.
-        weight: which part of the nearness is taken off, 0 to 1.
+    People who are recorded with one microphone in one room, or speak one language, point in one
+    direction together. Taken for likeness, it lets strangers in (docs/accuracy.md).
     """
-
-    embeddings: FloatArray = field(repr=False)
-    nearest: int
-    weight: float
-
-    def nearness(self, voices: FloatArray) -> FloatArray:
-        """Mean similarity, -1 to 1, of each voice, shape (k, d), to the nearest of the cohort."""
-        similarity = voices @ self.embeddings.T
-        first = similarity.shape[1] - min(self.nearest, similarity.shape[1])
-        nearest: FloatArray = np.partition(similarity, first, axis=1)[:, first:].mean(axis=1)
-        return nearest
-
-    def normalize(
-        self, similarity: FloatArray, signatures: FloatArray, voices: FloatArray
-    ) -> FloatArray:
-        """Cosines, shape (n, m), of signatures, (n, d), and voices, (m, d), without nearness."""
-        nearness = self.nearness(signatures)[:, None] + self.nearness(voices)[None, :]
-        common = nearness / np.float32(2.0)
-        normalized: FloatArray = similarity - np.float32(self.weight) * common
-        return normalized
-
-
-def read_embeddings(path: Path, sha256: str, dimensions: int) -> FloatArray:
-    """The voices of a cohort file, of unit length, shape (n, `dimensions`).
-
-    It is a NumPy file of half-precision floats, with the hexadecimal `sha256` of the model's card.
-
-    Raises:
-        ModelError: the file cannot be read, is another one, or holds something else.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES)
-    except OSError as error:
-        raise ModelError(
-            f"{path}: the cohort cannot be read ({error.strerror}); reinstall the software"
-        ) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ModelError(
-            f"{path.name} is not the cohort that the speaker model's card names (SHA-256 "
-            f"{found[:12]}..., card {sha256[:12]}...); reinstall the software"
-        )
-    try:
-        voices: NDArray[np.float16] = np.lib.format.read_array(
-            io.BytesIO(content), allow_pickle=False
-        )
-    except (ValueError, EOFError) as error:
-        raise ModelError(f"{path.name} is no NumPy file; reinstall the software") from error
-    if (
-        voices.dtype != np.float16
-        or voices.ndim != 2
-        or voices.shape[1] != dimensions
-        or not len(voices)
-        or not np.isfinite(voices).all()
-    ):
-        raise ModelError(f"{path.name} holds no embeddings of the model; reinstall the software")
-    return unit(voices.astype(np.float32))
+    return unit(voices - center)
 
 
 @dataclass(frozen=True, eq=False)
 class VoiceScores:
-    """Cosine similarity, and log-likelihood ratio, of n signatures and m voices, shape (n, m)."""
+    """Similarity, and log-likelihood ratio, of n signatures and m voices, shape (n, m).
+
+    The similarity is the cosine of both, centered.
+    """
 
     similarity: FloatArray = field(repr=False)
     ratio: FloatArray = field(repr=False)
@@ -398,9 +340,12 @@ class VoiceScores:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """The calibrations of both models, and the configured false-accept rate, between 0 and 1."""
+    """The calibrations of both models, and the configured false-accept rate, between 0 and 1.
 
-    cohort: Cohort
+    `center` is what voices have in common, shape (d,).
+    """
+
+    center: FloatArray = field(repr=False)
     voice: VoiceCalibration
     phrase: PhraseCalibration
     rate: float
@@ -413,7 +358,7 @@ class Scorer:
             ModelError: a card holds no calibration, or that of another model.
         """
         return cls(
-            _cohort(models.speaker.card, models.directory, models.speaker.dimensions),
+            voice_center(models.speaker.card, models.speaker.dimensions),
             voice_calibration(models.speaker.card),
             phrase_calibration(models.phrase.card),
             rate,
@@ -425,10 +370,10 @@ class Scorer:
         """Compare each of m voices with each of n signatures."""
         signatures = np.stack([signature_of(profile.samples) for profile in profiles])
         voices = np.stack([analysis.speaker_embedding for analysis in analyses])
-        similarity: FloatArray = np.clip(signatures @ voices.T, -1.0, 1.0)
-        normalized = self.cohort.normalize(similarity, signatures, voices)
+        one, other = (centered(each, self.center) for each in (signatures, voices))
+        similarity: FloatArray = np.clip(one @ other.T, -1.0, 1.0)
         ratio = self.voice.ratio(
-            normalized,
+            similarity,
             [len(profile.enrolled) for profile in profiles],
             [analysis.quality.net_speech_s for analysis in analyses],
         )
@@ -471,20 +416,3 @@ class Scorer:
         """`joint` of arrays of one shape, for signatures of the usual number of utterances."""
         alone = self.voice.curve.rarity(voice) - np.float32(math.log(among))
         return np.minimum(alone, self.phrase.curve.rarity(phrase))
-
-
-def _cohort(card: ModelCard, directory: Path, dimensions: int) -> Cohort:
-    given: Any = require_calibrated(card).get("cohort")
-    try:
-        file, sha256 = Path(str(given["file"])), str(given["sha256"])
-        nearest, weight = int(given["nearest"]), float(given["weight"])
-    except (TypeError, KeyError, ValueError, OverflowError):
-        raise _damaged(card, "cohort") from None
-    if (
-        file.name != str(file)
-        or not str(file).isprintable()
-        or nearest < 1
-        or not 0.0 <= weight <= 1.0
-    ):
-        raise _damaged(card, "cohort")
-    return Cohort(read_embeddings(directory / file, sha256, dimensions), nearest, weight)

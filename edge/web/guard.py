@@ -7,6 +7,7 @@ import ipaddress
 import json
 import logging
 import math
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import MutableHeaders
@@ -26,6 +27,7 @@ MOST_PATH = 2048
 """Characters of a path."""
 MOST_QUERY = 10_240
 """Characters of what follows it: the ids of as many profiles as there can be."""
+_HOST = re.compile(r"(?:\[(?P<inside>[0-9A-Za-z:.%]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::[0-9]{0,5})?")
 _RETRY_S = 2.0
 _YEAR_S = 31_536_000
 
@@ -194,10 +196,12 @@ def _declared(scope: Scope) -> int:
 
 
 def _name_in(host: str) -> str:
-    """The name in a Host header, without its port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().rstrip(".")
+    """The name in a Host header, without its port and brackets; empty for what is none.
+
+    Answers repeat the header in addresses, where `door:80@elsewhere` would lead elsewhere.
+    """
+    found = _HOST.fullmatch(host)
+    return (found["inside"] or found["name"]).lower().rstrip(".") if found else ""
 
 
 def _plain(address: str) -> str:

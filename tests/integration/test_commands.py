@@ -23,7 +23,7 @@ from edge.config import CommandsConfig, DeviceConfig, MqttConfig, UnsignedConfig
 from edge.crypto.canonical import wire
 from edge.crypto.signing import PrivateKey, signed
 from edge.mqtt import CommandQueue, MqttPublisher
-from edge.mqtt.command_queue import RefusalLog
+from edge.mqtt.command_queue import FloodLog
 from edge.mqtt.commands import command_message
 from edge.store.device_state import DeviceState
 from edge.types import Event, EventKind
@@ -68,7 +68,7 @@ class Device:
             },
             record=self.events.append,
             answer=self._answer,
-            refusals=RefusalLog(summary_s=1.0),
+            refusals=FloodLog(summary_s=1.0),
         )
         self.publisher.listen(self.queue.filters, self.queue.receive)
         self._stop = threading.Event()

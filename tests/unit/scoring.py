@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from edge.recognition.scoring import (
-    Cohort,
     OperatingCurve,
     PhraseCalibration,
     Scorer,
@@ -40,7 +39,7 @@ def plain_scorer(dimensions: int = 3, rate: float = 0.001) -> Scorer:
         rate: the false-accept rate asked for.
     """
     return Scorer(
-        cohort=Cohort(np.eye(1, dimensions, dtype=np.float32), nearest=1, weight=0.0),
+        center=np.zeros(dimensions, np.float32),
         voice=VoiceCalibration(**PLAIN_VOICE),
         phrase=PhraseCalibration(8.0, -18.0, -1.0, 4.0, PHRASE_CURVE),
         rate=rate,

@@ -73,9 +73,15 @@ def test_no_shell_sees_the_command(tmp_path: Path) -> None:
         ("os.kill(os.getpid(), 9)", "signal 9)"),
         (
             r"print('a\x1b[31m line', 'rtsp://me:secret@camera/1', file=sys.stderr)",
-            "exit code 0): a [31m line rtsp://camera/1",
+            "exit code 0): a [31m line rtsp://***@camera/***",
         ),
-        ("sys.stderr.write('x' * 100_000)", "exit code 0): " + "x" * 200),
+        ("sys.stderr.write('x' * 4_095)", "exit code 0): " + "x" * 200),
+        # Cut, a line that is too long would show half of the password.
+        ("sys.stderr.write('a ' * 2040 + 'rtsp://me:' + 'secret' * 9 + '@camera')", "exit code 0)"),
+        (
+            "sys.stderr.write('a ' * 2040 + 'rtsp://me:' + 'secret' * 9 + '@c\\nb')",
+            "exit code 0): b",
+        ),
         ("out.write(b'OggS' + bytes(4096))", "exit code 0)"),
     ],
 )
@@ -98,6 +104,12 @@ def test_one_that_is_not_there() -> None:
         "audio.source: 'ffmpeg' cannot be started (No such file or directory); install it, or"
         " correct the command"
     )
+
+
+def test_a_password_in_the_place_of_the_program_is_not_told() -> None:
+    with pytest.raises(MicrophoneError) as raised:
+        CommandMicrophone("rtsp://me:secret@camera").__enter__()
+    assert "secret" not in str(raised.value)
 
 
 def test_one_that_falls_silent_has_stalled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,11 @@ def test_the_devices_that_can_record(sound_system: SoundSystem) -> None:
     assert [device.is_default for device in list_devices()] == [False, False]
 
 
+def test_a_device_does_not_choose_what_a_terminal_does(sound_system: SoundSystem) -> None:
+    sound_system.devices = [("USB\x1b]0;owned\x07\u202e Über", 1, 44_100.0)]
+    assert [device.name for device in list_devices()] == ["USB?]0;owned?? Über"]
+
+
 @pytest.mark.parametrize(
     ("accepted", "rate", "channels", "blocksize"),
     [

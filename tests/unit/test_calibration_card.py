@@ -198,55 +198,37 @@ def test_a_changed_model_does_not_open_with_the_old_calibration(tmp_path: Path, 
     Engine.open(Config(models_directory=models))  # and calibrated for it, it opens
 
 
-def scorer_of(engine: Engine, cohort: object, folder: Path | None = None) -> Scorer:
-    """What is made of a card that names this cohort."""
+def scorer_of(engine: Engine, center: object) -> Scorer:
+    """What is made of a card with this center of all voices."""
     card = engine.models.speaker.card
     speaker = copy.copy(engine.models.speaker)
-    speaker.card = replace(card, calibration={**card.calibration, "cohort": cohort})
-    directory = folder or models_directory()
-    return Scorer.of(replace(engine.models, speaker=speaker, directory=directory), 0.001)
+    speaker.card = replace(card, calibration={**card.calibration, "center": center})
+    return Scorer.of(replace(engine.models, speaker=speaker), 0.001)
 
 
-COHORT: dict[str, Any] = document_of(SPEAKER)["calibration"]["cohort"]
-
-
-@pytest.mark.parametrize(("nearest", "weight"), [(1, 0.0), (20, 1.0), (967, 0.15)])
-def test_a_cohort_entry(engine: Engine, nearest: int, weight: float) -> None:
-    cohort = scorer_of(engine, {**COHORT, "nearest": nearest, "weight": weight}).cohort
-    assert (cohort.nearest, cohort.weight) == (nearest, weight)
-    assert cohort.embeddings.shape == (COHORT["voices"], 192)
+def test_a_center(engine: Engine) -> None:
+    center = [0.1, -0.2, *[0.0] * 190]
+    assert scorer_of(engine, center).center.tolist() == pytest.approx(center)
 
 
 @pytest.mark.parametrize(
-    "change",
+    "center",
     [
-        pytest.param({"file": None}, id="no file"),
-        pytest.param({"file": "../speaker_cohort.npy"}, id="another folder"),
-        pytest.param({"file": "/etc/hostname"}, id="anywhere"),
-        pytest.param({"file": "a\0b"}, id="no file name"),
-        pytest.param({"nearest": 0}, id="none of them"),
-        pytest.param({"nearest": -3}, id="less than none"),
-        pytest.param({"nearest": "many"}, id="many"),
-        pytest.param({"nearest": math.inf}, id="infinitely many"),
-        pytest.param({"nearest": math.nan}, id="nan"),
-        pytest.param({"weight": math.nan}, id="weight nan"),
-        pytest.param({"weight": -0.1}, id="weight below 0"),
-        pytest.param({"weight": 1.1}, id="weight above 1"),
-        pytest.param({"weight": [0.1]}, id="weight a list"),
-        pytest.param({"sha256": "0" * 64}, id="another hash"),
+        pytest.param(None, id="none"),
+        pytest.param({}, id="an object"),
+        pytest.param([], id="nothing"),
+        pytest.param([0.0] * 191, id="another model's"),
+        pytest.param([0.0] * 193, id="too long"),
+        pytest.param([[0.0] * 192], id="two dimensions"),
+        pytest.param([math.nan, *[0.0] * 191], id="nan"),
+        pytest.param([math.inf, *[0.0] * 191], id="infinite"),
+        pytest.param(["0.1", *[0.0] * 191], id="text"),
+        pytest.param([True, *[0.0] * 191], id="a truth value"),
+        pytest.param([1.0, *[0.0] * 191], id="as long as a voice"),
     ],
 )
-def test_a_damaged_cohort_entry(engine: Engine, change: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match=r"^[^\n]*reinstall the software[^\n]*$"):
-        scorer_of(engine, {**COHORT, **change})
-
-
-@pytest.mark.parametrize("value", [None, [], "speaker_cohort.npy", {}])
-def test_no_cohort_entry(engine: Engine, value: object) -> None:
-    with pytest.raises(ModelError, match=r"calibration\.cohort"):
-        scorer_of(engine, value)
-
-
-def test_a_missing_cohort_file(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"speaker_cohort\.npy: the cohort cannot be read"):
-        scorer_of(engine, COHORT, tmp_path)
+def test_a_damaged_center(engine: Engine, center: object) -> None:
+    with pytest.raises(
+        ModelError, match=r"^[^\n]*calibration\.center; reinstall the software[^\n]*$"
+    ):
+        scorer_of(engine, center)

@@ -145,7 +145,7 @@ def test_who_cannot_answer(rounds: Any, problem: str, caplog: pytest.LogCaptureF
     if isinstance(rounds, Exception):
         house.fault = rounds
     house.rounds["ada"] = rounds
-    told = f"Ada cannot answer a challenge ({problem}): run edge-voice enroll 'Ada' --digits"
+    told = f"Ada cannot answer a challenge ({problem}): run edge-voice enroll Ada --digits"
     for _ in range(2):
         assert house.policy.judge_of(ADA) is None
         assert house.policy.problem == told

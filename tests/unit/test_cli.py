@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 from edge import __version__
 from edge.audio.devices import InputDevice
 from edge.cli import identify, profiles
-from edge.cli.main import COMMANDS, main
-from edge.cli.output import json_text, show_json
+from edge.cli.main import COMMANDS, _log_to_stderr, main
+from edge.cli.output import complain, json_text, show, show_json
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.store import ProfileStore
 from edge.types import ProfileKind
@@ -198,6 +199,21 @@ def test_devices(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     code, value = run_json(capsys, "devices")
     assert code == value["error"]["exit_code"] == 3
     assert "no microphone found" in value["error"]["message"]
+
+
+ODD = "USB\x1b]0;owned\x07 \x9b31m\u202e\u2066"
+TOLD = r"USB\x1b]0;owned\x07 \x9b31m\u202e\u2066"
+
+
+def test_no_line_commands_the_terminal(capsys: Capture) -> None:
+    # Whoever makes a device, runs a broker or names a file chooses what is said of it.
+    show(f"{ODD}\nAda\u200cm")
+    assert capsys.readouterr().out == f"{TOLD}\nAda\u200cm\n"
+    complain(ODD)
+    assert capsys.readouterr().err == f"edge-voice: warning: {TOLD}\n"
+    _log_to_stderr(0)
+    logging.getLogger("edge").warning("microphone %s is gone", ODD)
+    assert capsys.readouterr().err == f"edge-voice: WARNING: microphone {TOLD} is gone\n"
 
 
 def run_process(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:

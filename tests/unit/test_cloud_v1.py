@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.cloud_api import core
 from edge.config import Config, EnrollmentConfig, LockOutConfig
+from edge.mqtt.command_queue import FloodLog
 from edge.recognition import Engine
 from edge.replay.fingerprint import UtterancePeaks
 from edge.replay.matching import best_match
@@ -188,6 +191,20 @@ def test_a_verification_is_the_judgment_of_the_door(
     assert (content["result"], content["phrase"], content["reason"]) == (result, phrase, reason)
     kind, detail = cloud.events()[-1]
     assert (kind, detail["reason"], detail["by"]) == ("verification", reason, "http")
+
+
+def test_one_recording_sent_forever_leaves_the_audit_trail_what_it_holds(
+    cloud: Cloud, ada_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "FloodLog", partial(FloodLog, burst=2, per_s=0.0, summary_s=0.0))
+    application = cloud.client.app
+    application.state.cloud_core = core.Core(cloud.context)  # type: ignore[attr-defined]
+    before = len(cloud.events())
+    for _ in range(5):
+        url = f"{V1}/verify?verificationProfileId={ada_id}"
+        assert cloud.client.post(url, content=said("ada_right_phrase")).json()["result"] == "Accept"
+    reasons = [detail["reason"] for _, detail in cloud.events()[before:]]
+    assert reasons == ["recognized", "recognized", "flood", "flood", "flood"]
 
 
 @pytest.mark.parametrize(

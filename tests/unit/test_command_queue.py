@@ -15,13 +15,14 @@ import edge.mqtt.command_queue
 from edge.config import CommandsConfig, UnsignedConfig
 from edge.errors import ProfileError, StoreError
 from edge.mqtt import CommandFailed, CommandQueue
-from edge.mqtt.command_queue import RateLimit, RefusalLog
+from edge.mqtt.command_queue import FloodLog, RateLimit
 from edge.mqtt.commands import CHOOSE, CommandRefused, read_unsigned
 from edge.mqtt.link import Incoming
 from edge.store.device_state import DeviceState
 from edge.types import EventKind
+from edge.types.decision import utc
 from tests.unit.locks import watch_locks
-from tests.unit.ordering import OPERATOR, STRANGER, Home, arrived, ordered
+from tests.unit.ordering import OBSERVER, OPERATOR, OWNER, STRANGER, Home, arrived, ordered
 
 
 class Clock:
@@ -58,29 +59,29 @@ def test_a_number_at_once_then_a_number_a_second(clock: Clock) -> None:
 
 
 def test_refusals_have_entries_of_their_own_up_to_a_limit(clock: Clock) -> None:
-    log = RefusalLog()
+    log = FloodLog()
     assert [log.add("x", {"number": number}) for number in range(122)] == [True] * 120 + [False] * 2
-    clock.now += 5.25
-    assert [log.add("y", {}) for _ in range(11)] == [True] * 10 + [False]  # two a second
-    assert len(log.due()) == 130
-    clock.now += 60.0 - 5.25
+    clock.now += 7201.0
+    assert len(log.due()) == 121  # with the count of the first hour
+    assert [log.add("y", {}) for _ in range(11)] == [True] * 10 + [False]  # 120 a day
+    assert len(log.due()) == 10
+    clock.now += 3600.0
     (flood,) = log.due()
     assert flood.kind is EventKind.COMMAND_REFUSED
     assert flood.detail == {
-        "reason": "flood", "messages": 3, "since": "2026-03-01T12:00:00.123Z",
-        "messages_x": 2, "messages_y": 1,
+        "reason": "flood", "messages": 1, "since": "2026-03-01T14:00:01.123Z", "messages_y": 1,
     }  # fmt: skip
     assert log.due(final=True) == []
     # Where nobody takes them out, four bursts are kept.
     for _ in range(5):
-        clock.now += 60.0
+        clock.now += 86400.0
         for _ in range(120):
             log.add("x", {})
     assert [event.detail["reason"] for event in log.due(final=True)] == ["x"] * 480 + ["flood"]
 
 
-def test_counts_of_a_flood_wait_for_their_minute(clock: Clock) -> None:
-    log = RefusalLog(burst=1, per_s=0.0)
+def test_counts_of_a_flood_wait_for_their_time(clock: Clock) -> None:
+    log = FloodLog(burst=1, per_s=0.0, summary_s=60.0)
     for _ in range(3):
         log.add("x", {"command": "ping"})
         clock.now += 29.9
@@ -96,7 +97,7 @@ def test_counts_of_a_flood_wait_for_their_minute(clock: Clock) -> None:
 
 def test_each_use_is_alone_with_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     locks = watch_locks(monkeypatch, edge.mqtt.command_queue)
-    log = RefusalLog()
+    log = FloodLog()
     log.add("x", {})
     log.due()
     assert [lock.taken for lock in locks] == [2]
@@ -154,11 +155,39 @@ def test_repeated_and_reordered_also_after_a_restart(tmp_path: Path) -> None:
 def test_two_at_once_with_one_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locks = watch_locks(monkeypatch, edge.mqtt.command_queue)
     home = Home(tmp_path)
-    (lock,) = locks[1:]
+    lock = locks[-1]
     for taken in (1, 2):
         home.queue.receive(arrived(ordered("ping", counter=5)))
         assert lock.taken == taken
     assert home.queue.work() == 1
+
+
+def test_no_flood_pushes_other_entries_out_of_the_trail(tmp_path: Path, clock: Clock) -> None:
+    home = Home(tmp_path)
+
+    def send(key: Any, counter: int) -> None:
+        now = clock.time()
+        times = {"issued_at": utc(now), "expires_at": utc(now + 20.0)}
+        home.queue.receive(arrived(ordered("ping", key, counter=counter, **times)))
+        home.queue.work()
+
+    for hour in range(48):
+        for number in range(12):
+            send(OBSERVER, 12 * hour + number + 1)
+            send(STRANGER, 1)
+        clock.now += 3600.0
+    home.queue.close()
+    for kind in (EventKind.COMMAND, EventKind.COMMAND_REFUSED):
+        details = [event.detail for event in home.events if event.kind is kind]
+        own = [detail for detail in details if detail["reason"] != "flood"]
+        counts = [int(each["messages"] or 0) for each in details if each["reason"] == "flood"]
+        assert len(own) + sum(counts) == 576
+        assert 120 < len(own) < 120 + 2 * 120
+        assert len(counts) < 48
+    home.events.clear()
+    for counter in range(300):  # what an owner does is always told
+        send(OWNER, counter + 1)
+    assert [event.kind for event in home.events] == [EventKind.COMMAND] * 300
 
 
 def test_what_is_told_of_a_refused_message(tmp_path: Path) -> None:
@@ -317,7 +346,7 @@ def test_what_must_not_be_in_the_trail(tmp_path: Path) -> None:
 def test_a_flood_is_bounded_and_each_message_of_it_accounted_for(
     tmp_path: Path, clock: Clock
 ) -> None:
-    home = Home(tmp_path, refusals=RefusalLog(burst=50, per_s=0.0))
+    home = Home(tmp_path, refusals=FloodLog(burst=50, per_s=0.0, summary_s=60.0))
     stranger = arrived(ordered(key=STRANGER))
     for count in range(300):
         home.queue.receive(stranger if count % 2 else arrived(b"garbage"))
@@ -337,7 +366,7 @@ def test_a_flood_is_bounded_and_each_message_of_it_accounted_for(
 
 
 def test_genuine_commands_pass_through_a_flood(tmp_path: Path) -> None:
-    home = Home(tmp_path, refusals=RefusalLog(burst=5, per_s=0.0))
+    home = Home(tmp_path, refusals=FloodLog(burst=5, per_s=0.0))
     for count in range(40):
         home.queue.receive(arrived(b"garbage"))
         if count % 10 == 0:

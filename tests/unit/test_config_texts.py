@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+import yaml
 
-from edge.config import all_settings
-from edge.config.texts import USES, fault
+from edge.config import all_settings, parse_config
+from edge.config.texts import USES, fault, without_secrets
+from edge.errors import ConfigError
 
 RIGHT = {
     "host": (
@@ -174,3 +177,48 @@ def test_every_setting_has_a_use_that_is_known() -> None:
         and not row.is_section
     }
     assert free == {"device.name"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://me:secret@camera/1", "rtsp://***@camera/***"),
+        ("rtsp://me:se@cret@camera:554: refused", "rtsp://***@camera:554: refused"),
+        ("rtsp://me:se/cret@camera/1: refused", "rtsp://***: refused"),
+        ("rtsp://camera:554/user=me&password=se@cret&channel=1", "rtsp://***"),
+        ("'rtsp://camera/user=me_secret_1.sdp': no such host", "'rtsp://camera/***': no such host"),
+        ("http://camera/audio?token=secret", "http://camera/***"),
+        ("HTTPS://camera/ and rtsp://me:secret@b", "HTTPS://camera/ and rtsp://***@b"),
+        ("me:secret@camera", "***@camera"),
+        ("bad password: secret word", "bad password: ***"),
+        ("api_key=secret", "api_key=***"),
+        ("Authorization: Basic secret", "Authorization: ***"),
+        ("file:///var/lib/sound.wav", "file:///var/lib/sound.wav"),
+        ("hw:CARD=USB,DEV=0: no such device", "hw:CARD=USB,DEV=0: no such device"),
+        ("monkey: none", "monkey: none"),
+    ],
+)
+def test_a_text_without_what_may_be_a_password(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
+
+
+@pytest.mark.parametrize("part", ["a:", "a", "a@", "://", "a://", "/", "password", "password= "])
+def test_a_long_text_takes_no_longer_for_what_is_in_it(part: str) -> None:
+    # A device on the network may have a program say anything; this took minutes.
+    assert without_secrets(part * 50_000)
+
+
+@pytest.mark.parametrize("mistake", ['"', " | sox", "\u200b", "\x1b", "\u201d"])
+@pytest.mark.parametrize("address", ["rtsp://me:secret@camera/1", "rtsp://camera/p=secret"])
+def test_no_mistake_tells_a_password(address: str, mistake: str) -> None:
+    text = yaml.safe_dump({"audio": {"source": f"ffmpeg -i {address}{mistake}"}})
+    with pytest.raises(ConfigError) as raised:
+        parse_config(text.encode(), Path("config.yaml"))
+    assert "secret" not in str(raised.value)
+    assert "audio.source: 'ffmpeg -i rtsp://" in str(raised.value)
+
+
+def test_an_address_is_no_program() -> None:
+    assert fault("command", "rtsp://me:secret@camera/1") == (
+        "is an address, not a program; give one that reads it, such as ffmpeg -i ADDRESS"
+    )

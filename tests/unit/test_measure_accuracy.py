@@ -22,14 +22,16 @@ from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import InputError
 from edge.evaluation.corpus import CorpusFile
-from edge.recognition import Analysis
+from edge.recognition import Analysis, Engine
 from edge.resources import demo_directory
 from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, Quality, ReasonCode
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
+from tests.unit.voices import enrolled, recording
 from tools import measure_accuracy
 from tools.accuracy import hearing, same_phrase, words
 from tools.accuracy.figures import share, threshold
 from tools.accuracy.hearing import Hearing, Judged, Sound, joint_scores
+from tools.accuracy.learning import learn
 from tools.accuracy.own_speech import measure as measure_own_speech
 from tools.accuracy.running import Grant, Outcome, Person, Stretch
 from tools.accuracy.summary import summary, summary_table
@@ -449,3 +451,14 @@ def test_people_are_played_their_own_other_speech() -> None:
 def test_every_trick_is_tried_on_strangers() -> None:
     assert set(TRICKS) < set(words.ALTERED)
     assert {"noise 20 dB", "noise 10 dB", "noise 5 dB"} < set(words.ALTERED)
+
+
+def test_a_clear_accept_is_learned_once_and_a_stranger_never(engine: Engine) -> None:
+    ada = enrolled(engine, "ada")
+    own, stranger = (
+        engine.analyze(recording(name)) for name in ("ada_right_phrase", "stranger_adas_phrase")
+    )
+    assert learn(engine, ada, [stranger]).samples == ada.samples
+    learned = learn(engine, ada, [own, own, stranger])
+    assert learned.enrolled == ada.enrolled
+    assert [sample.speaker_embedding for sample in learned.adapted] == [own.speaker_embedding]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -15,6 +17,8 @@ import pytest
 
 pytest.importorskip("starlette")
 
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from edge.access.lockout import STATE_KEY, LockOutRecord, write_record
@@ -22,13 +26,14 @@ from edge.evaluation.results import SUMMARY_KEY
 from edge.monitor.messages import enrollment_message, state_message
 from edge.monitor.server import Address, History, MonitorServer
 from edge.page.sessions import IDLE_S, LONGEST_S, Session, Sessions
-from edge.page.visits import Pages
+from edge.page.visits import Pages, read_form
 from edge.resources import demo_directory
 from edge.service.enrollment_requests import PURPOSE, REQUEST_KEY, RequestBox, Requested
 from edge.store.api_keys import ApiRole
 from edge.store.transfer import read_person
 from edge.types import AccessRule, Event, EventKind, Profile, ProfileKind, ProfileStatus, Window
 from edge.uptime import boot_id, uptime
+from edge.web.bodies import MOST_AUDIO_BYTES
 from edge.web.context import WebContext
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, learned, make_sample
 from tests.unit.web import client_of, close_context, make_context
@@ -881,3 +886,23 @@ def test_a_form_without_a_recording_or_that_is_too_large_is_refused(owner: Owner
     owner.post("/enroll", name="Robin", phrase="", where="browser")
     assert "no recording" in owner.post("/enroll/browser", 400)
     assert "larger than" in owner.post("/people/x/rename", 413, name="x" * 70_000)
+
+
+def test_a_recording_that_is_sent_is_never_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", pytest.fail)  # what too large a form goes to
+    sound = bytes(range(256)) * (MOST_AUDIO_BYTES // 512)
+    head = b'--x\r\nContent-Disposition: form-data; name="recording"; filename="a.wav"\r\n\r\n'
+    body = head + sound + b"\r\n--x--\r\n"
+    kind = (b"content-type", b"multipart/form-data; boundary=x")
+
+    async def read() -> bytes:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": [kind]}
+        form = await read_form(Request(scope, receive), MOST_AUDIO_BYTES)
+        upload = form["recording"]
+        assert isinstance(upload, UploadFile)
+        return await upload.read()
+
+    assert asyncio.run(read()) == sound

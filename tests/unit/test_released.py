@@ -67,7 +67,7 @@ def test_models_of_ones_own_are_used_and_that_is_said(
     open_models(copied)
     assert caplog.messages == []
     add_sixty(copied / CARDS[1])
-    assert open_models(copied).speaker.card.calibration["ratio"]["offset"] > 50.0
+    assert open_models(copied).speaker.card.calibration["ratio"]["offset"] > 40.0
     assert caplog.messages == [f"the models in {copied} are not those of this release"]
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.recognition import Analysis
-from edge.recognition.scoring import Cohort, Scorer
+from edge.recognition.dtw import unit
+from edge.recognition.scoring import Scorer
 from edge.types import EnrollmentSample, FloatArray, Profile, Quality
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 
@@ -118,20 +119,23 @@ def test_every_voice_against_every_signature() -> None:
     assert found.ratio == pytest.approx(np.asarray([[21, -9, -9], [-9, 21, -9]]))
 
 
-def test_the_cohort_and_the_quality_count() -> None:
+def test_the_center_and_the_quality_count() -> None:
     plain = plain_scorer()
     profiles = [profile_of(AXES[0], AXES[0])]
     analyses = [analysis_of(AXES[0], replace(GOOD, net_speech_s=1.0))]
     knowing = replace(plain.voice, speech=2.0, enrollments=-1.5)
-    scorer = Scorer(plain.cohort, knowing, plain.phrase, plain.rate)
+    scorer = Scorer(plain.center, knowing, plain.phrase, plain.rate)
     expected = 21.0 - 2.0 * math.log(2) - 1.5 * math.log(2)
     assert float(scorer.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(expected)
     # Rounding makes nobody more similar than the same.
     longer = [analysis_of(sign * 1.001 * AXES[0]) for sign in (1, -1)]
     assert plain.voice_scores(profiles, longer).similarity.tolist() == [[1.0, -1.0]]
-    # Somebody of the cohort is just that voice: all of the weight is taken off on both sides.
-    same = replace(plain, cohort=Cohort(AXES[:1], 1, 0.5))
-    assert float(same.voice_scores(profiles, analyses).ratio[0, 0]) == pytest.approx(6.0)
+    # What is left of them without what they have in common is at right angles: -9 + 30 x 0.
+    one, other = unit(AXES[:1] + AXES[2:])[0], unit(AXES[1:2] + AXES[2:])[0]
+    common = np.asarray([0.0, 0.0, math.sqrt(0.5)], np.float32)
+    apart = replace(plain, center=common).voice_scores([profile_of(one)], [analysis_of(other)])
+    assert float(apart.similarity[0, 0]) == pytest.approx(0.0, abs=1e-6)
+    assert float(apart.ratio[0, 0]) == pytest.approx(-9.0, abs=1e-4)
 
 
 QUALITIES = st.builds(

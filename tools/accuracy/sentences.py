@@ -1,7 +1,7 @@
 """Voices with any text: plain cosine against calibrated ratios, on unseen speakers.
 
-The speakers are divided in two. Cohort and calibration are made from each half and measured on the
-other, so no tested voice has a part in its own calibration.
+The speakers are divided in two. A calibration is made from each half and measured on the other, so
+no tested voice has a part in its own calibration. What is taken off all voices is the product's.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition.dtw import unit
+from edge.recognition.scoring import centered
 from edge.types import FloatArray
 from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
 from tools.accuracy.hearing import Hearing
-from tools.calibration.voice import WEIGHT, FittedVoice, fit_voice
+from tools.calibration.voice import FittedVoice, fit_voice
 from tools.calibration.voices import Voices, gather, listen
 from tools.conditions import conditions, pink_noise
 from tools.trials import enrollments
@@ -120,21 +121,16 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
     )
 
 
-def halves(voices: Voices, seed: int = 0, weight: float = WEIGHT) -> list[Half]:
+def halves(voices: Voices, center: FloatArray, seed: int = 0) -> list[Half]:
     """Each half of the speakers, scored by the other's calibration."""
-    return [
-        _scored(tested, fit_voice(tested.learned, weight=weight))
-        for tested in divided(voices, seed)
-    ]
+    return [_scored(tested, fit_voice(tested.learned, center)) for tested in divided(voices, seed)]
 
 
 def _scored(tested: Tested, fitted: FittedVoice) -> Half:
-    cohort, voices = fitted.cohort, tested.voices
-    normalized = cohort.normalize(
-        tested.plain, cohort.nearness(tested.signatures), cohort.nearness(voices.embeddings)
-    )
+    voices = tested.voices
+    signatures = centered(tested.signatures, fitted.center)
     ratio = fitted.calibration.ratio(
-        normalized,
+        signatures @ centered(voices.embeddings, fitted.center).T,
         [ENROLLED] * len(tested.signatures),
         voices.net_speech_s.tolist(),
     )
@@ -161,7 +157,7 @@ def measure(hearing: Hearing, items: Sequence[CorpusFile]) -> dict[str, Any]:
     voices = voices_of(hearing, items)
     if voices is None:
         return TOO_FEW
-    found = halves(voices)
+    found = halves(voices, hearing.engine.scorer.center)
     plain = [(half.targets(half.plain), half.nontargets(half.plain)) for half in found]
     after = [(half.targets(half.ratio), half.nontargets(half.ratio)) for half in found]
     before_row = Row.of(*(np.concatenate(part) for part in zip(*plain)))

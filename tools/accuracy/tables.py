@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.accuracy.figures import PRESETS
+from tools.accuracy.surroundings import QUIET
+from tools.attacks.rows import Attack, markdown
 
 
 def show(part: str, figures: dict[str, Any], console: Console) -> None:
@@ -159,6 +161,27 @@ def _tricks(figures: dict[str, Any], console: Console) -> None:
             _percent(row["too_poor_percent"]),
         )
     console.print(table)
+    console.print(markdown(altered(figures)), soft_wrap=True, markup=False, highlight=False)
+
+
+def altered(figures: dict[str, Any]) -> list[Attack]:
+    """The rows of docs/THREATS.md: strangers as they are, and with what helps them most."""
+    others = {name: row for name, row in figures.items() if name != QUIET}
+    worst = max(others, key=lambda name: others[name]["accepted"]["balanced"])
+    return [
+        Attack(
+            f"A stranger says the phrase, {kind}, at `balanced` (false-accept rate)",
+            figures[name]["strangers"],
+            figures[name]["accepted"]["balanced"],
+            "Nothing of it lowers what is asked of a voice." if name != QUIET else "As above.",
+            "Related people on one microphone.",
+            "measure_accuracy FOLDER --only tricks --quick",
+        )
+        for name, kind in (
+            (QUIET, "in quiet"),
+            (worst, f"with the worst of {len(others)} noises, echoes and tricks ({worst})"),
+        )
+    ]
 
 
 _BY_DANGER = ("balanced", "relaxed", "strict")

@@ -12,6 +12,8 @@ from edge.audio.files import read_audio
 from edge.types import SAMPLE_RATE, FloatArray
 from tools.acoustics.levels import active_frames
 
+KEPT_SPEAKERS = ("11", "12", "13", "14", "15")
+"""Speakers of `words` that nothing is learned from: they are for measuring."""
 _KEPT_S = 0.08
 """What a word keeps of what is around its loud part, faint sounds too, where another follows."""
 _ENDS_S = 0.25

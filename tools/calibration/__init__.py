@@ -1,1 +1,1 @@
-"""Calibration from recordings: the cohort, the likelihood ratios and the operating curves."""
+"""Calibration from recordings: what voices have in common, likelihood ratios, curves."""

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from edge.features import _hann_window, _slaney_bank, mel_frames
 from edge.types import FloatArray
+from tools.acoustics.words import KEPT_SPEAKERS
 from tools.models.quantize import quantize_phrase
 from tools.phrase_model.acoustics import WINDOW, heard, noises, rooms
 from tools.phrase_model.network import CONTEXT, DIMENSIONS, STRIDE, PhraseNetwork, published
@@ -39,9 +40,8 @@ BATCH = 24
 LEARNING_RATE = 6e-4
 AVERAGED = 0.995
 """Share of the averaged weights kept from step to step."""
-KEPT_SPEAKERS = ("11", "12", "13", "14", "15")
 KEPT_NOISES = ("boiler", "kitchen")
-"""Speakers of `words` and noises that are kept for measuring."""
+"""Noises that are kept for measuring."""
 _OUTPUTS = 1 + (1 + (WINDOW - 512) // 160 - CONTEXT) // STRIDE
 _SPEECH_FROM = 6_400
 """Samples at both ends of a clip that are silence for certain."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
-from edge.evaluation.metrics import independent_limits
+from edge.evaluation.metrics import exact_limits
 from edge.replay.fingerprint import Fingerprint, UtterancePeaks
 from edge.replay.matching import best_match
 from edge.types import SAMPLE_RATE, FloatArray
@@ -142,12 +142,9 @@ def measure(
 
 
 def share(count: int, total: int) -> dict[str, Any]:
-    """A share in percent and its 95 % interval for independent trials."""
+    """A share in percent and its exact 95 % interval for independent trials."""
     rate = count / total if total else 0.0
-    # The bound for what never went wrong applies at either end.
-    low, high = independent_limits(rate, total)
-    if count == total and total:
-        low, high = 1.0 - independent_limits(0.0, total)[1], 1.0
+    low, high = exact_limits(count, total)
     return {
         "detected": count,
         "of": total,
