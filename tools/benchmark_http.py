@@ -3,9 +3,9 @@
     python -m tools.benchmark_http [--plays N] [--only ATTACK ...]
 
 Runs the service, a broker and `edge-voice serve` on one state directory, both with the priorities
-of their units (that of the service takes root). A resident's phrase is played to the service, alone
-and during each attack, in turn; the attackers are processes of the lowest priority, as if they ran
-elsewhere.
+of their units (that of the service takes root). A resident's phrase is played to the service during
+each attack in turn, and alone before, between and after them. The attackers are processes of the
+lowest priority, as if they ran elsewhere.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ from edge.types import SAMPLE_RATE
 from edge.web.callers import HEADER
 from tools.benchmark_service import memory_mb, processor_s
 
+NICENESS = ("nice", "-n", "10")
+"""The priority of the server's unit, which its recognizer always has."""
 _PATIENCE_S = 30.0
 _THREADS = 10
 _HELD = 60
@@ -79,11 +81,11 @@ class Target:
         context = ssl.create_default_context(cafile=self.certificate)
         return context.wrap_socket(plain, server_hostname="localhost")
 
-    def ask(self, head: str, body: bytes = b"") -> None:
-        """One request on a connection of its own, and the beginning of its answer."""
+    def ask(self, head: str, body: bytes = b"") -> bytes:
+        """The beginning of the answer to a request on a connection of its own."""
         with self.connect() as connection:
             connection.sendall(f"{head}\r\n\r\n".encode() + body)
-            connection.recv(4096)
+            return connection.recv(4096)
 
 
 def slow(target: Target, _: int) -> None:
@@ -142,7 +144,9 @@ def verifications(target: Target, _: int) -> None:
     body = recording()
     head = f"POST {_API}/{target.profile_id}:verify?api-version=2021-09-05 HTTP/1.1\r\n"
     head += f"Host: localhost\r\n{HEADER}: {target.key}\r\nContent-Length: {len(body)}"
-    target.ask(head, body)
+    answer = target.ask(head, body)
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"a verification failed: {answer[:80]!r}")
 
 
 ATTACKS: dict[str, Callable[[Target, int], None]] = {
@@ -191,11 +195,17 @@ def attacked(name: str, target: Target) -> Iterator[Any]:
 
 
 @contextmanager
-def served(path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`edge-voice serve` over TLS with its unit's priority, and its port."""
-    arguments = ["serve", "--json", "--tls", "--port", "0", "--config", str(path)]
+def served(
+    path: Path, *more: str, before: Sequence[str] = NICENESS
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`edge-voice serve` with more arguments, and its port.
+
+    Args:
+        before: what its command line begins with.
+    """
+    arguments = ["serve", "--json", *more, "--port", "0", "--config", str(path)]
     process = subprocess.Popen(
-        ["nice", "-n", "10", *command(*arguments)],
+        [*before, *command(*arguments)],
         stdout=subprocess.PIPE,
         stderr=path.with_name("server.log").open("wb"),
         env=environment(),
@@ -207,6 +217,37 @@ def served(path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     finally:
         process.terminate()
         process.wait()
+
+
+@dataclass
+class Meanwhile:
+    """What was seen of the door and of the server while something went on.
+
+    Attributes:
+        delays_s: from the end of the speech to the decision.
+        granted: how many of them let somebody in.
+        rounds: of the attackers.
+        processor_s, elapsed_s: of the server, and of the clock.
+        memory_mb: the server's largest until then.
+    """
+
+    delays_s: list[float] = field(default_factory=list)
+    granted: int = 0
+    rounds: int = 0
+    processor_s: float = 0.0
+    elapsed_s: float = 0.0
+    memory_mb: float = 0.0
+
+    def cells(self) -> tuple[str, ...]:
+        """The figures of a row."""
+        return (
+            f"{1e3 * statistics.median(self.delays_s):.0f}",
+            f"{1e3 * max(self.delays_s):.0f}",
+            f"{self.granted} of {len(self.delays_s)}",
+            str(self.rounds),
+            f"{100 * self.processor_s / self.elapsed_s:.0f} %",
+            f"{self.memory_mb:.0f}",
+        )
 
 
 def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
@@ -221,20 +262,22 @@ def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
         path = write_config(Path(name), settings)
         config = load_config(path)
         enroll((person,), config, Show(None))
-        server, port = stack.enter_context(served(path))
+        server, port = stack.enter_context(served(path, "--tls"))
         with open_store(config.state_path, settings=config.store) as store:
             key = ApiKeys(store).new("Benchmark", ApiRole.MANAGE)
             profile_id = store.get(person.name).id
         target = Target(port, config.state_path / OWN_FILE, key, profile_id)
+        verifications(target, 0)  # raises here if it does not work
         subscriber = stack.enter_context(DecisionSubscriber(config))
         service = stack.enter_context(ServiceProcess(path, piped=True))
         with contextlib.suppress(PermissionError):  # as its unit has it
             os.setpriority(os.PRIO_PROCESS, service.pid, -5)
         player = stack.enter_context(Player(service.sound))
         time.sleep(5.0)
-        rows: list[tuple[str, ...]] = []
-        for each in ["", *wanted, ""]:
-            delays, granted = [], 0
+        found = {each: Meanwhile() for each in ("", *wanted)}
+        order = [other for each in wanted for other in ("", each)]
+        for each in [*order, ""]:
+            now = found[each]
             with attacked(each, target) as counted:
                 begun_s, before_s = time.monotonic(), processor_s(server.pid)
                 for _ in range(plays):
@@ -243,22 +286,13 @@ def measure(plays: int, wanted: list[str]) -> list[tuple[str, ...]]:
                     if begun is None or arrival is None:
                         raise service.fault("no decision came")
                     message, decision = arrival
-                    granted += decision["decision"] == "granted"
-                    delays.append(message.timestamp - begun - scene.speech_end_s)
-                load = (processor_s(server.pid) - before_s) / (time.monotonic() - begun_s)
-                rounds = counted.value
-            rows.append(
-                (
-                    each or "nothing",
-                    f"{1e3 * statistics.median(delays):.0f}",
-                    f"{1e3 * max(delays):.0f}",
-                    f"{granted} of {plays}",
-                    str(rounds),
-                    f"{100 * load:.0f} %",
-                    f"{memory_mb(server.pid, 'VmHWM'):.0f}",
-                )
-            )
-    return rows
+                    now.granted += decision["decision"] == "granted"
+                    now.delays_s.append(message.timestamp - begun - scene.speech_end_s)
+                now.processor_s += processor_s(server.pid) - before_s
+                now.elapsed_s += time.monotonic() - begun_s
+                now.rounds += counted.value
+            now.memory_mb = memory_mb(server.pid, "VmHWM")
+    return [(each or "nothing", *now.cells()) for each, now in found.items()]
 
 
 def main(arguments: list[str]) -> int:

@@ -84,17 +84,24 @@ def running_s(state: DeviceState, now_s: float, boot: str) -> float:
     Raises:
         StoreError: the device's state cannot be used.
     """
-    known, at_s, total_s = _stored(state)
-    same = known == boot and now_s >= at_s
-    total_s += now_s - at_s if same else now_s
-    record = {"boot": boot, "at_s": round(now_s, 3), "total_s": round(total_s, 3)}
-    state.put(RUNNING_KEY, json.dumps(record, separators=(",", ":")))
-    return round(total_s, 3)
+    total_s = 0.0
+
+    def counted(text: str | None) -> str:
+        nonlocal total_s
+        known, at_s, total_s = _stored(text)
+        same = known == boot and now_s >= at_s
+        total_s = round(total_s + (now_s - at_s if same else now_s), 3)
+        record = {"boot": boot, "at_s": round(now_s, 3), "total_s": total_s}
+        return json.dumps(record, separators=(",", ":"))
+
+    # Of several processes that count, none may take back what another one has.
+    state.change(RUNNING_KEY, counted)
+    return total_s
 
 
-def _stored(state: DeviceState) -> tuple[str, float, float]:
+def _stored(text: str | None) -> tuple[str, float, float]:
     try:
-        record = json.loads(state.get(RUNNING_KEY) or "{}")
+        record = json.loads(text or "{}")
         return str(record["boot"]), _seconds(record["at_s"]), _seconds(record["total_s"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return "", math.inf, 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge.errors import StoreError
@@ -63,9 +63,12 @@ class DeviceState:
         """The text kept under a name, None where there is none."""
         with self._lock, _KIND.errors(self.path):
             value = self._value(name)
-        if value is None or isinstance(value, str):
-            return value
-        raise _KIND.damaged(self.path, name)
+        return self._text(name, value)
+
+    def change(self, name: str, changed: Callable[[str | None], str]) -> None:
+        """Put in place of a text what it is `changed` to, with no other process in between."""
+        with self._lock, self._writing():
+            self._set(name, changed(self._text(name, self._value(name))))
 
     def put(self, name: str, text: str | None) -> None:
         """Keep a text of 64 KiB at most in place of an earlier one; None removes it."""
@@ -100,6 +103,11 @@ class DeviceState:
         if not (isinstance(value, int) and value >= 0):
             raise _KIND.damaged(self.path, name)
         return value
+
+    def _text(self, name: str, value: object) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        raise _KIND.damaged(self.path, name)
 
     def _value(self, name: str) -> object:
         row = self._database.execute("SELECT value FROM entry WHERE name = ?", (name,)).fetchone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,13 @@ class Guided:
 
     def run_for(self, seconds: float) -> None:
         """As if the machine had run for so much longer."""
-        state = DeviceState(self.house.config.parent / "state")
-        running = json.loads(state.get(RUNNING_KEY) or "")
-        running["total_s"] += seconds
-        state.put(RUNNING_KEY, json.dumps(running))
-        state.close()
+
+        def later(text: str | None) -> str:
+            running = json.loads(text or "")
+            return json.dumps({**running, "total_s": running["total_s"] + seconds})
+
+        with closing(DeviceState(self.house.config.parent / "state")) as state:
+            state.change(RUNNING_KEY, later)
 
     def event(self, number: int) -> dict[str, Any]:
         """The event of that number, the first being 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,9 @@ class Memory(DeviceState):
         self.texts.pop(name, None)
         if text is not None:
             self.texts[name] = text
+
+    def change(self, name: str, changed: Callable[[str | None], str]) -> None:
+        self.put(name, changed(self.get(name)))
 
     def last(self, name: str) -> int:
         return self.numbers.get(name, 0)

@@ -149,3 +149,20 @@ def test_another_process_that_writes_is_waited_for_only_so_long(
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="in use by another process for too long"):
             action(state)
+
+
+def test_a_change_is_one_step_for_every_process(tmp_path: Path) -> None:
+    """What another process counts meanwhile is not taken back."""
+    with closing(DeviceState(tmp_path)) as state, closing(DeviceState(tmp_path, 0.05)) as other:
+        state.put("count", "1")
+
+        def counted(text: str | None) -> str:
+            with pytest.raises(StoreError):
+                other.change("count", lambda text: f"{text}!")
+            return f"{text}+1"
+
+        state.change("count", counted)
+        assert (state.get("count"), other.get("count")) == ("1+1", "1+1")
+        other.change("count", lambda text: f"{text}!")
+        other.change("new", lambda text: f"{text}!")
+        assert (state.get("count"), state.get("new")) == ("1+1!", "None!")
