@@ -121,15 +121,14 @@ def _quick(
     starts = np.arange(0, before + len(peaks.speech) - MIN_OVERLAP * PHASES, PHASES)[:, np.newaxis]
     at = starts + np.arange(_QUICK_FRAMES) * _QUICK_STEP * PHASES
     around = ((before, _SPAN * PHASES), (0, 0))
-    views = [
-        np.pad(peaks.at_pitch(higher, _QUICK_BANDS), around)[at].reshape(len(starts), -1)
-        for higher in _QUICK_PITCHES
-    ]
-    stacked = np.concatenate(views)
+    views = [np.pad(peaks.at_pitch(higher, _QUICK_BANDS), around) for higher in _QUICK_PITCHES]
     scores = []
     for first in range(0, len(fingerprints), _BLOCK):
         pieces, counts = _pieces(fingerprints[first : first + _BLOCK])
-        found = (stacked @ pieces.T).reshape(len(views), len(starts), -1).max(axis=1)
+        # One pitch at a time: all windows of all of them take tens of megabytes.
+        found = np.stack(
+            [(view[at].reshape(len(starts), -1) @ pieces.T).max(axis=0) for view in views]
+        )
         firsts = np.cumsum(counts) - counts
         scores.append(np.add.reduceat(found, firsts, axis=1) / np.sqrt(counts))
     score = np.concatenate(scores, axis=1)
