@@ -70,7 +70,7 @@ def test_a_key_of_another_size_is_refused(tmp_path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize(("age_s", "stays"), [(30 * DAY - 0.01, True), (30 * DAY, False)])
-@pytest.mark.parametrize("wall_s", [0.0, NOON, NOON + 2000 * DAY])
+@pytest.mark.parametrize("wall_s", [0.0, NOON, NOON + 2000 * DAY], ids=["1970", "now", "later"])
 def test_an_entry_stays_for_its_days_whatever_the_clock_shows(
     tmp_path: Path, clock: Clock, age_s: float, stays: bool, wall_s: float
 ) -> None:
