@@ -14,6 +14,7 @@ HELD = [part for part in attack.PARTS if part != "spread"]
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("part", HELD)
 def test_nothing_is_accepted(part: str, speech_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "found.json"

@@ -74,6 +74,7 @@ def test_figures_of_a_row() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_runs_on_the_recordings_of_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     cores = os.sched_getaffinity(0)
     assert main(["--rounds", "1", "--count", "2", "--clients", "2"]) == 0
@@ -90,6 +91,7 @@ def test_runs_on_the_recordings_of_the_demo(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_door_decides_while_clients_verify(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark_http.main(["--plays", "1", "--only", "verifications"]) == 0
     rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]

@@ -24,7 +24,7 @@ from tests.integration.http_server import ServerProcess
 from tests.unit.cloud import said
 from tests.unit.stores import make_sample
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 EXAMPLES = int(os.environ.get("EDGE_VOICE_FUZZ_EXAMPLES", "25"))
 SETTINGS = "lockout:\n  enabled: false\n"

@@ -25,7 +25,7 @@ from tests.integration.http_server import ServerProcess
 from tests.unit.cloud import NOBODY, wav
 from tests.unit.voices import quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SDK = REPOSITORY / "tests" / "sdk"
 LONGEST_S = 300
