@@ -39,7 +39,8 @@ class Core:
             context.store, context.config, self.profiles, context.attempts
         )
         self.operations = Operations()
-        self._compared = FloodLog(EventKind.VERIFICATION)
+        # More than of refused commands: a program that verifies all day is what keys are for.
+        self._compared = FloodLog(EventKind.VERIFICATION, burst=1000, per_s=1000 / 86400.0)
 
     async def every(self, resource: Resource) -> list[CloudProfile]:
         """All profiles of a resource, by id."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import soxr
 
 from edge.resources import demo_directory
+from tests.integration.scripted_microphone import said_anew
 from tests.integration.virtual_microphone import VirtualMicrophone
 from tests.integration.waiting import PATIENCE
 
@@ -30,10 +30,8 @@ ANSWERS = {
 
 def test_guided_demo(microphone: VirtualMicrophone, tmp_path: Path) -> None:
     said = []
-    # Nobody says a phrase twice alike: what is heard again would be taken for a recording.
-    samples, rate = soundfile.read(demo_directory() / "ada_right_phrase.flac")
     again = tmp_path / "again.flac"
-    soundfile.write(again, soxr.resample(samples, rate * 1.03, rate), rate)
+    soundfile.write(again, said_anew("ada_right_phrase", 1.05, 0.96, 1.04), 16_000)
     answers = {"Say your phrase again": [again]}
     for question, files in ANSWERS.items():
         answers[question] = [demo_directory() / f"{file}.flac" for file in files]

@@ -75,7 +75,7 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
         try:
             feed(service, np.zeros(16_000))
             listener.wait_for("/status", is_listening)
-            assert settled(lambda: len(configs(listener)) == 15)
+            assert settled(lambda: len(configs(listener)) == 16)
             found = configs(listener)
             names = {topic.split("/")[3] for topic, content in found.items() if content}
             assert names == {
@@ -163,7 +163,7 @@ def test_it_is_said_again_when_home_assistant_is_born(
     listening = Subscriber(broker, contract=False)
     doing = device(tmp_path, broker, told.append)
     with listening as listener, connected(broker) as client, doing:
-        assert settled(lambda: len(configs(listener)) == 15)
+        assert settled(lambda: len(configs(listener)) == 16)
         # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
         send(client, HERE, "spoiled", retain=True)
         assert settled(lambda: "spoiled" in [message.text for message in listener.messages])
@@ -176,7 +176,7 @@ def test_it_is_said_again_when_home_assistant_is_born(
         for _ in range(200):  # a flood is heard once
             client.publish(f"{PREFIX}/status", "online", qos=1)
         heard_all()
-        assert settled(lambda: len(configs(listener)) == 15)
+        assert settled(lambda: len(configs(listener)) == 16)
         assert len(listener.on(HERE)) == 1
         # Not too soon after the one before.
         let_pass(1800.0)

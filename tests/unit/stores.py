@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -139,8 +140,11 @@ def same(one: EnrollmentSample, other: EnrollmentSample) -> bool:
 
 def is_open(path: Path) -> bool:
     """Whether this process has a file open."""
-    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
-    return path in [each.readlink() for each in links]
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another thread has closed it
+            if each.readlink() == path:
+                return True
+    return False
 
 
 def enroll(store: ProfileStore, name: str, *seeds: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from edge.replay.matching import best_match
 from edge.replay.memory import fingerprints_of
 from edge.store import MAX_PROFILES, open_store
 from edge.store.api_keys import ApiRole
-from edge.types import FloatArray, Profile, ProfileStatus
+from edge.types import EventKind, FloatArray, Profile, ProfileStatus
 from tests.unit.cloud import (
     NOBODY,
     UNKNOWN,
@@ -196,9 +195,10 @@ def test_a_verification_is_the_judgment_of_the_door(
 def test_one_recording_sent_forever_leaves_the_audit_trail_what_it_holds(
     cloud: Cloud, ada_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core, "FloodLog", partial(FloodLog, burst=2, per_s=0.0, summary_s=0.0))
-    application = cloud.client.app
-    application.state.cloud_core = core.Core(cloud.context)  # type: ignore[attr-defined]
+    few = FloodLog(EventKind.VERIFICATION, burst=2, per_s=0.0, summary_s=0.0)
+    monkeypatch.setattr(core, "FloodLog", lambda *_, **__: few)
+    state = cloud.client.app.state  # type: ignore[attr-defined]
+    monkeypatch.setattr(state, "cloud_core", core.Core(cloud.context), raising=False)
     before = len(cloud.events())
     for _ in range(5):
         url = f"{V1}/verify?verificationProfileId={ada_id}"

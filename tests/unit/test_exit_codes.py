@@ -247,9 +247,8 @@ class TestEnvironment:
         sound_system.devices.clear()
         commands = (
             "enroll Bob",
-            "identify",
             "devices",
-            "identify --device foo",
+            "enroll Bob --device foo",
             "monitor --listen",
             "setup --yes --check skip --microphone foo",
         )
