@@ -36,7 +36,7 @@ from tests.integration.waiting import PATIENCE, settled
 from tests.unit.stores import PHRASE_MODEL, SPEAKER_MODEL, enroll, learned, make_sample
 from tests.unit.web import close_context, make_context
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 _MS = PATIENCE * 1000
 expect.set_options(timeout=_MS)
