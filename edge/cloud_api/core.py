@@ -20,7 +20,7 @@ from edge.web.context import WebContext
 
 
 @dataclass(frozen=True)
-class Recording:
+class SentRecording:
     """A recording that was sent, and its length in seconds."""
 
     data: bytes
@@ -77,17 +77,17 @@ class Core:
         await run_in_threadpool(self.profiles.delete, resource, profile_id)
         asked.record(EventKind.DELETION, profile_id)
 
-    async def recording(self, asked: Asked, limits: Limits) -> Recording:
+    async def recording(self, asked: Asked, limits: Limits) -> SentRecording:
         """The recording in the body."""
         data = await asked.audio()
-        return Recording(data, require_wav(data, asked.media_type, limits))
+        return SentRecording(data, require_wav(data, asked.media_type, limits))
 
     async def enroll(
         self,
         asked: Asked,
         resource: Resource,
         profile_id: str,
-        recording: Recording,
+        recording: SentRecording,
         *,
         complete: bool,
     ) -> Enrolled:
@@ -112,7 +112,7 @@ class Core:
         asked: Asked,
         resource: Resource,
         profile_id: str,
-        recording: Recording,
+        recording: SentRecording,
         limits: Limits,
     ) -> Verified:
         """Whether it is this person."""
@@ -140,7 +140,7 @@ class Core:
         asked: Asked,
         resource: Resource,
         profile_ids: Sequence[str],
-        recording: Recording,
+        recording: SentRecording,
         limits: Limits,
     ) -> Identified:
         """Who of a group speaks."""

@@ -19,7 +19,7 @@ from edge.cloud_api.calls import (
     json_response,
     require_locale,
 )
-from edge.cloud_api.core import Recording, core_of
+from edge.cloud_api.core import SentRecording, core_of
 from edge.cloud_api.faults import Fault, of_refusal
 from edge.cloud_api.operations import Operation
 from edge.cloud_api.profiles import CloudProfile, Resource
@@ -165,7 +165,7 @@ async def _enroll_identification(asked: Asked) -> Response:
 
 
 async def _enrollment(
-    asked: Asked, profile_id: str, recording: Recording, *, short: bool
+    asked: Asked, profile_id: str, recording: SentRecording, *, short: bool
 ) -> dict[str, Any]:
     enrolled = await core_of(asked).enroll(
         asked, Resource.IDENTIFICATION, profile_id, recording, complete=short
@@ -188,7 +188,7 @@ async def _identify(asked: Asked) -> Response:
 
 
 async def _speaker(
-    asked: Asked, profile_ids: list[str], recording: Recording, limits: Limits
+    asked: Asked, profile_ids: list[str], recording: SentRecording, limits: Limits
 ) -> dict[str, Any]:
     found = await core_of(asked).identify(
         asked, Resource.IDENTIFICATION, profile_ids, recording, limits
