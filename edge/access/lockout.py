@@ -125,7 +125,7 @@ class LockOut:
         self._slips: list[_Slip] = []
         self._lock = threading.RLock()
         self._written_at = clock()
-        self._known = self._begin(), self._written_at
+        self._known = self._begin(self._written_at), self._written_at
         self._writes = True
         self._unwritten = False
         self._was_locked = self.locked
@@ -163,18 +163,19 @@ class LockOut:
         if not config.enabled or not self._counts(reason):
             return
         with self._lock:
-            now = self._now()
+            clock_s = self._clock()
+            now = self._now(clock_s)
             if now.left_s > 0.0:
                 return
             cost_s = self._cost_s if reason in _BUDGETED else 0.0
             debt_s = now.debt_s + cost_s
             if voice is not None and reason in _OWN_SLIPS:
-                self._slips = [*self._recent_slips(), _Slip(self._clock(), voice, cost_s)]
+                self._slips = [*self._recent_slips(), _Slip(clock_s, voice, cost_s)]
             recent = tuple(age for age in now.ages_s if age < config.within_s)
             ages_s = (*recent, 0.0)
             whole_s = config.budget_s + _ROUNDING_S
             counted = replace(now, ages_s=ages_s, quiet_s=0.0, debt_s=min(debt_s, whole_s))
-            self._set(counted)
+            self._set(counted, clock_s)
             if len(ages_s) >= config.rejections:
                 self.begin(f"{config.rejections} rejections, the last one {reason.value}")
             elif cost_s and debt_s > whole_s:
@@ -187,12 +188,13 @@ class LockOut:
         if not self._config.enabled:
             return False
         with self._lock:
-            before = self._now()
+            clock_s = self._clock()
+            before = self._now(clock_s)
             number = before.round + 1
             length_s = duration_s(self._config, number)
             now = LockOutRecord(number, length_s, debt_s=before.debt_s)
             self._was_locked = True
-            self._set(now)
+            self._set(now, clock_s)
             self._write()
             _log.warning("locked out for %.0f s: %s (round %d)", now.left_s, by, now.round)
             detail: dict[str, Detail] = {"round": now.round, "lasts_s": now.left_s, "by": by}
@@ -210,10 +212,11 @@ class LockOut:
             own = [slip for slip in recent if cosine(slip.voice, voice) >= self._same_voice]
             self._slips = [slip for slip in recent if slip not in own]
             if own:
-                now = self._now()
+                clock_s = self._clock()
+                now = self._now(clock_s)
                 ages_s = now.ages_s[: max(0, len(now.ages_s) - len(own))]
                 debt_s = max(0.0, now.debt_s - sum(slip.cost_s for slip in own))
-                self._set(replace(now, ages_s=ages_s, debt_s=debt_s))
+                self._set(replace(now, ages_s=ages_s, debt_s=debt_s), clock_s)
                 self._unwritten = True
 
     def lift(self, by: str) -> bool:
@@ -221,7 +224,7 @@ class LockOut:
         with self._lock:
             was_locked = self.locked
             self._slips = []
-            self._set(LockOutRecord())
+            self._set(LockOutRecord(), self._clock())
             self._write()
             if was_locked:
                 self._over(by)
@@ -273,20 +276,22 @@ class LockOut:
         self._record(Event(EventKind.LOCK_OUT_OVER, {"by": by, "round": self.round}))
         self._changed(self.as_dict())
 
-    def _now(self) -> LockOutRecord:
+    def _now(self, clock_s: float | None = None) -> LockOutRecord:
         record, at = self._known  # one tuple, so that who reads it needs no lock
-        known = record.later(self._clock() - at)
+        known = record.later((self._clock() if clock_s is None else clock_s) - at)
         return replace(known, round=0) if known.quiet_s >= self._config.forget_s else known
 
-    def _set(self, record: LockOutRecord) -> None:
-        self._known = record, self._clock()
+    def _set(self, record: LockOutRecord, clock_s: float) -> None:
+        self._known = record, clock_s
 
     def _write(self) -> None:
-        now = self._now()
+        # Once: what is true at one moment must not be stored as true at a later one.
+        clock_s = self._clock()
+        now = self._now(clock_s)
         kept = replace(now, ages_s=tuple(a for a in now.ages_s if a < self._config.within_s))
         try:
             matters = bool(kept.round or kept.left_s or kept.ages_s or kept.debt_s)
-            text = write_record(kept, self._clock(), self._boot) if matters else None
+            text = write_record(kept, clock_s, self._boot) if matters else None
             if text is not None or self._state.get(self._key) is not None:
                 self._state.put(self._key, text)
         except StoreError as error:
@@ -296,11 +301,11 @@ class LockOut:
             self._writes = False
         else:
             self._unwritten, self._writes = False, True
-        self._written_at = self._clock()
+        self._written_at = clock_s
 
-    def _begin(self) -> LockOutRecord:
+    def _begin(self, clock_s: float) -> LockOutRecord:
         try:
-            found = read_record(self._state.get(self._key), self._clock(), self._boot)
+            found = read_record(self._state.get(self._key), clock_s, self._boot)
         except (StoreError, ValueError) as error:
             # Damaging the file must not end a lock-out.
             _log.warning("locked out, since the stored lock-out cannot be read: %s", error)

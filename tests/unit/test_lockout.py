@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -588,6 +589,39 @@ def test_damage_begins_with_a_lock_out(
     door.restart()
     assert (door.lockout.left_s, door.lockout.round) == (60.0, 1)
     assert "locked out, since the stored lock-out cannot be read" in caplog.text
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.1, 3.0]), min_size=1, max_size=40))
+def test_a_busy_machine_makes_no_lock_out_longer(steps: list[float]) -> None:
+    """However much time passes between two looks at the clock, it ends when it should."""
+    state = Memory()
+    passing = itertools.accumulate(itertools.cycle(steps))
+    config = LockOutConfig(rejections=1, first_s=1000, longest_s=1000)
+
+    def started() -> LockOut:
+        return LockOut(
+            config,
+            state,
+            record=lambda _: None,
+            changed=lambda _: None,
+            clock=lambda: next(passing),
+            boot="one",
+        )
+
+    lockout = started()
+    earliest = next(passing) + 1000.0
+    lockout.rejected(WRONG)
+    latest = next(passing) + 1000.0
+    for _ in range(5):
+        lockout.granted(ADA)
+        lockout.tick()
+        lockout.close()
+        lockout = started()
+        before, left_s, after = next(passing), lockout.left_s, next(passing)
+        if left_s > 0.0:
+            assert before + left_s <= latest + 1e-6
+            assert after + left_s >= earliest - 1e-6
 
 
 def test_the_machine_s_own_clock_and_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
