@@ -46,7 +46,7 @@ def changed(data: bytes, file: Path, values: Mapping[str, str]) -> bytes:
     except (ConfigError, DocumentError, _Unfit):
         raise cannot from None
     for row in all_settings():
-        if row.is_section:
+        if ".ID." in row.path or (row.is_section and not row.several):
             continue
         now = setting_of(after, row.path)
         if row.path not in values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 import yaml
 
 from edge.config.settings import Config, Setting, all_settings, children, home_directory
+from edge.config.texts import fault
 from edge.config.values import ValueProblem, convert, is_empty, quoted
 from edge.errors import ConfigError
 from edge.private_files import locate
 
 MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 8
+MOST_SECTIONS = 16
+"""Of one kind, such as microphones."""
 VARIABLE = "EDGE_VOICE_CONFIG"
 SYSTEM_FILE = Path("/etc/edge-voice/config.yaml")
 _MAX_SUGGESTIONS = 50
@@ -194,7 +198,37 @@ class _Builder:
                 self._take(row, value, name, values)
         return kind(**values)
 
+    def _several(self, node: yaml.Node, row: Setting) -> dict[str, Any]:
+        """The sections of one kind, by their keys."""
+        if is_empty(node):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            text = "must be a group of names; give `name:` lines, each with its keys below it"
+            self._report(line_of(node), row.path, text)
+            return {}
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            where = f"{row.path}.{name}"
+            problem = fault(row.rule.use, name)
+            if problem is not None or not re.fullmatch(row.rule.pattern, name):
+                problem = problem or f"cannot be a name; give {row.rule.pattern_doc}"
+                self._report(line_of(key), row.path, f"{quoted(name)} {problem}")
+            elif name in found:
+                text = f"given twice (first in line {self.lines[where]}); keep one of them"
+                self._report(line_of(key), where, text)
+            elif len(found) >= MOST_SECTIONS:
+                self._report(line_of(key), row.path, f"more than {MOST_SECTIONS}; leave some out")
+                break
+            else:
+                self.lines[where] = line_of(key)
+                found[name] = self._group(value, row.kind, where)
+        return found
+
     def _take(self, row: Setting, node: yaml.Node, name: str, values: dict[str, Any]) -> None:
+        if row.several:
+            values[name] = self._several(node, row)
+            return
         if row.is_section:
             values[name] = self._group(node, row.kind, row.path)
             return
@@ -260,6 +294,8 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
             " when people come and go; give 127.0.0.1 or ::1, and let the collector run here"
         )
         yield "metrics.address", text
+    if config.device.id in config.microphones:
+        yield f"microphones.{config.device.id}", "the name of device.id; give another"
     if config.recognition.min_net_speech_s >= config.audio.max_utterance_s:
         longest = f"{config.audio.max_utterance_s:g}"
         text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"

@@ -6,7 +6,7 @@ import dataclasses
 import ipaddress
 import os
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,20 @@ def section(kind: type) -> Any:
     return field(default_factory=kind, metadata={"rule": Rule(kind.__doc__ or "")})
 
 
+def several(kind: type, form: tuple[str, str]) -> Any:
+    """A field that holds any number of sections of one kind, by a key of the given form."""
+    rule = Rule(kind.__doc__ or "", pattern=form[0], pattern_doc=form[1], use="word")
+    return field(default_factory=dict, metadata={"rule": rule, "several": kind})
+
+
 _TOPIC = (
     r"(?!\$)[^+#/]+(/[^+#/]+)*",
     "topic levels between single slashes, without + and #, not starting with $",
 )
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _CREDENTIAL = (r"[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digits, or one of - _ .")
+
+_ID = (r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, - or _")
 
 FALSE_ACCEPT_PRESETS = {"relaxed": 0.01, "balanced": 0.001, "strict": 0.0001}
 """The false-accept rates that have a name, from the most forgiving to the strictest."""
@@ -82,7 +90,7 @@ class DeviceConfig:
     id: str = setting(
         "front-door",
         "Name of this device in MQTT topics; every device on one broker needs its own.",
-        form=(r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, - or _"),
+        form=_ID,
         use="word",
     )
     name: str = setting(
@@ -136,6 +144,36 @@ class AudioConfig:
         "How much sound is buffered while the processor is busy; what does not fit is lost,"
         " counted and published.",
         (10.0, 120.0, "s"),
+    )
+
+
+@dataclass(frozen=True)
+class MicrophoneConfig:
+    """More microphones of this service, such as the one at the back door: for each, under the name
+    that it has in MQTT topics and as a door in `edge-voice access`, where its sound comes from.
+    They share the models, the people and every other setting; each has its own decisions, status,
+    lock-out and digits."""
+
+    name: str | None = setting(
+        None,
+        "Display name of this microphone.",
+        form=(r".{1,64}", "1 to 64 characters"),
+        empty="its name in topics",
+    )
+    device: int | str | None = setting(
+        None,
+        "The microphone, as in `audio.device`.",
+        (0, 1000, ""),
+        form=(r".{1,200}", "a device number or name"),
+        empty="the system's default microphone",
+        use="word",
+    )
+    source: str | None = setting(
+        None,
+        "What is listened to instead, as in `audio.source`.",
+        form=(r".{1,1000}", "a program and its arguments"),
+        empty="the microphone that `device` names",
+        use="command",
     )
 
 
@@ -710,6 +748,7 @@ class Config:
 
     device: DeviceConfig = section(DeviceConfig)
     audio: AudioConfig = section(AudioConfig)
+    microphones: Mapping[str, MicrophoneConfig] = several(MicrophoneConfig, _ID)
     recognition: RecognitionConfig = section(RecognitionConfig)
     security: SecurityConfig = section(SecurityConfig)
     enrollment: EnrollmentConfig = section(EnrollmentConfig)
@@ -782,12 +821,16 @@ def home_directory() -> Path | None:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table: its path with dots, its type (a dataclass for a section), its rule."""
+    """One row of the table: its path with dots, its type (a dataclass for a section), its rule.
+
+    Where `several`, any number of sections is inside it, by keys of its rule's pattern.
+    """
 
     path: str
     kind: Any
     default: Any
     rule: Rule
+    several: bool = False
 
     @property
     def is_section(self) -> bool:
@@ -802,13 +845,19 @@ def children(section: type, prefix: str = "") -> dict[str, Setting]:
     for item in dataclasses.fields(section):
         path = f"{prefix}.{item.name}" if prefix else item.name
         default = None if item.default is dataclasses.MISSING else item.default
-        rows[item.name] = Setting(path, hints[item.name], default, item.metadata["rule"])
+        kind = item.metadata.get("several")
+        rows[item.name] = Setting(
+            path, kind or hints[item.name], default, item.metadata["rule"], kind is not None
+        )
     return rows
 
 
 def all_settings(section: type = Config, prefix: str = "") -> Iterator[Setting]:
-    """Every row of the table in order, each section before what is inside it."""
+    """Every row of the table in order, each section before what is inside it.
+
+    What is inside one of several sections has `ID` for its key.
+    """
     for row in children(section, prefix).values():
         yield row
         if row.is_section:
-            yield from all_settings(row.kind, row.path)
+            yield from all_settings(row.kind, f"{row.path}.ID" if row.several else row.path)

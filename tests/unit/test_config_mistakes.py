@@ -19,7 +19,7 @@ def problems(text: str) -> tuple[str, ...]:
         parse_config(text.encode(), FILE)
     for problem in caught.value.problems:
         assert "\n" not in problem
-        assert len(problem) < 300
+        assert len(problem) < 400
     return caught.value.problems
 
 
