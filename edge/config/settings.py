@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import ipaddress
 import os
 import typing
@@ -61,12 +62,12 @@ def setting(
 
 def section(kind: type) -> Any:
     """A field that holds other settings, all of them at their defaults."""
-    return field(default_factory=kind, metadata={"rule": Rule(kind.__doc__ or "")})
+    return field(default_factory=kind, metadata={"rule": Rule(inspect.getdoc(kind) or "")})
 
 
 def several(kind: type, form: tuple[str, str]) -> Any:
     """A field that holds any number of sections of one kind, by a key of the given form."""
-    rule = Rule(kind.__doc__ or "", pattern=form[0], pattern_doc=form[1], use="word")
+    rule = Rule(inspect.getdoc(kind) or "", pattern=form[0], pattern_doc=form[1], use="word")
     return field(default_factory=dict, metadata={"rule": rule, "several": kind})
 
 
@@ -149,10 +150,11 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class MicrophoneConfig:
-    """More microphones of this service, such as the one at the back door: for each, under the name
-    that it has in MQTT topics and as a door in `edge-voice access`, where its sound comes from.
+    """More microphones, each under its id in MQTT topics and in `edge-voice access`.
+
     They share the models, the people and every other setting; each has its own decisions, status,
-    lock-out and digits."""
+    lock-out and digits.
+    """
 
     name: str | None = setting(
         None,
