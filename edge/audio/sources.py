@@ -120,7 +120,9 @@ class FileSource(Source):
 
 
 @dataclass(frozen=True)
-class _Format:
+class PcmFormat:
+    """How samples are written: hertz, channels, bits of each sample."""
+
     rate: int
     channels: int
     bits: int
@@ -128,6 +130,7 @@ class _Format:
 
     @property
     def frame_bytes(self) -> int:
+        """Bytes of one sample of each channel."""
         return self.channels * self.bits // 8
 
 
@@ -165,9 +168,9 @@ class StandardInputSource(Source):
         self._buffer = b""  # read, but not yet used
         self._in_wav = False
         self._chunks = 0
-        self._format: _Format | None = None
+        self._format: PcmFormat | None = None
         self._left: int | None = None  # bytes to come; None where the header does not say
-        self._opened: tuple[_Format, BlockMaker] | None = None
+        self._opened: tuple[PcmFormat, BlockMaker] | None = None
         self._got = 0
         self._waiting: deque[AudioBlock] = deque()
         self._ended = False
@@ -233,7 +236,7 @@ class StandardInputSource(Source):
         count = fcntl.ioctl(self._stream, termios.FIONREAD, bytes(4))
         return int.from_bytes(count, sys.byteorder)
 
-    def _open(self) -> tuple[_Format, BlockMaker]:
+    def _open(self) -> tuple[PcmFormat, BlockMaker]:
         """Find out what the pipe carries: WAV when it begins with `RIFF`, else bare 16 kHz mono.
 
         Raises:
@@ -258,7 +261,7 @@ class StandardInputSource(Source):
                 raise AudioFormatError(
                     f"{self._where}: more than {MOST_CHUNKS} chunks and no sound; convert it"
                 )
-        pcm = self._format or _Format(SAMPLE_RATE, 1, 16, is_float=False)
+        pcm = self._format or PcmFormat(SAMPLE_RATE, 1, 16, is_float=False)
         self._opened = pcm, BlockMaker(pcm.rate)
         return self._opened
 
@@ -311,15 +314,15 @@ class StandardInputSource(Source):
         if quiet_s > (self._stall_s if self._got else max(_FIRST_SOUND_S, self._stall_s)):
             raise MicrophoneStalled(f"{self._where} has delivered nothing for {quiet_s:.1f} s")
 
-    def _decode(self, data: bytes, pcm: _Format) -> tuple[FloatArray, NDArray[np.bool_]]:
+    def _decode(self, data: bytes, pcm: PcmFormat) -> tuple[FloatArray, NDArray[np.bool_]]:
         """Mono samples, shape (n,), of interleaved ones, and which were clipped in any channel."""
-        samples = _to_float(data, pcm).reshape(-1, pcm.channels)
+        samples = to_float(data, pcm).reshape(-1, pcm.channels)
         peak_of(self._where, samples)
         clipped = np.abs(samples).max(axis=1, initial=0.0) >= FULL_SCALE
         mono = mix_down(samples)
         return (np.clip(mono, -1.0, 1.0) if pcm.is_float else mono), clipped
 
-    def _parse_format(self, body: bytes) -> _Format:
+    def _parse_format(self, body: bytes) -> PcmFormat:
         """The `fmt ` chunk: Multimedia Programming Interface and Data Specifications 1.0."""
         if len(body) < 16:
             raise AudioFormatError(f"{self._where}: the WAV's format is cut off; record it again")
@@ -333,10 +336,11 @@ class StandardInputSource(Source):
                 " 16 bits"
             )
         require_format(self._where, rate, channels)
-        return _Format(rate, channels, bits, tag == _FLOAT)
+        return PcmFormat(rate, channels, bits, tag == _FLOAT)
 
 
-def _to_float(data: bytes, pcm: _Format) -> FloatArray:
+def to_float(data: bytes, pcm: PcmFormat) -> FloatArray:
+    """Samples in one row, -1 to 1; channels stay interleaved, and 8 bits have no sign."""
     if pcm.is_float:
         return np.frombuffer(data, "<f4").astype(np.float32)
     if pcm.bits == 8:
