@@ -34,6 +34,8 @@ ENUMS = {
     "decision/reason": [each.value for each in ReasonCode],
     "decision/confidence": [each.value for each in Confidence],
     "details/confidence": [each.value for each in Confidence],
+    "utterance/confidence": [each.value for each in Confidence],
+    "speaker/confidence": [*(each.value for each in Confidence), None],
     "common/algorithm": list(ALGORITHMS),
     "command/command": list(COMMANDS),
     "command-result/command": list(COMMANDS),
