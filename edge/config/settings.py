@@ -557,6 +557,23 @@ class ChallengeConfig:
 
 
 @dataclass(frozen=True)
+class IdentificationConfig:
+    """Who is speaking, whatever is said, while they speak."""
+
+    enabled: bool = setting(
+        False,
+        "Whether to publish who speaks at the microphone, on BASE/DEVICE/speaker and"
+        " BASE/DEVICE/utterance. Nothing of what is said, but anyone who may read these topics"
+        " learns who is here and who talks when. It opens nothing.",
+    )
+    presence_s: float = setting(
+        300.0,
+        "How long after their last word a person is shown as present in Home Assistant.",
+        (10.0, 86400.0, "s"),
+    )
+
+
+@dataclass(frozen=True)
 class UnsignedConfig:
     """Commands that anyone on the broker may send, without a signature."""
 
@@ -564,6 +581,12 @@ class UnsignedConfig:
         False,
         "BASE/DEVICE/set/listening, ON or OFF, as a switch of Home Assistant sends it. Risk: any"
         " client of the broker can stop the device from listening, so that nobody gets in.",
+    )
+    identification: bool = setting(
+        False,
+        "BASE/DEVICE/set/identification, ON or OFF, where `identification.enabled` is on. Risk: any"
+        " client of the broker can have the device tell who speaks again after somebody switched"
+        " that off.",
     )
     lift_lockout: bool = setting(
         False,
@@ -832,6 +855,7 @@ class Config:
     security: SecurityConfig = section(SecurityConfig)
     enrollment: EnrollmentConfig = section(EnrollmentConfig)
     access: AccessConfig = section(AccessConfig)
+    identification: IdentificationConfig = section(IdentificationConfig)
     lockout: LockOutConfig = section(LockOutConfig)
     replay: ReplayConfig = section(ReplayConfig)
     mqtt: MqttConfig = section(MqttConfig)
