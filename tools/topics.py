@@ -45,6 +45,7 @@ def _below(suffix: str, **more: Any) -> Topic:
 
 UNSIGNED = (
     "listening",
+    "identification",
     "enroll_person",
     "enroll",
     "enroll_cancel",

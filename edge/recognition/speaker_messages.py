@@ -76,21 +76,18 @@ class _Utterance:
 
     start_s: float
     end_s: float
-    open: set[int] = field(default_factory=set)
+    open: dict[int, int] = field(default_factory=dict)
+    """The numbers that they are published with, by their own."""
     parts: dict[str | None, _Part] = field(default_factory=dict)
 
-    def add(self, turn: Turn) -> None:
-        self.end_s = max(self.end_s, turn.end_s)
-        if not turn.over:
-            self.open.add(turn.number)
-            return
-        self.open.discard(turn.number)
+    def end(self, turn: Turn) -> None:
+        self.open.pop(turn.number, None)
         person = turn.speaker.profile_id if turn.speaker else None
         self.parts.setdefault(person, _Part(turn.speaker)).add(turn)
 
 
 class SpeakerMessages:
-    """Makes messages of the turns of one stream; for one thread.
+    """Makes messages of turns, of one `TurnFinder` after the other; for one thread.
 
     Args:
         microphone: named in every message; None where there is one only.
@@ -99,6 +96,7 @@ class SpeakerMessages:
     def __init__(self, microphone: str | None = None) -> None:
         self._where = {} if microphone is None else {"microphone": microphone}
         self._utterance: _Utterance | None = None
+        self._count = 0
 
     @property
     def speaking(self) -> bool:
@@ -120,9 +118,15 @@ class SpeakerMessages:
         for turn in turns:
             if self._utterance is None:
                 self._utterance = _Utterance(turn.start_s, turn.end_s)
-            self._utterance.add(turn)
-            if not turn.over:
-                messages.append(SpeakerMessage(SPEAKER, self._speaking(turn, now)))
+            self._utterance.end_s = max(self._utterance.end_s, turn.end_s)
+            if turn.over:
+                self._utterance.end(turn)
+                continue
+            number = self._utterance.open.get(turn.number)
+            if number is None:
+                # Not the turn's own: each finder counts from 1.
+                number = self._utterance.open[turn.number] = self._count = self._count + 1
+            messages.append(SpeakerMessage(SPEAKER, self._speaking(turn, number, now)))
         utterance = self._utterance
         if utterance is not None and not utterance.open:
             self._utterance = None
@@ -130,13 +134,13 @@ class SpeakerMessages:
             messages += [self.silence(now), SpeakerMessage(UTTERANCE, summary)]
         return messages
 
-    def _speaking(self, turn: Turn, now: float) -> dict[str, Any]:
+    def _speaking(self, turn: Turn, number: int, now: float) -> dict[str, Any]:
         speaker = turn.speaker
         return {
             "time": utc(now),
             "state": "speaking",
             **self._where,
-            "turn": turn.number,
+            "turn": number,
             "profile_id": speaker.profile_id if speaker else None,
             "name": speaker.name if speaker else None,
             # How near somebody else's voice was would help whoever imitates one.

@@ -39,7 +39,7 @@ def test_a_turn_is_told_while_it_goes_on() -> None:
             "topic": "speaker",
             "time": "2026-03-01T12:00:10.000Z",
             "state": "speaking",
-            "turn": 3,
+            "turn": 1,
             "profile_id": ADA.profile_id,
             "name": "Ada",
             "confidence": "normal",
@@ -48,7 +48,7 @@ def test_a_turn_is_told_while_it_goes_on() -> None:
     ]
     assert messages.speaking
     (later,) = told(messages, [turn(3, 1.0, 2.5, ADA, confidence=Confidence.HIGH)], 2.6)
-    assert (later["turn"], later["confidence"], later["length_s"]) == (3, "high", 1.5)
+    assert (later["turn"], later["confidence"], later["length_s"]) == (1, "high", 1.5)
 
 
 def test_nothing_is_told_of_how_near_a_stranger_was() -> None:
@@ -111,6 +111,15 @@ def test_the_next_utterance_begins_anew() -> None:
     _, summary = told(messages, [turn(2, 5.0, 6.5, BEA, over=True)], 8.5)
     assert summary["started_at"] == "2026-03-01T12:00:06.500Z"
     assert [each["name"] for each in summary["speakers"]] == ["Bea"]
+
+
+def test_turns_are_counted_on_where_a_finder_begins_anew() -> None:
+    messages = SpeakerMessages()
+    told(messages, [turn(1, 0.0, 1.0, ADA)], 1.0)
+    told(messages, [turn(1, 0.0, 1.0, ADA, over=True), turn(2, 1.0, 2.0, BEA)], 2.0)
+    told(messages, [turn(2, 1.0, 2.0, BEA, over=True)], 4.0)
+    (message,) = told(messages, [turn(1, 0.0, 1.0, ADA)], 1.0)
+    assert message["turn"] == 3
 
 
 def test_a_microphone_is_named_in_each_message() -> None:
