@@ -1,4 +1,4 @@
-"""Home Assistant's voice assistant, told what a satellite tells it: a pipeline, and what is said."""
+"""Home Assistant's voice assistant: a pipeline, and what is said to it as a satellite does."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Assist:
                 input={"sample_rate": 16_000, "no_vad": True},
                 device_id=device,
             )
-            events = []
+            events: list[dict[str, Any]] = []
             while not events or events[-1]["type"] != "run-end":
                 events.append(ask.event())
                 if events[-1]["type"] == "run-start":
