@@ -364,6 +364,11 @@ class LockOutCount:
         return False
 
 
+def lockout_key(door: str | None = None) -> str:
+    """What the lock-out of a door is kept under; None for the main one."""
+    return STATE_KEY if door is None else f"{STATE_KEY}/{door}"
+
+
 def duration_s(config: LockOutConfig, number: int) -> float:
     """How long a round lasts, seconds; the first is round 1."""
     grown = config.first_s * config.growth ** min(number - 1, 64)

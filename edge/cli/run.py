@@ -137,7 +137,7 @@ class _Runner:
 
     def _run(self) -> None:
         config, previous = self._read(), None
-        before: Handover | None = None
+        before: Mapping[str, Handover] | None = None
         while not self._stopped:
             try:
                 service = self._build(config, before)
@@ -145,12 +145,14 @@ class _Runner:
                 if before is None:
                     raise
                 if previous is None:
-                    before.close()
+                    _close(before)
                     raise
                 _log.error("%s; keeping the previous configuration", error)
                 config, previous = previous, None
-                answers = [_after_failure(answer) for answer in before.answers]
-                before = replace(before, answers=answers)
+                before = {
+                    door: replace(left, answers=[_after_failure(each) for each in left.answers])
+                    for door, left in before.items()
+                }
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -168,7 +170,7 @@ class _Runner:
             del service
             gc.collect()
         if before is not None:
-            before.close()
+            _close(before)
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -182,7 +184,7 @@ class _Runner:
         if self._service is not None:
             self._service.control.request_reload()
 
-    def _build(self, config: Config, before: Handover | None) -> Service:
+    def _build(self, config: Config, before: Mapping[str, Handover] | None) -> Service:
         from edge.service import build_service
 
         self._hold(config.state_path)
@@ -223,6 +225,11 @@ class _Runner:
         config = self._read()
         preflight(config)
         return config
+
+
+def _close(before: Mapping[str, Handover]) -> None:
+    for left in before.values():
+        left.close()
 
 
 def _after_failure(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 
-from edge.config import Config
+from edge.config import Config, door_ids
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher, discovery
 from edge.service.observers import Observer, SoundLevel
@@ -16,34 +16,41 @@ _Announced = tuple[str, str]
 """Where the device is announced: the prefix and its id."""
 
 _MEMORY = "homeassistant/announced"
-_MOST_PLACES = 4
+_MOST_PLACES = 64
 _SOUND_LIFETIME_S = 10.0
 
 _log = logging.getLogger(__name__)
 
 
 class HomeAssistant(Observer):
-    """Announces the device while the configuration says so, and withdraws it when it does not.
+    """Announces a door while the configuration says so, and withdraws it when it does not.
 
-    The state keeps where it was announced. So nothing dead is left behind after the prefix or the
-    device's id has changed, and a device that was never announced publishes nothing there.
+    The state keeps where each was announced. So nothing dead is left behind after the prefix or a
+    door's id has changed, and a device that was never announced publishes nothing there.
 
     It has to be made before the publisher is started.
+
+    Args:
+        state: for the main door, which keeps it and withdraws for all of them; else None.
     """
 
-    def __init__(self, config: Config, publisher: MqttPublisher, state: DeviceState) -> None:
+    def __init__(
+        self, config: Config, publisher: MqttPublisher, state: DeviceState | None = None
+    ) -> None:
         settings = config.homeassistant
         self._state = state
         self._publisher = publisher
         self._interval_s = settings.sound_interval_s
         self._announcing = settings.discovery and config.mqtt.enabled
-        self._wanted = [(settings.prefix, config.device.id)] if self._announcing else []
+        doors = door_ids(config) if state is not None and self._announcing else []
+        self._wanted = [(settings.prefix, door) for door in doors]
         self._known = self._recall()
         self._level: SoundLevel | None = None
         self._due = time.monotonic() + self._interval_s
         texts: dict[str, str] = {}
-        for prefix, device_id in self._known:
-            texts.update(discovery.removal(prefix, device_id))
+        for prefix, door in self._known:
+            if door == config.device.id or (prefix, door) not in self._wanted:
+                texts.update(discovery.removal(prefix, door))
         if not self._announcing:
             publisher.announce(texts)
             return
@@ -80,7 +87,7 @@ class HomeAssistant(Observer):
             )
 
     def _remember(self, places: list[_Announced]) -> None:
-        if places == self._known:
+        if places == self._known or self._state is None:
             return
         self._known = places
         try:
@@ -89,6 +96,8 @@ class HomeAssistant(Observer):
             _log.warning("where the device was announced is not stored: %s", error)
 
     def _recall(self) -> list[_Announced]:
+        if self._state is None:
+            return []
         try:
             places = json.loads(self._state.get(_MEMORY) or "[]")
             found = [(prefix, device_id) for prefix, device_id in places]
