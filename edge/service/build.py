@@ -40,6 +40,7 @@ from edge.service.door import Door, DoorParts
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, RequestBox
 from edge.service.home_assistant import HomeAssistant
+from edge.service.identification import IdentificationSwitch, LiveIdentification, People
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
@@ -190,12 +191,15 @@ class _DoorBuilder:
             locked=lambda: lockout.locked,
             may_open=lambda rule: policy.reason_against(rule) is None,
         )
+        identification = IdentificationSwitch(config.identification, publisher, state, name)
         enrollment = RemoteEnrollment(context, pipeline.endpointer, Unconfirmed(context, state))
         commands = CommandQueue(
             config.commands,
             config.device.id,
             state,
-            CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
+            CommandHandlers(
+                context, lockout, enrollment, challenge.policy, identification
+            ).handlers(),
             record=context.trail.record,
             answer=lambda content: _answer(context, content),
             stopping=lambda: shared.control.stopping,
@@ -224,6 +228,12 @@ class _DoorBuilder:
             commands,
             lockout,
             issuer,
+            LiveIdentification(
+                context,
+                identification,
+                lambda: lockout.locked,
+                config.device.id if config.microphones else None,
+            ),
             Observers(_observers(context, state, pipeline, challenge, enrollment)),
         )
         return Door(parts, source, before, SharedMicrophone(config.state_path) if main else None)
@@ -265,14 +275,13 @@ def _observers(
     enrollment: RemoteEnrollment,
 ) -> list[Observer]:
     config, publisher, endpointer = context.config, context.publisher, pipeline.endpointer
+    home_assistant = HomeAssistant(config, publisher, state, People(context).listed)
     if not is_main(config):
-        announces = config.homeassistant.discovery and config.mqtt.enabled
-        return [HomeAssistant(config, publisher)] if announces else []
+        return [home_assistant] if home_assistant.needed else []
     box = RequestBox(state, context.store.derive_key(PURPOSE))
     observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
-    home_assistant = HomeAssistant(config, publisher, state)
     if home_assistant.needed:
         observers.append(home_assistant)
     if config.metrics.enabled:

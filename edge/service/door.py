@@ -26,6 +26,7 @@ from edge.mqtt.link import Incoming
 from edge.service.context import Handover, ServiceContext, follows
 from edge.service.decisions import DecisionPipeline, DecisionPublisher
 from edge.service.enrollment import RemoteEnrollment
+from edge.service.identification import LiveIdentification
 from edge.service.observers import Observers
 from edge.types import AudioBlock
 from edge.uptime import uptime
@@ -49,6 +50,7 @@ class DoorParts:
     commands: CommandQueue
     lockout: LockOut
     issuer: Issuer
+    identification: LiveIdentification
     observers: Observers
 
 
@@ -238,6 +240,7 @@ class Door:
                         return
                 for judgment in self._parts.pipeline.listener.flush():
                     self._decide(judgment)
+                self._parts.identification.pause()
         except EdgeVoiceError as error:
             self.failure = error
         except Exception as error:  # noqa: BLE001 - nothing may end the worker unseen
@@ -260,6 +263,7 @@ class Door:
             parts.challenge.cancel()
             for judgment in parts.pipeline.listener.settle():
                 self._decide(judgment)
+            parts.identification.pause()
             self._moved_at = time.monotonic()
             return
         profiles = self._profiles.profiles
@@ -269,6 +273,7 @@ class Door:
             parts.pipeline.listener.use(profiles)
         for judgment in parts.pipeline.listener.feed(block):
             self._decide(judgment)
+        parts.identification.feed(block)
 
     def _notice_suspend(self) -> None:
         """Forget what waits for an answer, where the machine slept since the last time."""

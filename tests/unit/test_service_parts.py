@@ -699,7 +699,9 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
         enrollment=_Anything(wants_blocks=False),
         lockout=_Anything(as_dict=dict),
         observers=Observers([driver]),
-        **dict.fromkeys(("decisions", "challenge", "commands", "issuer"), anything),
+        **dict.fromkeys(
+            ("decisions", "challenge", "commands", "issuer", "identification"), anything
+        ),
     )
     notifier = _Anything(watchdog=lambda: fed.append(driver.now - moved_at))
     clock = SimpleNamespace(monotonic=lambda: driver.now)
