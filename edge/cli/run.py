@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="FILE",
         help="instead of the microphone, listen to a WAV or FLAC file, or with - to standard input"
-        " (a WAV stream, or raw 16-bit mono at 16 kHz); stop at its end",
+        " (a WAV stream, or raw 16-bit mono at 16 kHz), and to no other microphone; stop at its"
+        " end",
     )
     parser.add_argument("--realtime", action="store_true", help="play a file in real time")
 
@@ -242,15 +244,17 @@ def _after_failure(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Printer:
-    """Prints decisions; where that fails, they are still made and published."""
+    """Prints decisions, one at a time; where that fails, they are still made and published."""
 
     def __init__(self) -> None:
         self.failed = False
+        self._lock = threading.Lock()
 
     def __call__(self, decision: AccessDecision) -> None:
         try:
-            show_as_is(decision.to_json())
-            flush()
+            with self._lock:
+                show_as_is(decision.to_json())
+                flush()
         except OutputError as error:
             if not self.failed:
                 _log.error("%s; decisions are still made and published", error)

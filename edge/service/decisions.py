@@ -119,6 +119,8 @@ class DecisionPublisher:
         self._checks = checks
         self._issuer = issuer
         self._on_decision = on_decision
+        config = context.config
+        self._where = f"{config.device.id}: " if config.microphones else ""
         folder = context.config.store.debug_recordings
         self._recordings = DebugRecordings(folder) if folder is not None else None
 
@@ -164,7 +166,8 @@ class DecisionPublisher:
         # Without the signature, which is of what was published.
         decision = replace(decision, counter=issued.counter, issued_at=issued.issued_at)
         _log.info(
-            "%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
+            "%s%s (%s, %s confidence)%s, %.1f s of speech, decided in %.0f ms",
+            self._where,
             decision.outcome.value,
             decision.reason.value,
             decision.confidence.value,
