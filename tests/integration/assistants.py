@@ -94,7 +94,7 @@ class _Handler(AsyncEventHandler):
         elif AudioChunk.is_type(event.type):
             self._sound += event.payload or b""
         elif AudioStop.is_type(event.type):
-            while not self._program.answering.is_set():  # noqa: ASYNC110 (set by another thread)
+            while not self._program.answering.is_set():
                 await asyncio.sleep(0.01)
             await self._answer(words(self._sound))
         elif event.type == "echo":
