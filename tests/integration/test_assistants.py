@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -289,3 +290,29 @@ def test_the_announcement_is_seen(name: str) -> None:
             return [(info.port, info.parsed_addresses())]
 
     assert run(seen()) == [(10310, ["127.0.0.1"])]
+
+
+def read_to(port: int, *names: str) -> str:
+    """What an assistant understands of sentences that are read to it."""
+    return text_of(run(speak(port, said(*names))))
+
+
+def test_enrolling_through_the_satellite(tmp_path: Path, program: SpeechToText) -> None:
+    kitchen = {"kitchen": assistant(program, gate="enrolled")}
+    seconds = {"enrollment": {"voice_seconds": 6}}
+    with serving(tmp_path, kitchen, **seconds) as server:
+        port, house = server.ports["kitchen"], server.house
+        assert read_to(port, "robin_right_phrase") == ""
+        command = subprocess.Popen(
+            house.command("enroll", "Robin", "--voice", "--assistant", "kitchen"),
+            env=house.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert command.stdout is not None
+        told = command.stdout.readline()
+        assert told == "Read aloud to the satellite, 6 s of speech in all.\n"
+        assert read_to(port, "ada_right_phrase", "ada_wrong_phrase")[:0] == ""
+        for number in (1, 2, 3):
+            assert read_to(port, f"robin_enroll_{number}") == ""
+        assert command.wait(PATIENCE) == 0
