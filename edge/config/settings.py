@@ -117,10 +117,11 @@ class AudioConfig:
         None,
         "A program that is listened to instead, such as ffmpeg with the stream of a doorbell: it"
         " writes WAV, or bare 16-bit mono at 16 kHz, to its standard output. It is started without"
-        " a shell, and again when it ends or stalls.",
-        form=(r".{1,1000}", "a program and its arguments"),
+        " a shell, and again when it ends or stalls. Or a Wyoming satellite, as wyoming://HOST:PORT:"
+        " its sound is not encrypted, and anyone in that network can speak in its place.",
+        form=(r".{1,1000}", "a program and its arguments, or wyoming://HOST:PORT"),
         empty="the microphone that `device` names",
-        use="command",
+        use="source",
     )
     end_silence_s: float = setting(
         0.6,
@@ -173,9 +174,9 @@ class MicrophoneConfig:
     source: str | None = setting(
         None,
         "What is listened to instead, as in `audio.source`.",
-        form=(r".{1,1000}", "a program and its arguments"),
+        form=(r".{1,1000}", "a program and its arguments, or wyoming://HOST:PORT"),
         empty="the microphone that `device` names",
-        use="command",
+        use="source",
     )
 
 

@@ -292,7 +292,9 @@ _NO_PATHS = (
 """What is not the name of a file, and what to write."""
 
 
-def _command(text: str) -> str | None:
+def _source(text: str) -> str | None:
+    if text.lower().startswith("wyoming:"):
+        return _wyoming(text)
     try:
         program = next(iter(shlex.split(text)), "")
     except ValueError:
@@ -305,6 +307,13 @@ def _command(text: str) -> str | None:
     if found is not None:
         return f"has {found[0]} in it, which only a shell obeys; give one program, or a script"
     return None
+
+
+def _wyoming(text: str) -> str | None:
+    place = re.fullmatch(r"wyoming://(?P<host>\[[^\]]*\]|[^:\[\]/@]+):(?P<port>[0-9]{1,5})", text)
+    if place is None or not 0 < int(place["port"]) <= _MOST_PORT:
+        return "is not wyoming://HOST:PORT; the port of a satellite is usually 10700"
+    return _host(place["host"].strip("[]"))
 
 
 def _any(_: str) -> str | None:
@@ -321,7 +330,7 @@ USES: Mapping[str, Callable[[str], str | None]] = {
     "file": _file,
     "folder": _path,
     "socket": _socket,
-    "command": _command,
+    "source": _source,
     "word": _any,  # nothing that is pasted along, and no more
 }
 """What a text can be used for; without a use it is free, as a display name is."""

@@ -220,6 +220,6 @@ def test_no_mistake_tells_a_password(address: str, mistake: str) -> None:
 
 
 def test_an_address_is_no_program() -> None:
-    assert fault("command", "rtsp://me:secret@camera/1") == (
+    assert fault("source", "rtsp://me:secret@camera/1") == (
         "is an address, not a program; give one that reads it, such as ffmpeg -i ADDRESS"
     )
