@@ -14,7 +14,7 @@ from wyoming.event import Event
 from edge.assistants.assistant import Assistant
 from edge.assistants.events import MOST_HEADER_BYTES, BadEvent, RawEvent, Wire
 from edge.assistants.listening import Listening
-from edge.assistants.publishing import Spoken
+from edge.assistants.publishing import Spoken, nobody
 
 _CONNECT_S = 5.0
 _IDLE_S = 120.0
@@ -45,6 +45,7 @@ class Relay:
         self._spoken: asyncio.Task[Spoken] | None = None
         self._until_s = 0.0
         self._waits_for_text = False
+        self._withholds = assistant.withholds
         self._held: list[RawEvent] = []
 
     async def run(self) -> None:
@@ -100,6 +101,7 @@ class Relay:
         while (event := await self._client.read(_IDLE_S)) is not None:
             if event.type == "audio-start":
                 self._forget()
+                self._withholds = self._assistant.withholds
                 self._listening = self._assistant.listen()
                 self._until_s = time.monotonic() + _MOST_UTTERANCE_S
                 self._waits_for_text = True
@@ -130,7 +132,7 @@ class Relay:
         if event.type == "info":
             await self._client.send(Event(event.type, self._assistant.described(event.data)))
         elif event.type == "transcript" or (
-            event.type in _STREAMED and (self._held or self._assistant.withholds)
+            event.type in _STREAMED and (self._held or self._withholds)
         ):
             await self._text(event)
         else:
@@ -150,7 +152,7 @@ class Relay:
         if event.type == "transcript":
             self._waits_for_text = False
 
-    async def _send_text(self, event: RawEvent, spoken: Spoken | None) -> None:
+    async def _send_text(self, event: RawEvent, spoken: Spoken) -> None:
         text = event.data.get("text")
         shown = self._assistant.shown(text if isinstance(text, str) else "", spoken)
         if event.type not in ("transcript", "transcript-chunk") or shown == text:
@@ -160,17 +162,17 @@ class Relay:
             Event(event.type, {**event.data, "text": shown}, event.payload or None)
         )
 
-    async def _who(self) -> Spoken | None:
-        """Who spoke; None for nobody known where that is not found out in time."""
+    async def _who(self) -> Spoken:
+        """Who spoke; nobody known where that is not found out in time."""
         self._conclude()
-        if self._spoken is None:
-            return None
-        longest_s = _KNOWN_S if self._assistant.withholds else _LATE_S
+        if self._listening is None or self._spoken is None:
+            return nobody()
+        longest_s = _KNOWN_S if self._withholds else _LATE_S
         try:
             return await asyncio.wait_for(asyncio.shield(self._spoken), longest_s)
         except asyncio.TimeoutError:
             _log.warning("%s: it takes too long to find out who spoke", self._assistant.name)
-            return None
+            return nobody(learned=self._listening.learns)
 
     def _conclude(self) -> None:
         """No more of the utterance comes."""
