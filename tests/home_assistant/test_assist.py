@@ -11,19 +11,26 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.home_assistant.assist import Assist, Run
 from tests.home_assistant.home_assistant import REPOSITORY, HomeAssistant
-from tests.home_assistant.language_model import ANSWER, LanguageModel
+from tests.home_assistant.language_model import ANSWER, MODEL, LanguageModel
 from tests.integration.assistants import Between
 from tests.integration.broker import Broker, Subscriber, connected, free_port, send
 from tests.integration.house import House
 from tests.integration.pocketsphinx import PocketSphinx
-from tests.integration.talkers import ADA, ROBIN, STRANGER, enroll_talkers, sound_of
+from tests.integration.talkers import (
+    ADA,
+    GRACE,
+    READ,
+    ROBIN,
+    STRANGER,
+    enroll_talkers,
+    sound_of,
+)
 from tests.integration.waiting import settled
 
 PAGE = (REPOSITORY / "docs/assistants.md").read_text(encoding="utf-8")
@@ -37,6 +44,7 @@ class Rooms:
     """Assistants by room, each of its own kind, and a pipeline for each."""
 
     home: HomeAssistant
+    house: House
     program: PocketSphinx
     ports: dict[str, int]
     pipelines: dict[str, Assist] = field(default_factory=dict)
@@ -59,6 +67,7 @@ def rooms(
         "kitchen": {"name": "Kitchen"},
         "hall": {"gate": "enrolled"},
         "study": {"prefix": True},
+        "bedroom": {},
     }
     with ExitStack() as after:
         program = after.enter_context(PocketSphinx(folder / "speech-to-text"))
@@ -72,13 +81,14 @@ def rooms(
             dict(os.environ),
             wyoming={"assistants": assistants},
             homeassistant={"discovery": True},
+            commands={"unsigned": {"enroll_person": True, "enroll": True, "enroll_cancel": True}},
         )
         enroll_talkers(house)
         listener = after.enter_context(Subscriber(broker, "homeassistant/#"))
         after.callback(lambda: _forget(running, broker, listener))
         between = Between(house)
         after.callback(between.stop)
-        made = Rooms(running, program, between.ports)
+        made = Rooms(running, house, program, between.ports)
         for room in kinds:
             made.pipelines[room] = Assist(running, room, between.ports[room])
             after.callback(made.pipelines[room].remove)
@@ -178,7 +188,7 @@ def test_the_gate_keeps_a_stranger_out(home: HomeAssistant, rooms: Rooms) -> Non
 def test_a_language_model_is_told_who_speaks(home: HomeAssistant, rooms: Rooms) -> None:
     plain, by_satellite = re.findall(r"^```jinja\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     with LanguageModel() as model:
-        entry = home.add("ollama", url=model.address, **model.settings)
+        entry = home.add("ollama", url=model.address, model=MODEL)
         home.configure(entry, prompt=plain, llm_hass_api="none")
         agent = home.entity_of(entry, "conversation")
         kitchen = Assist(home, "with a model", rooms.ports["kitchen"], agent)
@@ -203,6 +213,33 @@ def test_a_language_model_is_told_who_speaks(home: HomeAssistant, rooms: Rooms) 
             kitchen.remove()
             study.remove()
             home.remove(entry)
+
+
+def test_somebody_is_enrolled_through_a_satellite(home: HomeAssistant, rooms: Rooms) -> None:
+    assert rooms.say("bedroom", COMMAND, GRACE).text == COMMAND
+    home.wait_for(SPEAKER.format("bedroom"), "unknown voice")
+    home.call("text.set_value", "text.edge_voice_bedroom_enroll_person", value="Grace")
+    home.wait_for("text.edge_voice_bedroom_enroll_person", "Grace")
+    home.call("button.press", "button.edge_voice_bedroom_enroll")
+    progress = "sensor.edge_voice_bedroom_enrollment"
+    home.wait_for(progress, "started")
+    before = 0
+    for text in READ:
+        read = rooms.say("bedroom", text, GRACE)
+        assert read.error == "stt-no-text-recognized", "it is learned and not obeyed"
+        told = home.wait_for(
+            progress, lambda got, before=before: got["attributes"]["done"] > before
+        )
+        before = told["attributes"]["done"]
+        if told["state"] == "unconfirmed":
+            break
+    home.wait_for(progress, "unconfirmed")
+    assert rooms.say("bedroom", COMMAND, GRACE).text == COMMAND
+    home.wait_for(SPEAKER.format("bedroom"), "unknown voice")
+    done = rooms.house.run("profiles", "confirm", "Grace")
+    assert done.returncode == 0, done.stderr
+    assert rooms.say("bedroom", COMMAND, GRACE).text == COMMAND
+    home.wait_for(SPEAKER.format("bedroom"), "Grace")
 
 
 def _time(text: str) -> datetime:

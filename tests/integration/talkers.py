@@ -9,8 +9,8 @@ from tests.integration.house import House
 from tests.unit.spoken_digits import recording_of
 
 ADA, ROBIN = "slt", "rms"
-STRANGER, TELEVISION = "awb", "kal"
-_READ = (
+STRANGER, GRACE = "awb", "kal"
+READ = (
     "the rainbow is a division of white light into many beautiful colors",
     "these take the shape of a long round arch with its path high above",
     "there is according to legend a boiling pot of gold at one end",
@@ -34,6 +34,6 @@ def enroll_talkers(house: House) -> None:
     """Enroll Ada and Robin, without a passphrase."""
     for name, voice in (("Ada", ADA), ("Robin", ROBIN)):
         file = house.config.with_name(f"{voice}.flac")
-        soundfile.write(file, recording_of(_READ, voice), SAMPLE_RATE)
+        soundfile.write(file, recording_of(READ, voice), SAMPLE_RATE)
         done = house.run("enroll", name, "--voice", str(file))
         assert done.returncode == 0, done.stderr
