@@ -20,6 +20,8 @@ READ = (
     "throughout the centuries people have explained the rainbow in various ways",
     "some have accepted it as a miracle without physical explanation",
     "others have tried to explain the phenomenon physically",
+    "the ancient greeks imagined that it was a sign from the gods to foretell war or heavy rain",
+    "the norsemen considered the rainbow as a bridge",
     "the bridge over which the gods passed from earth to their home in the sky",
 )
 """From the rainbow passage, which speakers have been recorded with since 1940."""
