@@ -77,12 +77,6 @@ class Assist:
             ask("assist_pipeline/pipeline/delete", pipeline_id=self.id)
         self._home.remove(self.entry)
 
-    def runs(self) -> list[str]:
-        """The ids of what was said lately, oldest first."""
-        with _socket(self._home) as ask:
-            found = ask("assist_pipeline/pipeline_debug/list", pipeline_id=self.id)
-        return [str(run["pipeline_run_id"]) for run in found["pipeline_runs"]]
-
     def say(self, sound: bytes, device: str | None = None) -> Run:
         """Say something, 16-bit mono at 16 kHz, and wait until the pipeline is done.
 

@@ -52,8 +52,7 @@ def test_the_dashboard_shows_who_speaks(broker: Broker, tmp_path: Path) -> None:
             bedroom = Assist(house, "Bedroom", between.ports["bedroom"])
             bedroom.say(sound_of(COMMAND, ROBIN))
             house.wait_for(SPEAKER.format("bedroom"), "Robin")
-            kept_out = kitchen.say(sound_of(COMMAND, STRANGER))
-            assert kept_out.error == "stt-no-text-recognized"
+            kitchen.say(sound_of(COMMAND, STRANGER))
             house.wait_for(SPEAKER.format("kitchen"), "unknown voice")
             kitchen.say(sound_of(COMMAND, ADA))
             house.wait_for(SPEAKER.format("kitchen"), "Ada")
@@ -67,7 +66,9 @@ def test_the_dashboard_shows_who_speaks(broker: Broker, tmp_path: Path) -> None:
                     window, f"{base}/lovelace/who-speaks", "speakers", ((860, 800), (420, 1400)),
                     lambda text: "unknown voice" in text and text.count("Ada") > 3,
                 )  # fmt: skip
-                address = f"{base}/config/voice-assistants/debug/{kitchen.id}/{kitchen.runs()[0]}"
+                # The page shows what was said last.
+                assert kitchen.say(sound_of(COMMAND, STRANGER)).error == "stt-no-text-recognized"
+                address = f"{base}/config/voice-assistants/debug/{kitchen.id}"
                 take_pictures(
                     window, address, "gate", ((860, 900),),
                     lambda text: "stt-no-text-recognized" in text,
