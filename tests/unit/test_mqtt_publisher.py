@@ -484,9 +484,9 @@ def test_topics_that_cannot_be_announced_on_and_too_many(device: Device) -> None
     for wrong in ("", "a/+", "#", "a\0b", "$SYS/x"):
         with pytest.raises(ValueError, match="cannot publish on"):
             subject.announce({wrong: ""})
-    subject.announce({f"ha/{number}": "" for number in range(128)})
+    subject.announce({f"ha/{number}": "" for number in range(512)})
     with pytest.raises(ValueError, match="too many topics to announce on"):
-        subject.announce({f"ha/{number}": "" for number in range(129)})
+        subject.announce({f"ha/{number}": "" for number in range(513)})
     for number in range(16):
         subject.publish(f"t{number}", "1", retain=True)
     subject.publish("t3", "2", retain=True)

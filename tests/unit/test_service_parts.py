@@ -697,7 +697,8 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
         lockout=_Anything(as_dict=dict),
         observers=Observers([driver]),
         **dict.fromkeys(
-            ("decisions", "challenge", "commands", "clock", "issuer", "files"), anything
+            ("decisions", "challenge", "commands", "clock", "issuer", "files", "identification"),
+            anything,
         ),
         state=anything,
     )
