@@ -20,6 +20,7 @@ from edge.config import (
     HomeAssistantConfig,
     IdentificationConfig,
     UnsignedConfig,
+    load_config,
 )
 from edge.mqtt import discovery
 from edge.mqtt.commands import read_unsigned
@@ -399,6 +400,15 @@ def words(value: Any) -> Iterator[str]:
 
 
 LOCK = "binary_sensor.edge_voice_lock_front_door"
+PRESENT = "binary_sensor.edge_voice_living_room_present_ada"
+
+
+def in_the_living_room() -> set[str]:
+    """The entities of the configuration for a home, where Ada is enrolled."""
+    config = load_config(REPOSITORY / "config" / "home.yaml")
+    texts = [*discovery.announcement(config).values()]
+    texts += discovery.announcement_of_people(config, [ADA]).values()
+    return {json.loads(text)["default_entity_id"] for text in texts if text}
 
 
 def test_the_page_lists_what_there_is() -> None:
@@ -409,7 +419,9 @@ def test_the_page_lists_what_there_is() -> None:
     }
     assert {name: needed.strip() for name, needed in rows} == needs
     # And it means no entity that there is not.
-    assert set(ENTITY.findall(PAGE)) - {LOCK, "lock.unlock", "lock.garden_gate"} == set(needs)
+    named = set(ENTITY.findall(PAGE)) - {LOCK, "lock.unlock", "lock.garden_gate"}
+    assert named == set(needs) | {"sensor.edge_voice_living_room_speaker", PRESENT}
+    assert PRESENT in in_the_living_room()
 
 
 def test_what_the_page_refers_to_is_there() -> None:
@@ -425,8 +437,8 @@ def test_what_is_to_be_pasted_is_right() -> None:
     assert settings["homeassistant"] == {"discovery": True}
     automations = [each[0] for each in rest if "alias" in each[0]]
     (views,) = (each for each in rest if "cards" in each[0])
-    assert len(automations) == 5
-    known = {*payloads(), LOCK, "lock.garden_gate", "lock.unlock"}
+    assert len(automations) == 7
+    known = {*payloads(), *in_the_living_room(), LOCK, "lock.garden_gate", "lock.unlock"}
     for text in words([automations, views]):
         assert set(ENTITY.findall(text)) <= known
     for automation in automations:
