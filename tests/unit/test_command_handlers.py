@@ -142,8 +142,8 @@ class Device:
             enrolled_twice=lambda _: True,
         )
         policy: Any = SimpleNamespace(count_able=lambda: able, demand=lambda: note("demand"))
-        self.switch: Any = SimpleNamespace(available=True, set=lambda on: note(("identifying", on)))
-        switch = self.switch
+        switch: Any = SimpleNamespace(available=True, set=lambda on: note(("identifying", on)))
+        self.switch = switch
         lockout = LockOut(
             LockOutConfig(), DeviceState(folder), record=lambda _: None, changed=lambda _: None
         )

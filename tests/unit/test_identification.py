@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ ADA, BEA = (Profile.begin(name, required=0) for name in ("Ada", "Bea"))
 class Finder:
     """Finds what it is told to, in the next block."""
 
-    made: list[Finder] = []
-    next: list[Turn] | Exception = []
+    made: ClassVar[list[Finder]] = []
+    next: ClassVar[list[Turn] | Exception] = []
 
     def __init__(self, _engine: Any, profiles: Sequence[Profile], silence_s: float) -> None:
         assert silence_s == Config().audio.end_silence_s
@@ -59,21 +59,23 @@ class Room:
         self.locked = False
         self.at = 0.0
         config = replace(Config(), identification=IdentificationConfig(enabled=enabled))
-        self.publisher: Any = SimpleNamespace(
+        publisher: Any = SimpleNamespace(
             connected=True,
             publish=self._publish,
             set_status=lambda **fields: self.status.append(fields),
         )
+        self.publisher = publisher
         self.cache: Any = SimpleNamespace(profiles=[ADA], revision=1)
-        self.context: Any = SimpleNamespace(
+        context: Any = SimpleNamespace(
             config=config,
             engine=SimpleNamespace(fits=lambda _: True),
             profiles=self.cache,
-            publisher=self.publisher,
+            publisher=publisher,
         )
+        self.context = context
         state: Any = SimpleNamespace(**{name: self._kept(folder, name) for name in ("get", "put")})
-        self.switch = IdentificationSwitch(config.identification, self.publisher, state)
-        self.subject = LiveIdentification(self.context, self.switch, lambda: self.locked)
+        self.switch = IdentificationSwitch(config.identification, publisher, state)
+        self.subject = LiveIdentification(context, self.switch, lambda: self.locked)
 
     @staticmethod
     def _kept(folder: Path, name: str) -> Any:
