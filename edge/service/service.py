@@ -36,6 +36,7 @@ from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.service.context import Handover, ServiceContext, same_place
 from edge.service.enrollment import RemoteEnrollment
+from edge.service.microphone_kind import MicrophoneKind
 from edge.service.observers import LIVE_S, Observers
 from edge.service.state_files import StateFiles
 from edge.store.device_state import DeviceState
@@ -276,6 +277,7 @@ class Service:
                 shared=SharedMicrophone(parts.context.config.state_path),
             )
         self._source: Source = source
+        self._microphone_kind = MicrophoneKind(parts.state)
         self._time_known = True
         self._slept_s = uptime() - time.monotonic()
         self._known: object = None
@@ -360,6 +362,9 @@ class Service:
         """Do what may wait for a disk."""
         parts = self._parts
         self._profiles.refresh()
+        if self._microphone is not None:
+            parts.enrollment.microphone = self._microphone.kind
+            self._microphone_kind.tick(self._microphone.kind, self._profiles.profiles)
         parts.commands.work()
         parts.enrollment.tick()
         parts.lockout.tick()
