@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from edge.audio.files import require_format
 from edge.audio.ring import Ring, blocks_of_ring
-from edge.audio.sources import MicrophoneStalled, PcmFormat, Source, to_float
+from edge.audio.sources import MicrophoneStalled, PcmFormat, Source
 from edge.errors import AudioFormatError, MicrophoneError
 from edge.types import AudioBlock
 from edge.types.microphone import SATELLITE
@@ -92,7 +92,7 @@ class _Stream:
 
 
 class WyomingMicrophone(Source):
-    """A Wyoming satellite as a microphone, at `wyoming://HOST:PORT`; its first channel is used.
+    """A Wyoming satellite as a microphone, at `wyoming://HOST:PORT`; channels are mixed.
 
     Args:
         address: where it is.
@@ -260,7 +260,7 @@ class WyomingMicrophone(Source):
             self._ring = Ring(int(self._ring_s * rate), rate)
         elif self._ring.rate != rate:
             raise MicrophoneError(f"{self.name} has changed its rate")
-        samples = to_float(sound, PcmFormat(rate, channels, 8 * width, is_float=False))
+        samples, _ = PcmFormat(rate, channels, 8 * width).decode(sound, self.name)
         if len(samples):
-            self._ring.write(samples.reshape(-1, channels)[:, 0])
+            self._ring.write(samples)
             self._begun.set()

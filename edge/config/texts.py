@@ -132,6 +132,18 @@ def _host(text: str) -> str | None:
     return _address(text) if ":" in text or re.fullmatch(r"[0-9.]+", text) else _name(text)
 
 
+def _place(text: str) -> str | None:
+    """A host and a port."""
+    url = _URL.fullmatch(text)
+    place = url["place"] if url else text
+    split = _HOST_PORT.fullmatch(place)
+    if split is None:
+        return "has no port; give host:port"
+    if not 0 < int(split["port"]) <= _MOST_PORT:
+        return f"has no such port; give 1 to {_MOST_PORT}"
+    return f"is a URL; give {place}" if url else _host(split["host"].strip("[]"))
+
+
 def _other_host(what: str, place: str, *, secure: bool = False) -> str:
     """What to write for a host with something around it."""
     split = _HOST_PORT.fullmatch(place)
@@ -310,6 +322,7 @@ def _any(_: str) -> str | None:
 
 USES: Mapping[str, Callable[[str], str | None]] = {
     "host": _host,
+    "place": _place,
     "address": _own_address,
     "topic": _topic,
     "zone": _zone,

@@ -35,6 +35,7 @@ from edge.service.context import (
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, RequestBox
 from edge.service.home_assistant import HomeAssistant
+from edge.service.identification import IdentificationSwitch, LiveIdentification, People
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
@@ -143,13 +144,14 @@ def build_service(
         locked=lambda: lockout.locked,
         may_open=lambda rule: policy.reason_against(rule) is None,
     )
+    identification = IdentificationSwitch(config.identification, publisher, state)
     unconfirmed = Unconfirmed(context, state)
     enrollment = RemoteEnrollment(context, pipeline.endpointer, unconfirmed)
     commands = CommandQueue(
         config.commands,
         config.device.id,
         state,
-        CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
+        CommandHandlers(context, lockout, enrollment, challenge.policy, identification).handlers(),
         record=trail.record,
         answer=lambda content: _answer(context, content),
         stopping=lambda: control.stopping,
@@ -181,6 +183,7 @@ def build_service(
         issuer,
         state,
         StateFiles(Continuity(store, state), state, trail),
+        LiveIdentification(context, identification, lambda: lockout.locked),
         Observers(_observers(context, state, pipeline, challenge, enrollment)),
     )
     return Service(parts, source, before)
@@ -226,7 +229,7 @@ def _observers(
     observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
-    home_assistant = HomeAssistant(config, publisher, state)
+    home_assistant = HomeAssistant(config, publisher, state, People(context).listed)
     if home_assistant.needed:
         observers.append(home_assistant)
     if config.metrics.enabled:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 from edge.config import Config
 from edge.errors import StoreError
@@ -15,8 +16,13 @@ from edge.store.device_state import DeviceState
 _Announced = tuple[str, str]
 """Where the device is announced: the prefix and its id."""
 
+_Person = tuple[str, str]
+"""Profile id and name."""
+
 _MEMORY = "homeassistant/announced"
+_PEOPLE_MEMORY = "homeassistant/people"
 _MOST_PLACES = 4
+_MOST_TOPICS = 4 * discovery.MOST_PEOPLE
 _SOUND_LIFETIME_S = 10.0
 
 _log = logging.getLogger(__name__)
@@ -29,9 +35,18 @@ class HomeAssistant(Observer):
     device's id has changed, and a device that was never announced publishes nothing there.
 
     It has to be made before the publisher is started.
+
+    Args:
+        people: who can be identified; None while that is not known.
     """
 
-    def __init__(self, config: Config, publisher: MqttPublisher, state: DeviceState) -> None:
+    def __init__(
+        self,
+        config: Config,
+        publisher: MqttPublisher,
+        state: DeviceState,
+        people: Callable[[], Sequence[_Person] | None] = lambda: None,
+    ) -> None:
         settings = config.homeassistant
         self._state = state
         self._publisher = publisher
@@ -44,18 +59,25 @@ class HomeAssistant(Observer):
         texts: dict[str, str] = {}
         for prefix, device_id in self._known:
             texts.update(discovery.removal(prefix, device_id))
+        if self._announcing:
+            texts.update(discovery.announcement(config))
+        identifying = self._announcing and config.identification.enabled
+        self._people = AnnouncedPeople(config, state, people if identifying else None)
+        self._texts = texts
+        self._birth_topic = discovery.birth_topic(settings.prefix) if self._announcing else None
+        self._announce()
         if not self._announcing:
-            publisher.announce(texts)
             return
-        texts.update(discovery.announcement(config))
-        publisher.announce(texts, discovery.birth_topic(settings.prefix))
         # Before the first message is sent: a power cut must not make it be forgotten.
         self._remember(self._known + [place for place in self._wanted if place not in self._known])
 
     @property
     def needed(self) -> bool:
         """Whether there is something to announce or to withdraw."""
-        return bool(self._wanted or self._known)
+        return bool(self._wanted or self._known or self._people.known)
+
+    def _announce(self) -> None:
+        self._publisher.announce({**self._texts, **self._people.texts}, self._birth_topic)
 
     def level(self, level: SoundLevel) -> None:
         """Add to the level of this interval."""
@@ -63,8 +85,11 @@ class HomeAssistant(Observer):
 
     def tick(self) -> None:
         """Publish the level when it is due, and forget what has been withdrawn."""
-        if self._known != self._wanted and self._publisher.announced:
+        if self._publisher.announced:
             self._remember(self._wanted)
+            self._people.confirm()
+        if self._people.changed():
+            self._announce()
         now = time.monotonic()
         if now < self._due or not self._announcing:
             return
@@ -98,8 +123,73 @@ class HomeAssistant(Observer):
         return [place for place in found if _is_place(place)][-_MOST_PLACES:]
 
 
+class AnnouncedPeople:
+    """The entities of the people who can be identified.
+
+    The state keeps their topics, so that those of deleted people are withdrawn, also when the
+    device was off meanwhile.
+
+    Args:
+        people: who is to be announced, None while that is not known; no function for nobody at all.
+
+    Attributes:
+        texts: what is to be retained, by topic; empty for who is withdrawn.
+        known: the topics that may be retained.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state: DeviceState,
+        people: Callable[[], Sequence[_Person] | None] | None,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._people = people
+        self._shown: Sequence[_Person] | None = None
+        self.known = self._recall()
+        # Until it is known who is enrolled, nobody is withdrawn.
+        self.texts: Mapping[str, str] = {} if people else dict.fromkeys(self.known, "")
+
+    def changed(self) -> bool:
+        """Look whether somebody was enrolled, renamed or deleted; `texts` then are others."""
+        people = self._people() if self._people else None
+        if people is None or people == self._shown:
+            return False
+        self._shown = people
+        texts = discovery.announcement_of_people(self._config, people)
+        self.texts = {**dict.fromkeys(self.known, ""), **texts}
+        self._remember(sorted(self.texts))
+        return True
+
+    def confirm(self) -> None:
+        """All `texts` are retained: forget who was withdrawn."""
+        if self.texts:
+            self._remember(sorted(topic for topic, text in self.texts.items() if text))
+
+    def _remember(self, topics: list[str]) -> None:
+        if topics == self.known:
+            return
+        self.known = topics
+        try:
+            self._state.put(_PEOPLE_MEMORY, json.dumps(topics) if topics else None)
+        except StoreError as error:
+            _log.warning("whose entities were announced is not stored: %s", error)
+
+    def _recall(self) -> list[str]:
+        try:
+            topics = json.loads(self._state.get(_PEOPLE_MEMORY) or "[]")
+        except (StoreError, ValueError, RecursionError) as error:
+            _log.warning("whose entities were announced cannot be read: %s", error)
+            return []
+        if not isinstance(topics, list) or not all(map(_is_level, topics)):
+            return []
+        return topics[:_MOST_TOPICS]
+
+
 def _is_place(place: tuple[object, object]) -> bool:
-    return all(
-        isinstance(part, str) and 0 < len(part) <= 512 and not set(part) & set("+#\0")
-        for part in place
-    )
+    return all(_is_level(part) for part in place)
+
+
+def _is_level(part: object) -> bool:
+    return isinstance(part, str) and 0 < len(part) <= 512 and not set(part) & set("+#\0")

@@ -36,6 +36,7 @@ from edge.notify import Notifier
 from edge.recognition import Engine
 from edge.service.context import Handover, ServiceContext, same_place
 from edge.service.enrollment import RemoteEnrollment
+from edge.service.identification import LiveIdentification
 from edge.service.microphone_kind import MicrophoneKind
 from edge.service.observers import LIVE_S, Observers
 from edge.service.state_files import StateFiles
@@ -240,6 +241,7 @@ class ServiceParts:
     issuer: Issuer
     state: DeviceState
     files: StateFiles
+    identification: LiveIdentification
     observers: Observers
 
 
@@ -462,6 +464,7 @@ class Service:
                         return
                 for judgment in self._parts.pipeline.listener.flush():
                     self._decide(judgment)
+                self._parts.identification.pause()
         except EdgeVoiceError as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - nothing may end the worker unseen
@@ -484,6 +487,7 @@ class Service:
             parts.challenge.cancel()
             for judgment in parts.pipeline.listener.settle():
                 self._decide(judgment)
+            parts.identification.pause()
             self._moved_at = time.monotonic()
             return
         profiles = self._profiles.profiles
@@ -493,6 +497,7 @@ class Service:
             parts.pipeline.listener.use(profiles)
         for judgment in parts.pipeline.listener.feed(block):
             self._decide(judgment)
+        parts.identification.feed(block)
 
     def _notice_suspend(self) -> None:
         """Forget what waits for an answer, where the machine slept since the last time."""
