@@ -185,6 +185,11 @@ class MqttPublisher:
         return self._connected
 
     @property
+    def waiting(self) -> int:
+        """How many messages are to be sent or confirmed yet, but for retained ones."""
+        return len(self._outbox)
+
+    @property
     def announced(self) -> bool:
         """Whether the broker has confirmed all retained messages as they are now."""
         sync = self._sync
@@ -357,13 +362,18 @@ class MqttPublisher:
         self._retained = Retained(self.topics, _about(device))
         self._birth_topic = None
 
+    def finish(self, timeout: float = 0.8) -> None:
+        """Begin to close, without waiting."""
+        if self._stop_at is None:
+            self._stop_at = now() + timeout
+        self._waker.wake()
+
     def close(self, timeout: float = 0.8) -> None:
         """Deliver what still waits, publish `offline`, and stop, within `timeout` seconds."""
-        self._stop_at = now() + timeout
-        self._waker.wake()
+        self.finish(timeout)
         if self._thread.is_alive():
             # A thread that hangs in connect() is left behind; it sends nothing when it wakes.
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, (self._stop_at or 0.0) - now()))
         if not self._thread.is_alive():
             self._waker.close()
         self._outbox.close()

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from edge.config import Config
+from edge.config import Config, door_ids, is_main
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher, discovery
 from edge.service.observers import Observer, SoundLevel
@@ -21,7 +21,7 @@ _Person = tuple[str, str]
 
 _MEMORY = "homeassistant/announced"
 _PEOPLE_MEMORY = "homeassistant/people"
-_MOST_PLACES = 4
+_MOST_PLACES = 40
 _MOST_TOPICS = 4 * discovery.MOST_PEOPLE
 _SOUND_LIFETIME_S = 10.0
 
@@ -29,12 +29,14 @@ _log = logging.getLogger(__name__)
 
 
 class HomeAssistant(Observer):
-    """Announces the device while the configuration says so, and withdraws it when it does not.
+    """Announces a door while the configuration says so, and withdraws it when it does not.
 
-    The state keeps where it was announced. So nothing dead is left behind after the prefix or the
-    device's id has changed, and a device that was never announced publishes nothing there.
+    The state keeps where each was announced. So nothing dead is left behind after the prefix or a
+    door's id has changed, and a device that was never announced publishes nothing there.
 
     It has to be made before the publisher is started.
+
+    Where there are several doors, the main one withdraws those that are gone.
 
     Args:
         people: who can be identified; None while that is not known.
@@ -52,17 +54,25 @@ class HomeAssistant(Observer):
         self._publisher = publisher
         self._interval_s = settings.sound_interval_s
         self._announcing = settings.discovery and config.mqtt.enabled
-        self._wanted = [(settings.prefix, config.device.id)] if self._announcing else []
-        self._known = self._recall()
+        self._main = is_main(config)
+        doors = door_ids(config)
+        announced = doors if self._main and self._announcing else []
+        self._wanted = [(settings.prefix, door) for door in announced]
+        self._known = self._recall() if self._main else []
+        self._gone = [door for _, door in self._known if door not in doors]
         self._level: SoundLevel | None = None
         self._due = time.monotonic() + self._interval_s
         texts: dict[str, str] = {}
-        for prefix, device_id in self._known:
-            texts.update(discovery.removal(prefix, device_id))
+        for prefix, door in self._known:
+            if door == config.device.id or (prefix, door) not in self._wanted:
+                texts.update(discovery.removal(prefix, door))
+        for door in self._gone:
+            texts.update(dict.fromkeys(_recalled_topics(state, _people_key(door)), ""))
         if self._announcing:
             texts.update(discovery.announcement(config))
         identifying = self._announcing and config.identification.enabled
-        self._people = AnnouncedPeople(config, state, people if identifying else None)
+        key = _people_key(None if self._main else config.device.id)
+        self._people = AnnouncedPeople(config, state, people if identifying else None, key)
         self._texts = texts
         self._birth_topic = discovery.birth_topic(settings.prefix) if self._announcing else None
         self._announce()
@@ -74,7 +84,7 @@ class HomeAssistant(Observer):
     @property
     def needed(self) -> bool:
         """Whether there is something to announce or to withdraw."""
-        return bool(self._wanted or self._known or self._people.known)
+        return bool(self._announcing or self._known or self._people.known)
 
     def _announce(self) -> None:
         self._publisher.announce({**self._texts, **self._people.texts}, self._birth_topic)
@@ -105,11 +115,13 @@ class HomeAssistant(Observer):
             )
 
     def _remember(self, places: list[_Announced]) -> None:
-        if places == self._known:
+        if places == self._known or not self._main:
             return
         self._known = places
         try:
             self._state.put(_MEMORY, json.dumps(places) if places else None)
+            while self._gone and places == self._wanted:
+                self._state.put(_people_key(self._gone.pop()), None)
         except StoreError as error:
             _log.warning("where the device was announced is not stored: %s", error)
 
@@ -131,6 +143,7 @@ class AnnouncedPeople:
 
     Args:
         people: who is to be announced, None while that is not known; no function for nobody at all.
+        key: what their topics are kept under.
 
     Attributes:
         texts: what is to be retained, by topic; empty for who is withdrawn.
@@ -142,12 +155,14 @@ class AnnouncedPeople:
         config: Config,
         state: DeviceState,
         people: Callable[[], Sequence[_Person] | None] | None,
+        key: str,
     ) -> None:
+        self._key = key
         self._config = config
         self._state = state
         self._people = people
         self._shown: Sequence[_Person] | None = None
-        self.known = self._recall()
+        self.known = _recalled_topics(state, key)
         # Until it is known who is enrolled, nobody is withdrawn.
         self.texts: Mapping[str, str] = {} if people else dict.fromkeys(self.known, "")
 
@@ -172,19 +187,24 @@ class AnnouncedPeople:
             return
         self.known = topics
         try:
-            self._state.put(_PEOPLE_MEMORY, json.dumps(topics) if topics else None)
+            self._state.put(self._key, json.dumps(topics) if topics else None)
         except StoreError as error:
             _log.warning("whose entities were announced is not stored: %s", error)
 
-    def _recall(self) -> list[str]:
-        try:
-            topics = json.loads(self._state.get(_PEOPLE_MEMORY) or "[]")
-        except (StoreError, ValueError, RecursionError) as error:
-            _log.warning("whose entities were announced cannot be read: %s", error)
-            return []
-        if not isinstance(topics, list) or not all(map(_is_level, topics)):
-            return []
-        return topics[:_MOST_TOPICS]
+
+def _people_key(door: str | None) -> str:
+    return _PEOPLE_MEMORY if door is None else f"{_PEOPLE_MEMORY}/{door}"
+
+
+def _recalled_topics(state: DeviceState, key: str) -> list[str]:
+    try:
+        topics = json.loads(state.get(key) or "[]")
+    except (StoreError, ValueError, RecursionError) as error:
+        _log.warning("whose entities were announced cannot be read: %s", error)
+        return []
+    if not isinstance(topics, list) or not all(map(_is_level, topics)):
+        return []
+    return topics[:_MOST_TOPICS]
 
 
 def _is_place(place: tuple[object, object]) -> bool:

@@ -33,11 +33,19 @@ class IdentificationSwitch:
     Attributes:
         available: whether the configuration allows it.
         on: whether it is done; to be changed by `set`.
+
+    Args:
+        door: at which; None for the main one.
     """
 
     def __init__(
-        self, config: IdentificationConfig, publisher: MqttPublisher, state: DeviceState
+        self,
+        config: IdentificationConfig,
+        publisher: MqttPublisher,
+        state: DeviceState,
+        door: str | None = None,
     ) -> None:
+        self._key = _MEMORY if door is None else f"{_MEMORY}/{door}"
         self.available = config.enabled
         self._publisher = publisher
         self._state = state
@@ -50,13 +58,13 @@ class IdentificationSwitch:
         self.on = on and self.available
         self._publisher.set_status(identifying=self.on)
         try:
-            self._state.put(_MEMORY, None if on else "off")
+            self._state.put(self._key, None if on else "off")
         except StoreError as error:
             _log.warning("that identification was switched is not stored: %s", error)
 
     def _was_off(self) -> bool:
         try:
-            return self._state.get(_MEMORY) is not None
+            return self._state.get(self._key) is not None
         except StoreError as error:
             _log.warning("whether identification was switched off cannot be read: %s", error)
             return False

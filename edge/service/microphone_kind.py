@@ -17,10 +17,11 @@ _log = logging.getLogger(__name__)
 class MicrophoneKind:
     """Looks at the people of one microphone; for the main thread.
 
-    Its kind is kept for the doctor, which cannot open a microphone that the service has.
+    Its kind is kept in the `state`, if one is given, for the doctor: that cannot open a microphone
+    which the service has.
     """
 
-    def __init__(self, state: DeviceState) -> None:
+    def __init__(self, state: DeviceState | None) -> None:
         self._state = state
         self._kind = ""
         self._seen: Sequence[Profile] = ()
@@ -32,8 +33,9 @@ class MicrophoneKind:
             return
         if kind != self._kind:
             self._warned = set()
-            with contextlib.suppress(StoreError):  # the state itself reports it
-                self._state.put(MICROPHONE_KIND, kind)
+            if self._state is not None:
+                with contextlib.suppress(StoreError):  # the state itself reports it
+                    self._state.put(MICROPHONE_KIND, kind)
         self._kind, self._seen = kind, profiles
         for profile in profiles:
             # A duress phrase must not show in the journal.
