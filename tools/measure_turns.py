@@ -40,7 +40,8 @@ from rich.table import Table
 from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, blocks_of
 from edge.audio.utterance import utterance_of
 from edge.audio.vad import SPEECH, SpeechDetector
-from edge.config import Config, SecurityConfig
+from edge.config import Config
+from edge.config.settings import SecurityConfig
 from edge.recognition import Engine
 from edge.recognition.embedders import Models, SpeakerEmbedder, open_models
 from edge.recognition.turns import TurnFinder
