@@ -121,7 +121,9 @@ def _operation(topic: Topic) -> dict[str, Any]:
         "channel": {"$ref": channel},
         "summary": read_schema(topic.schema)["title"],
         "messages": [{"$ref": f"{channel}/messages/{_key(topic)}"}],
-        "bindings": {"mqtt": {"qos": 1, "retain": topic.retained, "bindingVersion": "0.2.0"}},
+        "bindings": {
+            "mqtt": {"qos": topic.qos, "retain": topic.retained, "bindingVersion": "0.2.0"}
+        },
     }
     if topic.schema == "command":
         answer = "#/channels/commandResult"

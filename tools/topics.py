@@ -22,6 +22,7 @@ class Topic:
         from_device: whether the device publishes on it; otherwise it subscribes.
         retained: whether the broker retains the latest message.
         plain: whether the payload is text, not JSON.
+        qos: of what the device publishes.
     """
 
     address: str
@@ -29,6 +30,7 @@ class Topic:
     from_device: bool = True
     retained: bool = False
     plain: bool = False
+    qos: int = 1
 
     @property
     def suffix(self) -> str:
@@ -43,6 +45,7 @@ def _below(suffix: str, **more: Any) -> Topic:
 
 UNSIGNED = (
     "listening",
+    "identification",
     "enroll_person",
     "enroll",
     "enroll_cancel",
@@ -59,6 +62,8 @@ TOPICS = (
     _below("duress"),
     _below("enrollment"),
     _below("sound"),
+    _below("speaker", qos=0),
+    _below("utterance", qos=0),
     _below("doctor"),
     _below("command", from_device=False),
     _below("command/result"),

@@ -122,6 +122,8 @@ class LockOut:
         self._boot = boot_id() if boot is None else boot
         self._same_voice = same_voice
         self._key = key
+        door = key.partition("/")[2]
+        self._where = f"{door}: " if door else ""
         self._slips: list[_Slip] = []
         self._lock = threading.RLock()
         self._written_at = clock()
@@ -196,7 +198,9 @@ class LockOut:
             self._was_locked = True
             self._set(now, clock_s)
             self._write()
-            _log.warning("locked out for %.0f s: %s (round %d)", now.left_s, by, now.round)
+            _log.warning(
+                "%slocked out for %.0f s: %s (round %d)", self._where, now.left_s, by, now.round
+            )
             detail: dict[str, Detail] = {"round": now.round, "lasts_s": now.left_s, "by": by}
             self._record(Event(EventKind.LOCK_OUT, detail))
             self._changed(self.as_dict())
@@ -272,7 +276,8 @@ class LockOut:
 
     def _over(self, by: str) -> None:
         self._was_locked = False
-        _log.warning("lock-out expired" if by == "time" else f"lock-out lifted by {by}")
+        ended = "expired" if by == "time" else f"lifted by {by}"
+        _log.warning("%slock-out %s", self._where, ended)
         self._record(Event(EventKind.LOCK_OUT_OVER, {"by": by, "round": self.round}))
         self._changed(self.as_dict())
 
@@ -364,6 +369,11 @@ class LockOutCount:
         return False
 
 
+def lockout_key(door: str | None = None) -> str:
+    """What the lock-out of a door is kept under; None for the main one."""
+    return STATE_KEY if door is None else f"{STATE_KEY}/{door}"
+
+
 def duration_s(config: LockOutConfig, number: int) -> float:
     """How long a round lasts, seconds; the first is round 1."""
     grown = config.first_s * config.growth ** min(number - 1, 64)
@@ -427,10 +437,10 @@ def as_shown(record: LockOutRecord, config: LockOutConfig) -> dict[str, Any]:
     }
 
 
-def request_lift(state: DeviceState, by: str) -> None:
-    """Have the running service end its lock-out, within a second; `by` says who asked."""
-    state.put(STATE_KEY, None)
-    state.put(LIFT_KEY, by[:64])
+def request_lift(state: DeviceState, by: str, key: str = STATE_KEY) -> None:
+    """Have the running service end a lock-out, within a second; `by` says who asked."""
+    state.put(key, None)
+    state.put(f"{key}.lift", by[:64])
 
 
 def _seconds(value: Any) -> float:

@@ -1,10 +1,4 @@
-"""The microphone: PortAudio's callback fills a ring, `blocks` empties it, and reconnects.
-
-One thread writes the ring and one reads it. The writer never waits and takes no lock of the
-reader's: under the interpreter's lock each counter has a single writer, which is all the order that
-is needed. When the reader falls behind by more than the ring, the oldest samples are overwritten.
-The reader then goes on half a ring behind the writer: one gap, and not one after another.
-"""
+"""The microphone: PortAudio's callback fills a ring, `blocks` empties it, and reconnects."""
 
 from __future__ import annotations
 
@@ -12,19 +6,18 @@ import contextlib
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from edge.audio import portaudio
-from edge.audio.blocks import FRAME_S, BlockMaker
+from edge.audio.blocks import FRAME_S
 from edge.audio.command import CommandMicrophone
 from edge.audio.devices import DeviceChoice, InputDevice, choose, scanned
+from edge.audio.ring import Ring, blocks_of_ring
 from edge.audio.sharing import SharedMicrophone
 from edge.audio.sources import MicrophoneStalled, Source
+from edge.audio.wyoming import SCHEME, WyomingMicrophone
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
 
@@ -33,114 +26,9 @@ _LATENCY_S = 0.2
 _CLOSE_S = 0.3
 _FIRST_SAMPLE_S = 5.0
 """A sound server may take seconds to wake a sleeping device; stalls count from then on."""
-_LOOK_UP_S = 0.25
 _STUCK_S = 20.0
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RingRead:
-    """Samples read from a ring, shape (n,), the reader's own copy.
-
-    `lost` is how many were lost just before them; `captured_at` is `time.monotonic()` when the last
-    of them was written.
-    """
-
-    samples: FloatArray = field(repr=False)
-    lost: int
-    captured_at: float
-
-
-class Ring:
-    """A ring of `capacity` samples for one writing and one reading thread.
-
-    `rate`, samples per second, dates what is read late; `written` counts the samples so far.
-    """
-
-    def __init__(self, capacity: int, rate: float) -> None:
-        if capacity < 2:
-            raise ValueError("a ring holds two samples at least")
-        self._buffer: FloatArray = np.zeros(capacity, np.float32)
-        self._capacity = capacity
-        self._rate = rate
-        self._claimed = 0
-        self.written = 0
-        self._read = 0
-        self._latest = (0, time.monotonic())
-        self._losses: deque[tuple[int, int]] = deque(maxlen=1024)
-        self._arrived = threading.Event()
-
-    @property
-    def last_write_at(self) -> float:
-        """`time.monotonic()` of the last write; before any, of the start."""
-        return self._latest[1]
-
-    def write(self, samples: FloatArray, lost: int = 0) -> None:
-        """Append samples, shape (n,); `lost` are those that were lost upstream before them."""
-        if lost:
-            self._losses.append((self.written, lost))
-        count = min(len(samples), self._capacity)
-        if count < len(samples):
-            self._losses.append((self.written, len(samples) - count))
-            samples = samples[-count:]
-        # Claimed before it is overwritten: a reader that copies meanwhile must find out.
-        self._claimed = self.written + count
-        at = self.written % self._capacity
-        first = min(count, self._capacity - at)
-        self._buffer[at : at + first] = samples[:first]
-        if first < count:
-            self._buffer[: count - first] = samples[first:]
-        self.written += count
-        self._latest = (self.written, time.monotonic())
-        self._arrived.set()
-
-    def wake(self) -> None:
-        """End the wait of a reader."""
-        self._arrived.set()
-
-    def read(self, count: int, timeout_s: float) -> RingRead | None:
-        """Take `count` samples, fewer where a loss comes first.
-
-        It is None when that much has not arrived in time, or when `wake` was called.
-        """
-        if not self._ready(count):
-            self._arrived.clear()
-            if not self._ready(count):
-                self._arrived.wait(timeout_s)
-                if not self._ready(count):
-                    return None
-        lost = 0
-        while True:
-            lost += self._skip_overwritten()
-            while self._losses and self._losses[0][0] <= self._read:
-                lost += self._losses.popleft()[1]
-            until = min(self._read + count, self.written)
-            if self._losses:
-                until = min(until, self._losses[0][0])
-            samples = self._copy(self._read, until - self._read)
-            # NumPy releases the interpreter's lock while it copies: the writer may have run.
-            if self._claimed - self._read <= self._capacity:
-                break
-        self._read = until
-        written, at = self._latest
-        return RingRead(samples, lost, at - (written - until) / self._rate)
-
-    def _ready(self, count: int) -> bool:
-        return self.written - self._read >= count
-
-    def _skip_overwritten(self) -> int:
-        behind = self._claimed - self._read
-        if behind <= self._capacity:
-            return 0
-        skipped = min(behind - self._capacity // 2, self.written - self._read)
-        self._read += skipped
-        return skipped
-
-    def _copy(self, start: int, count: int) -> FloatArray:
-        at = start % self._capacity
-        first = min(count, self._capacity - at)
-        return np.concatenate((self._buffer[at : at + first], self._buffer[: count - first]))
 
 
 @dataclass(frozen=True)
@@ -214,19 +102,10 @@ class Microphone(Source):
         opened = self._opened
         if opened is None:
             raise RuntimeError("a microphone is used within `with`")
-        maker = BlockMaker(opened.rate)
-        piece = round(opened.rate * FRAME_S)
-        while not self._closed.is_set():
-            stretch = opened.ring.read(piece, _LOOK_UP_S)
-            if stretch is None:
-                self._look_up(opened)
-                continue
-            yield from maker.feed(stretch.samples, stretch.captured_at, stretch.lost)
+        yield from blocks_of_ring(opened.ring, self._closed, lambda: self._look_up(opened))
 
     def _look_up(self, opened: _Opened) -> None:
         """Nothing arrived: find out whether anything still can."""
-        if self._closed.is_set():
-            return
         if self._finished.is_set():
             raise MicrophoneError(
                 f"microphone '{opened.device.name}' has gone away; check its plug and sound server"
@@ -272,13 +151,19 @@ class Microphone(Source):
         return _Opened(stream, device, rate, ring)
 
 
+LiveSource = Microphone | CommandMicrophone | WyomingMicrophone
+"""What is listened to live; each has a `name`, and its `rate` while it is open."""
+
+
 def live_source(
-    command: str | None, device: DeviceChoice, ring_s: float, stall_s: float = 2.0
-) -> Microphone | CommandMicrophone:
-    """The microphone, or where there is a command (`audio.source`) the program in its place."""
-    if command is not None:
-        return CommandMicrophone(command, stall_s)
-    return Microphone(device, ring_s, stall_s)
+    source: str | None, device: DeviceChoice, ring_s: float, stall_s: float = 2.0
+) -> LiveSource:
+    """The microphone, or what is in its place: a program or a satellite (`audio.source`)."""
+    if source is None:
+        return Microphone(device, ring_s, stall_s)
+    if source.startswith(SCHEME):
+        return WyomingMicrophone(source, ring_s, stall_s)
+    return CommandMicrophone(source, stall_s)
 
 
 def _close(stream: Any) -> None:
@@ -358,7 +243,7 @@ class ReconnectingMicrophone(Source):
         device: as for `Microphone`, and so are `ring_s` and `stall_s`.
         on_change: called when listening begins and ends, on the thread that takes the blocks.
         retry_s: time between attempts, seconds.
-        command: a program to listen to instead of a device.
+        command: a program or a satellite to listen to instead, as in `audio.source`.
         shared: where a command asks for it; None for nowhere.
 
     Attributes:
@@ -384,7 +269,7 @@ class ReconnectingMicrophone(Source):
         self._stall_s = stall_s
         self._retry_s = retry_s
         self._closed = threading.Event()
-        self._current: Microphone | CommandMicrophone | None = None
+        self._current: LiveSource | None = None
         self.state: MicrophoneState | None = None
         self.tried_at = time.monotonic()
 

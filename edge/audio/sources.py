@@ -120,15 +120,30 @@ class FileSource(Source):
 
 
 @dataclass(frozen=True)
-class _Format:
+class PcmFormat:
+    """How samples are written, as in WAV: 8 bits without a sign, more with one, or float."""
+
     rate: int
     channels: int
     bits: int
-    is_float: bool
+    is_float: bool = False
 
     @property
     def frame_bytes(self) -> int:
+        """Bytes of one sample of every channel."""
         return self.channels * self.bits // 8
+
+    def decode(self, data: bytes, where: object) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Mono samples, shape (n,), of whole frames, and which were clipped in any channel.
+
+        Raises:
+            AudioFormatError: samples that are no sound.
+        """
+        samples = _to_float(data, self).reshape(-1, self.channels)
+        peak_of(where, samples)
+        clipped = np.abs(samples).max(axis=1, initial=0.0) >= FULL_SCALE
+        mono = mix_down(samples)
+        return (np.clip(mono, -1.0, 1.0) if self.is_float else mono), clipped
 
 
 class _ClosedError(Exception):
@@ -165,9 +180,9 @@ class StandardInputSource(Source):
         self._buffer = b""  # read, but not yet used
         self._in_wav = False
         self._chunks = 0
-        self._format: _Format | None = None
+        self._format: PcmFormat | None = None
         self._left: int | None = None  # bytes to come; None where the header does not say
-        self._opened: tuple[_Format, BlockMaker] | None = None
+        self._opened: tuple[PcmFormat, BlockMaker] | None = None
         self._got = 0
         self._waiting: deque[AudioBlock] = deque()
         self._ended = False
@@ -222,7 +237,7 @@ class StandardInputSource(Source):
             raise AudioFormatError(f"{self._where}: holds no sound; pipe a recording into it")
         if self._ended and self._left:
             raise AudioFormatError(f"{self._where}: ends before its header says; record it again")
-        samples, clipped = self._decode(data[: len(data) - len(data) % size], pcm)
+        samples, clipped = pcm.decode(data[: len(data) - len(data) % size], self._where)
         arrived_at = time.monotonic() - self._waiting_bytes() / (pcm.rate * size)
         return maker.feed(samples, arrived_at, clipped=clipped, last=self._ended)
 
@@ -233,7 +248,7 @@ class StandardInputSource(Source):
         count = fcntl.ioctl(self._stream, termios.FIONREAD, bytes(4))
         return int.from_bytes(count, sys.byteorder)
 
-    def _open(self) -> tuple[_Format, BlockMaker]:
+    def _open(self) -> tuple[PcmFormat, BlockMaker]:
         """Find out what the pipe carries: WAV when it begins with `RIFF`, else bare 16 kHz mono.
 
         Raises:
@@ -258,7 +273,7 @@ class StandardInputSource(Source):
                 raise AudioFormatError(
                     f"{self._where}: more than {MOST_CHUNKS} chunks and no sound; convert it"
                 )
-        pcm = self._format or _Format(SAMPLE_RATE, 1, 16, is_float=False)
+        pcm = self._format or PcmFormat(SAMPLE_RATE, 1, 16)
         self._opened = pcm, BlockMaker(pcm.rate)
         return self._opened
 
@@ -311,15 +326,7 @@ class StandardInputSource(Source):
         if quiet_s > (self._stall_s if self._got else max(_FIRST_SOUND_S, self._stall_s)):
             raise MicrophoneStalled(f"{self._where} has delivered nothing for {quiet_s:.1f} s")
 
-    def _decode(self, data: bytes, pcm: _Format) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Mono samples, shape (n,), of interleaved ones, and which were clipped in any channel."""
-        samples = _to_float(data, pcm).reshape(-1, pcm.channels)
-        peak_of(self._where, samples)
-        clipped = np.abs(samples).max(axis=1, initial=0.0) >= FULL_SCALE
-        mono = mix_down(samples)
-        return (np.clip(mono, -1.0, 1.0) if pcm.is_float else mono), clipped
-
-    def _parse_format(self, body: bytes) -> _Format:
+    def _parse_format(self, body: bytes) -> PcmFormat:
         """The `fmt ` chunk: Multimedia Programming Interface and Data Specifications 1.0."""
         if len(body) < 16:
             raise AudioFormatError(f"{self._where}: the WAV's format is cut off; record it again")
@@ -333,10 +340,10 @@ class StandardInputSource(Source):
                 " 16 bits"
             )
         require_format(self._where, rate, channels)
-        return _Format(rate, channels, bits, tag == _FLOAT)
+        return PcmFormat(rate, channels, bits, tag == _FLOAT)
 
 
-def _to_float(data: bytes, pcm: _Format) -> FloatArray:
+def _to_float(data: bytes, pcm: PcmFormat) -> FloatArray:
     if pcm.is_float:
         return np.frombuffer(data, "<f4").astype(np.float32)
     if pcm.bits == 8:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import options
 from edge.cli.output import NOBODY_ENROLLED, show_result
 from edge.errors import InputError, ProfileError
-from edge.types import EVERYTHING, AccessRule, Profile, ProfileStatus, Window
+from edge.types import EVERYTHING, AccessRule, Profile, ProfileKind, ProfileStatus, Window
 from edge.types.access import MOST_AUDITED, parse_day, parse_window
 from edge.types.decision import utc
 
@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and what each takes."""
     parser.description = (
         "Shows or sets who may open which door, and when. Anyone without a rule may open every"
-        " door at any time. A running service applies a new rule at once."
+        " door at any time; whoever is enrolled by voice alone opens none. A running service"
+        " applies a new rule at once."
     )
     actions = options.add_actions(
         parser,
@@ -219,6 +220,19 @@ def _described(
     """A person's rule and whether it lets them in now, as JSON and as a line."""
     from edge.access.checks import allows
 
+    if profile.kind is ProfileKind.VOICE:
+        # Whatever the rule says, as of a profile from an earlier version.
+        value = {
+            "profile": {"id": profile.id, "name": profile.name},
+            "rule": profile.rule.as_dict(),
+            "device": config.device.id,
+            "allowed_now": False,
+            "reason": "voice_only",
+        }
+        return (
+            value,
+            f"{profile.name}: opens nothing: enrolled by voice alone, without a passphrase",
+        )
     allow = config.access.unknown_time == "allow"
     reason = allows(profile.rule, config.device.id, now, without_time=allow)
     value = {

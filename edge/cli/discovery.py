@@ -43,14 +43,15 @@ def _show(args: argparse.Namespace) -> int:
     device_id, prefix = config.device.id, config.homeassistant.prefix
     rows = []
     for entity in discovery.entities(config):
-        allowed = discovery.allowed(entity, config.commands.unsigned)
+        missing = discovery.missing(entity, config)
+        needs = f"commands.unsigned.{entity.needs}" if entity.needs else None
         rows.append(
             {
                 "entity_id": discovery.entity_id(device_id, entity),
                 "name": entity.name,
-                "announced": allowed and config.homeassistant.discovery,
-                "needs": None if entity.needs is None else f"commands.unsigned.{entity.needs}",
-                "allowed": allowed,
+                "announced": missing is None and config.homeassistant.discovery,
+                "needs": missing or needs,
+                "allowed": missing is None,
                 "topic": discovery.config_topic(prefix, device_id, entity),
                 "config": discovery.payload(config, entity),
             }
@@ -69,11 +70,12 @@ def _show(args: argparse.Namespace) -> int:
         if row["allowed"]:
             show(f"  {row['entity_id']:<{width}}  {row['name']}")
     if not all(row["allowed"] for row in rows):
-        show("Not announced until commands.unsigned allows them:")
+        show("Not announced until a setting allows them:")
     for row in rows:
         if not row["allowed"]:
-            setting = str(row["needs"]).rpartition(".")[2]
-            show(f"  {row['entity_id']:<{width}}  {row['name']:<18} {setting}")
+            show(f"  {row['entity_id']:<{width}}  {row['name']:<18} {row['needs']}")
+    if config.identification.enabled:
+        show("And binary_sensor entities for the people who are enrolled, one each.")
     if args.verbose:
         for row in rows:
             if row["allowed"]:

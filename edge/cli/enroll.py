@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--phrase", metavar="TEXT", help="the passphrase in writing, for display only"
     )
     parser.add_argument(
-        "--voice", action="store_true", help="enroll the voice alone, from half a minute of speech"
+        "--voice",
+        action="store_true",
+        help="enroll the voice alone, from half a minute of speech; it is recognized, and opens"
+        " nothing",
     )
     parser.add_argument(
         "--short", action="store_true", help="with --voice: one second is enough, for a try"
@@ -215,12 +218,15 @@ def _tell(args: argparse.Namespace, enrollment: Enrollment, results: Results) ->
         show(f"{profile.name} is not enrolled: nothing was accepted.")
     elif enrollment.complete:
         show(f"{profile.name} is enrolled.")
+        if profile.kind.value == "voice":
+            show("A voice alone is recognized, and opens nothing: enroll a passphrase for a door.")
     else:
         show(f"{profile.name} still needs {missing}. Run the command again to continue.")
     for name in results.same_voice:
+        either = "open" if profile.kind.value == "phrase" else "be named"
         complain(
             f"{profile.name} has the voice of {name}: if that is one person, delete one of the two,"
-            " since either may open"
+            f" since either may {either}"
         )
     if results.trial is not None:
         for line in results.trial.lines():

@@ -26,15 +26,19 @@ run = options.perform
 
 
 def _show(args: argparse.Namespace) -> int:
-    from edge.access.lockout import as_shown, stored_record
+    from edge.access.lockout import as_shown, lockout_key, stored_record
     from edge.web.attempts import STATE_KEY as HTTP_KEY
 
     config = options.config_of(args)
     with options.device_state(config) as state:
         record, over_http = stored_record(state), stored_record(state, HTTP_KEY)
+        further = {door: stored_record(state, lockout_key(door)) for door in config.microphones}
     content = as_shown(record, config.lockout)
     http = as_shown(over_http, config.lockout)
     content["http"] = {name: http[name] for name in ("locked_out", "left_s")}
+    doors = {door: as_shown(each, config.lockout) for door, each in further.items()}
+    if doors:
+        content["doors"] = doors
     settings = config.lockout
     if not settings.enabled:
         words = "Lock-outs are disabled (lockout.enabled is off)."
@@ -44,23 +48,32 @@ def _show(args: argparse.Namespace) -> int:
         limit = f"{settings.rejections} rejections in the last {settings.within_s:.0f} s"
         budget = f"{content['budget_used']} of the budget of {settings.budget} used"
         words = f"Not locked out; {content['rejections']} of {limit}; {budget}."
+    if doors and settings.enabled:
+        words = f"{config.device.id}: {words}"
+    for door, shown in doors.items():
+        if shown["locked_out"]:
+            words += f"\n{door}: locked out for {shown['left_s']:.0f} s more."
+        elif settings.enabled:
+            words += f"\n{door}: not locked out; {shown['rejections']} recent rejections."
     if http["locked_out"]:
         words += f"\nOver HTTP: locked out for {over_http.left_s:.0f} s more."
     return show_result(args, content, words)
 
 
 def _lift(args: argparse.Namespace) -> int:
-    from edge.access.lockout import as_shown, request_lift, stored_record
+    from edge.access.lockout import as_shown, lockout_key, request_lift, stored_record
     from edge.web import attempts, callers
 
     config = options.config_of(args)
+    doors = [lockout_key(), *map(lockout_key, config.microphones)]
     with options.device_state(config) as state:
         locked = True  # a record that cannot be read would start with a lock-out
         with contextlib.suppress(StoreError):
-            records = (stored_record(state), stored_record(state, attempts.STATE_KEY))
+            records = [stored_record(state, key) for key in (*doors, attempts.STATE_KEY)]
             locked = any(as_shown(each, config.lockout)["locked_out"] for each in records)
         by = f"command line ({_user()})"
-        request_lift(state, by)
+        for key in doors:
+            request_lift(state, by, key)
         for part in (attempts, callers):
             state.put(part.STATE_KEY, None)
             state.put(part.LIFT_KEY, by[:64])

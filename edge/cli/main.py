@@ -35,6 +35,7 @@ COMMANDS = (
     "setup",
     "run",
     "serve",
+    "wyoming",
     "demo",
     "monitor",
     "enroll",

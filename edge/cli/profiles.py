@@ -239,7 +239,7 @@ def _waiting(profile: Profile) -> list[tuple[str, str]]:
 def _kind(profile: Profile) -> str:
     if profile.duress_of is not None:
         return "duress phrase"
-    return "passphrase" if profile.kind.value == "phrase" else "voice"
+    return "passphrase" if profile.kind.value == "phrase" else "voice, opens nothing"
 
 
 def _progress(profile: Profile) -> str:

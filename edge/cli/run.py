@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="FILE",
         help="instead of the microphone, listen to a WAV or FLAC file, or with - to standard input"
-        " (a WAV stream, or raw 16-bit mono at 16 kHz); stop at its end",
+        " (a WAV stream, or raw 16-bit mono at 16 kHz), and to no other microphone; stop at its"
+        " end",
     )
     parser.add_argument("--realtime", action="store_true", help="play a file in real time")
 
@@ -137,7 +139,7 @@ class _Runner:
 
     def _run(self) -> None:
         config, previous = self._read(), None
-        before: Handover | None = None
+        before: Mapping[str, Handover] | None = None
         while not self._stopped:
             try:
                 service = self._build(config, before)
@@ -145,12 +147,14 @@ class _Runner:
                 if before is None:
                     raise
                 if previous is None:
-                    before.close()
+                    _close(before)
                     raise
                 _log.error("%s; keeping the previous configuration", error)
                 config, previous = previous, None
-                answers = [_after_failure(answer) for answer in before.answers]
-                before = replace(before, answers=answers)
+                before = {
+                    door: replace(left, answers=[_after_failure(each) for each in left.answers])
+                    for door, left in before.items()
+                }
                 continue
             self._service = service
             # Requests that came while there was no service.
@@ -168,7 +172,7 @@ class _Runner:
             del service
             gc.collect()
         if before is not None:
-            before.close()
+            _close(before)
 
     def stop(self) -> None:
         """Have `run` return; may be called from a signal handler."""
@@ -182,7 +186,7 @@ class _Runner:
         if self._service is not None:
             self._service.control.request_reload()
 
-    def _build(self, config: Config, before: Handover | None) -> Service:
+    def _build(self, config: Config, before: Mapping[str, Handover] | None) -> Service:
         from edge.service import build_service
 
         self._hold(config.state_path)
@@ -225,6 +229,11 @@ class _Runner:
         return config
 
 
+def _close(before: Mapping[str, Handover]) -> None:
+    for left in before.values():
+        left.close()
+
+
 def _after_failure(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """An answer, once it is known that the new configuration does not run."""
     if answer.get("command") != "reload" or not answer["ok"]:
@@ -235,15 +244,17 @@ def _after_failure(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Printer:
-    """Prints decisions; where that fails, they are still made and published."""
+    """Prints decisions, one at a time; where that fails, they are still made and published."""
 
     def __init__(self) -> None:
         self.failed = False
+        self._lock = threading.Lock()
 
     def __call__(self, decision: AccessDecision) -> None:
         try:
-            show_as_is(decision.to_json())
-            flush()
+            with self._lock:
+                show_as_is(decision.to_json())
+                flush()
         except OutputError as error:
             if not self.failed:
                 _log.error("%s; decisions are still made and published", error)

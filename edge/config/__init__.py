@@ -1,5 +1,6 @@
 """Settings: one commented YAML file in, frozen dataclasses out."""
 
+from edge.config.doors import door_ids, doors_of, is_main
 from edge.config.loading import find_config, load_config, parse_config
 from edge.config.settings import (
     AccessConfig,
@@ -12,6 +13,7 @@ from edge.config.settings import (
     EnrollmentConfig,
     HomeAssistantConfig,
     HttpConfig,
+    IdentificationConfig,
     LockOutConfig,
     MetricsConfig,
     MqttConfig,
@@ -36,6 +38,7 @@ __all__ = [
     "EnrollmentConfig",
     "HomeAssistantConfig",
     "HttpConfig",
+    "IdentificationConfig",
     "LockOutConfig",
     "MetricsConfig",
     "MqttConfig",
@@ -47,7 +50,10 @@ __all__ = [
     "TlsConfig",
     "UnsignedConfig",
     "all_settings",
+    "door_ids",
+    "doors_of",
     "find_config",
+    "is_main",
     "load_config",
     "parse_config",
 ]

@@ -296,6 +296,7 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "metrics.address", text
     if config.device.id in config.microphones:
         yield f"microphones.{config.device.id}", "the name of device.id; give another"
+    yield from _of_assistants(config)
     if config.recognition.min_net_speech_s >= config.audio.max_utterance_s:
         longest = f"{config.audio.max_utterance_s:g}"
         text = f"no utterance is that long; give less than audio.max_utterance_s ({longest})"
@@ -317,3 +318,20 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
     files = [name for name in ("ca_file", "cert_file", "key_file") if getattr(tls, name)]
     if files and not tls.enabled:
         yield f"mqtt.tls.{files[0]}", "has no effect without TLS; set mqtt.tls.enabled to true"
+
+
+def _of_assistants(config: Config) -> Iterator[tuple[str, str]]:
+    ports: dict[int, str] = {}
+    for name, assistant in config.wyoming.assistants.items():
+        path = f"wyoming.assistants.{name}"
+        if name == config.device.id or name in config.microphones:
+            taken = "device.id" if name == config.device.id else "a microphone"
+            yield path, f"the name of {taken}; give another"
+        if assistant.port in ports:
+            yield f"{path}.port", f"the port of {ports[assistant.port]}; give another"
+        ports[assistant.port] = name
+        host, port = assistant.program
+        if port == assistant.port and host in ("localhost", "127.0.0.1", "::1"):
+            yield f"{path}.speech_to_text", "its own port; give that of the speech-to-text program"
+        if assistant.people is not None and assistant.gate == "open":
+            yield f"{path}.people", "has no effect with an open gate; set gate to enrolled"

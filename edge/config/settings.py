@@ -117,10 +117,11 @@ class AudioConfig:
         None,
         "A program that is listened to instead, such as ffmpeg with the stream of a doorbell: it"
         " writes WAV, or bare 16-bit mono at 16 kHz, to its standard output. It is started without"
-        " a shell, and again when it ends or stalls.",
-        form=(r".{1,1000}", "a program and its arguments"),
+        " a shell, and again when it ends or stalls. Or a Wyoming satellite, as wyoming://HOST:PORT:"
+        " its sound is not encrypted, and anyone in that network can speak in its place.",
+        form=(r".{1,1000}", "a program and its arguments, or wyoming://HOST:PORT"),
         empty="the microphone that `device` names",
-        use="command",
+        use="source",
     )
     end_silence_s: float = setting(
         0.6,
@@ -173,9 +174,9 @@ class MicrophoneConfig:
     source: str | None = setting(
         None,
         "What is listened to instead, as in `audio.source`.",
-        form=(r".{1,1000}", "a program and its arguments"),
+        form=(r".{1,1000}", "a program and its arguments, or wyoming://HOST:PORT"),
         empty="the microphone that `device` names",
-        use="command",
+        use="source",
     )
 
 
@@ -557,6 +558,23 @@ class ChallengeConfig:
 
 
 @dataclass(frozen=True)
+class IdentificationConfig:
+    """Who is speaking, whatever is said, while they speak."""
+
+    enabled: bool = setting(
+        False,
+        "Whether to publish who speaks at the microphone, on BASE/DEVICE/speaker and"
+        " BASE/DEVICE/utterance. Nothing of what is said, but anyone who may read these topics"
+        " learns who is here and who talks when. It opens nothing.",
+    )
+    presence_s: float = setting(
+        300.0,
+        "How long after their last word a person is shown as present in Home Assistant.",
+        (10.0, 86400.0, "s"),
+    )
+
+
+@dataclass(frozen=True)
 class UnsignedConfig:
     """Commands that anyone on the broker may send, without a signature."""
 
@@ -564,6 +582,12 @@ class UnsignedConfig:
         False,
         "BASE/DEVICE/set/listening, ON or OFF, as a switch of Home Assistant sends it. Risk: any"
         " client of the broker can stop the device from listening, so that nobody gets in.",
+    )
+    identification: bool = setting(
+        False,
+        "BASE/DEVICE/set/identification, ON or OFF, where `identification.enabled` is on. Risk: any"
+        " client of the broker can have the device tell who speaks again after somebody switched"
+        " that off.",
     )
     lift_lockout: bool = setting(
         False,
@@ -745,6 +769,83 @@ class HttpConfig:
 
 
 @dataclass(frozen=True)
+class AssistantConfig:
+    """The assistants, each under its id in MQTT topics and with a port of its own.
+
+    To tell rooms apart, give each satellite its own: an assistant does not say who is calling.
+    """
+
+    name: str | None = setting(
+        None,
+        "Display name.",
+        form=(r".{1,64}", "1 to 64 characters"),
+        empty="its id",
+    )
+    port: int = setting(10310, "Port that the assistant connects to.", (1, 65535, ""))
+    speech_to_text: str = setting(
+        "127.0.0.1:10300",
+        "Host and port of the Wyoming program that turns its speech into text.",
+        form=(r"[^\s/@]{1,253}:[0-9]{1,5}", "a host and a port, such as 127.0.0.1:10300"),
+        use="place",
+    )
+    gate: str = setting(
+        "open",
+        "Whose words reach the assistant: open (everybody's) or enrolled (only those of enrolled"
+        " people; what a stranger or the television says comes back as an empty text).",
+        choices=("open", "enrolled"),
+    )
+    people: str | None = setting(
+        None,
+        "Who alone gets through where the gate is `enrolled`: names or ids with commas between"
+        " them.",
+        form=(r".{1,1000}", "names with commas between them"),
+        empty="everybody enrolled",
+    )
+    prefix: bool = setting(
+        False,
+        "Whether the text begins with who spoke, as in `Ada: turn on the light`. For conversation"
+        " agents that are language models; the built-in one of Home Assistant then understands"
+        " nothing.",
+    )
+
+    @property
+    def program(self) -> tuple[str, int]:
+        """Host and port of `speech_to_text`."""
+        host, _, port = self.speech_to_text.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def names(self) -> list[str]:
+        """`people`, one by one."""
+        return [name.strip() for name in (self.people or "").split(",") if name.strip()]
+
+
+@dataclass(frozen=True)
+class WyomingConfig:
+    """The server between voice assistants and their speech-to-text, `edge-voice wyoming`."""
+
+    address: str = setting(
+        "127.0.0.1",
+        "Address to serve at: 127.0.0.1 for an assistant on this machine, 0.0.0.0 for every"
+        " machine in the network, `::` for these over IPv6 too. The Wyoming protocol has neither"
+        " encryption nor passwords.",
+        form=(r"[0-9A-Fa-f.:]{2,45}", "an address such as 127.0.0.1 or 0.0.0.0"),
+        use="address",
+    )
+    announce: bool = setting(
+        True,
+        "Whether the assistants are announced in the network by zeroconf, so that Home Assistant"
+        " finds them; never where only this machine is served.",
+    )
+    assistants: Mapping[str, AssistantConfig] = several(AssistantConfig, _ID)
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether the address is one that no other machine can reach."""
+        return _is_loopback(self.address)
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings; `Config()` is the defaults."""
 
@@ -755,6 +856,7 @@ class Config:
     security: SecurityConfig = section(SecurityConfig)
     enrollment: EnrollmentConfig = section(EnrollmentConfig)
     access: AccessConfig = section(AccessConfig)
+    identification: IdentificationConfig = section(IdentificationConfig)
     lockout: LockOutConfig = section(LockOutConfig)
     replay: ReplayConfig = section(ReplayConfig)
     mqtt: MqttConfig = section(MqttConfig)
@@ -767,6 +869,7 @@ class Config:
     monitor: MonitorConfig = section(MonitorConfig)
     metrics: MetricsConfig = section(MetricsConfig)
     http: HttpConfig = section(HttpConfig)
+    wyoming: WyomingConfig = section(WyomingConfig)
     state_directory: Path | None = setting(
         None,
         "Folder of the signatures, the audit trail and other state.",

@@ -132,6 +132,18 @@ def _host(text: str) -> str | None:
     return _address(text) if ":" in text or re.fullmatch(r"[0-9.]+", text) else _name(text)
 
 
+def _place(text: str) -> str | None:
+    """A host and a port."""
+    url = _URL.fullmatch(text)
+    place = url["place"] if url else text
+    split = _HOST_PORT.fullmatch(place)
+    if split is None:
+        return "has no port; give host:port"
+    if not 0 < int(split["port"]) <= _MOST_PORT:
+        return f"has no such port; give 1 to {_MOST_PORT}"
+    return f"is a URL; give {place}" if url else _host(split["host"].strip("[]"))
+
+
 def _other_host(what: str, place: str, *, secure: bool = False) -> str:
     """What to write for a host with something around it."""
     split = _HOST_PORT.fullmatch(place)
@@ -280,7 +292,9 @@ _NO_PATHS = (
 """What is not the name of a file, and what to write."""
 
 
-def _command(text: str) -> str | None:
+def _source(text: str) -> str | None:
+    if text.lower().startswith("wyoming:"):
+        return _wyoming(text)
     try:
         program = next(iter(shlex.split(text)), "")
     except ValueError:
@@ -295,12 +309,20 @@ def _command(text: str) -> str | None:
     return None
 
 
+def _wyoming(text: str) -> str | None:
+    place = re.fullmatch(r"wyoming://(?P<host>\[[^\]]*\]|[^:\[\]/@]+):(?P<port>[0-9]{1,5})", text)
+    if place is None or not 0 < int(place["port"]) <= _MOST_PORT:
+        return "is not wyoming://HOST:PORT; the port of a satellite is usually 10700"
+    return _host(place["host"].strip("[]"))
+
+
 def _any(_: str) -> str | None:
     return None
 
 
 USES: Mapping[str, Callable[[str], str | None]] = {
     "host": _host,
+    "place": _place,
     "address": _own_address,
     "topic": _topic,
     "zone": _zone,
@@ -308,7 +330,7 @@ USES: Mapping[str, Callable[[str], str | None]] = {
     "file": _file,
     "folder": _path,
     "socket": _socket,
-    "command": _command,
+    "source": _source,
     "word": _any,  # nothing that is pasted along, and no more
 }
 """What a text can be used for; without a use it is free, as a display name is."""

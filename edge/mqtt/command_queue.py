@@ -240,7 +240,11 @@ class CommandQueue:
         if command.key_id is not None:
             try:
                 # On the disk before it is carried out: a power cut may prevent it, never repeat it.
-                self._state.put(_counter_name(command.key_id), str(command.counter))
+                # Another door of this device may have stored a higher one.
+                self._state.change(
+                    _counter_name(command.key_id),
+                    lambda stored: str(max(command.counter, _number(stored, command.key_id))),
+                )
             except StoreError as error:
                 _log.warning("command %s was not carried out: %s", command.name, error)
                 self._refuse(_refusal("not_stored", command), "command", 0)
@@ -322,10 +326,14 @@ class CommandQueue:
             _log.error("a command is missing from the audit trail: %s", error)
 
     def _stored_counter(self, key_id: str) -> int:
-        text = self._state.get(_counter_name(key_id)) or "0"
-        if not (text.isascii() and text.isdigit() and len(text) <= 16):
-            raise StoreError(f"the counter of command key {key_id} is damaged: restore a backup")
-        return int(text)
+        return _number(self._state.get(_counter_name(key_id)), key_id)
+
+
+def _number(text: str | None, key_id: str | None) -> int:
+    text = text or "0"
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise StoreError(f"the counter of command key {key_id} is damaged: restore a backup")
+    return int(text)
 
 
 def _drain(waiting: queue.Queue[_Item], most: int) -> list[_Item]:

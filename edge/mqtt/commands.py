@@ -93,6 +93,8 @@ COMMANDS: Mapping[str, Spec] = {
     "list": Spec(Role.OBSERVER, "list people and their enrollment"),
     "arm": Spec(Role.OPERATOR, "start listening"),
     "disarm": Spec(Role.OPERATOR, "stop listening"),
+    "identify_start": Spec(Role.OPERATOR, "tell who speaks again"),
+    "identify_stop": Spec(Role.OPERATOR, "no longer tell who speaks"),
     "lift_lockout": Spec(Role.OPERATOR, "end the lock-out"),
     "lock_out": Spec(Role.OPERATOR, "lock everybody out for a while"),
     "challenge": Spec(Role.OPERATOR, "ask for digits after the next passphrase"),
@@ -107,8 +109,9 @@ COMMANDS: Mapping[str, Spec] = {
     "enable": Spec(Role.OWNER, "let a person in again", _PERSON),
     "reload": Spec(Role.OWNER, "reload the configuration"),
 }
-"""Every command. An observer only looks; an operator also locks out and switches the listening; an
-owner also changes people and the configuration. A person is named by profile id or by name.
+"""Every command. An observer only looks; an operator also locks out, and switches the listening and
+the identification; an owner also changes people and the configuration. A person is named by profile
+id or by name.
 """
 
 CHOOSE = "enroll_person"
@@ -116,6 +119,7 @@ CHOOSE = "enroll_person"
 
 _UNSIGNED: Mapping[str, Mapping[bytes, str]] = {
     "listening": {b"ON": "arm", b"OFF": "disarm"},
+    "identification": {b"ON": "identify_start", b"OFF": "identify_stop"},
     "lift_lockout": {b"PRESS": "lift_lockout"},
     "lock_out": {b"PRESS": "lock_out"},
     "enroll": {b"PRESS": "enroll_start"},

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import edge
-from edge.config import Config, UnsignedConfig
+from edge.config import Config
 from edge.mqtt.topics import Topics
 
 EVENT_TYPES = ("granted", "denied", "challenge", "lockout")
+UTTERANCE_TYPES = ("known", "unknown")
+"""Whether anyone enrolled spoke in an utterance."""
+MOST_PEOPLE = 50
+"""People with an entity of their own."""
 _LONGEST_NAME = 64
 _OBJECT = r"[A-Za-z0-9_-]{1,64}"
 
@@ -32,6 +36,52 @@ _EVENT = """\
 {{ dict(value_json, event_type='lockout' if reason == 'locked_out' else asked) | to_json }}
 {%- endif -%}"""
 
+_SPEAKER = """\
+{%- if value_json is not mapping -%}
+{%- elif value_json.state == 'silent' -%}
+nobody
+{%- elif value_json.state == 'speaking' -%}
+{{ (value_json.name if value_json.name is string else 'unknown voice')[:128] }}
+{%- endif -%}"""
+_SPEAKER_ATTRIBUTES = (
+    "{{ (dict(profile_id=value_json.profile_id | default(none),"
+    " confidence=value_json.confidence | default(none),"
+    " turn=value_json.turn | default(none), length_s=value_json.length_s | default(none))"
+    " if value_json is mapping else {}) | to_json }}"
+)
+_UTTERANCE = """\
+{%- if value_json is mapping -%}
+{%- set kind = 'known' if value_json.speakers | default([], true) else 'unknown' -%}
+{{ dict(value_json, event_type=kind) | to_json }}
+{%- endif -%}"""
+_FIRST = "{%- set first = value_json.speakers | default([], true) | first | default({}, true) -%}"
+_LAST_SPEAKER = (
+    "{%- if value_json is mapping -%}"
+    + _FIRST
+    + """\
+{%- set unknown_s = value_json.unknown_s | float(0) -%}
+{%- if first.name is string and first.length_s | float(0) >= unknown_s -%}
+{{ first.name[:128] }}
+{%- else -%}
+{{ 'unknown voice' if unknown_s else 'nobody' }}
+{%- endif -%}
+{%- endif -%}"""
+)
+_LAST_SPEAKER_ATTRIBUTES = (
+    "{%- if value_json is mapping -%}"
+    + _FIRST
+    + """\
+{{ dict(started_at=value_json.started_at | default(none),
+ length_s=value_json.length_s | default(none), profile_id=first.profile_id | default(none),
+ confidence=first.confidence | default(none)) | to_json }}
+{%- endif -%}"""
+)
+_PRESENT = """\
+{%%- if value_json is mapping and value_json.state == 'speaking'
+ and value_json.profile_id == '%s' -%%}
+ON
+{%%- endif -%%}"""
+
 PROBLEMS = ("problem", "audit_problem", "challenge_problem", "clock_problem", "state_problem")
 """Fields of the status that are there only while something is wrong."""
 
@@ -40,7 +90,9 @@ PROBLEMS = ("problem", "audit_problem", "challenge_problem", "clock_problem", "s
 class Entity:
     """An entity; `component` is Home Assistant's name for its kind, `content` its other fields.
 
-    `needs` is the setting under `commands.unsigned` that it requires, None if it only shows.
+    `needs` is the setting under `commands.unsigned` that it requires, None if it only shows;
+    one that `identifies` also requires `identification.enabled`. `slug` is its part of the entity
+    id, by default the object id.
     """
 
     component: str
@@ -48,29 +100,60 @@ class Entity:
     name: str
     needs: str | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
+    identifies: bool = False
+    slug: str = ""
 
 
 def entities(config: Config) -> list[Entity]:
     """All entities, whether or not their commands are allowed."""
     topics = Topics(config.mqtt.base_topic, config.device.id)
-    return [*_of_decisions(topics), *_of_the_device(topics, config), *_of_commands(topics)]
+    return [
+        *_of_decisions(topics),
+        *_of_identification(topics),
+        *_of_the_device(topics, config),
+        *_of_commands(topics),
+    ]
 
 
-def allowed(entity: Entity, unsigned: UnsignedConfig) -> bool:
-    """Whether an entity only shows something, or its command is allowed."""
-    return entity.needs is None or bool(getattr(unsigned, entity.needs))
+def missing(entity: Entity, config: Config) -> str | None:
+    """The setting that has to be on for an entity to be announced; None where it is."""
+    if entity.identifies and not config.identification.enabled:
+        return "identification.enabled"
+    if entity.needs is not None and not getattr(config.commands.unsigned, entity.needs):
+        return f"commands.unsigned.{entity.needs}"
+    return None
 
 
 def announcement(config: Config) -> dict[str, str]:
     """The retained messages by topic; empty for entities that are not allowed."""
-    prefix, device_id = config.homeassistant.prefix, config.device.id
     return {
-        config_topic(prefix, device_id, entity): (
-            json.dumps(payload(config, entity), ensure_ascii=False, separators=(",", ":"))
-            if allowed(entity, config.commands.unsigned)
-            else ""
+        **_messages(config, entities(config)),
+        **{
+            topic_of(config, entity): ""
+            for entity in entities(config)
+            if missing(entity, config) is not None
+        },
+    }
+
+
+def announcement_of_people(config: Config, people: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The retained messages by topic for people by id and name, `MOST_PEOPLE` at most."""
+    topics = Topics(config.mqtt.base_topic, config.device.id)
+    return _messages(config, [_presence(topics, config, *each) for each in people[:MOST_PEOPLE]])
+
+
+def announcement_of_assistant(config: Config) -> dict[str, str]:
+    """The retained messages by topic of a voice assistant, which has the device's place."""
+    topics = Topics(config.mqtt.base_topic, config.device.id)
+    return _messages(config, _of_assistant(topics))
+
+
+def _messages(config: Config, shown: Iterable[Entity]) -> dict[str, str]:
+    return {
+        topic_of(config, entity): json.dumps(
+            payload(config, entity), ensure_ascii=False, separators=(",", ":")
         )
-        for entity in entities(config)
+        for entity in shown
     }
 
 
@@ -108,8 +191,14 @@ def node_of(device_id: str) -> str:
 
 def entity_id(device_id: str, entity: Entity) -> str:
     """The entity id in Home Assistant, unless somebody changes it there."""
-    slug = re.sub(r"[^a-z0-9]+", "_", f"{node_of(device_id)}_{entity.object_id}".lower())
+    own = entity.slug or entity.object_id
+    slug = re.sub(r"[^a-z0-9]+", "_", f"{node_of(device_id)}_{own}".lower())
     return f"{entity.component}.{slug}"
+
+
+def topic_of(config: Config, entity: Entity) -> str:
+    """The topic that an entity of this device is announced on."""
+    return config_topic(config.homeassistant.prefix, config.device.id, entity)
 
 
 def config_topic(prefix: str, device_id: str, entity: Entity) -> str:
@@ -166,6 +255,51 @@ def _of_decisions(topics: Topics) -> list[Entity]:
             "icon": "mdi:check-decagram-outline",
         }),
     ]  # fmt: skip
+
+
+def _of_identification(topics: Topics) -> list[Entity]:
+    speaker = topics.below("speaker")
+    return [
+        Entity("sensor", "speaker", "Speaker", None, {
+            "state_topic": speaker, "value_template": _SPEAKER,
+            "json_attributes_topic": speaker, "json_attributes_template": _SPEAKER_ATTRIBUTES,
+            "icon": "mdi:account-tie-voice",
+        }, identifies=True),
+        Entity("event", "utterance", "Utterance", None, {
+            "state_topic": topics.below("utterance"), "event_types": list(UTTERANCE_TYPES),
+            "value_template": _UTTERANCE, "icon": "mdi:account-tie-voice-outline",
+        }, identifies=True),
+        Entity("switch", "identification", "Identification", "identification", {
+            "state_topic": topics.status, "command_topic": topics.below("set/identification"),
+            "qos": 1,
+            "value_template": _status("'ON' if value_json.identifying == true else 'OFF'", "None"),
+            "icon": "mdi:account-search",
+        }, identifies=True),
+    ]  # fmt: skip
+
+
+def _of_assistant(topics: Topics) -> list[Entity]:
+    """Who spoke last stays, for whatever acts on the text that follows."""
+    told = topics.below("utterance")
+    _, utterance, _ = _of_identification(topics)
+    return [
+        Entity("sensor", "speaker", "Speaker", None, {
+            "state_topic": told, "value_template": _LAST_SPEAKER, "qos": 1,
+            "json_attributes_topic": told, "json_attributes_template": _LAST_SPEAKER_ATTRIBUTES,
+            "icon": "mdi:account-tie-voice",
+        }),
+        utterance,
+    ]  # fmt: skip
+
+
+def _presence(topics: Topics, config: Config, profile_id: str, name: str) -> Entity:
+    """Whether a person was heard of late."""
+    word = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return Entity("binary_sensor", f"present_{profile_id}", name, None, {
+        "state_topic": topics.below("speaker"), "value_template": _PRESENT % profile_id,
+        "off_delay": round(config.identification.presence_s),
+        "device_class": "occupancy", "icon": "mdi:account-voice",
+    }, identifies=True, slug=f"present_{word or profile_id[:8]}")  # fmt: skip
 
 
 def _of_the_device(topics: Topics, config: Config) -> list[Entity]:

@@ -350,8 +350,9 @@ class Link:
         retain: bool,
         lifetime_s: float | None = None,
         never_late: bool = False,
+        qos: int = 1,
     ) -> int:
-        """Send a message with QoS 1; returns its number in `answers`. Raises `LinkLost`.
+        """Send a message; returns its number in `answers`, with QoS 1. Raises `LinkLost`.
 
         After `lifetime_s` seconds, None for no limit, a broker that speaks MQTT 5 may not deliver
         it; with `never_late` neither may this machine's network stack, which then breaks the
@@ -366,7 +367,10 @@ class Link:
                 # Whole seconds, rounded down: later is worse than not at all. Never 0, which
                 # Mosquitto takes for no limit.
                 properties.MessageExpiryInterval = max(1, int(lifetime_s))
-        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        if not qos:
+            self._check()
+            return info.mid
         if never_late:
             self._urgent = info.mid
         self._await_answer(info.mid)
@@ -539,6 +543,8 @@ class Link:
             self._failure = LinkLost(HUNG_UP, try_older=True)
 
     def _on_publish(self, _c: Any, _data: Any, number: int, reason: ReasonCode, _: Any) -> None:
+        if number not in self._unanswered:
+            return  # QoS 0: it was sent, and nobody answered
         self._answered(number)
         self.answers[number] = reason
 

@@ -33,7 +33,7 @@ class Outgoing:
     `id` is the decision's, the same in every attempt, so that a receiver can spot a repetition;
     `outcome` is for the log, empty for other messages. From `expires_at` on, by `now()`, it must
     not be sent. Losing an `expendable` one is no loss; of a `silent` one no log from level info on
-    tells.
+    tells. One that is `unconfirmed` is sent once, with QoS 0.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Outgoing:
     suffix: str = DECISION
     expendable: bool = False
     silent: bool = False
+    unconfirmed: bool = False
 
     @property
     def remaining_s(self) -> float:
@@ -93,9 +94,13 @@ class Outbox:
         *,
         expendable: bool = False,
         silent: bool = False,
+        unconfirmed: bool = False,
     ) -> bool:
         """Add another message under a unique name for the log; False when it was dropped."""
-        return self._add(Outgoing(name, text, "", now() + lifetime_s, suffix, expendable, silent))
+        expires_at = now() + lifetime_s
+        return self._add(
+            Outgoing(name, text, "", expires_at, suffix, expendable, silent, unconfirmed)
+        )
 
     def head(self) -> Outgoing | None:
         """What to send next, None for nothing now; it stays in the queue until `remove`.

@@ -82,6 +82,10 @@ class Delivery:
             return entry.remaining_s
         lifetime = entry.remaining_s
         topic = self._topics.below(entry.suffix)
+        if entry.unconfirmed:
+            self._link.publish(topic, entry.payload, retain=False, lifetime_s=lifetime, qos=0)
+            self._outbox.remove(entry)
+            return 0.0
         number = self._link.publish(
             topic,
             entry.payload,
@@ -181,6 +185,11 @@ class MqttPublisher:
         return self._connected
 
     @property
+    def waiting(self) -> int:
+        """How many messages are to be sent or confirmed yet, but for retained ones."""
+        return len(self._outbox)
+
+    @property
     def announced(self) -> bool:
         """Whether the broker has confirmed all retained messages as they are now."""
         sync = self._sync
@@ -244,6 +253,7 @@ class MqttPublisher:
         lifetime_s: float | None = None,
         expendable: bool = False,
         silent: bool = False,
+        unconfirmed: bool = False,
     ) -> None:
         """Publish something other than a decision, on BASE/DEVICE/suffix.
 
@@ -253,6 +263,7 @@ class MqttPublisher:
             lifetime_s: seconds after which a message that is not retained is dropped.
             expendable: losing it is no loss.
             silent: no log from level info on tells of it.
+            unconfirmed: with QoS 0, and not at all while there is no connection.
 
         Raises:
             ValueError: a bad topic, `retain` with a lifetime or neither, or too many topics.
@@ -262,7 +273,7 @@ class MqttPublisher:
         if retain == (lifetime_s is not None):
             raise ValueError("a message is either retained or has a lifetime")
         text.encode("utf-8")
-        if not self._mqtt.enabled:
+        if not self._mqtt.enabled or (unconfirmed and not self._connected):
             return
         if lifetime_s is None:
             self._retained.put(suffix, text)
@@ -271,14 +282,27 @@ class MqttPublisher:
                 self._published[suffix] += 1
                 name = f"{suffix} #{self._published[suffix]}"
             self._outbox.put_message(
-                name, suffix, text, lifetime_s, expendable=expendable, silent=silent
+                name,
+                suffix,
+                text,
+                lifetime_s,
+                expendable=expendable,
+                silent=silent,
+                unconfirmed=unconfirmed,
             )
         self._waker.wake()
 
     def announce(self, texts: Mapping[str, str], birth_topic: str | None = None) -> None:
-        """Retain texts on topics outside BASE/DEVICE, before `start`. Raises `ValueError`."""
+        """Retain texts on topics outside BASE/DEVICE, in place of the ones before.
+
+        Raises:
+            ValueError: a bad topic, or too many.
+        """
         self._retained.announce(texts)
         self._birth_topic = birth_topic
+        if self._sync is not None:
+            self._sync.complete = False
+        self._waker.wake()
 
     def listen(self, suffixes: Sequence[str], on_message: Callable[[Incoming], None]) -> None:
         """Subscribe on every connection, from the next `start` on.
@@ -338,13 +362,18 @@ class MqttPublisher:
         self._retained = Retained(self.topics, _about(device))
         self._birth_topic = None
 
+    def finish(self, timeout: float = 0.8) -> None:
+        """Begin to close, without waiting."""
+        if self._stop_at is None:
+            self._stop_at = now() + timeout
+        self._waker.wake()
+
     def close(self, timeout: float = 0.8) -> None:
         """Deliver what still waits, publish `offline`, and stop, within `timeout` seconds."""
-        self._stop_at = now() + timeout
-        self._waker.wake()
+        self.finish(timeout)
         if self._thread.is_alive():
             # A thread that hangs in connect() is left behind; it sends nothing when it wakes.
-            self._thread.join(timeout)
+            self._thread.join(max(0.0, (self._stop_at or 0.0) - now()))
         if not self._thread.is_alive():
             self._waker.close()
         self._outbox.close()

@@ -18,7 +18,8 @@ _GAP_S = 0.25
 _RESEND_S = 5.0
 """Everything is sent again this often at most, however often somebody asks for it."""
 _MOST = 16
-_MOST_ANNOUNCED = 128
+_MOST_ANNOUNCED = 2048
+"""More than are withdrawn at once, after sixteen microphones were given up."""
 
 _log = logging.getLogger(__name__)
 

@@ -6,6 +6,8 @@ BASE/DEVICE/command   signed commands to the device; see edge/mqtt/commands.py
 BASE/DEVICE/command/result  never retained; the answer to each
 BASE/DEVICE/set/+     unsigned commands, each only if the configuration allows it
 BASE/DEVICE/sound     never retained; the sound level, where Home Assistant discovery is on
+BASE/DEVICE/speaker   never retained, QoS 0; who speaks, where identification is on
+BASE/DEVICE/utterance never retained, QoS 0; who spoke, once it is over
 """
 
 from __future__ import annotations

@@ -166,6 +166,8 @@ def _state(visit: Visit, profile: Profile, now: datetime | None) -> tuple[str, s
 
 def _allowed(profile: Profile) -> str:
     """The rule in words, also of somebody who is switched off."""
+    if profile.kind is ProfileKind.VOICE:
+        return "no door"
     return replace(profile.rule, enabled=True).in_words()
 
 

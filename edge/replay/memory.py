@@ -28,6 +28,8 @@ ACCEPTED, REFUSED = "heard", "heard-refused"
 """Kinds of items in the store; the second one is of utterances that were denied."""
 _MAX_UNSAVED = 64
 """More than can be said while the store is busy."""
+_AT_ONCE_S = 0.5
+"""How far apart two microphones notice the end of the same speech."""
 _MAX_TOTAL = 2000
 """Fingerprints compared with, the newest."""
 
@@ -36,8 +38,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in the stream an utterance lies, seconds, and when it ended, by `time.monotonic()`."""
+    """Where in the stream of a door an utterance lies, seconds, and when it ended (monotonic)."""
 
+    door: str | None
     start_s: float
     end_s: float
     ended_at: float
@@ -54,7 +57,9 @@ class _Entry:
 
 
 class ReplayCheck:
-    """Denies replays. `review` belongs to one thread, everything else to another.
+    """Denies replays, at all doors what was heard at any; `review` is for any thread.
+
+    Everything else belongs to one thread.
 
     Args:
         ages: of what is stored; without, nothing is too old.
@@ -88,7 +93,7 @@ class ReplayCheck:
             # Less than is judged at all, unless min_net_speech_s is set very low.
             _log.debug("too little speech to check for a replay")
             return judgment
-        place = _place_of(judgment.utterance)
+        place = _place_of(judgment.utterance, judgment.decision.device)
         match = best_match(peaks, self._fingerprints(place))
         if match is not None and match.suspected:
             if judgment.locked_out:  # neither the answer nor the log tells what was said
@@ -214,21 +219,24 @@ def _fingerprint(payload: bytes) -> Fingerprint | None:
         return None
 
 
-def _place_of(utterance: Utterance) -> _Place | None:
+def _place_of(utterance: Utterance, door: str | None) -> _Place | None:
     """None of a recording."""
     if utterance.speech_ended_at <= 0.0:
         return None
     start_s = utterance.start_s
-    return _Place(start_s, start_s + utterance.duration_s, utterance.speech_ended_at)
+    return _Place(door, start_s, start_s + utterance.duration_s, utterance.speech_ended_at)
 
 
 def _same_sound(one: _Place | None, other: _Place | None) -> bool:
     """Whether two utterances are cut from the same part of the stream, as a piece and the whole.
 
     Times are compared too: the stream of a microphone that was unplugged may start at zero again.
+    What two microphones hear at the same time is one sound too: a recording comes later.
     """
     if one is None or other is None:
         return False
+    if one.door != other.door:
+        return abs(one.ended_at - other.ended_at) < _AT_ONCE_S
     overlaps = one.start_s < other.end_s and other.start_s < one.end_s
     lengths = other.end_s - other.start_s + one.end_s - one.start_s
     return overlaps and abs(one.ended_at - other.ended_at) < lengths

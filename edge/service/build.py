@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edge.access.checks import Check, DuressCheck, PolicyCheck
 from edge.access.clock import DoorClock, door_clock
 from edge.access.issuing import Issuer, signing_key
-from edge.access.lockout import LockOut, LockOutCount, LockOutGate
+from edge.access.lockout import LockOut, LockOutCount, LockOutGate, lockout_key
+from edge.audio.sharing import SharedMicrophone
 from edge.audio.sources import Source
 from edge.challenge.challenge import Challenge
 from edge.challenge.loudspeaker import DigitSpeaker
 from edge.challenge.rounds import rounds_of
-from edge.config import Config
+from edge.config import Config, doors_of, is_main
 from edge.crypto.command_keys import read_command_keys
 from edge.errors import EnvironmentFault
 from edge.mqtt import MqttPublisher
@@ -25,27 +27,25 @@ from edge.replay.memory import ReplayCheck
 from edge.service.command_handlers import CommandHandlers
 from edge.service.confirmation import Unconfirmed
 from edge.service.context import (
+    DoorTrail,
     Handover,
     ListeningSwitch,
     RunControl,
     ServiceContext,
     SignedMessages,
-    same_place,
+    follows,
 )
+from edge.service.decisions import DecisionPipeline, DecisionPublisher, SilentAlarms
+from edge.service.door import Door, DoorParts
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, RequestBox
 from edge.service.home_assistant import HomeAssistant
+from edge.service.identification import IdentificationSwitch, LiveIdentification, People
 from edge.service.metrics import Metrics
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import (
-    DecisionPipeline,
-    DecisionPublisher,
-    Service,
-    ServiceParts,
-    SilentAlarms,
-)
+from edge.service.service import Service, ServiceParts
 from edge.service.state_files import StateFiles
 from edge.store import open_store
 from edge.store.ages import Ages
@@ -82,25 +82,26 @@ def build_service(
     source: Source | None = None,
     on_decision: Callable[[AccessDecision], None] | None = None,
     reread: Callable[[], Config] | None = None,
-    before: Handover | None = None,
+    before: Mapping[str, Handover] | None = None,
 ) -> Service:
     """Put a service together.
 
     Args:
         config: all settings.
-        source: where sound comes from; None for the configured microphone, kept open through loss
-            and return.
+        source: where sound comes from, at the main door alone; None for the configured
+            microphones, kept open through loss and return.
         on_decision: called in the worker's thread with each decision, after it was handed to MQTT.
         reread: reads the configuration file again; raises `EdgeVoiceError` where it cannot be
             used. None where there is no file.
-        before: what the service before has left; None for the first one.
+        before: what the doors before have left, by their ids, the main one first; None at first.
 
     Raises:
         EdgeVoiceError: a model, the store, a key or a credential cannot be used.
     """
+    configs = doors_of(config) if source is None else [config]
+    befores = _befores(configs, before or {})
+    publishers = [_publisher(door, each.publisher) for door, each in zip(configs, befores)]
     control = RunControl(reread)
-    before = before or Handover()
-    publisher = _publisher(config, before.publisher)
     store = open_store(config.state_path, busy_s=_BUSY_S, settings=config.store)
     engine = Engine.open(config)
     state = DeviceState(config.state_path, busy_s=_BUSY_S)
@@ -112,82 +113,134 @@ def build_service(
         busy_s=_BUSY_S,
         on_urgent=control.wake.set,
     )
-    clock = door_clock(state, config.access)
-    issuer = Issuer(config.device.id, state, signing_key(config.signing), now=clock.known_s)
     replay = ReplayCheck(config.replay, Ages(state, "heard", config.replay.days))
-    context = ServiceContext(
-        config,
-        store,
-        engine,
-        ProfileCache(store, engine, config.enrollment, replay, publisher, reread),
-        publisher,
-        SignedMessages(publisher, issuer),
-        trail,
-        ListeningSwitch(publisher, on=before.listening),
-        control,
-    )
-    lockout = LockOut(
-        config.lockout,
-        state,
-        record=trail.record,
-        changed=lambda fields: publisher.set_status(**fields),
-        same_voice=engine.models.speaker.card.threshold("enrollment"),
-    )
-    challenge = _challenge(context, clock)
-    without_time = config.access.unknown_time == "allow"
-    policy = PolicyCheck(config.device.id, clock, without_time=without_time)
-    pipeline = DecisionPipeline(
-        config,
-        engine,
-        challenge,
-        locked=lambda: lockout.locked,
-        may_open=lambda rule: policy.reason_against(rule) is None,
-    )
-    unconfirmed = Unconfirmed(context, state)
-    enrollment = RemoteEnrollment(context, pipeline.endpointer, unconfirmed)
-    commands = CommandQueue(
-        config.commands,
-        config.device.id,
-        state,
-        CommandHandlers(context, lockout, enrollment, challenge.policy).handlers(),
-        record=trail.record,
-        answer=lambda content: _answer(context, content),
-        stopping=lambda: control.stopping,
-        now=clock.at_least,
-    )
-    publisher.listen(CommandQueue.filters, commands.receive)
-    alarms = SilentAlarms(context.messages.duress)
-    checks: list[Check] = [
-        DuressCheck(
-            lambda: context.profiles.profiles,
-            engine.scorer,
-            alarms.add,
-        ),
-        LockOutGate(lockout),
-        replay,
-        policy,
-        challenge,
-        LockOutCount(lockout),
+
+    def tell(problem: str | None) -> None:
+        for publisher in publishers:
+            publisher.set_status(problem=problem)
+
+    profiles = ProfileCache(store, engine, config.enrollment, replay, tell, reread)
+    files = StateFiles(Continuity(store, state), state, trail)
+    clock = door_clock(state, config.access)
+    parts = ServiceParts(control, store, profiles, trail, clock, state, files)
+    builder = _DoorBuilder(parts, engine, replay, on_decision)
+    doors = [
+        builder.door(door, publisher, each, source)
+        for door, publisher, each in zip(configs, publishers, befores)
     ]
-    parts = ServiceParts(
-        context,
-        pipeline,
-        DecisionPublisher(context, checks, issuer, alarms, on_decision),
-        challenge,
-        enrollment,
-        commands,
-        lockout,
-        clock,
-        issuer,
-        state,
-        StateFiles(Continuity(store, state), state, trail),
-        Observers(_observers(context, state, pipeline, challenge, enrollment)),
-    )
-    return Service(parts, source, before)
+    return Service(parts, doors)
+
+
+def _befores(configs: Sequence[Config], before: Mapping[str, Handover]) -> list[Handover]:
+    """What each door goes on with; the main one under another id at least listens as it did."""
+    main = next(iter(before.values()), Handover())
+    befores = [before.get(config.device.id, Handover()) for config in configs]
+    if configs[0].device.id not in before:
+        befores[0] = Handover(main.listening)
+    return befores
+
+
+@dataclass(frozen=True)
+class _DoorBuilder:
+    """Makes doors, the main one first, of what they share."""
+
+    shared: ServiceParts
+    engine: Engine
+    replay: ReplayCheck
+    on_decision: Callable[[AccessDecision], None] | None
+
+    def door(
+        self,
+        config: Config,
+        publisher: MqttPublisher,
+        before: Handover,
+        source: Source | None,
+    ) -> Door:
+        """One door, of its own configuration."""
+        shared, engine = self.shared, self.engine
+        state, clock = shared.state, shared.clock
+        main = is_main(config)
+        name = None if main else config.device.id
+        issuer = Issuer(config.device.id, state, signing_key(config.signing), now=clock.known_s)
+        context = ServiceContext(
+            config,
+            shared.store,
+            engine,
+            shared.profiles,
+            publisher,
+            SignedMessages(publisher, issuer),
+            DoorTrail(shared.trail, name),
+            ListeningSwitch(publisher, on=before.listening),
+            shared.control,
+        )
+        lockout = LockOut(
+            config.lockout,
+            state,
+            record=context.trail.record,
+            changed=lambda fields: publisher.set_status(**fields),
+            same_voice=engine.models.speaker.card.threshold("enrollment"),
+            key=lockout_key(name),
+        )
+        challenge = _challenge(context, clock)
+        without_time = config.access.unknown_time == "allow"
+        policy = PolicyCheck(config.device.id, clock, without_time=without_time)
+        pipeline = DecisionPipeline(
+            config,
+            engine,
+            challenge,
+            locked=lambda: lockout.locked,
+            may_open=lambda rule: policy.reason_against(rule) is None,
+        )
+        identification = IdentificationSwitch(config.identification, publisher, state, name)
+        enrollment = RemoteEnrollment(context, pipeline.endpointer, Unconfirmed(context, state))
+        commands = CommandQueue(
+            config.commands,
+            config.device.id,
+            state,
+            CommandHandlers(
+                context, lockout, enrollment, challenge.policy, identification
+            ).handlers(),
+            record=context.trail.record,
+            answer=lambda content: _answer(context, content),
+            stopping=lambda: shared.control.stopping,
+            now=clock.at_least,
+        )
+        publisher.listen(CommandQueue.filters, commands.receive)
+        alarms = SilentAlarms(context.messages.duress)
+        checks: list[Check] = [
+            DuressCheck(
+                lambda: context.profiles.profiles,
+                engine.scorer,
+                alarms.add,
+            ),
+            LockOutGate(lockout),
+            self.replay,
+            policy,
+            challenge,
+            LockOutCount(lockout),
+        ]
+        parts = DoorParts(
+            context,
+            pipeline,
+            DecisionPublisher(context, checks, issuer, alarms, self.on_decision),
+            challenge,
+            enrollment,
+            commands,
+            lockout,
+            issuer,
+            LiveIdentification(
+                context,
+                identification,
+                lambda: lockout.locked,
+                config.device.id if config.microphones else None,
+            ),
+            Observers(_observers(context, state, pipeline, challenge, enrollment)),
+        )
+        return Door(parts, source, before, SharedMicrophone(config.state_path) if main else None)
 
 
 def _publisher(config: Config, before: MqttPublisher | None) -> MqttPublisher:
-    """The publisher of the service before, where it fits, so that nothing is missed."""
+    """The publisher of the door before, where it fits, so that nothing is missed."""
     if before is None or not before.fits(config.mqtt, config.device):
         return MqttPublisher(config.mqtt, config.device)
     before.renew(config.device)
@@ -208,10 +261,10 @@ def _challenge(context: ServiceContext, clock: DoorClock) -> Challenge:
 
 def _answer(context: ServiceContext, content: Mapping[str, Any]) -> None:
     successor = context.control.successor
-    if successor is None or not same_place(successor, context.config):
+    if successor is None or not follows(successor, context.config):
         context.messages.command_result(content)  # the sender waits for it here
     else:
-        context.control.answers.append(content)
+        context.answers.append(content)
 
 
 def _observers(
@@ -222,11 +275,13 @@ def _observers(
     enrollment: RemoteEnrollment,
 ) -> list[Observer]:
     config, publisher, endpointer = context.config, context.publisher, pipeline.endpointer
+    home_assistant = HomeAssistant(config, publisher, state, People(context).listed)
+    if not is_main(config):
+        return [home_assistant] if home_assistant.needed else []
     box = RequestBox(state, context.store.derive_key(PURPOSE))
     observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
-    home_assistant = HomeAssistant(config, publisher, state)
     if home_assistant.needed:
         observers.append(home_assistant)
     if config.metrics.enabled:

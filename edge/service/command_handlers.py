@@ -8,12 +8,13 @@ from typing import Any
 
 from edge.access.lockout import LockOut
 from edge.challenge.policy import DEMAND_S, ChallengePolicy
-from edge.errors import EdgeVoiceError, ProfileError
+from edge.errors import EdgeVoiceError, InputError, ProfileError
 from edge.mqtt.command_queue import CommandFailed, Handler
 from edge.mqtt.commands import CHOOSE
 from edge.service.confirmation import shown_of
 from edge.service.context import ServiceContext
 from edge.service.enrollment import RemoteEnrollment
+from edge.service.identification import IdentificationSwitch
 from edge.types import Detail, Event, EventKind, Profile, ProfileStatus
 
 MOST_LISTED = 50
@@ -33,12 +34,14 @@ class CommandHandlers:
         lockout: LockOut,
         enrollment: RemoteEnrollment,
         challenge: ChallengePolicy,
+        identification: IdentificationSwitch,
     ) -> None:
         self._context = context
         self._store = context.store
         self._lockout = lockout
         self._enrollment = enrollment
         self._challenge = challenge
+        self._identification = identification
 
     def handlers(self) -> dict[str, Handler]:
         """By the names of the commands."""
@@ -47,6 +50,8 @@ class CommandHandlers:
             "list": self._list,
             "arm": self._arm,
             "disarm": self._disarm,
+            "identify_start": lambda _: self._identify(on=True),
+            "identify_stop": lambda _: self._identify(on=False),
             "lift_lockout": lambda _: {"was_locked_out": self._lockout.lift(_BY)},
             "lock_out": self._lock_out,
             "challenge": self._demand,
@@ -88,6 +93,13 @@ class CommandHandlers:
         self._context.listening.set(False)
         return {"listening": False}
 
+    def _identify(self, *, on: bool) -> _Result:
+        if not self._identification.available:
+            text = "identification.enabled is off in the configuration"
+            raise CommandFailed("switched_off", text)
+        self._identification.set(on)
+        return {"identifying": on}
+
     def _lock_out(self, _: _Arguments) -> _Result:
         if not self._lockout.begin(_BY):
             raise CommandFailed("switched_off", "lockout.enabled is off in the configuration")
@@ -123,7 +135,10 @@ class CommandHandlers:
 
     def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Result:
         profile = self._person(arguments)
-        self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
+        try:
+            self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
+        except InputError as error:
+            raise CommandFailed("opens_nothing", str(error)) from None
         self._changed(profile, EventKind.CHANGE, enabled=enabled)
         return {"profile_id": profile.id, "enabled": enabled}
 

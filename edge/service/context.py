@@ -6,12 +6,12 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge.access.issuing import Issuer
 from edge.challenge.challenge import Prompt
-from edge.config import Config
+from edge.config import Config, doors_of
 from edge.crypto.canonical import MessageProblem
 from edge.crypto.signing import CHALLENGE, DURESS, ENROLLMENT, RESULT
 from edge.errors import EdgeVoiceError, StoreError
@@ -20,7 +20,7 @@ from edge.mqtt.link import Incoming
 from edge.recognition import Engine
 from edge.service.profile_cache import ProfileCache
 from edge.store import ProfileStore
-from edge.store.audit import AuditTrail
+from edge.store.audit import AuditTrail, Head
 from edge.types import Event
 
 _MESSAGE_LIFETIME_S = 10.0
@@ -72,6 +72,11 @@ def same_place(one: Config, other: Config) -> bool:
     return places[0] == places[1]
 
 
+def follows(successor: Config, door: Config) -> bool:
+    """Whether a service with that configuration has a door at the same place as this one."""
+    return any(same_place(each, door) for each in doors_of(successor))
+
+
 class RunControl:
     """Stops and reloads a service; from any thread or signal handler.
 
@@ -79,15 +84,12 @@ class RunControl:
         wake: set to have the main thread act before its next tick.
         stopping: whether the service is to stop.
         successor: the configuration to go on with after a reload, else None.
-        answers: to commands since the reload; the next service sends them. Empty where that one
-            answers elsewhere, or under another name or key.
     """
 
     def __init__(self, reread: Callable[[], Config] | None = None) -> None:
         self.wake = Wake()
         self.stopping = False
         self.successor: Config | None = None
-        self.answers: list[Mapping[str, Any]] = []
         self._reread = reread
         self._reload_requested = False
 
@@ -133,7 +135,7 @@ class RunControl:
 
 @dataclass(frozen=True)
 class Handover:
-    """What a service leaves to the one that follows it after a reload.
+    """What a door leaves to the one that follows it after a reload.
 
     Attributes:
         listening: whether it listened.
@@ -216,12 +218,38 @@ class SignedMessages:
         self._publisher.publish(topic, text, lifetime_s=lifetime_s)
 
 
+class DoorTrail:
+    """The audit trail as one door writes it: its entries say at which, but for the main one's.
+
+    Args:
+        door: its id; None for the main one.
+    """
+
+    def __init__(self, trail: AuditTrail, door: str | None = None) -> None:
+        self._trail = trail
+        self._door = door
+
+    def record(self, event: Event) -> None:
+        """As `AuditTrail.record`."""
+        if self._door is not None:
+            event = replace(event, detail={**event.detail, "door": self._door})
+        self._trail.record(event)
+
+    def head(self) -> Head | None:
+        """As `AuditTrail.head`."""
+        return self._trail.head()
+
+
 @dataclass(frozen=True)
 class ServiceContext:
-    """What most parts need.
+    """What most parts of a door need; the store, engine, profiles and control are of all doors.
 
-    The store is for the main thread, the engine for the worker's, the rest for any thread; of
+    The store is for the main thread, the engine for the workers', the rest for any thread; of
     `profiles` only its list.
+
+    Attributes:
+        answers: to commands since a reload; the next service sends them. Empty where that one
+            answers elsewhere, or under another name or key.
     """
 
     config: Config
@@ -230,6 +258,7 @@ class ServiceContext:
     profiles: ProfileCache
     publisher: MqttPublisher
     messages: SignedMessages
-    trail: AuditTrail
+    trail: DoorTrail
     listening: ListeningSwitch
     control: RunControl
+    answers: list[Mapping[str, Any]] = field(default_factory=list)

@@ -28,9 +28,9 @@ from edge.monitor.server import History, MonitorServer, address_of
 from edge.mqtt import MqttPublisher
 from edge.mqtt.discovery import PROBLEMS
 from edge.recognition import Engine
+from edge.service.decisions import DecisionPipeline
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.observers import LIVE_S, Observer, SoundLevel, sound_level
-from edge.service.service import DecisionPipeline
 from edge.store import FILE_NAME, open_store
 from edge.types import AudioBlock, Profile
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from edge.access.decider import Judgment
 from edge.config import Config, EnrollmentConfig
 from edge.errors import EdgeVoiceError, KeyFault, ProfileError, StoreError
-from edge.mqtt import MqttPublisher
 from edge.recognition import Engine
 from edge.recognition.adaptation import Matches, reason_not_to_adapt
 from edge.replay.memory import ReplayCheck, load_quietly
@@ -79,6 +78,7 @@ class ProfileCache:
     """The profiles of the store, kept in memory with their recordings.
 
     Args:
+        tell: called with what keeps everybody out, and with None once nothing does any more.
         reread: reads the configuration file, which may name another key by now; None without one.
 
     Attributes:
@@ -92,7 +92,7 @@ class ProfileCache:
         engine: Engine,
         config: EnrollmentConfig,
         replay: ReplayCheck,
-        publisher: MqttPublisher,
+        tell: Callable[[str | None], None],
         reread: Callable[[], Config] | None = None,
     ) -> None:
         self.profiles: list[Profile] = []
@@ -101,7 +101,7 @@ class ProfileCache:
         self._engine = engine
         self._config = config
         self._replay = replay
-        self._publisher = publisher
+        self._tell = tell
         self._reread = reread
         self._version: tuple[int, int] | None = None
         self._failing = 0
@@ -134,7 +134,7 @@ class ProfileCache:
                 return
             if self._failing == _PATIENCE:
                 _log.error("nobody can open: %s", error)
-                self._publisher.set_status(problem=str(error))
+                self._tell(str(error))
                 self._use([], None)
             return
         self._recovered()
@@ -201,5 +201,5 @@ class ProfileCache:
 
     def _recovered(self) -> None:
         if self._failing >= _PATIENCE:
-            self._publisher.set_status(problem=None)
+            self._tell(None)
         self._failing = 0

@@ -9,7 +9,7 @@ from typing import Any
 from edge.config import StoreConfig
 from edge.crypto.keys import KeySources, WrappingKey
 from edge.crypto.sealing import derive
-from edge.errors import ProfileError
+from edge.errors import InputError, ProfileError
 from edge.store.names import clean_name, clean_phrase
 from edge.store.records import check_learned, check_required, check_rule, check_sample
 from edge.store.rows import ItemRows, Kept, KeyState, ProfileRows, lock_with
@@ -231,10 +231,21 @@ class ProfileStore:
             return self._rows.load(profile_id)
 
     def set_rule(self, profile: str, rule: AccessRule) -> Profile:
-        """Set what a person may open, and when. Raises `ValueError` for an impossible rule."""
+        """Set what a person may open, and when.
+
+        Raises:
+            ValueError: an impossible rule.
+            InputError: the profile is of a voice alone, which opens nothing.
+        """
         check_rule(rule)
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
+            present = self._rows.load(profile_id)
+            if present.kind is ProfileKind.VOICE:
+                raise InputError(
+                    f"{present.name} was enrolled by voice alone, which opens nothing, so there is"
+                    " no rule to set: to open a door, enroll a passphrase under another name"
+                )
             self._rows.change(profile_id, rule=rule)
             return self._rows.load(profile_id)
 

@@ -20,17 +20,17 @@ def own_names(http: HttpConfig) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def own_addresses(http: HttpConfig) -> list[str]:
-    """The addresses that it is reached at: the configured one, or those of this machine."""
+def own_addresses(address: str) -> list[str]:
+    """The addresses that a server is reached at: the one it has, or those of this machine."""
     found = ["127.0.0.1", "::1"]
-    if ipaddress.ip_address(http.address).is_unspecified:
+    if ipaddress.ip_address(address).is_unspecified:
         for family, there in _NOWHERE:
             # Without a network there is no way.
             with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((there, 9))
                 found.append(probe.getsockname()[0])
     else:
-        found.append(http.address)
+        found.append(address)
     return list(dict.fromkeys(found))
 
 

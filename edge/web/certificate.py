@@ -127,7 +127,7 @@ def _keep_own(file: Path, http: HttpConfig) -> None:
             if time_left(there) >= RENEW_BEFORE and wanted <= set(names_in(there)):
                 return
         make_folder(file.parent)
-        content = new_certificate([*own_names(http), *own_addresses(http)])
+        content = new_certificate([*own_names(http), *own_addresses(http.address)])
         write_file(file, content, owner=folder_owner(file), replace=True)
     except OSError as error:
         raise EnvironmentFault(

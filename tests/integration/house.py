@@ -49,7 +49,11 @@ class House:
     """A state directory with Ada enrolled, a configuration, and a service to start and stop."""
 
     def __init__(
-        self, folder: Path, broker: Broker, environment: dict[str, str], **sections: Any
+        self,
+        folder: Path,
+        broker: Broker | None,
+        environment: dict[str, str],
+        **sections: Any,
     ) -> None:
         self.config = folder / "config.yaml"
         inherited = os.environ.get("PYTHONPATH", "")
@@ -57,7 +61,7 @@ class House:
         self.environment = {**environment, "PYTHONPATH": path}
         settings = {
             "device": {"id": "test-door"},
-            "mqtt": {"host": "127.0.0.1", "port": broker.port},
+            "mqtt": {"host": "127.0.0.1", "port": broker.port} if broker else {"enabled": False},
             "state_directory": str(folder / "state"),
             # Tests play one recording again and again, which is what replay detection is for.
             "replay": {"enabled": False},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.audio import microphone
+from edge.audio import microphone, ring
 from edge.audio.high_pass import HighPass
 from edge.recognition import Engine
 from edge.store import ProfileStore
@@ -74,5 +74,5 @@ def sound_system(monkeypatch: pytest.MonkeyPatch) -> SoundSystem:
 def sound_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of whoever listens to a microphone."""
     clock = Clock()
-    clock.govern(monkeypatch, microphone)
+    clock.govern(monkeypatch, microphone, ring)
     return clock

@@ -213,4 +213,4 @@ def test_the_service_starts_it_again(tmp_path: Path) -> None:
     ],
 )
 def test_commands_that_cannot_be_right_are_refused(text: str, problem: str | None) -> None:
-    assert fault("command", text) == problem
+    assert fault("source", text) == problem

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.audio.microphone import Ring, RingRead
+from edge.audio.ring import Ring, RingRead
 from edge.types import FloatArray
 from tests.unit.sound_system import Clock
 

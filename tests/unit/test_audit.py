@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edge.config import AuditConfig
 from edge.errors import StoreError
-from edge.service.service import audit_event_of
+from edge.service.decisions import audit_event_of
 from edge.store.audit import AuditTrail
 from edge.store.audit_chain import Head
 from edge.store.audit_file import TrailFile

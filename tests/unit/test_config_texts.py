@@ -176,7 +176,8 @@ def test_every_setting_has_a_use_that_is_known() -> None:
         and not row.rule.choices
         and not row.is_section
     }
-    assert free == {"device.name", "microphones.ID.name"}
+    names = {"wyoming.assistants.ID.name", "wyoming.assistants.ID.people"}
+    assert free == {"device.name", "microphones.ID.name", *names}
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,6 @@ def test_no_mistake_tells_a_password(address: str, mistake: str) -> None:
 
 
 def test_an_address_is_no_program() -> None:
-    assert fault("command", "rtsp://me:secret@camera/1") == (
+    assert fault("source", "rtsp://me:secret@camera/1") == (
         "is an address, not a program; give one that reads it, such as ffmpeg -i ADDRESS"
     )

@@ -18,8 +18,9 @@ from edge.config import Config
 from edge.errors import EnvironmentFault, StoreError
 from edge.mqtt.link import Incoming
 from edge.private_files import hold
-from edge.service import Service, build
+from edge.service import build
 from edge.service.context import Handover, RunControl
+from edge.service.door import Door
 from tests.unit.commands import Capture
 
 RELOADED = {
@@ -37,20 +38,20 @@ def test_only_the_reload_has_failed_when_the_former_configuration_goes_on(
     given: list[tuple[Any, Any]] = []
     left = Handover(answers=[RELOADED, DELETED, REFUSED], messages=[MESSAGE])
 
-    def made(_: object, config: Any, before: Handover | None) -> Any:
+    def made(_: object, config: Any, before: Mapping[str, Handover] | None) -> Any:
         given.append((config, before))
         if config == "new":
             raise EnvironmentFault("no models")
         successor = "new" if len(given) == 1 else None
         control = SimpleNamespace(successor=successor)
-        return SimpleNamespace(control=control, run=lambda: None, hand_over=lambda: left)
+        return SimpleNamespace(control=control, run=lambda: None, hand_over=lambda: {"red": left})
 
     monkeypatch.setattr(run._Runner, "_build", made)
     monkeypatch.setattr(run._Runner, "_read", lambda _: "former")
     run._Runner(argparse.Namespace(input=None), None).run()
-    assert given[:2] == [("former", None), ("new", left)]
+    assert given[:2] == [("former", None), ("new", {"red": left})]
     failed = {"id": "1", "command": "reload", "ok": False, "reason": "failed"}
-    assert given[2] == ("former", replace(left, answers=[failed, DELETED, REFUSED]))
+    assert given[2] == ("former", {"red": replace(left, answers=[failed, DELETED, REFUSED])})
 
 
 @pytest.mark.parametrize("stopped", [True, False])
@@ -62,14 +63,14 @@ def test_where_no_service_follows_the_device_is_offline(
     runner = run._Runner(argparse.Namespace(input=None), None)
     built: list[Any] = []
 
-    def made(_: object, config: Any, __: Handover | None) -> Any:
+    def made(_: object, config: Any, __: Mapping[str, Handover] | None) -> Any:
         built.append(config)
         if len(built) > 1:  # neither the new configuration nor the former one, now
             raise EnvironmentFault("no models")
         return SimpleNamespace(
             control=SimpleNamespace(successor="new", stop=lambda: None),
             run=runner.stop if stopped else lambda: None,
-            hand_over=lambda: Handover(publisher=publisher),
+            hand_over=lambda: {"red": Handover(publisher=publisher)},
         )
 
     monkeypatch.setattr(run._Runner, "_build", made)
@@ -114,7 +115,7 @@ def test_what_was_left_is_received_before_what_came_in_since(same: bool) -> None
         context=context, commands=commands, observers=SimpleNamespace(blocks=None, decisions=None)
     )
     source: Any = object()
-    Service(parts, source, Handover(publisher=before, messages=[MESSAGE]))._take_over()
+    Door(parts, source, Handover(publisher=before, messages=[MESSAGE])).take_over()
     if same:
         assert steps == ["old started, 1 received"]
         assert commands.received == [MESSAGE]
@@ -144,11 +145,12 @@ def test_who_answers_where_another_service_would_not_be_heard(
     sent: list[Mapping[str, Any]] = []
     context: Any = SimpleNamespace(
         config=Config(),
-        control=SimpleNamespace(successor=changed(Config()), answers=[]),
+        control=SimpleNamespace(successor=changed(Config())),
+        answers=[],
         messages=SimpleNamespace(command_result=sent.append),
     )
     build._answer(context, RELOADED)
-    assert (sent, context.control.answers) == (([RELOADED], []) if at_once else ([], [RELOADED]))
+    assert (sent, context.answers) == (([RELOADED], []) if at_once else ([], [RELOADED]))
 
 
 def test_a_second_service_with_the_same_state_is_refused(

@@ -17,7 +17,7 @@ from edge.config import CommandsConfig, Config, UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
 from edge.mqtt import OFFLINE, command_queue, commands
 from edge.mqtt.commands import COMMANDS, command_message
-from edge.mqtt.discovery import EVENT_TYPES, announcement
+from edge.mqtt.discovery import EVENT_TYPES, UTTERANCE_TYPES, announcement
 from edge.service import command_handlers, enrollment
 from edge.types import AccessDecision, Confidence, Outcome, ProfileKind, Quality, ReasonCode
 from tests.contract import complaint, complaint_about, schema_of
@@ -34,11 +34,13 @@ ENUMS = {
     "decision/reason": [each.value for each in ReasonCode],
     "decision/confidence": [each.value for each in Confidence],
     "details/confidence": [each.value for each in Confidence],
+    "utterance/confidence": [each.value for each in Confidence],
+    "speaker/confidence": [*(each.value for each in Confidence), None],
     "common/algorithm": list(ALGORITHMS),
     "command/command": list(COMMANDS),
     "command-result/command": list(COMMANDS),
     "command-result/kind": [each.value for each in ProfileKind],
-    "discovery/items": list(EVENT_TYPES),
+    "discovery/items": [*EVENT_TYPES, *UTTERANCE_TYPES],
     "enrollment/state": STATES,
     "status/state": STATES,
 }

@@ -25,9 +25,11 @@ from edge.crypto.keys import key_of_file, make_key_file
 from edge.errors import ConfigError, ProfileError, StoreError
 from edge.service import profile_cache
 from edge.service.context import ListeningSwitch, RunControl, SignedMessages
+from edge.service.decisions import DecisionPublisher, SilentAlarms
+from edge.service.door import Door
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
-from edge.service.service import DecisionPublisher, Service, SilentAlarms
+from edge.service.service import Service
 from edge.store import ProfileStore
 from edge.types import (
     AccessDecision,
@@ -108,7 +110,7 @@ class Desk:
 def test_a_decision_is_published_while_it_may_be_acted_on(
     monkeypatch: pytest.MonkeyPatch, age: float, sent: bool
 ) -> None:
-    monkeypatch.setattr("edge.service.service.age_of", lambda _: age)
+    monkeypatch.setattr("edge.service.decisions.age_of", lambda _: age)
     desk = Desk()
     judgment = judgment_of(ReasonCode.RECOGNIZED)
     judgment = replace(judgment, decision=replace(judgment.decision, lifetime_s=2.0))
@@ -127,7 +129,7 @@ def test_what_the_checks_make_of_it_is_published_and_their_time_makes_nothing_la
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     age = [0.1]
-    monkeypatch.setattr("edge.service.service.age_of", lambda _: age[0])
+    monkeypatch.setattr("edge.service.decisions.age_of", lambda _: age[0])
     order: list[str] = []
 
     class Slow:
@@ -188,7 +190,7 @@ def test_where_nothing_was_compared_there_are_no_details() -> None:
 def test_what_is_only_checked_is_neither_published_nor_recorded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edge.service.service.age_of", lambda _: 60.0)
+    monkeypatch.setattr("edge.service.decisions.age_of", lambda _: 60.0)
     seen: list[Judgment] = []
 
     class Check:
@@ -238,7 +240,7 @@ def test_an_alarm_holds_no_decision_up(published: bool) -> None:
 def test_it_is_raised_also_where_the_decision_is_dropped(
     monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr("edge.service.service.age_of", lambda _: 99.0 * (fault == "late"))
+    monkeypatch.setattr("edge.service.decisions.age_of", lambda _: 99.0 * (fault == "late"))
     desk = forced_desk(counters=fault != "no counter")
     desk.decisions.publish(judgment_of(ReasonCode.RECOGNIZED))
     assert [topic for topic, _, _ in desk.publisher.sent] == ["duress"]
@@ -283,14 +285,13 @@ class Cache:
         self.stored: list[Any] = []
         self.people = [Profile.begin("Ada"), Profile.begin("Robin")]
         self.known: list[list[str]] = []
-        self.publisher = Publisher()
         store: Any = SimpleNamespace(
             data_version=self._data_version, list=lambda: list(self.people), adapt=self._adapt
         )
         replay: Any = SimpleNamespace(use=self.known.append, load=lambda _: None)
         engine: Any = SimpleNamespace(fits=lambda profile: profile.name != "Zoë")
-        publisher: Any = self.publisher
-        self.cache = ProfileCache(store, engine, EnrollmentConfig(), replay, publisher)
+        self.told: list[str | None] = []
+        self.cache = ProfileCache(store, engine, EnrollmentConfig(), replay, self.told.append)
 
     def _data_version(self) -> int:
         if self.failing is not None:
@@ -331,15 +332,15 @@ def test_a_busy_store_locks_nobody_out_and_a_broken_one_everybody(
             assert here.names() == ["Ada", "Robin"]
         here.failing = None
         assert here.names() == ["Ada", "Robin"]
-    assert here.publisher.statuses == []
+    assert here.told == []
     here.failing = StoreError("cannot be read")
     assert [len(here.names()) for _ in range(6)] == [2, 2, 2, 0, 0, 0]
-    assert here.publisher.statuses == [{"problem": "cannot be read"}]
+    assert here.told == ["cannot be read"]
     assert [r.getMessage() for r in caplog.records] == ["nobody can open: cannot be read"]
     assert here.known[-1] == []
     here.failing = None
     assert here.names() == ["Ada", "Robin"]
-    assert here.publisher.statuses[1:] == [{"problem": None}]
+    assert here.told[1:] == [None]
 
 
 @pytest.mark.parametrize("mistake", [False, True])
@@ -351,7 +352,7 @@ def test_a_key_that_the_configuration_names_meanwhile_is_found(
     for key in keys:
         make_key_file(key)
     names = iter(keys[1:])
-    publisher = Publisher()
+    told: list[str | None] = []
 
     def reread() -> Config:
         if mistake:
@@ -365,7 +366,7 @@ def test_a_key_that_the_configuration_names_meanwhile_is_found(
             cast("Any", SimpleNamespace(fits=lambda _: True)),
             EnrollmentConfig(),
             cast("Any", SimpleNamespace(use=lambda _: None, load=lambda _: None)),
-            cast("Any", publisher),
+            told.append,
             reread,
         )
         cache.refresh()
@@ -377,7 +378,7 @@ def test_a_key_that_the_configuration_names_meanwhile_is_found(
             for _ in range(6):
                 cache.refresh()
             assert [profile.name for profile in cache.profiles] == ([] if mistake else ["Ada"])
-    assert len(publisher.statuses) == (1 if mistake else 0)
+    assert len(told) == (1 if mistake else 0)
 
 
 def test_who_was_enrolled_with_another_model_is_named_and_a_duress_phrase_is_not(
@@ -575,8 +576,8 @@ def test_what_was_said_before_a_suspend_opens_nothing(
     """The monotonic clock stands still in suspend, and somebody else may be at the door."""
     now, up = [100.0], [500.0]
     clock = SimpleNamespace(monotonic=lambda: now[0])
-    monkeypatch.setattr("edge.service.service.time", clock)
-    monkeypatch.setattr("edge.service.service.uptime", lambda: up[0])
+    monkeypatch.setattr("edge.service.door.time", clock)
+    monkeypatch.setattr("edge.service.door.uptime", lambda: up[0])
     monkeypatch.setattr("edge.access.decider.time", clock)
     canceled: list[bool] = []
     desk = Desk()
@@ -590,13 +591,13 @@ def test_what_was_said_before_a_suspend_opens_nothing(
         challenge=_Anything(cancel=lambda: canceled.append(True)),
     )  # fmt: skip
     source: Any = anything
-    service = Service(parts, source)
+    door = Door(parts, source)
     up[0] += slept_s
-    service._notice_suspend()
+    door._notice_suspend()
     now[0], up[0] = 101.0, up[0] + 1.0
     judgment = judgment_of(ReasonCode.RECOGNIZED)
     utterance = replace(judgment.utterance, speech_ended_at=ended_at)
-    service._decide(replace(judgment, utterance=utterance))
+    door._decide(replace(judgment, utterance=utterance))
     assert bool(desk.publisher.decisions) == sent
     assert desk.decisions.late == (not sent)
     assert canceled == [True] * (slept_s > 0.5)
@@ -605,14 +606,12 @@ def test_what_was_said_before_a_suspend_opens_nothing(
 def test_the_trail_says_when_the_time_is_unknown() -> None:
     events: list[Event] = []
     anything = _Anything()
-    context: Any = SimpleNamespace(
-        config=Config(), publisher=anything, control=anything, profiles=anything,
-        listening=anything, trail=SimpleNamespace(record=events.append),
-    )  # fmt: skip
     clock: Any = _Anything(problem=None)
-    parts: Any = SimpleNamespace(context=context, clock=clock, observers=Observers([]))
-    source: Any = anything
-    service = Service(parts, source)
+    parts: Any = SimpleNamespace(
+        control=anything, profiles=anything, clock=clock,
+        trail=SimpleNamespace(record=events.append),
+    )  # fmt: skip
+    service = Service(parts, [])
     for problem in ("never set", "never set", None, None):  # also from the beginning
         clock.problem = problem
         service._watch_clock()
@@ -685,10 +684,14 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
         return []
 
     anything = _Anything()
+    profiles = _Anything(profiles=[], adapts=False)
     context: Any = SimpleNamespace(
         config=Config(), publisher=Line(), control=driver.control, listening=_Anything(on=True),
-        profiles=_Anything(profiles=[], adapts=False), trail=_Anything(problem=None),
-        store=anything,
+        profiles=profiles,
+    )  # fmt: skip
+    shared: Any = SimpleNamespace(
+        control=driver.control, profiles=profiles, trail=_Anything(problem=None),
+        **dict.fromkeys(("store", "clock", "state", "files"), anything),
     )  # fmt: skip
     parts: Any = SimpleNamespace(
         context=context,
@@ -697,17 +700,17 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
         lockout=_Anything(as_dict=dict),
         observers=Observers([driver]),
         **dict.fromkeys(
-            ("decisions", "challenge", "commands", "clock", "issuer", "files"), anything
+            ("decisions", "challenge", "commands", "issuer", "identification"), anything
         ),
-        state=anything,
     )
     notifier = _Anything(watchdog=lambda: fed.append(driver.now - moved_at))
     clock = SimpleNamespace(monotonic=lambda: driver.now)
     monkeypatch.setattr("edge.service.service.time", clock)
+    monkeypatch.setattr("edge.service.door.time", clock)
     monkeypatch.setattr("edge.service.service.Notifier", lambda: notifier)
-    monkeypatch.setattr("edge.service.service.ReconnectingMicrophone", Sound)
+    monkeypatch.setattr("edge.service.door.ReconnectingMicrophone", Sound)
     source: Any = None if microphone_at else Sound()
-    Service(parts, source).run()
+    Service(shared, [Door(parts, source)]).run()
     assert fed == pytest.approx([0.0, 9.9, 5.0])
 
 

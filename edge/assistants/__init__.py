@@ -1,0 +1,1 @@
+"""The server between voice assistants and their speech-to-text, in the Wyoming protocol."""

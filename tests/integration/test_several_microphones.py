@@ -1,0 +1,224 @@
+"""One service with several microphones: each decides under its own name, by its own rules."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from tests.integration.broker import Broker, Received, Subscriber
+from tests.integration.house import DEMO, House, is_listening, stop
+from tests.integration.waiting import PATIENCE
+
+_RATE = 16_000
+_PIECE = 1600
+
+
+class Room:
+    """What a program in a microphone's place hears: a quiet room, and what is said in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.command = f"cat {path}"
+        self._path = path
+        self._said: queue.Queue[np.ndarray[Any, Any]] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+        os.mkfifo(path)
+
+    def begin(self) -> None:
+        """Be there, at the pace of real time."""
+        self._over.clear()
+        self._thread = threading.Thread(target=self._sound, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Be gone; the program ends."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+
+    def say(self, name: str) -> None:
+        samples, _ = soundfile.read(DEMO / f"{name}.flac")
+        self._said.put(samples)
+
+    def _sound(self) -> None:
+        noise = np.random.default_rng(0)
+        with contextlib.suppress(BrokenPipeError), self._path.open("wb", buffering=0) as line:
+            due = time.monotonic()
+            while not self._over.is_set():
+                samples = 1e-3 * noise.normal(size=_PIECE)
+                with contextlib.suppress(queue.Empty):
+                    samples = np.concatenate((self._said.get_nowait(), samples))
+                for first in range(0, len(samples), _PIECE):
+                    piece = samples[first : first + _PIECE]
+                    line.write((np.clip(piece, -1, 1) * 32767).astype("<i2").tobytes())
+                    due = max(due + len(piece) / _RATE, time.monotonic() - 1.0)
+                    self._over.wait(max(0.0, due - time.monotonic()))
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path / "front")
+    room.begin()
+    yield room
+    room.end()
+
+
+@pytest.fixture
+def back(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path / "back")
+    room.begin()
+    yield room
+    room.end()
+
+
+def house_of(folder: Path, broker: Broker, front: Room, back: Room, **sections: Any) -> House:
+    settings = {
+        "device": {"id": "front", "name": "Front door"},
+        "audio": {"source": front.command},
+        "microphones": {"back": {"name": "Back door", "source": back.command}},
+        **sections,
+    }
+    return House(folder, broker, dict(os.environ), **settings)
+
+
+def both_listen(home: Subscriber) -> None:
+    for door in ("front", "back"):
+        home.wait_for(f"/{door}/status", is_listening)
+
+
+def answer(home: Subscriber, room: Room, door: str, name: str) -> Any:
+    """What one door decides on a recording that is said there, and nowhere else."""
+    home.messages.clear()
+    room.say(name)
+    decision = home.wait_for(f"/{door}/decision").json
+    assert {message.topic.split("/")[1] for message in home.on("/decision")} == {door}
+    assert decision["device"] == door
+    return decision
+
+
+def test_what_one_door_heard_is_a_recording_at_the_other(
+    broker: Broker, tmp_path: Path, front: Room, back: Room
+) -> None:
+    house = house_of(tmp_path, broker, front, back, replay={"enabled": True})
+    house.enroll_ada()
+    with Subscriber(broker) as home:
+        service = house.start("--json")
+        try:
+            both_listen(home)
+            names = {
+                door: home.wait_for(f"/{door}/status").json["device_name"]
+                for door in ("front", "back")
+            }
+            assert names == {"front": "Front door", "back": "Back door"}
+            granted = answer(home, front, "front", "ada_right_phrase")
+            assert (granted["decision"], granted["name"]) == ("granted", "Ada")
+            denied = answer(home, back, "back", "ada_right_phrase")
+            assert (denied["decision"], denied["reason"]) == ("denied", "replay_suspected")
+        finally:
+            stop(service)
+    entries = json.loads(house.run("audit", "show", "--json").stdout)
+    assert "back" in json.dumps(entries)
+    assert "back: denied (replay_suspected" in house.log.read_text()
+
+
+@pytest.mark.slow
+def test_each_door_has_its_own_rules_troubles_and_lock_out(
+    broker: Broker, tmp_path: Path, front: Room, back: Room
+) -> None:
+    house = house_of(
+        tmp_path, broker, front, back, lockout={"rejections": 1}, homeassistant={"discovery": True}
+    )
+    house.enroll_ada()
+    with Subscriber(broker) as home:
+        service = house.start()
+        try:
+            both_listen(home)
+            assert house.run("access", "set", "Ada", "--doors", "back").returncode == 0
+            home.wait_for("/front/status", lambda status: status["enrolled"] == 1)
+            decision = answer(home, front, "front", "ada_right_phrase")
+            assert decision["reason"] == "not_here"
+            assert answer(home, back, "back", "ada_right_phrase")["decision"] == "granted"
+
+            home.messages.clear()
+            front.end()
+            lost = home.wait_for("/front/status", lambda status: status["microphone"] == "lost")
+            assert "'cat' has ended" in lost.json["reason"]
+            assert answer(home, back, "back", "ada_right_phrase")["decision"] == "granted"
+            home.messages.clear()
+            front.begin()
+            home.wait_for("/front/status", is_listening)
+            assert not home.on("/back/status")
+
+            answer(home, front, "front", "stranger_adas_phrase")
+            home.wait_for("/front/status", lambda status: status["locked_out"])
+            shown = json.loads(house.run("lockout", "show", "--json").stdout)
+            assert shown["locked_out"]
+            assert not shown["doors"]["back"]["locked_out"]
+            assert answer(home, back, "back", "ada_right_phrase")["decision"] == "granted"
+            answer(home, back, "back", "stranger_adas_phrase")
+            home.wait_for("/back/status", lambda status: status["locked_out"])
+            home.messages.clear()
+            assert house.run("lockout", "lift").returncode == 0
+            for door in ("front", "back"):
+                home.wait_for(f"/{door}/status", lambda status: not status["locked_out"])
+        finally:
+            stop(service)
+        offline = [message.topic for message in home.on("/status") if _is_offline(message)]
+        assert sorted(offline) == ["edge-voice/back/status", "edge-voice/front/status"]
+
+
+@pytest.mark.slow
+def test_a_reload_adds_and_removes_a_microphone(
+    broker: Broker, tmp_path: Path, front: Room, back: Room
+) -> None:
+    house = house_of(tmp_path, broker, front, back, homeassistant={"discovery": True})
+    house.enroll_ada()
+    settings = yaml.safe_load(house.config.read_text())
+
+    def reload() -> None:
+        home.messages.clear()
+        house.config.write_text(yaml.safe_dump(settings))
+        service.send_signal(signal.SIGHUP)
+
+    def announced(door: str) -> set[bool]:
+        ending = f"/edge_voice_{door}/last_person/config"
+        return {bool(message.text) for message in home.on(ending)}
+
+    with Subscriber(broker) as home:
+        service = house.start()
+        try:
+            both_listen(home)
+            home.wait_for("/edge_voice_back/last_person/config")
+            microphone = settings["microphones"].pop("back")
+            reload()
+            home.wait_for("/back/status", lambda status: status["state"] == "offline")
+            home.wait_for("/front/status", is_listening)
+            home.wait_for("/edge_voice_back/last_person/config", lambda _: True)
+            assert announced("back") == {False}
+            assert False not in announced("front")
+            assert answer(home, front, "front", "ada_right_phrase")["decision"] == "granted"
+
+            settings["microphones"]["kitchen"] = microphone
+            reload()
+            home.wait_for("/kitchen/status", is_listening)
+            assert answer(home, back, "kitchen", "ada_right_phrase")["decision"] == "granted"
+            assert answer(home, front, "front", "ada_right_phrase")["decision"] == "granted"
+        finally:
+            stop(service)
+
+
+def _is_offline(message: Received) -> bool:
+    return bool(message.json["state"] == "offline")
