@@ -22,6 +22,15 @@ _Profiles = list[Profile]
 _Items = list[Kept]
 
 
+def require_passphrase(profile: Profile) -> None:
+    """Raise `InputError` for a voice alone, which opens nothing, whatever its rule says."""
+    if profile.kind is ProfileKind.VOICE:
+        raise InputError(
+            f"{profile.name} was enrolled by voice alone, which opens nothing, so there is no rule"
+            " to set: to open a door, enroll a passphrase under another name"
+        )
+
+
 class ProfileStore:
     """Profiles and their enrollment samples in one SQLite file, sealed; for any thread and process.
 
@@ -251,21 +260,10 @@ class ProfileStore:
             return self._rows.load(profile_id)
 
     def set_rule(self, profile: str, rule: AccessRule) -> Profile:
-        """Set what a person may open, and when.
-
-        Raises:
-            ValueError: an impossible rule.
-            InputError: the profile is of a voice alone, which opens nothing.
-        """
+        """Set what a person may open, and when. Raises `ValueError` for an impossible rule."""
         check_rule(rule)
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
-            present = self._rows.load(profile_id)
-            if present.kind is ProfileKind.VOICE:
-                raise InputError(
-                    f"{present.name} was enrolled by voice alone, which opens nothing, so there is"
-                    " no rule to set: to open a door, enroll a passphrase under another name"
-                )
             self._rows.change(profile_id, rule=rule)
             return self._rows.load(profile_id)
 
