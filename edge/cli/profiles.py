@@ -133,6 +133,7 @@ def _show(args: argparse.Namespace) -> int:
         ),
         ("adapted", _adapted(profile, settings)),
         ("digits", summary_line(rounds)),
+        ("heard", ", ".join(profile.microphones) or "not known"),
         ("created", local_time(profile.created_at)),
         ("changed", local_time(profile.updated_at)),
         ("models", _models(profile)),
