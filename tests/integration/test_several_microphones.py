@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -54,18 +54,28 @@ class Room:
         self._said.put(samples)
 
     def _sound(self) -> None:
+        while not self._over.is_set():
+            try:  # there may be no reader, as while the service reloads
+                line = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                self._over.wait(0.05)
+                continue
+            os.set_blocking(line, True)
+            with contextlib.suppress(BrokenPipeError), os.fdopen(line, "wb", buffering=0) as pipe:
+                self._write(pipe)
+
+    def _write(self, pipe: IO[bytes]) -> None:
         noise = np.random.default_rng(0)
-        with contextlib.suppress(BrokenPipeError), self._path.open("wb", buffering=0) as line:
-            due = time.monotonic()
-            while not self._over.is_set():
-                samples = 1e-3 * noise.normal(size=_PIECE)
-                with contextlib.suppress(queue.Empty):
-                    samples = np.concatenate((self._said.get_nowait(), samples))
-                for first in range(0, len(samples), _PIECE):
-                    piece = samples[first : first + _PIECE]
-                    line.write((np.clip(piece, -1, 1) * 32767).astype("<i2").tobytes())
-                    due = max(due + len(piece) / _RATE, time.monotonic() - 1.0)
-                    self._over.wait(max(0.0, due - time.monotonic()))
+        due = time.monotonic()
+        while not self._over.is_set():
+            samples = 1e-3 * noise.normal(size=_PIECE)
+            with contextlib.suppress(queue.Empty):
+                samples = np.concatenate((self._said.get_nowait(), samples))
+            for first in range(0, len(samples), _PIECE):
+                piece = samples[first : first + _PIECE]
+                pipe.write((np.clip(piece, -1, 1) * 32767).astype("<i2").tobytes())
+                due = max(due + len(piece) / _RATE, time.monotonic() - 1.0)
+                self._over.wait(max(0.0, due - time.monotonic()))
 
 
 @pytest.fixture
