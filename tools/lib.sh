@@ -166,3 +166,19 @@ need_environment() {
     pip_install .venv --no-deps --no-build-isolation -e .
     printf '%s\n' "$wanted" >.venv/edge-voice.stamp
 }
+
+# need_speech_to_text: .venv-speech-to-text with a Wyoming speech-to-text server for the tests. Its
+# English model is part of the SpeechRecognition package.
+need_speech_to_text() {
+    set -- wyoming-ovos-stt==0.2.0 ovos-stt-plugin-pocketsphinx==0.1.1 pocketsphinx==5.1.1
+    base=$(find_python 10 14) || fail "the speech-to-text server needs Python 3.10 to 3.13"
+    wanted=$(printf '%s\n' "$PWD" "$*" "$("$base" -VV)")
+    if [ -f .venv-speech-to-text/edge-voice.stamp ] &&
+        [ "$(cat .venv-speech-to-text/edge-voice.stamp)" = "$wanted" ]; then
+        return 0
+    fi
+    say "Setting up .venv-speech-to-text with $("$base" --version)"
+    new_environment .venv-speech-to-text "$base"
+    pip_install .venv-speech-to-text "$@"
+    printf '%s\n' "$wanted" >.venv-speech-to-text/edge-voice.stamp
+}

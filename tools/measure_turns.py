@@ -1,77 +1,112 @@
-"""How well it is found who speaks when: people in turn, strangers between them, noise.
+"""How well it is found who speaks when: people in turn, strangers between them, noise, a peer.
 
-    python -m tools.measure_turns FOLDER [--groups N] [--json FILE]
+    python -m tools.measure_turns FOLDER [--minutes N] [--peer-python PYTHON] [--json FILE]
 
-FOLDER contains `read_sentences/SPEAKER/*`; a speaker's own `train_sentences/SPEAKER/*`, else half
-of the sentences, are enrolled by free speech. Each group has five enrolled people and seven
-strangers. In its stream they speak one to three sentences in turn, with pauses of 0.05 to 1.5 s,
-also within a turn; in three of four streams there is noise of `noise/` at 15 to 25 dB. A second
-stream has the strangers alone.
+The people of FOLDER (its layout is in `tools.turn_streams`) are drawn into two halves; the figures
+are of the second. Of every twelve, five are enrolled by half a minute of free speech. In the
+streams of a household these five and seven strangers say one to three sentences in turn. In the
+evenings strangers speak alone, up to N minutes of each sort, and every group of 2, 5 and 10
+enrolled people listens.
 
-The diarization error rate is that of pyannote.metrics (`pip install pyannote.metrics`), with a
-collar of 0.25 s and all strangers as one; without the package it is left out.
+The peer is Resemblyzer, in a Python of an environment of its own (`pip install resemblyzer`). It is
+given what the speech detector here takes for speech, and names each of its embeddings of 1.6 s,
+two a second: at the limit of its own demo, and at the one by which the first half's groups of five
+hear one false name an hour.
+
+    --first-half    figures of the first half, on which settings may be chosen
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import json
-import random
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import soundfile
+from rich.console import Console
+from rich.table import Table
 
-from edge.audio.blocks import blocks_of
-from edge.audio.files import read_audio
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES, blocks_of
 from edge.audio.utterance import utterance_of
-from edge.errors import EnrollmentRejected
+from edge.audio.vad import SPEECH, SpeechDetector
 from edge.recognition import Engine
-from edge.recognition.turns import Turn, turns
-from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Profile, ProfileKind
-from tools.acoustics.noise import add_noise
+from edge.recognition.embedders import SpeakerEmbedder
+from edge.recognition.turns import TurnFinder
+from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Profile
+from tools import turn_streams
+from tools.http_peers import version_of
+from tools.turn_scores import Household, Said, Strangers
+from tools.turn_streams import EVENINGS, NOISES, People, Stream
 
-_ENROLLED, _STRANGERS = 5, 7
-_ENROLLED_S = 30.0
-_PAUSES_S = (0.05, 0.1, 0.3, 0.8, 1.5)
-_NOISES_DB = (None, 20.0, 25.0, 15.0)
-_NOBODY = "nobody"
-_FRAME_S = 0.01
-_LATE_S = 0.7
-"""A name that comes this long after somebody's last word is still theirs."""
+_SIZES = (2, 5, 10)
+_PEER_SCRIPT = Path(__file__).with_name("resemblyzer_voices.py")
+_PEER_WINDOW_S = 1.6
+_DEMO_LIMIT = 0.75
+"""From here on its demo calls a name "confident"."""
+_LIMITS = np.arange(0.6, 1.0, 0.0025)
+_IDLE_S = 60.0
+_APART_S = 1.0
+"""Speech of one name after a longer pause is another turn of the peer's."""
 
 
-@dataclass
-class Counts:
-    """What was counted, seconds of speech unless said."""
+class _Remembered(SpeakerEmbedder):
+    """An embedder that embeds nothing twice: several groups listen to one stream."""
 
-    right: float = 0.0
-    wrong: float = 0.0
-    unnamed: float = 0.0
-    strangers: float = 0.0
-    strangers_named: float = 0.0
-    first_s: list[float] = field(default_factory=list)
-    never: int = 0
-    false_names: int = 0
-    """Turns in the strangers' own streams that got a name."""
-    alone_s: float = 0.0
-    heard_s: float = 0.0
-    processor_s: float = 0.0
+    def __init__(self, embedder: SpeakerEmbedder) -> None:
+        self.__dict__.update(embedder.__dict__)
+        self._embedder = embedder
+        self._known: dict[bytes, FloatArray] = {}
+
+    def embed(self, samples: FloatArray) -> FloatArray:
+        """As `SpeakerEmbedder.embed`."""
+        key = samples.tobytes()
+        if key not in self._known:
+            self._known[key] = self._embedder.embed(samples)
+        return self._known[key]
+
+    def forget(self) -> None:
+        """Forget the embeddings so far."""
+        self._known.clear()
+
+
+class _Replayed(SpeechDetector):
+    """Says again what a detector said."""
+
+    def __init__(self, said: Sequence[list[float]]) -> None:
+        super().__init__()
+        self._said = iter(said)
+
+    def feed(self, frame: FloatArray) -> list[float]:
+        """As `SpeechDetector.feed`."""
+        return next(self._said)
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """A sentence in a stream: when, and by whom; a stranger is `_NOBODY`."""
+class Heard:
+    """A stream as the speech detector hears it.
 
-    start_s: float
-    end_s: float
-    name: str
+    Attributes:
+        probabilities: what the detector said of each block.
+        speech: which of the blocks are speech.
+        detector_s: processor time that this took.
+    """
+
+    stream: Stream
+    blocks: Sequence[AudioBlock]
+    probabilities: Sequence[list[float]]
+    speech: Sequence[AudioBlock]
+    detector_s: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,225 +115,243 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path)
-    parser.add_argument("--groups", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=45.0, metavar="N")
+    parser.add_argument("--peer-python", metavar="PYTHON")
+    parser.add_argument("--first-half", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args(arguments)
-    found = measure(Engine.open(), args.folder, args.groups)
-    text = json.dumps(found, indent=2)
+    first, second = turn_streams.halves_of(args.folder)
+    reported = first if args.first_half else second
+    streams = list(_streams(reported, args.minutes))
+    found = measure(Engine.open(), reported, streams)
+    if args.peer_python is not None:
+        tuning = _heard(_shortened(turn_streams.evening(first, EVENINGS[0]), args.minutes / 3.0))
+        found |= _peer(args.peer_python, first, tuning, reported, streams)
     if args.json is not None:
-        args.json.write_text(text + "\n", "utf-8")
-    print(text)
+        args.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    _print(found)
     return 0
 
 
-def measure(engine: Engine, folder: Path, groups: int) -> dict[str, Any]:
-    """The figures of several groups together."""
-    draw = random.Random(1)  # noqa: S311 - a simulation
-    speakers = sorted(each.name for each in (folder / "read_sentences").iterdir() if each.is_dir())
-    draw.shuffle(speakers)
-    noises = sorted((folder / "noise").rglob("*.flac"))
-    counts, rate = Counts(), _error_rate()
-    size = _ENROLLED + _STRANGERS
-    for number in range(min(groups, len(speakers) // size)):
-        chosen = speakers[number * size :][:size]
-        profiles = [_enrolled(engine, folder, name) for name in chosen[:_ENROLLED]]
-        noise_db = _NOISES_DB[number % len(_NOISES_DB)]
-        noise = read_audio(draw.choice(noises)).samples if noise_db and noises else None
-        for alone in (False, True):
-            names = chosen[_ENROLLED:] if alone else chosen
-            samples, truth = _stream(folder, names, {each.name for each in profiles}, draw)
-            if noise is not None and noise_db is not None:
-                samples = add_noise(samples, noise, noise_db, number)
+def _streams(people: People, minutes: float) -> Iterator[Heard]:
+    for number, pauses in itertools.product(range(people.households), (True, False)):
+        noise = NOISES[(number + pauses) % len(NOISES)]
+        yield _heard(turn_streams.household(people, number, noise, pauses=pauses))
+    for kind in EVENINGS:
+        yield _heard(_shortened(turn_streams.evening(people, kind), minutes))
+
+
+def _shortened(stream: Stream, minutes: float) -> Stream:
+    truth = tuple(each for each in stream.truth if each.end_s <= 60.0 * minutes)
+    end = round((truth[-1].end_s + 1.0) * SAMPLE_RATE)
+    return replace(stream, samples=stream.samples[:end], truth=truth)
+
+
+def _heard(stream: Stream) -> Heard:
+    began = time.process_time()
+    detector = SpeechDetector()
+    blocks = [each for each in blocks_of(stream.samples) if len(each.samples) == FRAME_SAMPLES]
+    probabilities = [detector.feed(block.samples) for block in blocks]
+    took_s = time.process_time() - began
+    last: list[float] = []
+    for said in probabilities:
+        last = [*last[: len(last) + 1 - len(said)], *said]
+    speech = [block for block, probability in zip(blocks, last) if probability > SPEECH]
+    return Heard(stream, blocks, probabilities, speech, took_s)
+
+
+def measure(engine: Engine, people: People, streams: Sequence[Heard]) -> dict[str, Any]:
+    """The figures of several streams, and the processor time."""
+    profiles = {
+        name: turn_streams.enrolled(engine, people.folder, name) for name in people.enrolled
+    }
+    embedder = _Remembered(engine.models.speaker)
+    engine.models = replace(engine.models, speaker=embedder)
+    households: dict[str, Household] = defaultdict(Household)
+    strangers: dict[str, Strangers] = defaultdict(Strangers)
+    took_s = heard_s = 0.0
+    for heard in streams:
+        stream = heard.stream
+        embedder.forget()
+        if stream.enrolled:
+            group = [profiles[name] for name in stream.enrolled]
             began = time.process_time()
-            heard = list(_dated(engine, profiles, samples))
-            counts.processor_s += time.process_time() - began
-            counts.heard_s += len(samples) / SAMPLE_RATE
-            if alone:
-                counts.alone_s += sum(each.end_s - each.start_s for each in truth)
-                named = {turn.number for _, turn in heard if turn.speaker is not None}
-                counts.false_names += len(named)
-            else:
-                _count(counts, truth, heard)
-                rate.add(truth, [turn for _, turn in heard if turn.over])
-    return _figures(counts, rate)
-
-
-def _enrolled(engine: Engine, folder: Path, name: str) -> Profile:
-    profile = Profile.begin(name, ProfileKind.VOICE, required=_ENROLLED_S)
-    for path in _to_enroll(folder, name):
-        if profile.remaining <= 0:
-            break
-        try:
-            profile = engine.extend(profile, utterance_of(_samples(path)))
-        except EnrollmentRejected:
+            said = list(_said(engine, group, heard))
+            took_s += time.process_time() - began + heard.detector_s
+            heard_s += len(stream.samples) / SAMPLE_RATE
+            for kind in ("all", *stream.kind.split(", ")):
+                households[kind].add(stream, said)
             continue
-    needed = min(_ENROLLED_S, max(1.0, profile.progress))
-    return replace(profile, required=needed)
-
-
-def _samples(path: Path) -> FloatArray:
-    """A recording at 16 kHz; the product reads no Opus, which sentences for training are in."""
-    samples: FloatArray = soundfile.read(path, dtype="float32")[0]
-    return samples
-
-
-def _to_enroll(folder: Path, name: str) -> list[Path]:
-    own = sorted((folder / "train_sentences" / name).glob("*"))
-    return own or sorted((folder / "read_sentences" / name).glob("*"))[1::2]
-
-
-def _spoken_files(folder: Path, name: str) -> list[Path]:
-    files = sorted((folder / "read_sentences" / name).glob("*"))
-    return files if (folder / "train_sentences" / name).is_dir() else files[::2]
-
-
-def _stream(
-    folder: Path, names: Sequence[str], enrolled: set[str], draw: random.Random
-) -> tuple[FloatArray, list[Spoken]]:
-    order: list[tuple[str, list[Path]]] = []
-    for name in names:
-        files = _spoken_files(folder, name)
-        while files:
-            count = draw.randint(1, 3)
-            order.append((name, files[:count]))
-            files = files[count:]
-    draw.shuffle(order)
-    parts: list[FloatArray] = []
-    truth: list[Spoken] = []
-    at = 0
-    for name, files in order:
-        for path in files:
-            samples = _trimmed(read_audio(path).samples)
-            end = at + len(samples)
-            shown = name if name in enrolled else _NOBODY
-            truth.append(Spoken(at / SAMPLE_RATE, end / SAMPLE_RATE, shown))
-            pause = np.zeros(round(draw.choice(_PAUSES_S) * SAMPLE_RATE), np.float32)
-            parts += [samples, pause]
-            at = end + len(pause)
-    room = np.random.default_rng(1).normal(0.0, 3e-4, at + SAMPLE_RATE).astype(np.float32)
-    room[:at] += np.concatenate(parts)
-    return room, truth
-
-
-def _trimmed(samples: FloatArray) -> FloatArray:
-    loud = np.flatnonzero(np.abs(samples) > 0.03 * np.abs(samples).max())
-    return samples[max(0, loud[0] - SAMPLE_RATE // 40) : loud[-1] + SAMPLE_RATE // 20]
-
-
-def _dated(
-    engine: Engine, profiles: Sequence[Profile], samples: FloatArray
-) -> Iterator[tuple[float, Turn]]:
-    """Each turn, and how much of the stream had been heard by then, seconds."""
-    at = 0.0
-
-    def blocks() -> Iterator[AudioBlock]:
-        nonlocal at
-        for block in blocks_of(samples):
-            at = block.end_s
-            yield block
-
-    for turn in turns(engine, profiles, blocks()):
-        yield at, turn
-
-
-def _count(counts: Counts, truth: Sequence[Spoken], heard: Sequence[tuple[float, Turn]]) -> None:
-    length = round((max(each.end_s for each in truth) + 1.0) / _FRAME_S)
-    names = np.full(length, "", dtype=object)
-    for _, turn in heard:
-        if turn.over:
-            shown = turn.speaker.name if turn.speaker else _NOBODY
-            names[round(turn.start_s / _FRAME_S) : round(turn.end_s / _FRAME_S)] = shown
-    for each in truth:
-        given = names[round(each.start_s / _FRAME_S) : round(each.end_s / _FRAME_S)]
-        nobody = float(np.sum((given == _NOBODY) | (given == ""))) * _FRAME_S
-        right = float(np.sum(given == each.name)) * _FRAME_S
-        if each.name == _NOBODY:
-            counts.strangers += len(given) * _FRAME_S
-            counts.strangers_named += len(given) * _FRAME_S - nobody
-        else:
-            counts.right += right
-            counts.unnamed += nobody
-            counts.wrong += len(given) * _FRAME_S - nobody - right
-    for name, several in itertools.groupby(truth, key=lambda each: each.name):
-        if name == _NOBODY:
-            continue
-        turn_of = list(several)
-        begins, ends = turn_of[0].start_s, turn_of[-1].end_s + _LATE_S
-        named = [
-            at - begins
-            for at, turn in heard
-            if turn.speaker and turn.speaker.name == name and begins <= at <= ends
-        ]
-        if named:
-            counts.first_s.append(min(named))
-        else:
-            counts.never += 1
-
-
-class _ErrorRate:
-    """The diarization error rate over several streams."""
-
-    def __init__(self, metrics: Any, core: Any) -> None:
-        self._core = core
-        self._metric = metrics.IdentificationErrorRate(collar=0.5, skip_overlap=False)
-        self._total: list[float] = []
-
-    def add(self, truth: Sequence[Spoken], found: Sequence[Turn]) -> None:
-        """Count a stream. Names are compared as they are: it is known who is who."""
-        reference, hypothesis = self._core.Annotation(), self._core.Annotation()
-        for each in truth:
-            reference[self._core.Segment(each.start_s, each.end_s)] = each.name
-        for turn in found:
-            name = turn.speaker.name if turn.speaker else _NOBODY
-            hypothesis[self._core.Segment(turn.start_s, turn.end_s), turn.number] = name
-        self._metric(reference, hypothesis)
-
-    def value(self) -> float | None:
-        """The rate so far, 0 to 1 and more."""
-        return float(abs(self._metric))
-
-
-class _NoErrorRate:
-    """Where the scorer is not installed."""
-
-    def add(self, truth: Sequence[Spoken], found: Sequence[Turn]) -> None:
-        """Count nothing."""
-
-    def value(self) -> float | None:
-        """There is none."""
-        return None
-
-
-def _error_rate() -> _ErrorRate | _NoErrorRate:
-    try:
-        from pyannote import core  # noqa: PLC0415
-        from pyannote.metrics import identification  # noqa: PLC0415
-    except ImportError:
-        return _NoErrorRate()
-    return _ErrorRate(identification, core)
-
-
-def _figures(counts: Counts, rate: _ErrorRate | _NoErrorRate) -> dict[str, Any]:
-    known = counts.right + counts.wrong + counts.unnamed
-    error = rate.value()
+        for size in _SIZES:
+            for names in people.groups(size):
+                said = list(_said(engine, [profiles[name] for name in names], heard))
+                strangers[f"{stream.kind}, group of {size}"].add(stream, said)
     return {
-        "minutes": round(counts.heard_s / 60.0, 1),
-        "wrong name, % of the enrolled people's speech": _percent(counts.wrong, known),
-        "no name, % of it": _percent(counts.unnamed, known),
-        "strangers named, % of their speech between": _percent(
-            counts.strangers_named, counts.strangers
-        ),
-        "diarization error rate, %": None if error is None else round(100.0 * error, 2),
-        "first right name, median, s": round(statistics.median(counts.first_s), 2),
-        "turns never named, %": _percent(counts.never, counts.never + len(counts.first_s)),
-        "false names in strangers' own streams": counts.false_names,
-        "hours of their speech": round(counts.alone_s / 3600.0, 3),
-        "processor time, % of real time": _percent(counts.processor_s, counts.heard_s),
+        "people in turn": {kind: each.figures() for kind, each in households.items()},
+        "strangers alone": {kind: each.figures() for kind, each in strangers.items()},
+        "processor": {
+            "people in turn, % of a core": round(100.0 * took_s / heard_s, 2),
+            **_idle(engine, list(profiles.values())[: turn_streams.ENROLLED]),
+        },
     }
 
 
-def _percent(part: float, whole: float) -> float | None:
-    return round(100.0 * part / whole, 2) if whole else None
+def _said(engine: Engine, profiles: Sequence[Profile], heard: Heard) -> Iterator[Said]:
+    """What is said of a stream, from a detector that has heard it already."""
+    finder = TurnFinder(engine, profiles, detector=_Replayed(heard.probabilities))
+    at_s = 0.0
+    for block in [*heard.blocks, None]:
+        at_s = at_s if block is None else block.end_s
+        for turn in finder.finish() if block is None else finder.feed(block):
+            name = turn.speaker.name if turn.speaker else None
+            yield Said(at_s, turn.number, turn.start_s, turn.end_s, name, turn.over)
+
+
+def _idle(engine: Engine, profiles: Sequence[Profile]) -> dict[str, float]:
+    """Processor time in a quiet room, of everything and of the speech detector alone."""
+    draw = np.random.default_rng(2)
+    room = draw.normal(0.0, 3e-4, round(_IDLE_S * SAMPLE_RATE)).astype(np.float32)
+    blocks = list(blocks_of(room))[:-1]
+    detector, finder = SpeechDetector(), TurnFinder(engine, profiles)
+    took: dict[str, list[float]] = defaultdict(list)
+    for _ in range(5):
+        began = time.process_time()
+        for block in blocks:
+            detector.feed(block.samples)
+        took["detector alone in a quiet room, %"].append(time.process_time() - began)
+        began = time.process_time()
+        for block in blocks:
+            finder.feed(block)
+        took["a quiet room, %"].append(time.process_time() - began)
+    return {
+        kind: round(100.0 * statistics.median(times) / (len(blocks) * FRAME_S), 3)
+        for kind, times in took.items()
+    }
+
+
+def _peer(
+    python: str, first: People, tuning: Heard, reported: People, streams: Sequence[Heard]
+) -> dict[str, Any]:
+    """The figures of Resemblyzer, at two limits."""
+    sounds = {}
+    for people in {first, reported}:
+        for name in people.enrolled:
+            for number, samples in enumerate(_enrolled_sounds(people, name)):
+                sounds[f"person/{name}/{number}"] = samples
+    everything = {"tuning": tuning, **{str(i): heard for i, heard in enumerate(streams)}}
+    for key, heard in everything.items():
+        sounds[f"stream/{key}"] = np.concatenate([block.samples for block in heard.speech])
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "in.npz", Path(name) / "out.npz"
+        np.savez(source, **cast(dict[str, Any], sounds))
+        subprocess.run([python, str(_PEER_SCRIPT), str(source), str(target)], check=True)
+        with np.load(target) as loaded:
+            found = dict(loaded)
+    limit = _limit(first, tuning, found)
+    figures: dict[str, Any] = {}
+    for title, at in (("its demo's limit", _DEMO_LIMIT), ("one false name an hour", limit)):
+        household, strangers = Household(), defaultdict[str, Strangers](Strangers)
+        for key, heard in everything.items():
+            stream = heard.stream
+            if key == "tuning":
+                continue
+            if stream.enrolled:
+                household.add(stream, _peer_said(heard, found, key, stream.enrolled, at))
+                continue
+            for size in _SIZES:
+                for names in reported.groups(size):
+                    said = _peer_said(heard, found, key, names, at)
+                    strangers[f"{stream.kind}, group of {size}"].add(stream, said)
+        figures[title] = {
+            "limit": round(at, 4),
+            "people in turn": household.figures(),
+            "strangers alone": {kind: each.figures() for kind, each in strangers.items()},
+        }
+    of_households = [str(i) for i, heard in enumerate(streams) if heard.stream.enrolled]
+    took_s = sum(float(found[f"processor_s/{key}"]) for key in of_households)
+    heard_s = sum(len(everything[key].stream.samples) / SAMPLE_RATE for key in of_households)
+    return {
+        f"resemblyzer {version_of(python, 'resemblyzer')}": {
+            **figures,
+            "people in turn, % of a core, without a detector": round(100.0 * took_s / heard_s, 2),
+        }
+    }
+
+
+def _enrolled_sounds(people: People, name: str) -> Iterator[FloatArray]:
+    """What somebody is enrolled by, half a minute of speech."""
+    left_s = 30.0
+    for path in turn_streams.files_to_enroll(people.folder, name):
+        samples = turn_streams.samples_of(path)
+        left_s -= utterance_of(samples).quality.net_speech_s
+        yield samples
+        if left_s <= 0.0:
+            return
+
+
+def _limit(people: People, tuning: Heard, found: Mapping[str, Any]) -> float:
+    """The lowest limit at which groups of five hear one false name an hour at most."""
+    for limit in _LIMITS:
+        strangers = Strangers()
+        for names in people.groups(turn_streams.ENROLLED):
+            said = _peer_said(tuning, found, "tuning", names, float(limit))
+            strangers.add(tuning.stream, said)
+        if strangers.names <= strangers.hours:
+            return float(limit)
+    return 1.0
+
+
+def _peer_said(
+    heard: Heard, found: Mapping[str, Any], key: str, names: Sequence[str], limit: float
+) -> list[Said]:
+    """Its names as turns: neighboring embeddings of one name are one."""
+    signatures = np.stack([found[f"person/{name}"] for name in names])
+    alike = found[f"voices/{key}"] @ signatures.T
+    said: list[Said] = []
+    current: Said | None = None
+    before = -_PEER_WINDOW_S
+    for end, row in zip(found[f"ends/{key}"], alike):
+        last = min((int(end) - 1) // FRAME_SAMPLES, len(heard.speech) - 1)
+        half = round(_PEER_WINDOW_S / 2.0 / FRAME_S)
+        quarter = round(0.25 / FRAME_S)
+        start_s = heard.speech[max(0, last - half - quarter)].start_s
+        end_s, at_s = heard.speech[max(0, last - half + quarter)].end_s, heard.speech[last].end_s
+        name = names[int(np.argmax(row))] if row.max() >= limit else None
+        if current is None or name != current.name or start_s - before > _APART_S:
+            if current is not None:
+                said.append(replace(current, over=True))
+            current = Said(at_s, len(said) + 1, start_s, end_s, name, over=False)
+        before = end_s
+        current = replace(current, at_s=at_s, end_s=end_s)
+        said.append(copy.copy(current))
+    return said if current is None else [*said, replace(current, over=True)]
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    rows = dict(found["people in turn"])
+    alone = {"": found["strangers alone"]}
+    for peer, figures in found.items():
+        for title, part in figures.items():
+            if isinstance(part, dict) and "limit" in part:
+                rows[f"{peer}, {title}"] = part["people in turn"]
+                alone[f"{peer}, {title}: "] = part["strangers alone"]
+    _print_table(console, "People in turn, strangers between them", rows)
+    lines = {f"{of}{kind}": each for of, kinds in alone.items() for kind, each in kinds.items()}
+    _print_table(console, "Strangers alone: false names, 95 % interval of the rate", lines)
+    for figures in found.values():
+        for name, value in figures.items():
+            if isinstance(value, float):
+                console.print(f"{name}: {value}")
+
+
+def _print_table(console: Console, title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    table = Table("", title=title)
+    for name in next(iter(rows.values())):
+        table.add_column(name, justify="right")
+    for name, figures in rows.items():
+        table.add_row(name, *("-" if value is None else str(value) for value in figures.values()))
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from edge.assistants.events import RawEvent
-from edge.assistants.listening import EnrolledPeople, Listening, Spoken
+from edge.assistants.listening import EnrolledPeople, Listening
+from edge.assistants.publishing import AssistantMessages, Spoken, spoken_in
 from edge.config.settings import AssistantConfig
 from edge.store.names import name_key
 from edge.web.recognizer import Recognizer
@@ -25,6 +27,7 @@ class Assistant:
         settings: AssistantConfig,
         recognizer: Recognizer,
         people: EnrolledPeople,
+        messages: AssistantMessages,
         silence_s: float,
     ) -> None:
         self.id = identity
@@ -32,9 +35,11 @@ class Assistant:
         self.settings = settings
         self._recognizer = recognizer
         self._people = people
+        self._messages = messages
         self._silence_s = silence_s
         self._let_through = {name_key(name) for name in settings.names}
         self._failing = False
+        self._unable = ""
         self._count = 0
 
     @property
@@ -46,22 +51,27 @@ class Assistant:
         """Begin to listen to an utterance."""
         self._count += 1
         caller = f"{self.id} {self._count}"
-        return Listening(self._recognizer, self._people, caller, self._silence_s)
+        speaks = self._messages.new_utterance()
+        return Listening(self._recognizer, self._people, caller, self._silence_s, speaks)
 
     async def conclude(self, listening: Listening) -> Spoken:
         """Whose the utterance is, told to whoever wants to know; the text is passed on after it."""
         try:
             spoken = await listening.finish()
         except Exception as error:  # noqa: BLE001 (the words are the assistant's, not ours to lose)
-            _log.warning("%s: cannot tell who spoke: %s", self.name, error)
-            spoken = Spoken()
+            why = str(error)
+            level = logging.DEBUG if why == self._unable else logging.WARNING
+            _log.log(level, "%s: cannot tell who spoke: %s", self.name, why)
+            self._unable = why
+            spoken = spoken_in([], time.time())
+        await self._messages.spoke(spoken)
         return spoken
 
-    def shown(self, text: str, spoken: Spoken) -> str:
+    def shown(self, text: str, spoken: Spoken | None) -> str:
         """The text as the assistant gets it."""
         if not self._lets_through(spoken):
             return ""
-        if self.settings.prefix and spoken.name is not None and text.strip():
+        if self.settings.prefix and spoken and spoken.name and text.strip():
             return f"{spoken.name}: {text.lstrip()}"
         return text
 
@@ -103,10 +113,10 @@ class Assistant:
     def _named(self, program: Any) -> str:
         return f"{self.name} ({program or 'speech-to-text'})"
 
-    def _lets_through(self, spoken: Spoken) -> bool:
+    def _lets_through(self, spoken: Spoken | None) -> bool:
         if self.settings.gate == "open":
             return True
-        if spoken.profile_id is None or spoken.name is None:
+        if spoken is None or spoken.profile_id is None or spoken.name is None:
             return False
         own = {spoken.profile_id, name_key(spoken.name)}
         return not self._let_through or bool(own & self._let_through)

@@ -7,38 +7,24 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from edge.assistants.publishing import Spoken, spoken_in
 from edge.audio.blocks import BlockMaker
 from edge.audio.files import require_format
 from edge.audio.sources import PcmFormat
 from edge.errors import AudioFormatError, EnvironmentFault, ProfileError
 from edge.recognition import Engine
+from edge.recognition.speaker_messages import identifiable
 from edge.recognition.turns import Turn, TurnFinder
 from edge.store import ProfileStore
-from edge.types import Confidence, Profile, ProfileStatus
+from edge.types import Profile
 from edge.web.recognizer import Recognizer
 
 MOST_S = 60.0
 """Of a longer utterance the rest is passed on, and not listened to."""
 _MOST_WAITING_BYTES = 4 << 20
 """Two minutes at 16 kHz."""
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """Whose an utterance is: whoever spoke most of it, be it somebody unknown.
-
-    Attributes:
-        profile_id, name: of one who is enrolled; None for anybody else, and for silence.
-        speech_s: how long they spoke, seconds.
-    """
-
-    profile_id: str | None = None
-    name: str | None = None
-    confidence: Confidence = Confidence.LOW
-    speech_s: float = 0.0
 
 
 class EnrolledPeople:
@@ -53,14 +39,7 @@ class EnrolledPeople:
         """Who is enrolled now. Raises `StoreError`."""
         version = self._store.data_version()
         if version != self._version:
-            self._people = [
-                profile
-                for profile in self._store.list()
-                # A duress phrase is a voice that is among them already.
-                if profile.duress_of is None
-                and profile.status is ProfileStatus.ENROLLED
-                and engine.fits(profile)
-            ]
+            self._people = identifiable(engine, self._store.list())
             self._version = version
         return self._people
 
@@ -71,15 +50,24 @@ class Listening:
     Args:
         caller: whose works these are, for the recognizer to be fair.
         silence_s: silence that ends a turn, seconds.
+        speaks: called in the recognizer's thread with turns, and how much was heard, seconds.
     """
 
     def __init__(
-        self, recognizer: Recognizer, people: EnrolledPeople, caller: str, silence_s: float
+        self,
+        recognizer: Recognizer,
+        people: EnrolledPeople,
+        caller: str,
+        silence_s: float,
+        speaks: Callable[[Sequence[Turn], float], None],
     ) -> None:
         self._recognizer = recognizer
         self._people = people
         self._caller = caller
         self._silence_s = silence_s
+        self._speaks = speaks
+        self._began_at = time.time()
+        self._heard_s = 0.0
         self._format: PcmFormat | None = None
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -114,7 +102,7 @@ class Listening:
             await self._run(self._finish)
         if self._failure is not None:
             raise self._failure
-        return spoken_in(list(self._turns.values()))
+        return spoken_in(list(self._turns.values()), self._began_at)
 
     def cancel(self) -> None:
         """Nobody wants to know any more."""
@@ -160,6 +148,7 @@ class Listening:
             self._maker = BlockMaker(self._format.rate)
         samples, clipped = self._format.decode(piece, "the sound")
         for block in self._maker.feed(samples, time.monotonic(), clipped=clipped):
+            self._heard_s = block.end_s
             self._take(self._finder.feed(block))
 
     def _finish(self, _: Engine) -> None:
@@ -168,21 +157,8 @@ class Listening:
 
     def _take(self, turns: Sequence[Turn]) -> None:
         self._turns.update((turn.number, turn) for turn in turns)
-
-
-def spoken_in(turns: Sequence[Turn]) -> Spoken:
-    """Whose an utterance is: whoever spoke most of it, where all who are unknown count as one."""
-    totals: dict[str | None, float] = {}
-    for turn in turns:
-        whose = turn.speaker.profile_id if turn.speaker else None
-        totals[whose] = totals.get(whose, 0.0) + turn.end_s - turn.start_s
-    most = max(totals, key=lambda whose: totals[whose], default=None)
-    own = [turn for turn in turns if turn.speaker and turn.speaker.profile_id == most]
-    if not own:
-        return Spoken(speech_s=totals.get(None, 0.0))
-    longest = max(own, key=lambda turn: turn.end_s - turn.start_s)
-    name = longest.speaker.name if longest.speaker else None
-    return Spoken(most, name, longest.confidence, totals[most])
+        if turns:
+            self._speaks(turns, self._heard_s)
 
 
 def _format_of(data: Mapping[str, Any]) -> PcmFormat:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 
 from wyoming.error import Error
@@ -11,14 +13,17 @@ from wyoming.event import Event
 
 from edge.assistants.assistant import Assistant
 from edge.assistants.events import MOST_HEADER_BYTES, BadEvent, RawEvent, Wire
-from edge.assistants.listening import Listening, Spoken
+from edge.assistants.listening import Listening
+from edge.assistants.publishing import Spoken
 
 _CONNECT_S = 5.0
 _IDLE_S = 120.0
 """Time in which an assistant sends nothing, after which it is hung up on; also for its answer."""
 _MOST_UTTERANCE_S = 300.0
-_KNOWN_S = 5.0
+_KNOWN_S = 30.0
 """Time to find out who spoke once the text is there; later it is nobody known."""
+_LATE_S = 2.0
+"""The same where the text does not depend on it."""
 _LINGER_S = 30.0
 _MOST_HELD = 1000
 _STREAMED = ("transcript-start", "transcript-chunk", "transcript-stop")
@@ -68,7 +73,10 @@ class Relay:
             opened = asyncio.open_connection(host, port, limit=MOST_HEADER_BYTES)
             reader, writer = await asyncio.wait_for(opened, _CONNECT_S)
         except (OSError, asyncio.TimeoutError) as error:
-            reason = (getattr(error, "strerror", None) or "no answer").lower()
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number).lower() if number and number > 0 else "no answer"
+            if isinstance(error, socket.gaierror):
+                reason = "its name cannot be resolved"
             raise ProgramFailed(
                 f"the speech-to-text at {host}:{port} cannot be reached ({reason})"
             ) from None
@@ -142,7 +150,7 @@ class Relay:
         if event.type == "transcript":
             self._waits_for_text = False
 
-    async def _send_text(self, event: RawEvent, spoken: Spoken) -> None:
+    async def _send_text(self, event: RawEvent, spoken: Spoken | None) -> None:
         text = event.data.get("text")
         shown = self._assistant.shown(text if isinstance(text, str) else "", spoken)
         if event.type not in ("transcript", "transcript-chunk") or shown == text:
@@ -152,16 +160,17 @@ class Relay:
             Event(event.type, {**event.data, "text": shown}, event.payload or None)
         )
 
-    async def _who(self) -> Spoken:
-        """Who spoke; nobody known where that is not found out in time."""
+    async def _who(self) -> Spoken | None:
+        """Who spoke; None for nobody known where that is not found out in time."""
         self._conclude()
         if self._spoken is None:
-            return Spoken()
+            return None
+        longest_s = _KNOWN_S if self._assistant.withholds else _LATE_S
         try:
-            return await asyncio.wait_for(asyncio.shield(self._spoken), _KNOWN_S)
+            return await asyncio.wait_for(asyncio.shield(self._spoken), longest_s)
         except asyncio.TimeoutError:
             _log.warning("%s: it takes too long to find out who spoke", self._assistant.name)
-            return Spoken()
+            return None
 
     def _conclude(self) -> None:
         """No more of the utterance comes."""

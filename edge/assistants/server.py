@@ -18,9 +18,11 @@ from edge.assistants.announcing import Announcement
 from edge.assistants.assistant import Assistant
 from edge.assistants.events import MOST_HEADER_BYTES, BadEvent, Wire
 from edge.assistants.listening import EnrolledPeople
+from edge.assistants.publishing import AssistantMessages, of_assistant
 from edge.assistants.relay import Relay
 from edge.config import Config
 from edge.errors import ConfigError, EnvironmentFault, ProfileError, StoreError
+from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.private_files import hold, make_folder
 from edge.recognition import Engine
@@ -62,6 +64,7 @@ class WyomingServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
         self._stop_requested = False
+        self._publishers: list[MqttPublisher] = []
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, _hold(config.state_path))
             self._sockets = {
@@ -73,10 +76,16 @@ class WyomingServer:
             recognizer = Recognizer(Engine.open(config))
             opened.callback(recognizer.close)
             people = EnrolledPeople(store)
-            self._assistants = {
-                name: Assistant(name, assistant, recognizer, people, config.audio.end_silence_s)
-                for name, assistant in settings.assistants.items()
-            }
+            self._assistants = {}
+            for name, assistant in settings.assistants.items():
+                own = of_assistant(config, name, assistant.name or name)
+                messages = AssistantMessages(own)
+                opened.callback(messages.publisher.close)
+                silence_s = config.audio.end_silence_s
+                self._assistants[name] = Assistant(
+                    name, assistant, recognizer, people, messages, silence_s
+                )
+                self._publishers.append(messages.publisher)
             _check_people(store, config)
             self._open = opened.pop_all()
 
@@ -121,6 +130,8 @@ class WyomingServer:
                 {f"{device}-{name}"[:63]: port for name, port in self.ports.items()},
             )
         announcing = asyncio.create_task(announcement.open()) if announcement else None
+        for publisher in self._publishers:
+            publisher.start()
         self._notifier.ready(f"serving {len(servers)} assistants at {settings.address}")
         while not (self._stop_requested or self._stopped.is_set()):
             self._notifier.watchdog()

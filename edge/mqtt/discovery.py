@@ -54,6 +54,28 @@ _UTTERANCE = """\
 {%- set kind = 'known' if value_json.speakers | default([], true) else 'unknown' -%}
 {{ dict(value_json, event_type=kind) | to_json }}
 {%- endif -%}"""
+_FIRST = "{%- set first = value_json.speakers | default([], true) | first | default({}, true) -%}"
+_LAST_SPEAKER = (
+    "{%- if value_json is mapping -%}"
+    + _FIRST
+    + """\
+{%- set unknown_s = value_json.unknown_s | float(0) -%}
+{%- if first.name is string and first.length_s | float(0) >= unknown_s -%}
+{{ first.name[:128] }}
+{%- else -%}
+{{ 'unknown voice' if unknown_s else 'nobody' }}
+{%- endif -%}
+{%- endif -%}"""
+)
+_LAST_SPEAKER_ATTRIBUTES = (
+    "{%- if value_json is mapping -%}"
+    + _FIRST
+    + """\
+{{ dict(started_at=value_json.started_at | default(none),
+ length_s=value_json.length_s | default(none), profile_id=first.profile_id | default(none),
+ confidence=first.confidence | default(none)) | to_json }}
+{%- endif -%}"""
+)
 _PRESENT = """\
 {%%- if value_json is mapping and value_json.state == 'speaking'
  and value_json.profile_id == '%s' -%%}
@@ -118,6 +140,12 @@ def announcement_of_people(config: Config, people: Sequence[tuple[str, str]]) ->
     """The retained messages by topic for people by id and name, `MOST_PEOPLE` at most."""
     topics = Topics(config.mqtt.base_topic, config.device.id)
     return _messages(config, [_presence(topics, config, *each) for each in people[:MOST_PEOPLE]])
+
+
+def announcement_of_assistant(config: Config) -> dict[str, str]:
+    """The retained messages by topic of a voice assistant, which has the device's place."""
+    topics = Topics(config.mqtt.base_topic, config.device.id)
+    return _messages(config, _of_assistant(topics))
 
 
 def _messages(config: Config, shown: Iterable[Entity]) -> dict[str, str]:
@@ -247,6 +275,20 @@ def _of_identification(topics: Topics) -> list[Entity]:
             "value_template": _status("'ON' if value_json.identifying == true else 'OFF'", "None"),
             "icon": "mdi:account-search",
         }, identifies=True),
+    ]  # fmt: skip
+
+
+def _of_assistant(topics: Topics) -> list[Entity]:
+    """Who spoke last stays, for whatever acts on the text that follows."""
+    told = topics.below("utterance")
+    _, utterance, _ = _of_identification(topics)
+    return [
+        Entity("sensor", "speaker", "Speaker", None, {
+            "state_topic": told, "value_template": _LAST_SPEAKER, "qos": 1,
+            "json_attributes_topic": told, "json_attributes_template": _LAST_SPEAKER_ATTRIBUTES,
+            "icon": "mdi:account-tie-voice",
+        }),
+        utterance,
     ]  # fmt: skip
 
 

@@ -185,6 +185,11 @@ class MqttPublisher:
         return self._connected
 
     @property
+    def waiting(self) -> int:
+        """How many messages are to be sent or confirmed yet, but for retained ones."""
+        return len(self._outbox)
+
+    @property
     def announced(self) -> bool:
         """Whether the broker has confirmed all retained messages as they are now."""
         sync = self._sync

@@ -80,17 +80,25 @@ class TurnFinder:
     Args:
         profiles: who may speak, of either kind; the false-accept rate holds for all together.
         silence_s: silence that ends a turn, seconds.
+        detector: tells what is speech; by default one of its own.
 
     Raises:
         ProfileError: there is nobody, or one of them is not ready.
     """
 
-    def __init__(self, engine: Engine, profiles: Sequence[Profile], silence_s: float = 0.6) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        profiles: Sequence[Profile],
+        silence_s: float = 0.6,
+        *,
+        detector: SpeechDetector | None = None,
+    ) -> None:
         engine.require_group(profiles)
         self._engine = engine
         self._profiles = list(profiles)
         self._most_quiet = max(1, round(silence_s / FRAME_S))
-        self._detector = SpeechDetector()
+        self._detector = detector or SpeechDetector()
         self._recent: deque[AudioBlock] = deque(maxlen=BACKLOG_FRAMES)
         self._speech: deque[AudioBlock] = deque(maxlen=_WINDOW_FRAMES)
         self._spoken = self._fresh = self._quiet = 0

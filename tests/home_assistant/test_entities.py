@@ -65,6 +65,7 @@ def test_every_entity_is_there(broker: Broker, home: HomeAssistant, door: MakeDo
         "enroll_person": "",
         "enroll": "unknown",
         "enroll_cancel": "unknown",
+        "enroll_confirm": "unknown",
         "lift_lockout": "unknown",
         "lock_out": "unknown",
     }
@@ -157,6 +158,7 @@ def test_arming_works_both_ways(broker: Broker, door: MakeDoor) -> None:
         front.wait_for("listening", "on")
         # What comes is what was said last; what it was deaf to never came.
         assert front.hear("ada_wrong_phrase")["reason"] == "wrong_phrase"
+        listener.wait_for("/decision")
         assert len(listener.on("/decision")) == 1
     for command, state in (("disarm", "off"), ("arm", "on")):
         told = front.tell(command)

@@ -70,6 +70,9 @@ def test_the_broker_goes_and_comes_back_empty(
     expected += [
         r"\[homeassistant\.components\.mqtt\.client\] Disconnected from MQTT server 127\.0\.0\.1:",
         r"\[homeassistant\.components\.mqtt\.client\] Failed to connect to MQTT server due to ex",
+        r"\[homeassistant\.components\.mqtt\.client\] Error returned from MQTT server: The conn",
+        # It is about to say that it is online.
+        r"\[homeassistant\] Error doing job: Task exception was never retrieved",
     ]
     front = door()
     front.open()

@@ -32,7 +32,7 @@ LIFETIME_S = 8.0
 def pasted(home: HomeAssistant) -> Iterator[HomeAssistant]:
     """Home Assistant with the automations of the page, and the gate locked."""
     blocks = re.findall(r"^```yaml\n(- alias:.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    home.automate(_as_before_2024_10("".join(blocks)))
+    home.automate("".join(blocks))
     home.call("lock.lock", GATE)
     there = {str(got["entity_id"]): got for got in home.get("states")}
     names = [name for name in there if name.startswith("automation.")]
@@ -43,17 +43,6 @@ def pasted(home: HomeAssistant) -> Iterator[HomeAssistant]:
     assert settled(
         lambda: not any(got["entity_id"].startswith("automation.") for got in home.get("states"))
     )
-
-
-def _as_before_2024_10(text: str) -> str:
-    """The automations as the Home Assistant of these tests knows them."""
-    for now, before in (
-        (r"^  (trigger|condition|action)s:$", r"  \1:"),
-        (r"- trigger: (\w+)$", r"- platform: \1"),
-        (r"- action: ", "- service: "),
-    ):
-        text = re.sub(now, before, text, flags=re.MULTILINE)
-    return text
 
 
 def test_the_gate_opens_for_whoever_is_let_in_and_shuts_for_the_past(

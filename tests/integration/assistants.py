@@ -50,11 +50,15 @@ class SpeechToText:
     Attributes:
         events: all that it has received, of every connection.
         streams: whether it answers in pieces before the whole.
+        answers: whether it answers at all, in place of hanging up.
         answering: cleared to have it wait before it answers.
     """
 
-    def __init__(self, *, streams: bool = False) -> None:
-        self.port = free_port()
+    def __init__(
+        self, *, streams: bool = False, answers: bool = True, port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
+        self.answers = answers
         self.events: list[Event] = []
         self.streams = streams
         self.answering = threading.Event()
@@ -96,6 +100,8 @@ class _Handler(AsyncEventHandler):
         elif AudioStop.is_type(event.type):
             while not self._program.answering.is_set():
                 await asyncio.sleep(0.01)
+            if not self._program.answers:
+                return False
             await self._answer(words(self._sound))
         elif event.type == "echo":
             await self.write_event(Event("echoed", event.data, event.payload))
@@ -115,6 +121,7 @@ class Between:
     """`edge-voice wyoming` as a process; `ports` are its assistants'."""
 
     def __init__(self, house: House, *arguments: str) -> None:
+        self.killed = False
         self.log = house.config.parent / "wyoming.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -155,7 +162,8 @@ def serving(
     between = Between(house)
     try:
         yield between
-        between.stop()
+        if not between.killed:
+            between.stop()
     finally:
         between.process.kill()
         between.process.wait()
