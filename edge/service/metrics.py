@@ -32,7 +32,7 @@ _ANSWER_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 5.
 _READER_S = 5.0
 """A silent reader is disconnected after this: each one costs a thread."""
 _MOST_READERS = 4
-"""At a time. The service may have 64 threads, which no local user must use up."""
+"""At a time. The service may have so many threads, which no local user must use up."""
 _RETRY_S = 60.0
 _DEVICE = ("device",)
 """The label that says at which door."""
