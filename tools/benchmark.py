@@ -103,14 +103,16 @@ def show(report: dict[str, Any], console: Console) -> None:
 def show_microphones(found: Sequence[SeveralMicrophones], console: Console) -> None:
     """Print what each number of microphones takes."""
     table = Table(title="One service with several microphones, fed in real time")
-    for name in ("microphones", "idle", "all spoken to", "decision after the speech", "granted"):
+    for name in (
+        "microphones", "idle", "all spoken to", "an utterance", "decision after", "granted", "peak",
+    ):  # fmt: skip
         table.add_column(name, justify="right")
-    table.add_column("peak memory", justify="right")
     for each in found:
         table.add_row(
             str(each.microphones),
             f"{100 * each.idle:.2f} %",
             f"{100 * each.speaking:.1f} %",
+            f"{1e3 * each.utterance_s:.0f} ms",
             f"{1e3 * each.wait_s:.0f} ms",
             f"{each.granted} of {each.decisions}",
             f"{each.peak_mb:.0f} MB",

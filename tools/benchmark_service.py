@@ -95,6 +95,7 @@ class SeveralMicrophones:
         microphones: how many there are.
         idle: share of a core in quiet rooms.
         speaking: share of a core while somebody speaks at all of them at the same time.
+        utterance_s: processor time that an utterance takes, idle time included.
         wait_s: median time from the end of the speech to the decision.
         granted: how many decisions let in, of all that there should be.
         decisions: how many there should be.
@@ -104,6 +105,7 @@ class SeveralMicrophones:
     microphones: int
     idle: float
     speaking: float
+    utterance_s: float
     wait_s: float
     granted: int
     decisions: int
@@ -165,11 +167,13 @@ def measure_microphones(
                 message, decision = arrival
                 granted += decision["decision"] == "granted"
                 waits.append(message.timestamp - at - scene.speech_end_s)
-        speaking = (processor_s(service.pid) - before) / (time.monotonic() - began)
+        taken = processor_s(service.pid) - before
+        speaking = taken / (time.monotonic() - began)
         return SeveralMicrophones(
             count,
             idle,
             speaking,
+            taken / (count * PLAYS_AT_ONCE),
             statistics.median(waits),
             granted,
             count * PLAYS_AT_ONCE,

@@ -20,6 +20,8 @@ import yaml
 
 from tests.integration.broker import Broker, Subscriber
 from tests.integration.house import DEMO, House, is_listening, stop
+from tests.integration.test_service import as_wave
+from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
 from tests.integration.waiting import PATIENCE, settled
 
 _RATE = 16_000
@@ -240,5 +242,46 @@ def test_a_reload_adds_and_removes_a_microphone(
             home.wait_for("/kitchen/status", is_listening)
             assert answer(home, back, "kitchen", "ada_right_phrase")["decision"] == "granted"
             assert answer(home, front, "front", "ada_right_phrase")["decision"] == "granted"
+        finally:
+            stop(service)
+
+
+@pytest.mark.slow
+def test_two_sound_cards_of_which_one_falls_silent_and_both_come_back(
+    broker: Broker, tmp_path: Path
+) -> None:
+    skip_or_fail_without_parts()
+    with VirtualMicrophone(two=True) as room, Subscriber(broker) as home:
+        house = House(
+            tmp_path,
+            broker,
+            room.environment,
+            device={"id": "front"},
+            audio={"device": "desk"},
+            microphones={"back": {"device": "shelf"}},
+        )
+        house.enroll_ada()
+        said = as_wave("ada_right_phrase", tmp_path)
+        service = house.start()
+        try:
+            both_listen(home)
+            for suspended, is_so in (("1", is_lost), ("0", is_listening)):
+                home.messages.clear()
+                assert room._control("suspend-sink", "shelf", suspended) == 0
+                home.wait_for("/back/status", is_so)
+                assert not [each for each in home.on("/front/status") if is_lost(each.json)]
+                home.messages.clear()
+                room.play(said)
+                assert home.wait_for("/front/decision").json["decision"] == "granted"
+            home.messages.clear()
+            room.unplug()
+            for door in ("front", "back"):
+                home.wait_for(f"/{door}/status", is_lost)
+            home.messages.clear()
+            room.plug_in()
+            both_listen(home)
+            room.play(said)
+            assert home.wait_for("/front/decision").json["decision"] == "granted"
+            assert not home.on("/back/decision")
         finally:
             stop(service)
