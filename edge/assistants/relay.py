@@ -129,6 +129,8 @@ class Relay:
             raise self._broken("hung up without an answer")
 
     async def _pass(self, event: RawEvent) -> None:
+        if event.type in ("transcript", "transcript-stop", "error"):
+            self._waits_for_text = False
         if event.type == "info":
             await self._client.send(Event(event.type, self._assistant.described(event.data)))
         elif event.type == "transcript" or (
@@ -149,8 +151,6 @@ class Relay:
         held, self._held = self._held, []
         for each in (*held, event):
             await self._send_text(each, spoken)
-        if event.type == "transcript":
-            self._waits_for_text = False
 
     async def _send_text(self, event: RawEvent, spoken: Spoken) -> None:
         text = event.data.get("text")
@@ -186,6 +186,7 @@ class Relay:
         if self._spoken is not None:
             self._spoken.cancel()
         self._listening, self._spoken = None, None
+        self._held.clear()
 
     def _broken(self, what: str) -> ProgramFailed:
         host, port = self._assistant.settings.program
