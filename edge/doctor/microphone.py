@@ -88,13 +88,15 @@ NOT_RECORDED = skipped("sound.not_heard", "not checked because the microphone ca
 
 def check(context: Context) -> Iterator[Finding]:
     """Record for some seconds; where the service has the microphone, use what it reports."""
+    audio = context.config.audio
+    microphone = live_source(audio.source, audio.device, audio.ring_s)
+    context.microphone = microphone.kind
     if context.quick:
         yield LEFT_OUT()
         return
-    audio = context.config.audio
-    microphone = live_source(audio.source, audio.device, audio.ring_s)
     try:
         with microphone:
+            context.microphone = microphone.kind
             yield judge_rate(microphone.name, microphone.rate)
             try:
                 samples, clipped = _record(microphone)
