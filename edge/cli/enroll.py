@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " nothing",
     )
     parser.add_argument(
+        "--assistant",
+        metavar="ID",
+        help="with --voice: by reading to the satellite of this assistant, of"
+        " wyoming.assistants; 'edge-voice wyoming' must run",
+    )
+    parser.add_argument(
         "--short", action="store_true", help="with --voice: one second is enough, for a try"
     )
     parser.add_argument(
@@ -102,6 +108,10 @@ def run(args: argparse.Namespace) -> int:
         from edge.cli import enroll_digits
 
         return enroll_digits.run(args)
+    if args.assistant is not None:
+        from edge.cli import enroll_assistant
+
+        return enroll_assistant.run(args)
     from edge.enrollment.process import Enrollment, EnrollmentRequest
     from edge.enrollment.same_voice import others_with_voice
     from edge.store import open_store
