@@ -75,11 +75,11 @@ class Assistant:
             await self._messages.spoke(spoken)
         return spoken
 
-    def shown(self, text: str, spoken: Spoken) -> str:
-        """The text as the assistant gets it."""
+    def shown(self, text: str, spoken: Spoken, *, begins: bool = True) -> str:
+        """A text as the assistant gets it; `begins` unless it is a later piece of one."""
         if not self._lets_through(spoken):
             return ""
-        if self.settings.prefix and spoken.name and text.strip():
+        if self.settings.prefix and begins and spoken.name and text.strip():
             return f"{spoken.name}: {text.lstrip()}"
         return text
 

@@ -97,6 +97,7 @@ class Listening:
     def cancel(self) -> None:
         """Nobody wants to know any more."""
         self._give_up(EnvironmentFault("canceled"))
+        self._work = asyncio.create_task(self._run(self._abandon))
 
     def _format_of(self, data: Mapping[str, Any]) -> PcmFormat:
         """The format of a chunk that can be listened to."""
@@ -143,6 +144,9 @@ class Listening:
         """It is over."""
         raise NotImplementedError
 
+    def _abandon(self, engine: Engine) -> None:
+        """It broke off."""
+
     def _result(self) -> Spoken:
         """Whose it is, once it is over; in the loop's thread."""
         raise NotImplementedError
@@ -185,6 +189,9 @@ class Identifying(Listening):
     def _finish(self, engine: Engine) -> None:
         if self._finder is not None:
             self._found(self._finder.finish())
+
+    def _abandon(self, engine: Engine) -> None:
+        self._finish(engine)
 
     def _found(self, turns: Sequence[Turn]) -> None:
         self._turns.update((turn.number, turn) for turn in turns)

@@ -105,7 +105,7 @@ class Relay:
                 self._listening = self._assistant.listen()
                 self._until_s = time.monotonic() + _MOST_UTTERANCE_S
                 self._waits_for_text = True
-            elif event.type == "audio-chunk" and self._listening is not None:
+            elif event.type == "audio-chunk" and self._listening and self._spoken is None:
                 if time.monotonic() > self._until_s:
                     raise TimeoutError
                 self._listening.feed(event.data, event.payload)
@@ -117,18 +117,23 @@ class Relay:
                 raise self._broken("takes nothing") from None
 
     async def _from_program(self, program: Wire) -> None:
+        while (event := await self._answer(program)) is not None:
+            self._assistant.works()
+            await self._pass(event)
+        if self._waits_for_text:
+            raise self._broken("hung up without an answer")
+
+    async def _answer(self, program: Wire) -> RawEvent | None:
         try:
-            while (event := await program.read(None)) is not None:
-                self._assistant.works()
-                await self._pass(event)
+            return await program.read(None)
         except BadEvent as error:
             raise self._broken(f"sends what is no event: {error}") from None
         except ConnectionError:
             raise self._broken("broke the connection") from None
-        if self._waits_for_text:
-            raise self._broken("hung up without an answer")
 
     async def _pass(self, event: RawEvent) -> None:
+        if event.type in ("transcript", "transcript-stop", "error"):
+            self._waits_for_text = False
         if event.type == "info":
             await self._client.send(Event(event.type, self._assistant.described(event.data)))
         elif event.type == "transcript" or (
@@ -143,18 +148,18 @@ class Relay:
         if event.type in _STREAMED[:2]:
             self._held.append(event)
             if len(self._held) > _MOST_HELD:
-                raise BadEvent("too many pieces of text")
+                raise self._broken("sends too many pieces of text")
             return
         spoken = await self._who()
         held, self._held = self._held, []
+        first = next((each for each in held if each.type == "transcript-chunk"), None)
         for each in (*held, event):
-            await self._send_text(each, spoken)
-        if event.type == "transcript":
-            self._waits_for_text = False
+            begins = each is first or each.type == "transcript"
+            await self._send_text(each, spoken, begins=begins)
 
-    async def _send_text(self, event: RawEvent, spoken: Spoken) -> None:
+    async def _send_text(self, event: RawEvent, spoken: Spoken, *, begins: bool) -> None:
         text = event.data.get("text")
-        shown = self._assistant.shown(text if isinstance(text, str) else "", spoken)
+        shown = self._assistant.shown(text if isinstance(text, str) else "", spoken, begins=begins)
         if event.type not in ("transcript", "transcript-chunk") or shown == text:
             await self._client.write(event.wire)
             return
@@ -186,6 +191,7 @@ class Relay:
         if self._spoken is not None:
             self._spoken.cancel()
         self._listening, self._spoken = None, None
+        self._held.clear()
 
     def _broken(self, what: str) -> ProgramFailed:
         host, port = self._assistant.settings.program

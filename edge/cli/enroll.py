@@ -64,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace a signature; the old one stays in use until the new one is complete",
     )
     parser.add_argument(
+        "--more",
+        action="store_true",
+        help="add to the signature of someone enrolled, such as at another microphone",
+    )
+    parser.add_argument(
         "--duress",
         action="store_true",
         help="enroll a second phrase for someone enrolled: it opens as usual and raises a silent"
@@ -117,7 +122,13 @@ def run(args: argparse.Namespace) -> int:
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
         request = EnrollmentRequest(
-            args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
+            args.name,
+            kind,
+            args.phrase,
+            short=args.short,
+            again=args.again,
+            duress=args.duress,
+            more=args.more,
         )
         enrollment = Enrollment(store, request, config.enrollment, config.replay)
         from edge.recognition.engine import Engine
@@ -167,6 +178,10 @@ def _check_options(args: argparse.Namespace) -> None:
         (
             args.duress and args.voice,
             "--duress cannot be used with --voice: it is a second passphrase",
+        ),
+        (
+            args.more and (args.again or args.duress),
+            "--more adds to a signature: it cannot be used with --again or --duress",
         ),
         (
             args.trial is not None and not args.files,

@@ -126,6 +126,13 @@ def test_an_enrolled_person_gets_through(between: Between, name: str) -> None:
     assert text_of(run(speak(between.ports[name], sound))) == prefix + words(sound)
 
 
+def test_of_a_text_in_pieces_the_first_has_the_name(between: Between) -> None:
+    sound = said(*ADA)
+    events = run(speak(between.ports["streaming-gated"], sound))
+    pieces = [event.data["text"] for event in events if event.type == "transcript-chunk"]
+    assert "".join(pieces).strip() == f"Ada: {words(sound)}"
+
+
 @pytest.mark.parametrize("name", ["gated", "streaming-gated", "robins", "adas"])
 def test_a_stranger_does_not(between: Between, name: str) -> None:
     events = run(speak(between.ports[name], said(*STRANGER)))
@@ -252,19 +259,27 @@ def test_who_spoke_is_published_before_the_text_is_there(
         assert text_of(run(speak(server.ports["kitchen"], bytes(64_000)))) == ""
         silence = heard.wait_for("kitchen/utterance", lambda told: not told["length_s"]).json
         assert (silence["speakers"], silence["unknown_s"]) == ([], 0.0)
+        # Somebody hangs up in the middle: nobody speaks any more.
+        before = len(heard.on("kitchen/speaker"))
+        with socket.create_connection(("127.0.0.1", server.ports["kitchen"]), PATIENCE) as line:
+            send_all(line, said(*ADA), whole=False)
+            assert settled(lambda: len(heard.on("kitchen/speaker")) > before)
+        assert settled(lambda: heard.on("kitchen/speaker")[-1].json["state"] == "silent")
+
         server.process.kill()
         assert heard.wait_for("kitchen/status", lambda status: status["state"] == "offline")
         assert heard.on("kitchen/status")[-1].text == OFFLINE
         server.killed = True
 
 
-def send_all(line: socket.socket, sound: bytes) -> None:
+def send_all(line: socket.socket, sound: bytes, *, whole: bool = True) -> None:
     """An utterance without the library, to look at the bare socket."""
     head = {"rate": 16000, "width": 2, "channels": 1}
     line.sendall(json.dumps({"type": "audio-start", "data": head}).encode() + b"\n")
     chunk = {"type": "audio-chunk", "data": head, "payload_length": len(sound)}
     line.sendall(json.dumps(chunk).encode() + b"\n" + sound)
-    line.sendall(b'{"type": "audio-stop"}\n')
+    if whole:
+        line.sendall(b'{"type": "audio-stop"}\n')
 
 
 @pytest.mark.parametrize("name", ["kitchen", "test-door-kitchen"])
