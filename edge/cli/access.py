@@ -124,9 +124,12 @@ def _set(args: argparse.Namespace) -> int:
 
 
 def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]) -> int:
+    from edge.store import require_passphrase
+
     config = options.config_of(args)
     with options.store_of(args) as store:
         person = _person(store, args.profile)
+        require_passphrase(person)
         profile = store.set_rule(person.id, change(person.rule))
         options.audit(
             store,

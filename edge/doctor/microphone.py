@@ -90,6 +90,8 @@ NOT_RECORDED = skipped("sound.not_heard", "not checked because the microphone ca
 
 def check(context: Context) -> Iterator[Finding]:
     """Record for some seconds; where the service has the microphone, use what it reports."""
+    audio = context.config.audio
+    context.microphone = live_source(audio.source, audio.device, audio.ring_s).kind
     if context.quick:
         yield LEFT_OUT()
         return
@@ -105,6 +107,8 @@ def _examined(context: Context, door: Config) -> Iterator[Finding]:
     microphone = live_source(audio.source, audio.device, audio.ring_s)
     try:
         with microphone:
+            if is_main(door):
+                context.microphone = microphone.kind
             yield judge_rate(microphone.name, microphone.rate)
             try:
                 samples, clipped = _record(microphone)

@@ -42,6 +42,7 @@ from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, Reques
 from edge.service.home_assistant import HomeAssistant
 from edge.service.identification import IdentificationSwitch, LiveIdentification, People
 from edge.service.metrics import Metrics
+from edge.service.microphone_kind import MicrophoneKind
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
@@ -237,6 +238,7 @@ class _DoorBuilder:
                 config.device.id if config.microphones else None,
             ),
             Observers(_observers(context, state, pipeline, challenge, enrollment, self.metrics)),
+            MicrophoneKind(state if main else None),
         )
         return Door(parts, source, before, SharedMicrophone(config.state_path) if main else None)
 
