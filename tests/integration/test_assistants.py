@@ -385,4 +385,6 @@ def test_enrolling_from_the_command_line(tmp_path: Path, program: SpeechToText) 
             assert process.stdout.read().endswith("Robin is enrolled.\n")
             assert process.wait(PATIENCE) == 0
         assert read_to(port, "robin_right_phrase") == words(said("robin_right_phrase"))
+        shown = json.loads(house.run("profiles", "show", "Robin", "--json").stdout)
+        assert "Wyoming satellite" in str(shown)
     assert "does not run" in house.run(*command, "kitchen").stderr
