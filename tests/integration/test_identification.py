@@ -33,11 +33,13 @@ class Home:
         return self.told.on("/utterance")[-1].json
 
     def speakers(self) -> list[str | None]:
-        """Who was told, one after the other."""
-        names = [
-            message.json.get("name", message.json["state"]) for message in self.told.on("/speaker")
+        """Who was told at the end of each turn, and silence, one after the other."""
+        told = [message.json for message in self.told.on("/speaker")]
+        return [
+            each.get("name", each["state"])
+            for each, later in zip(told, [*told[1:], {}])
+            if each.get("turn") is None or each["turn"] != later.get("turn")
         ]
-        return [name for at, name in enumerate(names) if at == 0 or names[at - 1] != name]
 
 
 def house_of(folder: Path, broker: Broker, **sections: Any) -> House:
