@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.types import SAMPLE_RATE
 from tools.turn_streams import NOBODY, Spoken, Stream
 
 _FRAME_S = 0.01
@@ -91,7 +92,7 @@ class Household:
                 self.wrong += everything - nobody - right
         self._add_first(truth, said)
         for metric in self._metrics:
-            metric(*_annotations(truth, said))
+            metric(*_annotations(truth, said), uem=_whole(stream))
 
     def _add_first(self, truth: Sequence[Spoken], said: Sequence[Said]) -> None:
         for name, several in itertools.groupby(truth, key=lambda each: each.name):
@@ -169,6 +170,12 @@ def poisson_interval(count: int) -> tuple[float, float]:
 
     low = float(chi2.ppf(0.025, 2 * count)) / 2.0 if count else 0.0
     return low, float(chi2.ppf(0.975, 2 * count + 2)) / 2.0
+
+
+def _whole(stream: Stream) -> Any:
+    from pyannote.core import Segment, Timeline  # noqa: PLC0415 - not everywhere
+
+    return Timeline([Segment(0.0, len(stream.samples) / SAMPLE_RATE)])
 
 
 def _annotations(truth: Sequence[Spoken], said: Sequence[Said]) -> tuple[Any, Any]:
