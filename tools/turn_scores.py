@@ -25,13 +25,12 @@ _COLLAR_S = 0.5
 
 
 def _error_rates() -> list[Any]:
-    """The diarization error rate and, with names as they are, the identification error rate."""
+    """The diarization error rate, where its package is installed."""
     try:
         from pyannote.metrics.diarization import DiarizationErrorRate  # noqa: PLC0415
-        from pyannote.metrics.identification import IdentificationErrorRate  # noqa: PLC0415
     except ImportError:
         return []
-    return [DiarizationErrorRate(collar=_COLLAR_S), IdentificationErrorRate(collar=_COLLAR_S)]
+    return [DiarizationErrorRate(collar=_COLLAR_S)]
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,10 @@ class Household:
     def figures(self) -> dict[str, float | None]:
         """By name."""
         known = self.right + self.wrong + self.unnamed
-        rates = [round(100.0 * abs(metric), 2) for metric in self._metrics] or [None, None]
+        rates = [round(100.0 * abs(metric), 2) for metric in self._metrics] or [None]
         return {
             "minutes": round(self.seconds / 60.0, 1),
             "diarization error rate, %": rates[0],
-            "the same with names, %": rates[1],
             "wrong name, %": percent(self.wrong, known),
             "no name, %": percent(self.unnamed, known),
             "strangers named, %": percent(self.strangers_named, self.strangers),
