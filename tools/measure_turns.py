@@ -13,7 +13,7 @@ given what the speech detector here takes for speech, and names each of its embe
 two a second: at the limit of its own demo, and at the one by which the first half's groups of five
 hear one false name an hour.
 
-    --first-half    figures of the first half, on which settings may be chosen
+    --first-half    figures of the first half, on which settings are chosen
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from edge.recognition.turns import TurnFinder
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray, Profile
 from tools import turn_streams
 from tools.http_peers import version_of
-from tools.turn_scores import Household, Said, Strangers
+from tools.turn_scores import Household, Said, Strangers, percent
 from tools.turn_streams import EVENINGS, NOISES, People, Stream
 
 _RATES = ("balanced", "relaxed")
@@ -199,7 +199,7 @@ def measure(models: Models, people: People, streams: Sequence[Heard]) -> dict[st
         "people in turn": _figures(households),
         "strangers alone": _figures(strangers),
         "processor": {
-            "people in turn, % of a core": round(100.0 * took_s / heard_s, 2),
+            "people in turn, % of a core": percent(took_s, heard_s),
             **_idle(engines[0], list(profiles.values())[: turn_streams.ENROLLED]),
         },
     }

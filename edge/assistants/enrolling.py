@@ -29,6 +29,7 @@ from edge.store import MAX_PROFILES, ProfileStore
 from edge.store.device_state import DeviceState
 from edge.store.names import clean_name, name_key
 from edge.types import AudioBlock, Detail, Event, EventKind, ProfileKind, ProfileStatus
+from edge.types.microphone import SATELLITE
 from edge.uptime import uptime
 
 LOCK = "wyoming.lock"
@@ -216,6 +217,7 @@ class AssistantEnrollment:
             enrollment = Enrollment(self._store, kind, self._settings)
         except ProfileError as error:
             raise CommandFailed("exists", str(error)) from None
+        enrollment.microphone = SATELLITE
         session = self._session = _Session(enrollment, request, self._clock())
         self.running = True
         _log.info("enrollment started: what is said to this assistant is not obeyed until it ends")

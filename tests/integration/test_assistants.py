@@ -145,7 +145,7 @@ def test_ten_at_once(between: Between) -> None:
     sounds = [whole[: -2 * 1600 * number or None] for number in range(10)]
 
     async def all_of_them() -> list[str]:
-        port = between.ports["gated"]
+        port = between.ports["open"]
         return [text_of(each) for each in await asyncio.gather(*(speak(port, s) for s in sounds))]
 
     assert run(all_of_them()) == [words(sound) for sound in sounds]
@@ -385,4 +385,6 @@ def test_enrolling_from_the_command_line(tmp_path: Path, program: SpeechToText) 
             assert process.stdout.read().endswith("Robin is enrolled.\n")
             assert process.wait(PATIENCE) == 0
         assert read_to(port, "robin_right_phrase") == words(said("robin_right_phrase"))
+        shown = json.loads(house.run("profiles", "show", "Robin", "--json").stdout)
+        assert "Wyoming satellite" in str(shown)
     assert "does not run" in house.run(*command, "kitchen").stderr
