@@ -663,7 +663,12 @@ def test_an_enrolled_recording_is_near_to_what_was_made_of_it(engine: Engine) ->
         assert enrolled_voice.dtype == np.float32
         assert float(np.linalg.norm(enrolled_voice)) == pytest.approx(1.0, abs=1e-5)
         assert 0.85 < float(enrolled_voice @ analysis.speaker_embedding) < 0.9999
+        as_said, echoed = analysis.voice_variants
+        assert as_said is analysis.speaker_embedding
+        assert float(np.linalg.norm(echoed)) == pytest.approx(1.0, abs=1e-5)
+        assert 0.6 < float(echoed @ as_said) < float(enrolled_voice @ as_said)
         plain = engine.analyze(recording(name), with_phrase=False)
+        assert plain.voice_variants == ()
         np.testing.assert_array_equal(plain.voice_to_enroll, analysis.speaker_embedding)
 
 
