@@ -1,11 +1,12 @@
 """Measures speed and memory.
 
     python -m tools.benchmark [--runs N] [--idle SECONDS] [--float CHECKPOINT] [--json FILE]
+    python -m tools.benchmark --microphones 1,2,4 [--idle SECONDS] [--json FILE]
 
 Each stage runs on one thread, the stages in turn; the median of the runs counts. With PyTorch and
 `--float` (`python -m tools.build_models` downloads the checkpoint) the float network behind the
 speaker model takes its turn too. Then the service is started as a process of its own and fed in
-real time.
+real time. With `--microphones` only that is done, with so many microphones at one service.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from edge.features import log_mel
 from edge.recognition import Engine
 from edge.recognition.embedders import SpeakerEmbedder, phrase_samples, voice_samples
 from edge.types import Profile, Utterance
-from tools.benchmark_service import measure_service
+from tools.benchmark_service import SeveralMicrophones, measure_microphones, measure_service
 
 AIMS = {
     "decision after the end of speech, beyond the end-pointer's wait": "300 ms",
@@ -98,6 +100,26 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(service_table)
 
 
+def show_microphones(found: Sequence[SeveralMicrophones], console: Console) -> None:
+    """Print what each number of microphones takes."""
+    table = Table(title="One service with several microphones, fed in real time")
+    for name in (
+        "microphones", "idle", "all spoken to", "an utterance", "decision after", "granted", "peak",
+    ):  # fmt: skip
+        table.add_column(name, justify="right")
+    for each in found:
+        table.add_row(
+            str(each.microphones),
+            f"{100 * each.idle:.2f} %",
+            f"{100 * each.speaking:.1f} %",
+            f"{1e3 * each.utterance_s:.0f} ms",
+            f"{1e3 * each.wait_s:.0f} ms",
+            f"{each.granted} of {each.decisions}",
+            f"{each.peak_mb:.0f} MB",
+        )
+    console.print(table)
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark")
@@ -105,17 +127,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--idle", type=float, default=20.0, metavar="SECONDS")
     parser.add_argument("--float", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--microphones", metavar="N,N,...")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     console = Console()
 
     play = load_play()
-    engine = Engine.open()
     person = play.people[0]
+    scene = next(scene for scene in play.scenes if scene.name == person.name)
+    if options.microphones:
+        counts = [int(count) for count in options.microphones.split(",")]
+        found = [measure_microphones(person, scene, count, options.idle) for count in counts]
+        show_microphones(found, console)
+        if options.json:
+            rows = json.dumps([asdict(each) for each in found], indent=2)
+            options.json.write_text(rows + "\n", encoding="utf-8")
+        return 0
+    engine = Engine.open()
     profile = Profile.begin(person.name)
     for samples in person.repetitions:
         profile = engine.extend(profile, utterance_of(samples))
-    scene = next(scene for scene in play.scenes if scene.name == person.name)
     utterance = utterance_of(scene.samples)
 
     calls = stages(engine, profile, utterance)

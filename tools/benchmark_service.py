@@ -1,23 +1,30 @@
-"""Measures the running service: time to start and stop, processor, memory, time to decide."""
+"""Measures the running service: time to start and stop, processor, memory, time to decide.
+
+Also with several microphones.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from edge.config import load_config
+from edge.config import doors_of, load_config
 from edge.demo.parts import DecisionSubscriber, DemoBroker, Player, ServiceProcess, write_config
 from edge.demo.show import Show
 from edge.demo.story import DemoPerson, Scene, demo_settings, enroll
 
 STARTS = 5
 PLAYS = 8
+PLAYS_AT_ONCE = 4
 _PATIENCE_S = 15.0
 
 
@@ -78,6 +85,100 @@ def measure_service(person: DemoPerson, scene: Scene, idle_s: float) -> dict[str
             "granted": f"{granted} of {PLAYS}",
             "peak memory": f"{memory_mb(service.pid, 'VmHWM'):.0f} MB",
         }
+
+
+@dataclass(frozen=True)
+class SeveralMicrophones:
+    """What a service with so many microphones takes.
+
+    Attributes:
+        microphones: how many there are.
+        idle: share of a core in quiet rooms.
+        speaking: share of a core while somebody speaks at all of them at the same time.
+        utterance_s: processor time that an utterance takes, idle time included.
+        wait_s: median time from the end of the speech to the decision.
+        granted: how many decisions let in, of all that there should be.
+        decisions: how many there should be.
+        peak_mb: most memory.
+    """
+
+    microphones: int
+    idle: float
+    speaking: float
+    utterance_s: float
+    wait_s: float
+    granted: int
+    decisions: int
+    peak_mb: float
+
+
+def measure_microphones(
+    person: DemoPerson, scene: Scene, count: int, idle_s: float
+) -> SeveralMicrophones:
+    """Run a service with `count` microphones, idle and then spoken to at all of them at once.
+
+    Each reads a program that passes on a pipe, in real time; what those take is not counted.
+    """
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        broker = stack.enter_context(DemoBroker())
+        pipes = [folder / f"sound-{number}" for number in range(count)]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        sources = [{"source": f"cat {shlex.quote(str(pipe))}"} for pipe in pipes]
+        settings = {
+            **demo_settings(folder, broker),
+            "replay": {"enabled": False},
+            # On a busy machine too each decision is to be counted.
+            "access": {"decision_lifetime_s": 60.0},
+            "audio": sources[0],
+            "microphones": {f"door-{number}": each for number, each in enumerate(sources[1:], 2)},
+        }
+        path = write_config(folder, settings)
+        config = load_config(path)
+        enroll((person,), config, Show(None))
+        subscribers = [stack.enter_context(DecisionSubscriber(door)) for door in doors_of(config)]
+        service = stack.enter_context(ServiceProcess(path, piped=False))
+        players = []
+        for pipe in pipes:
+            # Opened for both: neither end waits for the other one.
+            sound = stack.enter_context(os.fdopen(os.open(pipe, os.O_RDWR), "wb"))
+            players.append(stack.enter_context(Player(sound)))
+        for subscriber in subscribers:
+            if not subscriber.wait_for_status(
+                lambda status: bool(status.get("microphone") == "listening"),
+                4 * _PATIENCE_S,
+                lambda: service.running,
+            ):
+                raise service.fault("a microphone is not listened to")
+        time.sleep(5.0)
+        before = processor_s(service.pid)
+        time.sleep(idle_s)
+        idle = (processor_s(service.pid) - before) / idle_s
+        waits, granted = [], 0
+        before, began = processor_s(service.pid), time.monotonic()
+        for _ in range(PLAYS_AT_ONCE):
+            with ThreadPoolExecutor(count) as pool:
+                begun = list(pool.map(lambda player: player.play(scene.samples), players))
+            for at, subscriber in zip(begun, subscribers):
+                arrival = subscriber.next_decision(4 * _PATIENCE_S)
+                if at is None or arrival is None:
+                    raise service.fault("no decision came")
+                message, decision = arrival
+                granted += decision["decision"] == "granted"
+                waits.append(message.timestamp - at - scene.speech_end_s)
+        taken = processor_s(service.pid) - before
+        speaking = taken / (time.monotonic() - began)
+        return SeveralMicrophones(
+            count,
+            idle,
+            speaking,
+            taken / (count * PLAYS_AT_ONCE),
+            statistics.median(waits),
+            granted,
+            count * PLAYS_AT_ONCE,
+            memory_mb(service.pid, "VmHWM"),
+        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.types import SAMPLE_RATE
 from tools.turn_streams import NOBODY, Spoken, Stream
 
 _FRAME_S = 0.01
@@ -24,13 +25,12 @@ _COLLAR_S = 0.5
 
 
 def _error_rates() -> list[Any]:
-    """The diarization error rate and, with names as they are, the identification error rate."""
+    """The diarization error rate, where its package is installed."""
     try:
         from pyannote.metrics.diarization import DiarizationErrorRate  # noqa: PLC0415
-        from pyannote.metrics.identification import IdentificationErrorRate  # noqa: PLC0415
     except ImportError:
         return []
-    return [DiarizationErrorRate(collar=_COLLAR_S), IdentificationErrorRate(collar=_COLLAR_S)]
+    return [DiarizationErrorRate(collar=_COLLAR_S)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Household:
                 self.wrong += everything - nobody - right
         self._add_first(truth, said)
         for metric in self._metrics:
-            metric(*_annotations(truth, said))
+            metric(*_annotations(truth, said), uem=_whole(stream))
 
     def _add_first(self, truth: Sequence[Spoken], said: Sequence[Said]) -> None:
         for name, several in itertools.groupby(truth, key=lambda each: each.name):
@@ -108,11 +108,10 @@ class Household:
     def figures(self) -> dict[str, float | None]:
         """By name."""
         known = self.right + self.wrong + self.unnamed
-        rates = [round(100.0 * abs(metric), 2) for metric in self._metrics] or [None, None]
+        rates = [round(100.0 * abs(metric), 2) for metric in self._metrics] or [None]
         return {
             "minutes": round(self.seconds / 60.0, 1),
             "diarization error rate, %": rates[0],
-            "the same with names, %": rates[1],
             "wrong name, %": percent(self.wrong, known),
             "no name, %": percent(self.unnamed, known),
             "strangers named, %": percent(self.strangers_named, self.strangers),
@@ -169,6 +168,12 @@ def poisson_interval(count: int) -> tuple[float, float]:
 
     low = float(chi2.ppf(0.025, 2 * count)) / 2.0 if count else 0.0
     return low, float(chi2.ppf(0.975, 2 * count + 2)) / 2.0
+
+
+def _whole(stream: Stream) -> Any:
+    from pyannote.core import Segment, Timeline  # noqa: PLC0415 - not everywhere
+
+    return Timeline([Segment(0.0, len(stream.samples) / SAMPLE_RATE)])
 
 
 def _annotations(truth: Sequence[Spoken], said: Sequence[Said]) -> tuple[Any, Any]:

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from edge.audio.blocks import FRAME_SAMPLES
+from edge.audio.blocks import FRAME_S, FRAME_SAMPLES
 from edge.audio.files import read_audio
 from edge.audio.utterance import utterance_of
 from edge.errors import EnrollmentRejected, InputError
 from edge.recognition import Engine
 from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind
+from tools.acoustics.levels import active_frames
 from tools.acoustics.noise import add_noise
 
 NOBODY = "nobody"
@@ -34,11 +35,13 @@ _NOISES_DB = {"quiet": None, "noise 20 dB": 20.0, "noise 10 dB": 10.0}
 _TELEVISION_DB = (-12.0, 0.0)
 """How loud the second voice is, relative to the first."""
 _ROOM_LEVEL = 3e-4
+_PAUSE_S = 0.3
+"""Within a sentence, from here on it is no speech."""
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A sentence in a stream: when, and by whom; a stranger is `NOBODY`."""
+    """Speech in a stream without a pause: when, and by whom; a stranger is `NOBODY`."""
 
     start_s: float
     end_s: float
@@ -187,7 +190,8 @@ def evening(people: People, kind: str) -> Stream:
         80_000,
     )[: len(first)]
     mixed = first + gain.astype(np.float32) * second[: len(first)]
-    return Stream(kind, mixed / np.float32(max(1.0, np.abs(mixed).max())), truth)
+    loudest = np.float32(max(1.0, np.abs(mixed).max()))
+    return Stream(kind, (mixed / loudest).astype(np.float32), truth)
 
 
 EVENINGS = ("quiet", "noise 10 dB", "two at once")
@@ -216,7 +220,10 @@ def _joined(
             samples = _trimmed(samples_of(path))
             end = at + len(samples)
             shown = name if name in group else NOBODY
-            truth.append(Spoken(at / SAMPLE_RATE, end / SAMPLE_RATE, shown))
+            truth += [
+                Spoken((at + first) / SAMPLE_RATE, (at + last) / SAMPLE_RATE, shown)
+                for first, last in _spoken_in(samples)
+            ]
             pause = np.zeros(round(draw.choice(pauses_s) * SAMPLE_RATE), np.float32)
             parts += [samples, pause]
             at = end + len(pause)
@@ -239,6 +246,18 @@ def _noisy(people: People, samples: FloatArray, noise: str, draw: random.Random)
         recording = read_audio(draw.choice(recordings)).samples
         parts.append(add_noise(samples[start : start + minute], recording, noise_db, start))
     return np.concatenate(parts)
+
+
+def _spoken_in(samples: FloatArray) -> list[tuple[int, int]]:
+    """Where a clean recording has speech: first sample and end, split at its longer pauses."""
+    active = np.flatnonzero(active_frames(samples))
+    breaks = np.flatnonzero(np.diff(active) > round(_PAUSE_S / FRAME_S))
+    firsts = active[np.concatenate(([0], breaks + 1))]
+    lasts = active[np.concatenate((breaks, [len(active) - 1]))]
+    return [
+        (int(first) * FRAME_SAMPLES, (int(last) + 1) * FRAME_SAMPLES)
+        for first, last in zip(firsts, lasts)
+    ]
 
 
 def _trimmed(samples: FloatArray) -> FloatArray:

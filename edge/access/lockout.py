@@ -27,7 +27,7 @@ from typing import Any
 
 from edge.access.checks import denied
 from edge.access.decider import Judgment
-from edge.config import LockOutConfig
+from edge.config import Config, LockOutConfig
 from edge.errors import StoreError
 from edge.recognition.scoring import cosine
 from edge.store.device_state import DeviceState
@@ -372,6 +372,11 @@ class LockOutCount:
 def lockout_key(door: str | None = None) -> str:
     """What the lock-out of a door is kept under; None for the main one."""
     return STATE_KEY if door is None else f"{STATE_KEY}/{door}"
+
+
+def lockout_keys(config: Config) -> list[str]:
+    """What the lock-outs of all doors are kept under, the main one's first."""
+    return [lockout_key(), *map(lockout_key, config.microphones)]
 
 
 def duration_s(config: LockOutConfig, number: int) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
+from edge.assistants.enrolling import AssistantEnrollment
 from edge.assistants.events import RawEvent
-from edge.assistants.listening import EnrolledPeople, Listening
-from edge.assistants.publishing import AssistantMessages, Spoken, spoken_in
+from edge.assistants.listening import EnrolledPeople, Identifying, Learning, Listening
+from edge.assistants.publishing import AssistantMessages, Spoken, nobody
+from edge.config import Config
 from edge.config.settings import AssistantConfig
 from edge.store.names import name_key
 from edge.web.recognizer import Recognizer
@@ -19,24 +20,28 @@ _log = logging.getLogger(__name__)
 
 
 class Assistant:
-    """What the connections of one assistant share; for the loop's thread."""
+    """What the connections of one assistant share; for the loop's thread.
+
+    Args:
+        config: with the assistant in the device's place, as of its messages.
+    """
 
     def __init__(
         self,
-        identity: str,
+        config: Config,
         settings: AssistantConfig,
         recognizer: Recognizer,
         people: EnrolledPeople,
         messages: AssistantMessages,
-        silence_s: float,
+        enrollment: AssistantEnrollment,
     ) -> None:
-        self.id = identity
-        self.name = settings.name or identity
+        self.name = config.device.name
         self.settings = settings
         self._recognizer = recognizer
         self._people = people
         self._messages = messages
-        self._silence_s = silence_s
+        self._enrollment = enrollment
+        self._silence_s = config.audio.end_silence_s
         self._let_through = {name_key(name) for name in settings.names}
         self._failing = False
         self._unable = ""
@@ -45,14 +50,16 @@ class Assistant:
     @property
     def withholds(self) -> bool:
         """Whether no text may be passed on before it is known who spoke."""
-        return self.settings.gate != "open" or self.settings.prefix
+        return self.settings.gate != "open" or self.settings.prefix or self._enrollment.running
 
     def listen(self) -> Listening:
         """Begin to listen to an utterance."""
         self._count += 1
-        caller = f"{self.id} {self._count}"
+        caller = f"{self.name} {self._count}"
+        if self._enrollment.running:
+            return Learning(self._recognizer, caller, self._enrollment.learn)
         speaks = self._messages.new_utterance()
-        return Listening(self._recognizer, self._people, caller, self._silence_s, speaks)
+        return Identifying(self._recognizer, caller, self._people, self._silence_s, speaks)
 
     async def conclude(self, listening: Listening) -> Spoken:
         """Whose the utterance is, told to whoever wants to know; the text is passed on after it."""
@@ -63,15 +70,16 @@ class Assistant:
             level = logging.DEBUG if why == self._unable else logging.WARNING
             _log.log(level, "%s: cannot tell who spoke: %s", self.name, why)
             self._unable = why
-            spoken = spoken_in([], time.time())
-        await self._messages.spoke(spoken)
+            spoken = nobody(learned=listening.learns)
+        if not spoken.learned:
+            await self._messages.spoke(spoken)
         return spoken
 
-    def shown(self, text: str, spoken: Spoken | None) -> str:
-        """The text as the assistant gets it."""
+    def shown(self, text: str, spoken: Spoken, *, begins: bool = True) -> str:
+        """A text as the assistant gets it; `begins` unless it is a later piece of one."""
         if not self._lets_through(spoken):
             return ""
-        if self.settings.prefix and spoken and spoken.name and text.strip():
+        if self.settings.prefix and begins and spoken.name and text.strip():
             return f"{spoken.name}: {text.lstrip()}"
         return text
 
@@ -113,10 +121,12 @@ class Assistant:
     def _named(self, program: Any) -> str:
         return f"{self.name} ({program or 'speech-to-text'})"
 
-    def _lets_through(self, spoken: Spoken | None) -> bool:
+    def _lets_through(self, spoken: Spoken) -> bool:
+        if spoken.learned:
+            return False
         if self.settings.gate == "open":
             return True
-        if spoken is None or spoken.profile_id is None or spoken.name is None:
+        if spoken.profile_id is None or spoken.name is None:
             return False
         own = {spoken.profile_id, name_key(spoken.name)}
         return not self._let_through or bool(own & self._let_through)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edge.assistants.publishing import Spoken, spoken_in
+from edge.assistants.publishing import Spoken, nobody, spoken_in
 from edge.audio.blocks import BlockMaker
 from edge.audio.files import require_format
 from edge.audio.sources import PcmFormat
@@ -18,7 +18,7 @@ from edge.recognition import Engine
 from edge.recognition.speaker_messages import identifiable
 from edge.recognition.turns import Turn, TurnFinder
 from edge.store import ProfileStore
-from edge.types import Profile
+from edge.types import AudioBlock, Profile
 from edge.web.recognizer import Recognizer
 
 MOST_S = 60.0
@@ -49,25 +49,17 @@ class Listening:
 
     Args:
         caller: whose works these are, for the recognizer to be fair.
-        silence_s: silence that ends a turn, seconds.
-        speaks: called in the recognizer's thread with turns, and how much was heard, seconds.
+
+    Attributes:
+        learns: whether it is said to enroll somebody.
     """
 
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        people: EnrolledPeople,
-        caller: str,
-        silence_s: float,
-        speaks: Callable[[Sequence[Turn], float], None],
-    ) -> None:
+    learns = False
+
+    def __init__(self, recognizer: Recognizer, caller: str) -> None:
         self._recognizer = recognizer
-        self._people = people
         self._caller = caller
-        self._silence_s = silence_s
-        self._speaks = speaks
         self._began_at = time.time()
-        self._heard_s = 0.0
         self._format: PcmFormat | None = None
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -75,8 +67,6 @@ class Listening:
         self._work: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
         self._maker: BlockMaker | None = None
-        self._finder: TurnFinder | None = None
-        self._turns: dict[int, Turn] = {}
 
     def feed(self, data: Mapping[str, Any], payload: bytes) -> None:
         """Take in a chunk of sound in the format that it names."""
@@ -102,11 +92,12 @@ class Listening:
             await self._run(self._finish)
         if self._failure is not None:
             raise self._failure
-        return spoken_in(list(self._turns.values()), self._began_at)
+        return self._result()
 
     def cancel(self) -> None:
         """Nobody wants to know any more."""
         self._give_up(EnvironmentFault("canceled"))
+        self._work = asyncio.create_task(self._run(self._abandon))
 
     def _format_of(self, data: Mapping[str, Any]) -> PcmFormat:
         """The format of a chunk that can be listened to."""
@@ -140,25 +131,100 @@ class Listening:
     def _look(self, piece: bytes, engine: Engine) -> None:
         if self._format is None:
             return
-        if self._finder is None or self._maker is None:
+        if self._maker is None:
+            self._maker = BlockMaker(self._format.rate)
+        samples, clipped = self._format.decode(piece, "the sound")
+        self._take(engine, self._maker.feed(samples, time.monotonic(), clipped=clipped))
+
+    def _take(self, engine: Engine, blocks: Sequence[AudioBlock]) -> None:
+        """Take in the next part of it."""
+        raise NotImplementedError
+
+    def _finish(self, engine: Engine) -> None:
+        """It is over."""
+        raise NotImplementedError
+
+    def _abandon(self, engine: Engine) -> None:
+        """It broke off."""
+
+    def _result(self) -> Spoken:
+        """Whose it is, once it is over; in the loop's thread."""
+        raise NotImplementedError
+
+
+class Identifying(Listening):
+    """Finds out who speaks.
+
+    Args:
+        silence_s: silence that ends a turn, seconds.
+        speaks: called in the recognizer's thread with turns, and how much was heard, seconds.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        caller: str,
+        people: EnrolledPeople,
+        silence_s: float,
+        speaks: Callable[[Sequence[Turn], float], None],
+    ) -> None:
+        super().__init__(recognizer, caller)
+        self._people = people
+        self._silence_s = silence_s
+        self._speaks = speaks
+        self._heard_s = 0.0
+        self._finder: TurnFinder | None = None
+        self._turns: dict[int, Turn] = {}
+
+    def _take(self, engine: Engine, blocks: Sequence[AudioBlock]) -> None:
+        if self._finder is None:
             people = self._people.present(engine)
             if not people:
                 raise ProfileError("nobody is enrolled: edge-voice enroll NAME")
             self._finder = TurnFinder(engine, people, self._silence_s)
-            self._maker = BlockMaker(self._format.rate)
-        samples, clipped = self._format.decode(piece, "the sound")
-        for block in self._maker.feed(samples, time.monotonic(), clipped=clipped):
+        for block in blocks:
             self._heard_s = block.end_s
-            self._take(self._finder.feed(block))
+            self._found(self._finder.feed(block))
 
-    def _finish(self, _: Engine) -> None:
+    def _finish(self, engine: Engine) -> None:
         if self._finder is not None:
-            self._take(self._finder.finish())
+            self._found(self._finder.finish())
 
-    def _take(self, turns: Sequence[Turn]) -> None:
+    def _abandon(self, engine: Engine) -> None:
+        self._finish(engine)
+
+    def _found(self, turns: Sequence[Turn]) -> None:
         self._turns.update((turn.number, turn) for turn in turns)
         if turns:
             self._speaks(turns, self._heard_s)
+
+    def _result(self) -> Spoken:
+        return spoken_in(list(self._turns.values()), self._began_at)
+
+
+class Learning(Listening):
+    """Collects an utterance that is said to enroll somebody."""
+
+    learns = True
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        caller: str,
+        learn: Callable[[Engine, Sequence[AudioBlock]], None],
+    ) -> None:
+        super().__init__(recognizer, caller)
+        self._learn = learn
+        self._blocks: list[AudioBlock] = []
+
+    def _take(self, engine: Engine, blocks: Sequence[AudioBlock]) -> None:
+        self._blocks += blocks
+
+    def _finish(self, engine: Engine) -> None:
+        self._learn(engine, self._blocks)
+
+    def _result(self) -> Spoken:
+        return nobody(learned=True)
 
 
 def _format_of(data: Mapping[str, Any]) -> PcmFormat:

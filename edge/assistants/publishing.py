@@ -28,11 +28,13 @@ class Spoken:
     Attributes:
         profile_id, name: of one who is enrolled; None for anybody else, and for silence.
         summary: who spoke in it, as it is published.
+        learned: whether it was said to enroll somebody, and is meant for nobody else.
     """
 
     summary: dict[str, Any]
     profile_id: str | None = None
     name: str | None = None
+    learned: bool = False
 
 
 def spoken_in(turns: Sequence[Turn], began_at: float) -> Spoken:
@@ -46,7 +48,14 @@ def spoken_in(turns: Sequence[Turn], began_at: float) -> Spoken:
             if speakers and speakers[0]["length_s"] >= summary["unknown_s"]:
                 return Spoken(summary, speakers[0]["profile_id"], speakers[0]["name"])
             return Spoken(summary)
-    return Spoken({"started_at": utc(began_at), "length_s": 0.0, "speakers": [], "unknown_s": 0.0})
+    return nobody(began_at)
+
+
+def nobody(began_at: float | None = None, *, learned: bool = False) -> Spoken:
+    """An utterance in which nobody is known to speak."""
+    started_at = utc(time.time() if began_at is None else began_at)
+    summary = {"started_at": started_at, "length_s": 0.0, "speakers": [], "unknown_s": 0.0}
+    return Spoken(summary, learned=learned)
 
 
 class AssistantMessages:

@@ -14,7 +14,7 @@ from wyoming.event import Event
 from edge.assistants.assistant import Assistant
 from edge.assistants.events import MOST_HEADER_BYTES, BadEvent, RawEvent, Wire
 from edge.assistants.listening import Listening
-from edge.assistants.publishing import Spoken
+from edge.assistants.publishing import Spoken, nobody
 
 _CONNECT_S = 5.0
 _IDLE_S = 120.0
@@ -45,6 +45,7 @@ class Relay:
         self._spoken: asyncio.Task[Spoken] | None = None
         self._until_s = 0.0
         self._waits_for_text = False
+        self._withholds = assistant.withholds
         self._held: list[RawEvent] = []
 
     async def run(self) -> None:
@@ -100,10 +101,11 @@ class Relay:
         while (event := await self._client.read(_IDLE_S)) is not None:
             if event.type == "audio-start":
                 self._forget()
+                self._withholds = self._assistant.withholds
                 self._listening = self._assistant.listen()
                 self._until_s = time.monotonic() + _MOST_UTTERANCE_S
                 self._waits_for_text = True
-            elif event.type == "audio-chunk" and self._listening is not None:
+            elif event.type == "audio-chunk" and self._listening and self._spoken is None:
                 if time.monotonic() > self._until_s:
                     raise TimeoutError
                 self._listening.feed(event.data, event.payload)
@@ -115,22 +117,27 @@ class Relay:
                 raise self._broken("takes nothing") from None
 
     async def _from_program(self, program: Wire) -> None:
+        while (event := await self._answer(program)) is not None:
+            self._assistant.works()
+            await self._pass(event)
+        if self._waits_for_text:
+            raise self._broken("hung up without an answer")
+
+    async def _answer(self, program: Wire) -> RawEvent | None:
         try:
-            while (event := await program.read(None)) is not None:
-                self._assistant.works()
-                await self._pass(event)
+            return await program.read(None)
         except BadEvent as error:
             raise self._broken(f"sends what is no event: {error}") from None
         except ConnectionError:
             raise self._broken("broke the connection") from None
-        if self._waits_for_text:
-            raise self._broken("hung up without an answer")
 
     async def _pass(self, event: RawEvent) -> None:
+        if event.type in ("transcript", "transcript-stop", "error"):
+            self._waits_for_text = False
         if event.type == "info":
             await self._client.send(Event(event.type, self._assistant.described(event.data)))
         elif event.type == "transcript" or (
-            event.type in _STREAMED and (self._held or self._assistant.withholds)
+            event.type in _STREAMED and (self._held or self._withholds)
         ):
             await self._text(event)
         else:
@@ -141,18 +148,18 @@ class Relay:
         if event.type in _STREAMED[:2]:
             self._held.append(event)
             if len(self._held) > _MOST_HELD:
-                raise BadEvent("too many pieces of text")
+                raise self._broken("sends too many pieces of text")
             return
         spoken = await self._who()
         held, self._held = self._held, []
+        first = next((each for each in held if each.type == "transcript-chunk"), None)
         for each in (*held, event):
-            await self._send_text(each, spoken)
-        if event.type == "transcript":
-            self._waits_for_text = False
+            begins = each is first or each.type == "transcript"
+            await self._send_text(each, spoken, begins=begins)
 
-    async def _send_text(self, event: RawEvent, spoken: Spoken | None) -> None:
+    async def _send_text(self, event: RawEvent, spoken: Spoken, *, begins: bool) -> None:
         text = event.data.get("text")
-        shown = self._assistant.shown(text if isinstance(text, str) else "", spoken)
+        shown = self._assistant.shown(text if isinstance(text, str) else "", spoken, begins=begins)
         if event.type not in ("transcript", "transcript-chunk") or shown == text:
             await self._client.write(event.wire)
             return
@@ -160,17 +167,17 @@ class Relay:
             Event(event.type, {**event.data, "text": shown}, event.payload or None)
         )
 
-    async def _who(self) -> Spoken | None:
-        """Who spoke; None for nobody known where that is not found out in time."""
+    async def _who(self) -> Spoken:
+        """Who spoke; nobody known where that is not found out in time."""
         self._conclude()
-        if self._spoken is None:
-            return None
-        longest_s = _KNOWN_S if self._assistant.withholds else _LATE_S
+        if self._listening is None or self._spoken is None:
+            return nobody()
+        longest_s = _KNOWN_S if self._withholds else _LATE_S
         try:
             return await asyncio.wait_for(asyncio.shield(self._spoken), longest_s)
         except asyncio.TimeoutError:
             _log.warning("%s: it takes too long to find out who spoke", self._assistant.name)
-            return None
+            return nobody(learned=self._listening.learns)
 
     def _conclude(self) -> None:
         """No more of the utterance comes."""
@@ -184,6 +191,7 @@ class Relay:
         if self._spoken is not None:
             self._spoken.cancel()
         self._listening, self._spoken = None, None
+        self._held.clear()
 
     def _broken(self, what: str) -> ProgramFailed:
         host, port = self._assistant.settings.program

@@ -16,22 +16,24 @@ from typing import Any
 
 from edge.assistants.announcing import Announcement
 from edge.assistants.assistant import Assistant
+from edge.assistants.enrolling import LOCK, AssistantEnrollment
 from edge.assistants.events import MOST_HEADER_BYTES, BadEvent, Wire
 from edge.assistants.listening import EnrolledPeople
 from edge.assistants.publishing import AssistantMessages, of_assistant
 from edge.assistants.relay import Relay
 from edge.config import Config
-from edge.errors import ConfigError, EnvironmentFault, ProfileError, StoreError
+from edge.errors import ConfigError, EdgeVoiceError, EnvironmentFault, ProfileError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
 from edge.private_files import hold, make_folder
 from edge.recognition import Engine
 from edge.store import ProfileStore, open_store
+from edge.store.audit import AUDIT_KEY, AuditTrail
+from edge.store.device_state import DeviceState
 from edge.web.addresses import network_of
 from edge.web.recognizer import Recognizer
+from edge.web.refusal import Refused
 
-LOCK = "wyoming.lock"
-"""Held in the state directory while a server runs."""
 MOST = 64
 """Connections in all."""
 MOST_OF_ONE = 32
@@ -39,6 +41,7 @@ MOST_OF_ONE = 32
 _BUSY_S = 1.0
 """How long to wait for another process that writes."""
 _ALIVE_S = 10.0
+_TICK_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class WyomingServer:
         self._stopped = asyncio.Event()
         self._stop_requested = False
         self._publishers: list[MqttPublisher] = []
+        self._enrollments: list[AssistantEnrollment] = []
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, _hold(config.state_path))
             self._sockets = {
@@ -73,19 +77,33 @@ class WyomingServer:
             }
             store = open_store(config.state_path, busy_s=_BUSY_S, settings=config.store)
             opened.enter_context(store)
-            recognizer = Recognizer(Engine.open(config))
-            opened.callback(recognizer.close)
+            state = DeviceState(config.state_path, busy_s=_BUSY_S)
+            opened.callback(state.close)
+            self._trail = opened.enter_context(
+                AuditTrail(
+                    config.state_path,
+                    store.derive_key(AUDIT_KEY),
+                    state,
+                    config.audit,
+                    busy_s=_BUSY_S,
+                )
+            )
+            self._recognizer = Recognizer(Engine.open(config))
+            opened.callback(self._recognizer.close)
             people = EnrolledPeople(store)
-            self._assistants = {}
+            self._assistants: dict[str, Assistant] = {}
             for name, assistant in settings.assistants.items():
                 own = of_assistant(config, name, assistant.name or name)
                 messages = AssistantMessages(own)
                 opened.callback(messages.publisher.close)
-                silence_s = config.audio.end_silence_s
+                enrollment = AssistantEnrollment(
+                    own, store, state, messages.publisher, self._trail.record
+                )
                 self._assistants[name] = Assistant(
-                    name, assistant, recognizer, people, messages, silence_s
+                    own, assistant, self._recognizer, people, messages, enrollment
                 )
                 self._publishers.append(messages.publisher)
+                self._enrollments.append(enrollment)
             _check_people(store, config)
             self._open = opened.pop_all()
 
@@ -133,18 +151,44 @@ class WyomingServer:
         for publisher in self._publishers:
             publisher.start()
         self._notifier.ready(f"serving {len(servers)} assistants at {settings.address}")
+        alive_s = 0.0
         while not (self._stop_requested or self._stopped.is_set()):
-            self._notifier.watchdog()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), _ALIVE_S)
+                await asyncio.wait_for(self._stopped.wait(), _TICK_S)
+            await self._tick()
+            alive_s += _TICK_S
+            if alive_s >= _ALIVE_S:
+                self._notifier.watchdog()
+                alive_s = 0.0
         for server in servers:
             server.close()
         for connection in list(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        with contextlib.suppress(EdgeVoiceError, Refused):
+            await self._recognizer.run("stop", lambda _: self._stop_enrolling())
         if announcement is not None and announcing is not None:
             await announcing
             await announcement.close()
+
+    async def _tick(self) -> None:
+        try:
+            await self._recognizer.run("tick", lambda _: self._look_after_enrollments())
+        except Refused as error:
+            _log.debug("nothing is looked after at present: %s", error)
+
+    def _look_after_enrollments(self) -> None:
+        """In the recognizer's thread."""
+        try:
+            for enrollment in self._enrollments:
+                enrollment.tick()
+            self._trail.work()
+        except StoreError as error:
+            _log.debug("enrollments are not looked after at present: %s", error)
+
+    def _stop_enrolling(self) -> None:
+        for enrollment in self._enrollments:
+            enrollment.close()
 
     async def _serve(
         self, assistant: Assistant, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -18,6 +18,7 @@ from edge.audio.sources import Source, StandardInputSource
 from edge.config.texts import without_secrets
 from edge.errors import AudioFormatError, MicrophoneError
 from edge.types import AudioBlock
+from edge.types.microphone import program_kind
 
 _PIPE_BYTES = 1 << 20
 """Sound that waits while the processor is busy: half a minute at 16 kHz."""
@@ -45,6 +46,7 @@ class CommandMicrophone(Source):
         self._arguments = shlex.split(command)
         # Not the whole command: a camera's password may be in it.
         self.name = without_secrets(Path(self._arguments[0]).name)
+        self.kind = program_kind(self.name)
         self.rate = 0
         self._stall_s = stall_s
         self._process: subprocess.Popen[bytes] | None = None

@@ -20,6 +20,7 @@ from edge.audio.sources import MicrophoneStalled, Source
 from edge.audio.wyoming import SCHEME, WyomingMicrophone
 from edge.errors import MicrophoneError
 from edge.types import SAMPLE_RATE, AudioBlock, FloatArray
+from edge.types.microphone import device_kind
 
 _LATENCY_S = 0.2
 """How long the callback may be late before samples are lost."""
@@ -67,6 +68,11 @@ class Microphone(Source):
         if self._opened is not None:
             return self._opened.device.name
         return "default" if self._choice is None else str(self._choice)
+
+    @property
+    def kind(self) -> str:
+        """What kind of microphone it is, see `edge.types.microphone`; empty while closed."""
+        return "" if self._opened is None else device_kind(self._opened.device.name)
 
     @property
     def rate(self) -> float:
@@ -152,7 +158,7 @@ class Microphone(Source):
 
 
 LiveSource = Microphone | CommandMicrophone | WyomingMicrophone
-"""What is listened to live; each has a `name`, and its `rate` while it is open."""
+"""What is listened to live; each has a `name`, a `kind`, and its `rate` while it is open."""
 
 
 def live_source(
@@ -248,6 +254,7 @@ class ReconnectingMicrophone(Source):
 
     Attributes:
         state: the last state; None before the first.
+        kind: of what is listened to, see `edge.types.microphone`; empty before the first sound.
         tried_at: `time.monotonic()` of the last attempt to open the device, for a watchdog.
     """
 
@@ -271,6 +278,7 @@ class ReconnectingMicrophone(Source):
         self._closed = threading.Event()
         self._current: LiveSource | None = None
         self.state: MicrophoneState | None = None
+        self.kind = ""
         self.tried_at = time.monotonic()
 
     def close(self) -> None:
@@ -296,6 +304,7 @@ class ReconnectingMicrophone(Source):
                     for block in microphone.blocks():
                         self._yield_turn()
                         if self.state is None or not self.state.listening:
+                            self.kind = microphone.kind
                             self._report(MicrophoneState(True, "", microphone.name))
                         yield timeline.place(block)
             except MicrophoneError as error:

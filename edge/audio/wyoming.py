@@ -20,6 +20,7 @@ from edge.audio.ring import Ring, blocks_of_ring
 from edge.audio.sources import MicrophoneStalled, PcmFormat, Source
 from edge.errors import AudioFormatError, MicrophoneError
 from edge.types import AudioBlock
+from edge.types.microphone import SATELLITE
 
 if TYPE_CHECKING:
     from wyoming.event import Event
@@ -91,7 +92,7 @@ class _Stream:
 
 
 class WyomingMicrophone(Source):
-    """A Wyoming satellite as a microphone, at `wyoming://HOST:PORT`; its first channel is used.
+    """A Wyoming satellite as a microphone, at `wyoming://HOST:PORT`; channels are mixed.
 
     Args:
         address: where it is.
@@ -106,6 +107,7 @@ class WyomingMicrophone(Source):
         place = urlsplit(address)
         self._host, self._port = place.hostname or "", place.port or 0
         self.name = address
+        self.kind = SATELLITE
         self._ring_s = ring_s
         self._stall_s = stall_s
         self._ring: Ring | None = None

@@ -75,7 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " the next day; repeatable; 'always' for no limit",
     )
     action.add_argument(
-        "--doors", metavar="ID,ID,...", help="devices (device.id); 'all' for every one"
+        "--doors",
+        metavar="ID,ID,...",
+        help="devices (device.id, or a name of microphones); 'all' for every one",
     )
     action.add_argument(
         "--from", dest="first", metavar="DATE", help="first day, as 2027-01-31; 'any' for no limit"
@@ -122,9 +124,12 @@ def _set(args: argparse.Namespace) -> int:
 
 
 def _change(args: argparse.Namespace, change: Callable[[AccessRule], AccessRule]) -> int:
+    from edge.store import require_passphrase
+
     config = options.config_of(args)
     with options.store_of(args) as store:
         person = _person(store, args.profile)
+        require_passphrase(person)
         profile = store.set_rule(person.id, change(person.rule))
         options.audit(
             store,
@@ -219,6 +224,7 @@ def _described(
 ) -> tuple[dict[str, Any], str]:
     """A person's rule and whether it lets them in now, as JSON and as a line."""
     from edge.access.checks import allows
+    from edge.config import door_ids
 
     if profile.kind is ProfileKind.VOICE:
         # Whatever the rule says, as of a profile from an earlier version.
@@ -234,7 +240,9 @@ def _described(
             f"{profile.name}: opens nothing: enrolled by voice alone, without a passphrase",
         )
     allow = config.access.unknown_time == "allow"
-    reason = allows(profile.rule, config.device.id, now, without_time=allow)
+    doors = door_ids(config)
+    reasons = {door: allows(profile.rule, door, now, without_time=allow) for door in doors}
+    reason = reasons[config.device.id]
     value = {
         "profile": {"id": profile.id, "name": profile.name},
         "rule": profile.rule.as_dict(),
@@ -242,11 +250,18 @@ def _described(
         "allowed_now": reason is None,
         "reason": None if reason is None else reason.value,
     }
-    verdict = f"may open {config.device.id} now"
-    if reason is not None:
+    if len(doors) > 1:
+        value["doors"] = {door: each and each.value for door, each in reasons.items()}
+    opened = [door for door in doors if reasons[door] is None]
+    verdict = f"may open {', '.join(opened)} now"
+    if not opened or len(opened) < len(doors):
         clock = " (the clock is not trusted)" if profile.rule.timed and now is None else ""
-        verdict = f"may not open {config.device.id} now: {reason.value}{clock}"
-    elif profile.status is not ProfileStatus.ENROLLED:
+        shut = [f"{door} now: {each.value}{clock}" for door, each in reasons.items() if each]
+        verdict = "; ".join([verdict] * bool(opened) + [f"may not open {each}" for each in shut])
+        unknown = [door for door in profile.rule.doors if door not in doors]
+        if len(doors) > 1 and unknown:
+            verdict += f"; no microphone here is called {', '.join(unknown)}"
+    if opened and profile.status is not ProfileStatus.ENROLLED:
         waits = profile.status is ProfileStatus.UNCONFIRMED
         value.update(allowed_now=False, reason="unconfirmed" if waits else "not_enrolled")
         verdict = f"cannot open yet: the enrollment is not {'confirmed' if waits else 'complete'}"

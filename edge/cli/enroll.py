@@ -50,12 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " nothing",
     )
     parser.add_argument(
+        "--assistant",
+        metavar="ID",
+        help="with --voice: by reading to the satellite of this assistant, of"
+        " wyoming.assistants; 'edge-voice wyoming' must run",
+    )
+    parser.add_argument(
         "--short", action="store_true", help="with --voice: one second is enough, for a try"
     )
     parser.add_argument(
         "--again",
         action="store_true",
         help="replace a signature; the old one stays in use until the new one is complete",
+    )
+    parser.add_argument(
+        "--more",
+        action="store_true",
+        help="add to the signature of someone enrolled, such as at another microphone",
     )
     parser.add_argument(
         "--duress",
@@ -97,6 +108,10 @@ def run(args: argparse.Namespace) -> int:
         from edge.cli import enroll_digits
 
         return enroll_digits.run(args)
+    if args.assistant is not None:
+        from edge.cli import enroll_assistant
+
+        return enroll_assistant.run(args)
     from edge.enrollment.process import Enrollment, EnrollmentRequest
     from edge.enrollment.same_voice import others_with_voice
     from edge.store import open_store
@@ -107,7 +122,13 @@ def run(args: argparse.Namespace) -> int:
     config = options.config_of(args)
     with open_store(config.state_path, settings=config.store) as store:
         request = EnrollmentRequest(
-            args.name, kind, args.phrase, short=args.short, again=args.again, duress=args.duress
+            args.name,
+            kind,
+            args.phrase,
+            short=args.short,
+            again=args.again,
+            duress=args.duress,
+            more=args.more,
         )
         enrollment = Enrollment(store, request, config.enrollment, config.replay)
         from edge.recognition.engine import Engine
@@ -157,6 +178,10 @@ def _check_options(args: argparse.Namespace) -> None:
         (
             args.duress and args.voice,
             "--duress cannot be used with --voice: it is a second passphrase",
+        ),
+        (
+            args.more and (args.again or args.duress),
+            "--more adds to a signature: it cannot be used with --again or --duress",
         ),
         (
             args.trial is not None and not args.files,

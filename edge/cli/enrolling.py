@@ -43,6 +43,7 @@ from edge.errors import (
     MicrophoneError,
 )
 from edge.types import ProfileKind
+from edge.types.microphone import RECORDING, is_another
 
 if TYPE_CHECKING:
     from edge.audio.devices import InputDevice
@@ -134,6 +135,7 @@ class FromFiles:
     def enroll(self) -> None:
         """Add every file; rejected ones are reported and the rest continue."""
         kind = self._enrollment.profile.kind
+        self._enrollment.microphone = RECORDING
         utterances: list[Utterance] = []
         for file in self._files:
             fault: InputError | None = None
@@ -335,6 +337,14 @@ class FromMicrophone:
             opening.enter_context(self._source)
             self._open = opening.pop_all()
         self.results.microphone = self._source.name
+        kind, before = self._source.kind, self._enrollment.profile.microphones
+        self._enrollment.microphone = kind
+        if is_another(before, kind):
+            self._display.say(
+                f"Enrolled so far with another microphone ({', '.join(before)}): if repetitions are"
+                " rejected here, enroll with --again.",
+                style="yellow",
+            )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -61,11 +61,11 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _lift(args: argparse.Namespace) -> int:
-    from edge.access.lockout import as_shown, lockout_key, request_lift, stored_record
+    from edge.access.lockout import as_shown, lockout_keys, request_lift, stored_record
     from edge.web import attempts, callers
 
     config = options.config_of(args)
-    doors = [lockout_key(), *map(lockout_key, config.microphones)]
+    doors = lockout_keys(config)
     with options.device_state(config) as state:
         locked = True  # a record that cannot be read would start with a lock-out
         with contextlib.suppress(StoreError):

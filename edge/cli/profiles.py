@@ -118,6 +118,7 @@ def _show(args: argparse.Namespace) -> int:
         show_json({"profile": {**shown, "digits": summary_of(rounds)}})
         return EXIT_OK
     settings = options.config_of(args).enrollment
+    by_phrase = profile.kind.value == "phrase"
     show(profile.name)
     for title, value in (
         ("id", profile.id),
@@ -125,13 +126,19 @@ def _show(args: argparse.Namespace) -> int:
         ("phrase", profile.phrase or "not recorded"),
         ("status", f"{profile.status.value}, {_progress(profile)}"),
         *_waiting(profile),
+        *(
+            []
+            if by_phrase
+            else [("", "recognized, but opens nothing: a voice without a passphrase")]
+        ),
         ("adapted", _adapted(profile, settings)),
         ("digits", summary_line(rounds)),
+        ("heard", ", ".join(profile.microphones) or "not known"),
         ("created", local_time(profile.created_at)),
         ("changed", local_time(profile.updated_at)),
         ("models", _models(profile)),
     ):
-        if title not in ("phrase", "adapted", "digits") or profile.kind.value == "phrase":
+        if title not in ("phrase", "adapted", "digits") or by_phrase:
             show(f"  {title:<8} {value}")
     return EXIT_OK
 
@@ -239,7 +246,7 @@ def _waiting(profile: Profile) -> list[tuple[str, str]]:
 def _kind(profile: Profile) -> str:
     if profile.duress_of is not None:
         return "duress phrase"
-    return "passphrase" if profile.kind.value == "phrase" else "voice, opens nothing"
+    return "passphrase" if profile.kind.value == "phrase" else "voice"
 
 
 def _progress(profile: Profile) -> str:

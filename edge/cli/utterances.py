@@ -97,6 +97,11 @@ class UtteranceSource:
         """Name of the microphone."""
         return self._microphone.name
 
+    @property
+    def kind(self) -> str:
+        """Its kind, as a profile remembers it."""
+        return self._microphone.kind
+
     def record(self, seconds: float, state: str) -> FloatArray:
         """The next seconds, shape (n,), while the meter shows `state`. Raises `MicrophoneError`."""
         parts, length = [], 0

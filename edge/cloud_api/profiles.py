@@ -174,6 +174,7 @@ class CloudProfiles:
                 profile.speaker_model,
                 profile.phrase_model,
                 required=profile.progress,
+                microphones=profile.microphones,
             )
         if record is not None:
             count = len(profile.enrolled)

@@ -30,6 +30,7 @@ from edge.types import (
     ReasonCode,
     Utterance,
 )
+from edge.types.microphone import RECORDING
 from edge.web.attempts import Attempts
 from edge.web.bodies import to_utterance
 
@@ -119,6 +120,7 @@ class Recognition:
             enrollment = Enrollment(
                 self._store, request, self._config.enrollment, self._config.replay
             )
+            enrollment.microphone = RECORDING
             examined = enrollment.examine(engine, utterance)
             if profile.kind is ProfileKind.PHRASE:
                 # First: the door notices a new sample at once, and must know the recording then.

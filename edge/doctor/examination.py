@@ -62,7 +62,7 @@ CHECKS = (
     DoctorCheck("broker", broker.check, limit_s=40.0),
     DoctorCheck("service", service.check_status),
     DoctorCheck("Home Assistant entities", service.check_home_assistant),
-    DoctorCheck("microphone", microphone.check, limit_s=20.0),
+    DoctorCheck("microphone", microphone.check, limit_s=60.0),
     DoctorCheck("state", storage.check, limit_s=60.0),
     DoctorCheck("keys", configuration.check_secrets),
     DoctorCheck("metrics", service.check_metrics),

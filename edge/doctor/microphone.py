@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from edge.audio.blocks import FRAME_SAMPLES, FULL_SCALE, power_db
 from edge.audio.microphone import live_source
 from edge.audio.sources import Source
+from edge.config import Config, doors_of, is_main
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, green, red, skipped, split_message, yellow
 from edge.errors import MicrophoneError
@@ -88,13 +90,25 @@ NOT_RECORDED = skipped("sound.not_heard", "not checked because the microphone ca
 
 def check(context: Context) -> Iterator[Finding]:
     """Record for some seconds; where the service has the microphone, use what it reports."""
+    audio = context.config.audio
+    context.microphone = live_source(audio.source, audio.device, audio.ring_s).kind
     if context.quick:
         yield LEFT_OUT()
         return
-    audio = context.config.audio
+    doors = doors_of(context.config)
+    for door in doors:
+        for finding in _examined(context, door):
+            where = f"{door.device.id}: " if len(doors) > 1 else ""
+            yield replace(finding, found=where + finding.found)
+
+
+def _examined(context: Context, door: Config) -> Iterator[Finding]:
+    audio = door.audio
     microphone = live_source(audio.source, audio.device, audio.ring_s)
     try:
         with microphone:
+            if is_main(door):
+                context.microphone = microphone.kind
             yield judge_rate(microphone.name, microphone.rate)
             try:
                 samples, clipped = _record(microphone)
@@ -103,7 +117,7 @@ def check(context: Context) -> Iterator[Finding]:
             else:
                 yield judge_sound(samples, clipped)
     except MicrophoneError as error:
-        yield _unopened(context, error)
+        yield _unopened(context, error, main=is_main(door))
         yield NOT_RECORDED()
 
 
@@ -149,8 +163,8 @@ def _record(microphone: Source) -> tuple[FloatArray, float]:
     return np.concatenate([block.samples for block in blocks]), clipped
 
 
-def _unopened(context: Context, error: MicrophoneError) -> Finding:
-    held = context.reported_microphone
+def _unopened(context: Context, error: MicrophoneError, *, main: bool) -> Finding:
+    held = context.reported_microphone if main else None
     if held == "listening":
         return HELD()
     if held == "lost":

@@ -23,10 +23,12 @@ from edge.store import FILE_NAME, ProfileStore, open_store
 from edge.store.api_keys import ApiKeys
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
-from edge.store.device_state import DeviceState
+from edge.store.device_state import FILE_NAME as STATE_FILE
+from edge.store.device_state import MICROPHONE_KIND, DeviceState
 from edge.store.sealed_file import SIGNATURES, wants_passphrase
 from edge.store.sqlite import inspect_header
 from edge.types import Profile, ProfileStatus
+from edge.types.microphone import is_another
 
 _BUSY_S = 3.0
 _MOST_NAMED = 5
@@ -81,6 +83,12 @@ UNCONFIRMED = yellow(
     "ask them whether it was them, then run: edge-voice profiles confirm NAME, or else: edge-voice"
     " profiles delete NAME",
 )
+OTHER_MICROPHONE = yellow(
+    "people.other_microphone",
+    "enrolled with another microphone than this one ({kind}): {names}",
+    "if they are turned away, run: edge-voice enroll NAME --more, or to replace the signature:"
+    " edge-voice enroll NAME --again",
+)
 SAME_VOICE = yellow(
     "people.same_voice",
     "{one} and {other} have one voice",
@@ -134,7 +142,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield NOT_OPENED()
         yield UNVERIFIED()
         return
-    yield from _store(config)
+    yield from _store(config, context.microphone)
 
 
 def _folder(folder: Path, status: os.stat_result) -> Finding:
@@ -168,7 +176,7 @@ def _files(
             )
 
 
-def _store(config: Config) -> Iterator[Finding]:
+def _store(config: Config, microphone: str) -> Iterator[Finding]:
     path = config.state_path / FILE_NAME
     if not path.exists():
         yield EMPTY()
@@ -181,7 +189,7 @@ def _store(config: Config) -> Iterator[Finding]:
             yield UNVERIFIED()
             return
         with open_store(config.state_path, _BUSY_S, config.store) as store:
-            yield from _opened(store, config)
+            yield from _opened(store, config, microphone)
     except (StoreError, OSError) as error:
         yield from_error(UNUSABLE, error)
         yield UNVERIFIED()
@@ -198,11 +206,29 @@ def _people(people: list[Profile], config: Config) -> Iterator[Finding]:
             yield SAME_VOICE(one=one.name, other=other.name)
 
 
-def _opened(store: ProfileStore, config: Config) -> Iterator[Finding]:
+def _other_microphone(enrolled: list[Profile], kind: str) -> Iterator[Finding]:
+    names = [each.name for each in enrolled if is_another(each.microphones, kind)]
+    if names:
+        yield OTHER_MICROPHONE(kind=kind, names=", ".join(names[:_MOST_NAMED]))
+
+
+def _last_listened_to(config: Config) -> str:
+    """The kind of microphone that the service has, or had; empty where that is not known."""
+    if not (config.state_path / STATE_FILE).exists():
+        return ""
+    try:
+        with closing(DeviceState(config.state_path, _BUSY_S)) as state:
+            return state.get(MICROPHONE_KIND) or ""
+    except StoreError:  # which the audit trail's row says
+        return ""
+
+
+def _opened(store: ProfileStore, config: Config, microphone: str) -> Iterator[Finding]:
     people = [profile for profile in store.list() if profile.duress_of is None]
     enrolled = [profile for profile in people if profile.status is ProfileStatus.ENROLLED]
     yield OPENS(count=len(enrolled)) if enrolled else NOBODY()
     yield from _people(people, config)
+    yield from _other_microphone(enrolled, microphone or _last_listened_to(config))
     beside = store.key_sources.default_file
     source = store.key_state().source
     yield KEY_BESIDE(file=beside) if source == f"key file {beside}" else KEY(source=source)

@@ -24,6 +24,7 @@ from edge.replay.memory import fingerprints_of, remember_enrollment
 from edge.store import ProfileStore
 from edge.store.names import clean_name, clean_phrase
 from edge.types import EnrollmentSample, Profile, ProfileKind, ProfileStatus, ReasonCode, Utterance
+from edge.types.microphone import with_kind
 
 DURESS = "(duress)"
 """How the name of a duress profile ends."""
@@ -79,7 +80,9 @@ class Enrollment:
         stored: whether `profile` is what the store has.
         confirms: whether it is a second session, of somebody who waits to be confirmed: what is
             said must agree with all of the first one, which it confirms. `profile` then has what
-            was said in this one, until it is complete.
+            said in this one, until it is complete.
+        microphone: the kind of microphone that what comes next is heard with, see
+            `edge.types.microphone`; empty where it is not known.
 
     With `replay` enabled, a recording of one repetition is not taken for another one.
 
@@ -95,6 +98,7 @@ class Enrollment:
         config: EnrollmentConfig,
         replay: ReplayConfig | None = None,
     ) -> None:
+        self.microphone = ""
         self._store = store
         self._request = request
         self._other: Profile | None = None
@@ -132,6 +136,7 @@ class Enrollment:
                 speaker_model="",
                 phrase_model="",
                 confirmed=True,
+                microphones=(),
             )
         elif request.remote and existing.status is ProfileStatus.UNCONFIRMED:
             self._first = existing.samples
@@ -210,6 +215,7 @@ class Enrollment:
                 samples=(*profile.samples, sample),
                 speaker_model=speaker_model,
                 phrase_model=phrase_model,
+                microphones=with_kind(profile.microphones, self.microphone),
             )
         elif profile.id:
             self.profile = self._store.add_sample(
@@ -218,6 +224,7 @@ class Enrollment:
                 speaker_model,
                 phrase_model,
                 confirmed=not self._request.remote,
+                microphone=self.microphone,
             )
         else:
             self.profile = self._store.create(
@@ -230,6 +237,7 @@ class Enrollment:
                 phrase_model=phrase_model,
                 duress_of=profile.duress_of,
                 confirmed=not self._request.remote,
+                microphone=self.microphone,
             )
             self.stored = True
         self._utterances.append(examined.utterance)
@@ -266,6 +274,7 @@ class Enrollment:
                 self.profile.phrase_model,
                 phrase=self.profile.phrase,
                 required=self.profile.required,
+                microphones=self.profile.microphones,
             )
             self.stored = True
         return self.profile

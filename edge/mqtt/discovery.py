@@ -82,6 +82,7 @@ _PRESENT = """\
 ON
 {%%- endif -%%}"""
 
+_OF_ENROLLMENT = ("enroll_person", "enroll", "enroll_cancel")
 PROBLEMS = ("problem", "audit_problem", "challenge_problem", "clock_problem", "state_problem")
 """Fields of the status that are there only while something is wrong."""
 
@@ -145,7 +146,11 @@ def announcement_of_people(config: Config, people: Sequence[tuple[str, str]]) ->
 def announcement_of_assistant(config: Config) -> dict[str, str]:
     """The retained messages by topic of a voice assistant, which has the device's place."""
     topics = Topics(config.mqtt.base_topic, config.device.id)
-    return _messages(config, _of_assistant(topics))
+    shown = _of_assistant(topics, config)
+    return {
+        **dict.fromkeys((topic_of(config, entity) for entity in shown), ""),
+        **_messages(config, [each for each in shown if not _lacks_command(each, config)]),
+    }
 
 
 def _messages(config: Config, shown: Iterable[Entity]) -> dict[str, str]:
@@ -278,7 +283,11 @@ def _of_identification(topics: Topics) -> list[Entity]:
     ]  # fmt: skip
 
 
-def _of_assistant(topics: Topics) -> list[Entity]:
+def _lacks_command(entity: Entity, config: Config) -> bool:
+    return entity.needs is not None and not getattr(config.commands.unsigned, entity.needs)
+
+
+def _of_assistant(topics: Topics, config: Config) -> list[Entity]:
     """Who spoke last stays, for whatever acts on the text that follows."""
     told = topics.below("utterance")
     _, utterance, _ = _of_identification(topics)
@@ -289,6 +298,8 @@ def _of_assistant(topics: Topics) -> list[Entity]:
             "icon": "mdi:account-tie-voice",
         }),
         utterance,
+        *(each for each in _of_the_device(topics, config) if each.object_id == "enrollment"),
+        *(each for each in _of_commands(topics) if each.needs in _OF_ENROLLMENT),
     ]  # fmt: skip
 
 

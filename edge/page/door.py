@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from edge.access.lockout import as_shown, request_lift, stored_record
+from edge.access.lockout import as_shown, lockout_keys, request_lift, stored_record
 from edge.errors import StoreError
 from edge.monitor.client import NoService, candidates
 from edge.page import words
@@ -92,8 +92,9 @@ def _show(visit: Visit) -> Response:
 
 
 def _lift(visit: Visit) -> Response:
-    """End the lock-outs of the door and of this server, as `edge-voice lockout lift` does."""
-    request_lift(visit.context.state, "page")
+    """End the lock-outs of all doors and of this server, as `edge-voice lockout lift` does."""
+    for key in lockout_keys(visit.context.config):
+        request_lift(visit.context.state, "page", key)
     visit.context.attempts.lockout.lift("page")
     visit.context.state.put(CALLERS_LIFT_KEY, "page")
     visit.record(EventKind.COMMAND, what="lift_lockout")

@@ -27,6 +27,7 @@ from edge.recognition import Engine
 from edge.service.enrollment_requests import PURPOSE, RequestBox, Requested
 from edge.store.names import clean_name, clean_phrase, name_key
 from edge.types import EventKind, Profile, ProfileKind, ProfileStatus, Utterance
+from edge.types.microphone import BROWSER
 from edge.uptime import uptime
 from edge.web.bodies import to_utterance
 
@@ -297,6 +298,7 @@ def _take(visit: Visit, plan: Plan, engine: Engine, utterance: Utterance) -> Ver
     context = visit.context
     wanted = EnrollmentRequest(plan.person, ProfileKind.PHRASE, plan.phrase)
     enrollment = Enrollment(context.store, wanted, context.config.enrollment, context.config.replay)
+    enrollment.microphone = BROWSER
     enrollment.add(engine, utterance)
     plan.phrase = None  # it is stored, and need not be given again
     with contextlib.suppress(ProfileError):  # deleted this very moment

@@ -19,6 +19,7 @@ from edge.errors import EdgeVoiceError, InputError, ProfileError
 from edge.page import words
 from edge.page.visits import Pages, Visit, refuse_duress
 from edge.recognition.adaptation import drift_of
+from edge.store import require_passphrase
 from edge.store.transfer import sealed_person
 from edge.types import EventKind, Profile, ProfileKind, ProfileStatus
 from edge.types.access import (
@@ -231,6 +232,7 @@ def _enable(visit: Visit, *, enabled: bool) -> Response:
 
 
 def _with_rule(visit: Visit, profile: Profile, rule: AccessRule, notice: str) -> Response:
+    require_passphrase(profile)
     visit.context.store.set_rule(profile.id, rule)
     visit.record(
         EventKind.CHANGE,

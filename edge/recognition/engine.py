@@ -57,7 +57,7 @@ said in three fifths of the time; half of it is half a phrase."""
 
 
 class Analyzer:
-    """Embeds utterances. Use one from one thread at a time: calls share the models' tensors."""
+    """Embeds utterances; for any thread: a model makes one inference at a time."""
 
     def __init__(self, models: Models, config: Config | None = None) -> None:
         self.models = models
@@ -127,7 +127,7 @@ class Analyzer:
 
 
 class Engine(Analyzer):
-    """Embeds, enrolls, verifies and identifies; from one thread at a time.
+    """Embeds, enrolls, verifies and identifies; for any thread, as `Analyzer`.
 
     The calibration is that of the models' cards unless `scorer` is given.
 

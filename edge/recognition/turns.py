@@ -1,9 +1,14 @@
 """Who speaks when: turns of one voice each in running speech, found as they are spoken.
 
-The last second and a half of speech is embedded, from the first second on and then each half
-second. Within a turn the embeddings are averaged, so a name gets surer the longer somebody speaks.
-Two embeddings in a row that are unlike the turn's begin another one; speech after a silence goes on
-with the last turn where it is of the same voice, else it begins its own.
+The last second and a half of speech is embedded, from three quarters of a second on: each quarter
+until the turn has two seconds, then each half second. Within a turn the embeddings are averaged, so
+a name gets surer the longer somebody speaks. Two embeddings in a row that are unlike the turn's
+begin another one; speech after a silence goes on with the last turn where it is of the same voice,
+else it begins its own.
+
+Who speaks for an hour is compared thousands of times. To give a name takes so much that a stream of
+other people's speech gets at most about a thousand times the false-accept rate of false names an
+hour: one at 1 in 1,000. To keep a name takes less.
 """
 
 from __future__ import annotations
@@ -23,18 +28,28 @@ from edge.recognition.results import Analysis
 from edge.recognition.scoring import confidence_of, cosine
 from edge.types import AudioBlock, Confidence, FloatArray, Profile, Quality, SpeakerMatch
 
-_FIRST_FRAMES = 32
-"""Speech before anything is said of who it is, 1.0 s."""
+_FIRST_FRAMES = 24
+"""Speech before anything is said of who it is, 0.77 s."""
+_EARLY_FRAMES = 64
+"""Speech of a turn, 2 s, until which it is looked at each `_SOON_FRAMES`."""
+_SOON_FRAMES = 8
 _STEP_FRAMES = 16
 _WINDOW_FRAMES = 47
 """Speech that one embedding covers, 1.5 s: in longer ones a change of speaker is found too late."""
 _SHORTEST_FRAMES = 20
 """A turn that ends sooner, after 0.64 s, is nobody's."""
-_LEAST_FRESH = _STEP_FRAMES // 4
-_ANOTHER = 0.5
+_LEAST_FRESH = 4
+_ANOTHER, _ANOTHER_SHORT = 0.5, 0.4
 """Cosine below which an embedding is not of the turn's voice, and from which speech after a silence
-is. On 53 minutes of people in turn (speechocean762, 8 groups of five with seven strangers each) 0.4
-named 1.6 % of the time wrongly in place of 0.8 %; 0.6 left 12 % without a name in place of 8 %."""
+is; the second is for embeddings of less than `_LONG_FRAMES`, in which any voice is less like
+itself."""
+_LONG_FRAMES = 40
+_CHANCES = 30
+"""How many strangers an hour counts as, in thousands: by so much less is each look's rate. Found on
+half of the people of speechocean762, docs/accuracy.md."""
+_KEPT, _SAME_VOICE = 3.0, 5.0
+"""How much less a name has to be likely to be kept, and a single embedding to be of the voice of
+the person whose turn it is: log-likelihood ratios below the threshold of one comparison."""
 _LATER_S = 2.0
 """Silence after which the same voice begins a turn of its own."""
 
@@ -66,8 +81,8 @@ class _Open:
     turn: Turn
     total: FloatArray
     spoken: int
-    pending: tuple[FloatArray, float] | None = None
-    """The last embedding, where it was another voice's, and where it began to be spoken."""
+    pending: tuple[FloatArray, float, int] | None = None
+    """The last embedding, where it was another voice's, where it began, and its fresh frames."""
 
     @property
     def voice(self) -> FloatArray:
@@ -141,16 +156,22 @@ class TurnFinder:
             self._speech.append(block)
             self._spoken += 1
             self._fresh += 1
-            looked = self._fresh < self._spoken
-            return (
-                self._look() if self._fresh >= (_STEP_FRAMES if looked else _FIRST_FRAMES) else []
-            )
+            return self._look() if self._fresh >= self._due else []
         self._quiet += 1
         found = self._end_of_speech() if self._quiet == self._most_quiet else []
         if self._open is not None and block.end_s - self._open.turn.end_s > _LATER_S:
             found.append(replace(self._open.turn, over=True))
             self._open = None
         return found
+
+    @property
+    def _due(self) -> int:
+        """Frames of speech from one look to the next."""
+        if self._fresh == self._spoken:
+            return _FIRST_FRAMES
+        current = self._open
+        early = current is None or current.pending is not None or current.spoken < _EARLY_FRAMES
+        return _SOON_FRAMES if early else _STEP_FRAMES
 
     def _end_of_speech(self) -> list[Turn]:
         """Look at what was said since the last look, before the silence."""
@@ -176,18 +197,29 @@ class TurnFinder:
         current = self._open
         if current is None:
             return [self._begin(voice, start_s, end_s, fresh)]
-        if cosine(current.voice, voice) >= _ANOTHER:
+        if self._goes_on(current, voice):
             current.pending = None
             return [self._go_on(current, voice, end_s, fresh)]
         if follows_silence:  # nothing of the last turn is in it
             return [replace(current.turn, over=True), self._begin(voice, start_s, end_s, fresh)]
         if current.pending is None:
             # Half of what was embedded may be the turn's own: the next look decides.
-            current.pending = voice, (start_s + end_s) / 2.0
+            current.pending = voice, (start_s + end_s) / 2.0, fresh
             return []
-        before, changed_s = current.pending
+        before, changed_s, earlier = current.pending
         ended = replace(current.turn, end_s=min(current.turn.end_s, changed_s), over=True)
-        return [ended, self._begin(before + voice, changed_s, end_s, 2 * fresh)]
+        return [ended, self._begin(before + voice, changed_s, end_s, earlier + fresh)]
+
+    def _goes_on(self, current: _Open, voice: FloatArray) -> bool:
+        """Whether an embedding is of the turn's voice, or of the person whose turn it is."""
+        least = _ANOTHER if len(self._speech) >= _LONG_FRAMES else _ANOTHER_SHORT
+        if cosine(current.voice, voice) >= least:
+            return True
+        speaker = current.turn.speaker
+        return speaker is not None and any(
+            match.profile_id == speaker.profile_id and match.margin >= -_SAME_VOICE
+            for match in self._matches(voice, among=1)
+        )
 
     def _begin(self, total: FloatArray, start_s: float, end_s: float, spoken: int) -> Turn:
         self._count += 1
@@ -203,18 +235,27 @@ class TurnFinder:
 
     def _named(self, current: _Open) -> Turn:
         """The turn, with whoever is nearest to all of it."""
-        speech_s = current.spoken * FRAME_S
-        quality = Quality(QUIETEST_DB, QUIETEST_DB, 0.0, 0.0, speech_s)
-        analysis = Analysis(current.voice, None, quality, {})
-        among = len(self._profiles)
-        matches = self._engine.match_speakers(self._profiles, analysis, among=among)
-        best = max(matches, key=lambda match: match.score)
-        current.turn = replace(
-            current.turn,
-            speaker=best if best.accepted else None,
-            confidence=confidence_of([best.margin]),
-        )
+        before = current.turn.speaker
+        chances = len(self._profiles) * _CHANCES
+        best = max(self._matches(current.voice, chances), key=lambda match: match.score)
+        speaker, margin = (best if best.accepted else None), best.margin
+        if speaker is None and before is not None and before.profile_id == best.profile_id:
+            once = next(
+                match
+                for match in self._matches(current.voice, among=1)
+                if match.profile_id == best.profile_id
+            )
+            kept = replace(once, threshold=once.threshold - _KEPT)
+            if kept.accepted:
+                speaker, margin = kept, 0.0
+        current.turn = replace(current.turn, speaker=speaker, confidence=confidence_of([margin]))
         return current.turn
+
+    def _matches(self, voice: FloatArray, among: int) -> list[SpeakerMatch]:
+        # Its length makes no difference to the calibration.
+        quality = Quality(QUIETEST_DB, QUIETEST_DB, 0.0, 0.0, _WINDOW_FRAMES * FRAME_S)
+        analysis = Analysis(voice, None, quality, {})
+        return self._engine.match_speakers(self._profiles, analysis, among=among)
 
 
 def turns(

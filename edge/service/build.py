@@ -42,6 +42,7 @@ from edge.service.enrollment_requests import PURPOSE, EnrollmentRequests, Reques
 from edge.service.home_assistant import HomeAssistant
 from edge.service.identification import IdentificationSwitch, LiveIdentification, People
 from edge.service.metrics import Metrics
+from edge.service.microphone_kind import MicrophoneKind
 from edge.service.monitoring import Monitoring
 from edge.service.observers import Observer, Observers
 from edge.service.profile_cache import ProfileCache
@@ -123,7 +124,8 @@ def build_service(
     files = StateFiles(Continuity(store, state), state, trail)
     clock = door_clock(state, config.access)
     parts = ServiceParts(control, store, profiles, trail, clock, state, files)
-    builder = _DoorBuilder(parts, engine, replay, on_decision)
+    metrics = _metrics(config, publishers[0])
+    builder = _DoorBuilder(parts, engine, replay, metrics, on_decision)
     doors = [
         builder.door(door, publisher, each, source)
         for door, publisher, each in zip(configs, publishers, befores)
@@ -147,6 +149,7 @@ class _DoorBuilder:
     shared: ServiceParts
     engine: Engine
     replay: ReplayCheck
+    metrics: Metrics | None
     on_decision: Callable[[AccessDecision], None] | None
 
     def door(
@@ -234,7 +237,8 @@ class _DoorBuilder:
                 lambda: lockout.locked,
                 config.device.id if config.microphones else None,
             ),
-            Observers(_observers(context, state, pipeline, challenge, enrollment)),
+            Observers(_observers(context, state, pipeline, challenge, enrollment, self.metrics)),
+            MicrophoneKind(state if main else None),
         )
         return Door(parts, source, before, SharedMicrophone(config.state_path) if main else None)
 
@@ -273,20 +277,31 @@ def _observers(
     pipeline: DecisionPipeline,
     challenge: Challenge,
     enrollment: RemoteEnrollment,
+    metrics: Metrics | None,
 ) -> list[Observer]:
     config, publisher, endpointer = context.config, context.publisher, pipeline.endpointer
     home_assistant = HomeAssistant(config, publisher, state, People(context).listed)
     if not is_main(config):
-        return [home_assistant] if home_assistant.needed else []
+        further: list[Observer] = [home_assistant] if home_assistant.needed else []
+        if metrics is not None:
+            further.append(metrics.of_door(config, publisher))
+        return further
     box = RequestBox(state, context.store.derive_key(PURPOSE))
     observers: list[Observer] = [EnrollmentRequests(box, enrollment, endpointer)]
     if config.monitor.enabled:
         observers.append(Monitoring(config, publisher, endpointer, challenge, enrollment))
     if home_assistant.needed:
         observers.append(home_assistant)
-    if config.metrics.enabled:
-        try:
-            observers.append(Metrics(config, publisher))
-        except EnvironmentFault as error:  # the door comes first
-            _log.error("there are no metrics: %s", error)
+    if metrics is not None:
+        observers.append(metrics)
     return observers
+
+
+def _metrics(config: Config, publisher: MqttPublisher) -> Metrics | None:
+    if not config.metrics.enabled:
+        return None
+    try:
+        return Metrics(config, publisher)
+    except EnvironmentFault as error:  # the door comes first
+        _log.error("there are no metrics: %s", error)
+        return None

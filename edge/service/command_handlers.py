@@ -15,6 +15,7 @@ from edge.service.confirmation import shown_of
 from edge.service.context import ServiceContext
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.identification import IdentificationSwitch
+from edge.store import require_passphrase
 from edge.types import Detail, Event, EventKind, Profile, ProfileStatus
 
 MOST_LISTED = 50
@@ -136,9 +137,10 @@ class CommandHandlers:
     def _enable(self, arguments: _Arguments, *, enabled: bool) -> _Result:
         profile = self._person(arguments)
         try:
-            self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
+            require_passphrase(profile)
         except InputError as error:
             raise CommandFailed("opens_nothing", str(error)) from None
+        self._store.set_rule(profile.id, replace(profile.rule, enabled=enabled))
         self._changed(profile, EventKind.CHANGE, enabled=enabled)
         return {"profile_id": profile.id, "enabled": enabled}
 

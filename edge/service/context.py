@@ -244,8 +244,7 @@ class DoorTrail:
 class ServiceContext:
     """What most parts of a door need; the store, engine, profiles and control are of all doors.
 
-    The store is for the main thread, the engine for the workers', the rest for any thread; of
-    `profiles` only its list.
+    The store is for the main thread, the rest for any thread; of `profiles` only its list.
 
     Attributes:
         answers: to commands since a reload; the next service sends them. Empty where that one

@@ -27,6 +27,7 @@ from edge.service.context import Handover, ServiceContext, follows
 from edge.service.decisions import DecisionPipeline, DecisionPublisher
 from edge.service.enrollment import RemoteEnrollment
 from edge.service.identification import LiveIdentification
+from edge.service.microphone_kind import MicrophoneKind
 from edge.service.observers import Observers
 from edge.types import AudioBlock
 from edge.uptime import uptime
@@ -52,6 +53,7 @@ class DoorParts:
     issuer: Issuer
     identification: LiveIdentification
     observers: Observers
+    microphone_kind: MicrophoneKind
 
 
 class Door:
@@ -158,6 +160,9 @@ class Door:
     def work(self) -> None:
         """Carry out commands, and do what may wait for a disk; for every tick."""
         parts = self._parts
+        if self._microphone is not None:
+            parts.enrollment.microphone = self._microphone.kind
+            parts.microphone_kind.tick(self._microphone.kind, self._profiles.profiles)
         parts.commands.work()
         parts.enrollment.tick()
         parts.lockout.tick()

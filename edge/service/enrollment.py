@@ -78,6 +78,7 @@ class RemoteEnrollment:
 
     Attributes:
         wants_blocks: whether `feed` is to be called, else it would do nothing.
+        microphone: the kind of microphone that is listened to, see `edge.types.microphone`.
         told: what was reported, for those who watch; the oldest make room.
     """
 
@@ -89,6 +90,7 @@ class RemoteEnrollment:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wants_blocks = False
+        self.microphone = ""
         self.told: deque[Mapping[str, Any]] = deque(maxlen=_MOST_TOLD)
         self._context = context
         self._store = context.store
@@ -224,6 +226,7 @@ class RemoteEnrollment:
             enrollment = Enrollment(self._store, request, self._settings, replay)
         except ProfileError as error:  # a writer came between
             raise CommandFailed("exists", str(error)) from None
+        enrollment.microphone = self.microphone
         session = _Session(enrollment, self._clock())
         session.trials = _TRIALS if trial else 0
         self._session = session

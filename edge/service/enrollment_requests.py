@@ -58,25 +58,27 @@ class RequestBox:
 
     Args:
         key: what `ProfileStore.derive_key` makes for `PURPOSE`.
+        name: of the place in the state.
     """
 
-    def __init__(self, state: DeviceState, key: bytes) -> None:
+    def __init__(self, state: DeviceState, key: bytes, name: str = REQUEST_KEY) -> None:
         self._state = state
+        self._name = name
         self._sealer = Sealer(key)
 
     def put(self, wanted: Requested) -> None:
         """Leave a request for the running service."""
-        sealed = self._sealer.seal(json.dumps(asdict(wanted)).encode(), REQUEST_KEY)
-        self._state.put(REQUEST_KEY, sealed.hex())
+        sealed = self._sealer.seal(json.dumps(asdict(wanted)).encode(), self._name)
+        self._state.put(self._name, sealed.hex())
 
     def take(self, now_s: float) -> Requested | None:
         """Take out a request, if there is one that is genuine and not too old."""
-        text = self._state.get(REQUEST_KEY)
+        text = self._state.get(self._name)
         if text is None:
             return None
-        self._state.put(REQUEST_KEY, None)
+        self._state.put(self._name, None)
         try:
-            content = self._sealer.open(bytes.fromhex(text), REQUEST_KEY)
+            content = self._sealer.open(bytes.fromhex(text), self._name)
         except ValueError:  # a broken seal is one
             _log.warning("a request to enroll was dropped: it is damaged, or from elsewhere")
             return None

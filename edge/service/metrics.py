@@ -32,8 +32,10 @@ _ANSWER_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 5.
 _READER_S = 5.0
 """A silent reader is disconnected after this: each one costs a thread."""
 _MOST_READERS = 4
-"""At a time. The service may have 64 threads, which no local user must use up."""
+"""At a time. The service may have so many threads, which no local user must use up."""
 _RETRY_S = 60.0
+_DEVICE = ("device",)
+"""The label that says at which door."""
 _NOT_DECIDED = (ReasonCode.RECOGNIZED, ReasonCode.REPEATED)
 
 _GAUGES = {
@@ -75,29 +77,27 @@ class Metrics(Observer):
         self._decisions = prometheus.Counter(
             "edge_voice_decisions",
             "Decisions by what was decided, and why.",
-            ("outcome", "reason"),
+            (*_DEVICE, "outcome", "reason"),
             registry=registry,
         )
-        # All of them from the beginning, so that the first one counts as an increase.
-        self._decisions.labels(Outcome.GRANTED.value, ReasonCode.RECOGNIZED.value)
-        for reason in ReasonCode:
-            if reason not in _NOT_DECIDED:
-                self._decisions.labels(Outcome.DENIED.value, reason.value)
         self._deciding = prometheus.Histogram(
             "edge_voice_deciding_seconds",
             "Time to decide, from the utterance to the decision.",
+            _DEVICE,
             buckets=_DECIDE_S,
             registry=registry,
         )
         self._answering = prometheus.Histogram(
             "edge_voice_answer_seconds",
             "Time from the end of the speech to the decision handed to MQTT.",
+            _DEVICE,
             buckets=_ANSWER_S,
             registry=registry,
         )
         info = prometheus.Info("edge_voice", "Which device and version.", registry=registry)
         info.info({"version": edge.__version__, "device": config.device.id})
-        registry.register(_State(publisher))
+        self._state = _State()
+        registry.register(self._state)
         prometheus.ProcessCollector(registry=registry)
         address, port = config.metrics.address, config.metrics.port
         self._serve: Callable[[], Any] = lambda: prometheus.start_http_server(
@@ -106,17 +106,39 @@ class Metrics(Observer):
         self._place = f"{address}, port {port}"
         self._server: Any = None
         self._tried_at = float("-inf")
+        self._device = config.device.id
+        self._count(self._device, publisher)
         self.tick()
+
+    def _count(self, device: str, publisher: MqttPublisher) -> None:
+        """Begin to count at a door: all from the beginning, so that the first is an increase."""
+        self._decisions.labels(device, Outcome.GRANTED.value, ReasonCode.RECOGNIZED.value)
+        for reason in ReasonCode:
+            if reason not in _NOT_DECIDED:
+                self._decisions.labels(device, Outcome.DENIED.value, reason.value)
+        self._deciding.labels(device)
+        self._answering.labels(device)
+        self._state.publishers[device] = publisher
+
+    def of_door(self, config: Config, publisher: MqttPublisher) -> Observer:
+        """An observer that counts at a further door."""
+        self._count(config.device.id, publisher)
+        return _DoorMetrics(self, config.device.id)
 
     def decided(self, judgment: Judgment) -> None:
         """Count a decision."""
+        self.decided_at(self._device, judgment)
+
+    def decided_at(self, device: str, judgment: Judgment) -> None:
+        """Count a decision of one door."""
         decision = judgment.decision
-        self._decisions.labels(decision.outcome.value, decision.reason.value).inc()
+        self._decisions.labels(device, decision.outcome.value, decision.reason.value).inc()
         took_ms = decision.timings_ms.get("decide")
         if took_ms is not None:
-            self._deciding.observe(took_ms / 1e3)
+            self._deciding.labels(device).observe(took_ms / 1e3)
         if judgment.utterance.speech_ended_at > 0.0 and decision.issued_at is not None:
-            self._answering.observe(max(0.0, decision.issued_at - decision.time))
+            answered_s = max(0.0, decision.issued_at - decision.time)
+            self._answering.labels(device).observe(answered_s)
 
     def tick(self) -> None:
         """Start to serve; a port that is taken is tried again later."""
@@ -177,11 +199,27 @@ def _end(server: Any) -> None:
     server.server_close()
 
 
-class _State:
-    """The state of the device, when Prometheus asks."""
+class _DoorMetrics(Observer):
+    """Counts at a further door."""
 
-    def __init__(self, publisher: MqttPublisher) -> None:
-        self._publisher = publisher
+    def __init__(self, metrics: Metrics, device: str) -> None:
+        self._metrics = metrics
+        self._device = device
+
+    def decided(self, judgment: Judgment) -> None:
+        """Count a decision."""
+        self._metrics.decided_at(self._device, judgment)
+
+
+class _State:
+    """The state of each door, when Prometheus asks.
+
+    Attributes:
+        publishers: by the id of the door.
+    """
+
+    def __init__(self) -> None:
+        self.publishers: dict[str, MqttPublisher] = {}
 
     def collect(self) -> Iterator[Metric]:
         """All metrics that are states."""
@@ -190,17 +228,24 @@ class _State:
             GaugeMetricFamily,
         )
 
-        status, sent = self._publisher.status, self._publisher.counters
-        values = {
-            **status,
-            "microphone_up": status.get("microphone") == "listening",
-            "problem": any(status.get(name) for name in PROBLEMS),
-            "broker_connected": self._publisher.connected,
-            "dropped_decisions": sent.dropped,
-            "confirmed_decisions": sent.confirmed,
-            "broker_connections": sent.connections,
-        }
-        for name, text in _GAUGES.items():
-            yield GaugeMetricFamily(f"edge_voice_{name}", text, float(values.get(name) or 0))
-        for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"edge_voice_{name}", text, float(values.get(name) or 0))
+        found = {device: _values(each) for device, each in list(self.publishers.items())}
+        kinds = ((GaugeMetricFamily, _GAUGES), (CounterMetricFamily, _COUNTERS))
+        for kind, texts in kinds:
+            for name, text in texts.items():
+                family = kind(f"edge_voice_{name}", text, labels=_DEVICE)
+                for device, values in found.items():
+                    family.add_metric((device,), float(values.get(name) or 0))
+                yield family
+
+
+def _values(publisher: MqttPublisher) -> dict[str, Any]:
+    status, sent = publisher.status, publisher.counters
+    return {
+        **status,
+        "microphone_up": status.get("microphone") == "listening",
+        "problem": any(status.get(name) for name in PROBLEMS),
+        "broker_connected": publisher.connected,
+        "dropped_decisions": sent.dropped,
+        "confirmed_decisions": sent.confirmed,
+        "broker_connections": sent.connections,
+    }

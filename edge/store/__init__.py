@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.config import StoreConfig
-from edge.store.profiles import ProfileStore
+from edge.store.profiles import ProfileStore, require_passphrase
 from edge.store.records import MAX_PROFILES
 
 FILE_NAME = "signatures.sqlite"
@@ -15,6 +15,7 @@ __all__ = [
     "MAX_PROFILES",
     "ProfileStore",
     "open_store",
+    "require_passphrase",
 ]
 
 

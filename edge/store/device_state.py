@@ -11,6 +11,8 @@ from edge.errors import StoreError
 from edge.store.sqlite import Database, FileKind, make_private
 
 FILE_NAME = "device.sqlite"
+MICROPHONE_KIND = "microphone_kind"
+"""Name of the kind of microphone that the service last listened to."""
 
 _KIND = FileKind("memory of counters and lock-outs")
 _PROBE = "probe"

@@ -22,6 +22,15 @@ _Profiles = list[Profile]
 _Items = list[Kept]
 
 
+def require_passphrase(profile: Profile) -> None:
+    """Raise `InputError` for a voice alone, which opens nothing, whatever its rule says."""
+    if profile.kind is ProfileKind.VOICE:
+        raise InputError(
+            f"{profile.name} was enrolled by voice alone, which opens nothing, so there is no rule"
+            " to set: to open a door, enroll a passphrase under another name"
+        )
+
+
 class ProfileStore:
     """Profiles and their enrollment samples in one SQLite file, sealed; for any thread and process.
 
@@ -78,6 +87,7 @@ class ProfileStore:
         phrase_model: str = "",
         duress_of: str | None = None,
         confirmed: bool = True,
+        microphone: str = "",
     ) -> Profile:
         """Add a profile together with its samples, if any.
 
@@ -89,6 +99,7 @@ class ProfileStore:
             samples: up to `MAX_SAMPLES`.
             duress_of: id or name of the profile whose duress phrase it is; it goes with that one.
             confirmed: False where the owner has to confirm it before it opens.
+            microphone: the kind that the samples were heard with, empty where it is not known.
 
         Raises:
             ProfileError: the name is impossible or taken, there are too many profiles or samples,
@@ -99,7 +110,12 @@ class ProfileStore:
             profile_id = self._rows.begin(name, kind, phrase, required, duress_of)
             for sample in samples:
                 self._rows.append(
-                    profile_id, sample, speaker_model, phrase_model, confirmed=confirmed
+                    profile_id,
+                    sample,
+                    speaker_model,
+                    phrase_model,
+                    confirmed=confirmed,
+                    microphone=microphone,
                 )
             return self._rows.load(profile_id)
 
@@ -111,10 +127,12 @@ class ProfileStore:
         phrase_model: str,
         *,
         confirmed: bool = True,
+        microphone: str = "",
     ) -> Profile:
         """Add one enrollment sample to a profile, with the SHA-256 of the models that embedded it.
 
         The phrase model is empty for `VOICE`. From then on it is `confirmed` or not, as a whole.
+        `microphone` is the kind that the sample was heard with, empty where it is not known.
 
         Raises:
             ProfileError: it is full, or its samples are of other models.
@@ -122,7 +140,14 @@ class ProfileStore:
         """
         with self._file.writing():
             profile_id = self._rows.resolve(profile)
-            self._rows.append(profile_id, sample, speaker_model, phrase_model, confirmed=confirmed)
+            self._rows.append(
+                profile_id,
+                sample,
+                speaker_model,
+                phrase_model,
+                confirmed=confirmed,
+                microphone=microphone,
+            )
             return self._rows.load(profile_id)
 
     def confirm(self, profile: str) -> Profile:
@@ -184,8 +209,11 @@ class ProfileStore:
         *,
         phrase: str | None = None,
         required: float | None = None,
+        microphones: Sequence[str] = (),
     ) -> Profile:
         """Replace a signature in one step; `phrase` and `required` stay where None is given.
+
+        `microphones` are the kinds that the new one was heard with.
 
         Raises:
             ProfileError: more than `MAX_SAMPLES` samples.
@@ -204,6 +232,7 @@ class ProfileStore:
             self._rows.change(profile_id, **changes)
             for sample in samples:
                 self._rows.append(profile_id, sample, speaker_model, phrase_model)
+            self._rows.change(profile_id, microphones=tuple(microphones))
             return self._rows.load(profile_id)
 
     def reset(self, profile: str) -> Profile:
@@ -231,21 +260,10 @@ class ProfileStore:
             return self._rows.load(profile_id)
 
     def set_rule(self, profile: str, rule: AccessRule) -> Profile:
-        """Set what a person may open, and when.
-
-        Raises:
-            ValueError: an impossible rule.
-            InputError: the profile is of a voice alone, which opens nothing.
-        """
+        """Set what a person may open, and when. Raises `ValueError` for an impossible rule."""
         check_rule(rule)
         with self._file.erasing():
             profile_id = self._rows.resolve(profile)
-            present = self._rows.load(profile_id)
-            if present.kind is ProfileKind.VOICE:
-                raise InputError(
-                    f"{present.name} was enrolled by voice alone, which opens nothing, so there is"
-                    " no rule to set: to open a door, enroll a passphrase under another name"
-                )
             self._rows.change(profile_id, rule=rule)
             return self._rows.load(profile_id)
 

@@ -21,6 +21,7 @@ from edge.types import (
     ProfileKind,
     Window,
 )
+from edge.types.microphone import MAX_KINDS, is_kind
 
 MAX_PROFILES = 200
 MAX_SAMPLES = 50
@@ -103,6 +104,7 @@ def as_dict(record: Profile) -> dict[str, Any]:
         "rule": None if record.rule == EVERYTHING else rule_as_dict(record.rule),
         "duress_of": record.duress_of,
         "confirmed": record.confirmed,
+        "microphones": list(record.microphones),
     }
 
 
@@ -122,12 +124,20 @@ def from_dict(value: Any) -> Profile:
             updated_at=value["updated_at"],
             rule=EVERYTHING if value["rule"] is None else rule_from_dict(value["rule"]),
             duress_of=value["duress_of"],
-            confirmed=value.get("confirmed", True),  # which older versions did not write
+            # Which older versions did not write.
+            confirmed=value.get("confirmed", True),
+            microphones=tuple(_kinds(value.get("microphones", []))),
         )
     except (KeyError, TypeError):
         raise ValueError("a part of it is missing") from None
     check_record(record)
     return record
+
+
+def _kinds(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > MAX_KINDS or not all(map(is_kind, value)):
+        raise ValueError("a microphone it was enrolled with is not one")
+    return value
 
 
 def check_record(record: Profile) -> None:

@@ -16,6 +16,7 @@ from edge.store.names import clean_name, clean_phrase, did_you_mean
 from edge.store.records import MAX_PROFILES, MAX_SAMPLES, check_required, check_sample
 from edge.store.sealed_file import StoreFile, Vault, item_place, sample_place
 from edge.types import EnrollmentSample, Profile, ProfileKind
+from edge.types.microphone import with_kind
 
 MAX_ITEMS = 20_000
 """Items of one store, of all kinds."""
@@ -244,7 +245,7 @@ class ProfileRows:
     def clear(self, profile_id: str) -> None:
         """Remove all samples of a profile."""
         self._file.execute("DELETE FROM sample WHERE profile_id = ?", (profile_id,))
-        self.change(profile_id, speaker_model="", phrase_model="")
+        self.change(profile_id, speaker_model="", phrase_model="", microphones=())
 
     def append(
         self,
@@ -254,6 +255,7 @@ class ProfileRows:
         phrase_model: str,
         *,
         confirmed: bool = True,
+        microphone: str = "",
     ) -> None:
         """Add an enrolled sample. Raises as `ProfileStore.add_sample`."""
         record = self.record(profile_id)
@@ -279,6 +281,7 @@ class ProfileRows:
             speaker_model=speaker_model,
             phrase_model=phrase_model,
             confirmed=confirmed,
+            microphones=with_kind(record.microphones, microphone),
         )
 
     def insert(self, profile_id: str, sample: EnrollmentSample) -> None:

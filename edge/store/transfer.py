@@ -101,6 +101,7 @@ def _add(
         phrase_model=given.phrase_model,
         rule=given.rule,
         confirmed=given.confirmed,
+        microphones=given.microphones,
     )
     for sample in given.samples:
         rows.insert(profile_id, sample)

@@ -88,6 +88,8 @@ class Profile:
         created_at, updated_at: Unix time, of the last change too, seconds.
         duress_of: id of the profile whose duress phrase this is; None for a person's own phrase.
         confirmed: False of what was enrolled over MQTT, until the owner confirms it.
+        microphones: the kinds of microphones that it was enrolled with (`edge.types.microphone`);
+            empty where that is not known, as of what older versions stored.
     """
 
     id: str
@@ -103,6 +105,7 @@ class Profile:
     rule: AccessRule = EVERYTHING
     duress_of: str | None = None
     confirmed: bool = True
+    microphones: tuple[str, ...] = ()
 
     @classmethod
     def begin(
@@ -160,6 +163,7 @@ class Profile:
             "required": self.required,
             "remaining": round(self.remaining, 2),
             "unit": "repetitions" if self.kind is ProfileKind.PHRASE else "seconds",
+            "microphones": list(self.microphones),
             "created_at": utc(self.created_at),
             "updated_at": utc(self.updated_at),
         }

@@ -121,6 +121,7 @@ class Between:
     """`edge-voice wyoming` as a process; `ports` are its assistants'."""
 
     def __init__(self, house: House, *arguments: str) -> None:
+        self.house = house
         self.killed = False
         self.log = house.config.parent / "wyoming.log"
         with self.log.open("ab") as log:

@@ -307,3 +307,12 @@ class Subscriber:
         with self._arrived:
             self.messages.append(Received(message))
             self._arrived.notify_all()
+
+
+def kept(broker: Broker, topic: str) -> dict[str, str]:
+    """What the broker keeps on such topics, by topic, whoever said it."""
+    with Subscriber(broker, contract=False) as listener, connected(broker) as client:
+        send(client, "end/of/what/was/kept", "{}")
+        listener.wait_for("end/of/what/was/kept")
+    found = {each.topic: each.text for each in listener.messages if each.retain}
+    return {each: text for each, text in found.items() if paho.topic_matches_sub(topic, each)}

@@ -35,6 +35,7 @@ class ScriptedMicrophone:
 
     def __init__(self, device: object = None, ring_s: float = 20.0, stall_s: float = 3.0) -> None:
         self.name = "a microphone" if device is None else str(device)
+        self.kind = f"microphone {self.name}"
         self.closed = False
 
     def __enter__(self) -> ScriptedMicrophone:

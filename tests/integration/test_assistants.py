@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,8 @@ from tests.integration.assistants import (
     until,
     words,
 )
-from tests.integration.broker import Broker, Subscriber, free_port
-from tests.integration.waiting import PATIENCE
+from tests.integration.broker import Broker, Subscriber, connected, free_port, send
+from tests.integration.waiting import PATIENCE, settled
 
 ADA = ("ada_wrong_phrase", "ada_right_phrase")
 STRANGER = ("stranger_other_phrase", "stranger_adas_phrase")
@@ -124,6 +126,13 @@ def test_an_enrolled_person_gets_through(between: Between, name: str) -> None:
     assert text_of(run(speak(between.ports[name], sound))) == prefix + words(sound)
 
 
+def test_of_a_text_in_pieces_the_first_has_the_name(between: Between) -> None:
+    sound = said(*ADA)
+    events = run(speak(between.ports["streaming-gated"], sound))
+    pieces = [event.data["text"] for event in events if event.type == "transcript-chunk"]
+    assert "".join(pieces).strip() == f"Ada: {words(sound)}"
+
+
 @pytest.mark.parametrize("name", ["gated", "streaming-gated", "robins", "adas"])
 def test_a_stranger_does_not(between: Between, name: str) -> None:
     events = run(speak(between.ports[name], said(*STRANGER)))
@@ -136,7 +145,7 @@ def test_ten_at_once(between: Between) -> None:
     sounds = [whole[: -2 * 1600 * number or None] for number in range(10)]
 
     async def all_of_them() -> list[str]:
-        port = between.ports["gated"]
+        port = between.ports["open"]
         return [text_of(each) for each in await asyncio.gather(*(speak(port, s) for s in sounds))]
 
     assert run(all_of_them()) == [words(sound) for sound in sounds]
@@ -250,19 +259,27 @@ def test_who_spoke_is_published_before_the_text_is_there(
         assert text_of(run(speak(server.ports["kitchen"], bytes(64_000)))) == ""
         silence = heard.wait_for("kitchen/utterance", lambda told: not told["length_s"]).json
         assert (silence["speakers"], silence["unknown_s"]) == ([], 0.0)
+        # Somebody hangs up in the middle: nobody speaks any more.
+        before = len(heard.on("kitchen/speaker"))
+        with socket.create_connection(("127.0.0.1", server.ports["kitchen"]), PATIENCE) as line:
+            send_all(line, said(*ADA), whole=False)
+            assert settled(lambda: len(heard.on("kitchen/speaker")) > before)
+        assert settled(lambda: heard.on("kitchen/speaker")[-1].json["state"] == "silent")
+
         server.process.kill()
         assert heard.wait_for("kitchen/status", lambda status: status["state"] == "offline")
         assert heard.on("kitchen/status")[-1].text == OFFLINE
         server.killed = True
 
 
-def send_all(line: socket.socket, sound: bytes) -> None:
+def send_all(line: socket.socket, sound: bytes, *, whole: bool = True) -> None:
     """An utterance without the library, to look at the bare socket."""
     head = {"rate": 16000, "width": 2, "channels": 1}
     line.sendall(json.dumps({"type": "audio-start", "data": head}).encode() + b"\n")
     chunk = {"type": "audio-chunk", "data": head, "payload_length": len(sound)}
     line.sendall(json.dumps(chunk).encode() + b"\n" + sound)
-    line.sendall(b'{"type": "audio-stop"}\n')
+    if whole:
+        line.sendall(b'{"type": "audio-stop"}\n')
 
 
 @pytest.mark.parametrize("name", ["kitchen", "test-door-kitchen"])
@@ -289,3 +306,85 @@ def test_the_announcement_is_seen(name: str) -> None:
             return [(info.port, info.parsed_addresses())]
 
     assert run(seen()) == [(10310, ["127.0.0.1"])]
+
+
+def read_to(port: int, *names: str) -> str:
+    """What an assistant understands of sentences that are read to it."""
+    return text_of(run(speak(port, said(*names))))
+
+
+def test_enrolling_through_the_satellite(
+    tmp_path: Path, broker: Broker, program: SpeechToText
+) -> None:
+    kitchen = {"kitchen": assistant(program, gate="enrolled")}
+    allowed = {"enroll": True, "enroll_person": True, "enroll_cancel": True}
+    settings = {"enrollment": {"voice_seconds": 4}, "commands": {"unsigned": allowed}}
+    with Subscriber(broker) as heard, serving(tmp_path, kitchen, broker, **settings) as server:
+        port, house = server.ports["kitchen"], server.house
+        assert read_to(port, "robin_right_phrase") == ""
+
+        def enrollment(state: str, done: int) -> None:
+            heard.wait_for(
+                "kitchen/status",
+                lambda status: (
+                    status.get("enrollment", {}).get("state") == state
+                    and status["enrollment"]["done"] >= done
+                ),
+            )
+
+        with connected(broker) as phone:
+            base = "edge-voice/kitchen"
+            send(phone, f"{base}/set/enroll_person", "Robin")
+            send(phone, f"{base}/set/enroll", "PRESS")
+            enrollment("started", 0)
+            send(phone, f"{base}/set/enroll_cancel", "PRESS")
+            enrollment("canceled", 0)
+            send(phone, f"{base}/set/enroll", "PRESS")
+            assert settled(lambda: starts(heard) == 2)
+        assert read_to(port, "robin_enroll_1") == ""
+        enrollment("accepted", 1)
+        # Another voice is neither learned nor obeyed.
+        assert read_to(port, *ADA) == ""
+        enrollment("refused", 1)
+        assert read_to(port, "robin_enroll_2", "robin_enroll_3") == ""
+        enrollment("unconfirmed", 4)
+        assert read_to(port, "robin_right_phrase") == ""
+        assert read_to(port, *ADA) == words(said(*ADA))
+        assert house.run("profiles", "confirm", "Robin").returncode == 0
+        assert read_to(port, "robin_right_phrase") == words(said("robin_right_phrase"))
+        assert '"what":"enrolled"' in house.run("audit", "show", "--json").stdout.replace(" ", "")
+
+
+def starts(heard: Subscriber) -> int:
+    """How often an enrollment has begun, as far as it was told."""
+    states = [each.json.get("enrollment", {}).get("state") for each in heard.on("kitchen/status")]
+    return sum(now == "started" != before for before, now in pairwise(["", *states]))
+
+
+def test_enrolling_from_the_command_line(tmp_path: Path, program: SpeechToText) -> None:
+    kitchen = {"kitchen": assistant(program, gate="enrolled")}
+    with serving(tmp_path, kitchen, enrollment={"voice_seconds": 4}) as server:
+        port, house = server.ports["kitchen"], server.house
+        command = ("enroll", "Robin", "--voice", "--assistant")
+        assert (
+            "no such assistant: 'attic'; use one of kitchen" in house.run(*command, "attic").stderr
+        )
+        again = house.run("enroll", "Ada", "--voice", "--assistant", "kitchen")
+        assert (again.returncode, "Ada is already enrolled" in again.stderr) == (2, True)
+        with subprocess.Popen(
+            house.command(*command, "kitchen"),
+            env=house.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            begun = process.stdout.readline()
+            assert begun == "Read aloud to the satellite, 4 s of speech in all.\n"
+            for number in (1, 2):
+                assert read_to(port, f"robin_enroll_{number}") == ""
+            assert process.stdout.read().endswith("Robin is enrolled.\n")
+            assert process.wait(PATIENCE) == 0
+        assert read_to(port, "robin_right_phrase") == words(said("robin_right_phrase"))
+        shown = json.loads(house.run("profiles", "show", "Robin", "--json").stdout)
+        assert "Wyoming satellite" in str(shown)
+    assert "does not run" in house.run(*command, "kitchen").stderr

@@ -64,8 +64,9 @@ def test_it_puts_things_where_they_belong(unpacked: Path) -> None:
     assert (unpacked / "etc/edge-voice").is_dir()
     (unit,) = unpacked.rglob("edge-voice.service")
     assert unit.read_text() == (REPOSITORY / "systemd/edge-voice.service").read_text()
-    (server,) = unpacked.rglob("edge-voice-serve.service")
-    assert server.read_text() == (REPOSITORY / "systemd/edge-voice-serve.service").read_text()
+    for name in ("edge-voice-serve.service", "edge-voice-wyoming.service"):
+        (server,) = unpacked.rglob(name)
+        assert server.read_text() == (REPOSITORY / "systemd" / name).read_text()
     assert not [path for path in files if "amqtt" in path.parts or path.suffix == ".pyc"]
     assert not (unpacked / "DEBIAN/conffiles").exists()  # setup writes what is in /etc
 
@@ -87,14 +88,18 @@ def test_a_bill_of_what_is_in_it_lies_beside_it(package: Path, unpacked: Path) -
             assert f"--hash=sha256:{digest['content']}" in locked
 
 
-def test_the_http_server_is_there_and_does_not_start_by_itself(unpacked: Path) -> None:
-    assert list(unpacked.glob("usr/lib/edge-voice/starlette"))
+@pytest.mark.parametrize(("name", "package"), [("serve", "starlette"), ("wyoming", "wyoming")])
+def test_a_server_is_there_and_does_not_start_by_itself(
+    unpacked: Path, name: str, package: str
+) -> None:
+    assert list(unpacked.glob(f"usr/lib/edge-voice/{package}"))
     installed = (unpacked / "DEBIAN/postinst").read_text()
     default = "was-enabled defaults to true"
-    before, _, after = installed.partition("unmask 'edge-voice-serve.service'")
+    before, _, after = installed.partition(f"unmask 'edge-voice-{name}.service'")
     assert default in before
     assert default not in after
-    assert "invoke stop 'edge-voice-serve.service'" in (unpacked / "DEBIAN/prerm").read_text()
+    prerm = (unpacked / "DEBIAN/prerm").read_text()
+    assert f"invoke stop 'edge-voice-{name}.service'" in prerm
 
 
 def test_purging_deletes_and_removing_does_not(unpacked: Path) -> None:

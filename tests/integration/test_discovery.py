@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paho.mqtt.client as paho
 import pytest
 
 from edge.config import (
@@ -30,7 +29,7 @@ from edge.service.home_assistant import HomeAssistant
 from edge.service.observers import sound_level
 from edge.store.device_state import DeviceState
 from edge.types import AudioBlock
-from tests.integration.broker import Broker, Subscriber, connected, send
+from tests.integration.broker import Broker, Subscriber, connected, kept, send
 from tests.integration.house import House, feed, is_listening, speak, stop
 from tests.integration.waiting import settled
 
@@ -38,15 +37,6 @@ PREFIX = "ha"
 HERE = f"{PREFIX}/sensor/edge_voice_test-door/last_person/config"
 SWITCH = f"{PREFIX}/switch/edge_voice_test-door/listening/config"
 ON = {"discovery": True, "prefix": PREFIX, "sound_interval_s": 1}
-
-
-def kept(broker: Broker, topic: str) -> dict[str, str]:
-    """What the broker keeps on such topics, by topic, whoever said it."""
-    with Subscriber(broker, contract=False) as listener, connected(broker) as client:
-        send(client, "end/of/what/was/kept", "{}")
-        listener.wait_for("end/of/what/was/kept")
-    found = {each.topic: each.text for each in listener.messages if each.retain}
-    return {each: text for each, text in found.items() if paho.topic_matches_sub(topic, each)}
 
 
 @pytest.fixture
@@ -75,7 +65,7 @@ def test_the_service_announces_what_it_can_do(house: House, broker: Broker) -> N
         try:
             feed(service, np.zeros(16_000))
             listener.wait_for("/status", is_listening)
-            assert settled(lambda: len(configs(listener)) == 16)
+            assert settled(lambda: len(configs(listener)) == 19)
             found = configs(listener)
             names = {topic.split("/")[3] for topic, content in found.items() if content}
             assert names == {
@@ -163,7 +153,7 @@ def test_it_is_said_again_when_home_assistant_is_born(
     listening = Subscriber(broker, contract=False)
     doing = device(tmp_path, broker, told.append)
     with listening as listener, connected(broker) as client, doing:
-        assert settled(lambda: len(configs(listener)) == 16)
+        assert settled(lambda: len(configs(listener)) == 19)
         # Somebody else has spoiled one meanwhile, and nobody asks for it yet.
         send(client, HERE, "spoiled", retain=True)
         assert settled(lambda: "spoiled" in [message.text for message in listener.messages])
@@ -176,7 +166,7 @@ def test_it_is_said_again_when_home_assistant_is_born(
         for _ in range(200):  # a flood is heard once
             client.publish(f"{PREFIX}/status", "online", qos=1)
         heard_all()
-        assert settled(lambda: len(configs(listener)) == 16)
+        assert settled(lambda: len(configs(listener)) == 19)
         assert len(listener.on(HERE)) == 1
         # Not too soon after the one before.
         let_pass(1800.0)

@@ -73,6 +73,25 @@ def test_all_is_well_and_nothing_is_changed(state: Path) -> None:
     assert snapshot(state) == before
 
 
+def test_who_was_enrolled_with_another_microphone(state: Path) -> None:
+    with open_store(state) as store:
+        for name, kind in (("Grace", "browser"), ("Zoë", "program ffmpeg"), ("Bob", "recording")):
+            store.create(
+                name, ProfileKind.PHRASE, required=1, samples=[make_sample()],
+                speaker_model="8" * 64, phrase_model="9" * 64, microphone=kind,
+            )  # fmt: skip
+    context = Context(Config(state_directory=state), microphone="program ffmpeg")
+    found = {each.code: each for each in check(context)}["people.other_microphone"]
+    assert found.found == ("enrolled with another microphone than this one (program ffmpeg): Grace")
+    assert "edge-voice enroll NAME --more" in found.remedy
+    # The service has the microphone, and has left word of it.
+    assert "people.other_microphone" not in codes(look(state))
+    with closing(DeviceState(state)) as device:
+        device.put("microphone_kind", "microphone USB")
+    found = {each.code: each for each in look(state)}["people.other_microphone"]
+    assert found.found.endswith("(microphone USB): Grace, Zoë")
+
+
 def test_who_waits_and_who_has_two_names(state: Path) -> None:
     model = read_card(resources.models_directory() / "speaker_embedding.json").sha256
     with open_store(state) as store:

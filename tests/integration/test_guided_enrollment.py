@@ -288,6 +288,26 @@ def test_from_files(store: ProfileStore, tmp_path: Path, capsys: Capture) -> Non
     assert value["noise"]["verdict"] == "quiet"
 
 
+def test_one_more_repetition_at_another_microphone(
+    hear: Hear, store: ProfileStore, tmp_path: Path, capsys: Capture
+) -> None:
+    hear(2.0, *ADA)
+    assert enroll("Ada", "--no-trial", "--device", "desk", capture=capsys)[0] == 0
+    assert store.get("Ada").microphones == ("microphone desk",)
+    hear(2.0, "ada_right_phrase")
+    code, out, err = enroll("Ada", "--more", "--no-trial", "--device", "hall", capture=capsys)
+    assert (code, out) == (0, "Ada is enrolled.\n")
+    assert (
+        "Enrolled so far with another microphone (microphone desk): if repetitions are rejected"
+        " here, enroll with --again."
+    ) in " ".join(err.split())
+    ada = store.get("Ada")
+    assert (len(ada.enrolled), ada.microphones) == (4, ("microphone desk", "microphone hall"))
+    three = files(ADA, tmp_path)
+    assert enroll("Ada", "--again", *three, capture=capsys)[0] == 0
+    assert store.get("Ada").microphones == ("recording",)
+
+
 def test_a_voice_that_has_another_name_already(
     store: ProfileStore, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -437,8 +457,10 @@ def test_the_voice_alone(hear: Hear, capsys: Capture) -> None:
     assert "Ada, talk about anything, and pause now and then." in err
     assert "0.0 of 4 seconds" in err
     assert "Now a trial: say a sentence." in err
-    assert "Trial: this is Ada, " in out
-    assert "phrase" not in out
+    assert "A voice alone is recognized, and opens nothing" in out
+    _, _, trial = out.partition("Trial: this is Ada, ")
+    assert trial
+    assert "phrase" not in trial
     hear(2.0, *ROBIN[:2], *["stranger_other_phrase"] * 3)
     code, out, _ = enroll("Robin", "--voice", capture=capsys)
     assert code == 1
@@ -468,6 +490,10 @@ def test_a_duress_phrase(hear: Hear, tmp_path: Path, capsys: Capture) -> None:
         (["--trial", "x.wav"], "--trial FILE needs files: at the microphone the trial is"),
         (["--rounds", "3"], "--rounds and --files-from need --digits"),
         (["--short"], "--short needs --voice: a passphrase is always said three times"),
+        (
+            ["--more", "--again"],
+            "--more adds to a signature: it cannot be used with --again or --duress",
+        ),
         (["--voice", "--phrase", "x"], "--phrase cannot be used with --voice: any speech will do"),
         (
             ["--voice", "--duress"],

@@ -41,7 +41,9 @@ def figures(text: str) -> Figures:
 
 
 def plain(found: Figures) -> dict[str, float]:
-    return {name: value for (name, labels), value in found.items() if not labels}
+    """Those of one door, and of the process."""
+    alone = ((), (("device", "test-door"),))
+    return {name: value for (name, labels), value in found.items() if labels in alone}
 
 
 def decisions(found: Figures) -> dict[tuple[str, str], float]:
@@ -173,7 +175,7 @@ def test_a_port_that_is_taken_is_tried_again(
         place = f"metrics cannot be served at 127.0.0.1, port {port} "
         assert said[0] == f"{place}(address already in use); choose another metrics.port"
     metrics.tick()
-    assert "edge_voice_broker_connected 0.0" in fetch(port)
+    assert 'edge_voice_broker_connected{device="front-door"} 0.0' in fetch(port)
     metrics.close()
     assert settled(lambda: not _answers(port))
 

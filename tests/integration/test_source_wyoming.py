@@ -15,6 +15,7 @@ import soundfile
 
 pytest.importorskip("wyoming")
 
+from edge.store import open_store
 from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.house import DEMO, House, is_listening, stop
 from tests.integration.satellite import Satellite, quiet
@@ -25,6 +26,7 @@ def test_a_satellite_is_heard_cut_frozen_and_back(broker: Broker, tmp_path: Path
     with Satellite() as satellite, Subscriber(broker) as home:
         house = House(tmp_path, broker, dict(os.environ), audio={"source": satellite.address})
         house.enroll_ada()
+        _at_a_browser(tmp_path / "state")
         service = house.start()
         try:
             satellite.accept()
@@ -54,6 +56,17 @@ def test_a_satellite_is_heard_cut_frozen_and_back(broker: Broker, tmp_path: Path
         finally:
             stop(service)
         assert satellite.told().type == "pause-satellite"
+    (warning,) = (line for line in house.log.read_text().splitlines() if "(browser)" in line)
+    assert "Ada was enrolled with another microphone (browser) than this one (Wyoming" in warning
+
+
+def _at_a_browser(state: Path) -> None:
+    """Have Ada's signature be one that was enrolled in a browser."""
+    with open_store(state) as store:
+        ada = store.get("Ada")
+        store.replace_samples(
+            "Ada", ada.samples, ada.speaker_model, ada.phrase_model, microphones=["browser"]
+        )
 
 
 def _is_lost(status: dict[str, object]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from edge.monitor.messages import SYSTEM_SOCKET
 from tests.integration.broker import require
 from tests.integration.waiting import PATIENCE
-from tools.confined.unit import SERVER, UNIT, limited
+from tools.confined.unit import ASSISTANTS, SERVER, UNIT, limited
 from tools.run_confined import boot, judge, missing
 
 MOST_EXPOSURE = 1.5
@@ -45,9 +45,9 @@ def exposure(file: Path) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize("which", ["the service", "a command", "the server"])
+@pytest.mark.parametrize("which", ["the service", "a command", "the server", "the assistants"])
 def test_systemd_accepts_the_unit(tmp_path: Path, which: str) -> None:
-    text = (SERVER if which == "the server" else UNIT).read_text()
+    text = {"the server": SERVER, "the assistants": ASSISTANTS}.get(which, UNIT).read_text()
     if which == "a command":
         text = limited(text, "edge-voice devices")
     result = analyze("verify", "--man=no", str(accepted(tmp_path, text)))
@@ -56,7 +56,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path, which: str) -> None:
     assert ours == []
 
 
-@pytest.mark.parametrize("unit", [UNIT, SERVER], ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", [UNIT, SERVER, ASSISTANTS], ids=lambda unit: unit.stem)
 def test_little_is_exposed(tmp_path: Path, unit: Path) -> None:
     text = unit.read_text()
     assert exposure(accepted(tmp_path, text)) <= MOST_EXPOSURE
@@ -79,6 +79,14 @@ def test_the_server_is_limited_as_the_service_is_and_behind_it() -> None:
     assert {"PrivateDevices=yes", "Nice=10", "CPUWeight=20", "IOWeight=20"} <= server - service
 
 
+def test_the_server_for_assistants_is_limited_as_the_http_server_is() -> None:
+    http, assistants = settings(SERVER), settings(ASSISTANTS)
+    assert {line.partition("=")[0] for line in http ^ assistants} == {
+        "Description", "ExecStart", "LoadCredential", "SetCredential",
+        "RestrictAddressFamilies", "IPAddressAllow",
+    }  # fmt: skip
+
+
 def test_a_limit_of_the_unit_is_one_of_its_commands() -> None:
     text = UNIT.read_text()
     command = limited(text, "/bin/true", "Environment=A=1").splitlines()
@@ -97,7 +105,7 @@ def test_the_folder_of_the_monitor_is_where_it_looks() -> None:
     assert "RuntimeDirectoryMode=0750" in lines
 
 
-@pytest.mark.parametrize(("unit", "credentials"), [(UNIT, 5), (SERVER, 3)])
+@pytest.mark.parametrize(("unit", "credentials"), [(UNIT, 5), (SERVER, 3), (ASSISTANTS, 3)])
 def test_every_credential_may_be_missing(unit: Path, credentials: int) -> None:
     lines = unit.read_text().splitlines()
     loaded = [line.split("=")[1].split(":")[0] for line in lines if line.startswith("LoadCred")]

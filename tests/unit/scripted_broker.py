@@ -206,7 +206,8 @@ class Broker:
         if kind == "Publish":
             sent.qos, sent.retain = flags >> 1 & 3, bool(flags & 1)
             sent.topic, body = _split(body)
-            number, body = body[:2], body[2:]
+            if sent.qos:
+                number, body = body[:2], body[2:]
             if self._version == 5:
                 found, body = _properties(PacketTypes.PUBLISH, body)
                 sent.expiry_s = getattr(found, "MessageExpiryInterval", None)

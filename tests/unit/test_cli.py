@@ -53,7 +53,7 @@ def test_every_command_explains_itself(capsys: Capture, command: str) -> None:
     [
         ([], "name a command"),
         (["profile"], "did you mean profiles?"),
-        (["open"], "the commands are setup, run, serve, demo"),
+        (["open"], "the commands are setup, run, serve, wyoming, demo"),
         (["--frobnicate", "profiles", "list"], "--frobnicate"),
         (["access", "set", "Ada", "--hours=--"], "--hours=-- has no usable value"),
         (["--config=--", "profiles", "list"], "--config=-- has no usable value"),

@@ -68,9 +68,9 @@ def test_in_words(capsys: Capture) -> None:
     assert main(["access", "show"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Ada: every door, always; may open front-door now"
-    assert lines[1].endswith("; cannot open yet: the enrollment is not complete")
+    assert lines[1] == "Grace: opens nothing: enrolled by voice alone, without a passphrase"
     code, value = run_json(capsys, "access", "show", "Grace")
-    assert (code, value["allowed_now"], value["reason"]) == (0, False, "not_enrolled")
+    assert (code, value["allowed_now"], value["reason"]) == (0, False, "voice_only")
     arguments = ["--doors", "garage", "--until", "2027-12-31", "--hours", "fri-sun 22:00-06:00"]
     assert main(["access", "set", "Ada", *arguments]) == 0
     assert capsys.readouterr().out == (
@@ -82,6 +82,27 @@ def test_in_words(capsys: Capture) -> None:
     assert changed["rule"] == "doors garage, fri-sun 22:00-06:00, through 2027-12-31"
     assert main(["access", "disable", "Ada"]) == 0
     assert "Ada: disabled (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["set", "--doors", "garage"], ["enable"], ["disable"], ["clear"]]
+)
+def test_a_voice_alone_is_given_no_door(
+    capsys: Capture, store_path: Path, arguments: list[str]
+) -> None:
+    action, *rest = arguments
+    text = complaint(capsys, "access", action, "Grace", *rest)
+    assert "Grace was enrolled by voice alone, which opens nothing" in text
+    assert "enroll a passphrase under another name" in text
+    with ProfileStore(store_path) as store:
+        assert store.get("Grace").rule == EVERYTHING
+
+
+def test_whoever_is_not_enrolled_whole_cannot_open(capsys: Capture, store_path: Path) -> None:
+    with ProfileStore(store_path) as store:
+        store.create("Zoë", ProfileKind.PHRASE, required=3)
+    code, value = run_json(capsys, "access", "show", "Zoë")
+    assert (code, value["allowed_now"], value["reason"]) == (0, False, "not_enrolled")
 
 
 def test_whoever_waits_to_be_confirmed_cannot_open(capsys: Capture, store_path: Path) -> None:
@@ -97,12 +118,12 @@ def test_whoever_waits_to_be_confirmed_cannot_open(capsys: Capture, store_path: 
 
 
 def test_everybody_as_json(capsys: Capture) -> None:
-    main(["access", "disable", "Grace"])
+    main(["access", "disable", "Ada"])
     capsys.readouterr()
     code, value = run_json(capsys, "access", "show")
     assert code == 0
     found = [(each["profile"]["name"], each["reason"]) for each in value["access"]]
-    assert found == [("Ada", None), ("Grace", "disabled")]
+    assert found == [("Ada", "disabled"), ("Grace", "voice_only")]
 
 
 @pytest.mark.parametrize(

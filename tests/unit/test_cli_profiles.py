@@ -75,7 +75,9 @@ def test_show_never_shows_a_signature(capsys: Capture) -> None:
     for name in ("created_at", "updated_at"):
         assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value["profile"][name])
     assert main(["profiles", "show", "Ada"]) == 0
-    assert "3 of 3 repetitions" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "3 of 3 repetitions" in shown
+    assert "heard    not known" in shown
 
 
 @pytest.mark.usefixtures("store_path")

@@ -47,7 +47,7 @@ def handlers_of(
         LockOutConfig(enabled=lockout), DeviceState(folder), record=lambda _: None,
         changed=lambda _: None,
     )  # fmt: skip
-    return CommandHandlers(context, counted, ignored, ignored).handlers()
+    return CommandHandlers(context, counted, ignored, ignored, ignored).handlers()
 
 
 def enroll(store: ProfileStore, name: str, duress_of: str | None = None) -> str:
@@ -142,10 +142,12 @@ class Device:
             enrolled_twice=lambda _: True,
         )
         policy: Any = SimpleNamespace(count_able=lambda: able, demand=lambda: note("demand"))
+        switch: Any = SimpleNamespace(available=True, set=lambda on: note(("identifying", on)))
+        self.switch = switch
         lockout = LockOut(
             LockOutConfig(), DeviceState(folder), record=lambda _: None, changed=lambda _: None
         )
-        self.handlers = CommandHandlers(context, lockout, enrollment, policy).handlers()
+        self.handlers = CommandHandlers(context, lockout, enrollment, policy, switch).handlers()
 
     def __call__(self, command: str, **arguments: Any) -> Any:
         self.done.clear()
@@ -162,6 +164,29 @@ def test_whether_it_listens(store: ProfileStore, tmp_path: Path) -> None:
     assert device("arm") == {"listening": True}
     assert device.done == [{"listening": True}]
     assert device("status")["listening"] is True
+
+
+def test_whether_it_identifies(store: ProfileStore, tmp_path: Path) -> None:
+    device = Device(store, tmp_path)
+    assert device("identify_stop") == {"identifying": False}
+    assert device("identify_start") == {"identifying": True}
+    assert device.done == [("identifying", True)]
+    device.switch.available = False
+    with pytest.raises(CommandFailed, match="switched_off") as caught:
+        device("identify_start")
+    assert caught.value.message == "identification.enabled is off in the configuration"
+    assert device.done == []
+
+
+def test_a_voice_alone_is_given_no_door(store: ProfileStore, tmp_path: Path) -> None:
+    device = Device(store, tmp_path)
+    kim = store.create("Kim", ProfileKind.VOICE, required=30.0)
+    for command in ("enable", "disable"):
+        with pytest.raises(CommandFailed, match="opens_nothing") as caught:
+            device(command, person="Kim")
+        assert caught.value.message.startswith("Kim was enrolled by voice alone")
+    assert device.done == []
+    assert store.get(kim.id).rule.enabled
 
 
 def test_a_challenge_is_demanded_only_where_somebody_can_answer(

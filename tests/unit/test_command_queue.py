@@ -152,6 +152,21 @@ def test_repeated_and_reordered_also_after_a_restart(tmp_path: Path) -> None:
     assert again.reasons == ["repeated", "repeated", "done"]
 
 
+def test_of_two_doors_with_one_key_none_takes_back_what_the_other_one_has_counted(
+    tmp_path: Path,
+) -> None:
+    front, back = Home(tmp_path), Home(tmp_path)
+    for door, counter in ((front, 9), (back, 5)):
+        door.queue.receive(arrived(ordered("ping", counter=counter)))
+        door.queue.work()
+        assert door.reasons == ["done"]
+    again = Home(tmp_path)
+    for counter in (6, 9, 10):
+        again.queue.receive(arrived(ordered("ping", counter=counter)))
+    again.queue.work()
+    assert again.reasons == ["repeated", "repeated", "done"]
+
+
 def test_two_at_once_with_one_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locks = watch_locks(monkeypatch, edge.mqtt.command_queue)
     home = Home(tmp_path)

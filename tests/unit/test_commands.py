@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -193,10 +193,15 @@ def test_a_command_as_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert longer["expires_at"] == "2026-03-01T12:05:00.123Z"
 
 
+ALL = UnsignedConfig(*[True] * len(fields(UnsignedConfig)))
+
+
 @pytest.mark.parametrize(
     ("suffix", "payload", "command"),
     [
         ("listening", b"ON", ("arm", {})), ("listening", b"OFF", ("disarm", {})),
+        ("identification", b"ON", ("identify_start", {})),
+        ("identification", b"OFF", ("identify_stop", {})),
         ("lift_lockout", b"PRESS", ("lift_lockout", {})), ("lock_out", b"PRESS", ("lock_out", {})),
         ("enroll", b"PRESS", ("enroll_start", {})),
         ("enroll_cancel", b"PRESS", ("enroll_cancel", {})),
@@ -212,13 +217,13 @@ def test_unsigned_commands(suffix: str, payload: bytes, command: tuple[str, Any]
     read = read_unsigned(message, replace(UnsignedConfig(), **{suffix: True}))
     assert (read.name, read.arguments) == command
     assert (read.id, read.key_id, read.role, read.counter) == ("", None, None, 0)
-    others = UnsignedConfig(*[True] * 7)
+    first = {"listening": "arm", "identification": "identify_start"}.get(suffix, command[0])
     with pytest.raises(CommandRefused, match="switched_off") as caught:
-        read_unsigned(message, replace(others, **{suffix: False}))
-    assert caught.value.command == ("arm" if suffix == "listening" else command[0])
+        read_unsigned(message, replace(ALL, **{suffix: False}))
+    assert caught.value.command == first
     with pytest.raises(CommandRefused, match="retained") as caught:
         read_unsigned(replace(message, retained=True), UnsignedConfig())
-    assert caught.value.command == ("arm" if suffix == "listening" else command[0])
+    assert caught.value.command == first
 
 
 @pytest.mark.parametrize(
@@ -237,9 +242,7 @@ def test_unsigned_commands_that_are_refused(
     suffix: str, payload: bytes, reason: str, command: str | None
 ) -> None:
     with pytest.raises(CommandRefused, match=f"^{reason}$") as caught:
-        read_unsigned(
-            Incoming(f"set/{suffix}", payload, retained=False), UnsignedConfig(*[True] * 7)
-        )
+        read_unsigned(Incoming(f"set/{suffix}", payload, retained=False), ALL)
     assert (caught.value.command, caught.value.id, caught.value.key_id) == (command, "", None)
 
 

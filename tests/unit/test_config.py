@@ -16,7 +16,7 @@ import yaml
 import edge.config.loading
 from edge.cli.main import main
 from edge.config import Config, Setting, all_settings, find_config, load_config
-from edge.config.settings import MicrophoneConfig, SecurityConfig
+from edge.config.settings import AssistantConfig, MicrophoneConfig, SecurityConfig
 from edge.errors import EXIT_INPUT, ConfigError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "config"
@@ -371,3 +371,33 @@ def test_not_text(tmp_path: Path) -> None:
     assert str(refused(file)).startswith(f"{file}:2: not UTF-8 text")
     file.write_bytes(b"device:\n  name: \x00\n")
     assert str(refused(file)).startswith(f"{file}:2: a control character")
+
+
+KITCHEN = "wyoming:\n  assistants:\n    kitchen:\n"
+
+
+def test_assistants(tmp_path: Path) -> None:
+    text = f"{KITCHEN}      speech_to_text: '[fd00::1]:10300'\n      people: Ada, , Grace Hopper\n"
+    config = read(tmp_path, text + "      gate: enrolled\n").wyoming
+    assert config.stays_here
+    kitchen = config.assistants["kitchen"]
+    assert kitchen.program == ("fd00::1", 10300)
+    assert kitchen.names == ["Ada", "Grace Hopper"]
+    assert (AssistantConfig().program, AssistantConfig().names) == (("127.0.0.1", 10300), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{KITCHEN}    attic:\n", "4: wyoming.assistants.attic.port: the port of kitchen"),
+        (f"{KITCHEN}      port: 10300\n", "3: wyoming.assistants.kitchen.speech_to_text: its own"),
+        (f"{KITCHEN}      people: Ada\n", "4: wyoming.assistants.kitchen.people: has no effect"),
+        (f"device:\n  id: kitchen\n{KITCHEN}", "5: wyoming.assistants.kitchen: the name of device"),
+        (f"microphones:\n  kitchen:\n{KITCHEN}", "kitchen: the name of a microphone; give another"),
+        (f"{KITCHEN}      gate: shut\n", "4: wyoming.assistants.kitchen.gate: 'shut'"),
+        (f"{KITCHEN}      speech_to_text: whisper\n", "has no port; give host:port"),
+    ],
+)
+def test_a_mistake_in_an_assistant(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        read(tmp_path, text)

@@ -45,6 +45,14 @@ UNSEEN = "holds a character that cannot be seen"
 @pytest.mark.parametrize(
     ("use", "text", "said"),
     [
+        ("place", "whisper", "has no port; give host:port"),
+        ("place", "tcp://whisper:10300", "is a URL; give whisper:10300"),
+        ("place", "whisper:0", "has no such port; give 1 to 65535"),
+        (
+            "place",
+            "-x-:10300",
+            "is not a host name; give letters, digits and - between single dots",
+        ),
         ("host", "broker.lan:1883", "has a port in it; give broker.lan, and set mqtt.port to 1883"),
         ("host", "[::1]:1883", "has a port in it; give ::1, and set mqtt.port to 1883"),
         ("host", "[::1]", "has brackets; give ::1"),

@@ -13,7 +13,15 @@ import pytest
 import yaml
 
 from edge.cli.main import main
-from edge.config import CommandsConfig, Config, DeviceConfig, HomeAssistantConfig, UnsignedConfig
+from edge.config import (
+    CommandsConfig,
+    Config,
+    DeviceConfig,
+    HomeAssistantConfig,
+    IdentificationConfig,
+    UnsignedConfig,
+    load_config,
+)
 from edge.mqtt import discovery
 from edge.mqtt.commands import read_unsigned
 from edge.mqtt.link import Incoming
@@ -22,7 +30,11 @@ from edge.mqtt.topics import Topics
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "home-assistant.md").read_text(encoding="utf-8")
 COMMANDS = tuple(item.name for item in fields(UnsignedConfig))
-ALL = Config(commands=CommandsConfig(unsigned=UnsignedConfig(*[True] * len(COMMANDS))))
+ALL = Config(
+    identification=IdentificationConfig(enabled=True),
+    commands=CommandsConfig(unsigned=UnsignedConfig(*[True] * len(COMMANDS))),
+)
+ADA = ("8bcf84cc-405d-47a6-9747-388267218030", "Ada")
 ENTITY = re.compile(r"\b(?:event|sensor|binary_sensor|switch|button|text|lock)\.[a-z0-9_]+")
 # What its MQTT integration takes in a device and in an origin since 2023.8; more is an error there.
 DEVICE = {"identifiers", "name", "manufacturer", "model", "sw_version"}
@@ -37,8 +49,8 @@ def payloads(config: Config = ALL) -> dict[str, dict[str, Any]]:
 
 def test_every_entity_is_whole_and_one_of_its_kind() -> None:
     found = payloads()
-    assert len(found) == len(discovery.entities(ALL)) == 16
-    assert len({content["unique_id"] for content in found.values()}) == 16
+    assert len(found) == len(discovery.entities(ALL)) == 19
+    assert len({content["unique_id"] for content in found.values()}) == 19
     topics = Topics("edge-voice", "front-door")
     for name, content in found.items():
         assert content["default_entity_id"] == name
@@ -78,6 +90,19 @@ def test_what_each_entity_is() -> None:
         }),
         "sensor last_person": ("Last person", {**DECISION, "icon": "mdi:account-check"}),
         "sensor confidence": ("Confidence", {**DECISION, "icon": "mdi:check-decagram-outline"}),
+        "sensor speaker": ("Speaker", {
+            "state_topic": "edge-voice/front-door/speaker",
+            "json_attributes_topic": "edge-voice/front-door/speaker",
+            "icon": "mdi:account-tie-voice",
+        }),
+        "event utterance": ("Utterance", {
+            "state_topic": "edge-voice/front-door/utterance", "event_types": ["known", "unknown"],
+            "icon": "mdi:account-tie-voice-outline",
+        }),
+        "switch identification": ("Identification", {
+            **SHOWN, "command_topic": "edge-voice/front-door/set/identification",
+            "icon": "mdi:account-search",
+        }),
         "sensor enrolled": ("People enrolled", {
             **SHOWN, "state_class": "measurement", "icon": "mdi:account-group",
         }),
@@ -123,6 +148,10 @@ def test_what_each_entity_is() -> None:
 
 
 GRANTED = {"decision": "granted", "reason": "recognized", "name": "Ada", "confidence": "high"}
+WHO = {"profile_id": ADA[0], "confidence": "normal", "turn": 3, "length_s": 1.5}
+SPEAKING = {"time": "2026-03-01T12:00:00.000Z", "state": "speaking", "name": "Ada", **WHO}
+SPOKEN = {"started_at": "2026-03-01T12:00:00.000Z", "length_s": 2.0, "unknown_s": 0.0,
+          "speakers": [{"name": "Ada"}]}  # fmt: skip
 ONLINE = {"state": "online"}
 STARTED = {"enrollment": {"state": "started"}}
 WAITS = {"unconfirmed": [{"person": "Ada", "done": 3}]}
@@ -152,6 +181,22 @@ LATER = {"locked_out_until": "12:00", "lock_out_round": 2}
         ("last_person", "value", {**GRANTED, "reason": "x"}, "before"),
         ("last_person", "value", "granted", "before"),
         ("confidence", "value", GRANTED, "high"),
+        ("speaker", "value", SPEAKING, "Ada"),
+        ("speaker", "value", {**SPEAKING, "name": "x" * 129}, "x" * 128),
+        ("speaker", "value", {**SPEAKING, "name": None}, "unknown voice"),
+        ("speaker", "value", {"state": "silent"}, "nobody"),
+        ("speaker", "value", {"state": "x", "name": "Ada"}, ""),
+        ("speaker", "value", ["silent"], ""),
+        ("speaker", "json_attributes", SPEAKING, WHO),
+        ("speaker", "json_attributes", {"state": "silent"}, dict.fromkeys(WHO)),
+        ("speaker", "json_attributes", [1], {}),
+        ("utterance", "value", SPOKEN, {**SPOKEN, "event_type": "known"}),
+        ("utterance", "value", {**SPOKEN, "speakers": []},
+         {**SPOKEN, "speakers": [], "event_type": "unknown"}),
+        ("utterance", "value", {"length_s": 1}, {"length_s": 1, "event_type": "unknown"}),
+        ("utterance", "value", [SPOKEN], ""),
+        ("identification", "value", {**ONLINE, "identifying": True}, "ON"),
+        ("identification", "value", ONLINE, "OFF"),
         ("enrolled", "value", {**ONLINE, "enrolled": 3}, "3"),
         ("enrolled", "value", {**ONLINE, "enrolled": True}, "None"),
         ("enrolled", "value", {**ONLINE, "enrolled": "3"}, "None"),
@@ -205,10 +250,47 @@ def test_what_the_templates_show(object_id: str, template: str, message: Any, sh
     assert (json.loads(text) if isinstance(shown, dict) else text) == shown
 
 
-def test_only_the_decision_is_an_event_and_nothing_tells_of_duress() -> None:
+def test_what_an_entity_of_a_person_is() -> None:
+    config = replace(ALL, identification=IdentificationConfig(enabled=True, presence_s=60.4))
+    ((topic, text),) = discovery.announcement_of_people(config, [ADA]).items()
+    assert topic == f"homeassistant/binary_sensor/edge_voice_front-door/present_{ADA[0]}/config"
+    assert discovery.is_of(topic, "homeassistant", "front-door")
+    content = json.loads(text)
+    assert content["name"] == "Ada"
+    assert content["unique_id"] == f"edge_voice_front-door_present_{ADA[0]}"
+    assert content["default_entity_id"] == "binary_sensor.edge_voice_front_door_present_ada"
+    assert content["state_topic"] == "edge-voice/front-door/speaker"
+    assert (content["device_class"], content["off_delay"]) == ("occupancy", 60)
+    sandbox = pytest.importorskip("jinja2.sandbox")
+    template = sandbox.ImmutableSandboxedEnvironment().from_string(content["value_template"])
+    # What renders to nothing, Home Assistant ignores: it does not end the presence.
+    for message, shown in (
+        (SPEAKING, "ON"), ({**SPEAKING, "profile_id": "x"}, ""), ({"state": "silent"}, ""),
+        ({**SPEAKING, "state": "x"}, ""), ([1], ""),
+    ):  # fmt: skip
+        assert template.render(value_json=message) == shown
+
+
+def test_names_of_people_that_no_entity_id_can_hold() -> None:
+    people = [("8bcf84cc-x", "Zoë O'Neil"), ("0f8fad5b-y", "山田")]
+    found = discovery.announcement_of_people(ALL, people)
+    assert [json.loads(text)["default_entity_id"].rpartition("present_")[2] for text in
+            found.values()] == ["zo_o_neil", "0f8fad5b"]  # fmt: skip
+    assert [json.loads(text)["name"] for text in found.values()] == ["Zoë O'Neil", "山田"]
+    many = [(f"id-{number}", "Ada") for number in range(60)]
+    assert len(discovery.announcement_of_people(ALL, many)) == discovery.MOST_PEOPLE
+
+
+def test_nothing_about_speakers_is_announced_where_it_is_off() -> None:
+    texts = discovery.announcement(replace(ALL, identification=IdentificationConfig()))
+    empty = {topic.split("/")[-2] for topic, text in texts.items() if not text}
+    assert empty == {"speaker", "utterance", "identification"}
+    assert all(discovery.announcement(ALL).values())
+
+
+def test_no_event_opens_but_the_decision_and_nothing_tells_of_duress() -> None:
     found = payloads()
-    events = [content for name, content in found.items() if name.startswith("event.")]
-    (event,) = events
+    event = found["event.edge_voice_front_door_access"]
     assert event["state_topic"] == "edge-voice/front-door/decision"
     assert event["event_types"] == ["granted", "denied", "challenge", "lockout"]
     assert "duress" not in json.dumps(found)
@@ -223,7 +305,10 @@ def test_what_is_not_allowed_is_not_announced(name: str) -> None:
     texts = discovery.announcement(only)
     for entity in discovery.entities(only):
         text = texts[discovery.config_topic("homeassistant", "front-door", entity)]
-        assert bool(text) == (entity.needs in (None, name))
+        assert bool(text) == (entity.needs in (None, name) and not entity.identifies)
+        missing = discovery.missing(entity, only)
+        assert (missing is None) == bool(text)
+        assert missing in (None, "identification.enabled", f"commands.unsigned.{entity.needs}")
 
 
 def test_what_the_entities_send_is_taken() -> None:
@@ -238,7 +323,7 @@ def test_what_the_entities_send_is_taken() -> None:
         for word in words:
             read_unsigned(Incoming(suffix, word.encode(), retained=False), ALL.commands.unsigned)
             sent += 1
-    assert sent == 2 + 5 + 3
+    assert sent == 2 * 2 + 5 + 3
 
 
 def test_names_of_every_device_fit() -> None:
@@ -279,11 +364,12 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["discovery", "show", "--config", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Nothing is announced: homeassistant.discovery is off.")
-    assert len(lines) == 18
+    assert len(lines) == 21
     assert "  switch.edge_voice_front_door_listening       Listening" in lines
-    assert lines[11].startswith("Not announced until commands.unsigned allows them")
-    assert lines[-1].split()[-1] == "lock_out"
-    assert max(map(len, lines)) <= 80
+    assert lines[11] == "Not announced until a setting allows them:"
+    assert lines[-1].split()[-1] == "commands.unsigned.lock_out"
+    assert any(line.split()[-2:] == ["Speaker", "identification.enabled"] for line in lines)
+    assert max(map(len, lines)) <= 100
     file.write_text("homeassistant: {discovery: true, prefix: ha}\n")
     assert main(["discovery", "show", "--json", "--config", str(file)]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -314,6 +400,15 @@ def words(value: Any) -> Iterator[str]:
 
 
 LOCK = "binary_sensor.edge_voice_lock_front_door"
+PRESENT = "binary_sensor.edge_voice_living_room_present_ada"
+
+
+def in_the_living_room() -> set[str]:
+    """The entities of the configuration for a home, where Ada is enrolled."""
+    config = load_config(REPOSITORY / "config" / "home.yaml")
+    texts = [*discovery.announcement(config).values()]
+    texts += discovery.announcement_of_people(config, [ADA]).values()
+    return {json.loads(text)["default_entity_id"] for text in texts if text}
 
 
 def test_the_page_lists_what_there_is() -> None:
@@ -324,7 +419,9 @@ def test_the_page_lists_what_there_is() -> None:
     }
     assert {name: needed.strip() for name, needed in rows} == needs
     # And it means no entity that there is not.
-    assert set(ENTITY.findall(PAGE)) - {LOCK, "lock.unlock", "lock.garden_gate"} == set(needs)
+    named = set(ENTITY.findall(PAGE)) - {LOCK, "lock.unlock", "lock.garden_gate"}
+    assert named == set(needs) | {"sensor.edge_voice_living_room_speaker", PRESENT}
+    assert PRESENT in in_the_living_room()
 
 
 def test_what_the_page_refers_to_is_there() -> None:
@@ -340,8 +437,8 @@ def test_what_is_to_be_pasted_is_right() -> None:
     assert settings["homeassistant"] == {"discovery": True}
     automations = [each[0] for each in rest if "alias" in each[0]]
     (views,) = (each for each in rest if "cards" in each[0])
-    assert len(automations) == 5
-    known = {*payloads(), LOCK, "lock.garden_gate", "lock.unlock"}
+    assert len(automations) == 7
+    known = {*payloads(), *in_the_living_room(), LOCK, "lock.garden_gate", "lock.unlock"}
     for text in words([automations, views]):
         assert set(ENTITY.findall(text)) <= known
     for automation in automations:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge.audio.blocks import level_db
-from edge.config import Config, DeviceConfig, HomeAssistantConfig, MqttConfig
+from edge.config import (
+    Config,
+    DeviceConfig,
+    HomeAssistantConfig,
+    IdentificationConfig,
+    MqttConfig,
+)
 from edge.mqtt import MqttPublisher
 from edge.mqtt.retained import Retained
 from edge.mqtt.topics import Topics
@@ -153,8 +161,93 @@ def test_a_state_that_cannot_be_used_is_told_of(
     (tmp_path / "device.sqlite").write_bytes(b"no database at all" * 100)
     with caplog.at_level(logging.WARNING):
         _, line = watching(settings(tmp_path, discovery=True))
-    assert len(line.texts) == 16
+    assert len(line.texts) == 19
     assert "where the device was announced cannot be read" in caplog.text
+
+
+PEOPLE = "homeassistant/people"
+ADA, BEA = ("0f8fad5b-d9cb-469f-a165-70867728950e", "Ada"), ("7c9e6679-7425", "Bea")
+
+
+def present(*people: tuple[str, str], prefix: str = "ha") -> set[str]:
+    return {f"{prefix}/binary_sensor/edge_voice_hall/present_{each}/config" for each, _ in people}
+
+
+class Home:
+    """A device that identifies people, who may be enrolled and deleted."""
+
+    def __init__(self, folder: Path, *, on: bool = True, prefix: str = "ha") -> None:
+        self.people: list[tuple[str, str]] | None = None
+        config = settings(folder, discovery=True, prefix=prefix)
+        config = replace(config, identification=IdentificationConfig(enabled=on))
+        self.line = Line(config)
+        state = OpenedWhenUsed(folder)
+        self.subject = HomeAssistant(config, self.line, state, lambda: self.people)
+
+    def shown(self) -> dict[str, str]:
+        """The names of the people announced, by topic; empty for who is withdrawn."""
+        return {
+            topic: json.loads(text)["name"] if text else ""
+            for topic, text in self.line.texts.items()
+            if "/present_" in topic
+        }
+
+    def see(self, *people: tuple[str, str]) -> set[str]:
+        self.people = list(people)
+        self.subject.tick()
+        return {name for name in self.shown().values() if name}
+
+
+def kept(folder: Path) -> set[str]:
+    with contextlib.closing(DeviceState(folder)) as state:
+        return set(json.loads(state.get(PEOPLE) or "[]"))
+
+
+def test_people_come_and_go_with_their_enrollment(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.subject.tick()
+    assert home.shown() == {}  # it is not known yet who is enrolled
+    assert home.see(ADA, BEA) == {"Ada", "Bea"}
+    assert set(home.shown()) == kept(tmp_path) == present(ADA, BEA)
+    assert home.line.birth == "ha/status"
+    assert home.see((ADA[0], "Ada Lovelace"), BEA) == {"Ada Lovelace", "Bea"}
+    assert home.see(BEA) == {"Bea"}
+    assert home.shown() == dict.fromkeys(present(ADA), "") | dict.fromkeys(present(BEA), "Bea")
+    assert kept(tmp_path) == present(ADA, BEA), "until that is confirmed"
+    home.subject.tick()
+    assert kept(tmp_path) == present(BEA)
+    home.people = None  # the store cannot be read just now
+    home.subject.tick()
+    assert set(home.shown().values()) == {"", "Bea"}
+
+
+def test_people_who_were_deleted_while_it_was_off_are_withdrawn(tmp_path: Path) -> None:
+    Home(tmp_path).see(ADA, BEA)
+    home = Home(tmp_path)
+    assert home.shown() == {}, "nobody is withdrawn who may still be enrolled"
+    home.see(BEA)
+    assert home.shown() == dict.fromkeys(present(ADA), "") | dict.fromkeys(present(BEA), "Bea")
+
+
+@pytest.mark.parametrize("change", [{"on": False}, {"prefix": "other"}])
+def test_people_are_withdrawn_where_they_are_no_longer_announced(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    Home(tmp_path).see(ADA)
+    home = Home(tmp_path, **change)
+    home.see(ADA)
+    home.subject.tick()
+    assert home.shown()[min(present(ADA))] == ""
+    assert kept(tmp_path) == (present(ADA, prefix="other") if "prefix" in change else set())
+
+
+@pytest.mark.parametrize("text", ["x", "{}", "7", "[7]", '["a/#"]', '[""]'])
+def test_a_damaged_memory_of_people_withdraws_nobody(tmp_path: Path, text: str) -> None:
+    with contextlib.closing(DeviceState(tmp_path)) as state:
+        state.put(PEOPLE, text)
+    home = Home(tmp_path)
+    assert home.see(ADA) == {"Ada"}
+    assert set(home.shown()) == kept(tmp_path) == present(ADA)
 
 
 def test_the_level_is_that_of_all_that_was_heard(

@@ -341,6 +341,31 @@ def test_what_is_expendable_is_not_offered_again(
     assert subject.counters == PublisherCounters(0, 0, 0, 1)
 
 
+def test_what_is_unconfirmed_is_sent_once_and_only_while_there_is_a_connection(
+    device: Device,
+) -> None:
+    subject = device.make()
+    subject.publish("speaker", "0", lifetime_s=60.0, expendable=True, unconfirmed=True)
+    subject.start()
+    device.world.run()
+    for text in ("1", "2"):
+        subject.publish("speaker", text, lifetime_s=2.0, expendable=True, unconfirmed=True)
+    device.world.run()
+    sent = device.broker.published("edge-voice/hall/speaker")
+    assert [(each.payload, each.qos, each.retain) for each in sent] == [
+        ("1", 0, False), ("2", 0, False),
+    ]  # fmt: skip
+    # A broker that is frozen would give it to people whenever it wakes.
+    device.broker.late = True
+    device.world.run(1.0)
+    subject.publish("speaker", "3", lifetime_s=2.0, expendable=True, unconfirmed=True)
+    device.world.run(2.5)
+    device.broker.catch_up()
+    device.world.run(1.0)
+    assert len(device.broker.published("edge-voice/hall/speaker")) == 2
+    assert subject.counters.dropped == 0
+
+
 def test_what_the_broker_refuses_is_dropped(
     device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:

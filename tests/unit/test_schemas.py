@@ -13,11 +13,16 @@ from typing import Any
 import jsonschema
 import pytest
 
-from edge.config import CommandsConfig, Config, UnsignedConfig
+from edge.config import CommandsConfig, Config, IdentificationConfig, UnsignedConfig
 from edge.crypto.signing import ALGORITHMS, PrivateKey
 from edge.mqtt import OFFLINE, command_queue, commands
 from edge.mqtt.commands import COMMANDS, command_message
-from edge.mqtt.discovery import EVENT_TYPES, UTTERANCE_TYPES, announcement
+from edge.mqtt.discovery import (
+    EVENT_TYPES,
+    UTTERANCE_TYPES,
+    announcement,
+    announcement_of_people,
+)
 from edge.service import command_handlers, enrollment
 from edge.types import AccessDecision, Confidence, Outcome, ProfileKind, Quality, ReasonCode
 from tests.contract import complaint, complaint_about, schema_of
@@ -141,7 +146,7 @@ def test_every_enumeration_is_that_of_the_code() -> None:
         for path, value in parts(read_schema(name)):
             if path and path[-1] == "enum" and not {"if", "then", "else"} & set(path):
                 found["/".join((name, *path[-2:-1]))] = value
-    assert found.pop("set-listening") == ["ON", "OFF"]
+    assert found.pop("set-listening") == found.pop("set-identification") == ["ON", "OFF"]
     assert set(found.pop("command-result/reason")) == reasons_in_the_code() - UNANSWERED
     assert found.pop("status/microphone") == ["listening", "lost"]
     assert found == ENUMS
@@ -312,9 +317,15 @@ def test_a_refused_repetition_says_why() -> None:
 @pytest.mark.parametrize("allowed", [False, True])
 def test_what_home_assistant_is_told_keeps_to_its_schema(allowed: bool) -> None:
     unsigned = UnsignedConfig(**{each.name: allowed for each in fields(UnsignedConfig)})
-    config = replace(Config(), commands=CommandsConfig(unsigned=unsigned))
+    config = replace(
+        Config(),
+        identification=IdentificationConfig(enabled=allowed),
+        commands=CommandsConfig(unsigned=unsigned),
+    )
     told = announcement(config)
     assert told
+    people = [("8bcf84cc-405d-47a6-9747-388267218030", "Ada"), ("0f8fad5b", "山田")]
+    told.update(announcement_of_people(config, people))
     for topic, text in told.items():
         assert schema_of(topic) == "discovery"
         assert complaint_about(topic, text) is None

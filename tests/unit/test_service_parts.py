@@ -657,6 +657,7 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
 
     class Sound:
         tried_at = microphone_at
+        kind = ""
 
         def __init__(self, *_: object, **__: object) -> None:
             pass
@@ -700,7 +701,15 @@ def test_the_watchdog_is_fed_while_blocks_come_and_mqtt_is_alive(
         lockout=_Anything(as_dict=dict),
         observers=Observers([driver]),
         **dict.fromkeys(
-            ("decisions", "challenge", "commands", "issuer", "identification"), anything
+            (
+                "decisions",
+                "challenge",
+                "commands",
+                "issuer",
+                "identification",
+                "microphone_kind",
+            ),
+            anything,
         ),
     )
     notifier = _Anything(watchdog=lambda: fed.append(driver.now - moved_at))

@@ -106,6 +106,17 @@ def test_everything_of_a_person_goes_through(tmp_path: Path) -> None:
         assert store.kept("digit") == []
 
 
+@pytest.mark.parametrize("kinds", ["browser", ["a"] * 9, [""], ["a" * 121], ["a\n"], [1], [[]]])
+def test_microphones_go_through_if_they_are_some(kinds: object, tmp_path: Path) -> None:
+    profile = _person(tmp_path).profile
+    record = as_dict(replace(profile, microphones=("browser", "program ffmpeg")))
+    assert from_dict(record).microphones == ("browser", "program ffmpeg")
+    with pytest.raises(ValueError, match="a microphone it was enrolled with is not one"):
+        from_dict({**record, "microphones": kinds})
+    del record["microphones"]  # as older versions wrote it
+    assert from_dict(record).microphones == ()
+
+
 def test_a_name_that_is_taken_leaves_nothing(tmp_path: Path) -> None:
     person = _person(tmp_path)
     with ProfileStore(tmp_path / "to.sqlite") as store:

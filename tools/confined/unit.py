@@ -6,6 +6,7 @@ from pathlib import Path
 
 UNIT = Path(__file__).resolve().parents[2] / "systemd" / "edge-voice.service"
 SERVER = UNIT.with_name("edge-voice-serve.service")
+ASSISTANTS = UNIT.with_name("edge-voice-wyoming.service")
 
 _OF_THE_SERVICE = (
     "Type",
