@@ -2,11 +2,13 @@
 
     python -m tools.benchmark [--runs N] [--idle SECONDS] [--float CHECKPOINT] [--json FILE]
     python -m tools.benchmark --microphones 1,2,4 [--idle SECONDS] [--json FILE]
+    python -m tools.benchmark --identification ROUNDS [--idle SECONDS] [--json FILE]
 
 Each stage runs on one thread, the stages in turn; the median of the runs counts. With PyTorch and
 `--float` (`python -m tools.build_models` downloads the checkpoint) the float network behind the
 speaker model takes its turn too. Then the service is started as a process of its own and fed in
-real time. With `--microphones` only that is done, with so many microphones at one service.
+real time. With `--microphones` only that is done, with so many microphones at one service; with
+`--identification` with two services at the same moment, one of which identifies who speaks.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from edge.features import log_mel
 from edge.recognition import Engine
 from edge.recognition.embedders import SpeakerEmbedder, phrase_samples, voice_samples
 from edge.types import Profile, Utterance
+from tools.benchmark_identification import Identifying, measure_identification
 from tools.benchmark_service import SeveralMicrophones, measure_microphones, measure_service
 
 AIMS = {
@@ -120,6 +123,31 @@ def show_microphones(found: Sequence[SeveralMicrophones], console: Console) -> N
     console.print(table)
 
 
+def show_identification(found: Sequence[Identifying], rounds: int, console: Console) -> None:
+    """Print what identifying takes: the median of the rounds, and their range."""
+    table = Table("", title=f"Identifying who speaks, two services side by side, {rounds} rounds")
+    for name in ("off", "on"):
+        table.add_column(name, justify="right")
+
+    def row(name: str, figure: Callable[[Identifying], float], form: str) -> None:
+        cells = []
+        for identifying in (False, True):
+            values = [figure(each) for each in found if each.identifying == identifying]
+            median, least, most = (
+                form.format(value)
+                for value in (statistics.median(values), min(values), max(values))
+            )
+            cells.append(f"{median} ({least} to {most})")
+        table.add_row(name, *cells)
+
+    row("idle, % of a core", lambda each: 100 * each.idle, "{:.2f}")
+    row("running speech, % of a core", lambda each: 100 * each.speaking, "{:.1f}")
+    row("end of speech to decision, ms", lambda each: 1e3 * each.wait_s, "{:.0f}")
+    row(f"granted, of {found[0].decisions}", lambda each: each.granted, "{:.0f}")
+    row("peak memory, MB", lambda each: each.peak_mb, "{:.0f}")
+    console.print(table)
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmark")
@@ -128,6 +156,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--float", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--microphones", metavar="N,N,...")
+    parser.add_argument("--identification", type=int, metavar="ROUNDS")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     console = Console()
@@ -141,6 +170,17 @@ def main(arguments: list[str]) -> int:
         show_microphones(found, console)
         if options.json:
             rows = json.dumps([asdict(each) for each in found], indent=2)
+            options.json.write_text(rows + "\n", encoding="utf-8")
+        return 0
+    if options.identification:
+        compared = [
+            each
+            for _ in range(options.identification)
+            for each in measure_identification(play, scene, options.idle, options.idle)
+        ]
+        show_identification(compared, options.identification, console)
+        if options.json:
+            rows = json.dumps([asdict(each) for each in compared], indent=2)
             options.json.write_text(rows + "\n", encoding="utf-8")
         return 0
     engine = Engine.open()

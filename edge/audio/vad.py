@@ -106,6 +106,18 @@ def _is_voiced(detector: webrtcvad.Vad, frame: FloatArray) -> bool:
     return bool(detector.is_speech(pcm.tobytes(), SAMPLE_RATE))
 
 
+class FrameDetector(Protocol):
+    """Tells speech from everything else, as `SpeechDetector` does."""
+
+    def feed(self, frame: FloatArray) -> list[float]:
+        """As `SpeechDetector.feed`."""
+        ...
+
+    def reset(self) -> None:
+        """As `SpeechDetector.reset`."""
+        ...
+
+
 class SpeechDetector:
     """Tells speech from everything else, frame by frame.
 
@@ -116,6 +128,7 @@ class SpeechDetector:
     Attributes:
         level_dbfs: level of the last frame, dB relative to full scale.
         frames: how many were fed; `classified_frames` is how many the classifier was given.
+        found: what the last `feed` returned.
     """
 
     def __init__(self, classifier: FrameClassifier | None = None) -> None:
@@ -133,6 +146,7 @@ class SpeechDetector:
         self._peak = _LOWEST_PEAK
         self._floor_dbfs = _LOWEST_FLOOR_DB
         self.level_dbfs = QUIETEST_DB
+        self.found = [0.0]
         self.frames = 0
         self.classified_frames = 0
 
@@ -162,6 +176,7 @@ class SpeechDetector:
             self._floor_dbfs = max(_LOWEST_FLOOR_DB, fallen)
         elif out[-1] < _STILL_SPEECH:
             self._floor_dbfs = min(level, self._floor_dbfs + _FLOOR_RISE_DB)
+        self.found = out
         return out
 
     def _amplified(self, frame: FloatArray) -> FloatArray:
@@ -173,3 +188,20 @@ class SpeechDetector:
         # WebRTC, amplified, takes the noise of a quiet room for a voice; the network does not.
         raw = isinstance(self._network, WebRtcClassifier)
         return float(self._network.process_samples(frame if raw else self._amplified(frame)))
+
+
+class SameFrames:
+    """A detector for whoever is given each frame after another detector was: that one's findings.
+
+    So nothing is computed twice.
+    """
+
+    def __init__(self, detector: SpeechDetector) -> None:
+        self._detector = detector
+
+    def feed(self, _: FloatArray) -> list[float]:
+        """As `SpeechDetector.feed`, of the frame that the other one was fed last."""
+        return self._detector.found
+
+    def reset(self) -> None:
+        """Nothing: the other one may be in the midst of an utterance."""

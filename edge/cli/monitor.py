@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.display import Keys, log_afterwards
-from edge.cli.monitor_view import counts, sentence, state_words
+from edge.cli.monitor_view import counts, elsewhere, sentence, state_words
 from edge.cli.output import console, flush, show, show_json
 from edge.cli.run import input_source, with_device
 from edge.errors import EXIT_OK, InputError
@@ -126,7 +126,9 @@ def _print(stream: Stream, recent: Recent) -> None:
     for message in _messages(stream):
         recent.add(message)
         kind = message["type"]
-        if kind in {"state", "gone"}:
+        if kind == "hello" and recent.further:
+            show(f"{recent.device}: {elsewhere(recent)}")
+        elif kind in {"state", "gone"}:
             words = state_words(recent, time.time())[0]
             if words != printed:
                 show(f"{recent.device}: {words}")

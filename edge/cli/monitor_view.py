@@ -85,6 +85,11 @@ def counts(recent: Recent) -> str:
     return f"{recent.device}: {recent.granted} granted, {recent.denied} denied"
 
 
+def elsewhere(recent: Recent) -> str:
+    """Which microphones of the service are not shown, as one line."""
+    return f"the main microphone alone; not shown: {recent.further}"
+
+
 def clock(at: float) -> str:
     """A Unix time as local time."""
     return time.strftime("%H:%M:%S", time.localtime(at))
@@ -147,6 +152,8 @@ def _head(recent: Recent, width: int, now: float, glyphs: Glyphs) -> list[Text]:
         for key in ("detail", "problem")
         if recent.fields.get(key)
     ]
+    if recent.further:
+        lines.append(_text((f"  {elsewhere(recent)}", "dim")))
     if recent.newer:
         lines.append(_text(("  service newer than this program: update this program", "yellow")))
     return [*lines, _text()]

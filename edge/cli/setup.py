@@ -221,7 +221,8 @@ def _line(fault: Finding) -> str:
 def _asked(
     args: argparse.Namespace, before: SetupAnswers, source: str | None, *, asks: bool
 ) -> SetupAnswers:
-    """The answers; `source` is the program that is listened to in place of a microphone."""
+    """The answers; `source` is what is listened to in place of a microphone."""
+    from edge.audio.wyoming import SCHEME
     from edge.installation.configuration import broker, checked, id_of
 
     def answer(option: str | None, question: str, default: str, read: Callable[[str], _T]) -> _T:
@@ -244,7 +245,8 @@ def _asked(
     elif args.microphone is not None:
         raise InputError("--microphone has no effect with audio.source; remove that setting first")
     elif asks:
-        say("  A program is listened to, not a microphone (audio.source).")
+        what = "Wyoming satellite" if source.startswith(SCHEME) else "program"
+        say(f"  A {what} is listened to, not a microphone of this machine (audio.source).")
 
     host, port = answer(args.broker, "MQTT broker, HOST or HOST:PORT", before.broker, broker)
     user = before.username or _NONE

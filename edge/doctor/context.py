@@ -66,7 +66,7 @@ class Context:
     `config` is the defaults if the file cannot be read, and `problems` its mistakes. `status` is
     the service's retained status, empty if there is none, None if the broker was not asked;
     `announced` has the topics on which the broker keeps entities of this device;
-    `microphone` is the kind of what is listened to, empty where that is not known.
+    `microphones` is the kind of what is listened to at each door, where that is known.
     """
 
     config: Config = field(default_factory=Config)
@@ -76,7 +76,7 @@ class Context:
     status: Mapping[str, Any] | None = None
     announced: frozenset[str] = frozenset()
     quick: bool = False
-    microphone: str = ""
+    microphones: dict[str, str] = field(default_factory=dict)
 
     @property
     def reported_microphone(self) -> str | None:

@@ -90,12 +90,14 @@ NOT_RECORDED = skipped("sound.not_heard", "not checked because the microphone ca
 
 def check(context: Context) -> Iterator[Finding]:
     """Record for some seconds; where the service has the microphone, use what it reports."""
-    audio = context.config.audio
-    context.microphone = live_source(audio.source, audio.device, audio.ring_s).kind
+    doors = doors_of(context.config)
+    for door in doors:
+        audio = door.audio
+        kind = live_source(audio.source, audio.device, audio.ring_s).kind
+        context.microphones[door.device.id] = kind
     if context.quick:
         yield LEFT_OUT()
         return
-    doors = doors_of(context.config)
     for door in doors:
         for finding in _examined(context, door):
             where = f"{door.device.id}: " if len(doors) > 1 else ""
@@ -107,8 +109,7 @@ def _examined(context: Context, door: Config) -> Iterator[Finding]:
     microphone = live_source(audio.source, audio.device, audio.ring_s)
     try:
         with microphone:
-            if is_main(door):
-                context.microphone = microphone.kind
+            context.microphones[door.device.id] = microphone.kind
             yield judge_rate(microphone.name, microphone.rate)
             try:
                 samples, clipped = _record(microphone)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-from edge.config import Config
+from edge.config import Config, doors_of, is_main
 from edge.doctor.configuration import program, user_name
 from edge.doctor.context import Context
 from edge.doctor.finding import Finding, from_error, green, red, skipped, yellow
@@ -24,7 +25,7 @@ from edge.store.api_keys import ApiKeys
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.audit_file import FILE_NAME as AUDIT_FILE
 from edge.store.device_state import FILE_NAME as STATE_FILE
-from edge.store.device_state import MICROPHONE_KIND, DeviceState
+from edge.store.device_state import DeviceState, microphone_kind_key
 from edge.store.sealed_file import SIGNATURES, wants_passphrase
 from edge.store.sqlite import inspect_header
 from edge.types import Profile, ProfileStatus
@@ -142,7 +143,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield NOT_OPENED()
         yield UNVERIFIED()
         return
-    yield from _store(config, context.microphone)
+    yield from _store(config, context.microphones)
 
 
 def _folder(folder: Path, status: os.stat_result) -> Finding:
@@ -176,7 +177,7 @@ def _files(
             )
 
 
-def _store(config: Config, microphone: str) -> Iterator[Finding]:
+def _store(config: Config, microphones: Mapping[str, str]) -> Iterator[Finding]:
     path = config.state_path / FILE_NAME
     if not path.exists():
         yield EMPTY()
@@ -189,7 +190,7 @@ def _store(config: Config, microphone: str) -> Iterator[Finding]:
             yield UNVERIFIED()
             return
         with open_store(config.state_path, _BUSY_S, config.store) as store:
-            yield from _opened(store, config, microphone)
+            yield from _opened(store, config, microphones)
     except (StoreError, OSError) as error:
         yield from_error(UNUSABLE, error)
         yield UNVERIFIED()
@@ -206,29 +207,46 @@ def _people(people: list[Profile], config: Config) -> Iterator[Finding]:
             yield SAME_VOICE(one=one.name, other=other.name)
 
 
-def _other_microphone(enrolled: list[Profile], kind: str) -> Iterator[Finding]:
-    names = [each.name for each in enrolled if is_another(each.microphones, kind)]
-    if names:
-        yield OTHER_MICROPHONE(kind=kind, names=", ".join(names[:_MOST_NAMED]))
+def _other_microphone(
+    enrolled: list[Profile], config: Config, microphones: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Who was enrolled with another microphone than that of a door which they may open."""
+    doors = doors_of(config)
+    for door in doors:
+        place = door.device.id
+        kind = microphones.get(place) or _last_listened_to(door)
+        names = [
+            each.name
+            for each in enrolled
+            if is_another(each.microphones, kind)
+            and (not each.rule.doors or place in each.rule.doors)
+        ]
+        if names:
+            found = OTHER_MICROPHONE(kind=kind, names=", ".join(names[:_MOST_NAMED]))
+            where = f"{place}: " if len(doors) > 1 else ""
+            yield replace(found, found=where + found.found)
 
 
-def _last_listened_to(config: Config) -> str:
-    """The kind of microphone that the service has, or had; empty where that is not known."""
-    if not (config.state_path / STATE_FILE).exists():
+def _last_listened_to(door: Config) -> str:
+    """The kind of microphone that a door has, or had; empty where that is not known."""
+    if not (door.state_path / STATE_FILE).exists():
         return ""
+    key = microphone_kind_key(None if is_main(door) else door.device.id)
     try:
-        with closing(DeviceState(config.state_path, _BUSY_S)) as state:
-            return state.get(MICROPHONE_KIND) or ""
+        with closing(DeviceState(door.state_path, _BUSY_S)) as state:
+            return state.get(key) or ""
     except StoreError:  # which the audit trail's row says
         return ""
 
 
-def _opened(store: ProfileStore, config: Config, microphone: str) -> Iterator[Finding]:
+def _opened(
+    store: ProfileStore, config: Config, microphones: Mapping[str, str]
+) -> Iterator[Finding]:
     people = [profile for profile in store.list() if profile.duress_of is None]
     enrolled = [profile for profile in people if profile.status is ProfileStatus.ENROLLED]
     yield OPENS(count=len(enrolled)) if enrolled else NOBODY()
     yield from _people(people, config)
-    yield from _other_microphone(enrolled, microphone or _last_listened_to(config))
+    yield from _other_microphone(enrolled, config, microphones)
     beside = store.key_sources.default_file
     source = store.key_state().source
     yield KEY_BESIDE(file=beside) if source == f"key file {beside}" else KEY(source=source)

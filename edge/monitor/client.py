@@ -184,6 +184,7 @@ class Recent:
 
     Attributes:
         newer: whether it speaks a newer protocol than this.
+        further: names of microphones of the same service that are not shown.
         state: what it does; `gone` while it cannot be reached, empty before the first message.
         fields: about the state: enrolled, until, detail, person...
         hearing: whether somebody is speaking.
@@ -193,6 +194,7 @@ class Recent:
     def __init__(self) -> None:
         self.device = self.name = self.version = ""
         self.newer = False
+        self.further = ""
         self.state = ""
         self.fields: Message = {}
         self.level_dbfs = SILENCE_DBFS
@@ -246,6 +248,11 @@ class Recent:
         self.device, self.name = _text(message, "device"), _text(message, "name")
         self.version = _text(message, "version")
         self.newer = (_number(message, "protocol") or 0) > PROTOCOL
+        further = message.get("further")
+        names = (
+            [each for each in further if isinstance(each, str)] if isinstance(further, list) else []
+        )
+        self.further = _printable(", ".join(names))
         self.since = _time(message, "since")
         self.granted = int(_number(message, "granted") or 0)
         self.denied = int(_number(message, "denied") or 0)
@@ -325,9 +332,11 @@ class Recent:
 
 def _text(message: Mapping[str, Any], key: str) -> str:
     value = message.get(key)
-    if not isinstance(value, str):
-        return ""
-    return "".join(each if each.isprintable() else "?" for each in value[:_LONGEST_TEXT])
+    return _printable(value) if isinstance(value, str) else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text[:_LONGEST_TEXT])
 
 
 def _number(message: Mapping[str, Any], key: str) -> float | None:

@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,14 @@ class OwnedSocket:
 
 
 class History:
-    """Keeps what a new client is sent first; for one thread."""
+    """Keeps what a new client is sent first; for one thread.
 
-    def __init__(self, device: str, name: str) -> None:
-        self._device, self._name = device, name
+    Args:
+        further: microphones of the service that it tells nothing of.
+    """
+
+    def __init__(self, device: str, name: str, further: Iterable[str] = ()) -> None:
+        self._device, self._name, self._further = device, name, list(further)
         self._since = time.time()
         self._levels: deque[tuple[int, float]] = deque(maxlen=LEVELS_S)
         self._past: deque[Message] = deque(maxlen=_MOST_PAST)
@@ -168,6 +172,7 @@ class History:
             "protocol": PROTOCOL,
             "device": self._device,
             "name": self._name,
+            "further": self._further,
             "version": edge.__version__,
             "time": utc(time.time()),
             "since": utc(self._since),

@@ -21,7 +21,7 @@ import numpy as np
 
 from edge.audio.blocks import FRAME_S, QUIETEST_DB
 from edge.audio.end_pointing import CONTINUE
-from edge.audio.vad import BACKLOG_FRAMES, SPEECH, SpeechDetector
+from edge.audio.vad import BACKLOG_FRAMES, SPEECH, FrameDetector, SpeechDetector
 from edge.recognition.dtw import unit
 from edge.recognition.engine import Engine
 from edge.recognition.results import Analysis
@@ -107,13 +107,13 @@ class TurnFinder:
         profiles: Sequence[Profile],
         silence_s: float = 0.6,
         *,
-        detector: SpeechDetector | None = None,
+        detector: FrameDetector | None = None,
     ) -> None:
         engine.require_group(profiles)
         self._engine = engine
         self._profiles = list(profiles)
         self._most_quiet = max(1, round(silence_s / FRAME_S))
-        self._detector = detector or SpeechDetector()
+        self._detector: FrameDetector = detector or SpeechDetector()
         self._recent: deque[AudioBlock] = deque(maxlen=BACKLOG_FRAMES)
         self._speech: deque[AudioBlock] = deque(maxlen=_WINDOW_FRAMES)
         self._spoken = self._fresh = self._quiet = 0

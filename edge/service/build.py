@@ -236,9 +236,10 @@ class _DoorBuilder:
                 identification,
                 lambda: lockout.locked,
                 config.device.id if config.microphones else None,
+                pipeline.endpointer.detector,
             ),
             Observers(_observers(context, state, pipeline, challenge, enrollment, self.metrics)),
-            MicrophoneKind(state if main else None),
+            MicrophoneKind(state, name),
         )
         return Door(parts, source, before, SharedMicrophone(config.state_path) if main else None)
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from edge.audio.vad import SameFrames, SpeechDetector
 from edge.config import IdentificationConfig
 from edge.errors import StoreError
 from edge.mqtt import MqttPublisher
@@ -98,6 +99,7 @@ class LiveIdentification:
     Args:
         locked: whether there is a lock-out.
         microphone: named in every message; None where there is one only.
+        detector: has been fed each block before; by default one of its own.
     """
 
     def __init__(
@@ -106,8 +108,10 @@ class LiveIdentification:
         switch: IdentificationSwitch,
         locked: Callable[[], bool] = lambda: False,
         microphone: str | None = None,
+        detector: SpeechDetector | None = None,
     ) -> None:
         self._context = context
+        self._detector = None if detector is None else SameFrames(detector)
         self._switch = switch
         self._locked = locked
         self._microphone = microphone
@@ -173,7 +177,9 @@ class LiveIdentification:
         self._profiles, self._later, self._people = profiles, None, people
         if group:
             silence_s = self._context.config.audio.end_silence_s
-            self._finder = TurnFinder(self._context.engine, group, silence_s)
+            self._finder = TurnFinder(
+                self._context.engine, group, silence_s, detector=self._detector
+            )
 
     def _tell(self, turns: Sequence[Turn]) -> None:
         if turns:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from edge.errors import StoreError
-from edge.store.device_state import MICROPHONE_KIND, DeviceState
+from edge.store.device_state import DeviceState, microphone_kind_key
 from edge.types import Profile
 from edge.types.microphone import is_another
 
@@ -17,12 +17,16 @@ _log = logging.getLogger(__name__)
 class MicrophoneKind:
     """Looks at the people of one microphone; for the main thread.
 
-    Its kind is kept in the `state`, if one is given, for the doctor: that cannot open a microphone
-    which the service has.
+    Its kind is kept in the `state` for the doctor: that cannot open a microphone which the service
+    has.
+
+    Args:
+        door: where it is; None for the main one.
     """
 
-    def __init__(self, state: DeviceState | None) -> None:
+    def __init__(self, state: DeviceState, door: str | None = None) -> None:
         self._state = state
+        self._key = microphone_kind_key(door)
         self._kind = ""
         self._seen: Sequence[Profile] = ()
         self._warned: set[str] = set()
@@ -33,9 +37,8 @@ class MicrophoneKind:
             return
         if kind != self._kind:
             self._warned = set()
-            if self._state is not None:
-                with contextlib.suppress(StoreError):  # the state itself reports it
-                    self._state.put(MICROPHONE_KIND, kind)
+            with contextlib.suppress(StoreError):  # the state itself reports it
+                self._state.put(self._key, kind)
         self._kind, self._seen = kind, profiles
         for profile in profiles:
             # A duress phrase must not show in the journal.

@@ -93,7 +93,8 @@ class Monitoring(Observer):
     def _open(self) -> None:
         device = self._config.device
         try:
-            self._server = MonitorServer(address_of(self._config), History(device.id, device.name))
+            history = History(device.id, device.name, self._config.microphones)
+            self._server = MonitorServer(address_of(self._config), history)
         except EnvironmentFault as error:
             # Tried again: another service may hold the socket for now, as before a reload.
             if not self._complained:

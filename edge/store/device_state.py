@@ -11,13 +11,16 @@ from edge.errors import StoreError
 from edge.store.sqlite import Database, FileKind, make_private
 
 FILE_NAME = "device.sqlite"
-MICROPHONE_KIND = "microphone_kind"
-"""Name of the kind of microphone that the service last listened to."""
 
 _KIND = FileKind("memory of counters and lock-outs")
 _PROBE = "probe"
 _MAX_TEXT = 65536
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY NOT NULL, value NOT NULL)"
+
+
+def microphone_kind_key(door: str | None = None) -> str:
+    """What the kind of a door's last microphone is kept under; None for the main one."""
+    return "microphone_kind" if door is None else f"microphone_kind/{door}"
 
 
 class DeviceState:

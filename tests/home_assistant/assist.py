@@ -1,4 +1,4 @@
-"""Home Assistant's voice assistant, told what a satellite tells it: a pipeline, and what is said."""
+"""Home Assistant's voice assistant: a pipeline, and what is said to it as a satellite does."""
 
 from __future__ import annotations
 
@@ -77,10 +77,14 @@ class Assist:
             ask("assist_pipeline/pipeline/delete", pipeline_id=self.id)
         self._home.remove(self.entry)
 
-    def say(self, sound: bytes) -> Run:
+    def say(self, sound: bytes, device: str | None = None) -> Run:
         """Say something, 16-bit mono at 16 kHz, and wait until the pipeline is done.
 
         Nothing ends the speech but its end: all is given at once, and there is no pace to keep.
+
+        Args:
+            sound: what is said.
+            device: the id of the satellite.
         """
         with _socket(self._home) as ask:
             ask(
@@ -89,8 +93,9 @@ class Assist:
                 start_stage="stt",
                 end_stage="intent",
                 input={"sample_rate": 16_000, "no_vad": True},
+                device_id=device,
             )
-            events = []
+            events: list[dict[str, Any]] = []
             while not events or events[-1]["type"] != "run-end":
                 events.append(ask.event())
                 if events[-1]["type"] == "run-start":

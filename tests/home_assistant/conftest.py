@@ -23,8 +23,12 @@ LOG = REPOSITORY / "build/home-assistant/home-assistant.log"
 """Where its log is kept, for all the starts of one run of the tests."""
 
 _BOLT = "input_boolean.garden_gate"
-GARDEN_GATE = {
-    "input_boolean": {"garden_gate": {"name": "Bolt of the gate"}},
+_LAMP = "input_boolean.robins_lamp"
+THINGS = {
+    "input_boolean": {
+        "garden_gate": {"name": "Bolt of the gate"},
+        "robins_lamp": {"name": "Robin's lamp"},
+    },
     "lock": [
         {
             "platform": "template",
@@ -34,8 +38,27 @@ GARDEN_GATE = {
             "unlock": {"service": "input_boolean.turn_on", "target": {"entity_id": _BOLT}},
         }
     ],
+    "light": [
+        {
+            "platform": "template",
+            "lights": {
+                "robins_room": {
+                    "friendly_name": "Robin's room",
+                    "value_template": f"{{{{ is_state('{_LAMP}', 'on') }}}}",
+                    "turn_on": {
+                        "service": "input_boolean.turn_on",
+                        "target": {"entity_id": _LAMP},
+                    },
+                    "turn_off": {
+                        "service": "input_boolean.turn_off",
+                        "target": {"entity_id": _LAMP},
+                    },
+                }
+            },
+        }
+    ],
 }
-"""The lock that the page about Home Assistant opens."""
+"""What the documentation's automations open and switch."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,7 +80,7 @@ def running(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     if not Path(program()).exists():
         pytest.fail("there is no Home Assistant here; tools/test_home_assistant installs it")
     LOG.unlink(missing_ok=True)
-    home = HomeAssistant(tmp_path_factory.mktemp("home-assistant"), LOG, **GARDEN_GATE)
+    home = HomeAssistant(tmp_path_factory.mktemp("home-assistant"), LOG, **THINGS)
     try:
         home.start(FIRST_START_S)
         home.add_mqtt(broker)

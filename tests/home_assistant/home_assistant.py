@@ -33,6 +33,8 @@ HARMLESS = (
     # Home Assistant about libraries that its own container image contains.
     r"\[aiohttp_fast_zlib\] zlib_ng and isal are not available",
     r"\[homeassistant\.components\.camera\.img_util\] Error loading libturbojpeg",
+    # Home Assistant about the debug log that is asked for here, and a new device for each test.
+    r"\[homeassistant\.util\.logging\] Module homeassistant\.\S+ is logging too frequently",
     # Home Assistant about a machine too slow for it, which one that also runs tests may be.
     r"\[homeassistant\.bootstrap\] Waiting on integrations to complete setup",
     r"\[homeassistant\.setup\] Setup of \S+ is taking over",

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 ANSWER = "Very well."
-_MODEL = "kept:latest"
+MODEL = "kept:latest"
 
 
 class LanguageModel:
@@ -18,22 +18,19 @@ class LanguageModel:
         asked: the messages of each question, the oldest first.
     """
 
-    settings = {"model": _MODEL}
-    """What the integration is to be told beside the address."""
-
     def __init__(self) -> None:
         self.asked: list[list[dict[str, Any]]] = []
         model = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - its name in the library
-                self._answer({"models": [{"model": _MODEL}]})
+            def do_GET(self) -> None:
+                self._answer({"models": [{"model": MODEL}]})
 
-            def do_POST(self) -> None:  # noqa: N802 - its name in the library
+            def do_POST(self) -> None:
                 question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.asked.append(question["messages"])
                 message = {"role": "assistant", "content": ANSWER}
-                self._answer({"model": _MODEL, "message": message, "done": True})
+                self._answer({"model": MODEL, "message": message, "done": True})
 
             def _answer(self, content: dict[str, Any]) -> None:
                 text = json.dumps(content).encode() + b"\n"

@@ -5,18 +5,15 @@ It leaves pictures in build/home-assistant, light and dark, wide and narrow.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from edge.types import FloatArray
 from tests.home_assistant.browser import Browser, browser
-from tests.home_assistant.conftest import LOG
+from tests.home_assistant.dashboard import house_with_view, take_pictures
 from tests.home_assistant.door import Door
 from tests.home_assistant.home_assistant import REPOSITORY, HomeAssistant
 from tests.integration.broker import Broker
@@ -24,47 +21,12 @@ from tests.integration.house import feed, speak
 
 PAGE = (REPOSITORY / "docs/home-assistant.md").read_text(encoding="utf-8")
 DEVICE = "front-door"
-ANY_BROWSER_OF_THIS_MACHINE = {
-    "auth_providers": [
-        {
-            "type": "trusted_networks",
-            "trusted_networks": ["127.0.0.1"],
-            "allow_bypass_login": True,
-        },
-        {"type": "homeassistant"},
-    ]
-}
 
 
 @pytest.fixture
 def house(broker: Broker, tmp_path: Path) -> Iterator[HomeAssistant]:
-    """A Home Assistant of its own: set up to the end, with the view of the page."""
-    (view,) = re.findall(r"^```yaml\n(- title:.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    made = HomeAssistant(
-        tmp_path / "house", LOG.with_name("dashboard.log"),
-        lovelace={"mode": "yaml"}, history={}, logbook={},
-    )  # fmt: skip
-    configuration = made.folder / "configuration.yaml"
-    text = configuration.read_text().replace("!include automations.yaml", "[]")
-    settings = yaml.safe_load(text)
-    settings["homeassistant"].update(ANY_BROWSER_OF_THIS_MACHINE)
-    configuration.write_text(yaml.safe_dump(settings))
-    views = yaml.safe_dump({"views": yaml.safe_load(view)}, sort_keys=False)
-    (made.folder / "ui-lovelace.yaml").write_text(views)
-    try:
-        made.start()
-        made.add_mqtt(broker)
-        made.stop()
-        # The rest of the setup would fetch the weather.
-        steps = made.folder / ".storage/onboarding"
-        done = json.loads(steps.read_text())
-        done["data"]["done"] = ["user", "core_config", "analytics", "integration"]
-        steps.write_text(json.dumps(done))
-        made.start()
+    with house_with_view(PAGE, broker, tmp_path / "house", "dashboard.log") as made:
         yield made
-        assert not made.complaints()
-    finally:
-        made.stop()
 
 
 def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_path: Path) -> None:
@@ -89,16 +51,12 @@ def test_the_dashboard_shows_the_door(house: HomeAssistant, broker: Broker, tmp_
         message = front.wait_for("enrollment", "accepted")["attributes"]["message"]
         with Browser(tmp_path / "browser") as window:
             address = f"http://127.0.0.1:{house.port}/lovelace/front-door"
-            for dark in (False, True):
-                for width, height in ((860, 960), (420, 1700)):
-                    window.open(address, width, height, dark=dark)
-                    seen = window.wait_for(lambda text: message in text and "Progress" in text)
-                    for word in ("granted", "Ada", "high", "Robin"):
-                        assert word in seen
-                    for trouble in ("Unknown type", "not available", "not found", "Error"):
-                        assert trouble not in seen
-                    name = f"dashboard-{width}-{'dark' if dark else 'light'}.png"
-                    LOG.with_name(name).write_bytes(window.picture())
+            seen = take_pictures(
+                window, address, "dashboard", ((860, 960), (420, 1700)),
+                lambda text: message in text and "Progress" in text,
+            )  # fmt: skip
+            for word in ("granted", "Ada", "high", "Robin"):
+                assert word in seen
             front.tap("button.press", "enroll_cancel")
             front.tap("button.press", "lock_out")
             window.wait_for(lambda text: "Nobody is let in" in text)

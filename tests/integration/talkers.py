@@ -9,8 +9,8 @@ from tests.integration.house import House
 from tests.unit.spoken_digits import recording_of
 
 ADA, ROBIN = "slt", "rms"
-STRANGER, TELEVISION = "awb", "kal"
-_READ = (
+STRANGER, GRACE = "awb", "kal"
+READ = (
     "the rainbow is a division of white light into many beautiful colors",
     "these take the shape of a long round arch with its path high above",
     "there is according to legend a boiling pot of gold at one end",
@@ -20,6 +20,8 @@ _READ = (
     "throughout the centuries people have explained the rainbow in various ways",
     "some have accepted it as a miracle without physical explanation",
     "others have tried to explain the phenomenon physically",
+    "the ancient greeks imagined that it was a sign from the gods to foretell war or heavy rain",
+    "the norsemen considered the rainbow as a bridge",
     "the bridge over which the gods passed from earth to their home in the sky",
 )
 """From the rainbow passage, which speakers have been recorded with since 1940."""
@@ -34,6 +36,6 @@ def enroll_talkers(house: House) -> None:
     """Enroll Ada and Robin, without a passphrase."""
     for name, voice in (("Ada", ADA), ("Robin", ROBIN)):
         file = house.config.with_name(f"{voice}.flac")
-        soundfile.write(file, recording_of(_READ, voice), SAMPLE_RATE)
+        soundfile.write(file, recording_of(READ, voice), SAMPLE_RATE)
         done = house.run("enroll", name, "--voice", str(file))
         assert done.returncode == 0, done.stderr

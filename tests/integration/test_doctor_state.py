@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 
 from edge import resources
-from edge.config import CommandsConfig, Config, MqttConfig, SigningConfig, StoreConfig, TlsConfig
+from edge.config import (
+    CommandsConfig,
+    Config,
+    DeviceConfig,
+    MqttConfig,
+    SigningConfig,
+    StoreConfig,
+    TlsConfig,
+)
+from edge.config.settings import MicrophoneConfig
 from edge.crypto.keys import make_key_file
 from edge.crypto.signing import new_key
 from edge.doctor import Finding, State
@@ -27,7 +36,7 @@ from edge.inference.card import read_card
 from edge.store import open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
 from edge.store.device_state import DeviceState
-from edge.types import Event, EventKind, ProfileKind
+from edge.types import AccessRule, Event, EventKind, ProfileKind
 from tests.integration.doctor import as_nobody, codes, the
 from tests.unit.stores import enroll, make_sample
 
@@ -80,7 +89,7 @@ def test_who_was_enrolled_with_another_microphone(state: Path) -> None:
                 name, ProfileKind.PHRASE, required=1, samples=[make_sample()],
                 speaker_model="8" * 64, phrase_model="9" * 64, microphone=kind,
             )  # fmt: skip
-    context = Context(Config(state_directory=state), microphone="program ffmpeg")
+    context = Context(Config(state_directory=state), microphones={"front-door": "program ffmpeg"})
     found = {each.code: each for each in check(context)}["people.other_microphone"]
     assert found.found == ("enrolled with another microphone than this one (program ffmpeg): Grace")
     assert "edge-voice enroll NAME --more" in found.remedy
@@ -90,6 +99,27 @@ def test_who_was_enrolled_with_another_microphone(state: Path) -> None:
         device.put("microphone_kind", "microphone USB")
     found = {each.code: each for each in look(state)}["people.other_microphone"]
     assert found.found.endswith("(microphone USB): Grace, Zoë")
+
+
+def test_who_was_enrolled_with_another_microphone_than_that_of_a_further_door(state: Path) -> None:
+    with open_store(state) as store:
+        for name, doors in (("Grace", ()), ("Zoë", ("front",)), ("Bob", ("back",))):
+            profile = store.create(
+                name, ProfileKind.PHRASE, required=1, samples=[make_sample()],
+                speaker_model="8" * 64, phrase_model="9" * 64, microphone="microphone USB",
+            )  # fmt: skip
+            store.set_rule(profile.id, AccessRule(doors=doors))
+    with closing(DeviceState(state)) as device:
+        device.put("microphone_kind", "microphone USB")
+        device.put("microphone_kind/back", "program ffmpeg")
+    settings = Config(
+        state_directory=state,
+        device=DeviceConfig(id="front"),
+        microphones={"back": MicrophoneConfig(), "shed": MicrophoneConfig()},
+    )
+    (found,) = (each for each in check(Context(settings)) if each.code == "people.other_microphone")
+    assert found.found.startswith("back: enrolled with another microphone")
+    assert found.found.endswith("(program ffmpeg): Grace, Bob")
 
 
 def test_who_waits_and_who_has_two_names(state: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,9 +19,12 @@ import pytest
 import soundfile
 import yaml
 
-from tests.integration.broker import Broker, Subscriber
+from edge.monitor.client import Stream, connect
+from tests.integration.broker import Broker, Subscriber, free_port
 from tests.integration.house import DEMO, House, is_listening, stop
+from tests.integration.test_metrics import Figures, fetch, figures
 from tests.integration.test_service import as_wave
+from tests.integration.test_signed_service import SignedHouse
 from tests.integration.virtual_microphone import VirtualMicrophone, skip_or_fail_without_parts
 from tests.integration.waiting import PATIENCE, settled
 
@@ -96,14 +100,17 @@ def back(tmp_path: Path) -> Iterator[Room]:
     room.end()
 
 
-def house_of(folder: Path, broker: Broker, front: Room, back: Room, **sections: Any) -> House:
-    settings = {
+def of_two_doors(front: Room, back: Room, **sections: Any) -> dict[str, Any]:
+    return {
         "device": {"id": "front", "name": "Front door"},
         "audio": {"source": front.command},
         "microphones": {"back": {"name": "Back door", "source": back.command}},
         **sections,
     }
-    return House(folder, broker, dict(os.environ), **settings)
+
+
+def house_of(folder: Path, broker: Broker, front: Room, back: Room, **sections: Any) -> House:
+    return House(folder, broker, dict(os.environ), **of_two_doors(front, back, **sections))
 
 
 def is_lost(status: Any) -> bool:
@@ -125,6 +132,11 @@ def is_not_locked_out(status: Any) -> bool:
 def both_listen(home: Subscriber) -> None:
     for door in ("front", "back"):
         home.wait_for(f"/{door}/status", is_listening)
+
+
+def both_hear(front: Room, back: Room, name: str) -> None:
+    for room in (front, back):
+        room.say(name)
 
 
 def answer(home: Subscriber, room: Room, door: str, name: str) -> Any:
@@ -160,6 +172,69 @@ def test_what_one_door_heard_is_a_recording_at_the_other(
     decided = [each["detail"] for each in entries if each["kind"] == "decision"]
     assert [each.get("door") for each in decided] == [None, "back"]
     assert "back: denied (replay_suspected" in house.log.read_text()
+
+
+def at_each(found: Figures, name: str, **labels: str) -> dict[str, float]:
+    """A figure at each door."""
+    return {
+        dict(given)["device"]: value
+        for (figure, given), value in found.items()
+        if figure == f"edge_voice_{name}" and labels.items() <= dict(given).items()
+    }
+
+
+def named(home: Subscriber, door: str) -> set[str]:
+    """Who was told at one door to be speaking."""
+    told = [message.json for message in home.on(f"edge-voice/{door}/speaker")]
+    assert all(each["microphone"] == door for each in told)
+    return {each["name"] for each in told if each.get("name")}
+
+
+@pytest.mark.slow
+def test_commands_names_and_figures_are_of_one_door(
+    broker: Broker, tmp_path: Path, front: Room, back: Room
+) -> None:
+    port = free_port()
+    more = {"identification": {"enabled": True}, "metrics": {"enabled": True, "port": port}}
+    house = SignedHouse(tmp_path, broker, **of_two_doors(front, back, **more))
+    house.enroll_ada()
+    with Subscriber(broker) as home:
+        service = house.start()
+        try:
+            both_listen(home)
+            assert house.tell("disarm", "--to", "back").returncode == 0
+            home.wait_for("/back/status", lambda status: status.get("listening") is False)
+            both_hear(front, back, "ada_right_phrase")
+            assert home.wait_for("/front/decision").json["decision"] == "granted"
+            summary = home.wait_for("/front/utterance").json
+            assert summary["microphone"] == "front"
+            assert [each["name"] for each in summary["speakers"]] == ["Ada"]
+            assert (named(home, "front"), named(home, "back")) == ({"Ada"}, set())
+            assert at_each(figures(fetch(port)), "listening") == {"front": 1.0, "back": 0.0}
+            with closing(Stream(connect([tmp_path / "state" / "monitor.sock"]))) as monitor:
+                hello, *_ = monitor.wait(PATIENCE)
+                assert (hello["device"], hello["further"]) == ("front", ["back"])
+
+            assert house.tell("arm", "--to", "back").returncode == 0
+            home.messages.clear()
+            assert house.tell("identify_stop", "--to", "front").returncode == 0
+            home.wait_for("/front/status", lambda status: status.get("identifying") is False)
+            both_hear(front, back, "ada_right_phrase")
+            for door in ("front", "back"):
+                assert home.wait_for(f"/{door}/decision").json["decision"] == "granted"
+            assert home.wait_for("/back/utterance").json["microphone"] == "back"
+            assert (named(home, "front"), named(home, "back")) == (set(), {"Ada"})
+            assert not any(
+                each.json.get("identifying") is False for each in home.on("/back/status")
+            )
+            counted = {"front": 2.0, "back": 1.0}
+            assert settled(
+                lambda: (
+                    at_each(figures(fetch(port)), "decisions_total", outcome="granted") == counted
+                )
+            )
+        finally:
+            stop(service)
 
 
 @pytest.mark.slow

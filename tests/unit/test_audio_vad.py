@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.audio import vad
-from edge.audio.vad import SpeechDetector, WebRtcClassifier
+from edge.audio.vad import SameFrames, SpeechDetector, WebRtcClassifier
 from edge.types import FloatArray
 
 
@@ -106,6 +106,19 @@ def test_the_last_16_frames_are_judged_in_retrospect(ear: Ear) -> None:
     assert answers[2] == [number / 20 for number in range(1, 17)]
     assert answers[3] == [0.8]
     assert (ear.detector.frames, ear.detector.classified_frames) == (24, 17)
+
+
+def test_somebody_else_is_told_what_was_found_and_cannot_make_it_forget(ear: Ear) -> None:
+    ear.network.told(*(number / 20 for number in range(1, 9)))
+    same, nothing = SameFrames(ear.detector), np.zeros(512, np.float32)
+    assert same.feed(nothing) == [0.0]
+    for mark in "--vvvv":
+        (found,) = ear.answers(-30.0, mark)
+        assert same.feed(nothing) == found
+    same.reset()
+    assert ear.detector.classified_frames == 6
+    ear.detector.reset()
+    assert same.feed(nothing) == [0.0]
 
 
 @pytest.mark.parametrize(("above_db", "opens"), [(0.1, True), (-0.1, False)])

@@ -552,16 +552,20 @@ def test_what_is_tried_is_what_is_written(
     assert (after.mqtt.password_file is None) == ("none" in options)
 
 
-def test_no_microphone_is_asked_for_where_a_program_is_listened_to(
-    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [("ffmpeg", "A program"), ("wyoming://127.0.0.1:10700", "A Wyoming satellite")],
+)
+def test_no_microphone_is_asked_for_where_something_else_is_listened_to(
+    source: str, what: str, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     assert setup(file, "--yes") == 0
-    file.write_bytes(changed(file.read_bytes(), file, {"audio.source": "ffmpeg"}))
+    file.write_bytes(changed(file.read_bytes(), file, {"audio.source": source}))
     capsys.readouterr()
     typed(monkeypatch, *[""] * 7, secret="", devices=[LINE, USB])
     assert setup(file) == 0
     err = capsys.readouterr().err
-    assert "A program is listened to, not a microphone (audio.source)." in err
+    assert f"{what} is listened to, not a microphone of this machine (audio.source)." in err
     assert "Microphone, by number" not in err
     assert setup(file, "--yes", "--microphone", "USB") == 2
     assert "--microphone has no effect with audio.source" in capsys.readouterr().err

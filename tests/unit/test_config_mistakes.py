@@ -52,7 +52,8 @@ def complaints(data: bytes) -> tuple[str, ...]:
         (
             "enabled: true",
             (
-                "unknown key 'enabled'; did you mean lockout.enabled or replay.enabled"
+                "unknown key 'enabled'; did you mean identification.enabled or lockout.enabled"
+                " or replay.enabled"
                 " or mqtt.enabled or mqtt.tls.enabled or monitor.enabled"
                 " or metrics.enabled?"
             ),

@@ -118,6 +118,7 @@ def test_needs_nothing_but_ascii() -> None:
         (state_message("listening", problem="the store is damaged"), "the store is damaged"),
         ({"type": "gone"}, "service stopped; waiting for its return"),
         ({"type": "hello", "protocol": 99}, "update this program"),
+        ({"type": "hello", "further": ["back", "shed"]}, "not shown: back, shed"),
     ],
 )
 def test_says_what_the_device_is_at(message: dict[str, Any], words: str) -> None:
@@ -154,6 +155,8 @@ def test_lines_without_a_terminal() -> None:
         {"type": "level", "level_dbfs": 1e300},
         {"type": "hello", "levels_dbfs": [None, "loud", True, float("inf")]},
         {"type": "hello", "granted": {}, "since": 5},
+        {"type": "hello", "further": [5, "\x1b[31mred"]},
+        {"type": "hello", "further": "back"},
         {"type": "state", "state": 7, "until": [], "enrolled": "all"},
         {"type": "utterance", "id": "1", "utterance_s": False},
         {"type": "__class__"},
