@@ -57,7 +57,12 @@ def enrolled(engine: Engine, name: str, sounds: Sequence[FloatArray]) -> Profile
         quality = utterance.quality
         samples.append(
             EnrollmentSample(
-                analysis.voice_to_enroll, None, quality.net_speech_s, quality.snr_db, 0.0
+                analysis.voice_to_enroll,
+                None,
+                quality.net_speech_s,
+                quality.snr_db,
+                0.0,
+                voice_variants=analysis.voice_variants,
             )
         )
     profile = Profile.begin(name, ProfileKind.VOICE, required=1e-3)

@@ -39,6 +39,7 @@ def sample_of(spoken: Spoken) -> EnrollmentSample:
         net_speech_s=analysis.quality.net_speech_s,
         snr_db=analysis.quality.snr_db,
         created_at=0.0,
+        voice_variants=analysis.voice_variants,
     )
 
 

@@ -160,6 +160,7 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
             created_at=0.0,
             phrase_variants=one.analysis.phrase_variants,
             stretches=one.analysis.stretches,
+            voice_variants=one.analysis.voice_variants,
         )
         for one in spoken
     )

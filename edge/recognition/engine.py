@@ -89,9 +89,11 @@ class Analyzer:
     def _with_augmentations(self, analysis: Analysis, utterance: Utterance) -> Analysis:
         altered = [augmented(utterance, each) for each in AUGMENTATIONS]
         voices = [self.models.speaker.embed(voice_samples(one)) for one in altered]
+        echoed = [voice for voice, each in zip(voices, AUGMENTATIONS) if each.rt60_s is not None]
         wants_phrase = analysis.phrase_embedding is not None
         return replace(
             analysis,
+            voice_variants=(analysis.speaker_embedding, unit(np.sum(echoed, axis=0))),
             enrolled_voice=unit(np.sum([analysis.speaker_embedding, *voices], axis=0)),
             phrase_variants=tuple(self.embed_phrase(one).frames for one in altered if wants_phrase),
             stretches=embed_stretches(self.models.speaker, utterance) if wants_phrase else (),
@@ -180,6 +182,7 @@ class Engine(Analyzer):
             created_at=time.time(),
             phrase_variants=analysis.phrase_variants,
             stretches=analysis.stretches,
+            voice_variants=analysis.voice_variants,
         )
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:

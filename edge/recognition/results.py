@@ -33,8 +33,9 @@ class Analysis:
         timings_ms: milliseconds by stage (`speaker`, `phrase`).
         phrase_variants: the phrase embedding in each of `augmentation.AUGMENTATIONS`; empty unless
             it is to be enrolled.
-        enrolled_voice: what a signature is made of, unit length, shape (192,): the voice as it is
-            and in each of `augmentation.AUGMENTATIONS`; None unless it is to be enrolled.
+        enrolled_voice: the voice as it is and in each of `augmentation.AUGMENTATIONS` together,
+            unit length, shape (192,); None unless it is to be enrolled.
+        voice_variants: as in `EnrollmentSample`; empty unless it is to be enrolled.
         stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (192,); empty
             unless it is to be enrolled, or too short.
     """
@@ -51,6 +52,7 @@ class Analysis:
         """`enrolled_voice`, or the plain embedding where there is none."""
         return self.speaker_embedding if self.enrolled_voice is None else self.enrolled_voice
 
+    voice_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
     stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
 
 

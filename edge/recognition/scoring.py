@@ -39,6 +39,7 @@ ENROLLMENTS_RANGE = (1.0, 5.0)
 """Values outside these measured ranges are clipped to them."""
 USUAL_ENROLLMENTS = 3
 """Enrollment utterances of the trials behind the operating curve."""
+_MOST_ECHOED = 0.2
 NORMAL_FROM = math.log(3.0)
 """Margin over the threshold for normal confidence: three times the odds."""
 HIGH_FROM = math.log(10.0)
@@ -208,6 +209,18 @@ def voice_center(card: ModelCard, dimensions: int) -> FloatArray:
     return center
 
 
+def voice_echoed(card: ModelCard) -> float:
+    """What is added to the similarity with an echoing voice, from a speaker model's card.
+
+    Raises:
+        ModelError: as `voice_calibration`.
+    """
+    value = require_calibrated(card).get("echoed")
+    if not is_number(value) or not abs(value) < _MOST_ECHOED:
+        raise _damaged(card, "echoed")  # as large as that it would accept anyone
+    return float(value)
+
+
 def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     """The calibration of a phrase model, from its card.
 
@@ -291,11 +304,26 @@ def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
     Raises:
         ValueError: no sample was enrolled.
     """
-    enrolled = [sample for sample in samples if not sample.adapted]
+    return _combined(samples, [sample.speaker_embedding for sample in samples])
+
+
+def signatures_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
+    """A profile's voice as it was said and as in an echoing room, shape (2, d).
+
+    Each is made as `signature_of` makes one. An echo moves a voice further than anything else does,
+    so a mean of both is near to neither.
+    """
+    by_kind = zip(*(sample.voices for sample in samples))
+    return np.stack([_combined(samples, voices) for voices in by_kind])
+
+
+def _combined(samples: Sequence[EnrollmentSample], voices: Sequence[FloatArray]) -> FloatArray:
+    pairs = list(zip(samples, voices))
+    enrolled = [pair for pair in pairs if not pair[0].adapted]
     if not enrolled:
         raise ValueError("a signature needs at least one enrollment sample")
     total, weight = _sum(enrolled)
-    learned = [sample for sample in samples if sample.adapted]
+    learned = [pair for pair in pairs if pair[0].adapted]
     if learned:
         more, more_weight = _sum(learned)
         share = min(1.0, weight / max(more_weight, 1e-9), _length(total) / max(_length(more), 1e-9))
@@ -304,9 +332,11 @@ def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
     return unit
 
 
-def _sum(samples: Sequence[EnrollmentSample]) -> tuple[FloatArray, float]:
-    weights = np.asarray([min(s.net_speech_s, 3.0) for s in samples], dtype=np.float32)
-    return weights @ np.stack([s.speaker_embedding for s in samples]), float(weights.sum())
+def _sum(
+    pairs: Sequence[tuple[EnrollmentSample, FloatArray]],
+) -> tuple[FloatArray, float]:
+    weights = np.asarray([min(s.net_speech_s, 3.0) for s, _ in pairs], dtype=np.float32)
+    return weights @ np.stack([voice for _, voice in pairs]), float(weights.sum())
 
 
 def _length(vector: FloatArray) -> float:
@@ -327,12 +357,27 @@ def centered(voices: FloatArray, center: FloatArray) -> FloatArray:
     return unit(voices - center)
 
 
+def similarities(
+    signatures: FloatArray, voices: FloatArray, center: FloatArray, echoed: float
+) -> FloatArray:
+    """How near voices, shape (m, d), come to signatures of n people, shape (n, 2, d).
+
+    The larger one of the centered cosines with a voice as it was said and as in an echoing room.
+    `echoed` is added to the second one, so that strangers come equally near to either: a voice with
+    an echo is less like any other, and without it nobody would be recognized by that one.
+
+    Returns:
+        Similarities, at most 1, shape (n, m).
+    """
+    tested = centered(voices, center).T
+    dry, wet = (centered(signatures[:, kind], center) @ tested for kind in range(2))
+    nearest: FloatArray = np.clip(np.maximum(dry, wet + np.float32(echoed)), -1.0, 1.0)
+    return nearest
+
+
 @dataclass(frozen=True, eq=False)
 class VoiceScores:
-    """Similarity, and log-likelihood ratio, of n signatures and m voices, shape (n, m).
-
-    The similarity is the cosine of both, centered.
-    """
+    """Similarity, as of `similarities`, and log-likelihood ratio, both of shape (n, m)."""
 
     similarity: FloatArray = field(repr=False)
     ratio: FloatArray = field(repr=False)
@@ -342,13 +387,14 @@ class VoiceScores:
 class Scorer:
     """The calibrations of both models, and the configured false-accept rate, between 0 and 1.
 
-    `center` is what voices have in common, shape (d,).
+    `center` is what voices have in common, shape (d,); `echoed` as for `similarities`.
     """
 
     center: FloatArray = field(repr=False)
     voice: VoiceCalibration
     phrase: PhraseCalibration
     rate: float
+    echoed: float = 0.0
 
     @classmethod
     def of(cls, models: Models, rate: float) -> Scorer:
@@ -362,16 +408,16 @@ class Scorer:
             voice_calibration(models.speaker.card),
             phrase_calibration(models.phrase.card),
             rate,
+            voice_echoed(models.speaker.card),
         )
 
     def voice_scores(
         self, profiles: Sequence[Profile], analyses: Sequence[Analysis]
     ) -> VoiceScores:
         """Compare each of m voices with each of n signatures."""
-        signatures = np.stack([signature_of(profile.samples) for profile in profiles])
+        signatures = np.stack([signatures_of(profile.samples) for profile in profiles])
         voices = np.stack([analysis.speaker_embedding for analysis in analyses])
-        one, other = (centered(each, self.center) for each in (signatures, voices))
-        similarity: FloatArray = np.clip(one @ other.T, -1.0, 1.0)
+        similarity = similarities(signatures, voices, self.center, self.echoed)
         ratio = self.voice.ratio(
             similarity,
             [len(profile.enrolled) for profile in profiles],

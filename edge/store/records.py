@@ -36,8 +36,11 @@ MAX_PHRASES = 8
 """The phrase embedding itself and its variants."""
 _DISK = np.dtype("<f4")
 MAX_STRETCHES = 8
+_VOICES = 2
 _VERSION, _WITH_STRETCHES = 1, 2
-"""Of samples; in the second the stretches follow the phrase embeddings, as one more array."""
+_WITH_VOICES = 2
+"""Versions of samples. In the second one the stretches follow the phrase embeddings, as one more
+array; 2 is added to either where the variants of the voice follow as the last one."""
 _HEAD = struct.Struct("<BHB3d")
 """Version, length of the speaker embedding, number of arrays after it, the three figures."""
 _SHAPE = struct.Struct("<HH")
@@ -206,6 +209,9 @@ def encode_sample(sample: EnrollmentSample) -> bytes:
     if sample.stretches:
         arrays.append(np.stack(sample.stretches))
         version = _WITH_STRETCHES
+    if sample.voice_variants:
+        arrays.append(np.stack(sample.voice_variants))
+        version += _WITH_VOICES
     figures = (sample.net_speech_s, sample.snr_db, sample.created_at)
     parts = [_HEAD.pack(version, len(sample.speaker_embedding), len(arrays), *figures)]
     parts += [_SHAPE.pack(*array.shape) for array in arrays]
@@ -218,11 +224,14 @@ def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
     """A sample from `encode_sample`. Raises `ValueError`, also for a newer version."""
     try:
         version, size, count, net_speech_s, snr_db, created_at = _HEAD.unpack_from(content)
-        with_stretches = version == _WITH_STRETCHES
-        if version not in (_VERSION, _WITH_STRETCHES) or count > MAX_PHRASES + with_stretches:
+        with_voices = version > _WITH_STRETCHES
+        kind = version - _WITH_VOICES * with_voices
+        with_stretches = kind == _WITH_STRETCHES
+        others = with_stretches + with_voices
+        if kind not in (_VERSION, _WITH_STRETCHES) or count > MAX_PHRASES + others:
             raise ValueError("it was written by a newer version")
-        if count < with_stretches:
-            raise ValueError("its stretches are missing")
+        if count < others:
+            raise ValueError("its stretches or voices are missing")
         at = _HEAD.size
         shapes = [_SHAPE.unpack_from(content, at + _SHAPE.size * n) for n in range(count)]
         at += _SHAPE.size * count
@@ -235,6 +244,7 @@ def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
     speaker = np.frombuffer(content, _DISK, size, at).astype(np.float32)
     speaker.setflags(write=False)
     arrays = _arrays(content, at + size * _DISK.itemsize, shapes)
+    arrays, voices = (arrays[:-1], arrays[-1]) if with_voices else (arrays, ())
     phrases, stretches = (arrays[:-1], arrays[-1]) if with_stretches else (arrays, ())
     sample = EnrollmentSample(
         speaker_embedding=speaker,
@@ -245,6 +255,7 @@ def decode_sample(content: bytes, *, adapted: bool) -> EnrollmentSample:
         adapted=adapted,
         phrase_variants=phrases[1:],
         stretches=tuple(stretches),
+        voice_variants=tuple(voices),
     )
     _check(sample)
     return sample
@@ -267,10 +278,13 @@ def _check(sample: EnrollmentSample) -> None:
         raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
     if len(sample.stretches) > MAX_STRETCHES:
         raise ValueError(f"a sample has {MAX_STRETCHES} stretches at most")
-    if any(stretch.shape != speaker.shape for stretch in sample.stretches):
-        raise ValueError("the voice of a stretch must have the shape of the whole voice")
+    if len(sample.voice_variants) not in (0, _VOICES):
+        raise ValueError(f"a sample has {_VOICES} variants of its voice, or none")
+    others = (*sample.stretches, *sample.voice_variants)
+    if any(voice.shape != speaker.shape for voice in others):
+        raise ValueError("the voice of a stretch or a variant must have the shape of the whole one")
     # NaN fails this comparison too, and so does an empty one.
-    for voice in (speaker, *sample.stretches):
+    for voice in (speaker, *others):
         if not abs(float(np.linalg.norm(voice.astype(np.float64))) - 1.0) < 1e-3:
             raise ValueError("a speaker embedding must have unit length")
     if sample.phrase_variants and not phrases:

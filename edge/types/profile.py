@@ -36,7 +36,7 @@ class EnrollmentSample:
     """What is kept of one enrollment utterance; never the recording.
 
     Attributes:
-        speaker_embedding: unit length, shape (d,).
+        speaker_embedding: unit length, shape (d,): what the sample is compared with others by.
         phrase_embedding: one row per hop, shape (t, e); None for a text-independent profile.
         net_speech_s: seconds of speech in the utterance.
         snr_db: its estimated signal-to-noise ratio, dB.
@@ -46,6 +46,8 @@ class EnrollmentSample:
             text-independent profile and for what was learned.
         stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (d,); none for a
             text-independent profile, for what was learned, and for what older versions stored.
+        voice_variants: the voice as it was said and as in an echoing room, unit length, shape (d,)
+            each; none for what was learned and what older versions stored.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -56,6 +58,12 @@ class EnrollmentSample:
     adapted: bool = False
     phrase_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
     stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
+    voice_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
+
+    @property
+    def voices(self) -> tuple[FloatArray, ...]:
+        """What a voice is compared with: as it was said, then as in an echoing room."""
+        return self.voice_variants or (self.speaker_embedding, self.speaker_embedding)
 
     @property
     def phrase_examples(self) -> tuple[FloatArray, ...]:

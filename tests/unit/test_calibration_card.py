@@ -206,6 +206,15 @@ def scorer_of(engine: Engine, center: object) -> Scorer:
     return Scorer.of(replace(engine.models, speaker=speaker), 0.001)
 
 
+@pytest.mark.parametrize("echoed", [None, "0.1", True, math.nan, 0.2, -0.2, [0.1]])
+def test_a_damaged_figure_for_echoing_voices(engine: Engine, echoed: object) -> None:
+    card = engine.models.speaker.card
+    speaker = copy.copy(engine.models.speaker)
+    speaker.card = replace(card, calibration={**card.calibration, "echoed": echoed})
+    with pytest.raises(ModelError, match=r"calibration\.echoed; reinstall the software"):
+        Scorer.of(replace(engine.models, speaker=speaker), 0.001)
+
+
 def test_a_center(engine: Engine) -> None:
     center = [0.1, -0.2, *[0.0] * 190]
     assert scorer_of(engine, center).center.tolist() == pytest.approx(center)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.recognition import Analysis
 from edge.recognition.dtw import unit
-from edge.recognition.scoring import Scorer
+from edge.recognition.scoring import Scorer, signatures_of
 from edge.types import EnrollmentSample, FloatArray, Profile, Quality
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 
@@ -109,6 +109,34 @@ def analysis_of(voice: FloatArray, quality: Quality = GOOD) -> Analysis:
 
 
 AXES = np.eye(3, dtype=np.float32)
+
+
+def test_a_voice_counts_as_near_as_it_comes_as_said_or_in_an_echoing_room() -> None:
+    (ada,) = profile_of(AXES[0]).samples
+    ada = replace(ada, voice_variants=(AXES[0], AXES[1]))
+    person = replace(Profile.begin("Ada"), samples=(ada, ada))
+    both = unit(AXES[:1] + AXES[1:2])[0]
+    scorer = plain_scorer()
+    near = scorer.voice_scores([person], [analysis_of(each) for each in (*AXES, both)]).similarity
+    assert near == pytest.approx(np.asarray([[1.0, 1.0, 0.0, math.sqrt(0.5)]]))
+    # What is less like any voice gets something added; nothing is nearer than the same.
+    knowing = replace(scorer, echoed=0.1)
+    near = knowing.voice_scores([person], [analysis_of(each) for each in (*AXES, both)]).similarity
+    assert near == pytest.approx(np.asarray([[1.0, 1.0, 0.1, math.sqrt(0.5) + 0.1]]))
+
+
+def test_what_was_learned_counts_for_both() -> None:
+    """It has one embedding, and so has what older versions enrolled."""
+    (ada,) = profile_of(AXES[0]).samples
+    learned = replace(ada, speaker_embedding=AXES[2], adapted=True)
+    enrolled = replace(ada, voice_variants=(AXES[0], AXES[1]))
+    half = math.sqrt(0.5)
+    assert signatures_of([enrolled, learned]) == pytest.approx(
+        np.asarray([[half, 0.0, half], [0.0, half, half]])
+    )
+    assert signatures_of([ada]) == pytest.approx(np.asarray([AXES[0], AXES[0]]))
+    with pytest.raises(ValueError, match="at least one enrollment sample"):
+        signatures_of([learned])
 
 
 def test_every_voice_against_every_signature() -> None:

@@ -147,6 +147,12 @@ BASE = EnrollmentSample(speaker(192), np.ones((2, 3), np.float32), 1.5, 20.0, 1e
         ({"stretches": (speaker(192),), "phrase_embedding": None}, True),
         ({"stretches": (speaker(192),) * 9}, False),
         ({"stretches": (speaker(191),)}, False),
+        ({"voice_variants": (speaker(192),) * 2}, True),
+        ({"voice_variants": (speaker(192),) * 2, "stretches": (speaker(192),)}, True),
+        ({"voice_variants": (speaker(192),)}, False),
+        ({"voice_variants": (speaker(192),) * 3}, False),
+        ({"voice_variants": (speaker(192), speaker(191))}, False),
+        ({"voice_variants": (speaker(192), speaker(192, 1.0011))}, False),
         ({"stretches": (speaker(192), speaker(192, 1.0011))}, False),
         ({"net_speech_s": 0.0}, True),
         ({"net_speech_s": -1e-9}, False),
@@ -187,7 +193,8 @@ def stored(
 
 
 ONE = struct.pack("<f", 1.0)
-SHAPE = struct.pack("<HH", 1, 1)
+SHAPE, TWO = struct.pack("<HH", 1, 1), struct.pack("<HH", 2, 1)
+NO_VARIANTS = "a sample has 2 variants of its voice, or none"
 NEWER = "it was written by a newer version"
 NEGATIVE = "a sample's figures must be finite, its speech not negative"
 
@@ -203,11 +210,18 @@ NEGATIVE = "a sample's figures must be finite, its speech not negative"
         (stored(rest=ONE, padded=0)[:-1], "its embeddings have the wrong size"),
         (stored(rest=ONE + b"\1"), "its embeddings have the wrong size"),
         (stored(rest=ONE)[:-1] + b"\1", "its embeddings have the wrong size"),
-        (stored(version=2, rest=ONE), "its stretches are missing"),
+        (stored(version=2, rest=ONE), "its stretches or voices are missing"),
+        (stored(version=3, rest=ONE), "its stretches or voices are missing"),
+        (stored(version=4, count=1, rest=SHAPE + ONE * 2), "its stretches or voices are missing"),
+        (stored(version=3, count=1, rest=TWO + ONE * 3), None),
+        (stored(version=3, count=1, rest=SHAPE + ONE * 2), NO_VARIANTS),
+        (stored(version=4, count=2, rest=SHAPE + TWO + ONE * 4), None),
+        (stored(version=4, count=10, rest=SHAPE * 9 + TWO + ONE * 12), None),
+        (stored(version=4, count=11, rest=SHAPE * 10 + TWO + ONE * 13), NEWER),
         (stored(version=2, count=1, rest=SHAPE + ONE * 2), None),
         (stored(version=2, count=9, rest=SHAPE * 9 + ONE * 10), None),
         (stored(version=2, count=10, rest=SHAPE * 10 + ONE * 11), NEWER),
-        (stored(version=3, count=1, rest=SHAPE + ONE * 2), NEWER),
+        (stored(version=5, count=1, rest=SHAPE + ONE * 2), NEWER),
         (stored(version=0, rest=ONE), NEWER),
         (stored(count=9, rest=SHAPE * 9 + ONE * 10), NEWER),
         (stored(rest=ONE)[:27], "it is too short"),

@@ -115,7 +115,12 @@ def _elsewhere(
     analyses: list[Analysis],
     kinds: dict[str, Any],
 ) -> dict[str, Any]:
-    scorer = replace(hearing.engine.scorer, center=fitted.center, voice=fitted.calibration)
+    scorer = replace(
+        hearing.engine.scorer,
+        center=fitted.center,
+        voice=fitted.calibration,
+        echoed=fitted.echoed,
+    )
     ratio = scorer.voice_scores(profiles, analyses).ratio
     opened = ratio >= fitted.calibration.curve.threshold(PRESETS["balanced"])
     return {

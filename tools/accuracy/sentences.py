@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition.dtw import unit
-from edge.recognition.scoring import centered
+from edge.recognition.scoring import similarities
 from edge.types import FloatArray
 from tools.accuracy.figures import PLAIN_VOICE, PRESETS, Row, Scores
 from tools.accuracy.hearing import Hearing
@@ -75,7 +75,7 @@ class Tested:
     Attributes:
         learned: the other half's recordings.
         voices: this half's whole recordings, m of them.
-        signatures: of three recordings each, unit length, shape (n, d).
+        signatures: of three recordings each, unit length, shape (n, 2, d).
         owner: whose, shape (n,).
         enrolled: whether a recording is in a signature, shape (n, m).
     """
@@ -89,7 +89,7 @@ class Tested:
     @property
     def plain(self) -> FloatArray:
         """Cosine of each signature and recording, shape (n, m)."""
-        cosine: FloatArray = self.signatures @ self.voices.embeddings.T
+        cosine: FloatArray = self.signatures[:, 0] @ self.voices.embeddings.T
         return cosine
 
 
@@ -112,7 +112,7 @@ def _tested(every: Voices, learned: NDArray[np.str_], tested: NDArray[np.str_]) 
             continue
         for chosen in enrollments(len(own), ENROLLED):
             rows = own[list(chosen)]
-            vectors.append(weights[rows] @ voices.enrolled[rows])
+            vectors.append(np.tensordot(weights[rows], voices.variants[rows], 1))
             owners.append(speaker)
             enrolled.append(np.isin(np.arange(len(voices.speaker)), rows))
     signatures = unit(np.stack(vectors).astype(np.float32))
@@ -128,9 +128,8 @@ def halves(voices: Voices, center: FloatArray, seed: int = 0) -> list[Half]:
 
 def _scored(tested: Tested, fitted: FittedVoice) -> Half:
     voices = tested.voices
-    signatures = centered(tested.signatures, fitted.center)
     ratio = fitted.calibration.ratio(
-        signatures @ centered(voices.embeddings, fitted.center).T,
+        similarities(tested.signatures, voices.embeddings, fitted.center, fitted.echoed),
         [ENROLLED] * len(tested.signatures),
         voices.net_speech_s.tolist(),
     )

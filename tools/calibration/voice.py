@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.recognition.dtw import unit
-from edge.recognition.scoring import USUAL_ENROLLMENTS, VoiceCalibration, centered, quality_terms
+from edge.recognition.scoring import (
+    USUAL_ENROLLMENTS,
+    VoiceCalibration,
+    centered,
+    quality_terms,
+    similarities,
+)
 from edge.types import FloatArray
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
@@ -25,6 +31,7 @@ SIZES = (1, 3, 5)
 """Numbers of enrolled recordings."""
 SIGNATURES = 6
 """Signatures of each size and speaker."""
+_NEAREST = 0.01
 _ASKED = 0.001
 """False-accept rate at which strangers with little to say pass as often as others."""
 
@@ -35,11 +42,13 @@ class FittedVoice:
 
     Attributes:
         center: what is taken off every voice first, shape (d,).
+        echoed: what is added to the similarity with an echoing voice.
         calibration: from similarity to ratio.
         trials: non-target trials behind the operating curve.
     """
 
     center: FloatArray
+    echoed: float
     calibration: VoiceCalibration
     trials: int
 
@@ -51,6 +60,7 @@ class FittedVoice:
             "ratio": {name: round(getattr(found, name), 4) for name in names},
             "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
             "trials": self.trials,
+            "echoed": round(self.echoed, 4),
             "center": [round(value, 5) for value in self.center.tolist()],
         }
 
@@ -64,12 +74,12 @@ def fit_voice(voices: Voices, center: FloatArray, seed: int = 0) -> FittedVoice:
         seed: of the choice of enrollments.
     """
     whole = voices.of(voices.whole)
-    tested = centered(voices.embeddings, center)
+    echoed = _further_in_echo(voices, center, np.random.default_rng(seed))
     features, targets, curve_rows = [], [], []
     chance = np.random.default_rng(seed)
     for size in SIZES:
         signatures, owners, members = _signatures(whole, size, chance)
-        similarity = centered(signatures, center) @ tested.T
+        similarity = similarities(signatures, voices.embeddings, center, echoed)
         own = owners[:, None] == voices.speaker[None]
         enrolled = np.asarray([np.isin(voices.recording, rows) for rows in members])
         rows, columns = quality_terms([size] * len(owners), voices.net_speech_s.tolist())
@@ -99,7 +109,23 @@ def fit_voice(voices: Voices, center: FloatArray, seed: int = 0) -> FittedVoice:
     ratios = wrong @ np.asarray([offset, slope, speech, enrollments])
     curve = rising(float(np.quantile(ratios, 1 - rate)) for rate in RATES)
     calibration = VoiceCalibration(offset, slope, speech, enrollments, curve)
-    return FittedVoice(center, calibration, len(wrong))
+    return FittedVoice(center, echoed, calibration, len(wrong))
+
+
+def _further_in_echo(voices: Voices, center: FloatArray, chance: np.random.Generator) -> float:
+    """How much further strangers are from a voice in an echoing room than from it as said.
+
+    Of one in a hundred, the nearest ones, in what was not altered.
+    """
+    signatures, owners, _ = _signatures(voices.of(voices.whole), USUAL_ENROLLMENTS, chance)
+    plain = voices.of(~voices.altered)
+    tested = centered(plain.embeddings, center).T
+    wrong = owners[:, None] != plain.speaker[None]
+    dry, wet = (
+        np.quantile((centered(signatures[:, kind], center) @ tested)[wrong], 1.0 - _NEAREST)
+        for kind in range(2)
+    )
+    return float(dry - wet)
 
 
 def _nearer_when_short(wrong: NDArray[np.float64]) -> float:
@@ -113,7 +139,7 @@ def _nearer_when_short(wrong: NDArray[np.float64]) -> float:
 def _signatures(
     whole: Voices, size: int, chance: np.random.Generator
 ) -> tuple[FloatArray, NDArray[np.str_], list[NDArray[np.intp]]]:
-    """Signatures of `size` recordings: the vectors, whose they are, and of which recordings."""
+    """Signatures of `size` recordings, shape (n, 2, d), whose they are, and of which recordings."""
     vectors, owners, members = [], [], []
     weights = np.minimum(whole.net_speech_s, 3.0)
     for speaker in whole.speakers:
@@ -122,7 +148,7 @@ def _signatures(
             continue
         for _ in range(SIGNATURES):
             rows = chance.choice(own, size, replace=False)
-            vectors.append(weights[rows] @ whole.enrolled[rows])
+            vectors.append(np.tensordot(weights[rows], whole.variants[rows], 1))
             owners.append(speaker)
             members.append(whole.recording[rows])
     return unit(np.stack(vectors).astype(np.float32)), np.asarray(owners), members

@@ -27,7 +27,8 @@ class Voices:
 
     Attributes:
         embeddings: unit length, shape (n, d).
-        enrolled: what is stored where it is enrolled, shape (n, d); the same unless it is whole.
+        enrolled: what it is compared by at enrollment, shape (n, d); the same unless it is whole.
+        variants: what later voices are compared with, shape (n, 2, d); as said unless it is whole.
         speaker: who speaks, shape (n,).
         recording: number of the source recording, shape (n,).
         whole: whether it is the unaltered recording; only these are enrolled, shape (n,).
@@ -37,6 +38,7 @@ class Voices:
 
     embeddings: FloatArray = field(repr=False)
     enrolled: FloatArray = field(repr=False)
+    variants: FloatArray = field(repr=False)
     speaker: NDArray[np.str_]
     recording: NDArray[np.intp]
     whole: NDArray[np.bool_]
@@ -49,6 +51,7 @@ class Voices:
             self,
             embeddings=self.embeddings[keep],
             enrolled=self.enrolled[keep],
+            variants=self.variants[keep],
             speaker=self.speaker[keep],
             recording=self.recording[keep],
             whole=self.whole[keep],
@@ -100,7 +103,7 @@ def gather(
         seed: of all random choices.
     """
     chance = np.random.default_rng(seed)
-    rows: list[tuple[FloatArray, FloatArray, str, int, bool, bool, float]] = []
+    rows: list[tuple[FloatArray, FloatArray, FloatArray, str, int, bool, bool, float]] = []
 
     def add(
         utterance: Utterance, item: CorpusFile, number: int, *, whole: bool, altered: bool = False
@@ -108,7 +111,9 @@ def gather(
         if analyzer.refusal(utterance, ProfileKind.VOICE) is None:
             analysis = analyzer.analyze(utterance, with_phrase=False, to_enroll=whole)
             quality = analysis.quality
-            voice = (analysis.speaker_embedding, analysis.voice_to_enroll)
+            plain = analysis.speaker_embedding
+            variants = np.stack(analysis.voice_variants or (plain, plain))
+            voice = (plain, analysis.voice_to_enroll, variants)
             kind = (item.speaker, number, whole, altered)
             rows.append((*voice, *kind, quality.net_speech_s))
 
@@ -128,11 +133,12 @@ def gather(
     return Voices(
         embeddings=np.stack(columns[0]),
         enrolled=np.stack(columns[1]),
-        speaker=np.asarray(columns[2]),
-        recording=np.asarray(columns[3]),
-        whole=np.asarray(columns[4]),
-        altered=np.asarray(columns[5]),
-        net_speech_s=np.asarray(columns[6]),
+        variants=np.stack(columns[2]),
+        speaker=np.asarray(columns[3]),
+        recording=np.asarray(columns[4]),
+        whole=np.asarray(columns[5]),
+        altered=np.asarray(columns[6]),
+        net_speech_s=np.asarray(columns[7]),
     )
 
 
