@@ -620,8 +620,8 @@ def test_results_in_json() -> None:
     ("name", "reason", "similarity", "nearest", "furthest"),
     [
         ("ada_right_phrase", ReasonCode.RECOGNIZED, 0.951, 0.0, 0.2),
-        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, 0.810, 0.5, 1.3),
-        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.410, 0.0, 0.5),
+        ("ada_wrong_phrase", ReasonCode.WRONG_PHRASE, 0.822, 0.5, 1.3),
+        ("stranger_adas_phrase", ReasonCode.UNKNOWN_SPEAKER, 0.425, 0.0, 0.5),
         ("stranger_other_phrase", ReasonCode.NO_MATCH, 0.326, 0.5, 1.3),
     ],
 )
