@@ -176,11 +176,12 @@ TOPICS: dict[str, str] = {
 ADDED: dict[str, dict[str, Any]] = {
     "quality": {"reverberation_s": 0},  # the demo's voices are in no room
     # Nobody had to confirm what was enrolled.
-    "profiles": {"confirmed": True},
-    "profile": {"confirmed": True},
-    # Nobody's voice in parts was enrolled.
-    "samples": {"stretches": []},
-    "voice": {"stretches": []},
+    # With which microphone was not noted.
+    "profiles": {"confirmed": True, "microphones": []},
+    "profile": {"confirmed": True, "microphones": []},
+    # Nobody's voice in parts, nor in an echoing room, was enrolled.
+    "samples": {"stretches": [], "voice_variants": []},
+    "voice": {"stretches": [], "voice_variants": []},
     "digits": {"single": None},
 }
 

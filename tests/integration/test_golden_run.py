@@ -49,8 +49,12 @@ def waiting(lines: list[Any]) -> list[Any]:
     return lines
 
 
+_LATER = ("enroll_confirm", "/speaker/", "/utterance/", "/identification/")
+"""Entities that came later; here they are withdrawn."""
+
+
 def without_confirming(lines: list[Any]) -> list[Any]:
-    """The lines without the entry on the confirmation, and without its button."""
+    """The lines without the entry on the confirmation, and without later entities."""
     kept: list[Any] = []
     confirmed = 0
     for line in lines:
@@ -60,7 +64,7 @@ def without_confirming(lines: list[Any]) -> list[Any]:
             if entry["detail"].get("what") == "confirmed":
                 confirmed += 1
                 continue
-        if "enroll_confirm" not in line.get("topic", ""):
+        if not any(part in line.get("topic", "") for part in _LATER):
             kept.append(line)
     assert confirmed == 1
     return kept

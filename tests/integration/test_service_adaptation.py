@@ -169,7 +169,8 @@ def _barely_like(profile: Profile, engine: Engine, config: Config) -> Profile:
         samples = []
         for sample in profile.samples:
             mixed = sample.speaker_embedding + np.float32(share) * voice
-            samples.append(replace(sample, speaker_embedding=mixed / np.linalg.norm(mixed)))
+            mixed /= np.linalg.norm(mixed)
+            samples.append(replace(sample, speaker_embedding=mixed, voice_variants=()))
         other = replace(profile, samples=tuple(samples))
         decision = Decider(engine, config).decide(utterance("ada_right_phrase"), [other]).decision
         if decision.granted and decision.confidence is Confidence.LOW:

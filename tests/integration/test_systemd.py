@@ -74,7 +74,7 @@ def test_the_server_is_limited_as_the_service_is_and_behind_it() -> None:
     assert {line.partition("=")[0] for line in service - server} == {
         "Description", "After", "Wants", "StartLimitIntervalSec", "ExecStart", "ExecReload",
         "Restart", "RestartSec", "WatchdogSec", "Nice", "SupplementaryGroups", "LoadCredential",
-        "SetCredential", "RuntimeDirectory", "RuntimeDirectoryMode", "DeviceAllow",
+        "SetCredential", "RuntimeDirectory", "RuntimeDirectoryMode", "DeviceAllow", "TasksMax",
     }  # fmt: skip
     assert {"PrivateDevices=yes", "Nice=10", "CPUWeight=20", "IOWeight=20"} <= server - service
 

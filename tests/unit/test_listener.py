@@ -373,7 +373,7 @@ def test_the_size_of_the_blocks_changes_no_decision(
         ("robin_right_phrase", 1.0, [ReasonCode.RECOGNIZED]),
         ("stranger_adas_phrase", 0.7, [ReasonCode.UNKNOWN_SPEAKER]),
         ("ada_wrong_phrase", 0.7, [ReasonCode.WRONG_PHRASE, ReasonCode.WRONG_PHRASE]),
-        ("ada_right_phrase", 1.4, [ReasonCode.WRONG_PHRASE, ReasonCode.NO_MATCH]),
+        ("ada_right_phrase", 1.4, [ReasonCode.WRONG_PHRASE, ReasonCode.WRONG_PHRASE]),
     ],
 )
 def test_a_phrase_with_a_pause_in_it_is_one_phrase(

@@ -37,7 +37,8 @@ def between(low: Profile, high: Profile, share: float) -> Profile:
     samples = []
     for one, other in zip(low.samples, high.samples):
         voice = (1 - share) * one.speaker_embedding + share * other.speaker_embedding
-        samples.append(replace(other, speaker_embedding=voice / np.linalg.norm(voice)))
+        voice /= np.linalg.norm(voice)
+        samples.append(replace(other, speaker_embedding=voice, voice_variants=()))
     return replace(high, id=f"between-{share}", samples=tuple(samples))
 
 
@@ -176,7 +177,7 @@ def test_people_who_share_a_phrase_must_come_nearer(
     threshold = (scorer.voice_threshold() + scorer.voice_threshold(2)) / 2
     near = scoring(engine, robin, ada, utterance, threshold)
     far = replace(sharing, id="far", samples=tuple(
-        replace(own, speaker_embedding=-own.speaker_embedding) for own in sharing.samples
+        replace(own, speaker_embedding=-own.speaker_embedding, voice_variants=()) for own in sharing.samples
     ))  # fmt: skip
     one = decider.decide(utterance, [near]).decision
     two = decider.decide(utterance, [near, far]).decision

@@ -141,7 +141,10 @@ def test_a_name_that_is_taken_leaves_nothing(tmp_path: Path) -> None:
         (lambda data: b"x" * 5000, "not an exported profile"),
         (lambda data: data[:-1], "another one, or the file is damaged"),
         (lambda data: data + b"x", "another one, or the file is damaged"),
-        (lambda data: data[:400] + b"~" + data[401:], "another one, or the file is damaged"),
+        (
+            lambda data: data[:400] + bytes([data[400] ^ 1]) + data[401:],
+            "another one, or the file is damaged",
+        ),
         (lambda data: data.replace(b"[10,", b"[11,").replace(b"[10, ", b"[11, "), "damaged"),
         (lambda data: data.replace(b'"version": 1', b'"version": 2'), "newer version"),
         (lambda data: data.replace(b'"version": 1', b'"version": []'), "first line is damaged"),
