@@ -176,9 +176,11 @@ def test_people_who_share_a_phrase_must_come_nearer(
     # A voice that would do alone and not for two is turned away, and its score says so.
     threshold = (scorer.voice_threshold() + scorer.voice_threshold(2)) / 2
     near = scoring(engine, robin, ada, utterance, threshold)
-    far = replace(sharing, id="far", samples=tuple(
-        replace(own, speaker_embedding=-own.speaker_embedding, voice_variants=()) for own in sharing.samples
-    ))  # fmt: skip
+    opposite = tuple(
+        replace(own, speaker_embedding=-own.speaker_embedding, voice_variants=())
+        for own in sharing.samples
+    )
+    far = replace(sharing, id="far", samples=opposite)
     one = decider.decide(utterance, [near]).decision
     two = decider.decide(utterance, [near, far]).decision
     assert one.granted
