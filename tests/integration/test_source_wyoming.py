@@ -129,6 +129,7 @@ def satellites_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_satellite_of_wyoming_itself(
     broker: Broker, tmp_path: Path, satellites_python: Path
 ) -> None:

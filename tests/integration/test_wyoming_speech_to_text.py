@@ -17,7 +17,7 @@ from tests.integration.pocketsphinx import SENTENCES, PocketSphinx
 from tests.integration.talkers import ADA, GRACE, ROBIN, STRANGER, enroll_talkers, sound_of
 from tests.unit.spoken_digits import needs_flite
 
-pytestmark = [pytest.mark.slow, needs_flite]
+pytestmark = [pytest.mark.slow, pytest.mark.long, needs_flite]
 
 
 @dataclass(frozen=True)
