@@ -17,6 +17,7 @@ from tests.conftest import REPOSITORY
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(shutil.which("apt-get") is None, reason="this is no Debian"),
 ]
 
@@ -88,11 +89,11 @@ def test_a_bill_of_what_is_in_it_lies_beside_it(package: Path, unpacked: Path) -
             assert f"--hash=sha256:{digest['content']}" in locked
 
 
-@pytest.mark.parametrize(("name", "package"), [("serve", "starlette"), ("wyoming", "wyoming")])
+@pytest.mark.parametrize(("name", "library"), [("serve", "starlette"), ("wyoming", "wyoming")])
 def test_a_server_is_there_and_does_not_start_by_itself(
-    unpacked: Path, name: str, package: str
+    unpacked: Path, name: str, library: str
 ) -> None:
-    assert list(unpacked.glob(f"usr/lib/edge-voice/{package}"))
+    assert list(unpacked.glob(f"usr/lib/edge-voice/{library}"))
     installed = (unpacked / "DEBIAN/postinst").read_text()
     default = "was-enabled defaults to true"
     before, _, after = installed.partition(f"unmask 'edge-voice-{name}.service'")

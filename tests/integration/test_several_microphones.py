@@ -322,6 +322,7 @@ def test_a_reload_adds_and_removes_a_microphone(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_sound_cards_of_which_one_falls_silent_and_both_come_back(
     broker: Broker, tmp_path: Path
 ) -> None:
