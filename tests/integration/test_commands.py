@@ -175,6 +175,7 @@ def test_hundreds_of_attacks_command_nothing(tmp_path: Path, broker: Broker) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_attacks_command_nothing(tmp_path: Path, broker: Broker) -> None:
     hold_against(tmp_path, broker, 10_000)
 

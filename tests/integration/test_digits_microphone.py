@@ -30,7 +30,7 @@ PACE = 1.1
 ASKED = r"Say   (\d)   \(round (\d) of 3, digit (\d+) of 10\)"
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-pytestmark = [pytest.mark.slow, needs_flite]
+pytestmark = [pytest.mark.slow, pytest.mark.long, needs_flite]
 
 
 class Terminal:

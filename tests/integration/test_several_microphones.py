@@ -283,6 +283,7 @@ def test_each_door_has_its_own_rules_troubles_and_lock_out(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_reload_adds_and_removes_a_microphone(
     broker: Broker, tmp_path: Path, front: Room, back: Room
 ) -> None:
