@@ -88,6 +88,7 @@ def test_devices_are_listed(microphone: VirtualMicrophone, config: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_enroll_be_interrupted_go_on_and_be_recognized(
     microphone: VirtualMicrophone, config: Path, tmp_path: Path
 ) -> None:
