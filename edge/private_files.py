@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.errors import ConfigError, KeyFault, StoreError
+from edge.errors import ConfigError, EnvironmentFault, KeyFault, StoreError
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """The environment variable with the folder of the service's credentials, set by systemd."""
@@ -126,6 +126,24 @@ def hold(path: Path, *, shared: bool = False) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def hold_alone(path: Path, command: str) -> int:
+    """Hold a file as `hold` does, for the one process of a command in its folder.
+
+    Raises:
+        EnvironmentFault: another one holds it.
+        StoreError: it cannot be made.
+    """
+    try:
+        make_folder(path.parent)
+        return hold(path)
+    except BlockingIOError:
+        raise EnvironmentFault(
+            f"{path.parent}: another '{command}' is using it; stop that one"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"{path.parent}: cannot be used ({error.strerror}); check it") from None
 
 
 def is_held(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from edge.assistants.enrolling import AssistantEnrollment
 from edge.assistants.events import RawEvent
 from edge.assistants.listening import EnrolledPeople, Identifying, Learning, Listening
-from edge.assistants.publishing import AssistantMessages, Spoken, nobody
+from edge.assistants.publishing import AssistantMessages, SpokenUtterance, nobody
 from edge.config import Config
 from edge.config.settings import AssistantConfig
 from edge.store.names import name_key
@@ -61,7 +61,7 @@ class Assistant:
         speaks = self._messages.new_utterance()
         return Identifying(self._recognizer, caller, self._people, self._silence_s, speaks)
 
-    async def conclude(self, listening: Listening) -> Spoken:
+    async def conclude(self, listening: Listening) -> SpokenUtterance:
         """Whose the utterance is, told to whoever wants to know; the text is passed on after it."""
         try:
             spoken = await listening.finish()
@@ -75,7 +75,7 @@ class Assistant:
             await self._messages.spoke(spoken)
         return spoken
 
-    def shown(self, text: str, spoken: Spoken, *, begins: bool = True) -> str:
+    def shown(self, text: str, spoken: SpokenUtterance, *, begins: bool = True) -> str:
         """A text as the assistant gets it; `begins` unless it is a later piece of one."""
         if not self._lets_through(spoken):
             return ""
@@ -121,7 +121,7 @@ class Assistant:
     def _named(self, program: Any) -> str:
         return f"{self.name} ({program or 'speech-to-text'})"
 
-    def _lets_through(self, spoken: Spoken) -> bool:
+    def _lets_through(self, spoken: SpokenUtterance) -> bool:
         if spoken.learned:
             return False
         if self.settings.gate == "open":

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edge.assistants.publishing import Spoken, nobody, spoken_in
+from edge.assistants.publishing import SpokenUtterance, nobody, spoken_in
 from edge.audio.blocks import BlockMaker
 from edge.audio.files import require_format
 from edge.audio.sources import PcmFormat
@@ -84,7 +84,7 @@ class Listening:
         if self._work is None:
             self._work = asyncio.create_task(self._catch_up())
 
-    async def finish(self) -> Spoken:
+    async def finish(self) -> SpokenUtterance:
         """Whose the utterance is; raises why that cannot be said."""
         if self._work is not None:
             await self._work
@@ -147,7 +147,7 @@ class Listening:
     def _abandon(self, engine: Engine) -> None:
         """It broke off."""
 
-    def _result(self) -> Spoken:
+    def _result(self) -> SpokenUtterance:
         """Whose it is, once it is over; in the loop's thread."""
         raise NotImplementedError
 
@@ -198,7 +198,7 @@ class Identifying(Listening):
         if turns:
             self._speaks(turns, self._heard_s)
 
-    def _result(self) -> Spoken:
+    def _result(self) -> SpokenUtterance:
         return spoken_in(list(self._turns.values()), self._began_at)
 
 
@@ -223,7 +223,7 @@ class Learning(Listening):
     def _finish(self, engine: Engine) -> None:
         self._learn(engine, self._blocks)
 
-    def _result(self) -> Spoken:
+    def _result(self) -> SpokenUtterance:
         return nobody(learned=True)
 
 

@@ -22,7 +22,7 @@ _MOST_TURNS = 10_000
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpokenUtterance:
     """Whose an utterance is: whoever spoke most of it, where all who are unknown count as one.
 
     Attributes:
@@ -37,7 +37,7 @@ class Spoken:
     learned: bool = False
 
 
-def spoken_in(turns: Sequence[Turn], began_at: float) -> Spoken:
+def spoken_in(turns: Sequence[Turn], began_at: float) -> SpokenUtterance:
     """Whose an utterance is; `began_at` is Unix time, seconds."""
     over = [replace(turn, over=True) for turn in turns]
     messages = SpeakerMessages().add(over, 0.0, began_at)
@@ -46,16 +46,16 @@ def spoken_in(turns: Sequence[Turn], began_at: float) -> Spoken:
             summary = message.content
             speakers = summary["speakers"]
             if speakers and speakers[0]["length_s"] >= summary["unknown_s"]:
-                return Spoken(summary, speakers[0]["profile_id"], speakers[0]["name"])
-            return Spoken(summary)
+                return SpokenUtterance(summary, speakers[0]["profile_id"], speakers[0]["name"])
+            return SpokenUtterance(summary)
     return nobody(began_at)
 
 
-def nobody(began_at: float | None = None, *, learned: bool = False) -> Spoken:
+def nobody(began_at: float | None = None, *, learned: bool = False) -> SpokenUtterance:
     """An utterance in which nobody is known to speak."""
     started_at = utc(time.time() if began_at is None else began_at)
     summary = {"started_at": started_at, "length_s": 0.0, "speakers": [], "unknown_s": 0.0}
-    return Spoken(summary, learned=learned)
+    return SpokenUtterance(summary, learned=learned)
 
 
 class AssistantMessages:
@@ -94,7 +94,7 @@ class AssistantMessages:
                     unconfirmed=True,
                 )
 
-    async def spoke(self, spoken: Spoken) -> None:
+    async def spoke(self, spoken: SpokenUtterance) -> None:
         """An utterance is over: publish whose it is, and wait until the broker has it."""
         if not self.publisher.connected:
             return

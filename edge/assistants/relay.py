@@ -14,7 +14,7 @@ from wyoming.event import Event
 from edge.assistants.assistant import Assistant
 from edge.assistants.events import MOST_HEADER_BYTES, BadEvent, RawEvent, Wire
 from edge.assistants.listening import Listening
-from edge.assistants.publishing import Spoken, nobody
+from edge.assistants.publishing import SpokenUtterance, nobody
 
 _CONNECT_S = 5.0
 _IDLE_S = 120.0
@@ -42,7 +42,7 @@ class Relay:
         self._assistant = assistant
         self._client = client
         self._listening: Listening | None = None
-        self._spoken: asyncio.Task[Spoken] | None = None
+        self._spoken: asyncio.Task[SpokenUtterance] | None = None
         self._until_s = 0.0
         self._waits_for_text = False
         self._withholds = assistant.withholds
@@ -157,7 +157,7 @@ class Relay:
             begins = each is first or each.type == "transcript"
             await self._send_text(each, spoken, begins=begins)
 
-    async def _send_text(self, event: RawEvent, spoken: Spoken, *, begins: bool) -> None:
+    async def _send_text(self, event: RawEvent, spoken: SpokenUtterance, *, begins: bool) -> None:
         text = event.data.get("text")
         shown = self._assistant.shown(text if isinstance(text, str) else "", spoken, begins=begins)
         if event.type not in ("transcript", "transcript-chunk") or shown == text:
@@ -167,7 +167,7 @@ class Relay:
             Event(event.type, {**event.data, "text": shown}, event.payload or None)
         )
 
-    async def _who(self) -> Spoken:
+    async def _who(self) -> SpokenUtterance:
         """Who spoke; nobody known where that is not found out in time."""
         self._conclude()
         if self._listening is None or self._spoken is None:

@@ -11,7 +11,6 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from edge.assistants.announcing import Announcement
@@ -25,7 +24,7 @@ from edge.config import Config
 from edge.errors import ConfigError, EdgeVoiceError, EnvironmentFault, ProfileError, StoreError
 from edge.mqtt import MqttPublisher
 from edge.notify import Notifier
-from edge.private_files import hold, make_folder
+from edge.private_files import hold_alone
 from edge.recognition import Engine
 from edge.store import ProfileStore, open_store
 from edge.store.audit import AUDIT_KEY, AuditTrail
@@ -70,7 +69,7 @@ class WyomingServer:
         self._publishers: list[MqttPublisher] = []
         self._enrollments: list[AssistantEnrollment] = []
         with contextlib.ExitStack() as opened:
-            opened.callback(os.close, _hold(config.state_path))
+            opened.callback(os.close, hold_alone(config.state_path / LOCK, "edge-voice wyoming"))
             self._sockets = {
                 name: opened.enter_context(_listener(settings.address, assistant.port, name))
                 for name, assistant in settings.assistants.items()
@@ -227,18 +226,6 @@ def _check_people(store: ProfileStore, config: Config) -> None:
                 store.find(person)
             except ProfileError as error:  # noqa: PERF203 (each is told of)
                 _log.warning("wyoming.assistants.%s.people: %s", name, error)
-
-
-def _hold(folder: Path) -> int:
-    try:
-        make_folder(folder)
-        return hold(folder / LOCK)
-    except BlockingIOError:
-        raise EnvironmentFault(
-            f"{folder}: another 'edge-voice wyoming' is using it; stop that one"
-        ) from None
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be used ({error.strerror}); check it") from None
 
 
 def _listener(address: str, port: int, name: str) -> socket.socket:

@@ -9,15 +9,13 @@ import os
 import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from edge.config import Config
-from edge.errors import EnvironmentFault, StoreError
 from edge.notify import Notifier
-from edge.private_files import hold, make_folder
+from edge.private_files import hold_alone
 from edge.recognition import Engine
 from edge.serve.application import build_application
 from edge.store import open_store
@@ -27,7 +25,7 @@ from edge.store.device_state import DeviceState
 from edge.web.attempts import Attempts
 from edge.web.callers import Callers
 from edge.web.certificate import ServerCertificate
-from edge.web.connections import BoundedProtocol, Listener
+from edge.web.connections import BoundedProtocol, ListeningSocket
 from edge.web.context import WebContext
 from edge.web.recognizer import Recognizer
 
@@ -60,9 +58,12 @@ class HttpServer:
         self._wake = threading.Event()
         self._stopped = False
         with contextlib.ExitStack() as opened:
-            self._lock = _hold(config.state_path)
+            # Each of two would count the wrong keys for itself.
+            self._lock = hold_alone(config.state_path / LOCK, "edge-voice serve")
             opened.callback(os.close, self._lock)
-            self._listener = opened.enter_context(Listener(config.http.address, config.http.port))
+            self._listener = opened.enter_context(
+                ListeningSocket(config.http.address, config.http.port)
+            )
             self.certificate = ServerCertificate(config.http, config.state_path) if tls else None
             self._context = self._parts(opened)
             self._open = opened.pop_all()
@@ -194,16 +195,3 @@ class _Server(uvicorn.Server):
         self.servers = [server]
         self.started = True
         self._ready()
-
-
-def _hold(folder: Path) -> int:
-    """Let no other server use the state: each would count the wrong keys for itself."""
-    try:
-        make_folder(folder)
-        return hold(folder / LOCK)
-    except BlockingIOError:
-        raise EnvironmentFault(
-            f"{folder}: another 'edge-voice serve' is using it; stop that one"
-        ) from None
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be used ({error.strerror}); check it") from None

@@ -33,7 +33,7 @@ READ_S = 30.0
 _BACKLOG = 128
 
 
-class Listener(socket.socket):
+class ListeningSocket(socket.socket):
     """A listening socket that hangs up on whoever has too many connections already.
 
     Counted here, a connection counts from the beginning, before the TLS handshake.

@@ -15,21 +15,21 @@ from uvicorn.server import ServerState
 
 from edge.errors import EnvironmentFault
 from edge.web import connections
-from edge.web.connections import HEADER_S, READ_S, BoundedProtocol, Listener
+from edge.web.connections import HEADER_S, READ_S, BoundedProtocol, ListeningSocket
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener("127.0.0.1", 0) as made:
+def listener() -> Iterator[ListeningSocket]:
+    with ListeningSocket("127.0.0.1", 0) as made:
         yield made
 
 
-def connect(listener: Listener) -> socket.socket:
+def connect(listener: ListeningSocket) -> socket.socket:
     return socket.create_connection(listener.getsockname())
 
 
 def test_one_address_has_so_many_connections(
-    listener: Listener, monkeypatch: pytest.MonkeyPatch
+    listener: ListeningSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (connections.MOST, connections.MOST_OF_ONE) == (128, 32)
     monkeypatch.setattr(connections, "MOST_OF_ONE", 2)
@@ -48,7 +48,9 @@ def test_one_address_has_so_many_connections(
         each.close()
 
 
-def test_all_together_have_so_many(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_together_have_so_many(
+    listener: ListeningSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "MOST", 1)
     clients = [connect(listener), connect(listener)]
     one, _ = listener.accept()
@@ -58,7 +60,7 @@ def test_all_together_have_so_many(listener: Listener, monkeypatch: pytest.Monke
         each.close()
 
 
-def test_what_is_accepted_works_as_a_socket_does(listener: Listener) -> None:
+def test_what_is_accepted_works_as_a_socket_does(listener: ListeningSocket) -> None:
     client = connect(listener)
     here, _ = listener.accept()
     client.sendall(b"hello")
@@ -68,16 +70,16 @@ def test_what_is_accepted_works_as_a_socket_does(listener: Listener) -> None:
     client.close()
 
 
-def test_a_port_that_is_taken_and_an_address_from_elsewhere(listener: Listener) -> None:
+def test_a_port_that_is_taken_and_an_address_from_elsewhere(listener: ListeningSocket) -> None:
     _, port = listener.getsockname()
     with pytest.raises(EnvironmentFault, match=rf"127\.0\.0\.1, port {port} \(address already in"):
-        Listener("127.0.0.1", port)
+        ListeningSocket("127.0.0.1", port)
     with pytest.raises(EnvironmentFault, match=r"192\.0\.2\.1, port 8443 \(cannot assign"):
-        Listener("192.0.2.1", 8443)
+        ListeningSocket("192.0.2.1", 8443)
 
 
 def test_at_every_address_are_those_of_both_kinds() -> None:
-    with Listener("::", 0) as listener:
+    with ListeningSocket("::", 0) as listener:
         _, port, *_ = listener.getsockname()
         for address, seen in (("127.0.0.1", "::ffff:127.0.0.1"), ("::1", "::1")):
             client = socket.create_connection((address, port))
