@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.remembered import remember
+
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("edge-voice", deadline=None, max_examples=50)
 settings.load_profile("edge-voice")
@@ -40,6 +42,14 @@ def log_as_before() -> Iterator[None]:
     for handler in root.handlers[:]:
         if type(handler) is logging.StreamHandler and handler not in handlers:
             root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered() -> Iterator[None]:
+    """Each model computes an answer once in a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        remember(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

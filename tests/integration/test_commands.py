@@ -216,9 +216,7 @@ def test_retained_commands_are_not_obeyed(tmp_path: Path, broker: Broker, protoc
     with connected(broker) as client:
         kept = wire(command_message("disarm", {}, "hall", OWNER))
         send(client, TOPIC, kept, retain=True)
-        client.publish("edge-voice/hall/set/listening", "OFF", qos=1, retain=True).wait_for_publish(
-            10
-        )
+        send(client, "edge-voice/hall/set/listening", "OFF", retain=True)
         with Device(tmp_path / "d", broker.port, protocol=protocol, listening=True) as device:
             send(client, "edge-voice/hall/set/listening", "ON")
             assert settled(lambda: ("listening", True) in device.done)
