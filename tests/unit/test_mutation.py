@@ -82,6 +82,7 @@ def test_mutants_are_where_the_code_does_something(program: Path) -> None:
     assert all("int & None" not in after for _, _, after in changes)
 
 
+@pytest.mark.long
 def test_what_a_test_notices_is_killed(program: Path) -> None:
     mutants = list(find_mutants(program, MODULE))
     called = [mutant for mutant in mutants if mutant.definition != "never_called"]
@@ -101,6 +102,7 @@ def test_what_a_test_notices_is_killed(program: Path) -> None:
     assert (program / MODULE).read_text() == CODE
 
 
+@pytest.mark.slow
 def test_every_mutant_of_the_list_of_equivalents_still_exists() -> None:
     entries = read_equivalent(REPOSITORY)
     found: dict[str, list[Mutant]] = {
