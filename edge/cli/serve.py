@@ -6,12 +6,12 @@ import argparse
 import ipaddress
 import logging
 import os
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.output import complain, flush, show_json, show_result
+from edge.cli.stopping import UntilStopped
 from edge.errors import EXIT_OK, EnvironmentFault
 
 if TYPE_CHECKING:
@@ -58,30 +58,18 @@ def run(args: argparse.Namespace) -> int:
     if args.config is not None:  # the doctor, which the page starts, goes by the same settings
         os.environ[VARIABLE] = str(args.config.absolute())
     give_back_memory()
-    stopped: list[int] = []
-    servers: list[HttpServer] = []
-
-    def stop(number: int, _: object) -> None:
-        stopped.append(number)
-        for each in servers:
-            each.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    until_stopped = UntilStopped()
     if not args.verbose:
         logging.getLogger().setLevel(config.log_level.upper())
     # What strangers send is no news; faults of this software are logged by the guard.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     http = config.http
     server = HttpServer(config, tls=args.tls or not http.stays_here or http.cert_file is not None)
-    servers.append(server)
     certificate = server.certificate
     _tell(args, config, server.port, None if certificate is None else certificate.fingerprint)
     if not server.has_keys:
         complain("nobody has a key yet: run 'edge-voice keys api new NAME --role manage'")
-    if not stopped:
-        server.run()
-    server.close()
+    until_stopped.run(server)
     return EXIT_OK
 
 

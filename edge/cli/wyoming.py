@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 from typing import TYPE_CHECKING
 
 from edge.cli import options
 from edge.cli.output import flush, show_json, show_result
+from edge.cli.stopping import UntilStopped
 from edge.errors import EXIT_OK, EnvironmentFault
 
 if TYPE_CHECKING:
@@ -35,24 +35,12 @@ def run(args: argparse.Namespace) -> int:
     from edge.assistants.server import WyomingServer
 
     give_back_memory()
-    stopped: list[int] = []
-    servers: list[WyomingServer] = []
-
-    def stop(number: int, _: object) -> None:
-        stopped.append(number)
-        for each in servers:
-            each.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    until_stopped = UntilStopped()
     if not args.verbose:
         logging.getLogger().setLevel(config.log_level.upper())
     server = WyomingServer(config)
-    servers.append(server)
     _tell(args, config, dict(server.ports))
-    if not stopped:
-        server.run()
-    server.close()
+    until_stopped.run(server)
     return EXIT_OK
 
 

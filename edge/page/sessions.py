@@ -21,7 +21,7 @@ _RANDOM_BYTES = 32
 
 
 @dataclass
-class Session:
+class BrowserSession:
     """A browser that is signed in.
 
     Attributes:
@@ -54,13 +54,13 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = uptime) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, BrowserSession] = {}
 
     def begin(self, key: ApiKey) -> str:
         """Sign in; the cookie, which is kept nowhere."""
         cookie = secrets.token_urlsafe(_RANDOM_BYTES)
         now = self._clock()
-        session = Session(key, secrets.token_urlsafe(_RANDOM_BYTES), now, now)
+        session = BrowserSession(key, secrets.token_urlsafe(_RANDOM_BYTES), now, now)
         with self._lock:
             self._forget_old(now)
             while len(self._sessions) >= MOST:
@@ -69,7 +69,7 @@ class Sessions:
             self._sessions[_hash(cookie)] = session
         return cookie
 
-    def find(self, cookie: str, keys: ApiKeys, *, touch: bool = True) -> Session | None:
+    def find(self, cookie: str, keys: ApiKeys, *, touch: bool = True) -> BrowserSession | None:
         """The session of a cookie; None where there is none, it is over, or its key is revoked.
 
         Args:

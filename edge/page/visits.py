@@ -26,7 +26,7 @@ from starlette.types import Message
 from edge.enrollment.process import DURESS
 from edge.errors import EdgeVoiceError, InputError, ProfileError
 from edge.page import words
-from edge.page.sessions import Session, Sessions
+from edge.page.sessions import BrowserSession, Sessions
 from edge.store.names import name_key
 from edge.types import Detail, Event, EventKind, Profile
 from edge.web.bodies import MOST_AUDIO_BYTES, read_body
@@ -65,7 +65,7 @@ class Visit:
     request: Request
     context: WebContext
     pages: Pages
-    session: Session
+    session: BrowserSession
     form: FormData
 
     def field(self, name: str) -> str:
@@ -182,7 +182,7 @@ class Pages:
 
         return Route(path, endpoint, methods=["POST"])
 
-    def session_of(self, request: Request, *, touch: bool = True) -> Session | None:
+    def session_of(self, request: Request, *, touch: bool = True) -> BrowserSession | None:
         """The session of a request, None where nobody is signed in."""
         cookie = request.cookies.get(cookie_name(request), "")
         return self.sessions.find(cookie, context_of(request).keys, touch=touch) if cookie else None
@@ -234,7 +234,7 @@ def require_own(request: Request) -> None:
         raise Forged
 
 
-def require_token(session: Session, form: FormData) -> None:
+def require_token(session: BrowserSession, form: FormData) -> None:
     """Raise `Forged` for a form without the token of its session."""
     token = form.get("token")
     if not isinstance(token, str) or not session.knows(token):

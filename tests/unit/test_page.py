@@ -25,7 +25,7 @@ from edge.access.lockout import STATE_KEY, LockOutRecord, write_record
 from edge.evaluation.results import SUMMARY_KEY
 from edge.monitor.messages import enrollment_message, state_message
 from edge.monitor.server import Address, History, MonitorServer
-from edge.page.sessions import IDLE_S, LONGEST_S, Session, Sessions
+from edge.page.sessions import IDLE_S, LONGEST_S, BrowserSession, Sessions
 from edge.page.visits import Pages, read_form
 from edge.resources import demo_directory
 from edge.service.enrollment_requests import PURPOSE, REQUEST_KEY, RequestBox, Requested
@@ -60,7 +60,7 @@ class Owner:
         return found[1]
 
     @property
-    def session(self) -> Session:
+    def session(self) -> BrowserSession:
         """The session, found as the server finds it."""
         pages = next(
             cell.cell_contents
