@@ -1,11 +1,9 @@
-"""The recognizer of the HTTP server: one thread, and its callers in turn."""
+"""The recognizer of a server: one thread, and its callers in turn."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -21,7 +19,6 @@ MOST_WAITING = 64
 """Works that wait, of all callers."""
 MOST_OF_ONE = 16
 """Works of one caller that wait."""
-_NICENESS = 10
 _RETRY_S = 2.0
 
 _log = logging.getLogger(__name__)
@@ -78,8 +75,6 @@ class Recognizer:
             self._ready.notify()
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # on Linux each thread has its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while (taken := self._take()) is not None:
             future, work = taken
             if not future.set_running_or_notify_cancel():

@@ -1,4 +1,4 @@
-"""The HTTP server's recognizer: one thread, callers in turn, no more than can wait."""
+"""The recognizer of a server: one thread, callers in turn, no more than can wait."""
 
 from __future__ import annotations
 
