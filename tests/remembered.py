@@ -7,6 +7,7 @@ model, and kept by all of the input that it depends on.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,18 +34,19 @@ def remember(patch: pytest.MonkeyPatch) -> None:
 
     def remembering_model(path: Path, threads: int = 1) -> Model:
         model = open_model(path, threads)
-        run = models.setdefault(model.sha256, _remembered(model.run))
+        run = models.setdefault(model.sha256, remembered(model.run))
         setattr(model, "run", run)  # noqa: B010 - mypy takes a method for constant
         return model
 
     patch.setattr(embedders, "open_model", remembering_model)
-    patch.setattr(embedders, "log_mel", _remembered(log_mel))
-    patch.setattr(embedders, "mel_frames", _remembered(mel_frames))
+    patch.setattr(embedders, "log_mel", remembered(log_mel))
+    patch.setattr(embedders, "mel_frames", remembered(mel_frames))
     patch.setattr(vad, "best_classifier", _remembering_classifier)
 
 
-def _remembered(compute: Compute) -> Compute:
-    answers: dict[bytes, FloatArray] = {}
+def remembered(compute: Compute) -> Compute:
+    """A function that computes the answer to each input once."""
+    answers: OrderedDict[bytes, FloatArray] = OrderedDict()
 
     def answer(values: FloatArray) -> FloatArray:
         key = _digest(str(values.shape).encode(), values)
@@ -52,7 +54,7 @@ def _remembered(compute: Compute) -> Compute:
         if found is None:
             found = answers[key] = compute(values)
             if len(answers) > _KEPT:
-                answers.pop(next(iter(answers)), None)
+                answers.popitem(last=False)
         return found.copy()
 
     return answer
@@ -62,10 +64,10 @@ def _remembering_classifier() -> FrameClassifier:
     classifier = best_classifier()
     # WebRTC's takes no time.
     known = isinstance(classifier, WebRtcClassifier)
-    return classifier if known else _RememberingClassifier(classifier)
+    return classifier if known else RememberingClassifier(classifier)
 
 
-class _RememberingClassifier:
+class RememberingClassifier:
     """A classifier of frames whose answer depends on all frames since the last reset.
 
     Those that it was spared are given to it as soon as a frame is new.

@@ -191,7 +191,7 @@ def connected(broker: AnyBroker, user: str = "") -> Iterator[paho.Client]:
 
 
 def send(client: paho.Client, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
-    """Publish something, and wait until the broker has it; first for a broker that is gone."""
+    """Publish something as soon as there is a broker, and wait until it has it."""
     assert settled(client.is_connected), "no broker to publish to"
     client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE)
 
