@@ -130,10 +130,10 @@ def test_who_stops_waiting_takes_the_work_back(recognizer: Recognizer) -> None:
         last = asyncio.create_task(recognizer.run("Ada", lambda _: done.append("Ada")))
         await asyncio.sleep(0)
         gone.cancel()
-        gate.open.set()
-        await asyncio.gather(first, last)
         with pytest.raises(asyncio.CancelledError):
             await gone
+        gate.open.set()
+        await asyncio.gather(first, last)
 
     run(main)
     assert done == ["Ada"]
