@@ -134,7 +134,7 @@ class Between:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.log.read_text()
+        assert "serving" in line, line + self.log.read_text()
         self.ports: dict[str, int] = json.loads(line)["serving"]["assistants"]
 
     def stop(self) -> None:

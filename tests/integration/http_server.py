@@ -51,7 +51,7 @@ class ServerProcess:
             )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, self.log.read_text()
+        assert "serving" in line, line + self.log.read_text()
         said = json.loads(line)["serving"]
         self.url, self.port, self.fingerprint = said["url"], said["port"], said["fingerprint"]
 
