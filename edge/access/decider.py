@@ -58,6 +58,11 @@ class Candidate:
     sharing: int
     duress: bool = False
 
+    @property
+    def accepted(self) -> bool:
+        """Whether voice and phrase are the profile's."""
+        return self.voice.accepted and self.phrase.accepted
+
 
 @dataclass(frozen=True)
 class Judgment:
@@ -142,6 +147,28 @@ class Decider:
             return Judgment(utterance, decision)
         analysis = self._engine.analyze(utterance, phrase=phrase)
         analyzed = time.perf_counter()
+        candidates = self._candidates(analysis, eligible)
+        if not any(each.accepted for each in candidates) and (
+            any(each.phrase.accepted for each in candidates) or len(candidates) < len(eligible)
+        ):
+            analysis = self._engine.without_echo(utterance, analysis)
+            candidates = self._candidates(analysis, eligible)
+        rules = {profile.id: profile.rule for profile in eligible}
+        reason, candidate = _weigh(
+            candidates, lambda each: self._may_open(rules[_person(each.profile)])
+        )
+        if reason is ReasonCode.RECOGNIZED:
+            voice = self._engine.match_stretches(candidate.profile, utterance, candidate.voice)
+            candidate = replace(candidate, voice=voice)
+            if not voice.accepted:
+                reason = ReasonCode.UNKNOWN_SPEAKER
+        timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
+        confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
+        decision = self._decision(utterance, reason, confidence, timings, started, candidate)
+        return Judgment(utterance, decision, candidate)
+
+    def _candidates(self, analysis: Analysis, eligible: Sequence[Profile]) -> list[Candidate]:
+        """Those of the eligible whose phrases are compared, nearest voice first."""
         every = self._engine.match_speakers(eligible, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
@@ -158,19 +185,7 @@ class Decider:
             threshold = scorer.voice_threshold(sharing, enrollments=len(profile.enrolled))
             voice = replace(every[index], threshold=threshold)
             candidates.append(Candidate(analysis, profile, voice, match, sharing))
-        rules = {profile.id: profile.rule for profile in eligible}
-        reason, candidate = _weigh(
-            candidates, lambda each: self._may_open(rules[_person(each.profile)])
-        )
-        if reason is ReasonCode.RECOGNIZED:
-            voice = self._engine.match_stretches(candidate.profile, utterance, candidate.voice)
-            candidate = replace(candidate, voice=voice)
-            if not voice.accepted:
-                reason = ReasonCode.UNKNOWN_SPEAKER
-        timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
-        confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
-        decision = self._decision(utterance, reason, confidence, timings, started, candidate)
-        return Judgment(utterance, decision, candidate)
+        return candidates
 
     def _decision(
         self,
@@ -237,7 +252,7 @@ def _weigh(
     candidates: Sequence[Candidate], may_open: Callable[[Candidate], bool]
 ) -> tuple[ReasonCode, Candidate]:
     """The reason of a decision, and the profile that it is about."""
-    both = [each for each in candidates if each.voice.accepted and each.phrase.accepted]
+    both = [each for each in candidates if each.accepted]
     if len(both) > 1:
         both = [each for each in both if may_open(each)] or both
     if both:

@@ -111,6 +111,8 @@ def analyze_all(
             continue
         try:
             analysis = analyzer.analyze(utterance, with_phrase=with_phrase, to_enroll=with_phrase)
+            if with_phrase:
+                analysis = analyzer.without_echo(utterance, analysis)
         except InputError:  # too little sound for the models
             on_silent(item)
             continue

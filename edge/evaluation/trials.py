@@ -59,6 +59,21 @@ def phrase_scores(
     return np.asarray(columns, dtype=np.float64).T
 
 
+def joint_scores(
+    engine: Engine,
+    profiles: Sequence[Profile],
+    analyses: Sequence[Analysis],
+    voices: Scores,
+    phrases: Scores,
+) -> Scores:
+    """Joint scores, at most 0 where a part is by another voice; every shape (profiles, tests)."""
+    joint: Scores = np.asarray(engine.scorer.joints(voices, phrases), dtype=np.float64)
+    for row, column in np.argwhere(joint > 0.0).tolist():
+        if not engine.is_one_voice(profiles[row], analyses[column].stretches):
+            joint[row, column] = 0.0
+    return joint
+
+
 def thresholds(engine: Engine, kind: ProfileKind) -> Mapping[str, float]:
     """The lowest score that each preset accepts, by its name: joint or voice scores."""
     if kind is ProfileKind.PHRASE:
@@ -180,7 +195,7 @@ def score(engine: Engine, parts: Split, track: Track = unwatched) -> Trials:
     by_phrase = bool(parts.tested[0].item.phrase)
     if by_phrase:
         phrases = phrase_scores(engine, profiles, analyses, track)
-        scores = np.asarray(engine.scorer.joints(scores, phrases), dtype=np.float64)
+        scores = joint_scores(engine, profiles, analyses, scores, phrases)
     people = sorted({one.item.speaker for one in parts.tested})
     number = {name: n for n, name in enumerate(people)}
     owner = np.asarray([number[own[0].item.speaker] for own in parts.enrolled])[:, np.newaxis]

@@ -118,7 +118,8 @@ def _part_that_failed(
     perfect = np.full((1, 1), np.inf)
     voice = trials.voice_scores(engine, [profile], [analysis])
     phrase = trials.phrase_scores(engine, [profile], [analysis], unwatched)
-    wrong_voice = float(engine.scorer.joints(voice, perfect)[0, 0]) < threshold
+    alone = trials.joint_scores(engine, [profile], [analysis], voice, perfect)
+    wrong_voice = float(alone[0, 0]) < threshold
     wrong_phrase = float(engine.scorer.joints(perfect, phrase)[0, 0]) < threshold
     if wrong_voice and wrong_phrase:
         return BOTH

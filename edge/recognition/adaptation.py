@@ -32,6 +32,7 @@ class AdaptationRefusal(str, enum.Enum):
     STRAYED = "not of high confidence with the enrolled samples alone"
     CUT = "cut short"
     NOISY = "too noisy"
+    ECHOING = "known only after its echo was taken off"
     SHORT = "too little speech"
     TOO_SOON = "too soon after the last one"
     REPEATED = "too similar to a known sample"
@@ -79,6 +80,7 @@ def reason_not_to_adapt(
         (not to_enrolled.certain, AdaptationRefusal.STRAYED),
         (truncated, AdaptationRefusal.CUT),
         (not quality.snr_db >= MIN_SNR_DB, AdaptationRefusal.NOISY),
+        (analysis.without_echo is not None, AdaptationRefusal.ECHOING),
         (not quality.net_speech_s >= MIN_SPEECH * shortest_s, AdaptationRefusal.SHORT),
         (latest is not None and now - latest < interval_s, AdaptationRefusal.TOO_SOON),
         (

@@ -8,10 +8,12 @@ the spectrum of speech.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edge.recognition.dtw import unit
 from edge.recognition.embedders import voice_samples
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
 
@@ -38,6 +40,7 @@ AUGMENTATIONS = (
 )
 """Chosen among fourteen and their combinations: three do most of what all of them do."""
 
+
 _GAP_S = 0.002
 """From the direct sound to the first of the echo."""
 _LOWEST_HZ = 60.0
@@ -63,6 +66,13 @@ def augmented(utterance: Utterance, augmentation: Augmentation) -> Utterance:
             np.sqrt(power * 10.0 ** (-augmentation.snr_db / 10.0))
         )
     return replace(utterance, samples=samples)
+
+
+def in_echo_and_noise(voices: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """A voice in an echoing room and in noise, from one embedding for each of `AUGMENTATIONS`."""
+    echoing = [voice for voice, each in zip(voices, AUGMENTATIONS) if each.rt60_s is not None]
+    noisy = [voice for voice, each in zip(voices, AUGMENTATIONS) if each.rt60_s is None]
+    return unit(np.sum(echoing, axis=0)), unit(np.sum(noisy, axis=0))
 
 
 def _with_echo(

@@ -34,6 +34,9 @@ PHRASE_WINDOW = 76
 SPEAKER_FILE = "speaker_embedding.tflite"
 PHRASE_FILE = "phrase_embedding.tflite"
 
+_WINDOW = 300
+"""Most frames of 10 ms that the speaker model sees at once: it was trained on 3 s."""
+
 SHORTEST_S = 0.1
 """Less audio than this says nothing about anyone."""
 
@@ -117,16 +120,9 @@ class _Embedder:
 class SpeakerEmbedder(_Embedder):
     """A voice as one vector.
 
-    The network takes windows of fixed length. A shorter utterance is repeated until it fills one; a
-    longer one is covered by windows that overlap by half or more, whose embeddings are averaged.
+    What is longer than `_WINDOW` is covered by windows that overlap by half or more, whose
+    embeddings are averaged.
     """
-
-    def __init__(self, model: Model) -> None:
-        super().__init__(model)
-        frames = model.card.input.shape[1]
-        if frames is None:
-            raise ValueError("the speaker model's card gives no window length")
-        self._window = frames
 
     def embed(self, samples: FloatArray) -> FloatArray:
         """The embedding, unit length and shape (192,), of mono audio at 16 kHz, shape (n,).
@@ -137,17 +133,12 @@ class SpeakerEmbedder(_Embedder):
         _require(samples)
         features = remove_mean(log_mel(samples))
         total = np.zeros(self.dimensions, dtype=np.float32)
-        for window in self._windows(features):
-            total += _unit(self._model.run(window[np.newaxis])[0])
+        beyond = max(0, len(features) - _WINDOW)
+        count = 1 + math.ceil(beyond / (_WINDOW / 2))
+        for start in np.linspace(0, beyond, count).round().astype(int):
+            window = features[np.newaxis, start : start + _WINDOW]
+            total += _unit(self._model.run(window)[0])
         return _unit(total)
-
-    def _windows(self, features: FloatArray) -> list[FloatArray]:
-        length, frames = self._window, len(features)
-        if frames <= length:
-            return [features[np.arange(length) % frames]]
-        count = 1 + math.ceil((frames - length) / (length / 2))
-        starts = np.linspace(0, frames - length, count).round().astype(int)
-        return [features[start : start + length] for start in starts]
 
 
 class PhraseEmbedder(_Embedder):

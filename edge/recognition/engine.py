@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.audio.dereverberation import dereverberated
 from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import Config, RecognitionConfig
 from edge.errors import EnrollmentRejected, ProfileError
-from edge.recognition.augmentation import AUGMENTATIONS, augmented
+from edge.recognition.augmentation import AUGMENTATIONS, augmented, in_echo_and_noise
 from edge.recognition.consistency import embed_stretches, evenness, refused_below
 from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
@@ -87,17 +88,35 @@ class Analyzer:
         return self._with_augmentations(analysis, utterance) if to_enroll else analysis
 
     def _with_augmentations(self, analysis: Analysis, utterance: Utterance) -> Analysis:
+        speaker = self.models.speaker
         altered = [augmented(utterance, each) for each in AUGMENTATIONS]
-        voices = [self.models.speaker.embed(voice_samples(one)) for one in altered]
-        echoed = [voice for voice, each in zip(voices, AUGMENTATIONS) if each.rt60_s is not None]
+        voices = [speaker.embed(voice_samples(one)) for one in altered]
         wants_phrase = analysis.phrase_embedding is not None
         return replace(
             analysis,
-            voice_variants=(analysis.speaker_embedding, unit(np.sum(echoed, axis=0))),
+            voice_variants=(analysis.speaker_embedding, *in_echo_and_noise(voices)),
             enrolled_voice=unit(np.sum([analysis.speaker_embedding, *voices], axis=0)),
             phrase_variants=tuple(self.embed_phrase(one).frames for one in altered if wants_phrase),
-            stretches=embed_stretches(self.models.speaker, utterance) if wants_phrase else (),
+            stretches=self._stretches_to_enroll(utterance, altered) if wants_phrase else (),
         )
+
+    def _stretches_to_enroll(
+        self, utterance: Utterance, altered: Sequence[Utterance]
+    ) -> tuple[FloatArray, ...]:
+        """The stretches as said, then as in an echoing room, then as in noise."""
+        speaker = self.models.speaker
+        said = embed_stretches(speaker, utterance)
+        each = [embed_stretches(speaker, one) for one in altered]
+        kinds = zip(*(in_echo_and_noise(several) for several in zip(*each)))
+        return (*said, *itertools.chain.from_iterable(kinds))
+
+    def without_echo(self, utterance: Utterance, analysis: Analysis) -> Analysis:
+        """The analysis of an utterance, its voice looked at once more with the echo taken off.
+
+        It takes longer than the first look, so ask where all but the voice is right.
+        """
+        dry = replace(utterance, samples=dereverberated(utterance.samples))
+        return replace(analysis, without_echo=self.models.speaker.embed(voice_samples(dry)))
 
     def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:
         """Embed what is said in an utterance."""
@@ -257,6 +276,8 @@ class Engine(Analyzer):
         started = time.perf_counter()
         (speaker,) = self.match_speakers([profile], analysis)
         (phrase,) = self.match_phrases([profile], analysis) if wants_phrase else (None,)
+        if not speaker.accepted and phrase is not None and phrase.accepted:
+            (speaker,) = self.match_speakers([profile], self.without_echo(utterance, analysis))
         if speaker.accepted and phrase is not None and phrase.accepted:
             speaker = self.match_stretches(profile, utterance, speaker)
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
@@ -327,10 +348,19 @@ class Engine(Analyzer):
 
         It takes as long as embedding three voices, so ask where everything else is right.
         """
-        found = evenness(profile.enrolled, embed_stretches(self.models.speaker, utterance))
+        found = self._evenness_of(profile, embed_stretches(self.models.speaker, utterance))
         if found is None:
             return voice
         return refused_below(voice, found, self._evenness, self.scorer.voice.similarity)
+
+    def is_one_voice(self, profile: Profile, stretches: Sequence[FloatArray]) -> bool:
+        """Whether all of an utterance is by one voice, from the stretches of its `Analysis`."""
+        found = self._evenness_of(profile, stretches)
+        return found is None or found >= self._evenness
+
+    def _evenness_of(self, profile: Profile, stretches: Sequence[FloatArray]) -> float | None:
+        allowances = self.scorer.allowances[0]
+        return evenness(profile.enrolled, stretches, self.scorer.center, allowances)
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
         """Compare an utterance with the phrases of several profiles, the nearest example of each.

@@ -36,8 +36,9 @@ class Analysis:
         enrolled_voice: the voice as it is and in each of `augmentation.AUGMENTATIONS` together,
             unit length, shape (192,); None unless it is to be enrolled.
         voice_variants: as in `EnrollmentSample`; empty unless it is to be enrolled.
-        stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (192,); empty
-            unless it is to be enrolled, or too short.
+        stretches: as in `EnrollmentSample`; empty unless it is to be enrolled, or too short.
+        without_echo: the voice after the echo was taken off, unit length, shape (192,); None until
+            the voice is looked at again.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -54,6 +55,13 @@ class Analysis:
 
     voice_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
     stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
+    without_echo: FloatArray | None = field(default=None, repr=False)
+
+    @property
+    def looks(self) -> tuple[FloatArray, ...]:
+        """The voice as it was heard and, if it was looked at again, without echo."""
+        again = () if self.without_echo is None else (self.without_echo,)
+        return (self.speaker_embedding, *again)
 
 
 @dataclass(frozen=True)

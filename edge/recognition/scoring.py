@@ -28,7 +28,7 @@ from edge.inference.card import is_number
 from edge.recognition.dtw import unit
 from edge.recognition.embedders import Models
 from edge.recognition.results import Analysis
-from edge.types import Confidence, EnrollmentSample, FloatArray, Profile
+from edge.types import VOICE_VARIANTS, Confidence, EnrollmentSample, FloatArray, Profile
 
 REFERENCE_SPEECH_S = 2.0
 """Net speech from which on its length makes no difference."""
@@ -39,7 +39,7 @@ ENROLLMENTS_RANGE = (1.0, 5.0)
 """Values outside these measured ranges are clipped to them."""
 USUAL_ENROLLMENTS = 3
 """Enrollment utterances of the trials behind the operating curve."""
-_MOST_ECHOED = 0.2
+_MOST_ALLOWED = 0.2
 NORMAL_FROM = math.log(3.0)
 """Margin over the threshold for normal confidence: three times the odds."""
 HIGH_FROM = math.log(10.0)
@@ -209,16 +209,21 @@ def voice_center(card: ModelCard, dimensions: int) -> FloatArray:
     return center
 
 
-def voice_echoed(card: ModelCard) -> float:
-    """What is added to the similarity with an echoing voice, from a speaker model's card.
+def voice_allowances(card: ModelCard) -> FloatArray:
+    """What `similarities` adds, shape (2, 3), from a speaker model's card.
 
     Raises:
         ModelError: as `voice_calibration`.
     """
-    value = require_calibrated(card).get("echoed")
-    if not is_number(value) or not abs(value) < _MOST_ECHOED:
-        raise _damaged(card, "echoed")  # as large as that it would accept anyone
-    return float(value)
+    rows = require_calibrated(card).get("allowances")
+    if not isinstance(rows, list) or len(rows) != 2:
+        raise _damaged(card, "allowances")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != VOICE_VARIANTS:
+            raise _damaged(card, "allowances")
+        if not all(is_number(each) and abs(each) < _MOST_ALLOWED for each in row):
+            raise _damaged(card, "allowances")  # as large as that it would accept anyone
+    return np.asarray(rows, dtype=np.float32)
 
 
 def phrase_calibration(card: ModelCard) -> PhraseCalibration:
@@ -308,10 +313,10 @@ def signature_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
 
 
 def signatures_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
-    """A profile's voice as it was said and as in an echoing room, shape (2, d).
+    """A profile's voice as it was said, as in an echoing room and as in noise, shape (3, d).
 
-    Each is made as `signature_of` makes one. An echo moves a voice further than anything else does,
-    so a mean of both is near to neither.
+    Each is made as `signature_of` makes one. Echo and noise move a voice far, so a mean of them
+    all is near to none.
     """
     by_kind = zip(*(sample.voices for sample in samples))
     return np.stack([_combined(samples, voices) for voices in by_kind])
@@ -349,7 +354,7 @@ def cosine(one: FloatArray, other: FloatArray) -> float:
 
 
 def centered(voices: FloatArray, center: FloatArray) -> FloatArray:
-    """Voices, shape (n, d), of unit length after what they have in common, (d,), is taken off.
+    """Voices, shape (..., d), of unit length after what they have in common, (d,), is taken off.
 
     People who are recorded with one microphone in one room, or speak one language, point in one
     direction together. Taken for likeness, it lets strangers in (docs/accuracy.md).
@@ -358,20 +363,25 @@ def centered(voices: FloatArray, center: FloatArray) -> FloatArray:
 
 
 def similarities(
-    signatures: FloatArray, voices: FloatArray, center: FloatArray, echoed: float
+    signatures: FloatArray, voices: FloatArray, center: FloatArray, allowances: FloatArray
 ) -> FloatArray:
-    """How near voices, shape (m, d), come to signatures of n people, shape (n, 2, d).
+    """How near m voices, shape (m, looks, d), come to signatures of n people, shape (n, 3, d).
 
-    The larger one of the centered cosines with a voice as it was said and as in an echoing room.
-    `echoed` is added to the second one, so that strangers come equally near to either: a voice with
-    an echo is less like any other, and without it nobody would be recognized by that one.
+    A voice is looked at as it was heard and, if there are two looks, without echo; a signature has
+    the `EnrollmentSample.voices`. The largest of the centered cosines counts. `allowances` of shape
+    (2, 3), for a look and a kind of signature, are added first, so that strangers come equally
+    near in any pair: a voice in echo or noise is less like any other.
 
     Returns:
         Similarities, at most 1, shape (n, m).
     """
-    tested = centered(voices, center).T
-    dry, wet = (centered(signatures[:, kind], center) @ tested for kind in range(2))
-    nearest: FloatArray = np.clip(np.maximum(dry, wet + np.float32(echoed)), -1.0, 1.0)
+    known, heard = centered(signatures, center), centered(voices, center)
+    pairs = [
+        known[:, kind] @ heard[:, look].T + allowances[look, kind]
+        for look in range(voices.shape[1])
+        for kind in range(signatures.shape[1])
+    ]
+    nearest: FloatArray = np.clip(np.max(pairs, axis=0), -1.0, 1.0)
     return nearest
 
 
@@ -383,18 +393,22 @@ class VoiceScores:
     ratio: FloatArray = field(repr=False)
 
 
+def _no_allowances() -> FloatArray:
+    return np.zeros((2, VOICE_VARIANTS), np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Scorer:
     """The calibrations of both models, and the configured false-accept rate, between 0 and 1.
 
-    `center` is what voices have in common, shape (d,); `echoed` as for `similarities`.
+    `center` is what voices have in common, shape (d,); `allowances` as for `similarities`.
     """
 
     center: FloatArray = field(repr=False)
     voice: VoiceCalibration
     phrase: PhraseCalibration
     rate: float
-    echoed: float = 0.0
+    allowances: FloatArray = field(default_factory=_no_allowances, repr=False)
 
     @classmethod
     def of(cls, models: Models, rate: float) -> Scorer:
@@ -408,7 +422,7 @@ class Scorer:
             voice_calibration(models.speaker.card),
             phrase_calibration(models.phrase.card),
             rate,
-            voice_echoed(models.speaker.card),
+            voice_allowances(models.speaker.card),
         )
 
     def voice_scores(
@@ -416,8 +430,13 @@ class Scorer:
     ) -> VoiceScores:
         """Compare each of m voices with each of n signatures."""
         signatures = np.stack([signatures_of(profile.samples) for profile in profiles])
-        voices = np.stack([analysis.speaker_embedding for analysis in analyses])
-        similarity = similarities(signatures, voices, self.center, self.echoed)
+        similarity = np.concatenate(
+            [
+                similarities(signatures, np.stack(one.looks)[None], self.center, self.allowances)
+                for one in analyses
+            ],
+            axis=1,
+        )
         ratio = self.voice.ratio(
             similarity,
             [len(profile.enrolled) for profile in profiles],

@@ -31,6 +31,10 @@ class ProfileStatus(str, enum.Enum):
     ENROLLED = "enrolled"
 
 
+VOICE_VARIANTS = 3
+"""Of each enrolled voice: as it was said, as in an echoing room, as in noise."""
+
+
 @dataclass(frozen=True, eq=False)
 class EnrollmentSample:
     """What is kept of one enrollment utterance; never the recording.
@@ -44,10 +48,12 @@ class EnrollmentSample:
         adapted: whether it was learned from an accepted utterance, not enrolled by the person.
         phrase_variants: the phrase in simulated noise and rooms, each of shape (t, e); none for a
             text-independent profile and for what was learned.
-        stretches: the voice of each of `consistency.STRETCHES`, unit length, shape (d,); none for a
-            text-independent profile, for what was learned, and for what older versions stored.
-        voice_variants: the voice as it was said and as in an echoing room, unit length, shape (d,)
-            each; none for what was learned and what older versions stored.
+        stretches: the voice of each of `consistency.STRETCHES` as it was said, then as in an
+            echoing room, then as in noise, unit length, shape (d,); none for a text-independent
+            profile and for what was learned, and fewer in what older versions stored.
+        voice_variants: the voice as it was said, as in an echoing room and as in noise, unit
+            length, shape (d,) each; none for what was learned, and fewer in what older versions
+            stored.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -62,8 +68,9 @@ class EnrollmentSample:
 
     @property
     def voices(self) -> tuple[FloatArray, ...]:
-        """What a voice is compared with: as it was said, then as in an echoing room."""
-        return self.voice_variants or (self.speaker_embedding, self.speaker_embedding)
+        """What a voice is compared with: as it was said, as in an echoing room, as in noise."""
+        known = self.voice_variants or (self.speaker_embedding,)
+        return (*known, *(VOICE_VARIANTS - len(known)) * known[:1])
 
     @property
     def phrase_examples(self) -> tuple[FloatArray, ...]:

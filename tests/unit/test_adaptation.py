@@ -61,7 +61,10 @@ def reason(
     profile: Profile = ADA, *, voice: FloatArray | None = None, **changes: Any
 ) -> AdaptationRefusal | None:
     quality = Quality(-23.0, -60.0, changes.pop("snr_db", 30.0), 0.0, changes.pop("speech_s", 2.0))
-    analysis = Analysis(toward(0.9, 4) if voice is None else voice, None, quality, {})
+    analysis = Analysis(
+        toward(0.9, 4) if voice is None else voice, None, quality, {},
+        without_echo=changes.pop("without_echo", None),
+    )  # fmt: skip
     facts: dict[str, Any] = {
         "confidence": Confidence.HIGH,
         "matches": matches(),
@@ -105,6 +108,10 @@ def test_noise_is_not_learned() -> None:
     assert reason(snr_db=math.nan) is AdaptationRefusal.NOISY
 
 
+def test_a_voice_that_is_only_known_without_its_echo_is_not_learned() -> None:
+    assert reason(without_echo=toward(0.99, 4)) is AdaptationRefusal.ECHOING
+
+
 def test_half_a_phrase_is_not_learned() -> None:
     shortest = profile_of(*ADA.samples[:2], sample(toward(0.95, 3), net_speech_s=1.0))
     assert reason(ADA, speech_s=1.39) is AdaptationRefusal.SHORT
@@ -130,6 +137,7 @@ def test_of_several_reasons_the_first_is_given() -> None:
         "to_enrolled": matches(voice=0.0),
         "truncated": True,
         "snr_db": 0.0,
+        "without_echo": toward(0.9, 4),
         "speech_s": 0.1,
         "interval_s": 1.0,
     }

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge.config import Config
 from edge.errors import ModelError
 from edge.inference import ModelCard, read_card
 from edge.recognition import Engine
+from edge.recognition.embedders import Models
 from edge.recognition.scoring import (
     Scorer,
     phrase_calibration,
@@ -206,13 +208,33 @@ def scorer_of(engine: Engine, center: object) -> Scorer:
     return Scorer.of(replace(engine.models, speaker=speaker), 0.001)
 
 
-@pytest.mark.parametrize("echoed", [None, "0.1", True, math.nan, 0.2, -0.2, [0.1]])
-def test_a_damaged_figure_for_echoing_voices(engine: Engine, echoed: object) -> None:
+def with_allowances(engine: Engine, allowances: object) -> Models:
+    """The models, with these allowances in the speaker model's card."""
     card = engine.models.speaker.card
     speaker = copy.copy(engine.models.speaker)
-    speaker.card = replace(card, calibration={**card.calibration, "echoed": echoed})
-    with pytest.raises(ModelError, match=r"calibration\.echoed; reinstall the software"):
-        Scorer.of(replace(engine.models, speaker=speaker), 0.001)
+    speaker.card = replace(card, calibration={**card.calibration, "allowances": allowances})
+    return replace(engine.models, speaker=speaker)
+
+
+def test_allowances(engine: Engine) -> None:
+    models = with_allowances(engine, [[0.0, 0.1, 0.0], [-0.19, 0.19, 0.05]])
+    found = Scorer.of(models, 0.001).allowances
+    assert found == pytest.approx(np.asarray([[0.0, 0.1, 0.0], [-0.19, 0.19, 0.05]]))
+
+
+@pytest.mark.parametrize("damaged", [None, "0.1", True, math.nan, 0.2, -0.2, [0.1]])
+def test_damaged_allowances(engine: Engine, damaged: object) -> None:
+    good = [0.0, 0.1, 0.1]
+    for allowances in (
+        damaged,
+        [good, [0.1, 0.1, damaged]],
+        [good, damaged],
+        [good, good[:2]],
+        [good],
+        [good] * 3,
+    ):
+        with pytest.raises(ModelError, match=r"calibration\.allowances; reinstall the software"):
+            Scorer.of(with_allowances(engine, allowances), 0.001)
 
 
 def test_a_center(engine: Engine) -> None:

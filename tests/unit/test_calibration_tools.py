@@ -297,11 +297,14 @@ def in_common(short: float, *, far: int = 0, altered: bool = True, seed: int = 0
         for speaker, kind in rows
     ]
     embeddings = unit(np.stack(vectors).astype(np.float32))
-    echo = chance.standard_normal(embeddings.shape).astype(np.float32)
+    echo, further = chance.standard_normal((2, *embeddings.shape)).astype(np.float32)
     return Voices(
         embeddings=embeddings,
+        without_echo=unit(embeddings + 0.1 * further),
         enrolled=embeddings,
-        variants=np.stack((embeddings, unit(embeddings + 0.2 * echo)), axis=1),
+        variants=np.stack(
+            (embeddings, unit(embeddings + 0.2 * echo), unit(embeddings - 0.1 * echo)), axis=1
+        ),
         speaker=np.asarray([f"{speaker:02}" for speaker, _ in rows]),
         recording=np.arange(len(rows)),
         whole=np.asarray([kind < 6 for _, kind in rows]),
@@ -328,16 +331,24 @@ def test_of_short_speech_more_is_asked_where_strangers_come_nearer_with_it() -> 
         ]  # fmt: skip
 
 
-def test_strangers_come_equally_near_to_a_voice_with_an_echo() -> None:
-    """Which is less like any voice: so much is added."""
+def test_strangers_come_equally_near_with_an_echo_and_without() -> None:
+    """An echo is less like any voice, and so is what it was taken off: so much is added."""
     voices = in_common(0.5)
     found = fit_voice(voices, PLAIN)
-    assert 0.0 < found.echoed < 0.3
-    assert found.document()["echoed"] == round(found.echoed, 4)
+    assert found.allowances[0, 0] == 0.0
+    assert (found.allowances.ravel()[1:] > 0.0).all()
+    assert (found.allowances < 0.3).all()
+    assert found.allowances[1, 1] > max(found.allowances[0, 1], found.allowances[1, 0])
+    assert found.document()["allowances"] == [
+        [round(each, 4) for each in row] for row in found.allowances.tolist()
+    ]
     wrong = voices.speaker[:, None] != voices.speaker[None]
-    dry, wet = (voices.variants[:, kind] @ voices.embeddings.T for kind in range(2))
-    near, near_in_echo = (np.quantile(each[wrong], 0.99) for each in (dry, wet))
-    assert near_in_echo + found.echoed == pytest.approx(near, abs=0.05)
+    near = [
+        [np.quantile((voices.variants[:, kind] @ voices.looks[:, look].T)[wrong], 0.99)
+         for kind in range(3)]
+        for look in (0, 1)
+    ]  # fmt: skip
+    assert np.asarray(near) + found.allowances == pytest.approx(near[0][0], abs=0.05)
 
 
 def test_strangers_in_noise_do_not_lower_what_is_asked() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from edge.access import decider as decider_module
 from edge.access.checks import DuressCheck, denied
-from edge.access.decider import Decider, Judgment, age_of
+from edge.access.decider import NEAREST_VOICES, Decider, Judgment, age_of
 from edge.config import AccessConfig, Config, DeviceConfig, RecognitionConfig
 from edge.errors import StoreError
 from edge.recognition import Engine
@@ -48,6 +48,8 @@ class Scripted(Engine):
         self.refused: ReasonCode | None = None
         self.compared: list[str] = []
         self.mixed = False
+        self.looked_again = 0
+        self.by_looking_again = 0.0
         self.heard_in_stretches: list[str] = []
         self.scorer: Any = SimpleNamespace(
             voice_threshold=lambda sharing, *, enrollments: sharing + enrollments / 10,
@@ -77,11 +79,16 @@ class Scripted(Engine):
         frames = phrase.frames if phrase else np.zeros((1, 96), np.float32)
         return Analysis(np.zeros(192, np.float32), frames, QUALITY, {"speaker": 40.0})
 
+    def without_echo(self, utterance: Utterance, analysis: Analysis) -> Analysis:
+        self.looked_again += 1
+        return replace(analysis, without_echo=np.zeros(192, np.float32))
+
     def match_speakers(
         self, profiles: Sequence[Profile], analysis: Analysis, *, among: int = 1
     ) -> list[SpeakerMatch]:
+        gain = self.by_looking_again if analysis.without_echo is not None else 0.0
         return [
-            SpeakerMatch(each.id, each.name, 0.5, self.scores[each.name][0], 1.0)
+            SpeakerMatch(each.id, each.name, 0.5, self.scores[each.name][0] + gain, 1.0)
             for each in profiles
         ]
 
@@ -222,6 +229,45 @@ def test_only_what_would_open_is_heard_in_stretches(
         assert decision.phrase == "what ada says"
         assert decision.scores["voice"] == pytest.approx(0.3)
         assert decision.scores["voice_threshold"] == 1.3
+
+
+@pytest.mark.parametrize(
+    ("scores", "gain", "looked", "reason"),
+    [
+        ((9.0, 9.0), 5.0, 0, ReasonCode.RECOGNIZED),
+        ((0.0, 9.0), 5.0, 1, ReasonCode.RECOGNIZED),
+        ((0.0, 9.0), 0.5, 1, ReasonCode.UNKNOWN_SPEAKER),
+        ((0.0, 0.0), 5.0, 0, ReasonCode.NO_MATCH),
+        ((9.0, 0.0), 5.0, 0, ReasonCode.WRONG_PHRASE),
+    ],
+)
+def test_a_voice_is_looked_at_again_where_only_it_is_missing(
+    scores: tuple[float, float], gain: float, looked: int, reason: ReasonCode
+) -> None:
+    engine = Scripted({"ada": scores})
+    engine.by_looking_again = gain
+    judgment = decide(engine, person("ada"))
+    assert (engine.looked_again, judgment.decision.reason) == (looked, reason)
+    assert judgment.candidate is not None
+    again = judgment.candidate.analysis.without_echo is not None
+    assert again == bool(looked)
+    assert engine.heard_in_stretches == ["ada"] * judgment.decision.granted
+
+
+def test_a_voice_is_looked_at_again_where_someone_else_s_is_accepted() -> None:
+    engine = Scripted({"ada": (0.0, 9.0), "bert": (9.0, 0.0)})
+    engine.by_looking_again = 5.0
+    decision = decide(engine, person("ada"), person("bert")).decision
+    assert (decision.granted, decision.name) == (True, "ada")
+
+
+def test_a_voice_is_looked_at_again_where_not_every_phrase_was_compared() -> None:
+    names = [f"p{number:02}" for number in range(NEAREST_VOICES + 1)]
+    engine = Scripted({name: (-float(number), 0.0) for number, name in enumerate(names)})
+    decide(engine, *map(person, names[:-1]))
+    assert engine.looked_again == 0
+    decide(engine, *map(person, names))
+    assert engine.looked_again == 1
 
 
 def test_a_phrase_that_was_never_written_is_none() -> None:

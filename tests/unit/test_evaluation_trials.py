@@ -20,7 +20,10 @@ from edge.recognition import Analysis
 from edge.types import Quality, ReasonCode
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 
+BY_TWO = (np.zeros(3, np.float32),)
+"""Stretches of what is by two voices."""
 ENGINE: Any = SimpleNamespace(
+    is_one_voice=lambda _profile, stretches: stretches is not BY_TWO,
     models=SimpleNamespace(
         speaker=SimpleNamespace(sha256="1" * 64), phrase=SimpleNamespace(sha256="2" * 64)
     ),
@@ -197,6 +200,18 @@ def test_who_was_turned_away_in_which_recording_and_why() -> None:
             "the phrase did not match (level: overdriven, 1.3% at full scale)",
         ),
     ]
+
+
+def test_a_phrase_of_which_another_voice_says_a_part_is_turned_away() -> None:
+    own = several(5, "ada", "Open")
+    parts = split([*own[:4], altered(own[4], stretches=BY_TWO), *several(4, "grace", "Open")], 3)
+    found = score(ENGINE, parts)
+    good, mixed = found.scores[found.target & (found.owner == 0)]
+    assert (good > 5.0, mixed) == (True, 0.0)
+    reasons = [
+        (one.recording, one.reason) for one in turned_away(ENGINE, parts, found, float(good))
+    ]
+    assert reasons == [("Open/4.wav", "voice")]
 
 
 def test_a_voice_is_turned_away_for_its_voice() -> None:

@@ -230,16 +230,19 @@ def test_a_phrase_is_only_compared_where_it_can_matter(monkeypatch: pytest.Monke
         return np.asarray([one.samples[0].phrase_embedding for one in profiles])[:, 0]
 
     monkeypatch.setattr(hearing, "phrase_scores", phrase_scores)
-    engine: Any = SimpleNamespace(scorer=plain_scorer())
-    profiles = [profile(0, 2.0), profile(0, 0.2), profile(1, 2.0), profile(0, 2.0)]
+    by_two = profile(0, 2.0)
+    engine: Any = SimpleNamespace(
+        scorer=plain_scorer(), is_one_voice=lambda profile, _stretches: profile is not by_two
+    )
+    profiles = [profile(0, 2.0), profile(0, 0.2), profile(1, 2.0), profile(0, 2.0), by_two]
     quality = Quality(-20.0, -60.0, 40.0, 0.0, 1.0)
     analysis = Analysis(np.eye(3, dtype=np.float32)[0], np.zeros((1, 1), np.float32), quality, {})
-    asked = np.asarray([True, True, True, False])
+    asked = np.asarray([True, True, True, False, True])
     scores = joint_scores(engine, profiles, analysis, asked)
-    assert compared == profiles[:2]
+    assert compared == [*profiles[:2], by_two]
     voice, other = float(VOICE_CURVE.rarity(21.0)), float(VOICE_CURVE.rarity(-9.0))
     phrase = [float(PHRASE_CURVE.rarity(score)) for score in (2.0, 0.2)]
-    assert scores == pytest.approx([*phrase, other, voice], rel=1e-5)
+    assert scores == pytest.approx([*phrase, other, voice, 0.0], rel=1e-5)
 
 
 def test_shares_and_thresholds() -> None:

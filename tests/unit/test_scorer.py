@@ -120,9 +120,28 @@ def test_a_voice_counts_as_near_as_it_comes_as_said_or_in_an_echoing_room() -> N
     near = scorer.voice_scores([person], [analysis_of(each) for each in (*AXES, both)]).similarity
     assert near == pytest.approx(np.asarray([[1.0, 1.0, 0.0, math.sqrt(0.5)]]))
     # What is less like any voice gets something added; nothing is nearer than the same.
-    knowing = replace(scorer, echoed=0.1)
+    knowing = replace(scorer, allowances=np.asarray([[0.0, 0.1, 0.0], [0.0, 0.0, 0.0]], np.float32))
     near = knowing.voice_scores([person], [analysis_of(each) for each in (*AXES, both)]).similarity
     assert near == pytest.approx(np.asarray([[1.0, 1.0, 0.1, math.sqrt(0.5) + 0.1]]))
+
+
+def test_a_second_look_at_a_voice_counts_where_it_comes_nearer() -> None:
+    (ada,) = profile_of(AXES[0]).samples
+    ada = replace(ada, voice_variants=(AXES[0], unit(AXES[:1] + AXES[1:2])[0]))
+    person = replace(Profile.begin("Ada"), samples=(ada, ada))
+    scorer = replace(
+        plain_scorer(), allowances=np.asarray([[0.0, 0.05, 0.0], [0.1, 0.2, 0.0]], np.float32)
+    )
+    first = analysis_of(AXES[2])
+    looks = [replace(first, without_echo=each) for each in (None, *AXES)]
+    wet = math.sqrt(0.5)
+    for analyses in (looks, looks[::-1]):
+        near = scorer.voice_scores([person], analyses).similarity[0]
+        expected = [0.05, 1.0, wet + 0.2, 0.2]
+        assert near == pytest.approx(expected if analyses is looks else expected[::-1])
+    # A second look that is no nearer takes nothing away.
+    again = replace(analysis_of(AXES[0]), without_echo=AXES[2])
+    assert float(scorer.voice_scores([person], [again]).similarity[0, 0]) == pytest.approx(1.0)
 
 
 def test_what_was_learned_counts_for_both() -> None:
@@ -132,9 +151,9 @@ def test_what_was_learned_counts_for_both() -> None:
     enrolled = replace(ada, voice_variants=(AXES[0], AXES[1]))
     half = math.sqrt(0.5)
     assert signatures_of([enrolled, learned]) == pytest.approx(
-        np.asarray([[half, 0.0, half], [0.0, half, half]])
+        np.asarray([[half, 0.0, half], [0.0, half, half], [half, 0.0, half]])
     )
-    assert signatures_of([ada]) == pytest.approx(np.asarray([AXES[0], AXES[0]]))
+    assert signatures_of([ada]) == pytest.approx(np.asarray([AXES[0]] * 3))
     with pytest.raises(ValueError, match="at least one enrollment sample"):
         signatures_of([learned])
 

@@ -119,7 +119,7 @@ def _elsewhere(
         hearing.engine.scorer,
         center=fitted.center,
         voice=fitted.calibration,
-        echoed=fitted.echoed,
+        allowances=fitted.allowances,
     )
     ratio = scorer.voice_scores(profiles, analyses).ratio
     opened = ratio >= fitted.calibration.curve.threshold(PRESETS["balanced"])

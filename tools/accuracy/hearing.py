@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,8 +25,10 @@ from rich.progress import track
 
 from edge.audio.utterance import utterance_of
 from edge.config import Config
+from edge.evaluation import trials
 from edge.evaluation.trials import phrase_scores, voice_scores
 from edge.recognition import Engine
+from edge.recognition.consistency import embed_stretches
 from edge.recognition.results import Analysis
 from edge.types import Profile, ProfileKind, ReasonCode
 from tools.accuracy.figures import Scores
@@ -102,7 +104,12 @@ class Listener:
         refusal = self.engine.refusal(utterance, ProfileKind.PHRASE)
         if refusal is not None:
             return Heard(None, refusal)
-        return Heard(self.engine.analyze(utterance, to_enroll=sound.to_enroll), refusal)
+        analysis = self.engine.analyze(utterance, to_enroll=sound.to_enroll)
+        if not sound.to_enroll:
+            analysis = self.engine.without_echo(utterance, analysis)
+            stretches = embed_stretches(self.engine.models.speaker, utterance)
+            analysis = replace(analysis, stretches=stretches)
+        return Heard(analysis, refusal)
 
     def call(self, function: Callable[[Engine, _T], _Found], thing: _T) -> _Found:
         """The function of the engine and a thing."""
@@ -124,8 +131,10 @@ def joint_scores(
     scores = np.asarray(engine.scorer.joints(voice, np.full(len(voice), np.inf)), np.float64)
     looked_at = np.flatnonzero(asked & (scores >= HOPELESS)).tolist()
     if looked_at:
-        phrase = phrase_scores(engine, [profiles[i] for i in looked_at], [analysis])[:, 0]
-        scores[looked_at] = engine.scorer.joints(voice[looked_at], phrase)
+        some = [profiles[i] for i in looked_at]
+        phrase = phrase_scores(engine, some, [analysis])
+        found = trials.joint_scores(engine, some, [analysis], voice[looked_at, None], phrase)
+        scores[looked_at] = found[:, 0]
     return scores
 
 

@@ -75,7 +75,7 @@ class Tested:
     Attributes:
         learned: the other half's recordings.
         voices: this half's whole recordings, m of them.
-        signatures: of three recordings each, unit length, shape (n, 2, d).
+        signatures: of three recordings each, unit length, shape (n, 3, d).
         owner: whose, shape (n,).
         enrolled: whether a recording is in a signature, shape (n, m).
     """
@@ -129,7 +129,9 @@ def halves(voices: Voices, center: FloatArray, seed: int = 0) -> list[Half]:
 def _scored(tested: Tested, fitted: FittedVoice) -> Half:
     voices = tested.voices
     ratio = fitted.calibration.ratio(
-        similarities(tested.signatures, voices.embeddings, fitted.center, fitted.echoed),
+        similarities(
+            tested.signatures, voices.embeddings[:, None], fitted.center, fitted.allowances
+        ),
         [ENROLLED] * len(tested.signatures),
         voices.net_speech_s.tolist(),
     )

@@ -4,7 +4,8 @@
 
 FOLDER holds `SPEAKER/WORD/*.flac`, each word said several times, the digits among them (Arabic
 Speech Commands, CC BY 4.0). Four words make a phrase. The first three repetitions of everything are
-enrolled, the others are tested: phrases in quiet, in noise and in a room, digits in quiet.
+enrolled, the others are tested: phrases in quiet, in noise and in a room, digits in quiet. Run it
+after `tools.calibrate_models`, whose figures it compares with.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from edge.evaluation.corpus import CorpusFile, find_items
 from edge.recognition import open_models
 from edge.recognition.consistency import embed_stretches, evenness
 from edge.recognition.dtw import unit
-from edge.recognition.embedders import SpeakerEmbedder, voice_samples
+from edge.recognition.embedders import voice_samples
 from edge.recognition.engine import Analyzer
+from edge.recognition.scoring import voice_allowances, voice_center
 from edge.resources import models_directory
 from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Utterance
 from tools.acoustics.levels import speech_power
@@ -76,17 +78,21 @@ def words_of(items: Sequence[CorpusFile]) -> Words:
     return found
 
 
-def phrases(embedder: SpeakerEmbedder, words: Words) -> Iterator[float]:
+def phrases(analyzer: Analyzer, words: Words) -> Iterator[float]:
     """`evenness` of one person's phrases."""
+    embedder = analyzer.models.speaker
+    center = voice_center(embedder.card, embedder.dimensions)
+    allowances = voice_allowances(embedder.card)[0]
     every = conditions(pink_noise(20.0, seed=1))
     chosen = [condition for condition in every if condition.name in CONDITIONS]
     names = sorted(words)[: PHRASES * WORDS]
     for first in range(0, len(names) - WORDS + 1, WORDS):
         said = [_joined(parts) for parts in zip(*(words[n] for n in names[first : first + WORDS]))]
-        known = [_sample(embedder, utterance_of(one)) for one in said[:ENROLLED]]
+        known = [_sample(analyzer, utterance_of(one)) for one in said[:ENROLLED]]
         for number, samples in enumerate(said[ENROLLED:]):
             for utterance in _heard(samples, chosen, number):
-                found = evenness(known, embed_stretches(embedder, utterance))
+                stretches = embed_stretches(embedder, utterance)
+                found = evenness(known, stretches, center, allowances)
                 if found is not None:
                     yield found
 
@@ -119,12 +125,11 @@ def _heard(samples: FloatArray, chosen: Sequence[Condition], seed: int) -> Itera
             yield utterance
 
 
-def _sample(embedder: SpeakerEmbedder, utterance: Utterance) -> EnrollmentSample:
-    voice = embedder.embed(voice_samples(utterance))
-    stretches = embed_stretches(embedder, utterance)
-    quality = utterance.quality
+def _sample(analyzer: Analyzer, utterance: Utterance) -> EnrollmentSample:
+    analysis = analyzer.analyze(utterance, to_enroll=True)
+    voice, quality = analysis.speaker_embedding, analysis.quality
     return EnrollmentSample(
-        voice, None, quality.net_speech_s, quality.snr_db, 0.0, stretches=stretches
+        voice, None, quality.net_speech_s, quality.snr_db, 0.0, stretches=analysis.stretches
     )
 
 
@@ -158,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     near: list[float] = []
     for speaker in track(sorted({item.speaker for item in items}), transient=True):
         words = words_of([item for item in items if item.speaker == speaker])
-        even += phrases(analyzer.models.speaker, words)
+        even += phrases(analyzer, words)
         near += digits(analyzer, words)
     points = {"evenness": point(even, PHRASES_REFUSED), "digit": point(near, DIGITS_REFUSED)}
     print(json.dumps(points, indent=2))

@@ -20,7 +20,7 @@ from edge.recognition.scoring import (
     quality_terms,
     similarities,
 )
-from edge.types import FloatArray
+from edge.types import VOICE_VARIANTS, FloatArray
 from tools.calibration.curves import RATES, rising
 from tools.calibration.logistic import fit
 from tools.calibration.quantiles import fit_quantile
@@ -42,13 +42,13 @@ class FittedVoice:
 
     Attributes:
         center: what is taken off every voice first, shape (d,).
-        echoed: what is added to the similarity with an echoing voice.
+        allowances: what is added to similarities, shape (2, 3); see `scoring.similarities`.
         calibration: from similarity to ratio.
         trials: non-target trials behind the operating curve.
     """
 
     center: FloatArray
-    echoed: float
+    allowances: FloatArray
     calibration: VoiceCalibration
     trials: int
 
@@ -60,7 +60,7 @@ class FittedVoice:
             "ratio": {name: round(getattr(found, name), 4) for name in names},
             "operating_curve": [[rate, round(ratio, 3)] for rate, ratio in found.curve.points],
             "trials": self.trials,
-            "echoed": round(self.echoed, 4),
+            "allowances": [[round(each, 4) for each in row] for row in self.allowances.tolist()],
             "center": [round(value, 5) for value in self.center.tolist()],
         }
 
@@ -74,12 +74,12 @@ def fit_voice(voices: Voices, center: FloatArray, seed: int = 0) -> FittedVoice:
         seed: of the choice of enrollments.
     """
     whole = voices.of(voices.whole)
-    echoed = _further_in_echo(voices, center, np.random.default_rng(seed))
+    allowances = _allowances(voices, center, np.random.default_rng(seed))
     features, targets, curve_rows = [], [], []
     chance = np.random.default_rng(seed)
     for size in SIZES:
         signatures, owners, members = _signatures(whole, size, chance)
-        similarity = similarities(signatures, voices.embeddings, center, echoed)
+        similarity = similarities(signatures, voices.looks, center, allowances)
         own = owners[:, None] == voices.speaker[None]
         enrolled = np.asarray([np.isin(voices.recording, rows) for rows in members])
         rows, columns = quality_terms([size] * len(owners), voices.net_speech_s.tolist())
@@ -109,23 +109,30 @@ def fit_voice(voices: Voices, center: FloatArray, seed: int = 0) -> FittedVoice:
     ratios = wrong @ np.asarray([offset, slope, speech, enrollments])
     curve = rising(float(np.quantile(ratios, 1 - rate)) for rate in RATES)
     calibration = VoiceCalibration(offset, slope, speech, enrollments, curve)
-    return FittedVoice(center, echoed, calibration, len(wrong))
+    return FittedVoice(center, allowances, calibration, len(wrong))
 
 
-def _further_in_echo(voices: Voices, center: FloatArray, chance: np.random.Generator) -> float:
-    """How much further strangers are from a voice in an echoing room than from it as said.
+def _allowances(voices: Voices, center: FloatArray, chance: np.random.Generator) -> FloatArray:
+    """How much further strangers are than where both sides are as said, shape (2, 3).
 
-    Of one in a hundred, the nearest ones, in what was not altered.
+    For each look at a voice and each kind of signature: of one in a hundred, the nearest ones, in
+    what was altered or in what was not, whichever brings them nearer.
     """
     signatures, owners, _ = _signatures(voices.of(voices.whole), USUAL_ENROLLMENTS, chance)
-    plain = voices.of(~voices.altered)
-    tested = centered(plain.embeddings, center).T
-    wrong = owners[:, None] != plain.speaker[None]
-    dry, wet = (
-        np.quantile((centered(signatures[:, kind], center) @ tested)[wrong], 1.0 - _NEAREST)
-        for kind in range(2)
-    )
-    return float(dry - wet)
+    known, heard = centered(signatures, center), centered(voices.looks, center)
+    wrong = owners[:, None] != voices.speaker[None]
+
+    def nearest(look: int, kind: int, some: NDArray[np.bool_]) -> float:
+        similarity = known[:, kind] @ heard[some, look].T
+        return float(np.quantile(similarity[wrong[:, some]], 1.0 - _NEAREST))
+
+    both = (~voices.altered, voices.altered) if voices.altered.any() else (~voices.altered,)
+    rows = [
+        [max(nearest(look, kind, some) for some in both) for kind in range(VOICE_VARIANTS)]
+        for look in range(2)
+    ]
+    found: FloatArray = (rows[0][0] - np.asarray(rows)).astype(np.float32)
+    return found
 
 
 def _nearer_when_short(wrong: NDArray[np.float64]) -> float:
@@ -139,7 +146,7 @@ def _nearer_when_short(wrong: NDArray[np.float64]) -> float:
 def _signatures(
     whole: Voices, size: int, chance: np.random.Generator
 ) -> tuple[FloatArray, NDArray[np.str_], list[NDArray[np.intp]]]:
-    """Signatures of `size` recordings, shape (n, 2, d), whose they are, and of which recordings."""
+    """Signatures of `size` recordings, shape (n, 3, d), whose they are, and of which recordings."""
     vectors, owners, members = [], [], []
     weights = np.minimum(whole.net_speech_s, 3.0)
     for speaker in whole.speakers:

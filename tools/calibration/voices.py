@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,14 @@ from edge.audio.utterance import utterance_of
 from edge.evaluation.corpus import CorpusFile
 from edge.recognition.embedders import voice_samples
 from edge.recognition.engine import Analyzer
-from edge.types import SAMPLE_RATE, FloatArray, ProfileKind, Quality, Utterance
+from edge.types import (
+    SAMPLE_RATE,
+    VOICE_VARIANTS,
+    FloatArray,
+    ProfileKind,
+    Quality,
+    Utterance,
+)
 from tools.conditions import Condition
 
 CUTS_S = (1.2, 1.8)
@@ -27,8 +35,9 @@ class Voices:
 
     Attributes:
         embeddings: unit length, shape (n, d).
+        without_echo: the same after the echo was taken off, shape (n, d).
         enrolled: what it is compared by at enrollment, shape (n, d); the same unless it is whole.
-        variants: what later voices are compared with, shape (n, 2, d); as said unless it is whole.
+        variants: what later voices are compared with, shape (n, 3, d); as said unless it is whole.
         speaker: who speaks, shape (n,).
         recording: number of the source recording, shape (n,).
         whole: whether it is the unaltered recording; only these are enrolled, shape (n,).
@@ -37,6 +46,7 @@ class Voices:
     """
 
     embeddings: FloatArray = field(repr=False)
+    without_echo: FloatArray = field(repr=False)
     enrolled: FloatArray = field(repr=False)
     variants: FloatArray = field(repr=False)
     speaker: NDArray[np.str_]
@@ -50,6 +60,7 @@ class Voices:
         return replace(
             self,
             embeddings=self.embeddings[keep],
+            without_echo=self.without_echo[keep],
             enrolled=self.enrolled[keep],
             variants=self.variants[keep],
             speaker=self.speaker[keep],
@@ -62,6 +73,11 @@ class Voices:
     def of_speakers(self, speakers: Iterable[str]) -> Voices:
         """Those of some speakers."""
         return self.of(np.isin(self.speaker, list(speakers)))
+
+    @property
+    def looks(self) -> FloatArray:
+        """What `scoring.similarities` compares, shape (n, 2, d)."""
+        return np.stack((self.embeddings, self.without_echo), axis=1)
 
     @property
     def speakers(self) -> list[str]:
@@ -103,17 +119,18 @@ def gather(
         seed: of all random choices.
     """
     chance = np.random.default_rng(seed)
-    rows: list[tuple[FloatArray, FloatArray, FloatArray, str, int, bool, bool, float]] = []
+    rows: list[tuple[Any, ...]] = []
 
     def add(
         utterance: Utterance, item: CorpusFile, number: int, *, whole: bool, altered: bool = False
     ) -> None:
         if analyzer.refusal(utterance, ProfileKind.VOICE) is None:
             analysis = analyzer.analyze(utterance, with_phrase=False, to_enroll=whole)
+            analysis = analyzer.without_echo(utterance, analysis)
             quality = analysis.quality
             plain = analysis.speaker_embedding
-            variants = np.stack(analysis.voice_variants or (plain, plain))
-            voice = (plain, analysis.voice_to_enroll, variants)
+            variants = np.stack(analysis.voice_variants or VOICE_VARIANTS * (plain,))
+            voice = (*analysis.looks, analysis.voice_to_enroll, variants)
             kind = (item.speaker, number, whole, altered)
             rows.append((*voice, *kind, quality.net_speech_s))
 
@@ -132,13 +149,14 @@ def gather(
     columns = tuple(zip(*rows))
     return Voices(
         embeddings=np.stack(columns[0]),
-        enrolled=np.stack(columns[1]),
-        variants=np.stack(columns[2]),
-        speaker=np.asarray(columns[3]),
-        recording=np.asarray(columns[4]),
-        whole=np.asarray(columns[5]),
-        altered=np.asarray(columns[6]),
-        net_speech_s=np.asarray(columns[7]),
+        without_echo=np.stack(columns[1]),
+        enrolled=np.stack(columns[2]),
+        variants=np.stack(columns[3]),
+        speaker=np.asarray(columns[4]),
+        recording=np.asarray(columns[5]),
+        whole=np.asarray(columns[6]),
+        altered=np.asarray(columns[7]),
+        net_speech_s=np.asarray(columns[8]),
     )
 
 

@@ -1,4 +1,4 @@
-"""CAM++, the speaker network, as a PyTorch module that converts to a static TensorFlow Lite graph.
+"""CAM++, the speaker network, as a PyTorch module for a TensorFlow Lite graph of free length.
 
 Written from H. Wang et al., "CAM++: A Fast and Efficient Network for Speaker Verification Using
 Context-Aware Masking", arXiv 2303.00332 (section 2 and table 1), around the published checkpoint,
@@ -8,16 +8,18 @@ output by the context of its segment and of the whole window; mean and standard 
 lead to 192 numbers.
 
 Three things differ from a textbook module, for the device's sake. Batch normalizations after a
-linear layer are folded into it. The segment means are written out for the given fixed length. And
-the weights of each output of a linear layer are divided by their largest magnitude, and the outputs
-multiplied by it afterwards, which costs almost nothing: 8-bit integers with a single scale per
-layer are then as precise as with one scale per output. tflite-runtime 2.14 computes fully connected
-layers correctly only with a single scale.
+linear layer are folded into it. The segment means, and how many frames there are, are computed from
+the input, so that no length is written into the graph (`free_length`). And the weights of each
+output of a linear layer are divided by their largest magnitude, and the outputs multiplied by it
+afterwards, which costs almost nothing: 8-bit integers with a single scale per layer are then as
+precise as with one scale per output. tflite-runtime 2.14 computes fully connected layers correctly
+only with a single scale.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +29,12 @@ BANDS = 80
 DIMENSIONS = 192
 SEGMENT = 100
 """Frames (after the frame rate is halved) that share a mask context: 2 s."""
+MOST_FRAMES = 4 * SEGMENT
+"""Longest window: two segments."""
 
 _EPSILON = 1e-5
+_NOTHING = 1e-30
+"""What an activation is multiplied by to give less than 1 can tell: the converter folds a zero."""
 _BLOCKS = ((12, 1), (24, 2), (16, 2))
 """Layers and dilation of the three dense blocks."""
 
@@ -108,31 +114,18 @@ class _Linear(nn.Module):  # type: ignore[misc,unused-ignore]
 
 
 class _Taps(nn.Module):  # type: ignore[misc,unused-ignore]
-    """A dilated convolution over time of three taps, as one linear layer and two shifts.
-
-    All taps are computed for each frame at once and then added where they belong: a plain matrix
-    product runs fast on every runtime.
-
-    Attributes:
-        scale: the factor from the stored outputs to the network's own.
-    """
+    """A dilated convolution over time of three taps."""
 
     def __init__(self, state: State, name: str, dilation: int) -> None:
         super().__init__()
-        weight = state[f"{name}.weight"]
-        self.register_buffer("scale", weight.abs().amax(dim=(1, 2)))
-        weight = weight / self.scale[:, None, None]
-        self.outputs = weight.shape[0]
-        self.register_buffer("weight", weight.permute(2, 0, 1).reshape(-1, weight.shape[1]))
+        self.register_buffer("weight", state[f"{name}.weight"][:, :, None])
         self._dilation = dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        length, n, d = x.shape[1], self.outputs, self._dilation
-        taps = functional.pad(functional.linear(x, self.weight), (0, 0, d, d))
-        before = taps[:, :length, :n]
-        here = taps[:, d : d + length, n : 2 * n]
-        after = taps[:, 2 * d : 2 * d + length, 2 * n :]
-        return before + here + after
+        padding, dilation = (0, self._dilation), (1, self._dilation)
+        moved = x.permute(0, 3, 1, 2)
+        found = functional.conv2d(moved, self.weight, padding=padding, dilation=dilation)
+        return found.permute(0, 2, 3, 1)
 
 
 class _Halving(nn.Module):  # type: ignore[misc,unused-ignore]
@@ -164,6 +157,31 @@ class _Residual(nn.Module):  # type: ignore[misc,unused-ignore]
         return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
 
 
+@dataclass(frozen=True)
+class _Segments:
+    """Which frames are in the first and the second segment.
+
+    Attributes:
+        members: 1 where a frame is in a segment, else 0, shape (n, 1, frames, 2).
+        weights: the same, so that the frames of a segment add up to 1, or to 0 where there are
+            none, shape (n, 1, 2, frames).
+        length: how many frames there are, shape (n, 1, 1).
+    """
+
+    members: Tensor
+    weights: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> _Segments:
+        """Of as many frames as `x`, of the shape (n, 1, frames, channels), has."""
+        ones = x[..., :1] * _NOTHING + 1.0
+        second = torch.clamp(torch.cumsum(ones, dim=2) - SEGMENT, 0.0, 1.0)
+        members = torch.cat([1.0 - second, second], dim=3)
+        counts = torch.clamp(members.sum(dim=2, keepdim=True), min=1.0)
+        return cls(members, (members / counts).transpose(2, 3), ones.sum(dim=2))
+
+
 class _MaskedLayer(nn.Module):  # type: ignore[misc,unused-ignore]
     """One layer of a dense block: bottleneck, dilated convolution, context-aware mask."""
 
@@ -175,26 +193,17 @@ class _MaskedLayer(nn.Module):  # type: ignore[misc,unused-ignore]
         self.local = _Taps(state, f"{mask}.linear_local", dilation)
         self.squeeze = _Linear(state, f"{mask}.linear1")
         self.gate = _Linear(state, f"{mask}.linear2")
-        self.scale = self.local.scale
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, segments: _Segments) -> Tensor:
         hidden = torch.relu(self.bottleneck(self.enter(x))) * self.bottleneck.scale
-        local = self.local(hidden)
-        overall = hidden.mean(dim=1, keepdim=True)
-        length = hidden.shape[1]
-        masked = []
-        for start in range(0, length, SEGMENT):
-            end = min(start + SEGMENT, length)
-            whole = length <= SEGMENT
-            segment = overall if whole else hidden[:, start:end].mean(dim=1, keepdim=True)
-            squeezed = torch.relu(self.squeeze(overall + segment)) * self.squeeze.scale
-            mask = torch.sigmoid(self.gate(squeezed) * self.gate.scale)
-            masked.append(local[:, start:end] * mask)
-        return masked[0] if len(masked) == 1 else torch.cat(masked, dim=1)
+        context = hidden.mean(dim=2, keepdim=True) + torch.matmul(segments.weights, hidden)
+        squeezed = torch.relu(self.squeeze(context)) * self.squeeze.scale
+        masks = torch.sigmoid(self.gate(squeezed) * self.gate.scale)
+        return self.local(hidden) * torch.matmul(segments.members, masks)
 
 
 class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
-    """The network with its weights, for windows of any fixed length."""
+    """The network with its weights, for windows of up to `MOST_FRAMES` frames."""
 
     def __init__(self, state: State) -> None:
         """Take the weights from the published checkpoint's state dictionary."""
@@ -218,7 +227,7 @@ class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
             for index in range(1, count + 1):
                 name = f"xvector.block{number}.tdnnd{index}"
                 layers.append(_MaskedLayer(state, name, dilation, reads))
-                reads = torch.cat([reads, layers[-1].scale])
+                reads = torch.cat([reads, torch.ones(layers[-1].local.weight.shape[0])])
             self.blocks.append(layers)
             transit = f"xvector.transit{number}"
             norm = "xvector.out_nonlinear.batchnorm" if number == len(_BLOCKS) else None
@@ -241,13 +250,14 @@ class CampPlus(nn.Module):  # type: ignore[misc,unused-ignore]
         x = self.front(features.transpose(1, 2)[:, None])
         # One row of channels per frame: from here on every layer is a product over the last axis.
         x = torch.relu(self.halve(x.reshape(x.shape[0], -1, 1, x.shape[3])))
-        x = x.squeeze(2).transpose(1, 2)
+        x = x.permute(0, 2, 3, 1)
+        segments = _Segments.of(x)
         for block, between in zip(self.blocks, self.between):
             for layer in block:
-                x = torch.cat([x, layer(x)], dim=2)
+                x = torch.cat([x, layer(x, segments)], dim=3)
             x = between(x)
         x = torch.relu(x) * self.scale
-        mean = x.mean(dim=1)
-        variance = torch.square(x - mean[:, None]).sum(dim=1) / (x.shape[1] - 1)
-        pooled = torch.cat([mean, torch.sqrt(variance)], dim=1)
+        mean = x.mean(dim=2, keepdim=True)
+        variance = torch.square(x - mean).sum(dim=2) / (segments.length - 1.0)
+        pooled = torch.cat([mean[:, :, 0], torch.sqrt(variance)], dim=2)[:, 0]
         return self.last(pooled) * self.last.scale

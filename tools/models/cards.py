@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.models.sources import CHECKPOINT, PACKAGES, PHRASE_NETWORK, WINDOW
+from tools.models.sources import CHECKPOINT, PACKAGES, PHRASE_NETWORK
 
 TRAINING = {
     "command": "python -m tools.train_phrase_model SPEECH",
@@ -53,10 +53,10 @@ TEXTS: dict[str, dict[str, Any]] = {
         ),
         "input": {
             "name": "features",
-            "shape": [1, WINDOW, 80],
+            "shape": [1, None, 80],
             "dtype": "float32",
-            "meaning": "window, frames of 10 ms, mel bands: natural logarithm of the energy at "
-            "16-bit scale, the mean over the utterance removed",
+            "meaning": "window, frames of 10 ms (8 to 400), mel bands: natural logarithm of the "
+            "energy at 16-bit scale, the mean over the utterance removed",
         },
         "output": {
             "name": "embedding",
@@ -65,7 +65,7 @@ TEXTS: dict[str, dict[str, Any]] = {
             "meaning": "window, dimension; without unit, to be scaled to unit length",
         },
         "quantization": QUANTIZATION + "; one scale for a fully connected layer, its outputs "
-        "evened out beforehand; convolutions in float32",
+        "evened out beforehand, and one for each output of a convolution",
     },
     "phrase_embedding": {
         "name": "phrase-embedding",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ import litert_torch
 import numpy as np
 import torch
 
-from tools.models.campplus import BANDS, DIMENSIONS, CampPlus
+from edge.inference.model import new_interpreter
+from tools.models.campplus import BANDS, DIMENSIONS, MOST_FRAMES, CampPlus
+from tools.models.free_length import join
 from tools.models.quantize import quantize_speaker
-from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, REFERENCE, WINDOW
+from tools.models.sources import CHECKPOINT, FLOAT_SPEAKER, REFERENCE, SHORTEST
 
 _TOLERANCE = 1e-4
+_LENGTHS = (MOST_FRAMES, SHORTEST, 150, 201, 202, 300)
+"""Frames at which a conversion is compared with the network."""
 
 
 def load_network(checkpoint: Path) -> tuple[CampPlus, dict[str, Any]]:
@@ -62,9 +67,34 @@ def difference_from_reference(network: CampPlus, state: dict[str, Any], source: 
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
     with torch.no_grad():
-        for frames in (WINDOW // 2, WINDOW):
+        for frames in _LENGTHS:
             features = 3.0 * torch.randn(2, frames, BANDS, generator=generator)
             worst = max(worst, float((network(features) - reference(features)).abs().max()))
+    return worst
+
+
+def converted(network: CampPlus, frames: int) -> bytes:
+    """The network as a TensorFlow Lite model for one length."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.tflite"
+        litert_torch.convert(network, (torch.zeros(1, frames, BANDS),)).export(str(file))
+        return file.read_bytes()
+
+
+def difference_in_tensorflow_lite(network: CampPlus, file: Path) -> float:
+    """Largest difference between the network and a model file of it, at several lengths."""
+    interpreter = new_interpreter(file, threads=1)
+    worst = 0.0
+    for frames in _LENGTHS:
+        sample = torch.randn(1, frames, BANDS, generator=torch.Generator().manual_seed(frames))
+        index = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(index, list(sample.shape))
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(index, sample.numpy())
+        interpreter.invoke()
+        found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        with torch.no_grad():
+            worst = max(worst, float(np.abs(found - network(sample).numpy()).max()))
     return worst
 
 
@@ -77,17 +107,14 @@ def convert(unpacked: Path, output: Path) -> None:
         raise SystemExit(
             f"the difference is above {_TOLERANCE}: the network is not the published one"
         )
-    torch.manual_seed(0)
-    sample = torch.randn(1, WINDOW, BANDS)
-    converted = litert_torch.convert(network, (sample,))
-    with torch.no_grad():
-        drift = float(np.abs(converted(sample) - network(sample).numpy()).max())
+    output.mkdir(parents=True, exist_ok=True)
+    float_speaker = output / FLOAT_SPEAKER
+    float_speaker.write_bytes(join(*(converted(network, SHORTEST + more) for more in (0, 4))))
+    drift = difference_in_tensorflow_lite(network, float_speaker)
     print(f"the float TensorFlow Lite model differs from PyTorch by {drift:.1e} at most")
     if drift > _TOLERANCE:
         raise SystemExit(f"the difference is above {_TOLERANCE}: the conversion went wrong")
-    output.mkdir(parents=True, exist_ok=True)
-    converted.export(str(output / FLOAT_SPEAKER))
-    speaker = quantize_speaker(output / FLOAT_SPEAKER)
+    speaker = quantize_speaker(float_speaker)
     (output / "speaker_embedding.tflite").write_bytes(speaker)
 
 

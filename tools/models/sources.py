@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WINDOW = 300
-"""Number of 10 ms frames in the speaker network's input."""
+SHORTEST = 8
+"""Fewest frames of 10 ms in the speaker network's input: 0.1 s."""
 FLOAT_SPEAKER = "speaker_embedding_float.tflite"
 """The model before quantization, kept in the build folder for comparison."""
 
