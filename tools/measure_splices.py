@@ -150,7 +150,7 @@ class Measurement:
         count.attempts += 1
         if self.engine.refusal(utterance, profile.kind) is not None:
             return
-        analysis = self.engine.analyze(utterance)
+        analysis = self.engine.without_echo(utterance, self.engine.analyze(utterance))
         for name, engine in self._engines.items():
             (voice,) = engine.match_speakers([profile], analysis)
             (phrase,) = engine.match_phrases([profile], analysis)
