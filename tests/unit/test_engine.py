@@ -356,7 +356,8 @@ def test_enrolled_is_the_voice_in_each_of_its_surroundings(
     echoing[[0, 2, 3]] = np.array([1.2, 0.8, 0.8]) / math.sqrt(1.2**2 + 2 * 0.8**2)
     kinds: list[Any] = [voice_at(1.0), echoing, voice_at(0.6, 1)]
     np.testing.assert_allclose(sample.voice_variants, kinds, atol=1e-6)
-    np.testing.assert_allclose(sample.stretches, [each for each in kinds for _ in range(3)], atol=1e-6)
+    in_parts = [each for each in kinds for _ in range(3)]
+    np.testing.assert_allclose(sample.stretches, in_parts, atol=1e-6)
     # The very same again, which sounds the same in all of them.
     begun = replace(known(engine, voice_at(0.9), required=9), samples=(sample,))
     with pytest.raises(EnrollmentRejected, match="very recording"):
