@@ -40,7 +40,6 @@ AUGMENTATIONS = (
 )
 """Chosen among fourteen and their combinations: three do most of what all of them do."""
 
-
 _GAP_S = 0.002
 """From the direct sound to the first of the echo."""
 _LOWEST_HZ = 60.0

@@ -36,7 +36,9 @@ MAX_PHRASE_SIZE = 1024
 MAX_PHRASES = 8
 """The phrase embedding itself and its variants."""
 _DISK = np.dtype("<f4")
-MAX_STRETCHES = 12
+MAX_STRETCHES = 9
+_FEWER_VOICES = 2
+"""Variants of the voice in what an older version stored."""
 _VERSION, _WITH_STRETCHES = 1, 2
 _WITH_VOICES = 2
 """Versions of samples. In the second one the stretches follow the phrase embeddings, as one more
@@ -278,8 +280,8 @@ def _check(sample: EnrollmentSample) -> None:
         raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
     if len(sample.stretches) > MAX_STRETCHES:
         raise ValueError(f"a sample has {MAX_STRETCHES} stretches at most")
-    if len(sample.voice_variants) > VOICE_VARIANTS:
-        raise ValueError(f"a sample has {VOICE_VARIANTS} variants of its voice at most")
+    if len(sample.voice_variants) not in (0, _FEWER_VOICES, VOICE_VARIANTS):
+        raise ValueError(f"a sample has {VOICE_VARIANTS} variants of its voice, or none")
     others = (*sample.stretches, *sample.voice_variants)
     if any(voice.shape != speaker.shape for voice in others):
         raise ValueError("the voice of a stretch or a variant must have the shape of the whole one")
