@@ -150,13 +150,17 @@ class Measurement:
         count.attempts += 1
         if self.engine.refusal(utterance, profile.kind) is not None:
             return
-        analysis = self.engine.without_echo(utterance, self.engine.analyze(utterance))
+        whole = self.engine.without_echo(utterance, self.engine.analyze(utterance))
+        parts = self.engine.with_stretches(utterance, self.engine.analyze(utterance))
+        parts = self.engine.without_echo(utterance, parts)
         for name, engine in self._engines.items():
-            (voice,) = engine.match_speakers([profile], analysis)
-            (phrase,) = engine.match_phrases([profile], analysis)
-            if voice.accepted and phrase.accepted:
-                count.before[name] += 1
-                count.after[name] += engine.match_stretches(profile, utterance, voice).accepted
+            (phrase,) = engine.match_phrases([profile], whole)
+            if phrase.accepted:
+                (voice,) = engine.match_speakers([profile], whole)
+                count.before[name] += voice.accepted
+                (voice,) = engine.match_speakers([profile], parts)
+                if voice.accepted:
+                    count.after[name] += engine.match_stretches(profile, parts, voice).accepted
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -148,20 +148,22 @@ class Decider:
         analysis = self._engine.analyze(utterance, phrase=phrase)
         analyzed = time.perf_counter()
         candidates = self._candidates(analysis, eligible)
-        if not any(each.accepted for each in candidates) and (
-            any(each.phrase.accepted for each in candidates) or len(candidates) < len(eligible)
-        ):
-            analysis = self._engine.without_echo(utterance, analysis)
-            candidates = self._candidates(analysis, eligible)
+        if any(each.phrase.accepted for each in candidates):
+            analysis = self._engine.with_stretches(utterance, analysis)
+            candidates = self._compared_again(candidates, analysis)
+            if not any(each.accepted for each in candidates):
+                analysis = self._engine.without_echo(utterance, analysis)
+                candidates = self._compared_again(candidates, analysis)
         rules = {profile.id: profile.rule for profile in eligible}
         reason, candidate = _weigh(
             candidates, lambda each: self._may_open(rules[_person(each.profile)])
         )
         if reason is ReasonCode.RECOGNIZED:
-            voice = self._engine.match_stretches(candidate.profile, utterance, candidate.voice)
+            voice = self._engine.match_stretches(candidate.profile, analysis, candidate.voice)
             candidate = replace(candidate, voice=voice)
             if not voice.accepted:
                 reason = ReasonCode.UNKNOWN_SPEAKER
+        reason = self._engine.named(reason, utterance.quality)
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
         decision = self._decision(utterance, reason, confidence, timings, started, candidate)
@@ -174,6 +176,10 @@ class Decider:
         accepted = sum(voice.accepted for voice in every)
         chosen = nearest[: max(NEAREST_VOICES, accepted)]
         phrases = self._engine.match_phrases([eligible[index] for index in chosen], analysis)
+        if not any(match.accepted for match in phrases):
+            others = nearest[len(chosen) :]
+            chosen = nearest
+            phrases += self._engine.match_phrases([eligible[index] for index in others], analysis)
         # A stranger may be taken for anyone who shares the phrase.
         having = {
             _person(eligible[index]) for index, match in zip(chosen, phrases) if match.accepted
@@ -186,6 +192,19 @@ class Decider:
             voice = replace(every[index], threshold=threshold)
             candidates.append(Candidate(analysis, profile, voice, match, sharing))
         return candidates
+
+    def _compared_again(
+        self, candidates: Sequence[Candidate], analysis: Analysis
+    ) -> list[Candidate]:
+        """The candidates with the voice of another analysis where the phrase is theirs."""
+        found = []
+        for each in candidates:
+            voice = each.voice
+            if each.phrase.accepted:
+                (voice,) = self._engine.match_speakers([each.profile], analysis)
+                voice = replace(voice, threshold=each.voice.threshold)
+            found.append(replace(each, analysis=analysis, voice=voice))
+        return found
 
     def _decision(
         self,

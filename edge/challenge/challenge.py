@@ -162,7 +162,8 @@ class Challenge:
         if _ended_at(utterance) > pending.until:
             self.cancel()
             return _judgment(pending, utterance, started)
-        reason = self._engine.refusal(utterance, ProfileKind.PHRASE)
+        quality = self._engine.config.recognition
+        reason = self._engine.refusal(utterance, ProfileKind.PHRASE, quality)
         if reason is not None:
             return _judgment(pending, utterance, started, reason)
         score = pending.judge.judge(utterance, pending.digits)

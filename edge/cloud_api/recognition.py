@@ -147,7 +147,7 @@ class Recognition:
         self._require_speech(utterance, limits)
         found = engine.verify(profile, utterance)
         self._profiles.used(profile.id)
-        if found.speaker is None:
+        if found.speaker is None or found.reason is ReasonCode.TOO_NOISY:
             raise self._refused(found.reason, utterance)
         self._judged(found.reason, profile.kind)
         margins = [match.margin for match in (found.speaker, found.phrase) if match is not None]

@@ -189,8 +189,8 @@ class RecognitionConfig:
     )
     min_snr_db: float = setting(
         3.0,
-        "Lowest signal-to-noise ratio of the speech at which it is judged; to enroll it takes 6 dB."
-        " A stranger gains nothing by noise, so a higher one only turns residents away.",
+        "Signal-to-noise ratio of the speech below which a phrase that was not recognized is called"
+        " too noisy; free speech and digits are then not judged at all. To enroll it takes 6 dB.",
         (0.0, 40.0, "dB"),
     )
     min_level_dbfs: float = setting(

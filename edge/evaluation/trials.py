@@ -69,7 +69,7 @@ def joint_scores(
     """Joint scores, at most 0 where a part is by another voice; every shape (profiles, tests)."""
     joint: Scores = np.asarray(engine.scorer.joints(voices, phrases), dtype=np.float64)
     for row, column in np.argwhere(joint > 0.0).tolist():
-        if not engine.is_one_voice(profiles[row], analyses[column].stretches):
+        if not engine.is_one_voice(profiles[row], analyses[column]):
             joint[row, column] = 0.0
     return joint
 

@@ -2,10 +2,9 @@
 
 The embedding of an utterance is near to whoever speaks most of it, so a stranger's first words
 pass with a resident's last ones. A stretch alone is too short to tell a voice by. But the same
-stretch of the same phrase was enrolled, so its sounds are the same; and what a hurry or a mood
-takes from the likeness, it takes from every stretch. What is judged is therefore how far the
-stretches differ in it. Noise and echo take more from faint sounds than from loud ones, so the
-stretches are enrolled in both as well.
+stretch of the same phrase was enrolled, so its sounds are the same. What a hurry, a mood or noise
+takes from the likeness, it takes from every stretch. So the least similarity is judged relative to
+the greatest.
 """
 
 from __future__ import annotations
@@ -13,18 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from edge.recognition.dtw import unit
 from edge.recognition.embedders import SHORTEST_S, SpeakerEmbedder, voice_samples
 from edge.recognition.scoring import centered, cosine
-from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, SpeakerMatch, Utterance
+from edge.types import SAMPLE_RATE, STRETCHES, FloatArray, SpeakerMatch, Utterance
 
-STRETCHES = ((0.0, 0.5), (0.25, 0.75), (0.5, 1.0))
-"""Where each begins and ends, as shares of the speech."""
 TOGETHER = 0.4
 """How much the likeness of the first and the last stretch to each other counts."""
-UNEVEN = -2.0 - TOGETHER
+GREATEST = 0.5
+"""How much of the greatest similarity the least one must keep up with. With all of it, faint sounds
+in noise would count as another voice; with none of it, an excited voice."""
+UNEVEN = -1.0 - GREATEST - TOGETHER
 """The least `evenness` there can be."""
 
 
@@ -38,34 +35,16 @@ def embed_stretches(embedder: SpeakerEmbedder, utterance: Utterance) -> tuple[Fl
 
 
 def evenness(
-    samples: Sequence[EnrollmentSample],
-    stretches: Sequence[FloatArray],
-    center: FloatArray,
-    allowances: FloatArray,
-) -> float | None:
+    similarities: FloatArray, stretches: Sequence[FloatArray], center: FloatArray
+) -> float:
     """How evenly the stretches of an utterance resemble those that were enrolled.
 
-    The least of their similarities minus the greatest, plus a part of that of the first and the
-    last stretch to each other: from about `UNEVEN` to `TOGETHER`. As in `scoring.similarities`, of
-    the same stretch as said, as in an echoing room and as in noise the nearest counts; `allowances`
-    are those of one look, shape (3,). None where there is nothing to compare with, since an older
-    version enrolled no stretches.
+    The least of their `similarities`, shape (stretches,), minus a part of the greatest, plus a part
+    of that of the first and the last of the `stretches` to each other.
     """
-    known = [
-        np.stack(sample.stretches).reshape(-1, len(STRETCHES), len(sample.speaker_embedding))
-        for sample in samples
-        if sample.stretches
-    ]
-    if not known:
-        return None
-    if not stretches:
-        return UNEVEN
-    kinds = min(map(len, known))  # an older version enrolled them as said alone
-    enrolled = unit(np.sum([one[:kinds] for one in known], axis=0))
-    heard = centered(np.stack(stretches[: len(STRETCHES)]), center)
-    likeness = np.einsum("ksd,sd->ks", centered(enrolled, center), heard)
-    nearest = np.max(likeness + allowances[:kinds, np.newaxis], axis=0)
-    return TOGETHER * cosine(heard[0], heard[-1]) - float(np.ptp(nearest))
+    first, last = (centered(stretches[place], center) for place in (0, -1))
+    least, greatest = float(similarities.min()), float(similarities.max())
+    return TOGETHER * cosine(first, last) + least - GREATEST * greatest
 
 
 def refused_below(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from edge.audio.quality import MAX_PHRASE_S, explain, reason_to_refuse
 from edge.config import Config, RecognitionConfig
 from edge.errors import EnrollmentRejected, ProfileError
 from edge.recognition.augmentation import AUGMENTATIONS, augmented, in_echo_and_noise
-from edge.recognition.consistency import embed_stretches, evenness, refused_below
+from edge.recognition.consistency import UNEVEN, embed_stretches, evenness, refused_below
 from edge.recognition.dtw import dtw_distances, example_distances, unit
 from edge.recognition.embedders import Models, open_models, phrase_samples, voice_samples
 from edge.recognition.results import (
@@ -26,6 +27,7 @@ from edge.recognition.results import (
 )
 from edge.recognition.scoring import Scorer, confidence_of, cosine, signature_of
 from edge.types import (
+    STRETCHES,
     Confidence,
     EnrollmentSample,
     FloatArray,
@@ -110,13 +112,26 @@ class Analyzer:
         kinds = zip(*(in_echo_and_noise(several) for several in zip(*each)))
         return (*said, *itertools.chain.from_iterable(kinds))
 
+    def with_stretches(self, utterance: Utterance, analysis: Analysis) -> Analysis:
+        """The analysis of an utterance, with the voice of each stretch.
+
+        It takes as long as embedding two voices, so ask where the phrase is right.
+        """
+        return replace(analysis, stretches=embed_stretches(self.models.speaker, utterance))
+
     def without_echo(self, utterance: Utterance, analysis: Analysis) -> Analysis:
         """The analysis of an utterance, its voice looked at once more with the echo taken off.
 
-        It takes longer than the first look, so ask where all but the voice is right.
+        Its stretches too, if there are any. It takes longer than the first look, so ask where all
+        but the voice is right.
         """
         dry = replace(utterance, samples=dereverberated(utterance.samples))
-        return replace(analysis, without_echo=self.models.speaker.embed(voice_samples(dry)))
+        speaker = self.models.speaker
+        return replace(
+            analysis,
+            without_echo=speaker.embed(voice_samples(dry)),
+            stretches_without_echo=embed_stretches(speaker, dry) if analysis.stretches else (),
+        )
 
     def embed_phrase(self, utterance: Utterance) -> PhraseEmbedding:
         """Embed what is said in an utterance."""
@@ -133,16 +148,33 @@ class Analyzer:
     def refusal(
         self, utterance: Utterance, kind: ProfileKind, quality: RecognitionConfig | None = None
     ) -> ReasonCode | None:
-        """Why an utterance cannot be used, or None when it can; by default, to be judged."""
-        longest = MAX_PHRASE_S if kind is ProfileKind.PHRASE else MAX_VOICE_S
-        if utterance.truncated and kind is ProfileKind.PHRASE:
+        """Why an utterance cannot be used, or None when it can; by default, to be judged.
+
+        A phrase is judged in any noise: nobody else is granted anything for it. If it is not
+        recognized, the noise is named as the reason (`named`).
+        """
+        by_phrase = kind is ProfileKind.PHRASE
+        if quality is None:
+            quality = self.config.recognition
+            quality = replace(quality, min_snr_db=-math.inf) if by_phrase else quality
+        longest = MAX_PHRASE_S if by_phrase else MAX_VOICE_S
+        if utterance.truncated and by_phrase:
             return ReasonCode.TOO_LONG
         return reason_to_refuse(
             utterance.quality,
-            quality or self.config.recognition,
+            quality,
             duration_s=utterance.duration_s,
             max_duration_s=longest,
         )
+
+    def named(self, reason: ReasonCode, quality: Quality) -> ReasonCode:
+        """The reason of a decision, or the noise if that may be why a phrase was not recognized.
+
+        Where the phrase was recognized and the voice was not, somebody tried it: that stays.
+        """
+        unheard = reason in (ReasonCode.WRONG_PHRASE, ReasonCode.NO_MATCH)
+        noisy = quality.snr_db < self.config.recognition.min_snr_db
+        return ReasonCode.TOO_NOISY if unheard and noisy else reason
 
 
 class Engine(Analyzer):
@@ -274,15 +306,20 @@ class Engine(Analyzer):
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase)
         started = time.perf_counter()
-        (speaker,) = self.match_speakers([profile], analysis)
         (phrase,) = self.match_phrases([profile], analysis) if wants_phrase else (None,)
-        if not speaker.accepted and phrase is not None and phrase.accepted:
-            (speaker,) = self.match_speakers([profile], self.without_echo(utterance, analysis))
-        if speaker.accepted and phrase is not None and phrase.accepted:
-            speaker = self.match_stretches(profile, utterance, speaker)
+        said = phrase is not None and phrase.accepted
+        if said:
+            analysis = self.with_stretches(utterance, analysis)
+        (speaker,) = self.match_speakers([profile], analysis)
+        if said and not speaker.accepted:
+            analysis = self.without_echo(utterance, analysis)
+            (speaker,) = self.match_speakers([profile], analysis)
+        if said and speaker.accepted:
+            speaker = self.match_stretches(profile, analysis, speaker)
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
+        reason = self.named(reason, utterance.quality)
         return Verification(
             accepted=reason is ReasonCode.RECOGNIZED,
             reason=reason,
@@ -342,25 +379,26 @@ class Engine(Analyzer):
         ]
 
     def match_stretches(
-        self, profile: Profile, utterance: Utterance, voice: SpeakerMatch
+        self, profile: Profile, analysis: Analysis, voice: SpeakerMatch
     ) -> SpeakerMatch:
         """The match of a voice that was accepted, refused if another voice speaks a part.
 
-        It takes as long as embedding three voices, so ask where everything else is right.
+        `analysis` is one `with_stretches`.
         """
-        found = self._evenness_of(profile, embed_stretches(self.models.speaker, utterance))
-        if found is None:
-            return voice
+        found = self._evenness_of(profile, analysis)
         return refused_below(voice, found, self._evenness, self.scorer.voice.similarity)
 
-    def is_one_voice(self, profile: Profile, stretches: Sequence[FloatArray]) -> bool:
-        """Whether all of an utterance is by one voice, from the stretches of its `Analysis`."""
-        found = self._evenness_of(profile, stretches)
-        return found is None or found >= self._evenness
+    def is_one_voice(self, profile: Profile, analysis: Analysis) -> bool:
+        """Whether all of an utterance is by one voice, from an analysis `with_stretches`."""
+        return self._evenness_of(profile, analysis) >= self._evenness
 
-    def _evenness_of(self, profile: Profile, stretches: Sequence[FloatArray]) -> float | None:
-        allowances = self.scorer.allowances[0]
-        return evenness(profile.enrolled, stretches, self.scorer.center, allowances)
+    def _evenness_of(self, profile: Profile, analysis: Analysis) -> float:
+        if not any(sample.stretches for sample in profile.enrolled):
+            return math.inf  # an older version enrolled none
+        similarities = self.scorer.stretch_similarities(profile, analysis)
+        if similarities is None:
+            return UNEVEN
+        return evenness(similarities, analysis.stretches[: len(STRETCHES)], self.scorer.center)
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
         """Compare an utterance with the phrases of several profiles, the nearest example of each.

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.types import Confidence, FloatArray, PhraseMatch, Quality, ReasonCode, SpeakerMatch
+from edge.types import (
+    STRETCHES,
+    Confidence,
+    FloatArray,
+    PhraseMatch,
+    Quality,
+    ReasonCode,
+    SpeakerMatch,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +44,11 @@ class Analysis:
         enrolled_voice: the voice as it is and in each of `augmentation.AUGMENTATIONS` together,
             unit length, shape (192,); None unless it is to be enrolled.
         voice_variants: as in `EnrollmentSample`; empty unless it is to be enrolled.
-        stretches: as in `EnrollmentSample`; empty unless it is to be enrolled, or too short.
+        stretches: as in `EnrollmentSample` if it is to be enrolled, otherwise as said alone; empty
+            until they were asked for, or if it is too short.
         without_echo: the voice after the echo was taken off, unit length, shape (192,); None until
             the voice is looked at again.
+        stretches_without_echo: the same of each stretch; empty where there are none.
     """
 
     speaker_embedding: FloatArray = field(repr=False)
@@ -56,12 +66,19 @@ class Analysis:
     voice_variants: tuple[FloatArray, ...] = field(default=(), repr=False)
     stretches: tuple[FloatArray, ...] = field(default=(), repr=False)
     without_echo: FloatArray | None = field(default=None, repr=False)
+    stretches_without_echo: tuple[FloatArray, ...] = field(default=(), repr=False)
 
     @property
     def looks(self) -> tuple[FloatArray, ...]:
         """The voice as it was heard and, if it was looked at again, without echo."""
         again = () if self.without_echo is None else (self.without_echo,)
         return (self.speaker_embedding, *again)
+
+    @property
+    def stretch_looks(self) -> tuple[tuple[FloatArray, ...], ...]:
+        """The stretches as they were heard and without echo; empty where there are none."""
+        heard = self.stretches[: len(STRETCHES)]
+        return tuple(look for look in (heard, self.stretches_without_echo) if look)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,14 @@ from edge.inference.card import is_number
 from edge.recognition.dtw import unit
 from edge.recognition.embedders import Models
 from edge.recognition.results import Analysis
-from edge.types import VOICE_VARIANTS, Confidence, EnrollmentSample, FloatArray, Profile
+from edge.types import (
+    STRETCHES,
+    VOICE_VARIANTS,
+    Confidence,
+    EnrollmentSample,
+    FloatArray,
+    Profile,
+)
 
 REFERENCE_SPEECH_S = 2.0
 """Net speech from which on its length makes no difference."""
@@ -226,6 +233,18 @@ def voice_allowances(card: ModelCard) -> FloatArray:
     return np.asarray(rows, dtype=np.float32)
 
 
+def stretch_allowance(card: ModelCard) -> float:
+    """What is added to the mean similarity of stretches, from a speaker model's card.
+
+    Raises:
+        ModelError: as `voice_calibration`.
+    """
+    value = require_calibrated(card).get("stretch_allowance")
+    if not is_number(value) or not abs(value) < _MOST_ALLOWED:
+        raise _damaged(card, "stretch_allowance")
+    return float(value)
+
+
 def phrase_calibration(card: ModelCard) -> PhraseCalibration:
     """The calibration of a phrase model, from its card.
 
@@ -322,6 +341,22 @@ def signatures_of(samples: Sequence[EnrollmentSample]) -> FloatArray:
     return np.stack([_combined(samples, voices) for voices in by_kind])
 
 
+def stretch_signatures_of(samples: Sequence[EnrollmentSample]) -> FloatArray | None:
+    """The voice of each stretch of an enrolled phrase, of as many kinds as `signatures_of` has.
+
+    Shape (3, stretches, d); None where there are none. What was learned has no stretches.
+    """
+    known = [
+        np.stack(sample.stretches).reshape(-1, len(STRETCHES), len(sample.speaker_embedding))
+        for sample in samples
+        if sample.stretches
+    ]
+    if not known:
+        return None
+    kinds = min(map(len, known))  # an older version enrolled them as said alone
+    return unit(np.sum([one[:kinds] for one in known], axis=0))
+
+
 def _combined(samples: Sequence[EnrollmentSample], voices: Sequence[FloatArray]) -> FloatArray:
     pairs = list(zip(samples, voices))
     enrolled = [pair for pair in pairs if not pair[0].adapted]
@@ -385,6 +420,19 @@ def similarities(
     return nearest
 
 
+def stretch_similarities(
+    signatures: FloatArray, looks: FloatArray, center: FloatArray, allowances: FloatArray
+) -> FloatArray:
+    """How near each stretch of an utterance comes to that of a signature, shape (stretches,).
+
+    As `similarities`: `signatures` has the shape (3, stretches, d), `looks` (looks, stretches, d).
+    """
+    known, heard = centered(signatures, center), centered(looks, center)
+    pairs = np.einsum("ksd,lsd->lks", known, heard)
+    nearest: FloatArray = np.max(pairs + allowances[: len(looks), : len(known), None], axis=(0, 1))
+    return nearest
+
+
 @dataclass(frozen=True, eq=False)
 class VoiceScores:
     """Similarity, as of `similarities`, and log-likelihood ratio, both of shape (n, m)."""
@@ -401,7 +449,8 @@ def _no_allowances() -> FloatArray:
 class Scorer:
     """The calibrations of both models, and the configured false-accept rate, between 0 and 1.
 
-    `center` is what voices have in common, shape (d,); `allowances` as for `similarities`.
+    `center` is what voices have in common, shape (d,); `allowances` as for `similarities`, and
+    `stretch_allowance` what is added where a stretch is compared in place of a whole utterance.
     """
 
     center: FloatArray = field(repr=False)
@@ -409,6 +458,7 @@ class Scorer:
     phrase: PhraseCalibration
     rate: float
     allowances: FloatArray = field(default_factory=_no_allowances, repr=False)
+    stretch_allowance: float = 0.0
 
     @classmethod
     def of(cls, models: Models, rate: float) -> Scorer:
@@ -423,12 +473,17 @@ class Scorer:
             phrase_calibration(models.phrase.card),
             rate,
             voice_allowances(models.speaker.card),
+            stretch_allowance(models.speaker.card),
         )
 
     def voice_scores(
         self, profiles: Sequence[Profile], analyses: Sequence[Analysis]
     ) -> VoiceScores:
-        """Compare each of m voices with each of n signatures."""
+        """Compare each of m voices with each of n signatures.
+
+        Where a phrase was enrolled and the stretches of the voice are known, the mean of their
+        similarities counts as much as that of the whole: they are compared sound by sound.
+        """
         signatures = np.stack([signatures_of(profile.samples) for profile in profiles])
         similarity = np.concatenate(
             [
@@ -437,12 +492,27 @@ class Scorer:
             ],
             axis=1,
         )
+        for row, profile in enumerate(profiles):
+            for column, analysis in enumerate(analyses):
+                stretches = self.stretch_similarities(profile, analysis)
+                if stretches is not None:
+                    of_all = np.mean(stretches) + self.stretch_allowance
+                    similarity[row, column] = np.minimum((similarity[row, column] + of_all) / 2, 1)
         ratio = self.voice.ratio(
             similarity,
             [len(profile.enrolled) for profile in profiles],
             [analysis.quality.net_speech_s for analysis in analyses],
         )
         return VoiceScores(similarity, ratio)
+
+    def stretch_similarities(self, profile: Profile, analysis: Analysis) -> FloatArray | None:
+        """How near each stretch comes to what was enrolled, shape (stretches,); None without."""
+        looks = analysis.stretch_looks
+        signatures = stretch_signatures_of(profile.enrolled) if looks else None
+        if signatures is None:
+            return None
+        heard = np.asarray(looks, dtype=np.float32)
+        return stretch_similarities(signatures, heard, self.center, self.allowances)
 
     def voice_threshold(
         self, among: int = 1, *, enrollments: int = USUAL_ENROLLMENTS, rate: float | None = None

@@ -20,12 +20,20 @@ from edge.types.decision import (
     ReasonCode,
     SpeakerMatch,
 )
-from edge.types.profile import VOICE_VARIANTS, EnrollmentSample, Profile, ProfileKind, ProfileStatus
+from edge.types.profile import (
+    STRETCHES,
+    VOICE_VARIANTS,
+    EnrollmentSample,
+    Profile,
+    ProfileKind,
+    ProfileStatus,
+)
 
 __all__ = [
     "EVERYTHING",
     "PAUSE_S",
     "SAMPLE_RATE",
+    "STRETCHES",
     "VOICE_VARIANTS",
     "AccessDecision",
     "AccessRule",

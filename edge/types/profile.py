@@ -33,6 +33,8 @@ class ProfileStatus(str, enum.Enum):
 
 VOICE_VARIANTS = 3
 """Of each enrolled voice: as it was said, as in an echoing room, as in noise."""
+STRETCHES = ((0.0, 0.5), (0.25, 0.75), (0.5, 1.0))
+"""Of each phrase: where they begin and end, as shares of the speech."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class EnrollmentSample:
         adapted: whether it was learned from an accepted utterance, not enrolled by the person.
         phrase_variants: the phrase in simulated noise and rooms, each of shape (t, e); none for a
             text-independent profile and for what was learned.
-        stretches: the voice of each of `consistency.STRETCHES` as it was said, then as in an
+        stretches: the voice of each of `STRETCHES` as it was said, then as in an
             echoing room, then as in noise, unit length, shape (d,); none for a text-independent
             profile and for what was learned, and fewer in what older versions stored.
         voice_variants: the voice as it was said, as in an echoing room and as in noise, unit

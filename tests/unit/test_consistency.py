@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +13,8 @@ from edge.access.decider import Decider
 from edge.audio.utterance import utterance_of
 from edge.config import Config
 from edge.recognition import Engine
-from edge.recognition.consistency import embed_stretches, evenness, refused_below
-from edge.types import EnrollmentSample, FloatArray, Profile, ReasonCode, SpeakerMatch, Utterance
+from edge.recognition.consistency import UNEVEN, embed_stretches, evenness, refused_below
+from edge.types import FloatArray, Profile, ReasonCode, SpeakerMatch, Utterance
 from tests.unit.judgments import QUALITY
 from tests.unit.voices import recording
 from tools.acoustics.splices import spliced
@@ -38,8 +37,8 @@ def test_a_phrase_by_two_people_is_refused(
     engine: Engine, ada: Profile, parts: tuple[str, ...], cuts: tuple[float, ...]
 ) -> None:
     utterance = by(*parts, cuts=cuts)
-    looked_at = engine.without_echo(utterance, engine.analyze(utterance))
-    (voice,) = engine.match_speakers([ada], looked_at)
+    heard = engine.with_stretches(utterance, engine.analyze(utterance))
+    (voice,) = engine.match_speakers([ada], engine.without_echo(utterance, heard))
     assert voice.accepted  # as a whole it is near enough
     found = engine.verify(ada, utterance)
     assert found.reason is ReasonCode.UNKNOWN_SPEAKER
@@ -54,7 +53,8 @@ def test_a_phrase_by_two_people_is_refused(
 def test_the_whole_phrase_by_its_owner_is_not(engine: Engine, ada: Profile) -> None:
     """Cut and joined in the same place, it still passes, and scores what it did."""
     utterance = by(ADA, ADA, cuts=(0.5,))
-    (voice,) = engine.match_speakers([ada], engine.analyze(utterance))
+    heard = engine.with_stretches(utterance, engine.analyze(utterance))
+    (voice,) = engine.match_speakers([ada], heard)
     found = engine.verify(ada, utterance)
     assert found.accepted
     assert found.speaker == voice
@@ -69,13 +69,6 @@ def test_who_enrolled_before_there_were_stretches_is_compared_as_a_whole(
 
 
 ORIGIN = np.zeros(2, np.float32)
-NOTHING = np.zeros(3, np.float32)
-
-
-def sample(*angles: float) -> EnrollmentSample:
-    """A sample with these stretches, by their angle in degrees."""
-    (voice,) = voices(0)
-    return EnrollmentSample(voice, None, 2.0, 30.0, 0.0, stretches=voices(*angles))
 
 
 def voices(*angles: float) -> tuple[FloatArray, ...]:
@@ -85,45 +78,27 @@ def voices(*angles: float) -> tuple[FloatArray, ...]:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("similarities", "said", "expected"),
     [
-        ((0, 0, 0), 0.4),
-        ((60, 60, 60), 0.4),  # far, but evenly
-        ((0, 0, 60), 0.5 - 1.0 + 0.4 * 0.5),
-        ((0, 60, 0), 0.5 - 1.0 + 0.4),
-        ((60, 0, -60), 0.5 - 1.0 - 0.4 * 0.5),
-        ((), -2.4),  # too short to be heard in stretches
+        ((1.0, 1.0, 1.0), (0, 0, 0), 0.5 + 0.4),
+        ((0.6, 0.6, 0.6), (0, 0, 0), 0.3 + 0.4),  # far, but evenly
+        ((1.0, 1.0, 0.5), (0, 90, 60), 0.0 + 0.4 * 0.5),
+        ((0.9, 0.1, 0.9), (0, 0, 0), 0.1 - 0.45 + 0.4),
+        ((-1.0, 0.0, 1.0), (0, 0, 180), UNEVEN),
     ],
 )
-def test_how_even_a_voice_is(said: tuple[float, ...], expected: float) -> None:
-    """Those enrolled lie on both sides of 0 degrees; what has no stretches does not count."""
-    known = [sample(*angles) for angles in ((10, -20, 30), (-10, 20, -30), ())]
-    assert evenness(known, voices(*said), ORIGIN, NOTHING) == pytest.approx(expected, abs=1e-5)
-    assert evenness(known[2:], voices(*said), ORIGIN, NOTHING) is None
-
-
-def test_each_stretch_counts_as_near_as_it_comes_as_said_in_echo_or_in_noise() -> None:
-    """The echoing ones are as near as their allowance makes them; older samples have none."""
-    everything = sample(0, 0, 0, 90, 90, 90, 60, 60, 60)
-    allowances = np.asarray([0.0, 0.3, 0.1], np.float32)
-    together = 0.4 * math.cos(math.radians(60))
-    half = math.cos(math.radians(60)) + 0.3, math.cos(math.radians(30)) + 0.3
-    for said, least, most in (
-        ((0, 90, 60), 1.0, 1.3),  # one is as said, one echoes, one is in noise
-        ((0, 0, 60), 1.0, half[1]),
-    ):
-        found = evenness([everything] * 2, voices(*said), ORIGIN, allowances)
-        assert found == pytest.approx(least - most + together, abs=1e-5)
-    older = sample(0, 0, 0)
-    found = evenness([everything, older], voices(0, 90, 60), ORIGIN, allowances)
-    assert found == pytest.approx(0.0 - 1.0 + together, abs=1e-5)
+def test_how_even_a_voice_is(
+    similarities: tuple[float, ...], said: tuple[float, ...], expected: float
+) -> None:
+    found = evenness(np.asarray(similarities, np.float32), voices(*said), ORIGIN)
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_voices_have_in_common_makes_no_stretch_like_another() -> None:
     """Without it 0 and 90 degrees are 180 apart."""
     center = np.full(2, 0.5, np.float32)
-    found = evenness([sample(0, 0, 0)], voices(0, 0, 90), center, NOTHING)
-    assert found == pytest.approx(-1.0 - 1.0 - 0.4, abs=1e-5)
+    found = evenness(np.ones(3, np.float32), voices(0, 0, 90), center)
+    assert found == pytest.approx(0.5 - 0.4, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,10 @@ class Scripted(Engine):
         self.mixed = False
         self.looked_again = 0
         self.by_looking_again = 0.0
-        self.heard_in_stretches: list[str] = []
+        self.in_stretches = 0
+        self.by_stretches = 0.0
+        self.judged_even: list[str] = []
+        self.config = CONFIG
         self.scorer: Any = SimpleNamespace(
             voice_threshold=lambda sharing, *, enrollments: sharing + enrollments / 10,
             joint=lambda voice, phrase, sharing, *, enrollments: (
@@ -80,26 +83,33 @@ class Scripted(Engine):
         return Analysis(np.zeros(192, np.float32), frames, QUALITY, {"speaker": 40.0})
 
     def without_echo(self, utterance: Utterance, analysis: Analysis) -> Analysis:
+        assert analysis.stretches
         self.looked_again += 1
         return replace(analysis, without_echo=np.zeros(192, np.float32))
+
+    def with_stretches(self, utterance: Utterance, analysis: Analysis) -> Analysis:
+        self.in_stretches += 1
+        return replace(analysis, stretches=3 * (np.zeros(192, np.float32),))
 
     def match_speakers(
         self, profiles: Sequence[Profile], analysis: Analysis, *, among: int = 1
     ) -> list[SpeakerMatch]:
         gain = self.by_looking_again if analysis.without_echo is not None else 0.0
+        gain += self.by_stretches if analysis.stretches else 0.0
         return [
             SpeakerMatch(each.id, each.name, 0.5, self.scores[each.name][0] + gain, 1.0)
             for each in profiles
         ]
 
     def match_stretches(
-        self, profile: Profile, utterance: Utterance, voice: SpeakerMatch
+        self, profile: Profile, analysis: Analysis, voice: SpeakerMatch
     ) -> SpeakerMatch:
-        self.heard_in_stretches.append(profile.name)
+        assert analysis.stretches
+        self.judged_even.append(profile.name)
         return replace(voice, score=voice.threshold - 1.0) if self.mixed else voice
 
     def match_phrases(self, profiles: Sequence[Profile], analysis: Analysis) -> list[PhraseMatch]:
-        self.compared = [each.name for each in profiles]
+        self.compared += [each.name for each in profiles]
         return [
             PhraseMatch(each.id, each.phrase, 0.1, self.scores[each.name][1], 2.0)
             for each in profiles
@@ -211,19 +221,19 @@ def test_who_it_is_about_and_why(
 
 
 @pytest.mark.parametrize(
-    ("scores", "heard"),
-    [((5.0, 4.0), ["ada"]), ((1.29, 4.0), []), ((5.0, 1.99), []), ((0.0, 0.0), [])],
+    ("scores", "in_stretches", "judged"),
+    [((5.0, 4.0), 1, ["ada"]), ((1.29, 4.0), 1, []), ((5.0, 1.99), 0, []), ((0.0, 0.0), 0, [])],
 )
-def test_only_what_would_open_is_heard_in_stretches(
-    scores: tuple[float, float], heard: list[str]
+def test_only_who_says_a_phrase_is_heard_in_stretches(
+    scores: tuple[float, float], in_stretches: int, judged: list[str]
 ) -> None:
-    """To say no takes no longer than before; and a voice that was refused has no name."""
+    """Whether they are even is asked where all else is right. A refused voice has no name."""
     engine = Scripted({"ada": scores})
     engine.mixed = True
     decision = decide(engine, person("ada")).decision
     assert not decision.granted
-    assert engine.heard_in_stretches == heard
-    if heard:
+    assert (engine.in_stretches, engine.judged_even) == (in_stretches, judged)
+    if judged:
         assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
         assert (decision.name, decision.profile_id) == (None, None)
         assert decision.phrase == "what ada says"
@@ -251,7 +261,51 @@ def test_a_voice_is_looked_at_again_where_only_it_is_missing(
     assert judgment.candidate is not None
     again = judgment.candidate.analysis.without_echo is not None
     assert again == bool(looked)
-    assert engine.heard_in_stretches == ["ada"] * judgment.decision.granted
+    assert engine.judged_even == ["ada"] * judgment.decision.granted
+
+
+@pytest.mark.parametrize(
+    ("voice", "gain", "looked", "reason"),
+    [
+        (1.0, 0.3, 0, ReasonCode.RECOGNIZED),
+        (1.0, 0.2, 1, ReasonCode.UNKNOWN_SPEAKER),
+        (1.4, -0.2, 1, ReasonCode.UNKNOWN_SPEAKER),
+    ],
+)
+def test_the_stretches_count_for_a_voice_and_against_it(
+    voice: float, gain: float, looked: int, reason: ReasonCode
+) -> None:
+    engine = Scripted({"ada": (voice, 9.0)})
+    engine.by_stretches = gain
+    decision = decide(engine, person("ada")).decision
+    assert (engine.looked_again, decision.reason) == (looked, reason)
+    assert decision.scores["voice"] == pytest.approx(voice + gain)
+
+
+def test_whose_phrase_it_is_not_keeps_the_voice_as_a_whole() -> None:
+    """It was another phrase's sounds that they enrolled: Ada says Bert's phrase."""
+    engine = Scripted({"ada": (1.4, 0.0), "bert": (0.0, 9.0)})
+    engine.by_stretches = -1.0
+    decision = decide(engine, person("ada"), person("bert")).decision
+    assert (decision.reason, decision.name) == (ReasonCode.WRONG_PHRASE, "ada")
+
+
+@pytest.mark.parametrize(
+    ("scores", "quiet", "noisy"),
+    [
+        ((9.0, 9.0), "recognized", "recognized"),
+        ((0.0, 9.0), "unknown_speaker", "unknown_speaker"),
+        ((9.0, 0.0), "wrong_phrase", "too_noisy"),
+        ((0.0, 0.0), "no_match", "too_noisy"),
+    ],
+)
+def test_noise_is_the_reason_only_where_no_phrase_was_recognized(
+    scores: tuple[float, float], quiet: str, noisy: str
+) -> None:
+    least_db = CONFIG.recognition.min_snr_db
+    for snr_db, reason in ((least_db, quiet), (least_db - 0.1, noisy)):
+        said = replace(SAID, quality=replace(QUALITY, snr_db=snr_db))
+        assert decide(Scripted({"ada": scores}), person("ada"), said=said).decision.reason == reason
 
 
 def test_a_voice_is_looked_at_again_where_someone_else_s_is_accepted() -> None:
@@ -261,13 +315,13 @@ def test_a_voice_is_looked_at_again_where_someone_else_s_is_accepted() -> None:
     assert (decision.granted, decision.name) == (True, "ada")
 
 
-def test_a_voice_is_looked_at_again_where_not_every_phrase_was_compared() -> None:
+def test_a_phrase_is_found_of_whom_the_voice_is_not_among_the_nearest() -> None:
     names = [f"p{number:02}" for number in range(NEAREST_VOICES + 1)]
-    engine = Scripted({name: (-float(number), 0.0) for number, name in enumerate(names)})
-    decide(engine, *map(person, names[:-1]))
-    assert engine.looked_again == 0
-    decide(engine, *map(person, names))
-    assert engine.looked_again == 1
+    scores = {name: (-float(number), 0.0) for number, name in enumerate(names)}
+    engine = Scripted({**scores, names[-1]: (-99.0, 9.0)})
+    engine.by_looking_again = 200.0
+    decision = decide(engine, *map(person, names)).decision
+    assert (decision.granted, decision.name) == (True, names[-1])
 
 
 def test_a_phrase_that_was_never_written_is_none() -> None:
@@ -283,11 +337,16 @@ def test_the_weaker_part_says_how_sure_it_is(score: float, confidence: str) -> N
     assert decide(Scripted({"ada": (score, 9.0)}), person("ada")).decision.confidence == confidence
 
 
-@pytest.mark.parametrize(("accepted", "compared"), [(0, 10), (10, 10), (11, 11), (12, 12)])
-def test_the_phrases_of_the_nearest_voices_are_compared(accepted: int, compared: int) -> None:
-    """Ten of them, and those of all whose voice it may be."""
+@pytest.mark.parametrize(
+    ("phrase", "accepted", "compared"),
+    [(2.0, 0, 10), (2.0, 10, 10), (2.0, 11, 11), (2.0, 12, 12), (1.9, 0, 12)],
+)
+def test_the_phrases_of_the_nearest_voices_are_compared(
+    phrase: float, accepted: int, compared: int
+) -> None:
+    """Ten of them, and those of all whose voice it may be; the others' if it is none of these."""
     scores = {
-        f"p{number:02}": ((2.0 if number < accepted else 0.9) - number / 100, 0.0)
+        f"p{number:02}": ((2.0 if number < accepted else 0.9) - number / 100, phrase)
         for number in range(12)
     }
     engine = Scripted(scores)

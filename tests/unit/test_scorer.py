@@ -144,6 +144,80 @@ def test_a_second_look_at_a_voice_counts_where_it_comes_nearer() -> None:
     assert float(scorer.voice_scores([person], [again]).similarity[0, 0]) == pytest.approx(1.0)
 
 
+def in_plane(*degrees: float) -> tuple[FloatArray, ...]:
+    """Voices by their angle."""
+    rad = np.radians(degrees)
+    return tuple(np.stack((np.cos(rad), np.sin(rad), 0 * rad), axis=1).astype(np.float32))
+
+
+def with_stretches(*samples: tuple[float, ...]) -> Profile:
+    """A profile of samples of one voice, whose stretches have these angles."""
+    (ada,) = profile_of(AXES[0]).samples
+    enrolled = tuple(replace(ada, stretches=in_plane(*degrees)) for degrees in samples)
+    return replace(Profile.begin("Ada"), samples=enrolled)
+
+
+@pytest.mark.parametrize(
+    ("said", "without_echo", "near"),
+    [
+        ((0, 0, 0), (), (1, 1, 1)),
+        ((60, 60, -60), (), (0.5, 0.5, 0.5)),
+        ((0, 60, 90), (), (1, 0.5, 0)),
+        # Each stretch counts as near as it comes in either look.
+        ((0, 60, 90), (90, 0, 60), (1, 1, 0.5)),
+    ],
+)
+def test_each_stretch_is_compared_with_the_same_one(
+    said: tuple[float, ...], without_echo: tuple[float, ...], near: tuple[float, ...]
+) -> None:
+    """Those enrolled lie on both sides of 0 degrees; what has no stretches does not count."""
+    person = with_stretches((10, -20, 30), (-10, 20, -30), ())
+    heard = replace(
+        analysis_of(AXES[0]),
+        stretches=in_plane(*said),
+        stretches_without_echo=in_plane(*without_echo),
+    )
+    found = plain_scorer().stretch_similarities(person, heard)
+    assert found == pytest.approx(np.asarray(near), abs=1e-6)
+
+
+def test_a_stretch_counts_as_near_as_it_comes_as_said_in_echo_or_in_noise() -> None:
+    """The echoing ones are as near as their allowance makes them; older samples have none."""
+    everything = (0, 0, 0, 90, 90, 90, 60, 60, 60)
+    scorer = replace(
+        plain_scorer(), allowances=np.asarray([[0.0, 0.3, 0.1], [0.2, 0.2, 0.2]], np.float32)
+    )
+    heard = replace(analysis_of(AXES[0]), stretches=in_plane(0, 90, 60))
+    found = scorer.stretch_similarities(with_stretches(everything, everything), heard)
+    assert found == pytest.approx(np.asarray([1.0, 1.3, math.sqrt(0.75) + 0.3]))
+    dry = replace(heard, stretches_without_echo=in_plane(90, 45, 0))
+    found = scorer.stretch_similarities(with_stretches(everything), dry)
+    assert found == pytest.approx(np.asarray([1.2, 1.3, 1.2]))
+    found = scorer.stretch_similarities(with_stretches(everything, (0, 0, 0)), heard)
+    assert found == pytest.approx(np.asarray([1.0, 0.0, 0.5]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("said", "similarity"),
+    [
+        ((0, 0, 0), 1.0),
+        ((90, 90, 90), (1.0 + 0.0 + 0.1) / 2),
+        ((0, 60, 90), (1.0 + 0.5 + 0.1) / 2),
+        ((), 1.0),
+    ],
+)
+def test_the_stretches_count_as_much_as_the_whole(
+    said: tuple[float, ...], similarity: float
+) -> None:
+    """Where there are none, on either side, the whole counts alone; never for more than 1."""
+    scorer = replace(plain_scorer(), stretch_allowance=0.1)
+    heard = replace(analysis_of(AXES[0]), stretches=in_plane(*said))
+    whole = profile_of(AXES[0])
+    found = scorer.voice_scores([whole, with_stretches((0, 0, 0))], [heard])
+    assert found.similarity[:, 0] == pytest.approx([1.0, similarity], abs=1e-6)
+    assert found.ratio[:, 0] == pytest.approx([21.0, 30.0 * similarity - 9.0], abs=1e-4)
+
+
 def test_what_was_learned_counts_for_both() -> None:
     """It has one embedding, and so has what older versions enrolled."""
     (ada,) = profile_of(AXES[0]).samples

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,6 @@ from edge.config import Config
 from edge.evaluation import trials
 from edge.evaluation.trials import phrase_scores, voice_scores
 from edge.recognition import Engine
-from edge.recognition.consistency import embed_stretches
 from edge.recognition.results import Analysis
 from edge.types import Profile, ProfileKind, ReasonCode
 from tools.accuracy.figures import Scores
@@ -106,9 +105,8 @@ class Listener:
             return Heard(None, refusal)
         analysis = self.engine.analyze(utterance, to_enroll=sound.to_enroll)
         if not sound.to_enroll:
+            analysis = self.engine.with_stretches(utterance, analysis)
             analysis = self.engine.without_echo(utterance, analysis)
-            stretches = embed_stretches(self.engine.models.speaker, utterance)
-            analysis = replace(analysis, stretches=stretches)
         return Heard(analysis, refusal)
 
     def call(self, function: Callable[[Engine, _T], _Found], thing: _T) -> _Found:

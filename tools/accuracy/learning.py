@@ -30,8 +30,10 @@ def learn(engine: Engine, profile: Profile, said: Sequence[Analysis]) -> Profile
     """The profile after utterances far enough apart, one after the other."""
     settings = engine.config.enrollment
     enrolled = profile
-    for number, analysis in enumerate(said, start=1):
+    for number, heard in enumerate(said, start=1):
         now = number * settings.adapt_interval_s
+        # The first look: nothing is learned from what is only known without its echo.
+        analysis = replace(heard, without_echo=None, stretches_without_echo=())
         matches, to_enrolled = (
             Matches(
                 engine.match_speakers([one], analysis)[0], engine.match_phrases([one], analysis)[0]

@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ from edge.challenge.one_voice import least_nearness
 from edge.challenge.rounds import ROUNDS, single_voice
 from edge.evaluation.corpus import CorpusFile, find_items
 from edge.recognition import open_models
-from edge.recognition.consistency import embed_stretches, evenness
+from edge.recognition.consistency import evenness
 from edge.recognition.dtw import unit
 from edge.recognition.embedders import voice_samples
 from edge.recognition.engine import Analyzer
-from edge.recognition.scoring import voice_allowances, voice_center
+from edge.recognition.scoring import Scorer
 from edge.resources import models_directory
-from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Utterance
+from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, Utterance
 from tools.acoustics.levels import speech_power
 from tools.conditions import Condition, conditions, pink_noise
 from tools.models import cards
@@ -80,21 +81,21 @@ def words_of(items: Sequence[CorpusFile]) -> Words:
 
 def phrases(analyzer: Analyzer, words: Words) -> Iterator[float]:
     """`evenness` of one person's phrases."""
-    embedder = analyzer.models.speaker
-    center = voice_center(embedder.card, embedder.dimensions)
-    allowances = voice_allowances(embedder.card)[0]
+    scorer = Scorer.of(analyzer.models, analyzer.config.security.far)
     every = conditions(pink_noise(20.0, seed=1))
     chosen = [condition for condition in every if condition.name in CONDITIONS]
     names = sorted(words)[: PHRASES * WORDS]
     for first in range(0, len(names) - WORDS + 1, WORDS):
         said = [_joined(parts) for parts in zip(*(words[n] for n in names[first : first + WORDS]))]
-        known = [_sample(analyzer, utterance_of(one)) for one in said[:ENROLLED]]
+        known = tuple(_sample(analyzer, utterance_of(one)) for one in said[:ENROLLED])
+        profile = replace(Profile.begin("", required=0), samples=known)
         for number, samples in enumerate(said[ENROLLED:]):
             for utterance in _heard(samples, chosen, number):
-                stretches = embed_stretches(embedder, utterance)
-                found = evenness(known, stretches, center, allowances)
+                analysis = analyzer.with_stretches(utterance, analyzer.analyze(utterance))
+                analysis = analyzer.without_echo(utterance, analysis)
+                found = scorer.stretch_similarities(profile, analysis)
                 if found is not None:
-                    yield found
+                    yield evenness(found, analysis.stretches, scorer.center)
 
 
 def digits(analyzer: Analyzer, words: Words) -> Iterator[float]:
