@@ -32,6 +32,7 @@ from edge.resources import models_directory
 from tools import make_manifest
 from tools.calibration import phrases
 from tools.calibration.center import center_of, mean_of_sentences, mean_of_words
+from tools.calibration.stretches import find_stretch_allowance
 from tools.calibration.voice import fit_voice
 from tools.calibration.voices import CorpusUtterance, Voices, gather, listen
 from tools.conditions import conditions, pink_noise
@@ -80,7 +81,9 @@ def calibrate_voice(
     altered = conditions(pink_noise(20.0, seed=1))[1:]
     voices = gather(analyzer, utterances, altered)
     center = center_of(mean_of_sentences(voices), mean_of_words(analyzer, words))
-    found = fit_voice(voices, center).document()
+    fitted = fit_voice(voices, center)
+    allowance = find_stretch_allowance(analyzer, words, center, fitted.allowances)
+    found = {**fitted.document(), "stretch_allowance": round(allowance, 4)}
     _put(analyzer.models.speaker, SPEAKER_FILE, found, enrollment_voice(voices), keep)
 
 

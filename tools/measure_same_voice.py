@@ -24,7 +24,7 @@ from edge.audio.utterance import utterance_of
 from edge.enrollment.same_voice import enrolled_twice
 from edge.errors import EdgeVoiceError
 from edge.recognition import Engine
-from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, ProfileKind
+from edge.types import SAMPLE_RATE, FloatArray, Profile, ProfileKind
 
 _SIZE = 3
 _WORDS = 4
@@ -52,19 +52,8 @@ def enrolled(engine: Engine, name: str, sounds: Sequence[FloatArray]) -> Profile
     """A profile of a voice."""
     samples = []
     for sound in sounds:
-        utterance = utterance_of(sound)
-        analysis = engine.analyze(utterance, with_phrase=False, to_enroll=True)
-        quality = utterance.quality
-        samples.append(
-            EnrollmentSample(
-                analysis.voice_to_enroll,
-                None,
-                quality.net_speech_s,
-                quality.snr_db,
-                0.0,
-                voice_variants=analysis.voice_variants,
-            )
-        )
+        analysis = engine.analyze(utterance_of(sound), with_phrase=False, to_enroll=True)
+        samples.append(analysis.to_sample(0.0))
     profile = Profile.begin(name, ProfileKind.VOICE, required=1e-3)
     return replace(profile, samples=tuple(samples))
 

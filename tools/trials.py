@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.evaluation.corpus import Spoken
 from edge.recognition.dtw import dtw_distances
 from edge.recognition.scoring import signature_of
-from edge.types import EnrollmentSample, FloatArray
+from edge.types import FloatArray
 
 Scores = NDArray[np.float64]
 
@@ -30,22 +30,9 @@ class Trials:
     nontargets: Scores
 
 
-def sample_of(spoken: Spoken) -> EnrollmentSample:
-    """The sample that enrollment would store for a recording."""
-    analysis = spoken.analysis
-    return EnrollmentSample(
-        speaker_embedding=analysis.voice_to_enroll,
-        phrase_embedding=analysis.phrase_embedding,
-        net_speech_s=analysis.quality.net_speech_s,
-        snr_db=analysis.quality.snr_db,
-        created_at=0.0,
-        voice_variants=analysis.voice_variants,
-    )
-
-
 def signature(spoken: Sequence[Spoken]) -> FloatArray:
     """The voice signature from enrolling these recordings."""
-    return signature_of([sample_of(one) for one in spoken])
+    return signature_of([one.analysis.to_sample(0.0) for one in spoken])
 
 
 def enrollments(count: int, size: int, most: int = 20) -> list[tuple[int, ...]]:

@@ -18,7 +18,7 @@ from edge.config.settings import FALSE_ACCEPT_PRESETS
 from edge.errors import InputError
 from edge.evaluation.corpus import CorpusFile, Spoken, Track, grouped, unwatched
 from edge.recognition import Analysis, Engine
-from edge.types import EnrollmentSample, Profile, ProfileKind
+from edge.types import Profile, ProfileKind
 
 Scores = NDArray[np.float64]
 
@@ -166,19 +166,7 @@ def profile_of(engine: Engine, spoken: Sequence[Spoken]) -> Profile:
     """The profile that enrolling these recordings would give."""
     item = spoken[0].item
     kind = ProfileKind.PHRASE if item.phrase else ProfileKind.VOICE
-    samples = tuple(
-        EnrollmentSample(
-            speaker_embedding=one.analysis.voice_to_enroll,
-            phrase_embedding=one.analysis.phrase_embedding,
-            net_speech_s=one.analysis.quality.net_speech_s,
-            snr_db=one.analysis.quality.snr_db,
-            created_at=0.0,
-            phrase_variants=one.analysis.phrase_variants,
-            stretches=one.analysis.stretches,
-            voice_variants=one.analysis.voice_variants,
-        )
-        for one in spoken
-    )
+    samples = tuple(one.analysis.to_sample(0.0) for one in spoken)
     return replace(
         Profile.begin(item.speaker, kind, required=0, phrase=item.phrase),
         samples=samples,

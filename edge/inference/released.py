@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "54c3f7590161242555f6da1740eed1ed2cbfcd12c31ade5e602750ceeda2f66f",
-    "speaker_embedding.json": "1933a6c59e5aa44f1064f6ac2fd6cf56efb1c050480cdba398f3d0fd7f1f19f5",
+    "speaker_embedding.json": "a868aa5605a7364633b56d4efc65ae5209858395694491f6ade71d0b84b5d968",
 }

@@ -225,16 +225,7 @@ class Engine(Analyzer):
         analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
         if profile.samples:
             self._check_against_earlier(profile, analysis, utterance.quality.net_speech_s)
-        return EnrollmentSample(
-            speaker_embedding=analysis.voice_to_enroll,
-            phrase_embedding=analysis.phrase_embedding,
-            net_speech_s=utterance.quality.net_speech_s,
-            snr_db=utterance.quality.snr_db,
-            created_at=time.time(),
-            phrase_variants=analysis.phrase_variants,
-            stretches=analysis.stretches,
-            voice_variants=analysis.voice_variants,
-        )
+        return analysis.to_sample(time.time())
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:
         """The profile with one more utterance enrolled, in memory; raises as `enroll`."""

@@ -9,6 +9,7 @@ from typing import Any
 from edge.types import (
     STRETCHES,
     Confidence,
+    EnrollmentSample,
     FloatArray,
     PhraseMatch,
     Quality,
@@ -79,6 +80,19 @@ class Analysis:
         """The stretches as they were heard and without echo; empty where there are none."""
         heard = self.stretches[: len(STRETCHES)]
         return tuple(look for look in (heard, self.stretches_without_echo) if look)
+
+    def to_sample(self, created_at: float) -> EnrollmentSample:
+        """What is kept of it at enrollment, if it was analyzed for that."""
+        return EnrollmentSample(
+            speaker_embedding=self.voice_to_enroll,
+            phrase_embedding=self.phrase_embedding,
+            net_speech_s=self.quality.net_speech_s,
+            snr_db=self.quality.snr_db,
+            created_at=created_at,
+            phrase_variants=self.phrase_variants,
+            stretches=self.stretches,
+            voice_variants=self.voice_variants,
+        )
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,16 @@ from edge.access.decider import Judgment
 from edge.challenge.challenge import Challenge, DigitStrings, Prompt
 from edge.challenge.matching import DigitScore
 from edge.challenge.policy import AnswerScore
-from edge.config import ChallengeConfig
-from edge.types import Confidence, Profile, Quality, ReasonCode, SpeakerMatch, Utterance
+from edge.config import ChallengeConfig, Config, RecognitionConfig
+from edge.types import (
+    Confidence,
+    Profile,
+    ProfileKind,
+    Quality,
+    ReasonCode,
+    SpeakerMatch,
+    Utterance,
+)
 from tests.unit.clocks import Clock, stop_clocks
 from tests.unit.judgments import judgment_of
 
@@ -98,6 +106,12 @@ class Ear:
 class Door:
     """A challenge of Ada and Robin with its prompts."""
 
+    def _refused(
+        self, _utterance: Utterance, _kind: ProfileKind, quality: RecognitionConfig
+    ) -> ReasonCode | None:
+        assert quality == Config().recognition  # too noisy to be judged too
+        return self.refusal
+
     def __init__(
         self, clock: Clock, *, speak: Any = None, known: bool = True, **settings: Any
     ) -> None:
@@ -106,7 +120,7 @@ class Door:
         self.shows = True
         self.ears = {"ada": Ear(), "robin": Ear()}
         self.refusal: ReasonCode | None = None
-        engine: Any = SimpleNamespace(refusal=lambda _utterance, _kind: self.refusal)
+        engine: Any = SimpleNamespace(config=Config(), refusal=self._refused)
         config = ChallengeConfig(**{"required": "always", **settings})
         self.challenge = Challenge(config, engine, lambda _: (), self._show, speak=speak)
         policy: Any = self.challenge.policy

@@ -23,7 +23,7 @@ from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 BY_TWO = (np.zeros(3, np.float32),)
 """Stretches of what is by two voices."""
 ENGINE: Any = SimpleNamespace(
-    is_one_voice=lambda _profile, stretches: stretches is not BY_TWO,
+    is_one_voice=lambda _profile, analysis: analysis.stretches is not BY_TWO,
     models=SimpleNamespace(
         speaker=SimpleNamespace(sha256="1" * 64), phrase=SimpleNamespace(sha256="2" * 64)
     ),

@@ -35,7 +35,7 @@ from edge.recognition.embedders import voice_samples
 from edge.recognition.engine import Analyzer
 from edge.recognition.scoring import Scorer
 from edge.resources import models_directory
-from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, Utterance
+from edge.types import SAMPLE_RATE, FloatArray, Profile, Utterance
 from tools.acoustics.levels import speech_power
 from tools.conditions import Condition, conditions, pink_noise
 from tools.models import cards
@@ -87,7 +87,8 @@ def phrases(analyzer: Analyzer, words: Words) -> Iterator[float]:
     names = sorted(words)[: PHRASES * WORDS]
     for first in range(0, len(names) - WORDS + 1, WORDS):
         said = [_joined(parts) for parts in zip(*(words[n] for n in names[first : first + WORDS]))]
-        known = tuple(_sample(analyzer, utterance_of(one)) for one in said[:ENROLLED])
+        enrolled = [utterance_of(one) for one in said[:ENROLLED]]
+        known = tuple(analyzer.analyze(one, to_enroll=True).to_sample(0.0) for one in enrolled)
         profile = replace(Profile.begin("", required=0), samples=known)
         for number, samples in enumerate(said[ENROLLED:]):
             for utterance in _heard(samples, chosen, number):
@@ -124,14 +125,6 @@ def _heard(samples: FloatArray, chosen: Sequence[Condition], seed: int) -> Itera
         utterance = utterance_of(condition.apply(samples, seed))
         if utterance.quality.net_speech_s > 0.0:
             yield utterance
-
-
-def _sample(analyzer: Analyzer, utterance: Utterance) -> EnrollmentSample:
-    analysis = analyzer.analyze(utterance, to_enroll=True)
-    voice, quality = analysis.speaker_embedding, analysis.quality
-    return EnrollmentSample(
-        voice, None, quality.net_speech_s, quality.snr_db, 0.0, stretches=analysis.stretches
-    )
 
 
 def _joined(utterances: Sequence[Utterance]) -> FloatArray:

@@ -21,7 +21,7 @@ from edge.recognition.scoring import (
     stretch_signatures_of,
     stretch_similarities,
 )
-from edge.types import EnrollmentSample, FloatArray, ProfileKind
+from edge.types import FloatArray, ProfileKind
 from tools.accuracy.words import Saying, phrases_of, sayings_of, takes_of
 from tools.acoustics.words import KEPT_SPEAKERS, recorded
 
@@ -36,7 +36,7 @@ def find_stretch_allowance(
     takes = takes_of([item for item in items if item.speaker not in KEPT_SPEAKERS])
     enrolled, tested, _ = sayings_of(takes, phrases_of(takes))
     known = [
-        (own[0], [_sample(one) for one in _heard(analyzer, own, to_enroll=True)])
+        (own[0], [one.to_sample(0.0) for one in _heard(analyzer, own, to_enroll=True)])
         for own in track(enrolled, description="phrases", transient=True)
     ]
     whole, mean = [], []
@@ -74,16 +74,3 @@ def _heard(
                 analysis = analyzer.without_echo(utterance, analysis)
             found.append(analysis)
     return found
-
-
-def _sample(analysis: Analysis) -> EnrollmentSample:
-    quality = analysis.quality
-    return EnrollmentSample(
-        speaker_embedding=analysis.voice_to_enroll,
-        phrase_embedding=None,
-        net_speech_s=quality.net_speech_s,
-        snr_db=quality.snr_db,
-        created_at=0.0,
-        stretches=analysis.stretches,
-        voice_variants=analysis.voice_variants,
-    )
