@@ -200,24 +200,21 @@ def test_a_changed_model_does_not_open_with_the_old_calibration(tmp_path: Path, 
     Engine.open(Config(models_directory=models))  # and calibrated for it, it opens
 
 
-def scorer_of(engine: Engine, center: object) -> Scorer:
-    """What is made of a card with this center of all voices."""
+def having(engine: Engine, **calibration: object) -> Models:
+    """The models, with this in the calibration of the speaker model's card."""
     card = engine.models.speaker.card
     speaker = copy.copy(engine.models.speaker)
-    speaker.card = replace(card, calibration={**card.calibration, "center": center})
-    return Scorer.of(replace(engine.models, speaker=speaker), 0.001)
-
-
-def with_allowances(engine: Engine, allowances: object) -> Models:
-    """The models, with these allowances in the speaker model's card."""
-    card = engine.models.speaker.card
-    speaker = copy.copy(engine.models.speaker)
-    speaker.card = replace(card, calibration={**card.calibration, "allowances": allowances})
+    speaker.card = replace(card, calibration={**card.calibration, **calibration})
     return replace(engine.models, speaker=speaker)
 
 
+def scorer_of(engine: Engine, center: object) -> Scorer:
+    """What is made of a card with this center of all voices."""
+    return Scorer.of(having(engine, center=center), 0.001)
+
+
 def test_allowances(engine: Engine) -> None:
-    models = with_allowances(engine, [[0.0, 0.1, 0.0], [-0.19, 0.19, 0.05]])
+    models = having(engine, allowances=[[0.0, 0.1, 0.0], [-0.19, 0.19, 0.05]])
     found = Scorer.of(models, 0.001).allowances
     assert found == pytest.approx(np.asarray([[0.0, 0.1, 0.0], [-0.19, 0.19, 0.05]]))
 
@@ -234,7 +231,18 @@ def test_damaged_allowances(engine: Engine, damaged: object) -> None:
         [good] * 3,
     ):
         with pytest.raises(ModelError, match=r"calibration\.allowances; reinstall the software"):
-            Scorer.of(with_allowances(engine, allowances), 0.001)
+            Scorer.of(having(engine, allowances=allowances), 0.001)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -0.19])
+def test_a_stretch_allowance(engine: Engine, value: float) -> None:
+    assert Scorer.of(having(engine, stretch_allowance=value), 0.001).stretch_allowance == value
+
+
+@pytest.mark.parametrize("damaged", [None, "0.1", True, math.nan, 0.2, -0.2, [0.1]])
+def test_a_damaged_stretch_allowance(engine: Engine, damaged: object) -> None:
+    with pytest.raises(ModelError, match=r"calibration\.stretch_allowance; reinstall"):
+        Scorer.of(having(engine, stretch_allowance=damaged), 0.001)
 
 
 def test_a_center(engine: Engine) -> None:
