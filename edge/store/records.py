@@ -14,6 +14,7 @@ import numpy as np
 from edge.errors import ProfileError
 from edge.types import (
     EVERYTHING,
+    STRETCHES,
     VOICE_VARIANTS,
     AccessRule,
     EnrollmentSample,
@@ -36,7 +37,6 @@ MAX_PHRASE_SIZE = 1024
 MAX_PHRASES = 8
 """The phrase embedding itself and its variants."""
 _DISK = np.dtype("<f4")
-MAX_STRETCHES = 9
 _FEWER_VOICES = 2
 """Variants of the voice in what an older version stored."""
 _VERSION, _WITH_STRETCHES = 1, 2
@@ -278,8 +278,11 @@ def _check(sample: EnrollmentSample) -> None:
     speaker, phrases = sample.speaker_embedding, sample.phrase_examples
     if speaker.ndim != 1 or speaker.size > MAX_SPEAKER_SIZE:
         raise ValueError(f"a speaker embedding cannot have the shape {speaker.shape}")
-    if len(sample.stretches) > MAX_STRETCHES:
-        raise ValueError(f"a sample has {MAX_STRETCHES} stretches at most")
+    of_each, spare = divmod(len(sample.stretches), len(STRETCHES))
+    if spare or of_each > VOICE_VARIANTS:
+        raise ValueError(
+            f"a sample has {len(STRETCHES)} stretches, each {VOICE_VARIANTS} times at most, or none"
+        )
     if len(sample.voice_variants) not in (0, _FEWER_VOICES, VOICE_VARIANTS):
         raise ValueError(f"a sample has {VOICE_VARIANTS} variants of its voice, or none")
     others = (*sample.stretches, *sample.voice_variants)

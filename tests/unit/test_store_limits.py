@@ -144,17 +144,17 @@ BASE = EnrollmentSample(speaker(192), np.ones((2, 3), np.float32), 1.5, 20.0, 1e
         ({"phrase_variants": (np.ones((2, 3), np.float32),) * 8}, False),
         ({"phrase_variants": (np.full((2, 3), np.nan, np.float32),)}, False),
         ({"stretches": (speaker(192),) * 9}, True),
-        ({"stretches": (speaker(192),), "phrase_embedding": None}, True),
-        ({"stretches": (speaker(192),) * 10}, False),
-        ({"stretches": (speaker(191),)}, False),
+        ({"stretches": (speaker(192),) * 3, "phrase_embedding": None}, True),
+        *(({"stretches": (speaker(192),) * count}, False) for count in (1, 2, 4, 10, 12)),
+        ({"stretches": (speaker(191),) * 3}, False),
         ({"voice_variants": (speaker(192),) * 2}, True),
-        ({"voice_variants": (speaker(192),) * 2, "stretches": (speaker(192),)}, True),
+        ({"voice_variants": (speaker(192),) * 2, "stretches": (speaker(192),) * 3}, True),
         ({"voice_variants": (speaker(192),)}, False),
         ({"voice_variants": (speaker(192),) * 3}, True),
         ({"voice_variants": (speaker(192),) * 4}, False),
         ({"voice_variants": (speaker(192), speaker(191))}, False),
         ({"voice_variants": (speaker(192), speaker(192, 1.0011))}, False),
-        ({"stretches": (speaker(192), speaker(192, 1.0011))}, False),
+        ({"stretches": (speaker(192), speaker(192), speaker(192, 1.0011))}, False),
         ({"net_speech_s": 0.0}, True),
         ({"net_speech_s": -1e-9}, False),
         ({"net_speech_s": float("inf")}, False),
@@ -195,8 +195,9 @@ def stored(
 
 ONE = struct.pack("<f", 1.0)
 SHAPE, TWO = struct.pack("<HH", 1, 1), struct.pack("<HH", 2, 1)
-SHAPE_OF_4 = struct.pack("<HH", 4, 1)
+THREE, SHAPE_OF_4 = struct.pack("<HH", 3, 1), struct.pack("<HH", 4, 1)
 NO_VARIANTS = "a sample has 3 variants of its voice, or none"
+NO_STRETCHES = "a sample has 3 stretches, each 3 times at most, or none"
 NEWER = "it was written by a newer version"
 NEGATIVE = "a sample's figures must be finite, its speech not negative"
 
@@ -218,11 +219,12 @@ NEGATIVE = "a sample's figures must be finite, its speech not negative"
         (stored(version=3, count=1, rest=TWO + ONE * 3), None),
         (stored(version=3, count=1, rest=SHAPE + ONE * 2), NO_VARIANTS),
         (stored(version=3, count=1, rest=SHAPE_OF_4 + ONE * 5), NO_VARIANTS),
-        (stored(version=4, count=2, rest=SHAPE + TWO + ONE * 4), None),
-        (stored(version=4, count=10, rest=SHAPE * 9 + TWO + ONE * 12), None),
+        (stored(version=4, count=2, rest=THREE + TWO + ONE * 6), None),
+        (stored(version=4, count=10, rest=SHAPE * 8 + THREE + TWO + ONE * 14), None),
         (stored(version=4, count=11, rest=SHAPE * 10 + TWO + ONE * 13), NEWER),
-        (stored(version=2, count=1, rest=SHAPE + ONE * 2), None),
-        (stored(version=2, count=9, rest=SHAPE * 9 + ONE * 10), None),
+        (stored(version=2, count=1, rest=THREE + ONE * 4), None),
+        (stored(version=2, count=1, rest=SHAPE_OF_4 + ONE * 5), NO_STRETCHES),
+        (stored(version=2, count=9, rest=SHAPE * 8 + THREE + ONE * 12), None),
         (stored(version=2, count=10, rest=SHAPE * 10 + ONE * 11), NEWER),
         (stored(version=5, count=1, rest=SHAPE + ONE * 2), NEWER),
         (stored(version=0, rest=ONE), NEWER),
