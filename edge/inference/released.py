@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "54c3f7590161242555f6da1740eed1ed2cbfcd12c31ade5e602750ceeda2f66f",
-    "speaker_embedding.json": "a868aa5605a7364633b56d4efc65ae5209858395694491f6ade71d0b84b5d968",
+    "speaker_embedding.json": "fe87f1762218f68d49b2284b239295c4dbcd9098c8193ad40413649c9619a72e",
 }
