@@ -28,9 +28,8 @@ from edge.types import (
 )
 
 NEAREST_VOICES = 10
-"""Profiles whose phrases are compared, besides those of all accepted voices: comparing takes time.
-With more people than this, the phrase of someone with a distant voice gives `no_match` in place of
-`unknown_speaker`; what opens is the same."""
+"""Profiles whose phrases are compared first, besides those of all accepted voices: comparing takes
+time. Only where it is none of these phrases the others are compared too."""
 
 
 def age_of(utterance: Utterance) -> float:
@@ -170,7 +169,7 @@ class Decider:
         return Judgment(utterance, decision, candidate)
 
     def _candidates(self, analysis: Analysis, eligible: Sequence[Profile]) -> list[Candidate]:
-        """Those of the eligible whose phrases are compared, nearest voice first."""
+        """Those of the eligible whose phrases are compared, the nearest voice as a whole first."""
         every = self._engine.match_speakers(eligible, analysis)
         nearest = sorted(range(len(every)), key=lambda index: every[index].score, reverse=True)
         accepted = sum(voice.accepted for voice in every)
@@ -196,7 +195,7 @@ class Decider:
     def _compared_again(
         self, candidates: Sequence[Candidate], analysis: Analysis
     ) -> list[Candidate]:
-        """The candidates with the voice of another analysis where the phrase is theirs."""
+        """The candidates with the voice of a later analysis, where the phrase is theirs."""
         found = []
         for each in candidates:
             voice = each.voice
