@@ -256,12 +256,6 @@ class Listener:
         judgment = self._decider.decide(pieces[nearest], self._candidates, phrases[nearest])
         if hit.start_s < self._locked_until_s:
             return replace(judgment, locked_out=True)
-        if judgment.decision.reason is ReasonCode.NO_MATCH:
-            # Whose phrase it is was not among the nearest voices, with which alone it is compared.
-            return replace(
-                judgment,
-                decision=replace(judgment.decision, reason=ReasonCode.UNKNOWN_SPEAKER),
-            )
         return judgment
 
     def _end(self, utterance: Utterance) -> Iterator[Judgment]:

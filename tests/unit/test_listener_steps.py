@@ -145,7 +145,9 @@ class Stage:
         assert phrase in (None, said)
         self.decided.append((said.start_s, said.end_s))
         verdict = self.verdicts.get(said.start_s)
-        made = judgment_of(ReasonCode.RECOGNIZED if verdict else ReasonCode.NO_MATCH)
+        # What comes with its phrase is one.
+        refused = ReasonCode.NO_MATCH if phrase is None else ReasonCode.UNKNOWN_SPEAKER
+        made = judgment_of(ReasonCode.RECOGNIZED if verdict else refused)
         if verdict:
             decision = replace(made.decision, confidence=verdict[0], scores={"joint": verdict[1]})
             made = replace(made, decision=decision)
@@ -305,7 +307,6 @@ def test_a_sure_one_goes_before_close_ones(door: Door) -> None:
 
 
 def test_a_phrase_in_running_speech_that_opens_nothing_is_an_attempt(door: Door) -> None:
-    """Also where whose phrase it is was too far away in voice to be compared with."""
     door.stage.verdicts = {1.88: None, 3.88: None}
     assert door.step(hit(2.0, 3.0), at_s=4.31) == []
     assert door.step(hit(2.02, 3.0), hit(2.0, 3.0, owner=1), at_s=4.31) == []
