@@ -170,7 +170,9 @@ def _barely_like(profile: Profile, engine: Engine, config: Config) -> Profile:
         for sample in profile.samples:
             mixed = sample.speaker_embedding + np.float32(share) * voice
             mixed /= np.linalg.norm(mixed)
-            samples.append(replace(sample, speaker_embedding=mixed, voice_variants=()))
+            samples.append(
+                replace(sample, speaker_embedding=mixed, voice_variants=(), stretches=())
+            )
         other = replace(profile, samples=tuple(samples))
         decision = Decider(engine, config).decide(utterance("ada_right_phrase"), [other]).decision
         if decision.granted and decision.confidence is Confidence.LOW:

@@ -38,7 +38,7 @@ def between(low: Profile, high: Profile, share: float) -> Profile:
     for one, other in zip(low.samples, high.samples):
         voice = (1 - share) * one.speaker_embedding + share * other.speaker_embedding
         voice /= np.linalg.norm(voice)
-        samples.append(replace(other, speaker_embedding=voice, voice_variants=()))
+        samples.append(replace(other, speaker_embedding=voice, voice_variants=(), stretches=()))
     return replace(high, id=f"between-{share}", samples=tuple(samples))
 
 
@@ -177,7 +177,7 @@ def test_people_who_share_a_phrase_must_come_nearer(
     threshold = (scorer.voice_threshold() + scorer.voice_threshold(2)) / 2
     near = scoring(engine, robin, ada, utterance, threshold)
     opposite = tuple(
-        replace(own, speaker_embedding=-own.speaker_embedding, voice_variants=())
+        replace(own, speaker_embedding=-own.speaker_embedding, voice_variants=(), stretches=())
         for own in sharing.samples
     )
     far = replace(sharing, id="far", samples=opposite)
