@@ -150,17 +150,16 @@ class Measurement:
         count.attempts += 1
         if self.engine.refusal(utterance, profile.kind) is not None:
             return
-        whole = self.engine.without_echo(utterance, self.engine.analyze(utterance))
-        parts = self.engine.with_stretches(utterance, self.engine.analyze(utterance))
-        parts = self.engine.without_echo(utterance, parts)
+        analysis = self.engine.with_stretches(utterance, self.engine.analyze(utterance))
+        analysis = self.engine.without_echo(utterance, analysis)
         for name, engine in self._engines.items():
-            (phrase,) = engine.match_phrases([profile], whole)
+            (phrase,) = engine.match_phrases([profile], analysis)
             if phrase.accepted:
-                (voice,) = engine.match_speakers([profile], whole)
+                (voice,) = engine.match_speakers([profile], analysis.whole)
                 count.before[name] += voice.accepted
-                (voice,) = engine.match_speakers([profile], parts)
+                (voice,) = engine.match_speakers([profile], analysis)
                 if voice.accepted:
-                    count.after[name] += engine.match_stretches(profile, parts, voice).accepted
+                    count.after[name] += engine.match_stretches(profile, analysis, voice).accepted
 
 
 def main(arguments: Sequence[str]) -> int:

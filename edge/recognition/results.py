@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge.types import (
@@ -74,6 +74,11 @@ class Analysis:
         """The voice as it was heard and, if it was looked at again, without echo."""
         again = () if self.without_echo is None else (self.without_echo,)
         return (self.speaker_embedding, *again)
+
+    @property
+    def whole(self) -> Analysis:
+        """The same without its stretches: to compare with who did not enroll this phrase."""
+        return replace(self, stretches=(), stretches_without_echo=())
 
     @property
     def stretch_looks(self) -> tuple[tuple[FloatArray, ...], ...]:

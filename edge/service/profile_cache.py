@@ -40,14 +40,15 @@ def adaptation_from(
     analysis, profile = candidate.analysis, candidate.profile
     enrolled = replace(profile, samples=profile.enrolled)
     matches = Matches(candidate.voice, candidate.phrase)
+    # Of a duress phrase the person's own enrollment has the voice as a whole alone.
+    voice = analysis.whole if candidate.duress else analysis
     refusal = reason_not_to_adapt(
         profile,
         analysis,
         confidence=decision.confidence,
         matches=matches,
-        # Of a duress phrase the person's own enrollment has the voice alone.
         to_enrolled=Matches(
-            engine.match_speakers([enrolled], analysis)[0],
+            engine.match_speakers([enrolled], voice)[0],
             candidate.phrase if candidate.duress else engine.match_phrases([enrolled], analysis)[0],
         ),
         truncated=judgment.utterance.truncated,
@@ -60,9 +61,16 @@ def adaptation_from(
     if candidate.duress:
         # Neither phrase may become part of the other one's signature; but that nothing is learned
         # would show in the log, in the profile and in what is learned next. So it is once more what
-        # was enrolled.
-        again = replace(profile.enrolled[-1], phrase_variants=(), adapted=True)
-        return profile, replace(again, created_at=decision.time)
+        # was enrolled, of the same size as any other.
+        again = replace(
+            profile.enrolled[-1],
+            created_at=decision.time,
+            adapted=True,
+            phrase_variants=(),
+            stretches=(),
+            voice_variants=(),
+        )
+        return profile, again
     sample = EnrollmentSample(
         speaker_embedding=analysis.speaker_embedding,
         phrase_embedding=analysis.phrase_embedding,

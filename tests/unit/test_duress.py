@@ -213,8 +213,32 @@ def test_nothing_new_is_learned_from_it(engine: Engine, everybody: list[Profile]
         assert profile.id == learned[0].id
         assert sample.speaker_embedding is enrolled_last.speaker_embedding
         assert sample.phrase_embedding is enrolled_last.phrase_embedding
-        assert (sample.adapted, sample.phrase_variants) == (True, ())
+        assert sample.adapted
+        for of in (sample, learned[1]):  # as large as any other
+            assert (of.phrase_variants, of.stretches, of.voice_variants) == ((), (), ())
         assert sample.created_at == judgment.decision.time
+
+
+def test_that_the_other_phrase_has_other_sounds_does_not_show(
+    engine: Engine, everybody: list[Profile]
+) -> None:
+    """Of a duress phrase the own one's halves say nothing; of the own one they do."""
+    ada = everybody[0]
+    unlike = tuple(
+        replace(one, stretches=tuple(-each for each in one.stretches)) for one in ada.samples
+    )
+    config = EnrollmentConfig(adapt=True)
+    for name, samples, learns in (
+        ("wrong", ada.samples, True),
+        ("wrong", unlike, True),
+        ("right", ada.samples, True),
+        ("right", unlike, False),
+    ):
+        heard = House(engine, everybody).hear(recording(f"ada_{name}_phrase"))
+        assert heard.candidate is not None
+        owner = replace(ada, samples=samples)
+        judgment = replace(heard, candidate=replace(heard.candidate, profile=owner))
+        assert (adaptation_from(judgment, engine, config) is not None) is learns
 
 
 def test_a_person_with_two_phrases_is_one_person(
