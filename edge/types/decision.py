@@ -40,7 +40,8 @@ class SpeakerMatch(_Scored):
     """A voice compared with one profile.
 
     Attributes:
-        similarity: cosine of voice and signature, -1 to 1; higher is nearer.
+        similarity: mean cosine of the voice, and of the halves of a phrase, to the signature, -1 to
+            1; higher is nearer.
         score: log-likelihood ratio that the voice is theirs, natural logarithm.
         threshold: the score from which the voice counts as theirs.
     """
