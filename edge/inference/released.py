@@ -2,5 +2,5 @@
 
 CARDS = {
     "phrase_embedding.json": "54c3f7590161242555f6da1740eed1ed2cbfcd12c31ade5e602750ceeda2f66f",
-    "speaker_embedding.json": "fe87f1762218f68d49b2284b239295c4dbcd9098c8193ad40413649c9619a72e",
+    "speaker_embedding.json": "0b8ac09b6549eb7e9d54b4dc70fa7f01f64bf7174ce22fac6eb16e8553759699",
 }
