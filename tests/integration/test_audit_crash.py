@@ -23,6 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
 MOST = 200
 """Entries that retention keeps."""
+UNTOLD = 8
+"""Entries that two writers had stored and not said so, at most."""
 
 # Prints a line only after the entries that it names are on the disk, so every line is a promise.
 WRITE_FOREVER = """
@@ -92,12 +94,15 @@ def _kill_two(folder: Path, rounds: int, seed: int) -> None:
             assert set(lines) <= set(turns)
         else:  # what retention removed is the oldest, never what was just acknowledged
             kept = set(turns)
+            newest_kept = sum(line in kept for line in lines)
+            assert newest_kept >= min(len(lines), int(0.9 * MOST) - UNTOLD)
             for which in "ab":
                 # One of the two may have waited while the other wrote all that is kept.
                 own = [line in kept for line in lines if line.startswith(f"{run}{which} ")]
                 assert own == sorted(own)
             assert len(entries) >= 0.9 * MOST  # a twentieth more goes, for the next ones
         acknowledged += len(lines)
+        assert verdict.head.seq >= acknowledged  # each has a number of its own
     # Kills that never met a transaction in flight would prove nothing.
     assert acknowledged >= rounds
     assert journals > 0 or rounds < 20
