@@ -76,7 +76,7 @@ def _triangles(left: Axis, center: Axis, right: Axis, at: Axis) -> Axis:
 
 # --- the speaker model's ---
 
-_LOG_MEL_BANDS = 80
+LOG_MEL_BANDS = 80
 _PREEMPHASIS = 0.97
 _LOG_MEL_LOWEST_HZ = 20.0
 _LOG_MEL_FLOOR = float(np.finfo(np.float32).eps)
@@ -132,9 +132,9 @@ def _kaldi_bank() -> FloatArray:
     edges = np.linspace(
         _kaldi_mel(np.array(_LOG_MEL_LOWEST_HZ)),
         _kaldi_mel(np.array(SAMPLE_RATE / 2)),
-        _LOG_MEL_BANDS + 2,
+        LOG_MEL_BANDS + 2,
     )
-    bank = np.zeros((FFT_LENGTH // 2 + 1, _LOG_MEL_BANDS), dtype=np.float32)
+    bank = np.zeros((FFT_LENGTH // 2 + 1, LOG_MEL_BANDS), dtype=np.float32)
     bank[:-1] = _triangles(edges[:-2], edges[1:-1], edges[2:], _kaldi_mel(hertz))
     return bank
 

@@ -19,7 +19,7 @@ _DELAY = 3
 _TAPS = 10
 """Frames to foretell from: 80 ms."""
 _ROUNDS = 3
-_BANDS = 43
+_BANDS = 13
 """Bands worked on at once; bounds the memory."""
 _FLOOR = 1e-10
 """Least power of a moment, relative to the loudest one."""

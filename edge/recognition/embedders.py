@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from edge import resources
-from edge.errors import InputError
-from edge.features import log_mel, mel_frames, remove_mean
+from edge.errors import InputError, ModelError
+from edge.features import LOG_MEL_BANDS, log_mel, mel_frames, remove_mean
 from edge.inference import Model, open_model
 from edge.inference.release import altered, refuse_altered
 from edge.types import SAMPLE_RATE, FloatArray, Utterance
@@ -124,6 +124,22 @@ class SpeakerEmbedder(_Embedder):
     embeddings are averaged.
     """
 
+    def make_room(self) -> None:
+        """Have the runtime allocate its buffers for the longest window.
+
+        Where they grow later, the old ones are there beside the new: 5 MB more at the peak.
+
+        Raises:
+            ModelError: it takes other features.
+        """
+        try:
+            self._model.run(np.zeros((1, _WINDOW, LOG_MEL_BANDS), dtype=np.float32))
+        except ValueError as error:
+            raise ModelError(
+                f"{self.card.file} is not for the features of this software ({error}); "
+                "use a model for them, or reinstall the software"
+            ) from error
+
     def embed(self, samples: FloatArray) -> FloatArray:
         """The embedding, unit length and shape (192,), of mono audio at 16 kHz, shape (n,).
 
@@ -209,8 +225,10 @@ def open_models(directory: Path | None = None, threads: int = 1) -> Models:
         refuse_altered(folder)
     elif altered(folder):
         _log.warning("the models in %s are not those of this release", folder)
+    speaker = SpeakerEmbedder(open_model(folder / SPEAKER_FILE, threads))
+    speaker.make_room()
     return Models(
-        speaker=SpeakerEmbedder(open_model(folder / SPEAKER_FILE, threads)),
+        speaker=speaker,
         phrase=PhraseEmbedder(open_model(folder / PHRASE_FILE, threads)),
         directory=folder,
     )

@@ -164,6 +164,22 @@ def test_a_short_voice_is_heard_as_it_is(models: Models, samples: int) -> None:
     np.testing.assert_array_equal(window[0], remove_mean(log_mel(sound)))
 
 
+def test_a_voice_in_the_longest_window_is_embedded_first(models: Models) -> None:
+    model = Recorded(models, "speaker", lambda _: np.zeros((1, 192), np.float32))
+    speaker = SpeakerEmbedder(model)
+    speaker.make_room()
+    speaker.embed(noise(16_000 * 5))
+    assert model.given[0].shape == max(one.shape for one in model.given)
+
+
+def test_a_model_for_other_features_cannot_be_opened(models: Models) -> None:
+    def refused(_: FloatArray) -> FloatArray:
+        raise ValueError("takes (1, None, 60)")
+
+    with pytest.raises(ModelError, match=r"speaker_embedding\.tflite .*takes \(1, None, 60\)"):
+        SpeakerEmbedder(Recorded(models, "speaker", refused)).make_room()
+
+
 @pytest.mark.runtime
 def test_speaker_embedding_has_unit_length(models: Models) -> None:
     embedding = models.speaker.embed(babble(3.1))
