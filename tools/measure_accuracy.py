@@ -19,8 +19,9 @@ FOLDER holds any of these; each part is measured if its recordings exist:
 
 Every recording goes through the product's own end-pointer, models and scores. Voices to talk in
 the background are those of read_sentences, else of keywords. Only if named: learning
-shows what learning from clear accepts brings, centers how much is taken off of what voices have in
-common. A table at the end has the figures that matter.
+shows what learning from clear accepts brings, moods what an excited repetition at enrollment does,
+centers how much is taken off of what voices have in common. A table at the end has the figures
+that matter.
 
 `--compare` measures an earlier revision too, or the models of another folder, in the same run; the
 tool is this one, the software and the models are the other's.
@@ -45,7 +46,7 @@ from typing import Any
 from rich.console import Console
 
 from edge.evaluation.corpus import CorpusFile, find_items
-from tools.accuracy import learning, near_miss, own_speech, running, same_phrase, words
+from tools.accuracy import learning, moods, near_miss, own_speech, running, same_phrase, words
 from tools.accuracy.hearing import Hearing
 from tools.accuracy.summary import Report, summary, summary_table
 from tools.accuracy.surroundings import Surroundings, noises_of
@@ -63,10 +64,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "own_speech": ("read_sentences|words",),
     "agreement": ("same_phrase",),
     "learning": ("same_phrase",),
+    "moods": ("same_phrase",),
     "centers": ("read_sentences", "same_phrase", "words"),
 }
 """The parts, and the folders that each takes, or one of several."""
-ASKED_FOR = ("learning", "centers")
+ASKED_FOR = ("learning", "moods", "centers")
 """Parts that are measured only if named."""
 PARTS = tuple(part for part in NEEDS if part not in ASKED_FOR)
 OTHER_PEOPLE = ("read_sentences", "keywords")
@@ -102,6 +104,10 @@ class Measurement:
     def learning(self) -> dict[str, Any]:
         """Profiles before and after learning."""
         return learning.measure(self._hearing, self._items("same_phrase"), self._quick)
+
+    def moods(self) -> dict[str, Any]:
+        """An excited repetition at enrollment."""
+        return moods.measure(self._hearing, self._items("same_phrase"), self._quick)
 
     def centers(self) -> dict[str, Any]:
         """How much to take off of what voices have in common."""

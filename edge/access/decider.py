@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -146,22 +146,17 @@ class Decider:
             return Judgment(utterance, decision)
         analysis = self._engine.analyze(utterance, phrase=phrase)
         analyzed = time.perf_counter()
+        rules = {profile.id: profile.rule for profile in eligible}
         candidates = self._candidates(analysis, eligible)
-        if any(each.phrase.accepted for each in candidates):
+        said = any(each.phrase.accepted for each in candidates)
+        if said:
             analysis = self._engine.with_stretches(utterance, analysis)
             candidates = self._compared_again(candidates, analysis)
-            if not any(each.accepted for each in candidates):
-                analysis = self._engine.without_echo(utterance, analysis)
-                candidates = self._compared_again(candidates, analysis)
-        rules = {profile.id: profile.rule for profile in eligible}
-        reason, candidate = _weigh(
-            candidates, lambda each: self._may_open(rules[_person(each.profile)])
-        )
-        if reason is ReasonCode.RECOGNIZED:
-            voice = self._engine.match_stretches(candidate.profile, analysis, candidate.voice)
-            candidate = replace(candidate, voice=voice)
-            if not voice.accepted:
-                reason = ReasonCode.UNKNOWN_SPEAKER
+        reason, candidate = self._judged(candidates, rules)
+        if said and reason is not ReasonCode.RECOGNIZED:
+            analysis = self._engine.without_echo(utterance, analysis)
+            candidates = self._compared_again(candidates, analysis)
+            reason, candidate = self._judged(candidates, rules)
         reason = self._engine.named(reason, utterance.quality)
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - analyzed) * 1e3}
         confidence = confidence_of((candidate.voice.margin, candidate.phrase.margin))
@@ -204,6 +199,22 @@ class Decider:
                 voice = replace(voice, threshold=each.voice.threshold)
             found.append(replace(each, analysis=analysis, voice=voice))
         return found
+
+    def _judged(
+        self, candidates: Sequence[Candidate], rules: Mapping[str, AccessRule]
+    ) -> tuple[ReasonCode, Candidate]:
+        """The reason of a decision, and the profile that it is about; `rules` are by person."""
+        reason, candidate = _weigh(
+            candidates, lambda each: self._may_open(rules[_person(each.profile)])
+        )
+        if reason is ReasonCode.RECOGNIZED:
+            voice = self._engine.match_stretches(
+                candidate.profile, candidate.analysis, candidate.voice
+            )
+            candidate = replace(candidate, voice=voice)
+            if not voice.accepted:
+                reason = ReasonCode.UNKNOWN_SPEAKER
+        return reason, candidate
 
     def _decision(
         self,

@@ -46,10 +46,10 @@ _LEAST_ENROLLED_SNR_DB = 6.0
 
 MAX_VOICE_S = 300.0
 """Longest recording of free speech."""
-_REPETITION_MARGIN = 0.09
-"""How much more alike two repetitions of one phrase must be in voice than other utterances of one
-person. All of 213 pairs in one mood are (RAVDESS, Arabic Speech Commands); of 2,133 pairs of two
-people who say the same, a third of those that would pass without it."""
+_REPETITION_RATE = 0.003
+"""Share of strangers whose voice passes for that of the repetitions before, whatever the door asks.
+Of the actors' calm ones nearly all pass, of the excited 91 to 96 %, of strangers 0.2 to 0.7 %
+(`tools.measure_accuracy FOLDER --only moods`); among people at one microphone up to 0.2 %."""
 _SAME_RECORDING = 0.9999
 """Similarity that no repetition reaches: a voice is never twice the same to four digits."""
 
@@ -224,7 +224,7 @@ class Engine(Analyzer):
         wants_phrase = profile.kind is ProfileKind.PHRASE
         analysis = self.analyze(utterance, with_phrase=wants_phrase, to_enroll=True)
         if profile.samples:
-            self._check_against_earlier(profile, analysis, utterance.quality.net_speech_s)
+            self.require_fit(profile, analysis)
         return analysis.to_sample(time.time())
 
     def extend(self, profile: Profile, utterance: Utterance) -> Profile:
@@ -239,9 +239,8 @@ class Engine(Analyzer):
             updated_at=sample.created_at,
         )
 
-    def _check_against_earlier(
-        self, profile: Profile, analysis: Analysis, net_speech_s: float
-    ) -> None:
+    def require_fit(self, profile: Profile, analysis: Analysis) -> None:
+        """Raise `EnrollmentRejected` unless an utterance fits those that were enrolled before."""
         if any(
             cosine(sample.speaker_embedding, analysis.voice_to_enroll) > _SAME_RECORDING
             for sample in profile.samples
@@ -250,14 +249,8 @@ class Engine(Analyzer):
                 ReasonCode.REPEATED.value,
                 "this is the very recording that was enrolled before: say it again",
             )
-        by_phrase = profile.kind is ProfileKind.PHRASE
-        # Each of them: a stranger who is near to one repetition is seldom near to the others too.
-        voices = [sample.speaker_embedding for sample in profile.enrolled]
-        if not by_phrase:
-            voices = [signature_of(profile.enrolled)]
-        score = min(cosine(voice, analysis.voice_to_enroll) for voice in voices)
-        least = self._enrollment_voice + (_REPETITION_MARGIN if by_phrase else 0.0)
         # The voice first: another person's repetition of the phrase is further away in phrase too.
+        score, least = self._likeness_to_earlier(profile, analysis)
         if score < least:
             raise EnrollmentRejected(
                 ReasonCode.UNKNOWN_SPEAKER.value,
@@ -267,6 +260,7 @@ class Engine(Analyzer):
         phrases = [s.phrase_embedding for s in profile.enrolled if s.phrase_embedding is not None]
         if not phrases or analysis.phrase_embedding is None:
             return
+        net_speech_s = analysis.quality.net_speech_s
         for earlier_s in (sample.net_speech_s for sample in profile.enrolled):
             short_s, long_s = sorted((earlier_s, net_speech_s))
             if short_s < _LEAST_LENGTH * long_s:
@@ -283,6 +277,19 @@ class Engine(Analyzer):
                 f"not the phrase of the earlier repetitions (distance {distance:.2f}, at most "
                 f"{most:.2f}): say exactly the same words",
             )
+
+    def _likeness_to_earlier(self, profile: Profile, analysis: Analysis) -> tuple[float, float]:
+        """The similarity to the voice that was enrolled before, and what it has to be."""
+        if profile.kind is ProfileKind.VOICE:
+            likeness = cosine(signature_of(profile.enrolled), analysis.voice_to_enroll)
+            return likeness, self._enrollment_voice
+        enrolled = replace(profile, samples=profile.enrolled)
+        (voice,) = self.match_speakers([enrolled], analysis)
+        threshold = self.scorer.voice_threshold(
+            enrollments=len(enrolled.samples), rate=_REPETITION_RATE
+        )
+        missing = (threshold - voice.score) / self.scorer.voice.similarity
+        return voice.similarity, voice.similarity + missing
 
     def verify(self, profile: Profile, utterance: Utterance) -> Verification:
         """Whether it is this person, and, for a phrase profile, their phrase.
@@ -301,12 +308,10 @@ class Engine(Analyzer):
         said = phrase is not None and phrase.accepted
         if said:
             analysis = self.with_stretches(utterance, analysis)
-        (speaker,) = self.match_speakers([profile], analysis)
+        speaker = self._match_voice(profile, analysis, said=said)
         if said and not speaker.accepted:
             analysis = self.without_echo(utterance, analysis)
-            (speaker,) = self.match_speakers([profile], analysis)
-        if said and speaker.accepted:
-            speaker = self.match_stretches(profile, analysis, speaker)
+            speaker = self._match_voice(profile, analysis, said=said)
         margins = [speaker.margin] + ([phrase.margin] if phrase else [])
         timings = {**analysis.timings_ms, "match": (time.perf_counter() - started) * 1e3}
         reason = _reason(speaker.accepted, phrase.accepted if phrase else True)
@@ -320,6 +325,13 @@ class Engine(Analyzer):
             quality=utterance.quality,
             timings_ms=timings,
         )
+
+    def _match_voice(self, profile: Profile, analysis: Analysis, *, said: bool) -> SpeakerMatch:
+        """The match of a voice; where the phrase was `said`, of each of its stretches too."""
+        (voice,) = self.match_speakers([profile], analysis)
+        if said and voice.accepted:
+            voice = self.match_stretches(profile, analysis, voice)
+        return voice
 
     def identify(self, profiles: Sequence[Profile], utterance: Utterance) -> Identification:
         """Who of a group speaks, whatever is said, or none of them; profiles of both kinds.

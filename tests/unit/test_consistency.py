@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from edge.audio.utterance import utterance_of
 from edge.config import Config
 from edge.recognition import Engine
 from edge.recognition.consistency import UNEVEN, embed_stretches, evenness, refused_below
+from edge.recognition.results import Analysis
 from edge.types import FloatArray, Profile, ReasonCode, SpeakerMatch, Utterance
 from tests.unit.judgments import QUALITY
 from tests.unit.voices import recording
@@ -58,6 +60,22 @@ def test_the_whole_phrase_by_its_owner_is_not(engine: Engine, ada: Profile) -> N
     found = engine.verify(ada, utterance)
     assert found.accepted
     assert found.speaker == voice
+
+
+def test_a_voice_that_is_uneven_for_its_echo_is_looked_at_without_it(
+    engine: Engine, ada: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = math.inf, UNEVEN
+
+    def found(_engine: Engine, _profile: Profile, analysis: Analysis) -> float:
+        return echo[analysis.without_echo is None]
+
+    monkeypatch.setattr(Engine, "_evenness_of", found)
+    assert engine.verify(ada, recording(ADA)).accepted
+    assert Decider(engine, Config()).decide(recording(ADA), [ada]).decision.granted
+    echo = UNEVEN, UNEVEN
+    assert engine.verify(ada, recording(ADA)).reason is ReasonCode.UNKNOWN_SPEAKER
+    assert not Decider(engine, Config()).decide(recording(ADA), [ada]).decision.granted
 
 
 def test_who_enrolled_before_there_were_stretches_is_compared_as_a_whole(

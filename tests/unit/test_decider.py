@@ -222,7 +222,12 @@ def test_who_it_is_about_and_why(
 
 @pytest.mark.parametrize(
     ("scores", "in_stretches", "judged"),
-    [((5.0, 4.0), 1, ["ada"]), ((1.29, 4.0), 1, []), ((5.0, 1.99), 0, []), ((0.0, 0.0), 0, [])],
+    [
+        ((5.0, 4.0), 1, ["ada", "ada"]),  # with the echo and without it
+        ((1.29, 4.0), 1, []),
+        ((5.0, 1.99), 0, []),
+        ((0.0, 0.0), 0, []),
+    ],
 )
 def test_only_who_says_a_phrase_is_heard_in_stretches(
     scores: tuple[float, float], in_stretches: int, judged: list[str]

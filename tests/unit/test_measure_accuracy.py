@@ -28,7 +28,7 @@ from edge.types import SAMPLE_RATE, EnrollmentSample, FloatArray, Profile, Quali
 from tests.unit.scoring import PHRASE_CURVE, VOICE_CURVE, plain_scorer
 from tests.unit.voices import enrolled, recording
 from tools import measure_accuracy
-from tools.accuracy import hearing, same_phrase, words
+from tools.accuracy import hearing, moods, same_phrase, words
 from tools.accuracy.figures import share, threshold
 from tools.accuracy.hearing import Hearing, Judged, Sound, joint_scores
 from tools.accuracy.learning import learn
@@ -45,6 +45,7 @@ from tools.accuracy.surroundings import (
 )
 from tools.accuracy.words import Known, Saying, phrases_of, sayings_of, takes_of
 from tools.acoustics.words import recorded
+from tools.replay.distortions import at_speed
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +295,27 @@ def test_from_recordings_to_the_table(
     }
     assert "turned away, stairwell, %" not in lines
     assert "turned away, quiet, %" in capsys.readouterr().out
+
+
+def test_what_an_excited_repetition_brings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moods, "CONDITIONS", (QUIET,))
+    for path in (folder / "same_phrase").glob("*/*/*.flac"):
+        path.rename(path.with_name(f"calm_{path.name}"))
+    calm = folder / "same_phrase" / "ada" / "cinnamon" / "calm_ada_enroll_3.flac"
+    raised = at_speed(1.06)(read_audio(calm).samples, 0)
+    soundfile.write(calm.with_name("happy_1.flac"), raised, SAMPLE_RATE)
+    report = folder / "report.json"
+    arguments = [str(folder), "--only", "moods", "--jobs", "1", "--json", str(report)]
+    assert measure_accuracy.main(arguments) == 0
+    found = json.loads(report.read_text(encoding="utf-8"))["moods"]
+    passed = found["enrolled as the third"]
+    assert (passed["calm, %"], passed["excited, %"], passed["strangers, %"]) == (100.0, 100.0, 0.0)
+    # Four ways to enroll Ada; Robin was never excited.
+    assert (found["enrollments"], found["with an excited one"]) == (8, 4)
+    for who in ("three calm", "one excited"):
+        rows = found[f"{QUIET}, {who}"]
+        assert (rows["calm: turned away, %"], rows["calm: strangers, %"]) == (0.0, 0.0)
+        assert rows["excited: turned away, %"] is None  # the only one is enrolled
 
 
 def test_a_folder_with_nothing_to_measure(

@@ -18,9 +18,8 @@ from edge.recognition.adaptation import Matches, reason_not_to_adapt
 from edge.recognition.scoring import confidence_of
 from edge.types import EnrollmentSample, Profile
 from tools.accuracy import same_phrase
-from tools.accuracy.figures import PRESETS, share, threshold
 from tools.accuracy.hearing import Hearing, Sound
-from tools.accuracy.same_phrase import STRANGER, TARGET, Corpus
+from tools.accuracy.same_phrase import TARGET, by_mood
 from tools.accuracy.surroundings import QUIET
 
 CONDITIONS = (QUIET, "noise 10 dB", "hallway")
@@ -80,23 +79,8 @@ def measure(hearing: Hearing, items: Sequence[CorpusFile], quick: bool = False) 
     results: dict[str, Any] = {"learned, mean": round(float(np.mean(counts)), 2)}
     for name, profiles in (("before", before), ("after", after)):
         for condition in CONDITIONS:
-            results[f"{condition}, {name}"] = _rates(hearing, known, profiles, condition, half)
+            of_these = [replace(one, profile=own) for one, own in zip(known.enrollments, profiles)]
+            results[f"{condition}, {name}"] = by_mood(
+                hearing, replace(known, enrollments=of_these), condition, ~half
+            )
     return results
-
-
-def _rates(
-    hearing: Hearing, known: Corpus, profiles: Sequence[Profile], condition: str, said: Any
-) -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for mood, keep in (("calm", known.calm), ("excited", ~known.calm)):
-        tested = np.flatnonzero(keep & ~said).tolist()
-        if not tested:
-            continue
-        kind = known.kinds(tested)
-        sounds = [Sound((known.items[i].path,), condition, i) for i in tested]
-        asked = (kind == TARGET) | (kind == STRANGER)
-        judged = hearing.judge(profiles, sounds, asked, f"{mood}, {condition}")
-        opened = judged.scores >= threshold(PRESETS["balanced"])
-        rows[f"{mood}: turned away, %"] = share(~opened[kind == TARGET])
-        rows[f"{mood}: strangers, %"] = share(opened[kind == STRANGER])
-    return rows

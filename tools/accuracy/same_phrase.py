@@ -141,6 +141,26 @@ def _under(
     return row
 
 
+def by_mood(
+    hearing: Hearing, known: Corpus, condition: str, among: NDArray[np.bool_] | None = None
+) -> dict[str, float | None]:
+    """Rates at `balanced`, of calm and of excited repetitions, `among` some of all recordings."""
+    rows: dict[str, float | None] = {}
+    for mood, keep in (("calm", known.calm), ("excited", ~known.calm)):
+        tested = np.flatnonzero(keep if among is None else keep & among).tolist()
+        if not tested:
+            continue
+        kind = known.kinds(tested)
+        sounds = [Sound((known.items[i].path,), condition, i) for i in tested]
+        asked = (kind == TARGET) | (kind == STRANGER)
+        profiles = [one.profile for one in known.enrollments]
+        judged = hearing.judge(profiles, sounds, asked, f"{mood}, {condition}")
+        opened = judged.scores >= threshold(PRESETS["balanced"])
+        rows[f"{mood}: turned away, %"] = share(~opened[kind == TARGET])
+        rows[f"{mood}: strangers, %"] = share(opened[kind == STRANGER])
+    return rows
+
+
 def _rates(judged: Judged, kind: NDArray[np.intp], rate: float) -> dict[str, Any]:
     opened = judged.scores >= threshold(rate)
     return {

@@ -117,7 +117,7 @@ def enroll(engine: Engine, voices: Voices, attempts: int) -> Found:
         Attack(
             "A stranger's saying as somebody's third repetition (accepted: taken)",
             *among,
-            "Each repetition is held against every earlier one, in voice and phrase.",
+            "Each repetition is held against those before, in voice and phrase.",
             "A voice that comes close.",
             _PART,
         ),
