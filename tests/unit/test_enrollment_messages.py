@@ -28,7 +28,7 @@ MODULES = (
     "edge/audio/quality.py",
 )
 BY_NAME = {
-    "edge/recognition/engine.py": ("enroll", "_check_against_earlier", "require_models"),
+    "edge/recognition/engine.py": ("enroll", "require_fit", "require_models"),
     "edge/cli/utterances.py": ("utterance_from", "utterances"),
     "edge/challenge/rounds.py": (
         "make_example", "complete_round", "_check_quality", "_rejected_length", "DigitEnrollment",
