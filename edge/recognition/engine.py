@@ -284,7 +284,7 @@ class Engine(Analyzer):
             likeness = cosine(signature_of(profile.enrolled), analysis.voice_to_enroll)
             return likeness, self._enrollment_voice
         enrolled = replace(profile, samples=profile.enrolled)
-        (voice,) = self.match_speakers([enrolled], analysis)
+        voice = self._match_voice(enrolled, analysis, said=True)
         threshold = self.scorer.voice_threshold(
             enrollments=len(enrolled.samples), rate=_REPETITION_RATE
         )

@@ -13,6 +13,7 @@ import pytest
 from edge.access.decider import Decider
 from edge.audio.utterance import utterance_of
 from edge.config import Config
+from edge.errors import EnrollmentRejected
 from edge.recognition import Engine
 from edge.recognition.consistency import UNEVEN, embed_stretches, evenness, refused_below
 from edge.recognition.results import Analysis
@@ -50,6 +51,13 @@ def test_a_phrase_by_two_people_is_refused(
     assert decision.reason is ReasonCode.UNKNOWN_SPEAKER
     assert (decision.name, decision.profile_id) == (None, None)
     assert decision.scores["voice"] < decision.scores["voice_threshold"]
+
+
+def test_a_repetition_by_two_people_is_not_enrolled(engine: Engine, ada: Profile) -> None:
+    begun = replace(ada, samples=ada.samples[:2])
+    with pytest.raises(EnrollmentRejected, match="not the voice"):
+        engine.enroll(begun, by(ADA, STRANGER, cuts=(0.5,)))
+    engine.enroll(begun, by(ADA, ADA, cuts=(0.5,)))
 
 
 def test_the_whole_phrase_by_its_owner_is_not(engine: Engine, ada: Profile) -> None:
