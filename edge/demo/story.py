@@ -41,7 +41,6 @@ _SPEECH_DBFS = -50.0
 """Frames louder than this are speech, which is at -23 dBFS, the noise at -62 dBFS."""
 START_TIMEOUT_S = 30.0
 """Longest wait for the service to be online; a Raspberry Pi Zero takes seconds."""
-_DECISION_TIMEOUT_S = 5.0
 _SETTLE_S = 0.5
 """Quiet before the first recording, so that the service hears the room first."""
 NAME = "Guest"
@@ -195,7 +194,7 @@ def _play(
     if begun is None:
         raise service.fault("the service stopped listening")
     speech_ended = begun + scene.speech_end_s
-    arrival = subscriber.next_decision(speech_ended + _DECISION_TIMEOUT_S - time.monotonic())
+    arrival = subscriber.next_decision(speech_ended + _ANSWER_TIMEOUT_S - time.monotonic())
     if arrival is None:
         return Result(scene, None, None)
     message, decision = arrival

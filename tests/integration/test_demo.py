@@ -44,7 +44,7 @@ def test_every_decision_is_as_expected() -> None:
 def test_a_decision_that_is_not_as_expected_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.demo.story._DECISION_TIMEOUT_S", PATIENCE)
+    monkeypatch.setattr("edge.demo.story._ANSWER_TIMEOUT_S", PATIENCE)
     play = load_play()
     stranger = next(scene for scene in play.scenes if scene.reason == "unknown_speaker")
     welcome = replace(stranger, decision="granted", reason="recognized", name="Ada")
