@@ -45,7 +45,7 @@ _SETTLE_S = 0.5
 """Quiet before the first recording, so that the service hears the room first."""
 NAME = "Guest"
 _ANSWER_TIMEOUT_S = 30.0
-"""How long someone may take to speak."""
+"""How long someone may take to speak, or the service to decide."""
 _EXPECTED = (
     Expectation("Say your phrase", "", "granted", "recognized", NAME),
     Expectation("Say something else, as long", "", "denied", "wrong_phrase", NAME),
